@@ -1,0 +1,56 @@
+/** Every code an error of this package can carry. */
+export type ErrorCode =
+  | 'ERR_SHAPE'
+  | 'ERR_DTYPE'
+  | 'ERR_DEVICE'
+  | 'ERR_DISPOSED'
+  | 'ERR_MEMORY'
+  | 'ERR_CUDA'
+  | 'ERR_UNSUPPORTED'
+  | 'ERR_OPTION'
+  | 'ERR_CONFIG'
+  | 'ERR_CHECKPOINT'
+  | 'ERR_DATA'
+
+/** The one error shape: `code`, and a message `<op or option>: <what is wrong, both values>[; <cure>]`. */
+export class LowrankError extends Error {
+  override readonly name = 'LowrankError'
+  readonly code: ErrorCode
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** Throws a {@link LowrankError}. */
+export function fail(code: ErrorCode, message: string, cause?: unknown): never {
+  throw new LowrankError(code, message, cause === undefined ? undefined : { cause })
+}
+
+/** Throws unless `ok`; the message is built only on failure. */
+export function check(ok: unknown, code: ErrorCode, message: () => string): asserts ok {
+  if (!ok) throw new LowrankError(code, message())
+}
+
+/** ` (did you mean "x"?)` for the known name closest to `name`, or `''` when none is near. */
+export function nearest(name: string, known: Iterable<string>): string {
+  let best = ''
+  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1
+  for (const candidate of known) {
+    const distance = editDistance(name.toLowerCase(), candidate.toLowerCase())
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
+  }
+  return best && ` (did you mean "${best}"?)`
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++)
+      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+    row = next
+  }
+  return row[b.length]!
+}
