@@ -1,0 +1,124 @@
+#pragma once
+#include "core/tensor.h"
+
+// What a backend provides: one row per kernel, defined in cpu/<op>.cpp and cuda/<op>.cu.
+// BOTH: CPU and CUDA have it. CPU_ONLY: CUDA answers ERR_UNSUPPORTED (a test prints how many such rows are left).
+// Inputs are checked and outputs allocated before a kernel is called (core/ops/). A View without data is an optional
+// input that is absent, or a gradient that nobody wants. Activations are f32 or f64 (T below); frozen weights may be
+// stored as bf16 while activations are f32. i32: ids, labels, cu_seqlens. Sums accumulate in fixed order, whatever the
+// number of threads.
+#define LOWRANK_KERNELS(K)                                                                                             \
+  K(fill, BOTH, (View y, double value))                                                                                \
+  /* y = x, converted to y's dtype */                                                                                  \
+  K(copy, CPU_ONLY, (View y, View x))                                                                                  \
+  K(add, BOTH, (View y, View a, View b))                                                                               \
+  K(multiply, CPU_ONLY, (View y, View a, View b))                                                                      \
+  /* y += alpha * x */                                                                                                 \
+  K(accumulate, CPU_ONLY, (View y, View x, double alpha))                                                              \
+  /* y = alpha * x */                                                                                                  \
+  K(scale, CPU_ONLY, (View y, View x, double alpha))                                                                   \
+  K(activation, CPU_ONLY, (View y, View x, Activation kind))                                                           \
+  /* dx may be dy's own memory */                                                                                      \
+  K(activation_backward, CPU_ONLY, (View dx, View dy, View x, Activation kind))                                        \
+  K(dropout, CPU_ONLY, (View y, View x, Dropout dropout))                                                              \
+  /* y[D] = sum over rows of x[N, D] */                                                                                \
+  K(sum_rows, CPU_ONLY, (View y, View x))                                                                              \
+  /* y[1] = sum of x; y[1] = sum of x^2 */                                                                             \
+  K(sum, CPU_ONLY, (View y, View x))                                                                                   \
+  K(sum_squares, CPU_ONLY, (View y, View x))                                                                           \
+  /* y = op(a) op(b); a, b, y of T, or a or b bf16 storage */                                                          \
+  K(matmul, CPU_ONLY, (View y, View a, View b, bool transpose_a, bool transpose_b, Compute compute))                   \
+  /* y[N, out] = x[N, in] w[out, in]^T + bias[out]? */                                                                 \
+  K(linear, CPU_ONLY, (View y, View x, View w, View bias, Compute compute))                                            \
+  /* s[N, r] = scale * drop(x) a^T;  y = x w^T + bias? + s b^T;  a[r, in], b[out, r] */                                \
+  K(lora_linear, CPU_ONLY,                                                                                             \
+    (View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout, Compute compute))       \
+  /* t = scale * dy b;  dx = dy w + drop(t a);  da[r, in] = t^T drop(x);  db[out, r] = dy^T s */                       \
+  K(lora_linear_backward, CPU_ONLY,                                                                                    \
+    (View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale, Dropout dropout,        \
+     Compute compute))                                                                                                 \
+  /* y[N, D] = table[ids[N]]; also selects rows of activations */                                                      \
+  K(embedding, CPU_ONLY, (View y, View table, View ids))                                                               \
+  /* dtable[V, D] = rows of dy added up by id; all other rows 0 */                                                     \
+  K(embedding_backward, CPU_ONLY, (View dtable, View dy, View ids))                                                    \
+  /* h = drop(x) + residual?;  y = (h - mean) * rstd * w + b?;  h has no data where it would equal x */                \
+  K(layer_norm, CPU_ONLY,                                                                                              \
+    (View y, View h, View mean, View rstd, View x, View residual, View w, View b, double eps, Dropout dropout))        \
+  /* g = gradient of h = norm'(dy) + dh?;  dx = drop(g);  dresidual = g (no data where dropout is off: it is dx) */    \
+  K(layer_norm_backward, CPU_ONLY,                                                                                     \
+    (View dx, View dresidual, View dw, View db, View dy, View dh, View h, View w, View mean, View rstd,                \
+     Dropout dropout))                                                                                                 \
+  /* q, o [N, heads * dim]; k, v [N, kv_heads * dim]; lse [N, heads]; cu_seqlens i32[B + 1] */                         \
+  K(attention, CPU_ONLY,                                                                                               \
+    (View o, View lse, View q, View k, View v, View cu_seqlens, AttentionShape shape, Dropout dropout))                \
+  K(attention_backward, CPU_ONLY,                                                                                      \
+    (View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse, View cu_seqlens,                    \
+     AttentionShape shape, Dropout dropout))                                                                           \
+  /* loss[1] = scale * sum over rows; logits [N, C]; labels i32[N]; weights [C]?; lse [N] */                           \
+  K(cross_entropy, CPU_ONLY, (View loss, View lse, View logits, View labels, View weights, CrossEntropy options))      \
+  /* dloss[1] */                                                                                                       \
+  K(cross_entropy_backward, CPU_ONLY,                                                                                  \
+    (View dlogits, View dloss, View logits, View labels, View weights, View lse, CrossEntropy options))                \
+  /* loss[1] = scale * sum; logits, targets [N, C]; positive_weights [C]? */                                           \
+  K(bce, CPU_ONLY, (View loss, View logits, View targets, View positive_weights, double scale))                        \
+  K(bce_backward, CPU_ONLY,                                                                                            \
+    (View dlogits, View dloss, View logits, View targets, View positive_weights, double scale))                        \
+  K(mse, CPU_ONLY, (View loss, View x, View targets, double scale))                                                    \
+  K(mse_backward, CPU_ONLY, (View dx, View dloss, View x, View targets, double scale))                                 \
+  /* One AdamW step over the arena, in place. slices f64[S, 4]: begin, end (elements), learning-rate scale, decay      \
+     (multiplies weight_decay). squared_norm f64[1] or f32[1]: of all gradients; clip 0 = off. */                      \
+  K(adamw, CPU_ONLY,                                                                                                   \
+    (View params, View grads, View m, View v, View slices, View squared_norm, AdamW options))
+
+namespace lowrank {
+
+enum class Activation : int32_t { Gelu, GeluTanh, Tanh, Silu, Relu };
+
+// Products in f32, or operands rounded to bf16; accumulation is f32 always. f64 tensors ignore it.
+enum class Compute : int32_t { F32, BF16 };
+
+// Philox4x32-7 keyed by `seed`; counter = (column group, row, site, step). Column c belongs to group
+// (c / 64) * 4 + (c % 8) / 2 and takes byte 2 * ((c % 64) / 8) + c % 2 of its 16 bytes. An element is kept where
+// byte < keep, and multiplied by 256 / keep. keep = 256 means no dropout.
+struct Dropout {
+  bool active() const { return keep < 256; }
+  double multiplier() const { return 256.0 / keep; }
+
+  int32_t keep = 256;
+  uint32_t site = 0;
+  uint32_t step = 0;
+  uint64_t seed = 0;
+  int64_t row_offset = 0;  // added to the row: tokens (attention: sequences) of earlier micro-batches of this step
+};
+
+struct AttentionShape {
+  int32_t heads, kv_heads, head_dim;
+  int32_t causal;
+  int64_t max_length;  // longest sequence of the batch
+  int64_t row_stride;  // T of the dropout row (sequence * heads + head) * T + query: constant within a run
+  double scale;        // of q k^T
+};
+
+struct CrossEntropy {
+  int32_t ignore_index;
+  double smoothing;  // eps: (1 - eps) * nll(label) + eps / C * sum of nll, each times its class weight
+  double scale;      // 1 / supervised weight of the whole optimizer step
+};
+
+// g = grad * min(1, clip / (norm + 1e-6));  p *= 1 - lr * decay;  p -= lr * m^ / (sqrt(v^) + eps)
+struct AdamW {
+  double lr, beta1, beta2, eps, weight_decay;
+  double clip;
+  int64_t step;  // 1 for the first
+};
+
+#define LOWRANK_DECLARE(name, where, args) void name args;
+namespace cpu { LOWRANK_KERNELS(LOWRANK_DECLARE) }
+namespace cuda { LOWRANK_KERNELS(LOWRANK_DECLARE) }
+#undef LOWRANK_DECLARE
+
+#define LOWRANK_POINTER(name, where, args) void(*name) args = nullptr;
+struct Kernels { LOWRANK_KERNELS(LOWRANK_POINTER) };
+#undef LOWRANK_POINTER
+
+}  // namespace lowrank

@@ -1,0 +1,92 @@
+#include "core/tensor.h"
+
+#include "core/device.h"
+
+namespace lowrank {
+
+const char* name_of(Code code) {
+  switch (code) {
+    case Code::Shape: return "ERR_SHAPE";
+    case Code::DType: return "ERR_DTYPE";
+    case Code::Device: return "ERR_DEVICE";
+    case Code::Disposed: return "ERR_DISPOSED";
+    case Code::Memory: return "ERR_MEMORY";
+    case Code::Cuda: return "ERR_CUDA";
+    case Code::Unsupported: return "ERR_UNSUPPORTED";
+    case Code::Option: return "ERR_OPTION";
+  }
+  return "ERR_UNSUPPORTED";
+}
+
+size_t bytes_of(DType dtype) {
+  switch (dtype) {
+    case DType::F64: case DType::I64: return 8;
+    case DType::F32: case DType::I32: return 4;
+    case DType::BF16: case DType::F16: return 2;
+    case DType::U8: return 1;
+  }
+  return 0;
+}
+
+const char* name_of(DType dtype) {
+  switch (dtype) {
+    case DType::F32: return "f32";
+    case DType::F64: return "f64";
+    case DType::BF16: return "bf16";
+    case DType::I32: return "i32";
+    case DType::F16: return "f16";
+    case DType::U8: return "u8";
+    case DType::I64: return "i64";
+  }
+  return "?";
+}
+
+Shape::Shape(std::initializer_list<int64_t> list) : rank(int32_t(list.size())) {
+  check(list.size() <= MAX_RANK, Code::Shape, "shape: rank ", list.size(), " is more than ", MAX_RANK);
+  int i = 0;
+  for (const int64_t d : list) dims[i++] = d;
+}
+
+int64_t Shape::size() const {
+  int64_t n = 1;
+  for (int i = 0; i < rank; ++i) n *= dims[i];
+  return n;
+}
+
+bool Shape::operator==(const Shape& other) const {
+  if (rank != other.rank) return false;
+  for (int i = 0; i < rank; ++i)
+    if (dims[i] != other.dims[i]) return false;
+  return true;
+}
+
+std::ostream& operator<<(std::ostream& out, const Shape& shape) {
+  out << '[';
+  for (int i = 0; i < shape.rank; ++i) out << (i ? ", " : "") << shape.dims[i];
+  return out << ']';
+}
+
+Buffer::Buffer(Device& device, size_t bytes) : device(device), bytes(bytes), data(device.pool.allocate(bytes)) {}
+
+Buffer::~Buffer() { device.pool.release(data, bytes); }
+
+Tensor Tensor::empty(Device& device, Shape shape, DType dtype) {
+  for (int i = 0; i < shape.rank; ++i) check(shape[i] >= 0, Code::Shape, "shape: negative dimension in ", shape);
+  Tensor t;
+  t.shape = shape;
+  t.dtype = dtype;
+  t.buffer = std::make_shared<Buffer>(device, size_t(shape.size()) * bytes_of(dtype));
+  return t;
+}
+
+View Tensor::view() const {
+  View v;
+  if (!buffer) return v;
+  v.data = static_cast<char*>(buffer->data) + offset;
+  v.dtype = dtype;
+  v.rank = shape.rank;
+  for (int i = 0; i < shape.rank; ++i) v.dims[i] = shape.dims[i];
+  return v;
+}
+
+}  // namespace lowrank

@@ -1,0 +1,139 @@
+// The worker pool of the process. Workers sleep on a condition variable between kernels; pieces are taken from an
+// atomic counter, so which thread runs a piece varies, but never what the piece is.
+
+#include "cpu/parallel.h"
+
+#include <sched.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+namespace lowrank::cpu {
+namespace {
+
+int default_threads() {
+  if (const char* text = std::getenv("LOWRANK_THREADS")) {
+    const int count = std::atoi(text);
+    if (count > 0) return count;
+  }
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+  return int(std::thread::hardware_concurrency());
+}
+
+std::atomic<int> thread_count{0};
+std::atomic<size_t> scratch_total{0};
+thread_local bool inside = false;
+
+struct Pool {
+  std::mutex one_kernel;  // held by the environment whose kernel runs
+  std::mutex mutex;
+  std::condition_variable wake, done;
+  std::vector<std::thread> workers;
+  uint64_t generation = 0;
+  int helpers = 0;  // workers asked to join the present kernel
+  int active = 0;   // workers still in it
+  detail::Body body = nullptr;
+  void* context = nullptr;
+  int64_t pieces = 0;
+  std::atomic<int64_t> next{0};
+
+  void work() {
+    inside = true;
+    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) body(context, i);
+    inside = false;
+  }
+
+  void loop() {
+    uint64_t seen = 0;
+    std::unique_lock lock(mutex);
+    for (;;) {
+      wake.wait(lock, [&] { return generation != seen && helpers > 0; });
+      seen = generation;
+      --helpers;
+      lock.unlock();
+      work();
+      lock.lock();
+      if (--active == 0) done.notify_one();
+    }
+  }
+
+  void run(int64_t count, detail::Body f, void* ctx, int extra) {
+    {
+      std::lock_guard lock(mutex);
+      while (int(workers.size()) < extra) workers.emplace_back([this] { loop(); });
+      body = f, context = ctx, pieces = count;
+      next = 0;
+      helpers = active = extra;
+      ++generation;
+    }
+    extra == 1 ? wake.notify_one() : wake.notify_all();
+    work();
+    std::unique_lock lock(mutex);
+    // A worker that has not woken yet finds no piece left: don't wait for it.
+    active -= helpers;
+    helpers = 0;
+    done.wait(lock, [&] { return active == 0; });
+  }
+};
+
+// Never destroyed: its workers sleep in it until the process ends.
+Pool& pool() {
+  static Pool& instance = *new Pool;
+  return instance;
+}
+
+struct Scratch {
+  ~Scratch() {
+    for (int i = 0; i < SCRATCH_SLOTS; ++i) release(i);
+  }
+  void release(int slot) {
+    if (!data[slot]) return;
+    ::operator delete(data[slot], std::align_val_t(64));
+    scratch_total -= size[slot];
+    data[slot] = nullptr;
+    size[slot] = 0;
+  }
+  void* data[SCRATCH_SLOTS] = {};
+  size_t size[SCRATCH_SLOTS] = {};
+};
+thread_local Scratch scratches;
+
+}  // namespace
+
+int threads() {
+  int count = thread_count.load(std::memory_order_relaxed);
+  if (count == 0) thread_count = count = default_threads();
+  return count;
+}
+
+void set_threads(int count) { thread_count = count > 0 ? count : default_threads(); }
+
+void detail::run(int64_t pieces, Body body, void* context) {
+  const int extra = int(pieces < threads() ? pieces : threads()) - 1;
+  std::unique_lock lock(pool().one_kernel, std::defer_lock);
+  if (extra < 1 || inside || !lock.try_lock()) {
+    for (int64_t i = 0; i < pieces; ++i) body(context, i);
+    return;
+  }
+  pool().run(pieces, body, context, extra);
+}
+
+void* scratch(int slot, size_t bytes) {
+  if (scratches.size[slot] < bytes) {
+    scratches.release(slot);
+    scratches.data[slot] = ::operator new(bytes, std::align_val_t(64));
+    scratches.size[slot] = bytes;
+    scratch_total += bytes;
+  }
+  return scratches.data[slot];
+}
+
+size_t scratch_bytes() { return scratch_total; }
+
+}  // namespace lowrank::cpu
