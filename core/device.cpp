@@ -1,0 +1,74 @@
+#include "core/device.h"
+
+namespace lowrank {
+namespace {
+
+#define LOWRANK_CPU(name, where, args) table.name = cpu::name;
+Kernels cpu_kernels() {
+  Kernels table;
+  LOWRANK_KERNELS(LOWRANK_CPU)
+  return table;
+}
+
+#ifdef LOWRANK_HAS_CUDA
+#define LOWRANK_TAKE_BOTH(name) table.name = cuda::name;
+#define LOWRANK_TAKE_CPU_ONLY(name)
+#define LOWRANK_CUDA(name, where, args) LOWRANK_TAKE_##where(name)
+Kernels cuda_kernels() {
+  Kernels table;
+  LOWRANK_KERNELS(LOWRANK_CUDA)
+  return table;
+}
+#endif
+
+const Kernels& kernels_of(DeviceKind kind) {
+  static const Kernels cpu = cpu_kernels();
+#ifdef LOWRANK_HAS_CUDA
+  static const Kernels cuda = cuda_kernels();
+  if (kind == DeviceKind::Cuda) return cuda;
+#endif
+  (void)kind;
+  return cpu;
+}
+
+const Backend& backend_of(DeviceKind kind) {
+#ifdef LOWRANK_HAS_CUDA
+  if (kind == DeviceKind::Cuda) return cuda::backend;
+#endif
+  (void)kind;
+  return cpu::backend;
+}
+
+void check_available(DeviceKind kind, int index) {
+  std::string reason;
+  const int count = device_count(kind, reason);
+  check(index >= 0 && index < count, Code::Device, "device: index ", index, " of ", count, " available",
+        reason.empty() ? "" : "; ", reason);
+}
+
+}  // namespace
+
+Device::Device(DeviceKind kind, int index)
+    : kind(kind), index((check_available(kind, index), index)), backend(backend_of(kind)), kernels(kernels_of(kind)),
+      pool(kind == DeviceKind::Meta ? nullptr : &backend, index), queue(backend.enter, backend.finish, index) {}
+
+Device::~Device() { queue.stop(); }
+
+std::string Device::name() const {
+  if (kind == DeviceKind::Cuda) return "cuda:" + std::to_string(index);
+  return kind == DeviceKind::Meta ? "meta" : "cpu";
+}
+
+#ifndef LOWRANK_HAS_CUDA
+int device_count(DeviceKind kind, std::string& reason) {
+  if (kind != DeviceKind::Cuda) return 1;
+  reason = "this build has no CUDA backend; build with LOWRANK_CUDA=1";
+  return 0;
+}
+#else
+namespace cuda { int count(std::string& reason); }
+
+int device_count(DeviceKind kind, std::string& reason) { return kind == DeviceKind::Cuda ? cuda::count(reason) : 1; }
+#endif
+
+}  // namespace lowrank

@@ -1,0 +1,38 @@
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+namespace lowrank {
+
+struct Backend;
+
+// Stream-ordered memory: blocks are taken and given back on the JavaScript thread in the order the work is enqueued, and
+// a block given back may at once be reused by later work of the same queue, whose order makes it safe. The counters
+// depend on that order only, never on timing, so the meta device (no memory behind it) predicts them exactly.
+class Pool {
+ public:
+  Pool(const Backend* backend, int index);  // no backend: meta
+  ~Pool();
+  Pool(const Pool&) = delete;
+  Pool& operator=(const Pool&) = delete;
+
+  void* allocate(size_t bytes);
+  void release(void* data, size_t bytes);
+  void trim();  // gives cached blocks back to the system
+  void reset_peak() { peak_ = live_; }
+
+  size_t live() const { return live_; }          // bytes in tensors, rounded up to 256 each
+  size_t peak() const { return peak_; }          // highest `live` since reset_peak
+  size_t reserved() const { return reserved_; }  // bytes held from the system
+
+ private:
+  const Backend* backend_;
+  const int index_;
+  size_t limit_ = SIZE_MAX;  // LOWRANK_MEMORY_LIMIT, bytes
+  size_t live_ = 0, peak_ = 0, reserved_ = 0;
+  std::map<size_t, std::vector<void*>> cached_;  // by size class
+};
+
+}  // namespace lowrank

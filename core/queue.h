@@ -1,0 +1,97 @@
+#pragma once
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <utility>
+
+#include "core/error.h"
+
+namespace lowrank {
+
+struct Fault {
+  Code code;
+  std::string message;
+};
+
+// The order of a device's work. One executor thread takes tasks from a ring and runs them; they are stored in the ring
+// itself, so handing over allocates nothing. A full ring blocks the caller. After a fault every later task is skipped,
+// and whoever waits is told the fault, until reset(). LOWRANK_SYNC=1 runs each task in the calling thread instead, so
+// that its error is thrown where the op was called.
+class Queue {
+ public:
+  using Hook = void (*)(int index);
+  Queue(Hook enter, Hook finish, int index);
+  ~Queue() { stop(); }
+  Queue(const Queue&) = delete;
+  Queue& operator=(const Queue&) = delete;
+
+  // Work that a fault skips.
+  template <typename F> void push(const char* op, F&& task) { put(op, Kind::Work, std::forward<F>(task)); }
+
+  // Runs when all earlier work is complete, with its fault, if any: done(const Fault*).
+  template <typename F> void after(F&& done) {
+    put("wait", Kind::Marker, [this, done = std::forward<F>(done)]() mutable { done(complete()); });
+  }
+
+  void reset();  // forgets the fault
+  void stop();   // after the present task; later ones are dropped
+
+ private:
+  enum class Kind : uint8_t { Work, Marker };
+  static constexpr size_t SLOTS = 512, SLOT_BYTES = 1024;
+  struct Slot {
+    void (*run)(void* task, bool execute) = nullptr;  // destroys the task, after running it if asked to
+    const char* op = nullptr;
+    Kind kind = Kind::Work;
+    alignas(16) unsigned char task[SLOT_BYTES - 32];
+  };
+
+  template <typename F> void put(const char* op, Kind kind, F&& task) {
+    using Task = std::decay_t<F>;
+    static_assert(sizeof(Task) <= sizeof(Slot::task), "a task must fit into a slot of the ring");
+    if (synchronous_) {
+      Task local(std::forward<F>(task));
+      return local();
+    }
+    Slot& slot = acquire();
+    new (slot.task) Task(std::forward<F>(task));
+    slot.run = [](void* memory, bool execute) {
+      Task& stored = *static_cast<Task*>(memory);
+      struct Destroy {
+        Task& task;
+        ~Destroy() { task.~Task(); }
+      } destroy{stored};
+      if (execute) stored();
+    };
+    slot.op = op;
+    slot.kind = kind;
+    publish();
+  }
+
+  Slot& acquire();
+  void publish();
+  void loop();
+  void execute(Slot& slot);
+  const Fault* complete();
+  void record(Code code, const char* op, const char* what);
+
+  const Hook enter_, finish_;
+  const int index_;
+  const bool synchronous_;
+  std::unique_ptr<Slot[]> ring_;
+  std::mutex mutex_;
+  std::condition_variable filled_, freed_;
+  uint64_t head_ = 0, tail_ = 0;  // next to run, next to fill
+  bool stopping_ = false;
+  std::optional<Fault> fault_;
+  std::thread executor_;
+};
+
+}  // namespace lowrank
