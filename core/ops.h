@@ -1,0 +1,69 @@
+#pragma once
+#include <vector>
+
+#include "core/device.h"
+
+// The native surface, one declaration per op: checks the inputs, allocates the outputs, hands over to the kernel of the
+// inputs' device. Binding and TypeScript follow these signatures. The formulas stand at the kernels (core/kernels.h).
+namespace lowrank::ops {
+
+using Maybe = const Tensor*;            // null: absent
+using Tensors = std::vector<Tensor>;    // an undefined one is a gradient nobody wants
+
+void fill(const Tensor& y, double value);
+Tensor cast(const Tensor& x, DType dtype);
+void copy_into(const Tensor& y, const Tensor& x);
+Tensor add(const Tensor& a, const Tensor& b);
+Tensor multiply(const Tensor& a, const Tensor& b);
+void accumulate(const Tensor& y, const Tensor& x, double alpha);
+Tensor scale(const Tensor& x, double alpha);
+
+Tensor activation(const Tensor& x, Activation kind);
+// in_place: dy is nobody else's, and becomes dx.
+Tensor activation_backward(const Tensor& dy, const Tensor& x, Activation kind, bool in_place);
+Tensor dropout(const Tensor& x, Dropout dropout);
+
+Tensor sum_rows(const Tensor& x);
+Tensor sum(const Tensor& x);
+Tensor sum_squares(const Tensor& x);
+
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, Compute compute);
+Tensor linear(const Tensor& x, const Tensor& w, Maybe bias, Compute compute);
+// Returns {y, s}.
+Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& a, const Tensor& b, double scale,
+                    Dropout dropout, Compute compute);
+// Returns {dx, da, db}.
+Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b,
+                             const Tensor& s, double scale, Dropout dropout, Compute compute, bool needs_dx,
+                             bool needs_da, bool needs_db);
+
+Tensor embedding(const Tensor& table, const Tensor& ids);
+Tensor embedding_backward(const Tensor& dy, const Tensor& ids, int64_t rows);
+
+// Returns {y, h, mean, rstd}; h is undefined where it would equal x.
+Tensors layer_norm(const Tensor& x, Maybe residual, const Tensor& w, Maybe b, double eps, Dropout dropout);
+// Returns {dx, dresidual, dw, db}; dresidual is undefined where it equals dx (no dropout).
+Tensors layer_norm_backward(const Tensor& dy, Maybe dh, const Tensor& h, const Tensor& w, const Tensor& mean,
+                            const Tensor& rstd, Dropout dropout, bool needs_dresidual, bool needs_dw, bool needs_db);
+
+// Returns {o, lse}.
+Tensors attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_seqlens, AttentionShape shape,
+                  Dropout dropout);
+// Returns {dq, dk, dv}.
+Tensors attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
+                           const Tensor& lse, const Tensor& cu_seqlens, AttentionShape shape, Dropout dropout);
+
+// Returns {loss, lse}.
+Tensors cross_entropy(const Tensor& logits, const Tensor& labels, Maybe weights, CrossEntropy options);
+Tensor cross_entropy_backward(const Tensor& dloss, const Tensor& logits, const Tensor& labels, Maybe weights,
+                              const Tensor& lse, CrossEntropy options);
+Tensor bce(const Tensor& logits, const Tensor& targets, Maybe positive_weights, double scale);
+Tensor bce_backward(const Tensor& dloss, const Tensor& logits, const Tensor& targets, Maybe positive_weights,
+                    double scale);
+Tensor mse(const Tensor& x, const Tensor& targets, double scale);
+Tensor mse_backward(const Tensor& dloss, const Tensor& x, const Tensor& targets, double scale);
+
+void adamw(const Tensor& params, const Tensor& grads, const Tensor& m, const Tensor& v, const Tensor& slices,
+           const Tensor& squared_norm, AdamW options);
+
+}  // namespace lowrank::ops

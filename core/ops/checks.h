@@ -1,0 +1,51 @@
+#pragma once
+#include "core/ops.h"
+
+// Checks that several ops share. `op` is the JavaScript name.
+namespace lowrank::ops {
+
+inline void check_same_device(const char* op, const Tensor& a, const Tensor& b) {
+  check(&a.device() == &b.device(), Code::Device, op, ": one input is on ", a.device().name(), ", another on ",
+        b.device().name());
+}
+
+inline void check_dtype(const char* op, const char* what, const Tensor& t, DType dtype) {
+  check(t.dtype == dtype, Code::DType, op, ": ", what, " is ", name_of(t.dtype), ", expected ", name_of(dtype));
+}
+
+inline void check_float(const char* op, const char* what, const Tensor& t) {
+  check(t.dtype == DType::F32 || t.dtype == DType::F64, Code::DType, op, ": ", what, " is ", name_of(t.dtype),
+        ", expected f32 or f64");
+}
+
+inline void check_shape(const char* op, const char* what, const Tensor& t, const Shape& shape) {
+  check(t.shape == shape, Code::Shape, op, ": ", what, " ", t.shape, ", expected ", shape);
+}
+
+inline void check_matrix(const char* op, const char* what, const Tensor& t) {
+  check(t.shape.rank == 2, Code::Shape, op, ": ", what, " ", t.shape, ", expected two dimensions");
+}
+
+// `t` is on x's device and has x's dtype.
+inline void check_like(const char* op, const char* what, const Tensor& t, const Tensor& x) {
+  check_same_device(op, t, x);
+  check_dtype(op, what, t, x.dtype);
+}
+
+inline void check_twin(const char* op, const char* what, const Tensor& t, const Tensor& x) {
+  check_like(op, what, t, x);
+  check_shape(op, what, t, x.shape);
+}
+
+// A weight has the activations' dtype, or is bf16 storage under f32 activations.
+inline void check_weight(const char* op, const char* what, const Tensor& w, const Tensor& x) {
+  check_same_device(op, w, x);
+  check(w.dtype == x.dtype || (w.dtype == DType::BF16 && x.dtype == DType::F32), Code::DType, op, ": ", what, " is ",
+        name_of(w.dtype), ", activations are ", name_of(x.dtype));
+}
+
+inline View view_of(Maybe t) { return t ? t->view() : View{}; }
+
+inline Tensor like(const Tensor& x) { return Tensor::empty(x.device(), x.shape, x.dtype); }
+
+}  // namespace lowrank::ops

@@ -1,0 +1,24 @@
+#include "core/ops/checks.h"
+
+namespace lowrank::ops {
+
+Tensor embedding(const Tensor& table, const Tensor& ids) {
+  check_matrix("embedding", "table", table);
+  check_dtype("embedding", "ids", ids, DType::I32);
+  check_same_device("embedding", table, ids);
+  const DType dtype = table.dtype == DType::F64 ? DType::F64 : DType::F32;
+  auto y = Tensor::empty(table.device(), {ids.size(), table.shape[1]}, dtype);
+  run(table.device(), "embedding", table.device().kernels.embedding, y.view(), table.view(), ids.view());
+  return y;
+}
+
+Tensor embedding_backward(const Tensor& dy, const Tensor& ids, int64_t rows) {
+  check_matrix("embedding", "dy", dy);
+  check_dtype("embedding", "ids", ids, DType::I32);
+  check(dy.shape[0] == ids.size(), Code::Shape, "embedding: dy ", dy.shape, " for ids ", ids.shape);
+  auto dtable = Tensor::empty(dy.device(), {rows, dy.shape[1]}, dy.dtype);
+  run(dy.device(), "embeddingBackward", dy.device().kernels.embedding_backward, dtable.view(), dy.view(), ids.view());
+  return dtable;
+}
+
+}  // namespace lowrank::ops
