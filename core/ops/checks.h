@@ -44,8 +44,36 @@ inline void check_weight(const char* op, const char* what, const Tensor& w, cons
         name_of(w.dtype), ", activations are ", name_of(x.dtype));
 }
 
+inline void check_linear(const char* op, const Tensor& x, const Tensor& w) {
+  check_float(op, "x", x);
+  check_matrix(op, "x", x);
+  check_matrix(op, "weight", w);
+  check_weight(op, "weight", w, x);
+  check(w.shape[1] == x.shape[1], Code::Shape, op, ": weight ", w.shape, " does not match x ", x.shape);
+}
+
+inline void check_bias(const char* op, Maybe bias, const Tensor& x, int64_t out) {
+  if (!bias) return;
+  check_like(op, "bias", *bias, x);
+  check_shape(op, "bias", *bias, {out});
+}
+
 inline View view_of(Maybe t) { return t ? t->view() : View{}; }
 
+inline void check_loss_inputs(const char* op, const Tensor& logits, const Tensor& targets) {
+  check_float(op, "logits", logits);
+  check_matrix(op, "logits", logits);
+  check_twin(op, "targets", targets, logits);
+}
+
+inline void check_class_weights(const char* op, Maybe weights, const Tensor& logits) {
+  if (!weights) return;
+  check_like(op, "weights", *weights, logits);
+  check_shape(op, "weights", *weights, {logits.cols()});
+}
+
 inline Tensor like(const Tensor& x) { return Tensor::empty(x.device(), x.shape, x.dtype); }
+
+inline Tensor scalar_like(const Tensor& x) { return Tensor::empty(x.device(), {1}, x.dtype); }
 
 }  // namespace lowrank::ops

@@ -1,0 +1,35 @@
+#include "core/ops/checks.h"
+
+namespace lowrank::ops {
+namespace {
+
+void check_labels(const Tensor& logits, const Tensor& labels, Maybe weights) {
+  check_float("crossEntropy", "logits", logits);
+  check_matrix("crossEntropy", "logits", logits);
+  check_same_device("crossEntropy", logits, labels);
+  check_dtype("crossEntropy", "labels", labels, DType::I32);
+  check_shape("crossEntropy", "labels", labels, {logits.shape[0]});
+  check_class_weights("crossEntropy", weights, logits);
+}
+
+}  // namespace
+
+Tensors cross_entropy(const Tensor& logits, const Tensor& labels, Maybe weights, CrossEntropy options) {
+  check_labels(logits, labels, weights);
+  auto loss = scalar_like(logits);
+  auto lse = Tensor::empty(logits.device(), {logits.shape[0]}, logits.dtype);
+  run(logits.device(), "crossEntropy", logits.device().kernels.cross_entropy, loss.view(), lse.view(), logits.view(),
+      labels.view(), view_of(weights), options);
+  return {loss, lse};
+}
+
+Tensor cross_entropy_backward(const Tensor& dloss, const Tensor& logits, const Tensor& labels, Maybe weights,
+                              const Tensor& lse, CrossEntropy options) {
+  check_labels(logits, labels, weights);
+  auto dlogits = like(logits);
+  run(logits.device(), "crossEntropyBackward", logits.device().kernels.cross_entropy_backward, dlogits.view(),
+      dloss.view(), logits.view(), labels.view(), view_of(weights), lse.view(), options);
+  return dlogits;
+}
+
+}  // namespace lowrank::ops

@@ -1,0 +1,12 @@
+#include "core/ops/checks.h"
+
+namespace lowrank::ops {
+
+Tensor dropout(const Tensor& x, Dropout dropout) {
+  check_float("dropout", "x", x);
+  auto y = like(x);
+  run(x.device(), "dropout", x.device().kernels.dropout, y.view(), x.view(), dropout);
+  return y;
+}
+
+}  // namespace lowrank::ops

@@ -1,0 +1,45 @@
+#include "core/ops/checks.h"
+
+namespace lowrank::ops {
+namespace {
+
+void check_factors(const char* op, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b) {
+  check_like(op, "A", a, x);
+  check_like(op, "B", b, x);
+  check_matrix(op, "A", a);
+  check(a.shape[1] == w.shape[1], Code::Shape, op, ": A ", a.shape, " does not match weight ", w.shape);
+  check_shape(op, "B", b, {w.shape[0], a.shape[0]});
+}
+
+}  // namespace
+
+Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& a, const Tensor& b, double scale,
+                    Dropout dropout, Compute compute) {
+  check_linear("loraLinear", x, w);
+  check_bias("loraLinear", bias, x, w.shape[0]);
+  check_factors("loraLinear", x, w, a, b);
+  auto y = Tensor::empty(x.device(), {x.shape[0], w.shape[0]}, x.dtype);
+  auto s = Tensor::empty(x.device(), {x.shape[0], a.shape[0]}, x.dtype);
+  run(x.device(), "loraLinear", x.device().kernels.lora_linear, y.view(), s.view(), x.view(), w.view(), view_of(bias),
+      a.view(), b.view(), scale, dropout, compute);
+  return {y, s};
+}
+
+Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b,
+                             const Tensor& s, double scale, Dropout dropout, Compute compute, bool needs_dx,
+                             bool needs_da, bool needs_db) {
+  check_linear("loraLinear", x, w);
+  check_factors("loraLinear", x, w, a, b);
+  check_like("loraLinear", "dy", dy, x);
+  check_shape("loraLinear", "dy", dy, {x.shape[0], w.shape[0]});
+  check_shape("loraLinear", "s", s, {x.shape[0], a.shape[0]});
+  Tensor dx, da, db;
+  if (needs_dx) dx = like(x);
+  if (needs_da) da = like(a);
+  if (needs_db) db = like(b);
+  run(x.device(), "loraLinearBackward", x.device().kernels.lora_linear_backward, dx.view(), da.view(), db.view(),
+      dy.view(), x.view(), w.view(), a.view(), b.view(), s.view(), scale, dropout, compute);
+  return {dx, da, db};
+}
+
+}  // namespace lowrank::ops
