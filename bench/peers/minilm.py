@@ -1,26 +1,34 @@
-"""LoRA on a small pretrained BERT with PyTorch + transformers + PEFT: the peer of the real-encoder comparison in docs/results.md.
+"""LoRA on a small pretrained BERT with PyTorch + transformers + PEFT: the peer of the real-encoder comparison in
+docs/results.md.
 
-Sequence classification (jsonl rows {text, label}; accuracy, macro F1) or token classification (rows {tokens, ner_tags} in IOB2;
-entity precision, recall, F1 of seqeval). Writes the splits it trained on and every setting to --work, so that the other side can
-read exactly the same, then appends one JSON line per seed to --results and prints it.
+Sequence classification (jsonl rows {text, label}; accuracy, macro F1) or token classification (rows {tokens,
+ner_tags} in IOB2; entity precision, recall, F1 of seqeval). Writes the splits it trained on and every setting to
+--work, so that the other side can read exactly the same, then appends one JSON line per seed to --results and prints
+it.
 
-    python minilm.py seq --model DIR --train train.jsonl --test test.jsonl --work out/banking77 --results banking77.jsonl
-    python minilm.py tok --model DIR --train train.jsonl --dev valid.jsonl --test test.jsonl --work out/wnut17 --results wnut17.jsonl
+    python minilm.py seq --model DIR --train train.jsonl --test test.jsonl --work banking77 --results banking77.jsonl
+    python minilm.py tok --model DIR --train train.jsonl --dev valid.jsonl --test test.jsonl --work wnut17 \\
+        --results wnut17.jsonl
 
-Without --dev, a stratified tenth of the training rows is split off (seed 0, the same for every run seed). Training rows whose text
-also occurs in dev or test, or earlier in train, are dropped and counted.
+Without --dev, a stratified tenth of the training rows is split off (seed 0, the same for every run seed). Training
+rows whose text also occurs in dev or test, or earlier in train, are dropped and counted.
 
 The recipe, per seed:
 - Base weights frozen, f32. A checkpoint's pooler is kept and frozen, as BertForSequenceClassification does.
-- Classifier new: weight normal(0, 0.02), bias 0, trained in full (modules_to_save). LoRA: A kaiming_uniform(a=sqrt 5), B zero.
+- Classifier new: weight normal(0, 0.02), bias 0, trained in full (modules_to_save). LoRA: A kaiming_uniform(a=sqrt
+  5), B zero.
 - Model dropout as in config.json, LoRA dropout on the input of A.
-- Batches: numpy RandomState(seed).permutation of the rows, anew each epoch; the last batch may be short; padded to its longest row.
-- Loss: mean cross-entropy over the rows (seq) or over the labelled tokens of the batch (tok; first piece of a word, the rest ignored).
+- Batches: numpy RandomState(seed).permutation of the rows, anew each epoch; the last batch may be short; padded to
+  its longest row.
+- Loss: mean cross-entropy over the rows (seq) or over the labelled tokens of the batch (tok; first piece of a word,
+  the rest ignored).
 - AdamW (betas 0.9, 0.999; eps 1e-8), decay on every trained tensor; gradients clipped by their global norm.
 - Step t of T, W = ceil(warmup * T): lr * (t+1)/W while t < W, then lr * (T-t)/(T-W).
-- Dev after every epoch; the best epoch (accuracy or entity F1, the earliest of equals) is put back and test is read once.
+- Dev after every epoch; the best epoch (accuracy or entity F1, the earliest of equals) is put back and test is read
+  once.
 - Words past --max-length count as tagged O.
 """
+
 import argparse
 import json
 import math
@@ -97,7 +105,7 @@ def stratified_tenth(rows):
     rng, dev = np.random.RandomState(0), []
     for label in sorted({r['label'] for r in rows}):
         own = [i for i, r in enumerate(rows) if r['label'] == label]
-        dev += [own[j] for j in rng.permutation(len(own))[:max(1, round(len(own) / 10))]]
+        dev += [own[j] for j in rng.permutation(len(own))[: max(1, round(len(own) / 10))]]
     return sorted(dev)
 
 
@@ -114,7 +122,7 @@ def make_splits(a):
         (dropped if key(rows[i]) in held else kept).append(i)
         held.add(key(rows[i]))
     if a.limit:
-        kept = sorted(kept[j] for j in np.random.RandomState(0).permutation(len(kept))[:a.limit])
+        kept = sorted(kept[j] for j in np.random.RandomState(0).permutation(len(kept))[: a.limit])
     splits = dict(train=[rows[i] for i in kept], dev=dev, test=test)
     return splits, dict(train_rows=kept, dev_rows_of_train_file=dev_index, dropped_duplicates=dropped)
 
@@ -149,8 +157,9 @@ def batch(task, rows, pad):
     mask = torch.tensor([[1] * len(r[0]) + [0] * (width - len(r[0])) for r in rows])
     if task == 'seq':
         return dict(input_ids=ids, attention_mask=mask, labels=torch.tensor([r[1] for r in rows]))
-    return dict(input_ids=ids, attention_mask=mask,
-                labels=torch.tensor([r[1] + [-100] * (width - len(r[1])) for r in rows]))
+    return dict(
+        input_ids=ids, attention_mask=mask, labels=torch.tensor([r[1] + [-100] * (width - len(r[1])) for r in rows])
+    )
 
 
 @torch.no_grad()
@@ -159,7 +168,7 @@ def evaluate(a, model, rows, encoded, labels, pad):
     predicted = [None] * len(encoded)
     by_length = sorted(range(len(encoded)), key=lambda i: len(encoded[i][0]))
     for k in range(0, len(by_length), 64):
-        take = by_length[k:k + 64]
+        take = by_length[k : k + 64]
         inputs = batch(a.task, [encoded[i] for i in take], pad)
         del inputs['labels']
         best = model(**inputs).logits.argmax(-1)
@@ -168,38 +177,53 @@ def evaluate(a, model, rows, encoded, labels, pad):
     model.train()
     if a.task == 'seq':
         gold = [e[1] for e in encoded]
-        return dict(accuracy=accuracy_score(gold, predicted),
-                    macro_f1=f1_score(gold, predicted, labels=range(len(labels)), average='macro', zero_division=0))
+        return dict(
+            accuracy=accuracy_score(gold, predicted),
+            macro_f1=f1_score(gold, predicted, labels=range(len(labels)), average='macro', zero_division=0),
+        )
     return entity_scores(rows, encoded, predicted, labels)
 
 
 def entity_scores(rows, encoded, predicted, labels):
     from seqeval.metrics import accuracy_score as tag_accuracy, f1_score as f1, precision_score, recall_score
     from seqeval.scheme import IOB2
+
     gold, guess = [r['ner_tags'] for r in rows], []
     for row, (_, tags, words), best in zip(rows, encoded, predicted):
         out = ['O'] * len(row['tokens'])
         for word, piece in zip(words, [j for j, t in enumerate(tags) if t != -100]):
             out[word] = labels[best[piece]]
         guess.append(out)
-    return dict(precision=float(precision_score(gold, guess, zero_division=0)),
-                recall=float(recall_score(gold, guess, zero_division=0)),
-                f1=float(f1(gold, guess, zero_division=0)),
-                strict_f1=float(f1(gold, guess, mode='strict', scheme=IOB2, zero_division=0)),
-                tag_accuracy=float(tag_accuracy(gold, guess)))
+    return dict(
+        precision=float(precision_score(gold, guess, zero_division=0)),
+        recall=float(recall_score(gold, guess, zero_division=0)),
+        f1=float(f1(gold, guess, zero_division=0)),
+        strict_f1=float(f1(gold, guess, mode='strict', scheme=IOB2, zero_division=0)),
+        tag_accuracy=float(tag_accuracy(gold, guess)),
+    )
 
 
 def build(a, labels, seed):
     torch.manual_seed(seed)
     cls = BertForSequenceClassification if a.task == 'seq' else BertForTokenClassification
-    model = cls.from_pretrained(a.model, dtype=torch.float32, num_labels=len(labels),
-                                id2label=dict(enumerate(labels)), label2id={l: i for i, l in enumerate(labels)})
+    model = cls.from_pretrained(
+        a.model,
+        dtype=torch.float32,
+        num_labels=len(labels),
+        id2label=dict(enumerate(labels)),
+        label2id={l: i for i, l in enumerate(labels)},
+    )
     with torch.no_grad():
         model.classifier.weight.normal_(0, 0.02)
         model.classifier.bias.zero_()
     targets = a.targets if a.targets == 'all-linear' else a.targets.split(',')
-    config = LoraConfig(r=a.r, lora_alpha=a.alpha, lora_dropout=a.dropout, target_modules=targets,
-                        task_type='SEQ_CLS' if a.task == 'seq' else 'TOKEN_CLS')
+    config = LoraConfig(
+        r=a.r,
+        lora_alpha=a.alpha,
+        lora_dropout=a.dropout,
+        target_modules=targets,
+        task_type='SEQ_CLS' if a.task == 'seq' else 'TOKEN_CLS',
+    )
     return get_peft_model(model, config)
 
 
@@ -231,7 +255,7 @@ def train_epoch(a, model, params, optimizer, encoded, order, state, pad):
     for k in range(0, len(order), a.batch):
         for group in optimizer.param_groups:
             group['lr'] = a.lr * rate(state['step'], state['total'], state['warmup'])
-        loss = model(**batch(a.task, [encoded[i] for i in order[k:k + a.batch]], pad)).loss
+        loss = model(**batch(a.task, [encoded[i] for i in order[k : k + a.batch]], pad)).loss
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(params, a.clip)
@@ -259,7 +283,11 @@ def run_seed(a, seed, splits, encoded, labels):
         c, w = cpu(), time.perf_counter()
         dev = evaluate(a, model, splits['dev'], encoded['dev'], labels, pad)
         epochs.append(dict(loss=loss, **dev))
-        print(f'seed {seed} epoch {epoch + 1}/{a.epochs} {epochs[-1]} cpu {cpu() - start_cpu:.0f} s', file=sys.stderr, flush=True)
+        print(
+            f'seed {seed} epoch {epoch + 1}/{a.epochs} {epochs[-1]} cpu {cpu() - start_cpu:.0f} s',
+            file=sys.stderr,
+            flush=True,
+        )
         if dev[score] > best:
             best, kept, best_epoch = dev[score], [p.detach().clone() for p in params], epoch + 1
         eval_cpu, eval_wall = eval_cpu + cpu() - c, eval_wall + time.perf_counter() - w
@@ -268,11 +296,27 @@ def run_seed(a, seed, splits, encoded, labels):
         for p, value in zip(params, kept):
             p.copy_(value)
     test = None if a.no_test else evaluate(a, model, splits['test'], encoded['test'], labels, pad)
-    return dict(side='peft', task=a.task, seed=seed, lr=a.lr, targets=a.targets, r=a.r, steps=total, best_epoch=best_epoch,
-                dev=epochs[best_epoch - 1], test=test, before_dev=before, epochs=epochs,
-                trainable=sum(p.numel() for p in params), total_parameters=sum(p.numel() for p in model.parameters()),
-                cpu_s=round(train_cpu, 2), wall_s=round(train_wall, 2), eval_cpu_s=round(eval_cpu, 2),
-                rss_peak=round(peak_mib()), threads=a.threads)
+    return dict(
+        side='peft',
+        task=a.task,
+        seed=seed,
+        lr=a.lr,
+        targets=a.targets,
+        r=a.r,
+        steps=total,
+        best_epoch=best_epoch,
+        dev=epochs[best_epoch - 1],
+        test=test,
+        before_dev=before,
+        epochs=epochs,
+        trainable=sum(p.numel() for p in params),
+        total_parameters=sum(p.numel() for p in model.parameters()),
+        cpu_s=round(train_cpu, 2),
+        wall_s=round(train_wall, 2),
+        eval_cpu_s=round(eval_cpu, 2),
+        rss_peak=round(peak_mib()),
+        threads=a.threads,
+    )
 
 
 def write_work(a, splits, rows, labels):
@@ -281,9 +325,14 @@ def write_work(a, splits, rows, labels):
         with open(os.path.join(a.work, name + '.jsonl'), 'w', encoding='utf-8') as f:
             f.writelines(json.dumps(r, ensure_ascii=False) + '\n' for r in part)
     hide = {'model', 'train', 'dev', 'test', 'work', 'results', 'no_test'}
-    settings = dict(settings={k: v for k, v in vars(a).items() if k not in hide}, labels=labels,
-                    rows={k: len(v) for k, v in splits.items()}, recipe=__doc__.split('The recipe, per seed:\n')[1].strip().split('\n'),
-                    versions={m: __import__(m).__version__ for m in ('torch', 'transformers', 'peft', 'tokenizers')}, **rows)
+    settings = dict(
+        settings={k: v for k, v in vars(a).items() if k not in hide},
+        labels=labels,
+        rows={k: len(v) for k, v in splits.items()},
+        recipe=[' '.join(x.split()) for x in __doc__.split('The recipe, per seed:\n- ')[1].split('\n- ')],
+        versions={m: __import__(m).__version__ for m in ('torch', 'transformers', 'peft', 'tokenizers')},
+        **rows,
+    )
     with open(os.path.join(a.work, 'settings.json'), 'w', encoding='utf-8') as f:
         json.dump(settings, f, indent=1, ensure_ascii=False)
 

@@ -1,14 +1,16 @@
-"""One training step of bert-base (random weights, 16 sequences of 128 tokens) in PyTorch + transformers + PEFT on the CPU.
+"""One training step of bert-base (random weights, 16 sequences of 128 tokens) in PyTorch + transformers + PEFT on the
+CPU.
 
     python train_step.py --case bert --method qv|all|full|fwd --dtype fp32|bf16w|autocast [--steps N] [--threads N]
 
-Prints one JSON line with the fields of `npm run bench:step`. Compare cpu_min (fewest process CPU seconds of a step): on a shared
-machine wall times mean little. OpenMP waits passively, or spinning threads would be counted as work.
-method  qv: LoRA r 8 on query and value; all: on every linear layer of the encoder and the pooler; full: all weights trained;
-        fwd: forward only, no gradients.
+Prints one JSON line with the fields of `npm run bench:step`. Compare cpu_min (fewest process CPU seconds of a step):
+on a shared machine wall times mean little. OpenMP waits passively, or spinning threads would be counted as work.
+method  qv: LoRA r 8 on query and value; all: on every linear layer of the encoder and the pooler; full: all weights
+        trained; fwd: forward only, no gradients.
 dtype   fp32; bf16w: weights and activations bf16, adapters f32 (PEFT's default; --adapters bf16 casts them too);
         autocast: f32 weights under torch.autocast(bfloat16).
 """
+
 import argparse
 import json
 import os
@@ -60,6 +62,7 @@ def build(a, shape):
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import BertConfig, BertForSequenceClassification
+
     dropout = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0) if a.no_dropout else {}
     if a.dtype == 'bf16w':
         torch.set_default_dtype(torch.bfloat16)
@@ -68,8 +71,13 @@ def build(a, shape):
     linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
     total = sum(p.numel() for p in model.parameters())
     if a.method in TARGETS:
-        config = LoraConfig(r=shape['r'], lora_alpha=2 * shape['r'], lora_dropout=0.0,
-                            target_modules=TARGETS[a.method], task_type='SEQ_CLS')
+        config = LoraConfig(
+            r=shape['r'],
+            lora_alpha=2 * shape['r'],
+            lora_dropout=0.0,
+            target_modules=TARGETS[a.method],
+            task_type='SEQ_CLS',
+        )
         model = get_peft_model(model, config, autocast_adapter_dtype=a.adapters == 'fp32')
     if a.method == 'fwd':
         model.requires_grad_(False)
@@ -79,10 +87,13 @@ def build(a, shape):
 def one_step(a, model, optimizer, inputs):
     """Seconds of forward, backward, optimizer, the whole; CPU seconds; share of a core used by others; the loss."""
     import torch
+
     busy, cpu, t0 = machine_busy(), time.process_time(), time.perf_counter()
     if optimizer:
         optimizer.zero_grad()
-    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=a.dtype == 'autocast'), torch.set_grad_enabled(a.method != 'fwd'):
+    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=a.dtype == 'autocast'), torch.set_grad_enabled(
+        a.method != 'fwd'
+    ):
         loss = model(**inputs).loss
     t1 = time.perf_counter()
     if optimizer:
@@ -98,6 +109,7 @@ def one_step(a, model, optimizer, inputs):
 
 def measure(a, model, shape):
     import torch
+
     params = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(params, lr=1e-4) if params else None
     ids = torch.randint(0, shape['vocab'], (shape['B'], shape['S']))
@@ -115,6 +127,7 @@ def main():
     import torch
     import transformers
     import peft
+
     torch.set_num_threads(a.threads)
     torch.manual_seed(0)
     t_import, rss_import, t0 = time.perf_counter() - t0, resident('VmRSS'), time.perf_counter()
@@ -124,18 +137,49 @@ def main():
     first, steps, trained = measure(a, model, shape)
     column = lambda name: [s[name] for s in steps]
     median, tokens = (lambda name: round(statistics.median(column(name)), 4)), shape['B'] * shape['S']
-    print(json.dumps(dict(
-        side='pytorch+peft', case=a.case, method=a.method, dtype=a.dtype, adapters=a.adapters, dropout=not a.no_dropout,
-        B=shape['B'], S=shape['S'], r=shape['r'], params_M=round(total / 1e6, 1), linear_M=round(linear / 1e6, 2),
-        train_M=round(trained / 1e6, 3), step_med=median('step'), step_min=round(min(column('step')), 4), fwd_med=median('fwd'),
-        bwd_med=median('bwd'), opt_med=median('opt'), fwd_min=round(min(column('fwd')), 4), bwd_min=round(min(column('bwd')), 4),
-        first=round(first, 3), tok_s=round(tokens / statistics.median(column('step')), 1),
-        tok_s_best=round(tokens / min(column('step')), 1), fwd_gflop=round(2 * linear * tokens / 1e9, 1),
-        rss_import=round(rss_import), rss_built=round(rss_built), rss_peak=round(resident('VmHWM')), t_import=round(t_import, 2),
-        t_build=round(t_build, 2), loss=round(steps[-1]['loss'], 4), cpu_s=round(statistics.median(column('cpu')), 3),
-        cpu_min=round(min(column('cpu')), 3), n_all=len(steps), others_share=median('others'), threads=a.threads,
-        load=round(os.getloadavg()[0], 2),
-        versions=dict(torch=torch.__version__, transformers=transformers.__version__, peft=peft.__version__))), flush=True)
+    print(
+        json.dumps(
+            dict(
+                side='pytorch+peft',
+                case=a.case,
+                method=a.method,
+                dtype=a.dtype,
+                adapters=a.adapters,
+                dropout=not a.no_dropout,
+                B=shape['B'],
+                S=shape['S'],
+                r=shape['r'],
+                params_M=round(total / 1e6, 1),
+                linear_M=round(linear / 1e6, 2),
+                train_M=round(trained / 1e6, 3),
+                step_med=median('step'),
+                step_min=round(min(column('step')), 4),
+                fwd_med=median('fwd'),
+                bwd_med=median('bwd'),
+                opt_med=median('opt'),
+                fwd_min=round(min(column('fwd')), 4),
+                bwd_min=round(min(column('bwd')), 4),
+                first=round(first, 3),
+                tok_s=round(tokens / statistics.median(column('step')), 1),
+                tok_s_best=round(tokens / min(column('step')), 1),
+                fwd_gflop=round(2 * linear * tokens / 1e9, 1),
+                rss_import=round(rss_import),
+                rss_built=round(rss_built),
+                rss_peak=round(resident('VmHWM')),
+                t_import=round(t_import, 2),
+                t_build=round(t_build, 2),
+                loss=round(steps[-1]['loss'], 4),
+                cpu_s=round(statistics.median(column('cpu')), 3),
+                cpu_min=round(min(column('cpu')), 3),
+                n_all=len(steps),
+                others_share=median('others'),
+                threads=a.threads,
+                load=round(os.getloadavg()[0], 2),
+                versions=dict(torch=torch.__version__, transformers=transformers.__version__, peft=peft.__version__),
+            )
+        ),
+        flush=True,
+    )
 
 
 if __name__ == '__main__':

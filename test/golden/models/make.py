@@ -1,0 +1,459 @@
+"""Makes the tiny BERT, RoBERTa and DistilBERT checkpoints of this folder with what transformers computes from them.
+
+    python make.py [CASE...]        torch 2.13.0, transformers 5.18.0, safetensors; layout in README.md
+
+Weights are random but of a size at which every one matters: matrices normal(0, 1/sqrt(in)), embeddings normal(0,
+0.5), biases and norms away from 0 and 1. A case is saved, changed on disk where it says so, loaded again as a user
+would, and run in float64.
+"""
+
+import json
+import os
+import shutil
+import sys
+import zlib
+
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    BertModel,
+    DistilBertConfig,
+    DistilBertForMaskedLM,
+    DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
+    DistilBertModel,
+    RobertaConfig,
+    RobertaForMaskedLM,
+    RobertaForSequenceClassification,
+    RobertaForTokenClassification,
+    RobertaModel,
+)
+from transformers.utils import logging
+
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+torch.set_num_threads(1)
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CONFIG = dict(bert=BertConfig, roberta=RobertaConfig, distilbert=DistilBertConfig)
+CLASS = dict(
+    bert=dict(base=BertModel, seq=BertForSequenceClassification, tok=BertForTokenClassification, mlm=BertForMaskedLM),
+    roberta=dict(
+        base=RobertaModel,
+        seq=RobertaForSequenceClassification,
+        tok=RobertaForTokenClassification,
+        mlm=RobertaForMaskedLM,
+    ),
+    distilbert=dict(
+        base=DistilBertModel,
+        seq=DistilBertForSequenceClassification,
+        tok=DistilBertForTokenClassification,
+        mlm=DistilBertForMaskedLM,
+    ),
+)
+LENGTHS = [7, 11, 1]
+
+
+def bert(**more):
+    return (
+        dict(
+            vocab_size=61,
+            hidden_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=42,
+            max_position_embeddings=16,
+            type_vocab_size=2,
+            pad_token_id=0,
+        )
+        | more
+    )
+
+
+def roberta(**more):
+    return (
+        bert(
+            max_position_embeddings=18,
+            type_vocab_size=1,
+            pad_token_id=1,
+            bos_token_id=0,
+            eos_token_id=2,
+            layer_norm_eps=1e-5,
+        )
+        | more
+    )
+
+
+def distilbert(**more):
+    return (
+        dict(vocab_size=61, dim=24, n_layers=2, n_heads=2, hidden_dim=42, max_position_embeddings=16, pad_token_id=0)
+        | more
+    )
+
+
+def case(family, task, config, notes, labels=3, **more):
+    return dict(family=family, task=task, config=config, notes=notes, labels=labels) | more
+
+
+CASES = {
+    'bert-seq': case(
+        'bert',
+        'seq',
+        bert(
+            hidden_size=32,
+            num_attention_heads=4,
+            intermediate_size=50,
+            vocab_size=83,
+            hidden_act='gelu',
+            classifier_dropout=0.2,
+        ),
+        'gelu, classifier_dropout, token types',
+    ),
+    'bert-seq-multilabel': case(
+        'bert',
+        'seq',
+        bert(hidden_act='gelu_new', layer_norm_eps=1e-5, type_vocab_size=1, max_position_embeddings=11),
+        'gelu_new, eps 1e-5, one token type, a row as long ' 'as the position table',
+        labels=4,
+        problem='multi_label_classification',
+    ),
+    'bert-seq-regression': case(
+        'bert',
+        'seq',
+        bert(hidden_act='relu', hidden_size=36, num_attention_heads=3, num_hidden_layers=1),
+        'relu, 3 heads of 12, one label',
+        labels=1,
+        problem='regression',
+    ),
+    'bert-tok': case(
+        'bert',
+        'tok',
+        bert(hidden_act='silu', hidden_size=36, num_attention_heads=3, intermediate_size=29),
+        'silu, odd inner size, 5 labels, ignored labels',
+        labels=5,
+    ),
+    'bert-tok-large-eps': case(
+        'bert',
+        'tok',
+        bert(hidden_act='tanh', layer_norm_eps=0.1, num_hidden_layers=1, num_attention_heads=4),
+        'tanh, eps 0.1 (a wrong eps shows), one layer, heads of 6',
+        labels=2,
+    ),
+    'bert-mlm': case(
+        'bert',
+        'mlm',
+        bert(hidden_act='gelu_pytorch_tanh', num_hidden_layers=1),
+        'tied decoder (not in the file), no pooler',
+    ),
+    'bert-mlm-untied': case(
+        'bert',
+        'mlm',
+        bert(tie_word_embeddings=False, num_hidden_layers=1),
+        'tie_word_embeddings false: decoder weight and bias in the file',
+    ),
+    'bert-base-only': case(
+        'bert',
+        'seq',
+        bert(num_hidden_layers=1),
+        'a BertModel checkpoint: names without "bert.", no classifier; i64 buffer '
+        'embeddings.position_ids; read as a sequence classifier',
+        saved='base',
+        position_ids='embeddings.position_ids',
+        config4=True,
+    ),
+    'bert-old-names': case(
+        'bert',
+        'seq',
+        bert(),
+        'a masked-LM checkpoint of old spelling read as a sequence classifier: LayerNorm.gamma '
+        'and .beta, cls.predictions.* unused, no pooler, no classifier, transformers 4 config',
+        saved='mlm',
+        gamma_beta=True,
+        position_ids='bert.embeddings.position_ids',
+        config4=True,
+    ),
+    'bert-sharded': case('bert', 'seq', bert(), 'several shards with an index', shard='8KB'),
+    'bert-bf16': case(
+        'bert',
+        'tok',
+        bert(),
+        'bf16 file; expected values are of the same numbers in f64',
+        labels=4,
+        dtype=torch.bfloat16,
+    ),
+    'roberta-seq': case('roberta', 'seq', roberta(), 'head dense + tanh + out_proj, pad id 1, positions from 2'),
+    'roberta-seq-multilabel': case(
+        'roberta',
+        'seq',
+        roberta(hidden_act='relu', num_attention_heads=3, num_hidden_layers=1),
+        'relu, 3 heads of 8, one layer',
+        labels=3,
+        problem='multi_label_classification',
+    ),
+    'roberta-tok-f16': case(
+        'roberta',
+        'tok',
+        roberta(type_vocab_size=2, hidden_act='gelu_new'),
+        'f16 file, two token types',
+        labels=5,
+        dtype=torch.float16,
+        config4=True,
+    ),
+    'roberta-mlm': case(
+        'roberta', 'mlm', roberta(num_hidden_layers=1), 'lm_head dense + gelu + layer_norm + tied decoder'
+    ),
+    'roberta-pad-inside': case(
+        'roberta',
+        'tok',
+        roberta(num_hidden_layers=1),
+        'the pad id also stands inside a row, attended to: it takes position pad_id '
+        'and does not advance the count, and its embedding rows get no gradient',
+        pad_inside=True,
+    ),
+    'roberta-base-only': case(
+        'roberta',
+        'seq',
+        roberta(num_hidden_layers=1),
+        'a RobertaModel checkpoint with a pooler nobody reads',
+        saved='base',
+    ),
+    'distilbert-seq': case(
+        'distilbert', 'seq', distilbert(seq_classif_dropout=0.3), 'pre_classifier + relu + classifier'
+    ),
+    'distilbert-seq-regression': case(
+        'distilbert',
+        'seq',
+        distilbert(activation='relu', n_heads=3, n_layers=1),
+        'relu inside, one label',
+        labels=1,
+        problem='regression',
+        config4=True,
+    ),
+    'distilbert-tok': case(
+        'distilbert',
+        'tok',
+        distilbert(sinusoidal_pos_embds=True, n_heads=4),
+        'sinusoidal positions (the file holds the table; transformers 5 trains it like any other)',
+        labels=5,
+    ),
+    'distilbert-mlm': case(
+        'distilbert',
+        'mlm',
+        distilbert(activation='gelu_new', n_layers=1),
+        'vocab_transform + activation + vocab_layer_norm + tied projector',
+    ),
+    'distilbert-base-only': case(
+        'distilbert',
+        'tok',
+        distilbert(),
+        'a DistilBertModel checkpoint in bf16 and shards, no head',
+        saved='base',
+        dtype=torch.bfloat16,
+        shard='6KB',
+    ),
+}
+
+
+def randomise(model):
+    sinusoids = getattr(model.config, 'sinusoidal_pos_embds', False)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if 'LayerNorm' in name or 'layer_norm' in name:
+                p.normal_(1.0 if name.endswith('weight') else 0.0, 0.2)
+            elif p.dim() == 1:
+                p.normal_(0, 0.2)
+            elif 'embeddings' in name:
+                if not (sinusoids and 'position' in name):
+                    p.normal_(0, 0.5)
+            else:
+                p.normal_(0, p.shape[-1] ** -0.5)
+
+
+def save(c, folder):
+    """The checkpoint as save_pretrained writes it, then changed on disk where the case says so."""
+    label_names = [f'label-{i}' for i in range(c['labels'])]
+    extra = (
+        {}
+        if c['task'] == 'mlm'
+        else dict(id2label=dict(enumerate(label_names)), label2id={n: i for i, n in enumerate(label_names)})
+    )
+    if c.get('problem'):
+        extra['problem_type'] = c['problem']
+    model = CLASS[c['family']][c.get('saved', c['task'])](CONFIG[c['family']](**c['config'], **extra))
+    randomise(model)
+    model.tie_weights()
+    model.to(c.get('dtype', torch.float32)).save_pretrained(folder, max_shard_size=c.get('shard', '5GB'))
+    if c.get('gamma_beta') or c.get('position_ids'):
+        path = f'{folder}/model.safetensors'
+        tensors = load_file(path)
+        if c.get('gamma_beta'):
+            tensors = {
+                k.replace('LayerNorm.weight', 'LayerNorm.gamma').replace('LayerNorm.bias', 'LayerNorm.beta'): v
+                for k, v in tensors.items()
+            }
+        tensors[c['position_ids']] = torch.arange(model.config.max_position_embeddings)[None]
+        save_file(tensors, path, metadata={'format': 'pt'})
+    if c.get('config4'):
+        respell(f'{folder}/config.json', c['family'])
+
+
+def respell(path, family):
+    """config.json as transformers 4 wrote it (before 4.57): torch_dtype, and keys that 5 has dropped."""
+    with open(path, encoding='utf-8') as f:
+        config = json.load(f)
+    config['torch_dtype'] = config.pop('dtype')
+    for key in ('add_cross_attention', 'is_decoder', 'tie_word_embeddings', 'bos_token_id', 'eos_token_id'):
+        if config.get(key) in (None, False) or key == 'tie_word_embeddings':
+            config.pop(key, None)
+    config |= dict(_name_or_path='somewhere/local', transformers_version='4.30.2')
+    config |= (
+        dict(tie_weights_=True)
+        if family == 'distilbert'
+        else dict(position_embedding_type='absolute', gradient_checkpointing=False)
+    )
+    with open(path, 'w', encoding='utf-8') as f:
+        json.dump(config, f, indent=2, sort_keys=True)
+        f.write('\n')
+
+
+def inputs(c, config):
+    width, pad = max(LENGTHS), config.pad_token_id
+    ids = torch.randint(3, config.vocab_size, (len(LENGTHS), width))
+    if c.get('pad_inside'):
+        ids[0, 4] = ids[1, 7] = pad
+    mask = torch.tensor([[1] * n + [0] * (width - n) for n in LENGTHS])
+    out = dict(input_ids=ids.where(mask.bool(), torch.tensor(pad)), attention_mask=mask)
+    if getattr(config, 'type_vocab_size', 0) > 1:
+        out['token_type_ids'] = torch.stack([(torch.arange(width) >= n // 2).long() for n in LENGTHS]) * mask
+    out['labels'] = labels(c, config, mask)
+    return out
+
+
+def labels(c, config, mask):
+    rows, width = mask.shape
+    if c['task'] == 'seq':
+        if c.get('problem') == 'regression':
+            return torch.randn(rows)
+        if c.get('problem') == 'multi_label_classification':
+            return torch.randint(0, 2, (rows, c['labels'])).float()
+        return torch.randint(0, c['labels'], (rows,))
+    classes, share = (config.vocab_size, 0.3) if c['task'] == 'mlm' else (c['labels'], 0.7)
+    keep = mask.bool() & (torch.rand(rows, width) < share)
+    keep[1, 2] = True
+    return torch.randint(0, classes, (rows, width)).where(keep, torch.tensor(-100))
+
+
+def run(model, given, dtype, attention):
+    """Hidden states, pooled output, logits, loss, gradients; in `dtype` with the named attention."""
+    model.to(dtype).set_attn_implementation(attention)
+    model.zero_grad()
+    base = getattr(model, model.base_model_prefix)
+    floats = {k: v.to(dtype) if v.is_floating_point() else v for k, v in given.items()}
+    seen = base(**{k: v for k, v in floats.items() if k != 'labels'}, output_hidden_states=True)
+    out = model(**floats)
+    out.loss.backward()
+    valid = given['attention_mask'].bool()
+    rows = lambda x: x.detach().where(valid.view(*valid.shape, *[1] * (x.dim() - 2)), torch.zeros((), dtype=x.dtype))
+    got = {f'hidden.{i}': rows(h) for i, h in enumerate(seen.hidden_states)}
+    if getattr(seen, 'pooler_output', None) is not None:
+        got['pooled'] = seen.pooler_output.detach()
+    got['logits'] = (
+        rows(out.logits) if out.logits.shape[:2] == valid.shape and out.logits.dim() == 3 else out.logits.detach()
+    )
+    grads = {n: p.grad.detach().clone() for n, p in model.named_parameters() if p.grad is not None}
+    return got, out.loss.item(), grads
+
+
+def wanted(name, layers):
+    """Gradients worth storing: head, embeddings (as row sums), first query, last feed-forward, some norms."""
+    first, last = '.layer.0.', f'.layer.{layers - 1}.'
+    if '.embeddings.' in name:
+        return True
+    if '.layer.' not in name:
+        return True
+    if first in name and ('query' in name or 'q_lin' in name or 'value.bias' in name or 'v_lin.bias' in name):
+        return True
+    return last in name and (
+        'LayerNorm' in name or 'layer_norm' in name or 'intermediate.dense.bias' in name or 'lin1.bias' in name
+    )
+
+
+def difference(a, b):
+    return max(((a[k] - b[k]).abs().max() / b[k].abs().max().clamp_min(1e-6)).item() for k in b)
+
+
+def expected(model, given):
+    """The float64 run; asserts that SDPA gives the same in float64, and both in float32 to rounding."""
+    got, loss, grads = run(model, given, torch.float64, 'eager')
+    for dtype, attention, bar in (
+        (torch.float64, 'sdpa', 1e-11),
+        (torch.float32, 'eager', 2e-5),
+        (torch.float32, 'sdpa', 2e-5),
+    ):
+        other, other_loss, other_grads = run(model, given, dtype, attention)
+        used = {
+            k: v for k, v in grads.items() if 'key.bias' not in k and 'k_lin.bias' not in k
+        }  # zero but for rounding
+        worst = max(difference(other, got), abs(other_loss - loss) / abs(loss), 0.1 * difference(other_grads, used))
+        assert worst < bar, (dtype, attention, worst)
+    return got, loss, grads
+
+
+def make(name):
+    c, folder = CASES[name], f'{HERE}/{name}'
+    shutil.rmtree(folder, ignore_errors=True)
+    torch.manual_seed(zlib.crc32(name.encode()))
+    save(c, folder)
+    cls = CLASS[c['family']][c['task']]
+    model, info = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
+    assert not info['mismatched_keys'], info
+    missing = sorted(info['missing_keys'])
+    extra = {}
+    with torch.no_grad():
+        for n, p in model.named_parameters():
+            if n in missing:
+                p.normal_(0, p.shape[-1] ** -0.5)
+                extra[n] = p.detach().clone()
+    model.eval()
+    given = inputs(c, model.config)
+    got, loss, grads = expected(model, given)
+    grads = {n: g for n, g in grads.items() if wanted(n, model.config.num_hidden_layers)}
+    tensors = {k: v.int() if not v.is_floating_point() else v for k, v in given.items()} | got
+    for n, g in grads.items():
+        tensors[f'grad_rows.{n}' if 'embeddings.weight' in n else f'grad.{n}'] = (
+            g.sum(1) if 'embeddings.weight' in n else g
+        )
+    save_file(
+        {k: v.to(torch.float32).contiguous() if v.is_floating_point() else v.contiguous() for k, v in tensors.items()},
+        f'{folder}/io.safetensors',
+    )
+    if extra:
+        save_file(extra, f'{folder}/extra.safetensors')
+    meta = dict(
+        family=c['family'],
+        task=c['task'],
+        problem=c.get('problem'),
+        labels=None if c['task'] == 'mlm' else c['labels'],
+        loss=loss,
+        lengths=LENGTHS,
+        notes=c['notes'],
+        missing=missing,
+        unexpected=sorted(info['unexpected_keys']),
+        config='transformers 4' if c.get('config4') else 'transformers 5',
+    )
+    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
+        json.dump(meta, f, indent=1)
+        f.write('\n')
+    for file in os.listdir(folder):
+        os.chmod(f'{folder}/{file}', 0o644)  # safetensors creates its files with mode 0600
+    size = sum(os.path.getsize(f'{folder}/{f}') for f in os.listdir(folder))
+    print(f'{name:28} loss {loss:.6f}  {size // 1024} kB  missing {missing}  unexpected {meta["unexpected"]}')
+
+
+if __name__ == '__main__':
+    for wanted_case in sys.argv[1:] or CASES:
+        make(wanted_case)
