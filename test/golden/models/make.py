@@ -369,7 +369,7 @@ def run(model, given, dtype, attention):
 
 
 def wanted(name, layers):
-    """Gradients worth storing: head, embeddings (as row sums), first query, last feed-forward, some norms."""
+    """Gradients worth storing: head, embeddings (one number a row), first query, last feed-forward, some norms."""
     first, last = '.layer.0.', f'.layer.{layers - 1}.'
     if '.embeddings.' in name:
         return True
@@ -424,9 +424,10 @@ def make(name):
     grads = {n: g for n, g in grads.items() if wanted(n, model.config.num_hidden_layers)}
     tensors = {k: v.int() if not v.is_floating_point() else v for k, v in given.items()} | got
     for n, g in grads.items():
-        tensors[f'grad_rows.{n}' if 'embeddings.weight' in n else f'grad.{n}'] = (
-            g.sum(1) if 'embeddings.weight' in n else g
-        )
+        if 'embeddings.weight' in n:  # a plain row sum would be zero: the norm behind the embeddings takes the mean out
+            tensors[f'grad_rows.{n}'] = g @ torch.arange(g.shape[1], dtype=g.dtype).cos()
+        else:
+            tensors[f'grad.{n}'] = g
     save_file(
         {k: v.to(torch.float32).contiguous() if v.is_floating_point() else v.contiguous() for k, v in tensors.items()},
         f'{folder}/io.safetensors',
