@@ -1,0 +1,73 @@
+#include <cmath>
+
+#include "core/kernels.h"
+#include "cpu/dispatch.h"
+#include "cpu/pieces.h"
+
+namespace lowrank {
+namespace {
+
+using namespace cpu;
+
+// The step of one slice with all scalars worked out:  p = keep p - rate m / (sqrt(v) root + eps).
+struct Step {
+  double clip, beta1, beta2, eps;
+  double root;  // 1 / sqrt(1 - beta2^t)
+  double keep;  // 1 - lr decay
+  double rate;  // lr / (1 - beta1^t)
+};
+
+double clip_factor(const View& squared_norm, double clip) {
+  if (clip <= 0 || !squared_norm) return 1;
+  const double factor = clip / (std::sqrt(load_scalar(squared_norm)) + 1e-6);
+  return factor > 1 ? 1 : factor;
+}
+
+Step slice_step(const AdamW& o, const double* slice, double clip) {
+  const double t = double(o.step), lr = o.lr * slice[2];
+  return {clip, o.beta1, o.beta2, o.eps, 1 / std::sqrt(1 - std::pow(o.beta2, t)),
+          1 - lr * o.weight_decay * slice[3], lr / (1 - std::pow(o.beta1, t))};
+}
+
+template <typename T>
+void update(T* p, const T* grad, T* m, T* v, int64_t count, const Step& step) {
+  const T b1 = T(step.beta1), b2 = T(step.beta2), c1 = T(1 - step.beta1), c2 = T(1 - step.beta2);
+  for (int64_t i = 0; i < count; ++i) {
+    const T g = grad[i] * T(step.clip);
+    m[i] = b1 * m[i] + c1 * g;
+    v[i] = b2 * v[i] + c2 * g * g;
+    p[i] = T(step.keep) * p[i] - T(step.rate) * m[i] / (std::sqrt(v[i]) * T(step.root) + T(step.eps));
+  }
+}
+
+}  // namespace
+
+void cpu::adamw(View params, View grads, View m, View v, View slices, View squared_norm, AdamW options) {
+  const double clip = clip_factor(squared_norm, options.clip);
+  const double* table = slices.as<double>();
+  const int64_t count = slices.size() / 4;
+  // first[s] = pieces before slice s
+  auto* first = static_cast<int64_t*>(scratch(7, size_t(count + 1) * sizeof(int64_t)));
+  first[0] = 0;
+  for (int64_t s = 0; s < count; ++s) {
+    const int64_t size = int64_t(table[s * 4 + 1]) - int64_t(table[s * 4]);
+    first[s + 1] = first[s] + ceil_div(size, PIECE_ELEMENTS);
+  }
+  dispatch(params, [&](auto zero) {
+    using T = decltype(zero);
+    parallel_for(first[count], [&](int64_t piece) {
+      int64_t s = 0;
+      for (int64_t high = count; high - s > 1;) {
+        const int64_t middle = (s + high) / 2;
+        (first[middle] <= piece ? s : high) = middle;
+      }
+      const double* slice = table + s * 4;
+      const int64_t begin = int64_t(slice[0]) + (piece - first[s]) * PIECE_ELEMENTS;
+      const int64_t end = begin + PIECE_ELEMENTS < int64_t(slice[1]) ? begin + PIECE_ELEMENTS : int64_t(slice[1]);
+      update(params.as<T>() + begin, grads.as<T>() + begin, m.as<T>() + begin, v.as<T>() + begin, end - begin,
+             slice_step(options, slice, clip));
+    });
+  });
+}
+
+}  // namespace lowrank

@@ -1,0 +1,45 @@
+#include "core/kernels.h"
+#include "cpu/dispatch.h"
+#include "cpu/pieces.h"
+
+namespace lowrank {
+namespace {
+
+constexpr int64_t PIECE_COLUMNS = 64;
+
+}  // namespace
+
+void cpu::embedding(View y, View table, View ids) {
+  dispatch(y, [&](auto zero) {
+    using T = decltype(zero);
+    dispatch_float(table, [&](auto stored) {
+      using S = decltype(stored);
+      const int64_t cols = table.cols();
+      for_pieces(ids.size(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
+        for (int64_t r = begin; r < end; ++r) {
+          const S* row = table.as<S>() + int64_t(ids.as<int32_t>()[r]) * cols;
+          T* out = y.as<T>() + r * cols;
+          for (int64_t c = 0; c < cols; ++c) out[c] = Convert<T>::from(row[c]);
+        }
+      });
+    });
+  });
+}
+
+// Each piece owns some columns and walks all ids in order, so no two threads meet in one sum.
+void cpu::embedding_backward(View dtable, View dy, View ids) {
+  dispatch(dy, [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t cols = dtable.cols(), count = ids.size();
+    fill(dtable, 0);
+    for_pieces(cols, PIECE_COLUMNS, [&](int64_t begin, int64_t end, int64_t) {
+      for (int64_t r = 0; r < count; ++r) {
+        T* sum = dtable.as<T>() + int64_t(ids.as<int32_t>()[r]) * cols;
+        const T* row = dy.as<T>() + r * cols;
+        for (int64_t c = begin; c < end; ++c) sum[c] += row[c];
+      }
+    });
+  });
+}
+
+}  // namespace lowrank
