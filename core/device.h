@@ -19,7 +19,13 @@ struct Backend {
   void (*download)(void* host, const void* from, size_t bytes) = nullptr;  // complete on return
 };
 
-namespace cpu { extern const Backend backend; }
+namespace cpu {
+extern const Backend backend;
+const char* isa_name();
+int threads();
+void set_threads(int count);
+size_t scratch_bytes();
+}  // namespace cpu
 namespace cuda { extern const Backend backend; }
 
 // Devices that this build and machine have; `reason` says why not.

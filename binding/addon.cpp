@@ -1,0 +1,251 @@
+#include <chrono>
+#include <cstring>
+
+#include "binding/marshal.h"
+#ifdef LOWRANK_HAS_CUDA
+#include "cuda/info.h"
+#endif
+
+namespace lowrank::js {
+namespace {
+
+// How many bytes of uploads may wait in front of a queue before the caller is held up.
+constexpr size_t MAX_STAGED = 64u << 20;
+
+Napi::Value initialize(const Napi::CallbackInfo& info) {
+  Environment::of(info.Env()).error_class = Napi::Persistent(info[0].As<Napi::Function>());
+  return info.Env().Undefined();
+}
+
+Napi::Value open_device(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&] {
+    const std::string kind = info[0].As<Napi::String>();
+    const int index = From<int>::get(info[1]);
+    const auto which = kind == "cuda" ? DeviceKind::Cuda : kind == "meta" ? DeviceKind::Meta : DeviceKind::Cpu;
+    return to(info.Env(), double(Environment::of(info.Env()).open(which, index)));
+  });
+}
+
+Tensor empty(Device& device, DType dtype, Shape shape) { return Tensor::empty(device, shape, dtype); }
+
+// A part of another tensor's memory, `offset` in elements.
+Tensor view(const Tensor& x, double offset, Shape shape) {
+  const bool fits = offset >= 0 && offset == std::floor(offset) && int64_t(offset) + shape.size() <= x.size();
+  check(fits, Code::Shape, "view: ", shape, " at ", offset, " of ", x.shape);
+  Tensor t = x;
+  t.shape = shape;
+  t.offset += size_t(offset) * bytes_of(x.dtype);
+  return t;
+}
+
+struct Bytes {
+  const char* data;
+  size_t length;
+};
+
+Bytes bytes_of_view(const Napi::Value& v) {
+  check(v.IsTypedArray(), Code::Option, "upload: expected a typed array");
+  const auto array = v.As<Napi::TypedArray>();
+  return {static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength()};
+}
+
+// upload(tensor, typedArray, dtype): the bytes hold `dtype`, and are converted where the tensor's differs.
+Napi::Value upload(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    auto& environment = Environment::of(info.Env());
+    const Tensor& target = From<Tensor>::get(info[0]);
+    const Bytes bytes = bytes_of_view(info[1]);
+    const auto dtype = From<DType>::get(info[2]);
+    check(size_t(target.size()) * bytes_of(dtype) == bytes.length, Code::Shape, "upload: ", bytes.length, " bytes of ",
+          name_of(dtype), " for a tensor of ", target.shape);
+    Device& device = target.device();
+    const Tensor landing = dtype == target.dtype ? target : Tensor::empty(device, target.shape, dtype);
+    if (device.kind != DeviceKind::Meta && bytes.length > 0) {
+      while (environment.staged > MAX_STAGED) std::this_thread::sleep_for(std::chrono::microseconds(50));
+      std::unique_ptr<char[]> staging(new char[bytes.length]);
+      std::memcpy(staging.get(), bytes.data, bytes.length);
+      environment.staged += bytes.length;
+      struct Staged {
+        std::unique_ptr<char[]> data;
+        std::atomic<size_t>* total;
+        size_t length;
+        Staged(std::unique_ptr<char[]> data, std::atomic<size_t>* total, size_t length)
+            : data(std::move(data)), total(total), length(length) {}
+        Staged(Staged&& other) = default;
+        ~Staged() {
+          if (data) *total -= length;
+        }
+      };
+      device.queue.push("upload", [staged = Staged(std::move(staging), &environment.staged, bytes.length),
+                                   to = landing.view().data, copy = device.backend.upload] {
+        copy(to, staged.data.get(), staged.length);
+      });
+    }
+    if (dtype != target.dtype) ops::copy_into(target, landing);
+    return info.Env().Undefined();
+  });
+}
+
+// read(tensor): a promise of its bytes.
+Napi::Value read(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    const Tensor& t = From<Tensor>::get(info[0]);
+    Device& device = t.device();
+    check(device.kind != DeviceKind::Meta, Code::Device, "read: the meta device holds no data");
+    auto buffer = Napi::ArrayBuffer::New(info.Env(), t.bytes());
+    device.queue.push("read", [to = buffer.Data(), from = t.view().data, bytes = t.bytes(),
+                               copy = device.backend.download] { copy(to, from, bytes); });
+    return Environment::of(info.Env()).wait(info.Env(), device, Napi::Reference<Napi::Value>::New(buffer, 1));
+  });
+}
+
+Napi::Value wait(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&] {
+    auto& environment = Environment::of(info.Env());
+    return environment.wait(info.Env(), From<Device>::get(info[0]), {});
+  });
+}
+
+Napi::Value shape(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    const Tensor& t = From<Tensor>::get(info[0]);
+    auto array = Napi::Array::New(info.Env(), size_t(t.shape.rank));
+    for (int i = 0; i < t.shape.rank; ++i) array.Set(uint32_t(i), double(t.shape[i]));
+    return array;
+  });
+}
+
+Napi::Value device_of(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&] {
+    return to(info.Env(), double(Environment::of(info.Env()).id_of(From<Tensor>::get(info[0]).device())));
+  });
+}
+
+Napi::Value drop(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    Environment::of(info.Env()).handles.drop(From<double>::get(info[0]));
+    return info.Env().Undefined();
+  });
+}
+
+Napi::Value live(const Napi::CallbackInfo& info) {
+  return to(info.Env(), double(Environment::of(info.Env()).handles.live()));
+}
+
+Napi::Value memory(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&]() -> Napi::Value {
+    const Device& device = From<Device>::get(info[0]);
+    auto o = Napi::Object::New(info.Env());
+    o.Set("live", double(device.pool.live()));
+    o.Set("peak", double(device.pool.peak()));
+    o.Set("reserved", double(device.pool.reserved()));
+    o.Set("scratch", double(device.kind == DeviceKind::Cpu ? cpu::scratch_bytes() : 0));
+    return o;
+  });
+}
+
+double dtype_of(const Tensor& t) { return double(t.dtype); }
+void reset(Device& device) { device.queue.reset(); }
+void reset_peak(Device& device) { device.pool.reset_peak(); }
+void trim(Device& device) { device.pool.trim(); }
+void set_threads(int count) { cpu::set_threads(count); }
+
+Napi::Value info(const Napi::CallbackInfo& call) {
+  auto o = Napi::Object::New(call.Env());
+  o.Set("isa", cpu::isa_name());
+  o.Set("threads", cpu::threads());
+  auto cuda = Napi::Object::New(call.Env());
+  std::string reason;
+  cuda.Set("count", device_count(DeviceKind::Cuda, reason));
+  cuda.Set("reason", reason);
+#ifdef LOWRANK_HAS_CUDA
+  cuda.Set("built", true);
+  const auto found = cuda::info();
+  cuda.Set("driver", found.driver);
+  cuda.Set("runtime", found.runtime);
+  auto devices = Napi::Array::New(call.Env());
+  for (const auto& d : found.devices) {
+    auto each = Napi::Object::New(call.Env());
+    each.Set("name", d.name);
+    each.Set("capability", d.capability);
+    each.Set("memory", double(d.memory));
+    devices.Set(devices.Length(), each);
+  }
+  cuda.Set("devices", devices);
+#else
+  cuda.Set("built", false);
+#endif
+  o.Set("cuda", cuda);
+  return o;
+}
+
+void add_services(Napi::Object exports) {
+  const auto plain = [&](const char* name, Napi::Value (*f)(const Napi::CallbackInfo&)) {
+    exports.Set(name, Napi::Function::New(exports.Env(), f, name));
+  };
+  plain("initialize", initialize);
+  plain("openDevice", open_device);
+  plain("upload", upload);
+  plain("read", read);
+  plain("wait", wait);
+  plain("shape", shape);
+  plain("deviceOf", device_of);
+  plain("drop", drop);
+  plain("live", live);
+  plain("memory", memory);
+  plain("info", info);
+  method<empty>(exports, "empty");
+  method<view>(exports, "view");
+  method<dtype_of>(exports, "dtype");
+  method<reset>(exports, "reset");
+  method<reset_peak>(exports, "resetPeak");
+  method<trim>(exports, "trim");
+  method<set_threads>(exports, "setThreads");
+}
+
+void add_ops(Napi::Object exports) {
+  method<ops::fill>(exports, "fill");
+  method<ops::cast>(exports, "cast");
+  method<ops::copy_into>(exports, "copyInto");
+  method<ops::add>(exports, "add");
+  method<ops::multiply>(exports, "multiply");
+  method<ops::accumulate>(exports, "accumulate");
+  method<ops::scale>(exports, "scale");
+  method<ops::activation>(exports, "activation");
+  method<ops::activation_backward>(exports, "activationBackward");
+  method<ops::dropout>(exports, "dropout");
+  method<ops::sum_rows>(exports, "sumRows");
+  method<ops::sum>(exports, "sum");
+  method<ops::sum_squares>(exports, "sumSquares");
+  method<ops::matmul>(exports, "matmul");
+  method<ops::linear>(exports, "linear");
+  method<ops::lora_linear>(exports, "loraLinear");
+  method<ops::lora_linear_backward>(exports, "loraLinearBackward");
+  method<ops::embedding>(exports, "embedding");
+  method<ops::embedding_backward>(exports, "embeddingBackward");
+  method<ops::layer_norm>(exports, "layerNorm");
+  method<ops::layer_norm_backward>(exports, "layerNormBackward");
+  method<ops::attention>(exports, "attention");
+  method<ops::attention_backward>(exports, "attentionBackward");
+  method<ops::cross_entropy>(exports, "crossEntropy");
+  method<ops::cross_entropy_backward>(exports, "crossEntropyBackward");
+  method<ops::bce>(exports, "bce");
+  method<ops::bce_backward>(exports, "bceBackward");
+  method<ops::mse>(exports, "mse");
+  method<ops::mse_backward>(exports, "mseBackward");
+  method<ops::adamw>(exports, "adamw");
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  env.SetInstanceData(new Environment(env));
+  add_services(exports);
+  add_ops(exports);
+  return exports;
+}
+
+}  // namespace
+}  // namespace lowrank::js
+
+static Napi::Object init_addon(Napi::Env env, Napi::Object exports) { return lowrank::js::init(env, exports); }
+
+NODE_API_MODULE(lowrank, init_addon)

@@ -1,0 +1,139 @@
+#pragma once
+#include <utility>
+
+#include "binding/environment.h"
+#include "core/ops.h"
+
+// Turns `Tensor op(const Tensor&, double)` into a JavaScript function. The C++ signature is the only description.
+// Tensors are handles, an absent one is 0; structs of numbers arrive as Float64Array in the order of their From<>.
+namespace lowrank::js {
+
+template <typename T, typename = void> struct From;
+
+template <typename T> struct From<T, std::enable_if_t<std::is_arithmetic_v<T> && !std::is_same_v<T, bool>>> {
+  static T get(const Napi::Value& v) {
+    check(v.IsNumber(), Code::Option, "native call: expected a number");
+    return T(v.As<Napi::Number>().DoubleValue());
+  }
+};
+template <> struct From<bool> {
+  static bool get(const Napi::Value& v) {
+    check(v.IsBoolean(), Code::Option, "native call: expected a boolean");
+    return v.As<Napi::Boolean>().Value();
+  }
+};
+template <typename T> struct From<T, std::enable_if_t<std::is_enum_v<T>>> {
+  static T get(const Napi::Value& v) { return T(From<int>::get(v)); }
+};
+template <> struct From<Tensor> {
+  static const Tensor& get(const Napi::Value& v) {
+    return Environment::of(v.Env()).handles.get(From<double>::get(v));
+  }
+};
+template <> struct From<ops::Maybe> {
+  static ops::Maybe get(const Napi::Value& v) {
+    const double handle = From<double>::get(v);
+    return handle == 0 ? nullptr : &Environment::of(v.Env()).handles.get(handle);
+  }
+};
+template <> struct From<Device> {
+  static Device& get(const Napi::Value& v) { return Environment::of(v.Env()).device(From<int>::get(v)); }
+};
+template <> struct From<Shape> {
+  static Shape get(const Napi::Value& v) {
+    check(v.IsArray(), Code::Shape, "shape: expected an array of numbers");
+    const auto list = v.As<Napi::Array>();
+    Shape shape;
+    check(list.Length() <= MAX_RANK, Code::Shape, "shape: rank ", list.Length(), " is more than ", MAX_RANK);
+    shape.rank = int32_t(list.Length());
+    for (uint32_t i = 0; i < list.Length(); ++i) {
+      const double d = From<double>::get(list[i]);
+      check(d >= 0 && d < 4503599627370496.0 && d == std::floor(d), Code::Shape, "shape: dimension ", d,
+            ", expected a whole number from 0");
+      shape.dims[i] = int64_t(d);
+    }
+    return shape;
+  }
+};
+
+inline const double* numbers(const Napi::Value& v, size_t count) {
+  check(v.IsTypedArray() && v.As<Napi::TypedArray>().TypedArrayType() == napi_float64_array &&
+            v.As<Napi::TypedArray>().ElementLength() == count,
+        Code::Option, "native call: expected a Float64Array of ", count);
+  return v.As<Napi::Float64Array>().Data();
+}
+
+template <> struct From<Dropout> {
+  static Dropout get(const Napi::Value& v) {
+    Dropout d;
+    if (v.IsNull()) return d;
+    const double* n = numbers(v, 6);
+    d.keep = int32_t(n[0]), d.site = uint32_t(n[1]), d.step = uint32_t(n[2]);
+    d.seed = uint64_t(uint32_t(n[3])) | uint64_t(uint32_t(n[4])) << 32;
+    d.row_offset = int64_t(n[5]);
+    check(d.keep > 0 && d.keep <= 256, Code::Option, "dropout: ", d.keep, " of 256 kept, expected 1 to 256");
+    return d;
+  }
+};
+template <> struct From<AttentionShape> {
+  static AttentionShape get(const Napi::Value& v) {
+    const double* n = numbers(v, 7);
+    return {int32_t(n[0]), int32_t(n[1]), int32_t(n[2]), int32_t(n[3]), int64_t(n[4]), int64_t(n[5]), n[6]};
+  }
+};
+template <> struct From<CrossEntropy> {
+  static CrossEntropy get(const Napi::Value& v) {
+    const double* n = numbers(v, 3);
+    return {int32_t(n[0]), n[1], n[2]};
+  }
+};
+template <> struct From<AdamW> {
+  static AdamW get(const Napi::Value& v) {
+    const double* n = numbers(v, 7);
+    return {n[0], n[1], n[2], n[3], n[4], n[5], int64_t(n[6])};
+  }
+};
+
+inline Napi::Value to(Napi::Env env, double d) { return Napi::Number::New(env, d); }
+inline Napi::Value to(Napi::Env env, Tensor t) {
+  return to(env, t.defined() ? Environment::of(env).handles.put(std::move(t)) : 0.0);
+}
+inline Napi::Value to(Napi::Env env, ops::Tensors tensors) {
+  auto array = Napi::Array::New(env, tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i) array.Set(uint32_t(i), to(env, std::move(tensors[i])));
+  return array;
+}
+
+// The one place where a C++ exception becomes a JavaScript one.
+template <typename F> Napi::Value guard(Napi::Env env, F&& body) {
+  try {
+    return body();
+  } catch (const Error& e) {
+    throw error_of(env, e.code, e.what());
+  } catch (const std::bad_alloc&) {
+    throw error_of(env, Code::Memory, "native: out of memory");
+  }
+}
+
+template <auto F> struct Method;
+template <typename R, typename... Args, R (*F)(Args...)> struct Method<F> {
+  static Napi::Value call(const Napi::CallbackInfo& info) {
+    return guard(info.Env(), [&] { return apply(info, std::index_sequence_for<Args...>{}); });
+  }
+  template <size_t... I> static Napi::Value apply(const Napi::CallbackInfo& info, std::index_sequence<I...>) {
+    check(info.Length() >= sizeof...(Args), Code::Option, "native call: expected ", sizeof...(Args), " arguments, got ",
+          info.Length());
+    if constexpr (std::is_void_v<R>) {
+      F(From<std::decay_t<Args>>::get(info[I])...);
+      return info.Env().Undefined();
+    } else {
+      return to(info.Env(), F(From<std::decay_t<Args>>::get(info[I])...));
+    }
+  }
+};
+
+template <auto F> void method(Napi::Object exports, const char* name) {
+  exports.Set(name, Napi::Function::New<Method<F>::call>(exports.Env(), name));
+}
+
+}  // namespace lowrank::js

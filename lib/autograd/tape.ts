@@ -1,0 +1,156 @@
+import { check } from '../errors.ts'
+import { DTYPES, native } from '../native.ts'
+import { scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
+
+/**
+ * Gradients of the inputs, in order; undefined where `needs` is false. A rule may return `dy` itself (pass-through), and
+ * may overwrite it only through {@link take}.
+ */
+export type Backward = (dy: Tensor, needs: readonly boolean[]) => (Tensor | undefined)[]
+
+interface Node {
+  output: Tensor
+  inputs: readonly Tensor[]
+  backward: Backward
+  /** Saved tensors that no earlier node saved: this node reads them last. */
+  lastReads: Tensor[]
+}
+
+let recording: Tape | undefined
+let replaying: Tape | undefined
+
+/** Whether a tape runs and `inputs` depend on something that trains: only then need an op save anything. */
+export function recordingFor(inputs: readonly (Tensor | undefined)[]): boolean {
+  return recording !== undefined && inputs.some(input => input?.requiresGrad)
+}
+
+/**
+ * Records `output = f(inputs)` if a tape runs and an input requires a gradient. `saved` is what `backward` reads; the
+ * tape keeps those alive. A no-op where no input requires a gradient.
+ */
+export function record(output: Tensor, inputs: readonly Tensor[], saved: readonly Tensor[], backward: Backward): Tensor {
+  if (recording && recordingFor(inputs)) {
+    output.requiresGrad = true
+    recording.push(output, inputs, saved, backward)
+  }
+  return output
+}
+
+/** A tensor with dy's values that the rule may overwrite: dy itself where nobody else holds it, else a copy. */
+export function take(dy: Tensor): Tensor {
+  return replaying?.isUnique(dy) ? dy : new Tensor(native.cast(dy.handle, DTYPES.indexOf(dy.dtype)))
+}
+
+/** One forward pass, recorded so that its gradients can be computed once. */
+export class Tape {
+  readonly #nodes: Node[] = []
+  readonly #saved = new Set<Tensor>()
+  /** How many inputs a gradient stands for. Pass-through rules make it more than one. */
+  readonly #uses = new Map<Tensor, number>()
+  #outside = 0
+
+  /** Runs `body` and records it. What backward will read stays alive; all else is freed on return, but for the result. */
+  run<T>(body: () => T): T {
+    const outer = recording
+    recording = this
+    this.#outside = scopes.length
+    try {
+      return scope(() => {
+        const result = body()
+        // Saved and returned: the tape borrows it, and it stays the caller's.
+        for (const tensor of tensorsIn(result)) if (tensor.owner === this.#saved) tensor.moveTo(scopes.at(-1))
+        return result as never
+      })
+    } finally {
+      recording = outer
+    }
+  }
+
+  push(output: Tensor, inputs: readonly Tensor[], saved: readonly Tensor[], backward: Backward): void {
+    const lastReads = saved.filter(tensor => tensor.owner && scopes.indexOf(tensor.owner) >= this.#outside)
+    for (const tensor of lastReads) tensor.moveTo(this.#saved)
+    this.#nodes.push({ output, inputs, backward, lastReads })
+  }
+
+  isUnique(gradient: Tensor): boolean {
+    return this.#uses.get(gradient) === 1
+  }
+
+  /**
+   * Adds the gradient of `output` to the `grad` of every leaf that has one, and returns those of other leaves that
+   * require a gradient. `seed` defaults to 1 for a scalar. Consumes the tape.
+   */
+  backward(output: Tensor, seed?: Tensor): Map<Tensor, Tensor> {
+    check(output.requiresGrad, 'ERR_OPTION', () => {
+      const known = this.#nodes.length ? 'it depends on no tensor that trains' : 'nothing was recorded'
+      return `backward: the loss has no gradient (${known}); compute it inside tape.run, from trainable parameters`
+    })
+    const grads = new Map<Tensor, Tensor>()
+    this.#give(grads, output, (seed ?? ones(output)).moveTo(this.#saved))
+    const outer = replaying
+    replaying = this
+    try {
+      for (let node = this.#nodes.pop(); node; node = this.#nodes.pop()) {
+        const dy = grads.get(node.output)
+        if (dy) this.#step(node, dy, grads)
+        for (const tensor of node.lastReads) if (tensor.owner === this.#saved) tensor.dispose()
+      }
+    } finally {
+      replaying = outer
+      this.dispose(grads)
+    }
+    return grads
+  }
+
+  /** Frees what the tape holds, for a forward pass whose backward is not wanted. */
+  dispose(except: Map<Tensor, Tensor> = new Map()): void {
+    for (const gradient of except.values()) gradient.moveTo(scopes.at(-1))
+    for (const tensor of this.#saved) tensor.dispose()
+    this.#nodes.length = 0
+    this.#uses.clear()
+  }
+
+  #step({ inputs, output, backward }: Node, dy: Tensor, grads: Map<Tensor, Tensor>): void {
+    grads.delete(output)
+    const needs = inputs.map(input => input.requiresGrad)
+    const found = scope<(Tensor | undefined)[]>(() => backward(dy, needs))
+    for (const dx of new Set(found)) if (dx && dx !== dy) dx.moveTo(this.#saved)
+    const mine = new Set(found.filter(dx => dx !== undefined && dx !== dy)) as Set<Tensor>
+    found.forEach((dx, i) => {
+      if (dx && needs[i]) this.#give(grads, inputs[i]!, dx)
+    })
+    this.#release(dy)
+    for (const dx of mine) if (!this.#uses.has(dx)) dx.dispose()
+  }
+
+  /** Adds dx to the gradient of `input`. */
+  #give(grads: Map<Tensor, Tensor>, input: Tensor, dx: Tensor): void {
+    const sum = grads.get(input)
+    if (input.grad) native.accumulate(input.grad.handle, dx.handle, 1)
+    else if (!sum) {
+      grads.set(input, dx)
+      this.#uses.set(dx, (this.#uses.get(dx) ?? 0) + 1)
+    } else if (this.isUnique(sum) && sum !== dx) native.accumulate(sum.handle, dx.handle, 1)
+    else {
+      const total = new Tensor(native.add(sum.handle, dx.handle)).moveTo(this.#saved)
+      grads.set(input, total)
+      this.#uses.set(total, 1)
+      this.#release(sum)
+    }
+  }
+
+  #release(gradient: Tensor): void {
+    const uses = (this.#uses.get(gradient) ?? 1) - 1
+    if (uses > 0) this.#uses.set(gradient, uses)
+    else {
+      this.#uses.delete(gradient)
+      gradient.dispose()
+    }
+  }
+}
+
+function ones(like: Tensor): Tensor {
+  const seed = Tensor.empty(like.shape, { device: like.device, dtype: like.dtype })
+  native.fill(seed.handle, 1)
+  return seed
+}

@@ -1,0 +1,168 @@
+// The addon: the one typed picture of it. Only lib/tensor.ts, lib/ops/, lib/optim/ and `doctor` call it.
+
+import { createRequire } from 'node:module'
+import { LowrankError } from './errors.ts'
+import { packageRoot } from './io/package.ts'
+
+/** A tensor on the other side of the fence: slot and generation in one number. 0 is no tensor. */
+export type Handle = number & { readonly __brand: 'Handle' }
+/** Numbers of a native struct, in the order given at each op; null for no dropout. */
+export type Struct = Float64Array
+
+/** Element types. f32, f64, bf16 and i32 have kernels; the rest is storage. */
+export const DTYPES = ['f32', 'f64', 'bf16', 'i32', 'f16', 'u8', 'i64'] as const
+export type DType = (typeof DTYPES)[number]
+
+/** Bytes of a device's stream-ordered pool; `scratch`: kernel scratch of the process. */
+export interface MemoryUse {
+  live: number
+  peak: number
+  reserved: number
+  scratch: number
+}
+
+export interface NativeInfo {
+  isa: string
+  threads: number
+  cuda: {
+    built: boolean
+    count: number
+    reason: string
+    driver?: number
+    runtime?: number
+    devices?: { name: string; capability: string; memory: number }[]
+  }
+}
+
+export interface Native {
+  initialize(error: typeof LowrankError): void
+  info(): NativeInfo
+  setThreads(count: number): void
+  openDevice(kind: string, index: number): number
+  wait(device: number): Promise<void>
+  reset(device: number): void
+  memory(device: number): MemoryUse
+  resetPeak(device: number): void
+  trim(device: number): void
+
+  empty(device: number, dtype: number, shape: readonly number[]): Handle
+  view(x: Handle, offset: number, shape: readonly number[]): Handle
+  upload(x: Handle, bytes: NodeJS.TypedArray, dtype: number): void
+  read(x: Handle): Promise<ArrayBuffer>
+  shape(x: Handle): number[]
+  dtype(x: Handle): number
+  deviceOf(x: Handle): number
+  drop(x: Handle): void
+  live(): number
+
+  fill(y: Handle, value: number): void
+  cast(x: Handle, dtype: number): Handle
+  copyInto(y: Handle, x: Handle): void
+  add(a: Handle, b: Handle): Handle
+  multiply(a: Handle, b: Handle): Handle
+  accumulate(y: Handle, x: Handle, alpha: number): void
+  scale(x: Handle, alpha: number): Handle
+  activation(x: Handle, kind: number): Handle
+  activationBackward(dy: Handle, x: Handle, kind: number, inPlace: boolean): Handle
+  dropout(x: Handle, dropout: Struct | null): Handle
+  sumRows(x: Handle): Handle
+  sum(x: Handle): Handle
+  sumSquares(x: Handle): Handle
+  matmul(a: Handle, b: Handle, transposeA: boolean, transposeB: boolean, compute: number): Handle
+  linear(x: Handle, w: Handle, bias: Handle | 0, compute: number): Handle
+  loraLinear(
+    x: Handle,
+    w: Handle,
+    bias: Handle | 0,
+    a: Handle,
+    b: Handle,
+    scale: number,
+    dropout: Struct | null,
+    compute: number,
+  ): [y: Handle, s: Handle]
+  loraLinearBackward(
+    dy: Handle,
+    x: Handle,
+    w: Handle,
+    a: Handle,
+    b: Handle,
+    s: Handle,
+    scale: number,
+    dropout: Struct | null,
+    compute: number,
+    needsDx: boolean,
+    needsDa: boolean,
+    needsDb: boolean,
+  ): [dx: Handle, da: Handle, db: Handle]
+  embedding(table: Handle, ids: Handle): Handle
+  embeddingBackward(dy: Handle, ids: Handle, rows: number): Handle
+  layerNorm(
+    x: Handle,
+    residual: Handle | 0,
+    w: Handle,
+    b: Handle | 0,
+    eps: number,
+    dropout: Struct | null,
+  ): [y: Handle, h: Handle, mean: Handle, rstd: Handle]
+  layerNormBackward(
+    dy: Handle,
+    dh: Handle | 0,
+    h: Handle,
+    w: Handle,
+    mean: Handle,
+    rstd: Handle,
+    dropout: Struct | null,
+    needsDresidual: boolean,
+    needsDw: boolean,
+    needsDb: boolean,
+  ): [dx: Handle, dresidual: Handle, dw: Handle, db: Handle]
+  /** shape: heads, kvHeads, headDim, causal, maxLength, rowStride, scale */
+  attention(
+    q: Handle,
+    k: Handle,
+    v: Handle,
+    cuSeqlens: Handle,
+    shape: Struct,
+    dropout: Struct | null,
+  ): [o: Handle, lse: Handle]
+  attentionBackward(
+    dy: Handle,
+    q: Handle,
+    k: Handle,
+    v: Handle,
+    o: Handle,
+    lse: Handle,
+    cuSeqlens: Handle,
+    shape: Struct,
+    dropout: Struct | null,
+  ): [dq: Handle, dk: Handle, dv: Handle]
+  /** options: ignoreIndex, smoothing, scale */
+  crossEntropy(logits: Handle, labels: Handle, weights: Handle | 0, options: Struct): [loss: Handle, lse: Handle]
+  crossEntropyBackward(
+    dloss: Handle,
+    logits: Handle,
+    labels: Handle,
+    weights: Handle | 0,
+    lse: Handle,
+    options: Struct,
+  ): Handle
+  bce(logits: Handle, targets: Handle, positiveWeights: Handle | 0, scale: number): Handle
+  bceBackward(dloss: Handle, logits: Handle, targets: Handle, positiveWeights: Handle | 0, scale: number): Handle
+  mse(x: Handle, targets: Handle, scale: number): Handle
+  mseBackward(dloss: Handle, x: Handle, targets: Handle, scale: number): Handle
+  /** options: lr, beta1, beta2, eps, weightDecay, clip, step */
+  adamw(params: Handle, grads: Handle, m: Handle, v: Handle, slices: Handle, squaredNorm: Handle, options: Struct): void
+}
+
+const load = createRequire(import.meta.url)('node-gyp-build') as { (root: string): unknown; resolve(root: string): string }
+
+function open(): Native {
+  const addon = load(packageRoot) as Native
+  addon.initialize(LowrankError)
+  return addon
+}
+
+/** The file that was loaded, for `doctor`. */
+export const nativePath = (): string => load.resolve(packageRoot)
+
+export const native: Native = open()

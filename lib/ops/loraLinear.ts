@@ -1,0 +1,51 @@
+import { record } from '../autograd/tape.ts'
+import { native } from '../native.ts'
+import { Tensor } from '../tensor.ts'
+import { COMPUTE, type Compute } from './matmul.ts'
+import { dropoutStruct } from './random.ts'
+
+/** Low-rank factors a[r, in] and b[out, r] beside a frozen weight; `site` keys the dropout of their input. */
+export interface LowRankFactors {
+  a: Tensor
+  b: Tensor
+  scale: number
+  dropout: number
+  site: number
+}
+
+/**
+ * x w^T + bias + scale · drop(x) a^T b^T in one op (LoRA, Hu et al. 2021). x[N, in], w[out, in]. Nothing of size
+ * [out, in], and no second [N, out], is ever materialised.
+ */
+export function loraLinear(
+  x: Tensor,
+  w: Tensor,
+  bias: Tensor | undefined,
+  factors: LowRankFactors,
+  compute: Compute = 'f32',
+): Tensor {
+  const { a, b, scale } = factors
+  const c = COMPUTE.indexOf(compute)
+  const mask = dropoutStruct(factors.dropout, factors.site)
+  const [yh, sh] = native.loraLinear(x.handle, w.handle, bias?.handle ?? 0, a.handle, b.handle, scale, mask, c)
+  const y = new Tensor(yh)
+  const s = new Tensor(sh)
+  return record(y, bias ? [x, a, b, bias] : [x, a, b], [x, w, a, b, s], (dy, needs) => {
+    const found = native.loraLinearBackward(
+      dy.handle,
+      x.handle,
+      w.handle,
+      a.handle,
+      b.handle,
+      s.handle,
+      scale,
+      mask,
+      c,
+      needs[0]!,
+      needs[1]!,
+      needs[2]!,
+    )
+    const grads = found.map(h => (h ? new Tensor(h) : undefined))
+    return bias ? [...grads, needs[3] ? new Tensor(native.sumRows(dy.handle)) : undefined] : grads
+  })
+}

@@ -1,0 +1,52 @@
+// Where dropout's bits come from (house rule: nothing is stored; forward, backward and recomputation see the same mask).
+
+import { check } from '../errors.ts'
+import type { Struct } from '../native.ts'
+
+/** The random state of one micro-batch of a training step. */
+export interface StepRandom {
+  /** The run's seed, a whole number below 2^53. */
+  seed: number
+  /** Optimizer step, from 0. */
+  step: number
+  /** Tokens of earlier micro-batches of this optimizer step. */
+  rowOffset: number
+  /** Sequences of earlier micro-batches of this optimizer step. */
+  sequenceOffset: number
+}
+
+let current: StepRandom | undefined
+
+/** Runs `body` in training mode: dropout is active in it, and only in it. */
+export function withRandom<T>(random: StepRandom, body: () => T): T {
+  const outer = current
+  current = random
+  try {
+    return body()
+  } finally {
+    current = outer
+  }
+}
+
+/** Where a dropout sits: a module path and what is dropped there. Attaching an adapter never shifts another site. */
+export function site(path: string, kind: string): number {
+  let hash = 0x811c9dc5 // FNV-1a
+  for (const byte of new TextEncoder().encode(`${path}:${kind}`)) hash = Math.imul(hash ^ byte, 0x01000193)
+  return hash >>> 0
+}
+
+/** How many of 256 elements are kept: thresholds have 8 bits, so the probability in effect is 1 - keep / 256. */
+export function keepOf(p: number, option = 'dropout'): number {
+  const keep = Math.round(256 * (1 - p))
+  const fits = p === 0 || (p > 0 && p < 1 && keep > 0 && keep < 256)
+  check(fits, 'ERR_OPTION', () => `${option}: ${p} is not possible with thresholds of 1/256; use 0, or 0.004 to 0.996`)
+  return keep
+}
+
+/** The native description of a dropout at `where`; null where it does nothing. `rows` says what counts as a row. */
+export function dropoutStruct(p: number, where: number, rows: 'tokens' | 'sequences' = 'tokens'): Struct | null {
+  if (!current || p === 0) return null
+  const { seed, step, rowOffset, sequenceOffset } = current
+  const offset = rows === 'tokens' ? rowOffset : sequenceOffset
+  return Float64Array.of(keepOf(p), where, step, seed % 2 ** 32, Math.floor(seed / 2 ** 32), offset)
+}
