@@ -1,0 +1,234 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { constants } from 'node:fs'
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join, relative, resolve } from 'node:path'
+import { check, fail, LowrankError } from '../errors.ts'
+
+/** For tests: called before every write with the final path and the number of bytes; what it throws fails the write. */
+export const faults: { write?: ((path: string, bytes: number) => void) | undefined } = {}
+
+/** Takes bytes in order; the file behind it appears at its path only when all of them are on the disk. */
+export interface ByteSink {
+  write(bytes: Uint8Array): Promise<void>
+}
+
+/**
+ * Writes a file so that its path holds either the old content or the whole new one, whenever the process dies:
+ * a temporary file in the same folder, fsync, rename, fsync of the folder. Folders on the way are made.
+ *
+ * Errors: `ERR_OPTION` where the path cannot be written, `ERR_CHECKPOINT` where the disk is full or fails.
+ */
+export async function writeFileAtomic(path: string, content: Uint8Array | string): Promise<void> {
+  const bytes = typeof content === 'string' ? Buffer.from(content, 'utf8') : content
+  await streamFileAtomic(path, sink => sink.write(bytes))
+}
+
+/** {@link writeFileAtomic} for content that is produced piece by piece, so it never lies in memory as a whole. */
+export async function streamFileAtomic(path: string, fill: (sink: ByteSink) => Promise<void>): Promise<void> {
+  const target = resolve(path)
+  const temporary = sibling(target, 'tmp')
+  try {
+    await mkdir(dirname(target), { recursive: true })
+    const file = await open(temporary, 'wx', 0o644)
+    try {
+      // The mode given to open is cut by the umask; files of a model are for everybody who may enter the folder.
+      await file.chmod(0o644)
+      await fill({ write: bytes => writeAll(file, target, bytes) })
+      await file.sync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, target)
+    await syncFolder(dirname(target))
+  } catch (error) {
+    await rm(temporary, { force: true }).catch(() => undefined)
+    throw explained(target, error)
+  }
+}
+
+/** How {@link writeFolderAtomic} treats a folder that is there already. */
+export interface ReplaceOptions {
+  /** Tells which entries of an existing folder may be replaced; a foreign one is an error. Default: all. */
+  owns?: (name: string) => boolean
+}
+
+/**
+ * Makes a folder that is complete whenever it is there: `fill` writes into a temporary folder beside it, everything
+ * in it is synced, then it is renamed into place. An existing folder is moved aside first and deleted last; should
+ * the process die between the two renames, {@link recoverFolder} puts the old one back.
+ *
+ * Errors: as {@link writeFileAtomic}; `ERR_OPTION` too where `dir` holds entries that are not `owns`, or holds the
+ * working directory. What `fill` throws is passed on, and the old folder stays as it was.
+ */
+export async function writeFolderAtomic(
+  dir: string,
+  fill: (tmpDir: string) => Promise<void> | void,
+  options: ReplaceOptions = {},
+): Promise<void> {
+  const target = resolve(dir)
+  check(relative(target, process.cwd()).startsWith('..'), 'ERR_OPTION', () => {
+    return `output: ${dir} holds the working directory, so it cannot be replaced; name a folder of its own`
+  })
+  await checkReplaceable(target, options.owns)
+  const temporary = sibling(target, 'tmp')
+  try {
+    await mkdir(temporary, { recursive: true })
+    await fill(temporary)
+    await syncTree(temporary)
+    await swapIn(temporary, target)
+  } catch (error) {
+    await rm(temporary, { recursive: true, force: true }).catch(() => undefined)
+    throw explained(target, error)
+  }
+}
+
+/**
+ * Cleans what a killed writer left in `folder`: a folder that was moved aside and not yet replaced goes back to its
+ * name, temporary files and folders are removed. Leftovers of a process that still runs are not touched.
+ * Returns the names of the entries put back.
+ */
+export async function recoverFolder(folder: string): Promise<string[]> {
+  const restored: string[] = []
+  const names = await readdir(folder).catch(() => [] as string[])
+  for (const name of names) {
+    const leftover = /^\.(.+)\.(tmp|old)-(\d+)-[0-9a-f]{8}$/.exec(name)
+    if (!leftover || isRunning(Number(leftover[3]))) continue
+    const original = leftover[1]!
+    if (leftover[2] === 'old' && !(await exists(join(folder, original)))) {
+      await rename(join(folder, name), join(folder, original))
+      restored.push(original)
+    } else {
+      await rm(join(folder, name), { recursive: true, force: true })
+    }
+  }
+  if (restored.length > 0) await syncFolder(folder)
+  return restored
+}
+
+/** SHA-256 of a file's bytes, in lower-case hexadecimal; reads a mebibyte at a time. Missing file: `ERR_CHECKPOINT`. */
+export async function sha256File(path: string): Promise<string> {
+  const hash = createHash('sha256')
+  try {
+    const file = await open(path, 'r')
+    try {
+      const piece = Buffer.allocUnsafe(1 << 20)
+      for (;;) {
+        const { bytesRead } = await file.read(piece, 0, piece.length)
+        if (bytesRead === 0) return hash.digest('hex')
+        hash.update(piece.subarray(0, bytesRead))
+      }
+    } finally {
+      await file.close()
+    }
+  } catch (error) {
+    fail('ERR_CHECKPOINT', `hash: ${path} cannot be read (${codeOf(error) ?? error})`, error)
+  }
+}
+
+/** A hidden name beside `target`, so that listings of checkpoints never see it; the process id tells whose it is. */
+function sibling(target: string, kind: 'tmp' | 'old'): string {
+  return join(dirname(target), `.${basename(target)}.${kind}-${process.pid}-${randomBytes(4).toString('hex')}`)
+}
+
+async function writeAll(file: FileHandle, target: string, bytes: Uint8Array): Promise<void> {
+  // One write takes at most 2 GiB, and a long one would keep a thread of the pool busy.
+  const most = 64 << 20
+  for (let at = 0; at < bytes.byteLength; ) {
+    const piece = bytes.subarray(at, at + most)
+    faults.write?.(target, piece.byteLength)
+    const { bytesWritten } = await file.write(piece)
+    at += bytesWritten
+  }
+}
+
+async function swapIn(temporary: string, target: string): Promise<void> {
+  const aside = sibling(target, 'old')
+  const replaces = await exists(target)
+  if (replaces) await rename(target, aside)
+  try {
+    await rename(temporary, target)
+  } catch (error) {
+    if (replaces) await rename(aside, target)
+    throw error
+  }
+  await syncFolder(dirname(target))
+  if (replaces) await rm(aside, { recursive: true, force: true })
+}
+
+async function checkReplaceable(target: string, owns: ((name: string) => boolean) | undefined): Promise<void> {
+  const existing = await stat(target).catch(() => undefined)
+  if (!existing) return
+  check(existing.isDirectory(), 'ERR_OPTION', () => `output: ${target} is a file; name a folder`)
+  const foreign = owns && (await readdir(target)).find(name => !owns(name))
+  check(foreign === undefined, 'ERR_OPTION', () => {
+    return `output: ${target} holds "${foreign}", which would be lost; name an empty or a new folder`
+  })
+}
+
+async function syncTree(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name)
+    if (entry.isDirectory()) await syncTree(path)
+    else if (entry.isFile()) await syncPath(path, constants.O_RDONLY)
+  }
+  await syncFolder(folder)
+}
+
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    await syncPath(folder, constants.O_RDONLY | (constants.O_DIRECTORY ?? 0))
+  } catch (error) {
+    // Some file systems and Windows refuse to sync a folder; there the rename itself has to do.
+    if (!['EINVAL', 'EPERM', 'EISDIR', 'EACCES', 'ENOTSUP'].includes(codeOf(error) ?? '')) throw error
+  }
+}
+
+async function syncPath(path: string, flags: number): Promise<void> {
+  const file = await open(path, flags)
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return (await stat(path).catch(() => undefined)) !== undefined
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return codeOf(error) === 'EPERM'
+  }
+}
+
+function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}
+
+const cures: Record<string, [code: 'ERR_OPTION' | 'ERR_CHECKPOINT', what: string]> = {
+  ENOSPC: ['ERR_CHECKPOINT', 'the disk is full; free some space or name a folder on another disk'],
+  EDQUOT: ['ERR_CHECKPOINT', 'the disk quota is used up; free some space or name a folder on another disk'],
+  EFBIG: ['ERR_CHECKPOINT', 'the file is too large for this file system; name a folder on another disk'],
+  EIO: ['ERR_CHECKPOINT', 'the disk reports an error; name a folder on another disk'],
+  EACCES: ['ERR_OPTION', 'permission is denied; change the rights of the folder or name another one'],
+  EPERM: ['ERR_OPTION', 'permission is denied; change the rights of the folder or name another one'],
+  EROFS: ['ERR_OPTION', 'the file system is read-only; name a folder on another one'],
+  ENOTDIR: ['ERR_OPTION', 'a part of the path is a file, not a folder; name another path'],
+  EEXIST: ['ERR_OPTION', 'a part of the path is a file, not a folder; name another path'],
+  EISDIR: ['ERR_OPTION', 'there is a folder of this name; name another path'],
+  ENOENT: ['ERR_OPTION', 'the folder is gone or cannot be made; name another path'],
+  ENAMETOOLONG: ['ERR_OPTION', 'the name is too long; name a shorter path'],
+}
+
+/** The coded error for a failed write of `path`; an error that is not the file system's is passed on as it is. */
+function explained(path: string, error: unknown): unknown {
+  if (error instanceof LowrankError) return error
+  const code = codeOf(error)
+  const cure = code === undefined ? undefined : cures[code]
+  if (!cure) return error
+  return new LowrankError(cure[0], `output: ${path} cannot be written (${code}): ${cure[1]}`, { cause: error })
+}
