@@ -1,0 +1,173 @@
+// CUDA as a backend: one stream per queue thread, uploads through pinned staging, errors, and what the machine has.
+
+#include <cstring>
+
+#include "cuda/info.h"
+#include "cuda/launch.cuh"
+
+namespace lowrank {
+namespace {
+
+using cuda::check_cuda;
+
+// Uploads are cut into pieces of a pinned ring: the caller's memory is free on return, and the stream is not waited for
+// unless a whole ring is on its way.
+struct Staging {
+  static constexpr size_t SLOTS = 16, BYTES = size_t(256) << 10;
+
+  void open() {
+    check_cuda(cudaMallocHost(&memory, SLOTS * BYTES), "cudaMallocHost");
+    for (cudaEvent_t& event : copied)
+      check_cuda(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "cudaEventCreate");
+  }
+
+  void close() {
+    for (cudaEvent_t event : copied)
+      if (event) cudaEventDestroy(event);
+    cudaFreeHost(memory);
+  }
+
+  void* memory = nullptr;
+  cudaEvent_t copied[SLOTS] = {};
+  size_t next = 0;
+};
+
+// What a queue's thread owns. With LOWRANK_SYNC=1 that is the JavaScript thread.
+struct Context {
+  void open(int index) {
+    check(device < 0 || device == index, Code::Unsupported,
+          "LOWRANK_SYNC=1 serves one CUDA device a thread, and cuda:", device, " is in use; unset LOWRANK_SYNC");
+    if (device == index) return;
+    check_cuda(cudaSetDevice(index), "cudaSetDevice");
+    check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+    staging.open();
+    device = index;
+  }
+
+  ~Context() {
+    if (!stream) return;
+    cudaStreamSynchronize(stream);
+    staging.close();
+    cudaStreamDestroy(stream);
+  }
+
+  int device = -1;
+  cudaStream_t stream = nullptr;
+  Staging staging;
+};
+thread_local Context context;
+
+// Called on the JavaScript thread, whose current device is not the queue's.
+void* allocate(int index, size_t bytes) {
+  check_cuda(cudaSetDevice(index), "cudaSetDevice");
+  void* data = nullptr;
+  const cudaError_t error = cudaMalloc(&data, bytes);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // else the next launch would report it
+    return nullptr;
+  }
+  check_cuda(error, "cudaMalloc");
+  return data;
+}
+
+// cudaFree waits for launched work. Its errors are those of earlier work, which the queue reports.
+void release(int index, void* data, size_t) {
+  if (cudaSetDevice(index) == cudaSuccess) cudaFree(data);
+  cudaGetLastError();
+}
+
+void enter(int index) { context.open(index); }
+
+void finish(int) { check_cuda(cudaStreamSynchronize(cuda::stream()), "cudaStreamSynchronize"); }
+
+void upload(void* to, const void* host, size_t bytes) {
+  const cudaStream_t stream = cuda::stream();
+  Staging& staging = context.staging;
+  for (size_t begin = 0; begin < bytes; begin += Staging::BYTES) {
+    const size_t size = bytes - begin < Staging::BYTES ? bytes - begin : Staging::BYTES;
+    const size_t slot = staging.next++ % Staging::SLOTS;
+    void* piece = static_cast<char*>(staging.memory) + slot * Staging::BYTES;
+    check_cuda(cudaEventSynchronize(staging.copied[slot]), "cudaEventSynchronize");
+    std::memcpy(piece, static_cast<const char*>(host) + begin, size);
+    check_cuda(cudaMemcpyAsync(static_cast<char*>(to) + begin, piece, size, cudaMemcpyHostToDevice, stream),
+               "cudaMemcpyAsync");
+    check_cuda(cudaEventRecord(staging.copied[slot], stream), "cudaEventRecord");
+  }
+}
+
+void download(void* host, const void* from, size_t bytes) {
+  check_cuda(cudaMemcpyAsync(host, from, bytes, cudaMemcpyDeviceToHost, cuda::stream()), "cudaMemcpyAsync");
+  check_cuda(cudaStreamSynchronize(cuda::stream()), "cudaStreamSynchronize");
+}
+
+std::string version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
+std::string why_none(cudaError_t error, int driver, int runtime) {
+  const std::string built = "this build is for CUDA " + version_text(runtime);
+  if (driver == 0) return "no NVIDIA driver is installed; " + built;
+  if (error == cudaErrorInsufficientDriver)
+    return "the NVIDIA driver serves CUDA " + version_text(driver) + ", and " + built + "; update the driver";
+  if (error == cudaErrorNoDevice) return "the NVIDIA driver finds no GPU; see nvidia-smi and CUDA_VISIBLE_DEVICES";
+  return std::string(cudaGetErrorName(error)) + ": " + cudaGetErrorString(error) + "; driver of CUDA " +
+         version_text(driver) + ", " + built;
+}
+
+const char* cure(cudaError_t error) {
+  switch (error) {
+    case cudaErrorNoKernelImageForDevice:
+    case cudaErrorUnsupportedPtxVersion:
+      return "; this build has no code for this GPU: build from source with LOWRANK_CUDA=1 and "
+             "LOWRANK_CUDA_ARCHITECTURES=native";
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchFailure: return "; the process can't use this GPU any more: restart it";
+    default: return "";
+  }
+}
+
+}  // namespace
+
+namespace cuda {
+
+const Backend backend = {allocate, release, enter, finish, upload, download};
+
+cudaStream_t stream() {
+  check(context.stream != nullptr, Code::Device, "this thread has no CUDA stream");
+  return context.stream;
+}
+
+void check_cuda(cudaError_t error, const char* call) {
+  if (error == cudaSuccess) return;
+  cudaGetLastError();
+  throw Error(Code::Cuda,
+              std::string(call) + ": " + cudaGetErrorName(error) + ": " + cudaGetErrorString(error) + cure(error));
+}
+
+int count(std::string& reason) {
+  const CudaInfo info = cuda_info();
+  reason = info.reason;
+  return info.count;
+}
+
+}  // namespace cuda
+
+CudaInfo cuda_info() {
+  CudaInfo info;
+  cudaRuntimeGetVersion(&info.runtime);
+  cudaDriverGetVersion(&info.driver);
+  const cudaError_t error = cudaGetDeviceCount(&info.count);
+  if (error != cudaSuccess) {
+    cudaGetLastError();
+    info.count = 0;
+  }
+  if (info.count == 0) info.reason = why_none(error, info.driver, info.runtime);
+  for (int i = 0; i < info.count; ++i) {
+    cudaDeviceProp properties;
+    if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
+    info.devices.push_back({properties.name, properties.major, properties.minor, properties.totalGlobalMem});
+  }
+  return info;
+}
+
+}  // namespace lowrank

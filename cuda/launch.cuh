@@ -1,0 +1,81 @@
+#pragma once
+// What every kernel file shares: launching, dispatch on the element type, 16-byte packs. The only file with <<<.
+#include <cuda_bf16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "core/device.h"
+
+namespace lowrank::cuda {
+
+// The stream of the queue whose thread this is. Throws before enter().
+cudaStream_t stream();
+
+// Throws ERR_CUDA with the error's name, its text and, where there is one, the cure.
+void check_cuda(cudaError_t error, const char* call);
+
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// The only place that launches: launch(kernel, blocks, threads, arguments…). Nothing runs for an empty grid.
+template <typename... Params, typename... Args>
+void launch(void (*kernel)(Params...), int64_t blocks, int threads, Args... args) {
+  if (blocks == 0) return;
+  check(blocks <= INT32_MAX, Code::Unsupported, "a grid of ", blocks, " blocks; CUDA allows ", INT32_MAX);
+  kernel<<<unsigned(blocks), threads, 0, stream()>>>(Params(args)...);
+  check_cuda(cudaGetLastError(), "launch");
+}
+
+// Calls f with a value of the view's element type: dispatch(x, [&](auto zero) { using T = decltype(zero); … }).
+template <typename F>
+void dispatch(const View& x, F&& f) {
+  switch (x.dtype) {
+    case DType::F32: return f(float{});
+    case DType::F64: return f(double{});
+    case DType::BF16: return f(__nv_bfloat16{});
+    default: throw Error(Code::DType, std::string("no CUDA kernel for ") + name_of(x.dtype));
+  }
+}
+
+// The type of arithmetic: f32, except for f64 storage.
+template <typename T>
+struct Accumulate {
+  using type = float;
+};
+template <>
+struct Accumulate<double> {
+  using type = double;
+};
+template <typename T>
+using Arithmetic = typename Accumulate<T>::type;
+
+// N neighbouring elements, moved in one transaction.
+template <typename T, int N>
+struct alignas(N * sizeof(T)) Pack {
+  T lane[N];
+};
+
+template <typename T>
+constexpr int PACK = int(16 / sizeof(T));
+
+template <int N, typename T>
+__device__ Pack<T, N> load(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+
+template <typename T, int N>
+__device__ void store(T* to, const Pack<T, N>& pack) {
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+inline bool aligned(const View& x) { return reinterpret_cast<uintptr_t>(x.data) % 16 == 0; }
+
+// Calls f with the widest pack that all views allow, as a constant: 16 bytes where each begins at a multiple of 16,
+// else one element.
+template <typename T, typename F, typename... Views>
+void with_pack(F&& f, const Views&... views) {
+  if ((aligned(views) && ...)) f(std::integral_constant<int, PACK<T>>{});
+  else f(std::integral_constant<int, 1>{});
+}
+
+}  // namespace lowrank::cuda
