@@ -49,22 +49,11 @@ SHAPE = dict(
     max_position_embeddings=24,
     pad_token_id=0,
 )
+WIDER = dict(hidden_size=32, num_attention_heads=4, max_position_embeddings=26, type_vocab_size=1, pad_token_id=1)
+WIDER |= dict(layer_norm_eps=1e-5)
 BASES = {
     'tiny-bert': (BertForMaskedLM, BertConfig(**SHAPE)),
-    'tiny-roberta': (
-        RobertaForMaskedLM,
-        RobertaConfig(
-            **SHAPE
-            | dict(
-                hidden_size=32,
-                num_attention_heads=4,
-                max_position_embeddings=26,
-                type_vocab_size=1,
-                pad_token_id=1,
-                layer_norm_eps=1e-5,
-            )
-        ),
-    ),
+    'tiny-roberta': (RobertaForMaskedLM, RobertaConfig(**SHAPE | WIDER)),
     'tiny-distilbert': (
         DistilBertForMaskedLM,
         DistilBertConfig(
