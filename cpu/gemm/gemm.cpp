@@ -1,0 +1,249 @@
+// The one driver of the packed products. For a block of columns, all threads pack b into shared panels; then every
+// piece (a strip of rows) packs its part of a, K block by K block, and runs the tiles. Each element of c is summed in
+// the order of K by one thread, and the K block depends on K alone: so no cut into pieces, however it is chosen,
+// changes a bit.
+
+#include "cpu/gemm/gemm.h"
+
+#include <algorithm>
+
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+
+namespace lowrank::cpu::gemm {
+namespace {
+
+constexpr int64_t K_BLOCK = 768;               // units; a panel of a (43 KB) and one of b (98 KB) share the L2 cache
+constexpr int64_t K_PHASE = 8192;              // units packed of b at once
+constexpr int64_t PACKED_B = 8 << 20;          // bytes: stays in the L3 cache
+constexpr int64_t PACKED_A = 448 << 10;        // bytes: stays in the L2 cache
+constexpr int64_t PIECE_FLOPS = 4 << 20;       // below, waking a thread costs more than it brings
+constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 16;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
+// Start of part i when [0, total) is cut into `parts`.
+int64_t part(int64_t total, int64_t i, int64_t parts) { return total * i / parts; }
+
+struct Choice {
+  const Kernel* kernel;
+  Unit unit;
+};
+
+Choice choose(Compute compute) {
+  const Unit bf16 = compute == Compute::BF16 ? Unit::Rounded : Unit::F32;
+#if defined(__x86_64__)
+  switch (isa()) {
+    case Isa::Avx512Bf16:
+      if (compute == Compute::BF16) return {&kernel_avx512bf16, Unit::Pairs};
+      return {&kernel_avx512, Unit::F32};
+    case Isa::Avx512: return {&kernel_avx512, bf16};
+    case Isa::Avx2: return {&kernel_avx2, bf16};
+    case Isa::Portable: break;
+  }
+#endif
+  return {&kernel_portable, bf16};
+}
+
+// One product under way. Units: see kernel.h.
+struct Plan {
+  explicit Plan(const Product& product)
+      : p(product),
+        kernel(*choose(p.compute).kernel),
+        unit(choose(p.compute).unit),
+        per_unit(unit == Unit::Pairs ? 2 : 1),
+        units(ceil_div(p.k, per_unit)),
+        k_block(ceil_div(units, std::max<int64_t>(1, ceil_div(units, K_BLOCK)))) {
+    // Whole K blocks in a phase, whole panels in a block of columns.
+    const int64_t blocks = std::max<int64_t>(1, k_block ? std::min(ceil_div(units, k_block), K_PHASE / k_block) : 1);
+    phase_units = blocks * k_block;
+    const int64_t fit = PACKED_B / (4 * std::max<int64_t>(1, phase_units));
+    const int64_t column_blocks = ceil_div(p.n, std::max<int64_t>(fit / kernel.nr, 4) * kernel.nr);
+    n_block = round_up(ceil_div(p.n, column_blocks), kernel.nr);
+  }
+
+  void run() {
+    for (int64_t n0 = 0; n0 < p.n; n0 += n_block) {
+      columns = std::min(n_block, p.n - n0);
+      for (int64_t u0 = 0; u0 < units || u0 == 0; u0 += phase_units) {
+        phase = std::min(phase_units, units - u0);
+        pack_b(n0, u0);
+        compute(n0, u0);
+        if (phase_units == 0) break;
+      }
+    }
+  }
+
+  void pack_b(int64_t n0, int64_t u0) {
+    const int64_t panels = ceil_div(columns, kernel.nr);
+    const int64_t slab = u0 == 0 ? p.slab.r : 0;
+    packed_b = static_cast<float*>(scratch(0, size_t(4 * panels * kernel.nr * (phase + slab) + 64)));
+    slab_b = packed_b + panels * kernel.nr * phase;
+    const int64_t elements = panels * kernel.nr * (phase * per_unit + slab);
+    const int64_t pieces = std::clamp<int64_t>(elements / PACK_PIECE_ELEMENTS, 1, panels);
+    parallel_for(pieces, [&](int64_t piece) {
+      for (int64_t j = part(panels, piece, pieces); j < part(panels, piece + 1, pieces); ++j) {
+        pack_b_panel(n0, u0, j, panels);
+        if (slab) pack_slab_b(n0, j);
+      }
+    });
+  }
+
+  void pack_b_panel(int64_t n0, int64_t u0, int64_t j, int64_t panels) {
+    const int64_t at = n0 + j * kernel.nr, count = std::min<int64_t>(kernel.nr, columns - j * kernel.nr);
+    for (int64_t u = 0; u < phase; u += k_block) {
+      const int64_t block = std::min(k_block, phase - u), k = (u0 + u) * per_unit;
+      Pack pack = whole(p.b, at, k, kernel.nr, count);
+      pack.depth = std::min(block * per_unit, p.k - k);
+      pack.dst = packed_b + (u * panels + j * block) * kernel.nr;
+      kernel.pack(pack);
+    }
+  }
+
+  void pack_slab_b(int64_t n0, int64_t j) {
+    const int64_t at = n0 + j * kernel.nr, count = std::min<int64_t>(kernel.nr, columns - j * kernel.nr);
+    const Operand b = {p.slab.b, p.slab.b_along_r ? p.slab.r : p.n, false, p.slab.b_along_r};
+    Pack pack = whole(b, at, 0, kernel.nr, count);
+    pack.unit = Unit::F32;
+    pack.depth = p.slab.r;
+    pack.dst = slab_b + j * p.slab.r * kernel.nr;
+    kernel.pack(pack);
+  }
+
+  // A panel whose first element is (i, k).
+  Pack whole(const Operand& o, int64_t i, int64_t k, int width, int64_t count) const {
+    const int64_t offset = o.along_k ? i * o.ld + k : k * o.ld + i;
+    const void* src = static_cast<const char*>(o.data) + offset * (o.bf16 ? 2 : 4);
+    return {src, o.ld, o.bf16, o.along_k, unit, width, int(count), 0, 1.0f, nullptr};
+  }
+
+  void compute(int64_t n0, int64_t u0) {
+    const int64_t row_panels = ceil_div(p.m, kernel.mr), column_panels = ceil_div(columns, kernel.nr);
+    const int64_t fit = std::max<int64_t>(1, PACKED_A / (4 * kernel.mr * std::max<int64_t>(1, k_block)));
+    const int64_t most = std::max<int64_t>(1, 2 * p.m * columns * (phase * per_unit + p.slab.r) / PIECE_FLOPS);
+    const int64_t strips = std::min(round_up(ceil_div(row_panels, fit), std::min<int64_t>(4, most)), row_panels);
+    // Few rows: cut the columns as well, but leave enough of them to pay for packing a.
+    const int64_t cuts = std::clamp<int64_t>(std::min(most, int64_t(8)) / strips, 1,
+                                             std::max<int64_t>(1, column_panels / 4));
+    parallel_for(strips * cuts, [&](int64_t piece) {
+      const int64_t strip = piece / cuts, cut = piece % cuts;
+      Strip s;
+      s.i0 = part(row_panels, strip, strips), s.i1 = part(row_panels, strip + 1, strips);
+      s.j0 = part(column_panels, cut, cuts), s.j1 = part(column_panels, cut + 1, cuts);
+      compute_strip(s, n0, u0, column_panels);
+    });
+  }
+
+  struct Strip {
+    int64_t i0, i1, j0, j1;  // panels of rows and of columns
+  };
+
+  void compute_strip(const Strip& s, int64_t n0, int64_t u0, int64_t panels) const {
+    const int64_t slab = u0 == 0 ? p.slab.r : 0, panel_count = s.i1 - s.i0;
+    float* slab_a = static_cast<float*>(scratch(1, size_t(4 * panel_count * kernel.mr * (k_block + slab) + 64)));
+    float* packed_a = slab_a + panel_count * kernel.mr * slab;
+    for (int64_t u = 0; u < phase || u == 0; u += k_block) {
+      const int64_t block = std::min(k_block, phase - u);
+      pack_a(s, (u0 + u) * per_unit, block, packed_a, u == 0 && slab ? slab_a : nullptr);
+      const bool first = u0 + u == 0, last = u0 + u + block >= units;
+      Tile t = {};
+      t.units = block;
+      t.ldc = p.n;
+      t.accumulate = !first;
+      t.slab = first ? slab : 0;
+      t.mask_stride = p.slab.mask_stride;
+      for (int64_t j = s.j0; j < s.j1; ++j) {
+        const int64_t column = n0 + j * kernel.nr;
+        t.b = packed_b + (u * panels + j * block) * kernel.nr;
+        t.slab_b = slab_b + j * slab * kernel.nr;
+        t.cols = int(std::min<int64_t>(kernel.nr, columns - j * kernel.nr));
+        t.bias = last && p.bias ? p.bias + column : nullptr;
+        for (int64_t i = s.i0; i < s.i1; ++i) {
+          const int64_t row = i * kernel.mr;
+          t.rows = int(std::min<int64_t>(kernel.mr, p.m - row));
+          t.a = packed_a + (i - s.i0) * kernel.mr * block;
+          t.slab_a = slab_a + (i - s.i0) * kernel.mr * slab;
+          t.mask = p.slab.mask ? p.slab.mask + row * p.slab.mask_stride + column / 8 : nullptr;
+          t.c = p.c + row * p.n + column;
+          kernel.tile(t);
+        }
+      }
+      if (k_block == 0) break;
+    }
+  }
+
+  void pack_a(const Strip& s, int64_t k, int64_t block, float* packed_a, float* slab_a) const {
+    for (int64_t i = s.i0; i < s.i1; ++i) {
+      const int64_t row = i * kernel.mr, count = std::min<int64_t>(kernel.mr, p.m - row);
+      Pack pack = whole(p.a, row, k, kernel.mr, count);
+      pack.depth = std::min(block * per_unit, p.k - k);
+      pack.dst = packed_a + (i - s.i0) * kernel.mr * block;
+      kernel.pack(pack);
+      if (!slab_a) continue;
+      Pack slab = whole({p.slab.a, p.slab.r, false, true}, row, 0, kernel.mr, count);
+      slab.unit = Unit::F32;
+      slab.depth = p.slab.r;
+      slab.scale = p.slab.scale;
+      slab.dst = slab_a + (i - s.i0) * kernel.mr * p.slab.r;
+      kernel.pack(slab);
+    }
+  }
+
+  const Product& p;
+  const Kernel& kernel;
+  const Unit unit;
+  const int64_t per_unit;  // steps of K
+  const int64_t units, k_block;
+  int64_t phase_units, n_block;
+  int64_t columns = 0, phase = 0;  // of the present block of columns and phase of K
+  float* packed_b = nullptr;
+  float* slab_b = nullptr;
+};
+
+// Packing w would cost more than it brings.
+bool is_thin(const Product& p) {
+  return p.compute == Compute::F32 && !p.slab.r && p.a.along_k && p.b.along_k && !p.a.bf16 && (p.n <= 16 || p.m <= 32);
+}
+
+}  // namespace
+
+void multiply(const Product& p) {
+  if (p.m == 0 || p.n == 0) return;
+  if (!is_thin(p)) return Plan(p).run();
+  parallel_dot({static_cast<const float*>(p.a.data), p.a.ld, nullptr, 0, p.b.data, p.b.bf16, p.b.ld, p.c, p.n, 1.0f,
+                p.bias, p.m, p.n, p.k});
+}
+
+const Skinny& skinny() {
+#if defined(__x86_64__)
+  if (isa() >= Isa::Avx512) return skinny_avx512;
+  if (isa() == Isa::Avx2) return skinny_avx2;
+#endif
+  return skinny_portable;
+}
+
+void parallel_dot(const Dot& d) {
+  const bool by_rows = d.m >= d.n;
+  const int64_t extent = by_rows ? d.m : d.n, flops = 2 * d.m * d.n * d.k;
+  const int64_t pieces = std::clamp<int64_t>(std::min(flops / (PIECE_FLOPS / 4), ceil_div(extent, 64)), 1, 64);
+  const Skinny& thin = skinny();
+  parallel_for(pieces, [&](int64_t piece) {
+    const int64_t quads = ceil_div(extent, 4);
+    const int64_t from = part(quads, piece, pieces) * 4, to = std::min(part(quads, piece + 1, pieces) * 4, extent);
+    Dot mine = d;
+    if (by_rows) {
+      mine.m = to - from;
+      mine.x += from * d.ldx;
+      mine.y += from * d.ldy;
+      if (d.mask) mine.mask += from * d.mask_stride;
+    } else {
+      mine.n = to - from;
+      mine.w = static_cast<const char*>(d.w) + from * d.ldw * (d.w_bf16 ? 2 : 4);
+      mine.y += from;
+      if (d.bias) mine.bias += from;
+    }
+    if (from < to) thin.dot(mine);
+  });
+}
+
+}  // namespace lowrank::cpu::gemm

@@ -1,0 +1,46 @@
+#pragma once
+#include "core/kernels.h"
+#include "cpu/gemm/kernel.h"
+
+namespace lowrank::cpu::gemm {
+
+// A factor of a product, row-major with row stride ld; along_k: K runs along its rows (x, or w of x w^T).
+struct Operand {
+  const void* data;
+  int64_t ld;
+  bool bf16;  // storage; else f32
+  bool along_k;
+};
+
+// mask(scale * a b), added to a product in its accumulators: r more steps of K, always in f32.
+struct Slab {
+  int64_t r = 0;
+  const float* a = nullptr;  // [m, r]
+  float scale = 1;
+  const float* b = nullptr;  // b_along_r: [n, r], else [r, n]
+  bool b_along_r = false;
+  const uint8_t* mask = nullptr;  // bits of [m][mask_stride bytes], or null
+  int64_t mask_stride = 0;
+};
+
+// c[m, n] = a b + slab + bias
+struct Product {
+  int64_t m, n, k;
+  Operand a, b;
+  float* c;
+  const float* bias = nullptr;  // [n]
+  Compute compute = Compute::F32;
+  Slab slab = {};
+};
+
+void multiply(const Product& product);
+
+const Skinny& skinny();
+// Dot and Outer are whole when n or r is any size; this one cuts a Dot into pieces for all threads.
+void parallel_dot(const Dot& dot);
+
+inline Operand operand(const View& view, bool along_k) {
+  return {view.data, view.cols(), view.dtype == DType::BF16, along_k};
+}
+
+}  // namespace lowrank::cpu::gemm

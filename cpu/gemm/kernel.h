@@ -1,0 +1,92 @@
+#pragma once
+// What an instruction set provides to the products: plain structs and function tables, and no standard header beyond
+// <stdint.h>, since objects compiled for AVX-512 include this.
+//
+// Packed operands are panels of 4-byte units, [units][width]: a unit is one f32, or two neighbouring bf16 of K. Every
+// element of a product is summed in the order of K whatever its place in a tile, so bits don't depend on the tiling.
+#include <stdint.h>
+
+#include "cpu/philox_lanes.h"
+
+namespace lowrank::cpu::gemm {
+
+enum class Unit { F32, Rounded, Pairs };  // f32; f32 rounded to bf16; two bf16 (odd K: the last one is 0)
+
+// One panel: elements (i, k) for i < count <= width (further ones are written as 0) and k < depth.
+// along_k: element at src[i * ld + k], else at src[k * ld + i].
+struct Pack {
+  const void* src;
+  int64_t ld;
+  bool bf16;  // type of src: bf16, else f32
+  bool along_k;
+  Unit unit;
+  int width, count;
+  int64_t depth;
+  float scale;  // F32 only
+  void* dst;
+};
+
+// c[rows, cols] (+)= mask(slab_a slab_b) + a b (+ bias), rows <= mr, cols <= nr. The slab is always f32.
+struct Tile {
+  const void* a;  // [units][mr]
+  const void* b;  // [units][nr]
+  int64_t units;
+  const float* slab_a;  // [slab][mr]
+  const float* slab_b;  // [slab][nr]
+  int64_t slab;
+  const uint8_t* mask;  // row i, column j: bit j of the bits at mask + i * mask_stride; null: all kept
+  int64_t mask_stride;
+  float* c;
+  int64_t ldc;
+  bool accumulate;
+  const float* bias;  // [nr values of which cols are read] or null
+  int rows, cols;
+};
+
+struct Kernel {
+  int mr, nr;
+  void (*pack)(const Pack&);
+  void (*tile)(const Tile&);
+};
+
+// y[m, n] = scale * sum over k of x[m, k] * w[n, k] (+ bias[n]); bits of the mask select elements of x. Nothing packed.
+struct Dot {
+  const float* x;
+  int64_t ldx;
+  const uint8_t* mask;  // [m][mask_stride bytes] or null
+  int64_t mask_stride;
+  const void* w;
+  bool w_bf16;
+  int64_t ldw;
+  float* y;
+  int64_t ldy;
+  float scale;
+  const float* bias;
+  int64_t m, n, k;
+};
+
+// p[r, n] (+)= sum over rows of s[row, r] * x[row, n]; bits of the mask select elements of x. Nothing packed.
+struct Outer {
+  const float* s;
+  int64_t r;  // also the row stride of s
+  const float* x;
+  int64_t ldx;
+  const uint8_t* mask;
+  int64_t mask_stride;
+  float* p;
+  int64_t ldp;
+  bool accumulate;
+  int64_t rows, n;
+};
+
+struct Skinny {
+  void (*dot)(const Dot&);
+  void (*outer)(const Outer&);
+  // Bits of the mask of columns [0, columns) of this row: ceil(columns / 256) * 32 bytes are written.
+  void (*dropout_bits)(const DropoutKey&, uint32_t row, int64_t columns, uint8_t* bits);
+};
+
+extern const Kernel kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512bf16;
+extern const Skinny skinny_portable, skinny_avx2, skinny_avx512;
+
+}  // namespace lowrank::cpu::gemm

@@ -1,0 +1,171 @@
+// A frozen linear layer with its low-rank adapter, as one op. The thin products (s, t, da, db) read x and dy straight
+// from memory, in f32 whatever `compute` says: at rank 8 they are 1 % of the work each, and the adapter keeps its
+// precision. s b^T and t a are r more steps of K in the packed product, so y and dx are written once.
+
+#include <algorithm>
+
+#include "core/kernels.h"
+#include "cpu/gemm/gemm.h"
+#include "cpu/gemm/spec.h"
+#include "cpu/parallel.h"
+
+namespace lowrank::cpu {
+namespace {
+
+// Scratch; gemm.cpp has 0 and 1.
+constexpr int ROW_SCRATCH = 2, MASK = 3, TRANSPOSED = 4, PARTIAL = 5;
+
+constexpr int64_t STRIP = 64;              // rows, whose mask is made at once
+constexpr int64_t PIECE_ROWS = 128;        // rows of one partial sum of da and db
+constexpr int64_t PARTIAL_BYTES = 16 << 20;
+constexpr int64_t CACHED_BYTES = 256 << 10;  // of dy: read for t, and again for db
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t mask_stride(int64_t columns) { return ceil_div(columns, 256) * 32; }
+
+// Bits of rows [row, row + count), numbered within the tensor.
+void make_mask(const Dropout& d, int64_t row, int64_t count, int64_t columns, uint8_t* bits) {
+  const DropoutKey key = dropout_key(d);
+  const auto fill = gemm::skinny().dropout_bits;
+  for (int64_t i = 0; i < count; ++i)
+    fill(key, uint32_t(row + i + d.row_offset), columns, bits + i * mask_stride(columns));
+}
+
+// s = scale * drop(x) a^T
+void project(const View& s, const View& x, const View& a, double scale, const Dropout& dropout) {
+  const int64_t rows = s.rows(), in = x.cols(), r = s.cols(), stride = mask_stride(in);
+  const gemm::Skinny& thin = gemm::skinny();
+  const float factor = float(dropout.active() ? scale * dropout.multiplier() : scale);
+  const int64_t strips = ceil_div(rows, STRIP), pieces = rows * in * r < (1 << 18) ? std::min<int64_t>(1, strips) : strips;
+  parallel_for(pieces, [&](int64_t piece) {
+    for (int64_t strip = piece; strip < strips; strip += pieces) {
+      const int64_t row = strip * STRIP, count = std::min(STRIP, rows - row);
+      uint8_t* mask = nullptr;
+      if (dropout.active()) {
+        mask = static_cast<uint8_t*>(scratch(ROW_SCRATCH, size_t(STRIP * stride)));
+        make_mask(dropout, row, count, in, mask);
+      }
+      thin.dot({x.as<float>() + row * in, in, mask, stride, a.data, false, in, s.as<float>() + row * r, r, factor, nullptr, count, r,
+                in});
+    }
+  });
+}
+
+// What one backward call shares between its pieces.
+struct Backward {
+  View da, db, dy, x, a, b, s;
+  float scale;
+  Dropout dropout;
+  int64_t rows, in, out, r;
+  int64_t pieces;
+  float* t;           // [rows, r], null if nobody wants it
+  float* transposed;  // b^T
+  uint8_t* mask;      // of x, null without dropout
+  float* partial;     // [pieces][da [r, in] | db^T [r, out]]
+
+  int64_t partial_size() const { return (da ? r * in : 0) + (db ? r * out : 0); }
+
+  // One pass over dy: t and db from the same rows, then da from those of x.
+  void piece(int64_t index) const {
+    const gemm::Skinny& thin = gemm::skinny();
+    float* part_a = partial + index * partial_size();
+    float* part_b = part_a + (da ? r * in : 0);
+    const int64_t begin = rows * index / pieces, end = rows * (index + 1) / pieces, stride = mask_stride(in);
+    const int64_t step = std::clamp<int64_t>(CACHED_BYTES / (4 * std::max<int64_t>(out, 1)) / 4 * 4, 16, STRIP);
+    for (int64_t row = begin; row < end; row += step) {
+      const int64_t count = std::min(step, end - row);
+      const float* dy_rows = dy.as<float>() + row * out;
+      if (t)
+        thin.dot({dy_rows, out, nullptr, 0, transposed, false, out, t + row * r, r, scale, nullptr, count, r, out});
+      if (db)
+        thin.outer({s.as<float>() + row * r, r, dy_rows, out, nullptr, 0, part_b, out, row > begin, count, out});
+      if (mask) make_mask(dropout, row, count, in, mask + row * stride);
+      if (da)
+        thin.outer({t + row * r, r, x.as<float>() + row * in, in, mask ? mask + row * stride : nullptr, stride, part_a, in,
+                    row > begin, count, in});
+    }
+  }
+
+  // Sum of the pieces' partial sums at [j, columns from..to), in the order of the pieces.
+  void add_up(const float* first, int64_t j, int64_t width, int64_t from, int64_t to, float* sum) const {
+    std::fill(sum, sum + (to - from), 0.0f);
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      const float* p = first + piece * partial_size() + j * width;
+      for (int64_t c = from; c < to; ++c) sum[c - from] += p[c];
+    }
+  }
+
+  void reduce() const {
+    constexpr int64_t COLUMNS = 256;
+    const float multiplier = float(dropout.active() ? dropout.multiplier() : 1.0);
+    const int64_t cuts_a = da ? ceil_div(in, COLUMNS) : 0, cuts_b = db ? ceil_div(out, COLUMNS) : 0;
+    parallel_for(cuts_a + cuts_b, [&](int64_t cut) {
+      float sum[COLUMNS];
+      const bool is_a = cut < cuts_a;
+      const int64_t width = is_a ? in : out, from = (is_a ? cut : cut - cuts_a) * COLUMNS;
+      const int64_t to = std::min(from + COLUMNS, width);
+      for (int64_t j = 0; j < r; ++j) {
+        add_up(partial + (is_a || !da ? 0 : r * in), j, width, from, to, sum);
+        if (is_a)
+          for (int64_t c = from; c < to; ++c) da.as<float>()[j * in + c] = multiplier * sum[c - from];
+        else
+          for (int64_t c = from; c < to; ++c) db.as<float>()[c * r + j] = sum[c - from];
+      }
+    });
+  }
+
+  void transpose_b() const {
+    for (int64_t j = 0; j < r; ++j)
+      for (int64_t o = 0; o < out; ++o) transposed[j * out + o] = b.as<float>()[o * r + j];
+  }
+};
+
+}  // namespace
+
+void lora_linear(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
+                 Compute compute) {
+  if (y.dtype == DType::F64) return spec::lora_linear<double>(y, s, x, w, bias, a, b, scale, dropout, compute);
+  if (y.rows() == 0) return;
+  project(s, x, a, scale, dropout);
+  gemm::Product p = {y.rows(), y.cols(), x.cols(), gemm::operand(x, true), gemm::operand(w, true), y.as<float>()};
+  p.bias = bias.as<float>();
+  p.compute = compute;
+  p.slab.r = a.dims[0];
+  p.slab.a = s.as<float>();
+  p.slab.b = b.as<float>();
+  p.slab.b_along_r = true;
+  gemm::multiply(p);
+}
+
+void lora_linear_backward(View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,
+                          Dropout dropout, Compute compute) {
+  if (dy.dtype == DType::F64)
+    return spec::lora_linear_backward<double>(dx, da, db, dy, x, w, a, b, s, scale, dropout, compute);
+  const int64_t rows = dy.rows(), in = a.dims[1], out = b.dims[0], r = a.dims[0];
+  Backward pass = {da, db, dy, x, a, b, s, float(scale), dropout, rows, in, out, r, 1, nullptr, nullptr, nullptr, nullptr};
+  const int64_t most = PARTIAL_BYTES / std::max<int64_t>(1, 4 * pass.partial_size());
+  pass.pieces = std::clamp<int64_t>(std::min(ceil_div(rows, PIECE_ROWS), most), 1, std::max<int64_t>(rows, 1));
+  pass.partial = static_cast<float*>(scratch(PARTIAL, size_t(4 * pass.pieces * pass.partial_size() + 64)));
+  if (rows == 0) std::fill(pass.partial, pass.partial + pass.partial_size(), 0.0f);
+  if (dx || da) {
+    pass.t = static_cast<float*>(scratch(ROW_SCRATCH, size_t(4 * rows * r + 64)));
+    pass.transposed = static_cast<float*>(scratch(TRANSPOSED, size_t(4 * out * r + 64)));
+    pass.transpose_b();
+    if (dropout.active()) pass.mask = static_cast<uint8_t*>(scratch(MASK, size_t(rows * mask_stride(in) + 64)));
+  }
+  parallel_for(pass.pieces, [&](int64_t piece) { pass.piece(piece); });
+  if (da || db) pass.reduce();
+  if (!dx || rows == 0) return;
+  gemm::Product p = {rows, in, out, gemm::operand(dy, true), gemm::operand(w, false), dx.as<float>()};
+  p.compute = compute;
+  p.slab.r = r;
+  p.slab.a = pass.t;
+  p.slab.scale = float(dropout.active() ? dropout.multiplier() : 1.0);
+  p.slab.b = a.as<float>();
+  p.slab.mask = pass.mask;
+  p.slab.mask_stride = mask_stride(in);
+  gemm::multiply(p);
+}
+
+}  // namespace lowrank::cpu

@@ -1,0 +1,315 @@
+// Tests the CPU products against their f64 specification, for every instruction set this machine has. Every buffer ends
+// or begins at a page that must not be touched. The bound: an error of at most twice that of the plain loops of the
+// same precision. Prints what fails; exit code 1.
+
+#include <sys/mman.h>
+
+#include <cstdio>
+#include <cstring>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/kernels.h"
+#include "cpu/gemm/gemm.h"
+#include "cpu/gemm/spec.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+
+using namespace lowrank;
+
+namespace {
+
+int failures = 0, cases = 0;
+std::mt19937 generator(7);
+
+void expect(bool ok, const std::string& what) {
+  ++cases;
+  if (ok) return;
+  if (++failures <= 40) std::printf("FAIL %s\n", what.c_str());
+}
+
+// Memory between two forbidden pages, flush with the one behind it (or with the one before it).
+struct Guarded {
+  Guarded(size_t bytes, bool at_end) : length((bytes + 4095) / 4096 * 4096 + 8192) {
+    base = static_cast<char*>(mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    mprotect(base, 4096, PROT_NONE);
+    mprotect(base + length - 4096, 4096, PROT_NONE);
+    data = at_end ? base + length - 4096 - bytes : base + 4096;
+  }
+  ~Guarded() { munmap(base, length); }
+  Guarded(const Guarded&) = delete;
+  Guarded& operator=(const Guarded&) = delete;
+  size_t length;
+  char* base;
+  char* data;
+};
+
+struct Matrix {
+  Matrix(int64_t rows, int64_t cols, DType dtype = DType::F32)
+      : memory(size_t(rows * cols) * (dtype == DType::F64 ? 8 : dtype == DType::F32 ? 4 : 2), flip = !flip) {
+    view.data = memory.data;
+    view.dtype = dtype;
+    view.rank = 2;
+    view.dims[0] = rows, view.dims[1] = cols;
+    if (dtype == DType::F32)
+      for (int64_t i = 0; i < view.size(); ++i) view.as<float>()[i] = std::nanf("");
+  }
+  Matrix& random(float size = 1) {
+    std::normal_distribution<float> normal(0, size);
+    for (int64_t i = 0; i < view.size(); ++i) {
+      const float v = normal(generator);
+      uint32_t bits;
+      std::memcpy(&bits, &v, 4);
+      if (view.dtype == DType::BF16)
+        view.as<uint16_t>()[i] = uint16_t(bits >> 16);
+      else
+        view.as<float>()[i] = v;
+    }
+    return *this;
+  }
+  static inline bool flip = false;
+  Guarded memory;
+  View view;
+};
+
+// Largest difference and largest value.
+struct Error2 {
+  double error = 0, size = 0;
+};
+
+Error2 difference(const View& got, const View& want) {
+  Error2 e;
+  for (int64_t i = 0; i < want.size(); ++i) {
+    const double d = std::fabs(double(got.as<float>()[i]) - want.as<double>()[i]);
+    if (!(d <= e.error)) e.error = std::isnan(d) ? INFINITY : d;
+    e.size = std::fmax(e.size, std::fabs(want.as<double>()[i]));
+  }
+  return e;
+}
+
+void close(const View& got, const View& plain, const View& want, const std::string& what) {
+  const Error2 mine = difference(got, want), theirs = difference(plain, want);
+  const double allowed = 2 * theirs.error + 1e-6 * mine.size;
+  expect(mine.error <= allowed, what + ": error " + std::to_string(mine.error) + ", allowed " + std::to_string(allowed));
+}
+
+std::vector<const char*> instruction_sets() {
+  std::vector<const char*> out;
+  const char* names[] = {"portable", "avx2", "avx512", "avx512bf16"};
+  for (int i = 0; i <= int(cpu::best_isa()); ++i) out.push_back(names[i]);
+  return out;
+}
+
+// Runs f for every instruction set, with 1 and 3 threads; the outputs must be the same bytes.
+template <typename F, typename Check>
+void everywhere(const std::vector<View>& outputs, F&& f, Check&& check_outputs) {
+  for (const char* name : instruction_sets()) {
+    cpu::set_isa(name);
+    std::vector<std::vector<char>> first;
+    for (const int threads : {1, 3}) {
+      cpu::set_threads(threads);
+      for (const View& o : outputs)
+        if (o) std::memset(o.data, 0xFF, size_t(o.size()) * 4);
+      f();
+      for (size_t i = 0; i < outputs.size(); ++i) {
+        const size_t bytes = outputs[i] ? size_t(outputs[i].size()) * 4 : 0;
+        const char* data = outputs[i].as<char>();
+        if (threads == 1)
+          first.emplace_back(data, data + bytes);
+        else
+          expect(bytes == 0 || std::memcmp(first[i].data(), data, bytes) == 0, std::string(name) + ": threads change bits");
+      }
+      if (threads == 1) check_outputs(std::string(name));
+    }
+  }
+  cpu::set_isa(nullptr);
+}
+
+const char* name_of(Compute c) { return c == Compute::BF16 ? "bf16" : "f32"; }
+
+void test_matmul(int64_t m, int64_t n, int64_t k, bool ta, bool tb, DType b_type, Compute compute) {
+  Matrix a(ta ? k : m, ta ? m : k), b(tb ? n : k, tb ? k : n, b_type), y(m, n), plain(m, n), want(m, n, DType::F64);
+  a.random(), b.random();
+  cpu::spec::matmul<double>(want.view, a.view, b.view, ta, tb, Compute::F32);
+  cpu::spec::matmul<float>(plain.view, a.view, b.view, ta, tb, compute);
+  char text[128];
+  std::snprintf(text, sizeof text, " matmul %ldx%ldx%ld %c%c b %s compute %s", long(m), long(n), long(k), ta ? 'T' : 'N',
+                tb ? 'T' : 'N', b_type == DType::BF16 ? "bf16" : "f32", name_of(compute));
+  everywhere({y.view}, [&] { cpu::matmul(y.view, a.view, b.view, ta, tb, compute); },
+             [&](const std::string& isa) { close(y.view, plain.view, want.view, isa + text); });
+}
+
+void test_linear(int64_t m, int64_t n, int64_t k, DType w_type, Compute compute, bool has_bias) {
+  Matrix x(m, k), w(n, k, w_type), bias(1, n), y(m, n), plain(m, n), want(m, n, DType::F64), wide(1, n, DType::F64);
+  x.random(), w.random(), bias.random();
+  for (int64_t i = 0; i < n; ++i) wide.view.as<double>()[i] = bias.view.as<float>()[i];
+  const View none;
+  cpu::spec::linear<double>(want.view, x.view, w.view, has_bias ? wide.view : none, Compute::F32);
+  cpu::spec::linear<float>(plain.view, x.view, w.view, has_bias ? bias.view : none, compute);
+  char text[128];
+  std::snprintf(text, sizeof text, " linear %ldx%ldx%ld w %s compute %s bias %d", long(m), long(n), long(k),
+                w_type == DType::BF16 ? "bf16" : "f32", name_of(compute), has_bias);
+  everywhere({y.view}, [&] { cpu::linear(y.view, x.view, w.view, has_bias ? bias.view : none, compute); },
+             [&](const std::string& isa) { close(y.view, plain.view, want.view, isa + text); });
+}
+
+// f64 copies: the specification in f64 wants its activations and adapters as f64.
+struct Wide : Matrix {
+  explicit Wide(const Matrix& m) : Matrix(m.view.dims[0], m.view.dims[1], DType::F64) {
+    for (int64_t i = 0; i < view.size(); ++i) view.as<double>()[i] = m.view.as<float>()[i];
+  }
+};
+
+void test_lora(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute compute, int keep, int wanted = 7) {
+  Matrix x(m, k), w(n, k, w_type), bias(1, n), a(r, k), b(n, r), dy(m, n);
+  x.random(), w.random(0.1f), bias.random(), a.random(), b.random(), dy.random();
+  Wide x64(x), bias64(bias), a64(a), b64(b), dy64(dy);
+  Dropout dropout;
+  dropout.keep = keep, dropout.site = 0x9ABCDEF0, dropout.step = 5, dropout.seed = 0x123456789ABCDEFull;
+  dropout.row_offset = 1000;
+  const double scale = 1.7;
+  char text[160];
+  std::snprintf(text, sizeof text, " lora %ldx%ldx%ld r %ld w %s compute %s keep %d wanted %d ", long(m), long(n), long(k),
+                long(r), w_type == DType::BF16 ? "bf16" : "f32", name_of(compute), keep, wanted);
+  {
+    Matrix y(m, n), s(m, r), py(m, n), ps(m, r), wy(m, n, DType::F64), ws(m, r, DType::F64);
+    cpu::spec::lora_linear<double>(wy.view, ws.view, x64.view, w.view, bias64.view, a64.view, b64.view, scale, dropout,
+                                   Compute::F32);
+    cpu::spec::lora_linear<float>(py.view, ps.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute);
+    everywhere({y.view, s.view},
+               [&] {
+                 cpu::lora_linear(y.view, s.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute);
+               },
+               [&](const std::string& isa) {
+                 close(y.view, py.view, wy.view, isa + text + "y");
+                 close(s.view, ps.view, ws.view, isa + text + "s");
+               });
+  }
+  Matrix s(m, r);
+  s.random();
+  Wide s64(s);
+  Matrix dx(m, k), da(r, k), db(n, r), pdx(m, k), pda(r, k), pdb(n, r);
+  Matrix wdx(m, k, DType::F64), wda(r, k, DType::F64), wdb(n, r, DType::F64);
+  cpu::spec::lora_linear_backward<double>(wdx.view, wda.view, wdb.view, dy64.view, x64.view, w.view, a64.view, b64.view,
+                                          s64.view, scale, dropout, Compute::F32);
+  cpu::spec::lora_linear_backward<float>(pdx.view, pda.view, pdb.view, dy.view, x.view, w.view, a.view, b.view, s.view,
+                                         scale, dropout, compute);
+  const View none;
+  const View odx = wanted & 1 ? dx.view : none, oda = wanted & 2 ? da.view : none, odb = wanted & 4 ? db.view : none;
+  everywhere({odx, oda, odb},
+             [&] {
+               cpu::lora_linear_backward(odx, oda, odb, dy.view, oda ? x.view : none, w.view, a.view, b.view,
+                                         odb ? s.view : none, scale, dropout, compute);
+             },
+             [&](const std::string& isa) {
+               if (odx) close(odx, pdx.view, wdx.view, isa + text + "dx");
+               if (oda) close(oda, pda.view, wda.view, isa + text + "da");
+               if (odb) close(odb, pdb.view, wdb.view, isa + text + "db");
+             });
+}
+
+// The bits of every instruction set are those of the scalar definition.
+void test_dropout_bits() {
+  Dropout d;
+  d.keep = 200, d.site = 77, d.step = 3, d.seed = 0xFEDCBA9876543210ull;
+  for (const char* name : instruction_sets()) {
+    cpu::set_isa(name);
+    for (const int64_t columns : {1, 64, 255, 256, 257, 1000}) {
+      Guarded bits(size_t((columns + 255) / 256 * 32), true);
+      for (const uint32_t row : {0u, 5u, 4294967295u}) {
+        cpu::gemm::skinny().dropout_bits(cpu::dropout_key(d), row, columns, reinterpret_cast<uint8_t*>(bits.data));
+        int wrong = 0;
+        std::vector<float> factors(static_cast<size_t>(columns));
+        cpu::dropout_row_multipliers(d, row, 0, columns, factors.data());
+        for (int64_t c = 0; c < columns; ++c) {
+          const bool kept = bits.data[c / 8] >> (c % 8) & 1;
+          wrong += kept != (cpu::dropout_byte(d, row, c) < d.keep) || kept != (factors[size_t(c)] != 0);
+        }
+        expect(wrong == 0, std::string(name) + ": dropout bits");
+      }
+    }
+  }
+  cpu::set_isa(nullptr);
+  uint32_t words[4];
+  cpu::philox(Dropout(), 0, 0, words);  // the published vector of philox4x32-7 for zero key and counter
+  expect(words[0] == 0x5f6fb709 && words[1] == 0x0d893f64 && words[2] == 0x4f121f81 && words[3] == 0x4f730a48, "philox");
+}
+
+// NaN and infinity must come through, also where bf16 rounding could lose them.
+void test_special_values() {
+  for (const Compute compute : {Compute::F32, Compute::BF16})
+    for (const char* name : instruction_sets()) {
+      cpu::set_isa(name);
+      Matrix a(40, 50), b(50, 40), y(40, 40);
+      a.random(), b.random();
+      a.view.as<float>()[50 * 3 + 7] = std::nanf("");
+      a.view.as<float>()[50 * 5 + 49] = INFINITY;
+      cpu::matmul(y.view, a.view, b.view, false, false, compute);
+      const float* v = y.view.as<float>();
+      expect(std::isnan(v[40 * 3]) && std::isnan(v[40 * 3 + 39]), std::string(name) + ": NaN lost");
+      expect(std::isinf(v[40 * 5]) && std::isinf(v[40 * 5 + 39]), std::string(name) + ": infinity lost");
+      expect(std::isfinite(v[40 * 4]) && std::isfinite(v[40 * 39 + 39]), std::string(name) + ": NaN spread");
+    }
+  cpu::set_isa(nullptr);
+}
+
+void test_isa_names() {
+  for (const char* name : {"avx1024", "AVX2", "x"}) {
+    bool thrown = false;
+    try {
+      cpu::set_isa(name);
+    } catch (const Error& e) {
+      thrown = e.code == Code::Option;
+    }
+    expect(thrown, std::string("instruction set accepted: ") + name);
+  }
+}
+
+}  // namespace
+
+int main() {
+  test_isa_names();
+  test_dropout_bits();
+  test_special_values();
+  const DType f32 = DType::F32, bf16 = DType::BF16;
+  for (const int64_t m : {0, 1, 2, 5, 14, 15, 33, 61})
+    for (const int64_t n : {0, 1, 3, 7, 16, 17, 31, 32, 50})
+      for (const int64_t k : {0, 1, 2, 15, 33, 64})
+        for (int form = 0; form < 4; ++form) {
+          const bool ta = form & 1, tb = form & 2;
+          test_matmul(m, n, k, ta, tb, (m + n + k) % 2 ? bf16 : f32, Compute::F32);
+          test_matmul(m, n, k, ta, tb, (m + n + k) % 2 ? f32 : bf16, Compute::BF16);
+        }
+  // Several K blocks, phases of K, blocks of columns, strips of rows.
+  const int64_t large[][3] = {{35, 70, 769}, {37, 40, 1601}, {3, 33, 17001}, {34, 2800, 40}, {40, 3001, 801}, {700, 40, 70}};
+  for (const auto& s : large)
+    for (const Compute compute : {Compute::F32, Compute::BF16}) {
+      test_matmul(s[0], s[1], s[2], false, false, f32, compute);
+      test_matmul(s[0], s[1], s[2], false, true, bf16, compute);
+      if (s[2] < 2000) test_matmul(s[0], s[1], s[2], true, false, f32, compute);
+    }
+  for (const int64_t m : {1, 4, 16, 33, 130})
+    for (const int64_t n : {1, 2, 9, 16, 64, 100})
+      for (const int64_t k : {1, 8, 63, 192})
+        for (const bool bias : {false, true}) {
+          test_linear(m, n, k, f32, Compute::F32, bias);
+          test_linear(m, n, k, bf16, Compute::F32, bias);
+          test_linear(m, n, k, bf16, Compute::BF16, bias);
+        }
+  for (const int64_t r : {1, 2, 3, 7, 8, 16, 17, 64, 256})
+    for (const int keep : {256, 230})
+      for (const Compute compute : {Compute::F32, Compute::BF16}) {
+        test_lora(33, 45, 70, r, compute == Compute::F32 ? f32 : bf16, compute, keep);
+        test_lora(1, 3, 5, r, f32, compute, keep);
+      }
+  for (const int keep : {256, 128}) {
+    test_lora(300, 50, 300, 8, f32, Compute::F32, keep);
+    test_lora(70, 33, 1601, 4, bf16, Compute::BF16, keep);
+    test_lora(17, 900, 40, 5, bf16, Compute::F32, keep);
+    for (int wanted = 0; wanted < 7; ++wanted) test_lora(150, 40, 33, 6, f32, Compute::F32, keep, wanted);
+  }
+  test_lora(0, 8, 8, 4, f32, Compute::F32, 256);
+  std::printf("gemm_test: %d checks, %d failed (%s)\n", cases, failures, cpu::isa_name());
+  return failures ? 1 : 0;
+}
