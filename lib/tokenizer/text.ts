@@ -1,4 +1,5 @@
 // What a tokenizer.json says about text, where the JavaScript library and the Rust one part ways.
+import { check } from '../errors.ts'
 import { asArray, asObject, type Json } from './specials.ts'
 
 /** Properties of a tokenizer that decide how its input is prepared. */
@@ -8,6 +9,8 @@ export interface Traits {
   readonly lowercases: boolean
   /** Text may be cut before white space without changing the tokens before the cut. */
   readonly cutsAtSpaces: boolean
+  /** Most characters of one run of letters, digits, marks or spaces: byte-pair merging is slow on endless ones. */
+  readonly longestRun: number
   /** Words given one by one need a space before them (byte-level without add_prefix_space). */
   readonly wordPrefix: boolean
   /** Whether a vocabulary entry continues the word before it. */
@@ -31,6 +34,7 @@ export function readTraits(source: Json): Traits {
     isolatesIdeographs: normalizers.some(part => part.handle_chinese_chars === true),
     lowercases: normalizers.some(part => part.type === 'Lowercase' || part.lowercase === true),
     cutsAtSpaces: !spaced && types.length === 1 && (types[0] === 'BertPreTokenizer' || regex),
+    longestRun: byteLevel ? 1_000_000 : Number.POSITIVE_INFINITY,
     wordPrefix: byteLevel !== undefined && byteLevel.add_prefix_space !== true,
     continues: byteLevel
       ? token => !token.startsWith('Ġ')
@@ -41,12 +45,21 @@ export function readTraits(source: Json): Traits {
 /**
  * The text as the library must get it to answer like the Rust one: ideographs beyond U+FFFF spaced, capital sigma
  * lowered without regard to its place in the word, lone surrogates replaced by U+FFFD.
+ * @throws ERR_DATA for an endless run of characters where that would take minutes
  */
 export function prepareText(text: string, traits: Traits): string {
+  if (text.length > traits.longestRun) checkRuns(text, traits.longestRun)
   let result = text.replace(loneSurrogate, '\uFFFD')
   if (traits.isolatesIdeographs) result = result.replace(farIdeograph, ' $& ')
   if (traits.lowercases) result = result.replaceAll('Σ', 'σ')
   return result
+}
+
+function checkRuns(text: string, longest: number): void {
+  for (const [run] of text.matchAll(/\p{L}+|\p{N}+|[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+/gu))
+    check(run.length <= longest, 'ERR_DATA', () => {
+      return `tokenizer: ${run.length} characters in a row without a word boundary, at most ${longest}; is this text?`
+    })
 }
 
 function flatten(part: unknown, key: string): readonly Json[] {

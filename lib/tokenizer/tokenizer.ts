@@ -94,19 +94,7 @@ function createTokenizer(path: string, source: Json, configs: readonly [Json, Js
   for (const id of vocab.values()) vocabSize = Math.max(vocabSize, id + 1)
   const limit = configs[0].model_max_length
   const tokens = (text: string, most = Number.POSITIVE_INFINITY): number[] => rawIds(encoder, traits, text, most)
-  const words = new Map<string, readonly number[]>()
-  const wordTokens = (word: string): readonly number[] => {
-    const known = words.get(word)
-    if (known) return known
-    const pieces = tokens(traits.wordPrefix && word !== '' && !word.startsWith(' ') ? ` ${word}` : word)
-    if (pieces.length === 0) {
-      check(specials.unk !== undefined, 'ERR_DATA', () => `tokenizer: the word "${word}" yields no token`)
-      pieces.push(specials.unk)
-    }
-    if (words.size >= wordCacheSize) words.clear()
-    words.set(word, pieces)
-    return pieces
-  }
+  const wordTokens = wordEncoder(tokens, traits, specials.unk)
   return {
     path,
     specials,
@@ -121,6 +109,23 @@ function createTokenizer(path: string, source: Json, configs: readonly [Json, Js
     token: id => encoder.id_to_token(id),
     id: idOf,
     continues: id => traits.continues(encoder.id_to_token(id) ?? ''),
+  }
+}
+
+/** Ids of single words, remembered, since data repeat their words. */
+function wordEncoder(tokens: (text: string) => number[], traits: Traits, unknown: number | undefined) {
+  const words = new Map<string, readonly number[]>()
+  return (word: string): readonly number[] => {
+    const known = words.get(word)
+    if (known) return known
+    const pieces = tokens(traits.wordPrefix && word !== '' && !word.startsWith(' ') ? ` ${word}` : word)
+    if (pieces.length === 0) {
+      check(unknown !== undefined, 'ERR_DATA', () => `tokenizer: the word "${word}" yields no token`)
+      pieces.push(unknown)
+    }
+    if (words.size >= wordCacheSize) words.clear()
+    words.set(word, pieces)
+    return pieces
   }
 }
 
@@ -156,12 +161,12 @@ function rawIds(encoder: Encoder, traits: Traits, text: string, most: number): n
   return allIds(encoder, traits, text)
 }
 
-/** The first white space at or after `from` that follows a character that is none; −1 without one. */
+/** The first plain space at or after `from` that follows a letter, digit or mark; −1 without one. */
 function spaceAfterWord(text: string, from: number): number {
-  const pattern = /\S(?=\s)/g
+  const pattern = /[\p{L}\p{N}\p{P}](?=[ \n])/gu
   pattern.lastIndex = from
   const match = pattern.exec(text)
-  return match ? match.index + 1 : -1
+  return match ? match.index + match[0].length : -1
 }
 
 function allIds(encoder: Encoder, traits: Traits, text: string): number[] {

@@ -238,6 +238,8 @@ test('wrong lengths and ids are coded errors', () => {
   throws(() => tokenizer.encode('a', { maxLength: 2 }), 'ERR_OPTION', /no room/)
   throws(() => tokenizer.encode('a', { pair: 'b', maxLength: 3 }), 'ERR_OPTION', /no room/)
   throws(() => tokenizer.encodeWords(['a'], { maxLength: 2.5 }), 'ERR_OPTION', /integer/)
+  const roberta = loadTokenizer(join(golden, 'bytelevel.json'))
+  throws(() => roberta.encode('x'.repeat(10_000_000), { maxLength: 128 }), 'ERR_DATA', /10000000 characters in a row/)
   throws(() => tokenizer.decode([tokenizer.vocabSize]), 'ERR_DATA', /vocabulary/)
 })
 
