@@ -210,6 +210,11 @@ export function scope<T>(body: () => Synchronous<T>): T {
   }
 }
 
+/** Frees a tensor of the innermost scope before the scope ends. One that a tape saved, or somebody keeps, stays. */
+export function release(tensor: Tensor): void {
+  if (tensor.owner && tensor.owner === scopes.at(-1)) tensor.dispose()
+}
+
 /** The tensors of a value: itself, or those directly in an array or plain object. */
 export function tensorsIn(value: unknown): Tensor[] {
   if (value instanceof Tensor) return [value]

@@ -1,0 +1,151 @@
+// BERT (Devlin et al. 2018): post-norm encoder, learnt positions, segments, pooler.
+
+import { float, int, type ModelConfig, string } from '../io/config.ts'
+import type { Batch } from '../nn/batch.ts'
+import { linearGroup } from '../nn/linear.ts'
+import { activation } from '../ops/activation.ts'
+import { add } from '../ops/add.ts'
+import { attention } from '../ops/attention.ts'
+import { dropout } from '../ops/dropout.ts'
+import { site } from '../ops/random.ts'
+import { release, scope, type Tensor } from '../tensor.ts'
+import { activationOf } from './activations.ts'
+import { decoderOf } from './decoder.ts'
+import type { Backbone, Family, HeadLayers } from './family.ts'
+import type { Weights } from './weights.ts'
+
+interface Dims {
+  hidden: number
+  heads: number
+  intermediate: number
+  eps: number
+  act: string
+  dropout: number
+  attentionDropout: number
+  positions: number
+}
+
+function dims(config: ModelConfig): Dims {
+  return {
+    hidden: int(config, 'hidden_size', 768),
+    heads: int(config, 'num_attention_heads', 12),
+    intermediate: int(config, 'intermediate_size', 3072),
+    eps: float(config, 'layer_norm_eps', 1e-12),
+    act: string(config, 'hidden_act', 'gelu'),
+    dropout: float(config, 'hidden_dropout_prob', 0.1),
+    attentionDropout: float(config, 'attention_probs_dropout_prob', 0.1),
+    positions: int(config, 'max_position_embeddings', 512),
+  }
+}
+
+function attentionBlock(w: Weights, d: Dims): (x: Tensor, batch: Batch) => Tensor {
+  const [query, key, value] = ['query', 'key', 'value'].map(name => w.linear(`self.${name}`, d.hidden, d.hidden))
+  const dense = w.linear('output.dense', d.hidden, d.hidden)
+  const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
+  const probabilities = { p: d.attentionDropout, site: site(w.at('self').prefix, 'probabilities') }
+  const output = { p: d.dropout, site: site(dense.path, 'output') }
+  return (x, batch) => {
+    const [q, k, v] = linearGroup([query!, key!, value!], x) as [Tensor, Tensor, Tensor]
+    const o = attention(q, k, v, batch.cuSeqlens, {
+      heads: d.heads,
+      headDim: d.hidden / d.heads,
+      maxLength: batch.maxLength,
+      rowStride: d.positions,
+      dropout: probabilities,
+    })
+    return norm.apply(dense.apply(o), x, output)
+  }
+}
+
+function mlpBlock(w: Weights, d: Dims): (x: Tensor) => Tensor {
+  const up = w.linear('intermediate.dense', d.hidden, d.intermediate)
+  const down = w.linear('output.dense', d.intermediate, d.hidden)
+  const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
+  const act = activationOf(d.act)
+  const output = { p: d.dropout, site: site(down.path, 'output') }
+  return x => norm.apply(down.apply(activation(up.apply(x), act)), x, output)
+}
+
+function embeddings(w: Weights, config: ModelConfig, d: Dims) {
+  const words = w.embedding('word_embeddings', int(config, 'vocab_size', 30522), d.hidden)
+  const positions = w.embedding('position_embeddings', d.positions, d.hidden)
+  const types = w.embedding('token_type_embeddings', int(config, 'type_vocab_size', 2), d.hidden)
+  const norm = w.norm('LayerNorm', d.hidden, d.eps)
+  const where = site(w.prefix, 'output')
+  return {
+    words,
+    apply: (batch: Batch) => {
+      const placed = scope(() => add(words.apply(batch.ids), positions.apply(batch.positions)))
+      return dropout(norm.apply(placed, types.apply(batch.typeIds)), d.dropout, where)
+    },
+  }
+}
+
+function build(config: ModelConfig, weights: Weights): Backbone {
+  const d = dims(config)
+  const w = weights.at('bert')
+  const embed = embeddings(w.at('embeddings'), config, d)
+  const layers = Array.from({ length: int(config, 'num_hidden_layers', 12) }, (_, i) => {
+    const at = w.at(`encoder.layer.${i}`)
+    const [attend, mlp] = [attentionBlock(at.at('attention'), d), mlpBlock(at, d)]
+    return (x: Tensor, batch: Batch) => mlp(attend(x, batch))
+  })
+  return {
+    hiddenSize: d.hidden,
+    layers: layers.length,
+    wordEmbeddings: embed.words,
+    limits: {
+      vocabSize: embed.words.rows,
+      typeVocabSize: int(config, 'type_vocab_size', 2),
+      maxPositions: d.positions,
+    },
+    forward: (batch, observe) => {
+      let hidden = scope(() => embed.apply(batch))
+      observe?.(hidden)
+      for (const layer of layers) {
+        const next = scope(() => layer(hidden, batch))
+        if (!observe) release(hidden)
+        hidden = next
+        observe?.(hidden)
+      }
+      return hidden
+    },
+  }
+}
+
+function headDropout(config: ModelConfig): number {
+  const own = config.raw['classifier_dropout']
+  return typeof own === 'number' ? own : float(config, 'hidden_dropout_prob', 0.1)
+}
+
+export const bert: Family = {
+  modelType: 'bert',
+  basePrefix: 'bert',
+  headTensors: /^(cls|classifier|qa_outputs|bert\.pooler)\./,
+  headModules: { sequence: ['classifier'], token: ['classifier'] },
+  build,
+
+  sequenceHead(config, weights, labels): HeadLayers {
+    const hidden = int(config, 'hidden_size', 768)
+    const pooler = weights.at('bert.pooler').fresh().linear('dense', hidden, hidden)
+    const classifier = weights.fresh().linear('classifier', hidden, labels)
+    const [p, where] = [headDropout(config), site('classifier', 'input')]
+    return rows => classifier.apply(dropout(activation(pooler.apply(rows), 'tanh'), p, where))
+  },
+
+  tokenHead(config, weights, labels): HeadLayers {
+    const classifier = weights.fresh().linear('classifier', int(config, 'hidden_size', 768), labels)
+    const [p, where] = [headDropout(config), site('classifier', 'input')]
+    return rows => classifier.apply(dropout(rows, p, where))
+  },
+
+  maskedLmHead(config, weights, backbone): HeadLayers {
+    const d = dims(config)
+    const at = weights.at('cls.predictions').fresh()
+    const dense = at.linear('transform.dense', d.hidden, d.hidden)
+    const norm = at.norm('transform.LayerNorm', d.hidden, d.eps)
+    const decoder = decoderOf(config, backbone, at, 'decoder', 'bias')
+    const act = activationOf(d.act)
+    return rows => decoder(norm.apply(activation(dense.apply(rows), act)))
+  },
+}

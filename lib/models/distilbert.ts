@@ -1,0 +1,123 @@
+// DistilBERT (Sanh et al. 2019): BERT's encoder under other names, without segments and pooler.
+
+import { float, int, type ModelConfig, string } from '../io/config.ts'
+import type { Batch } from '../nn/batch.ts'
+import { linearGroup } from '../nn/linear.ts'
+import { activation } from '../ops/activation.ts'
+import { attention } from '../ops/attention.ts'
+import { dropout } from '../ops/dropout.ts'
+import { site } from '../ops/random.ts'
+import { release, scope, type Tensor } from '../tensor.ts'
+import { activationOf } from './activations.ts'
+import { decoderOf } from './decoder.ts'
+import type { Backbone, Family, HeadLayers } from './family.ts'
+import type { Weights } from './weights.ts'
+
+/** Fixed in this family; its config has no key for it. */
+const EPS = 1e-12
+
+function dims(config: ModelConfig) {
+  return {
+    hidden: int(config, 'dim', 768),
+    heads: int(config, 'n_heads', 12),
+    intermediate: int(config, 'hidden_dim', 3072),
+    act: activationOf(string(config, 'activation', 'gelu')),
+    dropout: float(config, 'dropout', 0.1),
+    attentionDropout: float(config, 'attention_dropout', 0.1),
+    positions: int(config, 'max_position_embeddings', 512),
+  }
+}
+type Dims = ReturnType<typeof dims>
+
+function attentionBlock(w: Weights, d: Dims): (x: Tensor, batch: Batch) => Tensor {
+  const at = w.at('attention')
+  const [query, key, value] = ['q_lin', 'k_lin', 'v_lin'].map(name => at.linear(name, d.hidden, d.hidden))
+  const dense = at.linear('out_lin', d.hidden, d.hidden)
+  const norm = w.norm('sa_layer_norm', d.hidden, EPS)
+  const probabilities = { p: d.attentionDropout, site: site(at.prefix, 'probabilities') }
+  return (x, batch) => {
+    const [q, k, v] = linearGroup([query!, key!, value!], x) as [Tensor, Tensor, Tensor]
+    const o = attention(q, k, v, batch.cuSeqlens, {
+      heads: d.heads,
+      headDim: d.hidden / d.heads,
+      maxLength: batch.maxLength,
+      rowStride: d.positions,
+      dropout: probabilities,
+    })
+    return norm.apply(dense.apply(o), x)
+  }
+}
+
+function mlpBlock(w: Weights, d: Dims): (x: Tensor) => Tensor {
+  const up = w.linear('ffn.lin1', d.hidden, d.intermediate)
+  const down = w.linear('ffn.lin2', d.intermediate, d.hidden)
+  const norm = w.norm('output_layer_norm', d.hidden, EPS)
+  const output = { p: d.dropout, site: site(down.path, 'output') }
+  return x => norm.apply(down.apply(activation(up.apply(x), d.act)), x, output)
+}
+
+function build(config: ModelConfig, weights: Weights): Backbone {
+  const d = dims(config)
+  const w = weights.at('distilbert')
+  const at = w.at('embeddings')
+  const words = at.embedding('word_embeddings', int(config, 'vocab_size', 30522), d.hidden)
+  // Sinusoidal tables are stored like learnt ones.
+  const positions = at.embedding('position_embeddings', d.positions, d.hidden)
+  const norm = at.norm('LayerNorm', d.hidden, EPS)
+  const where = site(at.prefix, 'output')
+  const layers = Array.from({ length: int(config, 'n_layers', 6) }, (_, i) => {
+    const layer = w.at(`transformer.layer.${i}`)
+    const [attend, mlp] = [attentionBlock(layer, d), mlpBlock(layer, d)]
+    return (x: Tensor, batch: Batch) => mlp(attend(x, batch))
+  })
+  const embed = (batch: Batch) =>
+    dropout(norm.apply(words.apply(batch.ids), positions.apply(batch.positions)), d.dropout, where)
+  return {
+    hiddenSize: d.hidden,
+    layers: layers.length,
+    wordEmbeddings: words,
+    limits: { vocabSize: words.rows, typeVocabSize: 0, maxPositions: d.positions },
+    forward: (batch, observe) => {
+      let hidden = scope(() => embed(batch))
+      observe?.(hidden)
+      for (const layer of layers) {
+        const next = scope(() => layer(hidden, batch))
+        if (!observe) release(hidden)
+        hidden = next
+        observe?.(hidden)
+      }
+      return hidden
+    },
+  }
+}
+
+export const distilbert: Family = {
+  modelType: 'distilbert',
+  basePrefix: 'distilbert',
+  headTensors: /^(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\./,
+  headModules: { sequence: ['pre_classifier', 'classifier'], token: ['classifier'] },
+  build,
+
+  sequenceHead(config, weights, labels): HeadLayers {
+    const hidden = int(config, 'dim', 768)
+    const at = weights.fresh()
+    const [pre, classifier] = [at.linear('pre_classifier', hidden, hidden), at.linear('classifier', hidden, labels)]
+    const [p, where] = [float(config, 'seq_classif_dropout', 0.2), site('classifier', 'input')]
+    return rows => classifier.apply(dropout(activation(pre.apply(rows), 'relu'), p, where))
+  },
+
+  tokenHead(config, weights, labels): HeadLayers {
+    const classifier = weights.fresh().linear('classifier', int(config, 'dim', 768), labels)
+    const [p, where] = [float(config, 'dropout', 0.1), site('classifier', 'input')]
+    return rows => classifier.apply(dropout(rows, p, where))
+  },
+
+  maskedLmHead(config, weights, backbone): HeadLayers {
+    const d = dims(config)
+    const at = weights.fresh()
+    const transform = at.linear('vocab_transform', d.hidden, d.hidden)
+    const norm = at.norm('vocab_layer_norm', d.hidden, EPS)
+    const decoder = decoderOf(config, backbone, at, 'vocab_projector', 'vocab_projector.bias')
+    return rows => decoder(norm.apply(activation(transform.apply(rows), d.act)))
+  },
+}

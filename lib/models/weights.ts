@@ -1,0 +1,212 @@
+import { fail } from '../errors.ts'
+import type { DType } from '../native.ts'
+import { Embedding } from '../nn/embedding.ts'
+import { normal } from '../nn/init.ts'
+import { Linear } from '../nn/linear.ts'
+import { Parameter, type Storage, storedDType } from '../nn/module.ts'
+import { LayerNorm } from '../nn/norm.ts'
+import type { Compute } from '../ops/matmul.ts'
+import { type Device, Tensor, type TensorData } from '../tensor.ts'
+
+/** Where tensors come from: a checkpoint on disk, usually. dtype in safetensors' spelling. */
+export interface TensorSource {
+  names(): Iterable<string>
+  info(name: string): { dtype: string; shape: readonly number[] }
+  read(name: string): Uint8Array
+}
+
+export interface LoadSettings {
+  /** Absent: every tensor is newly initialised. */
+  source?: TensorSource | undefined
+  /** What errors call the source: usually a folder. */
+  origin: string
+  device: Device
+  storage: Storage
+  compute: Compute
+  /** Keys the initial values of tensors that the source lacks. */
+  seed: number
+  /** First part of the backbone's names ("bert"), which a checkpoint of the bare backbone leaves out. */
+  basePrefix: string
+  /** Tensors of other heads: left alone. */
+  otherHeads: RegExp
+  /** `initializer_range` of the config. */
+  initStd: number
+}
+
+const HOST: Record<string, { dtype: DType; view: (b: ArrayBuffer) => TensorData }> = {
+  F32: { dtype: 'f32', view: b => new Float32Array(b) },
+  F64: { dtype: 'f64', view: b => new Float64Array(b) },
+  F16: { dtype: 'f16', view: b => new Uint16Array(b) },
+  BF16: { dtype: 'bf16', view: b => new Uint16Array(b) },
+}
+
+/** Buffers that old versions of transformers wrote. */
+const OLD_BUFFERS = /(^|\.)(position_ids|token_type_ids|attn\.(masked_)?bias)$/
+
+/** What one loading collects; shared by all its cursors. */
+class Loading {
+  readonly settings: LoadSettings
+  readonly parameters = new Map<string, Parameter>()
+  readonly linears = new Map<string, Linear>()
+  /** Canonical name → name in the source. */
+  readonly available = new Map<string, string>()
+  readonly problems: string[] = []
+
+  constructor(settings: LoadSettings) {
+    this.settings = settings
+    const names = [...(settings.source?.names() ?? [])]
+    const prefix = `${settings.basePrefix}.`
+    const isBare = !names.some(name => name.startsWith(prefix))
+    for (const name of names) {
+      const modern = name.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias')
+      const canonical = isBare && !settings.otherHeads.test(modern) ? prefix + modern : modern
+      if (!OLD_BUFFERS.test(canonical)) this.available.set(canonical, name)
+    }
+  }
+}
+
+/** A cursor into a checkpoint: asks for a tensor by name with the shape it must have. */
+export class Weights {
+  readonly prefix: string
+  readonly #loading: Loading
+  readonly #fresh: boolean
+
+  private constructor(loading: Loading, prefix: string, fresh: boolean) {
+    this.#loading = loading
+    this.prefix = prefix
+    this.#fresh = fresh
+  }
+
+  static open(settings: LoadSettings): Weights {
+    return new Weights(new Loading(settings), '', false)
+  }
+
+  at(name: string): Weights {
+    return new Weights(this.#loading, this.#join(name), this.#fresh)
+  }
+
+  /** Below this cursor, what the source lacks is newly initialised: a head, a pooler. */
+  fresh(): Weights {
+    return new Weights(this.#loading, this.prefix, true)
+  }
+
+  has(name: string): boolean {
+    return this.#loading.available.has(this.#join(name))
+  }
+
+  get parameters(): Map<string, Parameter> {
+    return this.#loading.parameters
+  }
+
+  get linears(): Map<string, Linear> {
+    return this.#loading.linears
+  }
+
+  /** Matrices start normal with the config's standard deviation, vectors as `start` (default 0). */
+  parameter(name: string, shape: readonly number[], start = 0): Parameter {
+    const full = this.#join(name)
+    const { parameters, available, settings, problems } = this.#loading
+    const known = parameters.get(full)
+    if (known) return known
+    const stored = available.get(full)
+    const isNew = stored === undefined
+    if (isNew && settings.source && !this.#fresh) problems.push(`missing ${full} [${shape.join(', ')}]`)
+    const tensor = this.#allocate(shape)
+    if (stored !== undefined) this.#load(tensor, full, stored)
+    else if (settings.device.name !== 'meta') this.#initialise(tensor, full, start)
+    const parameter = new Parameter(full, tensor, isNew && settings.source !== undefined)
+    parameters.set(full, parameter)
+    return parameter
+  }
+
+  linear(name: string, inFeatures: number, outFeatures: number, bias = true): Linear {
+    const at = this.at(name)
+    const weight = at.parameter('weight', [outFeatures, inFeatures])
+    const layer = new Linear(
+      at.prefix,
+      weight,
+      bias ? at.parameter('bias', [outFeatures]) : undefined,
+      this.#loading.settings.compute,
+    )
+    this.#loading.linears.set(at.prefix, layer)
+    return layer
+  }
+
+  embedding(name: string, rows: number, dim: number): Embedding {
+    return new Embedding(this.at(name).parameter('weight', [rows, dim]))
+  }
+
+  norm(name: string, dim: number, eps: number): LayerNorm {
+    const at = this.at(name)
+    return new LayerNorm(at.parameter('weight', [dim], 1), at.parameter('bias', [dim]), eps)
+  }
+
+  get compute(): Compute {
+    return this.#loading.settings.compute
+  }
+
+  /** Throws one error that lists every missing, unexpected and misshapen tensor. */
+  finish(): void {
+    const { available, parameters, problems, settings } = this.#loading
+    for (const [canonical, stored] of available)
+      if (!parameters.has(canonical) && !settings.otherHeads.test(canonical))
+        problems.push(`unexpected ${stored} [${settings.source!.info(stored).shape.join(', ')}]`)
+    if (problems.length === 0) return
+    for (const parameter of parameters.values()) parameter.dispose()
+    const shown = problems.slice(0, 40).join('\n  ')
+    const more = problems.length > 40 ? `\n  and ${problems.length - 40} more` : ''
+    fail(
+      'ERR_CHECKPOINT',
+      `loadModel: ${problems.length} tensors of ${settings.origin} do not fit its config.json:\n  ${shown}${more}\n` +
+        'check that config.json and the weights belong together, and the number of labels',
+    )
+  }
+
+  #join(name: string): string {
+    return this.prefix ? `${this.prefix}.${name}` : name
+  }
+
+  #allocate(shape: readonly number[]): Tensor {
+    const { device, storage } = this.#loading.settings
+    return Tensor.empty(shape, { device, dtype: storedDType(storage, shape.length > 1) })
+  }
+
+  #initialise(tensor: Tensor, name: string, start: number): void {
+    const { initStd, seed } = this.#loading.settings
+    const isMatrix = tensor.shape.length > 1
+    tensor.upload(isMatrix ? normal(tensor.size, initStd, seed, name) : new Float32Array(tensor.size).fill(start))
+  }
+
+  #load(tensor: Tensor, name: string, stored: string): void {
+    const { source, origin, device } = this.#loading.settings
+    const { dtype, shape } = source!.info(stored)
+    const expected = `[${tensor.shape.join(', ')}]`
+    if (`[${shape.join(', ')}]` !== expected) {
+      this.#loading.problems.push(`misshapen ${name}: [${shape.join(', ')}], expected ${expected}`)
+      return
+    }
+    const host = HOST[dtype]
+    if (!host) {
+      this.#loading.problems.push(`${name}: dtype ${dtype}, expected F32, F16, BF16 or F64`)
+      return
+    }
+    if (device.name === 'meta') return
+    const data = host.view(aligned(source!.read(stored)))
+    if (hasNonFinite(data, host.dtype)) fail('ERR_CHECKPOINT', `loadModel: ${stored} of ${origin} holds NaN or infinity; the file is damaged, fetch it again`)
+    tensor.upload(data, host.dtype)
+  }
+}
+
+function aligned(bytes: Uint8Array): ArrayBuffer {
+  const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
+  return (whole ? bytes.buffer : bytes.slice().buffer) as ArrayBuffer
+}
+
+/** All-ones exponent bits are NaN or infinity. */
+function hasNonFinite(data: TensorData, dtype: DType): boolean {
+  const mask = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 }[dtype as string]
+  if (mask === undefined) return (data as Float64Array).some(v => !Number.isFinite(v))
+  const bits = dtype === 'f32' ? new Int32Array(data.buffer as ArrayBuffer) : (data as Uint16Array)
+  for (let i = 0; i < bits.length; i++) if ((bits[i]! & mask) === mask) return true
+  return false
+}

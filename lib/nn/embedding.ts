@@ -1,0 +1,21 @@
+import { embedding } from '../ops/embedding.ts'
+import type { Tensor } from '../tensor.ts'
+import type { Parameter } from './module.ts'
+
+/** A table of vectors [rows, D]. */
+export class Embedding {
+  readonly weight: Parameter
+
+  constructor(weight: Parameter) {
+    this.weight = weight
+  }
+
+  get rows(): number {
+    return this.weight.shape[0]!
+  }
+
+  /** ids i32[N] → [N, D]. */
+  apply(ids: Tensor): Tensor {
+    return embedding(this.weight.tensor, ids)
+  }
+}

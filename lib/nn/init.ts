@@ -1,0 +1,42 @@
+// Initial values, drawn on the host. Each tensor has a stream of its own, keyed by the run's seed and the tensor's name,
+// so that adding a parameter never changes another's start.
+
+/** Uniform numbers in [0, 1) from sfc32 (Chris Doty-Humphrey's small fast counting generator). */
+export function uniformStream(seed: number, name: string): () => number {
+  let [a, b, c, counter] = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, hash(name), 1]
+  const next = () => {
+    const t = (a + b + counter) | 0
+    counter = (counter + 1) | 0
+    a = b ^ (b >>> 9)
+    b = (c + (c << 3)) | 0
+    c = (((c << 21) | (c >>> 11)) + t) | 0
+    return (t >>> 0) / 2 ** 32
+  }
+  for (let i = 0; i < 15; i++) next()
+  return next
+}
+
+function hash(text: string): number {
+  let h = 0x811c9dc5 // FNV-1a
+  for (const byte of new TextEncoder().encode(text)) h = Math.imul(h ^ byte, 0x01000193)
+  return h >>> 0
+}
+
+/** n normal numbers (Box-Muller) of mean 0 and the given standard deviation. */
+export function normal(n: number, std: number, seed: number, name: string): Float32Array {
+  const next = uniformStream(seed, name)
+  const out = new Float32Array(n)
+  for (let i = 0; i < n; i += 2) {
+    const radius = std * Math.sqrt(-2 * Math.log(1 - next()))
+    const angle = 2 * Math.PI * next()
+    out[i] = radius * Math.cos(angle)
+    if (i + 1 < n) out[i + 1] = radius * Math.sin(angle)
+  }
+  return out
+}
+
+/** n uniform numbers in [-bound, bound). */
+export function uniform(n: number, bound: number, seed: number, name: string): Float32Array {
+  const next = uniformStream(seed, name)
+  return Float32Array.from({ length: n }, () => (2 * next() - 1) * bound)
+}

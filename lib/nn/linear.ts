@@ -1,0 +1,80 @@
+import { add } from '../ops/add.ts'
+import { dropout } from '../ops/dropout.ts'
+import { linear } from '../ops/linear.ts'
+import { loraLinear } from '../ops/loraLinear.ts'
+import type { Compute } from '../ops/matmul.ts'
+import { scale } from '../ops/scale.ts'
+import type { Tensor } from '../tensor.ts'
+import type { Parameter } from './module.ts'
+
+/** Low-rank factors beside a linear layer: a [r, in], b [out, r], scale alpha / r. */
+export interface LowRank {
+  /** The adapter this belongs to. */
+  readonly name: string
+  readonly a: Parameter
+  readonly b: Parameter
+  readonly scale: number
+  readonly dropout: number
+  readonly site: number
+  active: boolean
+}
+
+/** What any other PEFT method puts on a linear layer. */
+export interface Adapter {
+  readonly name: string
+  readonly params: readonly Parameter[]
+  active: boolean
+  before?(x: Tensor): Tensor
+  after?(y: Tensor, x: Tensor): Tensor
+  /** The update of the weight [out, in], where there is one to merge. */
+  delta?(): Tensor
+}
+
+/** y = x W^T + b, with a slot where PEFT methods attach: they never replace the layer. */
+export class Linear {
+  /** Hugging Face module path. */
+  readonly path: string
+  readonly weight: Parameter
+  readonly bias: Parameter | undefined
+  readonly compute: Compute
+  readonly lowRank: LowRank[] = []
+  readonly adapters: Adapter[] = []
+
+  constructor(path: string, weight: Parameter, bias: Parameter | undefined, compute: Compute) {
+    this.path = path
+    this.weight = weight
+    this.bias = bias
+    this.compute = compute
+  }
+
+  get inFeatures(): number {
+    return this.weight.shape[1]!
+  }
+
+  get outFeatures(): number {
+    return this.weight.shape[0]!
+  }
+
+  /** x [N, in] → [N, out]. One active pair of factors and no hooks: one fused op. */
+  apply(x: Tensor): Tensor {
+    const [first, ...more] = this.lowRank.filter(factors => factors.active)
+    const hooks = this.adapters.filter(adapter => adapter.active)
+    const input = hooks.reduce((t, hook) => hook.before?.(t) ?? t, x)
+    const { weight, bias, compute } = this
+    let y = first
+      ? loraLinear(input, weight.tensor, bias?.tensor, { ...first, a: first.a.tensor, b: first.b.tensor }, compute)
+      : linear(input, weight.tensor, bias?.tensor, compute)
+    for (const factors of more) y = add(y, lowRankPath(input, factors, compute))
+    return hooks.reduce((t, hook) => hook.after?.(t, input) ?? t, y)
+  }
+}
+
+function lowRankPath(x: Tensor, factors: LowRank, compute: Compute): Tensor {
+  const down = linear(dropout(x, factors.dropout, factors.site), factors.a.tensor, undefined, compute)
+  return scale(linear(down, factors.b.tensor, undefined, compute), factors.scale)
+}
+
+/** Applies layers that share their input: the place where their passes over x can be fused. */
+export function linearGroup(layers: readonly Linear[], x: Tensor): Tensor[] {
+  return layers.map(layer => layer.apply(x))
+}

@@ -1,0 +1,58 @@
+import type { DType } from '../native.ts'
+import { Tensor } from '../tensor.ts'
+
+/** A named tensor of a model or adapter: it stays the same object while its memory moves (cast, arena slice, merge). */
+export class Parameter {
+  /** Hugging Face tensor name, or the adapter's own. */
+  readonly name: string
+  /** Not in the checkpoint: it starts newly initialised, and is saved with the adapter. */
+  readonly isNew: boolean
+  #tensor: Tensor
+
+  constructor(name: string, tensor: Tensor, isNew = false) {
+    this.name = name
+    this.isNew = isNew
+    this.#tensor = tensor.keep()
+  }
+
+  get tensor(): Tensor {
+    return this.#tensor
+  }
+
+  /** Puts another tensor in place and frees the old one. */
+  replace(tensor: Tensor): void {
+    const old = this.#tensor
+    this.#tensor = tensor.keep()
+    old.dispose()
+  }
+
+  get shape(): readonly number[] {
+    return this.#tensor.shape
+  }
+
+  get size(): number {
+    return this.#tensor.size
+  }
+
+  /** Whether it is trained: set when an optimizer's arena takes it in. */
+  get trains(): boolean {
+    return this.#tensor.requiresGrad
+  }
+
+  /** Where its gradient is added up, while it trains. */
+  get gradient(): Tensor | undefined {
+    return this.#tensor.grad
+  }
+
+  dispose(): void {
+    this.#tensor.dispose()
+  }
+}
+
+/** How the frozen base is kept in memory. Norms, biases and all that trains are f32 (f64 under f64) whatever it says. */
+export type Storage = 'f32' | 'bf16' | 'f64'
+
+/** The dtype of a parameter under `storage`: only matrices are stored narrow. */
+export function storedDType(storage: Storage, isMatrix: boolean): DType {
+  return storage === 'bf16' && !isMatrix ? 'f32' : storage
+}
