@@ -1,0 +1,276 @@
+import { constants } from 'node:buffer'
+import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { check, fail, LowrankError } from '../errors.ts'
+import { streamFileAtomic } from './atomic.ts'
+import { decodeF32, isStorageDtype, type StorageDtype, storageBits } from './dtype.ts'
+import { isObject, type Json, readJson } from './json.ts'
+import { buildHeader, byteSize, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensorsHeader.ts'
+
+export { decodeF32, encodeF32, type FloatDtype, isStorageDtype, type StorageDtype } from './dtype.ts'
+export { byteSize, type TensorInfo } from './safetensorsHeader.ts'
+
+/** Named tensors on disk: one file, or all shards of a model. */
+export interface Checkpoint {
+  /** The file or folder, for messages. */
+  readonly path: string
+  /** All tensor names. */
+  names(): string[]
+  has(name: string): boolean
+  /** Dtype, shape and byte range. Unknown name: `ERR_CHECKPOINT`. */
+  info(name: string): TensorInfo
+  /** The raw little-endian bytes in memory of their own. Unknown name, or a file cut since: `ERR_CHECKPOINT`. */
+  read(name: string): Uint8Array
+  /** {@link read}, decoded. Not F64, F32, BF16 or F16: `ERR_DTYPE`. */
+  readF32(name: string): Float32Array
+  /** Closes the files; reading after it is `ERR_DISPOSED`. */
+  close(): void
+}
+
+/** One open safetensors file. */
+export interface SafetensorsFile extends Checkpoint {
+  readonly metadata: Readonly<Record<string, string>>
+  readonly tensors: ReadonlyMap<string, TensorInfo>
+  /** Where the data begin in the file; `begin` and `end` of a tensor count from here. Bytes. */
+  readonly dataStart: number
+}
+
+/**
+ * Opens a safetensors file and checks its whole header against its size before anything is read: truncated,
+ * oversized, overlapping, with holes, wrong byte counts, duplicate names and the like are `ERR_CHECKPOINT`.
+ */
+export function openSafetensors(path: string): SafetensorsFile {
+  const file = openFile(path)
+  try {
+    const { size } = fstatSync(file)
+    const header = readHeader(path, file, size)
+    const dataStart = 8 + header.byteLength
+    const parsed = parseHeader(path, header, size - dataStart)
+    return fileOf(path, file, { ...parsed, dataStart, size })
+  } catch (error) {
+    closeSync(file)
+    throw error
+  }
+}
+
+/**
+ * Opens the weights of a model folder: `model.safetensors`, or the shards `model.safetensors.index.json` names.
+ * A missing shard, a tensor that its shard lacks, a shard outside the folder: `ERR_CHECKPOINT`.
+ */
+export function openCheckpoint(dir: string): Checkpoint {
+  const single = join(dir, 'model.safetensors')
+  if (existsSync(single)) return openSafetensors(single)
+  const index = join(dir, 'model.safetensors.index.json')
+  if (existsSync(index)) return openShards(dir, index)
+  const pickle = ['pytorch_model.bin', 'pytorch_model.bin.index.json'].find(name => existsSync(join(dir, name)))
+  fail(
+    'ERR_CHECKPOINT',
+    pickle
+      ? `${dir}: holds ${pickle}, a pickle, but no model.safetensors; convert it with save_pretrained of transformers`
+      : `${dir}: holds neither model.safetensors nor model.safetensors.index.json; name a model folder`,
+  )
+}
+
+/** One tensor to write. `data` may be a function, called when its turn comes, so that not all need lie in memory. */
+export interface TensorToWrite {
+  readonly name: string
+  readonly dtype: StorageDtype
+  readonly shape: readonly number[]
+  /** Little-endian elements in C order. */
+  readonly data: ArrayBufferView | (() => ArrayBufferView | Promise<ArrayBufferView>)
+}
+
+/**
+ * Writes a safetensors file byte for byte as the Python library does (tensors ordered by dtype, then by the bytes of
+ * their names), atomically. PEFT and transformers expect the metadata `{ format: 'pt' }`.
+ *
+ * Errors: `ERR_CHECKPOINT` for a name that comes twice or a wrong byte count, and those of `writeFileAtomic`.
+ */
+export async function writeSafetensors(
+  path: string,
+  tensors: Iterable<TensorToWrite>,
+  metadata?: Readonly<Record<string, string>>,
+): Promise<void> {
+  const { order, infos } = layOut(path, tensors)
+  const header = buildHeader(infos, metadata)
+  await streamFileAtomic(path, async sink => {
+    await sink.write(header)
+    for (const [i, { data }] of order.entries()) {
+      const view = typeof data === 'function' ? await data() : data
+      const { name, begin, end } = infos[i]!
+      check(view.byteLength === end - begin, 'ERR_CHECKPOINT', () => {
+        return `${path}: tensor "${name}" has ${view.byteLength} bytes of data, its shape takes ${end - begin}`
+      })
+      await sink.write(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))
+    }
+  })
+}
+
+const dtypeRank = new Map(Object.keys(storageBits).map((dtype, i) => [dtype, i]))
+
+function layOut(path: string, tensors: Iterable<TensorToWrite>): { order: TensorToWrite[]; infos: TensorInfo[] } {
+  const named = new Map<string, { tensor: TensorToWrite; bytes: Buffer }>()
+  for (const tensor of tensors) {
+    const { name, dtype } = tensor
+    check(
+      !/\p{Surrogate}/u.test(name),
+      'ERR_CHECKPOINT',
+      () => `${path}: tensor name ${JSON.stringify(name)} is no text`,
+    )
+    check(name !== '__metadata__' && !named.has(name), 'ERR_CHECKPOINT', () => `${path}: tensor "${name}" comes twice`)
+    check(isStorageDtype(dtype), 'ERR_CHECKPOINT', () => `${path}: tensor "${name}" has the unknown dtype ${dtype}`)
+    named.set(name, { tensor, bytes: Buffer.from(name, 'utf8') })
+  }
+  const sorted = [...named.values()].sort((a, b) => {
+    return dtypeRank.get(a.tensor.dtype)! - dtypeRank.get(b.tensor.dtype)! || Buffer.compare(a.bytes, b.bytes)
+  })
+  const order = sorted.map(({ tensor }) => tensor)
+  let at = 0
+  const infos = order.map(({ name, dtype, shape }) => {
+    const size = shape.every(n => Number.isSafeInteger(n) && n >= 0) ? byteSize(dtype, shape) : undefined
+    check(size !== undefined, 'ERR_CHECKPOINT', () => `${path}: tensor "${name}" cannot have the shape [${shape}]`)
+    const begin = at
+    at += size
+    return { name, dtype, shape, begin, end: at }
+  })
+  return { order, infos }
+}
+
+function openFile(path: string): number {
+  try {
+    check(!statSync(path).isDirectory(), 'ERR_CHECKPOINT', () => `${path}: is a folder; name a safetensors file`)
+    return openSync(path, 'r')
+  } catch (error) {
+    if (error instanceof LowrankError) throw error
+    const code = error instanceof Error && 'code' in error ? error.code : error
+    const what = code === 'ENOENT' ? 'there is no such file; check the path' : `cannot be opened (${code})`
+    fail('ERR_CHECKPOINT', `${path}: ${what}`, error)
+  }
+}
+
+function readHeader(path: string, file: number, size: number): Uint8Array {
+  check(size >= 8, 'ERR_CHECKPOINT', () => `${path}: has ${size} bytes, a safetensors file at least 8; it is truncated`)
+  const length = new DataView(readAt(path, file, 0, 8).buffer).getBigUint64(0, true)
+  check(length <= maxHeaderBytes, 'ERR_CHECKPOINT', () => {
+    return `${path}: header of ${length} bytes is past the format's ${maxHeaderBytes}; this is not a safetensors file`
+  })
+  check(8 + Number(length) <= size, 'ERR_CHECKPOINT', () => {
+    return `${path}: header of ${length} bytes does not fit a file of ${size}; the file is truncated`
+  })
+  check(length > 0, 'ERR_CHECKPOINT', () => `${path}: header has 0 bytes; this is not a safetensors file`)
+  return readAt(path, file, 8, Number(length))
+}
+
+function readAt(path: string, file: number, position: number, length: number): Uint8Array {
+  const bytes = new Uint8Array(length)
+  // One read call takes at most 2 GiB.
+  const most = 1 << 30
+  for (let at = 0; at < length; ) {
+    const count = readSync(file, bytes, at, Math.min(most, length - at), position + at)
+    check(
+      count > 0,
+      'ERR_CHECKPOINT',
+      () => `${path}: ends at byte ${position + at}, ${length - at} more were promised`,
+    )
+    at += count
+  }
+  return bytes
+}
+
+interface Opened {
+  readonly metadata: Readonly<Record<string, string>>
+  readonly tensors: ReadonlyMap<string, TensorInfo>
+  readonly dataStart: number
+  readonly size: number
+}
+
+function fileOf(path: string, file: number, { metadata, tensors, dataStart, size }: Opened): SafetensorsFile {
+  let open = true
+  const info = (name: string): TensorInfo =>
+    tensors.get(name) ?? fail('ERR_CHECKPOINT', `${path}: has no tensor "${name}" among its ${tensors.size}`)
+  const read = (name: string): Uint8Array => {
+    const { begin, end } = info(name)
+    check(open, 'ERR_DISPOSED', () => `${path}: is closed, so "${name}" cannot be read`)
+    // A file that shrinks under a reader gives short reads; one that is rewritten gives another model's bytes.
+    const now = fstatSync(file).size
+    check(now === size, 'ERR_CHECKPOINT', () => `${path}: had ${size} bytes when opened, has ${now} now; load it again`)
+    check(end - begin <= constants.MAX_LENGTH, 'ERR_UNSUPPORTED', () => {
+      return `${path}: tensor "${name}" has ${end - begin} bytes, this Node.js holds ${constants.MAX_LENGTH} in one array`
+    })
+    return readAt(path, file, dataStart + begin, end - begin)
+  }
+  return {
+    path,
+    metadata,
+    tensors,
+    dataStart,
+    names: () => [...tensors.keys()],
+    has: name => tensors.has(name),
+    info,
+    read,
+    readF32: name => decodeNamed(path, info(name), read),
+    close: () => {
+      if (open) closeSync(file)
+      open = false
+    },
+  }
+}
+
+function decodeNamed(path: string, { name, dtype }: TensorInfo, read: (name: string) => Uint8Array): Float32Array {
+  check(dtype === 'F32' || dtype === 'F64' || dtype === 'F16' || dtype === 'BF16', 'ERR_DTYPE', () => {
+    return `${path}: tensor "${name}" is ${dtype}, which cannot be read as F32; F64, F32, BF16 and F16 can`
+  })
+  return decodeF32(read(name), dtype)
+}
+
+function openShards(dir: string, index: string): Checkpoint {
+  const weightMap = readWeightMap(index)
+  const shards = new Map<string, SafetensorsFile>()
+  try {
+    for (const [name, shardName] of weightMap) {
+      if (!shards.has(shardName)) shards.set(shardName, openShard(dir, index, shardName))
+      const shard = shards.get(shardName)!
+      check(shard.has(name), 'ERR_CHECKPOINT', () => `${index}: names "${name}" in ${shardName}, which lacks it`)
+    }
+  } catch (error) {
+    for (const shard of shards.values()) shard.close()
+    throw error
+  }
+  const shardOf = (name: string): SafetensorsFile =>
+    shards.get(weightMap.get(name) ?? '') ?? fail('ERR_CHECKPOINT', `${index}: has no tensor "${name}"`)
+  return {
+    path: dir,
+    names: () => [...weightMap.keys()],
+    has: name => weightMap.has(name),
+    info: name => shardOf(name).info(name),
+    read: name => shardOf(name).read(name),
+    readF32: name => shardOf(name).readF32(name),
+    close: () => {
+      for (const shard of shards.values()) shard.close()
+    },
+  }
+}
+
+function openShard(dir: string, index: string, name: string): SafetensorsFile {
+  // An index is somebody else's data: it must not make us open files anywhere else.
+  check(name === basename(name) && !/[\\/]|^\.{0,2}$/.test(name), 'ERR_CHECKPOINT', () => {
+    return `${index}: shard "${name}" is not a plain file name; shards lie beside their index`
+  })
+  const path = join(dir, name)
+  check(existsSync(path), 'ERR_CHECKPOINT', () => `${index}: shard "${name}" is missing; fetch it into ${dir}`)
+  return openSafetensors(path)
+}
+
+function readWeightMap(index: string): Map<string, string> {
+  const value: Json = readJson(index, 'ERR_CHECKPOINT')
+  const map = isObject(value) ? value.weight_map : undefined
+  check(isObject(map), 'ERR_CHECKPOINT', () => `${index}: has no object "weight_map"; fetch the file again`)
+  const entries = Object.entries(map)
+  for (const [name, shard] of entries)
+    check(
+      typeof shard === 'string',
+      'ERR_CHECKPOINT',
+      () => `${index}: "${name}" names no shard but ${JSON.stringify(shard)}`,
+    )
+  return new Map(entries as [string, string][])
+}
