@@ -144,16 +144,8 @@ void check_cuda(cudaError_t error, const char* call) {
               std::string(call) + ": " + cudaGetErrorName(error) + ": " + cudaGetErrorString(error) + cure(error));
 }
 
-int count(std::string& reason) {
-  const CudaInfo info = cuda_info();
-  reason = info.reason;
-  return info.count;
-}
-
-}  // namespace cuda
-
-CudaInfo cuda_info() {
-  CudaInfo info;
+Info info() {
+  Info info;
   cudaRuntimeGetVersion(&info.runtime);
   cudaDriverGetVersion(&info.driver);
   const cudaError_t error = cudaGetDeviceCount(&info.count);
@@ -165,9 +157,17 @@ CudaInfo cuda_info() {
   for (int i = 0; i < info.count; ++i) {
     cudaDeviceProp properties;
     if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
-    info.devices.push_back({properties.name, properties.major, properties.minor, properties.totalGlobalMem});
+    const std::string capability = std::to_string(properties.major) + "." + std::to_string(properties.minor);
+    info.devices.push_back({properties.name, capability, properties.totalGlobalMem});
   }
   return info;
 }
 
+int count(std::string& reason) {
+  const Info found = info();
+  reason = found.reason;
+  return found.count;
+}
+
+}  // namespace cuda
 }  // namespace lowrank

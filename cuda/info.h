@@ -4,23 +4,23 @@
 #include <vector>
 
 // What `lowrank doctor` says about CUDA. No CUDA header is needed to read this one.
-namespace lowrank {
+namespace lowrank::cuda {
 
-struct CudaDevice {
+struct DeviceInfo {
   std::string name;
-  int major = 0, minor = 0;  // compute capability
-  size_t memory = 0;         // bytes
+  std::string capability;  // compute capability, "9.0"
+  size_t memory = 0;       // bytes
 };
 
-struct CudaInfo {
-  int count = 0;       // devices that this build can use
+struct Info {
+  int count = 0;       // devices
   int driver = 0;      // newest CUDA the driver serves, 1000 * major + 10 * minor; 0: no driver
   int runtime = 0;     // CUDA this build was made with, spelled likewise
   std::string reason;  // why count is 0
-  std::vector<CudaDevice> devices;
+  std::vector<DeviceInfo> devices;
 };
 
 // Never throws, and needs no driver.
-CudaInfo cuda_info();
+Info info();
 
-}  // namespace lowrank
+}  // namespace lowrank::cuda

@@ -1,21 +1,35 @@
-// Compiles TypeScript into dist/, after deleting what dist/ holds of sources that are gone.
+// Compiles TypeScript into dist/, after deleting what dist/ holds of sources that are gone, and puts the data files of
+// the tests beside them.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const dist = join(root, 'dist')
-if (existsSync(dist))
-  for (const entry of readdirSync(dist, { recursive: true, withFileTypes: true })) {
-    const file = join(entry.parentPath ?? entry.path, entry.name)
-    const source = relative(dist, file).replace(/\.(js|js\.map|d\.ts)$/, '.ts')
-    if (entry.isFile() && source.endsWith('.ts') && !existsSync(join(root, source))) rmSync(file)
-  }
+
+function filesOf(dir) {
+  if (!existsSync(dir)) return []
+  const entries = readdirSync(dir, { recursive: true, withFileTypes: true })
+  return entries.filter(entry => entry.isFile()).map(entry => join(entry.parentPath ?? entry.path, entry.name))
+}
+
+for (const file of filesOf(dist)) {
+  const output = relative(dist, file)
+  const source = join(root, output.replace(/\.(js|js\.map|d\.ts)$/, '.ts'))
+  if (output !== '.tsbuildinfo' && !existsSync(source)) rmSync(file)
+}
 // Without its output, tsc's record of what is up to date is wrong.
 if (!existsSync(join(dist, 'lib'))) rmSync(join(dist, '.tsbuildinfo'), { force: true })
+
+for (const file of filesOf(join(root, 'test'))) {
+  const copy = join(dist, relative(root, file))
+  if (/\.(ts|py|cpp|h|sh)$/.test(file)) continue
+  if (statSync(copy, { throwIfNoEntry: false })?.mtimeMs !== statSync(file).mtimeMs)
+    cpSync(file, copy, { preserveTimestamps: true })
+}
 
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.json'], { cwd: root, stdio: 'inherit' })

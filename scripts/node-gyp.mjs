@@ -11,10 +11,7 @@ const args = process.argv.slice(2)
 const arch = args.find(arg => arg.startsWith('--arch='))?.slice('--arch='.length) ?? process.arch
 const cmakeJs = join(dirname(require.resolve('cmake-js/package.json')), 'bin/cmake-js')
 const config = args.includes('--debug') ? 'Debug' : 'Release'
-const rebuild = [cmakeJs, "rebuild", "-B", config, "--arch", arch, "--CDLOWRANK_TESTS=OFF"]
-const env = { ...process.env, npm_config_target: "" }
-const { status } = spawnSync(process.execPath, rebuild, { stdio: "inherit", env })
-  stdio: 'inherit',
-  env: { ...process.env, npm_config_target: '' },
-})
+const rebuild = [cmakeJs, 'rebuild', '-B', config, '--arch', arch, '--CDLOWRANK_TESTS=OFF']
+const env = { ...process.env, npm_config_target: '' }
+const { status } = spawnSync(process.execPath, rebuild, { stdio: 'inherit', env })
 process.exit(status ?? 1)
