@@ -1,0 +1,81 @@
+// Confusion matrix as an SVG heat map that stays readable from 2 to some 150 classes, and its most frequent errors.
+
+import type { ConfusionData } from './data.ts'
+import { clip, integer, percent } from './format.ts'
+import { type Html, html } from './html.ts'
+
+/** Cell and type sizes for `classes` classes, in CSS pixels. */
+function layout(data: ConfusionData): { cell: number; font: number; label: number; counts: boolean } {
+  const classes = data.labels.length
+  const cell = classes <= 4 ? 76 : Math.max(9, Math.min(52, Math.floor(700 / classes)))
+  const font = Math.max(7, Math.min(12, cell * 0.82))
+  const longest = Math.max(...data.labels.map(label => [...clip(label, 24)].length))
+  return { cell, font, label: Math.ceil(longest * font * 0.6) + 12, counts: cell >= 22 }
+}
+
+function cellMarkup(
+  data: ConfusionData,
+  gold: number,
+  predicted: number,
+  total: number,
+  cell: number,
+  counts: boolean,
+): Html {
+  const count = data.counts[gold]![predicted]!
+  const share = total === 0 ? 0 : count / total
+  const kind = gold === predicted ? 'right' : 'wrong'
+  const x = predicted * cell
+  const y = gold * cell
+  const says = `${data.labels[gold]} → ${data.labels[predicted]}: ${count} of ${total} (${percent(share)})`
+  const gap = cell > 14 ? 1 : 0.5
+  const size = Math.min(13, cell * (count >= 1000 ? 0.3 : 0.4))
+  return html`<g><title>${says}</title><rect class="heat ${kind}" x="${x + gap}" y="${y + gap}" width="${cell - 2 * gap}" height="${cell - 2 * gap}" rx="${cell > 20 ? 2 : 0}" fill-opacity="${(0.08 + 0.92 * share ** 0.7).toFixed(3)}"/>${counts && html`<text class="count${share > 0.4 ? ' on' : ''}" x="${x + cell / 2}" y="${(y + cell / 2 + size * 0.36).toFixed(1)}" font-size="${size.toFixed(1)}" text-anchor="middle">${count}</text>`}</g>`
+}
+
+/** The heat map: rows are gold, columns predicted, shade is the share of the row. Empty cells are not drawn. */
+export function confusionChart(data: ConfusionData): Html {
+  const { cell, font, label, counts } = layout(data)
+  const classes = data.labels.length
+  const side = classes * cell
+  const cells: Html[] = []
+  for (let gold = 0; gold < classes; gold++) {
+    const total = data.counts[gold]!.reduce((a, b) => a + b, 0)
+    for (let predicted = 0; predicted < classes; predicted++)
+      if (data.counts[gold]![predicted]! > 0) cells.push(cellMarkup(data, gold, predicted, total, cell, counts))
+  }
+  const middle = (i: number) => (i + 0.5) * cell
+  const rows = data.labels.map(
+    (name, i) =>
+      html`<text x="-7" y="${(middle(i) + font * 0.35).toFixed(1)}" text-anchor="end">${clip(name, 24)}</text>`,
+  )
+  const columns = data.labels.map(
+    (name, i) =>
+      html`<text transform="translate(${(middle(i) + font * 0.3).toFixed(1)} -7) rotate(-55)">${clip(name, 24)}</text>`,
+  )
+  const head = Math.ceil(label * 0.82) + 10
+  const tail = Math.ceil(label * 0.58)
+  const width = label + side + tail
+  const height = head + side + 4
+  return html`<div class="scroll"><svg class="confusion" style="width:${width}px" viewBox="0 0 ${width} ${height}" role="img" aria-label="Confusion matrix">
+<g transform="translate(${label} ${head})"><rect class="field" width="${side}" height="${side}"/>
+<g class="labels" font-size="${font.toFixed(1)}">${rows}${columns}</g>${cells}</g></svg></div>`
+}
+
+/** The off-diagonal cells with the highest counts. */
+export function topConfusions(data: ConfusionData, limit = 12): Html | undefined {
+  const pairs = data.counts.flatMap((row, gold) => {
+    const total = row.reduce((a, b) => a + b, 0)
+    return row.flatMap((count, predicted) =>
+      gold === predicted || count === 0 ? [] : [{ gold, predicted, count, total }],
+    )
+  })
+  pairs.sort((a, b) => b.count - a.count || b.count / b.total - a.count / a.total)
+  if (pairs.length === 0) return undefined
+  const top = pairs[0]!.count
+  const rows = pairs.slice(0, limit).map(
+    pair => html`<tr><td>${clip(data.labels[pair.gold]!, 40)}</td><td class="arrow">→</td><td>${clip(data.labels[pair.predicted]!, 40)}</td>
+<td class="num">${integer(pair.count)}</td><td class="num quiet">${percent(pair.count / pair.total, 0)} of gold</td>
+<td class="meter"><i class="wrong" style="width:${((100 * pair.count) / top).toFixed(1)}%"></i></td></tr>`,
+  )
+  return html`<h3>Most frequent confusions</h3><table class="pairs"><tbody>${rows}</tbody></table>`
+}

@@ -1,0 +1,116 @@
+// Top of the page: title, verdict, key figures, the before/after table.
+
+import type { ComparisonData, CostData, MetricRow, ReportData } from './data.ts'
+import { bytes, difference, duration, integer, number, percent, pValue, short } from './format.ts'
+import { type Html, html } from './html.ts'
+
+function show(value: number, unit: 'share' | 'number'): string {
+  return unit === 'share' ? percent(value) : number(value)
+}
+
+function improves(row: MetricRow): number {
+  const gain = row.after - (row.before ?? row.after)
+  return row.better === 'lower' ? -gain : gain
+}
+
+function gained(row: MetricRow): string {
+  const unit = row.unit ?? 'number'
+  return `${difference(row.after - row.before!, unit)}${unit === 'share' ? ' points' : ''}`
+}
+
+/** The sentence under the title: what the first metric did, and whether chance explains it. */
+function composeVerdict(comparison: ComparisonData): Html {
+  const row = comparison.metrics[0]!
+  const unit = row.unit ?? 'number'
+  const on = `on ${integer(comparison.items)} ${comparison.itemName}`
+  if (row.before === undefined) return html`${row.name} is <b>${show(row.after, unit)}</b> ${on}.`
+  const { interval } = row
+  const unsure = interval && interval.low <= 0 && interval.high >= 0
+  const verb = row.after > row.before ? 'rose' : row.after < row.before ? 'fell' : 'stayed'
+  const range =
+    interval &&
+    html`; the ${percent(interval.confidence, 0)} interval of the difference runs from ${difference(interval.low, unit)} to ${difference(interval.high, unit)}`
+  const chance = unsure && html`. <b>That is within what chance explains</b>`
+  return html`${row.name} ${verb} from ${show(row.before, unit)} to <b>${show(row.after, unit)}</b> ${on} (<b>${gained(row)}</b>)${range}${chance}.`
+}
+
+function figure(name: string, value: string, small?: string | false): Html {
+  return html`<div><dt>${name}</dt><dd>${value}${small && html`<small>${small}</small>`}</dd></div>`
+}
+
+function trainableShare(cost: CostData): string {
+  const share = cost.trainable / cost.total
+  return percent(share, share >= 0.1 ? 1 : share >= 0.001 ? 2 : 4)
+}
+
+function keyFigures({ cost, comparison }: ReportData): Html | undefined {
+  if (!cost && !comparison) return undefined
+  const first = comparison?.metrics[0]
+  return html`<dl class="figures">
+${first && figure(first.name, show(first.after, first.unit ?? 'number'), first.before !== undefined && `${gained(first)} against before`)}
+${
+  cost && [
+    figure('Trainable', trainableShare(cost), `${short(cost.trainable)} of ${short(cost.total)} parameters`),
+    figure(
+      'Training time',
+      duration(cost.seconds),
+      [cost.tokensPerSecond && `${short(cost.tokensPerSecond)} tokens/s`, cost.device].filter(Boolean).join(', '),
+    ),
+    cost.peakBytes !== undefined && figure('Peak memory', bytes(cost.peakBytes)),
+    cost.adapterBytes !== undefined && figure('Adapter', bytes(cost.adapterBytes)),
+  ]
+}</dl>`
+}
+
+/** Title, verdict, key figures and warnings. */
+export function masthead(data: ReportData): Html {
+  const { comparison, warnings = [] } = data
+  const verdict = data.verdict ?? (comparison && comparison.metrics.length > 0 && composeVerdict(comparison))
+  const names: Record<ReportData['task'], string> = {
+    classification: 'sequence classification',
+    'multi-label': 'multi-label classification',
+    regression: 'regression',
+    'token-classification': 'token classification',
+    'masked-lm': 'masked language model',
+    'causal-lm': 'causal language model',
+  }
+  const day = data.date && ` · ${data.date.replace('T', ' ').replace(/(:\d\d):\d\d(\.\d+)?(Z?)$/, '$1$3')}`
+  return html`<header><p class="kicker">lowrank · ${names[data.task]}${day}</p>
+<h1>${data.title}</h1>${verdict && html`<p class="verdict">${verdict}</p>`}
+${keyFigures(data)}
+${warnings.length > 0 && html`<ul class="warnings">${warnings.map(warning => html`<li>${warning}</li>`)}</ul>`}</header>`
+}
+
+/** Before (ring) and after (dot) on a track from 0 to 100 %. */
+function dumbbell(row: MetricRow): Html | false {
+  if (row.unit !== 'share' || row.before === undefined) return false
+  const x = (share: number) => (6 + 288 * Math.min(1, Math.max(0, share))).toFixed(1)
+  const worse = improves(row) < 0 ? ' worse' : ''
+  return html`<svg viewBox="0 0 300 18" preserveAspectRatio="none" aria-hidden="true"><line class="track" x1="6" x2="294" y1="9" y2="9"/><line class="span${worse}" x1="${x(row.before)}" x2="${x(row.after)}" y1="9" y2="9"/><circle class="from" cx="${x(row.before)}" cy="9" r="4"/><circle class="to${worse}" cx="${x(row.after)}" cy="9" r="5.5"/></svg>`
+}
+
+function comparisonRow(row: MetricRow, intervals: boolean): Html {
+  const unit = row.unit ?? 'number'
+  const gain = improves(row)
+  const tone = gain > 0 ? ' up' : gain < 0 ? ' down' : ' quiet'
+  const range = row.interval && `${difference(row.interval.low, unit)} to ${difference(row.interval.high, unit)}`
+  return html`<tr><th>${row.name}</th>
+<td class="num quiet">${row.before === undefined ? '–' : show(row.before, unit)}</td><td class="num after">${show(row.after, unit)}</td>
+<td class="num${tone}">${row.before === undefined ? '–' : difference(row.after - row.before, unit)}</td>
+${intervals && html`<td class="num quiet wide-only">${range ?? '–'}</td>`}<td class="spark">${dumbbell(row)}</td></tr>`
+}
+
+/** The before/after table. */
+export function comparisonSection({ comparison }: ReportData): Html | undefined {
+  if (!comparison) return undefined
+  const { metrics, mcnemar, items, itemName, beforeName, afterName = 'after training' } = comparison
+  const interval = metrics.find(row => row.interval)?.interval
+  const test =
+    mcnemar &&
+    html`<p class="note">McNemar’s test: ${integer(mcnemar.onlyAfter)} ${itemName} are right only after training, ${integer(mcnemar.onlyBefore)} only before; ${pValue(mcnemar.pExact)} (exact, two-sided).${interval && ' The interval is a paired bootstrap.'} Differences of shares are in percentage points.</p>`
+  return html`<section><h2>Before and after</h2>
+<p class="lead">${beforeName ? html`${beforeName} against ${afterName}, ` : ''}${integer(items)} ${itemName}.</p>
+<div class="sideways"><table class="big"><thead><tr><th>Metric</th><th class="num">Before</th><th class="num">After</th><th class="num">Difference</th>
+${interval && html`<th class="num wide-only">${percent(interval.confidence, 0)} interval</th>`}<th class="spark"></th></tr></thead>
+<tbody>${metrics.map(row => comparisonRow(row, interval !== undefined))}</tbody></table></div>${test}</section>`
+}
