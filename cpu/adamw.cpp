@@ -3,6 +3,7 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank {
 namespace {
@@ -31,6 +32,11 @@ Step slice_step(const AdamW& o, const double* slice, double clip) {
 
 template <typename T>
 void update(T* p, const T* grad, T* m, T* v, int64_t count, const Step& step) {
+  if constexpr (std::is_same_v<T, float>) {
+    const AdamWStep s = {float(step.clip), float(step.beta1), float(step.beta2), float(1 - step.beta1),
+                         float(1 - step.beta2), float(step.eps), float(step.root), float(step.keep), float(step.rate)};
+    return row_kernels().adamw(p, grad, m, v, count, s);
+  }
   const T b1 = T(step.beta1), b2 = T(step.beta2), c1 = T(1 - step.beta1), c2 = T(1 - step.beta2);
   for (int64_t i = 0; i < count; ++i) {
     const T g = grad[i] * T(step.clip);

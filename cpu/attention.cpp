@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "core/kernels.h"
+#include "cpu/attention.h"
 #include "cpu/dispatch.h"
 #include "cpu/philox.h"
 #include "cpu/pieces.h"
@@ -99,6 +100,7 @@ void backward_query(const Head<T>& h, const Gradients<T>& g, const View& dy, con
 }  // namespace
 
 void cpu::attention(View o, View lse, View q, View k, View v, View cu_seqlens, AttentionShape shape, Dropout dropout) {
+  if (q.dtype == DType::F32) return attention_tiled(o, lse, q, k, v, cu_seqlens, shape, dropout);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     const int64_t sequences = cu_seqlens.size() - 1;
@@ -113,6 +115,8 @@ void cpu::attention(View o, View lse, View q, View k, View v, View cu_seqlens, A
 // The query heads that share a key-value head are one piece: they add to the same dk and dv.
 void cpu::attention_backward(View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse,
                              View cu_seqlens, AttentionShape shape, Dropout dropout) {
+  if (q.dtype == DType::F32)
+    return attention_backward_tiled(dq, dk, dv, dy, q, k, v, o, lse, cu_seqlens, shape, dropout);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     const int64_t sequences = cu_seqlens.size() - 1, group = shape.heads / shape.kv_heads;

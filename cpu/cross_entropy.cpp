@@ -5,6 +5,7 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank {
 namespace {
@@ -13,6 +14,12 @@ using namespace cpu;
 
 template <typename T>
 double log_sum_exp(const T* x, int64_t count) {
+  if constexpr (std::is_same_v<T, float>) {
+    float maximum;
+    double sum;
+    row_kernels().exp_sum(x, count, &maximum, &sum);
+    return std::isinf(maximum) && maximum < 0 ? double(maximum) : double(maximum) + std::log(sum);
+  }
   T maximum = x[0];
   for (int64_t c = 1; c < count; ++c) maximum = x[c] > maximum || x[c] != x[c] ? x[c] : maximum;
   if (std::isinf(maximum) && maximum < 0) return maximum;
@@ -30,7 +37,7 @@ double row_loss(const T* x, double lse, int32_t label, const T* w, int64_t class
   return loss + smoothing / double(classes) * all;
 }
 
-// dx[c] = hit p[c] + spread - [c = label] label_part,  with the label's and the smoothing's weights gathered first.
+// dx[c] = (on + each sum w) p[c] - each w[c] - [c = label] on:  on = (1 - eps) w[label], each = eps / C
 template <typename T>
 void row_gradient(T* dx, const T* x, double lse, int32_t label, const T* w, int64_t classes, double smoothing,
                   double upstream) {
@@ -39,6 +46,12 @@ void row_gradient(T* dx, const T* x, double lse, int32_t label, const T* w, int6
   if (w && each != 0) {
     total = 0;
     for (int64_t c = 0; c < classes; ++c) total += double(w[c]);
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    row_kernels().softmax_gradient(dx, x, w, float(lse), float(upstream * (on + each * total)), float(upstream * each),
+                                   classes);
+    dx[label] -= float(upstream * on);
+    return;
   }
   for (int64_t c = 0; c < classes; ++c) {
     const double p = std::exp(double(x[c]) - lse);

@@ -1,7 +1,7 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/philox.h"
-#include "cpu/pieces.h"
+#include "cpu/row_masks.h"
 
 namespace lowrank {
 
@@ -11,6 +11,12 @@ void cpu::dropout(View y, View x, Dropout dropout) {
     const int64_t cols = x.cols();
     const T multiplier = T(dropout.multiplier());
     for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
+      if constexpr (std::is_same_v<T, float>) {
+        const RowMasks masks(dropout, begin, end, cols);
+        for (int64_t r = begin; r < end; ++r)
+          row_kernels().apply_mask(y.as<float>() + r * cols, x.as<float>() + r * cols, masks[r], cols);
+        return;
+      }
       for (int64_t r = begin; r < end; ++r) {
         for (int64_t c = 0; c < cols; ++c) {
           const bool kept = !dropout.active() || dropout_byte(dropout, uint64_t(dropout.row_offset + r), c) < dropout.keep;

@@ -1,6 +1,7 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank {
 
@@ -26,6 +27,8 @@ void cpu::add(View y, View a, View b) {
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);
     for_pieces(y.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {
+      if constexpr (std::is_same_v<T, float>)
+        return row_kernels().add(y.as<float>() + begin, a.as<float>() + begin, b.as<float>() + begin, end - begin);
       for (int64_t i = begin; i < end; ++i) y.as<T>()[i] = a.as<T>()[i] + b.as<T>()[i];
     });
   });
@@ -35,6 +38,8 @@ void cpu::multiply(View y, View a, View b) {
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);
     for_pieces(y.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {
+      if constexpr (std::is_same_v<T, float>)
+        return row_kernels().multiply(y.as<float>() + begin, a.as<float>() + begin, b.as<float>() + begin, end - begin);
       for (int64_t i = begin; i < end; ++i) y.as<T>()[i] = a.as<T>()[i] * b.as<T>()[i];
     });
   });
@@ -44,6 +49,8 @@ void cpu::accumulate(View y, View x, double alpha) {
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);
     for_pieces(y.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {
+      if constexpr (std::is_same_v<T, float>)
+        return row_kernels().accumulate(y.as<float>() + begin, x.as<float>() + begin, float(alpha), end - begin);
       for (int64_t i = begin; i < end; ++i) y.as<T>()[i] += T(alpha) * x.as<T>()[i];
     });
   });
@@ -53,6 +60,8 @@ void cpu::scale(View y, View x, double alpha) {
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);
     for_pieces(y.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {
+      if constexpr (std::is_same_v<T, float>)
+        return row_kernels().scale(y.as<float>() + begin, x.as<float>() + begin, float(alpha), end - begin);
       for (int64_t i = begin; i < end; ++i) y.as<T>()[i] = T(alpha) * x.as<T>()[i];
     });
   });

@@ -1,6 +1,7 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank {
 namespace {
@@ -36,7 +37,9 @@ void cpu::embedding_backward(View dtable, View dy, View ids) {
       for (int64_t r = 0; r < count; ++r) {
         T* sum = dtable.as<T>() + int64_t(ids.as<int32_t>()[r]) * cols;
         const T* row = dy.as<T>() + r * cols;
-        for (int64_t c = begin; c < end; ++c) sum[c] += row[c];
+        if constexpr (std::is_same_v<T, float>) row_kernels().add(sum + begin, sum + begin, row + begin, end - begin);
+        else
+          for (int64_t c = begin; c < end; ++c) sum[c] += row[c];
       }
     });
   });

@@ -3,7 +3,7 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/philox.h"
-#include "cpu/pieces.h"
+#include "cpu/row_masks.h"
 
 namespace lowrank {
 namespace {
@@ -63,25 +63,49 @@ void forward(const View& y, const View& h, const View& mean, const View& rstd, c
   });
 }
 
+void forward_f32(const View& y, const View& h, const View& mean, const View& rstd, const View& x, const View& residual,
+                 const View& w, const View& b, double eps, const Dropout& dropout) {
+  const int64_t cols = x.cols();
+  const Weight<float> weight(w), bias(b);
+  const auto at = [&](const View& view, int64_t r) { return view ? view.as<float>() + r * cols : nullptr; };
+  for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
+    const RowMasks masks(dropout, begin, end, cols);
+    const bool same = !residual && !dropout.active();
+    for (int64_t r = begin; r < end; ++r) {
+      float* sums = h ? at(h, r) : same ? at(x, r) : masks.row;
+      row_kernels().layer_norm({at(y, r), sums, at(x, r), at(residual, r), weight.data, bias.data, masks[r], cols, eps,
+                                mean.as<float>() + r, rstd.as<float>() + r});
+    }
+  });
+}
+
 template <typename T>
 void backward(const View& dx, const View& dresidual, const View& dw, const View& db, const View& dy, const View& dh,
               const View& h, const View& w, const View& mean, const View& rstd, const Dropout& dropout) {
   const int64_t rows = h.rows(), cols = h.cols(), pieces = ceil_div(rows, PIECE_ROWS);
   const Weight<T> weight(w);
+  const auto at = [&](const View& view, int64_t r) { return view ? view.as<T>() + r * cols : nullptr; };
   T* partial = static_cast<T*>(scratch(7, size_t(pieces * 2 * cols) * sizeof(T)));
   for_pieces(rows, PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t piece) {
-    T* row = static_cast<T*>(scratch(6, size_t(cols) * sizeof(T)));
     T* sums = partial + piece * 2 * cols;
     for (int64_t c = 0; c < 2 * cols; ++c) sums[c] = 0;
+    if constexpr (std::is_same_v<T, float>) {
+      const RowMasks masks(dropout, begin, end, cols);
+      for (int64_t r = begin; r < end; ++r)
+        row_kernels().layer_norm_backward({at(dx, r), at(dresidual, r), dw ? sums : nullptr, db ? sums + cols : nullptr,
+                                           at(dy, r), at(dh, r), at(h, r), weight.data, masks[r], cols,
+                                           mean.as<float>()[r], rstd.as<float>()[r]});
+      return;
+    }
+    T* row = static_cast<T*>(scratch(6, size_t(cols) * sizeof(T)));
     for (int64_t r = begin; r < end; ++r) {
-      const int64_t at = r * cols;
-      backward_row(row, sums, sums + cols, dy.as<T>() + at, dh ? dh.as<T>() + at : nullptr, h.as<T>() + at, weight.data,
-                   mean.as<T>()[r], rstd.as<T>()[r], cols);
-      if (dx) drop_row(dx.as<T>() + at, row, cols, dropout, r);
-      if (dresidual) std::memcpy(dresidual.as<T>() + at, row, size_t(cols) * sizeof(T));
+      backward_row(row, sums, sums + cols, at(dy, r), at(dh, r), at(h, r), weight.data, mean.as<T>()[r],
+                   rstd.as<T>()[r], cols);
+      if (dx) drop_row(at(dx, r), row, cols, dropout, r);
+      if (dresidual) std::memcpy(at(dresidual, r), row, size_t(cols) * sizeof(T));
     }
   });
-  for (int64_t c = 0; c < cols; ++c) {
+  for (int64_t c = 0; (dw || db) && c < cols; ++c) {
     T w_sum = 0, b_sum = 0;
     for (int64_t p = 0; p < pieces; ++p) w_sum += partial[p * 2 * cols + c], b_sum += partial[(p * 2 + 1) * cols + c];
     if (dw) dw.as<T>()[c] = w_sum;
@@ -93,6 +117,7 @@ void backward(const View& dx, const View& dresidual, const View& dw, const View&
 
 void cpu::layer_norm(View y, View h, View mean, View rstd, View x, View residual, View w, View b, double eps,
                      Dropout dropout) {
+  if (x.dtype == DType::F32) return forward_f32(y, h, mean, rstd, x, residual, w, b, eps, dropout);
   dispatch(x, [&](auto zero) { forward<decltype(zero)>(y, h, mean, rstd, x, residual, w, b, eps, dropout); });
 }
 

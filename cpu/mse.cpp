@@ -1,6 +1,7 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank {
 
@@ -8,6 +9,8 @@ void cpu::mse(View loss, View x, View targets, double scale) {
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     const double sum = sum_pieces(x.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end) {
+      if constexpr (std::is_same_v<T, float>)
+        return row_kernels().squared_distance(x.as<float>() + begin, targets.as<float>() + begin, end - begin);
       double total = 0;
       for (int64_t i = begin; i < end; ++i) {
         const double d = double(x.as<T>()[i]) - double(targets.as<T>()[i]);

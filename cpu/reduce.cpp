@@ -1,6 +1,7 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank {
 
@@ -13,7 +14,10 @@ void cpu::sum_rows(View y, View x) {
       T* sum = partial + piece * cols;
       for (int64_t c = 0; c < cols; ++c) sum[c] = 0;
       for (int64_t r = begin; r < end; ++r)
-        for (int64_t c = 0; c < cols; ++c) sum[c] += x.as<T>()[r * cols + c];
+        if constexpr (std::is_same_v<T, float>)
+          row_kernels().add(sum, sum, x.as<float>() + r * cols, cols);
+        else
+          for (int64_t c = 0; c < cols; ++c) sum[c] += x.as<T>()[r * cols + c];
     });
     for (int64_t c = 0; c < cols; ++c) {
       T total = 0;
@@ -27,6 +31,7 @@ void cpu::sum(View y, View x) {
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     store_scalar(y, sum_pieces(x.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end) {
+      if constexpr (std::is_same_v<T, float>) return row_kernels().sum(x.as<float>() + begin, end - begin);
       double total = 0;
       for (int64_t i = begin; i < end; ++i) total += double(x.as<T>()[i]);
       return total;
@@ -38,6 +43,7 @@ void cpu::sum_squares(View y, View x) {
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     store_scalar(y, sum_pieces(x.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end) {
+      if constexpr (std::is_same_v<T, float>) return row_kernels().sum_squares(x.as<float>() + begin, end - begin);
       double total = 0;
       for (int64_t i = begin; i < end; ++i) total += double(x.as<T>()[i]) * double(x.as<T>()[i]);
       return total;

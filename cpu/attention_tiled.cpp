@@ -1,0 +1,135 @@
+// Cuts attention into tasks for the tiled code of cpu/vector.
+//
+// Forward: one task per sequence, head and 256 queries. Backward: one task per sequence and key-value head where that
+// makes enough of them; else one per block of keys (dk, dv) and then one per block of queries (dq), which computes
+// seven products instead of five. Both ways add the same numbers in the same order, so the choice may look at the
+// number of threads.
+
+#include "cpu/attention.h"
+
+#include "cpu/philox.h"
+#include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
+
+namespace lowrank {
+namespace {
+
+using namespace cpu;
+
+// A stretch of one sequence.
+struct Stretch {
+  int32_t sequence, begin, end;
+};
+
+// Every sequence cut into stretches of at most `size` tokens; in the calling thread's shared scratch.
+int64_t cut(const View& cu_seqlens, int64_t size, Stretch*& list) {
+  const int32_t* starts = cu_seqlens.as<int32_t>();
+  const int64_t sequences = cu_seqlens.size() - 1;
+  int64_t count = 0;
+  for (int64_t s = 0; s < sequences; ++s) count += ceil_div(starts[s + 1] - starts[s], size);
+  list = static_cast<Stretch*>(scratch(7, size_t(count) * sizeof(Stretch)));
+  int64_t at = 0;
+  for (int64_t s = 0; s < sequences; ++s)
+    for (int64_t begin = 0, length = starts[s + 1] - starts[s]; begin < length; begin += size)
+      list[at++] = {int32_t(s), int32_t(begin), int32_t(begin + size < length ? begin + size : length)};
+  return count;
+}
+
+// What all tasks of a call share.
+struct Call {
+  View q, k, v, dy, o_in, o, lse, dq, dk, dv, cu_seqlens;
+  AttentionShape shape;
+  Dropout dropout;
+  DropoutKey key;
+};
+
+float* at(const View& x, int64_t offset) { return x ? x.as<float>() + offset : nullptr; }
+
+// The whole square of `sequence` under query heads [head, head + heads), which share kv_head.
+AttentionTask task_of(const Call& c, int64_t sequence, int64_t head, int64_t heads) {
+  const AttentionShape& s = c.shape;
+  const int64_t start = c.cu_seqlens.as<int32_t>()[sequence], dim = s.head_dim;
+  const int64_t kv_head = head / (s.heads / s.kv_heads);
+  const int64_t query = (start * s.heads + head) * dim, key = (start * s.kv_heads + kv_head) * dim;
+  AttentionTask t{};
+  t.q = at(c.q, query), t.dy = at(c.dy, query), t.o_in = at(c.o_in, query);
+  t.o = at(c.o, query), t.dq = at(c.dq, query);
+  t.k = at(c.k, key), t.v = at(c.v, key), t.dk = at(c.dk, key), t.dv = at(c.dv, key);
+  t.lse = at(c.lse, start * s.heads + head);
+  t.q_stride = s.heads * dim, t.kv_stride = s.kv_heads * dim, t.lse_stride = s.heads;
+  t.length = c.cu_seqlens.as<int32_t>()[sequence + 1] - start;
+  t.dim = dim, t.heads = heads;
+  t.query_end = t.key_end = t.length;
+  t.scale = float(s.scale), t.causal = s.causal != 0;
+  t.dropout = c.dropout.active() ? &c.key : nullptr;
+  t.multiplier = float(c.dropout.multiplier());
+  t.row = uint32_t(((c.dropout.row_offset + sequence) * s.heads + head) * s.row_stride);
+  t.row_stride = uint32_t(s.row_stride);
+  return t;
+}
+
+void run_forward(AttentionTask t) {
+  t.scratch = static_cast<float*>(scratch(6, size_t(row_kernels().attention_scratch(t.dim)) * sizeof(float)));
+  row_kernels().attention(t);
+}
+
+void run_backward(AttentionTask t) {
+  t.scratch = static_cast<float*>(scratch(6, size_t(row_kernels().attention_backward_scratch(t.dim)) * sizeof(float)));
+  row_kernels().attention_backward(t);
+}
+
+// Blocks of keys, then blocks of queries.
+void backward_in_two(const Call& c) {
+  const int64_t group = c.shape.heads / c.shape.kv_heads;
+  Stretch* list;
+  if (c.dk || c.dv) {
+    const int64_t count = cut(c.cu_seqlens, ATTENTION_KEYS, list);
+    parallel_for(count * c.shape.kv_heads, [&](int64_t piece) {
+      const Stretch& keys = list[piece / c.shape.kv_heads];
+      AttentionTask t = task_of(c, keys.sequence, piece % c.shape.kv_heads * group, group);
+      t.key_begin = keys.begin, t.key_end = keys.end;
+      t.dq = nullptr;
+      run_backward(t);
+    });
+  }
+  if (!c.dq) return;
+  const int64_t count = cut(c.cu_seqlens, ATTENTION_BACKWARD_QUERIES, list);
+  parallel_for(count * c.shape.heads, [&](int64_t piece) {
+    const Stretch& queries = list[piece / c.shape.heads];
+    AttentionTask t = task_of(c, queries.sequence, piece % c.shape.heads, 1);
+    t.query_begin = queries.begin, t.query_end = queries.end;
+    t.dk = t.dv = nullptr;
+    run_backward(t);
+  });
+}
+
+}  // namespace
+
+void cpu::attention_tiled(View o, View lse, View q, View k, View v, View cu_seqlens, const AttentionShape& shape,
+                          const Dropout& dropout) {
+  Call c{};
+  c.o = o, c.lse = lse, c.q = q, c.k = k, c.v = v, c.cu_seqlens = cu_seqlens;
+  c.shape = shape, c.dropout = dropout, c.key = dropout_key(dropout);
+  Stretch* list;
+  const int64_t count = cut(cu_seqlens, ATTENTION_QUERIES, list);
+  parallel_for(count * shape.heads, [&](int64_t piece) {
+    const Stretch& queries = list[piece / shape.heads];
+    AttentionTask t = task_of(c, queries.sequence, piece % shape.heads, 1);
+    t.query_begin = queries.begin, t.query_end = queries.end;
+    run_forward(t);
+  });
+}
+
+void cpu::attention_backward_tiled(View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse,
+                                   View cu_seqlens, const AttentionShape& shape, const Dropout& dropout) {
+  Call c{};
+  c.dq = dq, c.dk = dk, c.dv = dv, c.dy = dy, c.q = q, c.k = k, c.v = v, c.o_in = o, c.lse = lse;
+  c.cu_seqlens = cu_seqlens, c.shape = shape, c.dropout = dropout, c.key = dropout_key(dropout);
+  const int64_t whole = (cu_seqlens.size() - 1) * shape.kv_heads, group = shape.heads / shape.kv_heads;
+  if (whole < 4 * threads() && shape.max_length > ATTENTION_KEYS && threads() > 1) return backward_in_two(c);
+  parallel_for(whole, [&](int64_t piece) {
+    run_backward(task_of(c, piece / shape.kv_heads, piece % shape.kv_heads * group, group));
+  });
+}
+
+}  // namespace lowrank

@@ -1,0 +1,112 @@
+#pragma once
+// The fast f32 code: one body per op (*.inc), compiled once for each instruction set, reached through one table.
+// No standard headers here: the objects of an instruction set must not hold inline functions that others may link.
+#include <stdint.h>
+
+#include "cpu/philox_lanes.h"
+
+namespace lowrank::cpu {
+
+constexpr int ACTIVATIONS = 5;  // in the order of Activation
+
+// Bit c % 64 of bits[c / 64] says whether column c of a row is kept; null bits: nothing is dropped.
+struct RowMask {
+  const uint64_t* bits;
+  float multiplier;
+};
+
+struct LayerNormRow {
+  float *y, *h;  // h may be scratch, or x itself where there is neither residual nor mask
+  const float *x, *residual, *w, *b;
+  RowMask mask;
+  int64_t cols;
+  double eps;
+  float *mean, *rstd;
+};
+
+struct LayerNormBackwardRow {
+  float *dx, *dresidual, *dw, *db;  // dw and db are added to; any may be null
+  const float *dy, *dh, *h, *w;
+  RowMask mask;
+  int64_t cols;
+  float mean, rstd;
+};
+
+struct CrossEntropyRow {
+  const float *x, *w;
+  int64_t classes;
+};
+
+// p = keep p - rate m / (sqrt(v) root + eps) after the moments took in clip * grad
+struct AdamWStep {
+  float clip, beta1, beta2, complement1, complement2, eps, root, keep, rate;
+};
+
+// One sequence and the query heads of one key-value head. Pointers are to its first token and, for queries, to its
+// first head; strides are elements between tokens.
+struct AttentionTask {
+  const float *q, *k, *v;
+  const float *dy, *o_in;         // backward
+  float *o, *lse;                 // backward reads lse
+  float *dq, *dk, *dv;            // backward; null where nobody wants it
+  int64_t q_stride, kv_stride, lse_stride;
+  int64_t length, dim;
+  int64_t heads;                  // that share k and v
+  int64_t query_begin, query_end; // what this task covers
+  int64_t key_begin, key_end;
+  float scale;
+  bool causal;
+  const DropoutKey* dropout;      // null: none
+  float multiplier;
+  uint32_t row;                   // dropout row of query 0 of the first head
+  uint32_t row_stride;            // to the next head
+  float* scratch;
+};
+
+struct RowKernels {
+  void (*add)(float* y, const float* a, const float* b, int64_t n);
+  void (*multiply)(float* y, const float* a, const float* b, int64_t n);
+  void (*accumulate)(float* y, const float* x, float alpha, int64_t n);
+  void (*scale)(float* y, const float* x, float alpha, int64_t n);
+  void (*activation[ACTIVATIONS])(float* y, const float* x, int64_t n);
+  void (*activation_backward[ACTIVATIONS])(float* dx, const float* dy, const float* x, int64_t n);
+  double (*sum)(const float* x, int64_t n);
+  double (*sum_squares)(const float* x, int64_t n);
+  double (*squared_distance)(const float* a, const float* b, int64_t n);
+
+  // bits[r * chunks + i]: columns 64 (first_chunk + i) and on, of row first_row + r
+  void (*dropout_bits)(const DropoutKey& key, uint32_t first_row, int64_t rows, uint32_t first_chunk, int64_t chunks,
+                       uint64_t* bits);
+  void (*apply_mask)(float* y, const float* x, RowMask mask, int64_t n);
+
+  void (*layer_norm)(const LayerNormRow& row);
+  void (*layer_norm_backward)(const LayerNormBackwardRow& row);
+
+  // maximum and sum of exp(x - maximum); sum over c of w[c] (lse - x[c])
+  void (*exp_sum)(const float* x, int64_t n, float* maximum, double* sum);
+  // dx = a exp(x - lse) - b w, w = 1 where null
+  void (*softmax_gradient)(float* dx, const float* x, const float* w, float lse, float a, float b, int64_t n);
+
+  void (*adamw)(float* p, const float* grad, float* m, float* v, int64_t n, const AdamWStep& step);
+
+  int64_t (*attention_scratch)(int64_t dim);           // floats
+  int64_t (*attention_backward_scratch)(int64_t dim);
+  void (*attention)(const AttentionTask& task);
+  void (*attention_backward)(const AttentionTask& task);
+
+  // For the accuracy tests.
+  void (*exp)(float* y, const float* x, int64_t n);
+  void (*normal_cdf)(float* y, const float* x, int64_t n);
+};
+
+// Queries that a forward task covers at most; keys of a block (a multiple of 64: whole dropout words).
+constexpr int64_t ATTENTION_QUERIES = 256, ATTENTION_KEYS = 128, ATTENTION_BACKWARD_QUERIES = 64;
+
+namespace portable { extern const RowKernels row_kernels; }
+namespace avx2 { extern const RowKernels row_kernels; }
+namespace avx512 { extern const RowKernels row_kernels; }
+
+// The table of isa().
+const RowKernels& row_kernels();
+
+}  // namespace lowrank::cpu

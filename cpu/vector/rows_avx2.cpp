@@ -1,0 +1,17 @@
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#include "cpu/vector/rows.h"
+
+#define LOWRANK_VECTOR avx2
+#include "cpu/vector/vec_avx2.inc"
+// The order matters: each uses the ones before it.
+#include "cpu/vector/math.inc"
+#include "cpu/vector/elementwise.inc"
+#include "cpu/vector/norm.inc"
+#include "cpu/vector/loss.inc"
+#include "cpu/vector/tile.inc"
+#include "cpu/vector/attention.inc"
+#include "cpu/vector/attention_backward.inc"
+#include "cpu/vector/table.inc"
+#endif

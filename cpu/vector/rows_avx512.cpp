@@ -1,0 +1,20 @@
+#if defined(__x86_64__)
+// g++ 12 takes the placeholders in its own intrinsics for uninitialised values.
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#include <immintrin.h>
+
+#include "cpu/vector/rows.h"
+
+#define LOWRANK_VECTOR avx512
+#include "cpu/vector/vec_avx512.inc"
+// The order matters: each uses the ones before it.
+#include "cpu/vector/math.inc"
+#include "cpu/vector/elementwise.inc"
+#include "cpu/vector/norm.inc"
+#include "cpu/vector/loss.inc"
+#include "cpu/vector/tile.inc"
+#include "cpu/vector/attention.inc"
+#include "cpu/vector/attention_backward.inc"
+#include "cpu/vector/table.inc"
+#endif

@@ -1,0 +1,179 @@
+// The second half of ops_test.cpp: norms, losses, attention.
+#pragma once
+
+void test_layer_norm() {
+  for (const int64_t cols : {1, 20, 384, 768, 1000})
+    for (const int32_t keep : {256, 230})
+      for (const bool residual : {false, true}) {
+        const int64_t rows = 70;
+        Mats<double> in = {random_mat(rnd, rows, cols), random_mat(rnd, rows, cols, 3), random_mat(rnd, 1, cols),
+                           random_mat(rnd, 1, cols), random_mat(rnd, rows, cols), random_mat(rnd, rows, cols)};
+        const Dropout dropout = some_dropout(keep);
+        const auto forward = [&](const auto& x) {
+          using M = std::decay_t<decltype(x[0])>;
+          std::vector<M> y = {M(rows, cols), M(rows, cols), M(1, rows), M(1, rows)};
+          if (!residual && !dropout.active()) y[1] = x[0];
+          cpu::layer_norm(y[0].view(), y[1].bytes == x[0].bytes ? View{} : y[1].view(), y[2].flat(), y[3].flat(),
+                          x[0].view(), residual ? x[1].view() : View{}, x[2].flat(), x[3].flat(), 1e-5, dropout);
+          return y;
+        };
+        const auto both = [&](const auto& x) {
+          using M = std::decay_t<decltype(x[0])>;
+          auto y = forward(x);
+          std::vector<M> g = {M(rows, cols), M(rows, cols), M(1, cols), M(1, cols)};
+          cpu::layer_norm_backward(g[0].view(), dropout.active() ? g[1].view() : View{}, g[2].flat(), g[3].flat(),
+                                   x[4].view(), residual ? x[5].view() : View{}, y[1].view(), x[2].flat(), y[2].flat(),
+                                   y[3].flat(), dropout);
+          for (const auto& m : g) y.push_back(m);
+          return y;
+        };
+        // One column has no variance: rstd is 1/sqrt(eps), and every gradient rounds to noise.
+        if (cols > 1) check_op("layer norm " + std::to_string(cols), in, both, {1e-5, 2e-6});
+        if (cols != 20) continue;
+        check_gradient("layer norm", {in[0], in[2], in[3]},
+                       [&](const Mats<double>& x) { return forward(Mats<double>{x[0], in[1], x[1], x[2]})[0]; },
+                       [&](const Mats<double>& x, const Mat<double>& seed) {
+                         Mat<double> none(rows, cols);
+                         const Mats<double> y = both(Mats<double>{x[0], in[1], x[1], x[2], seed, none});
+                         return Mats<double>{y[4], y[6], y[7]};
+                       });
+      }
+}
+
+void test_cross_entropy(int64_t classes, bool weighted, double smoothing, double spread) {
+  const int64_t rows = 67;
+  Mat<int32_t> labels(1, rows);
+  for (size_t i = 0; i < size_t(rows); ++i) labels[i] = i % 5 == 3 ? -100 : int32_t(rnd.uniform() * double(classes));
+  Mats<double> in = {random_mat(rnd, rows, classes, spread), Mat<double>(1, classes)};
+  for (size_t i = 0; i < size_t(classes); ++i) in[1][i] = double(float(0.5 + rnd.uniform()));
+  if (spread > 100) in[0][1] = -INFINITY, labels[0] = 0;
+  const CrossEntropy options = {-100, smoothing, 1.0 / 50};
+  const auto forward = [&](const auto& x) {
+    using M = std::decay_t<decltype(x[0])>;
+    std::vector<M> y = {M(1, 1), M(1, rows)};
+    cpu::cross_entropy(y[0].view(), y[1].flat(), x[0].view(), labels.flat(), weighted ? x[1].flat() : View{}, options);
+    return y;
+  };
+  const auto backward = [&](const auto& x, double upstream) {
+    using M = std::decay_t<decltype(x[0])>;
+    auto y = forward(x);
+    y.push_back(M(rows, classes));
+    M dloss(1, 1);
+    dloss[0] = std::decay_t<decltype(x[0][0])>(upstream);
+    cpu::cross_entropy_backward(y[2].view(), dloss.view(), x[0].view(), labels.flat(),
+                                weighted ? x[1].flat() : View{}, y[1].flat(), options);
+    return y;
+  };
+  // p = e^(x - lse) takes over lse's own rounding.
+  const double relative = spread > 100 ? 3e-4 : 1e-5;
+  check_op("cross entropy", in, [&](const auto& x) { return backward(x, 0.5); }, {relative, 2e-6});
+  if (spread > 100 || classes > 20) return;
+  check_gradient("cross entropy", {in[0]},
+                 [&](const Mats<double>& x) { return forward(Mats<double>{x[0], in[1]})[0]; },
+                 [&](const Mats<double>& x, const Mat<double>& seed) {
+                   return Mats<double>{backward(Mats<double>{x[0], in[1]}, seed[0])[2]};
+                 });
+}
+
+void test_bce() {
+  Mats<double> in = {random_mat(rnd, 67, 7, 3), Mat<double>(67, 7), Mat<double>(1, 7)};
+  for (size_t i = 0; i < in[1].size(); ++i) in[1][i] = rnd.uniform() < 0.5;
+  for (size_t i = 0; i < 7; ++i) in[2][i] = 1.5, in[0][i] = i % 2 ? 1e4 : -1e4;
+  const auto both = [&](const auto& x, double upstream) {
+    using M = std::decay_t<decltype(x[0])>;
+    std::vector<M> y = {M(1, 1), M(67, 7)};
+    M dloss(1, 1);
+    dloss[0] = std::decay_t<decltype(x[0][0])>(upstream);
+    cpu::bce(y[0].view(), x[0].view(), x[1].view(), x[2].flat(), 0.1);
+    cpu::bce_backward(y[1].view(), dloss.view(), x[0].view(), x[1].view(), x[2].flat(), 0.1);
+    return y;
+  };
+  check_op("bce", in, [&](const auto& x) { return both(x, 1); }, {1e-6, 1e-6});
+  for (size_t i = 0; i < 7; ++i) in[0][i] = 0.3;
+  check_gradient("bce", {in[0]}, [&](const Mats<double>& x) { return both(Mats<double>{x[0], in[1], in[2]}, 1)[0]; },
+                 [&](const Mats<double>& x, const Mat<double>& seed) {
+                   return Mats<double>{both(Mats<double>{x[0], in[1], in[2]}, seed[0])[1]};
+                 });
+}
+
+void test_losses() {
+  for (const int64_t classes : {2, 7, 1000})
+    for (const bool weighted : {false, true})
+      for (const double smoothing : {0.0, 0.1}) test_cross_entropy(classes, weighted, smoothing, 2);
+  test_cross_entropy(100, true, 0, 1000);
+  test_bce();
+}
+
+struct AttentionCase {
+  std::vector<int32_t> lengths;
+  AttentionShape shape;
+  int32_t keep;
+  double spread;
+};
+
+// inputs q, k, v, dy -> o, lse, dq, dk, dv
+template <typename T>
+Mats<T> run_attention(const AttentionCase& c, const Mats<T>& x) {
+  Mat<int32_t> starts(1, int64_t(c.lengths.size()) + 1);
+  for (size_t i = 0; i < c.lengths.size(); ++i) starts[i + 1] = starts[i] + c.lengths[i];
+  Dropout dropout = some_dropout(c.keep);
+  const int64_t tokens = x[0].rows;
+  Mats<T> y = {Mat<T>(tokens, x[0].cols), Mat<T>(tokens, c.shape.heads), Mat<T>(tokens, x[0].cols),
+               Mat<T>(tokens, x[1].cols), Mat<T>(tokens, x[1].cols)};
+  cpu::attention(y[0].view(), y[1].view(), x[0].view(), x[1].view(), x[2].view(), starts.flat(), c.shape, dropout);
+  cpu::attention_backward(y[2].view(), y[3].view(), y[4].view(), x[3].view(), x[0].view(), x[1].view(), x[2].view(),
+                          y[0].view(), y[1].view(), starts.flat(), c.shape, dropout);
+  return y;
+}
+
+Mats<double> attention_inputs(const AttentionCase& c) {
+  int64_t tokens = 0;
+  for (const int32_t n : c.lengths) tokens += n;
+  const int64_t q = int64_t(c.shape.heads) * c.shape.head_dim, k = int64_t(c.shape.kv_heads) * c.shape.head_dim;
+  return {random_mat(rnd, tokens, q, c.spread), random_mat(rnd, tokens, k, c.spread), random_mat(rnd, tokens, k),
+          random_mat(rnd, tokens, q)};
+}
+
+AttentionCase attention_case(std::vector<int32_t> lengths, int32_t heads, int32_t kv_heads, int32_t dim, bool causal,
+                             int32_t keep, double spread = 1) {
+  int64_t longest = 0;
+  for (const int32_t n : lengths) longest = n > longest ? n : longest;
+  return {lengths, {heads, kv_heads, dim, causal, longest, 512, 1 / std::sqrt(double(dim))}, keep, spread};
+}
+
+void test_attention() {
+  const std::vector<int32_t> ragged = {1, 17, 0, 64, 130, 65, 0};
+  for (const int32_t dim : {8, 20, 32, 64, 80, 128})
+    for (const bool causal : {false, true}) {
+      const AttentionCase c = attention_case(ragged, 4, dim == 32 ? 2 : 4, dim, causal, dim == 80 ? 256 : 230);
+      check_op("attention " + std::to_string(dim), attention_inputs(c),
+               [&](const auto& x) { return run_attention(c, x); }, {1e-5, 4e-6});
+    }
+  for (const bool causal : {false, true}) {  // several blocks, the two-pass backward, grouped heads
+    const AttentionCase c = attention_case({300}, 2, 1, 16, causal, 230);
+    check_op("long attention", attention_inputs(c), [&](const auto& x) { return run_attention(c, x); }, {1e-5, 4e-6});
+  }
+  {
+    AttentionCase c = attention_case({40, 3}, 2, 2, 16, false, 256, 30);
+    check_op("attention to large logits", attention_inputs(c), [&](const auto& x) { return run_attention(c, x); },
+             {1e-3, 1e-3});
+    Mats<double> in = attention_inputs(c);  // scores of -infinity, some of them everywhere
+    for (size_t i = 0; i < in[1].size(); ++i) in[1][i] = 1;
+    for (int64_t i = 0; i < 16; ++i) in[0][size_t(5 * 32 + i)] = i ? 0 : -INFINITY;
+    check_op("fully masked attention", in, [&](const auto& x) {
+      auto y = run_attention(c, x);
+      y.resize(2);
+      return y;
+    }, {1e-4, 1e-4});
+  }
+  for (const bool causal : {false, true}) {
+    const AttentionCase c = attention_case({5, 0, 3}, 2, 1, 3, causal, 200);
+    const Mats<double> in = attention_inputs(c);
+    check_gradient("attention", {in[0], in[1], in[2]},
+                   [&](const Mats<double>& x) { return run_attention(c, Mats<double>{x[0], x[1], x[2], in[3]})[0]; },
+                   [&](const Mats<double>& x, const Mat<double>& seed) {
+                     const Mats<double> y = run_attention(c, Mats<double>{x[0], x[1], x[2], seed});
+                     return Mats<double>{y[2], y[3], y[4]};
+                   });
+  }
+}
