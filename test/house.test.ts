@@ -1,0 +1,243 @@
+// The rules of the house: who may know whom, what an op consists of, how long things may be.
+
+import { execFileSync } from 'node:child_process'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, extname, join, normalize } from 'node:path'
+import ts from 'typescript'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { packageRoot } from '../lib/io/package.ts'
+
+// A file may import from its own row and from rows above it.
+const ROOMS = [
+  ['native', 'errors', 'io'],
+  ['tensor'],
+  ['autograd'],
+  ['ops'],
+  ['nn', 'optim'],
+  ['models', 'peft', 'heads', 'data', 'tokenizer', 'metrics'],
+  ['train', 'generate', 'trackers', 'report', 'distributed'],
+  ['serve'],
+  ['cli', 'index'],
+]
+// Of one row, but meeting only in nn/linear.ts.
+const STRANGERS = [['models', 'peft']]
+const INCLUDES: Record<string, RegExp> = {
+  core: /^core\//,
+  cpu: /^(core|cpu)\//,
+  cuda: /^(core|cuda)\//,
+  binding: /^(core|binding)\/|^cuda\/info\.h$|^cpu\/(isa|parallel)\.h$/,
+}
+const CODE = new Set(['.ts', '.mjs', '.h', '.cpp', '.inc', '.cu', '.cuh', '.py', '.sh'])
+const NATIVE = new Set(['.h', '.cpp', '.inc', '.cu', '.cuh'])
+const MAX_FILE = 400
+const MAX_LINE = 120
+const MAX_FUNCTION = 40
+
+/** Paths of code files below `dir`, relative to the package. */
+function sources(dir: string, extensions = CODE): string[] {
+  const full = join(packageRoot, dir)
+  if (!existsSync(full)) return []
+  return readdirSync(full, { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile() && extensions.has(extname(entry.name)))
+    .map(entry => join(entry.parentPath, entry.name).slice(packageRoot.length + 1))
+    .sort()
+}
+
+const read = (file: string) => readFileSync(join(packageRoot, file), 'utf8')
+
+function noProblems(problems: string[]) {
+  if (!problems.length) return
+  const error = new Error(problems.join('\n    '))
+  error.stack = '' // it would repeat the message, and where a rule is written helps nobody
+  throw error
+}
+
+/** `models` for lib/models/bert.ts, `tensor` for lib/tensor.ts. */
+function roomOf(file: string): string {
+  return file.split('/')[1]!.replace(/\.ts$/, '')
+}
+
+const rowOf = (room: string) => ROOMS.findIndex(row => row.includes(room))
+
+/** What a TypeScript file imports by relative path: statically, dynamically, for types alike. */
+function importsOf(file: string): string[] {
+  const { importedFiles } = ts.preProcessFile(read(file), true, true)
+  return importedFiles
+    .filter(({ fileName }) => fileName.startsWith('.'))
+    .map(each => join(dirname(file), each.fileName))
+}
+
+test('lib: imports point down, and models and peft are strangers', () => {
+  const problems: string[] = []
+  for (const file of sources('lib')) {
+    const from = roomOf(file)
+    if (rowOf(from) < 0) problems.push(`${file}: "${from}" has no room`)
+    for (const target of importsOf(file)) {
+      const to = roomOf(target)
+      if (!target.startsWith('lib/')) problems.push(`${file} imports ${target}, outside lib`)
+      else if (rowOf(to) > rowOf(from)) problems.push(`${file} imports ${target}: ${to} is above ${from}`)
+      if (STRANGERS.some(pair => from !== to && pair.includes(from) && pair.includes(to)))
+        problems.push(`${file} imports ${target}: ${from} and ${to} are strangers`)
+      if (!existsSync(join(packageRoot, target))) problems.push(`${file} imports ${target}, which does not exist`)
+    }
+  }
+  noProblems(problems)
+})
+
+const includesOf = (file: string) => [...read(file).matchAll(/^\s*#\s*include\s*(["<])([^">]+)[">]/gm)].map(m => m[2]!)
+
+test('native: core knows no backend, backends know only core, Node is known in binding alone', () => {
+  const problems: string[] = []
+  for (const [dir, allowed] of Object.entries(INCLUDES))
+    for (const file of sources(dir, NATIVE))
+      for (const include of includesOf(file)) {
+        const ours = existsSync(join(packageRoot, include)) || Object.keys(INCLUDES).includes(include.split('/')[0]!)
+        if (ours && !allowed.test(include)) problems.push(`${file} includes ${include}`)
+        if (/^(napi|node_api|node|uv|v8).*\.h$/.test(include) && dir !== 'binding')
+          problems.push(`${file} includes ${include}`)
+        if (/^(cuda|cub|thrust|nv)[\w/]*\.?/.test(include) && dir !== 'cuda' && include !== 'cuda/info.h')
+          problems.push(`${file} includes ${include}`)
+      }
+  noProblems(problems)
+})
+
+test('cuda: PTX, shared memory and launches stay in ptx.cuh and launch.cuh', () => {
+  const problems: string[] = []
+  for (const file of sources('cuda', NATIVE)) {
+    if (['cuda/ptx.cuh', 'cuda/launch.cuh'].includes(file)) continue
+    const found = stripComments(read(file)).match(/<<<|__shared__|__CUDA_ARCH__|\basm\b/)
+    if (found) problems.push(`${file} uses ${found[0]}`)
+  }
+  noProblems(problems)
+})
+
+function stripComments(code: string): string {
+  return code.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')
+}
+
+test('instruction sets: their objects include no standard library, whose inline functions would leak', () => {
+  const problems: string[] = []
+  for (const file of sources('cpu', new Set(['.cpp'])).filter(name => /_avx\w+\.cpp$/.test(name))) {
+    const seen = new Set([file])
+    for (const each of seen)
+      for (const include of includesOf(each)) {
+        if (existsSync(join(packageRoot, include))) seen.add(normalize(include))
+        else if (!['immintrin.h', 'stdint.h', 'stddef.h'].includes(include))
+          problems.push(`${file} includes <${include}>${each === file ? '' : ` through ${each}`}`)
+      }
+  }
+  noProblems(problems)
+})
+
+interface Row {
+  name: string
+  where: string
+}
+
+function kernelRows(): Row[] {
+  const rows = [...read('core/kernels.h').matchAll(/^\s*K\((\w+), (BOTH|CPU_ONLY),/gm)]
+  return rows.map(([, name, where]) => ({ name: name!, where: where! }))
+}
+
+/** Names of the kernels that files below `dir` define. */
+function defined(dir: string, extension: string): Set<string> {
+  const text = sources(dir, new Set([extension]))
+    .map(read)
+    .join('\n')
+  return new Set([...text.matchAll(new RegExp(`^void (?:${dir}::)?(\\w+)\\(View `, 'gm'))].map(match => match[1]!))
+}
+
+test('every op has a row in the kernel table, a shape rule and its kernels', () => {
+  const rows = kernelRows()
+  const kernels = { cpu: defined('cpu', '.cpp'), cuda: defined('cuda', '.cu') }
+  assert.ok(rows.length > 0)
+  const problems: string[] = []
+  for (const { name, where } of rows) {
+    if (!kernels.cpu.has(name)) problems.push(`core/kernels.h: no file of cpu/ defines ${name}`)
+    if (where === 'BOTH' && !kernels.cuda.has(name)) problems.push(`core/kernels.h: no file of cuda/ defines ${name}`)
+  }
+  for (const file of sources('lib/ops')) {
+    if (!/^import \{[^}]*\bnative\b/m.test(read(file))) continue // not an op, but what ops share
+    const op = file.split('/').at(-1)!.replace('.ts', '')
+    const snake = op.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
+    if (!rows.some(({ name }) => name === snake)) problems.push(`${file}: core/kernels.h has no row ${snake}`)
+    if (!existsSync(join(packageRoot, `core/ops/${snake}.cpp`))) problems.push(`${file}: no core/ops/${snake}.cpp`)
+  }
+  noProblems(problems)
+  const left = rows.filter(({ where }) => where === 'CPU_ONLY').length
+  console.log(`kernel rows on the CPU only: ${left} of ${rows.length}`)
+})
+
+test('files and lines stay short', () => {
+  const problems: string[] = []
+  for (const dir of ['lib', 'core', 'cpu', 'cuda', 'binding', 'test', 'bench', 'examples', 'scripts'])
+    for (const file of sources(dir)) {
+      const lines = read(file).trimEnd().split('\n')
+      if (lines.length > MAX_FILE) problems.push(`${file} has ${lines.length} lines, the limit is ${MAX_FILE}`)
+      lines.forEach((line, i) => {
+        // Biome breaks code, but not comments; what is left of long lines are literals, which nothing can break.
+        if (!NATIVE.has(extname(file)) && !/^\s*(\/\/|\/?\*)/.test(line)) return
+        const width = [...line].length
+        if (width > MAX_LINE) problems.push(`${file}:${i + 1} has ${width} characters, the limit is ${MAX_LINE}`)
+      })
+    }
+  noProblems(problems)
+})
+
+test('functions stay short', () => {
+  const problems: string[] = []
+  for (const file of sources('lib')) {
+    const source = ts.createSourceFile(file, read(file), ts.ScriptTarget.Latest, true)
+    const visit = (node: ts.Node): void => {
+      if (ts.isFunctionLike(node) && 'body' in node && node.body) {
+        const [first, last] = [node.getStart(source), node.end].map(at => source.getLineAndCharacterOfPosition(at).line)
+        const lines = last! - first! + 1
+        const name = node.name?.getText(source) ?? 'a function'
+        if (lines > MAX_FUNCTION)
+          problems.push(`${file}:${first! + 1} ${name} has ${lines} lines, the limit is ${MAX_FUNCTION}`)
+      }
+      ts.forEachChild(node, visit)
+    }
+    visit(source)
+  }
+  noProblems(problems)
+})
+
+function trackedFiles(): string[] {
+  try {
+    return execFileSync('git', ['ls-files', '-z'], { cwd: packageRoot, encoding: 'utf8' }).split('\0').filter(Boolean)
+  } catch {
+    return []
+  }
+}
+
+// Spelled in pieces, since this file is tracked too.
+const PLACES = ['root', 'work', 'tmp', 'home'].map(name => `(?<![\\w.}$])/${name}(?=[/'"\`])`)
+const HOSTS = ['registry\\.npmjs\\.', 'files\\.pythonhosted\\.', 'registry\\.yarnpkg\\.', 'proxy\\.golang\\.']
+
+test('tracked files name no machine paths and no registry hosts', () => {
+  const files = trackedFiles()
+  if (!files.length) return console.log('skip: not a git checkout')
+  const pattern = new RegExp([...PLACES, ...HOSTS].join('|'))
+  const problems: string[] = []
+  for (const file of files) {
+    if (!existsSync(join(packageRoot, file))) continue
+    const text = read(file)
+    if (text.includes('\0')) continue
+    text.split('\n').forEach((line, i) => {
+      const found = line.match(pattern)
+      if (found) problems.push(`${file}:${i + 1} names ${found[0]}`)
+    })
+  }
+  noProblems(problems)
+})
+
+test('ARCHITECTURE.md names every dependency', () => {
+  const { dependencies, devDependencies } = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
+  const text = existsSync(join(packageRoot, 'ARCHITECTURE.md')) ? read('ARCHITECTURE.md') : ''
+  const names = Object.keys({ ...dependencies, ...devDependencies })
+  noProblems(names.filter(name => !text.includes(name)).map(name => `ARCHITECTURE.md does not name ${name}`))
+})
+
+test.run()
