@@ -1,0 +1,207 @@
+import { join } from 'node:path'
+import { check, fail, nearest } from '../errors.ts'
+import { isObject, type Json, type JsonObject, readJson } from './json.ts'
+
+/** A model's `config.json` as it stands in the file; {@link int} and its like read one checked value each. */
+export interface ModelConfig {
+  /** The file, for messages. */
+  readonly path: string
+  /** Family name, one of the known ones. */
+  readonly modelType: string
+  readonly values: Readonly<JsonObject>
+}
+
+/**
+ * Reads `config.json` of a model folder. No file, no JSON object, a `model_type` that is missing or not among
+ * `knownTypes`: `ERR_CONFIG`.
+ */
+export function readModelConfig(dir: string, knownTypes: readonly string[]): ModelConfig {
+  const path = join(dir, 'config.json')
+  const values = readJson(path)
+  check(isRecord(values), 'ERR_CONFIG', () => `${path}: holds ${show(values)}, not an object; name a model folder`)
+  const modelType = values.model_type
+  check(typeof modelType === 'string', 'ERR_CONFIG', () => {
+    return `${path}: model_type is ${show(modelType)}; it must be one of ${knownTypes.join(', ')}`
+  })
+  check(knownTypes.includes(modelType), 'ERR_CONFIG', () => {
+    return `${path}: model_type is "${modelType}"${nearest(modelType, knownTypes)}; known are ${knownTypes.join(', ')}`
+  })
+  return { path, modelType, values }
+}
+
+/** A whole number. Absent or null: the fallback; without one, and for any other value, `ERR_CONFIG`. */
+export function int(config: ModelConfig, key: string, fallback?: number): number {
+  return read(config, key, fallback, 'a whole number', value => Number.isSafeInteger(value))
+}
+
+/** A size or count: a whole number from 1 to 2^31 − 1, else as {@link int}. */
+export function count(config: ModelConfig, key: string, fallback?: number): number {
+  return read(config, key, fallback, 'a whole number from 1 to 2147483647', value => {
+    return Number.isSafeInteger(value) && Number(value) >= 1 && Number(value) < 2 ** 31
+  })
+}
+
+/** A finite number, else as {@link int}. */
+export function float(config: ModelConfig, key: string, fallback?: number): number {
+  return read(config, key, fallback, 'a number', value => typeof value === 'number' && Number.isFinite(value))
+}
+
+/** A probability of dropping: a number from 0 up to, not including, 1, else as {@link int}. */
+export function probability(config: ModelConfig, key: string, fallback?: number): number {
+  return read(config, key, fallback, 'a number from 0 up to 1', value => {
+    return typeof value === 'number' && value >= 0 && value < 1
+  })
+}
+
+/** True or false, else as {@link int}. */
+export function bool(config: ModelConfig, key: string, fallback?: boolean): boolean {
+  return read(config, key, fallback, 'true or false', value => typeof value === 'boolean')
+}
+
+/** A text, with `known` one of these, else as {@link int}. */
+export function string<T extends string = string>(
+  config: ModelConfig,
+  key: string,
+  fallback?: T,
+  known?: readonly T[],
+): T {
+  const text = read<T>(config, key, fallback, 'a string', value => typeof value === 'string')
+  check(!known || known.includes(text), 'ERR_CONFIG', () => {
+    return `${config.path}: ${key} is "${text}"${nearest(text, known!)}; known are ${known!.join(', ')}`
+  })
+  return text
+}
+
+/** Element types a config may name. */
+export type ConfigDtype = 'float64' | 'float32' | 'float16' | 'bfloat16'
+const dtypes: readonly ConfigDtype[] = ['float64', 'float32', 'float16', 'bfloat16']
+
+/** The dtype the model was saved in: `dtype`, before transformers 4.57 `torch_dtype`; undefined where none is named. */
+export function savedDtype(config: ModelConfig): ConfigDtype | undefined {
+  const { dtype, torch_dtype: older } = config.values
+  const [key, value] = dtype === undefined || dtype === null ? ['torch_dtype', older] : ['dtype', dtype]
+  if (value === undefined || value === null || value === 'auto') return undefined
+  const name = typeof value === 'string' ? value.replace(/^torch\./, '') : value
+  const found = dtypes.find(known => known === name)
+  return found ?? fail('ERR_CONFIG', `${config.path}: ${key} is ${show(value)}, not one of ${dtypes.join(', ')}`)
+}
+
+/** Class names, `architectures`; empty where the file has none. */
+export function architectures(config: ModelConfig): string[] {
+  const value = config.values.architectures
+  if (value === undefined || value === null) return []
+  const good = Array.isArray(value) && value.every(item => typeof item === 'string')
+  return good
+    ? (value as string[])
+    : fail('ERR_CONFIG', `${config.path}: architectures is ${show(value)}, not a list of names`)
+}
+
+/** What a sequence classifier was trained for. */
+export type ProblemType = 'regression' | 'single_label_classification' | 'multi_label_classification'
+const problemTypes: readonly ProblemType[] = ['regression', 'single_label_classification', 'multi_label_classification']
+
+/** `problem_type`; undefined where the file leaves it open. */
+export function problemType(config: ModelConfig): ProblemType | undefined {
+  const value = config.values.problem_type
+  return value === undefined || value === null ? undefined : string(config, 'problem_type', undefined, problemTypes)
+}
+
+/** Class names by id, and the inverse. */
+export interface LabelMap {
+  readonly id2label: readonly string[]
+  readonly label2id: ReadonlyMap<string, number>
+}
+
+/**
+ * The label map of a config: `id2label`, else `label2id`, else `num_labels` names LABEL_0 …, else undefined.
+ * Ids with gaps, a label with two ids, `id2label` and `label2id` that disagree: `ERR_CONFIG`.
+ */
+export function labelsOf(config: ModelConfig): LabelMap | undefined {
+  const { id2label, label2id, num_labels: counted } = config.values
+  const forward = id2label ?? undefined
+  const backward = label2id ?? undefined
+  if (forward === undefined && backward === undefined) {
+    if (counted === undefined || counted === null) return undefined
+    return labelMap(
+      config,
+      Array.from({ length: Math.min(count(config, 'num_labels'), 1 << 20) }, (_, i) => [i, `LABEL_${i}`]),
+    )
+  }
+  const entries = forward === undefined ? inverted(config, backward!) : listed(config, forward)
+  const map = labelMap(config, entries)
+  if (forward !== undefined && backward !== undefined) checkAgreement(config, map, backward)
+  return map
+}
+
+function listed({ path }: ModelConfig, value: Json): [number, string][] {
+  check(isRecord(value), 'ERR_CONFIG', () => `${path}: id2label is ${show(value)}, not an object of names by id`)
+  return Object.entries(value).map(([id, label]) => {
+    check(/^(0|[1-9]\d{0,8})$/.test(id), 'ERR_CONFIG', () => `${path}: id2label has the id "${id}", not a whole number`)
+    check(typeof label === 'string', 'ERR_CONFIG', () => `${path}: id2label ${id} is ${show(label)}, not a name`)
+    return [Number(id), label]
+  })
+}
+
+function inverted({ path }: ModelConfig, value: Json): [number, string][] {
+  check(isRecord(value), 'ERR_CONFIG', () => `${path}: label2id is ${show(value)}, not an object of ids by name`)
+  return Object.entries(value).map(([label, id]) => {
+    check(
+      Number.isSafeInteger(id),
+      'ERR_CONFIG',
+      () => `${path}: label2id "${label}" is ${show(id)}, not a whole number`,
+    )
+    return [id as number, label]
+  })
+}
+
+function labelMap({ path }: ModelConfig, entries: [number, string][]): LabelMap {
+  const id2label: string[] = []
+  const label2id = new Map<string, number>()
+  entries.sort(([a], [b]) => a - b)
+  for (const [i, [id, label]] of entries.entries()) {
+    check(id === i, 'ERR_CONFIG', () => `${path}: labels have ids with gaps: ${id} stands where ${i} belongs`)
+    check(
+      !label2id.has(label),
+      'ERR_CONFIG',
+      () => `${path}: label "${label}" has the ids ${label2id.get(label)} and ${id}`,
+    )
+    id2label.push(label)
+    label2id.set(label, id)
+  }
+  check(id2label.length > 0, 'ERR_CONFIG', () => `${path}: the label map is empty; leave it out or name the classes`)
+  return { id2label, label2id }
+}
+
+function checkAgreement(config: ModelConfig, { id2label, label2id }: LabelMap, backward: Json): void {
+  const entries = inverted(config, backward)
+  for (const [id, label] of entries)
+    check(label2id.get(label) === id, 'ERR_CONFIG', () => {
+      const other = label2id.get(label) ?? 'absent'
+      return `${config.path}: label "${label}" is ${id} in label2id and ${other} in id2label; make the two agree`
+    })
+  check(entries.length === id2label.length, 'ERR_CONFIG', () => {
+    return `${config.path}: id2label names ${id2label.length} labels, label2id ${entries.length}; make the two agree`
+  })
+}
+
+function read<T extends Json>(
+  { path, values }: ModelConfig,
+  key: string,
+  fallback: T | undefined,
+  what: string,
+  accepts: (value: Json) => boolean,
+): T {
+  const value = Object.hasOwn(values, key) ? values[key]! : null
+  if (value === null) return fallback ?? fail('ERR_CONFIG', `${path}: ${key} is missing; it must be ${what}`)
+  check(accepts(value), 'ERR_CONFIG', () => `${path}: ${key} is ${show(value)}, not ${what}`)
+  return value as T
+}
+
+function isRecord(value: Json): value is JsonObject {
+  return isObject(value)
+}
+
+function show(value: Json | undefined): string {
+  const text = value === undefined ? 'missing' : JSON.stringify(value)
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text
+}
