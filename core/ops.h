@@ -19,8 +19,8 @@ void accumulate(const Tensor& y, const Tensor& x, double alpha);
 Tensor scale(const Tensor& x, double alpha);
 
 Tensor activation(const Tensor& x, Activation kind);
-// in_place: dy is nobody else's, and becomes dx.
-Tensor activation_backward(const Tensor& dy, const Tensor& x, Activation kind, bool in_place);
+// Overwrites dy with dx.
+void activation_backward(const Tensor& dy, const Tensor& x, Activation kind);
 Tensor dropout(const Tensor& x, Dropout dropout);
 
 Tensor sum_rows(const Tensor& x);

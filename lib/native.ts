@@ -63,7 +63,7 @@ export interface Native {
   accumulate(y: Handle, x: Handle, alpha: number): void
   scale(x: Handle, alpha: number): Handle
   activation(x: Handle, kind: number): Handle
-  activationBackward(dy: Handle, x: Handle, kind: number, inPlace: boolean): Handle
+  activationBackward(dy: Handle, x: Handle, kind: number): void
   dropout(x: Handle, dropout: Struct | null): Handle
   sumRows(x: Handle): Handle
   sum(x: Handle): Handle

@@ -9,11 +9,9 @@ Tensor activation(const Tensor& x, Activation kind) {
   return y;
 }
 
-Tensor activation_backward(const Tensor& dy, const Tensor& x, Activation kind, bool in_place) {
+void activation_backward(const Tensor& dy, const Tensor& x, Activation kind) {
   check_twin("activation", "dy", dy, x);
-  auto dx = in_place ? dy : like(x);
-  run(x.device(), "activationBackward", x.device().kernels.activation_backward, dx.view(), dy.view(), x.view(), kind);
-  return dx;
+  run(x.device(), "activationBackward", x.device().kernels.activation_backward, dy.view(), dy.view(), x.view(), kind);
 }
 
 }  // namespace lowrank::ops

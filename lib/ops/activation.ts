@@ -11,7 +11,7 @@ export function activation(x: Tensor, kind: Activation): Tensor {
   const code = ACTIVATIONS.indexOf(kind)
   return record(new Tensor(native.activation(x.handle, code)), [x], [x], dy => {
     const mine = take(dy)
-    native.activationBackward(mine.handle, x.handle, code, true)
+    native.activationBackward(mine.handle, x.handle, code)
     return [mine]
   })
 }

@@ -1,0 +1,117 @@
+// One table of op cases. It drives the gradient check, fast against f64, one against many threads, and the benchmark.
+
+import { ACTIVATIONS, activation } from '../../lib/ops/activation.ts'
+import { add } from '../../lib/ops/add.ts'
+import { attention } from '../../lib/ops/attention.ts'
+import { bce } from '../../lib/ops/bce.ts'
+import { crossEntropy } from '../../lib/ops/crossEntropy.ts'
+import { dropout } from '../../lib/ops/dropout.ts'
+import { embedding } from '../../lib/ops/embedding.ts'
+import { layerNorm } from '../../lib/ops/layerNorm.ts'
+import { linear } from '../../lib/ops/linear.ts'
+import { loraLinear } from '../../lib/ops/loraLinear.ts'
+import { matmul } from '../../lib/ops/matmul.ts'
+import { mse } from '../../lib/ops/mse.ts'
+import { multiply } from '../../lib/ops/multiply.ts'
+import { type StepRandom, withRandom } from '../../lib/ops/random.ts'
+import { scale } from '../../lib/ops/scale.ts'
+import { sum, sumSquares } from '../../lib/ops/sum.ts'
+import type { Tensor } from '../../lib/tensor.ts'
+import type { Input } from '../support/gradcheck.ts'
+
+export interface OpCase {
+  name: string
+  inputs: Input[]
+  run(inputs: Tensor[]): Tensor
+  /** Allowed error of f32 against f64, relative to the largest value. Default 2e-6. */
+  tolerance?: number
+}
+
+/** Smooth, reproducible, with no symmetry that could hide a mistake. */
+export function wave(n: number, phase = 0.3, amplitude = 1): Float64Array {
+  return Float64Array.from({ length: n }, (_, i) => amplitude * Math.sin(0.73 * i + phase + 0.001 * i * i))
+}
+
+const real = (shape: number[], phase = 0.3, amplitude = 1): Input => ({
+  shape,
+  data: wave(shape.reduce((a, b) => a * b, 1), phase, amplitude),
+})
+const ints = (...data: number[]): Input => ({ shape: [data.length], data: Int32Array.from(data) })
+
+const RANDOM: StepRandom = { seed: 1234567890123, step: 3, rowOffset: 5, sequenceOffset: 2 }
+const training = (f: (t: Tensor[]) => Tensor) => (t: Tensor[]) => withRandom(RANDOM, () => f(t))
+
+/** Shapes: small enough for central differences, or `large` ones for the comparison of fast with f64. */
+export function opCases(large = false): OpCase[] {
+  const [n, d, out, r] = large ? [67, 96, 83, 8] : [5, 6, 7, 3]
+  const lengths = large ? [0, 33, 34, 67] : [0, 2, 5]
+  const ids = Array.from({ length: n }, (_, i) => (i * 7) % 4)
+  return [
+    { name: 'add', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => add(a!, b!) },
+    { name: 'add of one tensor twice', inputs: [real([n, d])], run: ([a]) => add(add(a!, a!), a!) },
+    { name: 'multiply', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => multiply(a!, b!) },
+    { name: 'scale', inputs: [real([n, d])], run: ([x]) => scale(x!, -1.7) },
+    { name: 'sum', inputs: [real([n, d])], run: ([x]) => sum(x!), tolerance: 2e-5 },
+    { name: 'sumSquares', inputs: [real([n, d])], run: ([x]) => sumSquares(x!) },
+    ...ACTIVATIONS.map(kind => ({
+      name: `activation ${kind}`,
+      inputs: [real([n, d], 0.31, 3)],
+      run: ([x]: Tensor[]) => activation(add(x!, x!), kind),
+    })),
+    { name: 'dropout', inputs: [real([n, d])], run: training(([x]) => dropout(x!, 0.3, 77)) },
+    { name: 'matmul', inputs: [real([n, d]), real([d, out], 1)], run: ([a, b]) => matmul(a!, b!) },
+    ...[true, false].map(bias => ({
+      name: `linear ${bias ? 'with' : 'without'} bias`,
+      inputs: [real([n, d]), real([out, d], 1), ...(bias ? [real([out], 2)] : [])],
+      run: ([x, w, b]: Tensor[]) => linear(x!, w!, b),
+    })),
+    ...[0, 0.25].map(p => ({
+      name: `loraLinear dropout ${p}`,
+      inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([out], 2), real([r, d], 3), real([out, r], 4)],
+      run: training(([x, w, bias, a, b]) => loraLinear(x!, w!, bias, { a: a!, b: b!, scale: 1.5, dropout: p, site: 9 })),
+    })),
+    { name: 'loraLinear without bias, r 1', inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([1, d], 3), real([out, 1], 4)], run: ([x, w, a, b]) => loraLinear(x!, w!, undefined, { a: a!, b: b!, scale: 2, dropout: 0, site: 9 }) },
+    { name: 'embedding', inputs: [real([4, d]), ints(...ids)], run: ([t, i]) => embedding(t!, i!) },
+    { name: 'layerNorm', inputs: [real([n, d]), real([d], 1), real([d], 2)], run: ([x, w, b]) => layerNorm({ x: x!, weight: w!, bias: b, eps: 1e-5 }), tolerance: 5e-6 },
+    ...[0, 0.2].map(p => ({
+      name: `layerNorm with residual, dropout ${p}`,
+      inputs: [real([n, d]), real([n, d], 5), real([d], 1), real([d], 2)],
+      run: training(([x, y, w, b]) => layerNorm({ x: x!, residual: y, weight: w!, bias: b, eps: 1e-5, dropout: { p, site: 3 } })),
+      tolerance: 5e-6,
+    })),
+    ...attentionCases(n, lengths),
+    ...lossCases(n),
+  ]
+}
+
+function attentionCases(n: number, lengths: number[]): OpCase[] {
+  const [heads, headDim] = [2, n > 10 ? 16 : 3]
+  const width = heads * headDim
+  return [
+    { causal: false, kvHeads: 2, p: 0 },
+    { causal: true, kvHeads: 1, p: 0 },
+    { causal: false, kvHeads: 2, p: 0.3 },
+    { causal: true, kvHeads: 1, p: 0.2 },
+  ].map(({ causal, kvHeads, p }) => ({
+    name: `attention${causal ? ' causal' : ''}, ${kvHeads} kv heads, dropout ${p}`,
+    inputs: [real([n, width]), real([n, kvHeads * headDim], 1), real([n, kvHeads * headDim], 2), ints(...lengths)],
+    run: training(([q, k, v, cu]) =>
+      attention(q!, k!, v!, cu!, { heads, kvHeads, headDim, causal, maxLength: n, rowStride: 128, dropout: { p, site: 4 } }),
+    ),
+    tolerance: 5e-6,
+  }))
+}
+
+function lossCases(n: number): OpCase[] {
+  const classes = 4
+  const labels = Array.from({ length: n }, (_, i) => (i === 1 ? -100 : (i * 3) % classes))
+  const targets: Input = { shape: [n, classes], data: wave(n * classes).map(v => (v > 0 ? 1 : 0)), grad: false }
+  const weights: Input = { shape: [classes], data: Float64Array.of(0.5, 2, 1, 1.5), grad: false }
+  return [
+    { name: 'crossEntropy', inputs: [real([n, classes]), ints(...labels)], run: ([x, y]) => crossEntropy(x!, y!, { scale: 1 / 3 }) },
+    { name: 'crossEntropy weighted, smoothed', inputs: [real([n, classes], 1, 4), ints(...labels), weights], run: ([x, y, w]) => crossEntropy(x!, y!, { scale: 1 / 3, weights: w, smoothing: 0.1 }) },
+    { name: 'bce', inputs: [real([n, classes], 1, 4), targets], run: ([x, t]) => bce(x!, t!, 0.2) },
+    { name: 'bce weighted', inputs: [real([n, classes], 1, 4), targets, weights], run: ([x, t, w]) => bce(x!, t!, 0.2, w) },
+    { name: 'mse', inputs: [real([n, classes]), { ...targets, grad: false }], run: ([x, t]) => mse(x!, t!, 0.2) },
+  ]
+}

@@ -1,0 +1,14 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { native } from '../../lib/native.ts'
+import { gradcheck } from '../support/gradcheck.ts'
+import { opCases } from './cases.ts'
+
+for (const { name, inputs, run } of opCases())
+  test(`${name}: backward equals central differences`, async () => {
+    const before = native.live()
+    await gradcheck(name, run, inputs)
+    assert.is(native.live(), before, 'every tensor is freed')
+  })
+
+test.run()
