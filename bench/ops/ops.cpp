@@ -1,0 +1,190 @@
+// Measures every CPU kernel but the products: best CPU seconds of one call, bytes that must move and useful FLOPs.
+//   ops COMMIT > bench/results/ops-cpu.json        (LOWRANK_THREADS, LOWRANK_ISA)
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/kernels.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+
+using namespace lowrank;
+
+namespace {
+
+double cpu_seconds() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  const auto seconds = [](const timeval& t) { return double(t.tv_sec) + 1e-6 * double(t.tv_usec); };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
+double wall_seconds() {
+  timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
+}
+
+struct Array {
+  Array(int64_t rows, int64_t cols, DType dtype = DType::F32)
+      : memory(size_t(rows * cols) * bytes_of(dtype) + 64), rows(rows), cols(cols), dtype(dtype) {
+    uint32_t state = 12345;
+    for (int64_t i = 0; dtype == DType::F32 && i < rows * cols; ++i) {
+      state = state * 1664525 + 1013904223;
+      reinterpret_cast<float*>(data())[i] = float(int32_t(state)) * 0x1p-30f;
+    }
+  }
+  char* data() { return memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64); }
+  operator View() {
+    View v;
+    v.data = data(), v.dtype = dtype, v.rank = 2, v.dims[0] = rows, v.dims[1] = cols;
+    return v;
+  }
+  View flat() {
+    View v = *this;
+    v.rank = 1, v.dims[0] = rows * cols;
+    return v;
+  }
+  std::vector<char> memory;
+  int64_t rows, cols;
+  DType dtype;
+};
+
+std::string line_break;
+
+// gigabytes: least traffic of one call; gflop: useful arithmetic (0: the op is bound by memory).
+void measure(const char* size, const std::string& op, double gigabytes, double gflop, const std::function<void()>& f) {
+  f();
+  double best = 1e30, best_wall = 1e30, spent = 0;
+  for (int repeats = 1; spent < 0.4;) {
+    const double cpu = cpu_seconds(), wall = wall_seconds();
+    for (int i = 0; i < repeats; ++i) f();
+    const double took = cpu_seconds() - cpu, wall_took = wall_seconds() - wall;
+    spent += took;
+    if (took < 2e-3) repeats *= 4;  // the clock ticks in microseconds
+    else best = std::min(best, took / repeats), best_wall = std::min(best_wall, wall_took / repeats);
+  }
+  std::printf("%s  {\"size\": \"%s\", \"op\": \"%s\", \"cpu_us\": %.1f, \"wall_us\": %.1f, \"gb_s\": %.1f", line_break.c_str(),
+              size, op.c_str(), best * 1e6, best_wall * 1e6, gigabytes / best_wall);
+  if (gflop > 0) std::printf(", \"gflop_s_core\": %.1f", gflop / best);
+  std::printf("}");
+  std::fflush(stdout);
+  line_break = ",\n";
+}
+
+void rows_ops(const char* name, int64_t tokens, int64_t hidden, int64_t inner) {
+  Dropout off, on;
+  on.keep = 230, on.seed = 42;
+  {
+    Array x(tokens, inner), y(tokens, inner), dy(tokens, inner);
+    const double gb = double(tokens * inner) * 4e-9;
+    measure(name, "gelu", 2 * gb, 0, [&] { cpu::activation(y, x, Activation::Gelu); });
+    measure(name, "gelu backward", 3 * gb, 0, [&] { cpu::activation_backward(dy, y, x, Activation::Gelu); });
+    measure(name, "gelu tanh", 2 * gb, 0, [&] { cpu::activation(y, x, Activation::GeluTanh); });
+  }
+  Array x(tokens, hidden), y(tokens, hidden), h(tokens, hidden), r(tokens, hidden), g(tokens, hidden), d(tokens, hidden);
+  Array mean(1, tokens), rstd(1, tokens), w(1, hidden), b(1, hidden);
+  const double gb = double(tokens * hidden) * 4e-9;
+  measure(name, "add", 3 * gb, 0, [&] { cpu::add(y, x, r); });
+  measure(name, "dropout", 2 * gb, 0, [&] { cpu::dropout(y, x, on); });
+  measure(name, "sum of rows", gb, 0, [&] { cpu::sum_rows(w.flat(), x); });
+  measure(name, "sum of squares", gb, 0, [&] { cpu::sum_squares(b.flat(), x); });
+  for (const bool drop : {false, true}) {
+    const std::string suffix = drop ? ", dropout" : "";
+    const Dropout dropout = drop ? on : off;
+    measure(name, "layer norm + residual" + suffix, 4 * gb, 0, [&] {
+      cpu::layer_norm(y, h, mean.flat(), rstd.flat(), x, r, w.flat(), b.flat(), 1e-12, dropout);
+    });
+    measure(name, "layer norm backward" + suffix, (drop ? 5 : 4) * gb, 0, [&] {
+      cpu::layer_norm_backward(d, drop ? View(g) : View{}, {}, {}, x, r, h, w.flat(), mean.flat(), rstd.flat(), dropout);
+    });
+  }
+  Array dw(1, hidden), db(1, hidden);
+  measure(name, "layer norm backward, dw db", 4 * gb, 0, [&] {
+    cpu::layer_norm_backward(d, {}, dw.flat(), db.flat(), x, r, h, w.flat(), mean.flat(), rstd.flat(), off);
+  });
+  Array table(30522, hidden), dtable(30522, hidden), ids(1, tokens, DType::I32);
+  for (int64_t i = 0; i < tokens; ++i) reinterpret_cast<int32_t*>(ids.data())[i] = int32_t(i * 7919 % 30522);
+  measure(name, "embedding", 2 * gb, 0, [&] { cpu::embedding(y, table, ids.flat()); });
+  measure(name, "embedding backward", 30522 * double(hidden) * 4e-9 + 3 * gb, 0,
+          [&] { cpu::embedding_backward(dtable, y, ids.flat()); });
+}
+
+void attention_ops(const char* name, int32_t sequences, int32_t length, int32_t heads, int32_t dim) {
+  const int64_t tokens = int64_t(sequences) * length, width = int64_t(heads) * dim;
+  Array q(tokens, width), k(tokens, width), v(tokens, width), o(tokens, width), dy(tokens, width), dq(tokens, width);
+  Array dk(tokens, width), dv(tokens, width), lse(tokens, heads), starts(1, sequences + 1, DType::I32);
+  for (int32_t i = 0; i <= sequences; ++i) reinterpret_cast<int32_t*>(starts.data())[i] = i * length;
+  const double gb = double(tokens * width) * 4e-9, gflop = 4e-9 * double(tokens) * length * double(width);
+  for (const bool causal : {false, true})
+    for (const int32_t keep : {256, 230}) {
+      const AttentionShape shape = {heads, heads, dim, causal, length, 512, 0.125};
+      Dropout dropout;
+      dropout.keep = keep, dropout.seed = 42;
+      const std::string suffix = std::string(causal ? ", causal" : "") + (keep < 256 ? ", dropout" : "");
+      const double share = causal ? 0.5 : 1;
+      measure(name, "attention" + suffix, 4 * gb, gflop * share,
+              [&] { cpu::attention(o, lse, q, k, v, starts.flat(), shape, dropout); });
+      measure(name, "attention backward" + suffix, 8 * gb, 2.5 * gflop * share, [&] {
+        cpu::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, starts.flat(), shape, dropout);
+      });
+    }
+}
+
+void adamw_op(const char* name, int64_t count) {
+  Array p(1, count), g(1, count), m(1, count), v(1, count), slices(1, 4, DType::F64), norm(1, 1, DType::F64);
+  for (int64_t i = 0; i < count; ++i) {
+    float& x = reinterpret_cast<float*>(v.data())[i];
+    x = x < 0 ? -x : x;
+  }
+  const double slice[4] = {0, double(count), 1, 1};
+  std::memcpy(slices.data(), slice, sizeof slice);
+  measure(name, "adamw", double(count) * 28e-9, 0, [&] {
+    cpu::adamw(p.flat(), g.flat(), m.flat(), v.flat(), slices, norm.flat(), {1e-4, 0.9, 0.999, 1e-8, 0.01, 1, 10});
+  });
+}
+
+void loss_op(const char* name, int64_t rows, int64_t classes) {
+  Array x(rows, classes), dx(rows, classes), lse(1, rows), labels(1, rows, DType::I32), loss(1, 1);
+  const CrossEntropy options = {-100, 0, 1.0 / double(rows)};
+  const double gb = double(rows * classes) * 4e-9;
+  measure(name, "cross entropy", gb, 0, [&] { cpu::cross_entropy(loss, lse.flat(), x, labels.flat(), {}, options); });
+  measure(name, "cross entropy backward", 2 * gb, 0,
+          [&] { cpu::cross_entropy_backward(dx, loss, x, labels.flat(), {}, lse.flat(), options); });
+}
+
+std::string machine() {
+  std::string model = "unknown";
+  if (FILE* file = std::fopen("/proc/cpuinfo", "r")) {
+    char line[256];
+    while (std::fgets(line, sizeof line, file))
+      if (const char* colon = std::strstr(line, ": "); colon && std::strncmp(line, "model name", 10) == 0) {
+        model = std::string(colon + 2);
+        model.pop_back();
+        break;
+      }
+    std::fclose(file);
+  }
+  return model;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::printf("{\"machine\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"commit\": \"%s\", \"ops\": [\n", machine().c_str(),
+              cpu::isa_name(), cpu::threads(), argc > 1 ? argv[1] : "unknown");
+  rows_ops("bert-base 16x128", 2048, 768, 3072);
+  attention_ops("bert-base 16x128", 16, 128, 12, 64);
+  adamw_op("1.3 M", 1'340'000);
+  adamw_op("108 M", 108'310'000);
+  loss_op("2048 x 30522", 2048, 30522);
+  rows_ops("hidden 384, 512 tokens", 512, 384, 1536);
+  attention_ops("4x128, 12 heads of 32", 4, 128, 12, 32);
+  attention_ops("1x512, 6 heads of 32", 1, 512, 6, 32);
+  attention_ops("1x2048, 12 heads of 64", 1, 2048, 12, 64);
+  std::printf("\n]}\n");
+}
