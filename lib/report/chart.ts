@@ -39,7 +39,8 @@ export function ticks(low: number, high: number, count: number, whole = false): 
   const raw = (high - low) / Math.max(1, count)
   if (!(raw > 0) || !Number.isFinite(raw)) return [low]
   const power = 10 ** Math.floor(Math.log10(raw))
-  const factor = [1, 2, 5, 10].find(f => f * power >= raw * 0.999) ?? 10
+  const part = raw / power
+  const factor = part < 1.5 ? 1 : part < 3 ? 2 : part < 7 ? 5 : 10
   const step = whole ? Math.max(1, Math.round(factor * power)) : factor * power
   const out: number[] = []
   for (let k = Math.ceil(low / step - 1e-9); k * step <= high + step * 1e-9; k++)
@@ -83,17 +84,20 @@ export function thin(points: readonly Point[], buckets = 300): readonly Point[] 
   return out
 }
 
-/** Exponential moving average over about `window` points, without the bias towards the first value. */
+/** Mean over `window` points around each, fewer at the ends; NaN is left out. It does not lag behind a falling curve. */
 export function smooth(points: readonly Point[], window: number): Point[] {
-  const keep = 1 - 1 / Math.max(1, window)
-  let sum = 0
-  let weight = 0
-  return points.map(([x, y]) => {
-    if (Number.isFinite(y)) {
-      sum = keep * sum + y
-      weight = keep * weight + 1
-    }
-    return [x, sum / weight]
+  const half = Math.floor(window / 2)
+  const sums = new Float64Array(points.length + 1)
+  const counts = new Uint32Array(points.length + 1)
+  for (const [i, [, y]] of points.entries()) {
+    const finite = Number.isFinite(y)
+    sums[i + 1] = sums[i]! + (finite ? y : 0)
+    counts[i + 1] = counts[i]! + (finite ? 1 : 0)
+  }
+  return points.map(([x], i) => {
+    const reach = Math.min(half, i, points.length - 1 - i)
+    const [from, to] = [i - reach, i + reach + 1]
+    return [x, (sums[to]! - sums[from]!) / (counts[to]! - counts[from]!)]
   })
 }
 
@@ -151,7 +155,7 @@ export function lineChart(options: LineChartOptions): Html {
   const [low, high] = bounds(all.map(point => point[1]).concat(options.yRange ?? []))
   const room = options.yRange || high === low ? 0 : (high - low) * 0.06
   const x = scale(xLow, xHigh, MARGIN.left, width - MARGIN.right, width / 110, options.xWhole)
-  const y = scale(low - room, high + room, height - MARGIN.bottom, MARGIN.top, height / 52)
+  const y = scale(low - room, high + room, height - MARGIN.bottom, MARGIN.top, height / 44)
   const named = series.filter(line => line.name !== undefined)
   const main = series.find(line => !line.faint)
   const hover = JSON.stringify(

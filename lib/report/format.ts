@@ -12,13 +12,14 @@ export function percent(share: number, digits = 1): string {
   return Number.isFinite(share) ? `${signed((100 * share).toFixed(digits))}${THIN}%` : '–'
 }
 
-/** Four significant digits; integers whole. */
+/** Three decimals below 10, four significant digits above; integers whole. */
 export function number(value: number): string {
   if (!Number.isFinite(value)) return Number.isNaN(value) ? '–' : value > 0 ? '∞' : `${MINUS}∞`
   if (Number.isInteger(value)) return integer(value)
   const size = Math.abs(value)
   if (size < 1e-3 || size >= 1e7) return scientific(value)
-  return signed(size >= 1000 ? value.toFixed(0) : value.toPrecision(4))
+  if (size < 0.1) return signed(value.toPrecision(3))
+  return signed(size < 10 ? value.toFixed(3) : size < 1000 ? value.toPrecision(4) : value.toFixed(0))
 }
 
 function scientific(value: number): string {

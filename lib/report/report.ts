@@ -1,7 +1,7 @@
 // One self-contained HTML page about a run. It opens offline: styles, script and charts are inside.
 
 import { createHash } from 'node:crypto'
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { fail } from '../errors.ts'
 import type { ReportData } from './data.ts'
@@ -69,7 +69,7 @@ export function writeReport(path: string, data: ReportData): void {
     }
     renameSync(temporary, path)
   } catch (error) {
-    rmSync(temporary, { force: true })
+    if (existsSync(temporary)) rmSync(temporary)
     const reason = error instanceof Error ? error.message : String(error)
     fail('ERR_DATA', `report: ${path} cannot be written (${reason}); choose a folder that is writable`, error)
   }

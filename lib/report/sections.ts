@@ -10,10 +10,10 @@ type Section = Html | undefined
 
 function lossFigure(steps: readonly StepPoint[]): Html {
   const points = steps.map(({ step, loss }): Point => [step, loss])
-  const window = Math.max(1, Math.round(steps.length / 40))
+  const window = 2 * Math.round(steps.length / 80) + 1
   const smoothed = { points: window > 1 ? smooth(points, window) : points }
   const series: Series[] = window > 1 ? [{ points, faint: true }, smoothed] : [smoothed]
-  const note = window > 1 && html` <span>and its moving average over about ${window} steps</span>`
+  const note = window > 1 && html` <span>and its moving average over ${window} steps</span>`
   return html`<figure><figcaption>Training loss${note}</figcaption>${lineChart({ series, xName: 'step', title: 'Training loss by step' })}</figure>`
 }
 
@@ -86,7 +86,7 @@ export function classesSection({ classes = [], task }: ReportData): Section {
   const lead =
     weakest && classes.length > 2 && html`Weakest is <b>${weakest.label}</b> with an F1 of ${percent(weakest.f1)}.`
   return html`<section><h2>Every ${what}</h2><p class="lead">${lead}</p>
-<div class="sideways${classes.length > 24 ? ' tall' : ''}"><table class="sortable"><thead><tr><th>${what[0]!.toUpperCase() + what.slice(1)}</th><th class="num">Precision</th><th class="num">Recall</th><th class="num">F1</th><th class="num">Gold</th><th class="num">Predicted</th><th class="meter wide-only"></th></tr></thead>
+<div class="sideways${classes.length > 60 ? ' tall' : ''}"><table class="sortable"><thead><tr><th>${what[0]!.toUpperCase() + what.slice(1)}</th><th class="num">Precision</th><th class="num">Recall</th><th class="num">F1</th><th class="num">Gold</th><th class="num">Predicted</th><th class="meter wide-only"></th></tr></thead>
 <tbody>${classes.map(classRow)}</tbody></table></div></section>`
 }
 
@@ -112,9 +112,9 @@ function labelBars(data: DataSummary): Html | false {
   const top = labels[0]![1]
   const rows = labels.map(
     ([label, count]) =>
-      html`<tr><th>${label}</th><td class="num">${integer(count)}</td><td class="meter" style="width:60%"><i style="width:${((100 * count) / top).toFixed(1)}%"></i></td></tr>`,
+      html`<tr><th>${label}</th><td class="num">${integer(count)}</td><td class="meter"><i style="width:${((100 * count) / top).toFixed(1)}%"></i></td></tr>`,
   )
-  return html`<h3>Labels of the ${data.splits[0]!.name} split</h3><div class="${labels.length > 16 ? 'tall' : ''}"><table class="pairs"><tbody>${rows}</tbody></table></div>`
+  return html`<h3>Labels of the ${data.splits[0]!.name} split</h3><div class="${labels.length > 40 ? 'tall' : ''}"><table class="pairs"><tbody>${rows}</tbody></table></div>`
 }
 
 /** Splits, label counts, lengths and truncation. */

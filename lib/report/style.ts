@@ -38,7 +38,7 @@ h1 { font-size: 40px; line-height: 1.12; font-weight: 600; letter-spacing: -.012
 section { margin-top: 60px; }
 h2 { font-size: 19px; line-height: 1.3; font-weight: 600; letter-spacing: -.005em; margin: 0 0 4px; }
 h3 { font-size: 14px; font-weight: 600; margin: 30px 0 8px; }
-.lead { color: var(--soft); margin: 0 0 18px; max-width: 46em; }
+.lead { color: var(--soft); margin: 0 0 18px; max-width: 46em; text-wrap: pretty; }
 .note { color: var(--quiet); font-size: 13px; margin: 12px 0 0; max-width: 52em; }
 .warnings { list-style: none; margin: 36px 0 0; padding: 14px 18px; background: var(--warm-wash); border-radius: 4px; }
 .warnings li + li { margin-top: 6px; }
@@ -53,15 +53,15 @@ tbody th { font-weight: 500; overflow-wrap: anywhere; }
 .big td, .big th { padding-top: 11px; padding-bottom: 11px; font-size: 16px; }
 .big thead th { font-size: 12.5px; }
 .big .after { font-weight: 600; }
-.big svg { display: block; width: 100%; min-width: 130px; height: 18px; }
+.big svg { display: block; width: 100%; min-width: 130px; height: auto; }
 .big .spark { width: 30%; padding-left: 6px; vertical-align: middle; }
 .sortable thead th { cursor: pointer; user-select: none; } .sortable thead th:hover { color: var(--ink); }
-.tall { max-height: 560px; overflow: auto; } .tall thead th { position: sticky; top: 0; background: var(--paper); }
+.tall { max-height: 760px; overflow: auto; } .tall thead th { position: sticky; top: 0; background: var(--paper); }
 .meter { width: 24%; vertical-align: middle; }
 .meter i { display: block; height: 6px; min-width: 1px; border-radius: 1px; background: var(--accent); } .meter i.wrong { background: var(--bad); }
-.pairs { font-size: 14px; } .pairs td { padding-top: 5px; padding-bottom: 5px; } .pairs td:nth-child(-n+3) { overflow-wrap: anywhere; }
+.pairs { font-size: 14px; } .pairs td, .pairs th { padding-top: 5px; padding-bottom: 5px; } .pairs td:not(.meter), .pairs th { width: 1%; white-space: nowrap; } .pairs .meter { width: auto; }
 .arrow { color: var(--quiet); padding-right: 12px; }
-figure { margin: 0; position: relative; } figure + figure { margin-top: 26px; }
+figure { margin: 0; position: relative; } figure + figure { margin-top: 26px; } figure + .sideways { margin-top: 14px; }
 figcaption { font-weight: 600; font-size: 14px; margin: 0 0 6px; }
 figcaption span { color: var(--quiet); font-weight: 400; }
 .chart { display: block; width: 100%; height: auto; overflow: visible; } .chart.square { max-width: 560px; }
@@ -87,11 +87,11 @@ figcaption span { color: var(--quiet); font-weight: 400; }
 .mistakes > li { display: grid; grid-template-columns: 1fr 270px; gap: 8px 32px; padding: 15px 0; break-inside: avoid; }
 .mistakes > li + li { border-top: 1px solid var(--rule); } .mistakes > li.wide { display: block; }
 .text { font-size: 16.5px; line-height: 1.5; overflow-wrap: anywhere; margin: 0; white-space: pre-line; }
-.answer { font-size: 13.5px; line-height: 1.5; margin: 2px 0 0; display: grid; grid-template-columns: 74px 1fr; gap: 2px 0; align-content: start; overflow-wrap: anywhere; }
+.answer { font-size: 13.5px; line-height: 1.5; margin: 2px 0 0; display: grid; grid-template-columns: 86px 1fr; gap: 2px 0; align-content: start; overflow-wrap: anywhere; }
 .answer dt { color: var(--quiet); } .answer dd { margin: 0; } .answer .gold { color: var(--good); font-weight: 600; } .answer .said { color: var(--bad); font-weight: 600; }
-.tagged { display: grid; grid-template-columns: 84px 1fr; gap: 2px 0; } .tagged + .tagged { margin-top: 5px; } .tagged > span { color: var(--quiet); font-size: 13px; line-height: 28px; }
-.tagged .text { line-height: 28px; }
-mark { color: inherit; padding: 3px 6px 3px 5px; border-radius: 3px; box-decoration-break: clone; -webkit-box-decoration-break: clone; }
+.tagged { display: grid; grid-template-columns: 84px 1fr; gap: 2px 0; } .tagged + .tagged { margin-top: 5px; } .tagged > span { color: var(--quiet); font-size: 13px; line-height: 31px; }
+.tagged .text { line-height: 31px; }
+mark { color: inherit; padding: 2px 6px 2px 5px; border-radius: 3px; box-decoration-break: clone; -webkit-box-decoration-break: clone; }
 mark sub { font: 600 10.5px/1 -apple-system, BlinkMacSystemFont, 'Inter', 'Segoe UI', Roboto, 'Noto Sans', Arial, sans-serif; letter-spacing: .04em; vertical-align: baseline; margin-left: 6px; }
 mark.right { background: var(--good-wash); } mark.right sub { color: var(--good); } mark.missed { background: var(--warm-wash); } mark.missed sub { color: var(--warm); }
 mark.wrong { background: var(--bad-wash); } mark.wrong sub { color: var(--bad); }
@@ -105,7 +105,8 @@ footer { margin-top: 72px; padding-top: 14px; border-top: 1px solid var(--rule);
 @media (max-width: 720px) {
   main { padding: 32px 18px 48px; } h1 { font-size: 30px; } .verdict { font-size: 18px; } .columns { columns: 1; }
   .figures { grid-template-columns: repeat(2, 1fr); } .mistakes > li { grid-template-columns: 1fr; } .big .spark, .wide-only { display: none; }
-  .tagged { grid-template-columns: 1fr; } th, td { padding-right: 12px; } section { margin-top: 44px; } .sideways { overflow-x: auto; }
+  .pairs td:not(.meter), .pairs th { white-space: normal; overflow-wrap: anywhere; width: auto; }
+  .tagged { grid-template-columns: 1fr; } th, td { padding-right: 12px; } section { margin-top: 44px; } .sideways, figure { overflow-x: auto; } .chart { min-width: 600px; } .chart.square { min-width: 380px; }
 }
 @page { margin: 16mm 15mm; }
 @media print {

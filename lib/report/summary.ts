@@ -86,7 +86,7 @@ function dumbbell(row: MetricRow): Html | false {
   if (row.unit !== 'share' || row.before === undefined) return false
   const x = (share: number) => (6 + 288 * Math.min(1, Math.max(0, share))).toFixed(1)
   const worse = improves(row) < 0 ? ' worse' : ''
-  return html`<svg viewBox="0 0 300 18" preserveAspectRatio="none" aria-hidden="true"><line class="track" x1="6" x2="294" y1="9" y2="9"/><line class="span${worse}" x1="${x(row.before)}" x2="${x(row.after)}" y1="9" y2="9"/><circle class="from" cx="${x(row.before)}" cy="9" r="4"/><circle class="to${worse}" cx="${x(row.after)}" cy="9" r="5.5"/></svg>`
+  return html`<svg viewBox="0 0 300 18" aria-hidden="true"><line class="track" x1="6" x2="294" y1="9" y2="9"/><line class="span${worse}" x1="${x(row.before)}" x2="${x(row.after)}" y1="9" y2="9"/><circle class="from" cx="${x(row.before)}" cy="9" r="4"/><circle class="to${worse}" cx="${x(row.after)}" cy="9" r="5.5"/></svg>`
 }
 
 function comparisonRow(row: MetricRow, intervals: boolean): Html {
@@ -103,13 +103,13 @@ ${intervals && html`<td class="num quiet wide-only">${range ?? '–'}</td>`}<td 
 /** The before/after table. */
 export function comparisonSection({ comparison }: ReportData): Html | undefined {
   if (!comparison) return undefined
-  const { metrics, mcnemar, items, itemName, beforeName, afterName = 'after training' } = comparison
+  const { metrics, mcnemar, items, itemName, beforeName, afterName } = comparison
   const interval = metrics.find(row => row.interval)?.interval
   const test =
     mcnemar &&
     html`<p class="note">McNemar’s test: ${integer(mcnemar.onlyAfter)} ${itemName} are right only after training, ${integer(mcnemar.onlyBefore)} only before; ${pValue(mcnemar.pExact)} (exact, two-sided).${interval && ' The interval is a paired bootstrap.'} Differences of shares are in percentage points.</p>`
   return html`<section><h2>Before and after</h2>
-<p class="lead">${beforeName ? html`${beforeName} against ${afterName}, ` : ''}${integer(items)} ${itemName}.</p>
+<p class="lead">${beforeName !== undefined && `Before: ${beforeName}. `}${afterName !== undefined && `After: ${afterName}. `}Scored on ${integer(items)} ${itemName}.</p>
 <div class="sideways"><table class="big"><thead><tr><th>Metric</th><th class="num">Before</th><th class="num">After</th><th class="num">Difference</th>
 ${interval && html`<th class="num wide-only">${percent(interval.confidence, 0)} interval</th>`}<th class="spark"></th></tr></thead>
 <tbody>${metrics.map(row => comparisonRow(row, interval !== undefined))}</tbody></table></div>${test}</section>`
