@@ -1,0 +1,348 @@
+// Which modules an adapter attaches to, by PEFT's rules, over module paths alone. Where PEFT lets a mistake pass
+// (a name that matches nothing) it is an error here, unless a file that PEFT wrote is being loaded.
+
+import { check, fail, nearest } from '../errors.ts'
+import type { ResolvedLora, TaskType } from './config.ts'
+import { pythonRegex } from './pythonRegex.ts'
+
+/** A linear layer of a model, by its Hugging Face path. */
+export interface LinearInfo {
+  readonly path: string
+  readonly in: number
+  readonly out: number
+  /** The output layer of the model or its classifier: 'all-linear' leaves it out. */
+  readonly isHead: boolean
+}
+
+/** A module that gets an adapter, with its rank and scale after all patterns. */
+export interface MatchedTarget {
+  readonly path: string
+  readonly r: number
+  readonly alpha: number
+  /** alpha/r, or alpha/√r with rsLoRA. */
+  readonly scale: number
+}
+
+/** The model that is to be matched. */
+export interface TargetContext {
+  readonly modelType: string
+  readonly taskType?: TaskType | undefined
+  /** false for a config that PEFT wrote: then, as in PEFT, a name may match nothing as long as one does. Default true. */
+  readonly strict?: boolean
+}
+
+type TargetOptions = Pick<
+  ResolvedLora,
+  | 'r'
+  | 'alpha'
+  | 'useRslora'
+  | 'targetModules'
+  | 'excludeModules'
+  | 'layersToTransform'
+  | 'layersPattern'
+  | 'rankPattern'
+  | 'alphaPattern'
+  | 'modulesToSave'
+>
+
+const queryValue = ['q_proj', 'v_proj']
+
+// PEFT 0.21's table for LoRA; distilbert and phi3 are ours, PEFT asks for target_modules there.
+const targetsByModel: Readonly<Record<string, readonly string[] | string>> = {
+  bart: queryValue,
+  bert: ['query', 'value'],
+  'blip-2': ['q', 'v', 'q_proj', 'v_proj'],
+  bloom: ['query_key_value'],
+  btlm: ['c_proj', 'c_attn'],
+  chatglm: ['query_key_value'],
+  codegen: ['qkv_proj'],
+  deberta: ['in_proj'],
+  'deberta-v2': ['query_proj', 'value_proj'],
+  distilbert: ['q_lin', 'v_lin'],
+  electra: ['query', 'value'],
+  falcon: ['query_key_value'],
+  gemma: queryValue,
+  gemma2: queryValue,
+  gemma3_text: queryValue,
+  gemma4: '.*language_model\\..*\\.(q_proj|v_proj)',
+  gpt2: ['c_attn'],
+  gpt_bigcode: ['c_attn'],
+  gpt_neo: queryValue,
+  gpt_neox: ['query_key_value'],
+  gptj: queryValue,
+  layoutlm: ['query', 'value'],
+  llama: queryValue,
+  llama4: queryValue,
+  mistral: queryValue,
+  mixtral: queryValue,
+  mpt: ['Wqkv'],
+  mt5: ['q', 'v'],
+  nemotron_h: ['q_proj', 'k_proj', 'v_proj', 'o_proj'],
+  opt: queryValue,
+  phi: ['q_proj', 'v_proj', 'fc1', 'fc2'],
+  phi3: ['qkv_proj'],
+  qwen2: queryValue,
+  qwen3: queryValue,
+  RefinedWeb: ['query_key_value'],
+  RefinedWebModel: ['query_key_value'],
+  roberta: ['query', 'value'],
+  rwkv: ['key', 'value', 'receptance', 'output'],
+  rwkv7: ['r_proj', 'k_proj', 'v_proj', 'o_proj', 'key', 'value'],
+  stablelm: queryValue,
+  t5: ['q', 'v'],
+  'xlm-roberta': ['query', 'value'],
+}
+
+/** The `target_modules` PEFT takes for a family when none are given; undefined where there is no default. */
+export function defaultTargets(modelType: string): readonly string[] | string | undefined {
+  return Object.hasOwn(targetsByModel, modelType) ? targetsByModel[modelType] : undefined
+}
+
+/** The names PEFT writes as `modules_to_save`: those asked for, then the heads a task always trains. */
+export function modulesToSaveFor(taskType: TaskType | undefined, asked: readonly string[]): string[] {
+  const heads: Partial<Record<TaskType, string[]>> = {
+    SEQ_CLS: ['classifier', 'score'],
+    TOKEN_CLS: ['classifier', 'score'],
+    QUESTION_ANS: ['qa_outputs'],
+  }
+  return [...new Set([...asked, ...((taskType && heads[taskType]) ?? [])])]
+}
+
+/**
+ * The modules that names of `modules_to_save` stand for, by PEFT's plain `endsWith`: "classifier" is also
+ * DistilBERT's `pre_classifier`. A module inside another one that matches is not named again. Order of `paths`.
+ */
+export function matchModulesToSave(paths: readonly string[], names: readonly string[]): string[] {
+  const matched = paths.filter(path => names.some(name => path.endsWith(name)))
+  return matched.filter(path => !matched.some(other => path.startsWith(`${other}.`)))
+}
+
+/**
+ * The linear layers an adapter attaches to, in the order of `linears`, with rank and scale.
+ *
+ * Errors, all `ERR_OPTION`: no default for the family, names or patterns that match nothing (with the near ones),
+ * nothing matched at all, a rank above a module's smaller side, layer numbers beside a regular expression.
+ */
+export function matchTargets(
+  linears: readonly LinearInfo[],
+  options: TargetOptions,
+  context: TargetContext,
+): MatchedTarget[] {
+  const targets = options.targetModules ?? defaultFor(linears, context)
+  checkLayerOptions(options, targets)
+  const choice = chooser(linears, targets, options, context)
+  const chosen = linears.filter(({ path }) => choice(path) === 'chosen')
+  if (context.strict ?? true) checkAllUsed(linears, targets, options, choice, chosen)
+  check(chosen.length > 0, 'ERR_OPTION', () => {
+    return `targetModules: ${shown(targets)} matches no linear module; ${offered(linears)}`
+  })
+  return chosen.map(linear => sized(linear, options, context.strict ?? true))
+}
+
+/**
+ * A rank or alpha pattern that means the same for `paths` after its keys were sorted, as PEFT does on saving. It
+ * comes back as it is where sorting changes nothing, else spelled out as one `^path` a module.
+ */
+export function stablePattern(
+  pattern: Readonly<Record<string, number>>,
+  paths: readonly string[],
+): Record<string, number> {
+  const keys = Object.keys(pattern)
+  const sorted = [...keys].sort()
+  if (paths.every(path => valueFor(pattern, keys, path) === valueFor(pattern, sorted, path))) return { ...pattern }
+  const spelled: Record<string, number> = {}
+  for (const path of paths) {
+    const value = valueFor(pattern, keys, path)
+    if (value !== undefined) spelled[`^${path.replaceAll('.', '\\.')}`] = value
+  }
+  return spelled
+}
+
+/** Why a module is taken or left. */
+type Outcome = 'chosen' | 'unnamed' | 'excluded' | 'saved' | 'otherLayer'
+
+type Choice = (path: string) => Outcome
+
+function chooser(
+  linears: readonly LinearInfo[],
+  targets: string | readonly string[],
+  options: TargetOptions,
+  { taskType }: TargetContext,
+): Choice {
+  const heads = new Set(linears.filter(linear => linear.isHead).map(linear => linear.path))
+  const allLinear = isAllLinear(targets)
+  const named = allLinear ? (path: string) => !heads.has(path) : nameTest(targets, 'targetModules')
+  const excluded = nameTest(options.excludeModules ?? [], 'excludeModules')
+  const saved = modulesToSaveFor(taskType, options.modulesToSave)
+  const inLayers = layerTest(options)
+  const listed = typeof targets === 'string' ? [] : targets
+  return path => {
+    if (!named(path)) return 'unnamed'
+    if (excluded(path)) return 'excluded'
+    if (isUnder(path, saved)) return 'saved'
+    // A path given in full is meant whatever its layer.
+    return listed.includes(path) || inLayers(path) ? 'chosen' : 'otherLayer'
+  }
+}
+
+function nameTest(names: string | readonly string[], option: string): (path: string) => boolean {
+  if (typeof names !== 'string') return path => names.some(name => endsAt(name, path))
+  if (names === '') return () => false
+  const regex = pythonRegex(names, option, 'full')
+  return path => regex.test(path)
+}
+
+/** A name stands for a module whose path is it, or ends with it after a dot. */
+function endsAt(name: string, path: string): boolean {
+  return path === name || path.endsWith(`.${name}`)
+}
+
+/** Whether a module, or one it lies in, is trained in full. */
+function isUnder(path: string, saved: readonly string[]): boolean {
+  const segments = path.split('.')
+  return segments.some((_, i) => {
+    const prefix = segments.slice(0, i + 1).join('.')
+    return saved.some(name => prefix.endsWith(name))
+  })
+}
+
+function layersOf({ layersToTransform }: TargetOptions): readonly number[] {
+  if (layersToTransform === undefined) return []
+  return typeof layersToTransform === 'number' ? [layersToTransform] : layersToTransform
+}
+
+function layerTest(options: TargetOptions): (path: string) => boolean {
+  const layers = layersOf(options)
+  if (layers.length === 0) return () => true
+  return path => {
+    const layer = layerOf(path, options)
+    return layer !== undefined && layers.includes(layer)
+  }
+}
+
+/** The number in the first numbered segment of a path, or in the one after a segment of `layersPattern`. */
+function layerOf(path: string, { layersPattern }: TargetOptions): number | undefined {
+  const patterns = typeof layersPattern === 'string' ? [layersPattern] : (layersPattern ?? [])
+  const sources = patterns.filter(Boolean).map(pattern => `(?:^|.*?\\.)${pattern}\\.(?P<layer>\\d+)\\.`)
+  if (sources.length === 0) sources.push('.*?\\.[^.]*\\.(?P<layer>\\d+)\\.')
+  for (const source of sources) {
+    const match = cached(source, 'layersPattern').exec(path)
+    if (match) return Number(match.groups?.layer)
+  }
+  return undefined
+}
+
+/** The value of the first key, in this order, that matches a path or an end of it. */
+function valueFor(
+  pattern: Readonly<Record<string, number>>,
+  keys: readonly string[],
+  path: string,
+): number | undefined {
+  const key = keys.find(candidate => matchesKey(candidate, path))
+  return key === undefined ? undefined : pattern[key]
+}
+
+function matchesKey(key: string, path: string): boolean {
+  return cached(`(.*\\.)?(${key})$`, 'rankPattern, alphaPattern').test(path)
+}
+
+const regexes = new Map<string, RegExp>()
+
+function cached(source: string, option: string): RegExp {
+  let regex = regexes.get(source)
+  if (!regex) {
+    if (regexes.size > 1000) regexes.clear()
+    regex = pythonRegex(source, option, 'start')
+    regexes.set(source, regex)
+  }
+  return regex
+}
+
+function sized(linear: LinearInfo, options: TargetOptions, strict: boolean): MatchedTarget {
+  const { path } = linear
+  const r = valueFor(options.rankPattern, Object.keys(options.rankPattern), path) ?? options.r
+  const alpha = valueFor(options.alphaPattern, Object.keys(options.alphaPattern), path) ?? options.alpha
+  const most = Math.min(linear.in, linear.out)
+  check(!strict || r <= most, 'ERR_OPTION', () => {
+    return `r: ${r} is above ${most}, the smaller side of ${path} [${linear.out}, ${linear.in}]; take a rank of at most ${most}`
+  })
+  return { path, r, alpha, scale: options.useRslora ? alpha / Math.sqrt(r) : alpha / r }
+}
+
+function defaultFor(linears: readonly LinearInfo[], { modelType }: TargetContext): string | readonly string[] {
+  const targets = defaultTargets(modelType)
+  return targets ?? fail('ERR_OPTION', `targetModules: there is no default for "${modelType}"; ${offered(linears)}`)
+}
+
+function checkLayerOptions(options: TargetOptions, targets: string | readonly string[]): void {
+  const given = (['layersToTransform', 'layersPattern'] as const).find(key => options[key] !== undefined)
+  check(given === undefined || typeof targets !== 'string', 'ERR_OPTION', () => {
+    return `${given}: cannot go with the regular expression ${shown(targets)}; write the layers into it or give a list`
+  })
+  const patterns = options.layersPattern ?? []
+  check(patterns.length === 0 || options.layersToTransform !== undefined, 'ERR_OPTION', () => {
+    return `layersPattern: ${shown(patterns)} says nothing without layersToTransform; give both or neither`
+  })
+}
+
+/** Every name, layer and pattern that was given must have an effect: one that has none is a mistake. */
+function checkAllUsed(
+  linears: readonly LinearInfo[],
+  targets: string | readonly string[],
+  options: TargetOptions,
+  choice: Choice,
+  chosen: readonly LinearInfo[],
+): void {
+  const paths = linears.map(linear => linear.path)
+  const faults = typeof targets === 'string' ? [] : targets.flatMap(entry => targetFault(entry, paths, choice) ?? [])
+  const { excludeModules = [] } = options
+  for (const entry of typeof excludeModules === 'string' ? [] : excludeModules)
+    if (!paths.some(path => endsAt(entry, path))) faults.push(unmatched('excludeModules', entry, paths))
+  for (const layer of layersOf(options))
+    if (!paths.some(path => layerOf(path, options) === layer))
+      faults.push(`layersToTransform: there is no layer ${layer}`)
+  const targeted = chosen.map(linear => linear.path)
+  for (const option of ['rankPattern', 'alphaPattern'] as const)
+    for (const key of Object.keys(options[option]))
+      if (targeted.length > 0 && !targeted.some(path => matchesKey(key, path)))
+        faults.push(`${option}: "${key}" matches no targeted module${nearest(key, ends(targeted))}`)
+  check(faults.length === 0, 'ERR_OPTION', () => `${faults.join('; ')}; ${offered(linears)}`)
+}
+
+function targetFault(entry: string, paths: readonly string[], choice: Choice): string | undefined {
+  const reached = paths.filter(path => endsAt(entry, path))
+  if (reached.length === 0) return unmatched('targetModules', entry, paths)
+  if (reached.some(path => choice(path) === 'chosen')) return undefined
+  return `targetModules: "${entry}" matches only modules ${reasons[choice(reached[0]!)]}`
+}
+
+function unmatched(option: string, entry: string, paths: readonly string[]): string {
+  return `${option}: "${entry}" matches no linear module${nearest(entry, ends(paths))}`
+}
+
+const reasons: Readonly<Record<Outcome, string>> = {
+  chosen: '',
+  unnamed: '',
+  excluded: 'that excludeModules leaves out',
+  saved: 'that are trained in full (modulesToSave and the head of the task)',
+  otherLayer: 'outside layersToTransform',
+}
+
+/** The last one and two segments of every path: what a target is usually called. */
+function ends(paths: readonly string[]): Set<string> {
+  return new Set(paths.flatMap(path => [path.split('.').at(-1)!, path.split('.').slice(-2).join('.')]))
+}
+
+function offered(linears: readonly LinearInfo[]): string {
+  const names = [...new Set(linears.map(({ path }) => path.split('.').at(-1)!))]
+  const most = 16
+  return `name some of ${names.slice(0, most).join(', ')}${names.length > most ? ' …' : ''}, or "all-linear"`
+}
+
+function isAllLinear(targets: string | readonly string[]): boolean {
+  return typeof targets === 'string' && targets.toLowerCase() === 'all-linear'
+}
+
+function shown(targets: string | readonly string[]): string {
+  return JSON.stringify(targets)
+}
