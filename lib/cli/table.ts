@@ -8,8 +8,12 @@ export type Column = { header: string; align?: 'left' | 'right' }
 const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
 
 // Two cells: East Asian wide and fullwidth blocks, and emoji.
-const wide =
-  /^(?:[\u1100-\u115f\u231a\u231b\u2329\u232a\u23e9-\u23ec\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|[\u{16fe0}-\u{18aff}]|[\u{1b000}-\u{1b2ff}]|[\u{1f200}-\u{1f265}]|[\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}|\p{Emoji}\ufe0f)/u
+const wideBlocks = [
+  '\\u1100-\\u115f\\u231a\\u231b\\u2329\\u232a\\u23e9-\\u23ec\\u2e80-\\u303e\\u3041-\\ua4cf\\ua960-\\ua97f',
+  '\\uac00-\\ud7a3\\uf900-\\ufaff\\ufe30-\\ufe6f\\uff00-\\uff60\\uffe0-\\uffe6',
+  '\\u{16fe0}-\\u{18aff}\\u{1b000}-\\u{1b2ff}\\u{1f200}-\\u{1f265}\\u{20000}-\\u{3fffd}',
+].join('')
+const wide = new RegExp(`^(?:[${wideBlocks}]|\\p{Emoji_Presentation}|\\p{Emoji}\\ufe0f)`, 'u')
 const invisible = /^[\p{Mark}\p{Cf}\p{Cc}\u200b]+$/u
 
 function graphemeWidth(grapheme: string): number {

@@ -14,7 +14,7 @@ export type PerplexityReport = {
   accuracy?: number
 }
 
-/** What one batch adds: its summed negative log likelihood in nats, its number of scored tokens, and hits if counted. */
+/** What one batch adds: summed negative log likelihood in nats, number of scored tokens, and hits if counted. */
 export type TokenLoss = { sum: number; tokens: number; correct?: number }
 
 /**

@@ -1,4 +1,4 @@
-// Line charts, histograms and scatter plots as inline SVG, coloured by the page's CSS so that both themes and paper fit.
+// Line charts, histograms and scatter plots as inline SVG, coloured by the page's CSS for both themes and paper.
 
 import { number } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
@@ -84,7 +84,7 @@ export function thin(points: readonly Point[], buckets = 300): readonly Point[] 
   return out
 }
 
-/** Mean over `window` points around each, fewer at the ends; NaN is left out. It does not lag behind a falling curve. */
+/** Mean over `window` points around each, fewer at the ends; NaN is left out. Centred, so it does not lag. */
 export function smooth(points: readonly Point[], window: number): Point[] {
   const half = Math.floor(window / 2)
   const sums = new Float64Array(points.length + 1)
@@ -99,6 +99,15 @@ export function smooth(points: readonly Point[], window: number): Point[] {
     const [from, to] = [i - reach, i + reach + 1]
     return [x, (sums[to]! - sums[from]!) / (counts[to]! - counts[from]!)]
   })
+}
+
+// Ticks of one axis share their decimals; powers of ten only where plain digits would be long.
+function tickFormat(values: readonly number[]): (value: number) => string {
+  const step = values.length > 1 ? values[1]! - values[0]! : 1
+  const top = Math.max(...values.map(Math.abs))
+  if (step < 1e-3 || top >= 1e7) return number
+  const decimals = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9))
+  return value => (decimals === 0 ? number(value) : value.toFixed(decimals).replace(/^-/, '\u2212'))
 }
 
 const px = (value: number) => value.toFixed(1)
@@ -117,18 +126,22 @@ function path(points: readonly Point[], x: Scale, y: Scale): string {
   return out
 }
 
-function axes(x: Scale, y: Scale, size: Size, format: (y: number) => string, xName: string): Content[] {
+function axes(x: Scale, y: Scale, size: Size, xName: string, format = tickFormat(y.ticks)): Content[] {
   const { width, height } = size
+  const xFormat = tickFormat(x.ticks)
   return [
     y.ticks.map(
-      tick => html`<line class="grid" x1="${MARGIN.left}" x2="${width - MARGIN.right}" y1="${px(y.at(tick))}" y2="${px(y.at(tick))}"/>
+      tick => html`<line class="grid" x1="${MARGIN.left}" x2="${width - MARGIN.right}" y1="${px(y.at(tick))}"
+y2="${px(y.at(tick))}"/>
 <text class="tick" x="${MARGIN.left - 8}" y="${px(y.at(tick) + 3.5)}" text-anchor="end">${format(tick)}</text>`,
     ),
     x.ticks.map(
       tick =>
-        html`<text class="tick" x="${px(x.at(tick))}" y="${height - MARGIN.bottom + 17}" text-anchor="middle">${number(tick)}</text>`,
+        html`<text class="tick" x="${px(x.at(tick))}" y="${height - MARGIN.bottom + 17}"
+text-anchor="middle">${xFormat(tick)}</text>`,
     ),
-    html`<line class="axis" x1="${MARGIN.left}" x2="${width - MARGIN.right}" y1="${height - MARGIN.bottom}" y2="${height - MARGIN.bottom}"/>
+    html`<line class="axis" x1="${MARGIN.left}" x2="${width - MARGIN.right}" y1="${height - MARGIN.bottom}"
+y2="${height - MARGIN.bottom}"/>
 <text class="axis-name" x="${width - MARGIN.right}" y="${height - 3}" text-anchor="end">${xName}</text>`,
   ]
 }
@@ -163,9 +176,16 @@ export function lineChart(options: LineChartOptions): Html {
       ? thin(main.points).map(point => [px(x.at(point[0])), px(y.at(point[1])), number(point[0]), format(point[1])])
       : [],
   )
-  return html`${named.length > 0 && html`<div class="legend">${named.map(line => html`<span><i class="swatch c${line.color ?? 1}"></i>${line.name}</span>`)}</div>`}
-<svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="${title}" data-hover="${hover}" data-x="${xName}">
-${axes(x, y, { width, height }, format, xName)}
+  return html`${
+    named.length > 0 &&
+    html`<div class="legend">${named.map(
+      line => html`<span><i
+class="swatch c${line.color ?? 1}"></i>${line.name}</span>`,
+    )}</div>`
+  }
+<svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="${title}" data-hover="${hover}"
+data-x="${xName}">
+${axes(x, y, { width, height }, xName, options.format)}
 ${series.map(line => drawSeries(line, x, y))}
 </svg>`
 }
@@ -191,15 +211,19 @@ export function histogramChart(
     const name = step === 1 ? `${from}` : `${from}–${from + step - 1}`
     return (
       count > 0 &&
-      html`<rect class="bar${limit !== undefined && from > limit ? ' over' : ''}" x="${px(left)}" y="${px(y.at(count))}" width="${px(Math.max(1, x.at(from + step) - left - 0.5))}" height="${px(y.at(0) - y.at(count))}"><title>${name} ${xName}: ${count}</title></rect>`
+      html`<rect class="bar${limit !== undefined && from > limit ? ' over' : ''}" x="${px(left)}"
+y="${px(y.at(count))}" width="${px(Math.max(1, x.at(from + step) - left - 0.5))}"
+height="${px(y.at(0) - y.at(count))}"><title>${name} ${xName}: ${count}</title></rect>`
     )
   })
   const mark =
     limit !== undefined &&
     limit >= low &&
-    html`<line class="limit" x1="${px(x.at(limit))}" x2="${px(x.at(limit))}" y1="${MARGIN.top}" y2="${height - MARGIN.bottom}"/>
+    html`<line class="limit" x1="${px(x.at(limit))}" x2="${px(x.at(limit))}" y1="${MARGIN.top}"
+y2="${height - MARGIN.bottom}"/>
 <text class="tick limit-name" x="${px(x.at(limit) - 5)}" y="${MARGIN.top + 9}" text-anchor="end">limit ${limit}</text>`
-  return html`<svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="${title}">${axes(x, y, { width, height }, number, xName)}${bars}${mark}</svg>`
+  return html`<svg class="chart" viewBox="0 0 ${width} ${height}" role="img"
+aria-label="${title}">${axes(x, y, { width, height }, xName)}${bars}${mark}</svg>`
 }
 
 /** Predicted over gold values with the line of equality; at most 2000 points, evenly chosen. */
@@ -214,7 +238,8 @@ export function scatterChart(gold: ArrayLike<number>, predicted: ArrayLike<numbe
   for (let i = 0; i < gold.length; i += stride)
     dots.push(html`<circle class="cloud" cx="${px(x.at(gold[i]!))}" cy="${px(y.at(predicted[i]!))}" r="2.6"/>`)
   const [a, b] = x.domain
-  return html`<svg class="chart square" viewBox="0 0 ${width} ${height}" role="img" aria-label="Predicted over gold values">
-${axes(x, y, { width, height }, number, 'gold value; predicted upward')}
+  return html`<svg class="chart square" viewBox="0 0 ${width} ${height}" role="img"
+aria-label="Predicted over gold values">
+${axes(x, y, { width, height }, 'gold value; predicted upward')}
 <line class="equal" x1="${px(x.at(a))}" y1="${px(y.at(a))}" x2="${px(x.at(b))}" y2="${px(y.at(b))}"/>${dots}</svg>`
 }

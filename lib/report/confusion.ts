@@ -29,7 +29,15 @@ function cellMarkup(
   const says = `${data.labels[gold]} → ${data.labels[predicted]}: ${count} of ${total} (${percent(share)})`
   const gap = cell > 14 ? 1 : 0.5
   const size = Math.min(13, cell * (count >= 1000 ? 0.3 : 0.4))
-  return html`<g><title>${says}</title><rect class="heat ${kind}" x="${x + gap}" y="${y + gap}" width="${cell - 2 * gap}" height="${cell - 2 * gap}" rx="${cell > 20 ? 2 : 0}" fill-opacity="${(0.08 + 0.92 * share ** 0.7).toFixed(3)}"/>${counts && html`<text class="count${share > 0.4 ? ' on' : ''}" x="${x + cell / 2}" y="${(y + cell / 2 + size * 0.36).toFixed(1)}" font-size="${size.toFixed(1)}" text-anchor="middle">${count}</text>`}</g>`
+  const text =
+    counts &&
+    html`<text class="count${share > 0.4 ? ' on' : ''}" x="${x + cell / 2}"
+y="${(y + cell / 2 + size * 0.36).toFixed(1)}"
+font-size="${size.toFixed(1)}" text-anchor="middle">${count}</text>`
+  const shade = (0.08 + 0.92 * share ** 0.7).toFixed(3)
+  return html`<g><title>${says}</title><rect class="heat ${kind}" x="${x + gap}" y="${y + gap}"
+width="${cell - 2 * gap}"
+height="${cell - 2 * gap}" rx="${cell > 20 ? 2 : 0}" fill-opacity="${shade}"/>${text}</g>`
 }
 
 /** The heat map: rows are gold, columns predicted, shade is the share of the row. Empty cells are not drawn. */
@@ -56,7 +64,8 @@ export function confusionChart(data: ConfusionData): Html {
   const tail = Math.ceil(label * 0.58)
   const width = label + side + tail
   const height = head + side + 4
-  return html`<div class="scroll"><svg class="confusion" style="width:${width}px" viewBox="0 0 ${width} ${height}" role="img" aria-label="Confusion matrix">
+  return html`<div class="scroll"><svg class="confusion" style="width:${width}px" viewBox="0 0 ${width} ${height}"
+role="img" aria-label="Confusion matrix">
 <g transform="translate(${label} ${head})"><rect class="field" width="${side}" height="${side}"/>
 <g class="labels" font-size="${font.toFixed(1)}">${rows}${columns}</g>${cells}</g></svg></div>`
 }
@@ -73,7 +82,8 @@ export function topConfusions(data: ConfusionData, limit = 12): Html | undefined
   if (pairs.length === 0) return undefined
   const top = pairs[0]!.count
   const rows = pairs.slice(0, limit).map(
-    pair => html`<tr><td>${clip(data.labels[pair.gold]!, 40)}</td><td class="arrow">→</td><td>${clip(data.labels[pair.predicted]!, 40)}</td>
+    pair => html`<tr><td>${clip(data.labels[pair.gold]!, 40)}</td><td class="arrow">→</td>
+<td>${clip(data.labels[pair.predicted]!, 40)}</td>
 <td class="num">${integer(pair.count)}</td><td class="num quiet">${percent(pair.count / pair.total, 0)} of gold</td>
 <td class="meter"><i class="wrong" style="width:${((100 * pair.count) / top).toFixed(1)}%"></i></td></tr>`,
   )

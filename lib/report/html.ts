@@ -20,7 +20,7 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-/** Text for an element or a quoted attribute; control characters that HTML forbids and lone surrogates become U+FFFD. */
+/** Text for an element or a quoted attribute; forbidden control characters and lone surrogates become U+FFFD. */
 export function escapeHtml(text: string): string {
   return text
     .replace(/\p{Surrogate}/gu, '\ufffd')

@@ -11,7 +11,8 @@ const TEXT_LENGTH = 700
 type Of<Kind extends Mistake['kind']> = Extract<Mistake, { kind: Kind }>
 
 function answer(gold: Content, predicted: Content, last: readonly [string, string]): Html {
-  return html`<dl class="answer"><dt>gold</dt><dd class="gold">${gold}</dd><dt>predicted</dt><dd class="said">${predicted}</dd><dt>${last[0]}</dt><dd>${last[1]}</dd></dl>`
+  return html`<dl class="answer"><dt>gold</dt><dd class="gold">${gold}</dd><dt>predicted</dt><dd
+class="said">${predicted}</dd><dt>${last[0]}</dt><dd>${last[1]}</dd></dl>`
 }
 
 function list(labels: readonly string[]): string {
@@ -46,8 +47,10 @@ function markedWords(
 function spansItem({ words, gold, predicted, probability }: Of<'spans'>): Html {
   const sure =
     probability !== undefined && html`<p class="note">probability of the wrong entity ${percent(probability)}</p>`
-  return html`<li class="wide"><div class="tagged"><span>gold</span><p class="text" dir="auto">${markedWords(words, gold, predicted, 'missed')}</p></div>
-<div class="tagged"><span>predicted</span><p class="text" dir="auto">${markedWords(words, predicted, gold, 'wrong')}</p></div>${sure}</li>`
+  return html`<li class="wide"><div class="tagged"><span>gold</span><p class="text"
+dir="auto">${markedWords(words, gold, predicted, 'missed')}</p></div>
+<div class="tagged"><span>predicted</span>
+<p class="text" dir="auto">${markedWords(words, predicted, gold, 'wrong')}</p></div>${sure}</li>`
 }
 
 function item(mistake: Mistake): Html {
@@ -55,7 +58,8 @@ function item(mistake: Mistake): Html {
   if (mistake.kind === 'token') {
     const left = [...mistake.left].slice(-240).join('')
     const text = html`${left}<span class="blank">${mistake.predicted}</span>${clip(mistake.right, 240)}`
-    return html`<li><p class="text" dir="auto">${text}</p>${answer(mistake.gold, mistake.predicted, ['probability', percent(mistake.probability)])}</li>`
+    const sure = ['probability', percent(mistake.probability)] as const
+    return html`<li><p class="text" dir="auto">${text}</p>${answer(mistake.gold, mistake.predicted, sure)}</li>`
   }
   const text = html`<p class="text" dir="auto">${clip(mistake.text, TEXT_LENGTH)}</p>`
   if (mistake.kind === 'value') {
@@ -68,7 +72,8 @@ function item(mistake: Mistake): Html {
   return html`<li>${text}${answer(mistake.gold, mistake.predicted, sure)}</li>`
 }
 
-const spanLegend = html`<p class="key"><span><mark class="right">found</mark></span><span><mark class="missed">gold, not predicted so</mark></span><span><mark class="wrong">predicted, not gold</mark></span></p>`
+const spanLegend = html`<p class="key"><span><mark class="right">found</mark></span><span><mark
+class="missed">gold, not predicted so</mark></span><span><mark class="wrong">predicted, not gold</mark></span></p>`
 
 /** At most twenty mistakes, in the order given. */
 export function mistakesSection({ mistakes = [] }: ReportData): Html | undefined {

@@ -25,7 +25,8 @@ export type * from './data.ts'
 // Only this very script may run, and nothing may be fetched, even if escaping failed somewhere.
 function contentPolicy(): string {
   const hash = createHash('sha256').update(script).digest('base64')
-  return `default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`
+  const rules = ["default-src 'none'", "style-src 'unsafe-inline'", `script-src 'sha256-${hash}'`, "base-uri 'none'"]
+  return [...rules, "form-action 'none'"].join('; ')
 }
 
 /** The page as a string of HTML. */

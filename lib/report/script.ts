@@ -3,9 +3,14 @@ export const script = `
 for (const svg of document.querySelectorAll('svg[data-hover]')) {
   const points = JSON.parse(svg.dataset.hover)
   if (!points.length) continue
-  const make = (name, cls) => { const e = document.createElementNS('http://www.w3.org/2000/svg', name); e.setAttribute('class', cls); return e }
-  const line = make('line', 'cross'), dot = make('circle', 'cross-dot'), out = document.createElement('output')
-  dot.setAttribute('r', 3.5); out.className = 'readout'
+  const set = (element, values) => {
+    for (const name in values) element.setAttribute(name, values[name])
+    return element
+  }
+  const make = (name, values) => set(document.createElementNS('http://www.w3.org/2000/svg', name), values)
+  const line = make('line', { class: 'cross' }), dot = make('circle', { class: 'cross-dot', r: 3.5 })
+  const out = document.createElement('output')
+  out.className = 'readout'
   const hide = () => { line.remove(); dot.remove(); out.textContent = '' }
   svg.parentElement.append(out)
   svg.addEventListener('pointermove', event => {
@@ -13,8 +18,8 @@ for (const svg of document.querySelectorAll('svg[data-hover]')) {
     const x = (event.clientX - box.left) / box.width * view.width
     let best = points[0]
     for (const p of points) if (Math.abs(p[0] - x) < Math.abs(best[0] - x)) best = p
-    line.setAttribute('x1', best[0]); line.setAttribute('x2', best[0]); line.setAttribute('y1', 12); line.setAttribute('y2', view.height - 34)
-    dot.setAttribute('cx', best[0]); dot.setAttribute('cy', best[1])
+    set(line, { x1: best[0], x2: best[0], y1: 12, y2: view.height - 34 })
+    set(dot, { cx: best[0], cy: best[1] })
     svg.append(line, dot); out.textContent = svg.dataset.x + ' ' + best[2] + ': ' + best[3]
   })
   svg.addEventListener('pointerleave', hide)
@@ -24,7 +29,10 @@ for (const table of document.querySelectorAll('table.sortable')) {
   heads.forEach((head, column) => head.addEventListener('click', () => {
     const down = head.dataset.down = head.dataset.down === '1' ? '0' : '1'
     const value = row => row.cells[column].dataset.value ?? row.cells[column].textContent
-    const compare = (a, b) => { const n = value(a) - value(b); return Number.isNaN(n) ? value(a).localeCompare(value(b)) : n }
+    const compare = (a, b) => {
+      const n = value(a) - value(b)
+      return Number.isNaN(n) ? value(a).localeCompare(value(b)) : n
+    }
     body.append(...[...body.rows].sort((a, b) => (down === '1' ? -1 : 1) * compare(a, b)))
   }))
 }

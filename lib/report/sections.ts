@@ -14,7 +14,13 @@ function lossFigure(steps: readonly StepPoint[]): Html {
   const smoothed = { points: window > 1 ? smooth(points, window) : points }
   const series: Series[] = window > 1 ? [{ points, faint: true }, smoothed] : [smoothed]
   const note = window > 1 && html` <span>and its moving average over ${window} steps</span>`
-  return html`<figure><figcaption>Training loss${note}</figcaption>${lineChart({ series, xName: 'step', title: 'Training loss by step' })}</figure>`
+  const chart = lineChart({ series, xName: 'step', title: 'Training loss by step' })
+  return html`<figure><figcaption>Training loss${note}</figcaption>${chart}</figure>`
+}
+
+function rateChart(points: readonly Point[]): Html {
+  const title = 'Learning rate by step'
+  return lineChart({ series: [{ points, color: 2 }], xName: 'step', height: 140, title })
 }
 
 /** Loss and learning rate over the optimizer steps. */
@@ -23,16 +29,21 @@ export function curvesSection({ steps = [] }: ReportData): Section {
   const rates = steps.flatMap(({ step, learningRate }): Point[] =>
     learningRate === undefined ? [] : [[step, learningRate]],
   )
-  const rate =
-    rates.length > 1 &&
-    html`<figure><figcaption>Learning rate</figcaption>${lineChart({ series: [{ points: rates, color: 2 }], xName: 'step', height: 140, title: 'Learning rate by step' })}</figure>`
-  return html`<section><h2>Training</h2><p class="lead">${integer(steps.at(-1)!.step)} optimizer steps; the last loss is ${number(steps.at(-1)!.loss)}.</p>${lossFigure(steps)}${rate}</section>`
+  const rate = rates.length > 1 && html`<figure><figcaption>Learning rate</figcaption>${rateChart(rates)}</figure>`
+  return html`<section><h2>Training</h2><p
+class="lead">${integer(steps.at(-1)!.step)} optimizer steps; the last loss is ${number(steps.at(-1)!.loss)}.</p>
+${lossFigure(steps)}${rate}</section>`
 }
 
 function inUnitRange(evaluations: readonly EvaluationPoint[], name: string): boolean {
   return (
     evaluations.every(({ metrics }) => !(metrics[name]! < 0 || metrics[name]! > 1)) && !/loss|perplexity/i.test(name)
   )
+}
+
+function show(value: number | undefined, share: boolean): string {
+  if (value === undefined) return '–'
+  return share ? percent(value) : number(value)
 }
 
 /** Development metrics after each epoch, as curves and a table. */
@@ -47,7 +58,14 @@ export function evaluationsSection({ evaluations = [] }: ReportData): Section {
   const chart =
     evaluations.length > 1 &&
     series.length > 0 &&
-    html`<figure>${lineChart({ series, xName: 'epoch', xWhole: true, format: y => percent(y, 0), height: 230, title: 'Development metrics by epoch' })}</figure>`
+    html`<figure>${lineChart({
+      series,
+      xName: 'epoch',
+      xWhole: true,
+      format: y => percent(y, 0),
+      height: 230,
+      title: 'Development metrics by epoch',
+    })}</figure>`
   const best = evaluations.some(point => point.best)
   const rows = evaluations.map(
     ({
@@ -55,10 +73,16 @@ export function evaluationsSection({ evaluations = [] }: ReportData): Section {
       metrics,
       best: chosen,
     }) => html`<tr><td>${number(epoch)}${chosen && html` <span class="quiet">best</span>`}</td>
-${names.map(name => html`<td class="num">${metrics[name] === undefined ? '–' : shares.includes(name) ? percent(metrics[name]) : number(metrics[name])}</td>`)}</tr>`,
+${names.map(name => html`<td class="num">${show(metrics[name], shares.includes(name))}</td>`)}</tr>`,
   )
-  return html`<section><h2>Development set by epoch</h2>${best ? html`<p class="lead">The best checkpoint is the one that was kept and tested.</p>` : html`<p class="lead"></p>`}${chart}
-<div class="sideways"><table><thead><tr><th>Epoch</th>${names.map(name => html`<th class="num">${name}</th>`)}</tr></thead><tbody>${rows}</tbody></table></div></section>`
+  return html`<section><h2>Development set by epoch</h2>${
+    best
+      ? html`<p
+class="lead">The best checkpoint is the one that was kept and tested.</p>`
+      : html`<p class="lead"></p>`
+  }${chart}
+<div class="sideways"><table><thead><tr><th>Epoch</th>${names.map(name => html`<th class="num">${name}</th>`)}</tr>
+</thead><tbody>${rows}</tbody></table></div></section>`
 }
 
 /** Heat map and the most frequent confusions. */
@@ -67,14 +91,16 @@ export function confusionSection({ confusion }: ReportData): Section {
   const classes = confusion.labels.length
   const top = topConfusions(confusion, classes > 6 ? 15 : 6)
   return html`<section><h2>Confusion matrix</h2>
-<p class="lead">Rows are the gold labels, columns the predictions; shade is the share of the row, the diagonal is right.</p>
+<p class="lead">Rows are the gold labels, columns the predictions; shade is the share of the row,
+and the diagonal is right.</p>
 ${confusionChart(confusion)}${classes > 2 && top}</section>`
 }
 
 function classRow(row: ClassRow): Html {
   const cell = (value: number) => html`<td class="num" data-value="${value}">${percent(value)}</td>`
   return html`<tr><th>${row.label}</th>${cell(row.precision)}${cell(row.recall)}${cell(row.f1)}
-<td class="num" data-value="${row.support}">${integer(row.support)}</td><td class="num quiet" data-value="${row.predicted}">${integer(row.predicted)}</td>
+<td class="num" data-value="${row.support}">${integer(row.support)}</td><td class="num quiet"
+data-value="${row.predicted}">${integer(row.predicted)}</td>
 <td class="meter wide-only" data-value="${row.f1}"><i style="width:${(100 * (row.f1 || 0)).toFixed(1)}%"></i></td></tr>`
 }
 
@@ -86,24 +112,27 @@ export function classesSection({ classes = [], task }: ReportData): Section {
   const lead =
     weakest && classes.length > 2 && html`Weakest is <b>${weakest.label}</b> with an F1 of ${percent(weakest.f1)}.`
   return html`<section><h2>Every ${what}</h2><p class="lead">${lead}</p>
-<div class="sideways${classes.length > 60 ? ' tall' : ''}"><table class="sortable"><thead><tr><th>${what[0]!.toUpperCase() + what.slice(1)}</th><th class="num">Precision</th><th class="num">Recall</th><th class="num">F1</th><th class="num">Gold</th><th class="num">Predicted</th><th class="meter wide-only"></th></tr></thead>
+<div class="sideways${classes.length > 60 ? ' tall' : ''}"><table class="sortable"><thead><tr>
+<th>${what[0]!.toUpperCase() + what.slice(1)}</th><th class="num">Precision</th><th class="num">Recall</th><th
+class="num">F1</th><th class="num">Gold</th><th class="num">Predicted</th><th class="meter wide-only"></th></tr></thead>
 <tbody>${classes.map(classRow)}</tbody></table></div></section>`
 }
 
 /** Predicted over gold values of a regression. */
 export function scatterSection({ scatter }: ReportData): Section {
   if (!scatter || scatter.gold.length === 0) return undefined
-  return html`<section><h2>Predicted against gold</h2><p class="lead">On the dashed line a prediction is exact.</p><figure>${scatterChart(scatter.gold, scatter.predicted)}</figure></section>`
+  return html`<section><h2>Predicted against gold</h2><p class="lead">On the dashed line a prediction is exact.</p>
+<figure>${scatterChart(scatter.gold, scatter.predicted)}</figure></section>`
 }
 
 function splitRows(data: DataSummary): Html {
-  return html`<table><thead><tr><th>Split</th><th class="num">Examples</th><th class="num">Labels</th><th>Most frequent</th></tr></thead><tbody>${data.splits.map(
-    ({ name, examples, labels = {} }) => {
-      const counts = Object.entries(labels).sort((a, b) => b[1] - a[1])
-      const top = counts.slice(0, 3).map(([label, count]) => `${label} ${integer(count)}`)
-      return html`<tr><th>${name}</th><td class="num">${integer(examples)}</td><td class="num">${counts.length || '–'}</td><td class="quiet">${top.join(', ')}</td></tr>`
-    },
-  )}</tbody></table>`
+  return html`<table><thead><tr><th>Split</th><th class="num">Examples</th><th class="num">Labels</th>
+<th>Most frequent</th></tr></thead><tbody>${data.splits.map(({ name, examples, labels = {} }) => {
+    const counts = Object.entries(labels).sort((a, b) => b[1] - a[1])
+    const top = counts.slice(0, 3).map(([label, count]) => `${label} ${integer(count)}`)
+    return html`<tr><th>${name}</th><td class="num">${integer(examples)}</td><td
+class="num">${counts.length || '–'}</td><td class="quiet">${top.join(', ')}</td></tr>`
+  })}</tbody></table>`
 }
 
 function labelBars(data: DataSummary): Html | false {
@@ -112,26 +141,32 @@ function labelBars(data: DataSummary): Html | false {
   const top = labels[0]![1]
   const rows = labels.map(
     ([label, count]) =>
-      html`<tr><th>${label}</th><td class="num">${integer(count)}</td><td class="meter"><i style="width:${((100 * count) / top).toFixed(1)}%"></i></td></tr>`,
+      html`<tr><th>${label}</th><td class="num">${integer(count)}</td><td class="meter"><i
+style="width:${((100 * count) / top).toFixed(1)}%"></i></td></tr>`,
   )
-  return html`<h3>Labels of the ${data.splits[0]!.name} split</h3><div class="${labels.length > 40 ? 'tall' : ''}"><table class="pairs"><tbody>${rows}</tbody></table></div>`
+  return html`<h3>Labels of the ${data.splits[0]!.name} split</h3><div class="${labels.length > 40 ? 'tall' : ''}">
+<table class="pairs"><tbody>${rows}</tbody></table></div>`
 }
 
 /** Splits, label counts, lengths and truncation. */
 export function dataSection({ data }: ReportData): Section {
   if (!data) return undefined
   const { lengths, maxLength, truncated = 0 } = data
+  const to = maxLength === undefined ? '' : ` to ${integer(maxLength)} tokens`
   const options = {
     xName: 'tokens',
     title: 'Examples by length',
     ...(maxLength === undefined ? {} : { limit: maxLength }),
   }
   const cut =
-    lengths &&
-    lengths.length > 0 &&
-    `${integer(truncated)} of ${integer(lengths.length)} examples were cut${maxLength === undefined ? '' : ` to ${integer(maxLength)} tokens`}.`
+    lengths && lengths.length > 0 && `${integer(truncated)} of ${integer(lengths.length)} examples were cut${to}.`
   return html`<section><h2>Data</h2><p class="lead">${cut}</p><div class="sideways">${splitRows(data)}</div>
-${lengths && lengths.length > 0 && html`<h3>Length in tokens</h3><figure>${histogramChart(lengths, options)}</figure>`}${labelBars(data)}</section>`
+${
+  lengths &&
+  lengths.length > 0 &&
+  html`<h3>Length in tokens</h3>
+<figure>${histogramChart(lengths, options)}</figure>`
+}${labelBars(data)}</section>`
 }
 
 function settingText(value: Setting): string {
@@ -145,5 +180,9 @@ function settingText(value: Setting): string {
 export function settingsSection(title: string, settings: Readonly<Record<string, Setting>> = {}): Section {
   const entries = Object.entries(settings)
   if (entries.length === 0) return undefined
-  return html`<section><h2>${title}</h2><p class="lead"></p><dl class="columns">${entries.map(([name, value]) => html`<div class="pair"><dt>${name}</dt><dd>${settingText(value)}</dd></div>`)}</dl></section>`
+  return html`<section><h2>${title}</h2><p class="lead"></p><dl
+class="columns">${entries.map(
+    ([name, value]) => html`<div class="pair"><dt>${name}</dt><dd>${settingText(value)}</dd>
+</div>`,
+  )}</dl></section>`
 }

@@ -29,9 +29,11 @@ function composeVerdict(comparison: ComparisonData): Html {
   const verb = row.after > row.before ? 'rose' : row.after < row.before ? 'fell' : 'stayed'
   const range =
     interval &&
-    html`; the ${percent(interval.confidence, 0)} interval of the difference runs from ${difference(interval.low, unit)} to ${difference(interval.high, unit)}`
+    html`; the ${percent(interval.confidence, 0)} interval of the difference runs from
+${difference(interval.low, unit)} to ${difference(interval.high, unit)}`
   const chance = unsure && html`. <b>That is within what chance explains</b>`
-  return html`${row.name} ${verb} from ${show(row.before, unit)} to <b>${show(row.after, unit)}</b> ${on} (<b>${gained(row)}</b>)${range}${chance}.`
+  return html`${row.name} ${verb} from ${show(row.before, unit)} to <b>${show(row.after, unit)}</b> ${on}
+(<b>${gained(row)}</b>)${range}${chance}.`
 }
 
 function figure(name: string, value: string, small?: string | false): Html {
@@ -46,8 +48,9 @@ function trainableShare(cost: CostData): string {
 function keyFigures({ cost, comparison }: ReportData): Html | undefined {
   if (!cost && !comparison) return undefined
   const first = comparison?.metrics[0]
+  const against = first?.before !== undefined && `${gained(first)} against before`
   return html`<dl class="figures">
-${first && figure(first.name, show(first.after, first.unit ?? 'number'), first.before !== undefined && `${gained(first)} against before`)}
+${first && figure(first.name, show(first.after, first.unit ?? 'number'), against)}
 ${
   cost && [
     figure('Trainable', trainableShare(cost), `${short(cost.trainable)} of ${short(cost.total)} parameters`),
@@ -65,6 +68,8 @@ ${
 /** Title, verdict, key figures and warnings. */
 export function masthead(data: ReportData): Html {
   const { comparison, warnings = [] } = data
+  const items = warnings.map(warning => html`<li>${warning}</li>`)
+  const warned = items.length > 0 && html`<ul class="warnings">${items}</ul>`
   const verdict = data.verdict ?? (comparison && comparison.metrics.length > 0 && composeVerdict(comparison))
   const names: Record<ReportData['task'], string> = {
     classification: 'sequence classification',
@@ -78,7 +83,7 @@ export function masthead(data: ReportData): Html {
   return html`<header><p class="kicker">lowrank · ${names[data.task]}${day}</p>
 <h1>${data.title}</h1>${verdict && html`<p class="verdict">${verdict}</p>`}
 ${keyFigures(data)}
-${warnings.length > 0 && html`<ul class="warnings">${warnings.map(warning => html`<li>${warning}</li>`)}</ul>`}</header>`
+${warned}</header>`
 }
 
 /** Before (ring) and after (dot) on a track from 0 to 100 %. */
@@ -86,7 +91,10 @@ function dumbbell(row: MetricRow): Html | false {
   if (row.unit !== 'share' || row.before === undefined) return false
   const x = (share: number) => (6 + 288 * Math.min(1, Math.max(0, share))).toFixed(1)
   const worse = improves(row) < 0 ? ' worse' : ''
-  return html`<svg viewBox="0 0 300 18" aria-hidden="true"><line class="track" x1="6" x2="294" y1="9" y2="9"/><line class="span${worse}" x1="${x(row.before)}" x2="${x(row.after)}" y1="9" y2="9"/><circle class="from" cx="${x(row.before)}" cy="9" r="4"/><circle class="to${worse}" cx="${x(row.after)}" cy="9" r="5.5"/></svg>`
+  return html`<svg viewBox="0 0 300 18" aria-hidden="true"><line class="track" x1="6" x2="294" y1="9" y2="9"/><line
+class="span${worse}" x1="${x(row.before)}" x2="${x(row.after)}" y1="9" y2="9"/>
+<circle class="from" cx="${x(row.before)}" cy="9" r="4"/>
+<circle class="to${worse}" cx="${x(row.after)}" cy="9" r="5.5"/></svg>`
 }
 
 function comparisonRow(row: MetricRow, intervals: boolean): Html {
@@ -95,9 +103,11 @@ function comparisonRow(row: MetricRow, intervals: boolean): Html {
   const tone = gain > 0 ? ' up' : gain < 0 ? ' down' : ' quiet'
   const range = row.interval && `${difference(row.interval.low, unit)} to ${difference(row.interval.high, unit)}`
   return html`<tr><th>${row.name}</th>
-<td class="num quiet">${row.before === undefined ? '–' : show(row.before, unit)}</td><td class="num after">${show(row.after, unit)}</td>
+<td class="num quiet">${row.before === undefined ? '–' : show(row.before, unit)}</td><td
+class="num after">${show(row.after, unit)}</td>
 <td class="num${tone}">${row.before === undefined ? '–' : difference(row.after - row.before, unit)}</td>
-${intervals && html`<td class="num quiet wide-only">${range ?? '–'}</td>`}<td class="spark">${dumbbell(row)}</td></tr>`
+${intervals && html`<td class="num quiet wide-only">${range ?? '–'}</td>`}
+<td class="spark">${dumbbell(row)}</td></tr>`
 }
 
 /** The before/after table. */
@@ -107,10 +117,15 @@ export function comparisonSection({ comparison }: ReportData): Html | undefined 
   const interval = metrics.find(row => row.interval)?.interval
   const test =
     mcnemar &&
-    html`<p class="note">McNemar’s test: ${integer(mcnemar.onlyAfter)} ${itemName} are right only after training, ${integer(mcnemar.onlyBefore)} only before; ${pValue(mcnemar.pExact)} (exact, two-sided).${interval && ' The interval is a paired bootstrap.'} Differences of shares are in percentage points.</p>`
+    html`<p class="note">McNemar’s test: ${integer(mcnemar.onlyAfter)} ${itemName} are right only after training,
+${integer(mcnemar.onlyBefore)} only before; ${pValue(mcnemar.pExact)} (exact, two-sided).
+${interval && 'The interval is a paired bootstrap.'} Differences of shares are in percentage points.</p>`
   return html`<section><h2>Before and after</h2>
-<p class="lead">${beforeName !== undefined && `Before: ${beforeName}. `}${afterName !== undefined && `After: ${afterName}. `}Scored on ${integer(items)} ${itemName}.</p>
-<div class="sideways"><table class="big"><thead><tr><th>Metric</th><th class="num">Before</th><th class="num">After</th><th class="num">Difference</th>
-${interval && html`<th class="num wide-only">${percent(interval.confidence, 0)} interval</th>`}<th class="spark"></th></tr></thead>
+<p class="lead">${beforeName !== undefined && `Before: ${beforeName}. `}
+${afterName !== undefined && `After: ${afterName}. `}Scored on ${integer(items)} ${itemName}.</p>
+<div class="sideways"><table class="big"><thead><tr><th>Metric</th><th class="num">Before</th><th
+class="num">After</th><th class="num">Difference</th>
+${interval && html`<th class="num wide-only">${percent(interval.confidence, 0)} interval</th>`}<th class="spark"></th>
+</tr></thead>
 <tbody>${metrics.map(row => comparisonRow(row, interval !== undefined))}</tbody></table></div>${test}</section>`
 }

@@ -7,8 +7,8 @@ const plain = (text: string) => text.replaceAll('\u2009', ' ')
 
 test('numbers', () => {
   assert.equal(
-    [0, 12, 1234567, 0.87, 3.14159, 21.734, 8123.4, 0.0312, 3e-4, -2.5e-5, 1e9 + 0.5].map(v => plain(format.number(v))),
-    ['0', '12', '1 234 567', '0.870', '3.142', '21.73', '8123', '0.0312', '3·10⁻⁴', '−2.5·10⁻⁵', '1·10⁹'],
+    [0, 12, 1234567, 0.87, 3.14259, 21.734, 8123.4, 0.0312, 3e-4, -2.5e-5, 1e9 + 0.5].map(v => plain(format.number(v))),
+    ['0', '12', '1 234 567', '0.870', '3.143', '21.73', '8123', '0.0312', '3·10⁻⁴', '−2.5·10⁻⁵', '1·10⁹'],
   )
   assert.equal([Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY].map(format.number), ['–', '∞', '−∞'])
 })

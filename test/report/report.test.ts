@@ -150,10 +150,12 @@ test('the verdict says what changed, and when chance explains it', () => {
       .exec(page)![1]!
       .replace(/<[^>]*>/g, '')
       .replaceAll('\u2009', ' ')
+      .replaceAll('\n', ' ')
   }
   assert.is(
     verdict(0.874, 0.41, 0.51),
-    'Accuracy rose from 41.2 % to 87.4 % on 1 500 test examples (+46.2 points); the 95 % interval of the difference runs from +41.0 to +51.0.',
+    'Accuracy rose from 41.2 % to 87.4 % on 1 500 test examples (+46.2 points); ' +
+      'the 95 % interval of the difference runs from +41.0 to +51.0.',
   )
   assert.match(
     verdict(0.4, -0.03, 0.01),
