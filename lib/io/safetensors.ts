@@ -161,7 +161,7 @@ function readHeader(path: string, file: number, size: number): Uint8Array {
   return readAt(path, file, 8, Number(length))
 }
 
-function readAt(path: string, file: number, position: number, length: number): Uint8Array {
+function readAt(path: string, file: number, position: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length)
   // One read call takes at most 2 GiB.
   const most = 1 << 30
@@ -188,14 +188,14 @@ function fileOf(path: string, file: number, { metadata, tensors, dataStart, size
   let open = true
   const info = (name: string): TensorInfo =>
     tensors.get(name) ?? fail('ERR_CHECKPOINT', `${path}: has no tensor "${name}" among its ${tensors.size}`)
-  const read = (name: string): Uint8Array => {
+  const read = (name: string): Uint8Array<ArrayBuffer> => {
     const { begin, end } = info(name)
     check(open, 'ERR_DISPOSED', () => `${path}: is closed, so "${name}" cannot be read`)
     // A file that shrinks under a reader gives short reads; one that is rewritten gives another model's bytes.
     const now = fstatSync(file).size
     check(now === size, 'ERR_CHECKPOINT', () => `${path}: had ${size} bytes when opened, has ${now} now; load it again`)
     check(end - begin <= constants.MAX_LENGTH, 'ERR_UNSUPPORTED', () => {
-      return `${path}: tensor "${name}" has ${end - begin} bytes, this Node.js holds ${constants.MAX_LENGTH} in one array`
+      return `${path}: tensor "${name}" has ${end - begin} bytes, an array here at most ${constants.MAX_LENGTH}`
     })
     return readAt(path, file, dataStart + begin, end - begin)
   }
@@ -216,11 +216,17 @@ function fileOf(path: string, file: number, { metadata, tensors, dataStart, size
   }
 }
 
-function decodeNamed(path: string, { name, dtype }: TensorInfo, read: (name: string) => Uint8Array): Float32Array {
+function decodeNamed(
+  path: string,
+  { name, dtype }: TensorInfo,
+  read: (name: string) => Uint8Array<ArrayBuffer>,
+): Float32Array {
   check(dtype === 'F32' || dtype === 'F64' || dtype === 'F16' || dtype === 'BF16', 'ERR_DTYPE', () => {
     return `${path}: tensor "${name}" is ${dtype}, which cannot be read as F32; F64, F32, BF16 and F16 can`
   })
-  return decodeF32(read(name), dtype)
+  const bytes = read(name)
+  // The bytes are already this reader's own, so f32 needs no second copy.
+  return dtype === 'F32' ? new Float32Array(bytes.buffer) : decodeF32(bytes, dtype)
 }
 
 function openShards(dir: string, index: string): Checkpoint {

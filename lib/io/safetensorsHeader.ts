@@ -122,7 +122,7 @@ function parseTensor(path: string, name: string, entry: PyJson): TensorInfo {
     return `${where()} of ${dtype} [${shape}] has no whole number of bytes below 2^53; the file is damaged`
   })
   check(end - begin === size, 'ERR_CHECKPOINT', () => {
-    return `${where()} of ${dtype} [${shape}] takes ${size} bytes, its data_offsets [${begin},${end}] hold ${end - begin}`
+    return `${where()} of ${dtype} [${shape}] takes ${size} bytes, its data_offsets [${begin},${end}] ${end - begin}`
   })
   return { name, dtype, shape, begin, end }
 }

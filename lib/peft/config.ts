@@ -1,4 +1,5 @@
-// LoRA's settings, and the adapter_config.json of PEFT 0.21 that holds them. The one place that maps our names to PEFT's.
+// LoRA's settings, and the adapter_config.json of PEFT 0.21 that holds them: the one place that maps our names to
+// PEFT's.
 
 import { join } from 'node:path'
 import { check, nearest } from '../errors.ts'
@@ -55,7 +56,7 @@ export interface LoraOptions {
   modulesToSave?: readonly string[]
   /** Scale alpha/√r in place of alpha/r. Default false. */
   useRslora?: boolean
-  /** true: A uniform within ±1/√in, B zero; 'gaussian': A normal with deviation 1/r; false: both random. Default true. */
+  /** true: A uniform within ±1/√in, B 0; 'gaussian': A normal, deviation 1/r; false: both random. Default true. */
   initLoraWeights?: boolean | 'gaussian'
   /** Weight of the regulariser on A and B; it is part of training, not of the adapter's file. Default 0. */
   regularizer?: number
@@ -309,11 +310,11 @@ function encoded(ours: keyof ResolvedLora, options: ResolvedLora, { modelType, t
   return options[ours] ?? null
 }
 
-/** The initialisation a loaded adapter counts as: its tensors are in the file, so only what changes the base matters. */
+/** The initialisation a loaded adapter counts as: its tensors are in the file, so only a changed base matters. */
 function loadedInit(path: string, value: PyJson): PyJson {
   if (value === 'eva' || value === 'orthogonal') return true
   check(typeof value !== 'string' || isInit(value), 'ERR_UNSUPPORTED', () => {
-    return `${path}: init_lora_weights is ${show(value)}, which changes the base weights; save it converted to plain LoRA`
+    return `${path}: init_lora_weights is ${show(value)}, which changes the base weights; convert it to plain LoRA`
   })
   return value
 }

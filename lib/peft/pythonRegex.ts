@@ -6,7 +6,7 @@ import { fail } from '../errors.ts'
 /** How a pattern is applied: Python's `re.fullmatch` or `re.match` (from the start, not to the end). */
 export type MatchMode = 'full' | 'start'
 
-/** A Python pattern as a JavaScript RegExp. Not a pattern, or one JavaScript cannot express: `ERR_OPTION` naming `option`. */
+/** A Python pattern as a RegExp. Not a pattern, or one JavaScript cannot express: `ERR_OPTION` naming `option`. */
 export function pythonRegex(pattern: string, option: string, mode: MatchMode): RegExp {
   const { source, flags } = translated(pattern, option)
   try {

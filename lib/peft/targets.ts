@@ -27,7 +27,7 @@ export interface MatchedTarget {
 export interface TargetContext {
   readonly modelType: string
   readonly taskType?: TaskType | undefined
-  /** false for a config that PEFT wrote: then, as in PEFT, a name may match nothing as long as one does. Default true. */
+  /** false for a config PEFT wrote: then a name may match nothing as long as one does, as in PEFT. Default true. */
   readonly strict?: boolean
 }
 
@@ -264,7 +264,7 @@ function sized(linear: LinearInfo, options: TargetOptions, strict: boolean): Mat
   const alpha = valueFor(options.alphaPattern, Object.keys(options.alphaPattern), path) ?? options.alpha
   const most = Math.min(linear.in, linear.out)
   check(!strict || r <= most, 'ERR_OPTION', () => {
-    return `r: ${r} is above ${most}, the smaller side of ${path} [${linear.out}, ${linear.in}]; take a rank of at most ${most}`
+    return `r: ${r} is above ${most}, the smaller side of ${path} [${linear.out}, ${linear.in}]; take at most ${most}`
   })
   return { path, r, alpha, scale: options.useRslora ? alpha / Math.sqrt(r) : alpha / r }
 }

@@ -1,5 +1,6 @@
 """Writes matching.json: what PEFT makes of LoRA configs on tiny random models - matched modules with rank and
-scaling, the text of adapter_config.json, tensor keys with shapes. Run: python make.py  (peft 0.21.0, transformers 5.18)"""
+scaling, the text of adapter_config.json, tensor keys with shapes. Run: python make.py
+(peft 0.21.0, transformers 5.18)"""
 import copy
 import json
 import os
@@ -109,7 +110,8 @@ def run(name, kwargs):
     except Exception as error:
         return {**row, "error": f"{type(error).__name__}: {error}"[:160]}
     row["matched"] = {
-        path.removeprefix("base_model.model."): [module.r["default"], module.lora_alpha["default"], module.scaling["default"]]
+        path.removeprefix("base_model.model."):
+            [module.r["default"], module.lora_alpha["default"], module.scaling["default"]]
         for path, module in wrapped.named_modules() if isinstance(module, LoraLayer)
     }
     with tempfile.TemporaryDirectory() as folder:
