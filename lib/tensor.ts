@@ -34,7 +34,8 @@ export class Device {
     check(match, 'ERR_DEVICE', () => `device: "${name}" is unknown; use cpu, cuda, cuda:N, meta or auto`)
     const full = match[1] === 'cuda' ? `cuda:${match[2] ?? 0}` : match[1]!
     let device = Device.#open.get(full)
-    if (!device) Device.#open.set(full, (device = new Device(full, native.openDevice(match[1]!, Number(match[2] ?? 0)))))
+    device ??= new Device(full, native.openDevice(match[1]!, Number(match[2] ?? 0)))
+    Device.#open.set(full, device)
     return device
   }
 
@@ -108,11 +109,13 @@ export class Tensor implements Disposable {
   }
 
   get shape(): readonly number[] {
-    return (this.#shape ??= native.shape(this.handle))
+    this.#shape ??= native.shape(this.handle)
+    return this.#shape
   }
 
   get dtype(): DType {
-    return (this.#dtype ??= DTYPES[native.dtype(this.handle)]!)
+    this.#dtype ??= DTYPES[native.dtype(this.handle)]!
+    return this.#dtype
   }
 
   get device(): Device {
@@ -172,7 +175,11 @@ export class Tensor implements Disposable {
 
   /** The one element of a tensor of size 1. */
   async item(): Promise<number> {
-    check(this.size === 1, 'ERR_SHAPE', () => `item: the tensor has shape [${this.shape.join(', ')}], expected one element`)
+    check(
+      this.size === 1,
+      'ERR_SHAPE',
+      () => `item: the tensor has shape [${this.shape.join(', ')}], expected one element`,
+    )
     return (await this.data())[0]!
   }
 
@@ -201,7 +208,11 @@ export function scope<T>(body: () => Synchronous<T>): T {
   scopes.push(mine)
   try {
     const result = body()
-    check(!((result as unknown) instanceof Promise), 'ERR_OPTION', () => 'scope: the body returned a Promise; await outside')
+    check(
+      !((result as unknown) instanceof Promise),
+      'ERR_OPTION',
+      () => 'scope: the body returned a Promise; await outside',
+    )
     for (const tensor of tensorsIn(result)) if (tensor.owner === mine) tensor.moveTo(outer)
     return result
   } finally {

@@ -14,7 +14,10 @@ export type Problem = 'single' | 'multi' | 'regression'
 export type Labels = Int32Array | Float32Array
 
 export interface LossOptions {
-  /** Supervised weight of the whole optimizer step: samples, tokens, or the sum of their class weights. */
+  /**
+   * Supervised weight of the whole optimizer step: samples or tokens, or the sum of their class weights; elements for
+   * multi-label and regression, as PyTorch's mean.
+   */
   total: number
   /** Class weights [C]; for multi-label the weights of positives. */
   classWeights?: Tensor | undefined

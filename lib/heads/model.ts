@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
-import { check, fail } from '../errors.ts'
-import { type ModelConfig, readModelConfig } from '../io/config.ts'
+import { check } from '../errors.ts'
+import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from '../io/config.ts'
 import { openCheckpoint } from '../io/safetensors.ts'
-import { type Backbone, type Family } from '../models/family.ts'
+import type { Backbone, Family } from '../models/family.ts'
 import { familyOf, MODEL_TYPES } from '../models/index.ts'
 import { type LoadSettings, Weights } from '../models/weights.ts'
 import { type PackedBatch, upload } from '../nn/batch.ts'
@@ -133,7 +133,8 @@ export class Model implements Disposable {
     const count = labels.length
     if (options.task === 'masked-lm')
       return maskedLm(family.maskedLmHead(config, weights, backbone), backbone.limits.vocabSize)
-    if (options.task === 'token-classification') return tokenClassification(family.tokenHead(config, weights, count), count)
+    if (options.task === 'token-classification')
+      return tokenClassification(family.tokenHead(config, weights, count), count)
     const problem = options.problem ?? problemOf(config)
     return sequenceClassification(family.sequenceHead(config, weights, count), count, problem)
   }
@@ -141,14 +142,18 @@ export class Model implements Disposable {
 
 function labelsOf(config: ModelConfig, options: ModelOptions): readonly string[] {
   if (options.task === 'masked-lm') return []
-  const labels = options.labels ?? config.labels
-  check(labels && labels.length > 0, 'ERR_OPTION', () => 'labels: none given, and config.json has no id2label; pass labels')
+  const labels = options.labels ?? configLabels(config)?.id2label
+  check(
+    labels && labels.length > 0,
+    'ERR_OPTION',
+    () => 'labels: none given, and config.json has no id2label; pass labels',
+  )
   check(new Set(labels).size === labels.length, 'ERR_OPTION', () => `labels: [${labels.join(', ')}] repeats a label`)
   return labels
 }
 
 function problemOf(config: ModelConfig): Problem {
-  const type = config.raw['problem_type']
+  const type = problemType(config)
   return type === 'regression' ? 'regression' : type === 'multi_label_classification' ? 'multi' : 'single'
 }
 
@@ -157,7 +162,11 @@ function problemOf(config: ModelConfig): Problem {
  * initialised: `model.newTensors` names them. Throws ERR_CONFIG and ERR_CHECKPOINT with every problem at once.
  */
 export function loadModel(dir: string, options: ModelOptions): Model {
-  check(existsSync(dir), 'ERR_CONFIG', () => `loadModel: there is no folder ${dir}; give the path of a Hugging Face model folder`)
+  check(
+    existsSync(dir),
+    'ERR_CONFIG',
+    () => `loadModel: there is no folder ${dir}; give the path of a Hugging Face model folder`,
+  )
   const config = readModelConfig(dir, MODEL_TYPES)
   const checkpoint = openCheckpoint(dir)
   try {
@@ -175,7 +184,6 @@ export function createModel(config: ModelConfig, options: ModelOptions): Model {
 function settingsOf(config: ModelConfig, options: ModelOptions): Omit<LoadSettings, 'origin'> {
   const family = familyOf(config.modelType)
   const { storage = 'f32', compute = 'f32', seed = 0, device = 'cpu' } = options
-  const std = config.raw['initializer_range'] ?? 0.02
   return {
     device: Device.get(device),
     storage,
@@ -183,6 +191,6 @@ function settingsOf(config: ModelConfig, options: ModelOptions): Omit<LoadSettin
     seed,
     basePrefix: family.basePrefix,
     otherHeads: family.headTensors,
-    initStd: typeof std === 'number' ? std : fail('ERR_CONFIG', `config.json: initializer_range is ${String(std)}, expected a number`),
+    initStd: float(config, 'initializer_range', 0.02),
   }
 }

@@ -18,20 +18,31 @@ export function sequenceClassification(layers: HeadLayers, outputs: number, prob
     targets(batch, labels, device) {
       const sequences = batch.cuSeqlens.length - 1
       const expected = problem === 'single' ? sequences : sequences * outputs
-      check(labels.length === expected, 'ERR_DATA', () => `labels: ${labels.length} for ${sequences} sequences, expected ${expected}`)
+      check(
+        labels.length === expected,
+        'ERR_DATA',
+        () => `labels: ${labels.length} for ${sequences} sequences, expected ${expected}`,
+      )
       if (problem === 'single') {
         checkClasses(labels, outputs)
         return Tensor.from(Int32Array.from(labels), [sequences], { device })
       }
-      check(labels.every(Number.isFinite), 'ERR_DATA', () => 'labels: a number is NaN or infinite; clean the label column')
+      check(
+        labels.every(Number.isFinite),
+        'ERR_DATA',
+        () => 'labels: a number is NaN or infinite; clean the label column',
+      )
       return Tensor.from(Float32Array.from(labels), [sequences, outputs], { device })
     },
 
     loss(logits, targets, { total, classWeights, labelSmoothing }) {
       if (problem === 'single')
-        return crossEntropy(logits, targets, { scale: 1 / total, weights: classWeights, smoothing: labelSmoothing ?? 0 })
-      // PyTorch's mean runs over all elements.
-      const scale = 1 / (total * outputs)
+        return crossEntropy(logits, targets, {
+          scale: 1 / total,
+          weights: classWeights,
+          smoothing: labelSmoothing ?? 0,
+        })
+      const scale = 1 / total
       return problem === 'multi' ? bce(logits, targets, scale, classWeights) : mse(logits, targets, scale)
     },
   }

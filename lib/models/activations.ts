@@ -15,5 +15,8 @@ const BY_NAME: Record<string, Activation> = {
 
 /** The activation that config.json calls `name`. */
 export function activationOf(name: string): Activation {
-  return BY_NAME[name] ?? fail('ERR_CONFIG', `config.json: activation "${name}" is unknown${nearest(name, Object.keys(BY_NAME))}`)
+  return (
+    BY_NAME[name] ??
+    fail('ERR_CONFIG', `config.json: activation "${name}" is unknown${nearest(name, Object.keys(BY_NAME))}`)
+  )
 }

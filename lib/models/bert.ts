@@ -1,6 +1,6 @@
 // BERT (Devlin et al. 2018): post-norm encoder, learnt positions, segments, pooler.
 
-import { float, int, type ModelConfig, string } from '../io/config.ts'
+import { count, float, int, type ModelConfig, probability, string } from '../io/config.ts'
 import type { Batch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
 import { activation } from '../ops/activation.ts'
@@ -27,14 +27,14 @@ interface Dims {
 
 function dims(config: ModelConfig): Dims {
   return {
-    hidden: int(config, 'hidden_size', 768),
-    heads: int(config, 'num_attention_heads', 12),
-    intermediate: int(config, 'intermediate_size', 3072),
+    hidden: count(config, 'hidden_size', 768),
+    heads: count(config, 'num_attention_heads', 12),
+    intermediate: count(config, 'intermediate_size', 3072),
     eps: float(config, 'layer_norm_eps', 1e-12),
     act: string(config, 'hidden_act', 'gelu'),
-    dropout: float(config, 'hidden_dropout_prob', 0.1),
-    attentionDropout: float(config, 'attention_probs_dropout_prob', 0.1),
-    positions: int(config, 'max_position_embeddings', 512),
+    dropout: probability(config, 'hidden_dropout_prob', 0.1),
+    attentionDropout: probability(config, 'attention_probs_dropout_prob', 0.1),
+    positions: count(config, 'max_position_embeddings', 512),
   }
 }
 
@@ -67,7 +67,12 @@ function mlpBlock(w: Weights, d: Dims): (x: Tensor) => Tensor {
 }
 
 function embeddings(w: Weights, config: ModelConfig, d: Dims) {
-  const words = w.embedding('word_embeddings', int(config, 'vocab_size', 30522), d.hidden)
+  const words = w.embedding(
+    'word_embeddings',
+    count(config, 'vocab_size', 30522),
+    d.hidden,
+    int(config, 'pad_token_id', 0),
+  )
   const positions = w.embedding('position_embeddings', d.positions, d.hidden)
   const types = w.embedding('token_type_embeddings', int(config, 'type_vocab_size', 2), d.hidden)
   const norm = w.norm('LayerNorm', d.hidden, d.eps)
@@ -85,7 +90,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const d = dims(config)
   const w = weights.at('bert')
   const embed = embeddings(w.at('embeddings'), config, d)
-  const layers = Array.from({ length: int(config, 'num_hidden_layers', 12) }, (_, i) => {
+  const layers = Array.from({ length: count(config, 'num_hidden_layers', 12) }, (_, i) => {
     const at = w.at(`encoder.layer.${i}`)
     const [attend, mlp] = [attentionBlock(at.at('attention'), d), mlpBlock(at, d)]
     return (x: Tensor, batch: Batch) => mlp(attend(x, batch))
@@ -114,8 +119,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
 }
 
 function headDropout(config: ModelConfig): number {
-  const own = config.raw['classifier_dropout']
-  return typeof own === 'number' ? own : float(config, 'hidden_dropout_prob', 0.1)
+  return probability(config, 'classifier_dropout', probability(config, 'hidden_dropout_prob', 0.1))
 }
 
 export const bert: Family = {
@@ -126,7 +130,7 @@ export const bert: Family = {
   build,
 
   sequenceHead(config, weights, labels): HeadLayers {
-    const hidden = int(config, 'hidden_size', 768)
+    const hidden = count(config, 'hidden_size', 768)
     const pooler = weights.at('bert.pooler').fresh().linear('dense', hidden, hidden)
     const classifier = weights.fresh().linear('classifier', hidden, labels)
     const [p, where] = [headDropout(config), site('classifier', 'input')]
@@ -134,7 +138,7 @@ export const bert: Family = {
   },
 
   tokenHead(config, weights, labels): HeadLayers {
-    const classifier = weights.fresh().linear('classifier', int(config, 'hidden_size', 768), labels)
+    const classifier = weights.fresh().linear('classifier', count(config, 'hidden_size', 768), labels)
     const [p, where] = [headDropout(config), site('classifier', 'input')]
     return rows => classifier.apply(dropout(rows, p, where))
   },

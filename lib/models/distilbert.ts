@@ -1,6 +1,6 @@
 // DistilBERT (Sanh et al. 2019): BERT's encoder under other names, without segments and pooler.
 
-import { float, int, type ModelConfig, string } from '../io/config.ts'
+import { count, int, type ModelConfig, probability, string } from '../io/config.ts'
 import type { Batch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
 import { activation } from '../ops/activation.ts'
@@ -18,13 +18,13 @@ const EPS = 1e-12
 
 function dims(config: ModelConfig) {
   return {
-    hidden: int(config, 'dim', 768),
-    heads: int(config, 'n_heads', 12),
-    intermediate: int(config, 'hidden_dim', 3072),
+    hidden: count(config, 'dim', 768),
+    heads: count(config, 'n_heads', 12),
+    intermediate: count(config, 'hidden_dim', 3072),
     act: activationOf(string(config, 'activation', 'gelu')),
-    dropout: float(config, 'dropout', 0.1),
-    attentionDropout: float(config, 'attention_dropout', 0.1),
-    positions: int(config, 'max_position_embeddings', 512),
+    dropout: probability(config, 'dropout', 0.1),
+    attentionDropout: probability(config, 'attention_dropout', 0.1),
+    positions: count(config, 'max_position_embeddings', 512),
   }
 }
 type Dims = ReturnType<typeof dims>
@@ -60,12 +60,17 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const d = dims(config)
   const w = weights.at('distilbert')
   const at = w.at('embeddings')
-  const words = at.embedding('word_embeddings', int(config, 'vocab_size', 30522), d.hidden)
+  const words = at.embedding(
+    'word_embeddings',
+    count(config, 'vocab_size', 30522),
+    d.hidden,
+    int(config, 'pad_token_id', 0),
+  )
   // Sinusoidal tables are stored like learnt ones.
   const positions = at.embedding('position_embeddings', d.positions, d.hidden)
   const norm = at.norm('LayerNorm', d.hidden, EPS)
   const where = site(at.prefix, 'output')
-  const layers = Array.from({ length: int(config, 'n_layers', 6) }, (_, i) => {
+  const layers = Array.from({ length: count(config, 'n_layers', 6) }, (_, i) => {
     const layer = w.at(`transformer.layer.${i}`)
     const [attend, mlp] = [attentionBlock(layer, d), mlpBlock(layer, d)]
     return (x: Tensor, batch: Batch) => mlp(attend(x, batch))
@@ -99,16 +104,16 @@ export const distilbert: Family = {
   build,
 
   sequenceHead(config, weights, labels): HeadLayers {
-    const hidden = int(config, 'dim', 768)
+    const hidden = count(config, 'dim', 768)
     const at = weights.fresh()
     const [pre, classifier] = [at.linear('pre_classifier', hidden, hidden), at.linear('classifier', hidden, labels)]
-    const [p, where] = [float(config, 'seq_classif_dropout', 0.2), site('classifier', 'input')]
+    const [p, where] = [probability(config, 'seq_classif_dropout', 0.2), site('classifier', 'input')]
     return rows => classifier.apply(dropout(activation(pre.apply(rows), 'relu'), p, where))
   },
 
   tokenHead(config, weights, labels): HeadLayers {
-    const classifier = weights.fresh().linear('classifier', int(config, 'dim', 768), labels)
-    const [p, where] = [float(config, 'dropout', 0.1), site('classifier', 'input')]
+    const classifier = weights.fresh().linear('classifier', count(config, 'dim', 768), labels)
+    const [p, where] = [probability(config, 'dropout', 0.1), site('classifier', 'input')]
     return rows => classifier.apply(dropout(rows, p, where))
   },
 

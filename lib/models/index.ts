@@ -13,5 +13,11 @@ export const MODEL_TYPES: readonly string[] = FAMILIES.map(family => family.mode
 export function familyOf(modelType: string): Family {
   const family = FAMILIES.find(f => f.modelType === modelType)
   const known = MODEL_TYPES.join(', ')
-  return family ?? fail('ERR_CONFIG', `config.json: model_type "${modelType}" is unknown${nearest(modelType, MODEL_TYPES)}; known: ${known}`)
+  return (
+    family ??
+    fail(
+      'ERR_CONFIG',
+      `config.json: model_type "${modelType}" is unknown${nearest(modelType, MODEL_TYPES)}; known: ${known}`,
+    )
+  )
 }

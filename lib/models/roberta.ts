@@ -1,6 +1,6 @@
 // RoBERTa (Liu et al. 2019): BERT's encoder; positions count from the padding id on, one segment, no pooler.
 
-import { float, int, type ModelConfig, string } from '../io/config.ts'
+import { count, float, int, type ModelConfig, probability, string } from '../io/config.ts'
 import type { Batch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
 import { activation } from '../ops/activation.ts'
@@ -16,14 +16,14 @@ import type { Weights } from './weights.ts'
 
 function dims(config: ModelConfig) {
   return {
-    hidden: int(config, 'hidden_size', 768),
-    heads: int(config, 'num_attention_heads', 12),
-    intermediate: int(config, 'intermediate_size', 3072),
+    hidden: count(config, 'hidden_size', 768),
+    heads: count(config, 'num_attention_heads', 12),
+    intermediate: count(config, 'intermediate_size', 3072),
     eps: float(config, 'layer_norm_eps', 1e-12),
     act: activationOf(string(config, 'hidden_act', 'gelu')),
-    dropout: float(config, 'hidden_dropout_prob', 0.1),
-    attentionDropout: float(config, 'attention_probs_dropout_prob', 0.1),
-    positions: int(config, 'max_position_embeddings', 512),
+    dropout: probability(config, 'hidden_dropout_prob', 0.1),
+    attentionDropout: probability(config, 'attention_probs_dropout_prob', 0.1),
+    positions: count(config, 'max_position_embeddings', 512),
     types: int(config, 'type_vocab_size', 2),
   }
 }
@@ -60,12 +60,13 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const d = dims(config)
   const w = weights.at('roberta')
   const at = w.at('embeddings')
-  const words = at.embedding('word_embeddings', int(config, 'vocab_size', 50265), d.hidden)
-  const positions = at.embedding('position_embeddings', d.positions, d.hidden)
+  const padId = int(config, 'pad_token_id', 1)
+  const words = at.embedding('word_embeddings', count(config, 'vocab_size', 50265), d.hidden, padId)
+  const positions = at.embedding('position_embeddings', d.positions, d.hidden, padId)
   const types = at.embedding('token_type_embeddings', d.types, d.hidden)
   const norm = at.norm('LayerNorm', d.hidden, d.eps)
   const where = site(at.prefix, 'output')
-  const layers = Array.from({ length: int(config, 'num_hidden_layers', 12) }, (_, i) => {
+  const layers = Array.from({ length: count(config, 'num_hidden_layers', 12) }, (_, i) => {
     const layer = w.at(`encoder.layer.${i}`)
     const [attend, mlp] = [attentionBlock(layer.at('attention'), d), mlpBlock(layer, d)]
     return (x: Tensor, batch: Batch) => mlp(attend(x, batch))
@@ -74,7 +75,6 @@ function build(config: ModelConfig, weights: Weights): Backbone {
     const placed = scope(() => add(words.apply(batch.ids), positions.apply(batch.positions)))
     return dropout(norm.apply(placed, types.apply(batch.typeIds)), d.dropout, where)
   }
-  const padId = int(config, 'pad_token_id', 1)
   return {
     hiddenSize: d.hidden,
     layers: layers.length,
@@ -95,8 +95,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
 }
 
 function headDropout(config: ModelConfig): number {
-  const own = config.raw['classifier_dropout']
-  return typeof own === 'number' ? own : float(config, 'hidden_dropout_prob', 0.1)
+  return probability(config, 'classifier_dropout', probability(config, 'hidden_dropout_prob', 0.1))
 }
 
 export const roberta: Family = {
@@ -107,7 +106,7 @@ export const roberta: Family = {
   build,
 
   sequenceHead(config, weights, labels): HeadLayers {
-    const hidden = int(config, 'hidden_size', 768)
+    const hidden = count(config, 'hidden_size', 768)
     const at = weights.at('classifier').fresh()
     const [dense, out] = [at.linear('dense', hidden, hidden), at.linear('out_proj', hidden, labels)]
     const p = headDropout(config)
@@ -116,7 +115,7 @@ export const roberta: Family = {
   },
 
   tokenHead(config, weights, labels): HeadLayers {
-    const classifier = weights.fresh().linear('classifier', int(config, 'hidden_size', 768), labels)
+    const classifier = weights.fresh().linear('classifier', count(config, 'hidden_size', 768), labels)
     const [p, where] = [headDropout(config), site('classifier', 'input')]
     return rows => classifier.apply(dropout(rows, p, where))
   },

@@ -132,8 +132,8 @@ export class Weights {
     return layer
   }
 
-  embedding(name: string, rows: number, dim: number): Embedding {
-    return new Embedding(this.at(name).parameter('weight', [rows, dim]))
+  embedding(name: string, rows: number, dim: number, fixed?: number): Embedding {
+    return new Embedding(this.at(name).parameter('weight', [rows, dim]), fixed)
   }
 
   norm(name: string, dim: number, eps: number): LayerNorm {
@@ -192,7 +192,11 @@ export class Weights {
     }
     if (device.name === 'meta') return
     const data = host.view(aligned(source!.read(stored)))
-    if (hasNonFinite(data, host.dtype)) fail('ERR_CHECKPOINT', `loadModel: ${stored} of ${origin} holds NaN or infinity; the file is damaged, fetch it again`)
+    if (hasNonFinite(data, host.dtype))
+      fail(
+        'ERR_CHECKPOINT',
+        `loadModel: ${stored} of ${origin} holds NaN or infinity; the file is damaged, fetch it again`,
+      )
     tensor.upload(data, host.dtype)
   }
 }

@@ -49,9 +49,17 @@ export function upload(batch: PackedBatch, device: Device, limits: InputLimits):
   const sequences = cuSeqlens.length - 1
   check(sequences > 0 && ids.length > 0, 'ERR_DATA', () => 'batch: it has no sequence; drop empty batches')
   for (let s = 0; s < sequences; s++)
-    check(cuSeqlens[s + 1]! > cuSeqlens[s]!, 'ERR_DATA', () => `batch: sequence ${s} is empty; every sequence needs a token`)
+    check(
+      cuSeqlens[s + 1]! > cuSeqlens[s]!,
+      'ERR_DATA',
+      () => `batch: sequence ${s} is empty; every sequence needs a token`,
+    )
   const longest = maxTokens(limits)
-  check(maxLength <= longest, 'ERR_DATA', () => `batch: a sequence of ${maxLength} tokens, the model takes ${longest}; lower maxLength`)
+  check(
+    maxLength <= longest,
+    'ERR_DATA',
+    () => `batch: a sequence of ${maxLength} tokens, the model takes ${longest}; lower maxLength`,
+  )
   checkRange(ids, limits.vocabSize, 'token id', 'the tokenizer does not belong to this model')
   const typeIds = batch.typeIds ?? new Int32Array(ids.length)
   if (limits.typeVocabSize > 0) checkRange(typeIds, limits.typeVocabSize, 'type id', 'the model knows fewer segments')
@@ -82,5 +90,9 @@ function positionsSkipping(ids: Int32Array, cuSeqlens: Int32Array, padId: number
 
 function checkRange(values: Int32Array, limit: number, what: string, cure: string): void {
   for (const value of values)
-    check(value >= 0 && value < limit, 'ERR_DATA', () => `batch: ${what} ${value} is outside 0 to ${limit - 1}; ${cure}`)
+    check(
+      value >= 0 && value < limit,
+      'ERR_DATA',
+      () => `batch: ${what} ${value} is outside 0 to ${limit - 1}; ${cure}`,
+    )
 }

@@ -5,9 +5,12 @@ import type { Parameter } from './module.ts'
 /** A table of vectors [rows, D]. */
 export class Embedding {
   readonly weight: Parameter
+  /** The padding id: its row gets no gradient. */
+  readonly fixed: number | undefined
 
-  constructor(weight: Parameter) {
+  constructor(weight: Parameter, fixed?: number) {
     this.weight = weight
+    this.fixed = fixed
   }
 
   get rows(): number {
@@ -16,6 +19,6 @@ export class Embedding {
 
   /** ids i32[N] → [N, D]. */
   apply(ids: Tensor): Tensor {
-    return embedding(this.weight.tensor, ids)
+    return embedding(this.weight.tensor, ids, this.fixed)
   }
 }

@@ -1,5 +1,5 @@
 import type { DType } from '../native.ts'
-import { Tensor } from '../tensor.ts'
+import type { Tensor } from '../tensor.ts'
 
 /** A named tensor of a model or adapter: it stays the same object while its memory moves (cast, arena slice, merge). */
 export class Parameter {

@@ -32,17 +32,7 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, cuSeqlens: Tensor, op
   const lse = new Tensor(lh)
   return record(o, [q, k, v], [q, k, v, o, lse, cuSeqlens], dy =>
     native
-      .attentionBackward(
-        dy.handle,
-        q.handle,
-        k.handle,
-        v.handle,
-        o.handle,
-        lse.handle,
-        cuSeqlens.handle,
-        shape,
-        mask,
-      )
+      .attentionBackward(dy.handle, q.handle, k.handle, v.handle, o.handle, lse.handle, cuSeqlens.handle, shape, mask)
       .map(handle => new Tensor(handle)),
   )
 }

@@ -1,6 +1,6 @@
 import { check } from '../errors.ts'
 import { native } from '../native.ts'
-import { Tensor } from '../tensor.ts'
+import type { Tensor } from '../tensor.ts'
 import type { Arena } from './arena.ts'
 
 export interface AdamWOptions {
@@ -24,7 +24,10 @@ export class AdamW {
     this.arena = arena
     this.options = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, clip: 1, ...options }
     const { beta1, beta2, eps, weightDecay, clip } = this.options
-    for (const [name, beta] of [['beta1', beta1], ['beta2', beta2]] as const)
+    for (const [name, beta] of [
+      ['beta1', beta1],
+      ['beta2', beta2],
+    ] as const)
       check(beta >= 0 && beta < 1, 'ERR_OPTION', () => `${name}: ${beta}, expected 0 to below 1`)
     check(eps > 0, 'ERR_OPTION', () => `eps: ${eps}, expected more than 0`)
     check(weightDecay >= 0, 'ERR_OPTION', () => `weightDecay: ${weightDecay}, expected 0 or more`)

@@ -34,7 +34,11 @@ export function wave(n: number, phase = 0.3, amplitude = 1): Float64Array {
 
 const real = (shape: number[], phase = 0.3, amplitude = 1): Input => ({
   shape,
-  data: wave(shape.reduce((a, b) => a * b, 1), phase, amplitude),
+  data: wave(
+    shape.reduce((a, b) => a * b, 1),
+    phase,
+    amplitude,
+  ),
 })
 const ints = (...data: number[]): Input => ({ shape: [data.length], data: Int32Array.from(data) })
 
@@ -68,15 +72,28 @@ export function opCases(large = false): OpCase[] {
     ...[0, 0.25].map(p => ({
       name: `loraLinear dropout ${p}`,
       inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([out], 2), real([r, d], 3), real([out, r], 4)],
-      run: training(([x, w, bias, a, b]) => loraLinear(x!, w!, bias, { a: a!, b: b!, scale: 1.5, dropout: p, site: 9 })),
+      run: training(([x, w, bias, a, b]) =>
+        loraLinear(x!, w!, bias, { a: a!, b: b!, scale: 1.5, dropout: p, site: 9 }),
+      ),
     })),
-    { name: 'loraLinear without bias, r 1', inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([1, d], 3), real([out, 1], 4)], run: ([x, w, a, b]) => loraLinear(x!, w!, undefined, { a: a!, b: b!, scale: 2, dropout: 0, site: 9 }) },
+    {
+      name: 'loraLinear without bias, r 1',
+      inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([1, d], 3), real([out, 1], 4)],
+      run: ([x, w, a, b]) => loraLinear(x!, w!, undefined, { a: a!, b: b!, scale: 2, dropout: 0, site: 9 }),
+    },
     { name: 'embedding', inputs: [real([4, d]), ints(...ids)], run: ([t, i]) => embedding(t!, i!) },
-    { name: 'layerNorm', inputs: [real([n, d]), real([d], 1), real([d], 2)], run: ([x, w, b]) => layerNorm({ x: x!, weight: w!, bias: b, eps: 1e-5 }), tolerance: 5e-6 },
+    {
+      name: 'layerNorm',
+      inputs: [real([n, d]), real([d], 1), real([d], 2)],
+      run: ([x, w, b]) => layerNorm({ x: x!, weight: w!, bias: b, eps: 1e-5 }),
+      tolerance: 5e-6,
+    },
     ...[0, 0.2].map(p => ({
       name: `layerNorm with residual, dropout ${p}`,
       inputs: [real([n, d]), real([n, d], 5), real([d], 1), real([d], 2)],
-      run: training(([x, y, w, b]) => layerNorm({ x: x!, residual: y, weight: w!, bias: b, eps: 1e-5, dropout: { p, site: 3 } })),
+      run: training(([x, y, w, b]) =>
+        layerNorm({ x: x!, residual: y, weight: w!, bias: b, eps: 1e-5, dropout: { p, site: 3 } }),
+      ),
       tolerance: 5e-6,
     })),
     ...attentionCases(n, lengths),
@@ -96,7 +113,15 @@ function attentionCases(n: number, lengths: number[]): OpCase[] {
     name: `attention${causal ? ' causal' : ''}, ${kvHeads} kv heads, dropout ${p}`,
     inputs: [real([n, width]), real([n, kvHeads * headDim], 1), real([n, kvHeads * headDim], 2), ints(...lengths)],
     run: training(([q, k, v, cu]) =>
-      attention(q!, k!, v!, cu!, { heads, kvHeads, headDim, causal, maxLength: n, rowStride: 128, dropout: { p, site: 4 } }),
+      attention(q!, k!, v!, cu!, {
+        heads,
+        kvHeads,
+        headDim,
+        causal,
+        maxLength: n,
+        rowStride: 128,
+        dropout: { p, site: 4 },
+      }),
     ),
     tolerance: 5e-6,
   }))
@@ -108,10 +133,22 @@ function lossCases(n: number): OpCase[] {
   const targets: Input = { shape: [n, classes], data: wave(n * classes).map(v => (v > 0 ? 1 : 0)), grad: false }
   const weights: Input = { shape: [classes], data: Float64Array.of(0.5, 2, 1, 1.5), grad: false }
   return [
-    { name: 'crossEntropy', inputs: [real([n, classes]), ints(...labels)], run: ([x, y]) => crossEntropy(x!, y!, { scale: 1 / 3 }) },
-    { name: 'crossEntropy weighted, smoothed', inputs: [real([n, classes], 1, 4), ints(...labels), weights], run: ([x, y, w]) => crossEntropy(x!, y!, { scale: 1 / 3, weights: w, smoothing: 0.1 }) },
+    {
+      name: 'crossEntropy',
+      inputs: [real([n, classes]), ints(...labels)],
+      run: ([x, y]) => crossEntropy(x!, y!, { scale: 1 / 3 }),
+    },
+    {
+      name: 'crossEntropy weighted, smoothed',
+      inputs: [real([n, classes], 1, 4), ints(...labels), weights],
+      run: ([x, y, w]) => crossEntropy(x!, y!, { scale: 1 / 3, weights: w, smoothing: 0.1 }),
+    },
     { name: 'bce', inputs: [real([n, classes], 1, 4), targets], run: ([x, t]) => bce(x!, t!, 0.2) },
-    { name: 'bce weighted', inputs: [real([n, classes], 1, 4), targets, weights], run: ([x, t, w]) => bce(x!, t!, 0.2, w) },
+    {
+      name: 'bce weighted',
+      inputs: [real([n, classes], 1, 4), targets, weights],
+      run: ([x, t, w]) => bce(x!, t!, 0.2, w),
+    },
     { name: 'mse', inputs: [real([n, classes]), { ...targets, grad: false }], run: ([x, t]) => mse(x!, t!, 0.2) },
   ]
 }

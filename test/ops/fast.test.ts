@@ -55,7 +55,11 @@ if (process.env['LOWRANK_ISA'] === undefined) {
       got.forEach((values, i) => {
         const what = i ? `gradient ${i}` : 'output'
         compare(`${opCase.name}: ${what}`, values, expected[i]!, { relative: opCase.tolerance ?? 2e-6, absolute: 1e-7 })
-        assert.equal(Buffer.from(values.buffer).compare(Buffer.from(single[i]!.buffer)), 0, `${what}: threads change bits`)
+        assert.equal(
+          Buffer.from(values.buffer).compare(Buffer.from(single[i]!.buffer)),
+          0,
+          `${what}: threads change bits`,
+        )
       })
       assert.is(native.live(), before, 'every tensor is freed')
     })

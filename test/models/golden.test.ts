@@ -1,0 +1,147 @@
+// Hidden states, logits, losses and gradients of every family against transformers, on the tiny checkpoints of
+// test/golden/models (see its README).
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Tape } from '../../lib/autograd/tape.ts'
+import type { Labels, Task } from '../../lib/heads/head.ts'
+import { loadModel, type Model } from '../../lib/heads/model.ts'
+import { packageRoot } from '../../lib/io/package.ts'
+import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
+import { native } from '../../lib/native.ts'
+import { type PackedBatch, upload } from '../../lib/nn/batch.ts'
+import { scope, Tensor } from '../../lib/tensor.ts'
+import { compare } from '../support/compare.ts'
+
+const FOLDER = join(packageRoot, 'test/golden/models')
+const TASK: Record<string, Task> = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' }
+const PROBLEM = { regression: 'regression', multi_label_classification: 'multi' } as const
+
+interface Meta {
+  task: string
+  problem: keyof typeof PROBLEM | null
+  labels: number | string[] | null
+  loss: number
+  lengths: number[]
+  missing: string[]
+}
+
+const ints = (file: SafetensorsFile, name: string) => new Int32Array(file.read(name).buffer as ArrayBuffer)
+
+/** Rows of a padded [B, T, …] array without its padding. */
+function unpad<A extends Int32Array | Float32Array>(padded: A, lengths: number[], width = 1): A {
+  const T = padded.length / width / lengths.length
+  const total = lengths.reduce((a, b) => a + b, 0)
+  const out = new (padded.constructor as { new (n: number): A })(total * width)
+  let at = 0
+  lengths.forEach((length, row) => {
+    out.set(padded.subarray(row * T * width, (row * T + length) * width) as never, at)
+    at += length * width
+  })
+  return out
+}
+
+function batchOf(io: SafetensorsFile, lengths: number[]): PackedBatch {
+  const cuSeqlens = Int32Array.from([0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0)))
+  return {
+    ids: unpad(ints(io, 'input_ids'), lengths),
+    positions: Int32Array.from(lengths.flatMap(length => Array.from({ length }, (_, i) => i))),
+    typeIds: io.has('token_type_ids') ? unpad(ints(io, 'token_type_ids'), lengths) : undefined,
+    cuSeqlens,
+    maxLength: Math.max(...lengths),
+  }
+}
+
+function labelsFrom(io: SafetensorsFile, meta: Meta): Labels {
+  if (meta.problem) return io.readF32('labels')
+  const labels = ints(io, 'labels')
+  return meta.task === 'seq' ? labels : unpad(labels, meta.lengths)
+}
+
+const names = (meta: Meta) =>
+  meta.labels === null
+    ? undefined
+    : Array.isArray(meta.labels)
+      ? meta.labels
+      : Array.from({ length: meta.labels }, (_, i) => `L${i}`)
+
+function fillMissing(model: Model, dir: string, meta: Meta): void {
+  if (meta.missing.length === 0) return
+  const extra = openSafetensors(join(dir, 'extra.safetensors'))
+  for (const name of meta.missing) {
+    const parameter = model.parameters.get(name)
+    assert.ok(parameter?.isNew, `${name} should be newly initialised`)
+    parameter.tensor.upload(extra.readF32(name))
+  }
+  extra.close()
+}
+
+async function checkHidden(model: Model, io: SafetensorsFile, batch: PackedBatch, lengths: number[]) {
+  const seen: Tensor[] = []
+  scope(() => {
+    const on = upload(batch, model.device, model.backbone.limits)
+    model.backbone.forward(on, hidden => {
+      seen.push(hidden)
+    })
+    for (const hidden of seen) hidden.keep()
+  })
+  assert.is(seen.length, model.backbone.layers + 1)
+  for (const [i, hidden] of seen.entries()) {
+    const expected = unpad(io.readF32(`hidden.${i}`), lengths, model.backbone.hiddenSize)
+    compare(`hidden state ${i}`, await hidden.data(), expected, { relative: 1e-5 })
+    hidden.dispose()
+  }
+}
+
+async function checkGradients(model: Model, io: SafetensorsFile) {
+  for (const name of io.names().filter(n => n.startsWith('grad.') || n.startsWith('grad_rows.'))) {
+    const byRows = name.startsWith('grad_rows.')
+    const parameter = model.parameters.get(name.slice(name.indexOf('.') + 1))!
+    const got = await parameter.gradient!.data()
+    const [rows, cols] = parameter.shape as [number, number]
+    const projected = byRows
+      ? Float64Array.from({ length: rows }, (_, i) =>
+          Float64Array.from(got.subarray(i * cols, (i + 1) * cols)).reduce((s, g, j) => s + g * Math.cos(j), 0),
+        )
+      : got
+    compare(name, projected, io.readF32(name), { relative: 5e-5, absolute: 1e-9 })
+  }
+}
+
+for (const name of readdirSync(FOLDER).filter(n => existsSync(join(FOLDER, n, 'meta.json'))))
+  test(`${name}: hidden states, logits, loss and gradients equal transformers'`, async () => {
+    const before = native.live()
+    const dir = join(FOLDER, name)
+    const meta = JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8')) as Meta
+    const io = openSafetensors(join(dir, 'io.safetensors'))
+    const problem = meta.problem ? PROBLEM[meta.problem] : 'single'
+    const model = loadModel(dir, { task: TASK[meta.task]!, labels: names(meta), problem })
+    fillMissing(model, dir, meta)
+    const batch = batchOf(io, meta.lengths)
+    const labels = labelsFrom(io, meta)
+    await checkHidden(model, io, batch, meta.lengths)
+    const logits = scope(() => model.logits(batch))
+    const padded =
+      meta.task === 'seq' ? io.readF32('logits') : unpad(io.readF32('logits'), meta.lengths, model.head.outputs)
+    compare('logits', await logits.data(), padded, { relative: 1e-5 })
+    logits.dispose()
+    for (const parameter of model.parameters.values()) {
+      parameter.tensor.requiresGrad = true
+      parameter.tensor.grad = Tensor.zeros(parameter.shape).keep()
+    }
+    const total = meta.task === 'seq' ? labels.length : labels.filter(label => label !== -100).length
+    const tape = new Tape()
+    const loss = tape.run(() => model.loss(batch, labels, { total }).loss)
+    tape.backward(loss)
+    compare('loss', [await loss.item()], [meta.loss], { relative: 1e-5 })
+    loss.dispose()
+    await checkGradients(model, io)
+    for (const parameter of model.parameters.values()) parameter.gradient!.dispose()
+    model.dispose()
+    io.close()
+    assert.is(native.live(), before, 'every tensor is freed')
+  })
+
+test.run()
