@@ -1,0 +1,224 @@
+import { check } from '../errors.ts'
+import { type Example, IGNORED } from './encode.ts'
+import { type Masking, maskExample } from './maskedLm.ts'
+import { random } from './random.ts'
+
+/** Sequences one after another, never padded. N tokens, B sequences. */
+export interface MicroBatch {
+  /** Token ids, [N]. */
+  readonly ids: Int32Array
+  /** Place of each token in its own sequence from 0, [N]. */
+  readonly positions: Int32Array
+  /** Token types, [N]; 0 where the examples have none. */
+  readonly typeIds: Int32Array
+  /** First token of each sequence and N at the end, [B + 1]. */
+  readonly cuSeqlens: Int32Array
+  /** Tokens of the longest sequence. */
+  readonly maxLength: number
+  /**
+   * Targets: class ids [B]; regression numbers or 0/1 targets, row-major [B × C] (Float32Array); ids for each
+   * token [N], −100 where there is none. Undefined for examples without labels.
+   */
+  readonly labels: Int32Array | Float32Array | undefined
+  /** Indices of the examples, [B]. */
+  readonly rows: Int32Array
+  /** Tokens of the optimizer step that stand before this micro-batch. */
+  readonly rowOffset: number
+}
+
+/** The work of one optimizer step. */
+export interface Step {
+  readonly epoch: number
+  /** Number of the step in its epoch, from 0. */
+  readonly index: number
+  readonly microBatches: readonly MicroBatch[]
+  /**
+   * Supervised weight of all micro-batches: samples of classification and tokens of tagging or masked LM that count
+   * (their class weights, where given), elements of regression and several labels; 0 without labels.
+   * A loss is a sum over micro-batches times 1/total.
+   */
+  readonly total: number
+  /** Sequences. */
+  readonly samples: number
+  readonly tokens: number
+}
+
+/** How examples become steps. */
+export interface BatchOptions {
+  /** Sequences of a micro-batch. */
+  readonly batchSize: number
+  /** Micro-batches of an optimizer step, 1 by default. */
+  readonly accumulate?: number | undefined
+  readonly shuffle?: boolean | undefined
+  /** Seed of order and masking, 0 by default. */
+  readonly seed?: number | bigint | undefined
+  /** Epoch, from 0: each has its own order and masks. */
+  readonly epoch?: number | undefined
+  /** Put sequences of like length into one micro-batch. */
+  readonly groupByLength?: boolean | undefined
+  /** Leave out a last step that is not full. */
+  readonly dropLast?: boolean | undefined
+  /** One weight a class, for {@link Step.total}. */
+  readonly classWeights?: ArrayLike<number> | undefined
+  /** Hide tokens for masked LM; the labels are then the hidden ids. */
+  readonly masking?: Masking | undefined
+}
+
+/** The steps of one epoch. Any step is made on its own, so that a run resumes at step k without replaying others. */
+export interface Batches extends Iterable<Step> {
+  /** Number of steps. */
+  readonly length: number
+  /** Step k, equal at each call. @throws ERR_OPTION outside [0, length). */
+  at(k: number): Step
+  /** Steps from k on. */
+  from(k: number): Iterable<Step>
+}
+
+const groupedBatches = 50
+
+/**
+ * Plans the optimizer steps of an epoch. The order depends on seed, epoch, number and lengths of the examples and the
+ * batch options alone.
+ * @throws ERR_OPTION for sizes that are no positive integers, ERR_DATA without examples or for one without tokens
+ */
+export function batches(examples: readonly Example[], options: BatchOptions): Batches {
+  const { batchSize, accumulate = 1, epoch = 0, dropLast = false } = options
+  for (const [name, value] of Object.entries({ batchSize, accumulate }))
+    check(Number.isInteger(value) && value > 0, 'ERR_OPTION', () => `${name}: ${value} is not a positive integer`)
+  check(Number.isInteger(epoch) && epoch >= 0, 'ERR_OPTION', () => `epoch: ${epoch} is not an integer from 0`)
+  check(examples.length > 0, 'ERR_DATA', () => 'batches: no examples; the data set or split is empty')
+  const blank = examples.findIndex(example => example.ids.length === 0)
+  check(blank < 0, 'ERR_DATA', () => `batches: example ${blank} has no tokens`)
+  const perStep = batchSize * accumulate
+  const length = dropLast ? Math.floor(examples.length / perStep) : Math.ceil(examples.length / perStep)
+  check(length > 0, 'ERR_OPTION', () => `dropLast: ${examples.length} examples don't fill one step of ${perStep}`)
+  const order = planOrder(examples, options, perStep)
+  const at = (k: number): Step => {
+    check(Number.isInteger(k) && k >= 0 && k < length, 'ERR_OPTION', () => `step: ${k} is not in [0, ${length})`)
+    return makeStep(examples, order.subarray(k * perStep, (k + 1) * perStep), k, options)
+  }
+  function* from(k: number): Generator<Step> {
+    for (let i = k; i < length; i++) yield at(i)
+  }
+  return { length, at, from, [Symbol.iterator]: () => from(0) }
+}
+
+/**
+ * Examples packed into one micro-batch, in the order of `rows`.
+ * @param rowOffset tokens of the step before it
+ */
+export function packExamples(examples: readonly Example[], rows: Int32Array, rowOffset = 0): MicroBatch {
+  const parts = Array.from(rows, row => examples[row]!)
+  const cuSeqlens = new Int32Array(parts.length + 1)
+  parts.forEach((part, i) => {
+    cuSeqlens[i + 1] = cuSeqlens[i]! + part.ids.length
+  })
+  const size = cuSeqlens[parts.length]!
+  const [ids, positions, typeIds] = [new Int32Array(size), new Int32Array(size), new Int32Array(size)]
+  let maxLength = 0
+  parts.forEach((part, i) => {
+    const start = cuSeqlens[i]!
+    ids.set(part.ids, start)
+    if (part.typeIds) typeIds.set(part.typeIds, start)
+    for (let t = 0; t < part.ids.length; t++) positions[start + t] = t
+    maxLength = Math.max(maxLength, part.ids.length)
+  })
+  return { ids, positions, typeIds, cuSeqlens, maxLength, labels: packLabels(parts), rows, rowOffset }
+}
+
+/** Supervised weight of a micro-batch; see {@link Step.total}. */
+export function supervisedWeight(labels: MicroBatch['labels'], classWeights?: ArrayLike<number>): number {
+  if (!labels) return 0
+  if (labels instanceof Float32Array) return labels.length
+  let total = 0
+  for (const label of labels) if (label !== IGNORED) total += classWeights ? (classWeights[label] ?? 0) : 1
+  return total
+}
+
+function makeStep(examples: readonly Example[], rows: Int32Array, index: number, options: BatchOptions): Step {
+  const { batchSize, epoch = 0, seed = 0, masking, classWeights } = options
+  const microBatches: MicroBatch[] = []
+  let total = 0
+  let tokens = 0
+  for (let start = 0; start < rows.length; start += batchSize) {
+    const part = rows.slice(start, start + batchSize)
+    const batch = masking
+      ? packMasked(examples, part, tokens, masking, seed, epoch)
+      : packExamples(examples, part, tokens)
+    total += supervisedWeight(batch.labels, classWeights)
+    tokens += batch.ids.length
+    microBatches.push(batch)
+  }
+  const labelled = microBatches[0]?.labels !== undefined
+  check(!labelled || total > 0, 'ERR_DATA', () => {
+    return `batches: step ${index} of epoch ${epoch} has no label that counts; are all labels masked?`
+  })
+  return { epoch, index, microBatches, total, samples: rows.length, tokens }
+}
+
+function packMasked(
+  examples: readonly Example[],
+  rows: Int32Array,
+  rowOffset: number,
+  masking: Masking,
+  seed: number | bigint,
+  epoch: number,
+): MicroBatch {
+  const masked = Array.from(rows, row => maskExample(examples[row]!, masking, random(seed, 'mask', epoch, row)))
+  const batch = packExamples(masked, Int32Array.from(masked.keys()), rowOffset)
+  return { ...batch, rows }
+}
+
+function packLabels(parts: readonly Example[]): Int32Array | Float32Array | undefined {
+  const labels = parts.map(part => part.label)
+  const first = labels[0]
+  if (first === undefined || typeof first === 'number') {
+    check(
+      labels.every(label => typeof label === typeof first),
+      'ERR_DATA',
+      mixed,
+    )
+    return first === undefined ? undefined : Int32Array.from(labels as number[])
+  }
+  const width = first instanceof Float32Array ? first.length : undefined
+  const size = labels.reduce<number>((sum, label) => {
+    check(typeof label === 'object' && label.constructor === first.constructor, 'ERR_DATA', mixed)
+    check(width === undefined || label.length === width, 'ERR_DATA', () => {
+      return `batches: labels of ${label.length} and ${width} numbers in one batch`
+    })
+    return sum + label.length
+  }, 0)
+  const packed = first instanceof Float32Array ? new Float32Array(size) : new Int32Array(size)
+  let at = 0
+  for (const label of labels as (Float32Array | Int32Array)[]) {
+    packed.set(label, at)
+    at += label.length
+  }
+  return packed
+}
+
+function mixed(): string {
+  return 'batches: examples with different kinds of labels, or with and without, in one batch'
+}
+
+/**
+ * Indices of the examples in the order they are taken. Grouping by length sorts pieces of 50 steps, longest first,
+ * then mixes the full micro-batches; a last one that is not full stays last.
+ */
+function planOrder(examples: readonly Example[], options: BatchOptions, perStep: number): Int32Array {
+  const { batchSize, shuffle = false, groupByLength = false, seed = 0, epoch = 0 } = options
+  const order = Int32Array.from(examples.keys())
+  if (shuffle) random(seed, 'order', epoch).shuffle(order)
+  if (!groupByLength) return order
+  const piece = perStep * groupedBatches
+  const grouped: number[] = []
+  for (let start = 0; start < order.length; start += piece) {
+    const part = Array.from(order.subarray(start, start + piece))
+    grouped.push(...part.sort((a, b) => examples[b]!.ids.length - examples[a]!.ids.length))
+  }
+  if (!shuffle) return Int32Array.from(grouped)
+  const full = Array.from({ length: Math.floor(grouped.length / batchSize) }, (_, i) => i * batchSize)
+  random(seed, 'groups', epoch).shuffle(full)
+  const mixedOrder = full.flatMap(start => grouped.slice(start, start + batchSize))
+  return Int32Array.from([...mixedOrder, ...grouped.slice(full.length * batchSize)])
+}

@@ -1,0 +1,129 @@
+import { check, fail, nearest } from '../errors.ts'
+import type { Row } from './row.ts'
+
+/** Which column plays which part; a part that a data set lacks is absent. */
+export interface Columns {
+  readonly text?: string
+  /** Second text of a pair. */
+  readonly text2?: string
+  readonly label?: string
+  /** Words of a sentence. */
+  readonly tokens?: string
+  /** One tag a word. */
+  readonly tags?: string
+}
+
+/** Column names given by the user. */
+export type ColumnNames = { readonly [part in keyof Columns]?: string | undefined }
+
+// Pairs stand before single texts, since their first names also serve alone.
+const pairs: readonly (readonly [string, string])[] = [
+  ['text', 'text2'],
+  ['text', 'text_pair'],
+  ['text1', 'text2'],
+  ['sentence1', 'sentence2'],
+  ['premise', 'hypothesis'],
+  ['question1', 'question2'],
+  ['question', 'sentence'],
+]
+const aliases = {
+  text: [
+    'text',
+    'sentence',
+    'content',
+    'review',
+    'utterance',
+    'query',
+    'message',
+    'document',
+    'comment',
+    'tweet',
+    'headline',
+    'question',
+    'body',
+    'input',
+    'sentence1',
+    'premise',
+    'text1',
+  ],
+  label: [
+    'label',
+    'labels',
+    'class',
+    'category',
+    'intent',
+    'sentiment',
+    'target',
+    'topic',
+    'score',
+    'rating',
+    'stars',
+    'polarity',
+    'y',
+  ],
+  tokens: ['tokens', 'words'],
+  tags: ['tags', 'ner_tags', 'ner', 'entities', 'labels', 'pos_tags'],
+} as const
+const usedRows = 100
+
+/** Column names of a data set: those of its first rows, in order of appearance. */
+export function columnNames(rows: readonly Row[]): string[] {
+  const names = new Set<string>()
+  for (const row of rows.slice(0, usedRows)) for (const name of Object.keys(row.values)) names.add(name)
+  return [...names]
+}
+
+/**
+ * Which of the columns `seen` play which part: those given by name, the rest found by the usual names (without regard
+ * to case). Columns that nobody asked for and nobody knows are left alone.
+ * @throws ERR_DATA when a given column is not there, or none can be text or tokens.
+ */
+export function findColumns(seen: readonly string[], given: ColumnNames = {}): Columns {
+  const found: Record<string, string> = {}
+  for (const [part, name] of Object.entries(given)) {
+    if (name === undefined) continue
+    check(seen.includes(name), 'ERR_DATA', () => {
+      return `columns.${part}: no column "${name}"${nearest(name, seen)}; the data have ${list(seen)}`
+    })
+    found[part] = name
+  }
+  const free = seen.filter(name => !Object.values(found).includes(name))
+  const find = (names: readonly string[]): string | undefined => {
+    for (const name of names) {
+      const match = free.find(column => column.toLowerCase() === name)
+      if (match !== undefined) return match
+    }
+    return undefined
+  }
+  const put = (part: keyof Columns, name: string | undefined): void => {
+    if (name !== undefined && found[part] === undefined) found[part] = name
+  }
+  if (!found.text) put('tokens', find(aliases.tokens))
+  if (found.tokens) put('tags', find(aliases.tags))
+  if (!found.tokens) {
+    putTexts(found, find, put)
+    put('label', find(aliases.label))
+  }
+  if (!found.text && !found.tokens)
+    fail('ERR_DATA', `columns: none of ${list(seen)} is known as text or tokens; name it with columns.text`)
+  return found
+}
+
+function putTexts(
+  found: Readonly<Record<string, string>>,
+  find: (names: readonly string[]) => string | undefined,
+  put: (part: keyof Columns, name: string | undefined) => void,
+): void {
+  for (const [first, second] of pairs) {
+    const [text, text2] = [found.text ?? find([first]), find([second])]
+    if (text === undefined || text2 === undefined || text.toLowerCase() !== first) continue
+    put('text', text)
+    put('text2', text2)
+    return
+  }
+  put('text', find(aliases.text))
+}
+
+function list(names: readonly string[]): string {
+  return names.length === 0 ? 'no columns' : names.map(name => `"${name}"`).join(', ')
+}

@@ -1,0 +1,114 @@
+import { pipeline, Readable } from 'node:stream'
+import { CsvError, parse } from 'csv-parse'
+import { check, fail, LowrankError } from '../errors.ts'
+import { readLines, readText } from './lines.ts'
+import type { Row } from './row.ts'
+
+/** How a delimited file is laid out. */
+export interface DelimitedOptions {
+  /** One character between fields: ',' by default, a tab for {@link readTsv}. */
+  readonly delimiter?: string | undefined
+  /** Column names of a file without a header line. */
+  readonly columns?: readonly string[] | undefined
+}
+
+/**
+ * Rows of a CSV file (RFC 4180: quoted fields may hold delimiters, line ends and doubled quotes) as strings, streaming.
+ * @throws ERR_DATA naming the line for ragged rows, unclosed quotes, invalid UTF-8, doubled column names, no rows.
+ */
+export async function* readCsv(path: string, options: DelimitedOptions = {}): AsyncGenerator<Row> {
+  const delimiter = options.delimiter ?? ','
+  check(delimiter.length === 1, 'ERR_OPTION', () => `delimiter: "${delimiter}" is not one character`)
+  yield* nameFields(path, csvRecords(path, delimiter), options.columns, delimiter)
+}
+
+/**
+ * Rows of a TSV file. One line is one row: quotes mean nothing, except around a whole field written as CSV writes it,
+ * so a stray quote never swallows lines. A file with line ends inside quotes is read by {@link readCsv} with a tab.
+ * @throws ERR_DATA as readCsv
+ */
+export async function* readTsv(path: string, options: DelimitedOptions = {}): AsyncGenerator<Row> {
+  yield* nameFields(path, tsvRecords(path, options.delimiter ?? '\t'), options.columns, '\t')
+}
+
+interface FieldRecord {
+  readonly fields: readonly string[]
+  readonly line: number
+}
+
+async function* csvRecords(path: string, delimiter: string): AsyncGenerator<FieldRecord> {
+  const parser = parse({ delimiter, info: true, relax_column_count: true, skip_empty_lines: true })
+  let failure: unknown
+  pipeline(Readable.from(readText(path)), parser, error => {
+    failure ??= error
+  })
+  try {
+    for await (const item of parser) {
+      const { record, info } = item as { record: string[]; info: { lines: number } }
+      const breaks = record.reduce((sum, field) => sum + field.split('\n').length - 1, 0)
+      yield { fields: record, line: info.lines - breaks }
+    }
+  } catch (error) {
+    if (failure instanceof CsvError) failCsv(path, failure)
+    throw failure instanceof LowrankError ? failure : error
+  }
+}
+
+function failCsv(path: string, error: CsvError): never {
+  const { lines, records } = error as CsvError & { lines: number; records: number }
+  if (error.code === 'CSV_QUOTE_NOT_CLOSED') {
+    const what = `the quote opened in record ${records + 1} (the header counts) is never closed`
+    fail('ERR_DATA', `data: ${path}: ${what}; double the quotes inside a quoted field`, error)
+  }
+  fail('ERR_DATA', `data: ${path}:${lines}: ${error.message}; quote fields that hold quotes and double those`, error)
+}
+
+async function* tsvRecords(path: string, delimiter: string): AsyncGenerator<FieldRecord> {
+  for await (const { text, number } of readLines(path)) {
+    if (text.trim() === '') continue
+    yield { fields: text.split(delimiter).map(unquote), line: number }
+  }
+}
+
+function unquote(field: string): string {
+  const quoted = /^"((?:[^"]|"")*)"$/.exec(field)
+  return quoted ? quoted[1]!.replaceAll('""', '"') : field
+}
+
+async function* nameFields(
+  path: string,
+  records: AsyncIterable<FieldRecord>,
+  given: readonly string[] | undefined,
+  delimiter: string,
+): AsyncGenerator<Row> {
+  let names = given
+  let rows = 0
+  for await (const { fields, line } of records) {
+    if (!names) {
+      names = headerNames(path, fields, delimiter)
+      continue
+    }
+    const wanted = names.length
+    check(fields.length === wanted, 'ERR_DATA', () => {
+      const cure = delimiter === '\t' ? 'a line break inside a field?' : `quote fields that hold "${delimiter}"`
+      return `data: ${path}:${line}: ${fields.length} fields, the header has ${wanted}; ${cure}`
+    })
+    rows++
+    yield { values: Object.fromEntries(names.map((name, i) => [name, fields[i]])), file: path, line }
+  }
+  check(rows > 0, 'ERR_DATA', () => {
+    return names ? `data: ${path} has a header and no rows` : `data: ${path} is empty; it needs at least one row`
+  })
+}
+
+/** Column names; an unnamed one (an index column written by pandas) is called by its number. */
+function headerNames(path: string, fields: readonly string[], delimiter: string): string[] {
+  const names = fields.map((name, i) => name.trim() || `column ${i + 1}`)
+  const twice = names.find((name, i) => names.indexOf(name) !== i)
+  check(twice === undefined, 'ERR_DATA', () => `data: ${path}:1: two columns are called "${twice}"`)
+  const other = [',', ';', '\t', '|'].find(sign => sign !== delimiter && (fields[0] ?? '').includes(sign))
+  check(names.length > 1 || other === undefined, 'ERR_DATA', () => {
+    return `data: ${path}:1: one column with ${JSON.stringify(other)} in its name; is that the delimiter?`
+  })
+  return names
+}

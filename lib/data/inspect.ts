@@ -1,0 +1,99 @@
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { type ColumnNames, type Columns, columnNames, findColumns } from './columns.ts'
+import { normalizedText } from './duplicates.ts'
+import { countLabels, labelsOf, tagLabelsOf } from './labels.ts'
+import { listOf, type Row, textOf, typeOf } from './row.ts'
+import { type LengthStatistics, lengthStatistics } from './statistics.ts'
+import { detectScheme, type TagScheme } from './tags.ts'
+import { inferTask, type Task, type TaskChoice } from './task.ts'
+
+/** One column of a data set. */
+export interface ColumnInfo {
+  readonly name: string
+  /** How many rows hold a value of each JSON type. */
+  readonly types: Readonly<Record<string, number>>
+  /** Rows without the column. */
+  readonly missing: number
+  /** The first value, as JSON, at most 120 characters. */
+  readonly example: string
+}
+
+/** What is in a data set, as plain data. */
+export interface DataInspection {
+  readonly rows: number
+  readonly columns: readonly ColumnInfo[]
+  /** The part each column plays. */
+  readonly roles: Columns
+  readonly choice: TaskChoice
+  /** Counts of labels or tags, most frequent first; empty where there are none. */
+  readonly labels: readonly { readonly label: string; readonly count: number; readonly share: number }[]
+  /** Only for tagged words. */
+  readonly scheme?: TagScheme
+  readonly lengths: LengthStatistics & { readonly unit: 'tokens' | 'words' | 'characters' }
+  /** Rows whose text repeats an earlier one. */
+  readonly duplicates: number
+}
+
+/** Describes rows. Lengths are in tokens (special tokens included) with a tokenizer, else in words or characters. */
+export function inspectData(
+  rows: readonly Row[],
+  options: {
+    readonly tokenizer?: Tokenizer | undefined
+    readonly columnNames?: ColumnNames | undefined
+    readonly task?: Task | undefined
+  } = {},
+): DataInspection {
+  const roles = findColumns(columnNames(rows), options.columnNames)
+  const choice = inferTask(rows, roles, options.task)
+  const { tags } = roles
+  const scheme = tags === undefined ? {} : { scheme: detectScheme(rows.map(row => listOf(row, tags))) }
+  return {
+    rows: rows.length,
+    columns: describeColumns(rows),
+    roles,
+    choice,
+    labels: describeLabels(rows, roles, choice),
+    ...scheme,
+    lengths: describeLengths(rows, roles, options.tokenizer),
+    duplicates: rows.length - new Set(rows.map(row => normalizedText(row, roles))).size,
+  }
+}
+
+function describeColumns(rows: readonly Row[]): ColumnInfo[] {
+  const found = new Map<string, { types: Record<string, number>; count: number; example: string }>()
+  for (const row of rows)
+    for (const [name, value] of Object.entries(row.values)) {
+      const column = found.get(name) ?? { types: {}, count: 0, example: JSON.stringify(value).slice(0, 120) }
+      const type = typeOf(value)
+      column.types[type] = (column.types[type] ?? 0) + 1
+      column.count++
+      found.set(name, column)
+    }
+  return [...found].map(([name, { types, count, example }]) => ({ name, types, missing: rows.length - count, example }))
+}
+
+function describeLabels(rows: readonly Row[], roles: Columns, choice: TaskChoice): DataInspection['labels'] {
+  const column = choice.task === 'token-classification' ? roles.tags : roles.label
+  if (column === undefined || choice.task === 'masked-lm' || choice.problemType === 'regression') return []
+  const labels = choice.task === 'token-classification' ? tagLabelsOf(rows, column) : labelsOf(rows, column)
+  const counts = countLabels(rows, column, labels)
+  const total = counts.reduce((sum, count) => sum + count, 0)
+  return labels.names
+    .map((label, id) => ({ label, count: counts[id]!, share: counts[id]! / total }))
+    .filter(({ count }) => count > 0)
+    .sort((a, b) => b.count - a.count)
+}
+
+function describeLengths(rows: readonly Row[], roles: Columns, tokenizer?: Tokenizer): DataInspection['lengths'] {
+  const { tokens, text, text2 } = roles
+  if (tokens !== undefined) {
+    const words = rows.map(row => listOf(row, tokens))
+    const lengths = words.map(list => (tokenizer ? tokenizer.encodeWords(list).ids.length : list.length))
+    return { unit: tokenizer ? 'tokens' : 'words', ...lengthStatistics(lengths) }
+  }
+  const lengths = rows.map(row => {
+    const [first, pair] = [textOf(row, text!), text2 === undefined ? undefined : textOf(row, text2)]
+    return tokenizer ? tokenizer.encode(first, { pair }).ids.length : first.length + (pair?.length ?? 0)
+  })
+  return { unit: tokenizer ? 'tokens' : 'characters', ...lengthStatistics(lengths) }
+}

@@ -1,0 +1,148 @@
+import { check, fail, nearest } from '../errors.ts'
+import { listOf, placeOf, type Row, typeOf } from './row.ts'
+
+/** Label names, their index being the class id. */
+export interface LabelMap {
+  readonly names: readonly string[]
+  readonly ids: ReadonlyMap<string, number>
+}
+
+/** 'sorted': whole numbers by value, else by code unit; 'seen': by first appearance. */
+export type LabelOrder = 'sorted' | 'seen'
+
+/** A label map of names in order. @throws ERR_CONFIG for no names or one twice. */
+export function labelMap(names: readonly string[]): LabelMap {
+  check(names.length > 0, 'ERR_CONFIG', () => 'labels: no label; a classifier needs at least one')
+  const ids = new Map(names.map((name, id) => [name, id]))
+  const twice = names.find((name, id) => ids.get(name) !== id)
+  check(twice === undefined, 'ERR_CONFIG', () => `labels: "${twice}" stands twice; names must differ`)
+  return { names: [...names], ids }
+}
+
+/**
+ * The label map of a column of labels, or of lists of labels.
+ * @throws ERR_DATA when no row has a label
+ */
+export function labelsOf(rows: Iterable<Row>, column: string, order: LabelOrder = 'sorted'): LabelMap {
+  const names = new Set<string>()
+  for (const row of rows) {
+    const value = row.values[column]
+    for (const name of Array.isArray(value) ? listOf(row, column) : [nameOf(row, column)]) names.add(name)
+  }
+  check(names.size > 0, 'ERR_DATA', () => `labels: no row has a label in "${column}"`)
+  return labelMap(order === 'seen' ? [...names] : sortNames([...names]))
+}
+
+/**
+ * The label map of a column of tags: O first, then by entity type the B- before the I- (every type gets both, for a
+ * small sample may lack one), then all other tags; 'seen' keeps the order of appearance.
+ */
+export function tagLabelsOf(rows: Iterable<Row>, column: string, order: LabelOrder = 'sorted'): LabelMap {
+  const names = new Set<string>()
+  for (const row of rows) for (const tag of listOf(row, column)) names.add(tag)
+  check(names.size > 0, 'ERR_DATA', () => `labels: no row has a tag in "${column}"`)
+  if (order === 'seen') return labelMap([...names])
+  const types = new Set<string>()
+  for (const name of names) if (/^[BI]-./s.test(name)) types.add(name.slice(2))
+  const entities = sortNames([...types]).flatMap(type => [`B-${type}`, `I-${type}`])
+  const rest = sortNames([...names].filter(name => name !== 'O' && !entities.includes(name)))
+  return labelMap([...(names.has('O') ? ['O'] : []), ...entities, ...rest])
+}
+
+/**
+ * Class id of a label. Where no name of the map is a number, a number in the data is taken as the id itself.
+ * @throws ERR_DATA naming the row, the label and the nearest name
+ */
+export function labelId(labels: LabelMap, row: Row, value: unknown): number {
+  const id = labels.ids.get(String(value))
+  if (id !== undefined) return id
+  const inside = typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < labels.names.length
+  if (inside && !labels.names.some(name => /^-?\d+$/.test(name))) return value
+  const text = typeof value === 'string' ? value : JSON.stringify(value)
+  const known = labels.names.length <= 12 ? `; known: ${labels.names.join(', ')}` : ''
+  fail(
+    'ERR_DATA',
+    `labels: ${placeOf(row)}: "${text}" is not a known label${nearest(text ?? '', labels.names)}${known}`,
+  )
+}
+
+/** Checks every label of a column (single, list or tags) against a map. @throws ERR_DATA at the first unknown one. */
+export function checkLabels(rows: Iterable<Row>, column: string, labels: LabelMap): void {
+  for (const row of rows) {
+    const value = row.values[column]
+    for (const one of Array.isArray(value) ? value : [value]) labelId(labels, row, one)
+  }
+}
+
+/** `{ "0": name, … }` as config.json has it. */
+export function id2label(labels: LabelMap): Record<string, string> {
+  return Object.fromEntries(labels.names.map((name, id) => [String(id), name]))
+}
+
+/** `{ name: 0, … }` as config.json has it. */
+export function label2id(labels: LabelMap): Record<string, number> {
+  return Object.fromEntries(labels.names.map((name, id) => [name, id]))
+}
+
+/**
+ * The label map of a config.json, from `id2label`, `label2id` or both; undefined when it has neither.
+ * @throws ERR_CONFIG when ids have gaps or the two disagree
+ */
+export function labelsOfConfig(config: Readonly<Record<string, unknown>>): LabelMap | undefined {
+  const names = entries(config.id2label, 'id2label')?.map(([id, name]) => [String(name), Number(id)] as const)
+  const ids = entries(config.label2id, 'label2id')?.map(([name, id]) => [name, Number(id)] as const)
+  const pairs = names ?? ids
+  if (!pairs) return undefined
+  const ordered = [...pairs].sort((a, b) => a[1] - b[1])
+  ordered.forEach(([name, id], i) => {
+    check(id === i, 'ERR_CONFIG', () => `labels: id ${id} of "${name}" where ${i} is expected; ids count from 0`)
+  })
+  const labels = labelMap(ordered.map(([name]) => name))
+  for (const [name, id] of ids ?? [])
+    check(labels.ids.get(name) === id, 'ERR_CONFIG', () => {
+      return `labels: label2id has "${name}" = ${id}, id2label has ${labels.ids.get(name) ?? 'no such name'}`
+    })
+  return labels
+}
+
+/**
+ * Checks that two label maps give every name the same id.
+ * @throws ERR_CONFIG naming the first difference, instead of a silent permutation
+ */
+export function checkSameLabels(expected: LabelMap, found: LabelMap, where: string): void {
+  const [want, have] = [expected.names, found.names]
+  check(want.length === have.length, 'ERR_CONFIG', () => `${where}: ${have.length} labels, ${want.length} expected`)
+  want.forEach((name, id) => {
+    check(have[id] === name, 'ERR_CONFIG', () => {
+      return `${where}: label ${id} is "${have[id]}", "${name}" expected; keep the order the model was trained with`
+    })
+  })
+}
+
+/** How many rows carry each label: all ids of the map, those without rows included. */
+export function countLabels(rows: Iterable<Row>, column: string, labels: LabelMap): Int32Array {
+  const counts = new Int32Array(labels.names.length)
+  for (const row of rows) {
+    const value = row.values[column]
+    for (const one of Array.isArray(value) ? value : [value]) counts[labelId(labels, row, one)]!++
+  }
+  return counts
+}
+
+function nameOf(row: Row, column: string): string {
+  const value = row.values[column]
+  if (typeof value === 'string' && value !== '') return value
+  if (typeof value === 'boolean' || typeof value === 'number') return String(value)
+  fail('ERR_DATA', `labels: ${placeOf(row)}: "${column}" is ${value === '' ? 'empty' : typeOf(value)}, not a label`)
+}
+
+function sortNames(names: string[]): string[] {
+  const whole = names.every(name => /^-?\d{1,15}$/.test(name))
+  return names.sort(whole ? (a, b) => Number(a) - Number(b) : (a, b) => (a < b ? -1 : a > b ? 1 : 0))
+}
+
+function entries(value: unknown, key: string): [string, unknown][] | undefined {
+  if (value === undefined || value === null) return undefined
+  check(typeof value === 'object' && !Array.isArray(value), 'ERR_CONFIG', () => `labels: ${key} is not an object`)
+  return Object.entries(value)
+}

@@ -1,0 +1,129 @@
+// Lines of a file as strict UTF-8, in constant memory.
+import { isUtf8 } from 'node:buffer'
+import { open } from 'node:fs/promises'
+import { check, fail } from '../errors.ts'
+
+/** A line without its end, and where it starts. */
+export interface Line {
+  readonly text: string
+  /** 1-based. */
+  readonly number: number
+  /** Byte offset of the line in the file. */
+  readonly offset: number
+}
+
+const chunkBytes = 1 << 20
+const longestLine = 256 * 2 ** 20
+const newline = 10
+
+/**
+ * Lines of a file, ended by LF or CRLF; a UTF-8 byte order mark is skipped. Memory is that of the longest line.
+ * @throws ERR_DATA for a file that cannot be read, invalid UTF-8 (naming line and byte), lines over 256 MiB.
+ */
+export async function* readLines(path: string): AsyncGenerator<Line> {
+  let number = 0
+  let offset = 0
+  let pending: Buffer[] = []
+  for await (const chunk of readChunks(path)) {
+    let from = 0
+    for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, from)) {
+      const part = chunk.subarray(from, end)
+      const bytes = pending.length > 0 ? Buffer.concat([...pending, part]) : part
+      pending = []
+      yield decodeLine(path, bytes, ++number, offset)
+      offset += bytes.length + 1
+      from = end + 1
+    }
+    if (from < chunk.length) pending.push(Buffer.from(chunk.subarray(from)))
+    const length = pending.reduce((sum, part) => sum + part.length, 0)
+    check(length <= longestLine, 'ERR_DATA', () => `data: ${path}:${number + 1}: a line of more than 256 MiB`)
+  }
+  if (pending.length > 0) yield decodeLine(path, Buffer.concat(pending), ++number, offset)
+}
+
+/** Text of a file in pieces of whole lines, ended by LF; errors as {@link readLines}. */
+export async function* readText(path: string): AsyncGenerator<string> {
+  let piece = ''
+  for await (const { text } of readLines(path)) {
+    piece += `${text}\n`
+    if (piece.length < chunkBytes / 16) continue
+    yield piece
+    piece = ''
+  }
+  if (piece !== '') yield piece
+}
+
+/** The line of bytes. @throws ERR_DATA at the first byte that is not UTF-8, counted from the start of the file. */
+export function decodeLine(path: string, bytes: Buffer, number: number, offset: number): Line {
+  if (number === 1) checkEncoding(path, bytes)
+  if (!isUtf8(bytes)) {
+    const at = firstInvalid(bytes)
+    const byte = bytes[at]!.toString(16).padStart(2, '0')
+    fail('ERR_DATA', `data: ${path}:${number}: invalid UTF-8 (0x${byte}) at byte ${offset + at}; convert it to UTF-8`)
+  }
+  const start = number === 1 && hasMark(bytes) ? 3 : 0
+  const end = bytes.at(-1) === 13 ? bytes.length - 1 : bytes.length
+  return { text: bytes.toString('utf8', start, Math.max(start, end)), number, offset }
+}
+
+async function* readChunks(path: string): AsyncGenerator<Buffer> {
+  const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
+    const missing = error.code === 'ENOENT'
+    fail('ERR_DATA', missing ? `data: ${path} does not exist` : `data: cannot open ${path}: ${error.message}`, error)
+  })
+  try {
+    // One buffer for the whole file: a reader copies what it keeps before asking for the next piece.
+    const buffer = Buffer.allocUnsafe(chunkBytes)
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, 0, chunkBytes, null)
+      if (bytesRead === 0) return
+      yield buffer.subarray(0, bytesRead)
+    }
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    if (code === 'EISDIR') fail('ERR_DATA', `data: ${path} is a folder, not a file`, error)
+    if (code?.startsWith('E') && !code.startsWith('ERR_'))
+      fail('ERR_DATA', `data: cannot read ${path}: ${message}`, error)
+    throw error
+  } finally {
+    await file.close()
+  }
+}
+
+function checkEncoding(path: string, bytes: Buffer): void {
+  const [a, b] = bytes
+  const wide = (a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)
+  check(!wide, 'ERR_DATA', () => `data: ${path}: UTF-16, not UTF-8; convert it to UTF-8`)
+  check(!(a === 0x1f && b === 0x8b), 'ERR_DATA', () => `data: ${path}: compressed with gzip; unpack it first`)
+  check(bytes.toString('latin1', 0, 4) !== 'PAR1', 'ERR_UNSUPPORTED', () => {
+    return `data: ${path}: a Parquet file; convert it to jsonl or csv`
+  })
+}
+
+function hasMark(bytes: Buffer): boolean {
+  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf
+}
+
+/** Index of the first byte that cannot belong to a UTF-8 text: halving, since every prefix before it is valid. */
+function firstInvalid(bytes: Buffer): number {
+  let low = 0
+  let high = bytes.length
+  while (low < high) {
+    const middle = (low + high + 1) >> 1
+    if (isValidPrefix(bytes.subarray(0, middle))) low = middle
+    else high = middle - 1
+  }
+  // A character that the end of the line cuts off begins at its lead byte.
+  while (low === bytes.length || (low > 0 && (bytes[low]! & 0xc0) === 0x80 && !isUtf8(bytes.subarray(0, low)))) low--
+  return low
+}
+
+/** Whether bytes are UTF-8 up to a last character that may still be unfinished. */
+function isValidPrefix(bytes: Buffer): boolean {
+  try {
+    new TextDecoder('utf-8', { fatal: true }).decode(bytes, { stream: true })
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,113 @@
+import { readdirSync, statSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { check, fail, nearest } from '../errors.ts'
+import { type ConllOptions, readConll } from './conll.ts'
+import { type DelimitedOptions, readCsv, readTsv } from './delimited.ts'
+import { readJsonl } from './jsonl.ts'
+import type { Row } from './row.ts'
+
+/** Layouts that can be read. */
+export type DataFormat = 'jsonl' | 'csv' | 'tsv' | 'conll'
+
+/** The parts of a data set. */
+export type SplitName = 'train' | 'validation' | 'test'
+
+/** One file of rows; `rows()` starts a new pass each time. */
+export interface DataFile {
+  readonly path: string
+  readonly format: DataFormat
+  rows(): AsyncIterable<Row>
+}
+
+/** What was found at a path: one file (as `train`), or the files of a folder. */
+export type DataSource = { readonly [name in SplitName]?: DataFile }
+
+/** How to read: a format where the extension does not tell, and the options of its reader. */
+export interface OpenOptions extends DelimitedOptions, ConllOptions {
+  readonly format?: DataFormat | undefined
+}
+
+const formats: Readonly<Record<string, DataFormat>> = {
+  '.jsonl': 'jsonl',
+  '.ndjson': 'jsonl',
+  '.csv': 'csv',
+  '.tsv': 'tsv',
+  '.conll': 'conll',
+  '.conll03': 'conll',
+  '.conll2003': 'conll',
+  '.iob': 'conll',
+  '.iob2': 'conll',
+  '.bio': 'conll',
+}
+const names: Readonly<Record<SplitName, readonly string[]>> = {
+  train: ['train', 'training'],
+  validation: ['validation', 'valid', 'val', 'dev', 'testa'],
+  test: ['test', 'testb'],
+}
+const cure = 'name a .jsonl, .csv, .tsv or .conll file, or give the format'
+
+/**
+ * Finds the data at a path: a file, or a folder with a train file and maybe validation (valid, val, dev) and test
+ * files of known extensions.
+ * @throws ERR_DATA when nothing is there, two files claim one split, or the format is unknown.
+ */
+export function openDataset(path: string, options: OpenOptions = {}): DataSource {
+  const found = statSync(path, { throwIfNoEntry: false })
+  check(found, 'ERR_DATA', () => `data: ${path} does not exist`)
+  return found.isDirectory() ? openFolder(path, options) : { train: openFile(path, options) }
+}
+
+/** One file to read. @throws ERR_DATA for an unknown extension, ERR_OPTION for an unknown format. */
+export function openFile(path: string, options: OpenOptions = {}): DataFile {
+  const extension = extname(path).toLowerCase()
+  const format = options.format ?? formats[extension]
+  check(format, 'ERR_DATA', () => {
+    const compressed = extension === '.gz' || extension === '.zip' || extension === '.zst'
+    return `data: ${path}: unknown extension "${extension}"; ${compressed ? 'unpack it first' : cure}`
+  })
+  return { path, format, rows: () => reader(path, format, options) }
+}
+
+function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIterable<Row> {
+  switch (format) {
+    case 'jsonl':
+      return readJsonl(path)
+    case 'csv':
+      return readCsv(path, options)
+    case 'tsv':
+      return readTsv(path, options)
+    case 'conll':
+      return readConll(path, options)
+    default: {
+      const known = ['jsonl', 'csv', 'tsv', 'conll']
+      fail('ERR_OPTION', `format: "${String(format)}" is none of ${known.join(', ')}${nearest(String(format), known)}`)
+    }
+  }
+}
+
+function openFolder(folder: string, options: OpenOptions): DataSource {
+  const source: { [name in SplitName]?: DataFile } = {}
+  const files = readdirSync(folder).sort()
+  for (const file of files) {
+    const extension = extname(file).toLowerCase()
+    if (!formats[extension] && !(options.format && extension === '.txt')) continue
+    const stem = file.slice(0, -extension.length).toLowerCase()
+    const split = (Object.keys(names) as SplitName[]).find(name => names[name].includes(stem))
+    if (!split) continue
+    const other = source[split]
+    check(!other, 'ERR_DATA', () => `data: ${join(folder, file)} and ${other?.path} are both the ${split} split`)
+    source[split] = openFile(join(folder, file), options)
+  }
+  check(Object.keys(source).length > 0, 'ERR_DATA', () => {
+    const seen = files.slice(0, 8).join(', ') || 'nothing'
+    return `data: ${folder} has no train, validation or test file (found: ${seen}); ${cure}`
+  })
+  return source
+}
+
+/** All rows of a file. */
+export async function collectRows(rows: AsyncIterable<Row>): Promise<Row[]> {
+  const all: Row[] = []
+  for await (const row of rows) all.push(row)
+  return all
+}

@@ -1,0 +1,91 @@
+// Seeded random numbers for data order and masking: equal on every platform and version, for they are part of what a
+// seed promises. Generator: xoshiro128** (Blackman and Vigna). Seeding: each 32-bit word of seed and stream is mixed
+// into four lanes by the finaliser of MurmurHash3. Only 32-bit integer arithmetic is used.
+import { check } from '../errors.ts'
+
+/** A stream of random numbers. */
+export interface Random {
+  /** Uniform in [0, 2^32). */
+  next(): number
+  /** Uniform integer in [0, n), without bias, 1 ≤ n ≤ 2^32. */
+  below(n: number): number
+  /** Uniform in [0, 1), a multiple of 2^-53. */
+  float(): number
+  /** Puts the items into random order, in place (Fisher and Yates, from the end). */
+  shuffle<T extends { [i: number]: V; readonly length: number }, V>(items: T): T
+}
+
+/**
+ * The stream of a run's seed and what it is used for; other streams of a seed are independent of it.
+ * @param seed integer in [0, 2^64)
+ * @param stream words that name the use: text, or integers in [0, 2^53)
+ */
+export function random(seed: number | bigint, ...stream: readonly (string | number)[]): Random {
+  return xoshiro(seedState([...seedWords(seed), ...stream.flatMap(streamWords)]))
+}
+
+function xoshiro(s: Uint32Array): Random {
+  const next = (): number => {
+    const result = Math.imul(rotate(Math.imul(s[1]!, 5), 7), 9) >>> 0
+    const t = s[1]! << 9
+    s[2]! ^= s[0]!
+    s[3]! ^= s[1]!
+    s[1]! ^= s[2]!
+    s[0]! ^= s[3]!
+    s[2]! ^= t
+    s[3] = rotate(s[3]!, 11)
+    return result
+  }
+  const below = (n: number): number => {
+    const end = 2 ** 32 - (2 ** 32 % n)
+    let value = next()
+    while (value >= end) value = next()
+    return value % n
+  }
+  return {
+    next,
+    below,
+    float: () => ((next() >>> 5) * 2 ** 26 + (next() >>> 6)) / 2 ** 53,
+    shuffle(items) {
+      for (let i = items.length - 1; i > 0; i--) {
+        const j = below(i + 1)
+        const item = items[i]!
+        items[i] = items[j]!
+        items[j] = item
+      }
+      return items
+    },
+  }
+}
+
+function rotate(x: number, bits: number): number {
+  return (x << bits) | (x >>> (32 - bits))
+}
+
+function seedState(words: readonly number[]): Uint32Array {
+  const state = Uint32Array.of(0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344)
+  words.forEach((word, position) => {
+    const mixed = finalise(word + Math.imul(position + 1, 0x9e3779b9))
+    for (let lane = 0; lane < 4; lane++) state[lane] = finalise(state[lane]! ^ (mixed + Math.imul(lane, 0x85ebca6b)))
+  })
+  return state
+}
+
+function finalise(value: number): number {
+  let h = value | 0
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
+  return (h ^ (h >>> 16)) >>> 0
+}
+
+function seedWords(seed: number | bigint): number[] {
+  const whole = typeof seed === 'bigint' || Number.isSafeInteger(seed)
+  const value = whole ? BigInt(seed) : -1n
+  check(value >= 0n && value < 1n << 64n, 'ERR_OPTION', () => `seed: ${seed} is not an integer from 0 to 2^64 - 1`)
+  return [Number(value & 0xffffffffn), Number(value >> 32n)]
+}
+
+function streamWords(part: string | number): number[] {
+  if (typeof part === 'number') return [part >>> 0, Math.floor(part / 2 ** 32)]
+  return [part.length, ...Array.from(part, sign => sign.codePointAt(0)!)]
+}

@@ -1,0 +1,62 @@
+import { check, fail } from '../errors.ts'
+
+/** One record of a data set, with the place it came from. */
+export interface Row {
+  readonly values: Readonly<Record<string, unknown>>
+  /** File it was read from; '' for rows made in memory. */
+  readonly file: string
+  /** 1-based line where the record starts; 1-based index for rows made in memory. */
+  readonly line: number
+}
+
+/** Where a row stands, for messages: `train.jsonl:17`, or `row 17` for rows made in memory. */
+export function placeOf(row: Row): string {
+  return row.file === '' ? `row ${row.line}` : `${row.file}:${row.line}`
+}
+
+/** Plain objects as rows. @throws ERR_DATA for anything that is no object. */
+export function toRows(objects: Iterable<unknown>): Row[] {
+  const rows: Row[] = []
+  for (const values of objects) rows.push(toRow(values, rows.length + 1))
+  return rows
+}
+
+/** One plain object as the row of a 1-based index. @throws ERR_DATA for anything that is no object. */
+export function toRow(values: unknown, line: number): Row {
+  check(isRecord(values), 'ERR_DATA', () => `data: row ${line} is ${typeOf(values)}, not an object of columns`)
+  return { values, file: '', line }
+}
+
+/** Whether `value` is an object of columns. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === 'object' && !Array.isArray(value)
+}
+
+/** Name of the JSON type of a value: null, boolean, integer, number, string, array, object or undefined. */
+export function typeOf(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return 'array'
+  return Number.isInteger(value) ? 'integer' : typeof value
+}
+
+/** A value as text: strings as they are, numbers and booleans written out. @throws ERR_DATA for other types. */
+export function textOf(row: Row, column: string): string {
+  const value = row.values[column]
+  if (typeof value === 'string') return value
+  if (typeof value === 'number' || typeof value === 'boolean') return String(value)
+  fail('ERR_DATA', `data: ${placeOf(row)}: column "${column}" is ${typeOf(value)}, not text`)
+}
+
+/** A value as a list of words or tags. @throws ERR_DATA for other types. */
+export function listOf(row: Row, column: string): string[] {
+  const value = row.values[column]
+  check(Array.isArray(value), 'ERR_DATA', () => {
+    return `data: ${placeOf(row)}: column "${column}" is ${typeOf(value)}, not a list`
+  })
+  return value.map((item: unknown, i) => {
+    check(typeof item === 'string' || typeof item === 'number', 'ERR_DATA', () => {
+      return `data: ${placeOf(row)}: "${column}"[${i}] is ${typeOf(item)}, not text`
+    })
+    return String(item)
+  })
+}
