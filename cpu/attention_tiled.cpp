@@ -60,6 +60,7 @@ AttentionTask task_of(const Call& c, int64_t sequence, int64_t head, int64_t hea
   t.length = c.cu_seqlens.as<int32_t>()[sequence + 1] - start;
   t.dim = dim, t.heads = heads;
   t.query_end = t.key_end = t.length;
+  t.more = head + heads < s.heads;
   t.scale = float(s.scale), t.causal = s.causal != 0;
   t.dropout = c.dropout.active() ? &c.key : nullptr;
   t.multiplier = float(c.dropout.multiplier());

@@ -187,4 +187,5 @@ int main(int argc, char** argv) {
   attention_ops("1x512, 6 heads of 32", 1, 512, 6, 32);
   attention_ops("1x2048, 12 heads of 64", 1, 2048, 12, 64);
   std::printf("\n]}\n");
+  return 0;
 }

@@ -56,6 +56,7 @@ struct AttentionTask {
   int64_t key_begin, key_end;
   float scale;
   bool causal;
+  bool more;                      // the next heads' rows lie beside these and are likely wanted next
   const DropoutKey* dropout;      // null: none
   float multiplier;
   uint32_t row;                   // dropout row of query 0 of the first head

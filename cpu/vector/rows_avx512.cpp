@@ -1,7 +1,4 @@
 #if defined(__x86_64__)
-// g++ 12 takes the placeholders in its own intrinsics for uninitialised values.
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#pragma GCC diagnostic ignored "-Wuninitialized"
 #include <immintrin.h>
 
 #include "cpu/vector/rows.h"
