@@ -44,11 +44,19 @@ export function inferTask(rows: readonly Row[], columns: Columns, wanted?: Task)
     check(!asked, 'ERR_DATA', () => 'task: sequence-classification needs a label column; name it with columns.label')
     return { task: 'masked-lm', reason: `"${text}" is text and there is no label column` }
   }
-  return { task: 'sequence-classification', ...inferProblem(rows, label) }
+  return { task: 'sequence-classification', ...inferProblem(rows, label, wanted !== undefined) }
 }
 
-/** How the labels of a column are to be read. @throws ERR_DATA for labels that no classifier can take. */
-export function inferProblem(rows: readonly Row[], label: string): { problemType: ProblemType; reason: string } {
+/**
+ * How the labels of a column are to be read.
+ * @param asked whether the user asked for classification, so that any number of classes is right
+ * @throws ERR_DATA for labels that no classifier can take
+ */
+export function inferProblem(
+  rows: readonly Row[],
+  label: string,
+  asked = false,
+): { problemType: ProblemType; reason: string } {
   const seen = new Map<string, number>()
   for (const row of rows) {
     const type = labelType(row, label)
@@ -62,7 +70,7 @@ export function inferProblem(rows: readonly Row[], label: string): { problemType
   if (numeric && seen.has('decimal'))
     return { problemType: 'regression', reason: `"${label}" holds numbers with decimals` }
   const classes = new Set(rows.map(row => String(row.values[label]))).size
-  check(classes <= manyClasses || classes <= rows.length / 2, 'ERR_DATA', () => {
+  check(asked || classes <= manyClasses || classes <= rows.length / 2, 'ERR_DATA', () => {
     const cure = numeric ? 'write decimals for regression' : 'name another column with columns.label'
     return `labels: "${label}" has ${classes} different values in ${rows.length} rows, too many for classes; ${cure}`
   })

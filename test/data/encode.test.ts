@@ -1,0 +1,102 @@
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { alignLabels, encodeRows, firstPieces, IGNORED } from '../../lib/data/encode.ts'
+import { labelMap } from '../../lib/data/labels.ts'
+import { toRows } from '../../lib/data/row.ts'
+import { classCounts, lengthStatistics, supervision } from '../../lib/data/statistics.ts'
+import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { rejects } from './support.ts'
+
+const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
+const tokenizer = loadTokenizer(join(golden, 'wordpiece.json'))
+const labels = labelMap(['no', 'yes'])
+const single = { task: 'sequence-classification', problemType: 'single_label_classification' } as const
+
+test('texts and pairs with a label', () => {
+  const columns = { text: 'a', text2: 'b', label: 'y' }
+  const rows = toRows([
+    { a: 'Is it raining?', b: 'Yes', y: 'yes' },
+    { a: 'raining hard today raining hard', b: 'Yes, it is raining', y: 'no' },
+  ])
+  const { examples, truncated } = encodeRows(rows, tokenizer, { ...single, columns, labels, maxLength: 12 })
+  assert.equal(
+    examples.map(example => example.label),
+    [1, 0],
+  )
+  assert.is(truncated, 1)
+  assert.equal([...examples[0]!.ids], [...tokenizer.encode('Is it raining?', { pair: 'Yes' }).ids])
+  assert.is(examples[0]!.typeIds!.at(-1), 1)
+  assert.is(examples[1]!.ids.length, 12)
+  assert.is(examples[1]!.row, rows[1])
+})
+
+test('several labels become 0/1, numbers stay numbers, labels may be left out', () => {
+  const columns = { text: 'text', label: 'y' }
+  const spec = { columns, labels, maxLength: 20 }
+  const encode = (y: unknown, problemType: 'regression' | 'multi_label_classification') =>
+    encodeRows(toRows([{ text: 'a', y }]), tokenizer, { ...spec, ...single, problemType }).examples[0]!.label
+  assert.equal(encode(['yes'], 'multi_label_classification'), Float32Array.of(0, 1))
+  assert.equal(encode([], 'multi_label_classification'), Float32Array.of(0, 0))
+  assert.equal(encode('0.5', 'regression'), Float32Array.of(0.5))
+  const row = toRows([{ text: 'a' }])
+  assert.is(encodeRows(row, tokenizer, { ...spec, ...single, unlabelled: true }).examples[0]!.label, undefined)
+})
+
+test('tags stand on the first piece of each word', () => {
+  const rows = toRows([
+    { tokens: ['internationalisation', 'is', '\u200b', 'unbelievable'], tags: ['no', 'yes', 'yes', 'no'] },
+  ])
+  const spec = { task: 'token-classification', columns: { tokens: 'tokens', tags: 'tags' }, labels } as const
+  const { examples } = encodeRows(rows, tokenizer, { ...spec, maxLength: 100 })
+  const { ids, wordIds, label } = examples[0]!
+  const at = firstPieces(wordIds!)
+  assert.is(at.length, 4)
+  assert.equal(
+    at.map(t => (label as Int32Array)[t]),
+    [0, 1, 1, 0],
+  )
+  assert.is((label as Int32Array).filter(id => id !== IGNORED).length, 4)
+  assert.is(ids[at[2]!], tokenizer.specials.unk)
+  const cut = encodeRows(rows, tokenizer, { ...spec, maxLength: at[1]! + 2 })
+  assert.equal([cut.truncated, cut.lostWords], [1, 2])
+  assert.equal([...alignLabels(Int32Array.of(-1, 0, 0, 1, -1), [5, 6])], [-100, 5, -100, 6, -100])
+})
+
+test('rows that cannot be encoded are told', async () => {
+  const tagged = { task: 'token-classification', columns: { tokens: 't', tags: 'g' }, labels, maxLength: 9 } as const
+  const text = { ...single, columns: { text: 'a', label: 'y' }, labels, maxLength: 9 }
+  const run = (row: object, spec: Parameters<typeof encodeRows>[2]) => () => encodeRows(toRows([row]), tokenizer, spec)
+  await rejects(run({ t: ['a', 'b'], g: ['no'] }, tagged), 'ERR_DATA', /row 1: 2 words in "t" and 1 tags in "g"/)
+  await rejects(run({ t: [], g: [] }, tagged), 'ERR_DATA', /no words/)
+  await rejects(run({ t: 'a', g: ['no'] }, tagged), 'ERR_DATA', /"t" is string, not a list/)
+  await rejects(run({ t: ['a'], g: ['noo'] }, tagged), 'ERR_DATA', /"noo" is not a known label \(did you mean "no"/)
+  await rejects(run({ t: ['a', null], g: ['no', 'no'] }, tagged), 'ERR_DATA', /"t"\[1\] is null/)
+  await rejects(run({ a: null, y: 'no' }, text), 'ERR_DATA', /column "a" is null, not text/)
+  await rejects(run({ a: 'x', y: 'maybe' }, text), 'ERR_DATA', /"maybe"/)
+  await rejects(run({ a: 'x', y: 'no' }, { ...text, maxLength: 2 }), 'ERR_OPTION', /no room/)
+  await rejects(run({ a: 'x', y: 'z' }, { ...text, problemType: 'regression' }), 'ERR_DATA', /"z", not a number/)
+})
+
+test('statistics of lengths and labels', () => {
+  const stats = lengthStatistics([5, 1, 2, 3, 4, 100], 10)
+  assert.equal([stats.count, stats.min, stats.max, stats.median, stats.p90], [6, 1, 100, 3, 100])
+  assert.ok(Math.abs(stats.mean - 115 / 6) < 1e-12)
+  assert.is(stats.histogram.length, 10)
+  assert.equal(stats.histogram[0], { from: 1, to: 11, count: 5 })
+  assert.is(
+    stats.histogram.reduce((sum, bin) => sum + bin.count, 0),
+    6,
+  )
+  assert.is(lengthStatistics([]).count, 0)
+  const base = { ids: Int32Array.of(1), truncated: false, row: toRows([{}])[0]! }
+  const examples = [
+    { ...base, label: Int32Array.of(-100, 1) },
+    { ...base, label: Int32Array.of(-100) },
+  ]
+  assert.equal(supervision(examples), { total: 1, without: 1 })
+  assert.equal([...classCounts([...examples, { ...base, label: 0 }], 2)], [1, 1])
+})
+
+test.run()
