@@ -34,8 +34,7 @@ T forward(T x, Activation kind) {
 template <typename T>
 T derivative(T x, Activation kind) {
   switch (kind) {
-    case Activation::Gelu:
-      return T(0.5) * std::erfc(-x * T(SQRT_HALF)) + x * T(INV_SQRT_2PI) * std::exp(-x * x / 2);
+    case Activation::Gelu: return T(0.5) * std::erfc(-x * T(SQRT_HALF)) + x * T(INV_SQRT_2PI) * std::exp(-x * x / 2);
     case Activation::GeluTanh: {
       const T s = sigmoid(2 * T(GELU_A) * (x + T(GELU_B) * x * x * x));
       return s + x * s * (1 - s) * 2 * T(GELU_A) * (1 + 3 * T(GELU_B) * x * x);
@@ -71,7 +70,8 @@ void cpu::activation_backward(View dx, View dy, View x, Activation kind) {
     using T = decltype(zero);
     for_pieces(dx.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {
       if constexpr (std::is_same_v<T, float>)
-        return row_kernels().activation_backward[int(kind)](dx.as<float>() + begin, dy.as<float>() + begin, x.as<float>() + begin, end - begin);
+        return row_kernels().activation_backward[int(kind)](dx.as<float>() + begin, dy.as<float>() + begin,
+                                                            x.as<float>() + begin, end - begin);
       for (int64_t i = begin; i < end; ++i) dx.as<T>()[i] = dy.as<T>()[i] * derivative(x.as<T>()[i], kind);
     });
   });

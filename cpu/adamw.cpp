@@ -26,15 +26,21 @@ double clip_factor(const View& squared_norm, double clip) {
 
 Step slice_step(const AdamW& o, const double* slice, double clip) {
   const double t = double(o.step), lr = o.lr * slice[2];
-  return {clip, o.beta1, o.beta2, o.eps, 1 / std::sqrt(1 - std::pow(o.beta2, t)),
-          1 - lr * o.weight_decay * slice[3], lr / (1 - std::pow(o.beta1, t))};
+  return {clip,
+          o.beta1,
+          o.beta2,
+          o.eps,
+          1 / std::sqrt(1 - std::pow(o.beta2, t)),
+          1 - lr * o.weight_decay * slice[3],
+          lr / (1 - std::pow(o.beta1, t))};
 }
 
 template <typename T>
 void update(T* p, const T* grad, T* m, T* v, int64_t count, const Step& step) {
   if constexpr (std::is_same_v<T, float>) {
-    const AdamWStep s = {float(step.clip), float(step.beta1), float(step.beta2), float(1 - step.beta1),
-                         float(1 - step.beta2), float(step.eps), float(step.root), float(step.keep), float(step.rate)};
+    const AdamWStep s = {float(step.clip),      float(step.beta1),     float(step.beta2),
+                         float(1 - step.beta1), float(1 - step.beta2), float(step.eps),
+                         float(step.root),      float(step.keep),      float(step.rate)};
     return row_kernels().adamw(p, grad, m, v, count, s);
   }
   const T b1 = T(step.beta1), b2 = T(step.beta2), c1 = T(1 - step.beta1), c2 = T(1 - step.beta2);

@@ -1,9 +1,10 @@
 // The specification of attention over packed sequences: one query at a time. f32 takes the tiled code of cpu/vector.
+#include "cpu/attention.h"
+
 #include <cmath>
 #include <limits>
 
 #include "core/kernels.h"
-#include "cpu/attention.h"
 #include "cpu/dispatch.h"
 #include "cpu/philox.h"
 #include "cpu/pieces.h"
@@ -39,7 +40,7 @@ Head<T> head_of(const View& cu_seqlens, const AttentionShape& s, const Dropout& 
   const int32_t* starts = cu_seqlens.as<int32_t>();
   const int64_t length = starts[sequence + 1] - starts[sequence], group = s.heads / s.kv_heads;
   const int64_t row = ((dropout.row_offset + sequence) * s.heads + head) * s.row_stride;
-  return {starts[sequence], length, head,           head / group,  s.heads,
+  return {starts[sequence], length,     head,          head / group,  s.heads,
           s.kv_heads,       s.head_dim, s.causal != 0, uint64_t(row), dropout};
 }
 

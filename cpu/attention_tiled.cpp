@@ -6,7 +6,6 @@
 // number of threads.
 
 #include "cpu/attention.h"
-
 #include "cpu/philox.h"
 #include "cpu/pieces.h"
 #include "cpu/vector/rows.h"

@@ -50,7 +50,7 @@ inline F16 to_f16(float x) {
   const uint32_t sign = bits_of(x) >> 16 & 0x8000, magnitude = bits_of(x) & 0x7fffffffu;
   uint32_t half;
   if (magnitude > 0x7f800000u) half = 0x7e00 | (magnitude >> 13 & 0x3ff);
-  else if (magnitude >= 0x477ff000u) half = 0x7c00;  // 65520 and above
+  else if (magnitude >= 0x477ff000u) half = 0x7c00;                                              // 65520 and above
   else if (magnitude < 0x38800000u) half = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f);  // ulp(1/2) = 2^-24
   else half = (magnitude - (112u << 23) + 0xfff + (magnitude >> 13 & 1)) >> 13;
   return {uint16_t(sign | half)};
@@ -68,7 +68,10 @@ inline float to_odd(double x) {
 
 template <typename To>
 struct Convert {
-  template <typename From> static To from(From x) { return To(widen(x)); }
+  template <typename From>
+  static To from(From x) {
+    return To(widen(x));
+  }
   static To from(int32_t x) { return To(x); }
   static To from(int64_t x) { return To(x); }
   static To from(uint8_t x) { return To(x); }
@@ -78,14 +81,20 @@ template <>
 struct Convert<Bf16> {
   static Bf16 from(Bf16 x) { return x; }
   static Bf16 from(double x) { return to_bf16(to_odd(x)); }
-  template <typename From> static Bf16 from(From x) { return to_bf16(widen(x)); }
+  template <typename From>
+  static Bf16 from(From x) {
+    return to_bf16(widen(x));
+  }
 };
 
 template <>
 struct Convert<F16> {
   static F16 from(F16 x) { return x; }
   static F16 from(double x) { return to_f16(to_odd(x)); }
-  template <typename From> static F16 from(From x) { return to_f16(widen(x)); }
+  template <typename From>
+  static F16 from(From x) {
+    return to_f16(widen(x));
+  }
 };
 
 // Calls f with a value of the view's element type, for the four floating point formats.

@@ -38,9 +38,8 @@ void cpu::copy(View y, View x) {
     case DType::U8: return convert_integer<uint8_t>(y, x);
     default: break;
   }
-  dispatch_float(y, [&](auto to) {
-    dispatch_float(x, [&](auto from) { convert<decltype(to), decltype(from)>(y, x); });
-  });
+  dispatch_float(y,
+                 [&](auto to) { dispatch_float(x, [&](auto from) { convert<decltype(to), decltype(from)>(y, x); }); });
 }
 
 }  // namespace lowrank

@@ -19,7 +19,8 @@ void cpu::dropout(View y, View x, Dropout dropout) {
       }
       for (int64_t r = begin; r < end; ++r) {
         for (int64_t c = 0; c < cols; ++c) {
-          const bool kept = !dropout.active() || dropout_byte(dropout, uint64_t(dropout.row_offset + r), c) < dropout.keep;
+          const bool kept =
+              !dropout.active() || dropout_byte(dropout, uint64_t(dropout.row_offset + r), c) < dropout.keep;
           y.as<T>()[r * cols + c] = kept ? multiplier * x.as<T>()[r * cols + c] : T(0);
         }
       }

@@ -123,9 +123,7 @@ void cpu::layer_norm(View y, View h, View mean, View rstd, View x, View residual
 
 void cpu::layer_norm_backward(View dx, View dresidual, View dw, View db, View dy, View dh, View h, View w, View mean,
                               View rstd, Dropout dropout) {
-  dispatch(h, [&](auto zero) {
-    backward<decltype(zero)>(dx, dresidual, dw, db, dy, dh, h, w, mean, rstd, dropout);
-  });
+  dispatch(h, [&](auto zero) { backward<decltype(zero)>(dx, dresidual, dw, db, dy, dh, h, w, mean, rstd, dropout); });
 }
 
 }  // namespace lowrank

@@ -14,8 +14,7 @@ void cpu::sum_rows(View y, View x) {
       T* sum = partial + piece * cols;
       for (int64_t c = 0; c < cols; ++c) sum[c] = 0;
       for (int64_t r = begin; r < end; ++r)
-        if constexpr (std::is_same_v<T, float>)
-          row_kernels().add(sum, sum, x.as<float>() + r * cols, cols);
+        if constexpr (std::is_same_v<T, float>) row_kernels().add(sum, sum, x.as<float>() + r * cols, cols);
         else
           for (int64_t c = 0; c < cols; ++c) sum[c] += x.as<T>()[r * cols + c];
     });
@@ -31,11 +30,11 @@ void cpu::sum(View y, View x) {
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     store_scalar(y, sum_pieces(x.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end) {
-      if constexpr (std::is_same_v<T, float>) return row_kernels().sum(x.as<float>() + begin, end - begin);
-      double total = 0;
-      for (int64_t i = begin; i < end; ++i) total += double(x.as<T>()[i]);
-      return total;
-    }));
+                   if constexpr (std::is_same_v<T, float>) return row_kernels().sum(x.as<float>() + begin, end - begin);
+                   double total = 0;
+                   for (int64_t i = begin; i < end; ++i) total += double(x.as<T>()[i]);
+                   return total;
+                 }));
   });
 }
 
@@ -43,11 +42,12 @@ void cpu::sum_squares(View y, View x) {
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     store_scalar(y, sum_pieces(x.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end) {
-      if constexpr (std::is_same_v<T, float>) return row_kernels().sum_squares(x.as<float>() + begin, end - begin);
-      double total = 0;
-      for (int64_t i = begin; i < end; ++i) total += double(x.as<T>()[i]) * double(x.as<T>()[i]);
-      return total;
-    }));
+                   if constexpr (std::is_same_v<T, float>)
+                     return row_kernels().sum_squares(x.as<float>() + begin, end - begin);
+                   double total = 0;
+                   for (int64_t i = begin; i < end; ++i) total += double(x.as<T>()[i]) * double(x.as<T>()[i]);
+                   return total;
+                 }));
   });
 }
 

@@ -15,7 +15,8 @@ struct RowMasks {
     row = reinterpret_cast<float*>(block + words);
     if (!dropout.active()) return;
     bits = block;
-    row_kernels().dropout_bits(dropout_key(dropout), uint32_t(dropout.row_offset + begin), end - begin, 0, chunks, bits);
+    row_kernels().dropout_bits(dropout_key(dropout), uint32_t(dropout.row_offset + begin), end - begin, 0, chunks,
+                               bits);
   }
   RowMask operator[](int64_t row) const { return {bits ? bits + (row - begin) * chunks : nullptr, multiplier}; }
 

@@ -68,8 +68,8 @@ void measure(const char* size, const std::string& op, double gigabytes, double g
     if (took < 2e-3) repeats *= 4;  // the clock ticks in microseconds
     else best = std::min(best, took / repeats), best_wall = std::min(best_wall, wall_took / repeats);
   }
-  std::printf("%s  {\"size\": \"%s\", \"op\": \"%s\", \"cpu_us\": %.1f, \"wall_us\": %.1f, \"gb_s\": %.1f", line_break.c_str(),
-              size, op.c_str(), best * 1e6, best_wall * 1e6, gigabytes / best_wall);
+  std::printf("%s  {\"size\": \"%s\", \"op\": \"%s\", \"cpu_us\": %.1f, \"wall_us\": %.1f, \"gb_s\": %.1f",
+              line_break.c_str(), size, op.c_str(), best * 1e6, best_wall * 1e6, gigabytes / best_wall);
   if (gflop > 0) std::printf(", \"gflop_s_core\": %.1f", gflop / best);
   std::printf("}");
   std::fflush(stdout);
@@ -86,7 +86,8 @@ void rows_ops(const char* name, int64_t tokens, int64_t hidden, int64_t inner) {
     measure(name, "gelu backward", 3 * gb, 0, [&] { cpu::activation_backward(dy, y, x, Activation::Gelu); });
     measure(name, "gelu tanh", 2 * gb, 0, [&] { cpu::activation(y, x, Activation::GeluTanh); });
   }
-  Array x(tokens, hidden), y(tokens, hidden), h(tokens, hidden), r(tokens, hidden), g(tokens, hidden), d(tokens, hidden);
+  Array x(tokens, hidden), y(tokens, hidden), h(tokens, hidden), r(tokens, hidden), g(tokens, hidden),
+      d(tokens, hidden);
   Array mean(1, tokens), rstd(1, tokens), w(1, hidden), b(1, hidden);
   const double gb = double(tokens * hidden) * 4e-9;
   measure(name, "add", 3 * gb, 0, [&] { cpu::add(y, x, r); });
@@ -96,11 +97,11 @@ void rows_ops(const char* name, int64_t tokens, int64_t hidden, int64_t inner) {
   for (const bool drop : {false, true}) {
     const std::string suffix = drop ? ", dropout" : "";
     const Dropout dropout = drop ? on : off;
-    measure(name, "layer norm + residual" + suffix, 4 * gb, 0, [&] {
-      cpu::layer_norm(y, h, mean.flat(), rstd.flat(), x, r, w.flat(), b.flat(), 1e-12, dropout);
-    });
+    measure(name, "layer norm + residual" + suffix, 4 * gb, 0,
+            [&] { cpu::layer_norm(y, h, mean.flat(), rstd.flat(), x, r, w.flat(), b.flat(), 1e-12, dropout); });
     measure(name, "layer norm backward" + suffix, (drop ? 5 : 4) * gb, 0, [&] {
-      cpu::layer_norm_backward(d, drop ? View(g) : View{}, {}, {}, x, r, h, w.flat(), mean.flat(), rstd.flat(), dropout);
+      cpu::layer_norm_backward(d, drop ? View(g) : View{}, {}, {}, x, r, h, w.flat(), mean.flat(), rstd.flat(),
+                               dropout);
     });
   }
   Array dw(1, hidden), db(1, hidden);
@@ -129,9 +130,8 @@ void attention_ops(const char* name, int32_t sequences, int32_t length, int32_t 
       const double share = causal ? 0.5 : 1;
       measure(name, "attention" + suffix, 4 * gb, gflop * share,
               [&] { cpu::attention(o, lse, q, k, v, starts.flat(), shape, dropout); });
-      measure(name, "attention backward" + suffix, 8 * gb, 2.5 * gflop * share, [&] {
-        cpu::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, starts.flat(), shape, dropout);
-      });
+      measure(name, "attention backward" + suffix, 8 * gb, 2.5 * gflop * share,
+              [&] { cpu::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, starts.flat(), shape, dropout); });
     }
 }
 
@@ -175,8 +175,8 @@ std::string machine() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::printf("{\"machine\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"commit\": \"%s\", \"ops\": [\n", machine().c_str(),
-              cpu::isa_name(), cpu::threads(), argc > 1 ? argv[1] : "unknown");
+  std::printf("{\"machine\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"commit\": \"%s\", \"ops\": [\n",
+              machine().c_str(), cpu::isa_name(), cpu::threads(), argc > 1 ? argv[1] : "unknown");
   rows_ops("bert-base 16x128", 2048, 768, 3072);
   attention_ops("bert-base 16x128", 16, 128, 12, 64);
   adamw_op("1.3 M", 1'340'000);

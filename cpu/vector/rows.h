@@ -32,11 +32,6 @@ struct LayerNormBackwardRow {
   float mean, rstd;
 };
 
-struct CrossEntropyRow {
-  const float *x, *w;
-  int64_t classes;
-};
-
 // p = keep p - rate m / (sqrt(v) root + eps) after the moments took in clip * grad
 struct AdamWStep {
   float clip, beta1, beta2, complement1, complement2, eps, root, keep, rate;
@@ -46,21 +41,21 @@ struct AdamWStep {
 // first head; strides are elements between tokens.
 struct AttentionTask {
   const float *q, *k, *v;
-  const float *dy, *o_in;         // backward
-  float *o, *lse;                 // backward reads lse
-  float *dq, *dk, *dv;            // backward; null where nobody wants it
+  const float *dy, *o_in;  // backward
+  float *o, *lse;          // backward reads lse
+  float *dq, *dk, *dv;     // backward; null where nobody wants it
   int64_t q_stride, kv_stride, lse_stride;
   int64_t length, dim;
-  int64_t heads;                  // that share k and v
-  int64_t query_begin, query_end; // what this task covers
+  int64_t heads;                   // that share k and v
+  int64_t query_begin, query_end;  // what this task covers
   int64_t key_begin, key_end;
   float scale;
   bool causal;
-  bool more;                      // the next heads' rows lie beside these and are likely wanted next
-  const DropoutKey* dropout;      // null: none
+  bool more;                  // the next heads' rows lie beside these and are likely wanted next
+  const DropoutKey* dropout;  // null: none
   float multiplier;
-  uint32_t row;                   // dropout row of query 0 of the first head
-  uint32_t row_stride;            // to the next head
+  uint32_t row;         // dropout row of query 0 of the first head
+  uint32_t row_stride;  // to the next head
   float* scratch;
 };
 
@@ -90,7 +85,7 @@ struct RowKernels {
 
   void (*adamw)(float* p, const float* grad, float* m, float* v, int64_t n, const AdamWStep& step);
 
-  int64_t (*attention_scratch)(int64_t dim);           // floats
+  int64_t (*attention_scratch)(int64_t dim);  // floats
   int64_t (*attention_backward_scratch)(int64_t dim);
   void (*attention)(const AttentionTask& task);
   void (*attention_backward)(const AttentionTask& task);
@@ -103,9 +98,15 @@ struct RowKernels {
 // Queries that a forward task covers at most; keys of a block (a multiple of 64: whole dropout words).
 constexpr int64_t ATTENTION_QUERIES = 256, ATTENTION_KEYS = 128, ATTENTION_BACKWARD_QUERIES = 64;
 
-namespace portable { extern const RowKernels row_kernels; }
-namespace avx2 { extern const RowKernels row_kernels; }
-namespace avx512 { extern const RowKernels row_kernels; }
+namespace portable {
+extern const RowKernels row_kernels;
+}
+namespace avx2 {
+extern const RowKernels row_kernels;
+}
+namespace avx512 {
+extern const RowKernels row_kernels;
+}
 
 // The table of isa().
 const RowKernels& row_kernels();

@@ -4,8 +4,9 @@
 #include "cpu/vector/rows.h"
 
 #define LOWRANK_VECTOR avx512
+// Each uses the ones before it.
+// clang-format off
 #include "cpu/vector/vec_avx512.inc"
-// The order matters: each uses the ones before it.
 #include "cpu/vector/math.inc"
 #include "cpu/vector/elementwise.inc"
 #include "cpu/vector/norm.inc"
@@ -14,4 +15,5 @@
 #include "cpu/vector/attention.inc"
 #include "cpu/vector/attention_backward.inc"
 #include "cpu/vector/table.inc"
+// clang-format on
 #endif

@@ -1,8 +1,9 @@
 #include "cpu/vector/rows.h"
 
 #define LOWRANK_VECTOR portable
+// Each uses the ones before it.
+// clang-format off
 #include "cpu/vector/vec_portable.inc"
-// The order matters: each uses the ones before it.
 #include "cpu/vector/math.inc"
 #include "cpu/vector/elementwise.inc"
 #include "cpu/vector/norm.inc"
@@ -11,3 +12,4 @@
 #include "cpu/vector/attention.inc"
 #include "cpu/vector/attention_backward.inc"
 #include "cpu/vector/table.inc"
+// clang-format on

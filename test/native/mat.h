@@ -28,9 +28,12 @@ struct Random {
   uint64_t state = 88172645463325252ull;
 };
 
-template <typename T> constexpr DType dtype_of = DType::F32;
-template <> inline constexpr DType dtype_of<double> = DType::F64;
-template <> inline constexpr DType dtype_of<int32_t> = DType::I32;
+template <typename T>
+constexpr DType dtype_of = DType::F32;
+template <>
+inline constexpr DType dtype_of<double> = DType::F64;
+template <>
+inline constexpr DType dtype_of<int32_t> = DType::I32;
 
 template <typename T>
 struct Mat {

@@ -7,7 +7,7 @@ void test_layer_norm() {
       for (const bool residual : {false, true}) {
         const int64_t rows = 70;
         Mats<double> in = {random_mat(rnd, rows, cols), random_mat(rnd, rows, cols, 3), random_mat(rnd, 1, cols),
-                           random_mat(rnd, 1, cols), random_mat(rnd, rows, cols), random_mat(rnd, rows, cols)};
+                           random_mat(rnd, 1, cols),    random_mat(rnd, rows, cols),    random_mat(rnd, rows, cols)};
         const Dropout dropout = some_dropout(keep);
         const auto forward = [&](const auto& x) {
           using M = std::decay_t<decltype(x[0])>;
@@ -30,13 +30,16 @@ void test_layer_norm() {
         // One column has no variance: rstd is 1/sqrt(eps), and every gradient rounds to noise.
         if (cols > 1) check_op("layer norm " + std::to_string(cols), in, both, {1e-5, 2e-6});
         if (cols != 20) continue;
-        check_gradient("layer norm", {in[0], in[2], in[3]},
-                       [&](const Mats<double>& x) { return forward(Mats<double>{x[0], in[1], x[1], x[2]})[0]; },
-                       [&](const Mats<double>& x, const Mat<double>& seed) {
-                         Mat<double> none(rows, cols);
-                         const Mats<double> y = both(Mats<double>{x[0], in[1], x[1], x[2], seed, none});
-                         return Mats<double>{y[4], y[6], y[7]};
-                       });
+        check_gradient(
+            "layer norm", {in[0], in[2], in[3]},
+            [&](const Mats<double>& x) {
+              return forward(Mats<double>{x[0], in[1], x[1], x[2]})[0];
+            },
+            [&](const Mats<double>& x, const Mat<double>& seed) {
+              Mat<double> none(rows, cols);
+              const Mats<double> y = both(Mats<double>{x[0], in[1], x[1], x[2], seed, none});
+              return Mats<double>{y[4], y[6], y[7]};
+            });
       }
 }
 
@@ -60,19 +63,22 @@ void test_cross_entropy(int64_t classes, bool weighted, double smoothing, double
     y.push_back(M(rows, classes));
     M dloss(1, 1);
     dloss[0] = std::decay_t<decltype(x[0][0])>(upstream);
-    cpu::cross_entropy_backward(y[2].view(), dloss.view(), x[0].view(), labels.flat(),
-                                weighted ? x[1].flat() : View{}, y[1].flat(), options);
+    cpu::cross_entropy_backward(y[2].view(), dloss.view(), x[0].view(), labels.flat(), weighted ? x[1].flat() : View{},
+                                y[1].flat(), options);
     return y;
   };
   // p = e^(x - lse) takes over lse's own rounding.
   const double relative = spread > 100 ? 3e-4 : 1e-5;
   check_op("cross entropy", in, [&](const auto& x) { return backward(x, 0.5); }, {relative, 2e-6});
   if (spread > 100 || classes > 20) return;
-  check_gradient("cross entropy", {in[0]},
-                 [&](const Mats<double>& x) { return forward(Mats<double>{x[0], in[1]})[0]; },
-                 [&](const Mats<double>& x, const Mat<double>& seed) {
-                   return Mats<double>{backward(Mats<double>{x[0], in[1]}, seed[0])[2]};
-                 });
+  check_gradient(
+      "cross entropy", {in[0]},
+      [&](const Mats<double>& x) {
+        return forward(Mats<double>{x[0], in[1]})[0];
+      },
+      [&](const Mats<double>& x, const Mat<double>& seed) {
+        return Mats<double>{backward(Mats<double>{x[0], in[1]}, seed[0])[2]};
+      });
 }
 
 void test_bce() {
@@ -90,10 +96,14 @@ void test_bce() {
   };
   check_op("bce", in, [&](const auto& x) { return both(x, 1); }, {1e-6, 1e-6});
   for (size_t i = 0; i < 7; ++i) in[0][i] = 0.3;
-  check_gradient("bce", {in[0]}, [&](const Mats<double>& x) { return both(Mats<double>{x[0], in[1], in[2]}, 1)[0]; },
-                 [&](const Mats<double>& x, const Mat<double>& seed) {
-                   return Mats<double>{both(Mats<double>{x[0], in[1], in[2]}, seed[0])[1]};
-                 });
+  check_gradient(
+      "bce", {in[0]},
+      [&](const Mats<double>& x) {
+        return both(Mats<double>{x[0], in[1], in[2]}, 1)[0];
+      },
+      [&](const Mats<double>& x, const Mat<double>& seed) {
+        return Mats<double>{both(Mats<double>{x[0], in[1], in[2]}, seed[0])[1]};
+      });
 }
 
 void test_losses() {
@@ -160,20 +170,25 @@ void test_attention() {
     Mats<double> in = attention_inputs(c);  // scores of -infinity, some of them everywhere
     for (size_t i = 0; i < in[1].size(); ++i) in[1][i] = 1;
     for (int64_t i = 0; i < 16; ++i) in[0][size_t(5 * 32 + i)] = i ? 0 : -INFINITY;
-    check_op("fully masked attention", in, [&](const auto& x) {
-      auto y = run_attention(c, x);
-      y.resize(2);
-      return y;
-    }, {1e-4, 1e-4});
+    check_op("fully masked attention", in,
+             [&](const auto& x) {
+               auto y = run_attention(c, x);
+               y.resize(2);
+               return y;
+             },
+             {1e-4, 1e-4});
   }
   for (const bool causal : {false, true}) {
     const AttentionCase c = attention_case({5, 0, 3}, 2, 1, 3, causal, 200);
     const Mats<double> in = attention_inputs(c);
-    check_gradient("attention", {in[0], in[1], in[2]},
-                   [&](const Mats<double>& x) { return run_attention(c, Mats<double>{x[0], x[1], x[2], in[3]})[0]; },
-                   [&](const Mats<double>& x, const Mat<double>& seed) {
-                     const Mats<double> y = run_attention(c, Mats<double>{x[0], x[1], x[2], seed});
-                     return Mats<double>{y[2], y[3], y[4]};
-                   });
+    check_gradient(
+        "attention", {in[0], in[1], in[2]},
+        [&](const Mats<double>& x) {
+          return run_attention(c, Mats<double>{x[0], x[1], x[2], in[3]})[0];
+        },
+        [&](const Mats<double>& x, const Mat<double>& seed) {
+          const Mats<double> y = run_attention(c, Mats<double>{x[0], x[1], x[2], seed});
+          return Mats<double>{y[2], y[3], y[4]};
+        });
   }
 }

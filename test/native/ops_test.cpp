@@ -14,7 +14,8 @@ using namespace lowrank::test;
 
 namespace {
 
-template <typename T> using Mats = std::vector<Mat<T>>;
+template <typename T>
+using Mats = std::vector<Mat<T>>;
 Random rnd;
 
 std::vector<const char*> instruction_sets() {
@@ -186,33 +187,38 @@ void test_copy() {
 void test_elementwise() {
   for (const int64_t n : {1, 7, 64, 1000, 70001}) {
     const Mats<double> in = {random_mat(rnd, 1, n), random_mat(rnd, 1, n)};
-    check_op("elementwise", in, [](const auto& x) {
-      std::decay_t<decltype(x)> y(4, x[0]);
-      for (auto& m : y) m = std::decay_t<decltype(m)>(m.rows, m.cols);
-      cpu::add(y[0].view(), x[0].view(), x[1].view());
-      cpu::multiply(y[1].view(), x[0].view(), x[1].view());
-      cpu::scale(y[2].view(), x[0].view(), -1.7);
-      cpu::scale(y[3].view(), x[0].view(), 1);
-      cpu::accumulate(y[3].view(), x[1].view(), 0.3);
-      return y;
-    }, {1e-6, 1e-7});
-    check_op("sums", in, [](const auto& x) {
-      using M = std::decay_t<decltype(x[0])>;
-      std::vector<M> y = {M(1, 1), M(1, 1), M(1, 1), M(1, x[0].cols)};
-      cpu::sum(y[0].view(), x[0].view());
-      cpu::sum_squares(y[1].view(), x[0].view());
-      cpu::mse(y[2].view(), x[0].view(), x[1].view(), 0.01);
-      auto one = M(1, 1);
-      one[0] = 2;
-      cpu::mse_backward(y[3].view(), one.view(), x[0].view(), x[1].view(), 0.01);
-      return y;
-    }, {1e-6, 2e-4 / std::sqrt(double(n))});
+    check_op("elementwise", in,
+             [](const auto& x) {
+               std::decay_t<decltype(x)> y(4, x[0]);
+               for (auto& m : y) m = std::decay_t<decltype(m)>(m.rows, m.cols);
+               cpu::add(y[0].view(), x[0].view(), x[1].view());
+               cpu::multiply(y[1].view(), x[0].view(), x[1].view());
+               cpu::scale(y[2].view(), x[0].view(), -1.7);
+               cpu::scale(y[3].view(), x[0].view(), 1);
+               cpu::accumulate(y[3].view(), x[1].view(), 0.3);
+               return y;
+             },
+             {1e-6, 1e-7});
+    check_op("sums", in,
+             [](const auto& x) {
+               using M = std::decay_t<decltype(x[0])>;
+               std::vector<M> y = {M(1, 1), M(1, 1), M(1, 1), M(1, x[0].cols)};
+               cpu::sum(y[0].view(), x[0].view());
+               cpu::sum_squares(y[1].view(), x[0].view());
+               cpu::mse(y[2].view(), x[0].view(), x[1].view(), 0.01);
+               auto one = M(1, 1);
+               one[0] = 2;
+               cpu::mse_backward(y[3].view(), one.view(), x[0].view(), x[1].view(), 0.01);
+               return y;
+             },
+             {1e-6, 2e-4 / std::sqrt(double(n))});
   }
 }
 
 void test_activations() {
   Mat<double> x = random_mat(rnd, 3, 4001, 2.5), dy = random_mat(rnd, 3, 4001);
-  const float nasty[] = {0, -0.0f, 1e-42f, -1e-42f, 1e-20f, 20, -20, 90, -90, 1e4f, -1e4f, 0.625f, -0.625f, 5.5f, -5.5f};
+  const float nasty[] = {0,   -0.0f, 1e-42f, -1e-42f, 1e-20f,  20,   -20,  90,
+                         -90, 1e4f,  -1e4f,  0.625f,  -0.625f, 5.5f, -5.5f};
   for (size_t i = 0; i < 15; ++i) x[i] = double(nasty[i]);
   for (int kind = 0; kind < 5; ++kind) {
     const auto op = [&](const auto& in) {
@@ -224,17 +230,18 @@ void test_activations() {
     };
     check_op("activation " + std::to_string(kind), {x, dy}, op, {1e-6, 1e-7});
     const Mats<double> smooth = {random_mat(rnd, 1, 40)};
-    check_gradient("activation " + std::to_string(kind), smooth,
-                   [&](const Mats<double>& in) {
-                     Mat<double> y(1, 40);
-                     cpu::activation(y.view(), in[0].view(), Activation(kind));
-                     return y;
-                   },
-                   [&](const Mats<double>& in, const Mat<double>& seed) {
-                     Mat<double> dx(1, 40);
-                     cpu::activation_backward(dx.view(), seed.view(), in[0].view(), Activation(kind));
-                     return Mats<double>{dx};
-                   });
+    check_gradient(
+        "activation " + std::to_string(kind), smooth,
+        [&](const Mats<double>& in) {
+          Mat<double> y(1, 40);
+          cpu::activation(y.view(), in[0].view(), Activation(kind));
+          return y;
+        },
+        [&](const Mats<double>& in, const Mat<double>& seed) {
+          Mat<double> dx(1, 40);
+          cpu::activation_backward(dx.view(), seed.view(), in[0].view(), Activation(kind));
+          return Mats<double>{dx};
+        });
   }
 }
 
@@ -242,13 +249,15 @@ void test_rows() {
   for (const int64_t cols : {1, 5, 64, 100, 768})
     for (const int32_t keep : {256, 230}) {
       const Mats<double> in = {random_mat(rnd, 131, cols)};
-      check_op("dropout and sum of rows", in, [&](const auto& x) {
-        using M = std::decay_t<decltype(x[0])>;
-        std::vector<M> y = {M(131, cols), M(1, cols)};
-        cpu::dropout(y[0].view(), x[0].view(), some_dropout(keep));
-        cpu::sum_rows(y[1].flat(), x[0].view());
-        return y;
-      }, {1e-6, 1e-6});
+      check_op("dropout and sum of rows", in,
+               [&](const auto& x) {
+                 using M = std::decay_t<decltype(x[0])>;
+                 std::vector<M> y = {M(131, cols), M(1, cols)};
+                 cpu::dropout(y[0].view(), x[0].view(), some_dropout(keep));
+                 cpu::sum_rows(y[1].flat(), x[0].view());
+                 return y;
+               },
+               {1e-6, 1e-6});
     }
 }
 
@@ -256,13 +265,15 @@ void test_embedding() {
   Mat<int32_t> ids(1, 150);
   for (size_t i = 0; i < 150; ++i) ids[i] = int32_t(rnd.uniform() * 40);
   const Mats<double> in = {random_mat(rnd, 40, 100), random_mat(rnd, 150, 100)};
-  check_op("embedding", in, [&](const auto& x) {
-    using M = std::decay_t<decltype(x[0])>;
-    std::vector<M> y = {M(150, 100), M(40, 100)};
-    cpu::embedding(y[0].view(), x[0].view(), ids.flat());
-    cpu::embedding_backward(y[1].view(), x[1].view(), ids.flat());
-    return y;
-  }, {1e-6, 1e-6});
+  check_op("embedding", in,
+           [&](const auto& x) {
+             using M = std::decay_t<decltype(x[0])>;
+             std::vector<M> y = {M(150, 100), M(40, 100)};
+             cpu::embedding(y[0].view(), x[0].view(), ids.flat());
+             cpu::embedding_backward(y[1].view(), x[1].view(), ids.flat());
+             return y;
+           },
+           {1e-6, 1e-6});
 }
 
 void test_adamw() {
@@ -271,15 +282,18 @@ void test_adamw() {
   for (size_t i = 0; i < size_t(n); ++i) in[3][i] = std::fabs(in[3][i]) * 0x1p-10;
   const Mat<double> slices(3, 4, {0, 37, 1, 1, 64, 40000, 0.5, 0, 40000, 69999, 2, 0.25});
   for (const double clip : {0.0, 1.0, 1e9}) {
-    check_op("adamw", in, [&](const auto& x) {
-      using T = std::decay_t<decltype(x[0][0])>;
-      Mats<T> y = converted<T>({x[0].template as<double>(), x[2].template as<double>(), x[3].template as<double>()});
-      Mat<double> norm(1, 1);
-      cpu::sum_squares(norm.view(), x[1].view());
-      cpu::adamw(y[0].view(), x[1].view(), y[1].view(), y[2].view(), slices.view(), norm.view(),
-                 {0.01, 0.9, 0.999, 1e-8, 0.1, clip, 3});
-      return y;
-    }, {2e-6, 1e-6});
+    check_op("adamw", in,
+             [&](const auto& x) {
+               using T = std::decay_t<decltype(x[0][0])>;
+               Mats<T> y =
+                   converted<T>({x[0].template as<double>(), x[2].template as<double>(), x[3].template as<double>()});
+               Mat<double> norm(1, 1);
+               cpu::sum_squares(norm.view(), x[1].view());
+               cpu::adamw(y[0].view(), x[1].view(), y[1].view(), y[2].view(), slices.view(), norm.view(),
+                          {0.01, 0.9, 0.999, 1e-8, 0.1, clip, 3});
+               return y;
+             },
+             {2e-6, 1e-6});
   }
 }
 
