@@ -119,7 +119,7 @@ function capped(rows: readonly Row[], total: number): Row[][] {
 }
 
 /** Whole shares of `total` in proportion to `sizes`: largest remainders. */
-function apportion(sizes: readonly number[], total: number): number[] {
+export function apportion(sizes: readonly number[], total: number): number[] {
   const all = sizes.reduce((sum, size) => sum + size, 0)
   const exact = sizes.map(size => (size * total) / all)
   const shares = exact.map(Math.floor)

@@ -1,0 +1,71 @@
+// TF-IDF over words and word pairs, with the formulas of scikit-learn's TfidfVectorizer.
+
+/** Rows in compressed sparse form: row r holds `columns[i]`, `values[i]` for i in `starts[r] … starts[r + 1]`. */
+export interface Features {
+  readonly starts: Int32Array
+  readonly columns: Int32Array
+  readonly values: Float64Array
+  readonly width: number
+}
+
+/** Words of two characters and more in lower case, and pairs of neighbours. */
+export function terms(text: string): string[] {
+  const words = text.toLowerCase().match(/[\p{L}\p{N}_]{2,}/gu) ?? []
+  return [...words, ...words.slice(1).map((word, i) => `${words[i]} ${word}`)]
+}
+
+/**
+ * Fitted on `texts`: tf = 1 + ln(count), idf = 1 + ln((1 + n) / (1 + df)), rows of unit length; unknown terms are left
+ * out. Returns the transform.
+ */
+export function tfidf(texts: readonly string[]): (texts: readonly string[]) => Features {
+  const columns = new Map<string, number>()
+  const documents: number[] = []
+  for (const text of texts)
+    for (const term of new Set(terms(text))) {
+      const column = columns.get(term) ?? columns.size
+      columns.set(term, column)
+      documents[column] = (documents[column] ?? 0) + 1
+    }
+  const idf = documents.map(count => 1 + Math.log((1 + texts.length) / (1 + count)))
+  return rows =>
+    compress(
+      rows.map(text => weigh(text, columns, idf)),
+      idf.length,
+    )
+}
+
+function weigh(text: string, columns: ReadonlyMap<string, number>, idf: readonly number[]): Map<number, number> {
+  const counts = new Map<number, number>()
+  for (const term of terms(text)) {
+    const column = columns.get(term)
+    if (column !== undefined) counts.set(column, (counts.get(column) ?? 0) + 1)
+  }
+  let square = 0
+  for (const [column, count] of counts) {
+    const weight = (1 + Math.log(count)) * idf[column]!
+    counts.set(column, weight)
+    square += weight * weight
+  }
+  for (const [column, weight] of counts) counts.set(column, weight / Math.sqrt(square))
+  return counts
+}
+
+function compress(rows: readonly ReadonlyMap<number, number>[], width: number): Features {
+  const size = rows.reduce((sum, row) => sum + row.size, 0)
+  const features = {
+    starts: new Int32Array(rows.length + 1),
+    columns: new Int32Array(size),
+    values: new Float64Array(size),
+    width,
+  }
+  let at = 0
+  for (const [r, row] of rows.entries()) {
+    for (const [column, value] of row) {
+      features.columns[at] = column
+      features.values[at++] = value
+    }
+    features.starts[r + 1] = at
+  }
+  return features
+}
