@@ -68,8 +68,8 @@ void measure(const char* size, const std::string& op, double gigabytes, double g
     if (took < 2e-3) repeats *= 4;  // the clock ticks in microseconds
     else best = std::min(best, took / repeats), best_wall = std::min(best_wall, wall_took / repeats);
   }
-  std::printf("%s  {\"size\": \"%s\", \"op\": \"%s\", \"cpu_us\": %.1f, \"wall_us\": %.1f, \"gb_s\": %.1f",
-              line_break.c_str(), size, op.c_str(), best * 1e6, best_wall * 1e6, gigabytes / best_wall);
+  std::printf("%s  {\"size\": \"%s\", \"op\": \"%s\", \"cpu_us\": %.1f, \"wall_us\": %.1f, \"gb_s_core\": %.1f",
+              line_break.c_str(), size, op.c_str(), best * 1e6, best_wall * 1e6, gigabytes / best);
   if (gflop > 0) std::printf(", \"gflop_s_core\": %.1f", gflop / best);
   std::printf("}");
   std::fflush(stdout);
