@@ -5,9 +5,9 @@ import type { Labels } from '../heads/head.ts'
 import type { Model } from '../heads/model.ts'
 import { native } from '../native.ts'
 import type { Parameter } from '../nn/module.ts'
-import type { AdamW } from '../optim/adamw.ts'
 import { add } from '../ops/add.ts'
 import { withRandom } from '../ops/random.ts'
+import type { AdamW } from '../optim/adamw.ts'
 import { scope, Tensor } from '../tensor.ts'
 
 export interface StepOptions {
@@ -18,6 +18,8 @@ export interface StepOptions {
   /** Class weights [C] on the device. */
   classWeights?: Tensor | undefined
   labelSmoothing?: number | undefined
+  /** false: every dropout is off, whatever config and adapter say. Default true. */
+  dropout?: boolean | undefined
   /** Adds weight · Σ p² over these parameters to the loss. */
   regularizer?: { weight: number; parameters: readonly Parameter[] } | undefined
 }
@@ -33,7 +35,12 @@ export interface StepResult {
 }
 
 /** Enqueues forward and backward of every micro-batch and one AdamW update. Returns at once. */
-export function trainStep(model: Model, optimizer: AdamW, step: Pick<Step, 'microBatches' | 'total'>, options: StepOptions): StepResult {
+export function trainStep(
+  model: Model,
+  optimizer: AdamW,
+  step: Pick<Step, 'microBatches' | 'total'>,
+  options: StepOptions,
+): StepResult {
   return scope(() => {
     optimizer.arena.zeroGrads()
     const loss = backwardAll(model, step, options)
@@ -49,7 +56,7 @@ export function backwardAll(
   { microBatches, total }: Pick<Step, 'microBatches' | 'total'>,
   options: Omit<StepOptions, 'lr'>,
 ): Tensor {
-  const { seed, index, classWeights, labelSmoothing } = options
+  const { seed, index, classWeights, labelSmoothing, dropout = true } = options
   let loss: Tensor | undefined
   let sequenceOffset = 0
   for (const batch of microBatches) {
@@ -57,7 +64,8 @@ export function backwardAll(
     const part = scope(() => {
       const tape = new Tape()
       const result = tape.run(() => {
-        return withRandom(random, () => model.loss(batch, labelsOf(batch), { total, classWeights, labelSmoothing }).loss)
+        const forward = () => model.loss(batch, labelsOf(batch), { total, classWeights, labelSmoothing }).loss
+        return dropout ? withRandom(random, forward) : forward()
       })
       tape.backward(result)
       return result

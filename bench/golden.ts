@@ -1,0 +1,272 @@
+// Replays training traces made by PyTorch + PEFT in float64 (layout and bars: the README beside the traces) and prints how
+// far this engine is from them. Exit 1 past a bar.
+//   npm run golden -- DIR… [--weights DIR] [--compute f32|bf16]
+
+import { existsSync, readFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { packExamples } from '../lib/data/batches.ts'
+import { type Example, IGNORED } from '../lib/data/encode.ts'
+import { check, fail } from '../lib/errors.ts'
+import { loadModel, type Model } from '../lib/heads/model.ts'
+import { openSafetensors, type SafetensorsFile } from '../lib/io/safetensors.ts'
+import type { Parameter } from '../lib/nn/module.ts'
+import { AdamW } from '../lib/optim/adamw.ts'
+import { Arena } from '../lib/optim/arena.ts'
+import { learningRate } from '../lib/optim/schedule.ts'
+import { lora } from '../lib/peft/lora.ts'
+import { scope } from '../lib/tensor.ts'
+import { trainStep } from '../lib/train/step.ts'
+import { type Metrics, overBars, printMetrics, relative, type Snapshot } from './goldenMetrics.ts'
+
+const TASK = { seq: 'sequence-classification', tok: 'token-classification' } as const
+
+interface Meta {
+  base_model: string
+  kind: string
+  mode: 'lora' | 'full'
+  labels: string[] | null
+  steps: number
+  grad_accumulation: number
+  lora: {
+    r: number
+    alpha: number
+    use_rslora: boolean
+    rank_pattern: Record<string, number>
+    alpha_pattern: Record<string, number>
+    target_modules: string[]
+  } | null
+  optimizer: {
+    lr: number
+    betas: [number, number]
+    eps: number
+    weight_decay: number
+    clip_global_norm: number
+    schedule: string
+  }
+  eval_logits: { rows: number }
+  stored_rows?: string[]
+  not_stored?: string[]
+}
+
+interface Trace {
+  dir: string
+  meta: Meta
+  losses: { loss: number[]; lr: number[]; grad_norm: number[] }
+  batches: SafetensorsFile
+}
+
+function open(dir: string): Trace {
+  check(
+    existsSync(join(dir, 'meta.json')),
+    'ERR_DATA',
+    () => `golden: ${dir} holds no meta.json; give folders of traces`,
+  )
+  const json = (name: string) => JSON.parse(readFileSync(join(dir, name), 'utf8'))
+  return {
+    dir,
+    meta: json('meta.json'),
+    losses: json('losses.json'),
+    batches: openSafetensors(join(dir, 'batches.safetensors')),
+  }
+}
+
+const ints = (file: SafetensorsFile, name: string) => new Int32Array(file.read(name).buffer as ArrayBuffer)
+
+/** The rows of a split; padded positions are dropped. */
+function examplesOf({ batches, meta }: Trace, split: string): Example[] {
+  const lengths = ints(batches, `${split}_len`)
+  const ids = ints(batches, `${split}_ids`)
+  const labels = ints(batches, `${split}_labels`)
+  const width = ids.length / lengths.length
+  return Array.from(lengths, (length, i) => ({
+    ids: ids.slice(i * width, i * width + length),
+    label: meta.kind === 'seq' ? labels[i]! : labels.slice(i * width, i * width + length),
+    truncated: false,
+    row: { values: {}, file: 'batches.safetensors', line: i },
+  }))
+}
+
+/** A trained tensor's name in the trace → its name when PEFT saves it. */
+const savedName = (name: string) => name.replace('.modules_to_save.default', '').replace('.default', '')
+
+function values(dir: string, file: string): Snapshot {
+  const opened = openSafetensors(join(dir, `${file}.safetensors`))
+  const found: Snapshot = new Map()
+  for (const name of opened.names()) found.set(savedName(name), opened.readF32(name))
+  opened.close()
+  return found
+}
+
+/** Parameters under the names of the trace. */
+function trainables(model: Model, { meta, dir }: Trace): Map<string, Parameter> {
+  if (existsSync(join(dir, 'frozen_extra.safetensors')))
+    for (const [name, data] of values(dir, 'frozen_extra'))
+      model.parameters.get(name)?.tensor.upload(data as Float32Array)
+  if (meta.mode === 'full') return new Map(model.parameters)
+  const { r, alpha, use_rslora, rank_pattern, alpha_pattern, target_modules } = meta.lora!
+  const method = lora({
+    r,
+    alpha,
+    useRslora: use_rslora,
+    rankPattern: rank_pattern,
+    alphaPattern: alpha_pattern,
+    targetModules: target_modules,
+    modulesToSave: [],
+  })
+  const attached = method.attach(model)
+  const trained = new Set(attached.trainable)
+  return new Map([...attached.tensors()].filter(([, parameter]) => trained.has(parameter)))
+}
+
+function restore(parameters: Map<string, Parameter>, init: Snapshot): void {
+  for (const [name, data] of init) {
+    const parameter = parameters.get(name) ?? fail('ERR_DATA', `golden: nothing here trains as ${name}`)
+    parameter.tensor.upload(data as Float32Array)
+  }
+}
+
+/** Copies of parameters or gradients; of stored rows only those rows, without what the trace leaves out. */
+async function snapshot(
+  parameters: Map<string, Parameter>,
+  trace: Trace,
+  what: 'tensor' | 'gradient',
+): Promise<Snapshot> {
+  const { meta, batches } = trace
+  const found: Snapshot = new Map()
+  for (const [name, parameter] of parameters) {
+    if (meta.not_stored?.includes(name)) continue
+    const data = (await parameter[what]!.data()) as Float32Array
+    if (!meta.stored_rows?.includes(name)) found.set(name, data)
+    else {
+      const width = parameter.shape[1]!
+      const rows = ints(batches, 'embedding_rows')
+      const kept = new Float32Array(rows.length * width)
+      rows.forEach((row, i) => {
+        kept.set(data.subarray(row * width, (row + 1) * width), i * width)
+      })
+      found.set(`${name}[rows]`, kept)
+    }
+  }
+  return found
+}
+
+async function logitsOf(model: Model, examples: Example[]): Promise<Float32Array> {
+  const batch = packExamples(examples, Int32Array.from(examples.keys()))
+  const logits = scope(() => model.logits(batch))
+  const data = (await logits.data()) as Float32Array
+  logits.dispose()
+  return data
+}
+
+/** The trace's logits without padded positions. */
+function expectedLogits(
+  { dir, meta }: Trace,
+  examples: Example[],
+  outputs: number,
+  when: 'before' | 'after',
+): Float32Array {
+  const padded = values(dir, 'eval_logits_first').get(when)! as Float32Array
+  if (meta.kind === 'seq') return padded
+  const width = padded.length / examples.length / outputs
+  return Float32Array.from(
+    examples.flatMap(({ ids }, i) => [...padded.subarray(i * width * outputs, (i * width + ids.length) * outputs)]),
+  )
+}
+
+function logitError(got: Float32Array, expected: Float32Array): number {
+  return relative(new Map([['logits', got]]), new Map([['logits', expected]])).all
+}
+
+const supervised = (meta: Meta, labels: Example['label'][]) =>
+  meta.kind === 'seq'
+    ? labels.length
+    : labels.flatMap(label => [...(label as Int32Array)]).filter(l => l !== IGNORED).length
+
+async function train(model: Model, parameters: Map<string, Parameter>, trace: Trace): Promise<Partial<Metrics>> {
+  const { meta, losses, dir, batches } = trace
+  const { lr, betas, eps, weight_decay, clip_global_norm, schedule } = meta.optimizer
+  const arena = new Arena([...parameters.values()], model.device)
+  const options = { beta1: betas[0], beta2: betas[1], eps, weightDecay: weight_decay, clip: clip_global_norm }
+  const optimizer = new AdamW(arena, options)
+  const examples = examplesOf(trace, 'train')
+  const order = ints(batches, 'order')
+  const size = batches.info('order').shape[1]!
+  const start = await snapshot(parameters, trace, 'tensor')
+  const metrics: Partial<Metrics> = { loss: 0 }
+  const plan = { lr, schedule: schedule.includes('cos') ? 'cosine' : 'linear', totalSteps: meta.steps } as const
+  const warmupSteps = Math.max(1, Math.floor(meta.steps / 10))
+  for (let t = 0; t < meta.steps; t++) {
+    const microBatches = []
+    let rowOffset = 0
+    for (let k = 0; k < meta.grad_accumulation; k++) {
+      const at = (t * meta.grad_accumulation + k) * size
+      microBatches.push(packExamples(examples, order.slice(at, at + size), rowOffset))
+      rowOffset += microBatches.at(-1)!.ids.length
+    }
+    const total = supervised(
+      meta,
+      microBatches.flatMap(m => Array.from(m.rows, row => examples[row]!.label)),
+    )
+    const rate = learningRate(t, { ...plan, warmupSteps })
+    const { loss, squaredGradNorm } = trainStep(
+      model,
+      optimizer,
+      { microBatches, total },
+      { seed: 0, index: t, lr: rate, dropout: false },
+    )
+    metrics.loss = Math.max(metrics.loss!, Math.abs((await loss.item()) - losses.loss[t]!) / losses.loss[t]!)
+    loss.dispose()
+    squaredGradNorm.dispose()
+    if (t === 0) {
+      const { all, worst } = relative(await snapshot(parameters, trace, 'gradient'), values(dir, 'grads_step0'))
+      Object.assign(metrics, { grads: all, grads_tensor: worst })
+    }
+    if (t === 9) {
+      const { all, worst } = relative(await snapshot(parameters, trace, 'tensor'), values(dir, 'after_step10'), start)
+      Object.assign(metrics, { step10: all, step10_tensor: worst })
+    }
+  }
+  const { all, worst } = relative(await snapshot(parameters, trace, 'tensor'), values(dir, 'final'), start)
+  arena.dispose()
+  return { ...metrics, final: all, final_tensor: worst }
+}
+
+async function replay(dir: string, weights: string, compute: 'f32' | 'bf16'): Promise<Metrics> {
+  const trace = open(dir)
+  const { meta } = trace
+  const task =
+    TASK[meta.kind as keyof typeof TASK] ??
+    fail('ERR_UNSUPPORTED', `golden: kind "${meta.kind}" of ${dir} needs a decoder family, which is not here yet`)
+  const model = loadModel(join(weights, meta.base_model), { task, labels: meta.labels!, compute })
+  const parameters = trainables(model, trace)
+  restore(parameters, values(dir, 'init'))
+  const evaluated = examplesOf(trace, 'test').slice(0, meta.eval_logits.rows)
+  const { outputs } = model.head
+  const before = logitError(await logitsOf(model, evaluated), expectedLogits(trace, evaluated, outputs, 'before'))
+  const metrics = await train(model, parameters, trace)
+  const after = logitError(await logitsOf(model, evaluated), expectedLogits(trace, evaluated, outputs, 'after'))
+  model.dispose()
+  return { ...metrics, logits: Math.max(before, after) } as Metrics
+}
+
+async function main(): Promise<void> {
+  const { positionals, values: options } = parseArgs({
+    allowPositionals: true,
+    options: { weights: { type: 'string' }, compute: { type: 'string', default: 'f32' } },
+  })
+  check(
+    positionals.length > 0,
+    'ERR_OPTION',
+    () => 'golden: no folder given; usage: npm run golden -- DIR… [--weights DIR]',
+  )
+  const results = new Map<string, Metrics>()
+  for (const dir of positionals) {
+    const weights = options.weights ?? join(dirname(dir), '../weights')
+    results.set(basename(dir), await replay(dir, weights, options.compute as 'f32'))
+  }
+  printMetrics(results)
+  process.exitCode = [...results.values()].some(overBars) ? 1 : 0
+}
+
+await main()
