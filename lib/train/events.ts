@@ -1,0 +1,243 @@
+// What `train` takes and what it tells: options and events, as plain data.
+
+import type { Example } from '../data/encode.ts'
+import type { Masking } from '../data/maskedLm.ts'
+import type { MemoryUse } from '../native.ts'
+import type { Schedule } from '../optim/schedule.ts'
+import type { Attached } from '../peft/method.ts'
+import type { Evaluation } from './evaluate.ts'
+
+/** Encoded examples by split; a missing split is not evaluated. */
+export interface TrainData {
+  readonly train: readonly Example[]
+  readonly validation?: readonly Example[] | undefined
+  readonly test?: readonly Example[] | undefined
+}
+
+/** Settings of a run; everything has a default but the method. */
+export interface TrainOptions {
+  /** What trains: the result of `attach`. */
+  readonly method: Attached
+  /** Stops after the step in progress, with a checkpoint where there is an output folder. */
+  readonly signal?: AbortSignal | undefined
+  /** Passes over the training examples. Default 3. */
+  readonly epochs?: number | undefined
+  /** Optimizer steps at most; the schedule ends there. Default: as many as the epochs have. */
+  readonly maxSteps?: number | undefined
+  /** Sequences of a micro-batch. Default 16. */
+  readonly batchSize?: number | undefined
+  /** Micro-batches of an optimizer step. Default 1. */
+  readonly accumulate?: number | undefined
+  /** Sequences of an evaluation batch. Default: batchSize. */
+  readonly evalBatchSize?: number | undefined
+  /** Peak learning rate. Default 5e-4 for adapters, 5e-5 for full fine-tuning. */
+  readonly lr?: number | undefined
+  /** Default linear. */
+  readonly schedule?: Schedule | undefined
+  /** Steps of warm-up, or below 1 their share of all steps. Default 0.06. */
+  readonly warmup?: number | undefined
+  /** Decoupled; biases and norms have none. Default 0.01. */
+  readonly weightDecay?: number | undefined
+  /** Largest global gradient norm; 0 is off. Default 1. */
+  readonly clip?: number | undefined
+  /** Default 0.9. */
+  readonly beta1?: number | undefined
+  /** Default 0.999. */
+  readonly beta2?: number | undefined
+  /** Default 1e-8. */
+  readonly eps?: number | undefined
+  /** Keys data order, masking and dropout. Default 42. */
+  readonly seed?: number | undefined
+  /** Put sequences of like length into one micro-batch. Default false. */
+  readonly groupByLength?: boolean | undefined
+  /** Leave out the last step of an epoch where it is not full. Default false. */
+  readonly dropLast?: boolean | undefined
+  /** Share of the target spread over all classes, 0 to below 1. Default 0. */
+  readonly labelSmoothing?: number | undefined
+  /** One weight a class, or `balanced`: in inverse proportion to the training labels. Default: none. */
+  readonly classWeights?: 'balanced' | readonly number[] | undefined
+  /** How tokens are hidden; needed for masked LM, and only there. */
+  readonly masking?: Masking | undefined
+  /** Evaluate the untrained model on validation and test first. Default true. */
+  readonly evaluateBefore?: boolean | undefined
+  /** Validate at the end of each epoch, every so many steps, or never. Default epoch. */
+  readonly evalEvery?: 'epoch' | 'never' | number | undefined
+  /**
+   * The validation metric that picks the best step: a key of {@link Evaluation.metrics}, or `loss`. Default: accuracy
+   * for classes, f1 for several labels and for entities, loss else.
+   */
+  readonly metric?: string | undefined
+  /** Stop after so many evaluations without a better one; 0 is never. Default 0. */
+  readonly patience?: number | undefined
+  /** Where checkpoints go; without it there are none. */
+  readonly outputDir?: string | undefined
+  /** Save at the end of each epoch, every so many steps, or never (the best and an abort are saved). Default epoch. */
+  readonly checkpointEvery?: 'epoch' | 'never' | number | undefined
+  /** Checkpoints to keep beside the best. Default 1. */
+  readonly keepCheckpoints?: number | undefined
+  /** Go on from the newest valid checkpoint in outputDir (true; a fresh start where there is none), or from a folder. */
+  readonly resume?: boolean | string | undefined
+}
+
+/** The run as it starts. */
+export interface StartEvent {
+  readonly type: 'start'
+  readonly task: string
+  /** `single`, `multi` or `regression`. */
+  readonly problem: string
+  readonly labels: readonly string[]
+  /** Name of the method: `lora`, `full`. */
+  readonly method: string
+  /** Trained numbers, and all of the model with them. */
+  readonly trainable: number
+  readonly total: number
+  readonly device: string
+  readonly isa: string
+  readonly threads: number
+  readonly epochs: number
+  readonly stepsPerEpoch: number
+  readonly totalSteps: number
+  readonly batchSize: number
+  readonly accumulate: number
+  readonly lr: number
+  readonly seed: number
+  /** What picks the best step. */
+  readonly metric: string
+  readonly higherIsBetter: boolean
+  readonly examples: { readonly train: number; readonly validation: number; readonly test: number }
+  /** Steps done before, their record and the folder it came from, where the run goes on from a checkpoint. */
+  readonly resumed?: { readonly step: number; readonly path: string; readonly history: readonly HistoryEntry[] }
+}
+
+/** One optimizer step is done. Told in order, one step behind the device. */
+export interface StepEvent {
+  readonly type: 'step'
+  /** Steps done, from 1. */
+  readonly step: number
+  readonly totalSteps: number
+  /** Epochs done, with the part of the current one. */
+  readonly epoch: number
+  /** Mean over the supervised weight of the whole step, penalty excluded. */
+  readonly loss: number
+  /** Penalty on the factors, where one is set. */
+  readonly penalty?: number
+  /** Global norm before clipping. */
+  readonly gradNorm: number
+  readonly lr: number
+  readonly samples: number
+  readonly tokens: number
+  /** Since the last step was done. */
+  readonly seconds: number
+  readonly tokensPerSecond: number
+  readonly memory: MemoryUse
+}
+
+/** All steps of an epoch are done. */
+export interface EpochEvent {
+  readonly type: 'epoch'
+  /** From 1. */
+  readonly epoch: number
+  readonly step: number
+  /** Mean of the step losses, weighted by their supervised weight. */
+  readonly loss: number
+}
+
+/** A split was evaluated. `before`: the model as given; `epoch`: on the way; `after`: with the best step's weights. */
+export interface EvaluationEvent {
+  readonly type: 'evaluation'
+  readonly when: 'before' | 'epoch' | 'after'
+  readonly split: 'validation' | 'test'
+  readonly epoch: number
+  readonly step: number
+  readonly loss: number
+  readonly metrics: Readonly<Record<string, number>>
+  /** The best one of the validation split so far. */
+  readonly best: boolean
+  /** All of it: the full report and the predictions. */
+  readonly evaluation: Evaluation
+}
+
+/** A checkpoint is on the disk. */
+export interface CheckpointEvent {
+  readonly type: 'checkpoint'
+  readonly step: number
+  readonly path: string
+  /** Whether it holds the best step so far. */
+  readonly best: boolean
+}
+
+/** Names of what a run warns of. */
+export type WarningCode =
+  | 'truncated'
+  | 'one-class'
+  | 'missing-class'
+  | 'empty-split'
+  | 'unlabelled'
+  | 'low-lr'
+  | 'high-lr'
+  | 'memory'
+  | 'checkpoint-skipped'
+  | 'checkpoint-failed'
+  | 'not-a-number'
+
+/** Something that is likely not meant. The run goes on. */
+export interface WarningEvent {
+  readonly type: 'warning'
+  readonly code: WarningCode
+  readonly message: string
+  readonly cure: string
+}
+
+/** Why a run ended. */
+export type EndReason = 'finished' | 'early-stopping' | 'aborted'
+
+/** The last event. The model holds the weights of `bestStep`, but after an abort those of the last step. */
+export interface EndEvent {
+  readonly type: 'end'
+  readonly reason: EndReason
+  readonly step: number
+  readonly epoch: number
+  /** Undefined without a validation split. */
+  readonly bestStep?: number
+  readonly bestMetric?: number
+  readonly metric: string
+  /** Of training and evaluation, earlier parts of a resumed run included. */
+  readonly seconds: number
+  readonly tokens: number
+  readonly memory: MemoryUse
+  /** The newest checkpoint, where there is one. */
+  readonly checkpoint?: string
+  readonly history: readonly HistoryEntry[]
+}
+
+/** What a run tells, in order: start, warnings, evaluations before, steps …, evaluations after, end. */
+export type TrainEvent =
+  | StartEvent
+  | StepEvent
+  | EpochEvent
+  | EvaluationEvent
+  | CheckpointEvent
+  | WarningEvent
+  | EndEvent
+
+/** The record of a run, kept with its checkpoints. Steps are thinned to about a thousand. */
+export type HistoryEntry =
+  | {
+      readonly kind: 'step'
+      readonly step: number
+      readonly epoch: number
+      readonly loss: number
+      readonly gradNorm: number
+      readonly lr: number
+    }
+  | {
+      readonly kind: 'evaluation'
+      readonly when: EvaluationEvent['when']
+      readonly split: EvaluationEvent['split']
+      readonly step: number
+      readonly epoch: number
+      readonly loss: number
+      readonly metrics: Readonly<Record<string, number>>
+      readonly seconds: number
+      readonly samples: number
+    }
