@@ -117,6 +117,10 @@ inline void transpose(__m512 (&r)[16]) {
   for (int i = 0; i < 16; ++i) r[i] = t[i];
 }
 
+inline void prefetch(const Pack& p, int64_t at) {
+  _mm_prefetch(static_cast<const char*>(p.src) + at * (p.bf16 ? 2 : 4), _MM_HINT_T0);
+}
+
 template <bool BF16, Unit UNIT, int WIDTH>
 void pack_along_k(const Pack& p) {
   constexpr int STEP = UNIT == Unit::Pairs ? 32 : 16;
@@ -126,6 +130,11 @@ void pack_along_k(const Pack& p) {
     const int64_t units = UNIT == Unit::Pairs ? (left + 1) / 2 : left;
     for (int g = 0; g < WIDTH; g += 16) {
       __m512 r[16];
+      const int64_t ahead = k + 4 * STEP;  // many short streams: the processor's own prefetcher comes late
+      for (int i = g; i < p.count && i < g + 16; ++i) {
+        prefetch(p, i * p.ld + ahead);
+        if (STEP == 32 && !BF16) prefetch(p, i * p.ld + ahead + 16);
+      }
 #pragma GCC unroll 16
       for (int i = 0; i < 16; ++i)
         r[i] = g + i < p.count ? load_along_k<BF16, UNIT>(p, (g + i) * p.ld + k, left) : _mm512_setzero_ps();
@@ -151,6 +160,8 @@ void pack_across(const Pack& p) {
   for (int64_t k = 0; k < p.depth; k += STEP, dst += WIDTH) {
 #pragma GCC unroll 2
     for (int g = 0; g < WIDTH; g += 16) {
+      prefetch(p, (k + 16 * STEP) * p.ld + g);
+      if (STEP == 2) prefetch(p, (k + 16 * STEP + 1) * p.ld + g);
       const __m512 v = load_across<BF16, UNIT>(p, k * p.ld + (g < p.count ? g : 0), k + 1 < p.depth, first(p.count - g));
       _mm512_mask_storeu_ps(dst + g, first(WIDTH - g), v);
     }

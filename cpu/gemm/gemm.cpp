@@ -14,8 +14,7 @@ namespace lowrank::cpu::gemm {
 namespace {
 
 constexpr int64_t K_BLOCK = 768;               // units; a panel of a (43 KB) and one of b (98 KB) share the L2 cache
-constexpr int64_t K_PHASE = 8192;              // units packed of b at once
-constexpr int64_t PACKED_B = 8 << 20;          // bytes: stays in the L3 cache
+constexpr int64_t PACKED_B = 10 << 20;         // bytes: stays in the L3 cache
 constexpr int64_t PACKED_A = 448 << 10;        // bytes: stays in the L2 cache
 constexpr int64_t PIECE_FLOPS = 4 << 20;       // below, waking a thread costs more than it brings
 constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 16;
@@ -54,12 +53,13 @@ struct Plan {
         per_unit(unit == Unit::Pairs ? 2 : 1),
         units(ceil_div(p.k, per_unit)),
         k_block(ceil_div(units, std::max<int64_t>(1, ceil_div(units, K_BLOCK)))) {
-    // Whole K blocks in a phase, whole panels in a block of columns.
-    const int64_t blocks = std::max<int64_t>(1, k_block ? std::min(ceil_div(units, k_block), K_PHASE / k_block) : 1);
-    phase_units = blocks * k_block;
-    const int64_t fit = PACKED_B / (4 * std::max<int64_t>(1, phase_units));
-    const int64_t column_blocks = ceil_div(p.n, std::max<int64_t>(fit / kernel.nr, 4) * kernel.nr);
+    // As many columns as fit with one K block, so that a is packed as seldom as can be; then as many K blocks as fit.
+    const int64_t panel = 4 * kernel.nr * std::max<int64_t>(1, k_block);  // bytes
+    const int64_t column_blocks = ceil_div(p.n, std::max<int64_t>(PACKED_B / panel, 4) * kernel.nr);
     n_block = round_up(ceil_div(p.n, column_blocks), kernel.nr);
+    const int64_t blocks = std::max<int64_t>(1, PACKED_B / (panel * (n_block / kernel.nr)));
+    const int64_t phases = ceil_div(units, std::max<int64_t>(1, blocks * k_block));
+    phase_units = phases ? ceil_div(ceil_div(units, k_block), phases) * k_block : 0;
   }
 
   void run() {

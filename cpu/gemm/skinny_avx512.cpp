@@ -4,6 +4,8 @@
 namespace lowrank::cpu::gemm {
 namespace {
 
+constexpr int64_t OUTER_ROWS = 16;
+
 // Lane i of the result is the sum of the lanes of r[i].
 inline __m512 sums(const __m512 (&r)[16]) {
   __m512 t[8], u[4], v[2];
@@ -38,6 +40,10 @@ void dot_block(const Dot& d, int64_t m0, int64_t n0) {
     row[i] = m0 + i < d.m ? m0 + i : d.m - 1;
     w[i] = (n0 + i < d.n ? n0 + i : d.n - 1) * d.ldw;
   }
+  // The next four rows of x, spread over the blocks that share these.
+  const int64_t blocks = d.n > 12 ? 4 : (d.n + 3) / 4;
+  const float* ahead[4];
+  for (int i = 0; i < 4; ++i) ahead[i] = d.x + (row[i] + (i * blocks / 4 == n0 / 4 ? 4 : 0)) * d.ldx;
 #pragma GCC unroll 16
   for (int i = 0; i < 16; ++i) acc[i] = _mm512_setzero_ps();
   for (int64_t k = 0; k < d.k; k += 16) {
@@ -50,6 +56,7 @@ void dot_block(const Dot& d, int64_t m0, int64_t n0) {
       __mmask16 kept = m;
       if constexpr (MASK) kept &= *reinterpret_cast<const uint16_t*>(d.mask + row[i] * d.mask_stride + k / 8);
       const __m512 x = _mm512_maskz_loadu_ps(kept, d.x + row[i] * d.ldx + k);
+      _mm_prefetch(reinterpret_cast<const char*>(ahead[i] + k), _MM_HINT_T0);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) acc[4 * i + j] = _mm512_fmadd_ps(x, b[j], acc[4 * i + j]);
     }
@@ -80,15 +87,16 @@ void dot(const Dot& d) {
 }
 
 template <bool MASK, int R>
-void outer_block(const Outer& o, int64_t r0, int64_t n0) {
+void outer_block(const Outer& o, int64_t r0, int64_t n0, int64_t begin, int64_t end) {
+  const bool accumulate = o.accumulate || begin > 0;
   __m512 acc[R][2];
   const __mmask16 m[2] = {first(o.n - n0), first(o.n - n0 - 16)};
 #pragma GCC unroll 8
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j)
-      acc[i][j] = o.accumulate ? _mm512_maskz_loadu_ps(m[j], o.p + (r0 + i) * o.ldp + n0 + 16 * j) : _mm512_setzero_ps();
-  for (int64_t row = 0; row < o.rows; ++row) {
+      acc[i][j] = accumulate ? _mm512_maskz_loadu_ps(m[j], o.p + (r0 + i) * o.ldp + n0 + 16 * j) : _mm512_setzero_ps();
+  for (int64_t row = begin; row < end; ++row) {
     const float* s = o.s + row * o.r + r0;
     __m512 x[2];
 #pragma GCC unroll 2
@@ -96,7 +104,9 @@ void outer_block(const Outer& o, int64_t r0, int64_t n0) {
       __mmask16 kept = m[j];
       if constexpr (MASK)
         if (kept) kept &= *reinterpret_cast<const uint16_t*>(o.mask + row * o.mask_stride + n0 / 8 + 2 * j);
-      x[j] = _mm512_maskz_loadu_ps(kept, o.x + row * o.ldx + n0 + 16 * j);
+      const float* at = o.x + row * o.ldx + n0 + 16 * j;
+      x[j] = _mm512_maskz_loadu_ps(kept, at);
+      if (r0 == 0) _mm_prefetch(reinterpret_cast<const char*>(at + OUTER_ROWS * o.ldx), _MM_HINT_T0);
     }
 #pragma GCC unroll 8
     for (int i = 0; i < R; ++i) {
@@ -111,19 +121,23 @@ void outer_block(const Outer& o, int64_t r0, int64_t n0) {
     for (int j = 0; j < 2; ++j) _mm512_mask_storeu_ps(o.p + (r0 + i) * o.ldp + n0 + 16 * j, m[j], acc[i][j]);
 }
 
+// A few rows at a time over all columns, so that x is read in the order it lies in memory.
 template <bool MASK>
 void outer_all(const Outer& o) {
-  for (int64_t n = 0; n < o.n; n += 32)
-    for (int64_t r = 0; r < o.r; r += 8) switch (o.r - r) {
-        case 1: outer_block<MASK, 1>(o, r, n); break;
-        case 2: outer_block<MASK, 2>(o, r, n); break;
-        case 3: outer_block<MASK, 3>(o, r, n); break;
-        case 4: outer_block<MASK, 4>(o, r, n); break;
-        case 5: outer_block<MASK, 5>(o, r, n); break;
-        case 6: outer_block<MASK, 6>(o, r, n); break;
-        case 7: outer_block<MASK, 7>(o, r, n); break;
-        default: outer_block<MASK, 8>(o, r, n);
-      }
+  for (int64_t row = 0; row < o.rows || row == 0; row += OUTER_ROWS) {
+    const int64_t end = row + OUTER_ROWS < o.rows ? row + OUTER_ROWS : o.rows;
+    for (int64_t n = 0; n < o.n; n += 32)
+      for (int64_t r = 0; r < o.r; r += 8) switch (o.r - r) {
+          case 1: outer_block<MASK, 1>(o, r, n, row, end); break;
+          case 2: outer_block<MASK, 2>(o, r, n, row, end); break;
+          case 3: outer_block<MASK, 3>(o, r, n, row, end); break;
+          case 4: outer_block<MASK, 4>(o, r, n, row, end); break;
+          case 5: outer_block<MASK, 5>(o, r, n, row, end); break;
+          case 6: outer_block<MASK, 6>(o, r, n, row, end); break;
+          case 7: outer_block<MASK, 7>(o, r, n, row, end); break;
+          default: outer_block<MASK, 8>(o, r, n, row, end);
+        }
+  }
 }
 
 void outer(const Outer& o) { o.mask ? outer_all<true>(o) : outer_all<false>(o); }
