@@ -1,0 +1,115 @@
+// Tensors of a model to files, and files checked against what was meant.
+
+import { createHash } from 'node:crypto'
+import { check } from '../errors.ts'
+import {
+  decodeF32,
+  encodeF32,
+  type FloatDtype,
+  openSafetensors,
+  type TensorToWrite,
+  writeSafetensors,
+} from '../io/safetensors.ts'
+import type { Parameter } from '../nn/module.ts'
+import type { Tensor } from '../tensor.ts'
+
+/** safetensors' name of a tensor's own dtype. */
+export function dtypeOf(tensor: Tensor): FloatDtype {
+  return ({ f32: 'F32', f64: 'F64', bf16: 'BF16', f16: 'F16' } as Record<string, FloatDtype>)[tensor.dtype] ?? 'F32'
+}
+
+/** The name PEFT and transformers give the metadata of their files. */
+const metadata = { format: 'pt' }
+
+/**
+ * Tensors as they are at this moment, whatever is enqueued later. A tensor keeps the dtype of the file it came from
+ * where that loses nothing, else it is written as it is in memory.
+ */
+export async function snapshot(
+  entries: Iterable<[string, Parameter]>,
+  fileDtypes: ReadonlyMap<string, FloatDtype>,
+): Promise<TensorToWrite[]> {
+  // Every read is enqueued before the first is awaited.
+  const reads = [...entries].map(async ([name, { tensor }]) => {
+    const { shape } = tensor
+    const own = dtypeOf(tensor)
+    const bytes = new Uint8Array(await tensor.bytes())
+    const wanted = fileDtypes.get(name) ?? own
+    const narrow = wanted === own ? undefined : losslessly(bytes, own, wanted)
+    return { name, shape, dtype: narrow ? wanted : own, data: narrow ?? bytes }
+  })
+  return Promise.all(reads)
+}
+
+function losslessly(bytes: Uint8Array, own: FloatDtype, wanted: FloatDtype): Uint8Array | undefined {
+  const f32 = decodeF32(bytes, own)
+  const other = encodeF32(f32, wanted)
+  const isSame = [encodeF32(f32, own), encodeF32(decodeF32(other, wanted), own)].every(back => same(back, bytes))
+  return isSame ? other : undefined
+}
+
+function same(a: Uint8Array, b: Uint8Array): boolean {
+  return Buffer.compare(a, b) === 0
+}
+
+/** Whether every element is a number and finite. */
+export function isFiniteData(data: ArrayBufferView, dtype: FloatDtype): boolean {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  // An f64 that is too large for f32 is finite all the same.
+  const values = dtype === 'F64' ? new Float64Array(bytes.slice().buffer) : decodeF32(bytes, dtype)
+  return values.every(Number.isFinite)
+}
+
+function isZero(data: ArrayBufferView): boolean {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength).every(byte => byte === 0)
+}
+
+/**
+ * Checks an adapter's tensors before they replace what is on disk: NaN or infinity, and a matrix of zeros where none
+ * belongs (B is zero at the start), are ERR_CHECKPOINT.
+ */
+export function checkValues(tensors: readonly TensorToWrite[]): void {
+  for (const { name, dtype, shape, data } of tensors) {
+    const view = data as ArrayBufferView
+    check(isFiniteData(view, dtype as FloatDtype), 'ERR_CHECKPOINT', () => {
+      return `saveAdapter: ${name} holds NaN or infinity, the training diverged; lower the learning rate`
+    })
+    const mayBeZero = shape.length < 2 || name.endsWith('.lora_B.weight')
+    check(mayBeZero || !isZero(view), 'ERR_CHECKPOINT', () => `saveAdapter: ${name} is all zeros; it was never set`)
+  }
+}
+
+/** Writes tensors and reads the file back: count, names, shapes, dtypes and every byte must be the same. */
+export async function writeChecked(path: string, tensors: readonly TensorToWrite[]): Promise<void> {
+  const sums = new Map<string, string>()
+  const watched = tensors.map(tensor => ({
+    ...tensor,
+    data: async () => {
+      const view = typeof tensor.data === 'function' ? await tensor.data() : tensor.data
+      sums.set(tensor.name, sumOf(view))
+      return view
+    },
+  }))
+  await writeSafetensors(path, watched, metadata)
+  const file = openSafetensors(path)
+  try {
+    const count = file.names().length
+    check(count === tensors.length, 'ERR_CHECKPOINT', () => {
+      return `${path}: ${count} tensors were written of ${tensors.length}; save again, to another disk`
+    })
+    for (const { name, dtype, shape } of tensors) {
+      const info = file.has(name) ? file.info(name) : undefined
+      const isSame =
+        info?.dtype === dtype && `${info.shape}` === `${shape}` && sumOf(file.read(name)) === sums.get(name)
+      check(isSame, 'ERR_CHECKPOINT', () => `${path}: ${name} reads back otherwise; save again, to another disk`)
+    }
+  } finally {
+    file.close()
+  }
+}
+
+function sumOf(view: ArrayBufferView): string {
+  return createHash('sha256')
+    .update(new Uint8Array(view.buffer, view.byteOffset, view.byteLength))
+    .digest('hex')
+}

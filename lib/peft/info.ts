@@ -1,0 +1,92 @@
+// lowrank.json: what an adapter folder says beside PEFT's two files, so that its model can be built again.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { check } from '../errors.ts'
+import { isObject, type Json, type JsonObject, type PyObject, readJson } from '../io/json.ts'
+import { readAdapterConfig, type TaskType } from './config.ts'
+import type { Attached } from './method.ts'
+import { taskOf } from './task.ts'
+
+export const infoFile = 'lowrank.json'
+
+/** What is known of a saved adapter or fine-tuned model before its base is loaded. */
+export interface AdapterInfo {
+  /** 'lora', 'full' … */
+  readonly method: string
+  readonly modelType: string | undefined
+  readonly task: string | undefined
+  /** 'single', 'multi' or 'regression'. */
+  readonly problem: string | undefined
+  /** Classes in the order of their ids. */
+  readonly labels: readonly string[] | undefined
+  /** Where the base was loaded from: a folder, or a name on a hub. */
+  readonly baseModel: string | undefined
+  /** What was handed to saveAdapter as `extra`. */
+  readonly extra: JsonObject
+}
+
+/** The object of lowrank.json. */
+export function infoRecord({ method, host }: Attached, baseModel: string | undefined, extra: PyObject): PyObject {
+  return {
+    format: 1,
+    method: method.type,
+    model_type: host.config.modelType,
+    task: host.task,
+    problem: host.head.problem,
+    labels: [...host.labels],
+    base_model: baseModel ?? null,
+    extra,
+  }
+}
+
+/**
+ * Reads lowrank.json of a folder, or what adapter_config.json alone tells of one that PEFT wrote. Neither there, or a
+ * value of the wrong kind: ERR_CONFIG.
+ */
+export function readAdapterInfo(dir: string): AdapterInfo {
+  const path = join(dir, infoFile)
+  if (!existsSync(path)) return infoOfPeft(dir)
+  const values = readJson(path)
+  check(isObject(values as never), 'ERR_CONFIG', () => `${path}: is not an object; save the adapter again`)
+  const record = values as JsonObject
+  check(record.format === 1, 'ERR_CONFIG', () => {
+    return `${path}: format is ${JSON.stringify(record.format)}, this version reads 1; update the package`
+  })
+  const { labels, extra } = record
+  const isList = Array.isArray(labels) && labels.every(label => typeof label === 'string')
+  check(isList, 'ERR_CONFIG', () => `${path}: labels is not a list of names; save the adapter again`)
+  return {
+    method: text(path, record, 'method') ?? 'lora',
+    modelType: text(path, record, 'model_type'),
+    task: text(path, record, 'task'),
+    problem: text(path, record, 'problem'),
+    labels: labels as string[],
+    baseModel: text(path, record, 'base_model'),
+    extra: isObject(extra as never) ? (extra as JsonObject) : {},
+  }
+}
+
+function infoOfPeft(dir: string): AdapterInfo {
+  const { path, peftType, values } = readAdapterConfig(dir)
+  const record = values as unknown as JsonObject
+  const taskType = text(path, record, 'task_type')
+  const mapping = record.auto_mapping
+  const library = isObject(mapping as never) ? text(path, mapping as JsonObject, 'parent_library') : undefined
+  return {
+    method: peftType.toLowerCase(),
+    modelType: /^transformers\.models\.(\w+)\./.exec(library ?? '')?.[1],
+    task: taskType === undefined ? undefined : taskOf(taskType as TaskType),
+    problem: undefined,
+    labels: undefined,
+    baseModel: text(path, record, 'base_model_name_or_path'),
+    extra: {},
+  }
+}
+
+function text(path: string, record: JsonObject, key: string): string | undefined {
+  const value: Json | undefined = record[key]
+  if (value === undefined || value === null) return undefined
+  check(typeof value === 'string', 'ERR_CONFIG', () => `${path}: ${key} is ${JSON.stringify(value)}, not a text`)
+  return value
+}

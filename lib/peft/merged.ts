@@ -1,0 +1,153 @@
+// A model with all that is attached to it, as a Hugging Face folder.
+
+import { copyFileSync, existsSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { check, fail } from '../errors.ts'
+import { writeFolderAtomic } from '../io/atomic.ts'
+import { type ConfigDtype, savedDtype } from '../io/config.ts'
+import { isObject, type PyJson, type PyObject, readExactJson, writeJson } from '../io/json.ts'
+import { decodeF32, encodeF32, type FloatDtype, openCheckpoint, type TensorToWrite } from '../io/safetensors.ts'
+import type { Linear } from '../nn/linear.ts'
+import type { Parameter } from '../nn/module.ts'
+import { add } from '../ops/add.ts'
+import { scope, type Tensor } from '../tensor.ts'
+import { dtypeOf, isFiniteData, writeChecked } from './files.ts'
+import { infoFile } from './info.ts'
+import { mergedWeight } from './loraAttached.ts'
+import type { Host } from './method.ts'
+import { transformersClass } from './task.ts'
+import { cast, trainedDType } from './whole.ts'
+
+/** Files of a tokenizer, copied as they are. */
+const tokenizerFiles = [
+  'tokenizer.json',
+  'tokenizer_config.json',
+  'special_tokens_map.json',
+  'added_tokens.json',
+  'vocab.txt',
+  'vocab.json',
+  'merges.txt',
+  'tokenizer.model',
+  'spiece.model',
+  'sentencepiece.bpe.model',
+  'chat_template.jinja',
+]
+const ownFiles = ['config.json', 'model.safetensors', infoFile, ...tokenizerFiles]
+
+const fileDtypes: Readonly<Record<ConfigDtype, FloatDtype>> = {
+  float64: 'F64',
+  float32: 'F32',
+  float16: 'F16',
+  bfloat16: 'BF16',
+}
+
+export interface SaveMergedOptions {
+  /** Written as lowrank.json beside the model. */
+  info?: PyObject
+}
+
+/**
+ * Writes the model with every active adapter merged in, as a folder that transformers loads: config.json (class, labels
+ * and problem of this head), model.safetensors in the dtype of the checkpoint it came from, tokenizer files. The model
+ * itself stays as it is; at most one merged weight is in memory at a time. Await it before training on.
+ *
+ * Errors: ERR_UNSUPPORTED for an adapter that has no weight change to merge; ERR_CHECKPOINT for values that are not
+ * finite, or pass the range of F16; ERR_OPTION where `dir` holds files that are not a model's, or cannot be written.
+ */
+export async function saveMerged(model: Host, dir: string, { info }: SaveMergedOptions = {}): Promise<void> {
+  const dtype = checkpointDtype(model)
+  const layers = new Map([...model.linears.values()].map(linear => [linear.weight, linear]))
+  const tensors = [...model.parameters.values()].map(p => toWrite(p, layers.get(p), dtype))
+  const config = configOf(model, dtype)
+  await writeFolderAtomic(
+    dir,
+    async into => {
+      await writeChecked(join(into, 'model.safetensors'), tensors)
+      await writeJson(join(into, 'config.json'), config, { trailingNewline: true })
+      if (info) await writeJson(join(into, infoFile), info)
+      for (const name of tokenizerFiles) {
+        const source = model.path === undefined ? undefined : join(model.path, name)
+        if (source && existsSync(source)) copyFileSync(source, join(into, basename(name)))
+      }
+    },
+    { owns: name => ownFiles.includes(name) },
+  )
+}
+
+/** The dtype of the files the model was loaded from; of its matrices in memory where it was not. */
+function checkpointDtype(model: Host): FloatDtype {
+  const named = savedDtype(model.config)
+  if (named) return fileDtypes[named]
+  const inMemory: FloatDtype = ({ f32: 'F32', bf16: 'BF16', f64: 'F64' } as const)[model.storage]
+  if (model.path === undefined) return inMemory
+  const file = openCheckpoint(model.path)
+  try {
+    const first = [...model.parameters.keys()].find(name => file.has(name))
+    const found = first === undefined ? undefined : file.info(first).dtype
+    return Object.values(fileDtypes).find(dtype => dtype === found) ?? inMemory
+  } finally {
+    file.close()
+  }
+}
+
+function toWrite({ name, shape, tensor }: Parameter, linear: Linear | undefined, dtype: FloatDtype): TensorToWrite {
+  return {
+    name,
+    shape,
+    dtype,
+    data: async () => {
+      const merged = linear && effectiveWeight(linear)
+      const bytes = new Uint8Array(await (merged ?? tensor).bytes())
+      const from = dtypeOf(merged ?? tensor)
+      merged?.dispose()
+      const data = from === dtype ? bytes : encodeF32(decodeF32(bytes, from), dtype)
+      check(isFiniteData(data, dtype), 'ERR_CHECKPOINT', () => {
+        return `saveMerged: ${name} is not finite in ${dtype}; the training diverged, or the values pass the dtype's range`
+      })
+      return data
+    },
+  }
+}
+
+/** The weight of a layer with its active changes, in the dtype that trains; undefined where there is none. */
+function effectiveWeight({ path, weight, lowRank, adapters }: Linear): Tensor | undefined {
+  const factors = lowRank.filter(({ active }) => active)
+  const hooks = adapters.filter(({ active }) => active)
+  const [first] = factors
+  if (!first && hooks.length === 0) return undefined
+  return scope(() => {
+    const wide = cast(
+      weight.tensor,
+      first?.a.tensor.dtype ?? trainedDType(weight.tensor.dtype === 'f64' ? 'f64' : 'f32'),
+    )
+    const merged = first ? mergedWeight(wide, ...factors) : wide
+    return hooks.reduce((sum, hook) => {
+      const change = hook.delta?.() ?? fail('ERR_UNSUPPORTED', `saveMerged: "${hook.name}" of ${path} cannot be merged`)
+      return add(sum, change)
+    }, merged)
+  }).keep()
+}
+
+const problemTypes: Readonly<Record<string, string>> = {
+  single: 'single_label_classification',
+  multi: 'multi_label_classification',
+  regression: 'regression',
+}
+
+function configOf(model: Host, dtype: FloatDtype): PyObject {
+  const { path, config, task, labels, head } = model
+  const stored = path === undefined ? undefined : readExactJson(join(path, 'config.json'))
+  const values = isObject(stored) ? stored : (config.values as unknown as PyObject)
+  const { num_labels: _, ...kept } = values
+  const record: Record<string, PyJson> = { ...kept, model_type: config.modelType }
+  record.architectures = [transformersClass(model)]
+  record.dtype = Object.entries(fileDtypes).find(([, value]) => value === dtype)![0]
+  // Readers before transformers 4.57 know only this name.
+  if (kept.torch_dtype !== undefined) record.torch_dtype = record.dtype
+  if (labels.length > 0) {
+    record.id2label = Object.fromEntries(labels.map((label, i) => [String(i), label]))
+    record.label2id = Object.fromEntries(labels.map((label, i) => [label, i]))
+  }
+  if (task === 'sequence-classification') record.problem_type = problemTypes[head.problem] ?? null
+  return record
+}

@@ -1,0 +1,134 @@
+// The adapters that PEFT made (test/golden/adapters, see its README), over the tiny checkpoints of test/golden/models.
+
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Tape } from '../../lib/autograd/tape.ts'
+import type { Labels, Task } from '../../lib/heads/head.ts'
+import { loadModel, type Model, type ModelOptions } from '../../lib/heads/model.ts'
+import { packageRoot } from '../../lib/io/package.ts'
+import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
+import type { PackedBatch } from '../../lib/nn/batch.ts'
+import type { Parameter } from '../../lib/nn/module.ts'
+import { scope, Tensor } from '../../lib/tensor.ts'
+
+export const MODELS = join(packageRoot, 'test/golden/models')
+export const ADAPTERS = join(packageRoot, 'test/golden/adapters')
+export const CASES = readdirSync(ADAPTERS).filter(name => existsSync(join(ADAPTERS, name, 'meta.json')))
+const TASK: Record<string, Task> = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' }
+
+interface ModelMeta {
+  task: string
+  problem: 'regression' | 'multi_label_classification' | null
+  labels: number | string[] | null
+  lengths: number[]
+}
+
+export interface AdapterMeta {
+  base: string
+  task: string
+  loss: number
+  modules: Record<string, [number, number]>
+  trainable: number
+}
+
+export const readMeta = <T>(dir: string): T => JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8')) as T
+
+/** One of the tiny checkpoints with the head it was made for. */
+export function tinyModel(name: string, options: Partial<ModelOptions> = {}): Model {
+  const { task, labels, problem } = readMeta<ModelMeta>(join(MODELS, name))
+  const names = typeof labels === 'number' ? Array.from({ length: labels }, (_, i) => `L${i}`) : (labels ?? undefined)
+  const kind = problem === 'regression' ? 'regression' : problem ? 'multi' : 'single'
+  return loadModel(join(MODELS, name), { task: TASK[task]!, labels: names, problem: kind, ...options })
+}
+
+/** The inputs and labels of a tiny checkpoint. */
+export function tinyBatch(name: string): { batch: PackedBatch; labels: Labels; total: number; lengths: number[] } {
+  const { task, problem, lengths } = readMeta<ModelMeta>(join(MODELS, name))
+  const io = openSafetensors(join(MODELS, name, 'io.safetensors'))
+  const ints = (key: string) => new Int32Array(io.read(key).buffer as ArrayBuffer)
+  const cuSeqlens = Int32Array.from([0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0)))
+  const batch: PackedBatch = {
+    ids: unpad(ints('input_ids'), lengths),
+    positions: Int32Array.from(lengths.flatMap(length => Array.from({ length }, (_, i) => i))),
+    typeIds: io.has('token_type_ids') ? unpad(ints('token_type_ids'), lengths) : undefined,
+    cuSeqlens,
+    maxLength: Math.max(...lengths),
+  }
+  const raw = problem ? io.readF32('labels') : ints('labels')
+  const labels = task === 'seq' ? raw : unpad(raw, lengths)
+  io.close()
+  const total = task === 'seq' ? lengths.length : Array.from(labels).filter(label => label !== -100).length
+  return { batch, labels, total, lengths }
+}
+
+/** Rows of a padded [B, T, …] array without its padding. */
+export function unpad<A extends Int32Array | Float32Array>(padded: A, lengths: number[], width = 1): A {
+  const T = padded.length / width / lengths.length
+  const pieces = lengths.map((length, row) => padded.subarray(row * T * width, (row * T + length) * width))
+  const out = new (padded.constructor as { new (n: number): A })(pieces.reduce((sum, piece) => sum + piece.length, 0))
+  let at = 0
+  for (const piece of pieces) {
+    out.set(piece as never, at)
+    at += piece.length
+  }
+  return out
+}
+
+/** Logits that PEFT computed, without padding. */
+export function expectedLogits(io: SafetensorsFile, key: string, meta: AdapterMeta, lengths: number[]): Float32Array {
+  const padded = io.readF32(key)
+  return meta.task === 'seq' ? padded : unpad(padded, lengths, io.info(key).shape[2])
+}
+
+export async function logitsOf(model: Model, batch: PackedBatch): Promise<Float32Array> {
+  const logits = scope(() => model.logits(batch))
+  const data = await logits.data()
+  logits.dispose()
+  return data as Float32Array
+}
+
+/** Makes parameters train without an optimizer; returns what ends it. */
+export function train(parameters: readonly Parameter[]): () => void {
+  for (const { tensor, shape } of parameters) {
+    tensor.requiresGrad = true
+    tensor.grad = Tensor.zeros(shape, { device: tensor.device, dtype: tensor.dtype }).keep()
+  }
+  return () => {
+    for (const { tensor } of parameters) {
+      tensor.grad?.dispose()
+      tensor.grad = undefined
+      tensor.requiresGrad = false
+    }
+  }
+}
+
+/** Adds the gradients of a scalar to those of the leaves that train, and returns it. */
+export async function backward(make: () => Tensor): Promise<number> {
+  const tape = new Tape()
+  const loss = tape.run(make)
+  scope(() => {
+    tape.backward(loss)
+  })
+  const value = await loss.item()
+  loss.dispose()
+  return value
+}
+
+/** Every byte of a model's parameters, by name. */
+export async function bytesOf(model: Model): Promise<Map<string, string>> {
+  const all = [...model.parameters.values()].map(async ({ name, tensor }) => {
+    return [name, Buffer.from(await tensor.bytes()).toString('base64')] as const
+  })
+  return new Map(await Promise.all(all))
+}
+
+/** A fresh folder for the length of `body`. */
+export async function withFolder<T>(body: (dir: string) => T | Promise<T>): Promise<T> {
+  const dir = mkdtempSync(join(tmpdir(), 'lowrank-'))
+  try {
+    return await body(dir)
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
