@@ -77,6 +77,8 @@ export interface TrainOptions {
   readonly keepCheckpoints?: number | undefined
   /** Go on from the newest valid checkpoint in outputDir (true; a fresh start where there is none), or from a folder. */
   readonly resume?: boolean | string | undefined
+  /** Remove the checkpoints of an earlier run in outputDir; without it, and without resume, they are an error. */
+  readonly overwrite?: boolean | undefined
 }
 
 /** The run as it starts. */

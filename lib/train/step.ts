@@ -3,25 +3,27 @@ import type { MicroBatch, Step } from '../data/batches.ts'
 import { fail } from '../errors.ts'
 import type { Labels } from '../heads/head.ts'
 import type { Model } from '../heads/model.ts'
-import { native } from '../native.ts'
-import type { Parameter } from '../nn/module.ts'
 import { add } from '../ops/add.ts'
-import { withRandom } from '../ops/random.ts'
+import { type StepRandom, withRandom } from '../ops/random.ts'
 import type { AdamW } from '../optim/adamw.ts'
-import { scope, Tensor } from '../tensor.ts'
+import type { Regularizer } from '../peft/method.ts'
+import { penalty } from '../peft/regularizer.ts'
+import { scope, type Tensor } from '../tensor.ts'
 
-export interface StepOptions {
+/** What a loss needs beside its batch. */
+export interface LossSettings {
+  /** Class weights [C] on the device. */
+  classWeights?: Tensor | undefined
+  labelSmoothing?: number | undefined
+}
+
+export interface StepOptions extends LossSettings {
   seed: number
   /** Optimizer step, from 0. */
   index: number
   lr: number
-  /** Class weights [C] on the device. */
-  classWeights?: Tensor | undefined
-  labelSmoothing?: number | undefined
-  /** false: every dropout is off, whatever config and adapter say. Default true. */
-  dropout?: boolean | undefined
-  /** Adds weight · Σ p² over these parameters to the loss. */
-  regularizer?: { weight: number; parameters: readonly Parameter[] } | undefined
+  /** Adds a penalty on the low-rank factors to the loss. */
+  regularizer?: Regularizer | undefined
 }
 
 /** Not yet computed: reading one waits for the step. All of shape [1]; the caller disposes them. */
@@ -44,10 +46,17 @@ export function trainStep(
   return scope(() => {
     optimizer.arena.zeroGrads()
     const loss = backwardAll(model, step, options)
-    const penalty = options.regularizer && penalise(options.regularizer)
-    const squaredGradNorm = optimizer.step(options.lr)
-    return { loss, penalty, squaredGradNorm }
+    return { loss, ...finishStep(optimizer, options) }
   })
+}
+
+/** The part of a step after its micro-batches: the penalty's gradient and the AdamW update. */
+export function finishStep(
+  optimizer: AdamW,
+  { lr, regularizer }: Pick<StepOptions, 'lr' | 'regularizer'>,
+): Omit<StepResult, 'loss'> {
+  const penalised = regularizer && backwardOf(() => penalty(regularizer))
+  return { penalty: penalised, squaredGradNorm: optimizer.step(lr) }
 }
 
 /** Gradients of a whole step into the arena; returns the loss. */
@@ -56,37 +65,46 @@ export function backwardAll(
   { microBatches, total }: Pick<Step, 'microBatches' | 'total'>,
   options: Omit<StepOptions, 'lr'>,
 ): Tensor {
-  const { seed, index, classWeights, labelSmoothing, dropout = true } = options
   let loss: Tensor | undefined
   let sequenceOffset = 0
   for (const batch of microBatches) {
-    const random = { seed, step: index, rowOffset: batch.rowOffset, sequenceOffset }
-    const part = scope(() => {
-      const tape = new Tape()
-      const result = tape.run(() => {
-        const forward = () => model.loss(batch, labelsOf(batch), { total, classWeights, labelSmoothing }).loss
-        return dropout ? withRandom(random, forward) : forward()
-      })
-      tape.backward(result)
-      return result
-    })
+    const random = { seed: options.seed, step: options.index, rowOffset: batch.rowOffset, sequenceOffset }
+    const part = backwardMicroBatch(model, batch, total, random, options)
     loss = loss ? add(loss, part) : part
     sequenceOffset += batch.cuSeqlens.length - 1
   }
   return loss!
 }
 
-function labelsOf({ labels }: MicroBatch): Labels {
-  return labels ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
+/**
+ * Gradients of one micro-batch into the arena; returns its part of the loss. `total`: supervised weight of the whole
+ * step. After a throw (ERR_MEMORY, say) nothing but gradients is left behind.
+ */
+export function backwardMicroBatch(
+  model: Model,
+  batch: MicroBatch,
+  total: number,
+  random: StepRandom,
+  { classWeights, labelSmoothing }: LossSettings,
+): Tensor {
+  const settings = { total, classWeights, labelSmoothing }
+  return backwardOf(() => withRandom(random, () => model.loss(batch, labelsOf(batch), settings).loss))
 }
 
-/** weight · Σ p², with its gradient 2 · weight · p added where the others' are. */
-function penalise({ weight, parameters }: { weight: number; parameters: readonly Parameter[] }): Tensor {
-  let sum: Tensor | undefined
-  for (const { tensor } of parameters) {
-    const squares = new Tensor(native.sumSquares(tensor.handle))
-    sum = sum ? add(sum, squares) : squares
-    if (tensor.grad) native.accumulate(tensor.grad.handle, tensor.handle, 2 * weight)
-  }
-  return new Tensor(native.scale(sum!.handle, weight))
+function backwardOf(forward: () => Tensor): Tensor {
+  return scope(() => {
+    const tape = new Tape()
+    try {
+      const result = tape.run(forward)
+      tape.backward(result)
+      return result
+    } catch (error) {
+      tape.dispose()
+      throw error
+    }
+  })
+}
+
+function labelsOf({ labels }: MicroBatch): Labels {
+  return labels ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
 }

@@ -1,0 +1,152 @@
+// What is looked at before a run: errors for what cannot train, warnings for what is likely not meant.
+
+import { type Example, IGNORED } from '../data/encode.ts'
+import { classCounts, supervision } from '../data/statistics.ts'
+import { check } from '../errors.ts'
+import type { Model } from '../heads/model.ts'
+import { maxTokens } from '../nn/batch.ts'
+import type { Attached } from '../peft/method.ts'
+import type { TrainData, WarningEvent } from './events.ts'
+import type { Settings } from './settings.ts'
+
+/** Share of cut examples from which on a warning is due. */
+const MOST_TRUNCATED = 0.3
+/** Learning rates at or below which factors hardly move, and at or above which a whole pretrained model is unlearnt. */
+const LOW_LR = 5e-5
+const HIGH_LR = 3e-4
+
+type Warn = Omit<WarningEvent, 'type'>
+
+/**
+ * Checks splits and settings against the model.
+ * @throws ERR_DATA for an empty training split, examples without tokens or too long for the model, no label that counts,
+ * or one class alone; ERR_OPTION for a method that cannot train
+ */
+export function checkRun(model: Model, method: Attached, data: TrainData, settings: Settings): WarningEvent[] {
+  checkMethod(model, method)
+  check(data.train.length > 0, 'ERR_DATA', () => 'train: the training split is empty; give it at least one row')
+  const warnings: Warn[] = [...learningRate(method, settings)]
+  for (const split of ['train', 'validation', 'test'] as const) {
+    const examples = data[split]
+    if (!examples) continue
+    checkLengths(model, split, examples)
+    warnings.push(...(examples.length === 0 ? emptySplit(split) : splitWarnings(model, split, examples)))
+  }
+  return warnings.map(warning => ({ type: 'warning', ...warning }))
+}
+
+function checkMethod(model: Model, method: Attached): void {
+  check((method.host as unknown) === model, 'ERR_OPTION', () => {
+    return `method: adapter "${method.name}" is attached to another model; attach it to this one`
+  })
+  check(!method.isMerged, 'ERR_OPTION', () => `method: adapter "${method.name}" is merged; unmerge it first`)
+  check(method.isActive, 'ERR_OPTION', () => `method: adapter "${method.name}" is switched off; switch it on first`)
+  check(method.trainable.length > 0, 'ERR_OPTION', () => {
+    return `method: adapter "${method.name}" has nothing to train; load it with trainable: true`
+  })
+}
+
+function learningRate({ method, name }: Attached, { lr }: Settings): Warn[] {
+  if (method.type !== 'full' && lr <= LOW_LR)
+    return [
+      {
+        code: 'low-lr',
+        message: `lr: ${lr} is a rate for full fine-tuning; the factors of "${name}" would hardly move`,
+        cure: 'use 2e-4 to 1e-3 for adapters',
+      },
+    ]
+  if (method.type === 'full' && lr >= HIGH_LR)
+    return [
+      {
+        code: 'high-lr',
+        message: `lr: ${lr} is a rate for adapters; full fine-tuning at it may undo the pretraining`,
+        cure: 'use 1e-5 to 1e-4 for all weights',
+      },
+    ]
+  return []
+}
+
+function checkLengths(model: Model, split: string, examples: readonly Example[]): void {
+  const longest = maxTokens(model.backbone.limits)
+  examples.forEach(({ ids, row }, i) => {
+    check(ids.length > 0, 'ERR_DATA', () => {
+      return `train: example ${i} of ${split} (line ${row.line}) has no tokens; drop rows without text`
+    })
+    check(ids.length <= longest, 'ERR_DATA', () => {
+      return `train: example ${i} of ${split} has ${ids.length} tokens, the model takes ${longest}; lower maxLength`
+    })
+  })
+}
+
+function emptySplit(split: string): Warn[] {
+  return [
+    {
+      code: 'empty-split',
+      message: `the ${split} split is empty, so nothing is measured on it`,
+      cure: 'give it rows, or split the training data',
+    },
+  ]
+}
+
+function splitWarnings(model: Model, split: string, examples: readonly Example[]): Warn[] {
+  const warnings: Warn[] = []
+  const cut = examples.filter(example => example.truncated).length
+  if (cut > MOST_TRUNCATED * examples.length)
+    warnings.push({
+      code: 'truncated',
+      message: `${cut} of ${examples.length} examples of the ${split} split are cut, and their ends unseen`,
+      cure: 'raise maxLength, or cut the texts yourself',
+    })
+  if (model.task === 'masked-lm') return warnings
+  const { total, without } = supervision(examples)
+  check(total > 0, 'ERR_DATA', () => {
+    return `train: no label of the ${split} split counts (all missing or ${IGNORED}); check the label column`
+  })
+  if (without > 0)
+    warnings.push({
+      code: 'unlabelled',
+      message: `${without} of ${examples.length} examples of the ${split} split have no label that counts`,
+      cure: 'drop these rows, or label them',
+    })
+  return [...warnings, ...classWarnings(model, split, examples)]
+}
+
+function classWarnings({ head, labels }: Model, split: string, examples: readonly Example[]): Warn[] {
+  const isTagging = head.task === 'token-classification'
+  if (head.problem !== 'single' || (isTagging && split !== 'train')) return []
+  const counts = classCounts(examples, head.outputs)
+  const present = [...counts.keys()].filter(id => counts[id]! > 0)
+  const names = (ids: readonly number[]) => ids.slice(0, 8).map(id => `"${labels[id] ?? id}"`)
+  if (present.length === 1 && head.outputs > 1) {
+    const message = `all labels of the ${split} split are ${names(present)}`
+    check(split !== 'train', 'ERR_DATA', () => `train: ${message}; there is nothing to tell apart, add other rows`)
+    return [{ code: 'one-class', message, cure: 'shuffle or stratify the split; its metrics mean little' }]
+  }
+  const absent = [...counts.keys()].filter(id => counts[id] === 0)
+  if (split !== 'train' || absent.length === 0 || isTagging) return []
+  return [
+    {
+      code: 'missing-class',
+      message: `${absent.length} of ${head.outputs} classes have no training example: ${names(absent).join(', ')}`,
+      cure: 'add rows of these classes, or drop the labels',
+    },
+  ]
+}
+
+/**
+ * Class weights as numbers. `balanced`: n / (classes · count), as scikit-learn; for several labels, where they weigh the
+ * positives, negatives / positives. A class without examples gets 0, or 1 where positives are weighed.
+ */
+export function resolveClassWeights(
+  model: Model,
+  examples: readonly Example[],
+  weights: Settings['classWeights'],
+): readonly number[] | undefined {
+  if (weights !== 'balanced') return weights
+  const counts = classCounts(examples, model.head.outputs)
+  if (model.head.problem === 'multi')
+    return Array.from(counts, count => (count > 0 ? (examples.length - count) / count || 1 : 1))
+  const total = counts.reduce((a, b) => a + b, 0)
+  const present = counts.filter(count => count > 0).length
+  return Array.from(counts, count => (count > 0 ? total / (present * count) : 0))
+}
