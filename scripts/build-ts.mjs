@@ -2,7 +2,7 @@
 // the tests beside them.
 
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -30,6 +30,11 @@ for (const file of filesOf(join(root, 'test'))) {
   if (statSync(copy, { throwIfNoEntry: false })?.mtimeMs !== statSync(file).mtimeMs)
     cpSync(file, copy, { preserveTimestamps: true })
 }
+
+// What compiled tests look for beside test/ is where the sources have it.
+mkdirSync(dist, { recursive: true })
+rmSync(join(dist, 'assets'), { force: true })
+symlinkSync('../assets', join(dist, 'assets'))
 
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.json'], { cwd: root, stdio: 'inherit' })
