@@ -15,8 +15,8 @@ namespace {
 // Scratch; gemm.cpp has 0 and 1.
 constexpr int ROW_SCRATCH = 2, MASK = 3, TRANSPOSED = 4, PARTIAL = 5;
 
-constexpr int64_t STRIP = 64;              // rows, whose mask is made at once
-constexpr int64_t PIECE_ROWS = 128;        // rows of one partial sum of da and db
+constexpr int64_t STRIP = 64;        // rows, whose mask is made at once
+constexpr int64_t PIECE_ROWS = 128;  // rows of one partial sum of da and db
 constexpr int64_t PARTIAL_BYTES = 16 << 20;
 constexpr int64_t CACHED_BYTES = 256 << 10;  // of dy: read for t, and again for db
 
@@ -37,7 +37,8 @@ void project(const View& s, const View& x, const View& a, double scale, const Dr
   const int64_t rows = s.rows(), in = x.cols(), r = s.cols(), stride = mask_stride(in);
   const gemm::Skinny& thin = gemm::skinny();
   const float factor = float(dropout.active() ? scale * dropout.multiplier() : scale);
-  const int64_t strips = ceil_div(rows, STRIP), pieces = rows * in * r < (1 << 18) ? std::min<int64_t>(1, strips) : strips;
+  const int64_t strips = ceil_div(rows, STRIP),
+                pieces = rows * in * r < (1 << 18) ? std::min<int64_t>(1, strips) : strips;
   parallel_for(pieces, [&](int64_t piece) {
     for (int64_t strip = piece; strip < strips; strip += pieces) {
       const int64_t row = strip * STRIP, count = std::min(STRIP, rows - row);
@@ -46,8 +47,8 @@ void project(const View& s, const View& x, const View& a, double scale, const Dr
         mask = static_cast<uint8_t*>(scratch(ROW_SCRATCH, size_t(STRIP * stride)));
         make_mask(dropout, row, count, in, mask);
       }
-      thin.dot({x.as<float>() + row * in, in, mask, stride, a.data, false, in, s.as<float>() + row * r, r, factor, nullptr, count, r,
-                in});
+      thin.dot({x.as<float>() + row * in, in, mask, stride, a.data, false, in, s.as<float>() + row * r, r, factor,
+                nullptr, count, r, in});
     }
   });
 }
@@ -78,12 +79,11 @@ struct Backward {
       const float* dy_rows = dy.as<float>() + row * out;
       if (t)
         thin.dot({dy_rows, out, nullptr, 0, transposed, false, out, t + row * r, r, scale, nullptr, count, r, out});
-      if (db)
-        thin.outer({s.as<float>() + row * r, r, dy_rows, out, nullptr, 0, part_b, out, row > begin, count, out});
+      if (db) thin.outer({s.as<float>() + row * r, r, dy_rows, out, nullptr, 0, part_b, out, row > begin, count, out});
       if (mask) make_mask(dropout, row, count, in, mask + row * stride);
       if (da)
-        thin.outer({t + row * r, r, x.as<float>() + row * in, in, mask ? mask + row * stride : nullptr, stride, part_a, in,
-                    row > begin, count, in});
+        thin.outer({t + row * r, r, x.as<float>() + row * in, in, mask ? mask + row * stride : nullptr, stride, part_a,
+                    in, row > begin, count, in});
     }
   }
 
@@ -143,7 +143,8 @@ void lora_linear_backward(View dx, View da, View db, View dy, View x, View w, Vi
   if (dy.dtype == DType::F64)
     return spec::lora_linear_backward<double>(dx, da, db, dy, x, w, a, b, s, scale, dropout, compute);
   const int64_t rows = dy.rows(), in = a.dims[1], out = b.dims[0], r = a.dims[0];
-  Backward pass = {da, db, dy, x, a, b, s, float(scale), dropout, rows, in, out, r, 1, nullptr, nullptr, nullptr, nullptr};
+  Backward pass = {da,   db, dy,  x, a, b,       s,       float(scale), dropout,
+                   rows, in, out, r, 1, nullptr, nullptr, nullptr,      nullptr};
   const int64_t most = PARTIAL_BYTES / std::max<int64_t>(1, 4 * pass.partial_size());
   pass.pieces = std::clamp<int64_t>(std::min(ceil_div(rows, PIECE_ROWS), most), 1, std::max<int64_t>(rows, 1));
   pass.partial = static_cast<float*>(scratch(PARTIAL, size_t(4 * pass.pieces * pass.partial_size() + 64)));

@@ -3,13 +3,13 @@
 // Options: --rounds N (default 12), --threads N (default 1), --only TEXT (cases whose name contains it).
 
 #include <omp.h>
-#include <oneapi/dnnl/dnnl.hpp>
 #include <time.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <oneapi/dnnl/dnnl.hpp>
 #include <random>
 #include <string>
 #include <unordered_map>
@@ -40,10 +40,8 @@ struct Matrix {
       const float v = value(generator);
       uint32_t bits;
       std::memcpy(&bits, &v, 4);
-      if (dtype == DType::BF16)
-        view.as<uint16_t>()[i] = uint16_t(bits >> 16);
-      else
-        view.as<float>()[i] = v;
+      if (dtype == DType::BF16) view.as<uint16_t>()[i] = uint16_t(bits >> 16);
+      else view.as<float>()[i] = v;
     }
   }
   ~Matrix() { std::free(view.data); }
@@ -68,10 +66,8 @@ struct Yardstick {
   }
   static void fill(dnnl::memory& memory, size_t count, bool bf16) {
     for (size_t i = 0; i < count; ++i) {
-      if (bf16)
-        static_cast<uint16_t*>(memory.get_data_handle())[i] = uint16_t(0x3F80 + i % 61);
-      else
-        static_cast<float*>(memory.get_data_handle())[i] = float(i % 61) / 61 - 0.5f;
+      if (bf16) static_cast<uint16_t*>(memory.get_data_handle())[i] = uint16_t(0x3F80 + i % 61);
+      else static_cast<float*>(memory.get_data_handle())[i] = float(i % 61) / 61 - 0.5f;
     }
   }
   void run() {
@@ -123,15 +119,16 @@ void product(int64_t m, int64_t n, int64_t k, bool bf16, char form) {
   Matrix y(m, n), a(form == 'W' ? k : m, form == 'W' ? m : k), b(form == 'N' ? n : k, form == 'N' ? k : n, weight);
   Yardstick any(m, n, k, bf16, form == 'W', form == 'N', form != 'W', y.view.as<float>());
   Case c;
-  c.name = std::string(bf16 ? "bf16 " : "f32 ") + (form == 'N' ? "x w^T " : form == 'D' ? "dy w " : "dy^T x ") +
+  c.name = std::string(bf16 ? "bf16 " : "f32 ") +
+           (form == 'N'   ? "x w^T "
+            : form == 'D' ? "dy w "
+                          : "dy^T x ") +
            std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k);
   c.flops = 2.0 * double(m) * double(n) * double(k);
   const View none;
   c.sides.emplace_back("ours", [&] {
-    if (form == 'N')
-      cpu::linear(y.view, a.view, b.view, none, compute);
-    else
-      cpu::matmul(y.view, a.view, b.view, form == 'W', false, compute);
+    if (form == 'N') cpu::linear(y.view, a.view, b.view, none, compute);
+    else cpu::matmul(y.view, a.view, b.view, form == 'W', false, compute);
   });
   c.sides.emplace_back("onednn", [&] { any.run(); });
   measure(c);
@@ -148,9 +145,8 @@ void lora(int64_t m, int64_t n, int64_t k, int64_t r, bool bf16, int keep) {
                            std::to_string(k) + " r " + std::to_string(r) + (keep < 256 ? " dropout" : "");
   Case forward{"lora forward " + name, 2.0 * double(m) * double(n) * double(k), {}};
   forward.sides.emplace_back("plain", [&] { cpu::linear(y.view, x.view, w.view, none, compute); });
-  forward.sides.emplace_back("lora", [&] {
-    cpu::lora_linear(y.view, s.view, x.view, w.view, none, a.view, b.view, 2, dropout, compute);
-  });
+  forward.sides.emplace_back(
+      "lora", [&] { cpu::lora_linear(y.view, s.view, x.view, w.view, none, a.view, b.view, 2, dropout, compute); });
   measure(forward);
   Case backward{"lora backward " + name, forward.flops, {}};
   backward.sides.emplace_back("plain", [&] { cpu::matmul(dx.view, y.view, w.view, false, false, compute); });

@@ -13,9 +13,7 @@ inline __m256i first(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n > 8 ? 8 : n < 0 ? 0 : int(n)), lanes);
 }
 
-inline __m256 widen(__m128i bf16) {
-  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bf16), 16));
-}
+inline __m256 widen(__m128i bf16) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bf16), 16)); }
 
 // n <= 8 bf16, nothing read past them.
 [[maybe_unused]] inline __m256 load_bf16(const uint16_t* src, int64_t n) {

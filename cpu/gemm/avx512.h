@@ -14,7 +14,9 @@ namespace {
 
 constexpr int MR = 14, NR = 32;
 
-inline __mmask16 first(int64_t n) { return n >= 16 ? __mmask16(0xFFFF) : n <= 0 ? __mmask16(0) : __mmask16((1u << n) - 1); }
+inline __mmask16 first(int64_t n) {
+  return n >= 16 ? __mmask16(0xFFFF) : n <= 0 ? __mmask16(0) : __mmask16((1u << n) - 1);
+}
 
 inline __m512 widen(__m256i bf16) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bf16), 16)); }
 
@@ -162,7 +164,8 @@ void pack_across(const Pack& p) {
     for (int g = 0; g < WIDTH; g += 16) {
       prefetch(p, (k + 16 * STEP) * p.ld + g);
       if (STEP == 2) prefetch(p, (k + 16 * STEP + 1) * p.ld + g);
-      const __m512 v = load_across<BF16, UNIT>(p, k * p.ld + (g < p.count ? g : 0), k + 1 < p.depth, first(p.count - g));
+      const __m512 v =
+          load_across<BF16, UNIT>(p, k * p.ld + (g < p.count ? g : 0), k + 1 < p.depth, first(p.count - g));
       _mm512_mask_storeu_ps(dst + g, first(WIDTH - g), v);
     }
   }

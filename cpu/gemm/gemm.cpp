@@ -13,10 +13,10 @@
 namespace lowrank::cpu::gemm {
 namespace {
 
-constexpr int64_t K_BLOCK = 768;               // units; a panel of a (43 KB) and one of b (98 KB) share the L2 cache
-constexpr int64_t PACKED_B = 10 << 20;         // bytes: stays in the L3 cache
-constexpr int64_t PACKED_A = 448 << 10;        // bytes: stays in the L2 cache
-constexpr int64_t PIECE_FLOPS = 4 << 20;       // below, waking a thread costs more than it brings
+constexpr int64_t K_BLOCK = 768;          // units; a panel of a (43 KB) and one of b (98 KB) share the L2 cache
+constexpr int64_t PACKED_B = 10 << 20;    // bytes: stays in the L3 cache
+constexpr int64_t PACKED_A = 448 << 10;   // bytes: stays in the L2 cache
+constexpr int64_t PIECE_FLOPS = 4 << 20;  // below, waking a thread costs more than it brings
 constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 16;
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -47,11 +47,8 @@ Choice choose(Compute compute) {
 // One product under way. Units: see kernel.h.
 struct Plan {
   explicit Plan(const Product& product)
-      : p(product),
-        kernel(*choose(p.compute).kernel),
-        unit(choose(p.compute).unit),
-        per_unit(unit == Unit::Pairs ? 2 : 1),
-        units(ceil_div(p.k, per_unit)),
+      : p(product), kernel(*choose(p.compute).kernel), unit(choose(p.compute).unit),
+        per_unit(unit == Unit::Pairs ? 2 : 1), units(ceil_div(p.k, per_unit)),
         k_block(ceil_div(units, std::max<int64_t>(1, ceil_div(units, K_BLOCK)))) {
     // As many columns as fit with one K block, so that a is packed as seldom as can be; then as many K blocks as fit.
     const int64_t panel = 4 * kernel.nr * std::max<int64_t>(1, k_block);  // bytes
@@ -123,8 +120,8 @@ struct Plan {
     const int64_t most = std::max<int64_t>(1, 2 * p.m * columns * (phase * per_unit + p.slab.r) / PIECE_FLOPS);
     const int64_t strips = std::min(round_up(ceil_div(row_panels, fit), std::min<int64_t>(4, most)), row_panels);
     // Few rows: cut the columns as well, but leave enough of them to pay for packing a.
-    const int64_t cuts = std::clamp<int64_t>(std::min(most, int64_t(8)) / strips, 1,
-                                             std::max<int64_t>(1, column_panels / 4));
+    const int64_t cuts =
+        std::clamp<int64_t>(std::min(most, int64_t(8)) / strips, 1, std::max<int64_t>(1, column_panels / 4));
     parallel_for(strips * cuts, [&](int64_t piece) {
       const int64_t strip = piece / cuts, cut = piece % cuts;
       Strip s;

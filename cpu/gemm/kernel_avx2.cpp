@@ -18,10 +18,8 @@ inline __m256 round_bf16(__m256 v) {
 template <bool BF16, Unit UNIT>
 inline __m256 load_units(const Pack& p, int64_t at, int64_t n) {
   __m256 v;
-  if constexpr (BF16)
-    v = load_bf16(static_cast<const uint16_t*>(p.src) + at, n);
-  else
-    v = load_f32(static_cast<const float*>(p.src) + at, n);
+  if constexpr (BF16) v = load_bf16(static_cast<const uint16_t*>(p.src) + at, n);
+  else v = load_f32(static_cast<const float*>(p.src) + at, n);
   if constexpr (UNIT == Unit::F32) return _mm256_mul_ps(v, _mm256_set1_ps(p.scale));
   return BF16 ? v : round_bf16(v);
 }
@@ -51,10 +49,8 @@ inline void transpose(__m256 (&r)[8]) {
 
 template <int WIDTH>
 inline void store_units(float* dst, int g, __m256 v) {
-  if (WIDTH - g >= 8)
-    _mm256_storeu_ps(dst + g, v);
-  else
-    _mm256_maskstore_ps(dst + g, first(WIDTH - g), v);
+  if (WIDTH - g >= 8) _mm256_storeu_ps(dst + g, v);
+  else _mm256_maskstore_ps(dst + g, first(WIDTH - g), v);
 }
 
 template <bool BF16, Unit UNIT, int WIDTH>
@@ -80,7 +76,8 @@ void pack_across(const Pack& p) {
   float* dst = static_cast<float*>(p.dst);
   for (int64_t k = 0; k < p.depth; ++k, dst += WIDTH)
     for (int g = 0; g < WIDTH; g += 8)
-      store_units<WIDTH>(dst, g, g < p.count ? load_units<BF16, UNIT>(p, k * p.ld + g, p.count - g) : _mm256_setzero_ps());
+      store_units<WIDTH>(dst, g,
+                         g < p.count ? load_units<BF16, UNIT>(p, k * p.ld + g, p.count - g) : _mm256_setzero_ps());
 }
 
 template <bool BF16, Unit UNIT>

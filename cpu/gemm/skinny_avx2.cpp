@@ -69,8 +69,7 @@ void outer_block(const Outer& o, int64_t r0, int64_t n0) {
   for (int i = 0; i < R; ++i)
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j)
-      acc[i][j] =
-          o.accumulate ? _mm256_maskload_ps(o.p + (r0 + i) * o.ldp + n0 + 8 * j, m[j]) : _mm256_setzero_ps();
+      acc[i][j] = o.accumulate ? _mm256_maskload_ps(o.p + (r0 + i) * o.ldp + n0 + 8 * j, m[j]) : _mm256_setzero_ps();
   for (int64_t row = 0; row < o.rows; ++row) {
     const float* s = o.s + row * o.r + r0;
     __m256 x[2];
@@ -108,7 +107,8 @@ void outer(const Outer& o) { o.mask ? outer_all<true>(o) : outer_all<false>(o); 
 
 void dropout_bits(const DropoutKey& key, uint32_t row, int64_t columns, uint8_t* bits) {
   uint8_t bytes[256];
-  const __m256i limit = _mm256_set1_epi8(char(key.keep - 1));  // byte < keep is byte <= keep - 1 is min(byte, that) == byte
+  const __m256i limit =
+      _mm256_set1_epi8(char(key.keep - 1));  // byte < keep is byte <= keep - 1 is min(byte, that) == byte
   for (int64_t block = 0; block * 256 < columns; ++block, bits += 32) {
     dropout_bytes(key, row, uint32_t(block), bytes);
     for (int i = 0; i < 8; ++i) {

@@ -2,6 +2,8 @@
 // or begins at a page that must not be touched. The bound: an error of at most twice that of the plain loops of the
 // same precision. Prints what fails; exit code 1.
 
+#include "cpu/gemm/gemm.h"
+
 #include <sys/mman.h>
 
 #include <cstdio>
@@ -11,7 +13,6 @@
 #include <vector>
 
 #include "core/kernels.h"
-#include "cpu/gemm/gemm.h"
 #include "cpu/gemm/spec.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
@@ -47,7 +48,10 @@ struct Guarded {
 
 struct Matrix {
   Matrix(int64_t rows, int64_t cols, DType dtype = DType::F32)
-      : memory(size_t(rows * cols) * (dtype == DType::F64 ? 8 : dtype == DType::F32 ? 4 : 2), flip = !flip) {
+      : memory(size_t(rows * cols) * (dtype == DType::F64   ? 8
+                                      : dtype == DType::F32 ? 4
+                                                            : 2),
+               flip = !flip) {
     view.data = memory.data;
     view.dtype = dtype;
     view.rank = 2;
@@ -61,10 +65,8 @@ struct Matrix {
       const float v = normal(generator);
       uint32_t bits;
       std::memcpy(&bits, &v, 4);
-      if (view.dtype == DType::BF16)
-        view.as<uint16_t>()[i] = uint16_t(bits >> 16);
-      else
-        view.as<float>()[i] = v;
+      if (view.dtype == DType::BF16) view.as<uint16_t>()[i] = uint16_t(bits >> 16);
+      else view.as<float>()[i] = v;
     }
     return *this;
   }
@@ -91,7 +93,8 @@ Error2 difference(const View& got, const View& want) {
 void close(const View& got, const View& plain, const View& want, const std::string& what) {
   const Error2 mine = difference(got, want), theirs = difference(plain, want);
   const double allowed = 2 * theirs.error + 1e-6 * mine.size;
-  expect(mine.error <= allowed, what + ": error " + std::to_string(mine.error) + ", allowed " + std::to_string(allowed));
+  expect(mine.error <= allowed,
+         what + ": error " + std::to_string(mine.error) + ", allowed " + std::to_string(allowed));
 }
 
 std::vector<const char*> instruction_sets() {
@@ -115,10 +118,10 @@ void everywhere(const std::vector<View>& outputs, F&& f, Check&& check_outputs) 
       for (size_t i = 0; i < outputs.size(); ++i) {
         const size_t bytes = outputs[i] ? size_t(outputs[i].size()) * 4 : 0;
         const char* data = outputs[i].as<char>();
-        if (threads == 1)
-          first.emplace_back(data, data + bytes);
+        if (threads == 1) first.emplace_back(data, data + bytes);
         else
-          expect(bytes == 0 || std::memcmp(first[i].data(), data, bytes) == 0, std::string(name) + ": threads change bits");
+          expect(bytes == 0 || std::memcmp(first[i].data(), data, bytes) == 0,
+                 std::string(name) + ": threads change bits");
       }
       if (threads == 1) check_outputs(std::string(name));
     }
@@ -134,10 +137,11 @@ void test_matmul(int64_t m, int64_t n, int64_t k, bool ta, bool tb, DType b_type
   cpu::spec::matmul<double>(want.view, a.view, b.view, ta, tb, Compute::F32);
   cpu::spec::matmul<float>(plain.view, a.view, b.view, ta, tb, compute);
   char text[128];
-  std::snprintf(text, sizeof text, " matmul %ldx%ldx%ld %c%c b %s compute %s", long(m), long(n), long(k), ta ? 'T' : 'N',
-                tb ? 'T' : 'N', b_type == DType::BF16 ? "bf16" : "f32", name_of(compute));
-  everywhere({y.view}, [&] { cpu::matmul(y.view, a.view, b.view, ta, tb, compute); },
-             [&](const std::string& isa) { close(y.view, plain.view, want.view, isa + text); });
+  std::snprintf(text, sizeof text, " matmul %ldx%ldx%ld %c%c b %s compute %s", long(m), long(n), long(k),
+                ta ? 'T' : 'N', tb ? 'T' : 'N', b_type == DType::BF16 ? "bf16" : "f32", name_of(compute));
+  everywhere(
+      {y.view}, [&] { cpu::matmul(y.view, a.view, b.view, ta, tb, compute); },
+      [&](const std::string& isa) { close(y.view, plain.view, want.view, isa + text); });
 }
 
 void test_linear(int64_t m, int64_t n, int64_t k, DType w_type, Compute compute, bool has_bias) {
@@ -150,8 +154,9 @@ void test_linear(int64_t m, int64_t n, int64_t k, DType w_type, Compute compute,
   char text[128];
   std::snprintf(text, sizeof text, " linear %ldx%ldx%ld w %s compute %s bias %d", long(m), long(n), long(k),
                 w_type == DType::BF16 ? "bf16" : "f32", name_of(compute), has_bias);
-  everywhere({y.view}, [&] { cpu::linear(y.view, x.view, w.view, has_bias ? bias.view : none, compute); },
-             [&](const std::string& isa) { close(y.view, plain.view, want.view, isa + text); });
+  everywhere(
+      {y.view}, [&] { cpu::linear(y.view, x.view, w.view, has_bias ? bias.view : none, compute); },
+      [&](const std::string& isa) { close(y.view, plain.view, want.view, isa + text); });
 }
 
 // f64 copies: the specification in f64 wants its activations and adapters as f64.
@@ -170,21 +175,20 @@ void test_lora(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute
   dropout.row_offset = 1000;
   const double scale = 1.7;
   char text[160];
-  std::snprintf(text, sizeof text, " lora %ldx%ldx%ld r %ld w %s compute %s keep %d wanted %d ", long(m), long(n), long(k),
-                long(r), w_type == DType::BF16 ? "bf16" : "f32", name_of(compute), keep, wanted);
+  std::snprintf(text, sizeof text, " lora %ldx%ldx%ld r %ld w %s compute %s keep %d wanted %d ", long(m), long(n),
+                long(k), long(r), w_type == DType::BF16 ? "bf16" : "f32", name_of(compute), keep, wanted);
   {
     Matrix y(m, n), s(m, r), py(m, n), ps(m, r), wy(m, n, DType::F64), ws(m, r, DType::F64);
     cpu::spec::lora_linear<double>(wy.view, ws.view, x64.view, w.view, bias64.view, a64.view, b64.view, scale, dropout,
                                    Compute::F32);
     cpu::spec::lora_linear<float>(py.view, ps.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute);
-    everywhere({y.view, s.view},
-               [&] {
-                 cpu::lora_linear(y.view, s.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute);
-               },
-               [&](const std::string& isa) {
-                 close(y.view, py.view, wy.view, isa + text + "y");
-                 close(s.view, ps.view, ws.view, isa + text + "s");
-               });
+    everywhere(
+        {y.view, s.view},
+        [&] { cpu::lora_linear(y.view, s.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute); },
+        [&](const std::string& isa) {
+          close(y.view, py.view, wy.view, isa + text + "y");
+          close(s.view, ps.view, ws.view, isa + text + "s");
+        });
   }
   Matrix s(m, r);
   s.random();
@@ -197,16 +201,17 @@ void test_lora(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute
                                          scale, dropout, compute);
   const View none;
   const View odx = wanted & 1 ? dx.view : none, oda = wanted & 2 ? da.view : none, odb = wanted & 4 ? db.view : none;
-  everywhere({odx, oda, odb},
-             [&] {
-               cpu::lora_linear_backward(odx, oda, odb, dy.view, oda ? x.view : none, w.view, a.view, b.view,
-                                         odb ? s.view : none, scale, dropout, compute);
-             },
-             [&](const std::string& isa) {
-               if (odx) close(odx, pdx.view, wdx.view, isa + text + "dx");
-               if (oda) close(oda, pda.view, wda.view, isa + text + "da");
-               if (odb) close(odb, pdb.view, wdb.view, isa + text + "db");
-             });
+  everywhere(
+      {odx, oda, odb},
+      [&] {
+        cpu::lora_linear_backward(odx, oda, odb, dy.view, oda ? x.view : none, w.view, a.view, b.view,
+                                  odb ? s.view : none, scale, dropout, compute);
+      },
+      [&](const std::string& isa) {
+        if (odx) close(odx, pdx.view, wdx.view, isa + text + "dx");
+        if (oda) close(oda, pda.view, wda.view, isa + text + "da");
+        if (odb) close(odb, pdb.view, wdb.view, isa + text + "db");
+      });
 }
 
 // The bits of every instruction set are those of the scalar definition.
@@ -233,7 +238,8 @@ void test_dropout_bits() {
   cpu::set_isa(nullptr);
   uint32_t words[4];
   cpu::philox(Dropout(), 0, 0, words);  // the published vector of philox4x32-7 for zero key and counter
-  expect(words[0] == 0x5f6fb709 && words[1] == 0x0d893f64 && words[2] == 0x4f121f81 && words[3] == 0x4f730a48, "philox");
+  expect(words[0] == 0x5f6fb709 && words[1] == 0x0d893f64 && words[2] == 0x4f121f81 && words[3] == 0x4f730a48,
+         "philox");
 }
 
 // NaN and infinity must come through, also where bf16 rounding could lose them.
@@ -282,7 +288,8 @@ int main() {
           test_matmul(m, n, k, ta, tb, (m + n + k) % 2 ? f32 : bf16, Compute::BF16);
         }
   // Several K blocks, phases of K, blocks of columns, strips of rows.
-  const int64_t large[][3] = {{35, 70, 769}, {37, 40, 1601}, {3, 33, 17001}, {34, 2800, 40}, {40, 3001, 801}, {700, 40, 70}};
+  const int64_t large[][3] = {{35, 70, 769},  {37, 40, 1601},  {3, 33, 17001},
+                              {34, 2800, 40}, {40, 3001, 801}, {700, 40, 70}};
   for (const auto& s : large)
     for (const Compute compute : {Compute::F32, Compute::BF16}) {
       test_matmul(s[0], s[1], s[2], false, false, f32, compute);
