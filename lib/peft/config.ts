@@ -60,7 +60,7 @@ export interface LoraOptions {
   initLoraWeights?: boolean | 'gaussian'
   /** Weight of the regulariser on A and B; it is part of training, not of the adapter's file. Default 0. */
   regularizer?: number
-  /** 'l2': ‖A‖² + ‖B‖²; 'orth': the mean of ‖AAᵀ − I‖ and ‖BᵀB − I‖. Default 'l2'. */
+  /** 'l2': Σ ‖A‖² + ‖B‖²; 'orth': the mean of all ‖AAᵀ − I‖² and ‖BᵀB − I‖². Default 'l2'. */
   regularizerKind?: 'l2' | 'orth'
 }
 

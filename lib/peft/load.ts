@@ -14,6 +14,8 @@ export interface LoadOptions {
   trainable?: boolean
   /** What it is called on the model; a sub-folder of that name is taken where there is one. Default 'default'. */
   name?: string
+  /** Accept that what neither checkpoint nor adapter holds (a pooler, say) stays newly initialised. Default false. */
+  allowNew?: boolean
 }
 
 const floats: readonly string[] = ['F64', 'F32', 'BF16', 'F16'] satisfies FloatDtype[]
@@ -29,7 +31,7 @@ const stray = /\.(modules_to_save|original_module)\.bias$/
  * that is not built here (DoRA, PiSSA, prompt tuning …): ERR_UNSUPPORTED.
  */
 export function loadAdapter(model: Host, dir: string, options: LoadOptions = {}): Attached {
-  const { name = 'default', trainable = false } = options
+  const { name = 'default', trainable = false, allowNew = false } = options
   const folder = folderOf(dir, name)
   const config = readAdapterConfig(folder)
   checkBase(model, folder, readAdapterInfo(folder))
@@ -43,6 +45,7 @@ export function loadAdapter(model: Host, dir: string, options: LoadOptions = {})
     const attached = kind.fromFile(model, config, file, { name, trainable })
     try {
       fill(model, attached, file, config)
+      if (!allowNew) checkComplete(model, attached, folder)
       return attached
     } catch (error) {
       attached.detach()
@@ -94,6 +97,15 @@ function fill(model: Host, attached: Attached, file: Checkpoint, config: Adapter
     parameter.tensor.upload(isWide ? new Float64Array(bytes.slice().buffer) : file.readF32(key))
   }
   if (problems.length > 0) fail('ERR_CHECKPOINT', describe(model, file, config, problems))
+}
+
+/** PEFT leaves a new pooler random and unsaved: nobody can run such an adapter again. */
+function checkComplete(model: Host, attached: Attached, dir: string): void {
+  const restored = new Set([...attached.tensors()].map(([, { name }]) => name))
+  const left = model.newTensors.filter(name => !restored.has(name))
+  check(left.length === 0, 'ERR_CHECKPOINT', () => {
+    return `${dir}: ${left.join(', ')} are neither in the checkpoint nor in the adapter; load the base it was trained on, or pass allowNew to train them anew`
+  })
 }
 
 function mismatches(expected: ReadonlyMap<string, Parameter>, file: Checkpoint): string[] {
