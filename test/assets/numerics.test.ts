@@ -1,0 +1,108 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { tfidf } from '../../bench/baselines/features.ts'
+import { minimise } from '../../bench/baselines/lbfgs.ts'
+import { fitLogistic, predictLogistic } from '../../bench/baselines/logistic.ts'
+import { subsample } from '../../bench/baselines/subsample.ts'
+import { leadingEigenpairs } from '../../scripts/pretrain/eigen.ts'
+import { random } from '../../scripts/pretrain/random.ts'
+import { readSample, TOPICS } from '../../scripts/pretrain/sample.ts'
+import { pieces } from '../../scripts/pretrain/text.ts'
+
+const near = (a: number, b: number, tolerance: number) => assert.ok(Math.abs(a - b) <= tolerance, `${a} is not ${b}`)
+
+test('leading eigenpairs of a sparse matrix with known eigenvalues', () => {
+  // The path graph on n nodes: eigenvalues 2·cos(πk/(n+1)), shifted by +1 on the diagonal.
+  const n = 60
+  const starts = new Uint32Array(n + 1)
+  const columns: number[] = []
+  const values: number[] = []
+  for (let r = 0; r < n; r++) {
+    for (const c of [r - 1, r, r + 1].filter(at => at >= 0 && at < n)) {
+      columns.push(c)
+      values.push(1)
+    }
+    starts[r + 1] = columns.length
+  }
+  const found = leadingEigenpairs(
+    { starts, columns: Uint16Array.from(columns), values: Float32Array.from(values) },
+    3,
+    1,
+  )
+  for (const [k, value] of found.values.entries()) {
+    near(value, 1 + 2 * Math.cos((Math.PI * (k + 1)) / (n + 1)), 1e-3)
+    const column = Array.from({ length: n }, (_, r) => found.vectors[r * 3 + k]!)
+    near(
+      column.reduce((sum, x) => sum + x * x, 0),
+      1,
+      1e-9,
+    )
+  }
+})
+
+test('L-BFGS finds the minimum of an ill-conditioned quadratic', () => {
+  const scales = Array.from({ length: 20 }, (_, i) => 10 ** (i / 5))
+  const x = new Float64Array(20)
+  const result = minimise(
+    x,
+    (at, gradient) => {
+      let value = 0
+      for (const [i, scale] of scales.entries()) {
+        gradient[i] = scale * (at[i]! - i)
+        value += 0.5 * scale * (at[i]! - i) ** 2
+      }
+      return value
+    },
+    { tolerance: 1e-8, memory: 20 },
+  )
+  assert.ok(result.iterations < 400)
+  for (const [i, component] of x.entries()) near(component, i, 1e-7)
+})
+
+test('TF-IDF by hand: terms in one of two texts weigh 1 + ln(3/2), in both 1', () => {
+  const { starts, columns, values, width } = tfidf(['red fish', 'blue fish fish'])(['red fish fish', 'unknown'])
+  assert.is(width, 6)
+  assert.equal([...starts], [0, 4, 4])
+  assert.equal([...columns], [0, 1, 2, 5])
+  const rare = 1 + Math.log(3 / 2)
+  const raw = [rare, 1 + Math.log(2), rare, rare]
+  const length = Math.hypot(...raw)
+  for (const [i, value] of values.entries()) near(value, raw[i]! / length, 1e-12)
+})
+
+test('logistic regression: zero gradient at the solution, and it separates what can be separated', () => {
+  const next = random(3)
+  const texts = Array.from(
+    { length: 60 },
+    (_, i) => `${['alpha', 'beta', 'gamma'][i % 3]} ${next() < 0.5 ? 'noise' : 'other'}`,
+  )
+  const labels = texts.map((_, i) => i % 3)
+  const x = tfidf(texts)(texts)
+  const model = fitLogistic(x, labels, 3, 10, { tolerance: 1e-9 })
+  assert.equal(predictLogistic(x, model), labels)
+  const again = fitLogistic(x, labels, 3, 10, { tolerance: 1e-9, start: model })
+  assert.is(again.iterations, 0)
+})
+
+test('a subsample keeps the shares of the topics, is a function of the seed, and differs between seeds', () => {
+  const train = readSample('train')
+  const rows = subsample(train, 500, 1)
+  assert.is(rows.length, 500)
+  assert.is(new Set(rows).size, 500)
+  assert.equal(rows, subsample(train, 500, 1))
+  assert.not.equal(rows, subsample(train, 500, 2))
+  for (const topic of TOPICS) {
+    const share = (of: readonly { label: string }[]) => of.filter(row => row.label === topic).length / of.length
+    near(share(rows), share(train), 0.002)
+  }
+})
+
+test('prose is cut at sentence ends, never over the limit, and nothing is lost', () => {
+  const text = 'One two three. Four five six seven. "Eight nine." Ten eleven twelve thirteen fourteen fifteen.'
+  const cut = pieces(text, 5)
+  assert.is(cut.join(' '), text)
+  assert.ok(cut.every(piece => piece.split(' ').length <= 5))
+  assert.is(cut[0], 'One two three.')
+})
+
+test.run()
