@@ -1,5 +1,6 @@
 // Our products beside oneDNN's on the same work: process CPU time, both sides in turn, fewest seconds of all rounds.
 // Development only; oneDNN (libdnnl) is never part of the package. Prints one JSON object.
+// With --threads 2, set OMP_WAIT_POLICY=passive: else the threads of oneDNN spin on into our turn.
 // Options: --rounds N (default 12), --threads N (default 1), --only TEXT (cases whose name contains it).
 
 #include <omp.h>
