@@ -22,8 +22,8 @@ import type { RunDescription, RunStatus, Tracker } from './tracker.ts'
 /** Options of {@link tensorboardTracker}; `now` gives seconds since 1970. */
 export type TensorboardOptions = {
   /**
-   * `tensor` (default) writes scalars as TensorBoard 2 does; `simple` writes the older `simple_value`, which
-   * EventAccumulator's `Scalars()` and scripts built on it read.
+   * `simple` (default) writes `simple_value`, which TensorBoard, EventAccumulator's `Scalars()` and the scripts built on
+   * it read; `tensor` writes scalars as TensorFlow 2 does.
    */
   scalarStyle?: 'tensor' | 'simple'
   now?: () => number
@@ -122,7 +122,7 @@ function protoValue(value: string | number | boolean): Uint8Array {
  * drop what an interrupted run wrote at or past its first step.
  */
 export function tensorboardTracker(folder: string, options: TensorboardOptions = {}): Tracker {
-  const { scalarStyle = 'tensor', now = () => Date.now() / 1000 } = options
+  const { scalarStyle = 'simple', now = () => Date.now() / 1000 } = options
   let file: AppendFile | undefined
   const event = (step: number, ...fields: Uint8Array[]) => {
     check(file, 'ERR_OPTION', () => 'tensorboard tracker: written to before start; call start(run) first')

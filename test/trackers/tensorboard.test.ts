@@ -104,7 +104,7 @@ test('a frame is length, CRC, payload, CRC', () => {
 
 test('events decode: version, hyper-parameters, scalars, text, histogram', () =>
   inTemporaryFolder(folder => {
-    const tracker = tensorboardTracker(folder, { now: () => 1234.5 })
+    const tracker = tensorboardTracker(folder, { scalarStyle: 'tensor', now: () => 1234.5 })
     tracker.start({ hyperparameters: { learningRate: 3e-4, method: 'lora', bias: true }, metrics: ['eval/f1'] })
     tracker.scalars(0, { 'train/loss': 2.5 })
     tracker.scalars(300, { 'train/loss': 0.125, 'eval/f1': Number.NaN })
@@ -162,7 +162,7 @@ test('events decode: version, hyper-parameters, scalars, text, histogram', () =>
 
 test('a file is complete after every call, and the simple style holds a float', () =>
   inTemporaryFolder(folder => {
-    const tracker = tensorboardTracker(folder, { scalarStyle: 'simple' })
+    const tracker = tensorboardTracker(folder)
     tracker.start({ hyperparameters: {}, firstStep: 40 })
     assert.is(get(readEvents(folder)[1]!, 7, 1), 1n, 'a resumed run says where it starts')
     assert.is(get(readEvents(folder)[1]!, 2), 40n)
@@ -202,17 +202,17 @@ print(json.dumps({
 const probe = spawnSync(python, ['-c', 'import tensorboard'], { encoding: 'utf8' })
 const withPython = probe.status === 0 ? test : test.skip
 if (probe.status !== 0)
-  console.log(`skipped: TensorBoard reads our files (no tensorboard in ${python}; set LOWRANK_PYTHON)`)
+  console.log(`skip: TensorBoard reads our files (no tensorboard in ${python}; set LOWRANK_PYTHON)`)
 
 withPython("TensorBoard's own EventAccumulator reads every kind", () =>
   inTemporaryFolder(folder => {
-    const tracker = tensorboardTracker(folder)
+    const tracker = tensorboardTracker(folder, { scalarStyle: 'tensor' })
     tracker.start({ hyperparameters: { rank: 8, method: 'lora', rslora: false }, metrics: ['eval/f1'] })
     for (let step = 0; step < 100; step++) tracker.scalars(step, { 'train/loss': 1 / (1 + step) })
     tracker.text!(5, 'note', 'héllo')
     tracker.histogram!(5, 'lora/scale', [1, 2, 3])
     tracker.finish()
-    const old = tensorboardTracker(folder, { scalarStyle: 'simple', now: () => Date.now() / 1000 + 10 })
+    const old = tensorboardTracker(folder, { now: () => Date.now() / 1000 + 10 })
     old.start({ hyperparameters: {} })
     old.scalars(3, { simple: 0.5 })
     old.finish()
