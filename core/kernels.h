@@ -65,10 +65,9 @@
     (View dlogits, View dloss, View logits, View targets, View positive_weights, double scale))                        \
   K(mse, CPU_ONLY, (View loss, View x, View targets, double scale))                                                    \
   K(mse_backward, CPU_ONLY, (View dx, View dloss, View x, View targets, double scale))                                 \
-  /* One AdamW step over the arena, in place. slices f64[S, 4]: begin, end (elements), learning-rate scale, decay      \
-     (multiplies weight_decay). squared_norm f64[1] or f32[1]: of all gradients; clip 0 = off. */                      \
-  K(adamw, CPU_ONLY,                                                                                                   \
-    (View params, View grads, View m, View v, View slices, View squared_norm, AdamW options))
+  /* One AdamW step over the arena, in place. slices f64[S, 4]: begin, end (elements), lr scale, decay scale. */       \
+  /* squared_norm f64[1] or f32[1]: of all gradients; clip 0 is off. */                                                \
+  K(adamw, CPU_ONLY, (View params, View grads, View m, View v, View slices, View squared_norm, AdamW options))
 
 namespace lowrank {
 
@@ -113,12 +112,18 @@ struct AdamW {
 };
 
 #define LOWRANK_DECLARE(name, where, args) void name args;
-namespace cpu { LOWRANK_KERNELS(LOWRANK_DECLARE) }
-namespace cuda { LOWRANK_KERNELS(LOWRANK_DECLARE) }
+namespace cpu {
+LOWRANK_KERNELS(LOWRANK_DECLARE)
+}
+namespace cuda {
+LOWRANK_KERNELS(LOWRANK_DECLARE)
+}
 #undef LOWRANK_DECLARE
 
 #define LOWRANK_POINTER(name, where, args) void(*name) args = nullptr;
-struct Kernels { LOWRANK_KERNELS(LOWRANK_POINTER) };
+struct Kernels {
+  LOWRANK_KERNELS(LOWRANK_POINTER)
+};
 #undef LOWRANK_POINTER
 
 }  // namespace lowrank
