@@ -10,7 +10,7 @@ export interface FullOptions {
   freezeEmbeddings?: boolean
   /** Of the numbered layers train only these, counted from 0. What lies in no layer trains. Default: all. */
   layers?: number | readonly number[] | undefined
-  /** Keep the original weights, so that setActive and detach can put them back: one more copy of the model. Default false. */
+  /** Keep the original weights, for setActive and detach to put back: one more copy of the model. Default false. */
   keepOriginal?: boolean
 }
 
