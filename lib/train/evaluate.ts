@@ -13,7 +13,7 @@ export type { Prediction } from '../heads/decode.ts'
 export type { Reports } from './scores.ts'
 
 export interface EvaluateOptions {
-  /** Sequences of a batch; it changes speed and memory, not results. Default 32. */
+  /** Sequences of a batch; it changes speed and memory, and results by rounding at most. Default 32. */
   readonly batchSize?: number | undefined
   /** Stops between batches, with the signal's reason thrown. */
   readonly signal?: AbortSignal | undefined

@@ -73,7 +73,7 @@ export interface TrainOptions {
   readonly outputDir?: string | undefined
   /** Save at the end of each epoch, every so many steps, or never (the best and an abort are saved). Default epoch. */
   readonly checkpointEvery?: 'epoch' | 'never' | number | undefined
-  /** Checkpoints to keep beside the best. Default 1. */
+  /** Checkpoints to keep beside the best. Default 2. */
   readonly keepCheckpoints?: number | undefined
   /** Go on from the newest valid checkpoint in outputDir (true; a fresh start where there is none), or from a folder. */
   readonly resume?: boolean | string | undefined

@@ -161,6 +161,20 @@ function scoreTokens(predictions: readonly ItemPrediction[], loss: number, weigh
   }
 }
 
+/** Names of all metrics that a model's evaluations have. */
+export function metricNames(model: Model): string[] {
+  const { task, problem, outputs } = model.head
+  const [gold, one] = [Int32Array.of(0), Float32Array.of(1)]
+  const items = { positions: gold, gold, predicted: gold, probabilities: one }
+  const cells = { gold: new Uint8Array(outputs), predicted: new Uint8Array(outputs) }
+  const values = { gold: new Float32Array(outputs), predicted: new Float32Array(outputs) }
+  let sample: Prediction = { kind: 'class', gold: 0, predicted: 0, probabilities: one }
+  if (task !== 'sequence-classification') sample = { kind: task === 'masked-lm' ? 'tokens' : 'tags', ...items }
+  else if (problem === 'multi') sample = { kind: 'labels', ...cells, probabilities: one }
+  else if (problem === 'regression') sample = { kind: 'values', ...values }
+  return Object.keys(score(model, [sample], 0, 1).metrics)
+}
+
 /** The metric that judges a task unless told otherwise. */
 export function defaultMetric(model: Model): string {
   const { task, problem } = model.head

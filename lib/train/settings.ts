@@ -2,7 +2,7 @@ import { check, fail, nearest } from '../errors.ts'
 import type { Model } from '../heads/model.ts'
 import { SCHEDULES } from '../optim/schedule.ts'
 import type { TrainOptions } from './events.ts'
-import { defaultMetric } from './scores.ts'
+import { defaultMetric, metricNames } from './scores.ts'
 
 type Defaulted = Omit<TrainOptions, 'method' | 'signal' | 'maxSteps' | 'classWeights' | 'masking' | 'outputDir'>
 type Open = Pick<TrainOptions, 'maxSteps' | 'classWeights' | 'masking' | 'outputDir'>
@@ -32,7 +32,7 @@ const DEFAULTS = {
   evalEvery: 'epoch',
   patience: 0,
   checkpointEvery: 'epoch',
-  keepCheckpoints: 1,
+  keepCheckpoints: 2,
   resume: false,
   overwrite: false,
 } as const
@@ -81,8 +81,13 @@ function checkNumbers(settings: Settings): void {
   })
 }
 
-function checkChoices(model: Model, { schedule, classWeights, masking, outputDir, resume }: Settings): void {
+function checkChoices(model: Model, settings: Settings): void {
+  const { schedule, classWeights, masking, outputDir, resume, metric } = settings
   const { task, problem } = model.head
+  const metrics = metricNames(model)
+  check(metrics.includes(metric), 'ERR_OPTION', () => {
+    return `metric: "${metric}" is unknown${nearest(metric, metrics)}; the task has ${metrics.join(', ')}`
+  })
   check(SCHEDULES.includes(schedule), 'ERR_OPTION', () => {
     return `schedule: "${schedule}" is unknown${nearest(schedule, SCHEDULES)}; use ${SCHEDULES.join(', ')}`
   })

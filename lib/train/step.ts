@@ -1,14 +1,16 @@
 import { Tape } from '../autograd/tape.ts'
 import type { MicroBatch, Step } from '../data/batches.ts'
 import { fail } from '../errors.ts'
-import type { Labels } from '../heads/head.ts'
+import type { LossOptions } from '../heads/head.ts'
 import type { Model } from '../heads/model.ts'
+import { upload } from '../nn/batch.ts'
 import { add } from '../ops/add.ts'
+import { embedding } from '../ops/embedding.ts'
 import { type StepRandom, withRandom } from '../ops/random.ts'
 import type { AdamW } from '../optim/adamw.ts'
 import type { Regularizer } from '../peft/method.ts'
 import { penalty } from '../peft/regularizer.ts'
-import { scope, type Tensor } from '../tensor.ts'
+import { scope, Tensor } from '../tensor.ts'
 
 /** What a loss needs beside its batch. */
 export interface LossSettings {
@@ -66,14 +68,38 @@ export function backwardAll(
   options: Omit<StepOptions, 'lr'>,
 ): Tensor {
   let loss: Tensor | undefined
-  let sequenceOffset = 0
+  let random = firstRandom(options.seed, options.index)
   for (const batch of microBatches) {
-    const random = { seed: options.seed, step: options.index, rowOffset: batch.rowOffset, sequenceOffset }
     const part = backwardMicroBatch(model, batch, total, random, options)
     loss = loss ? add(loss, part) : part
-    sequenceOffset += batch.cuSeqlens.length - 1
+    random = nextRandom(random, model, batch)
   }
   return loss!
+}
+
+/** The random state of a micro-batch. */
+export interface MicroRandom extends StepRandom {
+  /** Rows that the head selected from earlier micro-batches of this optimizer step. */
+  readonly selectedOffset: number
+}
+
+/** The random state of the first micro-batch of optimizer step `step`, from 0. */
+export function firstRandom(seed: number, step: number): MicroRandom {
+  return { seed, step, rowOffset: 0, sequenceOffset: 0, selectedOffset: 0 }
+}
+
+/** That of the micro-batch after `batch`: the rows of a step count on, however it is cut. */
+export function nextRandom(random: MicroRandom, { head }: Model, batch: MicroBatch): MicroRandom {
+  const { rowOffset, sequenceOffset, selectedOffset } = random
+  const [tokens, sequences] = [batch.ids.length, batch.cuSeqlens.length - 1]
+  const rows = head.select(batch, batch.labels)
+  const selected = rows === 'all' ? tokens : rows === 'first' ? sequences : rows.length
+  return {
+    ...random,
+    rowOffset: rowOffset + tokens,
+    sequenceOffset: sequenceOffset + sequences,
+    selectedOffset: selectedOffset + selected,
+  }
 }
 
 /**
@@ -84,11 +110,33 @@ export function backwardMicroBatch(
   model: Model,
   batch: MicroBatch,
   total: number,
-  random: StepRandom,
-  { classWeights, labelSmoothing }: LossSettings,
+  random: MicroRandom,
+  settings: LossSettings,
 ): Tensor {
-  const settings = { total, classWeights, labelSmoothing }
-  return backwardOf(() => withRandom(random, () => model.loss(batch, labelsOf(batch), settings).loss))
+  return backwardOf(() => lossOf(model, batch, random, { ...settings, total }))
+}
+
+/**
+ * The loss as `Model.loss` has it. Dropout in the head counts the rows that the head selects, not tokens: else
+ * accumulated micro-batches would see other masks than one large batch.
+ */
+function lossOf(model: Model, batch: MicroBatch, random: MicroRandom, options: LossOptions): Tensor {
+  const { head, backbone, device } = model
+  const labels = batch.labels ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
+  const targets = head.targets(batch, labels, device)
+  const on = upload(batch, device, backbone.limits)
+  const hidden = withRandom(random, () => backbone.forward(on))
+  const rows = head.select(batch, labels)
+  if (rows === 'all')
+    return head.loss(
+      withRandom(random, () => head.logits(hidden)),
+      targets,
+      options,
+    )
+  const index = rows === 'first' ? on.first : Tensor.from(rows, [rows.length], { device })
+  const selected = embedding(hidden, index)
+  const logits = withRandom({ ...random, rowOffset: random.selectedOffset }, () => head.logits(selected))
+  return head.loss(logits, targets, options)
 }
 
 function backwardOf(forward: () => Tensor): Tensor {
@@ -103,8 +151,4 @@ function backwardOf(forward: () => Tensor): Tensor {
       throw error
     }
   })
-}
-
-function labelsOf({ labels }: MicroBatch): Labels {
-  return labels ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
 }

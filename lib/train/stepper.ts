@@ -6,7 +6,7 @@ import type { Model } from '../heads/model.ts'
 import type { AdamW } from '../optim/adamw.ts'
 import type { Regularizer } from '../peft/method.ts'
 import { scope, type Tensor } from '../tensor.ts'
-import { backwardMicroBatch, finishStep, type LossSettings } from './step.ts'
+import { backwardMicroBatch, finishStep, firstRandom, type LossSettings, nextRandom } from './step.ts'
 
 /** What a step computed. */
 export interface StepNumbers {
@@ -63,18 +63,17 @@ export class Stepper {
   async #attempt({ microBatches, total }: Step, index: number, lr: number): Promise<{ numbers: Promise<StepNumbers> }> {
     const { seed, regularizer } = this.#options
     const losses: Promise<number>[] = []
-    let sequenceOffset = 0
+    let random = firstRandom(seed, index)
     this.#optimizer.arena.zeroGrads()
     for (const batch of microBatches.flatMap(batch => splitMicroBatch(batch, this.divisor))) {
       while (this.#inFlight.length >= AHEAD) await this.#inFlight.shift()
-      const random = { seed, step: index, rowOffset: batch.rowOffset, sequenceOffset }
       // A read is in the queue before the scope frees what it reads.
       const { loss } = scope(() => {
         return { loss: read(backwardMicroBatch(this.#model, batch, total, random, this.#options)) }
       })
       losses.push(loss)
       this.#inFlight.push(loss)
-      sequenceOffset += batch.rows.length
+      random = nextRandom(random, this.#model, batch)
     }
     const { penalty, squared } = scope(() => {
       const { penalty, squaredGradNorm } = finishStep(this.#optimizer, { lr, regularizer })

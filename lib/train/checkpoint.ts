@@ -1,0 +1,214 @@
+// Checkpoints: `checkpoint-<step>` folders that are whole whenever they are there, and say so by their hashes.
+
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { readdir, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { check, fail, LowrankError } from '../errors.ts'
+import { recoverFolder, sha256File, writeFileAtomic, writeFolderAtomic } from '../io/atomic.ts'
+import { isObject, type Json, readJson, writeJson } from '../io/json.ts'
+import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts'
+import type { AdamW } from '../optim/adamw.ts'
+import type { Arena } from '../optim/arena.ts'
+import { saveAdapter } from '../peft/adapter.ts'
+import type { Attached } from '../peft/method.ts'
+import { type Origin, originDifference } from './fingerprint.ts'
+import { parseState, type RunState, stringifyState } from './state.ts'
+import { type TrainerFacts, trainerState } from './trainerState.ts'
+
+const VERSION = 1
+const MANIFEST = 'manifest.json'
+const TRAINABLE = 'trainable.safetensors'
+const OPTIMIZER = 'optimizer.safetensors'
+const BEST = 'best.safetensors'
+const STATE = 'state.json'
+
+/** A checkpoint whose files are all as they were written. */
+export interface Checkpoint {
+  readonly path: string
+  readonly step: number
+  readonly origin: Origin
+  readonly state: RunState
+}
+
+/** A folder that looks like a checkpoint and is none, and why. */
+export interface Skipped {
+  readonly path: string
+  readonly reason: string
+}
+
+/** What {@link saveCheckpoint} writes. */
+export interface Snapshot {
+  readonly attached: Attached
+  readonly optimizer: AdamW
+  readonly state: RunState
+  readonly origin: Origin
+  readonly facts: Omit<TrainerFacts, 'bestCheckpoint'>
+  /** What trained at the best step, where that is another one: a checkpoint needs no other to go on from. */
+  readonly best?: Float32Array | Float64Array | undefined
+}
+
+export const checkpointPath = (outputDir: string, step: number): string => join(outputDir, `checkpoint-${step}`)
+
+/**
+ * Writes `checkpoint-<step>`: all that trains and both moments (f32 or f64, exactly), the state of the run,
+ * trainer_state.json, the adapter as PEFT reads it, and a manifest with the SHA-256 of every file. The folder appears
+ * whole or not at all. Errors: those of `writeFolderAtomic`; earlier checkpoints stay as they are.
+ */
+export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Promise<string> {
+  const { attached, optimizer, state, origin, facts, best } = snapshot
+  const path = checkpointPath(outputDir, state.step)
+  const { arena } = optimizer
+  // Reads are in the queue before any later work, so all of them show the same moment.
+  const [params, m, v] = await Promise.all([arena.params.data(), arena.m.data(), arena.v.data()])
+  const bestCheckpoint = state.best && checkpointPath(outputDir, state.best.step)
+  await writeFolderAtomic(path, async folder => {
+    const pt = { format: 'pt' }
+    await writeSafetensors(join(folder, TRAINABLE), tensorsOf(arena, '', params), pt)
+    if (best && state.best?.step !== state.step)
+      await writeSafetensors(join(folder, BEST), tensorsOf(arena, '', best), pt)
+    const moments = [...tensorsOf(arena, 'm.', m), ...tensorsOf(arena, 'v.', v)]
+    await writeSafetensors(join(folder, OPTIMIZER), moments, { ...pt, step: String(optimizer.steps) })
+    await writeFileAtomic(join(folder, STATE), stringifyState(state))
+    const record = trainerState(state, { ...facts, bestCheckpoint })
+    await writeJson(join(folder, 'trainer_state.json'), record, { trailingNewline: true })
+    if (attached.config()) await saveAdapter(attached, folder)
+    await writeManifest(folder, state.step, origin)
+  })
+  return path
+}
+
+function* tensorsOf(arena: Arena, prefix: string, data: ArrayLike<number>): Generator<TensorToWrite> {
+  const values = data as Float32Array | Float64Array
+  const dtype = values instanceof Float64Array ? 'F64' : 'F32'
+  for (const { parameter, begin, end } of arena.slices)
+    yield { name: prefix + parameter.name, dtype, shape: [...parameter.shape], data: values.subarray(begin, end) }
+}
+
+async function writeManifest(folder: string, step: number, origin: Origin): Promise<void> {
+  const files: Record<string, { bytes: number; sha256: string }> = {}
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue
+    const full = join(entry.parentPath, entry.name)
+    const name = full.slice(folder.length + 1).replaceAll('\\', '/')
+    files[name] = { bytes: (await stat(full)).size, sha256: await sha256File(full) }
+  }
+  const body = { format: 'lowrank-checkpoint', version: VERSION, step, origin, files }
+  const sha256 = createHash('sha256').update(JSON.stringify(body)).digest('hex')
+  await writeFileAtomic(join(folder, MANIFEST), `${JSON.stringify({ ...body, sha256 }, null, 1)}\n`)
+}
+
+/** Reads a checkpoint and checks every byte of it. Anything wrong: ERR_CHECKPOINT that says what. */
+export async function readCheckpoint(path: string): Promise<Checkpoint> {
+  const broken = (what: string): never => fail('ERR_CHECKPOINT', `${path}: ${what}; use another checkpoint`)
+  const manifest = readJson(join(path, MANIFEST), 'ERR_CHECKPOINT')
+  if (!isObject(manifest)) return broken(`${MANIFEST} is no object`)
+  const { sha256, ...body } = manifest as { [key: string]: Json }
+  if (createHash('sha256').update(JSON.stringify(body)).digest('hex') !== sha256)
+    return broken(`${MANIFEST} is not as it was written`)
+  if (body.version !== VERSION) return broken(`it has version ${body.version}, this program reads ${VERSION}`)
+  const { files, origin, step } = body as unknown as {
+    files: Record<string, { bytes: number; sha256: string }>
+    origin: Origin
+    step: number
+  }
+  for (const [name, file] of Object.entries(files)) {
+    const size = (await stat(join(path, name)).catch(() => undefined))?.size
+    if (size !== file.bytes) return broken(`${name} has ${size ?? 'no'} bytes, ${file.bytes} were written`)
+    if ((await sha256File(join(path, name))) !== file.sha256) return broken(`${name} is not as it was written`)
+  }
+  return { path, step, origin, state: parseState(readFileSync(join(path, STATE), 'utf8')) }
+}
+
+/** Steps of the checkpoint folders of a run, newest first. */
+export async function checkpointSteps(outputDir: string): Promise<number[]> {
+  const names = await readdir(outputDir).catch(() => [] as string[])
+  const steps = names.flatMap(name => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? [])
+  return steps.map(Number).sort((a, b) => b - a)
+}
+
+/**
+ * The newest checkpoint of a run that is whole; broken ones are skipped and told. What a killed save left behind is
+ * cleaned first.
+ */
+export async function newestCheckpoint(
+  outputDir: string,
+): Promise<{ checkpoint: Checkpoint | undefined; skipped: Skipped[] }> {
+  await recoverFolder(outputDir)
+  const skipped: Skipped[] = []
+  for (const step of await checkpointSteps(outputDir)) {
+    const path = checkpointPath(outputDir, step)
+    try {
+      return { checkpoint: await readCheckpoint(path), skipped }
+    } catch (error) {
+      if (!(error instanceof LowrankError)) throw error
+      skipped.push({ path, reason: error.message })
+    }
+  }
+  return { checkpoint: undefined, skipped }
+}
+
+/** @throws ERR_CHECKPOINT naming the first difference between where the checkpoint came from and this run */
+export function checkOrigin(checkpoint: Checkpoint, origin: Origin): void {
+  const difference = originDifference(checkpoint.origin, origin)
+  check(difference === undefined, 'ERR_CHECKPOINT', () => {
+    const cure = 'make it the same again, or start afresh with overwrite or another outputDir'
+    return `resume: ${checkpoint.path} belongs to another run: ${difference}; ${cure}`
+  })
+}
+
+/** Puts a checkpoint's tensors where the optimizer has them. @throws ERR_CHECKPOINT for other names or shapes */
+export function restoreCheckpoint({ path, step }: Checkpoint, optimizer: AdamW): void {
+  const { arena } = optimizer
+  arena.params.upload(readInto(arena, join(path, TRAINABLE), ''))
+  arena.m.upload(readInto(arena, join(path, OPTIMIZER), 'm.'))
+  arena.v.upload(readInto(arena, join(path, OPTIMIZER), 'v.'))
+  optimizer.steps = step
+}
+
+/** What trained at the best step so far, as it lies in the arena; undefined before the first validation. */
+export function readBest({ path, step, state }: Checkpoint, arena: Arena): Float32Array | Float64Array | undefined {
+  if (!state.best) return undefined
+  return readInto(arena, join(path, state.best.step === step ? TRAINABLE : BEST), '')
+}
+
+function readInto(arena: Arena, path: string, prefix: string): Float32Array | Float64Array {
+  const isDouble = arena.params.dtype === 'f64'
+  const all = isDouble ? new Float64Array(arena.params.size) : new Float32Array(arena.params.size)
+  const file = openSafetensors(path)
+  try {
+    for (const { parameter, begin } of arena.slices) {
+      const name = prefix + parameter.name
+      const { shape, dtype } = file.info(name)
+      const sound = dtype === (isDouble ? 'F64' : 'F32') && shape.join() === parameter.shape.join()
+      check(sound, 'ERR_CHECKPOINT', () => {
+        return `${path}: ${name} is ${dtype} [${shape}], the model has [${parameter.shape}]; use another checkpoint`
+      })
+      const { buffer, byteOffset } = file.read(name)
+      all.set(isDouble ? new Float64Array(buffer, byteOffset, parameter.size) : file.readF32(name), begin)
+    }
+    return all
+  } finally {
+    file.close()
+  }
+}
+
+/** Removes checkpoints but the newest `keep` and the best; also those of later steps, which a run left that was redone. */
+export async function pruneCheckpoints(outputDir: string, state: RunState, keep: number): Promise<void> {
+  const steps = await checkpointSteps(outputDir)
+  const kept = new Set(steps.filter(step => step <= state.step).slice(0, Math.max(1, keep)))
+  if (state.best) kept.add(state.best.step)
+  for (const step of steps) if (!kept.has(step)) await removeCheckpoint(outputDir, step)
+}
+
+/** Removes all checkpoints of a folder. */
+export async function removeCheckpoints(outputDir: string): Promise<void> {
+  for (const step of await checkpointSteps(outputDir)) await removeCheckpoint(outputDir, step)
+}
+
+/** The manifest goes first: what a cut removal leaves is no checkpoint. */
+async function removeCheckpoint(outputDir: string, step: number): Promise<void> {
+  const path = checkpointPath(outputDir, step)
+  await rm(join(path, MANIFEST), { force: true })
+  await rm(path, { recursive: true, force: true })
+}

@@ -1,0 +1,119 @@
+// What a run's result depends on, so that a checkpoint goes on only where it came from.
+
+import { createHash, type Hash } from 'node:crypto'
+import type { Example } from '../data/encode.ts'
+import type { Model } from '../heads/model.ts'
+import { isObject, type PyJson, stringifyPython } from '../io/json.ts'
+import { native } from '../native.ts'
+import type { Attached } from '../peft/method.ts'
+import type { TrainData } from './events.ts'
+import type { Settings } from './settings.ts'
+
+/** Everything by name that decides the bytes a run ends with; numbers of threads do not. */
+export interface Origin {
+  /** `avx512`, say: another instruction set rounds differently. */
+  readonly instructionSet: string
+  readonly device: string
+  /** SHA-256 of token ids and labels of the training and validation splits. */
+  readonly data: string
+  /** SHA-256 of the config and of all weights that do not train. */
+  readonly model: string
+  /** SHA-256 of the method's settings and of what trains. */
+  readonly method: string
+  readonly settings: Readonly<Record<string, number | string | boolean>>
+}
+
+/** Settings that change no weight. */
+const NEUTRAL = new Set([
+  'outputDir',
+  'checkpointEvery',
+  'keepCheckpoints',
+  'resume',
+  'overwrite',
+  'evaluateBefore',
+  'masking',
+  'classWeights',
+])
+
+/** Where a run comes from. Reads all frozen weights once. */
+export async function originOf(
+  model: Model,
+  method: Attached,
+  data: TrainData,
+  settings: Settings,
+  classWeights: readonly number[] | undefined,
+): Promise<Origin> {
+  const values = Object.entries({ maxSteps: 'all', ...settings }).filter(([name]) => !NEUTRAL.has(name))
+  const { masking } = settings
+  return {
+    instructionSet: native.info().isa,
+    device: model.device.name,
+    data: dataHash(data),
+    model: await modelHash(model, method),
+    method: methodHash(method),
+    settings: {
+      ...(Object.fromEntries(values) as Record<string, number | string | boolean>),
+      classWeights: classWeights?.join(' ') ?? 'none',
+      masking: masking ? `${masking.probability ?? 0.15} ${masking.continues ? 'words' : 'tokens'}` : 'none',
+    },
+  }
+}
+
+/** The first difference between where a checkpoint came from and this run, in words; undefined where there is none. */
+export function originDifference(saved: Origin, now: Origin): string | undefined {
+  const plain = { instructionSet: 'instruction set', device: 'device' } as const
+  for (const key of ['instructionSet', 'device'] as const)
+    if (saved[key] !== now[key]) return `the ${plain[key]} is ${now[key]}, it was ${saved[key]}`
+  for (const name of new Set([...Object.keys(saved.settings), ...Object.keys(now.settings)]))
+    if (saved.settings[name] !== now.settings[name])
+      return `${name} is ${now.settings[name]}, it was ${saved.settings[name]}`
+  const hashes = { data: 'training or validation data', model: 'base model', method: "method's settings" } as const
+  for (const key of ['data', 'model', 'method'] as const)
+    if (saved[key] !== now[key])
+      return `the ${hashes[key]} differ (SHA-256 ${now[key].slice(0, 12)}…, it was ${saved[key].slice(0, 12)}…)`
+  return undefined
+}
+
+/** SHA-256 of what the examples of the splits that decide a run hold. */
+export function dataHash({ train, validation = [] }: TrainData): string {
+  const hash = createHash('sha256')
+  for (const examples of [train, validation]) {
+    hash.update(`${examples.length};`)
+    for (const example of examples) addExample(hash, example)
+  }
+  return hash.digest('hex')
+}
+
+function addExample(hash: Hash, { ids, typeIds, label }: Example): void {
+  const labels = label === undefined ? undefined : typeof label === 'number' ? Float64Array.of(label) : label
+  for (const array of [ids, typeIds, labels]) {
+    hash.update(`${array?.byteLength ?? -1};`)
+    if (array) hash.update(new Uint8Array(array.buffer, array.byteOffset, array.byteLength))
+  }
+}
+
+async function modelHash(model: Model, { trainable }: Attached): Promise<string> {
+  const hash = createHash('sha256')
+  const { config, task, head, labels, compute, storage } = model
+  const { _name_or_path: _, ...values } = config.values
+  hash.update(stringifyPython({ modelType: config.modelType, values, task, problem: head.problem, compute, storage }))
+  hash.update(JSON.stringify(labels))
+  const trained = new Set(trainable)
+  for (const parameter of model.parameters.values()) {
+    if (trained.has(parameter)) continue
+    hash.update(`${parameter.name} ${parameter.tensor.dtype} ${parameter.shape.join('x')};`)
+    hash.update(new Uint8Array(await parameter.tensor.bytes()))
+  }
+  return hash.digest('hex')
+}
+
+function methodHash(attached: Attached): string {
+  const { method, trainable, regularizer } = attached
+  const record = attached.config()
+  // The path of the base says nothing that its weights do not.
+  const { base_model_name_or_path: _, revision: __, ...settings } = isObject(record) ? record : ({} as never)
+  const penalty = regularizer ? { weight: regularizer.weight, kind: regularizer.kind } : null
+  const tensors = trainable.map(({ name, shape }) => `${name} ${shape.join('x')}`)
+  const text = stringifyPython({ type: method.type, settings: settings as PyJson, penalty, tensors })
+  return createHash('sha256').update(text).digest('hex')
+}

@@ -1,0 +1,255 @@
+// A run's parts and its state: what `train` drives.
+
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { type Batches, batches, type Step } from '../data/batches.ts'
+import type { Example } from '../data/encode.ts'
+import { check, fail } from '../errors.ts'
+import type { Model } from '../heads/model.ts'
+import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
+import { AdamW } from '../optim/adamw.ts'
+import { Arena } from '../optim/arena.ts'
+import { learningRate, warmupStepsOf } from '../optim/schedule.ts'
+import type { Attached } from '../peft/method.ts'
+import { Tensor } from '../tensor.ts'
+import {
+  type Checkpoint,
+  checkOrigin,
+  checkpointSteps,
+  newestCheckpoint,
+  pruneCheckpoints,
+  readBest,
+  readCheckpoint,
+  removeCheckpoints,
+  restoreCheckpoint,
+  type Skipped,
+  saveCheckpoint,
+} from './checkpoint.ts'
+import { resolveClassWeights } from './checks.ts'
+import { type Evaluation, evaluate } from './evaluate.ts'
+import type { TrainData } from './events.ts'
+import { type Origin, originOf } from './fingerprint.ts'
+import type { Settings } from './settings.ts'
+import { freshState, type RunState } from './state.ts'
+import { type StepNumbers, Stepper } from './stepper.ts'
+
+/** A step that is in the queue. */
+export interface Launched {
+  readonly step: Step
+  readonly lr: number
+  readonly numbers: Promise<StepNumbers>
+}
+
+/** How many steps there are. */
+export interface Length {
+  readonly stepsPerEpoch: number
+  readonly totalSteps: number
+}
+
+/** The steps of an epoch, as every run of these settings has them. */
+export function epochOf(
+  examples: readonly Example[],
+  settings: Settings,
+  classWeights: readonly number[] | undefined,
+  epoch: number,
+): Batches {
+  const { batchSize, accumulate, seed, groupByLength, dropLast, masking } = settings
+  return batches(examples, {
+    batchSize,
+    accumulate,
+    shuffle: true,
+    seed,
+    epoch,
+    groupByLength,
+    dropLast,
+    masking,
+    ...(classWeights ? { classWeights } : {}),
+  })
+}
+
+export function lengthOf(stepsPerEpoch: number, { epochs, maxSteps }: Settings): Length {
+  return { stepsPerEpoch, totalSteps: Math.min(epochs * stepsPerEpoch, maxSteps ?? Number.POSITIVE_INFINITY) }
+}
+
+/** The optimizer of a run: biases and norms have no decay. */
+export function optimizerOf(model: Model, { trainable }: Attached, settings: Settings): AdamW {
+  const { beta1, beta2, eps, weightDecay, clip } = settings
+  const arena = new Arena(trainable, model.device, p => ({ decay: p.shape.length > 1 ? 1 : 0 }))
+  try {
+    return new AdamW(arena, { beta1, beta2, eps, weightDecay, clip })
+  } catch (error) {
+    arena.dispose()
+    throw error
+  }
+}
+
+/** Class weights on the device; for several labels they weigh the positives. */
+export function weightsTensor(model: Model, weights: readonly number[] | undefined): Tensor | undefined {
+  const dtype = model.storage === 'f64' ? 'f64' : 'f32'
+  return weights && Tensor.from(Float32Array.from(weights), [weights.length], { device: model.device, dtype }).keep()
+}
+
+export class Run {
+  readonly model: Model
+  readonly method: Attached
+  readonly data: TrainData
+  readonly settings: Settings
+  readonly signal: AbortSignal | undefined
+  readonly optimizer: AdamW
+  readonly stepper: Stepper
+  readonly length: Length
+  state: RunState = freshState()
+  /** Of the best step, unless it was before a resume. */
+  bestEvaluation: Evaluation | undefined
+  /** Step of the newest checkpoint that shows the state as it is. */
+  savedStep = -1
+  savedPath: string | undefined
+  resumedFrom: Checkpoint | undefined
+  skipped: Skipped[] = []
+  readonly #weights: readonly number[] | undefined
+  readonly #weightsTensor: Tensor | undefined
+  readonly #started = performance.now()
+  #secondsBefore = 0
+  #epoch: { number: number; batches: Batches }
+  #best: Float32Array | Float64Array | undefined
+  #origin: Origin | undefined
+
+  constructor(model: Model, data: TrainData, settings: Settings, method: Attached, signal: AbortSignal | undefined) {
+    this.model = model
+    this.method = method
+    this.data = data
+    this.settings = settings
+    this.signal = signal
+    this.#weights = resolveClassWeights(model, data.train, settings.classWeights)
+    this.#epoch = { number: 0, batches: epochOf(data.train, settings, this.#weights, 0) }
+    this.length = lengthOf(this.#epoch.batches.length, settings)
+    this.optimizer = optimizerOf(model, method, settings)
+    this.#weightsTensor = weightsTensor(model, this.#weights)
+    const { seed, labelSmoothing } = settings
+    const { regularizer } = method
+    this.stepper = new Stepper(model, this.optimizer, {
+      seed,
+      labelSmoothing,
+      regularizer,
+      classWeights: this.#weightsTensor,
+    })
+  }
+
+  get aborted(): boolean {
+    return this.signal?.aborted ?? false
+  }
+
+  /** Epochs done, with the part of the current one. */
+  get epoch(): number {
+    return this.state.step / this.length.stepsPerEpoch
+  }
+
+  /** Looks at the output folder, and goes on from a checkpoint where that is asked for. */
+  async open(): Promise<void> {
+    const { outputDir, resume, overwrite } = this.settings
+    if (outputDir === undefined && !resume) return
+    this.#origin = await originOf(this.model, this.method, this.data, this.settings, this.#weights)
+    if (outputDir !== undefined) await prepareOutput(outputDir, Boolean(resume), overwrite)
+    const { checkpoint, skipped } = await findCheckpoint(resume, outputDir)
+    this.skipped = skipped
+    if (!checkpoint) return
+    checkOrigin(checkpoint, this.#origin)
+    restoreCheckpoint(checkpoint, this.optimizer)
+    this.#best = readBest(checkpoint, this.optimizer.arena)
+    this.state = checkpoint.state
+    this.stepper.divisor = this.state.divisor
+    this.#secondsBefore = this.state.seconds
+    this.savedStep = this.state.step
+    this.savedPath = checkpoint.path
+    this.resumedFrom = checkpoint
+  }
+
+  /** Enqueues step `index` of the run, from 0. */
+  async launch(index: number): Promise<Launched> {
+    const { stepsPerEpoch, totalSteps } = this.length
+    const { schedule, lr: peak, warmup } = this.settings
+    const epoch = Math.floor(index / stepsPerEpoch)
+    if (this.#epoch.number !== epoch)
+      this.#epoch = { number: epoch, batches: epochOf(this.data.train, this.settings, this.#weights, epoch) }
+    const step = this.#epoch.batches.at(index % stepsPerEpoch)
+    const warmupSteps = warmupStepsOf(warmup, totalSteps)
+    const lr = learningRate(index, { schedule, lr: peak, warmupSteps, totalSteps })
+    const { numbers } = await this.stepper.launch(step, index, lr)
+    this.state.divisor = this.stepper.divisor
+    return { step, lr, numbers }
+  }
+
+  /** Evaluates a split. @throws the signal's reason when it is aborted on the way */
+  evaluate(examples: readonly Example[]): Promise<Evaluation> {
+    const { evalBatchSize: batchSize, masking, seed } = this.settings
+    return evaluate(this.model, examples, { batchSize, masking, seed, signal: this.signal })
+  }
+
+  /** Remembers the weights as they are as the best. */
+  async keepBest(evaluation: Evaluation, value: number): Promise<void> {
+    const { state } = this
+    state.best = { step: state.step, value }
+    this.bestEvaluation = evaluation
+    this.#best = (await this.optimizer.arena.params.data()) as Float32Array | Float64Array
+  }
+
+  /** Puts the best weights in place. */
+  restoreBest(): void {
+    const { best, step } = this.state
+    if (best && best.step !== step && this.#best) this.optimizer.arena.params.upload(this.#best)
+  }
+
+  get seconds(): number {
+    return this.#secondsBefore + (performance.now() - this.#started) / 1000
+  }
+
+  /** Saves the state and removes what need not be kept. */
+  async save(): Promise<string> {
+    const { settings, method, optimizer, state, length } = this
+    const outputDir = settings.outputDir ?? fail('ERR_OPTION', 'checkpoint: there is no outputDir')
+    state.seconds = this.seconds
+    const every = (of: 'epoch' | 'never' | number) =>
+      of === 'epoch' ? length.stepsPerEpoch : of === 'never' ? length.totalSteps : of
+    const facts = {
+      ...length,
+      epochs: settings.epochs,
+      batchSize: settings.batchSize,
+      metric: settings.metric,
+      evalSteps: every(settings.evalEvery),
+      saveSteps: every(settings.checkpointEvery),
+    }
+    const snapshot = { attached: method, optimizer, state, origin: this.#origin!, facts, best: this.#best }
+    this.savedPath = await saveCheckpoint(outputDir, snapshot)
+    this.savedStep = state.step
+    await pruneCheckpoints(outputDir, state, settings.keepCheckpoints)
+    return this.savedPath
+  }
+
+  /** Waits for the device and frees what training took. The weights stay as they are. */
+  async close(): Promise<void> {
+    // A fault was thrown by the read that met it.
+    await this.model.device.synchronize().catch(() => undefined)
+    this.optimizer.arena.dispose()
+    this.#weightsTensor?.dispose()
+  }
+}
+
+async function prepareOutput(outputDir: string, resume: boolean, overwrite: boolean): Promise<void> {
+  // An output folder that cannot be written should be known before hours of work.
+  const probe = join(outputDir, '.lowrank-write-test')
+  await writeFileAtomic(probe, '')
+  await rm(probe, { force: true })
+  if (resume) return
+  await recoverFolder(outputDir)
+  const steps = await checkpointSteps(outputDir)
+  check(steps.length === 0 || overwrite, 'ERR_OPTION', () => {
+    return `outputDir: ${outputDir} holds checkpoint-${steps[0]} of another run; resume it, overwrite it, or name a new one`
+  })
+  await removeCheckpoints(outputDir)
+}
+
+async function findCheckpoint(resume: boolean | string, outputDir: string | undefined) {
+  if (typeof resume === 'string') return { checkpoint: await readCheckpoint(resume), skipped: [] }
+  if (!resume) return { checkpoint: undefined, skipped: [] }
+  return newestCheckpoint(outputDir!)
+}

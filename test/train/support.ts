@@ -1,0 +1,97 @@
+// A tiny encoder and a made-up task that it can learn.
+
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Example } from '../../lib/data/encode.ts'
+import { random } from '../../lib/data/random.ts'
+import { createModel, type Model, type ModelOptions } from '../../lib/heads/model.ts'
+import type { ModelConfig } from '../../lib/io/config.ts'
+import { lora } from '../../lib/peft/lora.ts'
+import type { Attached } from '../../lib/peft/method.ts'
+import type { TrainData, TrainEvent, TrainOptions } from '../../lib/train/events.ts'
+import { train } from '../../lib/train/train.ts'
+
+export const LABELS = ['low', 'middle', 'high']
+const VOCAB = 60
+
+export function tinyConfig(values: Record<string, number> = {}): ModelConfig {
+  return {
+    path: 'config.json',
+    modelType: 'bert',
+    values: {
+      model_type: 'bert',
+      vocab_size: VOCAB,
+      hidden_size: 32,
+      num_hidden_layers: 2,
+      num_attention_heads: 2,
+      intermediate_size: 64,
+      max_position_embeddings: 64,
+      type_vocab_size: 2,
+      pad_token_id: 0,
+      hidden_dropout_prob: 0.1,
+      attention_probs_dropout_prob: 0.1,
+      initializer_range: 0.1,
+      ...values,
+    },
+  }
+}
+
+export function tinyModel(options: Partial<ModelOptions> = {}, values: Record<string, number> = {}): Model {
+  return createModel(tinyConfig(values), { task: 'sequence-classification', labels: LABELS, seed: 1, ...options })
+}
+
+export const tinyLora = (model: Model, options = {}): Attached =>
+  lora({ r: 4, alpha: 8, dropout: 0.1, ...options }).attach(model, 'default', { seed: 3 })
+
+export function row(line: number): Example['row'] {
+  return { values: {}, file: 'made up', line } as Example['row']
+}
+
+/** Ragged sequences of random words; the class is the third that the third token lies in. */
+export function sequences(count: number, seed = 5, longest = 14): Example[] {
+  const rng = random(seed, 'examples')
+  return Array.from({ length: count }, (_, line) => {
+    const ids = Int32Array.from({ length: 4 + rng.below(longest - 4) }, () => 3 + rng.below(VOCAB - 3))
+    return { ids, label: Math.floor(((ids[2]! - 3) * LABELS.length) / (VOCAB - 3)), truncated: false, row: row(line) }
+  })
+}
+
+/** Tagged sentences of one piece a word: words above the middle of the vocabulary are entities. */
+export function sentences(count: number, seed = 6): Example[] {
+  return sequences(count, seed).map(({ ids, ...rest }) => {
+    const isEntity = (id: number | undefined) => id !== undefined && id > 40
+    const label = ids.map((id, t) => (t === 0 ? -100 : isEntity(id) ? (t > 1 && isEntity(ids[t - 1]) ? 2 : 1) : 0))
+    return { ...rest, ids, label, wordIds: ids.map((_, t) => t - 1) }
+  })
+}
+
+export const TAGS = ['O', 'B-X', 'I-X']
+
+/** All events of a run. */
+export async function runToEnd(
+  model: Model,
+  data: TrainData,
+  options: TrainOptions,
+  told?: (event: TrainEvent) => void,
+): Promise<TrainEvent[]> {
+  const events: TrainEvent[] = []
+  for await (const event of train(model, data, options)) {
+    events.push(event)
+    told?.(event)
+  }
+  return events
+}
+
+export function eventsOf<T extends TrainEvent['type']>(events: readonly TrainEvent[], type: T) {
+  return events.filter((event): event is Extract<TrainEvent, { type: T }> => event.type === type)
+}
+
+/** The trained numbers of a method, as hexadecimal text: equal only when the bytes are. */
+export async function trainedBytes(method: Attached): Promise<string> {
+  const parts: string[] = []
+  for (const { name, tensor } of method.trainable) parts.push(name, Buffer.from(await tensor.bytes()).toString('hex'))
+  return parts.join('\n')
+}
+
+export const temporaryFolder = (): string => mkdtempSync(join(tmpdir(), 'lowrank-train-'))
