@@ -1,4 +1,3 @@
-#include <chrono>
 #include <cstring>
 
 #include "binding/marshal.h"
@@ -9,17 +8,20 @@
 namespace lowrank::js {
 namespace {
 
-// How many bytes of uploads may wait in front of a queue before the caller is held up.
-constexpr size_t MAX_STAGED = 64u << 20;
-
 Napi::Value initialize(const Napi::CallbackInfo& info) {
-  Environment::of(info.Env()).error_class = Napi::Persistent(info[0].As<Napi::Function>());
-  return info.Env().Undefined();
+  return guard(info.Env(), [&] {
+    check(info[0].IsFunction(), Code::Option, "native call: initialize expects the error class");
+    Environment::of(info.Env()).error_class = Napi::Persistent(info[0].As<Napi::Function>());
+    return info.Env().Undefined();
+  });
 }
 
 Napi::Value open_device(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&] {
+    check(info[0].IsString(), Code::Device, "device: expected cpu, cuda or meta");
     const std::string kind = info[0].As<Napi::String>();
+    check(kind == "cpu" || kind == "cuda" || kind == "meta", Code::Device, "device: \"", kind,
+          "\" is unknown; use cpu, cuda or meta");
     const int index = From<int>::get(info[1]);
     const auto which = kind == "cuda" ? DeviceKind::Cuda : kind == "meta" ? DeviceKind::Meta : DeviceKind::Cpu;
     return to(info.Env(), double(Environment::of(info.Env()).open(which, index)));
@@ -28,14 +30,21 @@ Napi::Value open_device(const Napi::CallbackInfo& info) {
 
 Tensor empty(Device& device, DType dtype, Shape shape) { return Tensor::empty(device, shape, dtype); }
 
-// A part of another tensor's memory, `offset` in elements.
-Tensor view(const Tensor& x, double offset, Shape shape) {
-  const bool fits = offset >= 0 && offset == std::floor(offset) && int64_t(offset) + shape.size() <= x.size();
-  check(fits, Code::Shape, "view: ", shape, " at ", offset, " of ", x.shape);
-  Tensor t = x;
-  t.shape = shape;
-  t.offset += size_t(offset) * bytes_of(x.dtype);
-  return t;
+// view(tensor, offset, shape): a part of its memory, `offset` in elements. The shape is read first: an array may run
+// JavaScript when its elements are read, and that may dispose of the tensor.
+Napi::Value view(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&] {
+    const Shape shape = From<Shape>::get(info[2]);
+    const auto offset = From<double>::get(info[1]);
+    Tensor t = From<Tensor>::get(info[0]);
+    shape.check_fits("view", t.dtype);
+    const bool inside = offset >= 0 && offset <= double(t.size()) && offset == std::floor(offset) &&
+                        shape.size() <= t.size() - int64_t(offset);
+    check(inside, Code::Shape, "view: ", shape, " at ", offset, " is outside ", t.shape);
+    t.shape = shape;
+    t.offset += size_t(offset) * bytes_of(t.dtype);
+    return to(info.Env(), std::move(t));
+  });
 }
 
 struct Bytes {
@@ -45,14 +54,33 @@ struct Bytes {
 
 Bytes bytes_of_view(const Napi::Value& v) {
   check(v.IsTypedArray(), Code::Option, "upload: expected a typed array");
-  const auto array = v.As<Napi::TypedArray>();
-  return {static_cast<const char*>(array.ArrayBuffer().Data()) + array.ByteOffset(), array.ByteLength()};
+  // Not through its ArrayBuffer, which may be a SharedArrayBuffer.
+  napi_typedarray_type type;
+  void* data = nullptr;
+  check(napi_get_typedarray_info(v.Env(), v, &type, nullptr, &data, nullptr, nullptr) == napi_ok, Code::Option,
+        "upload: the typed array can't be read");
+  return {static_cast<const char*>(data), v.As<Napi::TypedArray>().ByteLength()};
 }
+
+// Host memory on its way to a device.
+struct Staged {
+  Staged(Staging& staging, const Bytes& bytes) : staging(&staging), length(bytes.length), data(new char[length]) {
+    std::memcpy(data.get(), bytes.data, length);
+    staging.take(length);
+  }
+  Staged(Staged&& other) = default;
+  ~Staged() {
+    if (data) staging->give_back(length);
+  }
+
+  Staging* staging;
+  size_t length;
+  std::unique_ptr<char[]> data;
+};
 
 // upload(tensor, typedArray, dtype): the bytes hold `dtype`, and are converted where the tensor's differs.
 Napi::Value upload(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&]() -> Napi::Value {
-    auto& environment = Environment::of(info.Env());
     const Tensor& target = From<Tensor>::get(info[0]);
     const Bytes bytes = bytes_of_view(info[1]);
     const auto dtype = From<DType>::get(info[2]);
@@ -60,30 +88,23 @@ Napi::Value upload(const Napi::CallbackInfo& info) {
           name_of(dtype), " for a tensor of ", target.shape);
     Device& device = target.device();
     const Tensor landing = dtype == target.dtype ? target : Tensor::empty(device, target.shape, dtype);
-    if (device.kind != DeviceKind::Meta && bytes.length > 0) {
-      while (environment.staged > MAX_STAGED) std::this_thread::sleep_for(std::chrono::microseconds(50));
-      std::unique_ptr<char[]> staging(new char[bytes.length]);
-      std::memcpy(staging.get(), bytes.data, bytes.length);
-      environment.staged += bytes.length;
-      struct Staged {
-        std::unique_ptr<char[]> data;
-        std::atomic<size_t>* total;
-        size_t length;
-        Staged(std::unique_ptr<char[]> data, std::atomic<size_t>* total, size_t length)
-            : data(std::move(data)), total(total), length(length) {}
-        Staged(Staged&& other) = default;
-        ~Staged() {
-          if (data) *total -= length;
-        }
-      };
-      device.queue.push("upload", [staged = Staged(std::move(staging), &environment.staged, bytes.length),
-                                   to = landing.view().data, copy = device.backend.upload] {
-        copy(to, staged.data.get(), staged.length);
-      });
-    }
+    if (device.kind != DeviceKind::Meta && bytes.length > 0)
+      device.queue.push("upload",
+                        [staged = Staged(Environment::of(info.Env()).staging, bytes), to = landing.view().data,
+                         copy = device.backend.upload] { copy(to, staged.data.get(), staged.length); });
     if (dtype != target.dtype) ops::copy_into(target, landing);
     return info.Env().Undefined();
   });
+}
+
+// Through the constructor, which throws where there is no memory; Node-API's own call ends the process.
+Napi::ArrayBuffer new_buffer(Napi::Env env, size_t bytes) {
+  try {
+    const auto constructor = env.Global().Get("ArrayBuffer").As<Napi::Function>();
+    return constructor.New({Napi::Number::New(env, double(bytes))}).As<Napi::ArrayBuffer>();
+  } catch (const Napi::Error&) {
+    throw Error(Code::Memory, "read: JavaScript has no memory for " + std::to_string(bytes) + " bytes");
+  }
 }
 
 // read(tensor): a promise of its bytes.
@@ -92,7 +113,7 @@ Napi::Value read(const Napi::CallbackInfo& info) {
     const Tensor& t = From<Tensor>::get(info[0]);
     Device& device = t.device();
     check(device.kind != DeviceKind::Meta, Code::Device, "read: the meta device holds no data");
-    auto buffer = Napi::ArrayBuffer::New(info.Env(), t.bytes());
+    auto buffer = new_buffer(info.Env(), t.bytes());
     device.queue.push("read", [to = buffer.Data(), from = t.view().data, bytes = t.bytes(),
                                copy = device.backend.download] { copy(to, from, bytes); });
     return Environment::of(info.Env()).wait(info.Env(), device, Napi::Reference<Napi::Value>::New(buffer, 1));
@@ -150,7 +171,7 @@ void reset_peak(Device& device) { device.pool.reset_peak(); }
 void trim(Device& device) { device.pool.trim(); }
 void set_threads(int count) { cpu::set_threads(count); }
 
-Napi::Value info(const Napi::CallbackInfo& call) {
+Napi::Value describe(const Napi::CallbackInfo& call) {
   auto o = Napi::Object::New(call.Env());
   o.Set("isa", cpu::isa_name());
   o.Set("threads", cpu::threads());
@@ -179,6 +200,10 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   return o;
 }
 
+Napi::Value info(const Napi::CallbackInfo& call) {
+  return guard(call.Env(), [&] { return describe(call); });
+}
+
 void add_services(Napi::Object exports) {
   const auto plain = [&](const char* name, Napi::Value (*f)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(exports.Env(), f, name));
@@ -186,6 +211,7 @@ void add_services(Napi::Object exports) {
   plain("initialize", initialize);
   plain("openDevice", open_device);
   plain("upload", upload);
+  plain("view", view);
   plain("read", read);
   plain("wait", wait);
   plain("shape", shape);
@@ -195,7 +221,6 @@ void add_services(Napi::Object exports) {
   plain("memory", memory);
   plain("info", info);
   method<empty>(exports, "empty");
-  method<view>(exports, "view");
   method<dtype_of>(exports, "dtype");
   method<reset>(exports, "reset");
   method<reset_peak>(exports, "resetPeak");

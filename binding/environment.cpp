@@ -1,5 +1,6 @@
 #include "binding/environment.h"
 
+#include <algorithm>
 #include <optional>
 
 namespace lowrank::js {
@@ -26,8 +27,11 @@ Environment::Environment(Napi::Env env) {
   wake_ = Napi::ThreadSafeFunction::New(env, nothing, "lowrank", 0, 1);
   wake_.Unref(env);
   // Hooks run last in, first out: the executors are joined before the function they call is torn down.
-  napi_add_env_cleanup_hook(env, [](void* self) { static_cast<Environment*>(self)->shut_down(); }, this);
+  napi_add_env_cleanup_hook(
+      env, [](void* self) { static_cast<Environment*>(self)->shut_down(); }, this);
 }
+
+Environment::~Environment() = default;
 
 int Environment::open(DeviceKind kind, int index) {
   for (size_t i = 0; i < devices_.size(); ++i)
@@ -48,27 +52,35 @@ int Environment::id_of(const Device& device) const {
 }
 
 Napi::Value Environment::wait(Napi::Env env, Device& device, Napi::Reference<Napi::Value> value) {
-  auto* pending = new Pending{Napi::Promise::Deferred::New(env), std::move(value), {}};
-  auto promise = pending->deferred.Promise();
-  if (pending_++ == 0) wake_.Ref(env);
-  device.queue.after([this, pending](const Fault* fault) {
-    if (fault) pending->fault = *fault;
-    wake_.NonBlockingCall(pending, [this](Napi::Env env, Napi::Function, Pending* done) { settle(env, done); });
-  });
-  return promise;
+  pending_.push_back({Napi::Promise::Deferred::New(env), std::move(value), {}});
+  Pending* pending = &pending_.back();
+  try {
+    device.queue.after([this, pending](const Fault* fault) {
+      if (fault) pending->fault = *fault;
+      wake_.NonBlockingCall(pending, [this](Napi::Env env, Napi::Function, Pending* done) { settle(env, done); });
+    });
+  } catch (...) {
+    pending_.pop_back();
+    throw;
+  }
+  if (pending_.size() == 1) wake_.Ref(env);
+  return pending->deferred.Promise();
 }
 
 void Environment::settle(Napi::Env env, Pending* pending) {
-  std::unique_ptr<Pending> owned(pending);
-  if (--pending_ == 0) wake_.Unref(env);
-  if (owned->fault)
-    owned->deferred.Reject(error_of(env, owned->fault->code, owned->fault->message).Value());
-  else
-    owned->deferred.Resolve(owned->value.IsEmpty() ? env.Undefined() : owned->value.Value());
+  const auto at = std::find_if(pending_.begin(), pending_.end(), [&](const Pending& p) { return &p == pending; });
+  if (at == pending_.end()) return;
+  std::list<Pending> done;
+  done.splice(done.end(), pending_, at);
+  if (pending_.empty()) wake_.Unref(env);
+  if (pending->fault) pending->deferred.Reject(error_of(env, pending->fault->code, pending->fault->message).Value());
+  else pending->deferred.Resolve(pending->value.IsEmpty() ? env.Undefined() : pending->value.Value());
 }
 
+// On the JavaScript thread, while references can still be released.
 void Environment::shut_down() {
   for (auto& device : devices_) device->queue.stop();
+  pending_.clear();
   handles.clear();
   devices_.clear();
 }

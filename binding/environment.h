@@ -4,8 +4,10 @@
 #endif
 #include <napi.h>
 
-#include <atomic>
+#include <condition_variable>
+#include <list>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "binding/handles.h"
@@ -13,10 +15,34 @@
 
 namespace lowrank::js {
 
+// Bytes of uploads that their queue has not taken over yet. Too many hold the caller up.
+class Staging {
+ public:
+  void take(size_t bytes) {
+    std::unique_lock lock(mutex_);
+    room_.wait(lock, [&] { return bytes_ <= MOST; });
+    bytes_ += bytes;
+  }
+  void give_back(size_t bytes) {
+    {
+      std::lock_guard lock(mutex_);
+      bytes_ -= bytes;
+    }
+    room_.notify_one();
+  }
+
+ private:
+  static constexpr size_t MOST = 64u << 20;
+  std::mutex mutex_;
+  std::condition_variable room_;
+  size_t bytes_ = 0;
+};
+
 // Everything that belongs to one Node environment (the main thread or a worker): devices with their queues, tensor
 // handles, and the way back to the JavaScript thread.
 struct Environment {
   explicit Environment(Napi::Env env);
+  ~Environment();
   static Environment& of(Napi::Env env) { return *env.GetInstanceData<Environment>(); }
 
   int open(DeviceKind kind, int index);
@@ -29,7 +55,7 @@ struct Environment {
 
   Handles handles;
   Napi::FunctionReference error_class;
-  std::atomic<size_t> staged{0};  // bytes of uploads not yet taken over by their queue
+  Staging staging;
 
  private:
   struct Pending;
@@ -37,7 +63,7 @@ struct Environment {
 
   std::vector<std::unique_ptr<Device>> devices_;
   Napi::ThreadSafeFunction wake_;  // keeps the event loop alive only while a promise is pending
-  int pending_ = 0;
+  std::list<Pending> pending_;
 };
 
 Napi::Error error_of(Napi::Env env, Code code, const std::string& message);

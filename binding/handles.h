@@ -15,7 +15,7 @@ class Handles {
     uint32_t slot;
     if (free_.empty()) {
       slot = uint32_t(slots_.size());
-      check(slot < SLOTS, Code::Memory, "more than ", SLOTS, " tensors are alive; dispose those you no longer need");
+      check(slot < SLOTS, Code::Memory, "tensor: more than ", SLOTS, " are alive; dispose those you no longer need");
       slots_.emplace_back();
     } else {
       slot = free_.back();
@@ -49,7 +49,8 @@ class Handles {
     const bool sane = handle >= SLOTS && handle < 9007199254740992.0 && handle == std::floor(handle);
     const auto number = sane ? uint64_t(handle) : 0;
     const auto slot = uint32_t(number % SLOTS);
-    const bool alive = slot < slots_.size() && slots_[slot].generation == number / SLOTS && slots_[slot].tensor.defined();
+    const bool alive =
+        slot < slots_.size() && slots_[slot].generation == number / SLOTS && slots_[slot].tensor.defined();
     check(alive, Code::Disposed, "tensor: it was disposed; keep it out of the scope, or read it before");
     return slot;
   }

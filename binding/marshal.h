@@ -1,4 +1,5 @@
 #pragma once
+#include <limits>
 #include <utility>
 
 #include "binding/environment.h"
@@ -8,38 +9,76 @@
 // Tensors are handles, an absent one is 0; structs of numbers arrive as Float64Array in the order of their From<>.
 namespace lowrank::js {
 
-template <typename T, typename = void> struct From;
+template <typename T, typename = void>
+struct From;
 
-template <typename T> struct From<T, std::enable_if_t<std::is_arithmetic_v<T> && !std::is_same_v<T, bool>>> {
-  static T get(const Napi::Value& v) {
-    check(v.IsNumber(), Code::Option, "native call: expected a number");
-    return T(v.As<Napi::Number>().DoubleValue());
-  }
+inline double number(const Napi::Value& v) {
+  check(v.IsNumber(), Code::Option, "native call: expected a number");
+  return v.As<Napi::Number>().DoubleValue();
+}
+
+// JavaScript's numbers are doubles: whole ones reach 2^53.
+template <typename T>
+T whole(double d, const char* what) {
+  constexpr double SAFE = 9007199254740992.0;
+  constexpr double low = sizeof(T) < 8 ? double(std::numeric_limits<T>::min()) : std::is_signed_v<T> ? -SAFE : 0;
+  constexpr double high = sizeof(T) < 8 ? double(std::numeric_limits<T>::max()) : SAFE;
+  check(d >= low && d <= high && d == std::floor(d), Code::Option, what, ": ", d, ", expected a whole number from ",
+        int64_t(low), " to ", int64_t(high));
+  return T(d);
+}
+
+template <typename T>
+struct From<T, std::enable_if_t<std::is_floating_point_v<T>>> {
+  static T get(const Napi::Value& v) { return T(number(v)); }
 };
-template <> struct From<bool> {
+template <typename T>
+struct From<T, std::enable_if_t<std::is_integral_v<T> && !std::is_same_v<T, bool>>> {
+  static T get(const Napi::Value& v) { return whole<T>(number(v), "native call"); }
+};
+template <>
+struct From<bool> {
   static bool get(const Napi::Value& v) {
     check(v.IsBoolean(), Code::Option, "native call: expected a boolean");
     return v.As<Napi::Boolean>().Value();
   }
 };
-template <typename T> struct From<T, std::enable_if_t<std::is_enum_v<T>>> {
-  static T get(const Napi::Value& v) { return T(From<int>::get(v)); }
-};
-template <> struct From<Tensor> {
-  static const Tensor& get(const Napi::Value& v) {
-    return Environment::of(v.Env()).handles.get(From<double>::get(v));
+template <typename T>
+constexpr int LAST = -1;  // the last value of an enum
+template <>
+constexpr int LAST<DType> = int(DType::I64);
+template <>
+constexpr int LAST<Activation> = int(Activation::Relu);
+template <>
+constexpr int LAST<Compute> = int(Compute::BF16);
+
+template <typename T>
+struct From<T, std::enable_if_t<std::is_enum_v<T>>> {
+  static_assert(LAST<T> >= 0, "say what the last value is");
+  static T get(const Napi::Value& v) {
+    const int i = From<int>::get(v);
+    check(i >= 0 && i <= LAST<T>, std::is_same_v<T, DType> ? Code::DType : Code::Option,
+          std::is_same_v<T, DType> ? "dtype: " : "native call: ", i, ", expected 0 to ", LAST<T>);
+    return T(i);
   }
 };
-template <> struct From<ops::Maybe> {
+template <>
+struct From<Tensor> {
+  static const Tensor& get(const Napi::Value& v) { return Environment::of(v.Env()).handles.get(From<double>::get(v)); }
+};
+template <>
+struct From<ops::Maybe> {
   static ops::Maybe get(const Napi::Value& v) {
     const double handle = From<double>::get(v);
     return handle == 0 ? nullptr : &Environment::of(v.Env()).handles.get(handle);
   }
 };
-template <> struct From<Device> {
+template <>
+struct From<Device> {
   static Device& get(const Napi::Value& v) { return Environment::of(v.Env()).device(From<int>::get(v)); }
 };
-template <> struct From<Shape> {
+template <>
+struct From<Shape> {
   static Shape get(const Napi::Value& v) {
     check(v.IsArray(), Code::Shape, "shape: expected an array of numbers");
     const auto list = v.As<Napi::Array>();
@@ -63,34 +102,45 @@ inline const double* numbers(const Napi::Value& v, size_t count) {
   return v.As<Napi::Float64Array>().Data();
 }
 
-template <> struct From<Dropout> {
+template <>
+struct From<Dropout> {
   static Dropout get(const Napi::Value& v) {
     Dropout d;
     if (v.IsNull()) return d;
     const double* n = numbers(v, 6);
-    d.keep = int32_t(n[0]), d.site = uint32_t(n[1]), d.step = uint32_t(n[2]);
-    d.seed = uint64_t(uint32_t(n[3])) | uint64_t(uint32_t(n[4])) << 32;
-    d.row_offset = int64_t(n[5]);
+    d.keep = whole<int32_t>(n[0], "dropout.keep"), d.site = whole<uint32_t>(n[1], "dropout.site");
+    d.step = whole<uint32_t>(n[2], "dropout.step");
+    d.seed = uint64_t(whole<uint32_t>(n[3], "dropout.seed")) | uint64_t(whole<uint32_t>(n[4], "dropout.seed")) << 32;
+    d.row_offset = int64_t(whole<uint64_t>(n[5], "dropout.rowOffset"));
     check(d.keep > 0 && d.keep <= 256, Code::Option, "dropout: ", d.keep, " of 256 kept, expected 1 to 256");
     return d;
   }
 };
-template <> struct From<AttentionShape> {
+template <>
+struct From<AttentionShape> {
   static AttentionShape get(const Napi::Value& v) {
     const double* n = numbers(v, 7);
-    return {int32_t(n[0]), int32_t(n[1]), int32_t(n[2]), int32_t(n[3]), int64_t(n[4]), int64_t(n[5]), n[6]};
+    return {whole<int32_t>(n[0], "attention.heads"),
+            whole<int32_t>(n[1], "attention.kvHeads"),
+            whole<int32_t>(n[2], "attention.headDim"),
+            whole<int32_t>(n[3], "attention.causal"),
+            int64_t(whole<uint32_t>(n[4], "attention.maxLength")),
+            int64_t(whole<uint32_t>(n[5], "attention.rowStride")),
+            n[6]};
   }
 };
-template <> struct From<CrossEntropy> {
+template <>
+struct From<CrossEntropy> {
   static CrossEntropy get(const Napi::Value& v) {
     const double* n = numbers(v, 3);
-    return {int32_t(n[0]), n[1], n[2]};
+    return {whole<int32_t>(n[0], "crossEntropy.ignoreIndex"), n[1], n[2]};
   }
 };
-template <> struct From<AdamW> {
+template <>
+struct From<AdamW> {
   static AdamW get(const Napi::Value& v) {
     const double* n = numbers(v, 7);
-    return {n[0], n[1], n[2], n[3], n[4], n[5], int64_t(n[6])};
+    return {n[0], n[1], n[2], n[3], n[4], n[5], whole<int64_t>(n[6], "adamw.step")};
   }
 };
 
@@ -105,22 +155,30 @@ inline Napi::Value to(Napi::Env env, ops::Tensors tensors) {
 }
 
 // The one place where a C++ exception becomes a JavaScript one.
-template <typename F> Napi::Value guard(Napi::Env env, F&& body) {
+template <typename F>
+Napi::Value guard(Napi::Env env, F&& body) {
   try {
     return body();
   } catch (const Error& e) {
     throw error_of(env, e.code, e.what());
   } catch (const std::bad_alloc&) {
-    throw error_of(env, Code::Memory, "native: out of memory");
+    throw error_of(env, Code::Memory, "native call: out of memory");
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (const std::exception& e) {
+    throw error_of(env, Code::Unsupported, std::string("native call: ") + e.what());
   }
 }
 
-template <auto F> struct Method;
-template <typename R, typename... Args, R (*F)(Args...)> struct Method<F> {
+template <auto F>
+struct Method;
+template <typename R, typename... Args, R (*F)(Args...)>
+struct Method<F> {
   static Napi::Value call(const Napi::CallbackInfo& info) {
     return guard(info.Env(), [&] { return apply(info, std::index_sequence_for<Args...>{}); });
   }
-  template <size_t... I> static Napi::Value apply(const Napi::CallbackInfo& info, std::index_sequence<I...>) {
+  template <size_t... I>
+  static Napi::Value apply(const Napi::CallbackInfo& info, std::index_sequence<I...>) {
     check(info.Length() >= sizeof...(Args), Code::Option, "native call: expected ", sizeof...(Args), " arguments, got ",
           info.Length());
     if constexpr (std::is_void_v<R>) {
@@ -132,7 +190,8 @@ template <typename R, typename... Args, R (*F)(Args...)> struct Method<F> {
   }
 };
 
-template <auto F> void method(Napi::Object exports, const char* name) {
+template <auto F>
+void method(Napi::Object exports, const char* name) {
   exports.Set(name, Napi::Function::New<Method<F>::call>(exports.Env(), name));
 }
 

@@ -42,6 +42,7 @@ const Backend& backend_of(DeviceKind kind) {
 void check_available(DeviceKind kind, int index) {
   std::string reason;
   const int count = device_count(kind, reason);
+  if (kind == DeviceKind::Cpu) cpu::threads();  // throws where LOWRANK_THREADS is no number
   check(index >= 0 && index < count, Code::Device, "device: index ", index, " of ", count, " available",
         reason.empty() ? "" : "; ", reason);
 }
@@ -50,7 +51,8 @@ void check_available(DeviceKind kind, int index) {
 
 Device::Device(DeviceKind kind, int index)
     : kind(kind), index((check_available(kind, index), index)), backend(backend_of(kind)), kernels(kernels_of(kind)),
-      pool(kind == DeviceKind::Meta ? nullptr : &backend, index), queue(backend.enter, backend.finish, index) {}
+      pool(kind == DeviceKind::Meta ? nullptr : &backend, index, [this] { queue.drain(); }),
+      queue(backend.enter, backend.finish, index) {}
 
 Device::~Device() { queue.stop(); }
 
@@ -66,7 +68,9 @@ int device_count(DeviceKind kind, std::string& reason) {
   return 0;
 }
 #else
-namespace cuda { int count(std::string& reason); }
+namespace cuda {
+int count(std::string& reason);
+}
 
 int device_count(DeviceKind kind, std::string& reason) { return kind == DeviceKind::Cuda ? cuda::count(reason) : 1; }
 #endif

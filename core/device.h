@@ -26,7 +26,9 @@ int threads();
 void set_threads(int count);
 size_t scratch_bytes();
 }  // namespace cpu
-namespace cuda { extern const Backend backend; }
+namespace cuda {
+extern const Backend backend;
+}
 
 // Devices that this build and machine have; `reason` says why not.
 int device_count(DeviceKind kind, std::string& reason);

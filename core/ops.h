@@ -7,8 +7,8 @@
 // inputs' device. Binding and TypeScript follow these signatures. The formulas stand at the kernels (core/kernels.h).
 namespace lowrank::ops {
 
-using Maybe = const Tensor*;            // null: absent
-using Tensors = std::vector<Tensor>;    // an undefined one is a gradient nobody wants
+using Maybe = const Tensor*;          // null: absent
+using Tensors = std::vector<Tensor>;  // an undefined one is a gradient nobody wants
 
 void fill(const Tensor& y, double value);
 Tensor cast(const Tensor& x, DType dtype);

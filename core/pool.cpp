@@ -1,7 +1,10 @@
 #include "core/pool.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
+#include <utility>
 
 #include "core/device.h"
 
@@ -19,13 +22,28 @@ size_t size_class(size_t bytes) {
   return (bytes + step - 1) / step * step;
 }
 
-}  // namespace
-
-Pool::Pool(const Backend* backend, int index) : backend_(backend), index_(index) {
-  if (const char* text = std::getenv("LOWRANK_MEMORY_LIMIT")) limit_ = std::strtoull(text, nullptr, 10);
+size_t memory_limit() {
+  const char* text = std::getenv("LOWRANK_MEMORY_LIMIT");
+  if (!text || !*text) return SIZE_MAX;
+  errno = 0;
+  const size_t limit = std::strtoull(text, nullptr, 10);
+  check(std::strspn(text, "0123456789") == std::strlen(text) && limit > 0 && errno == 0, Code::Option,
+        "LOWRANK_MEMORY_LIMIT: \"", text, "\", expected a number of bytes");
+  return limit;
 }
 
-Pool::~Pool() { trim(); }
+}  // namespace
+
+Pool::Pool(const Backend* backend, int index, std::function<void()> drain)
+    : backend_(backend), index_(index), drain_(std::move(drain)), limit_(memory_limit()) {}
+
+// By now the queue has stopped.
+Pool::~Pool() { free_cached(); }
+
+void* Pool::obtain(size_t size) {
+  if (size > limit_ || reserved_ > limit_ - size) return nullptr;
+  return backend_->allocate(index_, size);
+}
 
 void* Pool::allocate(size_t bytes) {
   const size_t asked = rounded(bytes), size = size_class(asked);
@@ -36,13 +54,15 @@ void* Pool::allocate(size_t bytes) {
       data = blocks.back();
       blocks.pop_back();
     } else {
-      if (reserved_ + size <= limit_) data = backend_->allocate(index_, size);
+      data = obtain(size);
       if (!data) {
         trim();
-        if (reserved_ + size <= limit_) data = backend_->allocate(index_, size);
+        data = obtain(size);
       }
-      check(data != nullptr, Code::Memory, "out of memory: ", asked, " bytes requested, ", live_, " in use, ", reserved_,
-            " reserved, limit ", limit_, "; lower batchSize or maxLength, raise accumulate, or store the base as bf16");
+      const std::string limit = limit_ == SIZE_MAX ? "" : ", limit " + std::to_string(limit_);
+      check(data != nullptr, Code::Memory, "out of memory: ", asked, " bytes requested, ", live_, " in use, ",
+            reserved_, " reserved", limit,
+            "; lower batchSize or maxLength, raise accumulate, or store the base as bf16");
       reserved_ += size;
     }
   }
@@ -58,6 +78,11 @@ void Pool::release(void* data, size_t bytes) {
 }
 
 void Pool::trim() {
+  if (drain_) drain_();
+  free_cached();
+}
+
+void Pool::free_cached() {
   for (auto& [size, blocks] : cached_) {
     for (void* data : blocks) backend_->release(index_, data, size);
     reserved_ -= size * blocks.size();

@@ -1,6 +1,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -13,14 +14,16 @@ struct Backend;
 // depend on that order only, never on timing, so the meta device (no memory behind it) predicts them exactly.
 class Pool {
  public:
-  Pool(const Backend* backend, int index);  // no backend: meta
+  // No backend: meta. `drain` returns when the queue holds no more work.
+  Pool(const Backend* backend, int index, std::function<void()> drain = {});
   ~Pool();
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
 
   void* allocate(size_t bytes);
   void release(void* data, size_t bytes);
-  void trim();  // gives cached blocks back to the system
+  // Gives cached blocks back to the system, once the work that may still use them is done.
+  void trim();
   void reset_peak() { peak_ = live_; }
 
   size_t live() const { return live_; }          // bytes in tensors, rounded up to 256 each
@@ -28,8 +31,12 @@ class Pool {
   size_t reserved() const { return reserved_; }  // bytes held from the system
 
  private:
+  void* obtain(size_t size);
+  void free_cached();
+
   const Backend* backend_;
   const int index_;
+  const std::function<void()> drain_;
   size_t limit_ = SIZE_MAX;  // LOWRANK_MEMORY_LIMIT, bytes
   size_t live_ = 0, peak_ = 0, reserved_ = 0;
   std::map<size_t, std::vector<void*>> cached_;  // by size class

@@ -11,6 +11,22 @@ bool wants_synchronous() {
   return text && std::strcmp(text, "0") != 0 && *text;
 }
 
+// The exception in flight, as the fault of `op`.
+Fault caught(const char* op) {
+  const std::string prefix = std::string(op) + ": ";
+  try {
+    throw;
+  } catch (const Error& e) {
+    return {e.code, prefix + e.what()};
+  } catch (const std::bad_alloc&) {
+    return {Code::Memory, prefix + "no memory for the kernel's scratch; lower batchSize or maxLength"};
+  } catch (const std::exception& e) {
+    return {Code::Unsupported, prefix + e.what()};
+  } catch (...) {
+    return {Code::Unsupported, prefix + "unknown exception"};
+  }
+}
+
 }  // namespace
 
 Queue::Queue(Hook enter, Hook finish, int index)
@@ -22,8 +38,19 @@ Queue::Queue(Hook enter, Hook finish, int index)
   }
 }
 
+void Queue::run_here(const char* op, Kind kind, void (*call)(void* task), void* task) {
+  if (kind == Kind::Work && fault_) throw Error(fault_->code, fault_->message);
+  try {
+    call(task);
+  } catch (...) {
+    const Fault fault = caught(op);
+    throw Error(fault.code, fault.message);
+  }
+}
+
 Queue::Slot& Queue::acquire() {
   std::unique_lock lock(mutex_);
+  check(!stopping_, Code::Device, "device: its queue has stopped");
   if (!executor_.joinable()) executor_ = std::thread([this] { loop(); });
   freed_.wait(lock, [&] { return tail_ - head_ < SLOTS; });
   return ring_[tail_ % SLOTS];
@@ -40,8 +67,8 @@ void Queue::publish() {
 void Queue::loop() {
   try {
     if (enter_) enter_(index_);
-  } catch (const Error& e) {
-    record(e.code, "device", e.what());
+  } catch (...) {
+    record_caught("device");
   }
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -57,40 +84,44 @@ void Queue::loop() {
 }
 
 void Queue::execute(Slot& slot) {
-  bool skip;
-  {
-    std::lock_guard lock(mutex_);
-    skip = slot.kind == Kind::Work && fault_;
-  }
+  const bool skip = slot.kind == Kind::Work && fault_;
   try {
     slot.run(slot.task, !skip);
-  } catch (const Error& e) {
-    record(e.code, slot.op, e.what());
-  } catch (const std::bad_alloc&) {
-    record(Code::Memory, slot.op, "out of memory in a kernel");
-  } catch (const std::exception& e) {
-    record(Code::Unsupported, slot.op, e.what());
+  } catch (...) {
+    record_caught(slot.op);
   }
 }
 
-void Queue::record(Code code, const char* op, const char* what) {
-  std::lock_guard lock(mutex_);
-  if (!fault_) fault_ = Fault{code, std::string(op) + ": " + what};
+void Queue::record_caught(const char* op) {
+  if (!fault_) fault_ = caught(op);
 }
 
 const Fault* Queue::complete() {
   try {
     if (finish_) finish_(index_);
-  } catch (const Error& e) {
-    record(e.code, "device", e.what());
+  } catch (...) {
+    record_caught("device");
   }
-  std::lock_guard lock(mutex_);
   return fault_ ? &*fault_ : nullptr;
 }
 
 void Queue::reset() {
-  std::lock_guard lock(mutex_);
-  fault_.reset();
+  put("reset", Kind::Marker, [this] { fault_.reset(); });
+}
+
+void Queue::drain() {
+  if (synchronous_) complete();
+  if (!executor_.joinable()) return;
+  std::mutex mutex;
+  std::condition_variable reached;
+  bool done = false;
+  after([&](const Fault*) {
+    std::lock_guard lock(mutex);
+    done = true;
+    reached.notify_one();
+  });
+  std::unique_lock lock(mutex);
+  reached.wait(lock, [&] { return done; });
 }
 
 void Queue::stop() {

@@ -24,6 +24,8 @@ struct Fault {
 // itself, so handing over allocates nothing. A full ring blocks the caller. After a fault every later task is skipped,
 // and whoever waits is told the fault, until reset(). LOWRANK_SYNC=1 runs each task in the calling thread instead, so
 // that its error is thrown where the op was called.
+//
+// One thread hands over, waits and stops; only the executor (or, with LOWRANK_SYNC=1, that thread) touches the fault.
 class Queue {
  public:
   using Hook = void (*)(int index);
@@ -32,16 +34,24 @@ class Queue {
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
 
-  // Work that a fault skips.
-  template <typename F> void push(const char* op, F&& task) { put(op, Kind::Work, std::forward<F>(task)); }
+  // Work that a fault skips. `op` lives as long as the program.
+  template <typename F>
+  void push(const char* op, F&& task) {
+    put(op, Kind::Work, std::forward<F>(task));
+  }
 
-  // Runs when all earlier work is complete, with its fault, if any: done(const Fault*).
-  template <typename F> void after(F&& done) {
+  // Runs when all earlier work is complete, with its fault, if any: done(const Fault*). Dropped by stop().
+  template <typename F>
+  void after(F&& done) {
     put("wait", Kind::Marker, [this, done = std::forward<F>(done)]() mutable { done(complete()); });
   }
 
-  void reset();  // forgets the fault
-  void stop();   // after the present task; later ones are dropped
+  // Forgets the fault. Takes its place in the order: work handed over before it stays skipped.
+  void reset();
+  // Blocks until all earlier work is complete or skipped.
+  void drain();
+  // Returns after the present task; later ones are dropped.
+  void stop();
 
  private:
   enum class Kind : uint8_t { Work, Marker };
@@ -53,12 +63,14 @@ class Queue {
     alignas(16) unsigned char task[SLOT_BYTES - 32];
   };
 
-  template <typename F> void put(const char* op, Kind kind, F&& task) {
+  template <typename F>
+  void put(const char* op, Kind kind, F&& task) {
     using Task = std::decay_t<F>;
     static_assert(sizeof(Task) <= sizeof(Slot::task), "a task must fit into a slot of the ring");
     if (synchronous_) {
       Task local(std::forward<F>(task));
-      return local();
+      return run_here(
+          op, kind, [](void* memory) { (*static_cast<Task*>(memory))(); }, &local);
     }
     Slot& slot = acquire();
     new (slot.task) Task(std::forward<F>(task));
@@ -75,12 +87,13 @@ class Queue {
     publish();
   }
 
+  void run_here(const char* op, Kind kind, void (*call)(void* task), void* task);
   Slot& acquire();
   void publish();
   void loop();
   void execute(Slot& slot);
   const Fault* complete();
-  void record(Code code, const char* op, const char* what);
+  void record_caught(const char* op);
 
   const Hook enter_, finish_;
   const int index_;

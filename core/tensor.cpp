@@ -20,9 +20,12 @@ const char* name_of(Code code) {
 
 size_t bytes_of(DType dtype) {
   switch (dtype) {
-    case DType::F64: case DType::I64: return 8;
-    case DType::F32: case DType::I32: return 4;
-    case DType::BF16: case DType::F16: return 2;
+    case DType::F64:
+    case DType::I64: return 8;
+    case DType::F32:
+    case DType::I32: return 4;
+    case DType::BF16:
+    case DType::F16: return 2;
     case DType::U8: return 1;
   }
   return 0;
@@ -53,6 +56,17 @@ int64_t Shape::size() const {
   return n;
 }
 
+void Shape::check_fits(const char* op, DType dtype) const {
+  constexpr int64_t MOST = int64_t(1) << 52;  // bytes
+  int64_t n = int64_t(bytes_of(dtype));
+  for (int i = 0; i < rank; ++i) {
+    check(dims[i] >= 0, Code::Shape, op, ": dimension ", dims[i], " in ", *this, ", expected 0 or more");
+    const bool overflow = __builtin_mul_overflow(n, dims[i] ? dims[i] : 1, &n);
+    check(!overflow && n <= MOST, Code::Shape, op, ": shape ", *this, " of ", name_of(dtype), " is more than ", MOST,
+          " bytes");
+  }
+}
+
 bool Shape::operator==(const Shape& other) const {
   if (rank != other.rank) return false;
   for (int i = 0; i < rank; ++i)
@@ -71,7 +85,7 @@ Buffer::Buffer(Device& device, size_t bytes) : device(device), bytes(bytes), dat
 Buffer::~Buffer() { device.pool.release(data, bytes); }
 
 Tensor Tensor::empty(Device& device, Shape shape, DType dtype) {
-  for (int i = 0; i < shape.rank; ++i) check(shape[i] >= 0, Code::Shape, "shape: negative dimension in ", shape);
+  shape.check_fits("tensor", dtype);
   Tensor t;
   t.shape = shape;
   t.dtype = dtype;
@@ -82,7 +96,7 @@ Tensor Tensor::empty(Device& device, Shape shape, DType dtype) {
 View Tensor::view() const {
   View v;
   if (!buffer) return v;
-  v.data = static_cast<char*>(buffer->data) + offset;
+  if (buffer->data) v.data = static_cast<char*>(buffer->data) + offset;
   v.dtype = dtype;
   v.rank = shape.rank;
   for (int i = 0; i < shape.rank; ++i) v.dims[i] = shape.dims[i];

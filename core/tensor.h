@@ -24,6 +24,9 @@ struct Shape {
   Shape(std::initializer_list<int64_t> list);
 
   int64_t size() const;
+  // Throws ERR_SHAPE where a dimension is negative or that many elements of `dtype` are more than any memory. Zeros count
+  // as 1, so that no product of dimensions overflows.
+  void check_fits(const char* op, DType dtype) const;
   int64_t operator[](int i) const { return dims[i]; }
   int64_t back() const { return rank ? dims[rank - 1] : 1; }
   bool operator==(const Shape& other) const;
@@ -50,7 +53,10 @@ struct Buffer {
 // What queued work holds: a raw, trivially copyable look at a tensor, never an owner. A null `data` is an absent
 // optional input or a gradient that nobody wants.
 struct View {
-  template <typename T> T* as() const { return static_cast<T*>(data); }
+  template <typename T>
+  T* as() const {
+    return static_cast<T*>(data);
+  }
   int64_t size() const {
     int64_t n = 1;
     for (int i = 0; i < rank; ++i) n *= dims[i];

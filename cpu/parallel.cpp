@@ -5,25 +5,37 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <new>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
+
+#include "core/error.h"
 
 namespace lowrank::cpu {
 namespace {
 
+constexpr int MAX_THREADS = 1024;
+
 int default_threads() {
-  if (const char* text = std::getenv("LOWRANK_THREADS")) {
-    const int count = std::atoi(text);
-    if (count > 0) return count;
+  const char* text = std::getenv("LOWRANK_THREADS");
+  if (text && *text) {
+    char* end;
+    const long count = std::strtol(text, &end, 10);
+    check(*end == 0 && count >= 1 && count <= MAX_THREADS, Code::Option, "LOWRANK_THREADS: \"", text,
+          "\", expected 1 to ", MAX_THREADS);
+    return int(count);
   }
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
-  return int(std::thread::hardware_concurrency());
+  return std::max(1, int(std::thread::hardware_concurrency()));
 }
 
 std::atomic<int> thread_count{0};
@@ -42,10 +54,17 @@ struct Pool {
   void* context = nullptr;
   int64_t pieces = 0;
   std::atomic<int64_t> next{0};
+  std::exception_ptr error;  // the first one that a piece threw
 
   void work() {
     inside = true;
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) body(context, i);
+    try {
+      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) body(context, i);
+    } catch (...) {
+      std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+      next = pieces;
+    }
     inside = false;
   }
 
@@ -66,19 +85,29 @@ struct Pool {
   void run(int64_t count, detail::Body f, void* ctx, int extra) {
     {
       std::lock_guard lock(mutex);
-      while (int(workers.size()) < extra) workers.emplace_back([this] { loop(); });
+      extra = std::min(extra, grow(extra));
       body = f, context = ctx, pieces = count;
       next = 0;
       helpers = active = extra;
       ++generation;
     }
-    extra == 1 ? wake.notify_one() : wake.notify_all();
+    if (extra > 0) extra == 1 ? wake.notify_one() : wake.notify_all();
     work();
     std::unique_lock lock(mutex);
     // A worker that has not woken yet finds no piece left: don't wait for it.
     active -= helpers;
     helpers = 0;
     done.wait(lock, [&] { return active == 0; });
+    if (error) std::rethrow_exception(std::exchange(error, nullptr));
+  }
+
+  // Up to `wanted` workers; fewer where the system gives no more threads, which changes no result.
+  int grow(int wanted) {
+    try {
+      while (int(workers.size()) < wanted) workers.emplace_back([this] { loop(); });
+    } catch (const std::system_error&) {
+    }
+    return int(workers.size());
   }
 };
 
@@ -112,7 +141,11 @@ int threads() {
   return count;
 }
 
-void set_threads(int count) { thread_count = count > 0 ? count : default_threads(); }
+void set_threads(int count) {
+  check(count >= 0 && count <= MAX_THREADS, Code::Option, "threads: ", count, ", expected 1 to ", MAX_THREADS,
+        ", or 0 for the default");
+  thread_count = count > 0 ? count : default_threads();
+}
 
 void detail::run(int64_t pieces, Body body, void* context) {
   const int extra = int(pieces < threads() ? pieces : threads()) - 1;

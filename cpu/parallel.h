@@ -20,8 +20,9 @@ void run(int64_t pieces, Body body, void* context);
 template <typename F>
 void parallel_for(int64_t pieces, F&& body) {
   using Fn = std::remove_reference_t<F>;
-  detail::run(pieces, [](void* context, int64_t piece) { (*static_cast<Fn*>(context))(piece); },
-              const_cast<void*>(static_cast<const void*>(&body)));
+  detail::run(
+      pieces, [](void* context, int64_t piece) { (*static_cast<Fn*>(context))(piece); },
+      const_cast<void*>(static_cast<const void*>(&body)));
 }
 
 // Kernel scratch of the calling thread: 64-byte aligned, grows, is kept for the next kernel. One block per slot; asking

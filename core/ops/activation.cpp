@@ -10,6 +10,7 @@ Tensor activation(const Tensor& x, Activation kind) {
 }
 
 void activation_backward(const Tensor& dy, const Tensor& x, Activation kind) {
+  check_float("activation", "x", x);
   check_twin("activation", "dy", dy, x);
   run(x.device(), "activationBackward", x.device().kernels.activation_backward, dy.view(), dy.view(), x.view(), kind);
 }

@@ -8,10 +8,21 @@ void adamw(const Tensor& params, const Tensor& grads, const Tensor& m, const Ten
   check_twin("adamw", "grads", grads, params);
   check_twin("adamw", "m", m, params);
   check_twin("adamw", "v", v, params);
+  check_same_device("adamw", slices, params);
   check_dtype("adamw", "slices", slices, DType::F64);
-  check(slices.shape.rank == 2 && slices.shape[1] == 4, Code::Shape, "adamw: slices ", slices.shape, ", expected [S, 4]");
+  check(slices.shape.rank == 2 && slices.shape[1] == 4, Code::Shape, "adamw: slices ", slices.shape,
+        ", expected [S, 4]");
+  check_same_device("adamw", squared_norm, params);
+  check_float("adamw", "squaredNorm", squared_norm);
   check_shape("adamw", "squaredNorm", squared_norm, {1});
   check(options.step >= 1, Code::Option, "adamw: step ", options.step, ", expected 1 or more");
+  check_in_queue(params.device(), "adamw", [slices = slices.view(), size = double(params.size())] {
+    for (int64_t s = 0; s < slices.rows(); ++s) {
+      const double begin = slices.as<double>()[s * 4], end = slices.as<double>()[s * 4 + 1];
+      check(begin >= 0 && begin <= end && end <= size && begin == std::floor(begin) && end == std::floor(end),
+            Code::Shape, "slice ", s, " is ", begin, " to ", end, " of ", size, " parameters");
+    }
+  });
   run(params.device(), "adamw", params.device().kernels.adamw, params.view(), grads.view(), m.view(), v.view(),
       slices.view(), squared_norm.view(), options);
 }

@@ -1,4 +1,6 @@
 #pragma once
+#include <cmath>
+
 #include "core/ops.h"
 
 // Checks that several ops share. `op` is the JavaScript name.
@@ -59,6 +61,39 @@ inline void check_bias(const char* op, Maybe bias, const Tensor& x, int64_t out)
 }
 
 inline View view_of(Maybe t) { return t ? t->view() : View{}; }
+
+// The gradient of a loss: one number of any float type.
+inline void check_dloss(const char* op, const Tensor& dloss, const Tensor& x) {
+  check_same_device(op, dloss, x);
+  check_float(op, "dloss", dloss);
+  check_shape(op, "dloss", dloss, {1});
+}
+
+// Counters of dropout have 32 bits for the row; past them masks would repeat.
+inline void check_dropout_rows(const char* op, const Dropout& dropout, int64_t rows) {
+  constexpr int64_t MOST = int64_t(1) << 32;
+  if (!dropout.active()) return;
+  check(dropout.row_offset >= 0 && rows <= MOST && dropout.row_offset <= MOST - rows, Code::Option, op,
+        ": dropout of rows ", dropout.row_offset, " to ", dropout.row_offset + rows, ", expected at most ", MOST,
+        " in one step; lower accumulate");
+}
+
+// Indices are data, checked by whoever uploads them. Where a wrong one would reach foreign memory, the CPU's queue looks
+// again, ahead of the kernel: a bad one is a fault of `op`, and the kernel is skipped.
+template <typename F>
+void check_in_queue(Device& device, const char* op, F&& body) {
+  if (device.kind == DeviceKind::Cpu) device.queue.push(op, std::forward<F>(body));
+}
+
+inline void check_indices(const char* op, const char* what, const Tensor& indices, int64_t limit,
+                          int64_t also = INT64_MAX) {
+  check_in_queue(indices.device(), op, [what, view = indices.view(), limit, also] {
+    const auto* list = view.as<int32_t>();
+    for (int64_t i = 0; i < view.size(); ++i)
+      check((list[i] >= 0 && list[i] < limit) || list[i] == also, Code::Option, what, " ", list[i], " at index ", i,
+            ", expected 0 to ", limit - 1);
+  });
+}
 
 inline void check_loss_inputs(const char* op, const Tensor& logits, const Tensor& targets) {
   check_float(op, "logits", logits);

@@ -9,6 +9,7 @@ Tensors layer_norm(const Tensor& x, Maybe residual, const Tensor& w, Maybe b, do
   check_like("layerNorm", "weight", w, x);
   check_shape("layerNorm", "weight", w, {x.cols()});
   if (b) check_twin("layerNorm", "bias", *b, w);
+  check_dropout_rows("layerNorm", dropout, x.rows());
   auto y = like(x);
   Tensor h;
   if (residual || dropout.active()) h = like(x);
@@ -21,9 +22,16 @@ Tensors layer_norm(const Tensor& x, Maybe residual, const Tensor& w, Maybe b, do
 
 Tensors layer_norm_backward(const Tensor& dy, Maybe dh, const Tensor& h, const Tensor& w, const Tensor& mean,
                             const Tensor& rstd, Dropout dropout, bool needs_dresidual, bool needs_dw, bool needs_db) {
+  check_float("layerNorm", "h", h);
+  check_matrix("layerNorm", "h", h);
   check_twin("layerNorm", "dy", dy, h);
   if (dh) check_twin("layerNorm", "dh", *dh, h);
+  check_like("layerNorm", "weight", w, h);
   check_shape("layerNorm", "weight", w, {h.cols()});
+  check_like("layerNorm", "mean", mean, h);
+  check_shape("layerNorm", "mean", mean, {h.rows()});
+  check_twin("layerNorm", "rstd", rstd, mean);
+  check_dropout_rows("layerNorm", dropout, h.rows());
   auto dx = like(h);
   Tensor dresidual, dw, db;
   if (needs_dresidual && dropout.active()) dresidual = like(h);

@@ -18,6 +18,7 @@ Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& 
   check_linear("loraLinear", x, w);
   check_bias("loraLinear", bias, x, w.shape[0]);
   check_factors("loraLinear", x, w, a, b);
+  check_dropout_rows("loraLinear", dropout, x.shape[0]);
   auto y = Tensor::empty(x.device(), {x.shape[0], w.shape[0]}, x.dtype);
   auto s = Tensor::empty(x.device(), {x.shape[0], a.shape[0]}, x.dtype);
   run(x.device(), "loraLinear", x.device().kernels.lora_linear, y.view(), s.view(), x.view(), w.view(), view_of(bias),
@@ -32,7 +33,9 @@ Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
   check_factors("loraLinear", x, w, a, b);
   check_like("loraLinear", "dy", dy, x);
   check_shape("loraLinear", "dy", dy, {x.shape[0], w.shape[0]});
+  check_like("loraLinear", "s", s, x);
   check_shape("loraLinear", "s", s, {x.shape[0], a.shape[0]});
+  check_dropout_rows("loraLinear", dropout, x.shape[0]);
   Tensor dx, da, db;
   if (needs_dx) dx = like(x);
   if (needs_da) da = like(a);
