@@ -154,7 +154,10 @@ export interface Native {
   adamw(params: Handle, grads: Handle, m: Handle, v: Handle, slices: Handle, squaredNorm: Handle, options: Struct): void
 }
 
-const load = createRequire(import.meta.url)('node-gyp-build') as { (root: string): unknown; resolve(root: string): string }
+const load = createRequire(import.meta.url)('node-gyp-build') as {
+  (root: string): unknown
+  resolve(root: string): string
+}
 
 function open(): Native {
   const addon = load(packageRoot) as Native

@@ -1,4 +1,4 @@
-import { check, fail } from './errors.ts'
+import { check, fail, nearest } from './errors.ts'
 import { DTYPES, type DType, type Handle, type MemoryUse, native } from './native.ts'
 
 /** Typed arrays that hold tensor data: bf16 and f16 as Uint16Array, i64 as BigInt64Array. */
@@ -11,6 +11,31 @@ const HOST_DTYPE = new Map<unknown, DType>([
   [Uint8Array, 'u8'],
   [BigInt64Array, 'i64'],
 ])
+
+/** The native number of a dtype. */
+function codeOf(dtype: DType): number {
+  const code = DTYPES.indexOf(dtype)
+  const hint = () => `dtype: "${dtype}" is unknown${nearest(String(dtype), DTYPES)}; use ${DTYPES.join(', ')}`
+  check(code >= 0, 'ERR_DTYPE', hint)
+  return code
+}
+
+/** What a typed array holds; `dtype` tells bf16 from f16. */
+function hostDtype(data: TensorData, dtype: DType | undefined): DType {
+  if (data instanceof Uint16Array) {
+    const is16 = dtype === 'bf16' || dtype === 'f16'
+    check(is16, 'ERR_DTYPE', () => `tensor: a Uint16Array for dtype ${dtype ?? 'f32'}; say bf16 or f16`)
+    return dtype
+  }
+  const host = HOST_DTYPE.get((data as TensorData | undefined)?.constructor)
+  const known = [...HOST_DTYPE.keys()].map(type => (type as { name: string }).name).join(', ')
+  const name = (data as TensorData | undefined)?.constructor?.name ?? String(data)
+  check(host, 'ERR_DTYPE', () => `tensor: data is a ${name}, expected ${known} or Uint16Array`)
+  return host
+}
+
+// House rule: a net below the owners, never an owner. It catches tensors that nobody owns and nobody reaches.
+const unreachable = new FinalizationRegistry<Handle>(handle => native.drop(handle))
 
 /** A device as this thread sees it: a queue of work and a pool of memory. */
 export class Device {
@@ -30,11 +55,13 @@ export class Device {
    */
   static get(name: string): Device {
     if (name === 'auto') return Device.get(native.info().cuda.count > 0 ? 'cuda:0' : 'cpu')
-    const match = /^(cpu|meta|cuda)(?::(\d+))?$/.exec(name)
+    const match = /^(?:(cpu|meta)|(cuda)(?::(\d{1,4}))?)$/.exec(name)
     check(match, 'ERR_DEVICE', () => `device: "${name}" is unknown; use cpu, cuda, cuda:N, meta or auto`)
-    const full = match[1] === 'cuda' ? `cuda:${match[2] ?? 0}` : match[1]!
+    const kind = match[1] ?? 'cuda'
+    const index = Number(match[3] ?? 0)
+    const full = kind === 'cuda' ? `cuda:${index}` : kind
     let device = Device.#open.get(full)
-    device ??= new Device(full, native.openDevice(match[1]!, Number(match[2] ?? 0)))
+    device ??= new Device(full, native.openDevice(kind, index))
     Device.#open.set(full, device)
     return device
   }
@@ -45,11 +72,11 @@ export class Device {
   }
 
   /** Resolves when all work enqueued so far is done; rejects with the fault of the first op that failed. */
-  synchronize(): Promise<void> {
-    return native.wait(this.id)
+  async synchronize(): Promise<void> {
+    await native.wait(this.id)
   }
 
-  /** Forgets a fault, after which new work runs again. */
+  /** Forgets a fault: work enqueued from now on runs again. What was enqueued before stays skipped. */
   reset(): void {
     native.reset(this.id)
   }
@@ -62,7 +89,7 @@ export class Device {
     native.resetPeak(this.id)
   }
 
-  /** Returns cached blocks to the system. */
+  /** Returns cached blocks to the system; blocks until the queue is empty, since its work may still use them. */
   trim(): void {
     native.trim(this.id)
   }
@@ -79,6 +106,7 @@ export class Tensor implements Disposable {
   /** Where backward adds up this leaf's gradient; without it the tape hands the gradient out. */
   grad: Tensor | undefined
   #owner: Set<Tensor> | undefined
+  #watched = false
   #shape: readonly number[] | undefined
   #dtype: DType | undefined
 
@@ -89,17 +117,21 @@ export class Tensor implements Disposable {
 
   /** Copies host data to a device. Uint16Array needs `dtype` bf16 or f16. */
   static from(data: TensorData, shape: readonly number[], options: { device?: Device; dtype?: DType } = {}): Tensor {
-    const host = HOST_DTYPE.get(data.constructor) ?? options.dtype
-    check(host, 'ERR_DTYPE', () => 'Tensor.from: a Uint16Array needs dtype bf16 or f16')
+    const host = hostDtype(data, options.dtype)
     const tensor = Tensor.empty(shape, { ...options, dtype: options.dtype ?? host })
-    native.upload(tensor.handle, data, DTYPES.indexOf(host))
+    try {
+      native.upload(tensor.handle, data, codeOf(host))
+    } catch (error) {
+      tensor.dispose()
+      throw error
+    }
     return tensor
   }
 
   /** Uninitialised memory. */
   static empty(shape: readonly number[], options: { device?: Device; dtype?: DType } = {}): Tensor {
     const device = options.device ?? Device.get('cpu')
-    return new Tensor(native.empty(device.id, DTYPES.indexOf(options.dtype ?? 'f32'), shape))
+    return new Tensor(native.empty(device.id, codeOf(options.dtype ?? 'f32'), shape))
   }
 
   static zeros(shape: readonly number[], options: { device?: Device; dtype?: DType } = {}): Tensor {
@@ -135,7 +167,15 @@ export class Tensor implements Disposable {
     this.#owner?.delete(this)
     this.#owner = owner
     owner?.add(this)
+    this.#watch(owner === undefined)
     return this
+  }
+
+  #watch(on: boolean): void {
+    if (on === this.#watched) return
+    this.#watched = on
+    if (on) unreachable.register(this, this.handle, this)
+    else unreachable.unregister(this)
   }
 
   /** Takes the tensor out of every scope: from now on the caller frees it. */
@@ -150,22 +190,21 @@ export class Tensor implements Disposable {
 
   /** Overwrites the data; the host array may be of another dtype, which is then converted. */
   upload(data: TensorData, dtype?: DType): void {
-    const host = HOST_DTYPE.get(data.constructor) ?? dtype ?? this.dtype
-    native.upload(this.handle, data, DTYPES.indexOf(host))
+    native.upload(this.handle, data, codeOf(hostDtype(data, dtype ?? this.dtype)))
   }
 
   /** The raw bytes, when all work enqueued before is done. */
-  bytes(): Promise<ArrayBuffer> {
-    return native.read(this.handle)
+  async bytes(): Promise<ArrayBuffer> {
+    return await native.read(this.handle)
   }
 
-  /** The data as f32, f64 or i32; bf16 and f16 come as f32. */
+  /** The data as f32, f64 or i32; all other types come as f32. */
   async data(): Promise<Float32Array | Float64Array | Int32Array> {
     const { dtype } = this
     if (dtype === 'f64') return new Float64Array(await this.bytes())
     if (dtype === 'i32') return new Int32Array(await this.bytes())
     if (dtype === 'f32') return new Float32Array(await this.bytes())
-    const wide = new Tensor(native.cast(this.handle, DTYPES.indexOf('f32'))).keep()
+    const wide = new Tensor(native.cast(this.handle, codeOf('f32'))).keep()
     try {
       return new Float32Array(await wide.bytes())
     } finally {
@@ -183,8 +222,11 @@ export class Tensor implements Disposable {
     return (await this.data())[0]!
   }
 
+  /** Frees the tensor. Work already enqueued still reads it. Throws ERR_DISPOSED the second time. */
   dispose(): void {
-    this.moveTo(undefined)
+    this.#owner?.delete(this)
+    this.#owner = undefined
+    this.#watch(false)
     native.drop(this.handle)
   }
 
@@ -196,11 +238,12 @@ export class Tensor implements Disposable {
 /** Open scopes, innermost last. */
 export const scopes: Set<Tensor>[] = []
 
-type Synchronous<T> = T extends Promise<unknown> ? never : T
+type Synchronous<T> = T extends PromiseLike<unknown> ? never : T
 
 /**
- * Runs `body`, then frees every tensor it made except those it returns (a Tensor, or an array or record of them), which go
- * to the enclosing scope. Synchronous: work is only enqueued here, so there is nothing to wait for.
+ * Runs `body`, then frees every tensor it made except those it returns (a Tensor, or an array, record, Map or Set of
+ * them), which go to the enclosing scope. Synchronous: work is only enqueued here, so there is nothing to wait for.
+ * Throws ERR_OPTION where `body` returns a Promise.
  */
 export function scope<T>(body: () => Synchronous<T>): T {
   const mine = new Set<Tensor>()
@@ -208,11 +251,7 @@ export function scope<T>(body: () => Synchronous<T>): T {
   scopes.push(mine)
   try {
     const result = body()
-    check(
-      !((result as unknown) instanceof Promise),
-      'ERR_OPTION',
-      () => 'scope: the body returned a Promise; await outside',
-    )
+    refusePromise(result)
     for (const tensor of tensorsIn(result)) if (tensor.owner === mine) tensor.moveTo(outer)
     return result
   } finally {
@@ -221,15 +260,22 @@ export function scope<T>(body: () => Synchronous<T>): T {
   }
 }
 
+function refusePromise(result: unknown): void {
+  if (typeof (result as PromiseLike<unknown> | undefined)?.then !== 'function') return
+  // Its tensors are gone, so it may well reject, and nobody would hear it.
+  void Promise.resolve(result).catch(() => undefined)
+  fail('ERR_OPTION', 'scope: the body returned a Promise, expected a value; await outside of it')
+}
+
 /** Frees a tensor of the innermost scope before the scope ends. One that a tape saved, or somebody keeps, stays. */
 export function release(tensor: Tensor): void {
   if (tensor.owner && tensor.owner === scopes.at(-1)) tensor.dispose()
 }
 
-/** The tensors of a value: itself, or those directly in an array or plain object. */
+/** The tensors of a value: itself, or those directly in an array, record, Map or Set. */
 export function tensorsIn(value: unknown): Tensor[] {
   if (value instanceof Tensor) return [value]
-  if (Array.isArray(value)) return value.filter(v => v instanceof Tensor)
-  if (value && typeof value === 'object') return Object.values(value).filter(v => v instanceof Tensor)
-  return []
+  if (!value || typeof value !== 'object') return []
+  const listed = value instanceof Map || value instanceof Set || Array.isArray(value)
+  return [...(listed ? value.values() : Object.values(value))].filter(v => v instanceof Tensor)
 }

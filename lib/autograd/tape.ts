@@ -1,4 +1,4 @@
-import { check } from '../errors.ts'
+import { check, fail } from '../errors.ts'
 import { DTYPES, native } from '../native.ts'
 import { scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
 
@@ -28,7 +28,12 @@ export function recordingFor(inputs: readonly (Tensor | undefined)[]): boolean {
  * Records `output = f(inputs)` if a tape runs and an input requires a gradient. `saved` is what `backward` reads; the
  * tape keeps those alive. A no-op where no input requires a gradient.
  */
-export function record(output: Tensor, inputs: readonly Tensor[], saved: readonly Tensor[], backward: Backward): Tensor {
+export function record(
+  output: Tensor,
+  inputs: readonly Tensor[],
+  saved: readonly Tensor[],
+  backward: Backward,
+): Tensor {
   if (recording && recordingFor(inputs)) {
     output.requiresGrad = true
     recording.push(output, inputs, saved, backward)
@@ -61,6 +66,9 @@ export class Tape {
         for (const tensor of tensorsIn(result)) if (tensor.owner === this.#saved) tensor.moveTo(scopes.at(-1))
         return result as never
       })
+    } catch (error) {
+      this.dispose()
+      throw error
     } finally {
       recording = outer
     }
@@ -78,36 +86,53 @@ export class Tape {
 
   /**
    * Adds the gradient of `output` to the `grad` of every leaf that has one, and returns those of other leaves that
-   * require a gradient. `seed` defaults to 1 for a scalar. Consumes the tape.
+   * require a gradient; two leaves may share one. `seed`, of output's shape, defaults to 1 for a single element. Consumes
+   * tape and seed. Throws ERR_OPTION where this tape did not record `output`, ERR_SHAPE for a seed of another shape.
    */
   backward(output: Tensor, seed?: Tensor): Map<Tensor, Tensor> {
-    check(output.requiresGrad, 'ERR_OPTION', () => {
-      const known = this.#nodes.length ? 'it depends on no tensor that trains' : 'nothing was recorded'
-      return `backward: the loss has no gradient (${known}); compute it inside tape.run, from trainable parameters`
-    })
+    this.#checkRecorded(output)
+    const start = seed ?? ones(output)
+    check(
+      String(start.shape) === String(output.shape),
+      'ERR_SHAPE',
+      () => `backward: the seed has shape [${start.shape.join(', ')}], the output [${output.shape.join(', ')}]`,
+    )
     const grads = new Map<Tensor, Tensor>()
-    this.#give(grads, output, (seed ?? ones(output)).moveTo(this.#saved))
     const outer = replaying
     replaying = this
     try {
+      this.#give(grads, output, start.moveTo(this.#saved))
       for (let node = this.#nodes.pop(); node; node = this.#nodes.pop()) {
         const dy = grads.get(node.output)
         if (dy) this.#step(node, dy, grads)
         for (const tensor of node.lastReads) if (tensor.owner === this.#saved) tensor.dispose()
       }
+      for (const gradient of grads.values()) gradient.moveTo(scopes.at(-1))
+      return grads
     } finally {
       replaying = outer
-      this.dispose(grads)
+      this.dispose()
     }
-    return grads
   }
 
   /** Frees what the tape holds, for a forward pass whose backward is not wanted. */
-  dispose(except: Map<Tensor, Tensor> = new Map()): void {
-    for (const gradient of except.values()) gradient.moveTo(scopes.at(-1))
+  dispose(): void {
     for (const tensor of this.#saved) tensor.dispose()
     this.#nodes.length = 0
     this.#uses.clear()
+  }
+
+  #checkRecorded(output: Tensor): void {
+    if (output.requiresGrad && this.#nodes.some(node => node.output === output)) return
+    const why = !this.#nodes.length
+      ? 'nothing was recorded, or backward ran before'
+      : output.requiresGrad
+        ? 'another tape recorded it'
+        : 'it depends on no tensor that trains'
+    fail(
+      'ERR_OPTION',
+      `backward: the loss has no gradient (${why}); compute it inside tape.run, from trainable parameters`,
+    )
   }
 
   #step({ inputs, output, backward }: Node, dy: Tensor, grads: Map<Tensor, Tensor>): void {
@@ -150,6 +175,11 @@ export class Tape {
 }
 
 function ones(like: Tensor): Tensor {
+  check(
+    like.size === 1,
+    'ERR_SHAPE',
+    () => `backward: the output has shape [${like.shape.join(', ')}], expected one element; pass a seed`,
+  )
   const seed = Tensor.empty(like.shape, { device: like.device, dtype: like.dtype })
   native.fill(seed.handle, 1)
   return seed

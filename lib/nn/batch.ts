@@ -1,4 +1,4 @@
-import { check } from '../errors.ts'
+import { check, fail } from '../errors.ts'
 import { type Device, Tensor } from '../tensor.ts'
 
 /** Sequences packed one after the other, on the host: no padding exists inside. */
@@ -47,21 +47,11 @@ export function maxTokens(limits: InputLimits): number {
 export function upload(batch: PackedBatch, device: Device, limits: InputLimits): Batch {
   const { ids, positions, cuSeqlens, maxLength } = batch
   const sequences = cuSeqlens.length - 1
-  check(sequences > 0 && ids.length > 0, 'ERR_DATA', () => 'batch: it has no sequence; drop empty batches')
-  for (let s = 0; s < sequences; s++)
-    check(
-      cuSeqlens[s + 1]! > cuSeqlens[s]!,
-      'ERR_DATA',
-      () => `batch: sequence ${s} is empty; every sequence needs a token`,
-    )
-  const longest = maxTokens(limits)
-  check(
-    maxLength <= longest,
-    'ERR_DATA',
-    () => `batch: a sequence of ${maxLength} tokens, the model takes ${longest}; lower maxLength`,
-  )
-  checkRange(ids, limits.vocabSize, 'token id', 'the tokenizer does not belong to this model')
   const typeIds = batch.typeIds ?? new Int32Array(ids.length)
+  checkSequences(batch, maxTokens(limits))
+  checkCount(positions, ids, 'positions')
+  checkCount(typeIds, ids, 'type ids')
+  checkRange(ids, limits.vocabSize, 'token id', 'the tokenizer does not belong to this model')
   if (limits.typeVocabSize > 0) checkRange(typeIds, limits.typeVocabSize, 'type id', 'the model knows fewer segments')
   const { positionsAfter } = limits
   const placed = positionsAfter === undefined ? positions : positionsSkipping(ids, cuSeqlens, positionsAfter)
@@ -79,6 +69,36 @@ export function upload(batch: PackedBatch, device: Device, limits: InputLimits):
   }
 }
 
+function checkSequences({ ids, cuSeqlens, maxLength }: PackedBatch, most: number): void {
+  const count = cuSeqlens.length - 1
+  check(count > 0 && ids.length > 0, 'ERR_DATA', () => 'batch: it has no sequence; drop empty batches')
+  check(
+    cuSeqlens[0] === 0 && cuSeqlens[count] === ids.length,
+    'ERR_DATA',
+    () => `batch: cuSeqlens goes from ${cuSeqlens[0]} to ${cuSeqlens[count]}, expected 0 to ${ids.length} tokens`,
+  )
+  let longest = 0
+  for (let s = 0; s < count; s++) {
+    const length = cuSeqlens[s + 1]! - cuSeqlens[s]!
+    check(length > 0, 'ERR_DATA', () => `batch: sequence ${s} has ${length} tokens; every sequence needs one`)
+    longest = Math.max(longest, length)
+  }
+  check(
+    longest <= most,
+    'ERR_DATA',
+    () => `batch: a sequence of ${longest} tokens, the model takes ${most}; lower maxLength`,
+  )
+  check(
+    longest <= maxLength && maxLength <= most,
+    'ERR_DATA',
+    () => `batch: maxLength ${maxLength}, expected ${longest} (its longest sequence) to ${most} (the model's limit)`,
+  )
+}
+
+function checkCount(values: Int32Array, ids: Int32Array, what: string): void {
+  check(values.length === ids.length, 'ERR_DATA', () => `batch: ${values.length} ${what} for ${ids.length} tokens`)
+}
+
 function positionsSkipping(ids: Int32Array, cuSeqlens: Int32Array, padId: number): Int32Array {
   const placed = new Int32Array(ids.length)
   for (let s = 0; s + 1 < cuSeqlens.length; s++) {
@@ -90,9 +110,5 @@ function positionsSkipping(ids: Int32Array, cuSeqlens: Int32Array, padId: number
 
 function checkRange(values: Int32Array, limit: number, what: string, cure: string): void {
   for (const value of values)
-    check(
-      value >= 0 && value < limit,
-      'ERR_DATA',
-      () => `batch: ${what} ${value} is outside 0 to ${limit - 1}; ${cure}`,
-    )
+    if (value < 0 || value >= limit) fail('ERR_DATA', `batch: ${what} ${value} is outside 0 to ${limit - 1}; ${cure}`)
 }
