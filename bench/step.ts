@@ -1,8 +1,10 @@
 // One training step of a model with random weights: the same shapes and fields as bench/peers/train_step.py.
-//   npm run bench:step -- --case bert --method qv|all|full|fwd --dtype fp32|bf16 [--steps 5] [--threads N] --json
+//   npm run bench:step -- --case bert --method qv|all|full|fwd --dtype fp32|bf16 [--steps 5] [--warm 2] [--max-s 60]
+//     [--threads N] [--no-dropout] --json
 // Prints one JSON line; cpu_min is the fewest process CPU seconds of a step, the figure to compare on a shared machine.
+// Forward and backward have no times of their own: a step is queued whole and waited for once.
 
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { loadavg } from 'node:os'
 import { parseArgs } from 'node:util'
 import { packExamples } from '../lib/data/batches.ts'
@@ -19,6 +21,7 @@ import { lora } from '../lib/peft/lora.ts'
 import type { Method } from '../lib/peft/method.ts'
 import { scope } from '../lib/tensor.ts'
 import { trainStep } from '../lib/train/step.ts'
+import { cpuSeconds, median, resetPeak, resident, round } from './machine.ts'
 
 const CASES = { bert: { B: 16, S: 128, r: 8, config: { model_type: 'bert', vocab_size: 28996 } } }
 const TARGETS = { qv: ['query', 'value'], all: ['query', 'key', 'value', 'dense'] }
@@ -36,21 +39,11 @@ const { values: options } = parseArgs({
     steps: { type: 'string', default: '5' },
     warm: { type: 'string', default: '2' },
     threads: { type: 'string' },
+    'max-s': { type: 'string', default: '60' },
+    'no-dropout': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 })
-
-const rss = (field: string) =>
-  Number(new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync('/proc/self/status', 'utf8'))![1]) / 1024
-
-/** Resets the peak of resident memory, where the system allows it. */
-function resetPeak(): void {
-  try {
-    writeFileSync('/proc/self/clear_refs', '5')
-  } catch {
-    console.error('rss_peak includes building the model: /proc/self/clear_refs is not writable')
-  }
-}
 
 function methodOf(name: string, r: number): Method | undefined {
   if (name === 'full') return fullFineTuning()
@@ -61,17 +54,26 @@ function methodOf(name: string, r: number): Method | undefined {
 }
 
 interface Timing {
-  wall: number
-  cpu: number
+  readonly wall: number
+  readonly cpu: number
+  /** Share of a core that other processes used. */
+  readonly others: number
+  readonly loss: number
 }
 
 /** Runs one step, waits for it and times it. */
-async function timed(work: () => Promise<void>): Promise<Timing> {
-  const before = process.cpuUsage()
-  const start = performance.now()
-  await work()
-  const { user, system } = process.cpuUsage(before)
-  return { wall: (performance.now() - start) / 1000, cpu: (user + system) / 1e6 }
+async function timed(work: () => Promise<number>): Promise<Timing> {
+  const [busy, before, start] = [machineBusy(), cpuSeconds(), performance.now()]
+  const loss = await work()
+  const wall = (performance.now() - start) / 1000
+  const cpu = cpuSeconds() - before
+  return { wall, cpu, others: Math.max(0, machineBusy() - busy - cpu) / wall, loss }
+}
+
+/** CPU seconds that all processes have used, time stolen by other machines included; /proc counts in hundredths. */
+function machineBusy(): number {
+  const ticks = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0]!.trim().split(/\s+/).slice(1, 9).map(Number)
+  return (ticks.reduce((sum, t) => sum + t, 0) - ticks[3]! - ticks[4]!) / 100
 }
 
 function stepOf(model: Model, optimizer: AdamW | undefined, B: number, S: number) {
@@ -85,69 +87,87 @@ function stepOf(model: Model, optimizer: AdamW | undefined, B: number, S: number
   }))
   const batch = packExamples(examples, Int32Array.from(examples.keys()))
   let index = 0
-  return async (): Promise<void> => {
-    if (!optimizer) {
-      const loss = scope(() => model.loss(batch, batch.labels!, { total: B }).loss)
-      await loss.item()
-      return loss.dispose()
-    }
-    const result = trainStep(
-      model,
-      optimizer,
-      { microBatches: [batch], total: B },
-      { seed: 0, index: index++, lr: 1e-4 },
-    )
-    await result.squaredGradNorm.item()
-    result.loss.dispose()
-    result.squaredGradNorm.dispose()
+  return async (): Promise<number> => {
+    const work = { microBatches: [batch], total: B }
+    const { loss, squaredGradNorm } = optimizer
+      ? trainStep(model, optimizer, work, { seed: 0, index: index++, lr: 1e-4 })
+      : { loss: scope(() => model.loss(batch, batch.labels!, { total: B }).loss) }
+    // Its own wait, since the update is queued behind the loss.
+    await model.device.synchronize()
+    const value = await loss.item()
+    loss.dispose()
+    squaredGradNorm?.dispose()
+    return value
   }
 }
 
-const median = (values: number[]) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!
-const round = (value: number, digits = 4) => Number(value.toFixed(digits))
-
-async function main(): Promise<void> {
-  const { B, S, r, config } = CASES[options.case as keyof typeof CASES]
-  if (options.threads) native.setThreads(Number(options.threads))
-  const started = performance.now()
-  const modelConfig: ModelConfig = { path: 'config of the case', modelType: config.model_type, values: config }
+function build() {
+  const shape = CASES[options.case as keyof typeof CASES]
+  check(shape, 'ERR_OPTION', () => `case: "${options.case}", expected ${Object.keys(CASES).join(', ')}`)
   const dtype = DTYPES[options.dtype as keyof typeof DTYPES]
   check(dtype, 'ERR_OPTION', () => `dtype: "${options.dtype}", expected fp32 or bf16`)
+  const { B, S, r, config } = shape
+  const values = options['no-dropout']
+    ? { ...config, hidden_dropout_prob: 0, attention_probs_dropout_prob: 0 }
+    : { ...config }
+  const modelConfig: ModelConfig = { path: 'config of the case', modelType: config.model_type, values }
   const model = createModel(modelConfig, { task: 'sequence-classification', labels: ['0', '1'], ...dtype })
+  const linear = [...model.linears.values()].reduce((sum, { weight }) => sum + weight.size, 0)
+  const total = [...model.parameters.values()].reduce((sum, p) => sum + p.size, 0)
   const attached = methodOf(options.method, r)?.attach(model)
   const optimizer = attached && new AdamW(new Arena(attached.trainable, model.device))
-  const step = stepOf(model, optimizer, B, S)
+  return { shape, model, optimizer, linear, total, step: stepOf(model, optimizer, B, S) }
+}
+
+async function measure(step: () => Promise<number>): Promise<{ first: number; timed: Timing[] }> {
+  const warm: Timing[] = []
+  for (let i = 0; i < Math.max(1, Number(options.warm)); i++) warm.push(await timed(step))
+  const times: Timing[] = []
+  const start = performance.now()
+  const mayGoOn = () => times.length < 2 || performance.now() - start < Number(options['max-s']) * 1000
+  while (times.length < Number(options.steps) && mayGoOn()) times.push(await timed(step))
+  return { first: warm[0]!.wall, timed: times }
+}
+
+async function main(): Promise<void> {
+  if (options.threads) native.setThreads(Number(options.threads))
+  const started = performance.now()
+  const { shape, model, optimizer, linear, total, step } = build()
   await model.device.synchronize()
-  const build = (performance.now() - started) / 1000
-  const built = rss('VmRSS')
+  const [buildTime, built] = [(performance.now() - started) / 1000, resident('VmRSS')]
   resetPeak()
   model.device.resetPeak()
-  for (let i = 0; i < Number(options.warm); i++) await timed(step)
-  const times: Timing[] = []
-  for (let i = 0; i < Number(options.steps); i++) times.push(await timed(step))
+  const { first, timed: times } = await measure(step)
   const info = native.info()
-  const seconds = times.map(t => t.wall)
-  const total = [...model.parameters.values()].reduce((sum, p) => sum + p.size, 0)
+  const [seconds, cpu] = [times.map(t => t.wall), times.map(t => t.cpu)]
+  const { B, S, r } = shape
   const result = {
+    side: 'lowrank',
     case: options.case,
     method: options.method,
     dtype: options.dtype,
+    dropout: !options['no-dropout'],
     B,
     S,
     r,
     params_M: round(total / 1e6, 1),
+    linear_M: round(linear / 1e6, 2),
     train_M: round((optimizer?.arena.size ?? 0) / 1e6, 3),
     step_med: round(median(seconds)),
     step_min: round(Math.min(...seconds)),
+    first: round(first, 3),
     tok_s: round((B * S) / median(seconds), 1),
     tok_s_best: round((B * S) / Math.min(...seconds), 1),
-    cpu_s: round(median(times.map(t => t.cpu)), 3),
-    cpu_min: round(Math.min(...times.map(t => t.cpu)), 3),
+    fwd_gflop: round((2 * linear * B * S) / 1e9, 1),
+    cpu_s: round(median(cpu), 3),
+    cpu_min: round(Math.min(...cpu), 3),
     rss_built: Math.round(built),
-    rss_peak: Math.round(rss('VmHWM')),
+    rss_peak: Math.round(resident('VmHWM')),
     pool_peak: Math.round(model.device.memory().peak / 2 ** 20),
-    t_build: round(build, 2),
+    t_build: round(buildTime, 2),
+    loss: round(times.at(-1)!.loss),
     n_all: times.length,
+    others_share: round(median(times.map(t => t.others))),
     threads: info.threads,
     isa: info.isa,
     load: round(loadavg()[0]!, 2),

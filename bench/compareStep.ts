@@ -1,0 +1,204 @@
+// One training step of bert-base, this project beside PyTorch + PEFT: alternating fresh processes, fewest CPU seconds.
+//   npm run bench:compare -- --python PYTHON [--rounds 3] [--steps 3] [--warm 1] [--rows all/fp32,…] [--add]
+// PYTHON has the packages that bench/peers/README.md names. Writes bench/results/step-cpu.json and puts the table between
+// <!-- bench:step --> and <!-- /bench:step --> of README.md, or prints it where README.md has no such lines. --add keeps
+// the runs that the file holds already: the minimum of all counts.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { check, fail } from '../lib/errors.ts'
+import { writeFileAtomic } from '../lib/io/atomic.ts'
+import { packageRoot } from '../lib/io/package.ts'
+import { type Machine, machine, median, round } from './machine.ts'
+
+const OUTPUT = join(packageRoot, 'bench/results/step-cpu.json')
+const PEER = join(packageRoot, 'bench/peers/train_step.py')
+const README = join(packageRoot, 'README.md')
+const MARKERS = ['<!-- bench:step -->', '<!-- /bench:step -->'] as const
+
+/** What the peer is asked for, by the name it has in the results. */
+const PEERS = {
+  fp32: ['--dtype', 'fp32'],
+  autocast: ['--dtype', 'autocast'],
+  bf16w: ['--dtype', 'bf16w'],
+  'bf16w, adapters bf16': ['--dtype', 'bf16w', '--adapters', 'bf16'],
+} as const
+type Peer = keyof typeof PEERS
+const OURS = 'lowrank'
+
+interface Row {
+  readonly name: string
+  readonly title: string
+  readonly method: string
+  readonly dtype: 'fp32' | 'bf16'
+  readonly peers: readonly Peer[]
+}
+
+const ROWS: readonly Row[] = [
+  ['all', 'fp32', 'LoRA, all linear layers', ['fp32']],
+  ['all', 'bf16', 'LoRA, all linear layers', ['autocast', 'bf16w', 'bf16w, adapters bf16']],
+  ['qv', 'fp32', 'LoRA, query and value', ['fp32']],
+  ['full', 'fp32', 'full fine-tuning', ['fp32']],
+  ['fwd', 'fp32', 'forward only', ['fp32']],
+  ['fwd', 'bf16', 'forward only', ['autocast', 'bf16w']],
+].map(([method, dtype, title, peers]) => ({ name: `${method}/${dtype}`, method, dtype, title, peers }) as Row)
+
+/** One process: a line of either script, with what it was. */
+interface Run {
+  readonly row: string
+  /** `lowrank`, or the peer's name in PEERS. */
+  readonly side: string
+  readonly machine: Machine
+  readonly line: {
+    readonly cpu_min: number
+    readonly step_med: number
+    readonly step_min: number
+    readonly rss_peak: number
+    readonly threads: number
+    readonly load: number
+    readonly versions?: Record<string, string>
+  }
+}
+
+/** The best of a side's processes. */
+interface Summary {
+  readonly row: string
+  readonly side: string
+  readonly processes: number
+  /** Fewest CPU seconds of a step, of all processes. */
+  readonly cpu_min: number
+  /** Least of the processes' median step times, wall seconds. */
+  readonly step_med: number
+  /** Median of the processes' peaks of resident memory, MiB. */
+  readonly rss_peak: number
+}
+
+const { values: options } = parseArgs({
+  options: {
+    python: { type: 'string' },
+    rounds: { type: 'string', default: '3' },
+    steps: { type: 'string', default: '3' },
+    warm: { type: 'string', default: '1' },
+    threads: { type: 'string', default: '2' },
+    rows: { type: 'string' },
+    add: { type: 'boolean', default: false },
+  },
+})
+
+function launch(command: string, args: readonly string[]): Run['line'] {
+  const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 2 ** 24 })
+  if (error) fail('ERR_OPTION', `bench:compare: cannot start ${command}: ${error.message}`, error)
+  check(status === 0, 'ERR_DATA', () => `bench:compare: ${args.join(' ')} failed:\n${stderr}`)
+  return JSON.parse(stdout.trim().split('\n').at(-1)!)
+}
+
+function runOurs({ method, dtype }: Row): Run['line'] {
+  const script = fileURLToPath(new URL(`./step${extname(fileURLToPath(import.meta.url))}`, import.meta.url))
+  const { steps, warm, threads } = options
+  const args = ['--method', method, '--dtype', dtype, '--steps', steps, '--warm', warm, '--threads', threads, '--json']
+  return launch(process.execPath, [...process.execArgv, script, ...args])
+}
+
+function runPeer({ method }: Row, peer: Peer, python: string): Run['line'] {
+  const { steps, warm, threads } = options
+  const args = ['--method', method, ...PEERS[peer], '--steps', steps, '--warm', warm, '--threads', threads]
+  return launch(python, [PEER, ...args])
+}
+
+function chosenRows(): readonly Row[] {
+  if (!options.rows) return ROWS
+  return options.rows.split(',').map(name => {
+    const names = ROWS.map(row => row.name).join(', ')
+    return (
+      ROWS.find(row => row.name === name) ?? fail('ERR_OPTION', `rows: there is no row "${name}"; known are ${names}`)
+    )
+  })
+}
+
+function summarise(runs: readonly Run[]): Summary[] {
+  const keys = new Set(runs.map(({ row, side }) => JSON.stringify([row, side])))
+  return [...keys].map(key => {
+    const [row, side] = JSON.parse(key) as [string, string]
+    const lines = runs.filter(run => run.row === row && run.side === side).map(run => run.line)
+    return {
+      row,
+      side,
+      processes: lines.length,
+      cpu_min: round(Math.min(...lines.map(line => line.cpu_min)), 3),
+      step_med: round(Math.min(...lines.map(line => line.step_med)), 3),
+      rss_peak: median(lines.map(line => line.rss_peak)),
+    }
+  })
+}
+
+const GIB = (mib: number) => (mib / 1024).toFixed(2)
+
+/** Rows of the table, one a pair of our setting and the peer's. */
+function table(summaries: readonly Summary[]): string {
+  const of = (row: string, side: string) => summaries.find(s => s.row === row && s.side === side)
+  const lines = ROWS.flatMap(row =>
+    row.peers.flatMap(peer => {
+      const [ours, theirs] = [of(row.name, OURS), of(row.name, peer)]
+      if (!ours || !theirs) return []
+      const ratio = (ours.cpu_min / theirs.cpu_min).toFixed(2)
+      const cells = [row.title, row.dtype, peer, ours.cpu_min.toFixed(2), theirs.cpu_min.toFixed(2), `**${ratio}**`]
+      const peaks = [GIB(ours.rss_peak), GIB(theirs.rss_peak)]
+      return [`| ${[...cells, ...peaks].join(' | ')} |`]
+    }),
+  )
+  return [
+    '| what runs | lowrank | PyTorch + PEFT | lowrank, CPU s | PyTorch, CPU s | ratio | lowrank, GiB | PyTorch, GiB |',
+    '|---|---|---|--:|--:|--:|--:|--:|',
+    ...lines,
+  ].join('\n')
+}
+
+/** What stands between the markers: table and a line on where it comes from. */
+function section(runs: readonly Run[]): string {
+  const { machine: at, line } = runs.filter(run => run.side === OURS).at(-1)!
+  const versions = runs.find(run => run.line.versions)?.line.versions ?? {}
+  const peer = Object.entries(versions).map(([name, version]) => `${name} ${version}`)
+  const counts = summarise(runs).map(s => s.processes)
+  const most = Math.max(...counts)
+  const processes = Math.min(...counts) === most ? String(most) : `${Math.min(...counts)} to ${most}`
+  return [
+    table(summarise(runs)),
+    '',
+    'One step of bert-base (random weights, 16 sequences of 128 tokens, dropout 0.1, r 8, AdamW): fewest process CPU ' +
+      `seconds of a step in ${processes} fresh processes a side, run in turns, and peak resident memory. ${at.cpu}, ` +
+      `${at.cores} cores shared with other work, ${line.threads} threads, ${at.isa}; Node ${at.node.slice(1)}; ` +
+      `${peer.join(', ')}; commit ${at.commit}, ${at.date}. \`npm run bench:compare -- --python PYTHON\` measures it anew.`,
+  ].join('\n')
+}
+
+async function publish(runs: readonly Run[]): Promise<void> {
+  const content = { machine: runs.at(-1)!.machine, summary: summarise(runs), runs }
+  await writeFileAtomic(OUTPUT, `${JSON.stringify(content, null, 1)}\n`)
+  const readme = existsSync(README) ? readFileSync(README, 'utf8') : ''
+  const [start, end] = MARKERS.map(marker => readme.indexOf(marker)) as [number, number]
+  if (start < 0 || end < start) return console.log(section(runs))
+  const body = `${MARKERS[0]}\n${section(runs)}\n`
+  await writeFileAtomic(README, readme.slice(0, start) + body + readme.slice(end))
+}
+
+async function main(): Promise<void> {
+  const { python } = options
+  check(python, 'ERR_OPTION', () => 'bench:compare: --python is missing; bench/peers/README.md says how to make one')
+  const at = machine()
+  const runs: Run[] = options.add && existsSync(OUTPUT) ? JSON.parse(readFileSync(OUTPUT, 'utf8')).runs : []
+  for (let round = 0; round < Number(options.rounds); round++)
+    for (const row of chosenRows()) {
+      const sides = [OURS, ...row.peers] as const
+      for (const side of sides) {
+        const line = side === OURS ? runOurs(row) : runPeer(row, side, python)
+        runs.push({ row: row.name, side, machine: at, line })
+        console.error(`${row.name}  ${side}  cpu ${line.cpu_min} s  load ${line.load}`)
+      }
+      await publish(runs)
+    }
+}
+
+await main()
