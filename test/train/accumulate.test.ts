@@ -1,0 +1,112 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { batches } from '../../lib/data/batches.ts'
+import type { Example } from '../../lib/data/encode.ts'
+import type { ModelOptions } from '../../lib/heads/model.ts'
+import { fullFineTuning } from '../../lib/peft/full.ts'
+import { scope, Tensor } from '../../lib/tensor.ts'
+import { optimizerOf } from '../../lib/train/run.ts'
+import { resolveSettings } from '../../lib/train/settings.ts'
+import { backwardAll } from '../../lib/train/step.ts'
+import { splitMicroBatch } from '../../lib/train/stepper.ts'
+import { row, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
+
+const masking = { maskId: 1, vocabSize: 60, specialIds: new Set([0, 1, 2]) }
+const multi = sequences(16).map(e => ({ ...e, label: Float32Array.of(...[0, 1, 2].map(c => (e.label === c ? 1 : 0))) }))
+
+interface Case {
+  options: Partial<ModelOptions>
+  examples: readonly Example[]
+  masking?: typeof masking
+  classWeights?: readonly number[]
+}
+
+const CASES: Record<string, Case> = {
+  classes: { options: {}, examples: sequences(16) },
+  'weighted classes': { options: {}, examples: sequences(16), classWeights: [0.5, 1, 3] },
+  'several labels': { options: { problem: 'multi' }, examples: multi },
+  tags: { options: { task: 'token-classification', labels: TAGS }, examples: sentences(16) },
+  'hidden tokens': { options: { task: 'masked-lm' }, examples: sequences(16).map(({ label: _, ...e }) => e), masking },
+}
+
+/** Loss and gradients of one optimizer step over all 16 examples, cut into micro-batches. */
+async function gradients(which: Case, kind: 'lora' | 'full', batchSize: number, parts = 1) {
+  const model = tinyModel({ storage: 'f32', ...which.options })
+  const targets = { dropout: 0.3, targetModules: 'all-linear', initLoraWeights: false }
+  const method = kind === 'full' ? fullFineTuning().attach(model) : tinyLora(model, targets)
+  const optimizer = optimizerOf(model, method, resolveSettings(model, { method, masking: which.masking }))
+  const { classWeights } = which
+  const weights = classWeights && Tensor.from(Float32Array.from(classWeights), [3]).keep()
+  const options = { batchSize, accumulate: 16 / batchSize, seed: 3, masking: which.masking }
+  const step = batches(which.examples, classWeights ? { ...options, classWeights } : options).at(0)
+  const microBatches = step.microBatches.flatMap(batch => splitMicroBatch(batch, parts))
+  optimizer.arena.zeroGrads()
+  const loss = scope(() => backwardAll(model, { ...step, microBatches }, { seed: 9, index: 4, classWeights: weights }))
+  const result = { loss: await loss.item(), grads: await optimizer.arena.grads.data() }
+  loss.dispose()
+  weights?.dispose()
+  optimizer.arena.dispose()
+  model.dispose()
+  return result
+}
+
+function closeTo(a: ArrayLike<number>, b: ArrayLike<number>, bar: number): void {
+  let [worst, most] = [0, 0]
+  for (let i = 0; i < a.length; i++) {
+    worst = Math.max(worst, Math.abs(a[i]! - b[i]!))
+    most = Math.max(most, Math.abs(a[i]!))
+  }
+  assert.ok(most > 1e-3, 'there are gradients')
+  assert.ok(worst <= bar * Math.max(1, most), `differ by ${worst}, of ${most}`)
+}
+
+for (const [name, which] of Object.entries(CASES))
+  for (const kind of ['lora', 'full'] as const)
+    test(`accumulation is exact under ragged lengths and dropout: ${name}, ${kind}`, async () => {
+      const whole = await gradients(which, kind, 16)
+      for (const [size, parts] of [
+        [4, 1],
+        [1, 1],
+        [16, 2],
+        [8, 4],
+      ] as const) {
+        const cut = await gradients(which, kind, size, parts)
+        closeTo(whole.grads, cut.grads, 1e-6)
+        assert.ok(Math.abs(whole.loss - cut.loss) < 1e-6, `loss ${whole.loss} and ${cut.loss}`)
+      }
+    })
+
+test('a cut micro-batch is the same sequences', () => {
+  const examples = [3, 1, 4, 1, 5].map((length, line) => {
+    return { ids: new Int32Array(length).fill(line + 3), label: line, truncated: false, row: row(line) }
+  })
+  const whole = batches(examples, { batchSize: 5 }).at(0).microBatches[0]!
+  const cut = splitMicroBatch(whole, 2)
+  assert.equal(
+    cut.map(part => Array.from(part.cuSeqlens)),
+    [
+      [0, 3, 4, 8],
+      [0, 1, 6],
+    ],
+  )
+  assert.equal(
+    cut.map(part => Array.from(part.labels!)),
+    [
+      [0, 1, 2],
+      [3, 4],
+    ],
+  )
+  assert.equal(
+    cut.map(part => [part.rowOffset, part.maxLength]),
+    [
+      [0, 4],
+      [8, 5],
+    ],
+  )
+  assert.equal(
+    cut.flatMap(part => Array.from(part.ids)),
+    Array.from(whole.ids),
+  )
+})
+
+test.run()

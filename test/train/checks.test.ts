@@ -1,0 +1,115 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { LowrankError } from '../../lib/errors.ts'
+import { fullFineTuning } from '../../lib/peft/full.ts'
+import { resolveClassWeights } from '../../lib/train/checks.ts'
+import type { TrainData, TrainOptions } from '../../lib/train/events.ts'
+import { metricNames } from '../../lib/train/scores.ts'
+import { train } from '../../lib/train/train.ts'
+import { eventsOf, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
+
+const good = { train: sequences(24), validation: sequences(12, 3) }
+const short = { epochs: 1, batchSize: 8, lr: 1e-3 }
+
+async function refusal(data: TrainData, options: object = {}, kind = tinyModel): Promise<LowrankError> {
+  const model = kind()
+  const method = tinyLora(model)
+  try {
+    for await (const _ of train(model, data, { method, ...short, ...options } as TrainOptions));
+    return assert.unreachable('should have thrown') as never
+  } catch (error) {
+    return error as LowrankError
+  } finally {
+    method.detach()
+    model.dispose()
+  }
+}
+
+async function warnings(data: TrainData, options: Partial<TrainOptions> = {}, full = false): Promise<string[]> {
+  const model = tinyModel()
+  const method = full ? fullFineTuning().attach(model) : tinyLora(model)
+  const events = await runToEnd(model, data, { method, ...short, evaluateBefore: false, ...options })
+  model.dispose()
+  return eventsOf(events, 'warning').map(event => event.code)
+}
+
+const REFUSED: [name: string, data: TrainData, options: object, code: string, text: RegExp][] = [
+  ['an empty split', { train: [] }, {}, 'ERR_DATA', /training split is empty/],
+  ['one class', { train: good.train.map(e => ({ ...e, label: 1 })) }, {}, 'ERR_DATA', /"middle"; .*tell apart/],
+  ['no labels', { train: good.train.map(({ label: _, ...e }) => e) }, {}, 'ERR_DATA', /no label of the train split/],
+  ['no tokens', { train: [{ ...good.train[0]!, ids: new Int32Array(0) }] }, {}, 'ERR_DATA', /example 0 .*no tokens/],
+  ['too long', { train: [{ ...good.train[0]!, ids: new Int32Array(65) }] }, {}, 'ERR_DATA', /65 tokens.* takes 64/],
+  ['a divergence', good, { lr: 1e30, clip: 0 }, 'ERR_OPTION', /(loss|norm) is .* in step \d; lower lr/],
+  ['an unknown option', good, { batchsize: 3 }, 'ERR_OPTION', /batchsize.*did you mean "batchSize"/],
+  ['a fraction of a batch', good, { batchSize: 1.5 }, 'ERR_OPTION', /batchSize: 1.5/],
+  ['an unknown metric', good, { metric: 'acuracy' }, 'ERR_OPTION', /did you mean "accuracy"/],
+  ['an unknown schedule', good, { schedule: 'lineer' }, 'ERR_OPTION', /did you mean "linear"/],
+  ['weights of other classes', good, { classWeights: [1, 2] }, 'ERR_OPTION', /classWeights: \[1,2\].*3 numbers/],
+  ['masks for classes', good, { masking: { maskId: 1 } }, 'ERR_OPTION', /masking: .*leave it out/],
+  ['resume of nothing', good, { resume: true }, 'ERR_OPTION', /resume: there is no outputDir/],
+]
+
+for (const [name, data, options, code, text] of REFUSED)
+  test(`refused: ${name}`, async () => {
+    const error = await refusal(data, options)
+    assert.is(error.code, code)
+    assert.match(error.message, text)
+  })
+
+test('refused: all labels of a tagger masked, masked LM without masks', async () => {
+  const tagger = () => tinyModel({ task: 'token-classification', labels: TAGS })
+  const masked = sentences(8).map(e => ({ ...e, label: new Int32Array(e.ids.length).fill(-100) }))
+  assert.match((await refusal({ train: masked }, {}, tagger)).message, /no label of the train split counts/)
+  const mlm = () => tinyModel({ task: 'masked-lm' })
+  assert.match((await refusal({ train: sequences(8) }, {}, mlm)).message, /masking: masked LM needs it/)
+})
+
+test('refused: a method of another model, or one that is merged', async () => {
+  const [model, other] = [tinyModel(), tinyModel()]
+  const method = tinyLora(other)
+  const options = { method, ...short }
+  await runToEnd(model, good, options).then(
+    () => assert.unreachable(),
+    e => assert.match(e.message, /another model/),
+  )
+  method.merge()
+  await runToEnd(other, good, options).then(
+    () => assert.unreachable(),
+    e => assert.match(e.message, /is merged/),
+  )
+  model.dispose()
+  other.dispose()
+})
+
+test('warned of', async () => {
+  assert.equal(await warnings(good), [])
+  assert.equal(await warnings({ ...good, test: [] }), ['empty-split'])
+  assert.equal(await warnings(good, { lr: 2e-5 }), ['low-lr'])
+  assert.equal(await warnings(good, { lr: 5e-4 }, true), ['high-lr'])
+  assert.equal(await warnings({ train: good.train.map((e, i) => ({ ...e, truncated: i % 3 === 0 })) }), ['truncated'])
+  assert.equal(await warnings({ train: good.train.map((e, i) => ({ ...e, truncated: i % 4 === 0 })) }), [])
+  assert.equal(await warnings({ ...good, validation: good.train.map(e => ({ ...e, label: 1 })) }), ['one-class'])
+  assert.equal(await warnings({ train: good.train.map((e, i) => ({ ...e, label: i % 2 })) }), ['missing-class'])
+})
+
+test('balanced class weights are those of scikit-learn', () => {
+  const model = tinyModel()
+  const labelled = [0, 0, 0, 1, 2, 2].map(label => ({ ...good.train[0]!, label }))
+  assert.equal(resolveClassWeights(model, labelled, 'balanced'), [6 / 9, 2, 1])
+  assert.equal(resolveClassWeights(model, labelled.slice(0, 4), 'balanced'), [4 / 6, 2, 0])
+  model.dispose()
+  const multi = tinyModel({ problem: 'multi' })
+  const rows = [
+    [1, 0, 1],
+    [0, 0, 1],
+    [0, 0, 1],
+    [0, 1, 1],
+  ].map(label => {
+    return { ...good.train[0]!, label: Float32Array.from(label) }
+  })
+  assert.equal(resolveClassWeights(multi, rows, 'balanced'), [3, 3, 1])
+  assert.ok(metricNames(multi).includes('hammingLoss'))
+  multi.dispose()
+})
+
+test.run()
