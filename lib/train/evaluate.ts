@@ -99,11 +99,8 @@ async function* forwardAll(
     return `batchSize: ${batchSize} is not a positive integer`
   })
   let pending: Promise<Forwarded> | undefined
-  for (let start = 0; start < examples.length; start += batchSize) {
+  for (const part of evaluationBatches(examples, { batchSize, masking, seed })) {
     signal?.throwIfAborted()
-    const part = examples.slice(start, start + batchSize).map((example, i) => {
-      return masking ? maskExample(example, masking, random(seed, 'mask', 0, start + i)) : example
-    })
     const next = enqueueForward(model, part, labelled)
     // Whoever stops reading early leaves this one unread, and its fault is told by the next wait on the device.
     next.catch(() => undefined)
@@ -113,10 +110,21 @@ async function* forwardAll(
   if (pending) yield await pending
 }
 
+/** The examples of each evaluation batch, with tokens hidden where `masking` says so. */
+export function* evaluationBatches(
+  examples: readonly Example[],
+  { batchSize = 32, masking, seed = 0 }: Pick<EvaluateOptions, 'batchSize' | 'masking' | 'seed'>,
+): Generator<Example[]> {
+  for (let start = 0; start < examples.length; start += batchSize)
+    yield examples.slice(start, start + batchSize).map((example, i) => {
+      return masking ? maskExample(example, masking, random(seed, 'mask', 0, start + i)) : example
+    })
+}
+
 /** Enqueues the forward pass of a batch; resolves when its logits are on the host. */
 async function enqueueForward(model: Model, examples: readonly Example[], labelled: boolean): Promise<Forwarded> {
   const { batch, reads } = scope(() => {
-    const batch = packExamples(examples, Int32Array.from(examples.keys()))
+    const batch = packAll(examples)
     const { logits, loss } = forwardOf(model, batch, labelled)
     // Reads are in the queue before the scope frees what they read.
     const reads = Promise.all([logits.data(), loss?.item() ?? 0])
@@ -125,6 +133,11 @@ async function enqueueForward(model: Model, examples: readonly Example[], labell
   const [data, loss] = await reads
   const columns = model.head.outputs
   return { examples, batch, logits: { data: data as Float32Array, columns }, loss }
+}
+
+/** One micro-batch of all examples. */
+export function packAll(examples: readonly Example[]): MicroBatch {
+  return packExamples(examples, Int32Array.from(examples.keys()))
 }
 
 /** Enqueues one forward pass, with the summed loss where it is asked for; inside a scope. */

@@ -123,6 +123,7 @@ export class Run {
     this.#weights = resolveClassWeights(model, data.train, settings.classWeights)
     this.#epoch = { number: 0, batches: epochOf(data.train, settings, this.#weights, 0) }
     this.length = lengthOf(this.#epoch.batches.length, settings)
+    model.device.resetPeak()
     this.optimizer = optimizerOf(model, method, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
     const { seed, labelSmoothing } = settings

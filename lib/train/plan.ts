@@ -1,0 +1,142 @@
+// A run on the meta device: the same steps without their arithmetic, for what they will take.
+
+import type { MicroBatch } from '../data/batches.ts'
+import { check } from '../errors.ts'
+import type { Model } from '../heads/model.ts'
+import type { Matched } from '../peft/method.ts'
+import { scope } from '../tensor.ts'
+import { checkRun, resolveClassWeights } from './checks.ts'
+import { evaluationBatches, forwardOf, packAll } from './evaluate.ts'
+import type { TrainData, TrainOptions, WarningEvent } from './events.ts'
+import { epochOf, type Length, lengthOf, optimizerOf, weightsTensor } from './run.ts'
+import { resolveSettings, type Settings } from './settings.ts'
+import { Stepper } from './stepper.ts'
+
+/** What a run will do and take. */
+export interface TrainPlan extends Length {
+  readonly epochs: number
+  /** Trained numbers, and all of the model with them. */
+  readonly trainable: number
+  readonly total: number
+  /** Layers that carry factors. */
+  readonly matched: readonly Matched[]
+  /** Token of the training examples, once. */
+  readonly tokensPerEpoch: number
+  /** Memory of all weights, in bytes. */
+  readonly modelBytes: number
+  /** Trained weights, gradients and both moments, in bytes. */
+  readonly optimizerBytes: number
+  /** Highest use of the tensor pool, to the byte: `memory.peak` of the run's end event. */
+  readonly peakBytes: number
+  /** Resident memory of the process, estimated: what it uses now, the pool with its cached blocks, kernel scratch. */
+  readonly rssBytes: number
+  /** The first micro-batch, as the model will see it. */
+  readonly firstBatch: MicroBatch
+  readonly warnings: readonly WarningEvent[]
+}
+
+/** Blocks that ragged batches leave cached, as a share of the peak, and scratch of the kernels: measured, generous. */
+const CACHED = 0.25
+const SCRATCH_BYTES = 48 * 2 ** 20
+
+/**
+ * Plans a run of a model on the meta device (`loadModel(dir, { device: 'meta' })`, method attached): checks everything
+ * `train` checks, and runs the largest micro-batches of all epochs and splits.
+ * @throws as `train` before its first step; ERR_DEVICE for a model elsewhere
+ */
+export async function planTraining(model: Model, data: TrainData, options: TrainOptions): Promise<TrainPlan> {
+  const { device } = model
+  check(device.name === 'meta', 'ERR_DEVICE', () => {
+    return `planTraining: the model is on ${device.name}; load it with device 'meta'`
+  })
+  const { method } = options
+  const settings = resolveSettings(model, options)
+  const warnings = checkRun(model, method, data, settings)
+  const weights = resolveClassWeights(model, data.train, settings.classWeights)
+  const stepsPerEpoch = epochOf(data.train, settings, weights, 0).length
+  const length = lengthOf(stepsPerEpoch, settings)
+  const largest = largestOf(model, microBatches(data, settings, weights, length))
+  device.resetPeak()
+  const optimizerBytes = await simulate(model, data, options, { ...settings, classWeights: weights }, largest)
+  const peakBytes = device.memory().peak
+  let total = 0
+  for (const { size } of new Set([...model.parameters.values(), ...method.trainable])) total += size
+  return {
+    ...length,
+    epochs: settings.epochs,
+    trainable: method.trainable.reduce((sum, { size }) => sum + size, 0),
+    total,
+    matched: method.matched,
+    tokensPerEpoch: data.train.reduce((sum, { ids }) => sum + ids.length, 0),
+    modelBytes: model.bytes,
+    optimizerBytes,
+    peakBytes,
+    rssBytes: Math.round(process.memoryUsage().rss + peakBytes * (1 + CACHED) + SCRATCH_BYTES),
+    firstBatch: epochOf(data.train, settings, weights, 0).at(0).microBatches[0]!,
+    warnings,
+  }
+}
+
+/** Steps, then evaluations, each with nothing left over from the one before. Returns the bytes of the optimizer. */
+async function simulate(
+  model: Model,
+  data: TrainData,
+  { method }: TrainOptions,
+  settings: Settings,
+  largest: readonly MicroBatch[],
+): Promise<number> {
+  const optimizer = optimizerOf(model, method, settings)
+  const classWeights = weightsTensor(model, resolveClassWeights(model, data.train, settings.classWeights))
+  try {
+    const { seed, labelSmoothing } = settings
+    const stepper = new Stepper(model, optimizer, {
+      seed,
+      labelSmoothing,
+      classWeights,
+      regularizer: method.regularizer,
+    })
+    for (const batch of largest) {
+      const step = { epoch: 0, index: 0, microBatches: [batch], total: 1, samples: 1, tokens: batch.ids.length }
+      await stepper.launch(step, 0, settings.lr)
+    }
+    const { evalBatchSize: batchSize, masking } = settings
+    for (const examples of [data.validation ?? [], data.test ?? []]) {
+      const packed = Array.from(evaluationBatches(examples, { batchSize, masking, seed }), packAll)
+      for (const batch of largestOf(model, packed)) scope(() => void forwardOf(model, batch, true))
+    }
+    return 4 * optimizer.arena.params.size * (optimizer.arena.params.dtype === 'f64' ? 8 : 4)
+  } finally {
+    optimizer.arena.dispose()
+    classWeights?.dispose()
+  }
+}
+
+function* microBatches(
+  data: TrainData,
+  settings: Settings,
+  weights: readonly number[] | undefined,
+  { stepsPerEpoch, totalSteps }: Length,
+): Generator<MicroBatch> {
+  for (let first = 0; first < totalSteps; first += stepsPerEpoch) {
+    const steps = epochOf(data.train, settings, weights, first / stepsPerEpoch)
+    const count = Math.min(stepsPerEpoch, totalSteps - first)
+    for (let k = 0; k < count; k++) yield* steps.at(k).microBatches
+  }
+}
+
+/**
+ * The batches that no other equals or exceeds in tokens, sequences, rows of the head and longest sequence at once: memory
+ * grows with each of these, so the peak is among them.
+ */
+function largestOf(model: Model, batches: Iterable<MicroBatch>): MicroBatch[] {
+  let front: { sizes: number[]; batch: MicroBatch }[] = []
+  for (const batch of batches) {
+    const rows = model.head.select(batch, batch.labels)
+    const selected = typeof rows === 'string' ? 0 : rows.length
+    const sizes = [batch.ids.length, batch.rows.length, selected, batch.maxLength]
+    const covers = (a: readonly number[], b: readonly number[]) => a.every((size, i) => size >= b[i]!)
+    if (front.some(other => covers(other.sizes, sizes))) continue
+    front = [...front.filter(other => !covers(sizes, other.sizes)), { sizes, batch }]
+  }
+  return front.map(({ batch }) => batch)
+}

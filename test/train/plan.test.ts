@@ -1,0 +1,82 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Example } from '../../lib/data/encode.ts'
+import type { Model, ModelOptions } from '../../lib/heads/model.ts'
+import { native } from '../../lib/native.ts'
+import { fullFineTuning } from '../../lib/peft/full.ts'
+import type { TrainOptions } from '../../lib/train/events.ts'
+import { planTraining } from '../../lib/train/plan.ts'
+import { eventsOf, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
+
+const masking = { maskId: 1, vocabSize: 60, specialIds: new Set([0, 1, 2]) }
+
+interface Case {
+  model: Partial<ModelOptions>
+  examples: readonly Example[]
+  options?: Partial<TrainOptions>
+  full?: boolean
+  lora?: object
+}
+
+const CASES: Record<string, Case> = {
+  'LoRA, classes': { model: {}, examples: sequences(60) },
+  'LoRA with a penalty, weights, accumulation': {
+    model: {},
+    examples: sequences(61),
+    options: { accumulate: 2, classWeights: 'balanced', groupByLength: true },
+    lora: { regularizer: 1e-3, targetModules: 'all-linear' },
+  },
+  'full, tags': { model: { task: 'token-classification', labels: TAGS }, examples: sentences(60), full: true },
+  'bf16 base, hidden tokens': {
+    model: { task: 'masked-lm', storage: 'bf16' },
+    examples: sequences(60).map(({ label: _, ...e }) => e),
+    options: { masking, maxSteps: 5 },
+  },
+}
+
+for (const [name, { model: made, examples, options, full, lora }] of Object.entries(CASES))
+  test(`the peak is predicted to the byte: ${name}`, async () => {
+    const data = { train: examples.slice(0, 45), validation: examples.slice(45, 55), test: examples.slice(55) }
+    const attach = (model: Model) => (full ? fullFineTuning().attach(model) : tinyLora(model, lora))
+    const settings = { epochs: 2, batchSize: 8, lr: 1e-4, ...options }
+    const live = native.live()
+    const meta = tinyModel({ ...made, device: 'meta' })
+    const planned = attach(meta)
+    const plan = await planTraining(meta, data, { method: planned, ...settings })
+    planned.detach()
+    meta.dispose()
+    const model = tinyModel(made)
+    const method = attach(model)
+    const events = await runToEnd(model, data, { method, ...settings })
+    const { memory } = eventsOf(events, 'end')[0]!
+    assert.is(plan.peakBytes, memory.peak)
+    const start = eventsOf(events, 'start')[0]!
+    for (const key of ['trainable', 'total', 'stepsPerEpoch', 'totalSteps'] as const) assert.is(plan[key], start[key])
+    assert.is(plan.matched.length, method.matched.length)
+    assert.ok(plan.rssBytes > plan.peakBytes)
+    method.detach()
+    model.dispose()
+    assert.is(native.live(), live)
+  })
+
+test('a plan wants a model on the meta device, and checks what train checks', async () => {
+  const model = tinyModel()
+  const method = tinyLora(model)
+  const wrong = planTraining(model, { train: sequences(8) }, { method })
+  await wrong.then(
+    () => assert.unreachable(),
+    e => assert.match(e.message, /is on cpu; load it with device 'meta'/),
+  )
+  model.dispose()
+  const meta = tinyModel({ device: 'meta' })
+  const plan = await planTraining(meta, { train: sequences(24) }, { method: tinyLora(meta), lr: 2e-5, batchSize: 4 })
+  assert.equal(
+    plan.warnings.map(w => w.code),
+    ['low-lr'],
+  )
+  assert.is(plan.totalSteps, 18)
+  assert.is(plan.firstBatch.rows.length, 4)
+  meta.dispose()
+})
+
+test.run()
