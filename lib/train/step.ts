@@ -1,7 +1,7 @@
 import { Tape } from '../autograd/tape.ts'
 import type { MicroBatch, Step } from '../data/batches.ts'
 import { fail } from '../errors.ts'
-import type { LossOptions } from '../heads/head.ts'
+import type { Labels, LossOptions } from '../heads/head.ts'
 import type { Model } from '../heads/model.ts'
 import { upload } from '../nn/batch.ts'
 import { add } from '../ops/add.ts'
@@ -17,6 +17,8 @@ export interface LossSettings {
   /** Class weights [C] on the device. */
   classWeights?: Tensor | undefined
   labelSmoothing?: number | undefined
+  /** false: every dropout is off, whatever config and adapter say. Default true. */
+  dropout?: boolean | undefined
 }
 
 export interface StepOptions extends LossSettings {
@@ -111,9 +113,16 @@ export function backwardMicroBatch(
   batch: MicroBatch,
   total: number,
   random: MicroRandom,
-  settings: LossSettings,
+  { dropout = true, ...settings }: LossSettings,
 ): Tensor {
-  return backwardOf(() => lossOf(model, batch, random, { ...settings, total }))
+  const options = { ...settings, total }
+  return backwardOf(() =>
+    dropout ? lossOf(model, batch, random, options) : model.loss(batch, labelsOf(batch), options).loss,
+  )
+}
+
+function labelsOf({ labels }: MicroBatch): Labels {
+  return labels ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
 }
 
 /**
@@ -122,7 +131,7 @@ export function backwardMicroBatch(
  */
 function lossOf(model: Model, batch: MicroBatch, random: MicroRandom, options: LossOptions): Tensor {
   const { head, backbone, device } = model
-  const labels = batch.labels ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
+  const labels = labelsOf(batch)
   const targets = head.targets(batch, labels, device)
   const on = upload(batch, device, backbone.limits)
   const hidden = withRandom(random, () => backbone.forward(on))
