@@ -1,0 +1,14 @@
+// The main job from code: fine-tune the bundled encoder with LoRA and measure it before and after.
+// Run with: node dist/examples/quick-api.js [DATA]
+
+import { attach, bundled, loadModel, loadTokenizer, lora, prepareData, saveAdapter, train } from '../lib/index.ts'
+
+const tokenizer = loadTokenizer(bundled.encoder)
+const data = await prepareData(process.argv[2] ?? bundled.sample, tokenizer, { maxLength: 48 })
+const model = loadModel(bundled.encoder, { task: 'sequence-classification', labels: data.labels!.names })
+const method = attach(model, lora({ r: 8, alpha: 16, targetModules: 'all-linear' }))
+const [training, validation, test] = [data.train.examples, data.validation.examples, data.test.examples]
+for await (const event of train(model, { train: training, validation, test }, { method, lr: 2e-3, batchSize: 32 }))
+  if (event.type === 'evaluation') console.log(event.when, event.split, event.metrics.accuracy, event.metrics.f1)
+await saveAdapter(method, 'topics-adapter')
+model.dispose()

@@ -1,0 +1,146 @@
+// From a folder that train (or PEFT) wrote to a model that can be used.
+
+import { existsSync } from 'node:fs'
+import { isAbsolute, join, resolve } from 'node:path'
+import type { ColumnNames } from '../data/columns.ts'
+import { check, fail } from '../errors.ts'
+import { type Problem, TASKS, type Task } from '../heads/head.ts'
+import type { Model } from '../heads/model.ts'
+import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
+import type { JsonObject } from '../io/json.ts'
+import { openSafetensors } from '../io/safetensors.ts'
+import { MODEL_TYPES } from '../models/index.ts'
+import { type AdapterInfo, type Attached, loadAdapter, readAdapterInfo } from '../peft/index.ts'
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
+import { type Base, findBase, lengthOf, loadBase } from './base.ts'
+import { bundled } from './bundled.ts'
+import { taskOfClass } from './inspectModel.ts'
+import type { Settings } from './options.ts'
+
+/** A trained model with all that its use needs. */
+export interface Trained {
+  /** The folder of the adapter or model itself. */
+  readonly folder: string
+  readonly info: AdapterInfo
+  readonly base: Base
+  readonly model: Model
+  /** Undefined where the folder holds a whole model. */
+  readonly attached: Attached | undefined
+  readonly tokenizer: Tokenizer
+  readonly maxLength: number
+  /** Columns of the training data that were named by hand. */
+  readonly columnNames: ColumnNames
+}
+
+/** Opens an adapter or fine-tuned model folder. @throws ERR_CONFIG, ERR_CHECKPOINT, ERR_OPTION */
+export function openTrained(settings: Settings, options: { trainable?: boolean } = {}): Trained {
+  const folder = locate(settings.adapter ?? fail('ERR_OPTION', 'adapter: none given'))
+  const isAdapter = existsSync(join(folder, 'adapter_config.json'))
+  const info = infoOf(folder, isAdapter)
+  const base = isAdapter ? baseOf(folder, info, settings) : { path: folder, bundled: false }
+  const task = taskFor(info, settings, folder)
+  const labels = task === 'masked-lm' ? undefined : labelsFor(folder, base.path, info, settings)
+  const model = loadBase(base.path, { task, problem: problemFor(info), labels }, settings)
+  try {
+    const attached = isAdapter ? loadAdapter(model, folder, options) : undefined
+    const tokenizer = tokenizerOf(info, base, settings)
+    const saved = info.extra.max_length
+    const maxLength = settings.maxLength ?? (typeof saved === 'number' ? saved : undefined)
+    const length = lengthOf({ ...settings, maxLength }, model, tokenizer)
+    return { folder, info, base, model, attached, tokenizer, maxLength: length, columnNames: columnsOf(info.extra) }
+  } catch (error) {
+    model.dispose()
+    throw error
+  }
+}
+
+/** The folder itself, or the adapter or model in a folder that train wrote. */
+export function locate(path: string): string {
+  const dir = resolve(path)
+  check(existsSync(dir), 'ERR_CONFIG', () => `adapter: there is no folder ${path}; name what train wrote`)
+  const candidates = [dir, join(dir, 'adapter'), join(dir, 'model')]
+  const found = candidates.find(candidate => {
+    return existsSync(join(candidate, 'adapter_config.json')) || existsSync(join(candidate, 'config.json'))
+  })
+  return (
+    found ??
+    fail(
+      'ERR_CONFIG',
+      `adapter: ${path} holds no adapter_config.json, nor config.json; name the folder that train wrote`,
+    )
+  )
+}
+
+function infoOf(folder: string, isAdapter: boolean): AdapterInfo {
+  if (isAdapter || existsSync(join(folder, 'lowrank.json'))) return readAdapterInfo(folder)
+  const config = readModelConfig(folder, MODEL_TYPES)
+  const labels = labelsOf(config)?.id2label
+  const [task] = architectures(config).flatMap(name => taskOfClass(name) ?? [])
+  return {
+    method: 'full',
+    modelType: config.modelType,
+    labels,
+    task,
+    problem: undefined,
+    baseModel: undefined,
+    extra: {},
+  }
+}
+
+function baseOf(folder: string, info: AdapterInfo, settings: Settings): Base {
+  if (settings.model !== undefined) return findBase(settings.model)
+  if (info.extra.bundled === true) return findBase(undefined)
+  const { baseModel } = info
+  check(baseModel !== undefined, 'ERR_CONFIG', () => `adapter: ${folder} names no base; name it with --model`)
+  const places = isAbsolute(baseModel) ? [baseModel] : [resolve(baseModel), resolve(folder, baseModel)]
+  const found = places.find(place => existsSync(join(place, 'config.json')))
+  check(found, 'ERR_CONFIG', () => {
+    return `adapter: its base "${baseModel}" is no model folder here; name the folder with --model`
+  })
+  return { path: found, bundled: found === bundled.encoder }
+}
+
+function taskFor(info: AdapterInfo, settings: Settings, folder: string): Task {
+  const task = settings.task ?? info.task
+  const known = TASKS.find(name => name === task)
+  return (
+    known ?? fail('ERR_CONFIG', `adapter: ${folder} does not say its task; name it with --task (${TASKS.join(', ')})`)
+  )
+}
+
+function problemFor({ problem }: AdapterInfo): Problem | undefined {
+  return problem === 'single' || problem === 'multi' || problem === 'regression' ? problem : undefined
+}
+
+/** Names from the adapter, the command line or the base's config, else one for each row of the classifier. */
+function labelsFor(
+  folder: string,
+  base: string,
+  info: AdapterInfo,
+  { labels }: Settings,
+): readonly string[] | undefined {
+  const known = info.labels ?? labels
+  if (known) return known
+  const path = join(folder, 'adapter_model.safetensors')
+  if (!existsSync(path)) return undefined
+  const file = openSafetensors(path)
+  try {
+    const head = file.names().find(name => /\b(classifier|score|out_proj)\.weight$/.test(name))
+    const rows = head === undefined ? undefined : file.info(head).shape[0]
+    const config = labelsOf(readModelConfig(base, MODEL_TYPES))?.id2label
+    if (rows === undefined || config?.length === rows) return config
+    return Array.from({ length: rows }, (_, i) => `LABEL_${i}`)
+  } finally {
+    file.close()
+  }
+}
+
+function tokenizerOf({ extra }: AdapterInfo, base: Base, settings: Settings): Tokenizer {
+  if (settings.tokenizer !== undefined) return loadTokenizer(settings.tokenizer)
+  const saved = extra.tokenizer
+  return loadTokenizer(typeof saved === 'string' && existsSync(saved) ? saved : base.path)
+}
+
+function columnsOf({ columns }: JsonObject): ColumnNames {
+  return (columns ?? {}) as ColumnNames
+}

@@ -1,0 +1,77 @@
+// Which model a command works on: the folder asked for, else the bundled encoder.
+
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { check } from '../errors.ts'
+import type { Problem, Task } from '../heads/head.ts'
+import { type HeadBuilder, loadModel, type Model } from '../heads/model.ts'
+import { native } from '../native.ts'
+import { maxTokens } from '../nn/batch.ts'
+import type { Storage } from '../nn/module.ts'
+import type { Compute } from '../ops/matmul.ts'
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
+import { bundled } from './bundled.ts'
+import type { Settings } from './options.ts'
+
+/** The bundled encoder's folder, if its weights are there. */
+export function bundledEncoder(): string | undefined {
+  return existsSync(join(bundled.encoder, 'model.safetensors')) ? bundled.encoder : undefined
+}
+
+/** A model folder and whether it is the bundled one. */
+export interface Base {
+  readonly path: string
+  readonly bundled: boolean
+}
+
+/** The base a command is told, or the bundled encoder. @throws ERR_CONFIG where that has no weights */
+export function findBase(model: string | undefined): Base {
+  if (model !== undefined) return { path: resolve(model), bundled: resolve(model) === bundled.encoder }
+  check(bundledEncoder(), 'ERR_CONFIG', () => {
+    return (
+      `model: the bundled encoder has no weights, ${join(bundled.encoder, 'model.safetensors')} is missing; ` +
+      'reinstall the package, or name a model folder with --model'
+    )
+  })
+  return { path: bundled.encoder, bundled: true }
+}
+
+/** The tokenizer of `--tokenizer`, else of the model folder. */
+export function findTokenizer(settings: Settings, base: string): Tokenizer {
+  return loadTokenizer(settings.tokenizer ?? base)
+}
+
+/** What the head is for. */
+export interface HeadChoice {
+  readonly task: Task
+  readonly problem?: Problem | undefined
+  readonly labels?: readonly string[] | undefined
+  readonly head?: HeadBuilder | undefined
+}
+
+/** Loads a base with a head, as the settings of a command say. */
+export function loadBase(path: string, head: HeadChoice, settings: Settings, device = settings.device): Model {
+  const { storage, compute, seed } = settings
+  return loadModel(path, { ...head, device, storage: storage as Storage, compute: compute as Compute, seed })
+}
+
+const longestDefault = 512
+
+/** Tokens of a sequence: as asked for, else what model and tokenizer take, at most 512. @throws ERR_OPTION */
+export function lengthOf(settings: Settings, model: Model, tokenizer: Tokenizer): number {
+  const most = maxTokens(model.backbone.limits)
+  const { maxLength } = settings
+  check(maxLength === undefined || maxLength <= most, 'ERR_OPTION', () => {
+    return `maxLength: ${maxLength} tokens, the model has positions for ${most}; take at most ${most}`
+  })
+  check(tokenizer.vocabSize <= model.backbone.limits.vocabSize, 'ERR_CONFIG', () => {
+    const { vocabSize } = model.backbone.limits
+    return `tokenizer: ${tokenizer.path} has ${tokenizer.vocabSize} tokens, the model embeds ${vocabSize}; take the model's own`
+  })
+  return maxLength ?? Math.min(most, tokenizer.modelMaxLength ?? most, longestDefault)
+}
+
+/** Sets the number of CPU threads where one is asked for. */
+export function useThreads({ threads }: Settings): void {
+  if (threads !== undefined) native.setThreads(threads)
+}

@@ -1,0 +1,87 @@
+// Results on standard output, everything else on standard error.
+
+import { styleText } from 'node:util'
+
+/** Where a command writes. */
+export interface Console {
+  readonly json: boolean
+  readonly quiet: boolean
+  /** Standard output is a terminal that takes colours. */
+  readonly color: boolean
+  /** The reader of standard output is gone. */
+  readonly closed: boolean
+  /** Cells of a line of standard output. */
+  readonly columns: number
+  /** A result for people; nothing under --json. */
+  line(text?: string): void
+  /** A result for programs, one line; nothing without --json. */
+  event(record: object): void
+  /** A notice on standard error. */
+  note(text: string): void
+  /** A warning on standard error, also under --quiet. */
+  warn(text: string): void
+}
+
+type Style = Parameters<typeof styleText>[0]
+
+/** `text` in a style, where `on`. */
+export function paint(on: boolean, style: Style, text: string): string {
+  return on ? styleText(style, text, { validateStream: false }) : text
+}
+
+/** Whether a stream shows colours. */
+export function showsColor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv = process.env): boolean {
+  return stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
+}
+
+let broken = false
+let guarded = false
+
+// A reader that closes the pipe (`| head`) ends its interest, not the run.
+function guard(): void {
+  if (guarded) return
+  guarded = true
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+      if (stream === process.stdout) broken = true
+    })
+}
+
+/** JSON has no NaN or infinity: they are written as texts. */
+export function plainJson(record: object): string {
+  return JSON.stringify(record, (_, value: unknown) => {
+    if (typeof value === 'number' && !Number.isFinite(value)) return String(value)
+    return ArrayBuffer.isView(value) ? Array.from(value as unknown as ArrayLike<number>) : value
+  })
+}
+
+export function createConsole({ json, quiet }: { json: boolean; quiet: boolean }): Console {
+  guard()
+  const out = (text: string): void => {
+    if (!broken) process.stdout.write(text)
+  }
+  return {
+    json,
+    quiet,
+    color: showsColor(process.stdout),
+    get closed() {
+      return broken
+    },
+    get columns() {
+      return process.stdout.columns || 100
+    },
+    line: (text = '') => {
+      if (!json) out(`${text}\n`)
+    },
+    event: record => {
+      if (json) out(`${plainJson(record)}\n`)
+    },
+    note: text => {
+      if (!quiet) process.stderr.write(`${text}\n`)
+    },
+    warn: text => {
+      process.stderr.write(`${paint(showsColor(process.stderr), 'yellow', 'warning')}: ${text}\n`)
+    },
+  }
+}

@@ -1,0 +1,162 @@
+// --help and docs/cli.md, written from the option table.
+
+import { COMMANDS, type Command, describeKind, flagOf, type Option } from './option.ts'
+import { OPTIONS, optionsOf } from './options.ts'
+import { displayWidth } from './table.ts'
+
+/** What each command is for, and its places. */
+export const SUMMARIES: Readonly<Record<Command, string>> = {
+  train: 'Fine-tune a model on labelled text, measured before and after',
+  evaluate: 'Measure a trained adapter on data',
+  predict: 'Labels, entities or masked words of texts',
+  merge: 'Write base and adapter as one Hugging Face model folder',
+  'inspect model': 'Architecture, parameters and modules of a model folder',
+  'inspect data': 'Columns, labels, lengths and duplicates of a data file',
+  'inspect batch': 'The first training batch as the model sees it, coloured by loss weight',
+  doctor: 'What this installation can do: addon, instruction set, threads, CUDA, self-test',
+  quickstart: 'Fine-tune the bundled encoder on the bundled sample in about two minutes',
+}
+
+/** Places on the command line, e.g. `ADAPTER DATA`. */
+export function usageOf(command: Command): string {
+  const places = optionsOf(command).filter(option => option.more.positional?.includes(command))
+  const words = places.map(({ name, kind }) => (kind === 'names' ? '[TEXT…]' : `[${name.toUpperCase()}]`))
+  return ['lowrank', command, ...words, '[options]'].join(' ')
+}
+
+/** `-o, --out <path>`; switches that are on by default show their negation. */
+export function flagText(option: Option): string {
+  const { name, kind, more } = option
+  const flag = flagOf(name)
+  if (kind === 'boolean') return `${short(more.short)}${option.default === true ? `--no-${flag.slice(2)}` : flag}`
+  return `${short(more.short)}${flag} ${kind === 'pathOrTrue' ? '[path]' : `<${placeholder(option)}>`}`
+}
+
+function short(letter: string | undefined): string {
+  return letter === undefined ? '' : `-${letter}, `
+}
+
+function placeholder({ kind, more }: Option): string {
+  if (more.choices) return more.choices.join('|')
+  const words: Partial<Record<Option['kind'], string>> = {
+    integer: 'n',
+    number: 'x',
+    numbers: 'name=n,…',
+    texts: 'name=name,…',
+    names: 'name,…',
+    integers: 'n,…',
+    pattern: 'name,…',
+    every: 'epoch|never|n',
+    weights: 'balanced|x,…',
+  }
+  return words[kind] ?? kind
+}
+
+function standardText(option: Option, command: Command): string {
+  const { more, default: value } = option
+  const own = command === 'quickstart' ? (more.quickstart ?? value) : value
+  if (own === undefined) return more.found ?? ''
+  if (option.kind === 'boolean') return own === true ? 'on' : ''
+  return Array.isArray(own) ? own.join(',') : String(own)
+}
+
+function grouped(options: readonly Option[]): Map<string, Option[]> {
+  const groups = new Map<string, Option[]>()
+  for (const option of options) groups.set(option.group, [...(groups.get(option.group) ?? []), option])
+  return groups
+}
+
+/** The help of one command. */
+export function commandHelp(command: Command, columns = 100): string {
+  const lines = [`${SUMMARIES[command]}.`, '', `Usage: ${usageOf(command)}`]
+  for (const [group, options] of grouped(optionsOf(command))) {
+    lines.push('', `${group}:`)
+    for (const option of options) lines.push(...entry(option, command, columns))
+  }
+  return `${lines.join('\n')}\n`
+}
+
+const indent = 34
+
+function entry(option: Option, command: Command, columns: number): string[] {
+  const standard = standardText(option, command)
+  const text = `${option.help}${standard === '' ? '' : ` (${standard})`}`
+  const flag = `  ${flagText(option)}`
+  const wrapped = wrap(text, Math.max(30, columns - indent))
+  const first = displayWidth(flag) < indent - 1 ? `${flag.padEnd(indent)}${wrapped.shift()}` : flag
+  return [first, ...wrapped.map(line => ' '.repeat(indent) + line)]
+}
+
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && displayWidth(line) + displayWidth(word) >= width) {
+      lines.push(line)
+      line = word
+    } else line = line === '' ? word : `${line} ${word}`
+  }
+  return [...lines, line]
+}
+
+/** The help of the program. */
+export function programHelp(): string {
+  const rows = COMMANDS.map(command => `  ${command.padEnd(16)}${SUMMARIES[command]}`)
+  return [
+    'lowrank: LoRA fine-tuning of Hugging Face transformers in Node.',
+    '',
+    'Usage: lowrank COMMAND [options]',
+    '',
+    ...rows,
+    '',
+    'lowrank COMMAND --help lists the options of a command. `lowrank train data.jsonl` needs none.',
+    '',
+  ].join('\n')
+}
+
+/** docs/cli.md. */
+export function cliDocs(): string {
+  const lines = [
+    '# Command line',
+    '',
+    'This page is written from the option table (lib/cli/options.ts) by `UPDATE_DOCS=1 node --import tsx test/cli/docs.test.ts`.',
+    'Every option is a flag (`--batch-size 32`) and a key of a YAML file (`batchSize: 32`) that `--config` names.',
+    'Flags win over the file, the file over defaults. Paths are relative to the working directory.',
+    'Switches take `--name` and `--no-name`.',
+    '',
+    'Results go to standard output, progress and notices to standard error. With `--json` every line on standard',
+    'output is one JSON object and the last is the summary.',
+    '',
+    '| exit code | meaning |',
+    '|---|---|',
+    '| 0 | done |',
+    '| 1 | failed, with `error CODE: message` on standard error; `LOWRANK_DEBUG=1` adds the stack |',
+    '| 2 | the command line or the YAML file is wrong |',
+    '| 130 | interrupted; `train` has saved a checkpoint and says how to resume |',
+    '',
+    '| command | purpose |',
+    '|---|---|',
+    ...COMMANDS.map(command => `| \`${usageOf(command)}\` | ${SUMMARIES[command]} |`),
+  ]
+  for (const [group, options] of grouped(OPTIONS)) {
+    lines.push(
+      '',
+      `## ${group}`,
+      '',
+      '| flag | key | kind | default | what it is | commands |',
+      '|---|---|---|---|---|---|',
+    )
+    for (const option of options) lines.push(docsRow(option))
+  }
+  return `${lines.join('\n')}\n`
+}
+
+function docsRow(option: Option): string {
+  const { name, help, commands, more } = option
+  const flag = more.short === undefined ? flagOf(name) : `${flagOf(name)}\`, \`-${more.short}`
+  const quick = more.quickstart === undefined ? '' : `; quickstart ${String(more.quickstart)}`
+  const standard = option.kind === 'boolean' ? (option.default ? 'on' : 'off') : standardText(option, 'train') || '–'
+  const where = commands.length === COMMANDS.length ? 'all' : commands.join(', ')
+  const cells = [`\`${flag}\``, `\`${name}\``, describeKind(option), standard + quick, help, where]
+  return `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`
+}

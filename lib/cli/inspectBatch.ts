@@ -1,0 +1,52 @@
+// `lowrank inspect batch`: the first optimizer step as the model sees it.
+
+import { batches } from '../data/batches.ts'
+import { supervision } from '../data/statistics.ts'
+import { check } from '../errors.ts'
+import { resolveClassWeights } from '../train/checks.ts'
+import { findBase, findTokenizer, lengthOf, loadBase } from './base.ts'
+import { renderBatch, viewBatch } from './batchView.ts'
+import type { Console } from './console.ts'
+import { encode, headFor, maskingFor, readSplits } from './data.ts'
+import { countText, plural } from './format.ts'
+import type { Settings } from './options.ts'
+
+/** Prints the first batch of training. @throws ERR_DATA where some row has no label that counts */
+export async function inspectBatchCommand(settings: Settings, console: Console): Promise<number> {
+  const base = findBase(settings.model)
+  const tokenizer = findTokenizer(settings, base.path)
+  const data = await readSplits(settings)
+  for (const notice of data.notices) console.note(notice)
+  const model = loadBase(base.path, headFor(data), settings, 'meta')
+  try {
+    const maxLength = lengthOf(settings, model, tokenizer)
+    const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength)
+    const classWeights = resolveClassWeights(model, examples, settings.classWeights)
+    const masking = maskingFor(model.task, tokenizer, settings)
+    const { batchSize, accumulate, seed, groupByLength, dropLast } = settings
+    const plan = { batchSize, accumulate, seed, groupByLength, dropLast, classWeights, masking, shuffle: true }
+    const step = batches(examples, plan).at(0)
+    const { task, problem } = model.head
+    const reader = { tokenizer, task, problem, labels: model.labels, classWeights }
+    const sequences = step.microBatches.flatMap(batch => viewBatch(batch, reader))
+    const { without } = supervision(examples)
+    console.line(
+      `step 1: ${plural(step.samples, 'sequence')}, ${countText(step.tokens)} tokens, loss divided by ${+step.total.toFixed(4)}`,
+    )
+    for (const line of renderBatch(sequences, console.color)) console.line(line)
+    console.event({
+      type: 'summary',
+      samples: step.samples,
+      tokens: step.tokens,
+      total: step.total,
+      truncated,
+      sequences,
+    })
+    check(model.task === 'masked-lm' || without === 0, 'ERR_DATA', () => {
+      return `labels: ${without} of ${examples.length} training rows have no label that counts; check the label column`
+    })
+    return 0
+  } finally {
+    model.dispose()
+  }
+}

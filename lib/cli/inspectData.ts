@@ -1,0 +1,128 @@
+// `lowrank inspect data`: columns, labels, lengths, truncation and duplicates of a file or of each split of a folder.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { type DataInspection, inspectData } from '../data/inspect.ts'
+import { type DataFile, openDataset } from '../data/open.ts'
+import type { Row } from '../data/row.ts'
+import { check } from '../errors.ts'
+import type { Task } from '../heads/head.ts'
+import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
+import { bundled } from './bundled.ts'
+import type { Console } from './console.ts'
+import { openOptions } from './data.ts'
+import { countText, plural, shareText } from './format.ts'
+import type { Settings } from './options.ts'
+import { displayWidth, pad, table } from './table.ts'
+
+/** One file, inspected. */
+export interface FileInspection extends DataInspection {
+  readonly path: string
+  readonly split: string
+  /** Rows longer than this are cut when trained on. */
+  readonly maxLength: number
+  readonly truncated: number
+}
+
+const shownLabels = 40
+const defaultLength = 512
+
+/** Prints what is in the data. */
+export async function inspectDataCommand(settings: Settings, console: Console): Promise<number> {
+  const folder = settings.tokenizer ?? settings.model ?? bundled.encoder
+  const tokenizer = existsSync(join(folder, 'tokenizer.json')) || settings.model ? loadTokenizer(folder) : undefined
+  const files = Object.entries(openDataset(settings.data!, openOptions(settings, console.note)))
+  const found: FileInspection[] = []
+  for (const [split, file] of files) {
+    const inspection = await inspectFile(split, file as DataFile, settings, tokenizer)
+    found.push(inspection)
+    if (found.length > 1) console.line()
+    show(inspection, console)
+  }
+  console.event({ type: 'summary', tokenizer: tokenizer?.path ?? null, files: found })
+  return 0
+}
+
+async function inspectFile(
+  split: string,
+  file: DataFile,
+  settings: Settings,
+  tokenizer: Tokenizer | undefined,
+): Promise<FileInspection> {
+  const rows: Row[] = []
+  for await (const row of file.rows()) {
+    rows.push(row)
+    if (rows.length === settings.limit) break
+  }
+  check(rows.length > 0, 'ERR_DATA', () => `data: ${file.path} is empty; it needs at least one row`)
+  const options = { tokenizer, columnNames: settings.columns, task: settings.task as Task | undefined }
+  const found = inspectData(rows, options)
+  const maxLength = settings.maxLength ?? Math.min(defaultLength, tokenizer?.modelMaxLength ?? defaultLength)
+  return { ...found, path: file.path, split, maxLength, truncated: longer(found, rows, tokenizer, maxLength) }
+}
+
+/** How many rows have more tokens than `maxLength`; 0 where lengths are not in tokens. */
+function longer({ roles }: DataInspection, rows: readonly Row[], tokenizer: Tokenizer | undefined, maxLength: number) {
+  if (!tokenizer) return 0
+  return rows.filter(({ values }) => {
+    if (roles.tokens !== undefined)
+      return tokenizer.encodeWords((values[roles.tokens] as unknown[]).map(String), { maxLength }).truncated
+    const pair = roles.text2 === undefined ? undefined : String(values[roles.text2])
+    return tokenizer.encode(String(values[roles.text!]), { pair, maxLength }).truncated
+  }).length
+}
+
+function show(found: FileInspection, console: Console): void {
+  const { lengths, choice } = found
+  console.line(`${found.path}: ${plural(found.rows, 'row')}, ${plural(found.duplicates, 'repeated text')}`)
+  console.line(`${choice.task}${choice.problemType ? `, ${choice.problemType}` : ''}: ${choice.reason}`)
+  console.line()
+  const roles = new Map(Object.entries(found.roles).map(([part, name]) => [name, part]))
+  const columns = found.columns.map(({ name, types, missing, example }) => {
+    return [
+      name,
+      roles.get(name) ?? '',
+      Object.keys(types).join(' or '),
+      missing > 0 ? countText(missing) : '',
+      example,
+    ]
+  })
+  const headings = [
+    { header: 'column' },
+    { header: 'part' },
+    { header: 'type' },
+    { header: 'missing' },
+    { header: 'first' },
+  ]
+  console.line(table(headings, columns, { width: console.columns }))
+  if (found.labels.length > 0) showLabels(found, console)
+  console.line()
+  const { min, median, p95, max, unit } = lengths
+  console.line(`${unit} a row: ${min} to ${max}, median ${median}, 95 % have at most ${p95}`)
+  for (const line of histogram(found)) console.line(line)
+  if (unit === 'tokens') {
+    const share = shareText(found.truncated / found.rows)
+    console.line(`${plural(found.truncated, 'row')} (${share}) would be cut at maxLength ${found.maxLength}`)
+  }
+}
+
+function showLabels({ labels, scheme }: FileInspection, console: Console): void {
+  console.line()
+  if (scheme && scheme !== 'none') console.line(`tags follow ${scheme}`)
+  const rows = labels
+    .slice(0, shownLabels)
+    .map(({ label, count, share }) => [label, countText(count), shareText(share)])
+  console.line(table([{ header: 'label' }, { header: 'count', align: 'right' }, { header: '', align: 'right' }], rows))
+  if (labels.length > shownLabels) console.line(`and ${labels.length - shownLabels} more`)
+}
+
+/** Bars of the length histogram, 40 cells at most. */
+function histogram({ lengths }: FileInspection): string[] {
+  const most = Math.max(...lengths.histogram.map(({ count }) => count), 1)
+  const names = lengths.histogram.map(({ from, to }) => (to - from === 1 ? `${from}` : `${from}–${to - 1}`))
+  const width = Math.max(...names.map(displayWidth), 0)
+  return lengths.histogram.map(({ count }, i) => {
+    const bar = '█'.repeat(Math.round((40 * count) / most)) || (count > 0 ? '▏' : '')
+    return `  ${pad(names[i]!, width, 'right')}  ${bar}${bar === '' ? '' : ' '}${countText(count)}`
+  })
+}

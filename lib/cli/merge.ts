@@ -1,0 +1,33 @@
+// `lowrank merge`: base and adapter as one Hugging Face folder.
+
+import { existsSync, readdirSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { check, fail } from '../errors.ts'
+import { saveMerged } from '../peft/index.ts'
+import { locate, openTrained } from './adapter.ts'
+import { useThreads } from './base.ts'
+import type { Console } from './console.ts'
+import type { Settings } from './options.ts'
+
+/** Writes the merged model. @throws ERR_OPTION for a folder that is not empty, without --overwrite */
+export async function mergeCommand(settings: Settings, console: Console): Promise<number> {
+  useThreads(settings)
+  const out = resolve(settings.out ?? fail('ERR_OPTION', 'out: none given'))
+  const taken = existsSync(out) && readdirSync(out).length > 0
+  check(!taken || settings.overwrite, 'ERR_OPTION', () => {
+    return `out: ${settings.out} is not empty; name another folder, or allow --overwrite`
+  })
+  const source = locate(settings.adapter!)
+  check(out !== source, 'ERR_OPTION', () => `out: ${settings.out} is the adapter itself; name another folder`)
+  const trained = openTrained(settings)
+  const { model, attached, info } = trained
+  try {
+    const layers = attached?.matched.length ?? 0
+    await saveMerged(model, out)
+    console.line(`${out}: ${info.method} of ${layers} layers merged into ${trained.base.path}`)
+    console.event({ type: 'summary', out, adapter: trained.folder, base: trained.base.path, layers })
+    return 0
+  } finally {
+    model.dispose()
+  }
+}

@@ -1,0 +1,200 @@
+// From the command line to a command: parsing by commander, everything it knows taken from the option table.
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { CommanderError, Command as Parser, Option as ParserOption } from 'commander'
+import { fail, LowrankError, nearest } from '../errors.ts'
+import { packageRoot } from '../io/package.ts'
+import { createConsole } from './console.ts'
+import { commandHelp, programHelp, usageOf } from './help.ts'
+import { COMMANDS, type Command, flagOf, type Option } from './option.ts'
+import { optionsOf, type Settings } from './options.ts'
+import { type Given, type Resolved, resolveSettings, unknownFlag } from './settings.ts'
+
+/** A command line understood. */
+export type Parsed = { readonly command: Command; readonly given: Given } | { readonly text: string }
+
+/** Settings that a command cannot do without; one of those parted by | is enough. */
+const required: Readonly<Record<Command, readonly string[]>> = {
+  train: ['data|train'],
+  evaluate: ['adapter', 'data'],
+  predict: ['adapter'],
+  merge: ['adapter', 'out'],
+  'inspect model': ['model'],
+  'inspect data': ['data'],
+  'inspect batch': ['data'],
+  doctor: [],
+  quickstart: [],
+}
+
+/** Version of this package. */
+export function packageVersion(): string {
+  return (JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }).version
+}
+
+/** What a command line asks for: a command with what it was given, or a text to print. @throws ERR_OPTION */
+export function parseCommandLine(argv: readonly string[]): Parsed {
+  let parsed: Parsed | undefined
+  const program = quiet(new Parser('lowrank')).version(packageVersion(), '-v, --version')
+  program.helpInformation = programHelp
+  const inspect = quiet(program.command('inspect'))
+  inspect.helpInformation = programHelp
+  for (const command of COMMANDS) {
+    const parser = command.startsWith('inspect ') ? inspect.command(command.slice(8)) : program.command(command)
+    addOptions(quiet(parser), command)
+    parser.helpInformation = () => commandHelp(command, process.stdout.columns || 100)
+    parser.action((...args: unknown[]) => {
+      parsed = { command, given: givenOf(command, parser, args) }
+    })
+  }
+  try {
+    program.parse([...argv], { from: 'user' })
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error
+    return explain(error, argv)
+  }
+  return parsed ?? { text: programHelp() }
+}
+
+/** Settings of a parsed command, complete. @throws ERR_OPTION */
+export function settingsOf(command: Command, given: Given): Resolved {
+  const resolved = resolveSettings(command, given)
+  for (const names of required[command]) {
+    const alternatives = names.split('|') as (keyof Settings)[]
+    if (alternatives.some(name => resolved.settings[name] !== undefined)) continue
+    const flags = alternatives.map(name => flagOf(name)).join(' or ')
+    fail('ERR_OPTION', `${command}: ${alternatives[0]} is missing; give ${flags} (${usageOf(command)})`)
+  }
+  return resolved
+}
+
+/** Runs one command line; the exit code. */
+export async function run(argv: readonly string[]): Promise<number> {
+  let command: Command
+  let resolved: Resolved
+  try {
+    const parsed = parseCommandLine(argv)
+    if ('text' in parsed) {
+      process.stdout.write(parsed.text)
+      return 0
+    }
+    command = parsed.command
+    resolved = settingsOf(command, parsed.given)
+  } catch (error) {
+    return report(error, 2)
+  }
+  try {
+    const action = await actions[command]()
+    return await action(resolved.settings, createConsole(resolved.settings), resolved)
+  } catch (error) {
+    return report(error, 1)
+  }
+}
+
+/** A command: the exit code comes back. */
+export type Action = (
+  settings: Settings,
+  console: ReturnType<typeof createConsole>,
+  resolved: Resolved,
+) => Promise<number>
+
+// Loaded when asked for, so that --help does not load the addon.
+const actions: Readonly<Record<Command, () => Promise<Action>>> = {
+  train: async () => (await import('./train.ts')).trainCommand,
+  evaluate: async () => (await import('./evaluate.ts')).evaluateCommand,
+  predict: async () => (await import('./predict.ts')).predictCommand,
+  merge: async () => (await import('./merge.ts')).mergeCommand,
+  'inspect model': async () => (await import('./inspectModel.ts')).inspectModelCommand,
+  'inspect data': async () => (await import('./inspectData.ts')).inspectDataCommand,
+  'inspect batch': async () => (await import('./inspectBatch.ts')).inspectBatchCommand,
+  doctor: async () => (await import('./doctor.ts')).doctorCommand,
+  quickstart: async () => (await import('./quickstart.ts')).quickstartCommand,
+}
+
+function quiet(parser: Parser): Parser {
+  const silent = (): void => {}
+  return parser.exitOverride().configureOutput({ writeOut: silent, writeErr: silent }).allowExcessArguments(false)
+}
+
+function addOptions(parser: Parser, command: Command): void {
+  for (const option of optionsOf(command)) {
+    const { name, kind, more } = option
+    if (more.positional?.includes(command)) parser.argument(kind === 'names' ? `[${name}...]` : `[${name}]`)
+    for (const flags of flagsOf(option)) parser.addOption(new ParserOption(flags))
+  }
+}
+
+function flagsOf({ name, kind, more }: Option): string[] {
+  const flag = flagOf(name)
+  const letter = more.short === undefined ? '' : `-${more.short}, `
+  if (kind === 'boolean') return [`${letter}${flag}`, `--no-${flag.slice(2)}`]
+  if (kind === 'pathOrTrue') return [`${letter}${flag} [value]`, `--no-${flag.slice(2)}`]
+  return [`${letter}${flag} <value>`]
+}
+
+/** What flags and places brought; a place wins over nothing but itself. */
+function givenOf(command: Command, parser: Parser, args: readonly unknown[]): Given {
+  const given: Record<string, string | boolean | readonly string[] | undefined> = {}
+  for (const option of optionsOf(command)) {
+    const source = parser.getOptionValueSource(option.name)
+    const value: unknown = parser.getOptionValue(option.name)
+    if (source === 'cli') given[option.name] = value as string | boolean
+  }
+  const places = optionsOf(command).filter(option => option.more.positional?.includes(command))
+  for (const [i, { name }] of places.entries()) {
+    const value = args[i]
+    if (typeof value !== 'string' && !(Array.isArray(value) && value.length > 0)) continue
+    if (given[name] !== undefined)
+      fail('ERR_OPTION', `${flagOf(name)}: given twice, "${String(given[name])}" and "${String(value)}"; keep one`)
+    given[name] = value as string | readonly string[]
+  }
+  return given
+}
+
+/** Commander's words in ours. */
+function explain(error: CommanderError, argv: readonly string[]): Parsed {
+  const quoted = /'([^']*)'/.exec(error.message)?.[1] ?? ''
+  const command = commandOf(argv)
+  switch (error.code) {
+    case 'commander.helpDisplayed':
+    case 'commander.help':
+      return { text: command ? commandHelp(command, process.stdout.columns || 100) : programHelp() }
+    case 'commander.version':
+      return { text: `${packageVersion()}\n` }
+    case 'commander.unknownOption':
+      return fail(
+        'ERR_OPTION',
+        command ? unknownFlag(command, quoted) : `${quoted}: name a command first; see lowrank --help`,
+      )
+    case 'commander.unknownCommand': {
+      const word = argv[0] === 'inspect' ? `inspect ${quoted}` : quoted
+      return fail(
+        'ERR_OPTION',
+        `${word}: there is no such command${nearest(word, COMMANDS)}; lowrank --help lists them`,
+      )
+    }
+    case 'commander.optionMissingArgument':
+      return fail('ERR_OPTION', `${quoted.split(' ')[0]}: needs a value; lowrank ${command} --help tells which`)
+    case 'commander.excessArguments':
+      return fail('ERR_OPTION', `${command}: too many arguments; ${command ? usageOf(command) : 'see lowrank --help'}`)
+    default:
+      return fail('ERR_OPTION', error.message.replace(/^error: /, ''), error)
+  }
+}
+
+function commandOf(argv: readonly string[]): Command | undefined {
+  return COMMANDS.find(command => command.split(' ').every((word, i) => argv[i] === word))
+}
+
+/** Tells an error on standard error. Stacks are for LOWRANK_DEBUG. */
+export function report(error: unknown, code: number): number {
+  const known = error instanceof LowrankError
+  const system = error as NodeJS.ErrnoException
+  const name = known ? error.code : (system.code ?? 'ERR_INTERNAL')
+  const message = error instanceof Error ? error.message : String(error)
+  process.stderr.write(`error ${name}: ${message}\n`)
+  if (process.env.LOWRANK_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+  else if (!known && system.code === undefined)
+    process.stderr.write('This is a fault of lowrank itself; LOWRANK_DEBUG=1 shows where.\n')
+  return code
+}

@@ -1,0 +1,76 @@
+// From what was typed to settings: flags over the YAML file over defaults, each value checked against its option.
+
+import { check, nearest } from '../errors.ts'
+import { readText } from '../io/json.ts'
+import { type Command, checkYaml, flagOf, type Option, parseFlag } from './option.ts'
+import { OPTIONS, optionsOf, type Settings } from './options.ts'
+import { parseYaml } from './yaml.ts'
+
+/** What the command line brought: texts of flags by option name, true and false for switches, lists for places. */
+export type Given = Readonly<Record<string, string | boolean | readonly string[] | undefined>>
+
+/** Settings, and where each that is no default came from. */
+export interface Resolved {
+  readonly settings: Settings
+  /** Names given by flag or file. */
+  readonly given: ReadonlySet<string>
+}
+
+/**
+ * Settings of a command. An option that only other commands take is an error as a flag, but not in a file, so that one
+ * file serves train, evaluate and inspect.
+ * @throws ERR_OPTION for an unknown key (with the nearest) and a value of the wrong kind
+ */
+export function resolveSettings(command: Command, given: Given): Resolved {
+  const values = new Map<string, unknown>(OPTIONS.map(option => [option.name, standard(option, command)]))
+  const seen = new Set<string>()
+  const put = (name: string, value: unknown): void => {
+    values.set(name, value)
+    seen.add(name)
+  }
+  if (typeof given.config === 'string') for (const [name, value] of readConfig(given.config, command)) put(name, value)
+  for (const option of optionsOf(command)) {
+    const value = given[option.name]
+    if (value !== undefined) put(option.name, fromFlag(option, value))
+  }
+  return { settings: Object.fromEntries(values) as Settings, given: seen }
+}
+
+function standard({ default: value, more }: Option, command: Command): unknown {
+  return command === 'quickstart' && more.quickstart !== undefined ? more.quickstart : value
+}
+
+function fromFlag(option: Option, value: string | boolean | readonly string[]): unknown {
+  if (typeof value === 'string') return parseFlag(option, value)
+  return value
+}
+
+function* readConfig(path: string, command: Command): Generator<[string, unknown]> {
+  const values = parseYaml(path, readText(path, 'ERR_OPTION'))
+  const names = OPTIONS.map(option => option.name)
+  for (const [key, value] of Object.entries(values)) {
+    const option = OPTIONS.find(({ name }) => name === key)
+    check(
+      option && key !== 'config',
+      'ERR_OPTION',
+      () => `${path}: there is no option "${key}"${nearestName(key, names)}`,
+    )
+    const checked = value === null ? undefined : checkYaml(option, value, path)
+    if (checked !== undefined && option.commands.includes(command)) yield [key, checked]
+  }
+}
+
+/** The nearest option name, also for one written as a flag or with underscores. */
+export function nearestName(key: string, names: readonly string[]): string {
+  const camel = key.replace(/^-+/, '').replace(/[-_]+(\w)/g, (_, letter: string) => letter.toUpperCase())
+  return nearest(camel, names)
+}
+
+/** The message for a flag nobody knows: the nearest flag of this command, or the commands that do take it. */
+export function unknownFlag(command: Command, flag: string): string {
+  const name = flag.replace(/=.*/s, '')
+  const known = optionsOf(command).map(option => flagOf(option.name))
+  const elsewhere = OPTIONS.find(option => flagOf(option.name) === name)
+  if (elsewhere) return `${name}: lowrank ${command} has no such option; ${elsewhere.commands.join(', ')} do`
+  return `${name}: there is no such option${nearest(name, known)}; lowrank ${command} --help lists them`
+}

@@ -1,0 +1,121 @@
+// Everything that training needs, made from settings: data, model, method, examples.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { labelMap } from '../data/labels.ts'
+import type { SplitData } from '../data/prepare.ts'
+import type { Model } from '../heads/model.ts'
+import {
+  type Attached,
+  attach,
+  fullFineTuning,
+  type LoraOptions,
+  loadAdapter,
+  lora,
+  readAdapterInfo,
+} from '../peft/index.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import type { TrainData, TrainOptions } from '../train/events.ts'
+import { locate } from './adapter.ts'
+import { type Base, findBase, findTokenizer, lengthOf, loadBase, useThreads } from './base.ts'
+import type { Console } from './console.ts'
+import { encode, headFor, maskingFor, readSplits } from './data.ts'
+import { plural } from './format.ts'
+import { OPTIONS, type Settings } from './options.ts'
+
+/** What training works on. */
+export interface Setup {
+  readonly base: Base
+  readonly tokenizer: Tokenizer
+  readonly data: SplitData
+  readonly model: Model
+  readonly attached: Attached
+  readonly maxLength: number
+  readonly examples: TrainData
+  readonly truncated: number
+}
+
+/** Reads data, loads the base, attaches the method, encodes the splits; tells what it found out. */
+export async function prepareTraining(settings: Settings, console: Console, device: string): Promise<Setup> {
+  useThreads(settings)
+  const initial = settings.initFrom === undefined ? undefined : locate(settings.initFrom)
+  const whole = initial !== undefined && !existsSync(join(initial, 'adapter_config.json'))
+  const base = whole ? { path: initial, bundled: false } : findBase(settings.model)
+  const tokenizer = findTokenizer(settings, base.path)
+  const known = initial === undefined ? undefined : readAdapterInfo(initial).labels
+  const data = await readSplits(settings, known && known.length > 0 ? labelMap(known) : undefined)
+  for (const notice of data.notices) console.note(notice)
+  const model = loadBase(base.path, headFor(data), settings, device)
+  try {
+    const maxLength = lengthOf(settings, model, tokenizer)
+    const encoded = {
+      train: encode(data.splits.train, tokenizer, data, maxLength),
+      validation: encode(data.splits.validation, tokenizer, data, maxLength),
+      test: encode(data.splits.test, tokenizer, data, maxLength),
+    }
+    const truncated = encoded.train.truncated + encoded.validation.truncated + encoded.test.truncated
+    if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${maxLength} tokens`)
+    const examples = {
+      train: encoded.train.examples,
+      validation: encoded.validation.examples,
+      test: encoded.test.examples,
+    }
+    const attached = attachMethod(model, settings, whole ? undefined : initial)
+    warnOfNewTensors(model, initial !== undefined, console)
+    return { base, tokenizer, data, model, attached, maxLength, examples, truncated }
+  } catch (error) {
+    model.dispose()
+    throw error
+  }
+}
+
+function attachMethod(model: Model, settings: Settings, initial: string | undefined): Attached {
+  if (initial !== undefined) return loadAdapter(model, initial, { trainable: true })
+  const { seed } = settings
+  if (settings.method === 'full') return attach(model, fullFineTuning(), { seed })
+  return attach(model, lora(loraOptions(settings)), { seed })
+}
+
+/** The LoRA part of the settings. */
+export function loraOptions(settings: Settings): LoraOptions {
+  const names = OPTIONS.filter(({ group, name }) => group === 'Method' && name !== 'method').map(({ name }) => name)
+  const entries = Object.entries(settings).filter(([name, value]) => names.includes(name) && value !== undefined)
+  return Object.fromEntries(entries) as LoraOptions
+}
+
+/** The part of the settings that `train` takes; the caller adds method, signal and folders. */
+export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Model): Omit<TrainOptions, 'method'> {
+  const { schedule } = settings
+  return {
+    epochs: settings.epochs,
+    maxSteps: settings.maxSteps,
+    batchSize: settings.batchSize,
+    accumulate: settings.accumulate,
+    evalBatchSize: settings.evalBatchSize,
+    lr: settings.lr,
+    schedule: schedule as TrainOptions['schedule'],
+    warmup: settings.warmup,
+    weightDecay: settings.weightDecay,
+    clip: settings.clip,
+    beta1: settings.beta1,
+    beta2: settings.beta2,
+    eps: settings.eps,
+    seed: settings.seed,
+    groupByLength: settings.groupByLength,
+    dropLast: settings.dropLast,
+    labelSmoothing: settings.labelSmoothing,
+    classWeights: settings.classWeights,
+    masking: maskingFor(model.task, tokenizer, settings),
+    evaluateBefore: settings.evaluateBefore,
+    evalEvery: settings.evalEvery,
+    metric: settings.metric,
+    patience: settings.patience,
+  }
+}
+
+// A base always lacks a head for a new task; one that an adapter brings is not news.
+function warnOfNewTensors(model: Model, brought: boolean, console: Console): void {
+  const names = model.newTensors
+  if (names.length === 0 || brought) return
+  console.warn(`newly initialised, to be trained and saved: ${names.join(', ')}`)
+}

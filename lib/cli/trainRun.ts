@@ -1,0 +1,221 @@
+// One training run as the command line shows it: progress, trackers, then adapter, report and tables.
+
+import { join, relative } from 'node:path'
+import { saveAdapter } from '../peft/index.ts'
+import { createTracker, type Tracker } from '../trackers/index.ts'
+import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
+import { train } from '../train/train.ts'
+import type { Console } from './console.ts'
+import { metricText, titleWithBest } from './format.ts'
+import type { Settings } from './options.ts'
+import { createProgress, type Progress } from './progress.ts'
+import { titleOf } from './results.ts'
+import { type Setup, trainOptions } from './setup.ts'
+import { type Outcome, writeOutcome } from './trainOutput.ts'
+
+/** A run that is to be made. */
+export interface Trial extends Setup {
+  readonly out: string
+  /** Where checkpoints go; without it there are none. */
+  readonly checkpoints?: string
+}
+
+/** How a run ended: the code for the shell, and its results unless it was interrupted. */
+export interface Ended {
+  readonly exitCode: number
+  readonly outcome?: Outcome
+}
+
+/** Trains, and writes what came out. The first Ctrl-C stops after the step with a checkpoint, the second at once. */
+export async function runTraining(trial: Trial, settings: Settings, console: Console): Promise<Ended> {
+  const names = settings.trackers.filter(name => name !== 'none')
+  const trackers = names.map(name => createTracker(name, trial.out))
+  const watch = new Watch(settings, console, trackers)
+  const interrupt = onInterrupt(text => watch.warn(text))
+  let status: 'finished' | 'stopped' | 'failed' = 'failed'
+  try {
+    const { model, attached, examples } = trial
+    const events = train(model, examples, {
+      ...trainOptions(settings, trial.tokenizer, model),
+      ...checkpointOptions(trial, settings),
+      method: attached,
+      signal: interrupt.signal,
+    })
+    for await (const event of events) await watch.take(event)
+    status = watch.end!.reason === 'aborted' ? 'stopped' : 'finished'
+  } finally {
+    interrupt.release()
+    watch.progress?.finish()
+    for (const tracker of trackers) await tracker.finish(status)
+  }
+  const { end, start } = watch
+  if (end!.reason === 'aborted') return aborted(end!, trial, settings, console)
+  const extra = {
+    max_length: trial.maxLength,
+    bundled: trial.base.bundled,
+    tokenizer: trial.tokenizer.path,
+    columns: { ...settings.columns },
+  }
+  const whole = trial.attached.config() === undefined
+  const folder = await saveAdapter(trial.attached, join(trial.out, whole ? 'model' : 'adapter'), {
+    baseModel: trial.base.path,
+    extra,
+  })
+  const outcome = await writeOutcome({ trial, settings, start: start!, end: end!, folder, ...watch.found }, console)
+  return { exitCode: 0, outcome }
+}
+
+function checkpointOptions({ checkpoints }: Trial, settings: Settings): Partial<TrainOptions> {
+  if (checkpoints === undefined) return {}
+  const { checkpointEvery, keepCheckpoints, resume, overwrite } = settings
+  return { outputDir: checkpoints, checkpointEvery, keepCheckpoints, resume, overwrite }
+}
+
+function aborted(end: EndEvent, trial: Trial, settings: Settings, console: Console): Ended {
+  const { checkpoint, step, reason } = end
+  const data = settings.data ?? `--train ${settings.train}`
+  const how = checkpoint
+    ? `continue with: lowrank train ${data} --out ${relative(process.cwd(), trial.out) || '.'} --resume (and the same options)`
+    : 'nothing was saved, since no step was done or checkpoints are off'
+  console.note(`stopped after step ${step}; ${how}`)
+  console.event({ type: 'summary', reason, step, checkpoint: checkpoint ?? null, out: trial.out })
+  return { exitCode: 130 }
+}
+
+/** An abort signal that SIGINT and SIGTERM raise. */
+function onInterrupt(warn: (text: string) => void): { signal: AbortSignal; release: () => void } {
+  const controller = new AbortController()
+  const listener = (): void => {
+    if (controller.signal.aborted) process.exit(130)
+    warn('stopping after this step; once more stops at once')
+    controller.abort(new Error('interrupted'))
+  }
+  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, listener)
+  const release = (): void => {
+    for (const name of ['SIGINT', 'SIGTERM'] as const) process.off(name, listener)
+  }
+  return { signal: controller.signal, release }
+}
+
+/** What the events of a run leave behind. */
+class Watch {
+  start: StartEvent | undefined
+  end: EndEvent | undefined
+  progress: Progress | undefined
+  readonly found: { before: EvaluationEvent[]; after: EvaluationEvent[]; warnings: string[] } = {
+    before: [],
+    after: [],
+    warnings: [],
+  }
+  readonly #settings: Settings
+  readonly #console: Console
+  readonly #trackers: readonly Tracker[]
+  #loss: number | undefined
+
+  constructor(settings: Settings, console: Console, trackers: readonly Tracker[]) {
+    this.#settings = settings
+    this.#console = console
+    this.#trackers = trackers
+  }
+
+  async take(event: TrainEvent): Promise<void> {
+    this.#console.event(lean(event))
+    switch (event.type) {
+      case 'start':
+        return this.#started(event)
+      case 'step':
+        return this.#stepped(event)
+      case 'epoch':
+        this.#loss = event.loss
+        return this.#record(event.step, { 'train/epochLoss': event.loss })
+      case 'evaluation':
+        return this.#evaluated(event)
+      case 'warning':
+        this.found.warnings.push(`${event.message}; ${event.cure}`)
+        return this.warn(`${event.message}; ${event.cure}`)
+      case 'end':
+        this.end = event
+    }
+  }
+
+  /** A warning, above the progress line where there is one. */
+  warn(text: string): void {
+    if (this.progress && !this.#settings.quiet) this.progress.log(`warning: ${text}`)
+    else this.#console.warn(text)
+  }
+
+  async #started(event: StartEvent): Promise<void> {
+    this.start = event
+    const { trainable, total, device, isa, threads, totalSteps, stepsPerEpoch, resumed, examples } = event
+    const note = this.#console.note
+    note(`${event.method} trains ${trainable.toLocaleString('en-US')} of ${total.toLocaleString('en-US')} parameters`)
+    note(`${totalSteps} steps, ${stepsPerEpoch} an epoch, on ${device} (${isa}, ${threads} threads), lr ${event.lr}`)
+    if (resumed) note(`continuing after step ${resumed.step} from ${resumed.path}`)
+    else if (this.#settings.evaluateBefore && examples.validation + examples.test > 0)
+      note(`evaluating before training on ${examples.validation + examples.test} examples`)
+    const metrics = [`validation/${event.metric}`, `test/${event.metric}`]
+    const run = { hyperparameters: hyperparameters(this.#settings), metrics, firstStep: resumed?.step ?? 0 }
+    for (const tracker of this.#trackers) await tracker.start(run)
+  }
+
+  async #stepped(event: StepEvent): Promise<void> {
+    const { step, totalSteps, loss, lr, gradNorm, tokensPerSecond, penalty } = event
+    this.progress ??= createProgress({
+      label: 'Training',
+      total: totalSteps,
+      first: step - 1,
+      quiet: this.#settings.quiet,
+    })
+    this.progress.update({ step, loss, rate: tokensPerSecond })
+    const scalars = {
+      'train/loss': loss,
+      'train/lr': lr,
+      'train/gradNorm': gradNorm,
+      'train/tokensPerSecond': tokensPerSecond,
+    }
+    return this.#record(step, penalty === undefined ? scalars : { ...scalars, 'train/penalty': penalty })
+  }
+
+  async #evaluated(event: EvaluationEvent): Promise<void> {
+    const { when, split, step, epoch, metrics, best, evaluation } = event
+    if (when !== 'epoch') this.found[when].push(event)
+    const scalars = Object.entries(metrics).map(([name, value]) => [`${split}/${name}`, value])
+    if (when !== 'after' || split === 'test') await this.#record(step, Object.fromEntries(scalars))
+    if (when !== 'epoch') return
+    const metric = this.start!.metric
+    const title = titleOf(metric, evaluation.predictions[0]!.kind, evaluation.reports.entities !== undefined)
+    const shown = metric === 'loss' ? '' : `, ${title} ${metricText(metrics[metric])}`
+    const trained = this.#loss === undefined ? '' : `training loss ${metricText(this.#loss)}, `
+    const line = `epoch ${+epoch.toFixed(2)}: ${trained}validation loss ${metricText(metrics.loss)}${shown}`
+    if (!this.#settings.quiet) this.progress?.log(titleWithBest(line, best))
+  }
+
+  async #record(step: number, scalars: Readonly<Record<string, number>>): Promise<void> {
+    for (const tracker of this.#trackers) await tracker.scalars(step, scalars)
+  }
+}
+
+/** An event as a JSON line: without predictions and histories. */
+function lean(event: TrainEvent): object {
+  if (event.type === 'evaluation') {
+    const { evaluation, ...rest } = event
+    return { ...rest, examples: evaluation.examples, seconds: evaluation.seconds }
+  }
+  if (event.type === 'end') {
+    const { history: _, ...rest } = event
+    return rest
+  }
+  if (event.type !== 'start' || !event.resumed) return event
+  const { step, path } = event.resumed
+  return { ...event, resumed: { step, path } }
+}
+
+/** Settings as trackers take them. */
+export function hyperparameters(settings: Settings): Record<string, string | number | boolean> {
+  const entries = Object.entries(settings).flatMap(([name, value]) => {
+    if (value === undefined) return []
+    const plain = typeof value === 'object' ? JSON.stringify(value) : value
+    return [[name, plain] as const]
+  })
+  return Object.fromEntries(entries)
+}
