@@ -17,6 +17,7 @@ export interface Dataset<T = Readonly<Record<string, unknown>>> {
 /** Anything that rows can be taken from: a data set, objects in memory, or a stream of objects. */
 export type RowSource =
   | Dataset
+  | Dataset<Row>
   | Iterable<Readonly<Record<string, unknown>>>
   | AsyncIterable<Readonly<Record<string, unknown>>>
 
