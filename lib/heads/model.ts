@@ -28,7 +28,7 @@ export interface ModelOptions {
   task: Task
   /** What the classes are called, in the order of their ids. Default: the config's id2label. */
   labels?: readonly string[] | undefined
-  /** Default `single`, or the config's problem_type. */
+  /** Default: the config's problem_type, else `regression` for one label and `single` for more. */
   problem?: Problem | undefined
   head?: HeadBuilder | undefined
   /** Default `cpu`. */
@@ -58,14 +58,19 @@ export class Model implements Disposable {
   constructor(config: ModelConfig, settings: LoadSettings, options: ModelOptions, path: string | undefined) {
     this.family = familyOf(config.modelType)
     this.config = config
-    this.labels = labelsOf(config, options)
+    this.labels = labelsOf(config, options, holdsHead(this.family, settings, options.task))
     this.device = settings.device
     this.storage = settings.storage
     this.compute = settings.compute
     this.path = path
     this.#weights = Weights.open(settings)
-    this.backbone = this.family.build(config, this.#weights)
-    this.head = this.#headOf(options)
+    try {
+      this.backbone = this.family.build(config, this.#weights)
+      this.head = this.#headOf(options)
+    } catch (error) {
+      this.dispose()
+      throw error
+    }
     this.#weights.finish()
   }
 
@@ -135,14 +140,23 @@ export class Model implements Disposable {
       return maskedLm(family.maskedLmHead(config, weights, backbone), backbone.limits.vocabSize)
     if (options.task === 'token-classification')
       return tokenClassification(family.tokenHead(config, weights, count), count)
-    const problem = options.problem ?? problemOf(config)
+    const problem = options.problem ?? problemOf(config, count)
     return sequenceClassification(family.sequenceHead(config, weights, count), count, problem)
   }
 }
 
-function labelsOf(config: ModelConfig, options: ModelOptions): readonly string[] {
+/** Names that transformers leaves out of config.json. */
+const TWO_LABELS = ['LABEL_0', 'LABEL_1']
+
+function holdsHead(family: Family, { source }: LoadSettings, task: Task): boolean {
+  const { sequence, token } = family.headModules
+  const modules = task === 'sequence-classification' ? sequence : token
+  return [...(source?.names() ?? [])].some(name => modules.some(module => name.startsWith(`${module}.`)))
+}
+
+function labelsOf(config: ModelConfig, options: ModelOptions, isTrained: boolean): readonly string[] {
   if (options.task === 'masked-lm') return []
-  const labels = options.labels ?? configLabels(config)?.id2label
+  const labels = options.labels ?? configLabels(config)?.id2label ?? (isTrained ? TWO_LABELS : undefined)
   check(
     labels && labels.length > 0,
     'ERR_OPTION',
@@ -152,8 +166,9 @@ function labelsOf(config: ModelConfig, options: ModelOptions): readonly string[]
   return labels
 }
 
-function problemOf(config: ModelConfig): Problem {
-  const type = problemType(config)
+/** As transformers: a single output without a problem_type is a number. */
+function problemOf(config: ModelConfig, outputs: number): Problem {
+  const type = problemType(config) ?? (outputs === 1 ? 'regression' : undefined)
   return type === 'regression' ? 'regression' : type === 'multi_label_classification' ? 'multi' : 'single'
 }
 

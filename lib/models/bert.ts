@@ -11,6 +11,7 @@ import { site } from '../ops/random.ts'
 import { release, scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { decoderOf } from './decoder.ts'
+import { checkEncoder, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers } from './family.ts'
 import type { Weights } from './weights.ts'
 
@@ -63,16 +64,12 @@ function mlpBlock(w: Weights, d: Dims): (x: Tensor) => Tensor {
   const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
   const act = activationOf(d.act)
   const output = { p: d.dropout, site: site(down.path, 'output') }
-  return x => norm.apply(down.apply(activation(up.apply(x), act)), x, output)
+  return x => norm.apply(down.apply(act(up.apply(x))), x, output)
 }
 
 function embeddings(w: Weights, config: ModelConfig, d: Dims) {
-  const words = w.embedding(
-    'word_embeddings',
-    count(config, 'vocab_size', 30522),
-    d.hidden,
-    int(config, 'pad_token_id', 0),
-  )
+  const vocabSize = count(config, 'vocab_size', 30522)
+  const words = w.embedding('word_embeddings', vocabSize, d.hidden, padIdOf(config, 0, vocabSize))
   const positions = w.embedding('position_embeddings', d.positions, d.hidden)
   const types = w.embedding('token_type_embeddings', int(config, 'type_vocab_size', 2), d.hidden)
   const norm = w.norm('LayerNorm', d.hidden, d.eps)
@@ -88,6 +85,7 @@ function embeddings(w: Weights, config: ModelConfig, d: Dims) {
 
 function build(config: ModelConfig, weights: Weights): Backbone {
   const d = dims(config)
+  checkEncoder(config, d.hidden, d.heads)
   const w = weights.at('bert')
   const embed = embeddings(w.at('embeddings'), config, d)
   const layers = Array.from({ length: count(config, 'num_hidden_layers', 12) }, (_, i) => {
@@ -150,6 +148,6 @@ export const bert: Family = {
     const norm = at.norm('transform.LayerNorm', d.hidden, d.eps)
     const decoder = decoderOf(config, backbone, at, 'decoder', 'bias')
     const act = activationOf(d.act)
-    return rows => decoder(norm.apply(activation(dense.apply(rows), act)))
+    return rows => decoder(norm.apply(act(dense.apply(rows))))
   },
 }

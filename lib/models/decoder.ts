@@ -4,8 +4,8 @@ import type { Backbone, HeadLayers } from './family.ts'
 import type { Weights } from './weights.ts'
 
 /**
- * Rows → vocabulary: the word embeddings with the bias `bias`, or, where the config unties them, the layer `name` of its
- * own.
+ * Rows → vocabulary: the word embeddings with the bias `bias`, or the layer `name` of its own where the config unties
+ * them. As in transformers 5, a checkpoint that holds two tensors of different values for one tied tensor unties them.
  */
 export function decoderOf(
   config: ModelConfig,
@@ -15,10 +15,18 @@ export function decoderOf(
   bias: string,
 ): HeadLayers {
   const { vocabSize } = backbone.limits
+  const words = backbone.wordEmbeddings.weight
   const untied = !bool(config, 'tie_word_embeddings', true)
-  const table = untied
-    ? at.parameter(`${name}.weight`, [vocabSize, backbone.hiddenSize])
-    : backbone.wordEmbeddings.weight
-  const shift = at.parameter(untied && at.has(`${name}.bias`) ? `${name}.bias` : bias, [vocabSize])
+  const ownTable = untied || at.differs(`${name}.weight`, words.name)
+  const table = ownTable ? at.parameter(`${name}.weight`, [vocabSize, backbone.hiddenSize]) : words
+  const shift = at.parameter(biasName(at, untied, `${name}.bias`, bias), [vocabSize])
   return rows => linear(rows, table.tensor, shift.tensor, at.compute)
+}
+
+/** Both names stand for one tensor while tied; files hold either or both. */
+function biasName(at: Weights, untied: boolean, own: string, tied: string): string {
+  if (own === tied) return own
+  if (untied) return at.has(own) || !at.has(tied) ? own : tied
+  if (at.has(own) && !at.has(tied)) at.rename(own, tied)
+  return at.differs(own, at.at(tied).prefix) ? own : tied
 }

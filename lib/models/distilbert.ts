@@ -1,6 +1,6 @@
 // DistilBERT (Sanh et al. 2019): BERT's encoder under other names, without segments and pooler.
 
-import { count, int, type ModelConfig, probability, string } from '../io/config.ts'
+import { count, type ModelConfig, probability, string } from '../io/config.ts'
 import type { Batch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
 import { activation } from '../ops/activation.ts'
@@ -10,6 +10,7 @@ import { site } from '../ops/random.ts'
 import { release, scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { decoderOf } from './decoder.ts'
+import { checkEncoder, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers } from './family.ts'
 import type { Weights } from './weights.ts'
 
@@ -53,19 +54,16 @@ function mlpBlock(w: Weights, d: Dims): (x: Tensor) => Tensor {
   const down = w.linear('ffn.lin2', d.intermediate, d.hidden)
   const norm = w.norm('output_layer_norm', d.hidden, EPS)
   const output = { p: d.dropout, site: site(down.path, 'output') }
-  return x => norm.apply(down.apply(activation(up.apply(x), d.act)), x, output)
+  return x => norm.apply(down.apply(d.act(up.apply(x))), x, output)
 }
 
 function build(config: ModelConfig, weights: Weights): Backbone {
   const d = dims(config)
+  checkEncoder(config, d.hidden, d.heads)
   const w = weights.at('distilbert')
   const at = w.at('embeddings')
-  const words = at.embedding(
-    'word_embeddings',
-    count(config, 'vocab_size', 30522),
-    d.hidden,
-    int(config, 'pad_token_id', 0),
-  )
+  const vocabSize = count(config, 'vocab_size', 30522)
+  const words = at.embedding('word_embeddings', vocabSize, d.hidden, padIdOf(config, 0, vocabSize))
   // Sinusoidal tables are stored like learnt ones.
   const positions = at.embedding('position_embeddings', d.positions, d.hidden)
   const norm = at.norm('LayerNorm', d.hidden, EPS)
@@ -123,6 +121,6 @@ export const distilbert: Family = {
     const transform = at.linear('vocab_transform', d.hidden, d.hidden)
     const norm = at.norm('vocab_layer_norm', d.hidden, EPS)
     const decoder = decoderOf(config, backbone, at, 'vocab_projector', 'vocab_projector.bias')
-    return rows => decoder(norm.apply(activation(transform.apply(rows), d.act)))
+    return rows => decoder(norm.apply(d.act(transform.apply(rows))))
   },
 }

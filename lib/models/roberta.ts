@@ -1,5 +1,6 @@
 // RoBERTa (Liu et al. 2019): BERT's encoder; positions count from the padding id on, one segment, no pooler.
 
+import { check } from '../errors.ts'
 import { count, float, int, type ModelConfig, probability, string } from '../io/config.ts'
 import type { Batch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
@@ -11,6 +12,7 @@ import { site } from '../ops/random.ts'
 import { release, scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { decoderOf } from './decoder.ts'
+import { checkEncoder, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers } from './family.ts'
 import type { Weights } from './weights.ts'
 
@@ -53,15 +55,26 @@ function mlpBlock(w: Weights, d: Dims): (x: Tensor) => Tensor {
   const down = w.linear('output.dense', d.intermediate, d.hidden)
   const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
   const output = { p: d.dropout, site: site(down.path, 'output') }
-  return x => norm.apply(down.apply(activation(up.apply(x), d.act)), x, output)
+  return x => norm.apply(down.apply(d.act(up.apply(x))), x, output)
+}
+
+/** The padding id, which positions count from. */
+function positionsAfter(config: ModelConfig, vocabSize: number, positions: number): number {
+  const padId = padIdOf(config, 1, vocabSize)
+  check(padId !== undefined && padId + 1 < positions, 'ERR_CONFIG', () => {
+    return `${config.path}: positions count from pad_token_id + 1, which is ${padId ?? null} + 1 of ${positions} positions`
+  })
+  return padId
 }
 
 function build(config: ModelConfig, weights: Weights): Backbone {
   const d = dims(config)
+  checkEncoder(config, d.hidden, d.heads)
   const w = weights.at('roberta')
   const at = w.at('embeddings')
-  const padId = int(config, 'pad_token_id', 1)
-  const words = at.embedding('word_embeddings', count(config, 'vocab_size', 50265), d.hidden, padId)
+  const vocabSize = count(config, 'vocab_size', 50265)
+  const padId = positionsAfter(config, vocabSize, d.positions)
+  const words = at.embedding('word_embeddings', vocabSize, d.hidden, padId)
   const positions = at.embedding('position_embeddings', d.positions, d.hidden, padId)
   const types = at.embedding('token_type_embeddings', d.types, d.hidden)
   const norm = at.norm('LayerNorm', d.hidden, d.eps)

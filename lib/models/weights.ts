@@ -94,6 +94,22 @@ export class Weights {
     return this.#loading.available.has(this.#join(name))
   }
 
+  /** Reads the source's tensor `from` as `to`. */
+  rename(from: string, to: string): void {
+    const { available } = this.#loading
+    available.set(this.#join(to), available.get(this.#join(from))!)
+    available.delete(this.#join(from))
+  }
+
+  /** Whether the source holds both this tensor and the one of the full name `other`, with other values. */
+  differs(name: string, other: string): boolean {
+    const { available, settings } = this.#loading
+    const [mine, its] = [available.get(this.#join(name)), available.get(other)]
+    if (mine === undefined || its === undefined) return false
+    const { source } = settings
+    return source!.info(mine).dtype !== source!.info(its).dtype || !isSame(source!.read(mine), source!.read(its))
+  }
+
   get parameters(): Map<string, Parameter> {
     return this.#loading.parameters
   }
@@ -199,6 +215,10 @@ export class Weights {
       )
     tensor.upload(data, host.dtype)
   }
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && a.every((byte, i) => byte === b[i])
 }
 
 function aligned(bytes: Uint8Array): ArrayBuffer {
