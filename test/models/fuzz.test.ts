@@ -1,0 +1,161 @@
+// Random configurations of every family against transformers: test/golden/fuzz (made by its make.py), or the folder that
+// LOWRANK_FUZZ names.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Labels, Task } from '../../lib/heads/head.ts'
+import { createModel, loadModel, type Model } from '../../lib/heads/model.ts'
+import type { ModelConfig } from '../../lib/io/config.ts'
+import type { Json } from '../../lib/io/json.ts'
+import { packageRoot } from '../../lib/io/package.ts'
+import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
+import { native } from '../../lib/native.ts'
+import { type PackedBatch, upload } from '../../lib/nn/batch.ts'
+import { scope, type Tensor } from '../../lib/tensor.ts'
+import { backward, logitsOf, train, unpad } from '../peft/golden.ts'
+import { compare } from '../support/compare.ts'
+
+const FOLDER = process.env.LOWRANK_FUZZ ?? join(packageRoot, 'test/golden/fuzz')
+const TASK: Record<string, Task> = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' }
+const PROBLEM = {
+  regression: 'regression',
+  multi_label_classification: 'multi',
+  single_label_classification: 'single',
+} as const
+
+interface Meta {
+  task: string
+  problem: keyof typeof PROBLEM | null
+  /** Null: config.json says how many. */
+  labels: number | null
+  loss: number
+  lengths: number[]
+  missing: string[]
+}
+
+const ints = (file: SafetensorsFile, name: string) => new Int32Array(file.read(name).buffer as ArrayBuffer)
+
+function batchOf(io: SafetensorsFile, lengths: number[]): PackedBatch {
+  return {
+    ids: unpad(ints(io, 'input_ids'), lengths),
+    positions: Int32Array.from(lengths.flatMap(length => Array.from({ length }, (_, i) => i))),
+    typeIds: io.has('token_type_ids') ? unpad(ints(io, 'token_type_ids'), lengths) : undefined,
+    cuSeqlens: Int32Array.from([0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0))),
+    maxLength: Math.max(...lengths),
+  }
+}
+
+function labelsFrom(io: SafetensorsFile, { task, lengths }: Meta): Labels {
+  if (io.info('labels').dtype === 'F32') return io.readF32('labels')
+  return task === 'seq' ? ints(io, 'labels') : unpad(ints(io, 'labels'), lengths)
+}
+
+function open(dir: string, meta: Meta): Model {
+  const labels = meta.labels === null ? undefined : Array.from({ length: meta.labels }, (_, i) => `L${i}`)
+  const problem = meta.labels !== null && meta.problem ? PROBLEM[meta.problem] : undefined
+  const model = loadModel(dir, { task: TASK[meta.task]!, labels, problem })
+  assert.equal([...model.newTensors].sort(), meta.missing)
+  if (meta.missing.length > 0) {
+    const extra = openSafetensors(join(dir, 'extra.safetensors'))
+    for (const name of meta.missing) model.parameters.get(name)!.tensor.upload(extra.readF32(name))
+    extra.close()
+  }
+  return model
+}
+
+async function checkHidden(model: Model, io: SafetensorsFile, batch: PackedBatch, lengths: number[]): Promise<void> {
+  const seen: Tensor[] = []
+  scope(() => {
+    const on = upload(batch, model.device, model.backbone.limits)
+    model.backbone.forward(on, hidden => {
+      seen.push(hidden)
+    })
+    for (const hidden of seen) hidden.keep()
+  })
+  for (const [i, hidden] of seen.entries()) {
+    const expected = unpad(io.readF32(`hidden.${i}`), lengths, model.backbone.hiddenSize)
+    compare(`hidden state ${i}`, await hidden.data(), expected, { relative: 1e-5 })
+    hidden.dispose()
+  }
+}
+
+async function checkGradients(model: Model, io: SafetensorsFile): Promise<void> {
+  const names = io.names().filter(name => name.startsWith('grad.'))
+  const largest = Math.max(...names.map(name => io.readF32(name).reduce((m, g) => Math.max(m, Math.abs(g)), 0)))
+  for (const name of names) {
+    const parameter = model.parameters.get(name.slice('grad.'.length))
+    assert.ok(parameter, `${name}: no such parameter`)
+    compare(name, await parameter.gradient!.data(), io.readF32(name), { relative: 5e-5, absolute: 1e-6 * largest })
+  }
+  for (const { name, gradient } of model.parameters.values())
+    if (!names.includes(`grad.${name}`)) compare(name, await gradient!.data(), new Float32Array(gradient!.size))
+}
+
+for (const name of readdirSync(FOLDER).filter(n => existsSync(join(FOLDER, n, 'meta.json'))))
+  test(`${name}: hidden states, logits, loss and every gradient equal transformers'`, async () => {
+    const before = native.live()
+    const dir = join(FOLDER, name)
+    const meta = JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8')) as Meta
+    const io = openSafetensors(join(dir, 'io.safetensors'))
+    const model = open(dir, meta)
+    const batch = batchOf(io, meta.lengths)
+    const labels = labelsFrom(io, meta)
+    await checkHidden(model, io, batch, meta.lengths)
+    const logits = io.readF32('logits')
+    const expected = meta.task === 'seq' ? logits : unpad(logits, meta.lengths, model.head.outputs)
+    compare('logits', await logitsOf(model, batch), expected, { relative: 1e-5 })
+    const end = train([...model.parameters.values()])
+    const total = Array.from(labels).filter(label => label !== -100).length
+    compare('loss', [await backward(() => model.loss(batch, labels, { total }).loss)], [meta.loss], { relative: 1e-5 })
+    await checkGradients(model, io)
+    end()
+    model.dispose()
+    io.close()
+    assert.is(native.live(), before, 'every tensor is freed')
+  })
+
+/** A tiny model of a config, never run. */
+function tiny(modelType: string, more: Record<string, Json>, labels?: string[]): Model {
+  const shape = { hidden_size: 8, num_attention_heads: 2, num_hidden_layers: 1, intermediate_size: 6, vocab_size: 20 }
+  const distil = { dim: 8, n_heads: 2, n_layers: 1, hidden_dim: 6, max_position_embeddings: 12 }
+  const config: ModelConfig = { path: 'config.json', modelType, values: { ...shape, ...distil, ...more } }
+  return createModel(config, { task: 'sequence-classification', labels: labels ?? ['a', 'b'] })
+}
+
+const REFUSED: [modelType: string, more: Record<string, Json>, message: RegExp][] = [
+  ['bert', { is_decoder: true }, /is_decoder is true, but only encoders/],
+  ['roberta', { add_cross_attention: true }, /add_cross_attention is true/],
+  ['bert', { position_embedding_type: 'relative_key_query' }, /position_embedding_type is "relative_key_query"/],
+  ['bert', { hidden_act: 'gelu_10' }, /activation "gelu_10" is unknown.*known are gelu, /],
+  ['roberta', { hidden_act: 'toString' }, /activation "toString" is unknown/],
+  ['distilbert', { activation: 'rleu' }, /activation "rleu" is unknown \(did you mean "relu"\?\)/],
+  ['distilbert', { n_heads: 3 }, /3 attention heads do not divide the hidden size 8/],
+  ['bert', { pad_token_id: 20 }, /pad_token_id is 20, outside 0 to 19/],
+  ['bert', { pad_token_id: -1 }, /pad_token_id is -1, outside 0 to 19/],
+  ['roberta', { pad_token_id: null }, /positions count from pad_token_id \+ 1, which is null/],
+  ['roberta', { pad_token_id: 11 }, /which is 11 \+ 1 of 12 positions/],
+]
+
+for (const [modelType, more, message] of REFUSED)
+  test(`${modelType} with ${JSON.stringify(more)} is refused, and nothing stays in memory`, () => {
+    const before = native.live()
+    assert.throws(() => tiny(modelType, more), message)
+    assert.is(native.live(), before)
+  })
+
+test('without problem_type one label is a number, more are classes', () => {
+  for (const [more, labels, problem] of [
+    [{}, ['a'], 'regression'],
+    [{}, ['a', 'b'], 'single'],
+    [{ problem_type: 'single_label_classification' }, ['a'], 'single'],
+    [{ problem_type: 'regression' }, ['a', 'b'], 'regression'],
+  ] as const) {
+    const model = tiny('roberta', more, [...labels])
+    assert.is(model.head.problem, problem)
+    model.dispose()
+  }
+})
+
+test.run()
