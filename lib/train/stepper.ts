@@ -23,8 +23,10 @@ export interface StepperOptions extends LossSettings {
   readonly divisor?: number | undefined
 }
 
-/** Micro-batches in the queue: one runs, one waits. More would fill the queue's ring, which blocks the thread. */
+/** Micro-batches in the queue: one runs, one waits. More might fill the queue's ring, which blocks the thread. */
 const AHEAD = 2
+/** Enqueueing a micro-batch for longer than this, in ms, says that the ring was full. */
+const BLOCKED = 50
 
 /** Runs optimizer steps of one model. */
 export class Stepper {
@@ -34,6 +36,7 @@ export class Stepper {
   readonly #optimizer: AdamW
   readonly #options: StepperOptions
   readonly #inFlight: Promise<unknown>[] = []
+  #ahead = AHEAD
 
   constructor(model: Model, optimizer: AdamW, options: StepperOptions) {
     this.#model = model
@@ -66,11 +69,14 @@ export class Stepper {
     let random = firstRandom(seed, index)
     this.#optimizer.arena.zeroGrads()
     for (const batch of microBatches.flatMap(batch => splitMicroBatch(batch, this.divisor))) {
-      while (this.#inFlight.length >= AHEAD) await this.#inFlight.shift()
+      while (this.#inFlight.length >= this.#ahead) await this.#inFlight.shift()
+      const started = performance.now()
       // A read is in the queue before the scope frees what it reads.
       const { loss } = scope(() => {
         return { loss: read(backwardMicroBatch(this.#model, batch, total, random, this.#options)) }
       })
+      // Steps of that many ops take long enough for the device not to miss the one that waits.
+      if (performance.now() - started > BLOCKED) this.#ahead = 1
       losses.push(loss)
       this.#inFlight.push(loss)
       random = nextRandom(random, this.#model, batch)
