@@ -1,7 +1,7 @@
 // `--dry-run`: everything about a run but the run.
 
 import type { Matched } from '../peft/index.ts'
-import { planTraining } from '../train/plan.ts'
+import { planTraining, type TrainPlan } from '../train/plan.ts'
 import { renderBatch, viewBatch } from './batchView.ts'
 import type { Console } from './console.ts'
 import { bytesText, countText, plural, shareText } from './format.ts'
@@ -16,51 +16,44 @@ export async function dryRun(setup: Setup, settings: Settings, console: Console)
   for (const { message, cure } of plan.warnings) console.warn(`${message}; ${cure}`)
   const { task, problem } = model.head
   const sequences = viewBatch(plan.firstBatch, { tokenizer, task, problem, labels: model.labels })
-  const groups = groupMatched(plan.matched)
-  if (groups.length > 0) {
-    const right = { align: 'right' } as const
-    const columns = [
-      { header: 'module' },
-      { header: 'count', ...right },
-      { header: 'r', ...right },
-      { header: 'scale', ...right },
-    ]
-    console.line(
-      table(
-        columns,
-        groups.map(({ name, count, r, scale }) => [name, `${count}`, `${r}`, `${+scale.toPrecision(4)}`]),
-      ),
-    )
-    console.line()
-  }
-  const { train, validation = [], test = [] } = examples
-  const rows: [string, string][] = [
-    [
-      'trained',
-      `${countText(plan.trainable)} of ${countText(plan.total)} parameters (${shareText(plan.trainable / plan.total)})`,
-    ],
-    [
-      'data',
-      `${countText(train.length)} to train, ${countText(validation.length)} to validate, ${countText(test.length)} to test`,
-    ],
-    ['length', `at most ${maxLength} tokens, ${plural(truncated, 'example')} cut`],
-    [
-      'steps',
-      `${countText(plan.totalSteps)}, ${countText(plan.stepsPerEpoch)} an epoch of ${countText(plan.tokensPerEpoch)} tokens`,
-    ],
-    [
-      'tensors',
-      `${bytesText(plan.peakBytes)} at the peak, exactly: ${bytesText(plan.modelBytes)} of weights, ${bytesText(plan.optimizerBytes)} of optimizer`,
-    ],
-    ['process', `about ${bytesText(plan.rssBytes)} of resident memory`],
-  ]
-  for (const [name, value] of rows) console.line(`${name.padEnd(8)}  ${value}`)
+  for (const line of moduleLines(plan.matched)) console.line(line)
+  for (const [name, value] of planRows(plan, setup)) console.line(`${name.padEnd(8)}  ${value}`)
   console.line()
   console.line(`first batch, ${plural(sequences.length, 'sequence')}:`)
   for (const line of renderBatch(sequences, console.color)) console.line(line)
   const { firstBatch: _, ...numbers } = plan
   console.event({ type: 'summary', dryRun: true, ...numbers, maxLength, truncated, firstBatch: sequences })
   return 0
+}
+
+function planRows(plan: TrainPlan, { examples, maxLength, truncated }: Setup): [string, string][] {
+  const { train, validation = [], test = [] } = examples
+  const [trainable, total, steps, each, tokens] = [
+    plan.trainable,
+    plan.total,
+    plan.totalSteps,
+    plan.stepsPerEpoch,
+    plan.tokensPerEpoch,
+  ].map(countText)
+  const sizes = [train, validation, test].map(split => countText(split.length))
+  const [peak, weights, optimizer] = [plan.peakBytes, plan.modelBytes, plan.optimizerBytes].map(bytesText)
+  return [
+    ['trained', `${trainable} of ${total} parameters (${shareText(plan.trainable / plan.total)})`],
+    ['data', `${sizes[0]} to train, ${sizes[1]} to validate, ${sizes[2]} to test`],
+    ['length', `at most ${maxLength} tokens, ${plural(truncated, 'example')} cut`],
+    ['steps', `${steps}, ${each} an epoch of ${tokens} tokens`],
+    ['tensors', `${peak} at the peak, exactly: ${weights} of weights, ${optimizer} of optimizer`],
+    ['process', `about ${bytesText(plan.rssBytes)} of resident memory`],
+  ]
+}
+
+function moduleLines(matched: readonly Matched[]): string[] {
+  if (matched.length === 0) return []
+  const right = (header: string) => ({ header, align: 'right' as const })
+  const rows = groupMatched(matched).map(({ name, count, r, scale }) => {
+    return [name, String(count), String(r), String(+scale.toPrecision(4))]
+  })
+  return [...table([{ header: 'module' }, right('count'), right('r'), right('scale')], rows).split('\n'), '']
 }
 
 interface MatchedGroup {

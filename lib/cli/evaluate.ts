@@ -26,10 +26,9 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
     const data = await dataFor(trained, settings, console)
     const { examples, truncated } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${trained.maxLength} tokens`)
-    const run = (model: Model): Promise<Evaluation> => {
-      const masking = maskingFor(model.task, trained.tokenizer, settings)
-      return evaluate(model, examples, { batchSize: settings.evalBatchSize, masking, seed: settings.seed })
-    }
+    const masking = maskingFor(trained.model.task, trained.tokenizer, settings)
+    const options = { batchSize: settings.evalBatchSize, masking, seed: settings.seed }
+    const run = (model: Model): Promise<Evaluation> => evaluate(model, examples, options)
     const after = await run(trained.model)
     const before = settings.baseline ? await evaluateBase(trained, settings, run) : undefined
     const comparison = compareEvaluations(before, after, trained.model.labels, settings.seed)
