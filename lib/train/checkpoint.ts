@@ -193,7 +193,7 @@ function readInto(arena: Arena, path: string, prefix: string): Float32Array | Fl
   }
 }
 
-/** Removes checkpoints but the newest `keep` and the best; also those of later steps, which a run left that was redone. */
+/** Removes checkpoints but the newest `keep` and the best; also those of later steps, left by a run that was redone. */
 export async function pruneCheckpoints(outputDir: string, state: RunState, keep: number): Promise<void> {
   const steps = await checkpointSteps(outputDir)
   const kept = new Set(steps.filter(step => step <= state.step).slice(0, Math.max(1, keep)))

@@ -19,8 +19,8 @@ type Warn = Omit<WarningEvent, 'type'>
 
 /**
  * Checks splits and settings against the model.
- * @throws ERR_DATA for an empty training split, examples without tokens or too long for the model, no label that counts,
- * or one class alone; ERR_OPTION for a method that cannot train
+ * @throws ERR_DATA for an empty training split, examples without tokens or too long for the model, no label that
+ * counts, or one class alone; ERR_OPTION for a method that cannot train
  */
 export function checkRun(model: Model, method: Attached, data: TrainData, settings: Settings): WarningEvent[] {
   checkMethod(model, method)
@@ -134,8 +134,8 @@ function classWarnings({ head, labels }: Model, split: string, examples: readonl
 }
 
 /**
- * Class weights as numbers. `balanced`: n / (classes · count), as scikit-learn; for several labels, where they weigh the
- * positives, negatives / positives. A class without examples gets 0, or 1 where positives are weighed.
+ * Class weights as numbers. `balanced`: n / (classes · count), as scikit-learn; for several labels, where they weigh
+ * the positives, negatives / positives. A class without examples gets 0, or 1 where positives are weighed.
  */
 export function resolveClassWeights(
   model: Model,

@@ -38,7 +38,7 @@ export interface Evaluation {
 }
 
 /**
- * Loss, metrics and predictions of a model on labelled examples: dropout off, nothing recorded, the same bits each time.
+ * Loss, metrics and predictions of a model on labelled examples: no dropout, nothing recorded, the same bits each time.
  * @throws ERR_DATA for no examples, examples without labels, or labels that don't fit the head
  */
 export async function evaluate(

@@ -75,7 +75,7 @@ export interface TrainOptions {
   readonly checkpointEvery?: 'epoch' | 'never' | number | undefined
   /** Checkpoints to keep beside the best. Default 2. */
   readonly keepCheckpoints?: number | undefined
-  /** Go on from the newest valid checkpoint in outputDir (true; a fresh start where there is none), or from a folder. */
+  /** Go on from the newest valid checkpoint in outputDir (true; from the start where there is none), or a folder's. */
   readonly resume?: boolean | string | undefined
   /** Remove the checkpoints of an earlier run in outputDir; without it, and without resume, they are an error. */
   readonly overwrite?: boolean | undefined

@@ -130,8 +130,8 @@ function* microBatches(
 }
 
 /**
- * The batches that no other equals or exceeds in tokens, sequences, rows of the head and longest sequence at once: memory
- * grows with each of these, so the peak is among them.
+ * The batches that no other equals or exceeds in tokens, sequences, rows of the head and longest sequence at once:
+ * memory grows with each of these, so the peak is among them.
  */
 function largestOf(model: Model, batches: Iterable<MicroBatch>): MicroBatch[] {
   let front: { sizes: number[]; batch: MicroBatch }[] = []

@@ -2,10 +2,10 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { random } from '../../lib/data/random.ts'
-import { packageRoot } from '../../lib/io/package.ts'
 import { temporaryFolder } from './support.ts'
 
 const KILLS = 12
@@ -18,9 +18,8 @@ interface Life {
 
 /** Runs the child until it ends, or kills it `after` milliseconds of training or at its own `write`. */
 async function live(output: string, result: string, { after = 0, write = 0 } = {}): Promise<Life> {
-  const script = join(packageRoot, 'test/train/resumeChild.ts')
-  const child = spawn(process.execPath, ['--import', 'tsx', script, output, result, String(write)], {
-    cwd: packageRoot,
+  const script = fileURLToPath(import.meta.url).replace('resume.test', 'resumeChild')
+  const child = spawn(process.execPath, [...process.execArgv, script, output, result, String(write)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let from = 0
