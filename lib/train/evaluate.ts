@@ -21,6 +21,8 @@ export interface EvaluateOptions {
   readonly masking?: Masking | undefined
   /** Keys the masks. Default 0. */
   readonly seed?: number | undefined
+  /** Told after each batch how many examples are done. */
+  readonly progress?: ((done: number, total: number) => void) | undefined
 }
 
 /** What a model gets right on a set of labelled examples. */
@@ -58,6 +60,7 @@ export async function evaluate(
     sum += loss
     weight += supervisedWeight(batch.labels)
     tokens += batch.ids.length
+    options.progress?.(predictions.length, examples.length)
   }
   check(weight > 0, 'ERR_DATA', () => 'evaluate: no label counts; are all of them masked?')
   const loss = sum / weight

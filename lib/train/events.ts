@@ -20,6 +20,8 @@ export interface TrainOptions {
   readonly method: Attached
   /** Stops after the step in progress, with a checkpoint where there is an output folder. */
   readonly signal?: AbortSignal | undefined
+  /** Told how many examples of a split are evaluated so far: an evaluation is one event only, when it is done. */
+  readonly progress?: ((split: 'validation' | 'test', done: number, total: number) => void) | undefined
   /** Passes over the training examples. Default 3. */
   readonly epochs?: number | undefined
   /** Optimizer steps at most; the schedule ends there. Default: as many as the epochs have. */

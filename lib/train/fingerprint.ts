@@ -30,6 +30,7 @@ const NEUTRAL = new Set([
   'keepCheckpoints',
   'resume',
   'overwrite',
+  'progress',
   'evaluateBefore',
   'masking',
   'classWeights',

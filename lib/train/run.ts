@@ -181,9 +181,15 @@ export class Run {
   }
 
   /** Evaluates a split. @throws the signal's reason when it is aborted on the way */
-  evaluate(examples: readonly Example[]): Promise<Evaluation> {
-    const { evalBatchSize: batchSize, masking, seed } = this.settings
-    return evaluate(this.model, examples, { batchSize, masking, seed, signal: this.signal })
+  evaluate(split: 'validation' | 'test'): Promise<Evaluation> {
+    const { evalBatchSize: batchSize, masking, seed, progress } = this.settings
+    return evaluate(this.model, this.data[split] ?? [], {
+      batchSize,
+      masking,
+      seed,
+      signal: this.signal,
+      progress: progress && ((done, total) => progress(split, done, total)),
+    })
   }
 
   /** Remembers the weights as they are as the best. */

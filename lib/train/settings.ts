@@ -4,8 +4,9 @@ import { SCHEDULES } from '../optim/schedule.ts'
 import type { TrainOptions } from './events.ts'
 import { defaultMetric, metricNames } from './scores.ts'
 
-type Defaulted = Omit<TrainOptions, 'method' | 'signal' | 'maxSteps' | 'classWeights' | 'masking' | 'outputDir'>
-type Open = Pick<TrainOptions, 'maxSteps' | 'classWeights' | 'masking' | 'outputDir'>
+type OpenName = 'maxSteps' | 'classWeights' | 'masking' | 'outputDir' | 'progress'
+type Defaulted = Omit<TrainOptions, 'method' | 'signal' | OpenName>
+type Open = Pick<TrainOptions, OpenName>
 
 /** Options with every default filled in and checked. */
 export type Settings = { readonly [K in keyof Defaulted]-?: Exclude<Defaulted[K], undefined> } & Open
@@ -37,7 +38,18 @@ const DEFAULTS = {
   overwrite: false,
 } as const
 
-const OPEN = ['method', 'signal', 'maxSteps', 'classWeights', 'masking', 'outputDir', 'lr', 'evalBatchSize', 'metric']
+const OPEN = [
+  'method',
+  'signal',
+  'maxSteps',
+  'classWeights',
+  'masking',
+  'outputDir',
+  'progress',
+  'lr',
+  'evalBatchSize',
+  'metric',
+]
 
 /** Fills in defaults. @throws ERR_OPTION for an unknown option or a value out of range */
 export function resolveSettings(model: Model, options: TrainOptions): Settings {

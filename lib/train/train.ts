@@ -159,7 +159,7 @@ async function* finishBoundary(run: Run): AsyncGenerator<TrainEvent> {
 
 async function* validate(run: Run): AsyncGenerator<TrainEvent> {
   const { state, settings } = run
-  const evaluation = await unlessAborted(run, run.evaluate(run.data.validation!))
+  const evaluation = await unlessAborted(run, run.evaluate('validation'))
   if (!evaluation) return
   const value = evaluation.metrics[settings.metric]!
   const sign = higherIsBetter(settings.metric) ? 1 : -1
@@ -180,11 +180,10 @@ async function* validate(run: Run): AsyncGenerator<TrainEvent> {
 
 async function* evaluateSplits(run: Run, when: 'before' | 'after'): AsyncGenerator<TrainEvent> {
   for (const split of ['validation', 'test'] as const) {
-    const examples = run.data[split] ?? []
-    if (examples.length === 0 || run.aborted) continue
+    if (!run.data[split]?.length || run.aborted) continue
     // The best weights were evaluated on the way, and twice gives the same.
     const known = when === 'after' && split === 'validation' ? run.bestEvaluation : undefined
-    const evaluation = known ?? (await unlessAborted(run, run.evaluate(examples)))
+    const evaluation = known ?? (await unlessAborted(run, run.evaluate(split)))
     if (evaluation) yield evaluationEvent(run, when, split, evaluation)
   }
 }

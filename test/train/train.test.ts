@@ -15,7 +15,10 @@ test('events come in order, and nothing is left behind', async () => {
   const model = tinyModel()
   const method = tinyLora(model)
   const before = native.live()
-  const events = await runToEnd(model, data, { method, ...quick })
+  const told: string[] = []
+  const progress = (split: string, done: number, total: number) => told.push(`${split} ${done}/${total}`)
+  const events = await runToEnd(model, data, { method, ...quick, progress })
+  assert.equal(told.slice(0, 4), ['validation 8/20', 'validation 16/20', 'validation 20/20', 'test 8/20'])
   const order = events.map(e => (e.type === 'evaluation' ? `${e.when} ${e.split}` : e.type))
   const epoch = [...Array(7).fill('step'), 'epoch', 'epoch validation']
   const expected = ['start', 'before validation', 'before test', ...epoch, ...epoch]
@@ -94,6 +97,17 @@ test('the best step is put back, and early stopping counts validations', async (
   assert.is(await trainedBytes(method), seen.get(best.step))
   const after = eventsOf(events, 'evaluation').filter(e => e.when === 'after')
   assert.equal(after[0]!.metrics, best.metrics)
+  model.dispose()
+})
+
+test('a penalty on the factors is told beside the loss', async () => {
+  const model = tinyModel()
+  const method = tinyLora(model, { regularizer: 1e-2 })
+  let squares = 0
+  for (const { a } of [...model.linears.values()].flatMap(linear => linear.lowRank))
+    for (const x of await a.tensor.data()) squares += x * x
+  const [first] = eventsOf(await runToEnd(model, data, { method, ...quick, maxSteps: 1 }), 'step')
+  assert.ok(Math.abs(first!.penalty! / (1e-2 * squares) - 1) < 1e-5, `${first!.penalty} ${squares}`)
   model.dispose()
 })
 
