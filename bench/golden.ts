@@ -219,7 +219,7 @@ async function train(model: Model, parameters: Map<string, Parameter>, trace: Tr
     beta2: betas[1],
     eps,
     weightDecay: weight_decay,
-    clip: clip_global_norm ?? undefined,
+    clip: clip_global_norm ?? 0,
   }
   const optimizer = new AdamW(arena, options)
   const examples = examplesOf(trace, 'train')
