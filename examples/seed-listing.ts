@@ -25,7 +25,6 @@ import {
   type Model,
   openFile,
   type Row,
-  rowsOf,
   type Step,
   scope,
   type Tokenizer,
@@ -120,8 +119,8 @@ async function evaluate(model: Model, dataset: TextDataset, name: string): Promi
   return shown
 }
 
-const read = async (name: string): Promise<Row[]> =>
-  rowsOf(await collectRows(openFile(join(packageRoot, 'examples', 'data', `people-${name}.conll`)).rows()))
+const read = (name: string): Promise<Row[]> =>
+  collectRows(openFile(join(packageRoot, 'examples', 'data', `people-${name}.conll`)).rows())
 
 const [trainRows, devRows, testRows] = [await read('train'), await read('dev'), await read('test')]
 const tokenizer = loadTokenizer(bundled.encoder)

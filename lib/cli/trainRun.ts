@@ -1,6 +1,6 @@
 // One training run as the command line shows it: progress, trackers, then adapter, report and tables.
 
-import { join, relative } from 'node:path'
+import { join } from 'node:path'
 import { saveAdapter } from '../peft/index.ts'
 import { createTracker, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
@@ -49,7 +49,7 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
     for (const tracker of trackers) await tracker.finish(status)
   }
   const { end, start } = watch
-  if (end!.reason === 'aborted') return aborted(end!, trial, settings, console)
+  if (end!.reason === 'aborted') return aborted(end!, trial, console)
   const extra = {
     max_length: trial.maxLength,
     bundled: trial.base.bundled,
@@ -71,15 +71,21 @@ function checkpointOptions({ checkpoints }: Trial, settings: Settings): Partial<
   return { outputDir: checkpoints, checkpointEvery, keepCheckpoints, resume, overwrite }
 }
 
-function aborted(end: EndEvent, trial: Trial, settings: Settings, console: Console): Ended {
+function aborted(end: EndEvent, trial: Trial, console: Console): Ended {
   const { checkpoint, step, reason } = end
-  const data = settings.data ?? `--train ${settings.train}`
   const how = checkpoint
-    ? `continue with: lowrank train ${data} --out ${relative(process.cwd(), trial.out) || '.'} --resume (and the same options)`
+    ? `continue with: ${resumeCommand(process.argv.slice(2))}`
     : 'nothing was saved, since no step was done or checkpoints are off'
   console.note(`stopped after step ${step}; ${how}`)
   console.event({ type: 'summary', reason, step, checkpoint: checkpoint ?? null, out: trial.out })
   return { exitCode: 130 }
+}
+
+/** The command line that goes on where this one stopped. */
+function resumeCommand(args: readonly string[]): string {
+  const kept = args.filter(arg => arg !== '--overwrite' && arg !== '--resume')
+  const quoted = kept.map(arg => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`))
+  return ['lowrank', ...quoted, '--resume'].join(' ')
 }
 
 /** An abort signal that SIGINT and SIGTERM raise. */
@@ -111,6 +117,7 @@ class Watch {
   readonly #console: Console
   readonly #trackers: readonly Tracker[]
   #loss: number | undefined
+  #rate: number | undefined
 
   constructor(settings: Settings, console: Console, trackers: readonly Tracker[]) {
     this.#settings = settings
@@ -166,7 +173,9 @@ class Watch {
       first: step - 1,
       quiet: this.#settings.quiet,
     })
-    this.progress.update({ step, loss, rate: tokensPerSecond })
+    // Steps differ in length and take turns with other processes: the mean of the last ones says more.
+    this.#rate = this.#rate === undefined ? tokensPerSecond : 0.9 * this.#rate + 0.1 * tokensPerSecond
+    this.progress.update({ step, loss, rate: this.#rate })
     const scalars = {
       'train/loss': loss,
       'train/lr': lr,
