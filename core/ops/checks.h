@@ -73,9 +73,8 @@ inline void check_dloss(const char* op, const Tensor& dloss, const Tensor& x) {
 inline void check_dropout_rows(const char* op, const Dropout& dropout, int64_t rows) {
   constexpr int64_t MOST = int64_t(1) << 32;
   if (!dropout.active()) return;
-  check(dropout.row_offset >= 0 && rows <= MOST && dropout.row_offset <= MOST - rows, Code::Option, op,
-        ": dropout of rows ", dropout.row_offset, " to ", dropout.row_offset + rows, ", expected at most ", MOST,
-        " in one step; lower accumulate");
+  check(dropout.row_offset >= 0 && rows <= MOST && dropout.row_offset <= MOST - rows, Code::Option, op, ": dropout of ",
+        rows, " rows from ", dropout.row_offset, " on, expected at most ", MOST, " rows in one step; lower accumulate");
 }
 
 // Indices are data, checked by whoever uploads them. Where a wrong one would reach foreign memory, the CPU's queue looks

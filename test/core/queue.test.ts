@@ -85,8 +85,9 @@ test('every data-dependent index is looked at before it reaches memory', async (
     ['crossEntropy: label -1 at index 0', () => native.crossEntropy(f(1, 4).handle, t([-1]).handle, 0, loss)],
     ...[
       ['attention: cuSeqlens from 0 to 5, expected 0 to 4', [0, 5]] as const,
+      ['attention: sequence 0 has 9 tokens, maxLength is 4', [0, 9, 4]] as const,
       ['attention: cuSeqlens from 1 to 4, expected 0 to 4', [1, 4]] as const,
-      ['attention: cuSeqlens falls from 9 to 4 at index 2', [0, 9, 4]] as const,
+      ['attention: cuSeqlens falls from 3 to 2 at index 2', [0, 3, 2, 4]] as const,
     ].map(([message, cu]): [string, () => unknown] => [
       message,
       () => native.attention(f(4, 6).handle, f(4, 6).handle, f(4, 6).handle, t([...cu]).handle, attention, null),
