@@ -10,6 +10,7 @@ import type { Linear } from '../nn/linear.ts'
 import type { Parameter, Storage } from '../nn/module.ts'
 import { embedding } from '../ops/embedding.ts'
 import type { Compute } from '../ops/matmul.ts'
+import { countingSelected } from '../ops/random.ts'
 import { Device, Tensor } from '../tensor.ts'
 import type { Head, Labels, LossOptions, Problem, Task } from './head.ts'
 import { maskedLm } from './maskedLm.ts'
@@ -106,7 +107,8 @@ export class Model implements Disposable {
     const rows = this.head.select(batch, labels)
     if (rows === 'all') return this.head.logits(hidden)
     const index = rows === 'first' ? on.first : Tensor.from(rows, [rows.length], { device: this.device })
-    return this.head.logits(embedding(hidden, index))
+    const selected = embedding(hidden, index)
+    return countingSelected(() => this.head.logits(selected))
   }
 
   /** The loss of a micro-batch, shape [1]; `total` is the supervised weight of its whole optimizer step. */

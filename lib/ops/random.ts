@@ -13,6 +13,8 @@ export interface StepRandom {
   rowOffset: number
   /** Sequences of earlier micro-batches of this optimizer step. */
   sequenceOffset: number
+  /** Rows that the head selected from earlier micro-batches of this optimizer step. Default: rowOffset. */
+  selectedOffset?: number
 }
 
 let current: StepRandom | undefined
@@ -26,6 +28,15 @@ export function withRandom<T>(random: StepRandom, body: () => T): T {
   } finally {
     current = outer
   }
+}
+
+/**
+ * Runs `body`, whose rows are those that a head selected: its dropout counts them, not tokens. Else accumulated
+ * micro-batches would see other masks than one large batch.
+ */
+export function countingSelected<T>(body: () => T): T {
+  if (current?.selectedOffset === undefined) return body()
+  return withRandom({ ...current, rowOffset: current.selectedOffset }, body)
 }
 
 /** Where a dropout sits: a module path and what is dropped there. Attaching an adapter never shifts another site. */

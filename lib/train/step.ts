@@ -1,16 +1,14 @@
 import { Tape } from '../autograd/tape.ts'
 import type { MicroBatch, Step } from '../data/batches.ts'
 import { fail } from '../errors.ts'
-import type { Labels, LossOptions } from '../heads/head.ts'
+import type { Labels } from '../heads/head.ts'
 import type { Model } from '../heads/model.ts'
-import { upload } from '../nn/batch.ts'
 import { add } from '../ops/add.ts'
-import { embedding } from '../ops/embedding.ts'
 import { type StepRandom, withRandom } from '../ops/random.ts'
 import type { AdamW } from '../optim/adamw.ts'
 import type { Regularizer } from '../peft/method.ts'
 import { penalty } from '../peft/regularizer.ts'
-import { scope, Tensor } from '../tensor.ts'
+import { scope, type Tensor } from '../tensor.ts'
 
 /** What a loss needs beside its batch. */
 export interface LossSettings {
@@ -80,10 +78,7 @@ export function backwardAll(
 }
 
 /** The random state of a micro-batch. */
-export interface MicroRandom extends StepRandom {
-  /** Rows that the head selected from earlier micro-batches of this optimizer step. */
-  readonly selectedOffset: number
-}
+export type MicroRandom = Required<StepRandom>
 
 /** The random state of the first micro-batch of optimizer step `step`, from 0. */
 export function firstRandom(seed: number, step: number): MicroRandom {
@@ -115,37 +110,12 @@ export function backwardMicroBatch(
   random: MicroRandom,
   { dropout = true, ...settings }: LossSettings,
 ): Tensor {
-  const options = { ...settings, total }
-  return backwardOf(() =>
-    dropout ? lossOf(model, batch, random, options) : model.loss(batch, labelsOf(batch), options).loss,
-  )
+  const forward = () => model.loss(batch, labelsOf(batch), { ...settings, total }).loss
+  return backwardOf(() => (dropout ? withRandom(random, forward) : forward()))
 }
 
 function labelsOf({ labels }: MicroBatch): Labels {
   return labels ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
-}
-
-/**
- * The loss as `Model.loss` has it. Dropout in the head counts the rows that the head selects, not tokens: else
- * accumulated micro-batches would see other masks than one large batch.
- */
-function lossOf(model: Model, batch: MicroBatch, random: MicroRandom, options: LossOptions): Tensor {
-  const { head, backbone, device } = model
-  const labels = labelsOf(batch)
-  const targets = head.targets(batch, labels, device)
-  const on = upload(batch, device, backbone.limits)
-  const hidden = withRandom(random, () => backbone.forward(on))
-  const rows = head.select(batch, labels)
-  if (rows === 'all')
-    return head.loss(
-      withRandom(random, () => head.logits(hidden)),
-      targets,
-      options,
-    )
-  const index = rows === 'first' ? on.first : Tensor.from(rows, [rows.length], { device })
-  const selected = embedding(hidden, index)
-  const logits = withRandom({ ...random, rowOffset: random.selectedOffset }, () => head.logits(selected))
-  return head.loss(logits, targets, options)
 }
 
 function backwardOf(forward: () => Tensor): Tensor {
