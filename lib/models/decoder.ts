@@ -20,6 +20,8 @@ export function decoderOf(
   const ownTable = untied || at.differs(`${name}.weight`, words.name)
   const table = ownTable ? at.parameter(`${name}.weight`, [vocabSize, backbone.hiddenSize]) : words
   const shift = at.parameter(biasName(at, untied, `${name}.bias`, bias), [vocabSize])
+  // Nothing reads the shared bias of an untied decoder, but files hold it, and adapters that train every bias.
+  if (shift.name !== at.at(bias).prefix && at.has(bias)) at.parameter(bias, [vocabSize])
   return rows => linear(rows, table.tensor, shift.tensor, at.compute)
 }
 

@@ -20,8 +20,8 @@ export interface LoadOptions {
 
 const floats: readonly string[] = ['F64', 'F32', 'BF16', 'F16'] satisfies FloatDtype[]
 
-/** What PEFT writes under bias 'all' beside the head's own bias, without effect. */
-const stray = /\.(modules_to_save|original_module)\.bias$/
+/** What PEFT writes under bias 'all' beside the biases of modules that are saved whole, without effect. */
+const stray = /\.(modules_to_save|original_module)\.(.+\.)?bias$/
 
 /**
  * Puts an adapter folder, PEFT's or ours, on a model. Its head, pooler and biases take the place of the model's.

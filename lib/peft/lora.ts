@@ -82,7 +82,9 @@ function headsIn(host: Host, file: Checkpoint, options: ResolvedLora, taskType: 
   const named = new Set(savedWhole(host, options.modulesToSave, taskType, false))
   const found = [...host.parameters.values()].filter(p => {
     const isHead = p.isNew || host.headModules.some(head => p.name.startsWith(`${head}.`))
-    return isHead && !named.has(p) && file.has(`base_model.model.${p.name}`)
+    // Under `bias: all` the biases of a head that is not saved whole are there too.
+    const isBias = options.bias === 'all' && p.name.endsWith('.bias')
+    return isHead && !isBias && !named.has(p) && file.has(`base_model.model.${p.name}`)
   })
   return [...new Set(found.map(p => moduleOf(p.name)))]
 }
