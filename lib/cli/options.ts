@@ -96,7 +96,6 @@ const data = section('Data', reading, [
     min: 1,
     found: 'all',
     commands: learning,
-    quickstart: 4000,
   }),
   o('maskProbability', 'number', 0.15, 'Share of tokens hidden for masked LM', {
     min: 0.01,
@@ -153,7 +152,7 @@ const method = section('Method', learning, [
 ])
 
 const training = section('Training', learning, [
-  o('epochs', 'integer', 3, 'Passes over the training split', { min: 1, quickstart: 4 }),
+  o('epochs', 'integer', 3, 'Passes over the training split', { min: 1, quickstart: 6 }),
   o('maxSteps', 'integer', undefined, 'Stop after so many optimizer steps', { min: 1, found: 'all epochs' }),
   o('batchSize', 'integer', 16, 'Sequences of a micro-batch', { min: 1, quickstart: 32, commands: planning }),
   o('accumulate', 'integer', 1, 'Micro-batches of an optimizer step', { min: 1, commands: planning }),

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { labelMap } from '../data/labels.ts'
 import type { SplitData } from '../data/prepare.ts'
+import { check } from '../errors.ts'
 import type { Model } from '../heads/model.ts'
 import {
   type Attached,
@@ -45,6 +46,7 @@ export async function prepareTraining(settings: Settings, console: Console, devi
   const known = initial === undefined ? undefined : readAdapterInfo(initial).labels
   const data = await readSplits(settings, known && known.length > 0 ? labelMap(known) : undefined)
   for (const notice of data.notices) console.note(notice)
+  checkClasses(data)
   const model = loadBase(base.path, headFor(data), settings, device)
   try {
     const maxLength = lengthOf(settings, model, tokenizer)
@@ -67,6 +69,15 @@ export async function prepareTraining(settings: Settings, console: Console, devi
     model.dispose()
     throw error
   }
+}
+
+/** @throws ERR_DATA where all rows have one and the same label */
+function checkClasses({ labels, choice, columns }: SplitData): void {
+  const alone = choice.problemType === 'single_label_classification' && labels?.names.length === 1
+  check(!alone, 'ERR_DATA', () => {
+    const name = `"${labels!.names[0]}"`
+    return `labels: all rows have the label ${name} in "${columns.label}"; there is nothing to tell apart, add other rows`
+  })
 }
 
 function attachMethod(model: Model, settings: Settings, initial: string | undefined): Attached {

@@ -46,7 +46,7 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
   } finally {
     interrupt.release()
     watch.progress?.finish()
-    for (const tracker of trackers) await tracker.finish(status)
+    if (watch.start) for (const tracker of trackers) await tracker.finish(status)
   }
   const { end, start } = watch
   if (end!.reason === 'aborted') return aborted(end!, trial, console)

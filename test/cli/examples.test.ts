@@ -1,0 +1,80 @@
+// The examples run and learn; every recipe is a plan that holds.
+// timeout: 600
+
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { packageRoot } from '../../lib/io/package.ts'
+import { cli, records, reviews, runModule, workFolder, writeJsonl } from './support.ts'
+
+const cwd = workFolder()
+const recipes = join(packageRoot, 'examples', 'recipes')
+const data = writeJsonl(join(cwd, 'reviews.jsonl'), reviews(60))
+
+const shapes: Record<string, object[]> = {
+  'conll2003-bert-ner.yaml': reviews(30).map(({ text }, i) => {
+    const tokens = [...text.split(' '), i % 2 ? 'Paris' : 'Rome']
+    return { tokens, tags: tokens.map(word => (/^[PR]/.test(word) ? 'B-LOC' : 'O')) }
+  }),
+  'multi-label.yaml': reviews(30).map(({ text }, i) => ({ text, labels: i % 3 ? ['a'] : ['a', 'b'] })),
+  'regression.yaml': reviews(30).map(({ text }, i) => ({ text, score: (i % 5) + 0.5 })),
+  'text-pairs.yaml': reviews(30).map(({ text, label }) => ({ premise: text, hypothesis: 'it was fine', label })),
+  'domain-adaptation.yaml': reviews(30).map(({ text }) => ({ text })),
+}
+
+for (const name of readdirSync(recipes))
+  test(`recipe ${name} is planned`, async () => {
+    const file = shapes[name] ? writeJsonl(join(cwd, `${name}.jsonl`), shapes[name]) : data
+    const args = ['train', file, '--config', join(recipes, name), '--max-length', '32', '--dry-run', '--json']
+    const { code, stdout, stderr } = await cli(args, { cwd })
+    assert.is(code, 0, stderr)
+    const [plan] = records(stdout) as [{ totalSteps: number; trainable: number; peakBytes: number }]
+    assert.ok(plan.totalSteps > 0 && plan.trainable > 0 && plan.peakBytes > 0)
+    assert.not.match(stderr, /a rate for/)
+  })
+
+test('the quickstart recipe is what quickstart does', async () => {
+  const args = ['--rows', '200', '--dry-run', '--json', '--quiet']
+  const sample = join(packageRoot, 'assets', 'sample')
+  const recipe = await cli(['train', sample, '--config', join(recipes, 'quickstart.yaml'), ...args], { cwd })
+  const [planned] = records(recipe.stdout)
+  const [own] = records((await cli(['quickstart', ...args], { cwd })).stdout)
+  const { rssBytes: _, ...expected } = own!
+  const { rssBytes: __, ...found } = planned!
+  assert.equal(found, expected)
+})
+
+test('quick-api trains, measures and saves', async () => {
+  const { code, stdout, stderr } = await runModule('examples/quick-api', [data], { cwd })
+  assert.is(code, 0, stderr)
+  assert.match(stdout, /^before validation [\d.]+ [\d.]+\n/)
+  assert.match(stdout, /after test [\d.]+ [\d.]+\n$/)
+  assert.ok(readdirSync(join(cwd, 'topics-adapter')).includes('adapter_model.safetensors'))
+})
+
+test('custom-head trains a head of its own', async () => {
+  const { code, stdout, stderr } = await runModule('examples/custom-head', [data], { cwd })
+  assert.is(code, 0, stderr)
+  assert.match(stdout, /^before [\d.]+\nafter [\d.]+\n$/)
+})
+
+test('the seed listing learns entities whose names it has not seen', async () => {
+  const { code, stdout, stderr } = await runModule('examples/seed-listing', [], { cwd })
+  assert.is(code, 0, stderr)
+  const scores = [
+    ...stdout.matchAll(
+      /^(test before|dev|test): accuracy ([\d.]+), precision ([\d.]+), recall ([\d.]+), f1 ([\d.]+)$/gm,
+    ),
+  ]
+  assert.is(scores.length, 7)
+  assert.is([...stdout.matchAll(/^epoch \d: training loss/gm)].length, 5)
+  for (const [, , , precision, recall, f1] of scores) {
+    const [p, r, f] = [Number(precision), Number(recall), Number(f1)]
+    assert.ok(f <= (p + r) / 2 + 1e-3, 'a harmonic mean is at most the arithmetic one')
+  }
+  const [before, after] = [Number(scores[0]![5]), Number(scores.at(-1)![5])]
+  assert.ok(after > before + 0.3, `F1 ${before} before, ${after} after`)
+})
+
+test.run()
