@@ -1,5 +1,5 @@
-// Replays training traces made by PyTorch + PEFT in float64 (layout and bars: the README beside the traces) and prints how
-// far this engine is from them. Exit 1 past a bar.
+// Replays training traces made by PyTorch + PEFT in float64 (layout and bars: the README beside the traces) and prints
+// how far this engine is from them. Exit 1 past a bar.
 //   npm run golden -- DIR… [--weights DIR] [--compute f32|bf16]
 
 import { existsSync, readFileSync } from 'node:fs'

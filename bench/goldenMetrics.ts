@@ -4,8 +4,8 @@
 export type Snapshot = Map<string, ArrayLike<number>>
 
 /**
- * loss: largest relative difference of a step's loss. grads, step10, final: ‖difference‖ / ‖reference‖ of gradients, or of
- * the way parameters went since the start, over all tensors and (tensor) of the worst one. logits: before and after.
+ * loss: largest relative difference of a step's loss. grads, step10, final: ‖difference‖ / ‖reference‖ of gradients, or
+ * of the way parameters went since the start, over all tensors and (tensor) of the worst one. logits: before and after.
  */
 export interface Metrics {
   loss: number

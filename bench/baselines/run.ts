@@ -1,5 +1,5 @@
-// Majority class and TF-IDF + logistic regression on the bundled sample: bench/results/baselines.json. Nothing is random
-// but the choice of rows, so all rows are run once.
+// Majority class and TF-IDF + logistic regression on the bundled sample: bench/results/baselines.json. Nothing is
+// random but the choice of rows, so all rows are run once.
 import { fileURLToPath } from 'node:url'
 import { writeFileAtomic } from '../../lib/io/atomic.ts'
 import { accuracy, precisionRecallF1 } from '../../lib/metrics/classification.ts'

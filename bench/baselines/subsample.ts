@@ -6,7 +6,9 @@ import { apportion, type Row, TOPICS } from '../../scripts/pretrain/sample.ts'
 export const SIZES = [500, 1000] as const
 export const SEEDS = [1, 2, 3] as const
 
-/** `count` of the rows, topics in proportion, in shuffled order: a function of the seed alone. All rows: `rows` itself. */
+/**
+ * `count` of the rows, topics in proportion, in shuffled order: a function of the seed alone. All rows: `rows` itself.
+ */
 export function subsample(rows: readonly Row[], count: number, seed: number): readonly Row[] {
   if (count >= rows.length) return rows
   const groups = TOPICS.map(topic => rows.filter(row => row.label === topic))

@@ -21,9 +21,9 @@ export interface Slice extends Required<ArenaGroup> {
 }
 
 /**
- * Everything that trains, as aligned slices of one buffer; gradients and both AdamW moments are laid out alike. Zeroing,
- * clipping, AdamW and checkpoints are then one kernel or one write each. Taking a parameter in moves its memory here and
- * makes it train.
+ * Everything that trains, as aligned slices of one buffer; gradients and both AdamW moments are laid out alike.
+ * Zeroing, clipping, AdamW and checkpoints are then one kernel or one write each. Taking a parameter in moves its
+ * memory here and makes it train.
  */
 export class Arena {
   readonly slices: readonly Slice[]

@@ -22,8 +22,8 @@ import type { RunDescription, RunStatus, Tracker } from './tracker.ts'
 /** Options of {@link tensorboardTracker}; `now` gives seconds since 1970. */
 export type TensorboardOptions = {
   /**
-   * `simple` (default) writes `simple_value`, which TensorBoard, EventAccumulator's `Scalars()` and the scripts built on
-   * it read; `tensor` writes scalars as TensorFlow 2 does.
+   * `simple` (default) writes `simple_value`, which TensorBoard, EventAccumulator's `Scalars()` and the scripts built
+   * on it read; `tensor` writes scalars as TensorFlow 2 does.
    */
   scalarStyle?: 'tensor' | 'simple'
   now?: () => number

@@ -22,7 +22,9 @@ const SEED = 7
 /** Root mean square of every row: a little above BERT's usual 0.02, so that positions don't drown the words. */
 const RMS = 0.05
 
-/** Reads `.cache/pretrain/embeddings.bin`: f32 [VOCABULARY, hidden], little-endian. Errors: ERR_DATA on another size. */
+/**
+ * Reads `.cache/pretrain/embeddings.bin`: f32 [VOCABULARY, hidden], little-endian. Errors: ERR_DATA on another size.
+ */
 export function readEmbeddings(hidden: number): Float32Array {
   const bytes = new Uint8Array(readFileSync(BINARY))
   const size = 4 * VOCABULARY * hidden

@@ -91,7 +91,9 @@ async function report(result: StepResult, progress: Progress): Promise<void> {
   const loss = await result.loss.item()
   progress.losses.push([progress.step, Number(loss.toFixed(4))])
   const speed = Math.round(progress.tokens / progress.seconds)
-  console.log(`step ${progress.step}  loss ${loss.toFixed(3)}  ${speed} tokens/s  ${(progress.seconds / 60).toFixed(1)} min`)
+  console.log(
+    `step ${progress.step}  loss ${loss.toFixed(3)}  ${speed} tokens/s  ${(progress.seconds / 60).toFixed(1)} min`,
+  )
 }
 
 async function main(): Promise<void> {
@@ -114,7 +116,9 @@ async function main(): Promise<void> {
   const maskId = SPECIALS.indexOf('[MASK]')
   const specialIds = new Set(SPECIALS.keys())
   const masking = { maskId, specialIds, vocabSize: model.backbone.limits.vocabSize, probability: 0.15 }
-  console.log(`${arena.size} parameters, ${examples.length} texts, ${native.info().isa}, ${native.info().threads} threads`)
+  console.log(
+    `${arena.size} parameters, ${examples.length} texts, ${native.info().isa}, ${native.info().threads} threads`,
+  )
   const perEpoch = Math.floor(examples.length / BATCH)
   let plan = { epoch: -1, steps: undefined as unknown as ReturnType<typeof batches> }
   let saved = performance.now()
@@ -122,7 +126,10 @@ async function main(): Promise<void> {
     const started = performance.now()
     const epoch = Math.floor(progress.step / perEpoch)
     if (plan.epoch !== epoch)
-      plan = { epoch, steps: batches(examples, { batchSize: BATCH, shuffle: true, seed: SEED, epoch, dropLast: true, masking }) }
+      plan = {
+        epoch,
+        steps: batches(examples, { batchSize: BATCH, shuffle: true, seed: SEED, epoch, dropLast: true, masking }),
+      }
     const step = plan.steps.at(progress.step % perEpoch)
     const lr = learningRate(progress.step, { schedule: 'linear', lr: PEAK_LR, warmupSteps: WARMUP, totalSteps })
     const result = trainStep(model, optimizer, step, { seed: SEED, index: progress.step, lr })
@@ -140,7 +147,10 @@ async function main(): Promise<void> {
   }
   await saveState(optimizer, progress)
   await saveEncoder(model)
-  await writeFileAtomic(join(ENCODER, 'pretrain.json'), `${JSON.stringify({ seed: SEED, batch: BATCH, peakLr: PEAK_LR, isa: native.info().isa, ...progress }, null, 1)}\n`)
+  await writeFileAtomic(
+    join(ENCODER, 'pretrain.json'),
+    `${JSON.stringify({ seed: SEED, batch: BATCH, peakLr: PEAK_LR, isa: native.info().isa, ...progress }, null, 1)}\n`,
+  )
 }
 
 await main()
