@@ -74,7 +74,8 @@ const BASE = 2 ** 20
 
 /**
  * Learns pieces until there are `size`: first every character that occurs at least `minCount` times and printable
- * ASCII (upper case aside), alone and, where seen inside words, as `##` continuation, then one merge after the other, always the most frequent pair. Pairs seen once are left alone.
+ * ASCII (upper case aside), alone and, where seen inside words, as `##` continuation, then one merge after the other,
+ * always the most frequent pair. Pairs seen once are left alone.
  */
 export function learnPieces(words: WordCounts, size: number, minCount: number): string[] {
   const pieces = alphabet(words, minCount)
