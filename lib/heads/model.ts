@@ -94,6 +94,11 @@ export class Model implements Disposable {
     return [...this.parameters.values()].filter(p => p.isNew).map(p => p.name)
   }
 
+  /** Parameters that two layers use: the word embeddings of a tied decoder. */
+  get shared(): ReadonlySet<Parameter> {
+    return this.#weights.shared
+  }
+
   /** Modules that PEFT trains whole for this task. */
   get headModules(): readonly string[] {
     const { sequence, token } = this.family.headModules

@@ -19,6 +19,7 @@ export function decoderOf(
   const untied = !bool(config, 'tie_word_embeddings', true)
   const ownTable = untied || at.differs(`${name}.weight`, words.name)
   const table = ownTable ? at.parameter(`${name}.weight`, [vocabSize, backbone.hiddenSize]) : words
+  if (!ownTable) at.shared.add(words)
   const shift = at.parameter(biasName(at, untied, `${name}.bias`, bias), [vocabSize])
   // Nothing reads the shared bias of an untied decoder, but files hold it, and adapters that train every bias.
   if (shift.name !== at.at(bias).prefix && at.has(bias)) at.parameter(bias, [vocabSize])

@@ -50,6 +50,8 @@ class Loading {
   readonly linears = new Map<string, Linear>()
   /** Canonical name → name in the source. */
   readonly available = new Map<string, string>()
+  /** Parameters with a second use, as tied embeddings have. */
+  readonly shared = new Set<Parameter>()
   readonly problems: string[] = []
 
   constructor(settings: LoadSettings) {
@@ -116,6 +118,11 @@ export class Weights {
 
   get linears(): Map<string, Linear> {
     return this.#loading.linears
+  }
+
+  /** Parameters that two layers use. */
+  get shared(): Set<Parameter> {
+    return this.#loading.shared
   }
 
   /** Matrices start normal with the config's standard deviation, vectors as `start` (default 0). */

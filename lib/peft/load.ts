@@ -121,8 +121,16 @@ function mismatches(expected: ReadonlyMap<string, Parameter>, file: Checkpoint):
 
 function unexpected(expected: ReadonlyMap<string, Parameter>, file: Checkpoint): string[] {
   return file.names().flatMap(key => {
-    return expected.has(key) || stray.test(key) ? [] : [`unexpected ${key} [${file.info(key).shape.join(', ')}]`]
+    return expected.has(key) || stray.test(key) || isTiedCopy(key, file)
+      ? []
+      : [`unexpected ${key} [${file.info(key).shape.join(', ')}]`]
   })
+}
+
+/** The bias of a tied decoder, which PEFT writes under both its names. */
+function isTiedCopy(key: string, file: Checkpoint): boolean {
+  const other = key.replace(/\.decoder\.bias$/, '.bias')
+  return other !== key && file.has(other) && Buffer.from(file.read(key)).equals(file.read(other))
 }
 
 function describe(model: Host, file: Checkpoint, config: AdapterConfig, problems: readonly string[]): string {

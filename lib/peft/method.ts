@@ -26,6 +26,8 @@ export interface Host {
   readonly headModules: readonly string[]
   /** Tensors that the checkpoint lacked. */
   readonly newTensors: readonly string[]
+  /** Parameters that two layers use: tied embeddings. */
+  readonly shared: ReadonlySet<Parameter>
 }
 
 /** A linear layer that carries low-rank factors. */

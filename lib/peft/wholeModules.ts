@@ -22,6 +22,13 @@ export function newModules(host: Host, taskType: TaskType | undefined): string[]
   return [...new Set(left.map(name => moduleOf(name)))]
 }
 
+/** PEFT trains a copy and leaves the other use as it was: neither training both nor that is what a user expects. */
+function checkUnshared({ shared }: Host, parameter: Parameter): void {
+  check(!shared.has(parameter), 'ERR_UNSUPPORTED', () => {
+    return `modulesToSave: ${parameter.name} is also the decoder of this model (tie_word_embeddings); leave it out or untie`
+  })
+}
+
 /** The module a tensor belongs to. */
 export function moduleOf(name: string): string {
   const dot = name.lastIndexOf('.')
@@ -53,9 +60,11 @@ export function savedWhole(
   }
   const names = modulesToSaveFor(taskType, asked)
   const modules = new Set(matchModulesToSave(paths, names))
-  return [...host.parameters.values()].filter(({ name }) => {
+  const found = [...host.parameters.values()].filter(({ name }) => {
     return names.includes(name) || prefixes(name).some(prefix => modules.has(prefix))
   })
+  for (const parameter of found) checkUnshared(host, parameter)
+  return found
 }
 
 /** Biases to be trained, in the model's order: all of it, or those of the targeted modules. */
