@@ -1,5 +1,5 @@
-// Random configurations of every family against transformers: test/golden/fuzz (made by its make.py), or the folder that
-// LOWRANK_FUZZ names.
+// Random configurations of every family against transformers: test/golden/fuzz (made by its make.py), or the folder
+// that LOWRANK_FUZZ names.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,11 +10,12 @@ import { createModel, loadModel, type Model } from '../../lib/heads/model.ts'
 import type { ModelConfig } from '../../lib/io/config.ts'
 import type { Json } from '../../lib/io/json.ts'
 import { packageRoot } from '../../lib/io/package.ts'
-import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
+import { openSafetensors, type SafetensorsFile, writeSafetensors } from '../../lib/io/safetensors.ts'
 import { native } from '../../lib/native.ts'
 import { type PackedBatch, upload } from '../../lib/nn/batch.ts'
+import { attach, loadAdapter, lora, saveAdapter } from '../../lib/peft/index.ts'
 import { scope, type Tensor } from '../../lib/tensor.ts'
-import { backward, logitsOf, train, unpad } from '../peft/golden.ts'
+import { backward, logitsOf, tinyBatch, tinyModel, train, unpad, withFolder } from '../peft/golden.ts'
 import { compare } from '../support/compare.ts'
 
 const FOLDER = process.env.LOWRANK_FUZZ ?? join(packageRoot, 'test/golden/fuzz')
@@ -156,6 +157,52 @@ test('without problem_type one label is a number, more are classes', () => {
     assert.is(model.head.problem, problem)
     model.dispose()
   }
+})
+
+/** Saves an adapter that trains every bias, with copies of `from` under the names that PEFT writes beside it. */
+async function withCopies(model: Model, dir: string, from: string, copies: string[]): Promise<void> {
+  const attached = attach(model, lora({ r: 2, bias: 'all', initLoraWeights: false }), { seed: 3 })
+  await saveAdapter(attached, dir)
+  attached.detach()
+  const path = join(dir, 'adapter_model.safetensors')
+  const file = openSafetensors(path)
+  const read = (name: string, key: string) => ({ ...file.info(key), name, data: file.read(key) })
+  const tensors = [...file.names().map(key => read(key, key)), ...copies.map(name => read(name, from))]
+  file.close()
+  await writeSafetensors(path, tensors as never)
+}
+
+for (const [name, from, copies] of [
+  [
+    'roberta-seq',
+    'base_model.model.classifier.dense.bias',
+    ['classifier.modules_to_save.default.dense.bias', 'classifier.original_module.dense.bias'],
+  ],
+  ['bert-mlm', 'base_model.model.cls.predictions.bias', ['cls.predictions.decoder.bias']],
+] as const)
+  test(`${name}: copies of biases that PEFT writes beside an adapter change nothing`, async () => {
+    const model = tinyModel(name)
+    await withFolder(async out => {
+      await withCopies(model, join(out, 'a'), from, [])
+      const key = (copy: string) => `base_model.model.${copy}`
+      await withCopies(model, join(out, 'b'), from, copies.map(key))
+      const logits: Float32Array[] = []
+      for (const dir of ['a', 'b']) {
+        const attached = loadAdapter(model, join(out, dir))
+        logits.push(await logitsOf(model, tinyBatch(name).batch))
+        attached.detach()
+      }
+      assert.equal(logits[1], logits[0])
+    })
+    model.dispose()
+  })
+
+test('tied word embeddings are not trained as a module of their own', () => {
+  const before = native.live()
+  const model = tinyModel('bert-mlm')
+  assert.throws(() => attach(model, lora({ modulesToSave: ['word_embeddings'] })), /is also the decoder of this model/)
+  model.dispose()
+  assert.is(native.live(), before)
 })
 
 test.run()
