@@ -174,9 +174,13 @@ function section(runs: readonly Run[]): string {
   ].join('\n')
 }
 
-async function publish(runs: readonly Run[]): Promise<void> {
+function save(runs: readonly Run[]): Promise<void> {
   const content = { machine: runs.at(-1)!.machine, summary: summarise(runs), runs }
-  await writeFileAtomic(OUTPUT, `${JSON.stringify(content, null, 1)}\n`)
+  return writeFileAtomic(OUTPUT, `${JSON.stringify(content, null, 1)}\n`)
+}
+
+/** The table into README.md, or onto the terminal. */
+async function publish(runs: readonly Run[]): Promise<void> {
   const readme = existsSync(README) ? readFileSync(README, 'utf8') : ''
   const [start, end] = MARKERS.map(marker => readme.indexOf(marker)) as [number, number]
   if (start < 0 || end < start) return console.log(section(runs))
@@ -197,8 +201,9 @@ async function main(): Promise<void> {
         runs.push({ row: row.name, side, machine: at, line })
         console.error(`${row.name}  ${side}  cpu ${line.cpu_min} s  load ${line.load}`)
       }
-      await publish(runs)
+      await save(runs)
     }
+  await publish(runs)
 }
 
 await main()
