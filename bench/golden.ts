@@ -102,11 +102,22 @@ function values(dir: string, file: string): Snapshot {
 /** Parameters under the names of the trace. */
 function trainables(model: Model, trace: Trace): Map<string, Parameter> {
   const { meta, dir } = trace
-  if (existsSync(join(dir, 'frozen_extra.safetensors'))) restore(model.parameters, values(dir, 'frozen_extra'))
+  if (existsSync(join(dir, 'frozen_extra.safetensors'))) restore(model.parameters, frozenExtra(model, dir))
   if (meta.mode === 'full') return new Map(model.parameters)
   const attached = attachLora(model, trace)
   const trained = new Set(attached.trainable)
   return new Map([...attached.tensors()].filter(([, parameter]) => trained.has(parameter)))
+}
+
+/** What the model here does not have is named: whether it mattered, the metrics tell. */
+function frozenExtra(model: Model, dir: string): Snapshot {
+  const found: Snapshot = new Map()
+  for (const [long, data] of values(dir, 'frozen_extra')) {
+    const name = long.replace(/^base_model\.model\./, '')
+    if (model.parameters.has(name)) found.set(name, data)
+    else console.error(`${basename(dir)}: the model here has no ${name} (frozen_extra)`)
+  }
+  return found
 }
 
 function attachLora(model: Model, { meta, dir }: Trace): Attached {
@@ -147,7 +158,8 @@ function restore(parameters: ReadonlyMap<string, Parameter>, init: Snapshot): vo
 
 /** In LoRA, what trains here is what the trace trains; in mode full the trace names only what the base file lacks. */
 function checkTrained(parameters: ReadonlyMap<string, Parameter>, init: Snapshot, { meta, dir }: Trace): void {
-  const more = [...parameters.keys()].filter(name => !init.has(name))
+  const unstored = new Set(meta.not_stored?.map(savedName))
+  const more = [...parameters.keys()].filter(name => !init.has(name) && !unstored.has(name))
   check(meta.mode === 'full' || more.length === 0, 'ERR_DATA', () => {
     return `golden: ${more.join(', ')} would train here, but not in ${dir}`
   })
