@@ -7,11 +7,12 @@ import { check } from '../errors.ts'
 import type { Task } from '../heads/head.ts'
 import type { Model } from '../heads/model.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
-import { type Evaluation, evaluate } from '../train/evaluate.ts'
+import { type EvaluateOptions, type Evaluation, evaluate } from '../train/evaluate.ts'
 import { openTrained, type Trained } from './adapter.ts'
 import { findBase, loadBase, useThreads } from './base.ts'
 import { type Console, plainJson } from './console.ts'
 import { encode, maskingFor, problemTypeOf, readRows } from './data.ts'
+import { evaluationBar } from './evaluationBar.ts'
 import { metricText, plural } from './format.ts'
 import type { Settings } from './options.ts'
 import { predictionRecord, type Reader } from './predictions.ts'
@@ -26,8 +27,7 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
     const data = await dataFor(trained, settings, console)
     const { examples, truncated } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${trained.maxLength} tokens`)
-    const masking = maskingFor(trained.model.task, trained.tokenizer, settings)
-    const options = { batchSize: settings.evalBatchSize, masking, seed: settings.seed }
+    const options = evaluateOptions(trained, settings)
     const run = (model: Model): Promise<Evaluation> => evaluate(model, examples, options)
     const after = await run(trained.model)
     const before = settings.baseline ? await evaluateBase(trained, settings, run) : undefined
@@ -58,6 +58,13 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
   } finally {
     trained.model.dispose()
   }
+}
+
+function evaluateOptions({ model, tokenizer }: Trained, settings: Settings): EvaluateOptions {
+  const bar = evaluationBar(settings.quiet)
+  const progress = (done: number, total: number) => bar('data', done, total)
+  const masking = maskingFor(model.task, tokenizer, settings)
+  return { batchSize: settings.evalBatchSize, masking, seed: settings.seed, progress }
 }
 
 async function writePredictions(

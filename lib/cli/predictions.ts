@@ -115,17 +115,15 @@ export function textFor({ row, words, ids }: Example, { tokenizer, columns }: Om
 
 /** A record as one line: what was found, then the text; entities stand in the text itself. */
 export function predictionLine(record: PredictionRecord, color: boolean): string {
-  const percent = (p: number) => paint(color, 'dim', `${(100 * p).toFixed(1).padStart(5)} %`)
+  const percent = (p: number, width = 0) => paint(color, 'dim', `${(100 * p).toFixed(1).padStart(width)} %`)
   if ('label' in record) {
-    const others = (record.top ?? [])
-      .slice(1)
-      .map(({ label, probability }) => `${label} ${percent(probability).trim()}`)
+    const others = (record.top ?? []).slice(1).map(({ label, probability }) => `${label} ${percent(probability)}`)
     const rest = others.length > 0 ? paint(color, 'dim', `  (${others.join(', ')})`) : ''
-    return `${pad(paint(color, 'bold', record.label), 16)} ${percent(record.probability)}  ${record.text}${rest}`
+    return `${pad(paint(color, 'bold', record.label), 16)} ${percent(record.probability, 5)}  ${record.text}${rest}`
   }
   if ('labels' in record) {
     const found = record.labels.map(
-      ({ label, probability }) => `${paint(color, 'bold', label)} ${percent(probability).trim()}`,
+      ({ label, probability }) => `${paint(color, 'bold', label)} ${percent(probability)}`,
     )
     return `${found.join(', ') || '(none)'}  ${record.text}`
   }
@@ -137,7 +135,7 @@ export function predictionLine(record: PredictionRecord, color: boolean): string
   if ('words' in record)
     return record.words.map((word, i) => `${word}/${paint(color, 'cyan', record.tags[i]!)}`).join(' ')
   const masks = record.tokens.map(({ predicted, probability, top = [{ predicted, probability }] }) => {
-    return top.map(each => `${paint(color, 'bold', each.predicted)} ${percent(each.probability).trim()}`).join(', ')
+    return top.map(each => `${paint(color, 'bold', each.predicted)} ${percent(each.probability)}`).join(', ')
   })
   return `${record.text}\n    ${masks.join('\n    ')}`
 }

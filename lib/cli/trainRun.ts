@@ -6,6 +6,7 @@ import { createTracker, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
 import { train } from '../train/train.ts'
 import type { Console } from './console.ts'
+import { evaluationBar } from './evaluationBar.ts'
 import { metricText, titleWithBest } from './format.ts'
 import type { Settings } from './options.ts'
 import { createProgress, type Progress } from './progress.ts'
@@ -40,6 +41,7 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
       ...checkpointOptions(trial, settings),
       method: attached,
       signal: interrupt.signal,
+      progress: evaluationBar(settings.quiet),
     })
     for await (const event of events) await watch.take(event)
     status = watch.end!.reason === 'aborted' ? 'stopped' : 'finished'
