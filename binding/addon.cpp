@@ -114,8 +114,9 @@ Napi::Value read(const Napi::CallbackInfo& info) {
     Device& device = t.device();
     check(device.kind != DeviceKind::Meta, Code::Device, "read: the meta device holds no data");
     auto buffer = new_buffer(info.Env(), t.bytes());
-    device.queue.push("read", [to = buffer.Data(), from = t.view().data, bytes = t.bytes(),
-                               copy = device.backend.download] { copy(to, from, bytes); });
+    if (t.bytes() > 0)
+      device.queue.push("read", [to = buffer.Data(), from = t.view().data, bytes = t.bytes(),
+                                 copy = device.backend.download] { copy(to, from, bytes); });
     return Environment::of(info.Env()).wait(info.Env(), device, Napi::Reference<Napi::Value>::New(buffer, 1));
   });
 }
