@@ -132,7 +132,7 @@ function flagsOf({ name, kind, more }: Option): string[] {
   return [`${letter}${flag} <value>`]
 }
 
-/** What flags and places brought; a place wins over nothing but itself. */
+/** What flags and places brought. @throws ERR_OPTION for a value given both ways */
 function givenOf(command: Command, parser: Parser, args: readonly unknown[]): Given {
   const given: Record<string, string | boolean | readonly string[] | undefined> = {}
   for (const option of optionsOf(command)) {

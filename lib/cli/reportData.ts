@@ -15,6 +15,7 @@ import type {
 import type { Evaluation, Prediction } from '../train/evaluate.ts'
 import type { EvaluationEvent, HistoryEntry } from '../train/events.ts'
 import { areEntityTags, higherIsBetter } from '../train/scores.ts'
+import { bundled } from './bundled.ts'
 import { shareText } from './format.ts'
 import { textFor } from './predictions.ts'
 import { packageVersion } from './program.ts'
@@ -28,9 +29,10 @@ export function reportData(run: Finished, outcome: Outcome): ReportData {
   const { trial, start, end, after, warnings, settings } = run
   const judged = after.find(({ split }) => split === 'test') ?? after[0]
   const evaluation = judged?.evaluation
-  const name = settings.data ?? settings.train ?? 'the bundled sample'
+  const path = settings.data ?? settings.train ?? ''
+  const name = path === bundled.sample ? 'the bundled sample' : path.split('/').at(-1)
   return {
-    title: `${trial.attached.method.type === 'lora' ? 'LoRA' : 'Full fine-tuning'} on ${name.split('/').at(-1)}`,
+    title: `${trial.attached.method.type === 'lora' ? 'LoRA' : 'Full fine-tuning'} on ${name}`,
     task: taskOf(run),
     date: new Date().toISOString(),
     ...(outcome.comparison ? { comparison: comparisonOf(outcome.comparison, judged!, start.metric, run) } : {}),
@@ -64,7 +66,7 @@ function comparisonOf(comparison: Comparison, judged: EvaluationEvent, metric: s
   const rows = comparison.metrics.map((pair): MetricRow => {
     const { interval } = pair
     return {
-      name: pair.name,
+      name: pair.name.charAt(0).toUpperCase() + pair.name.slice(1),
       after: pair.after,
       unit: numbers.includes(pair.metric) ? 'number' : 'share',
       better: higherIsBetter(pair.metric) ? 'higher' : 'lower',
