@@ -15,12 +15,14 @@ constexpr size_t ALIGNMENT = 256;
 
 size_t rounded(size_t bytes) { return std::max(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT); }
 
-// Eight classes per power of two: at most one eighth of a block is unused, and ragged batches find blocks to reuse.
-size_t size_class(size_t bytes) {
-  size_t step = ALIGNMENT;
-  while (step * 16 <= bytes) step *= 2;
-  return (bytes + step - 1) / step * step;
-}
+#if defined(__SANITIZE_ADDRESS__)
+// Every tensor has an allocation of its own, so that an access past its end is seen.
+constexpr bool SPLITS = false;
+constexpr size_t CHUNK = ALIGNMENT;
+#else
+constexpr bool SPLITS = true;
+constexpr size_t CHUNK = 1 << 20;
+#endif
 
 size_t memory_limit() {
   const char* text = std::getenv("LOWRANK_MEMORY_LIMIT");
@@ -40,31 +42,17 @@ Pool::Pool(const Backend* backend, int index, std::function<void()> drain)
 // By now the queue has stopped.
 Pool::~Pool() { free_cached(); }
 
-void* Pool::obtain(size_t size) {
-  if (size > limit_ || reserved_ > limit_ - size) return nullptr;
-  return backend_->allocate(index_, size);
-}
-
 void* Pool::allocate(size_t bytes) {
-  const size_t asked = rounded(bytes), size = size_class(asked);
+  const size_t asked = rounded(bytes);
   void* data = nullptr;
   if (backend_) {
-    auto& blocks = cached_[size];
-    if (!blocks.empty()) {
-      data = blocks.back();
-      blocks.pop_back();
-    } else {
-      data = obtain(size);
-      if (!data) {
-        trim();
-        data = obtain(size);
-      }
-      const std::string limit = limit_ == SIZE_MAX ? "" : ", limit " + std::to_string(limit_);
-      check(data != nullptr, Code::Memory, "out of memory: ", asked, " bytes requested, ", live_, " in use, ",
-            reserved_, " reserved", limit,
-            "; lower batchSize or maxLength, raise accumulate, or store the base as bf16");
-      reserved_ += size;
-    }
+    Block* block = find(asked);
+    if (!block) block = grow(asked);
+    const std::string limit = limit_ == SIZE_MAX ? "" : ", limit " + std::to_string(limit_);
+    check(block != nullptr, Code::Memory, "out of memory: ", asked, " bytes requested, ", live_, " in use, ", reserved_,
+          " reserved", limit, "; lower batchSize or maxLength, raise accumulate, or store the base as bf16");
+    split(block, asked);
+    data = block->data;
   }
   live_ += asked;
   peak_ = std::max(peak_, live_);
@@ -72,9 +60,64 @@ void* Pool::allocate(size_t bytes) {
 }
 
 void Pool::release(void* data, size_t bytes) {
-  const size_t asked = rounded(bytes);
-  live_ -= asked;
-  if (backend_) cached_[size_class(asked)].push_back(data);
+  live_ -= rounded(bytes);
+  if (!backend_) return;
+  Block* block = &blocks_.at(data);
+  block->is_free = true;
+  if (block->before && block->before->is_free) block = join(block->before, block);
+  if (block->after && block->after->is_free) block = join(block, block->after);
+  free_.insert({block->size, block->data});
+}
+
+// The smallest free block of at least `size`, taken out of the free ones.
+Pool::Block* Pool::find(size_t size) {
+  const auto found = free_.lower_bound({size, nullptr});
+  if (found == free_.end() || (!SPLITS && found->first != size)) return nullptr;
+  Block* block = &blocks_.at(found->second);
+  free_.erase(found);
+  block->is_free = false;
+  return block;
+}
+
+// A chunk that grows with what is held already, or, where that is refused, one just large enough.
+Pool::Block* Pool::grow(size_t size) {
+  const size_t step = SPLITS ? std::max(CHUNK, reserved_ / 16 / CHUNK * CHUNK) : CHUNK;
+  const size_t generous = size <= SIZE_MAX - step ? (size + step - 1) / step * step : size;
+  Block* block = take_chunk(generous);
+  if (!block) block = take_chunk(size);
+  if (block) return block;
+  trim();
+  return take_chunk(size);
+}
+
+Pool::Block* Pool::take_chunk(size_t size) {
+  if (size > limit_ || reserved_ > limit_ - size) return nullptr;
+  char* data = static_cast<char*>(backend_->allocate(index_, size));
+  if (!data) return nullptr;
+  reserved_ += size;
+  return &(blocks_[data] = {data, size, nullptr, nullptr, false});
+}
+
+// Cuts a block that is in use to `size`; the rest becomes free.
+void Pool::split(Block* block, size_t size) {
+  if (block->size == size) return;
+  char* data = block->data + size;
+  Block* rest = &(blocks_[data] = {data, block->size - size, block, block->after, true});
+  if (rest->after) rest->after->before = rest;
+  block->after = rest;
+  block->size = size;
+  free_.insert({rest->size, rest->data});
+}
+
+// Makes one free block of two neighbours, either of which may be listed as free.
+Pool::Block* Pool::join(Block* left, Block* right) {
+  free_.erase({left->size, left->data});
+  free_.erase({right->size, right->data});
+  left->size += right->size;
+  left->after = right->after;
+  if (left->after) left->after->before = left;
+  blocks_.erase(right->data);
+  return left;
 }
 
 void Pool::trim() {
@@ -82,12 +125,19 @@ void Pool::trim() {
   free_cached();
 }
 
+// Only whole chunks can go back.
 void Pool::free_cached() {
-  for (auto& [size, blocks] : cached_) {
-    for (void* data : blocks) backend_->release(index_, data, size);
-    reserved_ -= size * blocks.size();
+  for (auto it = free_.begin(); it != free_.end();) {
+    const Block& block = blocks_.at(it->second);
+    if (block.before || block.after) {
+      ++it;
+      continue;
+    }
+    backend_->release(index_, block.data, block.size);
+    reserved_ -= block.size;
+    blocks_.erase(it->second);
+    it = free_.erase(it);
   }
-  cached_.clear();
 }
 
 }  // namespace lowrank

@@ -2,8 +2,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
-#include <vector>
+#include <set>
+#include <unordered_map>
+#include <utility>
 
 namespace lowrank {
 
@@ -12,6 +13,10 @@ struct Backend;
 // Stream-ordered memory: blocks are taken and given back on the JavaScript thread in the order the work is enqueued, and
 // a block given back may at once be reused by later work of the same queue, whose order makes it safe. The counters
 // depend on that order only, never on timing, so the meta device (no memory behind it) predicts them exactly.
+//
+// Memory comes from the system in chunks. A request takes the smallest free block that holds it and leaves the rest
+// free; a block given back joins its free neighbours. Ragged batches, whose sizes never repeat, then reuse one another's
+// memory.
 class Pool {
  public:
   // No backend: meta. `drain` returns when the queue holds no more work.
@@ -31,7 +36,20 @@ class Pool {
   size_t reserved() const { return reserved_; }  // bytes held from the system
 
  private:
-  void* obtain(size_t size);
+  // A piece of a chunk taken from the system; its neighbours in the chunk are known, so that free ones join.
+  struct Block {
+    char* data;
+    size_t size;
+    Block* before;
+    Block* after;
+    bool is_free;
+  };
+
+  Block* find(size_t size);
+  Block* grow(size_t size);
+  Block* take_chunk(size_t size);
+  void split(Block* block, size_t size);
+  Block* join(Block* left, Block* right);
   void free_cached();
 
   const Backend* backend_;
@@ -39,7 +57,8 @@ class Pool {
   const std::function<void()> drain_;
   size_t limit_ = SIZE_MAX;  // LOWRANK_MEMORY_LIMIT, bytes
   size_t live_ = 0, peak_ = 0, reserved_ = 0;
-  std::map<size_t, std::vector<void*>> cached_;  // by size class
+  std::unordered_map<void*, Block> blocks_;  // by address
+  std::set<std::pair<size_t, void*>> free_;  // free blocks, smallest first
 };
 
 }  // namespace lowrank

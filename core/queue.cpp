@@ -34,7 +34,7 @@ Queue::Queue(Hook enter, Hook finish, int index)
   if (synchronous_) {
     if (enter_) enter_(index_);
   } else {
-    ring_ = std::make_unique<Slot[]>(SLOTS);
+    ring_.reset(new Slot[SLOTS]);
   }
 }
 

@@ -55,11 +55,13 @@ class Queue {
 
  private:
   enum class Kind : uint8_t { Work, Marker };
-  static constexpr size_t SLOTS = 512, SLOT_BYTES = 1024;
+  // A training step of a 12-layer encoder is about a thousand tasks. Slots are left uninitialised: an idle queue
+  // touches no memory.
+  static constexpr size_t SLOTS = 4096, SLOT_BYTES = 1024;
   struct Slot {
-    void (*run)(void* task, bool execute) = nullptr;  // destroys the task, after running it if asked to
-    const char* op = nullptr;
-    Kind kind = Kind::Work;
+    void (*run)(void* task, bool execute);  // destroys the task, after running it if asked to
+    const char* op;
+    Kind kind;
     alignas(16) unsigned char task[SLOT_BYTES - 32];
   };
 

@@ -110,7 +110,7 @@ test('LOWRANK_MEMORY_LIMIT is an error with its numbers, and the process goes on
   assert.is(code, 0, stderr)
   const result = JSON.parse(stdout)
   assert.is(result.code, 'ERR_MEMORY')
-  assert.match(result.message, '4194304 bytes requested, 4096 in use, 4096 reserved, limit 1048576;')
+  assert.match(result.message, '4194304 bytes requested, 4096 in use, 1048576 reserved, limit 1048576;')
   assert.ok(result.reserved <= 1048576)
   assert.is(result.first, 0)
 })
