@@ -1,11 +1,26 @@
 #pragma once
-// What every kernel file shares: launching, dispatch on the element type, 16-byte packs. The only file with <<<.
+// What every kernel file shares: launching, shared variables, dispatch on the element type, 16-byte packs.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
 
 #include "core/device.h"
+#include "cuda/array.h"
+
+// Variables of a block: SHARED(sums, Array<float, 4, 32>). The dynamic part: SHARED_DYNAMIC(bytes), an unsigned char*
+// that begins at a multiple of 1024.
+#ifdef __CUDACC__
+#define SHARED(name, ...)                                                                                              \
+  __shared__ __VA_ARGS__ name##_store;                                                                                 \
+  auto& name = name##_store
+#define SHARED_DYNAMIC(name)                                                                                           \
+  extern __shared__ __align__(1024) unsigned char lowrank_shared_raw[];                                                \
+  unsigned char* name = lowrank_shared_raw
+#else
+#define SHARED(name, ...) auto& name = ::lowrank::emulator::static_variable<__VA_ARGS__, decltype([] {})>()
+#define SHARED_DYNAMIC(name) auto* name = static_cast<unsigned char*>(::lowrank::emulator::dynamic_shared())
+#endif
 
 namespace lowrank::cuda {
 
@@ -17,13 +32,38 @@ void check_cuda(cudaError_t error, const char* call);
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// The only place that launches: launch(kernel, blocks, threads, arguments…). Nothing runs for an empty grid.
+// Where a kernel runs. `shared`: bytes of dynamic shared memory; cluster: blocks of one, sm_90 and later.
+struct Launch {
+  dim3 grid, block;
+  size_t shared = 0;
+  unsigned cluster = 1;
+};
+
+// The only place that launches: launch(kernel, {grid, block, shared}, arguments…). Nothing runs for an empty grid.
+template <typename... Params, typename... Args>
+void launch(void (*kernel)(Params...), const Launch& shape, Args... args) {
+  if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = shape.grid;
+  config.blockDim = shape.block;
+  config.dynamicSmemBytes = shape.shared;
+  config.stream = stream();
+  cudaLaunchAttribute cluster;
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {shape.cluster, 1, 1};
+  config.attrs = &cluster;
+  config.numAttrs = shape.cluster > 1 ? 1 : 0;
+  if (shape.shared > (size_t(48) << 10))
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared)),
+               "cudaFuncSetAttribute");
+  check_cuda(cudaLaunchKernelEx(&config, kernel, Params(args)...), "launch");
+}
+
+// Of one dimension: launch(kernel, blocks, threads, arguments…).
 template <typename... Params, typename... Args>
 void launch(void (*kernel)(Params...), int64_t blocks, int threads, Args... args) {
-  if (blocks == 0) return;
   check(blocks <= INT32_MAX, Code::Unsupported, "a grid of ", blocks, " blocks; CUDA allows ", INT32_MAX);
-  kernel<<<unsigned(blocks), threads, 0, stream()>>>(Params(args)...);
-  check_cuda(cudaGetLastError(), "launch");
+  launch(kernel, Launch{dim3(unsigned(blocks)), dim3(unsigned(threads))}, args...);
 }
 
 // Calls f with a value of the view's element type: dispatch(x, [&](auto zero) { using T = decltype(zero); … }).

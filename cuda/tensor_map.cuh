@@ -1,0 +1,90 @@
+#pragma once
+// Tensor maps for TMA, made on the host and passed to kernels as `const __grid_constant__ TensorMap`.
+#include <initializer_list>
+
+#include "core/error.h"
+#include "cuda/ptx.cuh"
+
+namespace lowrank::cuda {
+
+// What a map describes: `data` with dims, the innermost first; strides in bytes of all but the innermost; the box of a
+// transfer; swizzle: 0, 32, 64 or 128 bytes. T: float, __nv_bfloat16, __half, int32_t, uint8_t.
+struct TensorBox {
+  std::initializer_list<uint64_t> dims, strides;
+  std::initializer_list<uint32_t> box;
+  int swizzle = 0;
+};
+
+inline void check_box(const TensorBox& box) {
+  const size_t rank = box.dims.size();
+  check(rank >= 1 && rank <= 3 && box.strides.size() + 1 == rank && box.box.size() == rank, Code::Shape,
+        "tensor map: ", rank, " dims, ", box.strides.size(), " strides, a box of ", box.box.size(), "; 1 to 3 dims");
+}
+
+#ifdef __CUDACC__
+
+template <typename T>
+constexpr CUtensorMapDataType tensor_map_type() {
+  if constexpr (std::is_same_v<T, float>) return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+  else if constexpr (std::is_same_v<T, __nv_bfloat16>) return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  else if constexpr (std::is_same_v<T, __half>) return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+  else if constexpr (std::is_same_v<T, int32_t>) return CU_TENSOR_MAP_DATA_TYPE_INT32;
+  else return CU_TENSOR_MAP_DATA_TYPE_UINT8;
+}
+
+// Found at run time, so that a machine without a driver can load this program.
+inline decltype(&cuTensorMapEncodeTiled) tensor_map_encoder() {
+  static const auto encoder = [] {
+    void* function = nullptr;
+    cudaDriverEntryPointQueryResult found;
+    cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000, cudaEnableDefault, &found);
+    return reinterpret_cast<decltype(&cuTensorMapEncodeTiled)>(function);
+  }();
+  check(encoder != nullptr, Code::Unsupported, "the NVIDIA driver has no tensor maps; update it");
+  return encoder;
+}
+
+template <typename T>
+TensorMap tensor_map(const T* data, const TensorBox& box) {
+  check_box(box);
+  constexpr cuuint32_t ones[3] = {1, 1, 1};
+  const auto swizzle = box.swizzle == 128  ? CU_TENSOR_MAP_SWIZZLE_128B
+                       : box.swizzle == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
+                       : box.swizzle == 32 ? CU_TENSOR_MAP_SWIZZLE_32B
+                                           : CU_TENSOR_MAP_SWIZZLE_NONE;
+  cuuint64_t strides[3] = {};
+  int i = 0;
+  for (const uint64_t stride : box.strides) strides[i++] = stride;
+  TensorMap map;
+  const CUresult result = tensor_map_encoder()(
+      &map, tensor_map_type<T>(), cuuint32_t(box.dims.size()), const_cast<T*>(data),
+      reinterpret_cast<const cuuint64_t*>(box.dims.begin()), strides, box.box.begin(), ones,
+      CU_TENSOR_MAP_INTERLEAVE_NONE, swizzle, CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  check(result == CUDA_SUCCESS, Code::Cuda, "cuTensorMapEncodeTiled: error ", int(result));
+  return map;
+}
+
+#else
+
+template <typename T>
+TensorMap tensor_map(const T* data, const TensorBox& box) {
+  check_box(box);
+  TensorMap map;
+  map.base = reinterpret_cast<char*>(const_cast<T*>(data));
+  map.rank = int(box.dims.size());
+  map.element = sizeof(T);
+  map.swizzle = uint32_t(box.swizzle);
+  map.strides[0] = sizeof(T);
+  int i = 0;
+  for (const uint64_t dim : box.dims) map.dims[i++] = dim;
+  i = 1;
+  for (const uint64_t stride : box.strides) map.strides[i++] = stride;
+  i = 0;
+  for (const uint32_t extent : box.box) map.box[i++] = extent;
+  emulator::check_tensor_map(map);
+  return map;
+}
+
+#endif
+
+}  // namespace lowrank::cuda
