@@ -1,0 +1,101 @@
+// Named barriers, mbarriers, clusters and their shared memory.
+
+#include "test/emulator/harness.cuh"
+
+namespace lowrank {
+namespace {
+
+using namespace testing;
+
+// Two warps hand values to the other two: those only arrive at barrier 1, these wait. Then all four meet at barrier 2.
+__global__ void named_barriers(int* y) {
+  SHARED(slots, Array<int, 64>);
+  SHARED(echo, Array<int, 64>);
+  const int i = int(threadIdx.x);
+  if (i < 64) {
+    slots[i] = i * i;
+    ptx::barrier_arrive<1, 128>();
+  } else {
+    ptx::barrier_sync<1, 128>();
+    echo[i - 64] = slots[127 - i] + 1;
+  }
+  ptx::barrier_sync<2, 128>();
+  if (i < 64) y[i] = echo[i];
+}
+
+// One producer thread, three consumers warps, a ring of one slot over four rounds: both parities of both barriers.
+__global__ void ring(int* y) {
+  SHARED(bars, Array<uint64_t, 2>);
+  SHARED(slot, int);
+  const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
+  const uint32_t full = ptx::shared_address(&bars[0]), empty = ptx::shared_address(&bars[1]);
+  if (threadIdx.x == 0) {
+    ptx::mbarrier_init(full, 1);
+    ptx::mbarrier_init(empty, 6);
+    ptx::fence_mbarrier_init();
+  }
+  __syncthreads();
+  for (uint32_t round = 0; round < 4; ++round) {
+    if (warp == 0) {
+      if (lane == 0) {
+        if (round > 0) ptx::mbarrier_wait(empty, (round - 1) % 2);
+        slot = int(round) * 10;
+        ptx::mbarrier_arrive(full);
+      }
+    } else {
+      while (!ptx::mbarrier_try_wait(full, round % 2)) continue;
+      y[round * 96 + threadIdx.x - 32] = slot + warp;
+      __syncwarp();
+      if (lane == 7) ptx::mbarrier_arrive(empty, 2);
+    }
+  }
+}
+
+// Each block writes its rank where all others read it; rank 0 counts remote arrivals.
+__global__ void neighbours(int* y) {
+  SHARED(mine, int);
+  SHARED(gathered, Array<int, 4>);
+  SHARED(bar, uint64_t);
+  const uint32_t rank = ptx::cluster_rank(), at = ptx::shared_address(&bar);
+  if (threadIdx.x == 0) {
+    mine = int(blockIdx.x) + 100;
+    ptx::mbarrier_init(at, 4);
+    ptx::fence_mbarrier_init();
+  }
+  ptx::cluster_sync();
+  if (threadIdx.x < 4) gathered[threadIdx.x] = *ptx::map_pointer(&mine, threadIdx.x);
+  if (threadIdx.x == 0) ptx::mbarrier_arrive_remote(ptx::map_shared(at, 0));
+  if (rank == 0) ptx::mbarrier_wait(at, 0);
+  ptx::cluster_arrive();
+  ptx::cluster_wait();
+  if (threadIdx.x < 4) y[blockIdx.x * 4 + threadIdx.x] = gathered[threadIdx.x] * 10 + int(rank);
+}
+
+}  // namespace
+
+CONFORMANCE(named_barriers_sync_and_arrive, 80) {
+  const DeviceArray<int> y(64);
+  cuda::launch(named_barriers, 1, 128, y.data());
+  std::vector<int> expected;
+  for (int i = 0; i < 64; ++i) expected.push_back((63 - i) * (63 - i) + 1);
+  expect_near("echo", y.read(), expected);
+}
+
+CONFORMANCE(mbarrier_ring, 90) {
+  const DeviceArray<int> y(4 * 96);
+  cuda::launch(ring, 1, 128, y.data());
+  std::vector<int> expected;
+  for (int i = 0; i < 4 * 96; ++i) expected.push_back(i / 96 * 10 + i % 96 / 32 + 1);
+  expect_near("ring", y.read(), expected);
+}
+
+CONFORMANCE(cluster_shared_memory, 90) {
+  const DeviceArray<int> y(32);
+  cuda::launch(neighbours, {dim3(8), dim3(64), 0, 4}, y.data());
+  std::vector<int> expected;
+  for (int block = 0; block < 8; ++block)
+    for (int i = 0; i < 4; ++i) expected.push_back((block / 4 * 4 + i + 100) * 10 + block % 4);
+  expect_near("cluster", y.read(), expected);
+}
+
+}  // namespace lowrank

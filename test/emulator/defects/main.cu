@@ -1,0 +1,140 @@
+// Self-test of the emulator: correct kernels pass under every schedule, injected defects are noticed under the default
+// one with every seed. Each run has a process of its own, since a defect may end it. `defects [FILTER]`.
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "test/emulator/defects/defects.h"
+#include "test/emulator/harness.cuh"
+
+namespace lowrank::cuda {
+
+cudaStream_t stream() { return nullptr; }
+
+void check_cuda(cudaError_t error, const char* call) {
+  check(error == cudaSuccess, Code::Cuda, call, ": ", cudaGetErrorString(error));
+}
+
+}  // namespace lowrank::cuda
+
+namespace {
+
+using namespace lowrank::emulator;
+
+struct Named {
+  Defect defect;
+  const char *name, *text;
+};
+
+#define LOWRANK_DEFECT(name, text) {Defect::name, #name, text},
+constexpr Named DEFECTS[] = {LOWRANK_DEFECTS(LOWRANK_DEFECT)};
+#undef LOWRANK_DEFECT
+
+// Blocks run one after the other and memory is sequentially consistent, so these two are out of sight; see
+// docs/emulator.md.
+constexpr Defect KNOWN_MISSES[] = {Defect::SumNotAtomic, Defect::SumNoFence};
+
+struct Kernel {
+  const char* prefix;
+  void (*run)(Defect);
+};
+constexpr Kernel KERNELS[] = {
+    {"Mma", run_mma}, {"Ring", run_ring}, {"Norm", run_norm}, {"Sum", run_sum}, {"Attention", run_attention}};
+
+const Kernel& kernel_of(const Named& defect) {
+  for (const Kernel& kernel : KERNELS)
+    if (!std::strncmp(defect.name, kernel.prefix, std::strlen(kernel.prefix))) return kernel;
+  throw std::runtime_error("no kernel");
+}
+
+// What a run in its own process said; empty where it found nothing wrong.
+std::string verdict(const Kernel& kernel, Defect defect, uint64_t seed) {
+  int ends[2];
+  if (pipe(ends) != 0) throw std::runtime_error("pipe");
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(20);
+    options().seed = seed;
+    std::string text;
+    try {
+      kernel.run(defect);
+    } catch (const std::exception& error) {
+      text = error.what();
+    }
+    const ssize_t written = write(ends[1], text.data(), std::min<size_t>(text.size(), 4096));
+    _exit(written == ssize_t(std::min<size_t>(text.size(), 4096)) ? 0 : 1);
+  }
+  close(ends[1]);
+  std::string text;
+  char part[512];
+  for (ssize_t n; (n = read(ends[0], part, sizeof part)) > 0;) text.append(part, size_t(n));
+  close(ends[0]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  if (WIFSIGNALED(status)) return "ended by signal " + std::to_string(WTERMSIG(status));
+  return text;
+}
+
+// Correct kernels, in this process.
+int test_sound(const Kernel& kernel) {
+  const Options saved = options();
+  int failed = 0;
+  for (const Async async : {Async::Late, Async::Early, Async::Random})
+    for (const Schedule schedule : {Schedule::Forward, Schedule::Backward, Schedule::Skewed, Schedule::Random})
+      for (const int resident : {1, 2}) {
+        options() = {saved.seed + uint64_t(resident) * 10, schedule, async, true, resident};
+        try {
+          kernel.run(Defect::None);
+        } catch (const std::exception& error) {
+          std::printf("FAIL %s without a defect, schedule %d, async %d, resident %d: %s\n", kernel.prefix,
+                      int(schedule), int(async), resident, error.what());
+          ++failed;
+        }
+      }
+  options() = saved;
+  if (!failed) std::printf("ok   %s without a defect, under every schedule\n", kernel.prefix);
+  return failed;
+}
+
+int test_defect(const Named& defect) {
+  bool known = false;
+  for (const Defect miss : KNOWN_MISSES) known |= miss == defect.defect;
+  int noticed = 0;
+  std::string text;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    const std::string found = verdict(kernel_of(defect), defect.defect, options().seed + seed - 1);
+    noticed += !found.empty();
+    if (text.empty()) text = found.substr(0, found.find('\n'));
+  }
+  if (known) {
+    const bool missed = noticed == 0;
+    std::printf("%s %s: %s: %s\n", missed ? "miss" : "FAIL", defect.name, defect.text,
+                missed ? "a known miss" : "is noticed now, and no longer a known miss");
+    return !missed;
+  }
+  std::printf("%s %s: %s: %d of 3: %s\n", noticed == 3 ? "ok  " : "FAIL", defect.name, defect.text, noticed,
+              text.c_str());
+  return noticed != 3;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int failed = 0, sound = 0, caught = 0, missed = 0;
+  for (const Kernel& kernel : KERNELS) {
+    if (argc > 1 && !std::strstr(kernel.prefix, argv[1])) continue;
+    const int faults = test_sound(kernel);
+    failed += faults;
+    sound += faults == 0;
+  }
+  for (const Named& defect : DEFECTS) {
+    if (argc > 1 && !std::strstr(defect.name, argv[1])) continue;
+    const bool wrong = test_defect(defect) != 0;
+    const bool known = defect.defect == Defect::SumNotAtomic || defect.defect == Defect::SumNoFence;
+    failed += wrong;
+    (known ? missed : caught) += !wrong;
+  }
+  std::printf("%d kernels sound, %d defects caught, %d known misses, %d failed\n", sound, caught, missed, failed);
+  return failed || sound == 0;
+}

@@ -1,0 +1,119 @@
+#pragma once
+// Tests of device code that compile with nvcc for a GPU and with g++ for the emulator.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "cuda/launch.cuh"
+#include "cuda/ptx.cuh"
+#include "cuda/tensor_map.cuh"
+#include "cuda/warp.cuh"
+
+namespace lowrank::testing {
+
+// A name, the compute capability it needs (80, 90; 909: sm_90a alone), and a body that throws where a result is wrong.
+struct Case {
+  const char* name;
+  int capability;
+  void (*body)();
+};
+inline std::vector<Case>& cases() {
+  static std::vector<Case> all;
+  return all;
+}
+struct Registration {
+  Registration(const char* name, int capability, void (*body)()) { cases().push_back({name, capability, body}); }
+};
+#define CONFORMANCE(name, capability)                                                                                  \
+  static void name();                                                                                                  \
+  static const ::lowrank::testing::Registration name##_case(#name, capability, name);                                  \
+  static void name()
+
+// Values on the device, NaN (or -1) until written; freed with the buffer.
+template <typename T>
+class DeviceArray {
+ public:
+  explicit DeviceArray(size_t size) : size_(size) {
+    cuda::check_cuda(cudaMalloc(&data_, size * sizeof(T)), "cudaMalloc");
+    cuda::check_cuda(cudaMemset(data_, 0xff, size * sizeof(T)), "cudaMemset");
+  }
+  explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
+    cuda::check_cuda(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
+  }
+  ~DeviceArray() { cudaFree(data_); }
+  DeviceArray(const DeviceArray&) = delete;
+  DeviceArray& operator=(const DeviceArray&) = delete;
+
+  T* data() const { return data_; }
+  std::vector<T> read() const {
+    cuda::check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+    std::vector<T> values(size_);
+    cuda::check_cuda(cudaMemcpy(values.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost), "cudaMemcpy");
+    return values;
+  }
+
+ private:
+  T* data_ = nullptr;
+  size_t size_;
+};
+
+// Reproducible values in [-1, 1] that T holds exactly.
+template <typename T>
+std::vector<T> values(size_t n, unsigned seed) {
+  std::vector<T> all(n);
+  uint64_t state = seed * 2654435761u + 12345;
+  for (T& x : all) {
+    state = state * 6364136223846793005ull + 1442695040888963407ull;
+    x = T(float(int(state >> 40) % 256 - 128) / 128.0f);
+  }
+  return all;
+}
+
+template <typename T>
+std::vector<T> iota(size_t n) {
+  std::vector<T> all(n);
+  for (size_t i = 0; i < n; ++i) all[i] = T(i);
+  return all;
+}
+
+// Throws unless |got - expected| <= tolerance (1 + |expected|) everywhere.
+template <typename T, typename E>
+void expect_near(const std::string& what, const std::vector<T>& got, const std::vector<E>& expected,
+                 double tolerance = 0) {
+  check(got.size() == expected.size(), Code::Shape, what, ": ", got.size(), " values, expected ", expected.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    const double x = double(got[i]), y = double(expected[i]);
+    if (std::fabs(x - y) <= tolerance * (1 + std::fabs(y))) continue;
+    throw std::runtime_error(what + ": at " + std::to_string(i) + " " + std::to_string(x) + ", expected " +
+                             std::to_string(y));
+  }
+}
+
+// y[m, n] = sum over k of a[m, k] b[n, k], in f64.
+template <typename T>
+std::vector<double> product(const std::vector<T>& a, const std::vector<T>& b, int m, int n, int k) {
+  std::vector<double> y(size_t(m) * size_t(n));
+  for (int i = 0; i < m; ++i)
+    for (int j = 0; j < n; ++j) {
+      double sum = 0;
+      for (int l = 0; l < k; ++l) sum += double(float(a[size_t(i * k + l)])) * double(float(b[size_t(j * k + l)]));
+      y[size_t(i * n + j)] = sum;
+    }
+  return y;
+}
+
+// Where a swizzle of `span` bytes puts byte `at` of line `line`: the 16-byte chunks of a line change places by the number
+// of the 128 bytes the line is in.
+inline size_t swizzled_byte(size_t line, size_t at, size_t span) {
+  if (span == 0) return at;
+  const size_t lines = 128 / span, chunks = span / 16;
+  return line * span + ((at / 16) ^ (line / lines % chunks)) * 16 + at % 16;
+}
+
+}  // namespace lowrank::testing

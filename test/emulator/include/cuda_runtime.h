@@ -1,0 +1,182 @@
+#pragma once
+// Stands in for CUDA's header of this name where kernels run on the CPU: keywords, built-in variables, intrinsics, and
+// the few runtime calls that lowrank makes. Forced into every .cu file, so that raw __shared__ never compiles silently.
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <type_traits>
+
+#include "test/emulator/emulator.h"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __constant__
+#define __restrict__ __restrict
+#define __grid_constant__
+#define __launch_bounds__(...)
+#define __align__(bytes) alignas(bytes)
+#define __shared__ LOWRANK_shared_memory_is_declared_by_SHARED_of_ptx_cuh
+
+#define threadIdx (::lowrank::emulator::current->thread)
+#define blockIdx (::lowrank::emulator::current->block)
+inline const dim3& blockDim = lowrank::emulator::launched.block;
+inline const dim3& gridDim = lowrank::emulator::launched.grid;
+constexpr int warpSize = 32;
+
+// ---- intrinsics
+#define LOWRANK_SITE ::lowrank::emulator::Site site = ::lowrank::emulator::Site::here()
+
+// The block-wide barrier. A macro, so that the report names the kernel's line.
+inline void lowrank_syncthreads(LOWRANK_SITE) { lowrank::emulator::barrier_sync(0, 0, true, site); }
+#define __syncthreads() lowrank_syncthreads()
+inline void __syncwarp(unsigned mask = ~0u, LOWRANK_SITE) { lowrank::emulator::sync_warp(mask, site); }
+
+template <typename T>
+T lowrank_shuffle(unsigned mask, T value, lowrank::emulator::Shuffle mode, int argument, int width,
+                  lowrank::emulator::Site site) {
+  static_assert(sizeof(T) <= 8 && std::is_trivially_copyable_v<T>);
+  uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(T));
+  bits = lowrank::emulator::shuffle(mask, bits, mode, argument, width, site);
+  std::memcpy(&value, &bits, sizeof(T));
+  return value;
+}
+#define LOWRANK_SHUFFLE(name, mode, type)                                                                              \
+  template <typename T>                                                                                                \
+  T name(unsigned mask, T value, type argument, int width = 32, LOWRANK_SITE) {                                        \
+    using lowrank::emulator::Shuffle;                                                                                  \
+    return lowrank_shuffle(mask, value, Shuffle::mode, int(argument), width, site);                                    \
+  }
+LOWRANK_SHUFFLE(__shfl_sync, Index, int)
+LOWRANK_SHUFFLE(__shfl_up_sync, Up, unsigned)
+LOWRANK_SHUFFLE(__shfl_down_sync, Down, unsigned)
+LOWRANK_SHUFFLE(__shfl_xor_sync, Xor, int)
+#undef LOWRANK_SHUFFLE
+inline unsigned __ballot_sync(unsigned mask, bool p, LOWRANK_SITE) { return lowrank::emulator::ballot(mask, p, site); }
+inline bool __any_sync(unsigned mask, bool p, LOWRANK_SITE) { return lowrank::emulator::ballot(mask, p, site) != 0; }
+inline bool __all_sync(unsigned mask, bool p, LOWRANK_SITE) { return lowrank::emulator::ballot(mask, !p, site) == 0; }
+
+// Memory is sequentially consistent here: a missing fence is not noticed.
+inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+template <typename T>
+T atomicAdd(T* at, T value) {
+  const T old = *at;
+  *at = old + value;
+  return old;
+}
+template <typename T>
+T atomicMax(T* at, T value) {
+  const T old = *at;
+  *at = std::max(old, value);
+  return old;
+}
+template <typename T>
+T atomicExch(T* at, T value) {
+  const T old = *at;
+  *at = value;
+  return old;
+}
+template <typename T>
+T atomicCAS(T* at, T expected, T value) {
+  const T old = *at;
+  if (old == expected) *at = value;
+  return old;
+}
+
+template <typename T>
+T __ldg(const T* from) {
+  return *from;
+}
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
+inline float __expf(float x) { return std::exp(x); }
+inline float __logf(float x) { return std::log(x); }
+inline float __fdividef(float a, float b) { return a / b; }
+inline unsigned __float_as_uint(float x) {
+  unsigned bits;
+  std::memcpy(&bits, &x, 4);
+  return bits;
+}
+inline float __uint_as_float(unsigned bits) {
+  float x;
+  std::memcpy(&x, &bits, 4);
+  return x;
+}
+inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((uint64_t(a) * b) >> 32); }
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __ffs(int x) { return __builtin_ffs(x); }
+inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
+using std::max;
+using std::min;
+
+// ---- the runtime
+using cudaStream_t = struct lowrank_stream*;
+enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2 };
+enum cudaMemcpyKind { cudaMemcpyHostToDevice = 1, cudaMemcpyDeviceToHost = 2, cudaMemcpyDeviceToDevice = 3 };
+enum cudaFuncAttribute {
+  cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
+  cudaFuncAttributeNonPortableClusterSizeAllowed = 14
+};
+enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension = 4 };
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  struct {
+    struct {
+      unsigned x, y, z;
+    } clusterDim;
+  } val;
+};
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  size_t dynamicSmemBytes = 0;
+  cudaStream_t stream = nullptr;
+  cudaLaunchAttribute* attrs = nullptr;
+  unsigned numAttrs = 0;
+};
+
+template <typename... Params, typename... Args>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Params...), Args&&... args) {
+  lowrank::emulator::Grid grid{config->gridDim, config->blockDim, {}, config->dynamicSmemBytes};
+  for (unsigned i = 0; i < config->numAttrs; ++i) {
+    const auto& cluster = config->attrs[i].val.clusterDim;
+    grid.cluster = dim3(cluster.x, cluster.y, cluster.z);
+  }
+  lowrank::emulator::run(grid, [&] { kernel(Params(args)...); });
+  return cudaSuccess;
+}
+template <typename Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel, cudaFuncAttribute, int) {
+  return cudaSuccess;
+}
+template <typename T>
+cudaError_t cudaMalloc(T** data, size_t bytes) {
+  *data = static_cast<T*>(lowrank::emulator::allocate(bytes));
+  return *data ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+inline cudaError_t cudaFree(void* data) {
+  lowrank::emulator::release(data);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+  return cudaMemcpy(to, from, bytes, kind);
+}
+inline cudaError_t cudaMemset(void* to, int value, size_t bytes) {
+  std::memset(to, value, bytes);
+  return cudaSuccess;
+}
+inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
+  return cudaMemset(to, value, bytes);
+}
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+inline cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+inline const char* cudaGetErrorName(cudaError_t error) { return error ? "cudaErrorMemoryAllocation" : "cudaSuccess"; }
+inline const char* cudaGetErrorString(cudaError_t error) { return error ? "out of memory" : "no error"; }

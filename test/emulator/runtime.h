@@ -1,0 +1,232 @@
+#pragma once
+// What the files of the emulator share: threads, warps, blocks, and how a thread waits.
+#include <cstring>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/error.h"
+#include "test/emulator/emulator.h"
+#include "test/emulator/fiber.h"
+
+namespace lowrank::emulator {
+
+constexpr uint8_t POISON = 0xff;  // NaN in every float format
+constexpr uint8_t CANARY = 0xc5;
+constexpr size_t PAGE = 4096;
+
+enum class State : uint8_t { Ready, Blocked, Spinning, Done };
+
+struct Block;
+struct Warp;
+
+struct Copy {
+  char* to;
+  const char* from;
+  int bytes, valid;
+  bool done;
+};
+
+struct Transfer {
+  bool store;
+  TensorMap map;  // a copy: the issuing thread may be gone when it lands
+  Coordinates at;
+  uint32_t shared, barrier;
+  uint16_t blocks;
+  Block* block;  // the issuer's
+  Site site;
+  bool done;
+};
+
+// Asynchronous operations of a thread in commit groups.
+template <typename T>
+struct Groups {
+  void commit() {
+    committed.push_back(std::move(open));
+    open.clear();
+  }
+  bool idle() const {
+    if (!open.empty()) return false;
+    for (const auto& group : committed)
+      if (!group.empty()) return false;
+    return true;
+  }
+  void clear() {
+    open.clear();
+    committed.clear();
+  }
+
+  std::vector<T> open;
+  std::deque<std::vector<T>> committed;
+};
+
+enum class Collective : uint8_t { None, Sync, Shuffle, Vote, Load, Store, Mma, Fence, Commit, Wait, Wgmma, Converged };
+
+struct Thread : ThreadId {
+  Fiber fiber;
+  char* stack = nullptr;
+  State state = State::Done;
+  const char* doing = "";  // what it waits in
+  Site site;
+  Block* of = nullptr;
+  Warp* team = nullptr;
+  uint32_t waits_on = 0;  // address of an mbarrier; 0: none
+  uint64_t met = 0;       // the block's clock when it last met other threads
+  uint32_t cluster_phase = 0;
+  bool cluster_arrived = false;
+  // Operands of a collective, until its last lane arrives.
+  Collective collective = Collective::None;
+  uint32_t mask = 0;
+  void* operand = nullptr;
+  Groups<Copy> copies;
+  Groups<std::shared_ptr<Transfer>> stores;
+};
+
+// Accumulators of a warp while wgmma owns them: 16 of the warpgroup's 64 rows.
+struct Accumulator {
+  float rows[16][256];
+  float* registers[32];
+  int n = 0, uses = 0;
+};
+
+struct WgmmaOperation {
+  Wgmma what;
+  float a[16][16];
+  std::shared_ptr<Accumulator> accumulator;
+  Site site;
+  bool done = false;
+};
+
+struct Warp {
+  int index = 0;
+  Block* of = nullptr;
+  Thread* lanes = nullptr;
+  uint32_t ready = 0, spinning = 0, live = 0, arrived = 0;  // a bit a lane
+  uint64_t priority = 0;
+  Groups<WgmmaOperation> wgmma;
+  std::map<float*, std::shared_ptr<Accumulator>> accumulators;
+  bool wgmma_fenced = false;
+  size_t wgmma_issued = 0;
+};
+
+struct Barrier {
+  int expected = 0, arrived = 0;
+  Site site;
+  std::vector<Thread*> waiting;
+};
+
+struct Cluster {
+  std::vector<Block*> blocks;
+  int threads = 0, arrived = 0;
+  uint32_t phase = 0;
+};
+
+struct Block {
+  std::vector<Thread> threads;
+  std::vector<Warp> warps;
+  int live = 0;
+  uint32_t rank = 0;  // in the cluster
+  Cluster* cluster = nullptr;
+  char* arena = nullptr;           // shared memory
+  std::vector<char> async_view;    // what the async proxy sees of it; empty: the same
+  std::vector<uint32_t> unfenced;  // mbarriers initialised and not fenced
+  uint64_t clock = 0;              // counts mbarrier.init
+  std::map<uint32_t, std::pair<const Thread*, uint64_t>> initialised;  // mbarrier: who did it, and when
+  Barrier barriers[16];
+  std::vector<std::shared_ptr<Transfer>> in_flight;
+  std::map<size_t, std::pair<size_t, int>>
+      wgmma_order[8];  // per warpgroup: n-th operation, its hash, warps that did it
+};
+
+struct Runtime {
+  std::vector<std::unique_ptr<Block>> blocks;  // the resident ones
+  std::vector<std::unique_ptr<Cluster>> clusters;
+  std::vector<Warp*> warps;
+  const std::function<void()>* body = nullptr;
+  Fiber launcher;
+  std::string error;
+  uint64_t random = 1;
+  int spins = 0;
+  int elected = 0;  // lane that elect.sync picks
+};
+extern Runtime runtime;
+
+inline Thread& self() { return *static_cast<Thread*>(current); }
+uint64_t random_bits();
+inline bool at_once() {
+  return options().async == Async::Early || (options().async == Async::Random && random_bits() % 2);
+}
+
+// Leaves the calling thread until wake(); reports a deadlock where nothing else can run.
+void wait_here(const char* doing, Site site, State state = State::Blocked);
+void wake(Thread& thread);
+
+// ---- memory.cpp
+// The bytes of a shared address, checked: `block` receives the block it lies in.
+char* shared_bytes(uint32_t address, size_t bytes, size_t alignment, const char* what, Site site,
+                   Block** block = nullptr);
+// The same bytes as the async proxy sees them.
+const char* async_bytes(const Block& block, const char* in_arena);
+// A write by the async proxy, seen by both.
+void async_write(Block& block, char* in_arena, const void* from, size_t bytes);
+void open_arena(Block& block);
+void fill_arena(Block& block);
+void check_arena(const Block& block);
+void close_arena(Block& block);
+void reset_static_shared();
+
+// ---- copy.cpp
+// Lands one transfer in flight. Unless forced, only where the mode says so.
+bool land_transfer(bool force);
+// ---- wgmma.cpp
+void check_wgmma(const Block& block);
+// ---- barrier.cpp
+void check_exit(Thread& thread);
+void mbarrier_complete(uint32_t address, int64_t bytes, Block& block, Site site);
+
+uint32_t swizzled(uint32_t address, uint32_t span);
+
+inline float bf16_value(uint32_t bits) {
+  const uint32_t u = bits << 16;
+  float x;
+  std::memcpy(&x, &u, 4);
+  return x;
+}
+float f16_value(uint32_t bits);
+inline float value_of(Element element, uint32_t bits) {
+  return element == Element::BF16 ? bf16_value(bits & 0xffff) : f16_value(bits & 0xffff);
+}
+
+// Waits for all lanes of `mask` to come here; the last one computes for all: act(Warp&).
+template <typename F>
+void collective(Collective kind, uint32_t mask, void* operand, const char* name, bool aligned, Site site, F&& act) {
+  Thread& thread = self();
+  Warp& warp = *thread.team;
+  if (!(mask >> thread.lane & 1)) fail(site, "%s: the calling lane is not in mask 0x%08x", name, mask);
+  if (mask & ~warp.live)
+    fail(site, "%s: mask 0x%08x names lanes that have exited or never were (live: 0x%08x)", name, mask, warp.live);
+  thread.collective = kind;
+  thread.mask = mask;
+  thread.operand = operand;
+  thread.site = site;
+  warp.arrived |= 1u << thread.lane;
+  if ((warp.arrived & mask) != mask) return wait_here(name, site);
+  for (int lane = 0; lane < 32; ++lane) {
+    if (!(mask >> lane & 1)) continue;
+    const Thread& other = warp.lanes[lane];
+    if (other.collective != kind || other.mask != mask)
+      fail(site, "%s: the warp has diverged, lane %d is in %s (mask 0x%08x) at %s:%d", name, lane, other.doing,
+           other.mask, other.site.file, other.site.line);
+    if (aligned && other.site.line != site.line)
+      fail(site, "%s is .aligned: lane %d is at %s:%d", name, lane, other.site.file, other.site.line);
+  }
+  act(warp);
+  warp.arrived &= ~mask;
+  for (int lane = 0; lane < 32; ++lane)
+    if (mask >> lane & 1 && lane != thread.lane) wake(warp.lanes[lane]);
+}
+
+}  // namespace lowrank::emulator
