@@ -108,8 +108,8 @@ std::vector<double> product(const std::vector<T>& a, const std::vector<T>& b, in
   return y;
 }
 
-// Where a swizzle of `span` bytes puts byte `at` of line `line`: the 16-byte chunks of a line change places by the number
-// of the 128 bytes the line is in.
+// Where a swizzle of `span` bytes puts byte `at` of line `line`: the 16-byte chunks of a line change places by the
+// number of the 128 bytes that the line is in.
 inline size_t swizzled_byte(size_t line, size_t at, size_t span) {
   if (span == 0) return at;
   const size_t lines = 128 / span, chunks = span / 16;
