@@ -10,13 +10,13 @@ namespace lowrank {
 
 struct Backend;
 
-// Stream-ordered memory: blocks are taken and given back on the JavaScript thread in the order the work is enqueued, and
-// a block given back may at once be reused by later work of the same queue, whose order makes it safe. The counters
+// Stream-ordered memory: blocks are taken and given back on the JavaScript thread in the order the work is enqueued,
+// and a block given back may at once be reused by later work of the same queue, whose order makes it safe. The counters
 // depend on that order only, never on timing, so the meta device (no memory behind it) predicts them exactly.
 //
 // Memory comes from the system in chunks. A request takes the smallest free block that holds it and leaves the rest
-// free; a block given back joins its free neighbours. Ragged batches, whose sizes never repeat, then reuse one another's
-// memory.
+// free; a block given back joins its free neighbours. Ragged batches, whose sizes never repeat, then reuse one
+// another's memory.
 class Pool {
  public:
   // No backend: meta. `drain` returns when the queue holds no more work.

@@ -24,8 +24,8 @@ struct Shape {
   Shape(std::initializer_list<int64_t> list);
 
   int64_t size() const;
-  // Throws ERR_SHAPE where a dimension is negative or that many elements of `dtype` are more than any memory. Zeros count
-  // as 1, so that no product of dimensions overflows.
+  // Throws ERR_SHAPE where a dimension is negative or that many elements of `dtype` are more than any memory. Zeros
+  // count as 1, so that no product of dimensions overflows.
   void check_fits(const char* op, DType dtype) const;
   int64_t operator[](int i) const { return dims[i]; }
   int64_t back() const { return rank ? dims[rank - 1] : 1; }

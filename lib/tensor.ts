@@ -96,8 +96,8 @@ export class Device {
 }
 
 /**
- * A dense, contiguous tensor on a device. It has exactly one owner, and the owner frees it: the scope it was made in, the
- * tape that saved it, or the module, optimizer or user that holds it.
+ * A dense, contiguous tensor on a device. It has exactly one owner, and the owner frees it: the scope it was made in,
+ * the tape that saved it, or the module, optimizer or user that holds it.
  */
 export class Tensor implements Disposable {
   readonly handle: Handle

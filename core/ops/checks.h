@@ -77,8 +77,8 @@ inline void check_dropout_rows(const char* op, const Dropout& dropout, int64_t r
         rows, " rows from ", dropout.row_offset, " on, expected at most ", MOST, " rows in one step; lower accumulate");
 }
 
-// Indices are data, checked by whoever uploads them. Where a wrong one would reach foreign memory, the CPU's queue looks
-// again, ahead of the kernel: a bad one is a fault of `op`, and the kernel is skipped.
+// Indices are data, checked by whoever uploads them. Where a wrong one would reach foreign memory, the CPU's queue
+// looks again, ahead of the kernel: a bad one is a fault of `op`, and the kernel is skipped.
 template <typename F>
 void check_in_queue(Device& device, const char* op, F&& body) {
   if (device.kind == DeviceKind::Cpu) device.queue.push(op, std::forward<F>(body));

@@ -3,8 +3,8 @@ import { DTYPES, native } from '../native.ts'
 import { scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
 
 /**
- * Gradients of the inputs, in order; undefined where `needs` is false. A rule may return `dy` itself (pass-through), and
- * may overwrite it only through {@link take}.
+ * Gradients of the inputs, in order; undefined where `needs` is false. A rule may return `dy` itself (pass-through),
+ * and may overwrite it only through {@link take}.
  */
 export type Backward = (dy: Tensor, needs: readonly boolean[]) => (Tensor | undefined)[]
 
@@ -54,7 +54,7 @@ export class Tape {
   readonly #uses = new Map<Tensor, number>()
   #outside = 0
 
-  /** Runs `body` and records it. What backward will read stays alive; all else is freed on return, but for the result. */
+  /** Runs `body` and records it. What backward will read stays alive; all else but the result is freed on return. */
   run<T>(body: () => T): T {
     const outer = recording
     recording = this
@@ -86,8 +86,8 @@ export class Tape {
 
   /**
    * Adds the gradient of `output` to the `grad` of every leaf that has one, and returns those of other leaves that
-   * require a gradient; two leaves may share one. `seed`, of output's shape, defaults to 1 for a single element. Consumes
-   * tape and seed. Throws ERR_OPTION where this tape did not record `output`, ERR_SHAPE for a seed of another shape.
+   * require a gradient; two leaves may share one. `seed`, of output's shape, defaults to 1 for a single element.
+   * Consumes tape and seed. Throws ERR_OPTION where this tape did not record `output`, ERR_SHAPE for a seed of another shape.
    */
   backward(output: Tensor, seed?: Tensor): Map<Tensor, Tensor> {
     this.#checkRecorded(output)

@@ -1,4 +1,4 @@
-// Random calls of every native function: whatever the arguments, a coded error or a result, never the end of the process.
+// Random calls of every native function: a coded error or a result, never the end of the process.
 
 import fc from 'fast-check'
 import { test } from 'uvu'
@@ -10,8 +10,8 @@ import { Device, Tensor } from '../../lib/tensor.ts'
 // Read when the device is opened: a random size must not fill the machine's memory.
 process.env.LOWRANK_MEMORY_LIMIT = String(256 << 20)
 
-// T tensor, M tensor or 0, n number, i small whole number, b boolean, k enum, s shape, D device, u typed array, p dropout,
-// a attention, c cross entropy, w AdamW
+// T tensor, M tensor or 0, n number, i small whole number, b boolean, k enum, s shape, D device, u typed array,
+// p dropout, a attention, c cross entropy, w AdamW
 const SIGNATURES: Record<string, string> = {
   empty: 'Dks',
   view: 'Tis',

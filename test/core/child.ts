@@ -1,5 +1,5 @@
-// Runs scenarios of test/core/scenarios.ts in processes of their own, and finds worker files, from sources (tsx) and from
-// compiled files alike.
+// Runs scenarios of test/core/scenarios.ts in processes of their own, and worker.ts in threads, from sources (tsx) and
+// from compiled files alike.
 
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
