@@ -1,8 +1,8 @@
 // One training step of bert-base, this project beside PyTorch + PEFT: alternating fresh processes, fewest CPU seconds.
 //   npm run bench:compare -- --python PYTHON [--rounds 3] [--steps 3] [--warm 1] [--rows all/fp32,…] [--add]
-// PYTHON has the packages that bench/peers/README.md names. Writes bench/results/step-cpu.json and puts the table between
-// <!-- bench:step --> and <!-- /bench:step --> of README.md, or prints it where README.md has no such lines. --add keeps
-// the runs that the file holds already: the minimum of all counts.
+// PYTHON has the packages that bench/peers/README.md names. Writes bench/results/step-cpu.json and puts the table
+// between <!-- bench:step --> and <!-- /bench:step --> of README.md, or prints it where README.md has no such lines.
+// --add keeps the runs that the file holds already: the minimum of all counts.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// The plain training loop of the comparisons: every choice in it is a setting, so that it can be made equal to the other
-// side's. `train` of lib/train is the product's own.
+// The plain training loop of the comparisons: every choice in it is a setting, so that it can be made equal to the
+// other side's. `train` of lib/train is the product's own.
 
 import { batches } from '../lib/data/batches.ts'
 import type { Example } from '../lib/data/encode.ts'
@@ -36,8 +36,8 @@ export interface Fit {
 }
 
 /**
- * Trains parameters with AdamW under a linear schedule; after each epoch `validate` is asked, and the weights of the best
- * epoch (`score`, the earliest of equals) are put back at the end.
+ * Trains parameters with AdamW under a linear schedule; after each epoch `validate` is asked, and the weights of the
+ * best epoch (`score`, the earliest of equals) are put back at the end.
  */
 export async function fit(
   model: Model,

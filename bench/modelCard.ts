@@ -1,5 +1,5 @@
-// What the bundled encoder is worth on the bundled sample: head only, LoRA on a random base, LoRA and full fine-tuning at
-// 500, 1000 and all training rows, three seeds each, beside the baselines of bench/baselines.
+// What the bundled encoder is worth on the bundled sample: head only, LoRA on a random base, LoRA and full fine-tuning
+// at 500, 1000 and all training rows, three seeds each, beside the baselines of bench/baselines.
 //   npm run bench:model-card -- [--encoder DIR] [--methods head,random,lora,full] [--rows 500,1000,8000] [--fresh]
 //   npm run bench:model-card -- --tune METHOD --lr 1e-3,2e-3 [--epochs N] [--batch N]
 // Adds what is missing to bench/results/model-card.json and writes the table of docs/model-card.md. --tune prints
@@ -42,8 +42,8 @@ const TITLES: Record<Name, string> = {
 }
 
 /**
- * Peak learning rate, and how many times the epochs of EPOCHS: what was best on the validation rows at 1000 training rows
- * with seed 0. Tried, with validation accuracy at 12 epochs:
+ * Peak learning rate, and how many times the epochs of EPOCHS: what was best on the validation rows at 1000 training
+ * rows with seed 0. Tried, with validation accuracy at 12 epochs:
  * - head: 1e-3 0.407, 3e-3 0.445, 5e-3 0.453 (40 epochs 0.484), 1e-2 0.406, 3e-2 0.146
  * - random: 3e-4 0.078, 6e-4 0.116 (30 epochs 0.158), 1e-3 0.142, 3e-3 and 6e-3 learn nothing
  * - lora: 1e-3 0.627, 2e-3 0.641, 3e-3 0.662, 4e-3 0.650, 5e-3 0.664, 8e-3 diverges; 3e-3 for its distance to that

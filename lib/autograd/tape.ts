@@ -87,7 +87,8 @@ export class Tape {
   /**
    * Adds the gradient of `output` to the `grad` of every leaf that has one, and returns those of other leaves that
    * require a gradient; two leaves may share one. `seed`, of output's shape, defaults to 1 for a single element.
-   * Consumes tape and seed. Throws ERR_OPTION where this tape did not record `output`, ERR_SHAPE for a seed of another shape.
+   * Consumes tape and seed. Throws ERR_OPTION where this tape did not record `output`, ERR_SHAPE for a seed of another
+   * shape.
    */
   backward(output: Tensor, seed?: Tensor): Map<Tensor, Tensor> {
     this.#checkRecorded(output)

@@ -1,5 +1,5 @@
-// Initial values, drawn on the host. Each tensor has a stream of its own, keyed by the run's seed and the tensor's name,
-// so that adding a parameter never changes another's start.
+// Initial values, drawn on the host. Each tensor has a stream of its own, keyed by the run's seed and the tensor's
+// name, so that adding a parameter never changes another's start.
 
 /** Uniform numbers in [0, 1) from sfc32 (Chris Doty-Humphrey's small fast counting generator). */
 export function uniformStream(seed: number, name: string): () => number {

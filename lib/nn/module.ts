@@ -49,7 +49,9 @@ export class Parameter {
   }
 }
 
-/** How the frozen base is kept in memory. Norms, biases and all that trains are f32 (f64 under f64) whatever it says. */
+/**
+ * How the frozen base is kept in memory. Norms, biases and all that trains are f32 (f64 under f64) whatever it says.
+ */
 export type Storage = 'f32' | 'bf16' | 'f64'
 
 /** The dtype of a parameter under `storage`: only matrices are stored narrow. */

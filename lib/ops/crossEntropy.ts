@@ -14,7 +14,9 @@ export interface CrossEntropyOptions {
   smoothing?: number
 }
 
-/** scale · Σ weighted negative log likelihood of labels (i32[N], checked on the host) under logits [N, C]; shape [1]. */
+/**
+ * scale · Σ weighted negative log likelihood of labels (i32[N], checked on the host) under logits [N, C]; shape [1].
+ */
 export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions): Tensor {
   const { scale, weights, smoothing = 0 } = options
   const struct = Float64Array.of(IGNORE, smoothing, scale)

@@ -3,8 +3,8 @@ import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 
 /**
- * Rows ids (i32[N], checked on the host) of table [V, D]; of activations, it selects rows. The row `fixed`, if any, gets
- * no gradient: PyTorch's padding_idx.
+ * Rows ids (i32[N], checked on the host) of table [V, D]; of activations, it selects rows. The row `fixed`, if any,
+ * gets no gradient: PyTorch's padding_idx.
  */
 export function embedding(table: Tensor, ids: Tensor, fixed?: number): Tensor {
   const [rows, width] = table.shape as [number, number]

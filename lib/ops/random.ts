@@ -1,4 +1,5 @@
-// Where dropout's bits come from (house rule: nothing is stored; forward, backward and recomputation see the same mask).
+// Where dropout's bits come from (house rule: nothing is stored; forward, backward and recomputation see the same
+// mask).
 
 import { check } from '../errors.ts'
 import type { Struct } from '../native.ts'
