@@ -34,7 +34,7 @@ async function evaluate({ inputs, run }: OpCase, wide: boolean): Promise<(Float3
   return values
 }
 
-if (process.env['LOWRANK_ISA'] === undefined) {
+if (process.env.LOWRANK_ISA === undefined) {
   const best = ISAS.indexOf(native.info().isa)
   for (const isa of ISAS.slice(0, best + 1))
     test(`fast code on ${isa}`, () => {

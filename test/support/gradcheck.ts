@@ -15,12 +15,16 @@ function make(inputs: readonly Input[], data: readonly (Float64Array | Int32Arra
   return data.map((d, i) => Tensor.from(d, inputs[i]!.shape))
 }
 
-async function weightedSum(f: (t: Tensor[]) => Tensor, inputs: readonly Input[], data: readonly (Float64Array | Int32Array)[]) {
+async function weightedSum(
+  f: (t: Tensor[]) => Tensor,
+  inputs: readonly Input[],
+  data: readonly (Float64Array | Int32Array)[],
+) {
   const y = scope(() => f(make(inputs, data)))
   const values = await y.data()
   y.dispose()
   const weights = weightsFor(values.length)
-  return values.reduce((sum, v, i) => sum + v * weights[i]!, 0)
+  return Float64Array.from(values).reduce((sum, v, i) => sum + v * weights[i]!, 0)
 }
 
 /** Compares the backward rules under `f` with central differences of its forward, in f64. */
@@ -52,7 +56,11 @@ export async function gradcheck(
       const at = (v: number) => {
         const moved = Float64Array.from(input.data)
         moved[j] = v
-        return weightedSum(f, inputs, data.map((d, n) => (n === i ? moved : d)))
+        return weightedSum(
+          f,
+          inputs,
+          data.map((d, n) => (n === i ? moved : d)),
+        )
       }
       numeric[j] = ((await at(input.data[j]! + h)) - (await at(input.data[j]! - h))) / (2 * h)
     }
