@@ -1,7 +1,9 @@
 #pragma once
 #include <cstddef>
-#if !defined(__x86_64__) || defined(LOWRANK_EMU_UCONTEXT)
+#if !defined(__x86_64__) && !defined(LOWRANK_EMU_UCONTEXT)
 #define LOWRANK_EMU_UCONTEXT
+#endif
+#ifdef LOWRANK_EMU_UCONTEXT
 #include <ucontext.h>
 #endif
 

@@ -17,8 +17,9 @@ __global__ void load_box(const __grid_constant__ TensorMap map, T* y, int n, int
   if (threadIdx.x == 0) {
     ptx::mbarrier_init(at, 1);
     ptx::fence_mbarrier_init();
-    ptx::mbarrier_arrive_expect(at, uint32_t(n) * sizeof(T));
+    ptx::mbarrier_expect(at, uint32_t(n) * sizeof(T));
     ptx::tma_load<Rank>(ptx::shared_address(bytes), &map, at, c0, c1, c2);
+    ptx::mbarrier_arrive(at);
   }
   __syncthreads();
   ptx::mbarrier_wait(at, 0);

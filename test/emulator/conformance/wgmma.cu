@@ -77,6 +77,7 @@ __global__ void __launch_bounds__(128) multiply(Problem<T, N> p) {
     else ptx::wgmma<T, N, A::transposed, B::transposed>(d, a_desc, b_desc, true);
     ptx::wgmma_commit();
   }
+  ptx::wgmma_wait<1>();
   ptx::wgmma_wait<0>();
   for (int i = 0; i < N / 2; ++i) p.d[accumulator_index<N>(i)] = d[i];
 }
