@@ -1,7 +1,7 @@
 // Bad input as a user sees it: a code, what is wrong, a cure, exit code 1, and never a stack.
 // timeout: 600
 
-import { copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -38,6 +38,22 @@ function model(name: string, files: Readonly<Record<string, (path: string) => vo
 
 const config = (change: Record<string, unknown>) => (path: string) =>
   writeFileSync(path, JSON.stringify({ ...JSON.parse(readFileSync(path, 'utf8')), ...change }))
+
+/** Changes entries of a safetensors header, and bytes of the data. */
+const tensors =
+  (change: (entries: Record<string, { data_offsets: [number, number] }>, data: Buffer) => void) => (path: string) => {
+    const bytes = readFileSync(path)
+    const end = 8 + Number(bytes.readBigUInt64LE())
+    const entries = JSON.parse(bytes.toString('utf8', 8, end))
+    const data = bytes.subarray(end)
+    change(entries, data)
+    const header = Buffer.from(JSON.stringify(entries))
+    const length = Buffer.alloc(8)
+    length.writeBigUInt64LE(BigInt(header.length))
+    writeFileSync(path, Buffer.concat([length, header, data]))
+  }
+const query = 'bert.encoder.layer.0.attention.self.query.weight'
+const key = 'bert.encoder.layer.0.attention.self.key.weight'
 
 test('data that cannot be read', async () => {
   const write = (name: string, content: string | Buffer) => writeFileSync(join(cwd, name), content)
@@ -83,6 +99,14 @@ test('labels that fit nothing', async () => {
   await refuses(['train', 'good.jsonl', '--task', 'token-classification'], /needs words and tags/)
 })
 
+/** A word whose id is past the embedding. */
+function addToken(path: string): void {
+  const file = JSON.parse(readFileSync(path, 'utf8')) as { added_tokens: object[] }
+  const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: false }
+  file.added_tokens.push({ id: 9000, content: 'zebra', ...flags })
+  writeFileSync(path, JSON.stringify(file))
+}
+
 test('models that cannot be loaded', async () => {
   const cut = model('cut', { 'model.safetensors': path => truncateSync(path, 100_000) })
   const strange = model('strange', { 'config.json': config({ model_type: 'berd' }) })
@@ -93,6 +117,21 @@ test('models that cannot be loaded', async () => {
   await refuses(['train', 'good.jsonl', '--model', wide], /ERR_CHECKPOINT: (.|\n)*\[8192, 192\].*\[8192, 384\]/)
   await refuses(['train', 'good.jsonl', '--model', small], /ERR_C(HECKPOINT|ONFIG)/)
   await refuses(['train', 'good.jsonl', '--model', 'nowhere'], /nowhere/)
+  const long = model('long', { 'model.safetensors': path => appendFileSync(path, 'more') })
+  const overlap = tensors(entries => {
+    entries[query]!.data_offsets = entries[key]!.data_offsets
+  })
+  const over = model('over', { 'model.safetensors': overlap })
+  const infinite = tensors((entries, data) => data.writeUInt16LE(0x7fc0, entries[query]!.data_offsets[0]))
+  const bad = model('bad', { 'model.safetensors': infinite })
+  const extra = model('extra', { 'tokenizer.json': addToken })
+  await refuses(['train', 'good.jsonl', '--model', long], /ERR_CHECKPOINT: .*bytes follow that no tensor owns/)
+  await refuses(['train', 'good.jsonl', '--model', over], /ERR_CHECKPOINT: .*it overlaps tensor/)
+  await refuses(
+    ['train', 'good.jsonl', '--model', bad],
+    /ERR_CHECKPOINT: .*query.weight .* holds NaN or infinity; .*fetch/,
+  )
+  await refuses(['train', 'good.jsonl', '--model', extra], /ERR_CONFIG: .*9001 tokens, the model embeds 8192; take/)
   await refuses(['inspect', 'model', strange], /model_type is "berd"/)
 })
 
@@ -113,6 +152,19 @@ test('settings that the model cannot take', async () => {
     ['train', 'good.jsonl', '--lr', '1e30', '--clip', '0', '--out', 'nan'],
     /ERR_OPTION: train: the (loss|gradient)/,
   )
+})
+
+test('a line of 10 MB, texts without a word and texts past the maximum length are data like others', async () => {
+  const rows = reviews(40)
+  rows[3]!.text = 'word '.repeat(2_000_000)
+  rows.forEach((row, i) => {
+    if (i % 4 === 0) row.text = ''
+  })
+  writeJsonl(join(cwd, 'odd.jsonl'), rows)
+  const args = ['train', 'odd.jsonl', '--max-steps', '1', '--max-length', '3', '--no-evaluate-before', '--no-report']
+  const { code, stderr } = await cli(args, { cwd })
+  assert.is(code, 0, stderr)
+  assert.match(stderr, /examples? truncated to 3 tokens/)
 })
 
 test('output that cannot be written', async () => {
