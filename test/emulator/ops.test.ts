@@ -66,9 +66,9 @@ async function registerTests(): Promise<void> {
   })
 
   let compared = 0
-  for (const large of [false, true])
-    for (const opCase of opCases(large))
-      test(`${opCase.name}, ${large ? 'large' : 'small'}`, async () => {
+  for (const size of ['small', 'large'] as const)
+    for (const opCase of opCases(size))
+      test(`${opCase.name}, ${size}`, async () => {
         const before = native.live()
         for (const wide of [false, true]) {
           let got: TensorData[]

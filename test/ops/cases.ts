@@ -45,10 +45,25 @@ const ints = (...data: number[]): Input => ({ shape: [data.length], data: Int32A
 const RANDOM: StepRandom = { seed: 1234567890123, step: 3, rowOffset: 5, sequenceOffset: 2 }
 const training = (f: (t: Tensor[]) => Tensor) => (t: Tensor[]) => withRandom(RANDOM, () => f(t))
 
-/** Shapes: small enough for central differences, or `large` ones for the comparison of fast with f64. */
-export function opCases(large = false): OpCase[] {
-  const [n, d, out, r] = large ? [67, 96, 83, 8] : [5, 6, 7, 3]
-  const lengths = large ? [0, 33, 34, 67] : [0, 2, 5]
+/** Small enough for central differences; large enough for the fast code's blocks and tails; or as in BERT-base. */
+export type Size = 'small' | 'large' | 'bench'
+
+const SIZES = {
+  small: { n: 5, d: 6, out: 7, r: 3, heads: 2, headDim: 3, lengths: [0, 2, 5] },
+  large: { n: 67, d: 96, out: 83, r: 8, heads: 2, headDim: 16, lengths: [0, 33, 34, 67] },
+  bench: {
+    n: 2048,
+    d: 768,
+    out: 3072,
+    r: 8,
+    heads: 12,
+    headDim: 64,
+    lengths: Array.from({ length: 17 }, (_, i) => 128 * i),
+  },
+}
+
+export function opCases(size: Size = 'small'): OpCase[] {
+  const { n, d, out, r } = SIZES[size]
   const ids = Array.from({ length: n }, (_, i) => (i * 7) % 4)
   return [
     { name: 'add', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => add(a!, b!) },
@@ -96,18 +111,18 @@ export function opCases(large = false): OpCase[] {
       ),
       tolerance: 5e-6,
     })),
-    ...attentionCases(n, lengths),
+    ...attentionCases(SIZES[size]),
     ...lossCases(n),
   ]
 }
 
-function attentionCases(n: number, lengths: number[]): OpCase[] {
-  const [heads, headDim] = [2, n > 10 ? 16 : 3]
+function attentionCases({ n, heads, headDim, lengths }: (typeof SIZES)[Size]): OpCase[] {
   const width = heads * headDim
+  const maxLength = Math.max(...lengths.slice(1).map((end, i) => end - lengths[i]!))
   return [
-    { causal: false, kvHeads: 2, p: 0 },
+    { causal: false, kvHeads: heads, p: 0 },
     { causal: true, kvHeads: 1, p: 0 },
-    { causal: false, kvHeads: 2, p: 0.3 },
+    { causal: false, kvHeads: heads, p: 0.3 },
     { causal: true, kvHeads: 1, p: 0.2 },
   ].map(({ causal, kvHeads, p }) => ({
     name: `attention${causal ? ' causal' : ''}, ${kvHeads} kv heads, dropout ${p}`,
@@ -118,7 +133,7 @@ function attentionCases(n: number, lengths: number[]): OpCase[] {
         kvHeads,
         headDim,
         causal,
-        maxLength: n,
+        maxLength,
         rowStride: 128,
         dropout: { p, site: 4 },
       }),

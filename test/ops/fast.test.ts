@@ -44,7 +44,7 @@ if (process.env.LOWRANK_ISA === undefined) {
       assert.is(status, 0, stdout + stderr)
     })
 } else {
-  for (const opCase of opCases(true))
+  for (const opCase of opCases('large'))
     test(`${opCase.name} on ${native.info().isa}`, async () => {
       const before = native.live()
       native.setThreads(3)
