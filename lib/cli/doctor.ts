@@ -75,7 +75,10 @@ function rows(found: Diagnosis): [string, string][] {
     ['node', `${found.node} on ${found.platform}${found.glibc ? `, glibc ${found.glibc}` : ''}`],
     ['addon', `${addon.path} (${addon.origin})`],
     ['cpu', `${cpu.model}, ${cpu.cores} cores`],
-    ['kernels', `${cpu.isa}, ${cpu.threads} threads (LOWRANK_ISA, LOWRANK_THREADS change that)`],
+    [
+      'kernels',
+      `${cpu.isa}, ${cpu.threads} ${cpu.threads === 1 ? 'thread' : 'threads'} (LOWRANK_ISA, LOWRANK_THREADS change that)`,
+    ],
     ['memory', bytesText(found.memory)],
     ['cuda', `${cuda.built ? 'built in' : 'not built in'}${driver}${runtime}; ${state}`],
     ...devices,

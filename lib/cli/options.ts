@@ -40,7 +40,7 @@ const loading: readonly Command[] = ['train', 'evaluate', 'predict', 'merge', 'i
 const using: readonly Command[] = ['evaluate', 'predict', 'merge']
 
 const data = section('Data', reading, [
-  o('adapter', 'path', undefined, 'Folder that train wrote, or an adapter folder as PEFT writes it', {
+  o('adapter', 'path', undefined, 'Folder that train or merge wrote, or an adapter as PEFT writes it', {
     positional: using,
     commands: using,
   }),
@@ -58,8 +58,8 @@ const data = section('Data', reading, [
   o('input', 'path', undefined, 'Data file to predict, or any other file with one text a line; - is standard input', {
     commands: ['predict'],
   }),
-  o('format', 'choice', undefined, 'Layout of the data', {
-    choices: ['jsonl', 'csv', 'tsv', 'conll'],
+  o('format', 'choice', undefined, 'Layout of the data; text is one text a line', {
+    choices: ['jsonl', 'csv', 'tsv', 'conll', 'text'],
     found: 'by the extension',
   }),
   o('delimiter', 'text', undefined, 'Character between fields of a .csv or .tsv file', { found: 'comma or tab' }),

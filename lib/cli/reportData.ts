@@ -43,7 +43,7 @@ export function reportData(run: Finished, outcome: Outcome): ReportData {
       peakBytes: outcome.peakBytes,
       adapterBytes: outcome.adapterBytes,
       tokensPerSecond: end.tokens / end.seconds,
-      device: `${start.device} ${start.isa}, ${start.threads} threads`,
+      device: `${start.device} ${start.isa}, ${start.threads} ${start.threads === 1 ? 'thread' : 'threads'}`,
     },
     warnings: [...warnings],
     ...curves(end.history),

@@ -158,7 +158,9 @@ class Watch {
     const { trainable, total, device, isa, threads, totalSteps, stepsPerEpoch, resumed, examples } = event
     const note = this.#console.note
     note(`${event.method} trains ${trainable.toLocaleString('en-US')} of ${total.toLocaleString('en-US')} parameters`)
-    note(`${totalSteps} steps, ${stepsPerEpoch} an epoch, on ${device} (${isa}, ${threads} threads), lr ${event.lr}`)
+    note(
+      `${totalSteps} steps, ${stepsPerEpoch} an epoch, on ${device} (${isa}, ${threads} ${threads === 1 ? 'thread' : 'threads'}), lr ${event.lr}`,
+    )
     if (resumed) note(`continuing after step ${resumed.step} from ${resumed.path}`)
     else if (this.#settings.evaluateBefore && examples.validation + examples.test > 0)
       note(`evaluating before training on ${examples.validation + examples.test} examples`)

@@ -5,9 +5,10 @@ import { type ConllOptions, readConll } from './conll.ts'
 import { type DelimitedOptions, readCsv, readTsv } from './delimited.ts'
 import { readJsonl } from './jsonl.ts'
 import type { Row } from './row.ts'
+import { readPlainText } from './text.ts'
 
 /** Layouts that can be read. */
-export type DataFormat = 'jsonl' | 'csv' | 'tsv' | 'conll'
+export type DataFormat = 'jsonl' | 'csv' | 'tsv' | 'conll' | 'text'
 
 /** The parts of a data set. */
 export type SplitName = 'train' | 'validation' | 'test'
@@ -45,6 +46,7 @@ const names: Readonly<Record<SplitName, readonly string[]>> = {
   test: ['test', 'testb'],
 }
 const cure = 'name a .jsonl, .csv, .tsv or .conll file, or give the format'
+const textCure = 'say what it holds: format text for one text a line, conll for words and tags in columns'
 
 /**
  * Finds the data at a path: a file, or a folder with a train file and maybe validation (valid, val, dev) and test
@@ -63,7 +65,8 @@ export function openFile(path: string, options: OpenOptions = {}): DataFile {
   const format = options.format ?? formats[extension]
   check(format, 'ERR_DATA', () => {
     const compressed = extension === '.gz' || extension === '.zip' || extension === '.zst'
-    return `data: ${path}: unknown extension "${extension}"; ${compressed ? 'unpack it first' : cure}`
+    const advice = extension === '.txt' ? textCure : compressed ? 'unpack it first' : cure
+    return `data: ${path}: unknown extension "${extension}"; ${advice}`
   })
   return { path, format, rows: () => reader(path, format, options) }
 }
@@ -78,8 +81,10 @@ function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIt
       return readTsv(path, options)
     case 'conll':
       return readConll(path, options)
+    case 'text':
+      return readPlainText(path)
     default: {
-      const known = ['jsonl', 'csv', 'tsv', 'conll']
+      const known = ['jsonl', 'csv', 'tsv', 'conll', 'text']
       fail('ERR_OPTION', `format: "${String(format)}" is none of ${known.join(', ')}${nearest(String(format), known)}`)
     }
   }

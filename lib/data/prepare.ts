@@ -62,9 +62,19 @@ export async function splitData(source: string | Partial<Splits>, options: Split
   const cut = cutSplits(tagged, columns, choice, options, notices)
   const { splits, report } = resolveDuplicates(cut, columns, options.duplicates)
   const across = report.trainValidation + report.trainTest + report.validationTest
-  if (across > 0) notices.push(`${across} texts stand in more than one split (${options.duplicates ?? 'report'})`)
+  if (across > 0) notices.push(acrossText(across, options.duplicates ?? 'report'))
   const labels = options.labels ?? findLabels(splits, columns, choice, options.labelOrder)
   return { splits, choice, columns, labels, duplicates: report, splitHash: splitHash(splits), notices }
+}
+
+const duplicateTexts: Readonly<Record<DuplicateRule, string>> = {
+  report: 'left there; duplicates: drop or move would part them',
+  drop: 'the copies in the split trained on are dropped',
+  move: 'all copies are moved to one split',
+}
+
+function acrossText(count: number, rule: DuplicateRule): string {
+  return `${count} ${count === 1 ? 'text stands' : 'texts stand'} in more than one split (${duplicateTexts[rule]})`
 }
 
 /** {@link splitData} and the encoding of every split; empty splits give no examples. */

@@ -75,7 +75,7 @@ export function evaluationsSection({ evaluations = [] }: ReportData): Section {
     }) => html`<tr><td>${number(epoch)}${chosen && html` <span class="quiet">best</span>`}</td>
 ${names.map(name => html`<td class="num">${show(metrics[name], shares.includes(name))}</td>`)}</tr>`,
   )
-  return html`<section><h2>Development set by epoch</h2>${
+  return html`<section><h2>Validation by epoch</h2>${
     best
       ? html`<p
 class="lead">The best checkpoint is the one that was kept and tested.</p>`
