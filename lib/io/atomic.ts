@@ -1,8 +1,9 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
+import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { check, fail, LowrankError } from '../errors.ts'
+import { ensureFolder } from './folder.ts'
 
 /** For tests: called before every write with the final path and the number of bytes; what it throws fails the write. */
 export const faults: { write?: ((path: string, bytes: number) => void) | undefined } = {}
@@ -28,7 +29,7 @@ export async function streamFileAtomic(path: string, fill: (sink: ByteSink) => P
   const target = resolve(path)
   const temporary = sibling(target, 'tmp')
   try {
-    await mkdir(dirname(target), { recursive: true })
+    ensureFolder(dirname(target))
     const file = await open(temporary, 'wx', 0o644)
     try {
       // The mode given to open is cut by the umask; files of a model are for everybody who may enter the folder.
@@ -72,7 +73,7 @@ export async function writeFolderAtomic(
   await checkReplaceable(target, options.owns)
   const temporary = sibling(target, 'tmp')
   try {
-    await mkdir(temporary, { recursive: true })
+    ensureFolder(temporary)
     await fill(temporary)
     await syncTree(temporary)
     await swapIn(temporary, target)

@@ -1,9 +1,10 @@
 // One self-contained HTML page about a run. It opens offline: styles, script and charts are inside.
 
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { fail } from '../errors.ts'
+import { ensureFolder } from '../io/folder.ts'
 import type { ReportData } from './data.ts'
 import { Html, html } from './html.ts'
 import { mistakesSection } from './mistakes.ts'
@@ -60,7 +61,7 @@ export function writeReport(path: string, data: ReportData): void {
   const text = renderReport(data)
   const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`)
   try {
-    mkdirSync(dirname(path), { recursive: true })
+    ensureFolder(dirname(path))
     const descriptor = openSync(temporary, 'w')
     try {
       writeFileSync(descriptor, text)

@@ -1,6 +1,7 @@
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fail } from '../errors.ts'
+import { ensureFolder } from '../io/folder.ts'
 
 /** A file that only grows; every write is with the operating system when it returns. */
 export type AppendFile = { write(bytes: Uint8Array): void; close(): void }
@@ -13,7 +14,7 @@ function reason(error: unknown): string {
 export function appendFile(path: string): AppendFile {
   let descriptor: number
   try {
-    mkdirSync(dirname(path), { recursive: true })
+    ensureFolder(dirname(path))
     descriptor = openSync(path, 'a+')
   } catch (error) {
     fail('ERR_DATA', `tracker: ${path} cannot be opened (${reason(error)}); choose a folder that is writable`, error)
