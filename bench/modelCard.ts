@@ -25,7 +25,7 @@ import { loadTokenizer } from '../lib/tokenizer/tokenizer.ts'
 import { train } from '../lib/train/train.ts'
 import { type Row, readSample, TOPICS } from '../scripts/pretrain/sample.ts'
 import { SEEDS, subsample } from './baselines/subsample.ts'
-import { cpuSeconds, deviation, machine, mean, resetPeak, resident, round } from './machine.ts'
+import { cpuSeconds, deviation, type Machine, machine, mean, resetPeak, resident, round } from './machine.ts'
 
 const OUTPUT = join(packageRoot, 'bench/results/model-card.json')
 const BASELINES = join(packageRoot, 'bench/results/baselines.json')
@@ -44,10 +44,10 @@ const TITLES: Record<Name, string> = {
 /**
  * Peak learning rate, and how many times the epochs of EPOCHS: what was best on the validation rows at 1000 training
  * rows with seed 0. Tried, with validation accuracy at 12 epochs:
- * - head: 1e-3 0.407, 3e-3 0.445, 5e-3 0.453 (40 epochs 0.484), 1e-2 0.406, 3e-2 0.146
+ * - head: 1e-3 0.407, 3e-3 0.453, 5e-3 0.453 (40 epochs 0.484), 1e-2 0.426, 3e-2 0.083
  * - random: 3e-4 0.078, 6e-4 0.116 (30 epochs 0.158), 1e-3 0.142, 3e-3 and 6e-3 learn nothing
- * - lora: 1e-3 0.627, 2e-3 0.641, 3e-3 0.662, 4e-3 0.650, 5e-3 0.664, 8e-3 diverges; 3e-3 for its distance to that
- * - full: 2e-4 0.630, 3e-4 0.656, 4e-4 0.641, 6e-4 0.657, 1.2e-3 0.613
+ * - lora: 1e-3 0.620, 2e-3 0.644, 3e-3 0.662, 4e-3 0.662, 5e-3 0.664, 8e-3 diverges; 3e-3 for its distance to that
+ * - full: 2e-4 0.630, 3e-4 0.640, 4e-4 0.641, 6e-4 0.659, 1.2e-3 0.602
  */
 const CHOICES: Record<Name, { readonly lr: number; readonly longer: number }> = {
   head: { lr: 5e-3, longer: 3 },
@@ -210,10 +210,10 @@ function meansOf(results: readonly Result[]): Means[] {
   })
 }
 
-async function save(encoder: string, results: readonly Result[]): Promise<void> {
+async function save(at: Machine, encoder: string, results: readonly Result[]): Promise<void> {
   const means = meansOf(results)
   const settings = { choices: CHOICES, epochs: EPOCHS, batch: BATCH, r: R, alpha: 2 * R, maxLength: MAX_LENGTH }
-  const content = { machine: machine(), encoder, settings, means, results }
+  const content = { machine: at, encoder, settings, means, results }
   await writeFileAtomic(OUTPUT, `${JSON.stringify(content, null, 1)}\n`)
   if (existsSync(CARD)) await writeFileAtomic(CARD, fillCard(readFileSync(CARD, 'utf8'), means))
 }
@@ -241,7 +241,9 @@ async function main(): Promise<void> {
   if (options.tune) return tune(sample, nameOf(options.tune))
   const encoder = encoderHash()
   const before = existsSync(OUTPUT) && !options.fresh ? JSON.parse(readFileSync(OUTPUT, 'utf8')) : undefined
-  const results: Result[] = before?.encoder === encoder ? before.results : []
+  const isKept = before?.encoder === encoder
+  const results: Result[] = isKept ? before.results : []
+  let at: Machine = isKept ? before.machine : machine()
   for (const rows of options.rows.split(',').map(Number))
     for (const name of options.methods.split(',').map(nameOf))
       for (const seed of SEEDS) {
@@ -251,8 +253,10 @@ async function main(): Promise<void> {
         const result = await run(name, sample, settings, true)
         console.log(JSON.stringify(result))
         results.push(result)
-        await save(encoder, results)
+        at = machine()
+        await save(at, encoder, results)
       }
+  await save(at, encoder, results)
   const baselines = JSON.parse(readFileSync(BASELINES, 'utf8')).means as Means[]
   console.table([...baselines, ...meansOf(results)])
 }
