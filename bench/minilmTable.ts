@@ -1,7 +1,7 @@
 // Both sides of the MiniLM comparison in one table: means over seeds, differences, cost.
 //   npm run bench:minilm-table -- RESULTS.jsonl…
-// Takes the lines of bench/minilm.ts and bench/peers/minilm.py in any order, writes bench/results/minilm.json and prints
-// the table of docs/results.md.
+// Takes the lines of bench/minilm.ts and bench/peers/minilm.py in any order, writes bench/results/minilm.json and
+// prints the table of docs/results.md.
 
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
