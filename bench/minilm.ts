@@ -129,6 +129,7 @@ async function runSeed(dir: string, peer: PeerSettings, splits: Splits, seed: nu
   const score = s.task === 'seq' ? 'accuracy' : 'f1'
   const done = await fit(model, attached.trainable, splits.train, settings, dev, score)
   const test = await scores(model, splits.test)
+  attached.detach()
   return {
     side: 'lowrank',
     task: s.task,

@@ -155,6 +155,7 @@ async function run(name: Name, sample: Sample, settings: Settings, withTest: boo
     }
     if (event.when === 'after' && event.split === 'test') Object.assign(found, { accuracy, macroF1: f1 })
   }
+  method.detach()
   const cpu = round(cpuSeconds() - start, 1)
   return { method: name, rows, seed, lr, epochs, ...found, trainable, cpu, rssPeak: Math.round(resident('VmHWM')) }
 }
