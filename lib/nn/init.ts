@@ -1,6 +1,8 @@
 // Initial values, drawn on the host. Each tensor has a stream of its own, keyed by the run's seed and the tensor's
 // name, so that adding a parameter never changes another's start.
 
+import { hash } from '../ops/random.ts'
+
 /** Uniform numbers in [0, 1) from sfc32 (Chris Doty-Humphrey's small fast counting generator). */
 export function uniformStream(seed: number, name: string): () => number {
   let [a, b, c, counter] = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, hash(name), 1]
@@ -14,12 +16,6 @@ export function uniformStream(seed: number, name: string): () => number {
   }
   for (let i = 0; i < 15; i++) next()
   return next
-}
-
-function hash(text: string): number {
-  let h = 0x811c9dc5 // FNV-1a
-  for (const byte of new TextEncoder().encode(text)) h = Math.imul(h ^ byte, 0x01000193)
-  return h >>> 0
 }
 
 /** n normal numbers (Box-Muller) of mean 0 and the given standard deviation. */

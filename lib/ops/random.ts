@@ -42,9 +42,14 @@ export function countingSelected<T>(body: () => T): T {
 
 /** Where a dropout sits: a module path and what is dropped there. Attaching an adapter never shifts another site. */
 export function site(path: string, kind: string): number {
-  let hash = 0x811c9dc5 // FNV-1a
-  for (const byte of new TextEncoder().encode(`${path}:${kind}`)) hash = Math.imul(hash ^ byte, 0x01000193)
-  return hash >>> 0
+  return hash(`${path}:${kind}`)
+}
+
+/** 32 bits that stand for a name (FNV-1a over its UTF-8 bytes). */
+export function hash(text: string): number {
+  let bits = 0x811c9dc5
+  for (const byte of new TextEncoder().encode(text)) bits = Math.imul(bits ^ byte, 0x01000193)
+  return bits >>> 0
 }
 
 /** How many of 256 elements are kept: thresholds have 8 bits, so the probability in effect is 1 - keep / 256. */
