@@ -4,9 +4,13 @@
 // What a backend provides: one row per kernel, defined in cpu/<op>.cpp and cuda/<op>.cu.
 // BOTH: CPU and CUDA have it. CPU_ONLY: CUDA answers ERR_UNSUPPORTED (a test prints how many such rows are left).
 // Inputs are checked and outputs allocated before a kernel is called (core/ops/). A View without data is an optional
-// input that is absent, or a gradient that nobody wants. Activations are f32 or f64 (T below); frozen weights may be
-// stored as bf16 while activations are f32. i32: ids, labels, cu_seqlens. Sums accumulate in fixed order, whatever the
-// number of threads.
+// input that is absent, or a gradient that nobody wants. i32: ids, labels, cu_seqlens. Sums accumulate in fixed order,
+// whatever the number of threads.
+//
+// Element types. CPU: activations are f32 or f64 (T below), parameters and sums likewise; frozen weights may be stored
+// as bf16 while activations are f32. CUDA: activations are f32, f64, bf16 or f16 (T). Beside bf16 and f16, parameters
+// (biases, norms, low-rank factors, class weights, targets of losses) are f32 or T, frozen weights f32, bf16 or f16,
+// and sums (loss, lse, mean, rstd, s, gradients of parameters that are f32) are f32. Arithmetic is f32, f64 for f64.
 #define LOWRANK_KERNELS(K)                                                                                             \
   K(fill, BOTH, (View y, double value))                                                                                \
   /* y = x, converted to y's dtype */                                                                                  \
@@ -26,7 +30,7 @@
   /* y[1] = sum of x; y[1] = sum of x^2 */                                                                             \
   K(sum, CPU_ONLY, (View y, View x))                                                                                   \
   K(sum_squares, CPU_ONLY, (View y, View x))                                                                           \
-  /* y = op(a) op(b); a, b, y of T, or a or b bf16 storage */                                                          \
+  /* y = op(a) op(b); a, b, y of T, or a or b bf16 storage; CUDA: each f32, bf16 or f16 */                             \
   K(matmul, CPU_ONLY, (View y, View a, View b, bool transpose_a, bool transpose_b, Compute compute))                   \
   /* y[N, out] = x[N, in] w[out, in]^T + bias[out]? */                                                                 \
   K(linear, CPU_ONLY, (View y, View x, View w, View bias, Compute compute))                                            \

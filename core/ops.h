@@ -27,7 +27,8 @@ Tensor sum_rows(const Tensor& x);
 Tensor sum(const Tensor& x);
 Tensor sum_squares(const Tensor& x);
 
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, Compute compute);
+// dtype: of the product. f32 (f64 of f64); on a GPU also bf16 or f16.
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, Compute compute, DType dtype);
 Tensor linear(const Tensor& x, const Tensor& w, Maybe bias, Compute compute);
 // Returns {y, s}.
 Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& a, const Tensor& b, double scale,
@@ -37,8 +38,9 @@ Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
                              const Tensor& s, double scale, Dropout dropout, Compute compute, bool needs_dx,
                              bool needs_da, bool needs_db);
 
-Tensor embedding(const Tensor& table, const Tensor& ids);
-Tensor embedding_backward(const Tensor& dy, const Tensor& ids, int64_t rows);
+// dtype: of the activations, or of the table's gradient.
+Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);
+Tensor embedding_backward(const Tensor& dy, const Tensor& ids, int64_t rows, DType dtype);
 
 // Returns {y, h, mean, rstd}; h is undefined where it would equal x.
 Tensors layer_norm(const Tensor& x, Maybe residual, const Tensor& w, Maybe b, double eps, Dropout dropout);

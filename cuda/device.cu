@@ -1,5 +1,7 @@
 // CUDA as a backend: one stream per queue thread, uploads through pinned staging, errors, and what the machine has.
 
+#include <atomic>
+#include <cstdlib>
 #include <cstring>
 
 #include "cuda/info.h"
@@ -32,6 +34,20 @@ struct Staging {
   size_t next = 0;
 };
 
+cuda::Properties properties_of(int index) {
+  const auto attribute = [index](cudaDeviceAttr which) {
+    int value = 0;
+    check_cuda(cudaDeviceGetAttribute(&value, which, index), "cudaDeviceGetAttribute");
+    return value;
+  };
+  cuda::Properties p;
+  p.multiprocessors = attribute(cudaDevAttrMultiProcessorCount);
+  p.capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) + attribute(cudaDevAttrComputeCapabilityMinor);
+  p.shared_block = size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
+  p.l2 = size_t(attribute(cudaDevAttrL2CacheSize));
+  return p;
+}
+
 // What a queue's thread owns. With LOWRANK_SYNC=1 that is the JavaScript thread.
 struct Context {
   void open(int index) {
@@ -41,12 +57,14 @@ struct Context {
     check_cuda(cudaSetDevice(index), "cudaSetDevice");
     check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
     staging.open();
+    properties = properties_of(index);
     device = index;
   }
 
   ~Context() {
     if (!stream) return;
     cudaStreamSynchronize(stream);
+    for (const Block& block : scratch) cudaFree(block.data);
     staging.close();
     cudaStreamDestroy(stream);
   }
@@ -54,6 +72,11 @@ struct Context {
   int device = -1;
   cudaStream_t stream = nullptr;
   Staging staging;
+  struct Block {
+    void* data = nullptr;
+    size_t bytes = 0;
+  } scratch[cuda::SCRATCH_SLOTS];
+  cuda::Properties properties;
 };
 thread_local Context context;
 
@@ -137,12 +160,35 @@ cudaStream_t stream() {
   return context.stream;
 }
 
+// Work that uses the old block may still be on its way: cudaFree waits for it.
+void* scratch(int slot, size_t bytes) {
+  Context::Block& block = context.scratch[slot];
+  if (bytes <= block.bytes) return block.data;
+  if (block.data) check_cuda(cudaFree(block.data), "cudaFree");
+  block = {};
+  check_cuda(cudaMalloc(&block.data, bytes), "cudaMalloc");
+  block.bytes = bytes;
+  return block.data;
+}
+
+const Properties& properties() { return context.properties; }
+
 void check_cuda(cudaError_t error, const char* call) {
   if (error == cudaSuccess) return;
   cudaGetLastError();
   throw Error(Code::Cuda,
               std::string(call) + ": " + cudaGetErrorName(error) + ": " + cudaGetErrorString(error) + cure(error));
 }
+
+namespace {
+std::atomic<bool> hopper_allowed{[] {
+  const char* isa = std::getenv("LOWRANK_CUDA_ISA");
+  return !isa || std::strcmp(isa, "portable") != 0;
+}()};
+}  // namespace
+
+bool hopper() { return hopper_allowed && properties().capability == 90; }
+void allow_hopper(bool allowed) { hopper_allowed = allowed; }
 
 Info info() {
   Info info;

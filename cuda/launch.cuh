@@ -1,6 +1,7 @@
 #pragma once
 // What every kernel file shares: launching, shared variables, dispatch on the element type, 16-byte packs.
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
@@ -29,6 +30,25 @@ cudaStream_t stream();
 
 // Throws ERR_CUDA with the error's name, its text and, where there is one, the cure.
 void check_cuda(cudaError_t error, const char* call);
+
+// Memory of this queue beyond its tensors: a slot keeps its block and grows. Contents are undefined, and valid for work
+// launched before the slot is asked for again. Slots 0 to 7 belong to what a kernel file itself launches, 8 to 15 to
+// cuda/gemm/.
+constexpr int SCRATCH_SLOTS = 16;
+void* scratch(int slot, size_t bytes);
+
+// Of the queue's device.
+struct Properties {
+  int multiprocessors = 0;
+  int capability = 0;       // 10 * major + minor
+  size_t shared_block = 0;  // dynamic shared memory a block may have, bytes
+  size_t l2 = 0;            // bytes
+};
+const Properties& properties();
+
+// Whether kernels for sm_90a are used: on capability 9.0, unless LOWRANK_CUDA_ISA is `portable`. Tests switch.
+bool hopper();
+void allow_hopper(bool allowed);
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -73,8 +93,17 @@ void dispatch(const View& x, F&& f) {
     case DType::F32: return f(float{});
     case DType::F64: return f(double{});
     case DType::BF16: return f(__nv_bfloat16{});
+    case DType::F16: return f(__half{});
     default: throw Error(Code::DType, std::string("no CUDA kernel for ") + name_of(x.dtype));
   }
+}
+
+// The same for a view of half precision alone.
+template <typename F>
+void dispatch_half(const View& x, F&& f) {
+  if (x.dtype == DType::F16) return f(__half{});
+  check(x.dtype == DType::BF16, Code::DType, "no tensor-core kernel for ", name_of(x.dtype));
+  return f(__nv_bfloat16{});
 }
 
 // The type of arithmetic: f32, except for f64 storage.

@@ -68,7 +68,7 @@ export interface Native {
   sumRows(x: Handle): Handle
   sum(x: Handle): Handle
   sumSquares(x: Handle): Handle
-  matmul(a: Handle, b: Handle, transposeA: boolean, transposeB: boolean, compute: number): Handle
+  matmul(a: Handle, b: Handle, transposeA: boolean, transposeB: boolean, compute: number, dtype: number): Handle
   linear(x: Handle, w: Handle, bias: Handle | 0, compute: number): Handle
   loraLinear(
     x: Handle,
@@ -94,8 +94,8 @@ export interface Native {
     needsDa: boolean,
     needsDb: boolean,
   ): [dx: Handle, da: Handle, db: Handle]
-  embedding(table: Handle, ids: Handle): Handle
-  embeddingBackward(dy: Handle, ids: Handle, rows: number): Handle
+  embedding(table: Handle, ids: Handle, dtype: number): Handle
+  embeddingBackward(dy: Handle, ids: Handle, rows: number, dtype: number): Handle
   layerNorm(
     x: Handle,
     residual: Handle | 0,

@@ -13,7 +13,7 @@ const HOST_DTYPE = new Map<unknown, DType>([
 ])
 
 /** The native number of a dtype. */
-function codeOf(dtype: DType): number {
+export function codeOf(dtype: DType): number {
   const code = DTYPES.indexOf(dtype)
   const hint = () => `dtype: "${dtype}" is unknown${nearest(String(dtype), DTYPES)}; use ${DTYPES.join(', ')}`
   check(code >= 0, 'ERR_DTYPE', hint)

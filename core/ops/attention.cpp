@@ -51,7 +51,7 @@ Tensors attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tenso
                   Dropout dropout) {
   check_attention(q, k, v, cu_seqlens, shape, dropout);
   auto o = like(q);
-  auto lse = Tensor::empty(q.device(), {q.shape[0], shape.heads}, q.dtype);
+  auto lse = Tensor::empty(q.device(), {q.shape[0], shape.heads}, sums_of(q.dtype));
   check_sequences(q, cu_seqlens, shape.max_length);
   run(q.device(), "attention", q.device().kernels.attention, o.view(), lse.view(), q.view(), k.view(), v.view(),
       cu_seqlens.view(), shape, dropout);
@@ -63,7 +63,8 @@ Tensors attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, c
   check_attention(q, k, v, cu_seqlens, shape, dropout);
   check_twin("attention", "dy", dy, q);
   check_twin("attention", "o", o, q);
-  check_like("attention", "lse", lse, q);
+  check_same_device("attention", lse, q);
+  check_dtype("attention", "lse", lse, sums_of(q.dtype));
   check_shape("attention", "lse", lse, {q.shape[0], shape.heads});
   auto dq = like(q), dk = like(k), dv = like(v);
   check_sequences(q, cu_seqlens, shape.max_length);

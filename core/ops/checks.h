@@ -15,10 +15,17 @@ inline void check_dtype(const char* op, const char* what, const Tensor& t, DType
   check(t.dtype == dtype, Code::DType, op, ": ", what, " is ", name_of(t.dtype), ", expected ", name_of(dtype));
 }
 
+inline bool is_half(DType dtype) { return dtype == DType::BF16 || dtype == DType::F16; }
+
+// Activations: f32 or f64, and on a GPU bf16 or f16 too.
 inline void check_float(const char* op, const char* what, const Tensor& t) {
-  check(t.dtype == DType::F32 || t.dtype == DType::F64, Code::DType, op, ": ", what, " is ", name_of(t.dtype),
-        ", expected f32 or f64");
+  const bool halves = t.device().kind != DeviceKind::Cpu;
+  check(t.dtype == DType::F32 || t.dtype == DType::F64 || (halves && is_half(t.dtype)), Code::DType, op, ": ", what,
+        " is ", name_of(t.dtype), ", expected f32 or f64", halves ? ", bf16 or f16" : "");
 }
+
+// What sums over activations are kept in: losses, statistics, gradients of biases.
+inline DType sums_of(DType dtype) { return dtype == DType::F64 ? DType::F64 : DType::F32; }
 
 inline void check_shape(const char* op, const char* what, const Tensor& t, const Shape& shape) {
   check(t.shape == shape, Code::Shape, op, ": ", what, " ", t.shape, ", expected ", shape);
@@ -39,11 +46,21 @@ inline void check_twin(const char* op, const char* what, const Tensor& t, const 
   check_shape(op, what, t, x.shape);
 }
 
-// A weight has the activations' dtype, or is bf16 storage under f32 activations.
+// A parameter beside activations (bias, norm, low-rank factor, class weights) has their dtype; beside bf16 or f16 it may
+// be f32, as all that trains is.
+inline void check_parameter(const char* op, const char* what, const Tensor& p, const Tensor& x) {
+  check_same_device(op, p, x);
+  check(p.dtype == x.dtype || (is_half(x.dtype) && p.dtype == DType::F32), Code::DType, op, ": ", what, " is ",
+        name_of(p.dtype), ", activations are ", name_of(x.dtype));
+}
+
+// A weight has the activations' dtype, or is bf16 storage under f32; beside bf16 or f16 it is any float but f64.
 inline void check_weight(const char* op, const char* what, const Tensor& w, const Tensor& x) {
   check_same_device(op, w, x);
-  check(w.dtype == x.dtype || (w.dtype == DType::BF16 && x.dtype == DType::F32), Code::DType, op, ": ", what, " is ",
-        name_of(w.dtype), ", activations are ", name_of(x.dtype));
+  const bool narrow = w.dtype == DType::BF16 && x.dtype == DType::F32;
+  const bool mixed = is_half(x.dtype) && (is_half(w.dtype) || w.dtype == DType::F32);
+  check(w.dtype == x.dtype || narrow || mixed, Code::DType, op, ": ", what, " is ", name_of(w.dtype),
+        ", activations are ", name_of(x.dtype));
 }
 
 inline void check_linear(const char* op, const Tensor& x, const Tensor& w) {
@@ -56,7 +73,7 @@ inline void check_linear(const char* op, const Tensor& x, const Tensor& w) {
 
 inline void check_bias(const char* op, Maybe bias, const Tensor& x, int64_t out) {
   if (!bias) return;
-  check_like(op, "bias", *bias, x);
+  check_parameter(op, "bias", *bias, x);
   check_shape(op, "bias", *bias, {out});
 }
 
@@ -65,7 +82,8 @@ inline View view_of(Maybe t) { return t ? t->view() : View{}; }
 // The gradient of a loss: one number of any float type.
 inline void check_dloss(const char* op, const Tensor& dloss, const Tensor& x) {
   check_same_device(op, dloss, x);
-  check_float(op, "dloss", dloss);
+  check(dloss.dtype == DType::F32 || dloss.dtype == DType::F64, Code::DType, op, ": dloss is ", name_of(dloss.dtype),
+        ", expected f32 or f64");
   check_shape(op, "dloss", dloss, {1});
 }
 
@@ -97,17 +115,18 @@ inline void check_indices(const char* op, const char* what, const Tensor& indice
 inline void check_loss_inputs(const char* op, const Tensor& logits, const Tensor& targets) {
   check_float(op, "logits", logits);
   check_matrix(op, "logits", logits);
-  check_twin(op, "targets", targets, logits);
+  check_parameter(op, "targets", targets, logits);
+  check_shape(op, "targets", targets, logits.shape);
 }
 
 inline void check_class_weights(const char* op, Maybe weights, const Tensor& logits) {
   if (!weights) return;
-  check_like(op, "weights", *weights, logits);
+  check_parameter(op, "weights", *weights, logits);
   check_shape(op, "weights", *weights, {logits.cols()});
 }
 
 inline Tensor like(const Tensor& x) { return Tensor::empty(x.device(), x.shape, x.dtype); }
 
-inline Tensor scalar_like(const Tensor& x) { return Tensor::empty(x.device(), {1}, x.dtype); }
+inline Tensor scalar_like(const Tensor& x) { return Tensor::empty(x.device(), {1}, sums_of(x.dtype)); }
 
 }  // namespace lowrank::ops

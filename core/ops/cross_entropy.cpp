@@ -21,7 +21,7 @@ void check_labels(const Tensor& logits, const Tensor& labels, Maybe weights, con
 Tensors cross_entropy(const Tensor& logits, const Tensor& labels, Maybe weights, CrossEntropy options) {
   check_labels(logits, labels, weights, options);
   auto loss = scalar_like(logits);
-  auto lse = Tensor::empty(logits.device(), {logits.shape[0]}, logits.dtype);
+  auto lse = Tensor::empty(logits.device(), {logits.shape[0]}, sums_of(logits.dtype));
   run(logits.device(), "crossEntropy", logits.device().kernels.cross_entropy, loss.view(), lse.view(), logits.view(),
       labels.view(), view_of(weights), options);
   return {loss, lse};
@@ -31,7 +31,8 @@ Tensor cross_entropy_backward(const Tensor& dloss, const Tensor& logits, const T
                               const Tensor& lse, CrossEntropy options) {
   check_labels(logits, labels, weights, options);
   check_dloss("crossEntropy", dloss, logits);
-  check_like("crossEntropy", "lse", lse, logits);
+  check_same_device("crossEntropy", lse, logits);
+  check_dtype("crossEntropy", "lse", lse, sums_of(logits.dtype));
   check_shape("crossEntropy", "lse", lse, {logits.shape[0]});
   auto dlogits = like(logits);
   run(logits.device(), "crossEntropyBackward", logits.device().kernels.cross_entropy_backward, dlogits.view(),

@@ -6,15 +6,15 @@ Tensors layer_norm(const Tensor& x, Maybe residual, const Tensor& w, Maybe b, do
   check_float("layerNorm", "x", x);
   check_matrix("layerNorm", "x", x);
   if (residual) check_twin("layerNorm", "residual", *residual, x);
-  check_like("layerNorm", "weight", w, x);
+  check_parameter("layerNorm", "weight", w, x);
   check_shape("layerNorm", "weight", w, {x.cols()});
   if (b) check_twin("layerNorm", "bias", *b, w);
   check_dropout_rows("layerNorm", dropout, x.rows());
   auto y = like(x);
   Tensor h;
   if (residual || dropout.active()) h = like(x);
-  auto mean = Tensor::empty(x.device(), {x.rows()}, x.dtype);
-  auto rstd = Tensor::empty(x.device(), {x.rows()}, x.dtype);
+  auto mean = Tensor::empty(x.device(), {x.rows()}, sums_of(x.dtype));
+  auto rstd = Tensor::empty(x.device(), {x.rows()}, sums_of(x.dtype));
   run(x.device(), "layerNorm", x.device().kernels.layer_norm, y.view(), h.view(), mean.view(), rstd.view(), x.view(),
       view_of(residual), w.view(), view_of(b), eps, dropout);
   return {y, h, mean, rstd};
@@ -26,9 +26,10 @@ Tensors layer_norm_backward(const Tensor& dy, Maybe dh, const Tensor& h, const T
   check_matrix("layerNorm", "h", h);
   check_twin("layerNorm", "dy", dy, h);
   if (dh) check_twin("layerNorm", "dh", *dh, h);
-  check_like("layerNorm", "weight", w, h);
+  check_parameter("layerNorm", "weight", w, h);
   check_shape("layerNorm", "weight", w, {h.cols()});
-  check_like("layerNorm", "mean", mean, h);
+  check_same_device("layerNorm", mean, h);
+  check_dtype("layerNorm", "mean", mean, sums_of(h.dtype));
   check_shape("layerNorm", "mean", mean, {h.rows()});
   check_twin("layerNorm", "rstd", rstd, mean);
   check_dropout_rows("layerNorm", dropout, h.rows());

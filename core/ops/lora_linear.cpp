@@ -4,8 +4,8 @@ namespace lowrank::ops {
 namespace {
 
 void check_factors(const char* op, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b) {
-  check_like(op, "A", a, x);
-  check_like(op, "B", b, x);
+  check_parameter(op, "A", a, x);
+  check_parameter(op, "B", b, x);
   check_matrix(op, "A", a);
   check(a.shape[1] == w.shape[1], Code::Shape, op, ": A ", a.shape, " does not match weight ", w.shape);
   check_shape(op, "B", b, {w.shape[0], a.shape[0]});
@@ -20,7 +20,7 @@ Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& 
   check_factors("loraLinear", x, w, a, b);
   check_dropout_rows("loraLinear", dropout, x.shape[0]);
   auto y = Tensor::empty(x.device(), {x.shape[0], w.shape[0]}, x.dtype);
-  auto s = Tensor::empty(x.device(), {x.shape[0], a.shape[0]}, x.dtype);
+  auto s = Tensor::empty(x.device(), {x.shape[0], a.shape[0]}, sums_of(x.dtype));
   run(x.device(), "loraLinear", x.device().kernels.lora_linear, y.view(), s.view(), x.view(), w.view(), view_of(bias),
       a.view(), b.view(), scale, dropout, compute);
   return {y, s};
@@ -33,7 +33,8 @@ Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
   check_factors("loraLinear", x, w, a, b);
   check_like("loraLinear", "dy", dy, x);
   check_shape("loraLinear", "dy", dy, {x.shape[0], w.shape[0]});
-  check_like("loraLinear", "s", s, x);
+  check_same_device("loraLinear", s, x);
+  check_dtype("loraLinear", "s", s, sums_of(x.dtype));
   check_shape("loraLinear", "s", s, {x.shape[0], a.shape[0]});
   check_dropout_rows("loraLinear", dropout, x.shape[0]);
   Tensor dx, da, db;

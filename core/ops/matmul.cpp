@@ -3,23 +3,24 @@
 namespace lowrank::ops {
 namespace {
 
-DType product_dtype(const char* op, const Tensor& a, const Tensor& b) {
+void check_product(const char* op, const Tensor& a, const Tensor& b, DType dtype) {
   check_same_device(op, a, b);
-  const bool wide = a.dtype == DType::F64;
+  const bool wide = a.dtype == DType::F64, halves = a.device().kind != DeviceKind::Cpu;
   check(wide == (b.dtype == DType::F64), Code::DType, op, ": ", name_of(a.dtype), " and ", name_of(b.dtype));
   for (const Tensor* t : {&a, &b})
-    check(wide || t->dtype == DType::F32 || t->dtype == DType::BF16, Code::DType, op, ": no product of ",
-          name_of(t->dtype), "; cast it to f32");
-  return wide ? DType::F64 : DType::F32;
+    check(wide || t->dtype == DType::F32 || t->dtype == DType::BF16 || (halves && t->dtype == DType::F16), Code::DType,
+          op, ": no product of ", name_of(t->dtype), "; cast it to f32");
+  check(dtype == (wide ? DType::F64 : DType::F32) || (halves && !wide && is_half(dtype)), Code::DType, op, ": ",
+        name_of(a.dtype), " times ", name_of(b.dtype), " gives no ", name_of(dtype), " on ", a.device().name());
 }
 
 }  // namespace
 
-Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, Compute compute) {
+Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, Compute compute, DType dtype) {
   check_matrix("matmul", "a", a);
   check_matrix("matmul", "b", b);
   check(!(transpose_a && transpose_b), Code::Unsupported, "matmul: both operands transposed; transpose the product");
-  const DType dtype = product_dtype("matmul", a, b);
+  check_product("matmul", a, b, dtype);
   const int64_t m = a.shape[transpose_a], k = a.shape[!transpose_a], n = b.shape[!transpose_b];
   check(b.shape[transpose_b] == k, Code::Shape, "matmul: ", a.shape, transpose_a ? "^T" : "", " x ", b.shape,
         transpose_b ? "^T" : "", " do not match");

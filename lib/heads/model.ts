@@ -112,7 +112,7 @@ export class Model implements Disposable {
     const rows = this.head.select(batch, labels)
     if (rows === 'all') return this.head.logits(hidden)
     const index = rows === 'first' ? on.first : Tensor.from(rows, [rows.length], { device: this.device })
-    const selected = embedding(hidden, index)
+    const selected = embedding(hidden, index, hidden.dtype)
     return countingSelected(() => this.head.logits(selected))
   }
 

@@ -19,6 +19,6 @@ export class Embedding {
 
   /** ids i32[N] → [N, D]. */
   apply(ids: Tensor): Tensor {
-    return embedding(this.weight.tensor, ids, this.fixed)
+    return embedding(this.weight.tensor, ids, undefined, this.fixed)
   }
 }

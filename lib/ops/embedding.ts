@@ -1,16 +1,21 @@
 import { record } from '../autograd/tape.ts'
-import { native } from '../native.ts'
-import { Tensor } from '../tensor.ts'
+import { type DType, native } from '../native.ts'
+import { codeOf, Tensor } from '../tensor.ts'
 
 /**
- * Rows ids (i32[N], checked on the host) of table [V, D]; of activations, it selects rows. The row `fixed`, if any,
- * gets no gradient: PyTorch's padding_idx.
+ * Rows ids (i32[N], checked on the host) of table [V, D], as activations of `dtype`; of activations, it selects rows.
+ * The row `fixed`, if any, gets no gradient: PyTorch's padding_idx.
  */
-export function embedding(table: Tensor, ids: Tensor, fixed?: number): Tensor {
+export function embedding(table: Tensor, ids: Tensor, dtype = activationsOf(table), fixed?: number): Tensor {
   const [rows, width] = table.shape as [number, number]
-  return record(new Tensor(native.embedding(table.handle, ids.handle)), [table], [ids], dy => {
-    const dtable = new Tensor(native.embeddingBackward(dy.handle, ids.handle, rows))
+  return record(new Tensor(native.embedding(table.handle, ids.handle, codeOf(dtype))), [table], [ids], dy => {
+    const dtable = new Tensor(native.embeddingBackward(dy.handle, ids.handle, rows, codeOf(table.dtype)))
     if (fixed !== undefined && fixed < rows) native.fill(dtable.view(fixed * width, [width]).handle, 0)
     return [dtable]
   })
+}
+
+/** What a table gives unasked: f32, whatever narrower dtype it is stored in. */
+function activationsOf(table: Tensor): DType {
+  return table.dtype === 'f64' ? 'f64' : 'f32'
 }

@@ -80,7 +80,7 @@ test('every data-dependent index is looked at before it reaches memory', async (
   const loss = Float64Array.of(-100, 0, 1)
   const table = Tensor.from(Float64Array.of(0, 9, 1, 1), [1, 4])
   const cases: [string, () => unknown][] = [
-    ['embeddingBackward: id -1 at index 0', () => native.embeddingBackward(f(1, 2).handle, t([-1]).handle, 3)],
+    ['embeddingBackward: id -1 at index 0', () => native.embeddingBackward(f(1, 2).handle, t([-1]).handle, 3, 0)],
     ['crossEntropy: label 4 at index 1', () => native.crossEntropy(f(2, 4).handle, t([0, 4]).handle, 0, loss)],
     ['crossEntropy: label -1 at index 0', () => native.crossEntropy(f(1, 4).handle, t([-1]).handle, 0, loss)],
     ...[

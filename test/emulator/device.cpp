@@ -1,5 +1,6 @@
 // The emulator as device cuda:0 of the addon that tests load: stands in for cuda/device.cu.
 
+#include <cstdlib>
 #include <cstring>
 
 #include "cuda/info.h"
@@ -24,6 +25,35 @@ cudaStream_t stream() { return nullptr; }
 void check_cuda(cudaError_t error, const char* call) {
   check(error == cudaSuccess, Code::Cuda, call, ": ", cudaGetErrorName(error));
 }
+
+// A block of its own for each request: bounds are exact, and what it holds is undefined.
+void* scratch(int slot, size_t bytes) {
+  thread_local struct Blocks {
+    ~Blocks() {
+      for (void* block : list)
+        if (block) emulator::release(block);
+    }
+    void* list[SCRATCH_SLOTS] = {};
+  } blocks;
+  if (blocks.list[slot]) emulator::release(blocks.list[slot]);
+  return blocks.list[slot] = emulator::allocate(bytes);
+}
+
+// Few multiprocessors: persistent kernels come round more than once.
+const Properties& properties() {
+  static const Properties emulated = {3, 90, size_t(227) << 10, size_t(50) << 20};
+  return emulated;
+}
+
+namespace {
+bool hopper_allowed = [] {
+  const char* isa = std::getenv("LOWRANK_CUDA_ISA");
+  return !isa || std::strcmp(isa, "portable") != 0;
+}();
+}
+
+bool hopper() { return hopper_allowed; }
+void allow_hopper(bool allowed) { hopper_allowed = allowed; }
 
 Info info() {
   Info info;

@@ -1,0 +1,40 @@
+#pragma once
+// The dropout mask of core/kernels.h, bit for bit as on the CPU. `row` is the full row: row_offset has been added.
+
+#include "cuda/launch.cuh"
+
+namespace lowrank::cuda {
+
+// The 16 random bytes of one row and a group of 16 columns; byte 2 * ((c % 64) / 8) + c % 2 belongs to column c.
+struct MaskBytes {
+  __device__ uint32_t operator[](int byte) const { return words[byte / 4] >> (byte % 4 * 8) & 0xff; }
+  uint32_t words[4];
+};
+
+__device__ inline uint32_t dropout_group(int64_t column) { return uint32_t(column / 64 * 4 + column % 8 / 2); }
+__device__ inline int dropout_byte_of(int64_t column) { return int(2 * (column % 64 / 8) + column % 2); }
+
+__device__ inline MaskBytes mask_bytes(const Dropout& d, uint32_t row, uint32_t group) {
+  uint32_t c0 = group, c1 = row, c2 = d.site, c3 = d.step;
+  uint32_t k0 = uint32_t(d.seed), k1 = uint32_t(d.seed >> 32);
+#pragma unroll
+  for (int round = 0; round < 7; ++round) {
+    const uint32_t low0 = c0 * 0xD2511F53u, high0 = __umulhi(c0, 0xD2511F53u);
+    const uint32_t low1 = c2 * 0xCD9E8D57u, high1 = __umulhi(c2, 0xCD9E8D57u);
+    c0 = high1 ^ c1 ^ k0;
+    c2 = high0 ^ c3 ^ k1;
+    c1 = low1;
+    c3 = low0;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return {{c0, c1, c2, c3}};
+}
+
+// Of one element; whole groups are cheaper.
+__device__ inline bool is_kept(const Dropout& d, uint32_t row, int64_t column) {
+  const MaskBytes bytes = mask_bytes(d, row, dropout_group(column));
+  return int(bytes[dropout_byte_of(column)]) < d.keep;
+}
+
+}  // namespace lowrank::cuda

@@ -1,0 +1,114 @@
+#pragma once
+// Tests of kernels through the calls of core/kernels.h, without Node: the emulator runs them on the CPU, and nvcc makes
+// the same file a program for a GPU. Expected values are those of the CPU's f64 template.
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "core/device.h"
+#include "core/kernels.h"
+#include "cuda/launch.cuh"
+
+namespace lowrank::testing {
+
+using Values = std::vector<double>;
+
+// Reproducible choices: of shapes, of data.
+struct Random {
+  uint64_t bits() {
+    state ^= state >> 12, state ^= state << 25, state ^= state >> 27;
+    return state * 2685821657736338717ull;
+  }
+  double uniform() { return double(bits() >> 11) * 0x1p-53; }  // [0, 1)
+  int64_t between(int64_t low, int64_t high) { return low + int64_t(uniform() * double(high - low + 1)); }
+  template <typename T>
+  T pick(std::initializer_list<T> choices) {
+    return choices.begin()[size_t(between(0, int64_t(choices.size()) - 1))];
+  }
+  // Bell-shaped, mean 0.
+  Values values(int64_t n, double deviation = 1) {
+    Values all(size_t(n), 0.0);
+    for (double& x : all) x = deviation * 1.7320508 * (uniform() + uniform() + uniform() + uniform() - 2);
+    return all;
+  }
+  uint64_t state = 88172645463325252ull;
+};
+
+// x as `dtype` holds it.
+double rounded(double x, DType dtype);
+Values rounded(Values x, DType dtype);
+
+// A tensor on the device between bands of NaN that read() checks. Values given are rounded to the dtype; without any
+// the tensor is NaN. The offset, in elements, breaks the alignment of the first one.
+class OnDevice {
+ public:
+  OnDevice(DType dtype, std::vector<int64_t> dims, const Values* values = nullptr, int64_t offset = 0);
+  OnDevice(DType dtype, std::vector<int64_t> dims, const Values& values, int64_t offset = 0)
+      : OnDevice(dtype, std::move(dims), &values, offset) {}
+  ~OnDevice();
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+  View view() const { return view_; }
+  operator View() const { return view_; }
+  Values read() const;                      // waits for the device
+  std::vector<unsigned char> bytes() const;  // likewise, for comparisons of bits
+
+ private:
+  void check_bands(const std::vector<unsigned char>& all) const;
+  View view_;
+  char* memory_ = nullptr;
+  size_t size_ = 0, before_ = 0;
+};
+
+// f64 (or i32) in host memory, for the CPU's kernels.
+class OnHost {
+ public:
+  OnHost(std::vector<int64_t> dims, Values values);
+  explicit OnHost(std::vector<int64_t> dims);  // zeros
+  OnHost(std::vector<int64_t> dims, std::vector<int32_t> values);
+  View view() const { return view_; }
+  operator View() const { return view_; }
+  const Values& values() const { return values_; }
+  OnHost(const OnHost&) = delete;
+  OnHost& operator=(const OnHost&) = delete;
+
+ private:
+  Values values_;
+  std::vector<int32_t> integers_;
+  View view_;
+};
+
+// Fails where |got - expected| exceeds relative * (largest |expected|) + absolute, or is NaN where expected is not.
+void expect_close(const std::string& what, const Values& got, const Values& expected, double relative,
+                  double absolute = 0);
+// The rule for half precision: error <= factor * the error of a plain implementation of that precision, both against
+// `expected`, plus what rounding of `dtype` makes of the expected value itself.
+void expect_as_good(const std::string& what, const Values& got, const Values& plain, const Values& expected,
+                    DType dtype, double factor = 2);
+void expect_same_bits(const std::string& what, const OnDevice& got, const OnDevice& expected);
+void expect(bool ok, const std::string& what);
+
+// A case runs once per seed, and once more with the kernels of sm_80 where there are others for this device.
+struct Fuzz : Random {
+  uint64_t seed = 1;
+};
+struct KernelCase {
+  const char* name;
+  void (*body)(Fuzz& fuzz);
+};
+std::vector<KernelCase>& kernel_cases();
+struct KernelRegistration {
+  KernelRegistration(const char* name, void (*body)(Fuzz&)) { kernel_cases().push_back({name, body}); }
+};
+#define KERNEL_CASE(name)                                                                                              \
+  static void name(::lowrank::testing::Fuzz& fuzz);                                                                    \
+  static const ::lowrank::testing::KernelRegistration name##_case(#name, name);                                        \
+  static void name([[maybe_unused]] ::lowrank::testing::Fuzz& fuzz)
+
+}  // namespace lowrank::testing
