@@ -46,8 +46,8 @@ inline void check_twin(const char* op, const char* what, const Tensor& t, const 
   check_shape(op, what, t, x.shape);
 }
 
-// A parameter beside activations (bias, norm, low-rank factor, class weights) has their dtype; beside bf16 or f16 it may
-// be f32, as all that trains is.
+// A parameter beside activations (bias, norm, low-rank factor, class weights) has their dtype; beside bf16 or f16 it
+// may be f32, as all that trains is.
 inline void check_parameter(const char* op, const char* what, const Tensor& p, const Tensor& x) {
   check_same_device(op, p, x);
   check(p.dtype == x.dtype || (is_half(x.dtype) && p.dtype == DType::F32), Code::DType, op, ": ", what, " is ",
