@@ -11,7 +11,17 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const require = createRequire(import.meta.url)
 const fix = process.argv.includes('--fix')
 const paths = process.argv.slice(2).filter(arg => !arg.startsWith('--'))
-const NATIVE = ['core', 'cpu', 'cuda', 'binding', 'test/native', 'test/support', 'test/emulator']
+const NATIVE = [
+  'core',
+  'cpu',
+  'cuda',
+  'binding',
+  'test/native',
+  'test/support',
+  'test/emulator',
+  'test/kernels',
+  'bench',
+]
 
 function run(program, args) {
   return spawnSync(process.execPath, [program, ...args], { cwd: root, stdio: 'inherit' }).status === 0

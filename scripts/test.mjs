@@ -1,6 +1,6 @@
 // Runs the tests: compiles TypeScript, then each dist/test/**/*.test.js and each native test in a process of its own.
 //
-// node scripts/test.mjs [--sanitize] [--jobs=2] [--no-build] [FILTER…]
+// node scripts/test.mjs [--sanitize] [--jobs=2] [--no-build] [--without=PATH] [FILTER…]
 // FILTER: part of a path, `test/ops` or `native`; --sanitize: against build-sanitize/, by default the op tests only.
 // A test file may ask for other settings in its first lines: `// threads: 4`, `// timeout: 600` (seconds).
 // A test that can't run here prints `skip: REASON` and returns. A file that contributes no test fails.
@@ -13,6 +13,7 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const flags = process.argv.slice(2).filter(arg => arg.startsWith('--'))
 const sanitize = flags.includes('--sanitize')
+const without = flags.find(flag => flag.startsWith('--without='))?.slice('--without='.length)
 const jobs = Number(flags.find(flag => flag.startsWith('--jobs='))?.slice('--jobs='.length) ?? 2)
 let filters = process.argv.slice(2).filter(arg => !arg.startsWith('--'))
 if (sanitize && !filters.length) filters = ['native', 'test/ops/', 'test/autograd/', 'test/tensor', 'test/optim/']
@@ -142,7 +143,9 @@ function compile(totals) {
 async function main() {
   const totals = { passed: 0, failed: 0, skipped: 0 }
   if (!flags.includes('--no-build')) compile(totals)
-  const queue = allTests().filter(test => !filters.length || filters.some(filter => test.name.includes(filter)))
+  const queue = allTests()
+    .filter(test => !filters.length || filters.some(filter => test.name.includes(filter)))
+    .filter(test => !without || !test.name.includes(without))
   if (!queue.length) {
     console.log(`FAIL no test matches ${filters.join(' ')}`)
     totals.failed++

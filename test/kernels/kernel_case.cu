@@ -1,6 +1,6 @@
-#include "test/kernels/kernel_case.cuh"
-
 #include <algorithm>
+
+#include "test/kernels/kernel_case.cuh"
 
 namespace lowrank::testing {
 namespace {

@@ -56,7 +56,7 @@ class OnDevice {
 
   View view() const { return view_; }
   operator View() const { return view_; }
-  Values read() const;                      // waits for the device
+  Values read() const;                       // waits for the device
   std::vector<unsigned char> bytes() const;  // likewise, for comparisons of bits
 
  private:

@@ -1,4 +1,9 @@
-// kernel_cases [FILTER] [--seeds N] [--first SEED] [--list]: every kernel against the CPU's f64 template.
+// kernel_cases [FILTER] [--seeds N] [--first SEED] [--shard I/N] [--list]: every kernel against the CPU's f64 template.
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+
 #include "test/kernels/kernel_case.cuh"
 
 namespace lowrank::testing {
@@ -7,6 +12,7 @@ namespace {
 struct Settings {
   const char* filter = "";
   uint64_t seeds = 3, first = 1;
+  size_t shard = 1, shards = 1;  // case number c belongs to shard c mod shards + 1
   bool list = false;
 };
 
@@ -16,15 +22,26 @@ Settings settings_of(int count, char** arguments) {
     const std::string argument = arguments[i];
     if (argument == "--seeds" && i + 1 < count) s.seeds = std::strtoull(arguments[++i], nullptr, 10);
     else if (argument == "--first" && i + 1 < count) s.first = std::strtoull(arguments[++i], nullptr, 10);
+    else if (argument == "--shard" && i + 1 < count) std::sscanf(arguments[++i], "%zu/%zu", &s.shard, &s.shards);
     else if (argument == "--list") s.list = true;
     else s.filter = arguments[i];
   }
   return s;
 }
 
+// A kernel that meets a guard page of the emulator ends the process: say whose it was.
+char running[200];
+void report_crash(int signal) {
+  const ssize_t written = write(STDOUT_FILENO, running, std::strlen(running));
+  std::signal(signal, SIG_DFL);
+  std::raise(written < 0 ? SIGABRT : signal);
+}
+
 // One case under one seed; whether it passed.
 bool run_case(const KernelCase& each, uint64_t seed, bool hopper) {
   cuda::allow_hopper(hopper);
+  std::snprintf(running, sizeof running, "FAIL %s, seed %llu%s: it touches memory that is nobody's\n", each.name,
+                (unsigned long long)seed, hopper ? "" : ", portable");
   Fuzz fuzz;
   fuzz.seed = seed;
   fuzz.state ^= seed * 0x9E3779B97F4A7C15ull;
@@ -43,18 +60,22 @@ int run_all(const Settings& settings) {
   int passed = 0, failed = 0;
   cuda::allow_hopper(true);
   const bool both = cuda::hopper();
+  size_t number = 0;
   for (const KernelCase& each : kernel_cases()) {
     if (!std::strstr(each.name, settings.filter)) continue;
+    if (number++ % settings.shards != settings.shard - 1) continue;
     if (settings.list) {
       std::printf("%s\n", each.name);
       continue;
     }
+    const auto start = std::chrono::steady_clock::now();
     bool ok = true;
     for (uint64_t seed = settings.first; seed < settings.first + settings.seeds; ++seed) {
       if (both) ok = run_case(each, seed, true) && ok;
       ok = run_case(each, seed, false) && ok;
     }
-    std::printf("%s %s\n", ok ? "ok  " : "FAIL", each.name);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    std::printf("%s %s  %.2f s\n", ok ? "ok  " : "FAIL", each.name, seconds.count());
     std::fflush(stdout);
     ++(ok ? passed : failed);
   }
@@ -67,6 +88,10 @@ int run_all(const Settings& settings) {
 
 int main(int count, char** arguments) {
   using namespace lowrank;
+#ifndef __SANITIZE_ADDRESS__  // which reports better
+  std::signal(SIGSEGV, testing::report_crash);
+  std::signal(SIGBUS, testing::report_crash);
+#endif
   std::string reason;
   if (device_count(DeviceKind::Cuda, reason) == 0) {
     std::printf("skip: %s\n", reason.c_str());
