@@ -71,6 +71,13 @@ export class Device {
     return fail('ERR_DEVICE', `device: id ${id} is not open`)
   }
 
+  /** What computes: the CPU's instruction set, or the GPU's name and compute capability. */
+  get hardware(): string {
+    const { isa, cuda } = native.info()
+    const gpu = cuda.devices?.[Number(/^cuda:(\d+)$/.exec(this.name)?.[1] ?? Number.NaN)]
+    return gpu ? `${gpu.name}, capability ${gpu.capability}` : isa
+  }
+
   /** Resolves when all work enqueued so far is done; rejects with the fault of the first op that failed. */
   async synchronize(): Promise<void> {
     await native.wait(this.id)

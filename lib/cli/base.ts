@@ -9,6 +9,7 @@ import { native } from '../native.ts'
 import { maxTokens } from '../nn/batch.ts'
 import type { Storage } from '../nn/module.ts'
 import type { Compute } from '../ops/matmul.ts'
+import { Device } from '../tensor.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 import { bundled } from './bundled.ts'
 import type { Settings } from './options.ts'
@@ -51,8 +52,10 @@ export interface HeadChoice {
 
 /** Loads a base with a head, as the settings of a command say. */
 export function loadBase(path: string, head: HeadChoice, settings: Settings, device = settings.device): Model {
-  const { storage, compute, seed } = settings
-  return loadModel(path, { ...head, device, storage: storage as Storage, compute: compute as Compute, seed })
+  const { compute, seed } = settings
+  const storage = settings.storage as Storage | undefined
+  const planFor = device === 'meta' && Device.get(settings.device).name.startsWith('cuda') ? 'cuda' : undefined
+  return loadModel(path, { ...head, device, planFor, storage, compute: compute as Compute | undefined, seed })
 }
 
 const longestDefault = 512

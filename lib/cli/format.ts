@@ -50,3 +50,8 @@ export function plural(count: number, noun: string): string {
 export function titleWithBest(line: string, best: boolean): string {
   return best ? `${line} (best)` : line
 }
+
+/** Where a run computes, as its start event says. */
+export function deviceText({ device, isa, threads }: { device: string; isa: string; threads: number }): string {
+  return device === 'cpu' ? `cpu (${isa}, ${plural(threads, 'thread')})` : `${device} (${isa})`
+}

@@ -38,6 +38,7 @@ export interface ModelInspection {
   readonly parameters: number
   readonly parameterGroups: Readonly<Record<string, number>>
   readonly bytes: number
+  readonly storage: string
   readonly newTensors: readonly string[]
   readonly linears: readonly LinearGroup[]
   /** LoRA with its defaults: r 8 on the family's targets. */
@@ -98,6 +99,7 @@ function describe(model: Model, path: string, classes: readonly string[], dtype:
     parameters: total,
     parameterGroups: groups,
     bytes: model.bytes,
+    storage: model.storage,
     newTensors: model.newTensors,
     linears: groupLinears(model, targets),
     lora: { trainable, total: total + factors },
@@ -121,7 +123,7 @@ export async function inspectModelCommand(settings: Settings, console: Console):
   if (settings.model === undefined) fail('ERR_OPTION', 'model: none given')
   const found = inspectModel(settings)
   console.event(found)
-  const size = `${countText(found.parameters)} parameters, ${bytesText(found.bytes)} as ${settings.storage} in memory`
+  const size = `${countText(found.parameters)} parameters, ${bytesText(found.bytes)} as ${found.storage} in memory`
   const rows: [string, string][] = [
     ['folder', found.path],
     ['model', `${found.family}${found.architectures.length > 0 ? ` (${found.architectures.join(', ')})` : ''}`],

@@ -116,9 +116,13 @@ const model = section('Model', loading, [
   o('device', 'text', 'cpu', 'cpu, cuda, cuda:N, or auto', {
     commands: ['train', 'evaluate', 'predict', 'quickstart'],
   }),
-  o('storage', 'choice', 'f32', 'How frozen weights are kept in memory', { choices: ['f32', 'bf16'] }),
-  o('compute', 'choice', 'f32', 'Precision of products; sums are f32 always', {
+  o('storage', 'choice', undefined, 'How frozen weights are kept in memory', {
     choices: ['f32', 'bf16'],
+    found: 'f32; on CUDA as compute',
+  }),
+  o('compute', 'choice', undefined, 'Precision of products; sums are f32 always', {
+    choices: ['f32', 'bf16'],
+    found: 'f32; on CUDA bf16',
     commands: ['train', 'evaluate', 'predict', 'quickstart'],
   }),
 ])

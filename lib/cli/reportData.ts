@@ -16,7 +16,7 @@ import type { Evaluation, Prediction } from '../train/evaluate.ts'
 import type { EvaluationEvent, HistoryEntry } from '../train/events.ts'
 import { areEntityTags, higherIsBetter } from '../train/scores.ts'
 import { bundled } from './bundled.ts'
-import { shareText } from './format.ts'
+import { deviceText, shareText } from './format.ts'
 import { textFor } from './predictions.ts'
 import { packageVersion } from './program.ts'
 import { type Comparison, isRight } from './results.ts'
@@ -43,7 +43,7 @@ export function reportData(run: Finished, outcome: Outcome): ReportData {
       peakBytes: outcome.peakBytes,
       adapterBytes: outcome.adapterBytes,
       tokensPerSecond: end.tokens / end.seconds,
-      device: `${start.device} ${start.isa}, ${start.threads} ${start.threads === 1 ? 'thread' : 'threads'}`,
+      device: deviceText(start),
     },
     warnings: [...warnings],
     ...curves(end.history),
@@ -250,6 +250,8 @@ function environment({ start }: Finished, { processBytes }: Outcome): Record<str
     device: start.device,
     kernels: start.isa,
     threads: start.threads,
+    storage: start.storage,
+    compute: start.compute,
     'peak of the process': `${(processBytes / 2 ** 20).toFixed(0)} MiB`,
   }
 }

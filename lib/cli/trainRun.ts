@@ -7,7 +7,7 @@ import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, Trai
 import { train } from '../train/train.ts'
 import type { Console } from './console.ts'
 import { evaluationBar } from './evaluationBar.ts'
-import { metricText, titleWithBest } from './format.ts'
+import { deviceText, metricText, titleWithBest } from './format.ts'
 import type { Settings } from './options.ts'
 import { createProgress, type Progress } from './progress.ts'
 import { titleOf } from './results.ts'
@@ -155,12 +155,11 @@ class Watch {
 
   async #started(event: StartEvent): Promise<void> {
     this.start = event
-    const { trainable, total, device, isa, threads, totalSteps, stepsPerEpoch, resumed, examples } = event
+    const { trainable, total, totalSteps, stepsPerEpoch, resumed, examples } = event
     const note = this.#console.note
     note(`${event.method} trains ${trainable.toLocaleString('en-US')} of ${total.toLocaleString('en-US')} parameters`)
-    note(
-      `${totalSteps} steps, ${stepsPerEpoch} an epoch, on ${device} (${isa}, ${threads} ${threads === 1 ? 'thread' : 'threads'}), lr ${event.lr}`,
-    )
+    note(`${totalSteps} steps, ${stepsPerEpoch} an epoch, on ${deviceText(event)}, lr ${event.lr}`)
+    note(`frozen weights in ${event.storage}, products in ${event.compute}, adapters and sums in f32`)
     if (resumed) note(`continuing after step ${resumed.step} from ${resumed.path}`)
     else if (this.#settings.evaluateBefore && examples.validation + examples.test > 0)
       note(`evaluating before training on ${examples.validation + examples.test} examples`)

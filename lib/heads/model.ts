@@ -8,6 +8,7 @@ import { type LoadSettings, Weights } from '../models/weights.ts'
 import { type PackedBatch, upload } from '../nn/batch.ts'
 import type { Linear } from '../nn/linear.ts'
 import type { Parameter, Storage } from '../nn/module.ts'
+import { cast } from '../ops/copy.ts'
 import { embedding } from '../ops/embedding.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { countingSelected } from '../ops/random.ts'
@@ -34,9 +35,11 @@ export interface ModelOptions {
   head?: HeadBuilder | undefined
   /** Default `cpu`. */
   device?: string | undefined
-  /** How the frozen base is stored. Default `f32`. */
+  /** On the meta device: which kind of device is planned for. Default `cpu`. */
+  planFor?: 'cpu' | 'cuda' | undefined
+  /** How the frozen base is stored. Default `f32`; on CUDA `bf16` where products are. */
   storage?: Storage | undefined
-  /** Precision of products. Default `f32`. */
+  /** Precision of products. Default `f32`, on CUDA `bf16`, where activations are bf16 too. */
   compute?: Compute | undefined
   /** Keys newly initialised weights. Default 0. */
   seed?: number | undefined
@@ -110,10 +113,16 @@ export class Model implements Disposable {
     const on = upload(batch, this.device, this.backbone.limits)
     const hidden = this.backbone.forward(on)
     const rows = this.head.select(batch, labels)
-    if (rows === 'all') return this.head.logits(hidden)
+    if (rows === 'all') return this.#logitsOf(hidden)
     const index = rows === 'first' ? on.first : Tensor.from(rows, [rows.length], { device: this.device })
     const selected = embedding(hidden, index, hidden.dtype)
-    return countingSelected(() => this.head.logits(selected))
+    return countingSelected(() => this.#logitsOf(selected))
+  }
+
+  /** Losses and metrics read logits in f32 at least. */
+  #logitsOf(rows: Tensor): Tensor {
+    const logits = this.head.logits(rows)
+    return cast(logits, logits.dtype === 'f64' ? 'f64' : 'f32')
   }
 
   /** The loss of a micro-batch, shape [1]; `total` is the supervised weight of its whole optimizer step. */
@@ -203,14 +212,23 @@ export function createModel(config: ModelConfig, options: ModelOptions): Model {
   return new Model(config, { ...settingsOf(config, options), origin: 'the config' }, options, undefined)
 }
 
+/** On CUDA everything is bf16 unless asked otherwise; on the CPU f32. */
+function precisionOf(options: ModelOptions, device: Device): Pick<LoadSettings, 'storage' | 'compute' | 'activations'> {
+  const onCuda = device.name === 'meta' ? options.planFor === 'cuda' : device.name.startsWith('cuda')
+  const wide = options.storage === 'f64'
+  const compute = options.compute ?? (onCuda && !wide ? 'bf16' : 'f32')
+  const isHalf = onCuda && !wide && compute === 'bf16'
+  const storage = options.storage ?? (isHalf ? 'bf16' : 'f32')
+  return { storage, compute, activations: wide ? 'f64' : isHalf ? 'bf16' : 'f32' }
+}
+
 function settingsOf(config: ModelConfig, options: ModelOptions): Omit<LoadSettings, 'origin'> {
   const family = familyOf(config.modelType)
-  const { storage = 'f32', compute = 'f32', seed = 0, device = 'cpu' } = options
+  const device = Device.get(options.device ?? 'cpu')
   return {
-    device: Device.get(device),
-    storage,
-    compute,
-    seed,
+    device,
+    ...precisionOf(options, device),
+    seed: options.seed ?? 0,
     basePrefix: family.basePrefix,
     otherHeads: family.headTensors,
     initStd: float(config, 'initializer_range', 0.02),

@@ -23,6 +23,8 @@ export interface LoadSettings {
   device: Device
   storage: Storage
   compute: Compute
+  /** Of what flows between the layers. */
+  activations: DType
   /** Keys the initial values of tensors that the source lacks. */
   seed: number
   /** First part of the backbone's names ("bert"), which a checkpoint of the bare backbone leaves out. */
@@ -156,7 +158,8 @@ export class Weights {
   }
 
   embedding(name: string, rows: number, dim: number, fixed?: number): Embedding {
-    return new Embedding(this.at(name).parameter('weight', [rows, dim]), fixed)
+    const { activations } = this.#loading.settings
+    return new Embedding(this.at(name).parameter('weight', [rows, dim]), activations, fixed)
   }
 
   norm(name: string, dim: number, eps: number): LayerNorm {

@@ -1,3 +1,4 @@
+import type { DType } from '../native.ts'
 import { embedding } from '../ops/embedding.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Parameter } from './module.ts'
@@ -7,9 +8,12 @@ export class Embedding {
   readonly weight: Parameter
   /** The padding id: its row gets no gradient. */
   readonly fixed: number | undefined
+  /** Of what it gives. */
+  readonly dtype: DType
 
-  constructor(weight: Parameter, fixed?: number) {
+  constructor(weight: Parameter, dtype: DType, fixed?: number) {
     this.weight = weight
+    this.dtype = dtype
     this.fixed = fixed
   }
 
@@ -19,6 +23,6 @@ export class Embedding {
 
   /** ids i32[N] → [N, D]. */
   apply(ids: Tensor): Tensor {
-    return embedding(this.weight.tensor, ids, undefined, this.fixed)
+    return embedding(this.weight.tensor, ids, this.dtype, this.fixed)
   }
 }

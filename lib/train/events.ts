@@ -96,7 +96,11 @@ export interface StartEvent {
   readonly trainable: number
   readonly total: number
   readonly device: string
+  /** Instruction set of the CPU, or name and capability of the GPU. */
   readonly isa: string
+  /** How the frozen base is stored, and the precision of products. */
+  readonly storage: string
+  readonly compute: string
   readonly threads: number
   readonly epochs: number
   readonly stepsPerEpoch: number

@@ -4,7 +4,6 @@ import { createHash, type Hash } from 'node:crypto'
 import type { Example } from '../data/encode.ts'
 import type { Model } from '../heads/model.ts'
 import { isObject, type PyJson, stringifyPython } from '../io/json.ts'
-import { native } from '../native.ts'
 import type { Attached } from '../peft/method.ts'
 import type { TrainData } from './events.ts'
 import type { Settings } from './settings.ts'
@@ -47,7 +46,7 @@ export async function originOf(
   const values = Object.entries({ maxSteps: 'all', ...settings }).filter(([name]) => !NEUTRAL.has(name))
   const { masking } = settings
   return {
-    instructionSet: native.info().isa,
+    instructionSet: model.device.hardware,
     device: model.device.name,
     data: dataHash(data),
     model: await modelHash(model, method),

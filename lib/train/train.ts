@@ -238,7 +238,7 @@ async function* saveAborted(run: Run): AsyncGenerator<TrainEvent> {
 
 function startEvent(run: Run): StartEvent {
   const { model, method, settings, data, length, optimizer, resumedFrom, state } = run
-  const { isa, threads } = native.info()
+  const { threads } = native.info()
   const own = new Set(model.parameters.values())
   let total = 0
   for (const parameter of new Set([...own, ...method.trainable])) total += parameter.size
@@ -251,7 +251,9 @@ function startEvent(run: Run): StartEvent {
     trainable: optimizer.arena.size,
     total,
     device: model.device.name,
-    isa,
+    isa: model.device.hardware,
+    storage: model.storage,
+    compute: model.compute,
     threads,
     epochs: settings.epochs,
     ...length,
