@@ -152,6 +152,19 @@ void mbarrier_complete(uint32_t address, int64_t bytes, Block& block, Site site)
   write_mbarrier(address, barrier, block, shared_bytes(in_block, 8, 8, "mbarrier", site));
 }
 
+void mbarrier_arrive_late(uint32_t address, Block& block, Site site) {
+  const uint32_t in_block = local_address(address) | (block.rank + 1) << 24;
+  Mbarrier barrier = read_mbarrier(in_block, site);
+  if (barrier.pending == 0) fail(site, "mbarrier: more arrivals than its count of %u", unsigned(barrier.expected));
+  --barrier.pending;
+  write_mbarrier(address, barrier, block, shared_bytes(in_block, 8, 8, "mbarrier", site));
+}
+
+void check_usable(uint32_t address, Site site) {
+  read_mbarrier(address, site);
+  check_met(address, site);
+}
+
 bool mbarrier_try_wait(uint32_t address, uint32_t parity, Site site) {
   if (phase_passed(address, parity, site)) return true;
   // It may give up at any time.
@@ -173,7 +186,8 @@ void mbarrier_wait(uint32_t address, uint32_t parity, Site site) {
 
 void check_exit(Thread& thread) {
   Warp& warp = *thread.team;
-  if (!thread.copies.idle()) fail(thread.site, "a thread exits with cp.async copies that it never waited for");
+  if (!thread.copies.idle() && thread.announced < thread.copied)
+    fail(thread.site, "a thread exits with cp.async copies that it never waited for");
   if (!thread.stores.idle()) fail(thread.site, "a thread exits with TMA stores that it never waited for");
   if (!warp.wgmma.idle()) fail(thread.site, "a warp exits with wgmma in flight");
   for (int lane = 0; lane < 32; ++lane) {

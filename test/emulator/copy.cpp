@@ -46,7 +46,7 @@ void move_chunk(const Transfer& transfer, Block& block, size_t byte, const int (
   const uint32_t local = swizzled((transfer.shared & 0xffffff) + uint32_t(offset), map.swizzle);
   char* shared = shared_bytes(local | (block.rank + 1) << 24, CHUNK, CHUNK, "TMA", transfer.site);
   const Chunk chunk = chunk_of(transfer, byte / size_t(map.element), row);
-  if (transfer.store) {
+  if (transfer.kind == Kind::Store) {
     if (chunk.n) std::memcpy(chunk.global, async_bytes(block, shared) + chunk.skip, chunk.n);
     return;
   }
@@ -69,14 +69,26 @@ void land_in(const Transfer& transfer, Block& block) {
   mbarrier_complete(transfer.barrier, int64_t(box_bytes(transfer.map)), block, transfer.site);
 }
 
+// Copies of a thread are complete; they arrive for it.
+void land_arrival(const Transfer& transfer) {
+  const auto land_group = [&](std::vector<Copy>& group) {
+    for (Copy& copy : group)
+      if (copy.number < transfer.copies) land(copy);
+  };
+  for (auto& group : transfer.thread->copies.committed) land_group(group);
+  land_group(transfer.thread->copies.open);
+  mbarrier_arrive_late(transfer.barrier, *transfer.block, transfer.site);
+}
+
 // Whoever waits runs it, in the name of the issuing block: addresses are that block's.
 void land(Transfer& transfer) {
   if (transfer.done) return;
   transfer.done = true;
-  ++counters.tma;
+  counters.tma += transfer.kind != Kind::Arrival;
   ThreadId* const waiting = current;
   current = &transfer.block->threads[0];
-  if (transfer.store) move_box(transfer, *transfer.block);
+  if (transfer.kind == Kind::Arrival) land_arrival(transfer);
+  else if (transfer.kind == Kind::Store) move_box(transfer, *transfer.block);
   else
     for (Block* block : transfer.block->cluster->blocks)
       if (transfer.blocks >> block->rank & 1) land_in(transfer, *block);
@@ -105,7 +117,7 @@ void cp_async(uint32_t to, const void* from, int bytes, int valid, Site site) {
     fail(site, "cp.async: the source is no multiple of %d", bytes);
   std::memset(shared, POISON, size_t(bytes));
   auto& open = self().copies.open;
-  open.push_back({shared, static_cast<const char*>(from), bytes, valid, false});
+  open.push_back({shared, static_cast<const char*>(from), bytes, valid, self().copied++, false});
   if (at_once()) land(open.back());
 }
 
@@ -115,6 +127,16 @@ void cp_async_wait(int pending) {
   auto& groups = self().copies.committed;
   for (; int(groups.size()) > pending; groups.pop_front())
     for (Copy& copy : groups.front()) land(copy);
+}
+
+void cp_async_arrive(uint32_t barrier, Site site) {
+  Thread& thread = self();
+  check_usable(barrier, site);
+  thread.announced = thread.copied;
+  const auto arrival = std::make_shared<Transfer>(
+      Transfer{Kind::Arrival, {}, {}, 0, barrier, 0, thread.of, site, false, &thread, thread.copied});
+  if (options().async == Async::Early) land(*arrival);
+  else thread.of->in_flight.push_back(arrival);
 }
 
 void check_tensor_map(const TensorMap& map) {
@@ -139,7 +161,7 @@ void tma_load(uint32_t to, const TensorMap* map, Coordinates at, uint32_t barrie
   if (mask >> thread.of->cluster->blocks.size())
     fail(site, "TMA multicast: mask 0x%x names blocks outside the cluster", mask);
   const auto transfer =
-      std::make_shared<Transfer>(Transfer{false, *map, at, to, barrier, mask, thread.of, site, false});
+      std::make_shared<Transfer>(Transfer{Kind::Load, *map, at, to, barrier, mask, thread.of, site, false});
   const std::vector<char> poison(box_bytes(*map), char(POISON));
   for (Block* block : thread.of->cluster->blocks) {
     if (!(mask >> block->rank & 1)) continue;
@@ -155,7 +177,7 @@ void tma_load(uint32_t to, const TensorMap* map, Coordinates at, uint32_t barrie
 void tma_store(const TensorMap* map, Coordinates at, uint32_t from, Site site) {
   Thread& thread = self();
   check_box(*map, at, from, "TMA store", site);
-  const auto transfer = std::make_shared<Transfer>(Transfer{true, *map, at, from, 0, 0, thread.of, site, false});
+  const auto transfer = std::make_shared<Transfer>(Transfer{Kind::Store, *map, at, from, 0, 0, thread.of, site, false});
   thread.stores.open.push_back(transfer);
   if (options().async == Async::Early) land(*transfer);
   if (options().async == Async::Random) thread.of->in_flight.push_back(transfer);

@@ -105,6 +105,7 @@ void mma(float* d, const uint32_t* a, const uint32_t* b, Element element, Site s
 void cp_async(uint32_t to, const void* from, int bytes, int valid, Site site);
 void cp_async_commit();
 void cp_async_wait(int pending);
+void cp_async_arrive(uint32_t barrier, Site site);  // at an mbarrier, when this thread's copies so far are complete
 
 struct TensorMap {
   char* base = nullptr;

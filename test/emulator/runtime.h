@@ -21,17 +21,22 @@ constexpr size_t PAGE = 4096;
 enum class State : uint8_t { Ready, Blocked, Spinning, Done };
 
 struct Block;
+struct Thread;
 struct Warp;
 
 struct Copy {
   char* to;
   const char* from;
   int bytes, valid;
+  size_t number;  // of the thread's copies
   bool done;
 };
 
+enum class Kind : uint8_t { Load, Store, Arrival };
+
+// A box of TMA; or the arrival that cp.async.mbarrier.arrive owes.
 struct Transfer {
-  bool store;
+  Kind kind;
   TensorMap map;  // a copy: the issuing thread may be gone when it lands
   Coordinates at;
   uint32_t shared, barrier;
@@ -39,6 +44,8 @@ struct Transfer {
   Block* block;  // the issuer's
   Site site;
   bool done;
+  Thread* thread = nullptr;  // of an arrival: who copies, and how many of its copies come before
+  size_t copies = 0;
 };
 
 // Asynchronous operations of a thread in commit groups.
@@ -82,6 +89,7 @@ struct Thread : ThreadId {
   uint32_t mask = 0;
   void* operand = nullptr;
   Groups<Copy> copies;
+  size_t copied = 0, announced = 0;  // copies so far; those that an mbarrier waits for
   Groups<std::shared_ptr<Transfer>> stores;
 };
 
@@ -186,6 +194,9 @@ void check_wgmma(const Block& block);
 // ---- barrier.cpp
 void check_exit(Thread& thread);
 void mbarrier_complete(uint32_t address, int64_t bytes, Block& block, Site site);
+// The same for the copies of one thread, which arrives by them; and whether that thread may use the barrier.
+void mbarrier_arrive_late(uint32_t address, Block& block, Site site);
+void check_usable(uint32_t address, Site site);
 
 uint32_t swizzled(uint32_t address, uint32_t span);
 

@@ -178,6 +178,7 @@ void start_thread(Block& block, int i, uint3 block_index) {
   thread.met = 0;
   thread.cluster_arrived = false;
   thread.copies.clear();
+  thread.copied = thread.announced = 0;
   thread.stores.clear();
   if (!thread.stack) {
     void* memory = mmap(nullptr, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -275,7 +276,7 @@ void run_wave(const std::vector<uint64_t>& order, size_t begin, size_t count, si
   }
   for (const auto& block : runtime.blocks) {
     for (const auto& transfer : block->in_flight)
-      check(transfer->done, Code::Cuda, "emulator: a block ended while its TMA loads were in flight");
+      check(transfer->done, Code::Cuda, "emulator: a block ended while its loads were in flight");
     check_wgmma(*block);
     check_arena(*block);
   }

@@ -1,5 +1,6 @@
 // cp.async: every size, zero fill, groups.
 
+#include "cuda/ptx_copy.cuh"
 #include "test/emulator/harness.cuh"
 
 namespace lowrank {
@@ -46,6 +47,32 @@ __global__ void copy_groups(const int* x, int* y) {
   y[2 * THREADS + i] = stages[2][THREADS - 1 - i];
 }
 
+// The first warp copies twice and leaves; the second one takes what arrives.
+__global__ void announced_copies(const int* x, int* y) {
+  SHARED(pieces, Array<int, 2, 32>);
+  SHARED(barriers, Array<uint64_t, 2>);
+  const uint32_t first = ptx::shared_address(&barriers[0]), second = ptx::shared_address(&barriers[1]);
+  const int i = int(threadIdx.x) % 32;
+  if (threadIdx.x == 0) {
+    ptx::mbarrier_init(first, 32);
+    ptx::mbarrier_init(second, 33);
+    ptx::fence_mbarrier_init();
+  }
+  __syncthreads();
+  if (threadIdx.x < 32) {
+    for (int piece = 0; piece < 2; ++piece) {
+      ptx::cp_async<4>(ptx::shared_address(&pieces[piece][i]), x + piece * 32 + i);
+      ptx::cp_async_mbarrier_arrive(piece ? second : first);
+    }
+    if (i == 0) ptx::mbarrier_arrive(second);
+  } else {
+    ptx::mbarrier_wait(first, 0);
+    y[i] = pieces[0][31 - i];
+    ptx::mbarrier_wait(second, 0);
+    y[32 + i] = pieces[1][31 - i];
+  }
+}
+
 }  // namespace
 
 CONFORMANCE(cp_async_4, 80) { test_size<4>(); }
@@ -59,6 +86,15 @@ CONFORMANCE(cp_async_groups, 80) {
   const DeviceArray<int> from(x), to(x.size());
   cuda::launch(copy_groups, 1, THREADS, from.data(), to.data());
   expect_near("groups", to.read(), expected);
+}
+
+CONFORMANCE(cp_async_arrives_at_mbarrier, 90) {
+  const auto x = iota<int>(64);
+  const DeviceArray<int> from(x), to(x.size());
+  cuda::launch(announced_copies, 1, 64, from.data(), to.data());
+  std::vector<int> expected(64);
+  for (int i = 0; i < 64; ++i) expected[size_t(i)] = i / 32 * 32 + 31 - i % 32;
+  expect_near("copies", to.read(), expected);
 }
 
 }  // namespace lowrank

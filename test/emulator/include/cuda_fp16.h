@@ -59,3 +59,38 @@ inline __half __float2half(float x) { return __half(x); }
 inline __half __double2half(double x) { return __half(x); }
 inline float __half2float(__half x) { return float(x); }
 inline __half2 __floats2half2_rn(float x, float y) { return {__half(x), __half(y)}; }
+inline __half __float2half_rn(float x) { return __half(x); }
+inline unsigned short __half_as_ushort(__half x) { return x.bits; }
+inline __half __ushort_as_half(unsigned short bits) {
+  __half x;
+  x.bits = bits;
+  return x;
+}
+
+// Arithmetic of one and of two, each rounded once.
+inline __half __hadd(__half a, __half b) { return __half(float(a) + float(b)); }
+inline __half __hsub(__half a, __half b) { return __half(float(a) - float(b)); }
+inline __half __hmul(__half a, __half b) { return __half(float(a) * float(b)); }
+inline __half __hfma(__half a, __half b, __half c) { return __half(std::fma(double(a), double(b), double(c))); }
+#define LOWRANK_TWO(type, two)                                                                                         \
+  inline two __hadd2(two a, two b) { return {type(float(a.x) + float(b.x)), type(float(a.y) + float(b.y))}; }          \
+  inline two __hsub2(two a, two b) { return {type(float(a.x) - float(b.x)), type(float(a.y) - float(b.y))}; }          \
+  inline two __hmul2(two a, two b) { return {type(float(a.x) * float(b.x)), type(float(a.y) * float(b.y))}; }          \
+  inline two __hfma2(two a, two b, two c) { return {__hfma(a.x, b.x, c.x), __hfma(a.y, b.y, c.y)}; }                   \
+  inline two __hmax2(two a, two b) {                                                                                   \
+    return {type(std::fmax(float(a.x), float(b.x))), type(std::fmax(float(a.y), float(b.y)))};                         \
+  }                                                                                                                    \
+  inline two __hmin2(two a, two b) {                                                                                   \
+    return {type(std::fmin(float(a.x), float(b.x))), type(std::fmin(float(a.y), float(b.y)))};                         \
+  }                                                                                                                    \
+  inline two __hneg2(two a) { return {type(-float(a.x)), type(-float(a.y))}; }                                         \
+  inline float __low2float(two a) { return float(a.x); }                                                               \
+  inline float __high2float(two a) { return float(a.y); }
+LOWRANK_TWO(__half, __half2)
+inline __half2 __halves2half2(__half x, __half y) { return {x, y}; }
+inline __half2 __half2half2(__half x) { return {x, x}; }
+inline __half2 __float2half2_rn(float x) { return {__half(x), __half(x)}; }
+inline __half2 __float22half2_rn(float2 x) { return {__half(x.x), __half(x.y)}; }
+inline float2 __half22float2(__half2 x) { return {float(x.x), float(x.y)}; }
+inline __half __low2half(__half2 x) { return x.x; }
+inline __half __high2half(__half2 x) { return x.y; }

@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "test/emulator/emulator.h"
+#include "test/emulator/include/intrinsics.h"
 
 #define __global__
 #define __device__
@@ -59,59 +60,43 @@ inline unsigned __ballot_sync(unsigned mask, bool p, LOWRANK_SITE) { return lowr
 inline bool __any_sync(unsigned mask, bool p, LOWRANK_SITE) { return lowrank::emulator::ballot(mask, p, site) != 0; }
 inline bool __all_sync(unsigned mask, bool p, LOWRANK_SITE) { return lowrank::emulator::ballot(mask, !p, site) == 0; }
 
+// redux.sync and match.any: of the lanes in the mask.
+template <typename T, typename F>
+T lowrank_reduce(unsigned mask, T value, F&& combine, lowrank::emulator::Site site) {
+  T sum = 0;
+  bool first = true;
+  for (int lane = 0; lane < 32; ++lane) {
+    if (!(mask >> lane & 1)) continue;
+    const T other = __shfl_sync(mask, value, lane, 32, site);
+    sum = first ? other : T(combine(sum, other));
+    first = false;
+  }
+  return sum;
+}
+#define LOWRANK_REDUCE(name, result)                                                                                   \
+  template <typename T>                                                                                                \
+  T name(unsigned mask, T value, LOWRANK_SITE) {                                                                       \
+    return lowrank_reduce(                                                                                             \
+        mask, value, [](T a, T b) { return result; }, site);                                                           \
+  }
+LOWRANK_REDUCE(__reduce_add_sync, a + b)
+LOWRANK_REDUCE(__reduce_min_sync, std::min(a, b))
+LOWRANK_REDUCE(__reduce_max_sync, std::max(a, b))
+LOWRANK_REDUCE(__reduce_and_sync, a& b)
+LOWRANK_REDUCE(__reduce_or_sync, a | b)
+LOWRANK_REDUCE(__reduce_xor_sync, a ^ b)
+#undef LOWRANK_REDUCE
+template <typename T>
+unsigned __match_any_sync(unsigned mask, T value, LOWRANK_SITE) {
+  unsigned same = 0;
+  for (int lane = 0; lane < 32; ++lane)
+    if (mask >> lane & 1 && __shfl_sync(mask, value, lane, 32, site) == value) same |= 1u << lane;
+  return same;
+}
+
 // Memory is sequentially consistent here: a missing fence is not noticed.
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-template <typename T>
-T atomicAdd(T* at, T value) {
-  const T old = *at;
-  *at = old + value;
-  return old;
-}
-template <typename T>
-T atomicMax(T* at, T value) {
-  const T old = *at;
-  *at = std::max(old, value);
-  return old;
-}
-template <typename T>
-T atomicExch(T* at, T value) {
-  const T old = *at;
-  *at = value;
-  return old;
-}
-template <typename T>
-T atomicCAS(T* at, T expected, T value) {
-  const T old = *at;
-  if (old == expected) *at = value;
-  return old;
-}
-
-template <typename T>
-T __ldg(const T* from) {
-  return *from;
-}
-inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
-inline double rsqrt(double x) { return 1.0 / std::sqrt(x); }
-inline float __expf(float x) { return std::exp(x); }
-inline float __logf(float x) { return std::log(x); }
-inline float __fdividef(float a, float b) { return a / b; }
-inline unsigned __float_as_uint(float x) {
-  unsigned bits;
-  std::memcpy(&bits, &x, 4);
-  return bits;
-}
-inline float __uint_as_float(unsigned bits) {
-  float x;
-  std::memcpy(&x, &bits, 4);
-  return x;
-}
-inline unsigned __umulhi(unsigned a, unsigned b) { return unsigned((uint64_t(a) * b) >> 32); }
-inline int __popc(unsigned x) { return __builtin_popcount(x); }
-inline int __ffs(int x) { return __builtin_ffs(x); }
-inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
-using std::max;
-using std::min;
 
 // ---- the runtime
 using cudaStream_t = struct lowrank_stream*;
@@ -174,6 +159,24 @@ inline cudaError_t cudaMemset(void* to, int value, size_t bytes) {
 }
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
   return cudaMemset(to, value, bytes);
+}
+// __device__ and __constant__ variables are variables of the process.
+template <typename T>
+cudaError_t cudaMemcpyToSymbol(T& symbol, const void* from, size_t bytes, size_t offset = 0,
+                               cudaMemcpyKind = cudaMemcpyHostToDevice) {
+  std::memcpy(reinterpret_cast<char*>(&symbol) + offset, from, bytes);
+  return cudaSuccess;
+}
+template <typename T>
+cudaError_t cudaMemcpyFromSymbol(void* to, const T& symbol, size_t bytes, size_t offset = 0,
+                                 cudaMemcpyKind = cudaMemcpyDeviceToHost) {
+  std::memcpy(to, reinterpret_cast<const char*>(&symbol) + offset, bytes);
+  return cudaSuccess;
+}
+template <typename T>
+cudaError_t cudaGetSymbolAddress(void** address, const T& symbol) {
+  *address = const_cast<void*>(static_cast<const void*>(&symbol));
+  return cudaSuccess;
 }
 inline cudaError_t cudaGetLastError() { return cudaSuccess; }
 inline cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
