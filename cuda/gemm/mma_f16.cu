@@ -1,0 +1,11 @@
+// The products of f16 operands on tensor cores: see mma.cuh.
+
+#include "cuda/gemm/mma.cuh"
+
+namespace lowrank::cuda::gemm {
+
+void run_mma_f16(const Work& work, bool a_along_k, bool b_along_k, bool fast) {
+  run_mma<__half>(work, a_along_k, b_along_k, fast);
+}
+
+}  // namespace lowrank::cuda::gemm

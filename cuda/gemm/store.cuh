@@ -1,0 +1,82 @@
+#pragma once
+// The end of a product on tensor cores: accumulators + bias + residual, rounded once, to y.
+//
+// Each warp stages 16 rows of its part as f32 in shared memory of its own and reads them back along rows, so that y is
+// written, and the residual read, in 16-byte pieces of whole lines. Rows of WN + 8 floats: no bank conflicts going in.
+
+#include "cuda/gemm/tile.cuh"
+
+namespace lowrank::cuda::gemm {
+
+// Where the result goes.
+struct Target {
+  int64_t m, n;
+  View bias, residual, y;
+  bool wide;  // rows of y and residual begin at multiples of 16 bytes
+};
+
+template <int N>
+__device__ void add_bias(float (&sum)[N], const View& bias, int64_t column, int count) {
+#pragma unroll
+  for (int i = 0; i < N; ++i)
+    if (i < count) {
+      const int64_t at = column + i;
+      if (bias.dtype == DType::F32) sum[i] += static_cast<const float*>(bias.data)[at];
+      else if (bias.dtype == DType::F16) sum[i] += float(static_cast<const __half*>(bias.data)[at]);
+      else sum[i] += float(static_cast<const __nv_bfloat16*>(bias.data)[at]);
+    }
+}
+
+// 16 rows of y from `row`, WN columns from `column`, staged by this warp.
+template <typename Y, int WN>
+__device__ void store_rows(const Target& target, const float* staged, int64_t row, int64_t column) {
+  constexpr int N = PACK<Y>, LANES = WN / N;
+  const int lane = int(threadIdx.x) % 32, at = lane % LANES * N;
+  column += at;
+  const int count = int(target.n - column < N ? target.n - column : N);
+  if (count <= 0) return;
+  float bias[N] = {};
+  if (target.bias.data) add_bias(bias, target.bias, column, count);
+  for (int r = lane / LANES; r < 16 && row + r < target.m; r += 32 / LANES) {
+    const int64_t to = (row + r) * target.n + column;
+    Y* y = static_cast<Y*>(target.y.data) + to;
+    const Y* residual = static_cast<const Y*>(target.residual.data) + to;
+    const Pack<float, N> sum = *reinterpret_cast<const Pack<float, N>*>(staged + r * (WN + 8) + at);
+    Pack<Y, N> out;
+    if (target.wide) {
+      Pack<Y, N> other = {};
+      if (target.residual.data) other = load<N>(residual);
+#pragma unroll
+      for (int i = 0; i < N; ++i) out.lane[i] = Y(sum.lane[i] + bias[i] + float(other.lane[i]));
+      store(y, out);
+    } else {
+#pragma unroll
+      for (int i = 0; i < N; ++i)
+        if (i < count) y[i] = Y(sum.lane[i] + bias[i] + (target.residual.data ? float(residual[i]) : 0.0f));
+    }
+  }
+}
+
+// The warp's accumulators, from `row` and `column` of y on. `shared`: 16 (WN + 8) floats of this warp.
+template <typename T, int MT, int NT>
+__device__ void store_tile(const Target& target, const float (&sum)[MT][NT][4], float* shared, int64_t row,
+                           int64_t column) {
+  constexpr int WN = NT * 8;
+  const int g = int(threadIdx.x) % 32 / 4, t = int(threadIdx.x) % 4;
+  float* upper = shared + g * (WN + 8) + 2 * t;
+  float* lower = upper + 8 * (WN + 8);
+#pragma unroll
+  for (int i = 0; i < MT; ++i) {
+#pragma unroll
+    for (int j = 0; j < NT; ++j) {
+      store(upper + 8 * j, Pack<float, 2>{sum[i][j][0], sum[i][j][1]});
+      store(lower + 8 * j, Pack<float, 2>{sum[i][j][2], sum[i][j][3]});
+    }
+    __syncwarp();
+    if (target.y.dtype == DType::F32) store_rows<float, WN>(target, shared, row + 16 * i, column);
+    else store_rows<T, WN>(target, shared, row + 16 * i, column);
+    __syncwarp();
+  }
+}
+
+}  // namespace lowrank::cuda::gemm

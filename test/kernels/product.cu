@@ -1,0 +1,116 @@
+#include "test/kernels/product.cuh"
+
+namespace lowrank::testing {
+
+using namespace cuda::gemm;
+
+namespace {
+int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+}  // namespace
+
+Matrix::Matrix(Random& random, DType dtype, int64_t mn, int64_t k, bool along_k, int64_t leading, int64_t offset)
+    : mn(mn), k(k), leading(leading), along_k(along_k) {
+  const int64_t lines = along_k ? mn : k, width = along_k ? k : mn;
+  values = rounded(random.values(lines * leading), dtype);
+  for (int64_t line = 0; line < lines; ++line)  // what lies between lines must not matter
+    for (int64_t i = width; i < leading; ++i) values[size_t(line * leading + i)] = NAN;
+  // Nothing but the last line's own elements has to be there.
+  const int64_t size = lines && width ? (lines - 1) * leading + width : 0;
+  device = std::make_unique<OnDevice>(dtype, std::vector<int64_t>{size}, Values(values.begin(), values.begin() + size),
+                                      offset);
+}
+
+RandomProduct::RandomProduct(Random& random, const ProductChoice& c) : choice(c) {
+  product.type = c.type, product.m = c.m, product.n = c.n;
+  const auto matrix = [&](int64_t mn, int64_t k, bool along_k) {
+    const int64_t width = along_k ? k : mn;
+    const int64_t leading = c.aligned ? round_up(width, 8) : width + random.pick<int64_t>({0, 0, 1, 3});
+    return Matrix(random, c.type, mn, k, along_k, leading, c.aligned ? 0 : random.pick<int64_t>({0, 1, 3}));
+  };
+  for (const int64_t k : c.segments) {
+    segments.emplace_back(matrix(c.m, k, c.a_along_k), matrix(c.n, k, c.b_along_k));
+    product.segment[product.segments++] = {k, segments.back().first.operand(), segments.back().second.operand()};
+  }
+  for (size_t i = 0; i < c.ranks.size(); ++i) {
+    slabs.emplace_back(matrix(c.m, c.ranks[i], c.a_along_k), matrix(c.n, c.ranks[i], c.b_along_k));
+    Slab& slab = product.slab[product.slabs++];
+    slab = {c.ranks[i], slabs.back().first.operand(), slabs.back().second.operand(), {}};
+    slab.dropout.keep = c.keeps[i];
+    slab.dropout.site = uint32_t(77 + i), slab.dropout.step = 3;
+    slab.dropout.seed = 1234567890123, slab.dropout.row_offset = random.between(0, 500);
+  }
+  const int64_t offset = c.aligned ? 0 : random.pick<int64_t>({0, 1});
+  if (c.bias) {
+    const DType dtype = c.bias_f32 && c.type != DType::F64 ? DType::F32 : c.type;
+    bias = rounded(random.values(c.n), dtype);
+    bias_device = std::make_unique<OnDevice>(dtype, std::vector<int64_t>{c.n}, bias, offset);
+    product.bias = *bias_device;
+  }
+  if (c.residual) {
+    residual = rounded(random.values(c.m * c.n), c.y);
+    residual_device = std::make_unique<OnDevice>(c.y, std::vector<int64_t>{c.m, c.n}, residual, offset);
+    product.residual = *residual_device;
+  }
+  y = std::make_unique<OnDevice>(c.y, std::vector<int64_t>{c.m, c.n}, nullptr, offset);
+  product.y = *y;
+}
+
+void RandomProduct::run(void (*kernel)(const Product&)) {
+  y = std::make_unique<OnDevice>(choice.y, std::vector<int64_t>{choice.m, choice.n}, nullptr,
+                                 choice.aligned ? 0 : 1);
+  product.y = *y;
+  kernel(product);
+}
+
+template <typename A>
+Values RandomProduct::computed() const {
+  Values out(size_t(choice.m * choice.n), 0.0);
+  const auto dot = [](const std::pair<Matrix, Matrix>& pair, int64_t i, int64_t j) {
+    A sum = 0;
+    for (int64_t k = 0; k < pair.first.k; ++k) sum += A(pair.first(i, k)) * A(pair.second(j, k));
+    return sum;
+  };
+  for (int64_t i = 0; i < choice.m; ++i)
+    for (int64_t j = 0; j < choice.n; ++j) {
+      A sum = 0;
+      for (const auto& segment : segments) sum += dot(segment, i, j);
+      for (size_t s = 0; s < slabs.size(); ++s) {
+        const Dropout& d = product.slab[s].dropout;
+        if (!d.active()) sum += dot(slabs[s], i, j);
+        else if (cpu::dropout_byte(d, uint64_t(i + d.row_offset), j) < d.keep)
+          sum += A(d.multiplier()) * dot(slabs[s], i, j);
+      }
+      if (!bias.empty()) sum += A(bias[size_t(j)]);
+      if (!residual.empty()) sum += A(residual[size_t(i * choice.n + j)]);
+      out[size_t(i * choice.n + j)] = double(sum);
+    }
+  return rounded(out, choice.y);
+}
+
+Values RandomProduct::expected() const {
+  RandomProduct const& self = *this;
+  return self.computed<double>();
+}
+
+Values RandomProduct::plain() const { return choice.type == DType::F64 ? computed<double>() : computed<float>(); }
+
+void RandomProduct::expect_right(const std::string& what) const {
+  const std::string name = what + " " + describe(choice);
+  const Values got = y->read();
+  if (choice.type == DType::F64) return expect_close(name, got, expected(), 1e-13, 1e-13);
+  if (choice.type == DType::F32) return expect_close(name, got, expected(), 2e-6, 1e-7);
+  expect_as_good(name, got, plain(), expected(), choice.y);
+}
+
+std::string describe(const ProductChoice& c) {
+  std::string text = std::string(name_of(c.type)) + " to " + name_of(c.y) + " " + std::to_string(c.m) + " x " +
+                     std::to_string(c.n) + ", k";
+  for (const int64_t k : c.segments) text += " " + std::to_string(k);
+  for (size_t i = 0; i < c.ranks.size(); ++i)
+    text += ", rank " + std::to_string(c.ranks[i]) + " keep " + std::to_string(c.keeps[i]);
+  text += c.a_along_k ? ", a" : ", a^T";
+  text += c.b_along_k ? " b^T" : " b";
+  return text + (c.bias ? ", bias" : "") + (c.residual ? ", residual" : "") + (c.aligned ? "" : ", unaligned");
+}
+
+}  // namespace lowrank::testing
