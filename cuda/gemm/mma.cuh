@@ -44,15 +44,9 @@ struct Block {
   static constexpr int WARPS_N = S::BN / S::WN;
 
   __device__ Block(unsigned char* shared, TileIndex tile, const Target& target)
-      : shared(shared),
-        address(ptx::shared_address(shared)),
-        row(int64_t(tile.m) * S::BM),
-        column(int64_t(tile.n) * S::BN),
-        warp_m(int(threadIdx.x) / 32 / WARPS_N * S::WM),
-        warp_n(int(threadIdx.x) / 32 % WARPS_N * S::WN),
-        read_a(warp_m),
-        read_b(warp_n),
-        rows_left(target.m - row),
+      : shared(shared), address(ptx::shared_address(shared)), row(int64_t(tile.m) * S::BM),
+        column(int64_t(tile.n) * S::BN), warp_m(int(threadIdx.x) / 32 / WARPS_N * S::WM),
+        warp_n(int(threadIdx.x) / 32 % WARPS_N * S::WN), read_a(warp_m), read_b(warp_n), rows_left(target.m - row),
         columns_left(target.n - column) {}
 
   __device__ void begin(const Operand& a, const Operand& b) {

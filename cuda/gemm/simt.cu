@@ -177,7 +177,8 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) * M > 16 ? 1 : 2) simt_prod
   for (int i = 0; i < M; ++i)
 #pragma unroll
     for (int j = 0; j < M; ++j) {
-      const int64_t y = row + place_of<M>(int(threadIdx.x) / SIDE, i), x = column + place_of<M>(int(threadIdx.x) % SIDE, j);
+      const int64_t y = row + place_of<M>(int(threadIdx.x) / SIDE, i),
+                    x = column + place_of<M>(int(threadIdx.x) % SIDE, j);
       if (y >= p.m || x >= p.n) continue;
       T value = sum[i][j];
       if (p.bias.data) value += static_cast<const T*>(p.bias.data)[x];

@@ -11,9 +11,9 @@
 
 namespace lowrank::cuda::gemm {
 
-constexpr int KB = 32;      // k of a tile
-constexpr int CHUNK = 8;    // elements of 16 bytes
-constexpr int KSTEP = 16;   // k of one mma
+constexpr int KB = 32;     // k of a tile
+constexpr int CHUNK = 8;   // elements of 16 bytes
+constexpr int KSTEP = 16;  // k of one mma
 
 // How a block divides its work: BM x BN of y, WM x WN of it a warp, a ring of STAGES tiles of both operands.
 template <int BM_, int BN_, int WM_, int WN_, int STAGES_, int RESIDENT_>
@@ -58,7 +58,8 @@ struct TileLoader {
   __device__ void begin(const Operand& operand, int64_t origin, int64_t mn_left) {
     const int64_t first = int(threadIdx.x) / CHUNKS, chunk = int(threadIdx.x) % CHUNKS * CHUNK;
     leading = operand.leading;
-    from = static_cast<const T*>(operand.data) + chunk + (AlongK ? (origin + first) * leading : first * leading + origin);
+    from =
+        static_cast<const T*>(operand.data) + chunk + (AlongK ? (origin + first) * leading : first * leading + origin);
     rows = int(mn_left < MN ? mn_left : MN);
   }
 

@@ -56,8 +56,7 @@ RandomProduct::RandomProduct(Random& random, const ProductChoice& c) : choice(c)
 }
 
 void RandomProduct::run(void (*kernel)(const Product&)) {
-  y = std::make_unique<OnDevice>(choice.y, std::vector<int64_t>{choice.m, choice.n}, nullptr,
-                                 choice.aligned ? 0 : 1);
+  y = std::make_unique<OnDevice>(choice.y, std::vector<int64_t>{choice.m, choice.n}, nullptr, choice.aligned ? 0 : 1);
   product.y = *y;
   kernel(product);
 }

@@ -29,11 +29,11 @@ struct ProductChoice {
   bool a_along_k = true, b_along_k = true;
   int64_t m = 1, n = 1;
   std::vector<int64_t> segments;
-  std::vector<int64_t> ranks;    // of slabs
-  std::vector<int32_t> keeps;    // of slabs
+  std::vector<int64_t> ranks;  // of slabs
+  std::vector<int32_t> keeps;  // of slabs
   bool bias = false, residual = false;
   bool bias_f32 = true;
-  bool aligned = true;           // lines of 8 elements, first elements at multiples of 16 bytes
+  bool aligned = true;  // lines of 8 elements, first elements at multiples of 16 bytes
 };
 
 struct RandomProduct {
