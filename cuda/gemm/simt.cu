@@ -1,9 +1,9 @@
 // y = sum of a b^T + low rank + bias + residual in f32 and f64, without tensor cores.
 //
-// Parallel: a block of 16 x 16 threads per tile of y, M x M results a thread (two M/2-wide strips in each direction, so
-// that threads read shared memory side by side). Tiles of 16 k go through a ring of three, filled by cp.async of one
-// element each, which also turns operands that lie along k: both tiles lie along mn, and any shape, stride and alignment
-// is the same path. Slabs with a mask come first; they are masked row by row, since the mask is linear.
+// Parallel: a block of 16 x 16 threads per tile of y, M x M results a thread (strips of M/2 in both directions, so that
+// threads read shared memory side by side). Tiles of 16 k go through a ring of three, filled by cp.async of one element
+// each, which also turns operands that lie along k: both tiles lie along mn, and any shape, stride and alignment is the
+// same path. Slabs with a mask come first; they are masked row by row, since the mask is linear.
 // Memory: each operand once per tile of the other. f32 (f64) multiply-adds in the order of k.
 // Bound by multiply-adds: 2 m n k / peak without tensor cores.
 

@@ -51,4 +51,13 @@ KERNEL_CASE(product_of_any_shape_tensor_cores) {
     for (int i = 0; i < 3; ++i) expect_product(fuzz, random_choice(fuzz, type, ORIENTATIONS[i]));
 }
 
+// Enough tiles for the large ones.
+KERNEL_CASE(product_in_large_tiles) {
+  for (const DType type : {DType::F32, fuzz.pick({DType::BF16, DType::F16})}) {
+    ProductChoice c = random_choice(fuzz, type, ORIENTATIONS[fuzz.seed % 3]);
+    c.m = fuzz.between(129, 280), c.n = fuzz.between(129, 280), c.aligned = true;
+    expect_product(fuzz, c);
+  }
+}
+
 }  // namespace lowrank::testing
