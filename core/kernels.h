@@ -46,10 +46,10 @@
   /* dtable[V, D] = rows of dy added up by id; all other rows 0 */                                                     \
   K(embedding_backward, CPU_ONLY, (View dtable, View dy, View ids))                                                    \
   /* h = drop(x) + residual?;  y = (h - mean) * rstd * w + b?;  h has no data where it would equal x */                \
-  K(layer_norm, CPU_ONLY,                                                                                              \
+  K(layer_norm, BOTH,                                                                                                  \
     (View y, View h, View mean, View rstd, View x, View residual, View w, View b, double eps, Dropout dropout))        \
   /* g = gradient of h = norm'(dy) + dh?;  dx = drop(g);  dresidual = g (no data where dropout is off: it is dx) */    \
-  K(layer_norm_backward, CPU_ONLY,                                                                                     \
+  K(layer_norm_backward, BOTH,                                                                                         \
     (View dx, View dresidual, View dw, View db, View dy, View dh, View h, View w, View mean, View rstd,                \
      Dropout dropout))                                                                                                 \
   /* q, o [N, heads * dim]; k, v [N, kv_heads * dim]; lse [N, heads]; cu_seqlens i32[B + 1] */                         \

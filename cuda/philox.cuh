@@ -37,4 +37,21 @@ __device__ inline bool is_kept(const Dropout& d, uint32_t row, int64_t column) {
   return int(bytes[dropout_byte_of(column)]) < d.keep;
 }
 
+// Of the N columns from `column` on, a multiple of N: bit k says whether column + k is kept. N: 1, 2, 4 or 8.
+template <int N>
+__device__ uint32_t kept_bits(const Dropout& d, uint32_t row, int64_t column) {
+  const int eighth = int(column % 64 / 8);  // bytes 2 * eighth and 2 * eighth + 1 of each group belong to it
+  uint32_t kept = 0;
+#pragma unroll
+  for (int k = 0; k < N; k += 2) {
+    const MaskBytes bytes = mask_bytes(d, row, dropout_group(column + k));
+    const uint32_t low = eighth & 2 ? bytes.words[1] : bytes.words[0];
+    const uint32_t high = eighth & 2 ? bytes.words[3] : bytes.words[2];
+    const uint32_t pair = (eighth & 4 ? high : low) >> (eighth % 2 * 16 + (N == 1 ? column % 2 * 8 : 0));
+    kept |= uint32_t(int(pair & 0xff) < d.keep) << k;
+    if (N > 1) kept |= uint32_t(int(pair >> 8 & 0xff) < d.keep) << (k + 1);
+  }
+  return kept;
+}
+
 }  // namespace lowrank::cuda
