@@ -59,16 +59,15 @@
     (View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse, View cu_seqlens,                    \
      AttentionShape shape, Dropout dropout))                                                                           \
   /* loss[1] = scale * sum over rows; logits [N, C]; labels i32[N]; weights [C]?; lse [N] */                           \
-  K(cross_entropy, CPU_ONLY, (View loss, View lse, View logits, View labels, View weights, CrossEntropy options))      \
+  K(cross_entropy, BOTH, (View loss, View lse, View logits, View labels, View weights, CrossEntropy options))          \
   /* dloss[1] */                                                                                                       \
-  K(cross_entropy_backward, CPU_ONLY,                                                                                  \
+  K(cross_entropy_backward, BOTH,                                                                                      \
     (View dlogits, View dloss, View logits, View labels, View weights, View lse, CrossEntropy options))                \
   /* loss[1] = scale * sum; logits, targets [N, C]; positive_weights [C]? */                                           \
-  K(bce, CPU_ONLY, (View loss, View logits, View targets, View positive_weights, double scale))                        \
-  K(bce_backward, CPU_ONLY,                                                                                            \
-    (View dlogits, View dloss, View logits, View targets, View positive_weights, double scale))                        \
-  K(mse, CPU_ONLY, (View loss, View x, View targets, double scale))                                                    \
-  K(mse_backward, CPU_ONLY, (View dx, View dloss, View x, View targets, double scale))                                 \
+  K(bce, BOTH, (View loss, View logits, View targets, View positive_weights, double scale))                            \
+  K(bce_backward, BOTH, (View dlogits, View dloss, View logits, View targets, View positive_weights, double scale))    \
+  K(mse, BOTH, (View loss, View x, View targets, double scale))                                                        \
+  K(mse_backward, BOTH, (View dx, View dloss, View x, View targets, double scale))                                     \
   /* One AdamW step over the arena, in place. slices f64[S, 4]: begin, end (elements), lr scale, decay scale. */       \
   /* squared_norm f64[1] or f32[1]: of all gradients; clip 0 is off. */                                                \
   K(adamw, CPU_ONLY, (View params, View grads, View m, View v, View slices, View squared_norm, AdamW options))
