@@ -31,9 +31,9 @@
   K(sum, CPU_ONLY, (View y, View x))                                                                                   \
   K(sum_squares, CPU_ONLY, (View y, View x))                                                                           \
   /* y = op(a) op(b); a, b, y of T, or a or b bf16 storage; CUDA: each f32, bf16 or f16 */                             \
-  K(matmul, CPU_ONLY, (View y, View a, View b, bool transpose_a, bool transpose_b, Compute compute))                   \
+  K(matmul, BOTH, (View y, View a, View b, bool transpose_a, bool transpose_b, Compute compute))                       \
   /* y[N, out] = x[N, in] w[out, in]^T + bias[out]? */                                                                 \
-  K(linear, CPU_ONLY, (View y, View x, View w, View bias, Compute compute))                                            \
+  K(linear, BOTH, (View y, View x, View w, View bias, Compute compute))                                                \
   /* s[N, r] = scale * drop(x) a^T;  y = x w^T + bias? + s b^T;  a[r, in], b[out, r] */                                \
   K(lora_linear, CPU_ONLY,                                                                                             \
     (View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout, Compute compute))       \

@@ -1,0 +1,17 @@
+// y = x w^T + bias: one product (cuda/gemm/), of operands along k; the bias is added in its epilogue.
+
+#include "cuda/gemm/weights.cuh"
+
+namespace lowrank {
+
+void cuda::linear(View y, View x, View w, View bias, Compute compute) {
+  gemm::Product p;
+  p.type = gemm::product_type(x.dtype, compute);
+  p.m = y.rows(), p.n = y.cols();
+  p.segments = 1;
+  p.segment[0] = {x.cols(), gemm::operand_in(x, p.type, true, 0), gemm::weight_operand(w, p.type, true)};
+  p.bias = bias, p.y = y;
+  gemm::multiply(p);
+}
+
+}  // namespace lowrank
