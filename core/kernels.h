@@ -14,22 +14,22 @@
 #define LOWRANK_KERNELS(K)                                                                                             \
   K(fill, BOTH, (View y, double value))                                                                                \
   /* y = x, converted to y's dtype */                                                                                  \
-  K(copy, CPU_ONLY, (View y, View x))                                                                                  \
+  K(copy, BOTH, (View y, View x))                                                                                      \
   K(add, BOTH, (View y, View a, View b))                                                                               \
-  K(multiply, CPU_ONLY, (View y, View a, View b))                                                                      \
+  K(multiply, BOTH, (View y, View a, View b))                                                                          \
   /* y += alpha * x */                                                                                                 \
-  K(accumulate, CPU_ONLY, (View y, View x, double alpha))                                                              \
+  K(accumulate, BOTH, (View y, View x, double alpha))                                                                  \
   /* y = alpha * x */                                                                                                  \
-  K(scale, CPU_ONLY, (View y, View x, double alpha))                                                                   \
-  K(activation, CPU_ONLY, (View y, View x, Activation kind))                                                           \
+  K(scale, BOTH, (View y, View x, double alpha))                                                                       \
+  K(activation, BOTH, (View y, View x, Activation kind))                                                               \
   /* dx may be dy's own memory */                                                                                      \
-  K(activation_backward, CPU_ONLY, (View dx, View dy, View x, Activation kind))                                        \
-  K(dropout, CPU_ONLY, (View y, View x, Dropout dropout))                                                              \
+  K(activation_backward, BOTH, (View dx, View dy, View x, Activation kind))                                            \
+  K(dropout, BOTH, (View y, View x, Dropout dropout))                                                                  \
   /* y[D] = sum over rows of x[N, D] */                                                                                \
-  K(sum_rows, CPU_ONLY, (View y, View x))                                                                              \
+  K(sum_rows, BOTH, (View y, View x))                                                                                  \
   /* y[1] = sum of x; y[1] = sum of x^2 */                                                                             \
-  K(sum, CPU_ONLY, (View y, View x))                                                                                   \
-  K(sum_squares, CPU_ONLY, (View y, View x))                                                                           \
+  K(sum, BOTH, (View y, View x))                                                                                       \
+  K(sum_squares, BOTH, (View y, View x))                                                                               \
   /* y = op(a) op(b); a, b, y of T, or a or b bf16 storage; CUDA: each f32, bf16 or f16 */                             \
   K(matmul, BOTH, (View y, View a, View b, bool transpose_a, bool transpose_b, Compute compute))                       \
   /* y[N, out] = x[N, in] w[out, in]^T + bias[out]? */                                                                 \
@@ -42,9 +42,9 @@
     (View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale, Dropout dropout,        \
      Compute compute))                                                                                                 \
   /* y[N, D] = table[ids[N]]; also selects rows of activations */                                                      \
-  K(embedding, CPU_ONLY, (View y, View table, View ids))                                                               \
+  K(embedding, BOTH, (View y, View table, View ids))                                                                   \
   /* dtable[V, D] = rows of dy added up by id; all other rows 0 */                                                     \
-  K(embedding_backward, CPU_ONLY, (View dtable, View dy, View ids))                                                    \
+  K(embedding_backward, BOTH, (View dtable, View dy, View ids))                                                        \
   /* h = drop(x) + residual?;  y = (h - mean) * rstd * w + b?;  h has no data where it would equal x */                \
   K(layer_norm, BOTH,                                                                                                  \
     (View y, View h, View mean, View rstd, View x, View residual, View w, View b, double eps, Dropout dropout))        \

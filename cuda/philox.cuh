@@ -2,6 +2,7 @@
 // The dropout mask of core/kernels.h, bit for bit as on the CPU. `row` is the full row: row_offset has been added.
 
 #include "cuda/launch.cuh"
+#include "cuda/warp.cuh"
 
 namespace lowrank::cuda {
 
@@ -29,6 +30,25 @@ __device__ inline MaskBytes mask_bytes(const Dropout& d, uint32_t row, uint32_t 
     k1 += 0xBB67AE85u;
   }
   return {{c0, c1, c2, c3}};
+}
+
+// Of the four groups that share 64 columns, to four neighbouring lanes at once: lane j of the quad gets the bytes of
+// columns 64 * block + 16 j to + 15, byte quad_byte_of(k) for the k-th. Each lane runs Philox for one group, then word
+// i of lane l goes to word l of lane i. The whole warp calls it.
+__device__ inline int quad_byte_of(int k) { return k % 8 / 2 * 4 + k / 8 * 2 + k % 2; }
+__device__ inline MaskBytes quad_mask_bytes(const Dropout& d, uint32_t row, uint32_t block) {
+  const int lane = int(threadIdx.x) % 4;
+  MaskBytes bytes = mask_bytes(d, row, block * 4 + uint32_t(lane));
+  const auto exchange = [](bool upper, uint32_t& low, uint32_t& high, int distance) {
+    const uint32_t got = ptx::shuffle_xor(upper ? low : high, distance);
+    (upper ? low : high) = got;
+  };
+  uint32_t(&w)[4] = bytes.words;
+  exchange(lane & 1, w[0], w[1], 1);
+  exchange(lane & 1, w[2], w[3], 1);
+  exchange(lane & 2, w[0], w[2], 2);
+  exchange(lane & 2, w[1], w[3], 2);
+  return bytes;
 }
 
 // Of one element; whole groups are cheaper.

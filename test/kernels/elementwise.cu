@@ -1,18 +1,80 @@
-// fill, add
+// fill, add, multiply, accumulate, scale, activations
 #include "test/kernels/kernel_case.cuh"
 
 namespace lowrank::testing {
+namespace {
 
-KERNEL_CASE(add_of_any_length) {
-  for (const DType dtype : {DType::F32, DType::F64, DType::BF16, DType::F16}) {
-    const int64_t n = fuzz.pick<int64_t>({1, 7, 256, 1000, 4099}), offset = fuzz.pick<int64_t>({0, 0, 1, 3});
+// A length, and an offset that breaks alignment half of the time.
+int64_t any_length(Fuzz& fuzz) { return fuzz.pick<int64_t>({0, 1, 7, 256, 1000, 4099}); }
+int64_t any_offset(Fuzz& fuzz) { return fuzz.pick<int64_t>({0, 0, 1, 3}); }
+
+}  // namespace
+
+KERNEL_CASE(add_and_multiply_of_any_length) {
+  for (const DType dtype : FLOATS) {
+    const int64_t n = any_length(fuzz), offset = any_offset(fuzz);
     const Values a = rounded(fuzz.values(n), dtype), b = rounded(fuzz.values(n), dtype);
-    OnHost expected({n}), ha({n}, a), hb({n}, b);
-    cpu::add(expected, ha, hb);
-    OnDevice y(dtype, {n}, nullptr, offset), da(dtype, {n}, a, offset), db(dtype, {n}, b, offset);
+    OnHost sum({n}), product({n}), ha({n}, a), hb({n}, b);
+    cpu::add(sum, ha, hb);
+    cpu::multiply(product, ha, hb);
+    OnDevice y(dtype, {n}, nullptr, offset), z(dtype, {n}), da(dtype, {n}, a, offset), db(dtype, {n}, b, offset);
     cuda::add(y, da, db);
-    expect_close("add", y.read(), rounded(expected.values(), dtype), 0);
+    expect_close("add", y.read(), rounded(sum.values(), dtype), 0);
+    cuda::multiply(z, da, db);
+    expect_close("multiply", z.read(), rounded(product.values(), dtype), 0);
   }
+}
+
+KERNEL_CASE(accumulate_and_scale_of_any_length) {
+  for (const DType dtype : FLOATS) {
+    const int64_t n = any_length(fuzz), offset = any_offset(fuzz);
+    const double alpha = rounded(fuzz.uniform() * 4 - 2, DType::F32);
+    const Values x = rounded(fuzz.values(n), dtype), y = rounded(fuzz.values(n), dtype);
+    OnHost sum({n}, y), product({n}), hx({n}, x);
+    cpu::accumulate(sum, hx, alpha);
+    cpu::scale(product, hx, alpha);
+    OnDevice dy(dtype, {n}, y, offset), dz(dtype, {n}, nullptr, offset), dx(dtype, {n}, x, offset);
+    cuda::accumulate(dy, dx, alpha);
+    expect_accurate("accumulate", dy.read(), sum.values(), dtype);
+    cuda::scale(dz, dx, alpha);
+    expect_accurate("scale", dz.read(), product.values(), dtype);
+  }
+}
+
+KERNEL_CASE(activations_and_their_gradients) {
+  for (const DType dtype : FLOATS)
+    for (int kind = 0; kind < 5; ++kind) {
+      const int64_t n = fuzz.pick<int64_t>({0, 1, 13, 300}), offset = any_offset(fuzz);
+      Values x = rounded(fuzz.values(n, fuzz.pick({0.5, 3.0, 8.0})), dtype), dy = rounded(fuzz.values(n), dtype);
+      if (n) x[0] = dy[0] = 1;  // errors are relative to the largest value; tails alone would be measured by themselves
+      OnHost y({n}), g({n}), hx({n}, x), hdy({n}, dy);
+      cpu::activation(y, hx, Activation(kind));
+      cpu::activation_backward(g, hdy, hx, Activation(kind));
+      const std::string name = "activation " + std::to_string(kind);
+      OnDevice out(dtype, {n}, nullptr, offset), in(dtype, {n}, x), grad(dtype, {n}, dy, offset);
+      cuda::activation(out, in, Activation(kind));
+      expect_accurate(name, out.read(), y.values(), dtype);
+      cuda::activation_backward(grad, grad, in, Activation(kind));  // in place
+      expect_accurate(name + ", gradient", grad.read(), g.values(), dtype);
+    }
+}
+
+KERNEL_CASE(activations_of_extremes) {
+  const Values x = {NAN, INFINITY, -INFINITY, 0, -0.0, 1e4, -1e4, 90, -90, 1e-7};
+  const Values ones(x.size(), 1.0);
+  const int64_t n = int64_t(x.size());
+  for (const DType dtype : FLOATS)
+    for (int kind = 0; kind < 5; ++kind) {
+      OnHost y({n}), g({n}), hx({n}, x), hdy({n}, ones);
+      cpu::activation(y, hx, Activation(kind));
+      cpu::activation_backward(g, hdy, hx, Activation(kind));
+      const std::string name = "activation " + std::to_string(kind) + " in " + name_of(dtype);
+      OnDevice out(dtype, {n}), in(dtype, {n}, x), grad(dtype, {n}, ones);
+      cuda::activation(out, in, Activation(kind));
+      expect_same_kinds(name, out.read(), y.values());
+      cuda::activation_backward(grad, grad, in, Activation(kind));
+      expect_same_kinds(name + ", gradient", grad.read(), g.values());
+    }
 }
 
 }  // namespace lowrank::testing

@@ -12,8 +12,8 @@ void encode(double x, DType dtype, unsigned char* to) {
   switch (dtype) {
     case DType::F32: return put(float(x));
     case DType::F64: return put(x);
-    case DType::BF16: return put(__nv_bfloat16(float(x)));
-    case DType::F16: return put(__half(float(x)));
+    case DType::BF16: return put(__nv_bfloat16(x));
+    case DType::F16: return put(__half(x));
     case DType::I32: return put(int32_t(x));
     case DType::I64: return put(int64_t(x));
     case DType::U8: return put(uint8_t(x));
@@ -160,6 +160,22 @@ void expect_as_good(const std::string& what, const Values& got, const Values& pl
   for (size_t i = 0; i < got.size(); ++i)
     if (got[i] != expected[i] && !(std::fabs(got[i] - expected[i]) <= allowed))
       fail(what, i, got[i], expected[i], allowed);
+}
+
+void expect_accurate(const std::string& what, const Values& got, const Values& expected, DType dtype) {
+  const std::string name = what + " in " + name_of(dtype);
+  if (dtype == DType::F64) return expect_close(name, got, expected, 1e-12);
+  if (dtype == DType::F32) return expect_close(name, got, expected, 2e-6);
+  expect_as_good(name, got, rounded(expected, dtype), expected, dtype);
+}
+
+void expect_same_kinds(const std::string& what, const Values& got, const Values& expected) {
+  expect(got.size() == expected.size(), what + ": sizes differ");
+  for (size_t i = 0; i < got.size(); ++i) {
+    const bool same = std::isfinite(expected[i]) ? std::isfinite(got[i])
+                                                 : got[i] == expected[i] || (got[i] != got[i] && expected[i] != expected[i]);
+    if (!same) fail(what, i, got[i], expected[i], 0);
+  }
 }
 
 void expect_same_bits(const std::string& what, const OnDevice& got, const OnDevice& expected) {

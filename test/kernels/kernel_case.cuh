@@ -91,8 +91,15 @@ void expect_close(const std::string& what, const Values& got, const Values& expe
 // `expected`, plus what rounding of `dtype` makes of the expected value itself.
 void expect_as_good(const std::string& what, const Values& got, const Values& plain, const Values& expected,
                     DType dtype, double factor = 2);
+// What a kernel owes whose only rounding is that of its result: f64 to 1e-12 and f32 to 2e-6 of the largest value, half
+// precision to a unit in the last place.
+void expect_accurate(const std::string& what, const Values& got, const Values& expected, DType dtype);
+// NaN and infinities in the same places.
+void expect_same_kinds(const std::string& what, const Values& got, const Values& expected);
 void expect_same_bits(const std::string& what, const OnDevice& got, const OnDevice& expected);
 void expect(bool ok, const std::string& what);
+
+constexpr DType FLOATS[] = {DType::F32, DType::F64, DType::BF16, DType::F16};
 
 // A case runs once per seed, and once more with the kernels of sm_80 where there are others for this device.
 struct Fuzz : Random {
