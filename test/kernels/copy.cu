@@ -7,9 +7,9 @@ namespace {
 // Numbers that round in every way, among them ties, subnormals, overflow and what is not finite.
 Values awkward(Fuzz& fuzz, int64_t n) {
   Values x = fuzz.values(n);
-  const Values special = {0,      -0.0,    1 + 0x1p-8, 1 + 3 * 0x1p-8, 1 + 0x1p-11, 1 + 0x1p-8 + 0x1p-30, 65519.999, 65520,
-                          1e300,  -1e300,  0x1p-24,    0x1p-25,        0x1.8p-25,   3e-39,                NAN,       INFINITY,
-                          -1e-320, 0x1p-133};
+  const Values special = {0,         -0.0,  1 + 0x1p-8, 1 + 3 * 0x1p-8, 1 + 0x1p-11, 1 + 0x1p-8 + 0x1p-30,
+                          65519.999, 65520, 1e300,      -1e300,         0x1p-24,     0x1p-25,
+                          0x1.8p-25, 3e-39, NAN,        INFINITY,       -1e-320,     0x1p-133};
   for (size_t i = 0; i < x.size(); ++i) {
     x[i] *= std::ldexp(1.0, int(fuzz.between(-30, 20)));
     if (i % 3 == 0) x[i] = special[i / 3 % special.size()];

@@ -30,7 +30,7 @@ KERNEL_CASE(embedding_of_any_types) {
       OnHost y({n, cols}), htable({vocabulary, cols}, table), hids({n}, ids);
       cpu::embedding(y, htable, hids);
       OnDevice dy(dtype, {n, cols}), dtable(stored, {vocabulary, cols}, table, fuzz.pick<int64_t>({0, 0, 1})),
-        dids(DType::I32, {n}, as_values(ids));
+          dids(DType::I32, {n}, as_values(ids));
       cuda::embedding(dy, dtable, dids);
       expect_close("embedding", dy.read(), rounded(y.values(), dtype), 0);
     }
@@ -48,7 +48,7 @@ KERNEL_CASE(embedding_backward_of_any_types) {
       OnHost dtable({vocabulary, cols}), hdy({n, cols}, dy), hids({n}, ids);
       cpu::embedding_backward(dtable, hdy, hids);
       OnDevice got(grad, {vocabulary, cols}, nullptr, fuzz.pick<int64_t>({0, 0, 1})), again(grad, {vocabulary, cols}),
-        ddy(dtype, {n, cols}, dy), dids(DType::I32, {n}, as_values(ids));
+          ddy(dtype, {n, cols}, dy), dids(DType::I32, {n}, as_values(ids));
       cuda::embedding_backward(got, ddy, dids);
       cuda::embedding_backward(again, ddy, dids);
       expect_accurate("embedding_backward", got.read(), dtable.values(), grad);

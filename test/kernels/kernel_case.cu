@@ -172,8 +172,9 @@ void expect_accurate(const std::string& what, const Values& got, const Values& e
 void expect_same_kinds(const std::string& what, const Values& got, const Values& expected) {
   expect(got.size() == expected.size(), what + ": sizes differ");
   for (size_t i = 0; i < got.size(); ++i) {
-    const bool same = std::isfinite(expected[i]) ? std::isfinite(got[i])
-                                                 : got[i] == expected[i] || (got[i] != got[i] && expected[i] != expected[i]);
+    const bool same = std::isfinite(expected[i])
+                          ? std::isfinite(got[i])
+                          : got[i] == expected[i] || (got[i] != got[i] && expected[i] != expected[i]);
     if (!same) fail(what, i, got[i], expected[i], 0);
   }
 }

@@ -10,7 +10,8 @@ DType sums_of(DType dtype) { return dtype == DType::F64 ? DType::F64 : DType::F3
 
 KERNEL_CASE(sum_rows_of_any_shape) {
   for (const DType dtype : FLOATS) {
-    const int64_t rows = fuzz.pick<int64_t>({0, 1, 5, 64, 65, 200}), cols = fuzz.pick<int64_t>({1, 3, 32, 100, 256, 264});
+    const int64_t rows = fuzz.pick<int64_t>({0, 1, 5, 64, 65, 200}),
+                  cols = fuzz.pick<int64_t>({1, 3, 32, 100, 256, 264});
     const Values x = rounded(fuzz.values(rows * cols), dtype);
     OnHost y({cols}), hx({rows, cols}, x);
     cpu::sum_rows(y, hx);
