@@ -52,7 +52,7 @@ void check_available(DeviceKind kind, int index) {
 Device::Device(DeviceKind kind, int index)
     : kind(kind), index((check_available(kind, index), index)), backend(backend_of(kind)), kernels(kernels_of(kind)),
       pool(kind == DeviceKind::Meta ? nullptr : &backend, index, [this] { queue.drain(); }),
-      queue(backend.enter, backend.finish, index) {}
+      queue({backend.enter, backend.finish, backend.begin, backend.end, backend.trail}, index) {}
 
 Device::~Device() { queue.stop(); }
 

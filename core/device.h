@@ -17,6 +17,10 @@ struct Backend {
   void (*finish)(int index) = nullptr;  // waits for all launched work and throws its error
   void (*upload)(void* to, const void* host, size_t bytes) = nullptr;
   void (*download)(void* host, const void* from, size_t bytes) = nullptr;  // complete on return
+  void (*begin)(int index, const char* op) = nullptr;                      // before each task of the queue
+  void (*end)(int index) = nullptr;                                        // after it
+  std::string (*trail)(int index) = nullptr;                               // what ERR_CUDA tells of recent work
+  size_t (*available)(int index) = nullptr;                                // free bytes of the device, on any thread
 };
 
 namespace cpu {

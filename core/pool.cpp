@@ -48,15 +48,22 @@ void* Pool::allocate(size_t bytes) {
   if (backend_) {
     Block* block = find(asked);
     if (!block) block = grow(asked);
-    const std::string limit = limit_ == SIZE_MAX ? "" : ", limit " + std::to_string(limit_);
-    check(block != nullptr, Code::Memory, "out of memory: ", asked, " bytes requested, ", live_, " in use, ", reserved_,
-          " reserved", limit, "; lower batchSize or maxLength, raise accumulate, or store the base as bf16");
+    if (!block) refuse(asked);
     split(block, asked);
     data = block->data;
   }
   live_ += asked;
   peak_ = std::max(peak_, live_);
   return data;
+}
+
+void Pool::refuse(size_t asked) const {
+  std::string numbers = std::to_string(asked) + " bytes requested, " + std::to_string(live_) + " in use, " +
+                        std::to_string(reserved_) + " reserved";
+  if (limit_ != SIZE_MAX) numbers += ", limit " + std::to_string(limit_);
+  if (backend_->available) numbers += ", " + std::to_string(backend_->available(index_)) + " free on the device";
+  throw Error(Code::Memory, "out of memory: " + numbers +
+                                "; lower batchSize or maxLength, raise accumulate, or store the base as bf16");
 }
 
 void Pool::release(void* data, size_t bytes) {

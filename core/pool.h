@@ -45,6 +45,7 @@ class Pool {
     bool is_free;
   };
 
+  [[noreturn]] void refuse(size_t asked) const;
   Block* find(size_t size);
   Block* grow(size_t size);
   Block* take_chunk(size_t size);

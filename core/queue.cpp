@@ -11,13 +11,35 @@ bool wants_synchronous() {
   return text && std::strcmp(text, "0") != 0 && *text;
 }
 
+// Between a backend's begin and end.
+struct Bracket {
+  Bracket(const QueueHooks& hooks, int index, const char* op) : hooks(hooks), index(index) {
+    if (hooks.begin) hooks.begin(index, op);
+  }
+  ~Bracket() {
+    if (hooks.end) hooks.end(index);
+  }
+  const QueueHooks& hooks;
+  const int index;
+};
+
+}  // namespace
+
+Queue::Queue(const QueueHooks& hooks, int index) : hooks_(hooks), index_(index), synchronous_(wants_synchronous()) {
+  if (synchronous_) {
+    if (hooks_.enter) hooks_.enter(index_);
+  } else {
+    ring_.reset(new Slot[SLOTS]);
+  }
+}
+
 // The exception in flight, as the fault of `op`.
-Fault caught(const char* op) {
+Fault Queue::caught(const char* op) const {
   const std::string prefix = std::string(op) + ": ";
   try {
     throw;
   } catch (const Error& e) {
-    return {e.code, prefix + e.what()};
+    return {e.code, prefix + e.what() + (e.code == Code::Cuda && hooks_.trail ? hooks_.trail(index_) : "")};
   } catch (const std::bad_alloc&) {
     return {Code::Memory, prefix + "no memory for the kernel's scratch; lower batchSize or maxLength"};
   } catch (const std::exception& e) {
@@ -27,21 +49,12 @@ Fault caught(const char* op) {
   }
 }
 
-}  // namespace
-
-Queue::Queue(Hook enter, Hook finish, int index)
-    : enter_(enter), finish_(finish), index_(index), synchronous_(wants_synchronous()) {
-  if (synchronous_) {
-    if (enter_) enter_(index_);
-  } else {
-    ring_.reset(new Slot[SLOTS]);
-  }
-}
-
 void Queue::run_here(const char* op, Kind kind, void (*call)(void* task), void* task) {
   if (kind == Kind::Work && fault_) throw Error(fault_->code, fault_->message);
   try {
+    const Bracket bracket(hooks_, index_, op);
     call(task);
+    if (kind == Kind::Work && hooks_.finish) hooks_.finish(index_);
   } catch (...) {
     const Fault fault = caught(op);
     throw Error(fault.code, fault.message);
@@ -66,7 +79,7 @@ void Queue::publish() {
 
 void Queue::loop() {
   try {
-    if (enter_) enter_(index_);
+    if (hooks_.enter) hooks_.enter(index_);
   } catch (...) {
     record_caught("device");
   }
@@ -86,6 +99,7 @@ void Queue::loop() {
 void Queue::execute(Slot& slot) {
   const bool skip = slot.kind == Kind::Work && fault_;
   try {
+    const Bracket bracket(hooks_, index_, slot.op);
     slot.run(slot.task, !skip);
   } catch (...) {
     record_caught(slot.op);
@@ -98,7 +112,7 @@ void Queue::record_caught(const char* op) {
 
 const Fault* Queue::complete() {
   try {
-    if (finish_) finish_(index_);
+    if (hooks_.finish) hooks_.finish(index_);
   } catch (...) {
     record_caught("device");
   }

@@ -20,16 +20,24 @@ struct Fault {
   std::string message;
 };
 
+// What a queue asks of its backend, on the thread that runs its tasks. Any may be null.
+struct QueueHooks {
+  void (*enter)(int index) = nullptr;                  // once, before any work
+  void (*finish)(int index) = nullptr;                 // waits for all launched work and throws its error
+  void (*begin)(int index, const char* op) = nullptr;  // before each task
+  void (*end)(int index) = nullptr;                    // after it, also where it threw
+  std::string (*trail)(int index) = nullptr;           // what ERR_CUDA adds: the work that came last
+};
+
 // The order of a device's work. One executor thread takes tasks from a ring and runs them; they are stored in the ring
 // itself, so handing over allocates nothing. A full ring blocks the caller. After a fault every later task is skipped,
-// and whoever waits is told the fault, until reset(). LOWRANK_SYNC=1 runs each task in the calling thread instead, so
+// and whoever waits is told the fault, until reset(). LOWRANK_SYNC=1 runs each task in the calling thread and waits for it, so
 // that its error is thrown where the op was called.
 //
 // One thread hands over, waits and stops; only the executor (or, with LOWRANK_SYNC=1, that thread) touches the fault.
 class Queue {
  public:
-  using Hook = void (*)(int index);
-  Queue(Hook enter, Hook finish, int index);
+  Queue(const QueueHooks& hooks, int index);
   ~Queue() { stop(); }
   Queue(const Queue&) = delete;
   Queue& operator=(const Queue&) = delete;
@@ -95,9 +103,10 @@ class Queue {
   void loop();
   void execute(Slot& slot);
   const Fault* complete();
+  Fault caught(const char* op) const;
   void record_caught(const char* op);
 
-  const Hook enter_, finish_;
+  const QueueHooks hooks_;
   const int index_;
   const bool synchronous_;
   std::unique_ptr<Slot[]> ring_;

@@ -1,11 +1,18 @@
-// CUDA as a backend: one stream per queue thread, uploads through pinned staging, errors, and what the machine has.
+// CUDA as a backend: one stream per queue, uploads through pinned staging, errors, and what the machine has. Each task
+// of a queue is an NVTX range, for profilers.
+
+#include <cxxabi.h>
+#include <nvtx3/nvToolsExt.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <vector>
 
 #include "cuda/info.h"
 #include "cuda/launch.cuh"
+#include "cuda/recent.h"
 
 namespace lowrank {
 namespace {
@@ -48,37 +55,65 @@ cuda::Properties properties_of(int index) {
   return p;
 }
 
-// What a queue's thread owns. With LOWRANK_SYNC=1 that is the JavaScript thread.
+// What a queue has on its device.
 struct Context {
-  void open(int index) {
-    check(device < 0 || device == index, Code::Unsupported,
-          "LOWRANK_SYNC=1 serves one CUDA device a thread, and cuda:", device, " is in use; unset LOWRANK_SYNC");
-    if (device == index) return;
-    check_cuda(cudaSetDevice(index), "cudaSetDevice");
+  explicit Context(int index) : device(index), properties(properties_of(index)) {
     check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
     staging.open();
-    properties = properties_of(index);
-    device = index;
   }
 
   ~Context() {
-    if (!stream) return;
+    if (!stream || cudaSetDevice(device) != cudaSuccess) return;
     cudaStreamSynchronize(stream);
     for (const Block& block : scratch) cudaFree(block.data);
     staging.close();
     cudaStreamDestroy(stream);
   }
 
-  int device = -1;
+  const int device;
+  const cuda::Properties properties;
   cudaStream_t stream = nullptr;
   Staging staging;
+  cuda::Recent recent;
   struct Block {
     void* data = nullptr;
     size_t bytes = 0;
   } scratch[cuda::SCRATCH_SLOTS];
-  cuda::Properties properties;
 };
-thread_local Context context;
+
+// Of this thread: one, or with LOWRANK_SYNC=1, when all queues run on the JavaScript thread, one a device.
+struct Contexts {
+  void use(int index) {
+    check_cuda(cudaSetDevice(index), "cudaSetDevice");
+    if (current && current->device == index) return;
+    current = nullptr;
+    for (const auto& each : all)
+      if (each->device == index) current = each.get();
+    if (current) return;
+    all.push_back(std::make_unique<Context>(index));
+    current = all.back().get();
+  }
+
+  std::vector<std::unique_ptr<Context>> all;
+  Context* current = nullptr;
+};
+thread_local Contexts contexts;
+
+Context& context() {
+  check(contexts.current != nullptr, Code::Device, "this thread has no CUDA stream");
+  return *contexts.current;
+}
+
+// Of a __global__ function, without its parameters.
+std::string kernel_name(const void* kernel) {
+  const char* mangled = nullptr;
+  if (!kernel || cudaFuncGetName(&mangled, kernel) != cudaSuccess || !mangled) return "a kernel";
+  int status = 0;
+  const std::unique_ptr<char, void (*)(void*)> plain(abi::__cxa_demangle(mangled, nullptr, nullptr, &status),
+                                                     std::free);
+  const std::string name = status == 0 ? plain.get() : mangled;
+  return name.substr(0, name.find('('));
+}
 
 // Called on the JavaScript thread, whose current device is not the queue's.
 void* allocate(int index, size_t bytes) {
@@ -99,13 +134,29 @@ void release(int index, void* data, size_t) {
   cudaGetLastError();
 }
 
-void enter(int index) { context.open(index); }
+void enter(int index) { contexts.use(index); }
+
+void begin(int index, const char* op) {
+  nvtxRangePushA(op);
+  contexts.use(index);
+  context().recent.begin(op);
+}
+
+void end(int) { nvtxRangePop(); }
+
+std::string trail(int) { return contexts.current ? contexts.current->recent.text(kernel_name) : ""; }
+
+size_t available(int index) {
+  size_t free = 0, total = 0;
+  if (cudaSetDevice(index) != cudaSuccess || cudaMemGetInfo(&free, &total) != cudaSuccess) cudaGetLastError();
+  return free;
+}
 
 void finish(int) { check_cuda(cudaStreamSynchronize(cuda::stream()), "cudaStreamSynchronize"); }
 
 void upload(void* to, const void* host, size_t bytes) {
   const cudaStream_t stream = cuda::stream();
-  Staging& staging = context.staging;
+  Staging& staging = context().staging;
   for (size_t begin = 0; begin < bytes; begin += Staging::BYTES) {
     const size_t size = bytes - begin < Staging::BYTES ? bytes - begin : Staging::BYTES;
     const size_t slot = staging.next++ % Staging::SLOTS;
@@ -153,25 +204,34 @@ const char* cure(cudaError_t error) {
 
 namespace cuda {
 
-const Backend backend = {allocate, release, enter, finish, upload, download};
+const Backend backend = {allocate, release, enter, finish, upload, download, begin, end, trail, available};
 
-cudaStream_t stream() {
-  check(context.stream != nullptr, Code::Device, "this thread has no CUDA stream");
-  return context.stream;
+cudaStream_t stream() { return context().stream; }
+
+void note_launch(const void* kernel, const Launch& launch) {
+  const dim3 &grid = launch.grid, &block = launch.block;
+  context().recent.note({"", kernel, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, launch.shared});
 }
 
 // Work that uses the old block may still be on its way: cudaFree waits for it.
 void* scratch(int slot, size_t bytes) {
-  Context::Block& block = context.scratch[slot];
+  Context::Block& block = context().scratch[slot];
   if (bytes <= block.bytes) return block.data;
   if (block.data) check_cuda(cudaFree(block.data), "cudaFree");
   block = {};
-  check_cuda(cudaMalloc(&block.data, bytes), "cudaMalloc");
+  const cudaError_t error = cudaMalloc(&block.data, bytes);
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    throw Error(Code::Memory, "out of memory: " + std::to_string(bytes) + " bytes of scratch requested, " +
+                                  std::to_string(available(context().device)) +
+                                  " free on the device; lower batchSize or maxLength");
+  }
+  check_cuda(error, "cudaMalloc");
   block.bytes = bytes;
   return block.data;
 }
 
-const Properties& properties() { return context.properties; }
+const Properties& properties() { return context().properties; }
 
 void check_cuda(cudaError_t error, const char* call) {
   if (error == cudaSuccess) return;

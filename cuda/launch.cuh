@@ -64,6 +64,9 @@ struct Launch {
   unsigned cluster = 1;
 };
 
+// Remembers a launch for the message of a later fault.
+void note_launch(const void* kernel, const Launch& launch);
+
 // The only place that launches: launch(kernel, {grid, block, shared}, arguments…). Nothing runs for an empty grid.
 template <typename... Params, typename... Args>
 void launch(void (*kernel)(Params...), const Launch& shape, Args... args) {
@@ -81,6 +84,7 @@ void launch(void (*kernel)(Params...), const Launch& shape, Args... args) {
   if (shape.shared > (size_t(48) << 10))
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared)),
                "cudaFuncSetAttribute");
+  note_launch(reinterpret_cast<const void*>(kernel), shape);
   check_cuda(cudaLaunchKernelEx(&config, kernel, Params(args)...), "launch");
 }
 

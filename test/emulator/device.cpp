@@ -5,12 +5,24 @@
 
 #include "cuda/info.h"
 #include "cuda/launch.cuh"
+#include "cuda/recent.h"
 
 namespace lowrank {
 namespace {
 
+// LOWRANK_EMU_DEVICES, by default 1.
+int count_of_devices() {
+  const char* text = std::getenv("LOWRANK_EMU_DEVICES");
+  return text ? std::atoi(text) : 1;
+}
+
 void* allocate(int, size_t bytes) { return emulator::allocate(bytes); }
 void release(int, void* data, size_t) { emulator::release(data); }
+thread_local cuda::Recent recent;
+void begin(int, const char* op) { recent.begin(op); }
+std::string trail(int) {
+  return recent.text([](const void*) { return "a kernel"; });
+}
 void copy_bytes(void* to, const void* from, size_t bytes) { std::memcpy(to, from, bytes); }
 
 }  // namespace
@@ -18,9 +30,14 @@ void copy_bytes(void* to, const void* from, size_t bytes) { std::memcpy(to, from
 namespace cuda {
 
 // Kernels run where they are launched: in the queue's thread, complete on return.
-const Backend backend = {allocate, release, nullptr, nullptr, copy_bytes, copy_bytes};
+const Backend backend = {allocate, release, nullptr, nullptr, copy_bytes, copy_bytes, begin, nullptr, trail, nullptr};
 
 cudaStream_t stream() { return nullptr; }
+
+void note_launch(const void* kernel, const Launch& launch) {
+  const dim3 &grid = launch.grid, &block = launch.block;
+  recent.note({"", kernel, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, launch.shared});
+}
 
 void check_cuda(cudaError_t error, const char* call) {
   check(error == cudaSuccess, Code::Cuda, call, ": ", cudaGetErrorName(error));
@@ -57,12 +74,12 @@ void allow_hopper(bool allowed) { hopper_allowed = allowed; }
 
 Info info() {
   Info info;
-  info.count = 1;
-  info.devices = {{"CUDA emulator", "9.0", size_t(0)}};
+  info.count = count_of_devices();
+  for (int i = 0; i < info.count; ++i) info.devices.push_back({"CUDA emulator", "9.0", size_t(0)});
   return info;
 }
 
-int count(std::string&) { return 1; }
+int count(std::string&) { return count_of_devices(); }
 
 }  // namespace cuda
 }  // namespace lowrank

@@ -52,7 +52,7 @@ std::string fault_of(Queue& queue) {
 }
 
 void queue_order() {
-  Queue queue(nullptr, nullptr, 0);
+  Queue queue({}, 0);
   // The ring has 512 slots: it wraps about 200 times, and the caller is held up.
   uint64_t hash = 0, expected = 0;
   for (uint64_t i = 0; i < 100000; ++i) {
@@ -66,7 +66,7 @@ void queue_order() {
 void queue_ownership() {
   const auto counted = std::make_shared<int>(0);
   {
-    Queue queue(nullptr, nullptr, 0);
+    Queue queue({}, 0);
     for (int i = 0; i < 1000; ++i) queue.push("count", [counted] { ++*counted; });
     queue.drain();
     expect(*counted == 1000 && counted.use_count() == 1, "a task is destroyed when it has run");
@@ -77,7 +77,7 @@ void queue_ownership() {
   }
   std::atomic<bool> started{false};
   {
-    Queue queue(nullptr, nullptr, 0);
+    Queue queue({}, 0);
     queue.push("slow", [&started, counted] {
       started = true;
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -97,7 +97,7 @@ void queue_ownership() {
     Thrower(const Thrower&) { throw std::runtime_error("copy"); }
     void operator()() const {}
   };
-  Queue queue(nullptr, nullptr, 0);
+  Queue queue({}, 0);
   const Thrower thrower;
   bool thrown = false, ran = false;
   try {
@@ -111,7 +111,7 @@ void queue_ownership() {
 }
 
 void queue_faults() {
-  Queue queue(nullptr, nullptr, 0);
+  Queue queue({}, 0);
   int ran = 0;
   queue.push("good", [&] { ++ran; });
   queue.push("bad", [] { throw Error(Code::Shape, "no such shape"); });
@@ -132,16 +132,29 @@ void queue_faults() {
   queue.after([](const Fault*) { throw std::runtime_error("from a wait"); });
   expect(fault_of(queue) == "ERR_UNSUPPORTED wait: from a wait", "a wait that throws is a fault, not the end");
 
-  Queue broken([](int) { throw Error(Code::Cuda, "no stream"); }, nullptr, 0);
+  Queue broken({[](int) { throw Error(Code::Cuda, "no stream"); }}, 0);
   expect(fault_of(broken) == "ERR_CUDA device: no stream", "a queue that can't start says so at every wait");
-  Queue failing(
-      nullptr, [](int) { throw Error(Code::Cuda, "launch failed"); }, 0);
+  QueueHooks hooks;
+  hooks.finish = [](int) { throw Error(Code::Cuda, "launch failed"); };
+  Queue failing(hooks, 0);
   expect(fault_of(failing) == "ERR_CUDA device: launch failed", "what finish throws is a fault");
+}
+
+std::string bracketed;
+void queue_brackets() {
+  QueueHooks hooks;
+  hooks.begin = [](int index, const char* op) { bracketed += std::to_string(index) + op + "("; };
+  hooks.end = [](int) { bracketed += ")"; };
+  hooks.trail = [](int) { return std::string("; after ") + bracketed; };
+  Queue queue(hooks, 3);
+  queue.push("one", [] { bracketed += "1"; });
+  queue.push("two", [] { throw Error(Code::Cuda, "broken"); });
+  expect(fault_of(queue) == "ERR_CUDA two: broken; after 3one(1)3two()", "begin and end enclose a task: " + bracketed);
 }
 
 void queue_synchronous() {
   setenv("LOWRANK_SYNC", "1", 1);
-  Queue queue(nullptr, nullptr, 0);
+  Queue queue({}, 0);
   unsetenv("LOWRANK_SYNC");
   const auto here = std::this_thread::get_id();
   bool same = false;
@@ -320,6 +333,7 @@ int main() {
   queue_order();
   queue_ownership();
   queue_faults();
+  queue_brackets();
   queue_synchronous();
   many_queues();
   pool_counters();

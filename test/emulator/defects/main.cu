@@ -10,6 +10,7 @@
 namespace lowrank::cuda {
 
 cudaStream_t stream() { return nullptr; }
+void note_launch(const void*, const Launch&) {}
 
 void check_cuda(cudaError_t error, const char* call) {
   check(error == cudaSuccess, Code::Cuda, call, ": ", cudaGetErrorString(error));
