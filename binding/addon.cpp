@@ -1,5 +1,6 @@
 #include <cstring>
 
+#include "binding/file_region.h"
 #include "binding/marshal.h"
 #ifdef LOWRANK_HAS_CUDA
 #include "cuda/info.h"
@@ -95,6 +96,23 @@ Napi::Value upload(const Napi::CallbackInfo& info) {
     if (dtype != target.dtype) ops::copy_into(target, landing);
     return info.Env().Undefined();
   });
+}
+
+// uploadFile(tensor, file descriptor, position, bytes, file size, dtype): the same from a mapped file, with no copy in
+// JavaScript's memory. False, and nothing uploaded, where a float is NaN or infinite.
+bool upload_file(const Tensor& target, int file, int64_t position, int64_t bytes, int64_t file_size, DType dtype) {
+  check(int64_t(target.size()) * int64_t(bytes_of(dtype)) == bytes, Code::Shape, "uploadFile: ", bytes, " bytes of ",
+        name_of(dtype), " for a tensor of ", target.shape);
+  FileRegion region(file, position, bytes, file_size);
+  if (!is_finite(region.data(), region.size(), dtype)) return false;
+  Device& device = target.device();
+  const Tensor landing = dtype == target.dtype ? target : Tensor::empty(device, target.shape, dtype);
+  if (device.kind != DeviceKind::Meta)
+    device.queue.push("upload", [region = std::move(region), to = landing.view().data, copy = device.backend.upload] {
+      copy(to, region.data(), region.size());
+    });
+  if (dtype != target.dtype) ops::copy_into(target, landing);
+  return true;
 }
 
 // Through the constructor, which throws where there is no memory; Node-API's own call ends the process.
@@ -222,6 +240,7 @@ void add_services(Napi::Object exports) {
   plain("memory", memory);
   plain("info", info);
   method<empty>(exports, "empty");
+  method<upload_file>(exports, "uploadFile");
   method<dtype_of>(exports, "dtype");
   method<reset>(exports, "reset");
   method<reset_peak>(exports, "resetPeak");

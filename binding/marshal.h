@@ -145,6 +145,7 @@ struct From<AdamW> {
 };
 
 inline Napi::Value to(Napi::Env env, double d) { return Napi::Number::New(env, d); }
+inline Napi::Value to(Napi::Env env, bool b) { return Napi::Boolean::New(env, b); }
 inline Napi::Value to(Napi::Env env, Tensor t) {
   return to(env, t.defined() ? Environment::of(env).handles.put(std::move(t)) : 0.0);
 }

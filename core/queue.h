@@ -31,8 +31,8 @@ struct QueueHooks {
 
 // The order of a device's work. One executor thread takes tasks from a ring and runs them; they are stored in the ring
 // itself, so handing over allocates nothing. A full ring blocks the caller. After a fault every later task is skipped,
-// and whoever waits is told the fault, until reset(). LOWRANK_SYNC=1 runs each task in the calling thread and waits for it, so
-// that its error is thrown where the op was called.
+// and whoever waits is told the fault, until reset(). LOWRANK_SYNC=1 runs each task in the calling thread and waits for
+// it, so that its error is thrown where the op was called.
 //
 // One thread hands over, waits and stops; only the executor (or, with LOWRANK_SYNC=1, that thread) touches the fault.
 class Queue {

@@ -48,6 +48,8 @@ export interface Native {
   empty(device: number, dtype: number, shape: readonly number[]): Handle
   view(x: Handle, offset: number, shape: readonly number[]): Handle
   upload(x: Handle, bytes: NodeJS.TypedArray, dtype: number): void
+  /** False, and nothing uploaded, where a float is NaN or infinite. */
+  uploadFile(x: Handle, file: number, position: number, bytes: number, fileSize: number, dtype: number): boolean
   read(x: Handle): Promise<ArrayBuffer>
   shape(x: Handle): number[]
   dtype(x: Handle): number

@@ -1,4 +1,5 @@
 import { check, fail, nearest } from './errors.ts'
+import type { FileRange } from './io/safetensors.ts'
 import { DTYPES, type DType, type Handle, type MemoryUse, native } from './native.ts'
 
 /** Typed arrays that hold tensor data: bf16 and f16 as Uint16Array, i64 as BigInt64Array. */
@@ -193,6 +194,14 @@ export class Tensor implements Disposable {
   /** A part of this tensor's memory, from element `offset` on. */
   view(offset: number, shape: readonly number[]): Tensor {
     return new Tensor(native.view(this.handle, offset, shape))
+  }
+
+  /**
+   * Copies bytes of a file, which hold `dtype`, to the device, past JavaScript's memory. Returns false,
+   * with nothing copied, where a number is NaN or infinite.
+   */
+  uploadFile({ file, position, bytes, fileSize }: FileRange, dtype: DType): boolean {
+    return native.uploadFile(this.handle, file, position, bytes, fileSize, codeOf(dtype))
   }
 
   /** Overwrites the data; the host array may be of another dtype, which is then converted. */

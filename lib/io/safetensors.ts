@@ -21,10 +21,20 @@ export interface Checkpoint {
   info(name: string): TensorInfo
   /** The raw little-endian bytes in memory of their own. Unknown name, or a file cut since: `ERR_CHECKPOINT`. */
   read(name: string): Uint8Array
+  /** Where the bytes lie, for who maps the file. Unknown name: `ERR_CHECKPOINT`. */
+  locate(name: string): FileRange
   /** {@link read}, decoded. Not F64, F32, BF16 or F16: `ERR_DTYPE`. */
   readF32(name: string): Float32Array
   /** Closes the files; reading after it is `ERR_DISPOSED`. */
   close(): void
+}
+
+/** A stretch of an open file, in bytes; `fileSize` as it was when the header was checked. */
+export interface FileRange {
+  readonly file: number
+  readonly position: number
+  readonly bytes: number
+  readonly fileSize: number
 }
 
 /** One open safetensors file. */
@@ -208,6 +218,11 @@ function fileOf(path: string, file: number, { metadata, tensors, dataStart, size
     has: name => tensors.has(name),
     info,
     read,
+    locate: name => {
+      const { begin, end } = info(name)
+      check(open, 'ERR_DISPOSED', () => `${path}: is closed, so "${name}" cannot be read`)
+      return { file, position: dataStart + begin, bytes: end - begin, fileSize: size }
+    },
     readF32: name => decodeNamed(path, info(name), read),
     close: () => {
       if (open) closeSync(file)
@@ -250,6 +265,7 @@ function openShards(dir: string, index: string): Checkpoint {
     has: name => weightMap.has(name),
     info: name => shardOf(name).info(name),
     read: name => shardOf(name).read(name),
+    locate: name => shardOf(name).locate(name),
     readF32: name => shardOf(name).readF32(name),
     close: () => {
       for (const shard of shards.values()) shard.close()

@@ -1,4 +1,5 @@
 import { fail } from '../errors.ts'
+import type { FileRange } from '../io/safetensors.ts'
 import type { DType } from '../native.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { normal } from '../nn/init.ts'
@@ -13,6 +14,8 @@ export interface TensorSource {
   names(): Iterable<string>
   info(name: string): { dtype: string; shape: readonly number[] }
   read(name: string): Uint8Array
+  /** Where it lies in a file, so that large tensors are mapped. */
+  locate?(name: string): FileRange
 }
 
 export interface LoadSettings {
@@ -35,7 +38,11 @@ export interface LoadSettings {
   initStd: number
 }
 
-const HOST: Record<string, { dtype: DType; view: (b: ArrayBuffer) => TensorData }> = {
+interface Host {
+  dtype: DType
+  view: (b: ArrayBuffer) => TensorData
+}
+const HOST: Record<string, Host> = {
   F32: { dtype: 'f32', view: b => new Float32Array(b) },
   F64: { dtype: 'f64', view: b => new Float64Array(b) },
   F16: { dtype: 'f16', view: b => new Uint16Array(b) },
@@ -217,14 +224,25 @@ export class Weights {
       return
     }
     if (device.name === 'meta') return
-    const data = host.view(aligned(source!.read(stored)))
-    if (hasNonFinite(data, host.dtype))
+    if (!uploadFinite(tensor, source!, stored, host))
       fail(
         'ERR_CHECKPOINT',
         `loadModel: ${stored} of ${origin} holds NaN or infinity; the file is damaged, fetch it again`,
       )
-    tensor.upload(data, host.dtype)
   }
+}
+
+/** From this many bytes on a tensor is mapped instead of read. */
+const MAPPED_BYTES = 1 << 20
+
+/** Copies a stored tensor to the device; false, with nothing copied, where a number is not finite. */
+function uploadFinite(tensor: Tensor, source: TensorSource, name: string, { dtype, view }: Host): boolean {
+  const range = source.locate?.(name)
+  if (range && range.bytes >= MAPPED_BYTES) return tensor.uploadFile(range, dtype)
+  const data = view(aligned(source.read(name)))
+  if (hasNonFinite(data, dtype)) return false
+  tensor.upload(data, dtype)
+  return true
 }
 
 function isSame(a: Uint8Array, b: Uint8Array): boolean {

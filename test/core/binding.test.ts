@@ -1,5 +1,8 @@
 // Random calls of every native function: a coded error or a result, never the end of the process.
 
+import { mkdtempSync, openSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -16,6 +19,7 @@ const SIGNATURES: Record<string, string> = {
   empty: 'Dks',
   view: 'Tis',
   upload: 'Tuk',
+  uploadFile: 'Tiiiik',
   read: 'T',
   shape: 'T',
   dtype: 'T',
@@ -157,9 +161,13 @@ function accepted(): Record<string, unknown[]> {
   const loss = Float64Array.of(-100, 0.1, 1)
   const drop = Float64Array.of(128, 1, 2, 3, 4, 5)
   const x = h(4, 6)
+  const path = join(mkdtempSync(join(tmpdir(), 'lowrank-binding-')), 'weights')
+  writeFileSync(path, new Uint8Array(104))
+  const weights = openSync(path, 'r')
   return {
     loraLinear: [x, h(6, 6), h(6), h(2, 6), h(6, 2), 1, drop, 1],
     loraLinearBackward: [x, h(4, 6), h(6, 6), h(2, 6), h(6, 2), h(4, 2), 1, drop, 0, true, true, true],
+    uploadFile: [h(4, 6), weights, 8, 96, 104, 0],
     embedding: [x, i, 0],
     embeddingBackward: [x, i, 9, 0],
     matmul: [x, h(6, 6), false, false, 0, 0],
