@@ -56,7 +56,7 @@ void multiply_mma(const Product& product) {
 void multiply(const Product& product) {
   const bool tensor_cores = product.type == DType::BF16 || product.type == DType::F16;
   if (!tensor_cores) return multiply_simt(product);
-  // Hopper: if (hopper() && can_use_hopper(product)) return multiply_hopper(product);
+  if (hopper() && can_use_hopper(product)) return multiply_hopper(product);
   multiply_mma(product);
 }
 

@@ -98,6 +98,8 @@ void RandomProduct::expect_right(const std::string& what) const {
   const Values got = y->read();
   if (choice.type == DType::F64) return expect_close(name, got, expected(), 1e-13, 1e-13);
   if (choice.type == DType::F32) return expect_close(name, got, expected(), 2e-6, 1e-7);
+  // Tensor cores cut off low bits of the terms that they add.
+  if (choice.y == DType::F32) return expect_close(name, got, expected(), 1e-5, 1e-6);
   expect_as_good(name, got, plain(), expected(), choice.y);
 }
 

@@ -1,5 +1,6 @@
 // Named barriers, mbarriers, clusters and their shared memory.
 
+#include "cuda/ptx_cluster.cuh"
 #include "test/emulator/harness.cuh"
 
 namespace lowrank {
@@ -51,7 +52,7 @@ __global__ void ring(int* y) {
   }
 }
 
-// Each block writes its rank where all others read it; rank 0 counts remote arrivals.
+// Each block writes its rank where all others read it; rank 0 counts remote arrivals of both kinds.
 __global__ void neighbours(int* y) {
   SHARED(mine, int);
   SHARED(gathered, Array<int, 4>);
@@ -59,12 +60,13 @@ __global__ void neighbours(int* y) {
   const uint32_t rank = ptx::cluster_rank(), at = ptx::shared_address(&bar);
   if (threadIdx.x == 0) {
     mine = int(blockIdx.x) + 100;
-    ptx::mbarrier_init(at, 4);
+    ptx::mbarrier_init(at, 8);
     ptx::fence_mbarrier_init();
   }
   ptx::cluster_sync();
   if (threadIdx.x < 4) gathered[threadIdx.x] = *ptx::map_pointer(&mine, threadIdx.x);
   if (threadIdx.x == 0) ptx::mbarrier_arrive_remote(ptx::map_shared(at, 0));
+  if (threadIdx.x == 1) ptx::mbarrier_arrive_read(ptx::map_shared(at, 0));
   if (rank == 0) ptx::mbarrier_wait(at, 0);
   ptx::cluster_arrive();
   ptx::cluster_wait();

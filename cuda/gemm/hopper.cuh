@@ -1,0 +1,88 @@
+#pragma once
+// The parts of the Hopper product (cuda/gemm/hopper.cu) that its producer and its consumers share: shared memory, the
+// ring, the order of tiles.
+
+#include "cuda/gemm/product.h"
+#include "cuda/philox.cuh"
+#include "cuda/tensor_map.cuh"
+
+namespace lowrank::cuda::gemm::sm90 {
+
+constexpr int SIDE = 128;   // rows of each operand that a block loads a stage
+constexpr int DEPTH = 64;   // k of a stage: 128 bytes, the span of the swizzle
+constexpr int K_STEP = 16;  // k of one wgmma
+constexpr int PARTS = 2 * MAX_SEGMENTS;
+constexpr int CONSUMERS = 2;  // warpgroups of 64 rows each
+constexpr int HOPPER_THREADS = 128 * (1 + CONSUMERS);
+constexpr int BAND = 8;  // rows of tiles that are worked off together, for the sake of L2
+
+constexpr uint32_t LINE = 128;           // bytes
+constexpr uint32_t PANEL = 64 * LINE;    // 64 rows of K_STEPs, or 64 k of 64 rows; also 64 rows of y on their way out
+constexpr uint32_t OPERAND = 2 * PANEL;  // SIDE rows of DEPTH elements
+
+// Segments and slabs alike are parts of K. Slabs with dropout come first, since their mask must not touch what the
+// accumulators hold already; slabs without it last, since their operands are ready last. Of the parts without dropout,
+// first all whole stages are added up, then what is left of each.
+struct Plan {
+  TensorMap a[PARTS], b[PARTS], y;
+  int k[PARTS];
+  int masked, parts;  // the first `masked` of `parts` have dropout
+  int whole_stages;   // of the others
+  Dropout dropout[MAX_SEGMENTS];
+  int m, n;
+  int tile_rows, tile_columns;  // y in tiles of a cluster
+  const void *bias, *residual;  // or null
+  void* out;
+  bool bias_f32, out_f32;
+  bool stores_boxes;  // y suits TMA
+};
+
+// Of a cluster of `Cluster` blocks, each with SIDE rows of a tile of (Cluster * SIDE)^2. 224 KB either way.
+template <int Cluster>
+struct Tile {
+  static constexpr int SPAN = Cluster * SIDE;
+  static constexpr uint32_t STAGE = (1 + Cluster) * OPERAND;  // a, then b
+  static constexpr int STAGES = Cluster == 1 ? 6 : 4;
+  static constexpr uint32_t OUT = STAGES * STAGE;  // of y: two panels for each consumer
+  static constexpr size_t SHARED_BYTES = OUT + CONSUMERS * 2 * PANEL;
+  // Rounds over k of a part with dropout, see add_masked.
+  static constexpr int CHUNKS = SPAN / 64;
+  static __device__ int rounds(int k) { return k > DEPTH ? CHUNKS : 1; }
+};
+
+// Where a stage is, and the barriers that say it is full or empty again.
+template <int Stages>
+struct Ring {
+  __device__ uint32_t full() const { return barriers + 8 * uint32_t(slot); }
+  __device__ uint32_t empty(int of) const { return barriers + 8 * uint32_t(Stages + of); }
+  __device__ void advance() {
+    if (++slot < Stages) return;
+    slot = 0;
+    parity ^= 1;
+  }
+
+  uint32_t barriers;  // shared address: `Stages` full ones, then the empty ones
+  int slot = 0;
+  uint32_t parity = 0;
+};
+
+// First row and column of a tile: bands of BAND rows of tiles, in each band column by column.
+struct Place {
+  int row, column;
+};
+template <int Span>
+__device__ Place place_of(const Plan& plan, int tile) {
+  const int in_band = BAND * plan.tile_columns, first = tile / in_band * BAND;
+  const int height = min(plan.tile_rows - first, BAND), within = tile % in_band;
+  return {(first + within % height) * Span, within / height * Span};
+}
+
+// Tiles of this block's cluster: body(place) for each.
+template <int Cluster, typename F>
+__device__ __forceinline__ void each_tile(const Plan& plan, F&& body) {
+  const int tiles = plan.tile_rows * plan.tile_columns;
+  for (int tile = int(blockIdx.x) / Cluster; tile < tiles; tile += int(gridDim.x) / Cluster)
+    body(place_of<Tile<Cluster>::SPAN>(plan, tile));
+}
+
+}  // namespace lowrank::cuda::gemm::sm90
