@@ -272,6 +272,7 @@ void add_ops(Napi::Object exports) {
   method<ops::layer_norm_backward>(exports, "layerNormBackward");
   method<ops::attention>(exports, "attention");
   method<ops::attention_backward>(exports, "attentionBackward");
+  method<ops::attention_decode>(exports, "attentionDecode");
   method<ops::cross_entropy>(exports, "crossEntropy");
   method<ops::cross_entropy_backward>(exports, "crossEntropyBackward");
   method<ops::bce>(exports, "bce");

@@ -119,14 +119,17 @@ struct From<Dropout> {
 template <>
 struct From<AttentionShape> {
   static AttentionShape get(const Napi::Value& v) {
-    const double* n = numbers(v, 7);
+    const double* n = numbers(v, 10);
     return {whole<int32_t>(n[0], "attention.heads"),
             whole<int32_t>(n[1], "attention.kvHeads"),
             whole<int32_t>(n[2], "attention.headDim"),
             whole<int32_t>(n[3], "attention.causal"),
             int64_t(whole<uint32_t>(n[4], "attention.maxLength")),
             int64_t(whole<uint32_t>(n[5], "attention.rowStride")),
-            n[6]};
+            n[6],
+            int64_t(whole<uint32_t>(n[7], "attention.maxKeys")),
+            int64_t(whole<uint32_t>(n[8], "attention.window")),
+            n[9]};
   }
 };
 template <>

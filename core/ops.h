@@ -49,11 +49,14 @@ Tensors layer_norm_backward(const Tensor& dy, Maybe dh, const Tensor& h, const T
                             const Tensor& rstd, Dropout dropout, bool needs_dresidual, bool needs_dw, bool needs_db);
 
 // Returns {o, lse}.
-Tensors attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_seqlens, AttentionShape shape,
-                  Dropout dropout);
+Tensors attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_seqlens, Maybe key_seqlens,
+                  Maybe bias, AttentionShape shape, Dropout dropout);
 // Returns {dq, dk, dv}.
 Tensors attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
-                           const Tensor& lse, const Tensor& cu_seqlens, AttentionShape shape, Dropout dropout);
+                           const Tensor& lse, const Tensor& cu_seqlens, Maybe key_seqlens, Maybe bias,
+                           AttentionShape shape, Dropout dropout);
+Tensor attention_decode(const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& lengths,
+                        Maybe bias, AttentionShape shape);
 
 // Returns {loss, lse}.
 Tensors cross_entropy(const Tensor& logits, const Tensor& labels, Maybe weights, CrossEntropy options);

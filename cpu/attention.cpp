@@ -1,10 +1,10 @@
-// The specification of attention over packed sequences: one query at a time. f32 takes the tiled code of cpu/vector.
+// The specification of attention over packed sequences: one query at a time. f32 takes the tiled code of cpu/vector
+// where that knows all that is asked for.
 #include "cpu/attention.h"
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
 
-#include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/philox.h"
 #include "cpu/pieces.h"
@@ -14,12 +14,23 @@ namespace {
 
 using namespace cpu;
 
+// What all sequences and heads share.
+struct Call {
+  View q, k, v, cu_seqlens, key_seqlens, bias;
+  AttentionShape shape;
+  Dropout dropout;
+};
+
 // One sequence under one query head.
 template <typename T>
 struct Head {
-  int64_t keys(int64_t query) const { return causal ? query + 1 : length; }
+  // Keys [first, end) that a query sees.
+  int64_t first_key(int64_t query) const { return window ? std::max<int64_t>(0, query - window + 1) : 0; }
+  int64_t end_key(int64_t query) const {
+    return std::min(keys, causal ? query + 1 : window ? query + window : keys);
+  }
   const T* query(const View& x, int64_t t) const { return x.as<T>() + ((start + t) * heads + head) * dim; }
-  const T* key(const View& x, int64_t t) const { return x.as<T>() + ((start + t) * kv_heads + kv_head) * dim; }
+  const T* key(const View& x, int64_t t) const { return x.as<T>() + ((key_start + t) * kv_heads + kv_head) * dim; }
   int64_t token(int64_t t) const { return (start + t) * heads + head; }
 
   // multiplier of the probability of (query, key)
@@ -28,107 +39,113 @@ struct Head {
     return dropout_byte(dropout, first_row + uint64_t(query), key) < dropout.keep ? T(dropout.multiplier()) : T(0);
   }
 
-  int64_t start, length, head, kv_head, heads, kv_heads, dim;
+  int64_t start, length, key_start, keys, head, kv_head, heads, kv_heads, dim, window;
   bool causal;
   uint64_t first_row;
   Dropout dropout;
+  Scores<T> score;
 };
 
 template <typename T>
-Head<T> head_of(const View& cu_seqlens, const AttentionShape& s, const Dropout& dropout, int64_t sequence,
-                int64_t head) {
-  const int32_t* starts = cu_seqlens.as<int32_t>();
-  const int64_t length = starts[sequence + 1] - starts[sequence], group = s.heads / s.kv_heads;
-  const int64_t row = ((dropout.row_offset + sequence) * s.heads + head) * s.row_stride;
-  return {starts[sequence], length,     head,          head / group,  s.heads,
-          s.kv_heads,       s.head_dim, s.causal != 0, uint64_t(row), dropout};
+Head<T> head_of(const Call& c, int64_t sequence, int64_t head) {
+  const AttentionShape& s = c.shape;
+  const int32_t* starts = c.cu_seqlens.as<int32_t>() + sequence;
+  const int32_t* key_starts = c.key_seqlens ? c.key_seqlens.as<int32_t>() + sequence : starts;
+  Head<T> h;
+  h.start = starts[0], h.length = starts[1] - starts[0];
+  h.key_start = key_starts[0], h.keys = key_starts[1] - key_starts[0];
+  h.head = head, h.kv_head = head / (s.heads / s.kv_heads);
+  h.heads = s.heads, h.kv_heads = s.kv_heads, h.dim = s.head_dim;
+  h.window = s.window, h.causal = s.causal != 0;
+  h.first_row = uint64_t(((c.dropout.row_offset + sequence) * s.heads + head) * s.row_stride);
+  h.dropout = c.dropout;
+  h.score = scores_of<T>(s, c.bias, head);
+  return h;
 }
 
+// o = sum_j mask_j p_j v_j,  p_j = exp(x_j - lse). A query that no key answers gives 0 and lse = -inf.
 template <typename T>
-T dot(const T* a, const T* b, int64_t count) {
-  T sum = 0;
-  for (int64_t i = 0; i < count; ++i) sum += a[i] * b[i];
-  return sum;
-}
-
-// o = sum_j mask_j p_j v_j,  p_j = exp(scale q k_j - lse). A query that no key answers gives 0 and lse = -inf.
-template <typename T>
-void forward_query(const Head<T>& h, T* o, T* lse, const View& q, const View& k, const View& v, T scale, int64_t i) {
-  const int64_t keys = h.keys(i);
-  T* p = static_cast<T*>(scratch(6, size_t(keys) * sizeof(T)));
+void forward_query(const Head<T>& h, const Call& c, T* o, T* lse, int64_t i) {
+  const int64_t first = h.first_key(i), end = h.end_key(i);
+  T* p = static_cast<T*>(scratch(6, size_t(std::max(end, first)) * sizeof(T)));
   T maximum = -std::numeric_limits<T>::infinity(), sum = 0;
-  for (int64_t j = 0; j < keys; ++j) {
-    p[j] = scale * dot(h.query(q, i), h.key(k, j), h.dim);
+  for (int64_t j = first; j < end; ++j) {
+    p[j] = h.score(dot(h.query(c.q, i), h.key(c.k, j), h.dim), i, j).value;
     if (!(p[j] <= maximum)) maximum = p[j];
   }
-  for (int64_t c = 0; c < h.dim; ++c) o[c] = 0;
+  for (int64_t d = 0; d < h.dim; ++d) o[d] = 0;
   *lse = maximum;
   if (maximum == -std::numeric_limits<T>::infinity()) return;
-  for (int64_t j = 0; j < keys; ++j) sum += p[j] = std::exp(p[j] - maximum);
-  for (int64_t j = 0; j < keys; ++j) {
+  for (int64_t j = first; j < end; ++j) sum += p[j] = std::exp(p[j] - maximum);
+  for (int64_t j = first; j < end; ++j) {
     const T weight = p[j] / sum * h.mask(i, j);
-    for (int64_t c = 0; c < h.dim; ++c) o[c] += weight * h.key(v, j)[c];
+    for (int64_t d = 0; d < h.dim; ++d) o[d] += weight * h.key(c.v, j)[d];
   }
   *lse = maximum + std::log(sum);
 }
 
-template <typename T>
 struct Gradients {
-  View dq, dk, dv;
+  View dq, dk, dv, dy, o, lse;
 };
 
-// ds_j = p_j (mask_j dy v_j - dy o);  dq += scale ds_j k_j;  dk_j += scale ds_j q;  dv_j += mask_j p_j dy
+// ds_j = slope_j p_j (mask_j dy v_j - dy o);  dq += ds_j k_j;  dk_j += ds_j q;  dv_j += mask_j p_j dy
 template <typename T>
-void backward_query(const Head<T>& h, const Gradients<T>& g, const View& dy, const View& q, const View& k,
-                    const View& v, const View& o, const View& lse, T scale, int64_t i) {
-  const T norm = lse.as<T>()[h.token(i)], delta = dot(h.query(dy, i), h.query(o, i), h.dim);
+void backward_query(const Head<T>& h, const Call& c, const Gradients& g, int64_t i) {
+  const T *q = h.query(c.q, i), *dy = h.query(g.dy, i);
+  const T norm = g.lse.as<T>()[h.token(i)], delta = dot(dy, h.query(g.o, i), h.dim);
   T* dq = g.dq ? const_cast<T*>(h.query(g.dq, i)) : nullptr;
-  for (int64_t c = 0; dq && c < h.dim; ++c) dq[c] = 0;
+  for (int64_t d = 0; dq && d < h.dim; ++d) dq[d] = 0;
   if (norm == -std::numeric_limits<T>::infinity()) return;
-  for (int64_t j = 0; j < h.keys(i); ++j) {
-    const T p = std::exp(scale * dot(h.query(q, i), h.key(k, j), h.dim) - norm), mask = h.mask(i, j);
-    const T ds = scale * p * (mask * dot(h.query(dy, i), h.key(v, j), h.dim) - delta);
+  for (int64_t j = h.first_key(i); j < h.end_key(i); ++j) {
+    const T* k = h.key(c.k, j);
+    const auto score = h.score(dot(q, k, h.dim), i, j);
+    const T p = std::exp(score.value - norm), mask = h.mask(i, j);
+    const T ds = score.slope * p * (mask * dot(dy, h.key(c.v, j), h.dim) - delta);
     T* dk = g.dk ? const_cast<T*>(h.key(g.dk, j)) : nullptr;
     T* dv = g.dv ? const_cast<T*>(h.key(g.dv, j)) : nullptr;
-    for (int64_t c = 0; c < h.dim; ++c) {
-      if (dq) dq[c] += ds * h.key(k, j)[c];
-      if (dk) dk[c] += ds * h.query(q, i)[c];
-      if (dv) dv[c] += mask * p * h.query(dy, i)[c];
+    for (int64_t d = 0; d < h.dim; ++d) {
+      if (dq) dq[d] += ds * k[d];
+      if (dk) dk[d] += ds * q[d];
+      if (dv) dv[d] += mask * p * dy[d];
     }
   }
 }
 
+bool tiles(const Call& c) {
+  return c.q.dtype == DType::F32 && !c.key_seqlens && !c.bias && !c.shape.window && c.shape.softcap == 0;
+}
+
 }  // namespace
 
-void cpu::attention(View o, View lse, View q, View k, View v, View cu_seqlens, AttentionShape shape, Dropout dropout) {
-  if (q.dtype == DType::F32) return attention_tiled(o, lse, q, k, v, cu_seqlens, shape, dropout);
+void cpu::attention(View o, View lse, View q, View k, View v, View cu_seqlens, View key_seqlens, View bias,
+                    AttentionShape shape, Dropout dropout) {
+  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout};
+  if (tiles(c)) return attention_tiled(o, lse, q, k, v, cu_seqlens, shape, dropout);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
-    const int64_t sequences = cu_seqlens.size() - 1;
-    parallel_for(sequences * shape.heads, [&](int64_t piece) {
-      const auto h = head_of<T>(cu_seqlens, shape, dropout, piece / shape.heads, piece % shape.heads);
+    parallel_for((cu_seqlens.size() - 1) * shape.heads, [&](int64_t piece) {
+      const auto h = head_of<T>(c, piece / shape.heads, piece % shape.heads);
       for (int64_t i = 0; i < h.length; ++i)
-        forward_query(h, const_cast<T*>(h.query(o, i)), lse.as<T>() + h.token(i), q, k, v, T(shape.scale), i);
+        forward_query(h, c, const_cast<T*>(h.query(o, i)), lse.as<T>() + h.token(i), i);
     });
   });
 }
 
 // The query heads that share a key-value head are one piece: they add to the same dk and dv.
 void cpu::attention_backward(View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse,
-                             View cu_seqlens, AttentionShape shape, Dropout dropout) {
-  if (q.dtype == DType::F32)
-    return attention_backward_tiled(dq, dk, dv, dy, q, k, v, o, lse, cu_seqlens, shape, dropout);
+                             View cu_seqlens, View key_seqlens, View bias, AttentionShape shape, Dropout dropout) {
+  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout};
+  if (tiles(c)) return attention_backward_tiled(dq, dk, dv, dy, q, k, v, o, lse, cu_seqlens, shape, dropout);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
-    const int64_t sequences = cu_seqlens.size() - 1, group = shape.heads / shape.kv_heads;
+    const int64_t group = shape.heads / shape.kv_heads;
     if (dk) fill(dk, 0);
     if (dv) fill(dv, 0);
-    parallel_for(sequences * shape.kv_heads, [&](int64_t piece) {
+    parallel_for((cu_seqlens.size() - 1) * shape.kv_heads, [&](int64_t piece) {
       const int64_t sequence = piece / shape.kv_heads, kv_head = piece % shape.kv_heads;
       for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-        const auto h = head_of<T>(cu_seqlens, shape, dropout, sequence, head);
-        for (int64_t i = 0; i < h.length; ++i)
-          backward_query(h, Gradients<T>{dq, dk, dv}, dy, q, k, v, o, lse, T(shape.scale), i);
+        const auto h = head_of<T>(c, sequence, head);
+        for (int64_t i = 0; i < h.length; ++i) backward_query<T>(h, c, {dq, dk, dv, dy, o, lse}, i);
       }
     });
   });

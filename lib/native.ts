@@ -118,12 +118,14 @@ export interface Native {
     needsDw: boolean,
     needsDb: boolean,
   ): [dx: Handle, dresidual: Handle, dw: Handle, db: Handle]
-  /** shape: heads, kvHeads, headDim, causal, maxLength, rowStride, scale */
+  /** shape: heads, kvHeads, headDim, causal, maxLength, rowStride, scale, maxKeys, window, softcap */
   attention(
     q: Handle,
     k: Handle,
     v: Handle,
     cuSeqlens: Handle,
+    keySeqlens: Handle | 0,
+    bias: Handle | 0,
     shape: Struct,
     dropout: Struct | null,
   ): [o: Handle, lse: Handle]
@@ -135,9 +137,19 @@ export interface Native {
     o: Handle,
     lse: Handle,
     cuSeqlens: Handle,
+    keySeqlens: Handle | 0,
+    bias: Handle | 0,
     shape: Struct,
     dropout: Struct | null,
   ): [dq: Handle, dk: Handle, dv: Handle]
+  attentionDecode(
+    q: Handle,
+    kCache: Handle,
+    vCache: Handle,
+    lengths: Handle,
+    bias: Handle | 0,
+    shape: Struct,
+  ): Handle
   /** options: ignoreIndex, smoothing, scale */
   crossEntropy(logits: Handle, labels: Handle, weights: Handle | 0, options: Struct): [loss: Handle, lse: Handle]
   crossEntropyBackward(

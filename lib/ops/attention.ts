@@ -1,38 +1,78 @@
 import { record } from '../autograd/tape.ts'
+import { check } from '../errors.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { dropoutStruct } from './random.ts'
 
-export interface AttentionOptions {
+/** What a score is, of query i and key j: softcap · tanh(scale · q·k / softcap) + bias[head, j − i + L − 1]. */
+export interface ScoreOptions {
   heads: number
   /** Key-value heads, a divisor of `heads`. Default: heads. */
   kvHeads?: number
   headDim: number
   /** Factor of q·k. Default: 1 / √headDim. */
   scale?: number
+  /** Only keys nearer than this: |i − j| < window. Default 0: any distance. */
+  window?: number
+  /** Bound of a score, as in Gemma 2. Default 0: none. */
+  softcap?: number
+  /** By distance, frozen: [heads, 2L − 1], L at least the longest sequence; f32, beside f64 f64. As in T5. */
+  bias?: Tensor | undefined
+}
+
+export interface AttentionOptions extends ScoreOptions {
   causal?: boolean
   /** Longest sequence of the batch. */
   maxLength: number
   /** Longest sequence of the run: it keys dropout, so that micro-batches of any shape see the same masks. */
   rowStride: number
   dropout?: { p: number; site: number }
+  /** Cross-attention: the sequences of k and v, i32[B + 1], the longest of maxKeyLength. Default: cuSeqlens. */
+  keys?: { cuSeqlens: Tensor; maxLength: number } | undefined
+}
+
+function structOf(options: ScoreOptions, lengths: Partial<AttentionOptions> = {}): Float64Array {
+  const { heads, kvHeads = heads, headDim, scale = 1 / Math.sqrt(headDim), window = 0, softcap = 0 } = options
+  const { causal = false, maxLength = 0, rowStride = 0, keys } = lengths
+  const longest = [maxLength, rowStride, scale, keys?.maxLength ?? 0]
+  return Float64Array.of(heads, kvHeads, headDim, causal ? 1 : 0, ...longest, window, softcap)
 }
 
 /**
  * Softmax attention within each of the packed sequences cuSeqlens (i32[B + 1]). q [N, heads · dim], k and v
- * [N, kvHeads · dim]. No [T, T] matrix is stored (FlashAttention, Dao et al. 2022).
+ * [N, kvHeads · dim]. No [T, T] matrix is stored (FlashAttention, Dao et al. 2022). Throws ERR_UNSUPPORTED for a bias
+ * that requires a gradient.
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, cuSeqlens: Tensor, options: AttentionOptions): Tensor {
-  const { heads, kvHeads = heads, headDim, maxLength, rowStride, causal = false } = options
-  const scale = options.scale ?? 1 / Math.sqrt(headDim)
-  const shape = Float64Array.of(heads, kvHeads, headDim, causal ? 1 : 0, maxLength, rowStride, scale)
+  const { bias, keys } = options
+  const trains = 'attention: the position bias requires a gradient, and has none; freeze it'
+  check(!bias?.requiresGrad, 'ERR_UNSUPPORTED', () => trains)
+  const shape = structOf(options, options)
   const mask = options.dropout ? dropoutStruct(options.dropout.p, options.dropout.site, 'sequences') : null
-  const [oh, lh] = native.attention(q.handle, k.handle, v.handle, cuSeqlens.handle, shape, mask)
+  const [kh, bh] = [keys?.cuSeqlens.handle ?? 0, bias?.handle ?? 0]
+  const [oh, lh] = native.attention(q.handle, k.handle, v.handle, cuSeqlens.handle, kh, bh, shape, mask)
   const o = new Tensor(oh)
   const lse = new Tensor(lh)
-  return record(o, [q, k, v], [q, k, v, o, lse, cuSeqlens], dy =>
-    native
-      .attentionBackward(dy.handle, q.handle, k.handle, v.handle, o.handle, lse.handle, cuSeqlens.handle, shape, mask)
-      .map(handle => new Tensor(handle)),
+  const given = [cuSeqlens, ...(keys ? [keys.cuSeqlens] : []), ...(bias ? [bias] : [])]
+  return record(o, [q, k, v], [q, k, v, o, lse, ...given], dy => {
+    const saved = [q.handle, k.handle, v.handle, o.handle, lse.handle, cuSeqlens.handle] as const
+    return native.attentionBackward(dy.handle, ...saved, kh, bh, shape, mask).map(handle => new Tensor(handle))
+  })
+}
+
+/**
+ * Attention of one new token per sequence, the last of lengths[b] (i32[B]), to a cache. q [B, heads · dim], kCache and
+ * vCache [B, capacity, kvHeads · dim]; a sequence without keys gives 0. No gradient.
+ */
+export function attentionDecode(
+  q: Tensor,
+  kCache: Tensor,
+  vCache: Tensor,
+  lengths: Tensor,
+  options: ScoreOptions,
+): Tensor {
+  const bias = options.bias?.handle ?? 0
+  return new Tensor(
+    native.attentionDecode(q.handle, kCache.handle, vCache.handle, lengths.handle, bias, structOf(options)),
   )
 }

@@ -52,8 +52,9 @@ const SIGNATURES: Record<string, string> = {
   embeddingBackward: 'TTik',
   layerNorm: 'TMTMnp',
   layerNormBackward: 'TMTTTTpbbb',
-  attention: 'TTTTap',
-  attentionBackward: 'TTTTTTTap',
+  attention: 'TTTTMMap',
+  attentionBackward: 'TTTTTTTMMap',
+  attentionDecode: 'TTTTMa',
   crossEntropy: 'TTMc',
   crossEntropyBackward: 'TTTMTc',
   bce: 'TTMn',
@@ -138,7 +139,7 @@ function argument(kind: string, handles: Handle[]): fc.Arbitrary<unknown> {
       fc.int32Array({ maxLength: 4 }),
     ),
     p: fc.oneof(fc.constant(null), struct(fc.integer({ min: 1, max: 256 }), int(9), int(9), int(9), int(9), int(9))),
-    a: struct(int(3), int(3), int(4), int(1), int(6), int(9), fc.constant(0.5)),
+    a: struct(int(3), int(3), int(4), int(1), int(6), int(9), fc.constant(0.5), int(6), int(3), int(2)),
     c: struct(fc.constant(-100), fc.constantFrom(0, 0.1), fc.constant(1)),
     w: struct(...[0.1, 0.9, 0.99, 1e-8, 0.01, 1, 3].map(v => fc.constant(v))),
   }
@@ -157,7 +158,7 @@ function accepted(): Record<string, unknown[]> {
   const slices = Tensor.from(Float64Array.of(0, 6, 1, 1), [1, 4]).keep()
   held.push(ids, cu, slices)
   const [i, c] = [ids.handle, cu.handle]
-  const heads = Float64Array.of(2, 2, 3, 1, 4, 4, 0.5)
+  const heads = Float64Array.of(2, 2, 3, 1, 4, 4, 0.5, 4, 2, 3)
   const loss = Float64Array.of(-100, 0.1, 1)
   const drop = Float64Array.of(128, 1, 2, 3, 4, 5)
   const x = h(4, 6)
@@ -173,8 +174,9 @@ function accepted(): Record<string, unknown[]> {
     matmul: [x, h(6, 6), false, false, 0, 0],
     layerNorm: [x, h(4, 6), h(6), h(6), 1e-5, drop],
     layerNormBackward: [x, x, h(4, 6), h(6), h(4), h(4), drop, true, true, true],
-    attention: [x, h(4, 6), h(4, 6), c, heads, drop],
-    attentionBackward: [x, h(4, 6), h(4, 6), h(4, 6), h(4, 6), h(4, 2), c, heads, drop],
+    attention: [x, h(4, 6), h(4, 6), c, c, h(2, 7), heads, drop],
+    attentionBackward: [x, h(4, 6), h(4, 6), h(4, 6), h(4, 6), h(4, 2), c, c, h(2, 7), heads, drop],
+    attentionDecode: [x, h(4, 5, 6), h(4, 5, 6), i, h(2, 9), heads],
     crossEntropy: [x, i, h(6), loss],
     crossEntropyBackward: [h(1), x, i, h(6), h(4), loss],
     bce: [x, h(4, 6), h(6), 1],

@@ -291,7 +291,7 @@ void dropout_rows() {
   expect_error([&] { ops::dropout(x, dropout); }, "ERR_OPTION dropout: ", "a row offset near the end of int64");
   const auto q = Tensor::empty(meta, {8, 6}, DType::F32), cu = Tensor::empty(meta, {3}, DType::I32);
   AttentionShape shape = {2, 2, 3, 0, 8, 1 << 20, 1.0};
-  const auto attend = [&] { ops::attention(q, q, q, cu, shape, dropout); };
+  const auto attend = [&] { ops::attention(q, q, q, cu, nullptr, nullptr, shape, dropout); };
   dropout.row_offset = (1 << 11) - 2;  // sequences: 2^32 / (2 heads * 2^20 rows) = 2^11
   expect(error_of(attend).empty(), "the last sequences that dropout can count");
   dropout.row_offset += 1;

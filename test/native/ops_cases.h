@@ -130,9 +130,10 @@ Mats<T> run_attention(const AttentionCase& c, const Mats<T>& x) {
   const int64_t tokens = x[0].rows;
   Mats<T> y = {Mat<T>(tokens, x[0].cols), Mat<T>(tokens, c.shape.heads), Mat<T>(tokens, x[0].cols),
                Mat<T>(tokens, x[1].cols), Mat<T>(tokens, x[1].cols)};
-  cpu::attention(y[0].view(), y[1].view(), x[0].view(), x[1].view(), x[2].view(), starts.flat(), c.shape, dropout);
+  cpu::attention(y[0].view(), y[1].view(), x[0].view(), x[1].view(), x[2].view(), starts.flat(), View{}, View{},
+                 c.shape, dropout);
   cpu::attention_backward(y[2].view(), y[3].view(), y[4].view(), x[3].view(), x[0].view(), x[1].view(), x[2].view(),
-                          y[0].view(), y[1].view(), starts.flat(), c.shape, dropout);
+                          y[0].view(), y[1].view(), starts.flat(), View{}, View{}, c.shape, dropout);
   return y;
 }
 

@@ -1,0 +1,62 @@
+// Attention and its gradients: which kernels serve which types, and the sums over rows that the gradients share.
+//
+// row_sums: dy o of each query and head, one warp each; one pass over dy and o, f32 sums (f64 for f64). Bound by
+// bandwidth: the target is 2 * bytes(o) / peak.
+
+#include "cuda/attention/problem.cuh"
+
+namespace lowrank {
+namespace {
+
+using namespace cuda;
+constexpr int WARPS = 8;
+
+template <typename T>
+__global__ void row_sums(RowSums<Arithmetic<T>> rows, const T* dy, const T* o, const Arithmetic<T>* lse,
+                         int64_t tokens, int heads, int dim) {
+  using A = Arithmetic<T>;
+  const int64_t pair = int64_t(blockIdx.x) * WARPS + threadIdx.x / 32;
+  if (pair >= tokens * heads) return;
+  A sum = 0;
+  for (int c = int(threadIdx.x % 32); c < dim; c += 32) sum += A(dy[pair * dim + c]) * A(o[pair * dim + c]);
+  sum = reduce_warp(sum, Sum{});
+  if (threadIdx.x % 32 != 0) return;
+  const int64_t at = pair % heads * tokens + pair / heads;
+  rows.norm[at] = lse[pair] == -infinity<A>() ? infinity<A>() : A(LOG2_E) * lse[pair];
+  rows.delta[at] = sum;
+}
+
+template <typename T>
+RowSums<Arithmetic<T>> prepare_rows(const View& dy, const View& o, const View& lse, const AttentionShape& s) {
+  using A = Arithmetic<T>;
+  const int64_t tokens = o.dims[0], pairs = tokens * s.heads;
+  A* memory = static_cast<A*>(scratch(0, size_t(2 * pairs) * sizeof(A)));
+  const RowSums<A> rows{memory, memory + pairs};
+  launch(row_sums<T>, ceil_div(pairs, WARPS), 32 * WARPS, rows, dy.as<T>(), o.as<T>(), lse.as<A>(), tokens, s.heads,
+         s.head_dim);
+  return rows;
+}
+
+}  // namespace
+
+void cuda::attention(View o, View lse, View q, View k, View v, View cu_seqlens, View key_seqlens, View bias,
+                     AttentionShape shape, Dropout dropout) {
+  dispatch(q, [&](auto zero) {
+    using T = decltype(zero);
+    const auto p = problem_of<Arithmetic<T>>(q, cu_seqlens, key_seqlens, bias, shape, dropout);
+    attention_simt<T>({o, lse}, {q, k, v}, p, cu_seqlens.size() - 1, shape.max_length);
+  });
+}
+
+void cuda::attention_backward(View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse,
+                              View cu_seqlens, View key_seqlens, View bias, AttentionShape shape, Dropout dropout) {
+  dispatch(q, [&](auto zero) {
+    using T = decltype(zero);
+    const auto p = problem_of<Arithmetic<T>>(q, cu_seqlens, key_seqlens, bias, shape, dropout);
+    const int64_t sequences = cu_seqlens.size() - 1, keys = key_seqlens ? shape.max_keys : shape.max_length;
+    const auto rows = prepare_rows<T>(dy, o, lse, shape);
+    attention_backward_simt<T>({dq, dk, dv, dy}, {q, k, v}, rows, p, sequences, shape.max_length, keys);
+  });
+}
+
+}  // namespace lowrank

@@ -1,0 +1,149 @@
+#pragma once
+// What the kernels of attention share: the sequences, which pairs of query and key count, and their scores. Scores are
+// in units of log 2, so that probabilities are exp2: x of core/kernels.h times log2(e).
+
+#include <algorithm>
+
+#include "cuda/philox.cuh"
+#include "cuda/reduce.cuh"
+
+namespace lowrank::cuda {
+
+constexpr double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
+
+template <typename A>
+__device__ constexpr A infinity() {
+  return A(INFINITY);
+}
+
+// x log2(e) of a product q k. The slope is that of x by scale q k: 1 without a soft-cap.
+template <typename A>
+struct Scores {
+  __device__ A operator()(A product, int distance, A& slope) const {
+    A x = product * scale;
+    slope = 1;
+    if (softcap != 0) {
+      const A bend = tanh(product * inner);
+      x = softcap * bend;
+      slope = 1 - bend * bend;
+    }
+    return bias ? x + A(LOG2_E) * bias[distance] : x;
+  }
+
+  A scale;           // times log2(e)
+  A softcap, inner;  // times log2(e); scale / softcap
+  const A* bias;     // of this head at distance key - query = 0, or null
+};
+
+// bytes[i] without an array in memory.
+__device__ inline int byte_of(const MaskBytes& bytes, int i) {
+  const uint32_t low = i < 4 ? bytes.words[0] : bytes.words[1], high = i < 12 ? bytes.words[2] : bytes.words[3];
+  return int((i < 8 ? low : high) >> (i % 4 * 8) & 0xff);
+}
+
+// One sequence: rows [start, start + length) of the queries, [key_start, key_start + keys) of the keys.
+struct Sequence {
+  int64_t start, key_start;
+  int length, keys;
+};
+
+struct Range {
+  int begin, end;
+};
+
+template <typename A>
+struct Problem {
+  __device__ Sequence sequence(int64_t i) const {
+    const int start = starts[i], key_start = key_starts[i];
+    return {start, key_start, starts[i + 1] - start, key_starts[i + 1] - key_start};
+  }
+  __device__ bool allows(int query, int key) const {
+    return (!causal || key <= query) && (!window || (query - key < window && key - query < window));
+  }
+  // Whether each of queries [q0, q1) sees each of keys [k0, k1).
+  __device__ bool allows_all(int q0, int q1, int k0, int k1) const {
+    return (!causal || k1 - 1 <= q0) && (!window || (q1 - 1 - k0 < window && k1 - 1 - q0 < window));
+  }
+  // The keys that one of queries [q0, q1) sees, and the queries that see one of keys [k0, k1).
+  __device__ Range keys_of(const Sequence& s, int q0, int q1) const {
+    return {window ? max(0, q0 - window + 1) : 0, min(s.keys, causal ? q1 : window ? q1 - 1 + window : s.keys)};
+  }
+  __device__ Range queries_of(const Sequence& s, int k0, int k1) const {
+    return {causal ? k0 : window ? max(0, k0 - window + 1) : 0, window ? min(s.length, k1 - 1 + window) : s.length};
+  }
+  __device__ Scores<A> scores(int head) const {
+    return {scale, softcap, inner, bias ? bias + int64_t(head) * (2 * reach + 1) + reach : nullptr};
+  }
+  __device__ bool drops() const { return dropout.keep < 256; }
+  // The dropout row of a sequence's query 0.
+  __device__ uint32_t first_row(int64_t sequence, int head) const {
+    return uint32_t(((dropout.row_offset + sequence) * heads + head) * row_stride);
+  }
+
+  const int32_t *starts, *key_starts;
+  const A* bias;
+  A scale, softcap, inner;  // as in Scores
+  A factor;                 // scale alone
+  int64_t tokens, reach, row_stride;
+  int heads, kv_heads, dim, window;
+  bool causal;
+  Dropout dropout;
+  A multiplier;  // of what dropout keeps
+};
+
+template <typename A>
+Problem<A> problem_of(const View& q, const View& cu_seqlens, const View& key_seqlens, const View& bias,
+                      const AttentionShape& s, const Dropout& dropout) {
+  constexpr int64_t FARTHEST = 1 << 30;
+  Problem<A> p;
+  p.starts = cu_seqlens.as<int32_t>();
+  p.key_starts = key_seqlens ? key_seqlens.as<int32_t>() : p.starts;
+  p.bias = bias.as<A>(), p.reach = bias ? bias.cols() / 2 : 0;
+  p.scale = A(s.scale * LOG2_E), p.factor = A(s.scale);
+  p.softcap = A(s.softcap * LOG2_E), p.inner = s.softcap > 0 ? A(s.scale / s.softcap) : A(0);
+  p.tokens = q.dims[0], p.row_stride = s.row_stride;
+  p.heads = s.heads, p.kv_heads = s.kv_heads, p.dim = s.head_dim;
+  p.window = int(std::min(s.window, FARTHEST)), p.causal = s.causal != 0;
+  p.dropout = dropout, p.multiplier = A(dropout.multiplier());
+  return p;
+}
+
+// What a block works on: blocks of one head follow each other, so that they meet its keys in the cache; under a causal
+// mask those with the most keys come first.
+struct Work {
+  int64_t sequence;
+  int head, tile;
+};
+
+__device__ inline Work work_of_block(int heads, int tiles, bool backwards) {
+  const int64_t pair = blockIdx.x / unsigned(tiles);
+  const int tile = int(blockIdx.x % unsigned(tiles));
+  return {pair / heads, int(pair % heads), backwards ? tiles - 1 - tile : tile};
+}
+
+// Of the backward pass, prepared once: [heads, tokens] each.
+template <typename A>
+struct RowSums {
+  A* norm;   // lse log2(e), +inf for queries that no key answers
+  A* delta;  // dy o
+};
+
+struct Inputs {
+  View q, k, v;
+};
+struct Outputs {
+  View o, lse;
+};
+struct Backward {
+  View dq, dk, dv, dy;
+};
+
+// Each in its own file. The longest sequences are bounds for the grid.
+template <typename T>
+void attention_simt(const Outputs& out, const Inputs& in, const Problem<Arithmetic<T>>& p, int64_t sequences,
+                    int64_t max_length);
+template <typename T>
+void attention_backward_simt(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows,
+                             const Problem<Arithmetic<T>>& p, int64_t sequences, int64_t max_length, int64_t max_keys);
+
+}  // namespace lowrank::cuda

@@ -1,0 +1,196 @@
+// Gradients of attention without tensor cores: f32, f64, and bf16 or f16 of head sizes that are no multiple of 8.
+//
+//   ds = p (mask dy v - dy o) slope,  dv_j = sum_i mask p dy_i,  dk_j = scale sum_i ds q_i,  dq_i = scale sum_j ds k_j
+//
+// Two kernels, so that each sum has one owner and a fixed order: one block per WARPS * ROWS keys and key-value head,
+// which passes over the queries of all heads of its group, and one per WARPS * ROWS queries and head, which passes over
+// the keys. Scores are computed in both, seven products instead of five. A lane owns a row of the tile for products and
+// columns for sums. f32 arithmetic (f64 for f64). Bound by loads from shared memory, as the forward kernel.
+
+#include "cuda/attention/simt.cuh"
+
+namespace lowrank {
+namespace cuda {
+namespace {
+
+using namespace simt;
+
+// What the tiles of both kernels pass over.
+template <typename T>
+struct Operands {
+  const T *q, *k, *v, *dy;
+};
+
+template <typename A, int R, int N>
+struct KeySums {
+  A dk[R][N], dv[R][N];
+};
+
+// p and ds of R pairs, in place of the products q k and dy v. `norm` is +inf where the query does not exist.
+template <typename A>
+__device__ void differentiate(A& product, A& dp, const Scores<A>& score, A mask, A norm, A delta, int distance,
+                              bool counts) {
+  A slope;
+  const A x = score(product, distance, slope), p = counts ? exp2(x - norm) : A(0);
+  product = p * mask;
+  dp = counts ? p * (mask * dp - delta) * slope : A(0);
+}
+
+// Multipliers for the lane's query with keys [key, key + R).
+template <typename A, int R>
+__device__ void draw_key_masks(A (&mask)[R], const Problem<A>& p, uint32_t row, int key) {
+  MaskBytes drawn{};
+  for (int r = 0; r < R; ++r) {
+    mask[r] = 1;
+    if (!p.drops()) continue;
+    if (r % 2 == 0) drawn = mask_bytes(p.dropout, row, dropout_group(key + r));
+    mask[r] = byte_of(drawn, dropout_byte_of(key + r)) < p.dropout.keep ? p.multiplier : A(0);
+  }
+}
+
+template <typename T, int D>
+__global__ void __launch_bounds__(THREADS, 1)
+    key_gradients(T* dk, T* dv, const Operands<T> in, const RowSums<Arithmetic<T>> rows,
+                  const Problem<Arithmetic<T>> p, int tiles) {
+  using A = Arithmetic<T>;
+  constexpr int R = ROWS<A>;
+  const Work work = work_of_block(p.kv_heads, tiles, false);
+  const Sequence s = p.sequence(work.sequence);
+  const int k0 = work.tile * BLOCK<A>, dim = p.dim, group = p.heads / p.kv_heads;
+  if (k0 >= s.keys) return;
+  SHARED_DYNAMIC(bytes);
+  A* keys = reinterpret_cast<A*>(bytes);
+  A *values = keys + BLOCK<A> * dim, *tile = values + BLOCK<A> * dim;
+  const int lane = int(threadIdx.x % 32), first = int(threadIdx.x / 32) * R, key = k0 + first;
+  const int64_t q_stride = int64_t(p.heads) * dim, kv_stride = int64_t(p.kv_heads) * dim;
+  const int64_t kv_from = (s.key_start + k0) * kv_stride + work.head * dim;
+  load_rows(keys, dim, in.k + kv_from, kv_stride, BLOCK<A>, s.keys - k0, dim);
+  load_rows(values, dim, in.v + kv_from, kv_stride, BLOCK<A>, s.keys - k0, dim);
+
+  KeySums<A, R, D / 32> sums = {};
+  const Range queries = p.queries_of(s, k0, min(k0 + BLOCK<A>, s.keys));
+  for (int head = work.head * group; head < (work.head + 1) * group; ++head) {
+    const Scores<A> score = p.scores(head);
+    const int64_t q_from = s.start * q_stride + head * dim;
+    for (int q0 = queries.begin; q0 < queries.end; q0 += TILE) {
+      const int query = q0 + lane, valid = s.length - q0;
+      const int64_t at = head * p.tokens + s.start + query;
+      const A norm = query < s.length ? rows.norm[at] : infinity<A>();
+      const A delta = query < s.length ? rows.delta[at] : A(0);
+      const auto load_tile = [&](const T* x) {
+        __syncthreads();
+        load_rows(tile, tile_stride(dim), x + q_from + q0 * q_stride, q_stride, TILE, valid, dim);
+        __syncthreads();
+      };
+      A x[R], dp[R], mask[R];
+      load_tile(in.q);
+      products(x, keys + first * dim, tile, dim);
+      load_tile(in.dy);
+      products(dp, values + first * dim, tile, dim);
+      draw_key_masks(mask, p, p.first_row(work.sequence, head) + uint32_t(query), key);
+      for (int r = 0; r < R; ++r) {
+        const bool counts = query < s.length && key + r < s.keys && p.allows(query, key + r);
+        differentiate(x[r], dp[r], score, mask[r], norm, delta, counts ? key + r - query : 0, counts);
+      }
+      accumulate(sums.dv, x, tile, dim);
+      load_tile(in.q);
+      accumulate(sums.dk, dp, tile, dim);
+    }
+  }
+  for (int r = 0; r < R; ++r) {
+    if (key + r >= s.keys) continue;
+    const int64_t at = kv_from + (first + r) * kv_stride;
+    if (dk) store_row(dk + at, sums.dk[r], p.factor, dim);
+    if (dv) store_row(dv + at, sums.dv[r], A(1), dim);
+  }
+}
+
+template <typename T, int D>
+__global__ void __launch_bounds__(THREADS, 1)
+    query_gradients(T* dq, const Operands<T> in, const RowSums<Arithmetic<T>> rows, const Problem<Arithmetic<T>> p,
+                    int tiles) {
+  using A = Arithmetic<T>;
+  constexpr int R = ROWS<A>;
+  const Work work = work_of_block(p.heads, tiles, p.causal);
+  const Sequence s = p.sequence(work.sequence);
+  const int q0 = work.tile * BLOCK<A>, dim = p.dim;
+  if (q0 >= s.length) return;
+  SHARED_DYNAMIC(bytes);
+  A* queries = reinterpret_cast<A*>(bytes);
+  A *gradients = queries + BLOCK<A> * dim, *tile = gradients + BLOCK<A> * dim;
+  const int lane = int(threadIdx.x % 32), first = int(threadIdx.x / 32) * R, query = q0 + first;
+  const int64_t q_stride = int64_t(p.heads) * dim, kv_stride = int64_t(p.kv_heads) * dim;
+  const int64_t q_from = (s.start + q0) * q_stride + work.head * dim;
+  const int64_t kv_from = s.key_start * kv_stride + work.head / (p.heads / p.kv_heads) * dim;
+  load_rows(queries, dim, in.q + q_from, q_stride, BLOCK<A>, s.length - q0, dim);
+  load_rows(gradients, dim, in.dy + q_from, q_stride, BLOCK<A>, s.length - q0, dim);
+
+  const Range keys = p.keys_of(s, q0, min(q0 + BLOCK<A>, s.length));
+  const Scores<A> score = p.scores(work.head);
+  const uint32_t row = p.first_row(work.sequence, work.head) + uint32_t(query);
+  const int64_t sums_at = work.head * p.tokens + s.start + query;
+  A dq_sum[R][D / 32] = {};
+  for (int k0 = keys.begin / TILE * TILE; k0 < keys.end; k0 += TILE) {
+    const int key = k0 + lane;
+    const auto load_tile = [&](const T* x) {
+      __syncthreads();
+      load_rows(tile, tile_stride(dim), x + kv_from + k0 * kv_stride, kv_stride, TILE, s.keys - k0, dim);
+      __syncthreads();
+    };
+    A x[R], dp[R], mask[R];
+    load_tile(in.v);
+    products(dp, gradients + first * dim, tile, dim);
+    load_tile(in.k);
+    products(x, queries + first * dim, tile, dim);
+    draw_masks(mask, p, row, k0);
+    for (int r = 0; r < R; ++r) {
+      const bool counts = key < s.keys && query + r < s.length && p.allows(query + r, key);
+      const A norm = counts ? rows.norm[sums_at + r] : A(0), delta = counts ? rows.delta[sums_at + r] : A(0);
+      differentiate(x[r], dp[r], score, mask[r], norm, delta, counts ? key - query - r : 0, counts);
+    }
+    accumulate(dq_sum, dp, tile, dim);
+  }
+  for (int r = 0; r < R; ++r)
+    if (query + r < s.length) store_row(dq + q_from + (first + r) * q_stride, dq_sum[r], p.factor, dim);
+}
+
+template <typename T, int D>
+void run(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows, const Problem<Arithmetic<T>>& p,
+         int64_t sequences, int64_t length, int64_t keys) {
+  using A = Arithmetic<T>;
+  const Operands<T> operands{in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), g.dy.as<T>()};
+  const size_t shared = size_t(2 * BLOCK<A> * p.dim + TILE * tile_stride(p.dim)) * sizeof(A);
+  const auto shape = [&](int64_t tiles, int heads) {
+    const int64_t blocks = tiles * heads * sequences;
+    check(blocks <= INT32_MAX, Code::Unsupported, "attention: ", blocks, " blocks; CUDA allows ", INT32_MAX);
+    return Launch{dim3(unsigned(blocks)), dim3(THREADS), shared};
+  };
+  const int64_t key_tiles = ceil_div(keys, BLOCK<A>), query_tiles = ceil_div(length, BLOCK<A>);
+  if (g.dk || g.dv)
+    launch(key_gradients<T, D>, shape(key_tiles, p.kv_heads), g.dk.as<T>(), g.dv.as<T>(), operands, rows, p,
+           int(key_tiles));
+  if (g.dq)
+    launch(query_gradients<T, D>, shape(query_tiles, p.heads), g.dq.as<T>(), operands, rows, p, int(query_tiles));
+}
+
+}  // namespace
+
+template <typename T>
+void attention_backward_simt(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows,
+                             const Problem<Arithmetic<T>>& p, int64_t sequences, int64_t max_length,
+                             int64_t max_keys) {
+  if (p.dim <= 64) run<T, 64>(g, in, rows, p, sequences, max_length, max_keys);
+  else run<T, 256>(g, in, rows, p, sequences, max_length, max_keys);
+}
+
+template void attention_backward_simt<float>(const Backward&, const Inputs&, const RowSums<float>&,
+                                             const Problem<float>&, int64_t, int64_t, int64_t);
+template void attention_backward_simt<double>(const Backward&, const Inputs&, const RowSums<double>&,
+                                              const Problem<double>&, int64_t, int64_t, int64_t);
+template void attention_backward_simt<__nv_bfloat16>(const Backward&, const Inputs&, const RowSums<float>&,
+                                                     const Problem<float>&, int64_t, int64_t, int64_t);
+template void attention_backward_simt<__half>(const Backward&, const Inputs&, const RowSums<float>&,
+                                              const Problem<float>&, int64_t, int64_t, int64_t);
+
+}  // namespace cuda
+}  // namespace lowrank

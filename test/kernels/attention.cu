@@ -1,0 +1,143 @@
+// attention, attention_backward, attention_decode
+#include "test/kernels/kernel_case.cuh"
+
+#include <algorithm>
+#include <cmath>
+
+namespace lowrank::testing {
+namespace {
+
+struct Case {
+  std::vector<int32_t> starts, key_starts;  // key_starts empty: the queries'
+  AttentionShape shape;
+  Dropout dropout;
+  int64_t reach = 0;  // L of the bias, 0 without one
+  Values q, k, v, dy, bias;
+
+  int64_t tokens() const { return starts.back(); }
+  int64_t keys() const { return (key_starts.empty() ? starts : key_starts).back(); }
+  int64_t width() const { return int64_t(shape.heads) * shape.head_dim; }
+  int64_t key_width() const { return int64_t(shape.kv_heads) * shape.head_dim; }
+};
+
+struct Results {
+  Values o, lse, dq, dk, dv;
+};
+
+std::vector<int32_t> some_starts(Fuzz& fuzz, int64_t sequences, int64_t& longest) {
+  std::vector<int32_t> starts = {0};
+  for (int64_t i = 0; i < sequences; ++i) {
+    const int64_t length = fuzz.pick<int64_t>({0, 1, 5, 17, 31, 33, 63, 64, 65, 66, 96, 130});
+    starts.push_back(starts.back() + int32_t(length));
+    longest = std::max(longest, length);
+  }
+  return starts;
+}
+
+std::vector<double> as_doubles(const std::vector<int32_t>& x) { return {x.begin(), x.end()}; }
+
+Case some_case(Fuzz& fuzz, int32_t dim, DType dtype) {
+  Case c;
+  const int32_t kv_heads = fuzz.pick<int32_t>({1, 2}), group = fuzz.pick<int32_t>({1, 1, 2, 4});
+  c.shape = {kv_heads * std::min(group, dim > 128 ? 2 : 4), kv_heads, dim, fuzz.pick({0, 1}), 0, 512,
+             1 / std::sqrt(double(dim))};
+  const int64_t sequences = fuzz.between(1, dim > 64 ? 2 : 3);
+  c.starts = some_starts(fuzz, sequences, c.shape.max_length);
+  if (fuzz.uniform() < 0.2) c.key_starts = some_starts(fuzz, sequences, c.shape.max_keys);
+  if (fuzz.uniform() < 0.3) c.shape.window = fuzz.pick<int64_t>({1, 7, 32, 64, 100});
+  if (fuzz.uniform() < 0.3) c.shape.softcap = fuzz.pick({0.5, 3.0, 50.0});
+  if (fuzz.uniform() < 0.4) {
+    c.dropout.keep = fuzz.pick({1, 128, 230});
+    c.dropout.site = 11, c.dropout.step = 5, c.dropout.seed = fuzz.bits(), c.dropout.row_offset = 3;
+  }
+  if (fuzz.uniform() < 0.3) {
+    c.reach = std::max(c.shape.max_length, c.shape.max_keys) + fuzz.between(0, 3);
+    c.reach = std::max<int64_t>(c.reach, 1);
+    c.bias = rounded(fuzz.values(c.shape.heads * (2 * c.reach - 1)), DType::F32);
+  }
+  c.q = rounded(fuzz.values(c.tokens() * c.width()), dtype);
+  c.k = rounded(fuzz.values(c.keys() * c.key_width()), dtype);
+  c.v = rounded(fuzz.values(c.keys() * c.key_width()), dtype);
+  c.dy = rounded(fuzz.values(c.tokens() * c.width()), dtype);
+  return c;
+}
+
+std::string name_of_case(const Case& c, DType dtype) {
+  const AttentionShape& s = c.shape;
+  std::string name = std::string("attention ") + name_of(dtype) + " dim " + std::to_string(s.head_dim) + " heads " +
+                     std::to_string(s.heads) + "/" + std::to_string(s.kv_heads) + (s.causal ? " causal" : "");
+  if (s.window) name += " window " + std::to_string(s.window);
+  if (s.softcap > 0) name += " softcap " + std::to_string(s.softcap);
+  if (c.reach) name += " bias";
+  if (c.dropout.active()) name += " keep " + std::to_string(c.dropout.keep);
+  name += " starts";
+  for (const int32_t at : c.starts) name += " " + std::to_string(at);
+  for (const int32_t at : c.key_starts) name += (at ? " " : " keys ") + std::to_string(at);
+  return name + ": ";
+}
+
+// The gradients from the device's own o and lse, or from exact ones.
+Results on_host(const Case& c) {
+  const int64_t n = c.tokens(), m = c.keys();
+  const OnHost q({n, c.width()}, c.q), k({m, c.key_width()}, c.k), v({m, c.key_width()}, c.v), dy({n, c.width()}, c.dy);
+  const OnHost starts({int64_t(c.starts.size())}, c.starts), key_starts({int64_t(c.key_starts.size())}, c.key_starts);
+  const OnHost bias({c.shape.heads, 2 * c.reach - (c.reach > 0)}, c.bias);
+  const View keys = c.key_starts.empty() ? View{} : key_starts.view(), table = c.reach ? bias.view() : View{};
+  OnHost o({n, c.width()}), lse({n, c.shape.heads}), dq({n, c.width()}), dk({m, c.key_width()}), dv({m, c.key_width()});
+  cpu::attention(o, lse, q, k, v, starts, keys, table, c.shape, c.dropout);
+  cpu::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, starts, keys, table, c.shape, c.dropout);
+  return {o.values(), lse.values(), dq.values(), dk.values(), dv.values()};
+}
+
+class DeviceRun {
+ public:
+  DeviceRun(const Case& c, DType dtype, int64_t offset = 0)
+      : q(dtype, {c.tokens(), c.width()}, c.q, offset),
+        k(dtype, {c.keys(), c.key_width()}, c.k, offset),
+        v(dtype, {c.keys(), c.key_width()}, c.v, offset),
+        dy(dtype, {c.tokens(), c.width()}, c.dy, offset),
+        o(dtype, {c.tokens(), c.width()}, nullptr, offset),
+        dq(dtype, {c.tokens(), c.width()}, nullptr, offset),
+        dk(dtype, {c.keys(), c.key_width()}, nullptr, offset),
+        dv(dtype, {c.keys(), c.key_width()}, nullptr, offset),
+        lse(sums(dtype), {c.tokens(), c.shape.heads}) {
+    const OnDevice starts(DType::I32, {int64_t(c.starts.size())}, as_doubles(c.starts));
+    const OnDevice key_starts(DType::I32, {int64_t(c.key_starts.size())}, as_doubles(c.key_starts));
+    const OnDevice bias(sums(dtype), {c.shape.heads, 2 * c.reach - (c.reach > 0)}, c.bias);
+    const View keys = c.key_starts.empty() ? View{} : key_starts.view(), table = c.reach ? bias.view() : View{};
+    cuda::attention(o, lse, q, k, v, starts, keys, table, c.shape, c.dropout);
+    cuda::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, starts, keys, table, c.shape, c.dropout);
+    cuda::backend.finish(0);
+  }
+  Results read() const { return {o.read(), lse.read(), dq.read(), dk.read(), dv.read()}; }
+
+  OnDevice q, k, v, dy, o, dq, dk, dv, lse;
+
+ private:
+  static DType sums(DType dtype) { return dtype == DType::F64 ? DType::F64 : DType::F32; }
+};
+
+// What PyTorch computes step by step in `dtype`: scores, probabilities and their gradients rounded, sums wide.
+Results plain(const Case& c, DType dtype);
+
+void expect_wide(const Case& c, DType dtype, double tolerance) {
+  const Results expected = on_host(c);
+  const DeviceRun run(c, dtype);
+  const Results got = run.read();
+  const std::string name = name_of_case(c, dtype);
+  expect_close(name + "o", got.o, expected.o, tolerance, tolerance);
+  expect_close(name + "lse", got.lse, expected.lse, tolerance, tolerance);
+  expect_close(name + "dq", got.dq, expected.dq, 2 * tolerance, tolerance);
+  expect_close(name + "dk", got.dk, expected.dk, 2 * tolerance, tolerance);
+  expect_close(name + "dv", got.dv, expected.dv, 2 * tolerance, tolerance);
+}
+
+}  // namespace
+
+KERNEL_CASE(attention_in_f32_and_f64) {
+  const int32_t dim = fuzz.pick({1, 3, 8, 16, 24, 40, 64, 72, 96, 128, 256});
+  expect_wide(some_case(fuzz, dim, DType::F32), DType::F32, 2e-6);
+  expect_wide(some_case(fuzz, dim > 128 ? 128 : dim, DType::F64), DType::F64, 1e-13);
+}
+
+}  // namespace lowrank::testing
