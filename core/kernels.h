@@ -52,17 +52,17 @@
   K(layer_norm_backward, BOTH,                                                                                         \
     (View dx, View dresidual, View dw, View db, View dy, View dh, View h, View w, View mean, View rstd,                \
      Dropout dropout))                                                                                                 \
-  /* o = drop(softmax(x)) v, x of a pair as in AttentionShape. q, o [N, heads * dim]; k, v [M, kv_heads * dim];       */  \
-  /* lse [N, heads]; cu_seqlens i32[B + 1] of the queries, and of the keys unless key_seqlens i32[B + 1]? has those;   */  \
-  /* bias [heads, 2L - 1]?, a constant, as wide as lse                                                                 */  \
-  K(attention, BOTH,                                                                                               \
+  /* o = drop(softmax(x)) v, x of a pair as in AttentionShape. q, o [N, heads * dim]; k, v [M, kv_heads * dim]; */     \
+  /* lse [N, heads]; cu_seqlens i32[B + 1] of the queries, and of the keys unless key_seqlens i32[B + 1]? is there; */ \
+  /* bias [heads, 2L - 1]?, a constant, as wide as lse */                                                              \
+  K(attention, BOTH,                                                                                                   \
     (View o, View lse, View q, View k, View v, View cu_seqlens, View key_seqlens, View bias, AttentionShape shape,     \
      Dropout dropout))                                                                                                 \
-  K(attention_backward, BOTH,                                                                                      \
+  K(attention_backward, BOTH,                                                                                          \
     (View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse, View cu_seqlens, View key_seqlens,  \
      View bias, AttentionShape shape, Dropout dropout))                                                                \
-  /* One query a sequence, at position lengths[b] - 1 of its cache: q, o [B, heads * dim]; lengths i32[B];             */  \
-  /* caches [B, capacity, kv_heads * dim]; causal, max_length, row_stride and max_keys of the shape are not used       */  \
+  /* One query a sequence, at position lengths[b] - 1 of its cache: q, o [B, heads * dim]; lengths i32[B]; */          \
+  /* caches [B, capacity, kv_heads * dim]; causal, max_length, row_stride, max_keys of the shape are not used */       \
   K(attention_decode, CPU_ONLY,                                                                                        \
     (View o, View q, View k_cache, View v_cache, View lengths, View bias, AttentionShape shape))                       \
   /* loss[1] = scale * sum over rows; logits [N, C]; labels i32[N]; weights [C]?; lse [N] */                           \
@@ -103,10 +103,10 @@ struct Dropout {
 // Of query i and key j, x = softcap tanh(scale q k / softcap) + bias[head, j - i + L - 1].
 struct AttentionShape {
   int32_t heads, kv_heads, head_dim;
-  int32_t causal;      // j <= i
-  int64_t max_length;  // longest sequence of the batch
-  int64_t row_stride;  // T of the dropout row (sequence * heads + head) * T + query: constant within a run
-  double scale;        // of q k
+  int32_t causal;        // j <= i
+  int64_t max_length;    // longest sequence of the batch
+  int64_t row_stride;    // T of the dropout row (sequence * heads + head) * T + query: constant within a run
+  double scale;          // of q k
   int64_t max_keys = 0;  // longest sequence of key_seqlens
   int64_t window = 0;    // |i - j| < window; 0: any distance
   double softcap = 0;    // 0: none, x = scale q k + bias

@@ -26,9 +26,7 @@ template <typename T>
 struct Head {
   // Keys [first, end) that a query sees.
   int64_t first_key(int64_t query) const { return window ? std::max<int64_t>(0, query - window + 1) : 0; }
-  int64_t end_key(int64_t query) const {
-    return std::min(keys, causal ? query + 1 : window ? query + window : keys);
-  }
+  int64_t end_key(int64_t query) const { return std::min(keys, causal ? query + 1 : window ? query + window : keys); }
   const T* query(const View& x, int64_t t) const { return x.as<T>() + ((start + t) * heads + head) * dim; }
   const T* key(const View& x, int64_t t) const { return x.as<T>() + ((key_start + t) * kv_heads + kv_head) * dim; }
   int64_t token(int64_t t) const { return (start + t) * heads + head; }

@@ -142,14 +142,7 @@ export interface Native {
     shape: Struct,
     dropout: Struct | null,
   ): [dq: Handle, dk: Handle, dv: Handle]
-  attentionDecode(
-    q: Handle,
-    kCache: Handle,
-    vCache: Handle,
-    lengths: Handle,
-    bias: Handle | 0,
-    shape: Struct,
-  ): Handle
+  attentionDecode(q: Handle, kCache: Handle, vCache: Handle, lengths: Handle, bias: Handle | 0, shape: Struct): Handle
   /** options: ignoreIndex, smoothing, scale */
   crossEntropy(logits: Handle, labels: Handle, weights: Handle | 0, options: Struct): [loss: Handle, lse: Handle]
   crossEntropyBackward(

@@ -37,8 +37,8 @@ void check_bias_table(const char* op, Maybe bias, const Tensor& q, const Attenti
   check_dtype(op, "bias", *bias, sums_of(q.dtype));
   check_matrix(op, "bias", *bias);
   const int64_t width = bias->shape[1];
-  check(bias->shape[0] == s.heads && width % 2 == 1 && width >= 2 * least - 1, Code::Shape, op, ": bias ",
-        bias->shape, ", expected [", s.heads, ", 2L - 1] with L at least ", std::max<int64_t>(least, 1));
+  check(bias->shape[0] == s.heads && width % 2 == 1 && width >= 2 * least - 1, Code::Shape, op, ": bias ", bias->shape,
+        ", expected [", s.heads, ", 2L - 1] with L at least ", std::max<int64_t>(least, 1));
 }
 
 // Sequences, since their product with heads and rows might overflow.

@@ -12,8 +12,8 @@ using namespace cuda;
 constexpr int WARPS = 8;
 
 template <typename T>
-__global__ void row_sums(RowSums<Arithmetic<T>> rows, const T* dy, const T* o, const Arithmetic<T>* lse,
-                         int64_t tokens, int heads, int dim) {
+__global__ void row_sums(RowSums<Arithmetic<T>> rows, const T* dy, const T* o, const Arithmetic<T>* lse, int64_t tokens,
+                         int heads, int dim) {
   using A = Arithmetic<T>;
   const int64_t pair = int64_t(blockIdx.x) * WARPS + threadIdx.x / 32;
   if (pair >= tokens * heads) return;

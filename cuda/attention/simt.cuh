@@ -13,7 +13,7 @@ constexpr int WARPS = 8, THREADS = 32 * WARPS, TILE = 32;
 template <typename A>
 constexpr int ROWS = sizeof(A) == 4 ? 4 : 1;
 template <typename A>
-constexpr int BLOCK = ROWS<A>* WARPS;
+constexpr int BLOCK = ROWS<A> * WARPS;
 
 // Odd, so that lanes at one column meet different banks.
 __host__ __device__ constexpr int tile_stride(int dim) { return dim | 1; }
@@ -52,7 +52,7 @@ __device__ void accumulate(A (&sum)[R][N], const A (&weight)[R], const A* tile, 
   }
 }
 
-// Multipliers of the probabilities of R queries from dropout row `row` on with the key of each lane of the tile at k0, a
+// Multipliers of the probabilities of R queries, from dropout row `row` on, with the lane's key of the tile at k0, a
 // multiple of 32. Four lanes draw the bytes of one query.
 template <typename A, int R>
 __device__ void draw_masks(A (&mask)[R], const Problem<A>& p, uint32_t row, int k0) {

@@ -50,8 +50,8 @@ __device__ void draw_key_masks(A (&mask)[R], const Problem<A>& p, uint32_t row, 
 
 template <typename T, int D>
 __global__ void __launch_bounds__(THREADS, 1)
-    key_gradients(T* dk, T* dv, const Operands<T> in, const RowSums<Arithmetic<T>> rows,
-                  const Problem<Arithmetic<T>> p, int tiles) {
+    key_gradients(T* dk, T* dv, const Operands<T> in, const RowSums<Arithmetic<T>> rows, const Problem<Arithmetic<T>> p,
+                  int tiles) {
   using A = Arithmetic<T>;
   constexpr int R = ROWS<A>;
   const Work work = work_of_block(p.kv_heads, tiles, false);
@@ -177,8 +177,7 @@ void run(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows
 
 template <typename T>
 void attention_backward_simt(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows,
-                             const Problem<Arithmetic<T>>& p, int64_t sequences, int64_t max_length,
-                             int64_t max_keys) {
+                             const Problem<Arithmetic<T>>& p, int64_t sequences, int64_t max_length, int64_t max_keys) {
   if (p.dim <= 64) run<T, 64>(g, in, rows, p, sequences, max_length, max_keys);
   else run<T, 256>(g, in, rows, p, sequences, max_length, max_keys);
 }

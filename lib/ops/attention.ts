@@ -49,7 +49,8 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, cuSeqlens: Tensor, op
   check(!bias?.requiresGrad, 'ERR_UNSUPPORTED', () => trains)
   const shape = structOf(options, options)
   const mask = options.dropout ? dropoutStruct(options.dropout.p, options.dropout.site, 'sequences') : null
-  const [kh, bh] = [keys?.cuSeqlens.handle ?? 0, bias?.handle ?? 0]
+  const kh = keys?.cuSeqlens.handle ?? 0
+  const bh = bias?.handle ?? 0
   const [oh, lh] = native.attention(q.handle, k.handle, v.handle, cuSeqlens.handle, kh, bh, shape, mask)
   const o = new Tensor(oh)
   const lse = new Tensor(lh)

@@ -76,7 +76,7 @@ test('reset right after a fault runs nothing that was enqueued before it', async
 test('every data-dependent index is looked at before it reaches memory', async () => {
   const t = (data: number[], shape = [data.length]) => Tensor.from(Int32Array.from(data), shape)
   const f = (...shape: number[]) => Tensor.zeros(shape)
-  const attention = Float64Array.of(2, 2, 3, 0, 4, 4, 1)
+  const attention = Float64Array.of(2, 2, 3, 0, 4, 4, 1, 0, 0, 0)
   const loss = Float64Array.of(-100, 0, 1)
   const table = Tensor.from(Float64Array.of(0, 9, 1, 1), [1, 4])
   const cases: [string, () => unknown][] = [
@@ -90,7 +90,7 @@ test('every data-dependent index is looked at before it reaches memory', async (
       ['attention: cuSeqlens falls from 3 to 2 at index 2', [0, 3, 2, 4]] as const,
     ].map(([message, cu]): [string, () => unknown] => [
       message,
-      () => native.attention(f(4, 6).handle, f(4, 6).handle, f(4, 6).handle, t([...cu]).handle, attention, null),
+      () => native.attention(f(4, 6).handle, f(4, 6).handle, f(4, 6).handle, t([...cu]).handle, 0, 0, attention, null),
     ]),
     [
       'adamw: slice 0 is 0 to 9 of 8 parameters',

@@ -1,8 +1,9 @@
 // attention, attention_backward, attention_decode
-#include "test/kernels/kernel_case.cuh"
-
 #include <algorithm>
 #include <cmath>
+
+#include "cpu/philox.h"
+#include "test/kernels/kernel_case.cuh"
 
 namespace lowrank::testing {
 namespace {
@@ -39,7 +40,12 @@ std::vector<double> as_doubles(const std::vector<int32_t>& x) { return {x.begin(
 Case some_case(Fuzz& fuzz, int32_t dim, DType dtype) {
   Case c;
   const int32_t kv_heads = fuzz.pick<int32_t>({1, 2}), group = fuzz.pick<int32_t>({1, 1, 2, 4});
-  c.shape = {kv_heads * std::min(group, dim > 128 ? 2 : 4), kv_heads, dim, fuzz.pick({0, 1}), 0, 512,
+  c.shape = {kv_heads * std::min(group, dim > 128 ? 2 : 4),
+             kv_heads,
+             dim,
+             fuzz.pick({0, 1}),
+             0,
+             512,
              1 / std::sqrt(double(dim))};
   const int64_t sequences = fuzz.between(1, dim > 64 ? 2 : 3);
   c.starts = some_starts(fuzz, sequences, c.shape.max_length);
@@ -92,14 +98,10 @@ Results on_host(const Case& c) {
 class DeviceRun {
  public:
   DeviceRun(const Case& c, DType dtype, int64_t offset = 0)
-      : q(dtype, {c.tokens(), c.width()}, c.q, offset),
-        k(dtype, {c.keys(), c.key_width()}, c.k, offset),
-        v(dtype, {c.keys(), c.key_width()}, c.v, offset),
-        dy(dtype, {c.tokens(), c.width()}, c.dy, offset),
-        o(dtype, {c.tokens(), c.width()}, nullptr, offset),
-        dq(dtype, {c.tokens(), c.width()}, nullptr, offset),
-        dk(dtype, {c.keys(), c.key_width()}, nullptr, offset),
-        dv(dtype, {c.keys(), c.key_width()}, nullptr, offset),
+      : q(dtype, {c.tokens(), c.width()}, c.q, offset), k(dtype, {c.keys(), c.key_width()}, c.k, offset),
+        v(dtype, {c.keys(), c.key_width()}, c.v, offset), dy(dtype, {c.tokens(), c.width()}, c.dy, offset),
+        o(dtype, {c.tokens(), c.width()}, nullptr, offset), dq(dtype, {c.tokens(), c.width()}, nullptr, offset),
+        dk(dtype, {c.keys(), c.key_width()}, nullptr, offset), dv(dtype, {c.keys(), c.key_width()}, nullptr, offset),
         lse(sums(dtype), {c.tokens(), c.shape.heads}) {
     const OnDevice starts(DType::I32, {int64_t(c.starts.size())}, as_doubles(c.starts));
     const OnDevice key_starts(DType::I32, {int64_t(c.key_starts.size())}, as_doubles(c.key_starts));
@@ -107,7 +109,7 @@ class DeviceRun {
     const View keys = c.key_starts.empty() ? View{} : key_starts.view(), table = c.reach ? bias.view() : View{};
     cuda::attention(o, lse, q, k, v, starts, keys, table, c.shape, c.dropout);
     cuda::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, starts, keys, table, c.shape, c.dropout);
-    cuda::backend.finish(0);
+    if (cuda::backend.finish) cuda::backend.finish(0);
   }
   Results read() const { return {o.read(), lse.read(), dq.read(), dk.read(), dv.read()}; }
 
@@ -117,8 +119,96 @@ class DeviceRun {
   static DType sums(DType dtype) { return dtype == DType::F64 ? DType::F64 : DType::F32; }
 };
 
-// What PyTorch computes step by step in `dtype`: scores, probabilities and their gradients rounded, sums wide.
-Results plain(const Case& c, DType dtype);
+// One head of the plain implementation, as PyTorch computes it step by step: probabilities and their gradients rounded
+// to `dtype`, sums wide.
+struct PlainHead {
+  double score(int64_t i, int64_t j, double& slope) const {
+    const AttentionShape& s = c.shape;
+    double x = 0;
+    for (int64_t d = 0; d < s.head_dim; ++d) x += c.q[at(i) + size_t(d)] * c.k[key_at(j) + size_t(d)];
+    x *= s.scale, slope = s.scale;
+    if (s.softcap > 0) {
+      const double bend = std::tanh(x / s.softcap);
+      x = s.softcap * bend, slope *= 1 - bend * bend;
+    }
+    return c.reach ? x + c.bias[size_t(head * (2 * c.reach - 1) + j - i + c.reach - 1)] : x;
+  }
+  bool allows(int64_t i, int64_t j) const {
+    return (!c.shape.causal || j <= i) && (!c.shape.window || std::abs(i - j) < c.shape.window);
+  }
+  double mask(int64_t i, int64_t j) const {
+    if (!c.dropout.active()) return 1;
+    const int64_t row = ((c.dropout.row_offset + sequence) * c.shape.heads + head) * c.shape.row_stride + i;
+    return cpu::dropout_byte(c.dropout, uint64_t(row), j) < c.dropout.keep ? c.dropout.multiplier() : 0;
+  }
+  size_t at(int64_t i) const { return size_t((start + i) * c.width() + head * c.shape.head_dim); }
+  size_t key_at(int64_t j) const {
+    return size_t((key_start + j) * c.key_width() + head / (c.shape.heads / c.shape.kv_heads) * c.shape.head_dim);
+  }
+  void add(Results& r, DType dtype) const {
+    for (int64_t i = 0; i < length; ++i) add_query(r, dtype, i);
+  }
+  void add_query(Results& r, DType dtype, int64_t i) const {
+    const int64_t dim = c.shape.head_dim;
+    Values p(size_t(keys), 0.0), dp(size_t(keys), 0.0), slope(size_t(keys), 0.0);
+    double most = -INFINITY, sum = 0, delta = 0;
+    for (int64_t j = 0; j < keys; ++j) {
+      p[size_t(j)] = allows(i, j) ? score(i, j, slope[size_t(j)]) : -INFINITY;
+      most = std::max(most, p[size_t(j)]);
+    }
+    if (most == -INFINITY) return;
+    for (double& x : p) sum += x = std::exp(x - most);
+    for (int64_t j = 0; j < keys; ++j) {
+      const double kept = mask(i, j), weight = rounded(p[size_t(j)] /= sum, dtype) * kept;
+      for (int64_t d = 0; d < dim; ++d) {
+        r.o[at(i) + size_t(d)] += weight * c.v[key_at(j) + size_t(d)];
+        r.dv[key_at(j) + size_t(d)] += weight * c.dy[at(i) + size_t(d)];
+        dp[size_t(j)] += kept * c.dy[at(i) + size_t(d)] * c.v[key_at(j) + size_t(d)];
+      }
+      delta += p[size_t(j)] * dp[size_t(j)];
+    }
+    for (int64_t j = 0; j < keys; ++j) {
+      const double ds = rounded(p[size_t(j)] * (dp[size_t(j)] - delta), dtype) * slope[size_t(j)];
+      for (int64_t d = 0; d < dim; ++d) {
+        r.dq[at(i) + size_t(d)] += ds * c.k[key_at(j) + size_t(d)];
+        r.dk[key_at(j) + size_t(d)] += ds * c.q[at(i) + size_t(d)];
+      }
+    }
+  }
+
+  const Case& c;
+  int64_t sequence, head, start, length, key_start, keys;
+};
+
+Results plain(const Case& c, DType dtype) {
+  const size_t n = size_t(c.tokens() * c.width()), m = size_t(c.keys() * c.key_width());
+  Results r{Values(n), {}, Values(n), Values(m), Values(m)};
+  const auto& key_starts = c.key_starts.empty() ? c.starts : c.key_starts;
+  for (size_t s = 0; s + 1 < c.starts.size(); ++s)
+    for (int64_t head = 0; head < c.shape.heads; ++head)
+      PlainHead{c,
+                int64_t(s),
+                head,
+                c.starts[s],
+                c.starts[s + 1] - c.starts[s],
+                key_starts[s],
+                key_starts[s + 1] - key_starts[s]}
+          .add(r, dtype);
+  for (Values* x : {&r.o, &r.dq, &r.dk, &r.dv}) *x = rounded(std::move(*x), dtype);
+  return r;
+}
+
+void expect_half(const Case& c, DType dtype, int64_t offset = 0) {
+  const Results expected = on_host(c), naive = plain(c, dtype);
+  const DeviceRun run(c, dtype, offset);
+  const Results got = run.read();
+  const std::string name = name_of_case(c, dtype);
+  expect_close(name + "lse", got.lse, expected.lse, 1e-5, 1e-5);
+  expect_as_good(name + "o", got.o, naive.o, expected.o, dtype);
+  expect_as_good(name + "dq", got.dq, naive.dq, expected.dq, dtype);
+  expect_as_good(name + "dk", got.dk, naive.dk, expected.dk, dtype);
+  expect_as_good(name + "dv", got.dv, naive.dv, expected.dv, dtype);
+}
 
 void expect_wide(const Case& c, DType dtype, double tolerance) {
   const Results expected = on_host(c);
@@ -138,6 +228,11 @@ KERNEL_CASE(attention_in_f32_and_f64) {
   const int32_t dim = fuzz.pick({1, 3, 8, 16, 24, 40, 64, 72, 96, 128, 256});
   expect_wide(some_case(fuzz, dim, DType::F32), DType::F32, 2e-6);
   expect_wide(some_case(fuzz, dim > 128 ? 128 : dim, DType::F64), DType::F64, 1e-13);
+}
+
+KERNEL_CASE(attention_in_half_precision_of_odd_heads) {
+  const DType dtype = fuzz.pick({DType::BF16, DType::F16});
+  expect_half(some_case(fuzz, fuzz.pick({3, 12, 20, 67}), dtype), dtype);
 }
 
 }  // namespace lowrank::testing

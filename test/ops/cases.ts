@@ -2,7 +2,7 @@
 
 import { ACTIVATIONS, activation } from '../../lib/ops/activation.ts'
 import { add } from '../../lib/ops/add.ts'
-import { attention } from '../../lib/ops/attention.ts'
+import { type AttentionOptions, attention, attentionDecode } from '../../lib/ops/attention.ts'
 import { bce } from '../../lib/ops/bce.ts'
 import { crossEntropy } from '../../lib/ops/crossEntropy.ts'
 import { dropout } from '../../lib/ops/dropout.ts'
@@ -119,27 +119,69 @@ export function opCases(size: Size = 'small'): OpCase[] {
 function attentionCases({ n, heads, headDim, lengths }: (typeof SIZES)[Size]): OpCase[] {
   const width = heads * headDim
   const maxLength = Math.max(...lengths.slice(1).map((end, i) => end - lengths[i]!))
-  return [
-    { causal: false, kvHeads: heads, p: 0 },
-    { causal: true, kvHeads: 1, p: 0 },
-    { causal: false, kvHeads: heads, p: 0.3 },
-    { causal: true, kvHeads: 1, p: 0.2 },
-  ].map(({ causal, kvHeads, p }) => ({
-    name: `attention${causal ? ' causal' : ''}, ${kvHeads} kv heads, dropout ${p}`,
-    inputs: [real([n, width]), real([n, kvHeads * headDim], 1), real([n, kvHeads * headDim], 2), ints(...lengths)],
-    run: training(([q, k, v, cu]) =>
-      attention(q!, k!, v!, cu!, {
-        heads,
-        kvHeads,
-        headDim,
-        causal,
-        maxLength,
-        rowStride: 128,
-        dropout: { p, site: 4 },
-      }),
+  const all = { heads, headDim, maxLength, rowStride: 128 }
+  const bias: Input = { ...real([heads, 2 * maxLength + 1], 3), grad: false }
+  const features: [name: string, options: Partial<AttentionOptions>, ...extra: Input[]][] = [
+    ...[
+      { causal: false, kvHeads: heads, p: 0 },
+      { causal: true, kvHeads: 1, p: 0 },
+      { causal: false, kvHeads: heads, p: 0.3 },
+      { causal: true, kvHeads: 1, p: 0.2 },
+    ].map(({ causal, kvHeads, p }): [string, Partial<AttentionOptions>] => [
+      `${causal ? ' causal' : ''}, ${kvHeads} kv heads, dropout ${p}`,
+      { causal, kvHeads, dropout: { p, site: 4 } },
+    ]),
+    [' causal, in a window', { causal: true, window: 2 }],
+    [' in a window to both sides', { window: 2, dropout: { p: 0.2, site: 4 } }],
+    [' soft-capped', { softcap: 1.5, kvHeads: 1 }],
+    [' with position bias', { causal: true }, bias],
+    [' with position bias, soft-capped, in a window', { softcap: 2, window: 3, dropout: { p: 0.2, site: 4 } }, bias],
+  ]
+  const cases = features.map(([name, options, ...extra]) => {
+    const kv = (options.kvHeads ?? heads) * headDim
+    return {
+      name: `attention${name}`,
+      inputs: [real([n, width]), real([n, kv], 1), real([n, kv], 2), ints(...lengths), ...extra],
+      run: training(([q, k, v, cu, b]) => attention(q!, k!, v!, cu!, { ...all, ...options, bias: b })),
+      tolerance: 5e-6,
+    }
+  })
+  return [...cases, crossAttentionCase(n, heads, headDim, lengths), decodeCase(heads, headDim, maxLength)]
+}
+
+/** To the queries' sequences in reverse order. */
+function crossAttentionCase(n: number, heads: number, headDim: number, lengths: number[]): OpCase {
+  const width = heads * headDim
+  const keys = lengths.map(at => n - at).reverse()
+  const options = { heads, headDim, maxLength: n, rowStride: 128, dropout: { p: 0.2, site: 4 } }
+  return {
+    name: 'attention to other sequences',
+    inputs: [real([n, width]), real([n, width], 1), real([n, width], 2), ints(...lengths), ints(...keys)],
+    run: training(([q, k, v, cu, cuK]) =>
+      attention(q!, k!, v!, cu!, { ...options, keys: { cuSeqlens: cuK!, maxLength: n } }),
     ),
     tolerance: 5e-6,
-  }))
+  }
+}
+
+/** It has no gradient, so that of a sum is checked. */
+function decodeCase(heads: number, headDim: number, capacity: number): OpCase {
+  const constant = (input: Input): Input => ({ ...input, grad: false })
+  const cache = [2, capacity, headDim]
+  return {
+    name: 'attentionDecode',
+    inputs: [
+      real([2, heads * headDim], 4),
+      constant(real([2, heads * headDim])),
+      constant(real(cache, 1)),
+      constant(real(cache, 2)),
+      ints(1, capacity),
+      constant(real([heads, 2 * capacity - 1], 3)),
+    ],
+    run: ([x, q, k, v, lengths, bias]) =>
+      add(x!, attentionDecode(q!, k!, v!, lengths!, { heads, kvHeads: 1, headDim, window: 3, softcap: 2, bias })),
+    tolerance: 5e-6,
+  }
 }
 
 function lossCases(n: number): OpCase[] {
