@@ -5,6 +5,7 @@
 // through a ring of STAGES tiles filled by cp.async; of each, a warp reads fragments by ldmatrix one step ahead of the
 // products that use them. Segments and slabs without a mask are one long K: the ring never drains between them. Slabs
 // with a mask come first, each masked in registers (a thread holds whole Philox groups: 16 columns a call).
+// Few tiles under a long K: K is cut into pieces, whose sums multiply_mma() adds in fixed order.
 // Memory: each operand once per tile of the other, mostly from L2; y written once.
 // Bound by tensor cores: 2 m n k / peak. 64 x 64 a warp reads 32 kB of shared memory per 128 x 128 x 32 products, half
 // of what 512 cycles of an A100 allow, next to 16 kB written.
@@ -17,13 +18,14 @@ namespace lowrank::cuda::gemm {
 using LargeTiling = Tiling<128, 128, 64, 64, 3, 2>;
 using SmallTiling = Tiling<64, 64, 32, 32, 4, 4>;
 
-// What a kernel is given: stretches of K, each longer than 0, and masked slabs.
+// What a kernel is given. Stretches of K, each longer than 0: slabs with a mask, segments, slabs without.
 struct Work {
-  int stretches = 0, masks = 0;
+  int masks = 0, stretches = 0;
   Segment stretch[2 * MAX_SEGMENTS];
-  Slab mask[MAX_SEGMENTS];
+  Dropout dropout[MAX_SEGMENTS];  // of the first `masks` stretches
   Target target;
-  int blocks = 0;  // of KB of all stretches
+  int turns = 0;   // tiles of KB of all stretches without a mask
+  int pieces = 1;  // that K is cut into, each summed by blocks of its own; then y is [pieces, m, n]
   unsigned tiles_m = 0, tiles_n = 0;
 };
 
@@ -40,115 +42,76 @@ __device__ inline TileIndex tile_of(unsigned index, unsigned tiles_m, unsigned t
 // One block's view of its shared memory and its place in y.
 template <typename T, typename S, bool AK, bool BK, bool Fast>
 struct Block {
-  static constexpr int MT = S::WM / 16, NT = S::WN / 8, STEPS = KB / KSTEP;
+  static constexpr int MT = S::WM / 16, NT = S::WN / 8;
   static constexpr int WARPS_N = S::BN / S::WN;
 
-  __device__ Block(unsigned char* shared, TileIndex tile, const Target& target)
-      : shared(shared), address(ptx::shared_address(shared)), row(int64_t(tile.m) * S::BM),
-        column(int64_t(tile.n) * S::BN), warp_m(int(threadIdx.x) / 32 / WARPS_N * S::WM),
-        warp_n(int(threadIdx.x) / 32 % WARPS_N * S::WN), read_a(warp_m), read_b(warp_n), rows_left(target.m - row),
-        columns_left(target.n - column) {}
+  __device__ Block(unsigned char* shared, TileIndex tile)
+      : shared(shared), tile(tile), read_a(warp_m()), read_b(warp_n()) {}
 
-  __device__ void begin(const Operand& a, const Operand& b) {
-    load_a.begin(a, row, rows_left);
-    load_b.begin(b, column, columns_left);
+  // Of this warp in the tile.
+  __device__ static int warp_m() { return int(threadIdx.x) / 32 / WARPS_N * S::WM; }
+  __device__ static int warp_n() { return int(threadIdx.x) / 32 % WARPS_N * S::WN; }
+  // Of this warp in y.
+  __device__ int64_t row() const { return int64_t(tile.m) * S::BM + warp_m(); }
+  __device__ int64_t column() const { return int64_t(tile.n) * S::BN + warp_n(); }
+
+  __device__ void begin(const Segment& stretch, const Target& target, int64_t k) {
+    load_a.begin(stretch.a, int64_t(tile.m) * S::BM, target.m, k);
+    load_b.begin(stretch.b, int64_t(tile.n) * S::BN, target.n, k);
   }
-  __device__ void load(int stage, int64_t k_left) {
-    unsigned char* at = shared + stage * S::STAGE;
-    load_a.load(at, k_left);
-    load_b.load(at + S::A_BYTES, k_left);
+  __device__ void load(int stage, int k_left) {
+    load_a.load(shared + stage * S::STAGE, k_left);
+    load_b.load(shared + stage * S::STAGE + S::A_BYTES, k_left);
   }
-  __device__ uint32_t tile_a(int stage) const { return address + uint32_t(stage * S::STAGE); }
+  __device__ uint32_t tile_a(int stage) const { return ptx::shared_address(shared) + uint32_t(stage * S::STAGE); }
   __device__ uint32_t tile_b(int stage) const { return tile_a(stage) + S::A_BYTES; }
 
   unsigned char* shared;
-  uint32_t address;
-  int64_t row, column;
-  int warp_m, warp_n;
+  TileIndex tile;
   FragmentReader<S::BM, AK, false> read_a;
   FragmentReader<S::BN, BK, true> read_b;
-  int64_t rows_left, columns_left;
   TileLoader<T, S, S::BM, AK, Fast> load_a;
   TileLoader<T, S, S::BN, BK, Fast> load_b;
 };
 
-// part (16 rows of the warp) += rows 16 i of a times b^T, `steps` of 16 k from stage 0 on.
-template <typename T, typename B, int NT>
-__device__ void multiply_rows(const B& block, float (&part)[NT][4], int i, int steps) {
-  for (int step = 0; step < steps; ++step) {
-    const int stage = step / B::STEPS, within = step % B::STEPS;
-    uint32_t a[4], b[4];
-    block.read_a(a, block.tile_a(stage), i, within);
-#pragma unroll
-    for (int j = 0; j < NT / 2; ++j) {
-      block.read_b(b, block.tile_b(stage), j, within);
-      ptx::mma<T>(part[2 * j], a, {b[0], b[1]});
-      ptx::mma<T>(part[2 * j + 1], a, {b[2], b[3]});
-    }
-  }
-}
-
-// sum += mask * part, of rows g and g + 8 of 16 from `row`, columns 8 j + 2 t from `column` on.
-template <int NT>
-__device__ void add_masked(float (&sum)[NT][4], const float (&part)[NT][4], const Dropout& dropout, int64_t row,
-                           int64_t column) {
-  constexpr int WORDS = NT / 2;
-  const float multiplier = 256.0f / float(dropout.keep);
-  const int lane = int(threadIdx.x) % 32;
-  const uint32_t group = dropout_group(column + 2 * (lane % 4));
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const MaskBytes bytes = mask_bytes(dropout, uint32_t(row + lane / 4 + 8 * half + dropout.row_offset), group);
-    uint32_t words[WORDS];  // of these columns; the group has 64
-#pragma unroll
-    for (int i = 0; i < WORDS; ++i) words[i] = column % 64 ? bytes.words[i + 4 - WORDS] : bytes.words[i];
-#pragma unroll
-    for (int j = 0; j < NT; ++j)
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const bool kept = int(words[j / 2] >> (j % 2 * 16 + e * 8) & 0xff) < dropout.keep;
-        sum[j][2 * half + e] += kept ? multiplier * part[j][2 * half + e] : 0.0f;
+// Tiles in flight: tile t lies in stage t % STAGES, and is loaded while t - STAGES + 1 is used.
+template <typename S, typename B>
+struct Ring {
+  // From the tile `first` of all stretches on.
+  __device__ Ring(B& block, const Work& work, int first) : block(block), work(work) {
+    for (; first > 0; ++next) {
+      const int tiles = int((work.stretch[next].k + KB - 1) / KB);
+      if (first < tiles) {
+        block.begin(work.stretch[next], work.target, int64_t(first) * KB);
+        left = int(work.stretch[next].k) - first * KB;
       }
-  }
-}
-
-// sum += mask * (a b^T) of a slab. The mask is linear, so a rank beyond the ring is masked piece by piece.
-template <typename T, typename S, typename B, int MT, int NT>
-__device__ void add_slab(B& block, float (&sum)[MT][NT][4], const Slab& slab) {
-  block.begin(slab.a, slab.b);
-  for (int64_t k = 0; k < slab.r; k += S::STAGES * KB) {
-    __syncthreads();
-    for (int stage = 0; stage < S::STAGES && k + stage * KB < slab.r; ++stage)
-      block.load(stage, slab.r - k - stage * KB);
-    ptx::cp_async_commit();
-    ptx::cp_async_wait<0>();
-    __syncthreads();
-    const int64_t left = slab.r - k;
-    const int depth = int(left < S::STAGES * KB ? left : S::STAGES * KB);
-#pragma unroll
-    for (int i = 0; i < MT; ++i) {
-      float part[NT][4] = {};
-      multiply_rows<T>(block, part, i, (depth + KSTEP - 1) / KSTEP);
-      add_masked(sum[i], part, slab.dropout, block.row + block.warp_m + 16 * i, block.column + block.warp_n);
+      first -= tiles;
     }
+    for (int i = 0; i < S::STAGES - 1; ++i) load(i);
   }
-}
+  // After this the tile of `stage` is there, and all threads are done with the one before.
+  __device__ void wait() {
+    ptx::cp_async_wait<S::STAGES - 2>();
+    __syncthreads();
+  }
+  // Into the place of the tile before this one.
+  __device__ void load_ahead() { load(stage == 0 ? S::STAGES - 1 : stage - 1); }
+  __device__ void advance() { stage = stage + 1 == S::STAGES ? 0 : stage + 1; }
+  int stage = 0;
 
-// Where the ring's loads are: tile by tile through all stretches.
-struct Cursor {
-  template <typename B>
-  __device__ void load(B& block, const Work& work, int stage) {
-    if (left <= 0) {
-      if (next == work.stretches) return;
-      const Segment& stretch = work.stretch[next++];
-      block.begin(stretch.a, stretch.b);
-      left = stretch.k;
+ private:
+  __device__ void load(int to) {
+    if (left <= 0 && next < work.stretches) {
+      block.begin(work.stretch[next], work.target, 0);
+      left = int(work.stretch[next++].k);
     }
-    block.load(stage, left);
+    if (left > 0) block.load(to, left);
     left -= KB;
+    ptx::cp_async_commit();
   }
-  int next = 0;
-  int64_t left = 0;
+  B& block;
+  const Work& work;
+  int next = 0, left = 0;
 };
 
 template <int MT, int NT>
@@ -170,32 +133,82 @@ struct Fragments {
   uint32_t a[MT][4], b[NT / 2][4];
 };
 
-// All stretches. In turn t of the ring, tile t is multiplied and tile t + STAGES - 1 fetched into the place of t - 1.
-template <typename T, typename S, typename B, int MT, int NT>
-__device__ void add_stretches(B& block, float (&sum)[MT][NT][4], const Work& work) {
-  Cursor cursor;
-  for (int stage = 0; stage < S::STAGES - 1; ++stage) {
-    cursor.load(block, work, stage);
-    ptx::cp_async_commit();
+// Whether the columns 8 j + 2 t + e, j < N, of a row are kept, in bits 2 j + e: one call of Philox has 64 columns of t.
+template <int N>
+__device__ uint32_t kept_columns(const Dropout& dropout, uint32_t row, int64_t column) {
+  constexpr int SPARE = 4 - N / 2;  // words of the group's other columns
+  const MaskBytes bytes = mask_bytes(dropout, row, dropout_group(column + 2 * (threadIdx.x % 4)));
+  uint32_t bits = 0;
+#pragma unroll
+  for (int i = 0; i < 2 * N; ++i) {
+    const uint32_t word = SPARE && column % 64 ? bytes.words[i / 4 + SPARE] : bytes.words[i / 4];
+    bits |= uint32_t(int(word >> (i % 4 * 8) & 0xff) < dropout.keep) << i;
   }
-  ptx::cp_async_wait<S::STAGES - 2>();
-  __syncthreads();
+  return bits;
+}
+
+// sum += mask * (a b^T) of one tile of a slab: since the mask is linear, no slab has to be complete. 16 x 16 at a time,
+// whose partial sums need 8 registers.
+template <typename T, typename B, int MT, int NT>
+__device__ void add_masked(const B& block, int stage, float (&sum)[MT][NT][4], int steps, const Dropout& dropout) {
+  const float multiplier = 256.0f / float(dropout.keep);
+#pragma unroll
+  for (int i = 0; i < MT; ++i) {
+    const uint32_t row = uint32_t(block.row() + 16 * i + int(threadIdx.x) % 32 / 4 + dropout.row_offset);
+    const uint32_t upper = kept_columns<NT>(dropout, row, block.column());
+    const uint32_t lower = kept_columns<NT>(dropout, row + 8, block.column());
+#pragma unroll
+    for (int j = 0; j < NT / 2; ++j) {
+      float part[2][4] = {};
+#pragma unroll 1  // fragments of all steps at once would not fit into the registers
+      for (int step = 0; step < steps; ++step) {
+        uint32_t a[4], b[4];
+        block.read_a(a, block.tile_a(stage), i, step);
+        block.read_b(b, block.tile_b(stage), j, step);
+        ptx::mma<T>(part[0], a, {b[0], b[1]});
+        ptx::mma<T>(part[1], a, {b[2], b[3]});
+      }
+#pragma unroll
+      for (int e = 0; e < 8; ++e) {
+        const bool kept = (e % 4 < 2 ? upper : lower) >> (4 * j + e / 4 * 2 + e % 2) & 1;
+        sum[i][2 * j + e / 4][e % 4] += kept ? multiplier * part[e / 4][e % 4] : 0.0f;
+      }
+    }
+  }
+}
+
+// All slabs with a mask. One loop over the tiles of all: with one per slab the compiler would keep what is the same for
+// all tiles of a slab in registers that the sums need.
+template <typename T, typename S, typename B, int MT, int NT>
+__device__ void add_masked_slabs(Ring<S, B>& ring, B& block, float (&sum)[MT][NT][4], const Work& work) {
+  int k = 0;
+  for (int i = 0; i < work.masks;) {
+    const int left = int(work.stretch[i].k) - k;
+    ring.wait();
+    ring.load_ahead();
+    add_masked<T>(block, ring.stage, sum, left > KSTEP ? KB / KSTEP : 1, work.dropout[i]);
+    ring.advance();
+    k = left > KB ? k + KB : 0;
+    i += left > KB ? 0 : 1;
+  }
+}
+
+// All stretches without a mask. Fragments are read one step ahead of their products, across tiles too.
+template <typename T, typename S, typename B, int MT, int NT>
+__device__ void add_stretches(Ring<S, B>& ring, B& block, float (&sum)[MT][NT][4], int turns) {
+  static_assert(KB == 2 * KSTEP);
   Fragments<MT, NT> fragments[2];
-  fragments[0].read(block, 0, 0);
-  int stage = 0, ahead = S::STAGES - 1;
-  for (int turn = 0; turn < work.blocks; ++turn) {
-    fragments[1].read(block, stage, 1);
-    cursor.load(block, work, ahead);
-    ptx::cp_async_commit();
-    ahead = stage;
+  ring.wait();
+  fragments[0].read(block, ring.stage, 0);
+  for (int turn = 0; turn < turns; ++turn) {
+    fragments[1].read(block, ring.stage, 1);
+    ring.load_ahead();
     fragments[0].template multiply<T>(sum);
-    stage = stage + 1 == S::STAGES ? 0 : stage + 1;
-    ptx::cp_async_wait<S::STAGES - 2>();
-    __syncthreads();
-    fragments[0].read(block, stage, 0);
+    ring.advance();
+    ring.wait();
+    fragments[0].read(block, ring.stage, 0);
     fragments[1].template multiply<T>(sum);
   }
-  ptx::cp_async_wait<0>();
 }
 
 template <typename T, typename S, bool AK, bool BK, bool Fast>
@@ -203,15 +216,18 @@ __global__ void __launch_bounds__(S::THREADS, Fast ? S::RESIDENT : S::RESIDENT -
     mma_product(const __grid_constant__ Work work) {
   SHARED_DYNAMIC(shared);
   using B = Block<T, S, AK, BK, Fast>;
-  B block(shared, tile_of(blockIdx.x, work.tiles_m, work.tiles_n), work.target);
+  B block(shared, tile_of(blockIdx.x, work.tiles_m, work.tiles_n));
   float sum[B::MT][B::NT][4] = {};
-  for (int i = 0; i < work.masks; ++i) add_slab<T, S>(block, sum, work.mask[i]);
-  __syncthreads();
-  if (work.blocks) add_stretches<T, S>(block, sum, work);
+  const int first = int(int64_t(work.turns) * blockIdx.y / work.pieces);
+  const int last = int(int64_t(work.turns) * (blockIdx.y + 1) / work.pieces);
+  Ring<S, B> ring(block, work, first);
+  add_masked_slabs<T, S>(ring, block, sum, work);
+  if (last > first) add_stretches<T, S>(ring, block, sum, last - first);
+  ptx::cp_async_wait<0>();
   __syncthreads();
   float* staged = reinterpret_cast<float*>(shared) + int(threadIdx.x) / 32 * 16 * (S::WN + 8);
   static_assert(S::THREADS / 32 * 16 * (S::WN + 8) * 4 <= int(S::SHARED_BYTES));
-  store_tile<T>(work.target, sum, staged, block.row + block.warp_m, block.column + block.warp_n);
+  store_tile<T>(work.target, sum, staged, block.row(), block.column());
 }
 
 // ---- host
@@ -222,7 +238,8 @@ void launch_mma(Work work) {
   work.tiles_n = unsigned(ceil_div(work.target.n, S::BN));
   const int64_t blocks = int64_t(work.tiles_m) * work.tiles_n;
   check(blocks <= INT32_MAX, Code::Unsupported, "a product of ", blocks, " tiles; CUDA allows ", INT32_MAX);
-  launch(mma_product<T, S, AK, BK, Fast>, Launch{dim3(unsigned(blocks)), dim3(S::THREADS), S::SHARED_BYTES}, work);
+  launch(mma_product<T, S, AK, BK, Fast>,
+         Launch{dim3(unsigned(blocks), unsigned(work.pieces)), dim3(S::THREADS), S::SHARED_BYTES}, work);
 }
 
 // Large tiles where they occupy the device; the small ones also serve what cp.async can't carry in 16 bytes.

@@ -1,9 +1,14 @@
-// Which kernel computes a product.
+// Which kernel computes a product, and the sum of pieces of K.
+
+#include <algorithm>
 
 #include "cuda/gemm/mma.cuh"
 
 namespace lowrank::cuda::gemm {
 namespace {
+
+constexpr int SUM_THREADS = 256;
+constexpr int PIECES_SLOT = 8;  // of scratch
 
 // Whether cp.async can carry 16 bytes: each line begins at a multiple.
 bool is_fast(const Operand& o) { return reinterpret_cast<uintptr_t>(o.data) % 16 == 0 && o.leading % CHUNK == 0; }
@@ -13,44 +18,82 @@ struct Plan {
   bool fast = true, a_along_k = true, b_along_k = true;
 };
 
-void add_operands(Plan& plan, const Operand& a, const Operand& b) {
-  if (plan.work.stretches + plan.work.masks == 0) plan.a_along_k = a.along_k, plan.b_along_k = b.along_k;
-  check(a.along_k == plan.a_along_k && b.along_k == plan.b_along_k, Code::Unsupported,
+void add_stretch(Plan& plan, const Segment& s) {
+  Work& work = plan.work;
+  if (work.stretches == 0) plan.a_along_k = s.a.along_k, plan.b_along_k = s.b.along_k;
+  check(s.a.along_k == plan.a_along_k && s.b.along_k == plan.b_along_k, Code::Unsupported,
         "product: operands along k and across k in one sum; lay them out alike");
-  plan.fast = plan.fast && is_fast(a) && is_fast(b);
+  plan.fast = plan.fast && is_fast(s.a) && is_fast(s.b);
+  work.stretch[work.stretches++] = s;
 }
 
-void add_stretch(Plan& plan, const Segment& segment) {
-  if (segment.k == 0) return;
-  add_operands(plan, segment.a, segment.b);
-  const int64_t blocks = plan.work.blocks + ceil_div(segment.k, KB);
-  check(blocks <= INT32_MAX, Code::Unsupported, "product: k of ", segment.k, " is too large");
-  plan.work.blocks = int(blocks);
-  plan.work.stretch[plan.work.stretches++] = segment;
+void add_unmasked(Plan& plan, const Segment& s) {
+  if (s.k == 0) return;
+  check(s.k < INT32_MAX / MAX_SEGMENTS, Code::Unsupported, "product: k of ", s.k, " is too large");
+  plan.work.turns += int(ceil_div(s.k, KB));
+  add_stretch(plan, s);
 }
 
-// Slabs with a mask come first, those without after everything else.
 Plan plan_of(const Product& p) {
   Plan plan;
+  for (int i = 0; i < p.slabs; ++i) {
+    const Slab& slab = p.slab[i];
+    if (slab.r == 0 || !slab.dropout.active()) continue;
+    plan.work.dropout[plan.work.masks++] = slab.dropout;
+    add_stretch(plan, {slab.r, slab.a, slab.b});
+  }
+  for (int i = 0; i < p.segments; ++i) add_unmasked(plan, p.segment[i]);
   for (int i = 0; i < p.slabs; ++i)
-    if (p.slab[i].r > 0 && p.slab[i].dropout.active()) {
-      add_operands(plan, p.slab[i].a, p.slab[i].b);
-      plan.work.mask[plan.work.masks++] = p.slab[i];
-    }
-  for (int i = 0; i < p.segments; ++i) add_stretch(plan, p.segment[i]);
-  for (int i = 0; i < p.slabs; ++i)
-    if (!p.slab[i].dropout.active()) add_stretch(plan, {p.slab[i].r, p.slab[i].a, p.slab[i].b});
+    if (!p.slab[i].dropout.active()) add_unmasked(plan, {p.slab[i].r, p.slab[i].a, p.slab[i].b});
   const bool wide = p.n % (16 / int64_t(bytes_of(p.y.dtype))) == 0 && aligned(p.y) && aligned(p.residual);
   plan.work.target = {p.m, p.n, p.bias, p.residual, p.y, wide};
   return plan;
 }
 
+// Products of fewer tiles than multiprocessors are cut along K, at 16 tiles of K or more a piece. The same device always
+// cuts alike.
+int pieces_of(const Work& work) {
+  const int64_t tiles = ceil_div(work.target.m, SmallTiling::BM) * ceil_div(work.target.n, SmallTiling::BN);
+  const int64_t processors = properties().multiprocessors;
+  if (work.masks || tiles == 0 || tiles >= processors) return 1;
+  return int(std::max<int64_t>(1, std::min<int64_t>({work.turns / 16, 2 * processors / tiles, 32})));
+}
+
+// y = sum of partial[pieces, m, n] + bias + residual; one element a thread, in the order of the pieces.
+template <typename Y>
+__global__ void sum_pieces(Target target, const float* partial, int pieces) {
+  const int64_t size = target.m * target.n, i = int64_t(blockIdx.x) * SUM_THREADS + threadIdx.x;
+  if (i >= size) return;
+  float sum[1] = {};
+  for (int piece = 0; piece < pieces; ++piece) sum[0] += partial[piece * size + i];
+  if (target.bias.data) add_bias(sum, target.bias, i % target.n, 1);
+  if (target.residual.data) sum[0] += float(static_cast<const Y*>(target.residual.data)[i]);
+  static_cast<Y*>(target.y.data)[i] = Y(sum[0]);
+}
+
+void run(const Plan& plan, DType type) {
+  const auto kernel = type == DType::F16 ? run_mma_f16 : run_mma_bf16;
+  kernel(plan.work, plan.a_along_k, plan.b_along_k, plan.fast);
+}
+
 }  // namespace
 
 void multiply_mma(const Product& product) {
-  const Plan plan = plan_of(product);
-  const auto run = product.type == DType::F16 ? run_mma_f16 : run_mma_bf16;
-  run(plan.work, plan.a_along_k, plan.b_along_k, plan.fast);
+  Plan plan = plan_of(product);
+  plan.work.pieces = pieces_of(plan.work);
+  if (plan.work.pieces == 1) return run(plan, product.type);
+  const Target target = plan.work.target;
+  const int64_t size = target.m * target.n;
+  View partial;
+  partial.data = scratch(PIECES_SLOT, size_t(plan.work.pieces * size) * sizeof(float));
+  plan.work.target = {target.m, target.n, {}, {}, partial, target.n % PACK<float> == 0};
+  run(plan, product.type);
+  const auto sum = [&](auto zero) {
+    launch(sum_pieces<decltype(zero)>, ceil_div(size, SUM_THREADS), SUM_THREADS, target, partial.as<float>(),
+           plan.work.pieces);
+  };
+  if (target.y.dtype == DType::F32) sum(float{});
+  else dispatch_half(target.y, sum);
 }
 
 void multiply(const Product& product) {

@@ -38,7 +38,7 @@ __device__ void store_rows(const Target& target, const float* staged, int64_t ro
   float bias[N] = {};
   if (target.bias.data) add_bias(bias, target.bias, column, count);
   for (int r = lane / LANES; r < 16 && row + r < target.m; r += 32 / LANES) {
-    const int64_t to = (row + r) * target.n + column;
+    const int64_t to = (int64_t(blockIdx.y) * target.m + row + r) * target.n + column;  // y: of pieces of K, if any
     Y* y = static_cast<Y*>(target.y.data) + to;
     const Y* residual = static_cast<const Y*>(target.residual.data) + to;
     const Pack<float, N> sum = *reinterpret_cast<const Pack<float, N>*>(staged + r * (WN + 8) + at);

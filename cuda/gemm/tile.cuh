@@ -54,30 +54,31 @@ struct TileLoader {
   static constexpr int STEP = S::THREADS / CHUNKS;
   static_assert(LINES % STEP == 0 && STEP % 8 == 0);
 
-  // mn_left: rows of the operand from `origin` on.
-  __device__ void begin(const Operand& operand, int64_t origin, int64_t mn_left) {
+  // Rows from `origin` of `limit`, from `k` on.
+  __device__ void begin(const Operand& operand, int64_t origin, int64_t limit, int64_t k) {
     const int64_t first = int(threadIdx.x) / CHUNKS, chunk = int(threadIdx.x) % CHUNKS * CHUNK;
-    leading = operand.leading;
-    from =
-        static_cast<const T*>(operand.data) + chunk + (AlongK ? (origin + first) * leading : first * leading + origin);
-    rows = int(mn_left < MN ? mn_left : MN);
+    from = static_cast<const T*>(operand.data) + chunk;
+    from += AlongK ? (origin + first) * operand.leading + k : (first + k) * operand.leading + origin;
+    step = STEP * operand.leading;
+    rows = int(limit - origin < MN ? limit - origin : MN);
   }
 
   // The next tile, of which k_left of k exist.
-  __device__ void load(unsigned char* tile, int64_t k_left) {
+  __device__ void load(unsigned char* tile, int k_left) {
     const int line = int(threadIdx.x) / CHUNKS, chunk = int(threadIdx.x) % CHUNKS;
-    const int depth = int(k_left < KB ? k_left : KB);
+    const int depth = k_left < KB ? k_left : KB;
     const int lines = AlongK ? rows : depth, width = (AlongK ? depth : rows) - chunk * CHUNK;
     const int whole = width < 0 ? 0 : width < CHUNK ? width : CHUNK;
     unsigned char* to = tile + chunk_at<CHUNKS>(line, chunk);
+    const T* at = from;
 #pragma unroll
-    for (int i = 0; i < LINES / STEP; ++i)
-      copy_chunk<Fast>(to + i * STEP * CHUNKS * 16, from + i * STEP * leading, line + i * STEP < lines ? whole : 0);
-    from += AlongK ? int64_t(KB) : KB * leading;
+    for (int i = 0; i < LINES / STEP; ++i, at += step)
+      copy_chunk<Fast>(to + i * STEP * CHUNKS * 16, at, line + i * STEP < lines ? whole : 0);
+    from = AlongK ? from + KB : at;
   }
 
   const T* from;
-  int64_t leading;
+  int64_t step;  // elements from one of this thread's lines to the next
   int rows;
 };
 

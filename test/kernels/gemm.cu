@@ -1,5 +1,8 @@
 // cuda/gemm: every kernel behind multiply(), over shapes, orientations, segments, slabs.
 #include "test/kernels/product.cuh"
+#ifndef __CUDACC__
+#include "test/emulator/emulator.h"
+#endif
 
 namespace lowrank::testing {
 namespace {
@@ -57,6 +60,81 @@ KERNEL_CASE(product_in_large_tiles) {
     ProductChoice c = random_choice(fuzz, type, ORIENTATIONS[fuzz.seed % 3]);
     c.m = fuzz.between(129, 280), c.n = fuzz.between(129, 280), c.aligned = true;
     expect_product(fuzz, c);
+  }
+}
+
+// What the emulator counts of ldmatrix: no bank conflicts, whatever the orientation and tile.
+KERNEL_CASE(product_without_bank_conflicts) {
+#ifndef __CUDACC__
+  for (int i = 0; i < 3; ++i)
+    for (const int64_t size : {70, 140}) {
+      ProductChoice c;
+      c.type = DType::BF16, c.y = DType::F32;
+      c.a_along_k = ORIENTATIONS[i].a_along_k, c.b_along_k = ORIENTATIONS[i].b_along_k;
+      c.m = c.n = size, c.segments = {70}, c.ranks = {16}, c.keeps = {200};
+      RandomProduct p(fuzz, c);
+      const auto before = emulator::counters;
+      p.run(multiply_mma);
+      p.y->read();
+      expect(emulator::counters.ldmatrix > before.ldmatrix, "the product reads by ldmatrix");
+      expect(emulator::counters.conflicts == before.conflicts, "bank conflicts: " + describe(c));
+    }
+#endif
+}
+
+KERNEL_CASE(product_with_long_k) {  // in pieces
+  ProductChoice c;
+  c.type = fuzz.pick({DType::BF16, DType::F16});
+  c.y = fuzz.pick({c.type, DType::F32});
+  c.a_along_k = c.b_along_k = fuzz.pick({false, true});
+  c.m = fuzz.between(1, 20), c.n = fuzz.between(1, 20);
+  c.segments = {fuzz.between(1100, 1500), fuzz.between(1, 600)};
+  c.ranks = {8}, c.keeps = {256}, c.bias = c.residual = true;
+  c.aligned = fuzz.pick({false, true});
+  RandomProduct p(fuzz, c);
+  p.run(multiply_mma);
+  p.expect_right("product in pieces");
+  const auto first = p.y->bytes();
+  p.run(multiply_mma);
+  expect(first == p.y->bytes(), "product in pieces: the same bits every time");
+}
+
+// A slab whose b is 0 changes no bit, and neither does running again.
+KERNEL_CASE(product_with_slab_of_zeros) {
+  for (const DType type : {DType::F32, fuzz.pick({DType::BF16, DType::F16})}) {
+    const auto kernel = type == DType::F32 ? multiply_simt : multiply_mma;
+    ProductChoice c = random_choice(fuzz, type, ORIENTATIONS[fuzz.seed % 3]);
+    c.ranks.clear(), c.keeps.clear();
+    RandomProduct p(fuzz, c);
+    p.run(kernel);
+    const auto base = p.y->bytes();
+    const int64_t r = fuzz.pick<int64_t>({3, 8, 40});
+    const Matrix a(fuzz, type, c.m, r, c.a_along_k, c.a_along_k ? 40 : c.m);
+    const OnDevice zeros(type, {c.n * 40}, Values(size_t(c.n * 40), 0.0));
+    for (const int32_t keep : {256, 200}) {
+      p.product.slabs = 1;
+      p.product.slab[0] = {r, a.operand(), {zeros.view().data, c.b_along_k ? 40 : c.n, c.b_along_k}, {}};
+      p.product.slab[0].dropout.keep = keep;
+      p.run(kernel);
+      expect(base == p.y->bytes(), "a slab of zeros changes bits: " + describe(c));
+    }
+  }
+}
+
+KERNEL_CASE(product_of_nothing) {
+  for (const DType type : {DType::F32, DType::F64, DType::BF16, DType::F16}) {
+    const auto kernel = type == DType::F32 || type == DType::F64 ? multiply_simt : multiply_mma;
+    for (const auto& [m, n] : {std::pair<int64_t, int64_t>{0, 5}, {5, 0}, {3, 7}}) {
+      ProductChoice c;
+      c.type = c.y = type, c.m = m, c.n = n, c.segments = {0}, c.ranks = {0}, c.keeps = {100};
+      RandomProduct p(fuzz, c);
+      p.run(kernel);
+      p.expect_right("k 0");
+      c.segments.clear(), c.ranks.clear(), c.keeps.clear(), c.bias = c.residual = true;
+      RandomProduct alone(fuzz, c);
+      alone.run(kernel);
+      alone.expect_right("bias and residual alone");
+    }
   }
 }
 
