@@ -50,8 +50,8 @@ Plan plan_of(const Product& p) {
   return plan;
 }
 
-// Products of fewer tiles than multiprocessors are cut along K, at 16 tiles of K or more a piece. The same device always
-// cuts alike.
+// Products of fewer tiles than multiprocessors are cut along K, at 16 tiles of K or more a piece; on one device always
+// alike.
 int pieces_of(const Work& work) {
   const int64_t tiles = ceil_div(work.target.m, SmallTiling::BM) * ceil_div(work.target.n, SmallTiling::BN);
   const int64_t processors = properties().multiprocessors;
