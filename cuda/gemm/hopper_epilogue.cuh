@@ -34,39 +34,33 @@ __device__ uint32_t packed(float low, float high) {
   }
 }
 
-// bias[column] and bias[column + 1], zeros past n.
-template <typename T>
-__device__ Pack<float, 2> bias_of(const Plan& plan, int column) {
-  Pack<float, 2> pair = {};
-  if (!plan.bias) return pair;
-  for (int i = 0; i < 2; ++i) {
-    if (column + i >= plan.n) continue;
-    pair.lane[i] = plan.bias_f32 ? static_cast<const float*>(plan.bias)[column + i]
-                                 : float(static_cast<const T*>(plan.bias)[column + i]);
+// Bias of a tile, zeros where there is none: column `thread + 128 i` of it in lane i. Loaded before the products that
+// it waits for, kept in shared memory only after them.
+template <typename T, int Columns>
+__device__ Pack<float, Columns / 128> load_bias(const Plan& plan, int column) {
+  Pack<float, Columns / 128> bias = {};
+  for (int i = 0; i < Columns / 128; ++i) {
+    const int c = column + int(threadIdx.x % 128) + 128 * i;
+    if (!plan.bias || c >= plan.n) continue;
+    bias.lane[i] = plan.bias_f32 ? static_cast<const float*>(plan.bias)[c] : float(static_cast<const T*>(plan.bias)[c]);
   }
-  return pair;
+  return bias;
 }
 
-template <typename Y>
-__device__ Pack<float, 2> residual_of(const Plan& plan, int row, int column) {
-  Pack<float, 2> pair = {};
-  if (!plan.residual || row >= plan.m) return pair;
-  const Y* from = static_cast<const Y*>(plan.residual) + int64_t(row) * plan.n + column;
-  for (int i = 0; i < 2; ++i)
-    if (column + i < plan.n) pair.lane[i] = float(from[i]);
-  return pair;
-}
-
-// The 8 columns from `column` on, of the 16 rows of a warp from `row` on: (g, 2t), (g, 2t + 1), the same at g + 8.
-template <typename T, typename Y>
-__device__ __forceinline__ void complete(const Plan& plan, const Group& group, const float* d, int row, int column,
-                                         float* x) {
-  const Pack<float, 2> bias = bias_of<T>(plan, column + 2 * group.t);
+// d += residual; a thread has of each 8 columns (g, 2t), (g, 2t + 1) and the same 8 rows below.
+template <typename Y, int Columns>
+__device__ __forceinline__ void add_residual(const Plan& plan, const Group& group, float (&d)[Columns / 2], int row,
+                                             int column) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const Pack<float, 2> residual = residual_of<Y>(plan, row + group.g + 8 * half, column + 2 * group.t);
-    x[2 * half] = d[2 * half] + bias.lane[0] + residual.lane[0];
-    x[2 * half + 1] = d[2 * half + 1] + bias.lane[1] + residual.lane[1];
+    const int line = row + group.warp * 16 + group.g + 8 * half, left = plan.n - column - 2 * group.t;
+    if (line >= plan.m) continue;
+    const Y* from = static_cast<const Y*>(plan.residual) + int64_t(line) * plan.n + column + 2 * group.t;
+#pragma unroll
+    for (int i = 0; i < Columns / 4; ++i) {
+      const int c = i / 2 * 8 + i % 2;
+      if (c < left) d[i / 2 * 4 + half * 2 + i % 2] += float(from[c]);
+    }
   }
 }
 
@@ -79,20 +73,24 @@ __device__ inline uint32_t chunk_at(int line, int chunk) {
 template <typename Y>
 constexpr int PANEL_COLUMNS = int(LINE / sizeof(Y));
 
-// d: the accumulators of the panel's columns; row and column: of its first element.
+// d: the accumulators of the panel's columns; bias: of the first of them.
 template <typename T, typename Y>
-__device__ __forceinline__ void stage_panel(const Plan& plan, const Group& group, const float* d, unsigned char* panel,
-                                            int row, int column) {
-  const int first = group.warp * 16;
+__device__ __forceinline__ void stage_panel(const Group& group, const float* d, const float* bias,
+                                            unsigned char* panel) {
   constexpr bool WIDE = std::is_same_v<Y, float>;
+  const int first = group.warp * 16;
   // Of piece 0: f32 as pairs in two rows, halves as the 16-byte rows of stmatrix.
   const uint32_t origin = WIDE ? chunk_at(first + group.g, group.t / 2) + uint32_t(group.t % 2 * 8)
                                : chunk_at(first + group.lane % 16, group.lane / 16);
 #pragma unroll
   for (int piece = 0; piece < PANEL_COLUMNS<Y> / 8; piece += 2) {
     float x[8];
-    complete<T, Y>(plan, group, d + 4 * piece, row + first, column + 8 * piece, x);
-    complete<T, Y>(plan, group, d + 4 * piece + 4, row + first, column + 8 * piece + 8, x + 4);
+#pragma unroll
+    for (int i = 0; i < 8; i += 4) {
+      const Pack<float, 2> b = load<2>(bias + 8 * piece + 2 * i + 2 * group.t);
+#pragma unroll
+      for (int j = 0; j < 4; ++j) x[i + j] = d[4 * piece + i + j] + b.lane[j % 2];
+    }
     if constexpr (WIDE) {
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
@@ -121,22 +119,32 @@ __device__ void copy_panel(const Plan& plan, const Group& group, const unsigned 
   }
 }
 
-// A consumer's 64 rows of a tile of `Columns`, from (row, column) on. `panels`: its two; `next`: the one to be filled.
+// What a consumer has in shared memory to write its rows of y.
+struct Output {
+  unsigned char* panels;  // two
+  float* bias;            // of the tile's columns
+  int next = 0;           // the panel to be filled
+};
+
+// A consumer's 64 rows of a tile of `Columns`, from (row, column) on.
 template <typename T, typename Y, int Columns>
-__device__ __forceinline__ void write_rows(const Plan& plan, int index, const float (&d)[Columns / 2],
-                                           unsigned char* panels, int& next, int row, int column) {
+__device__ __forceinline__ void write_rows(const Plan& plan, Output& out, int index, float (&d)[Columns / 2],
+                                           const Pack<float, Columns / 128>& bias, int row, int column) {
   const Group group(index);
   constexpr int WIDTH = PANEL_COLUMNS<Y>;
   if (row >= plan.m) return;
+  if (plan.residual) add_residual<Y, Columns>(plan, group, d, row, column);
+  group.meet();  // the last tile's bias has been read
+  for (int i = 0; i < Columns / 128; ++i) out.bias[threadIdx.x % 128 + 128 * unsigned(i)] = bias.lane[i];
 #pragma unroll
   for (int from = 0; from < Columns; from += WIDTH) {
     if (column + from >= plan.n) break;
-    unsigned char* panel = panels + next * PANEL;
-    next ^= 1;
+    unsigned char* panel = out.panels + out.next * PANEL;
+    out.next ^= 1;
     // Whoever filled this panel last has seen it read.
     if (group.leads()) ptx::tma_wait_read<1>();
     group.meet();
-    stage_panel<T, Y>(plan, group, d + from / 2, panel, row, column + from);
+    stage_panel<T, Y>(group, d + from / 2, out.bias + from, panel);
     if (plan.stores_boxes) ptx::fence_proxy_async();
     group.meet();
     if (!plan.stores_boxes) {

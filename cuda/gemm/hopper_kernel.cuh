@@ -171,21 +171,21 @@ __device__ __forceinline__ void add_tail(float (&d)[N], C& consumer, int k) {
 }
 
 template <typename T, int Cluster, bool AlongA, bool AlongB, typename Ring>
-__device__ __forceinline__ void consume(const Plan& plan, Ring ring, unsigned char* bytes, int index) {
+__device__ __forceinline__ void consume(const Plan& plan, Ring ring, unsigned char* bytes, float* bias, int index) {
   Consumer<T, Cluster, AlongA, AlongB> consumer{plan, Group(index), ptx::shared_address(bytes), ring};
   constexpr int COLUMNS = Tile<Cluster>::SPAN;
   const int first = (Cluster == 1 ? 0 : int(ptx::cluster_rank()) * SIDE) + index * 64;
-  unsigned char* panels = bytes + Tile<Cluster>::OUT + index * 2 * PANEL;
-  int next = 0;
+  Output out{bytes + Tile<Cluster>::OUT + index * 2 * PANEL, bias + index * COLUMNS};
   each_tile<Cluster>(plan, [&](Place place) {
     const int row = place.row + first;
+    const auto tile_bias = load_bias<T, COLUMNS>(plan, place.column);
     float d[COLUMNS / 2] = {};
     for (int part = 0; part < plan.masked; ++part) add_masked(d, consumer, part, row, place.column);
     add_stages(d, consumer, plan.whole_stages);
     for (int part = plan.masked; part < plan.parts; ++part)
       if (plan.k[part] % DEPTH) add_tail(d, consumer, plan.k[part] % DEPTH);
-    if (plan.out_f32) write_rows<T, float, COLUMNS>(plan, index, d, panels, next, row, place.column);
-    else write_rows<T, T, COLUMNS>(plan, index, d, panels, next, row, place.column);
+    if (plan.out_f32) write_rows<T, float, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
+    else write_rows<T, T, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
   });
   if (consumer.group.leads()) ptx::tma_wait_read<0>();
 }
@@ -203,6 +203,7 @@ __global__ void __launch_bounds__(HOPPER_THREADS, 1) multiply_tiles(const __grid
   constexpr int STAGES = Tile<Cluster>::STAGES;
   SHARED_DYNAMIC(bytes);
   SHARED(barriers, Array<uint64_t, 2 * STAGES>);
+  SHARED(bias, Array<float, CONSUMERS * Tile<Cluster>::SPAN>);
   const Ring<STAGES> ring{ptx::shared_address(barriers)};
   if (threadIdx.x == 0) {
     for (int slot = 0; slot < STAGES; ++slot) {
@@ -218,7 +219,7 @@ __global__ void __launch_bounds__(HOPPER_THREADS, 1) multiply_tiles(const __grid
     __syncwarp();
   } else {
     ptx::registers_up<232>();
-    consume<T, Cluster, AlongA, AlongB>(plan, ring, bytes, ptx::shuffle(int(threadIdx.x) / 128, 0) - 1);
+    consume<T, Cluster, AlongA, AlongB>(plan, ring, bytes, bias, ptx::shuffle(int(threadIdx.x) / 128, 0) - 1);
   }
   // The other block may still load into this one, and report to its barriers.
   if constexpr (Cluster > 1) ptx::cluster_sync();
