@@ -75,9 +75,10 @@
   K(bce_backward, BOTH, (View dlogits, View dloss, View logits, View targets, View positive_weights, double scale))    \
   K(mse, BOTH, (View loss, View x, View targets, double scale))                                                        \
   K(mse_backward, BOTH, (View dx, View dloss, View x, View targets, double scale))                                     \
-  /* One AdamW step over the arena, in place. slices f64[S, 4]: begin, end (elements), lr scale, decay scale. */       \
+  /* One AdamW step over the arena, in place, f32 or f64. */                                                           \
+  /* slices f64[S, 4], ascending: begin, end (elements), lr scale, decay scale. */                                     \
   /* squared_norm f64[1] or f32[1]: of all gradients; clip 0 is off. */                                                \
-  K(adamw, CPU_ONLY, (View params, View grads, View m, View v, View slices, View squared_norm, AdamW options))
+  K(adamw, BOTH, (View params, View grads, View m, View v, View slices, View squared_norm, AdamW options))
 
 namespace lowrank {
 
