@@ -1,7 +1,7 @@
 // One AdamW step over the arena, in place, with the factor of global norm clipping: the formula of cpu/adamw.cpp.
 //
 // One launch for all slices: a block owns 4,096 elements (2,048 of f64) of the arena, finds the first slice that ends
-// after the first of them by bisection and walks on from there; what lies between slices is left alone. Its first thread
+// after the first of them by bisection and walks on; what lies between slices is left alone. Its first thread
 // works out the clip factor in f64, from the sum of squares on the device, so that the host need not know it. Slices
 // begin at multiples of 256 bytes (lib/optim/arena.ts), so almost every pack lies in one slice; others go element by
 // element. One pass, f32 arithmetic (f64 for f64). Bound by bandwidth: the target is 28 bytes a parameter / peak.
