@@ -71,12 +71,7 @@ function queue(varying) {
   if (!sanitize) kernels.push(...kernelCases(random.name, random.seed, random.env))
   if (filter) return kernels
   if (sanitize) return [program('conformance', 1), ...kernels]
-  return [
-    ...typescript(),
-    program('defects', varying),
-    ...[2, 3, varying].map(seed => program('conformance', seed)),
-    ...kernels,
-  ]
+  return [...typescript(), ...[2, 3, varying].map(seed => program('conformance', seed)), ...kernels]
 }
 
 const children = new Set()

@@ -1,0 +1,222 @@
+// What nvcc made of the kernels, read from the objects of the build: no spills, no stack, a ceiling of registers, and
+// the instructions that test/cuda/kernels.json expects, for every kernel and architecture.
+//
+// node scripts/check-cuda.mjs [build] [--install] [--table[=FILTER]]
+// It needs cuobjdump and nvdisasm: of the CUDA toolkit, or of the Python package triton, which --install downloads into
+// the build folder. Where there are none, PTX is searched instead, and spills are what the build itself treats as errors.
+// --table prints registers, shared memory and the telling instructions of each kernel.
+
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const root = fileURLToPath(new URL('..', import.meta.url))
+const args = process.argv.slice(2)
+const build = join(root, args.find(arg => !arg.startsWith('--')) ?? 'build')
+const objects = join(build, 'CMakeFiles/kernels.dir')
+const table = args.find(arg => arg.startsWith('--table'))
+const { rules, ptx: PTX } = JSON.parse(readFileSync(join(root, 'test/cuda/kernels.json'), 'utf8'))
+const TELLING = /^(HMMA|HGMMA|LDGSTS|LDSM|STSM|UTMALDG|UTMASTG|MUFU\.EX2|LDG\.E\.128|STG\.E\.128|LDL|STL|BPT\.TRAP)/
+
+function output(program, ...rest) {
+  const { status, stdout, stderr, error } = spawnSync(program, rest, { encoding: 'utf8', maxBuffer: 1 << 30 })
+  if (status !== 0) throw new Error(`${program} ${rest.join(' ')}: ${error?.message ?? stderr}`)
+  return stdout
+}
+
+const succeeds = (program, ...rest) => spawnSync(program, rest, { stdio: 'ignore' }).status === 0
+
+// ---- the disassembler
+
+/** The folder of triton's cuobjdump: installed, or downloaded into `tools` and unpacked. */
+function tritonBinaries(tools) {
+  const folder = 'triton/backends/nvidia/bin'
+  const python =
+    'import importlib.util as u; s = u.find_spec("triton"); print(s.submodule_search_locations[0] if s else "")'
+  const found = spawnSync('python3', ['-c', python], { encoding: 'utf8' })
+  const installed = found.status === 0 && found.stdout.trim()
+  if (installed && existsSync(join(installed, 'backends/nvidia/bin/cuobjdump')))
+    return join(installed, 'backends/nvidia/bin')
+  if (existsSync(join(tools, folder, 'cuobjdump'))) return join(tools, folder)
+  if (!args.includes('--install')) return undefined
+  mkdirSync(tools, { recursive: true })
+  const wheel = join(tools, 'wheel')
+  const unpack = [
+    'import glob, os, sys, zipfile',
+    `for name in ("cuobjdump", "nvdisasm"):`,
+    `  path = zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0]).extract("${folder}/" + name, sys.argv[2])`,
+    '  os.chmod(path, 0o755)',
+  ].join('\n')
+  const ok =
+    succeeds('python3', '-m', 'pip', 'download', '-q', '--no-deps', '--only-binary=:all:', 'triton', '-d', wheel) &&
+    succeeds('python3', '-c', unpack, wheel, tools)
+  rmSync(wheel, { recursive: true, force: true })
+  return ok ? join(tools, folder) : undefined
+}
+
+function disassembler() {
+  if (succeeds('cuobjdump', '--version') && succeeds('nvdisasm', '--version')) return 'cuobjdump'
+  const folder = tritonBinaries(join(build, 'disassembler'))
+  if (!folder) return undefined
+  process.env.PATH = `${folder}${delimiter}${process.env.PATH}` // cuobjdump calls nvdisasm
+  return join(folder, 'cuobjdump')
+}
+
+// ---- what is in an object
+
+const blank = () => ({ registers: 0, stack: 0, shared: 0, local: 0, instructions: new Map() })
+
+/** Kernels of an object: `sm_90a mangled name` to resources and counts of instructions. */
+function kernelsOf(cuobjdump, object) {
+  const kernels = new Map()
+  const entry = (arch, name) => {
+    const key = `${arch} ${name}`
+    if (!kernels.has(key)) kernels.set(key, blank())
+    return kernels.get(key)
+  }
+  let arch = ''
+  let name = ''
+  for (const line of output(cuobjdump, '-res-usage', object).split('\n')) {
+    arch = line.match(/^arch = (\w+)/)?.[1] ?? arch
+    name = line.match(/^ Function ([^:]+):/)?.[1] ?? name
+    const usage = line.match(/REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)/)
+    if (!usage) continue
+    const [registers, stack, shared, local] = usage.slice(1).map(Number)
+    Object.assign(entry(arch, name), { registers, stack, shared, local })
+  }
+  let counts = new Map()
+  for (const line of output(cuobjdump, '-sass', object).split('\n')) {
+    const instruction = line.match(/^\s+\/\*[0-9a-f]{4,}\*\/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)/)?.[1]
+    if (instruction) counts.set(instruction, (counts.get(instruction) ?? 0) + 1)
+    else if (line.startsWith('arch = ')) arch = line.slice(7).trim()
+    else if (line.includes('Function : ')) counts = entry(arch, line.split('Function : ')[1].trim()).instructions
+  }
+  return kernels
+}
+
+const demangled = names =>
+  spawnSync('c++filt', { input: names.join('\n'), encoding: 'utf8', maxBuffer: 1 << 28 })
+    .stdout.trimEnd()
+    .split('\n')
+
+/** `void lowrank::(anonymous namespace)::add_packs<float, 4>(float*, …)` as `add_packs<float, 4>`. */
+function shortName(full) {
+  const name = full.replaceAll('(anonymous namespace)::', '').replaceAll('lowrank::', '')
+  let depth = 0
+  const end = [...name].findIndex(letter => {
+    if (letter === '<') depth++
+    if (letter === '>') depth--
+    return letter === '(' && depth === 0
+  })
+  return name.slice(0, end < 0 ? undefined : end).replace(/^void /, '')
+}
+
+// ---- rules
+
+/** The rule for one kernel: of all that match, the later ones first; has and lacks add up. */
+function ruleOf(file, kernel, arch) {
+  const merged = { registers: 255, has: [], lacks: [] }
+  for (const rule of rules) {
+    if (rule.arch && rule.arch !== arch) continue
+    if (!new RegExp(`^cuda/(.*/)?${rule.file}$`).test(file) || !new RegExp(`^${rule.kernel}$`).test(kernel)) continue
+    rule.used = true
+    merged.registers = rule.registers ?? merged.registers
+    merged.has.push(...(rule.has ?? []))
+    merged.lacks.push(...(rule.lacks ?? []))
+  }
+  return merged
+}
+
+const count = (kernel, mnemonic) =>
+  [...kernel.instructions].reduce((sum, [name, n]) => sum + (name.startsWith(mnemonic) ? n : 0), 0)
+
+function problemsOf(kernel, rule) {
+  const problems = []
+  if (kernel.stack) problems.push(`a stack frame of ${kernel.stack} bytes`)
+  if (kernel.local) problems.push(`${kernel.local} bytes of local memory`)
+  if (kernel.registers > rule.registers) problems.push(`${kernel.registers} registers; at most ${rule.registers}`)
+  for (const name of rule.has) if (!count(kernel, name)) problems.push(`no ${name}`)
+  for (const name of rule.lacks) if (count(kernel, name)) problems.push(`${count(kernel, name)} ${name}`)
+  return problems
+}
+
+function report(file, arch, name, kernel) {
+  if (!table || !`${file} ${name}`.includes(table.slice('--table='.length))) return
+  const telling = [...kernel.instructions].filter(([mnemonic]) => TELLING.test(mnemonic))
+  const grouped = new Map()
+  for (const [mnemonic, n] of telling) {
+    const group = mnemonic.match(TELLING)[0]
+    grouped.set(group, (grouped.get(group) ?? 0) + n)
+  }
+  const text = [...grouped].map(([mnemonic, n]) => `${mnemonic} ${n}`).join(', ')
+  console.log(
+    `${arch.padEnd(6)} ${String(kernel.registers).padStart(3)} registers ${String(kernel.shared).padStart(6)} B`,
+  )
+  console.log(`       ${file} ${name}  ${text}`)
+}
+
+/** A kernel for sm_90a is a trap elsewhere: nothing is expected of it there. */
+const isTrap = (kernel, arch) => arch !== 'sm_90a' && count(kernel, 'BPT.TRAP') > 0
+
+function checkObjects(cuobjdump, files) {
+  const problems = []
+  let kernels = 0
+  for (const file of files) {
+    const found = [...kernelsOf(cuobjdump, join(objects, file))]
+    const names = demangled(found.map(([key]) => key.split(' ')[1]))
+    found.forEach(([key, kernel], i) => {
+      const arch = key.split(' ')[0]
+      const source = file.replace(/\.o$/, '')
+      const name = shortName(names[i])
+      kernels++
+      report(source, arch, name, kernel)
+      const rule = ruleOf(source, name, arch)
+      if (isTrap(kernel, arch)) return
+      for (const problem of problemsOf(kernel, rule)) problems.push(`${source} ${arch} ${name}: ${problem}`)
+    })
+  }
+  return { kernels, problems }
+}
+
+// ---- without a disassembler
+
+/** Compiles to PTX alone, and looks for what each file's rules expect anywhere in it. */
+function checkPtx(files) {
+  console.log('skip: no cuobjdump, so registers and stack are unknown; PTX is searched for the expected instructions')
+  const problems = []
+  for (const file of files.map(name => name.replace(/\.o$/, ''))) {
+    for (const rule of rules.filter(each => each.has && new RegExp(`^cuda/(.*/)?${each.file}$`).test(file))) {
+      const arch = (rule.arch ?? 'sm_80').replace('sm', 'compute')
+      const options = ['-std=c++17', '-I.', '--extended-lambda', '--expt-relaxed-constexpr', `-arch=${arch}`]
+      const { stdout } = spawnSync('nvcc', [...options, '-ptx', '-o', '-', file], { cwd: root, encoding: 'utf8' })
+      rule.used = true
+      for (const name of rule.has)
+        if (!stdout?.includes(PTX[name] ?? name)) problems.push(`${file} ${arch}: no ${PTX[name] ?? name}`)
+    }
+  }
+  for (const rule of rules) rule.used ??= !rule.has
+  return { kernels: 0, problems }
+}
+
+function main() {
+  const files = existsSync(objects)
+    ? readdirSync(objects, { recursive: true })
+        .filter(name => name.endsWith('.cu.o'))
+        .sort()
+    : []
+  if (!files.length) {
+    console.error(`check-cuda: ${dirname(objects)} has no kernels; build with LOWRANK_CUDA=1`)
+    process.exit(1)
+  }
+  const sources = files.filter(file => existsSync(join(root, file.replace(/\.o$/, ''))))
+  const cuobjdump = disassembler()
+  const { kernels, problems } = cuobjdump ? checkObjects(cuobjdump, sources) : checkPtx(sources)
+  for (const rule of rules.filter(each => !each.used))
+    problems.push(`test/cuda/kernels.json: no kernel matches ${rule.file} ${rule.kernel} ${rule.arch ?? ''}`)
+  for (const problem of problems) console.error(`check-cuda: ${problem}`)
+  console.log(`check-cuda: ${kernels} kernels of ${sources.length} files, ${problems.length} problems`)
+  process.exit(problems.length ? 1 : 0)
+}
+
+main()
