@@ -1,6 +1,6 @@
 // One training step of a model with random weights: the same shapes and fields as bench/peers/train_step.py.
-//   npm run bench:step -- --case bert --method qv|all|full|fwd --dtype fp32|bf16 [--steps 5] [--warm 2] [--max-s 60]
-//     [--threads N] [--no-dropout] --json
+//   npm run bench:step -- --case bert|bert-base|bert-large --method qv|all|full|fwd --dtype fp32|bf16 [--device cpu]
+//     [--lora-dropout 0] [--steps 5] [--warm 2] [--max-s 60] [--threads N] [--no-dropout] --json
 // Prints one JSON line; cpu_min is the fewest process CPU seconds of a step, the figure to compare on a shared machine.
 // Forward and backward have no times of their own: a step is queued whole and waited for once.
 
@@ -23,7 +23,13 @@ import { scope } from '../lib/tensor.ts'
 import { trainStep } from '../lib/train/step.ts'
 import { cpuSeconds, median, resetPeak, resident, round } from './machine.ts'
 
-const CASES = { bert: { B: 16, S: 128, r: 8, config: { model_type: 'bert', vocab_size: 28996 } } }
+const LARGE = { hidden_size: 1024, num_hidden_layers: 24, num_attention_heads: 16, intermediate_size: 4096 }
+const CASES = {
+  bert: { B: 16, S: 128, r: 8, config: { model_type: 'bert', vocab_size: 28996 } },
+  // For GPUs.
+  'bert-base': { B: 64, S: 512, r: 16, config: { model_type: 'bert', vocab_size: 30522 } },
+  'bert-large': { B: 16, S: 512, r: 16, config: { model_type: 'bert', vocab_size: 30522, ...LARGE } },
+}
 const TARGETS = { qv: ['query', 'value'], all: ['query', 'key', 'value', 'dense'] }
 /** Base weights, and what products are computed in. bf16: both bf16; activations and all that trains stay f32. */
 const DTYPES = {
@@ -39,6 +45,8 @@ const { values: options } = parseArgs({
     steps: { type: 'string', default: '5' },
     warm: { type: 'string', default: '2' },
     threads: { type: 'string' },
+    device: { type: 'string', default: 'cpu' },
+    'lora-dropout': { type: 'string', default: '0' },
     'max-s': { type: 'string', default: '60' },
     'no-dropout': { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
@@ -50,7 +58,7 @@ function methodOf(name: string, r: number): Method | undefined {
   if (name === 'fwd') return undefined
   const targetModules = TARGETS[name as keyof typeof TARGETS]
   check(targetModules, 'ERR_OPTION', () => `method: "${name}", expected qv, all, full or fwd`)
-  return lora({ r, alpha: 2 * r, targetModules, modulesToSave: [] })
+  return lora({ r, alpha: 2 * r, dropout: Number(options['lora-dropout']), targetModules, modulesToSave: [] })
 }
 
 interface Timing {
@@ -111,7 +119,12 @@ function build() {
     ? { ...config, hidden_dropout_prob: 0, attention_probs_dropout_prob: 0 }
     : { ...config }
   const modelConfig: ModelConfig = { path: 'config of the case', modelType: config.model_type, values }
-  const model = createModel(modelConfig, { task: 'sequence-classification', labels: ['0', '1'], ...dtype })
+  const model = createModel(modelConfig, {
+    task: 'sequence-classification',
+    labels: ['0', '1'],
+    device: options.device,
+    ...dtype,
+  })
   const linear = [...model.linears.values()].reduce((sum, { weight }) => sum + weight.size, 0)
   const total = [...model.parameters.values()].reduce((sum, p) => sum + p.size, 0)
   const attached = methodOf(options.method, r)?.attach(model)
@@ -143,6 +156,7 @@ async function main(): Promise<void> {
   const { B, S, r } = shape
   const result = {
     side: 'lowrank',
+    device: options.device,
     case: options.case,
     method: options.method,
     dtype: options.dtype,

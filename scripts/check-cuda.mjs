@@ -3,7 +3,7 @@
 //
 // node scripts/check-cuda.mjs [build] [--install] [--table[=FILTER]]
 // It needs cuobjdump and nvdisasm: of the CUDA toolkit, or of the Python package triton, which --install downloads into
-// the build folder. Where there are none, PTX is searched instead, and spills are what the build itself treats as errors.
+// the build folder. Where there are none, PTX is searched instead; spills fail the build itself.
 // --table prints registers, shared memory and the telling instructions of each kernel.
 
 import { spawnSync } from 'node:child_process'

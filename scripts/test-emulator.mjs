@@ -2,8 +2,9 @@
 //
 // node scripts/test-emulator.mjs [--sanitize] [--seed=N] [--jobs=2] [FILTER]
 // Copies as late and warps as skewed as CUDA allows, with three fixed seeds and one that changes with the commit; once
-// with random order for both. Seeds choose the schedule, and the shapes of the kernel cases. Then the op table through
-// the addon. --sanitize: the programs of build-sanitize/, one seed. FILTER: part of a kernel case's name, those alone.
+// with random order for both, and then in another order, which may change no bit. Seeds choose the schedule, and the
+// shapes of the kernel cases. The op table runs through the addon. --sanitize: the programs of build-sanitize/, one
+// seed. FILTER: part of a kernel case's name, those alone.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -35,12 +36,13 @@ const settings = (seed, schedule = 'skewed', async = 'late') => ({
 })
 
 // Every case once a process and shard, its shapes and data chosen by the same seed.
-function kernelCases(name, seed, env) {
+function kernelCases(name, seed, env, ...more) {
   return Array.from({ length: SHARDS }, (_, i) => ({
     name: `kernels ${i + 1}/${SHARDS}, ${name}`,
     command: [
       join(programs, 'emulator_kernels'),
       ...['--seeds', '1', '--first', String(seed), '--shard', `${i + 1}/${SHARDS}`],
+      ...more,
       ...(filter ? [filter] : []),
     ],
     env,
@@ -68,7 +70,7 @@ function queue(varying) {
   const random = { name: 'random order', seed: varying + 1, env: settings(varying + 1, 'random', 'random') }
   const seeds = sanitize ? [1] : [...FIXED, varying]
   const kernels = seeds.flatMap(seed => kernelCases(`seed ${seed}`, seed, settings(seed)))
-  if (!sanitize) kernels.push(...kernelCases(random.name, random.seed, random.env))
+  if (!sanitize) kernels.push(...kernelCases(random.name, random.seed, random.env, '--repeat', '2'))
   if (filter) return kernels
   if (sanitize) return [program('conformance', 1), ...kernels]
   return [...typescript(), ...[2, 3, varying].map(seed => program('conformance', seed)), ...kernels]

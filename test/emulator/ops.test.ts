@@ -1,5 +1,6 @@
 // The op table on the kernels of cuda/, run by the emulator as device cuda:0, against the CPU. What core/kernels.h
-// marks CPU_ONLY is skipped by name; a row that becomes BOTH joins by itself.
+// marks CPU_ONLY is skipped by name; a row that becomes BOTH joins by itself. With LOWRANK_TEST_GPU=1 the same on the
+// real cuda:0 (npm run test:gpu).
 
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,8 +11,10 @@ import type { OpCase } from '../ops/cases.ts'
 
 const { packageRoot } = await import('../../lib/io/package.ts')
 // The addon that holds the emulator; which one is loaded is settled when lib/native.ts is first imported.
-const FOLDER = join(process.env.LOWRANK_PREBUILD ?? packageRoot, 'build/emulator')
-const BUILT = existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))
+const ON_GPU = process.env.LOWRANK_TEST_GPU === '1'
+const BUILD = process.env.LOWRANK_PREBUILD ?? packageRoot
+const FOLDER = ON_GPU ? BUILD : join(BUILD, 'build/emulator')
+const BUILT = ON_GPU || existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))
 
 /** Names of the CPU_ONLY rows of the kernel table, as errors spell them. */
 function cpuOnly(): Set<string> {
@@ -60,9 +63,9 @@ async function registerTests(): Promise<void> {
     return values
   }
 
-  test('the emulator is device cuda:0', () => {
-    assert.is(native.info().cuda.count, 1)
-    assert.is(native.info().cuda.devices?.[0]?.name, 'CUDA emulator')
+  test(`${ON_GPU ? 'a GPU' : 'the emulator'} is device cuda:0`, () => {
+    assert.ok(native.info().cuda.count >= 1, native.info().cuda.reason)
+    assert.is(native.info().cuda.devices?.[0]?.name === 'CUDA emulator', !ON_GPU)
   })
 
   let compared = 0

@@ -97,6 +97,7 @@ std::vector<unsigned char> OnDevice::bytes() const {
   std::vector<unsigned char> all(before_ + size_ + BAND);
   cuda::backend.download(all.data(), memory_, all.size());
   check_bands(all);
+  for (size_t i = before_; i < before_ + size_; ++i) digest() = (digest() ^ all[i]) * 0x100000001b3ull;
   return {all.begin() + long(before_), all.begin() + long(before_ + size_)};
 }
 
@@ -125,6 +126,11 @@ OnHost::OnHost(std::vector<int64_t> dims) {
 }
 OnHost::OnHost(std::vector<int64_t> dims, std::vector<int32_t> values) : integers_(std::move(values)) {
   view_ = view_over(integers_.data(), DType::I32, dims);
+}
+
+uint64_t& digest() {
+  static uint64_t bits = 0;
+  return bits;
 }
 
 void expect(bool ok, const std::string& what) {

@@ -101,6 +101,9 @@ void expect(bool ok, const std::string& what);
 
 constexpr DType FLOATS[] = {DType::F32, DType::F64, DType::BF16, DType::F16};
 
+// Of all bytes that OnDevice read since it was set to 0: equal runs have equal digests.
+uint64_t& digest();
+
 // A case runs once per seed, and once more with the kernels of sm_80 where there are others for this device.
 struct Fuzz : Random {
   uint64_t seed = 1;

@@ -2,6 +2,7 @@
 // Stands in for CUDA's header of this name where kernels run on the CPU: keywords, built-in variables, intrinsics, and
 // the few runtime calls that lowrank makes. Forced into every .cu file, so that raw __shared__ never compiles silently.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -159,6 +160,28 @@ inline cudaError_t cudaMemset(void* to, int value, size_t bytes) {
 }
 inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
   return cudaMemset(to, value, bytes);
+}
+// Events hold the time at which they were recorded: all work before them is done by then.
+using cudaEvent_t = struct lowrank_event*;
+struct lowrank_event {
+  std::chrono::steady_clock::time_point at;
+};
+inline cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  *event = new lowrank_event;
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t = nullptr) {
+  event->at = std::chrono::steady_clock::now();
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+inline cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t from, cudaEvent_t to) {
+  *ms = std::chrono::duration<float, std::milli>(to->at - from->at).count();
+  return cudaSuccess;
+}
+inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
 }
 // __device__ and __constant__ variables are variables of the process.
 template <typename T>
