@@ -10,11 +10,14 @@
 // ragged edges and low ranks are ordinary stages with fewer k-steps. Parts with dropout come first; each is summed up
 // apart in chunks of 64 columns, masked in registers by regenerated bits (one Philox call a row and chunk), then added.
 //
+// Where tiles are too few for the device, several clusters share one, each with a stretch of K (cuda/gemm/hopper.h).
+//
 // Passes: operands from HBM once, if a band fits L2; y written once. Accumulation in f32, one rounding. Bound by tensor
 // cores from K of about 1k up; the target is 80% of their dense peak for 4096^3 and above.
 
 #include "cuda/gemm/hopper.h"
 #include "cuda/gemm/hopper_kernel.cuh"
+#include "cuda/gemm/hopper_split.cuh"
 
 namespace lowrank::cuda::gemm {
 namespace {
@@ -23,6 +26,7 @@ using namespace sm90;
 
 // Coordinates of TMA are 32-bit, and boxes may begin up to a tile past the edge.
 constexpr int64_t MOST = INT32_MAX - 512;
+constexpr int SPLIT_SLOT = 8;  // of scratch memory
 
 bool suits_tma(const Operand& x, int64_t rows, int64_t k) {
   const int64_t bytes = x.leading * 2;
@@ -64,16 +68,18 @@ TensorMap operand_map(const Operand& x, int64_t rows, int64_t k) {
   return tensor_map(data, {{uint64_t(rows), uint64_t(k)}, {stride}, {64, DEPTH}, 128});
 }
 
+// y as [splits, m, n], lines `pitch` elements apart.
 template <typename Y>
-void plan_output(Plan& plan, const View& y) {
-  const uint64_t line = uint64_t(plan.n) * sizeof(Y);
-  plan.stores_boxes = aligned(y) && line % 16 == 0;
+void plan_output(Plan& plan, const void* y, int64_t pitch) {
+  const uint64_t line = uint64_t(pitch) * sizeof(Y), n = uint64_t(plan.n), m = uint64_t(plan.m);
+  plan.stores_boxes = reinterpret_cast<uintptr_t>(y) % 16 == 0 && line % 16 == 0;
   if (!plan.stores_boxes) return;
-  plan.y = tensor_map(y.as<Y>(), {{uint64_t(plan.n), uint64_t(plan.m)}, {line}, {PANEL_COLUMNS<Y>, 64}, 128});
+  plan.y = tensor_map(static_cast<const Y*>(y),
+                      {{n, m, uint64_t(plan.splits)}, {line, line * m}, {PANEL_COLUMNS<Y>, 64, 1}, 128});
 }
 
 template <typename T>
-Plan plan_of(const Product& p, int span) {
+Plan plan_of(const Product& p, int span, int splits) {
   Plan plan = {};
   each_part(p, [&](const Part& part, const Dropout* dropout) {
     plan.a[plan.parts] = operand_map<T>(part.a, p.m, part.k);
@@ -82,26 +88,61 @@ Plan plan_of(const Product& p, int span) {
     if (dropout && dropout->active()) plan.dropout[plan.masked++] = *dropout;
     else plan.whole_stages += int(part.k / DEPTH);
   });
-  plan.m = int(p.m), plan.n = int(p.n);
+  plan.m = int(p.m), plan.n = int(p.n), plan.splits = splits;
   plan.tile_rows = int(ceil_div(p.m, span)), plan.tile_columns = int(ceil_div(p.n, span));
-  plan.bias = p.bias.data, plan.residual = p.residual.data, plan.out = p.y.data;
-  plan.bias_f32 = p.bias.dtype == DType::F32, plan.out_f32 = p.y.dtype == DType::F32;
-  if (plan.out_f32) plan_output<float>(plan, p.y);
-  else plan_output<T>(plan, p.y);
   return plan;
 }
 
+void write_output(Plan& plan, const Product& p) {
+  plan.bias = p.bias.data, plan.residual = p.residual.data, plan.out = p.y.data;
+  plan.bias_f32 = p.bias.dtype == DType::F32, plan.out_f32 = p.y.dtype == DType::F32;
+  if (plan.out_f32) plan_output<float>(plan, p.y.data, p.n);
+  else if (p.type == DType::F16) plan_output<__half>(plan, p.y.data, p.n);
+  else plan_output<__nv_bfloat16>(plan, p.y.data, p.n);
+}
+
+// The sums of splits, for add_splits.
+Splits write_splits(Plan& plan, const Product& p) {
+  const int64_t pitch = ceil_div(p.n, 4) * 4;
+  const size_t bytes = size_t(plan.splits * p.m * pitch) * sizeof(float);
+  auto* partial = static_cast<float*>(scratch(SPLIT_SLOT, bytes));
+  plan.out_f32 = true;
+  plan_output<float>(plan, partial, pitch);
+  return {partial, plan.splits, p.m, p.n, pitch, p.bias, p.residual, p.y};
+}
+
 template <typename T, int Cluster>
-void launch_tiles(const Product& p) {
-  const Plan plan = plan_of<T>(p, Tile<Cluster>::SPAN);
-  const int64_t tiles = int64_t(plan.tile_rows) * plan.tile_columns;
-  check(tiles <= INT32_MAX, Code::Unsupported, "matrix product: ", tiles, " tiles, expected at most ", INT32_MAX);
-  const int64_t clusters = std::min<int64_t>(tiles, std::max(1, properties().multiprocessors / Cluster));
+void launch_tiles(const Product& p, int splits) {
+  Plan plan = plan_of<T>(p, Tile<Cluster>::SPAN, splits);
+  Splits sums = {};
+  if (splits > 1) sums = write_splits(plan, p);
+  else write_output(plan, p);
+  const int64_t all = int64_t(plan.tile_rows) * plan.tile_columns * splits;
+  check(all <= INT32_MAX, Code::Unsupported, "matrix product: ", all, " tiles, expected at most ", INT32_MAX);
+  const int64_t clusters = std::min<int64_t>(all, std::max(1, properties().multiprocessors / Cluster));
   const Launch shape{dim3(unsigned(clusters * Cluster)), dim3(HOPPER_THREADS), Tile<Cluster>::SHARED_BYTES, Cluster};
   const Part first = first_part(p);
   if (!first.a.along_k) launch(multiply_tiles<T, Cluster, false, false>, shape, plan);
   else if (!first.b.along_k) launch(multiply_tiles<T, Cluster, true, false>, shape, plan);
   else launch(multiply_tiles<T, Cluster, true, true>, shape, plan);
+  if (splits > 1) launch_splits<T>(sums);
+}
+
+int64_t whole_stages(const Product& p) {
+  int64_t stages = 0;
+  each_part(p, [&](const Part& part, const Dropout*) { stages += part.k / DEPTH; });
+  return stages;
+}
+
+// Clock cycles of a product, roughly: waves of tiles, each of a share of the stages and of writing y; then adding up.
+// Tensor cores take 512 cycles for 128 x 128 x 64, but single tiles have to wait for L2.
+double cycles(const Product& p, int64_t stages, HopperCut cut) {
+  const int cluster = cut.tile == HopperTile::Single ? 1 : 2;
+  const int64_t span = cluster * SIDE, workers = properties().multiprocessors / cluster;
+  const int64_t waves = ceil_div(ceil_div(p.m, span) * ceil_div(p.n, span) * cut.splits, workers);
+  const double stage = cluster == 1 ? 640 : 1024, ends = 2000, adding = 5000, bytes_a_cycle = 1500;
+  const double tiles = double(waves) * (double(ceil_div(stages, cut.splits)) * stage + ends);
+  return cut.splits == 1 ? tiles : tiles + adding + double(p.m) * double(p.n) * 8 * cut.splits / bytes_a_cycle;
 }
 
 }  // namespace
@@ -117,24 +158,26 @@ bool can_use_hopper(const Product& p) {
   return suits;
 }
 
-// Of the time that a block takes for 128 x 128, by waves. A single tile reads twice the bytes per product of a paired
-// one, which costs it about a quarter.
-HopperTile hopper_tile(int64_t m, int64_t n) {
-  const int64_t multiprocessors = properties().multiprocessors, pairs = multiprocessors / 2;
-  if (pairs == 0) return HopperTile::Single;
-  const int64_t single = ceil_div(ceil_div(m, SIDE) * ceil_div(n, SIDE), multiprocessors);
-  const int64_t paired = ceil_div(ceil_div(m, 2 * SIDE) * ceil_div(n, 2 * SIDE), pairs);
-  return 2 * paired * 4 <= single * 5 ? HopperTile::Paired : HopperTile::Single;
+HopperCut hopper_cut(const Product& p) {
+  constexpr int MOST_SPLITS = 16, LEAST_STAGES = 8;
+  const int64_t stages = whole_stages(p);
+  HopperCut best;
+  for (const HopperTile tile : {HopperTile::Single, HopperTile::Paired}) {
+    if (tile == HopperTile::Paired && properties().multiprocessors < 2) continue;
+    for (int splits = 1; splits == 1 || (splits <= MOST_SPLITS && stages / splits >= LEAST_STAGES); ++splits)
+      if (cycles(p, stages, {tile, splits}) < cycles(p, stages, best)) best = {tile, splits};
+  }
+  return best;
 }
 
-void multiply_hopper(const Product& p) { multiply_hopper(p, hopper_tile(p.m, p.n)); }
+void multiply_hopper(const Product& p) { multiply_hopper(p, hopper_cut(p)); }
 
-void multiply_hopper(const Product& p, HopperTile tile) {
+void multiply_hopper(const Product& p, HopperCut cut) {
   if (p.m == 0 || p.n == 0) return;
   const auto with_type = [&](auto zero) {
     using T = decltype(zero);
-    if (tile == HopperTile::Single) launch_tiles<T, 1>(p);
-    else launch_tiles<T, 2>(p);
+    if (cut.tile == HopperTile::Single) launch_tiles<T, 1>(p, cut.splits);
+    else launch_tiles<T, 2>(p, cut.splits);
   };
   if (p.type == DType::F16) with_type(__half{});
   else with_type(__nv_bfloat16{});

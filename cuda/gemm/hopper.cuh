@@ -31,6 +31,7 @@ struct Plan {
   Dropout dropout[MAX_SEGMENTS];
   int m, n;
   int tile_rows, tile_columns;  // y in tiles of a cluster
+  int splits;                   // of whole_stages; more than one write sums to y's third dimension
   const void *bias, *residual;  // or null
   void* out;
   bool bias_f32, out_f32;
@@ -77,12 +78,21 @@ __device__ Place place_of(const Plan& plan, int tile) {
   return {(first + within % height) * Span, within / height * Span};
 }
 
-// Tiles of this block's cluster: body(place) for each.
+// What a cluster has to do at a tile: its share of whole stages. The first split has all that is not whole, too.
+struct Share {
+  int split, begin, end;
+};
+__device__ inline Share share_of(const Plan& plan, int split) {
+  const int64_t stages = plan.whole_stages;
+  return {split, int(stages * split / plan.splits), int(stages * (split + 1) / plan.splits)};
+}
+
+// Of this block's cluster: body(place, share) for each tile, or each split of one.
 template <int Cluster, typename F>
 __device__ __forceinline__ void each_tile(const Plan& plan, F&& body) {
-  const int tiles = plan.tile_rows * plan.tile_columns;
-  for (int tile = int(blockIdx.x) / Cluster; tile < tiles; tile += int(gridDim.x) / Cluster)
-    body(place_of<Tile<Cluster>::SPAN>(plan, tile));
+  const int all = plan.tile_rows * plan.tile_columns * plan.splits;
+  for (int i = int(blockIdx.x) / Cluster; i < all; i += int(gridDim.x) / Cluster)
+    body(place_of<Tile<Cluster>::SPAN>(plan, i / plan.splits), share_of(plan, i % plan.splits));
 }
 
 }  // namespace lowrank::cuda::gemm::sm90

@@ -1,5 +1,5 @@
 #pragma once
-// How multiply_hopper cuts y into tiles.
+// How multiply_hopper cuts y into tiles, and K.
 
 #include "cuda/gemm/product.h"
 
@@ -9,8 +9,15 @@ namespace lowrank::cuda::gemm {
 // read the columns' operand once for both.
 enum class HopperTile { Single, Paired };
 
-// The faster one by count of waves.
-HopperTile hopper_tile(int64_t m, int64_t n);
-void multiply_hopper(const Product& product, HopperTile tile);
+// `splits`: how many clusters share a tile, each with a stretch of K. Their sums are added up in order by a second
+// kernel, so y has the same bits every time.
+struct HopperCut {
+  HopperTile tile = HopperTile::Single;
+  int splits = 1;
+};
+
+// The fastest by estimate.
+HopperCut hopper_cut(const Product& product);
+void multiply_hopper(const Product& product, HopperCut cut);
 
 }  // namespace lowrank::cuda::gemm

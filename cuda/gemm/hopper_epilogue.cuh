@@ -124,6 +124,7 @@ struct Output {
   unsigned char* panels;  // two
   float* bias;            // of the tile's columns
   int next = 0;           // the panel to be filled
+  int split = 0;          // whose sums these are
 };
 
 // A consumer's 64 rows of a tile of `Columns`, from (row, column) on.
@@ -150,7 +151,7 @@ __device__ __forceinline__ void write_rows(const Plan& plan, Output& out, int in
     if (!plan.stores_boxes) {
       copy_panel<Y>(plan, group, panel, row, column + from);
     } else if (group.leads()) {
-      ptx::tma_store<2>(&plan.y, ptx::shared_address(panel), column + from, row);
+      ptx::tma_store<3>(&plan.y, ptx::shared_address(panel), column + from, row, out.split);
       ptx::tma_commit();
     }
   }

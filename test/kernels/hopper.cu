@@ -10,8 +10,10 @@ using cuda::gemm::HopperTile;
 using cuda::gemm::multiply_hopper;
 using cuda::gemm::Product;
 
-void single(const Product& p) { multiply_hopper(p, HopperTile::Single); }
-void paired(const Product& p) { multiply_hopper(p, HopperTile::Paired); }
+void single(const Product& p) { multiply_hopper(p, {HopperTile::Single}); }
+void paired(const Product& p) { multiply_hopper(p, {HopperTile::Paired}); }
+void single_split(const Product& p) { multiply_hopper(p, {HopperTile::Single, 3}); }
+void paired_split(const Product& p) { multiply_hopper(p, {HopperTile::Paired, 2}); }
 
 ProductChoice choice_of(Fuzz& fuzz, int64_t m, int64_t n, std::vector<int64_t> segments) {
   ProductChoice c;
@@ -89,6 +91,22 @@ KERNEL_CASE(hopper_epilogue) {
   }
 }
 
+// Stretches of K apart from each other, among them empty ones; slabs, tails and the epilogue happen once.
+KERNEL_CASE(hopper_splits) {
+  if (!cuda::hopper()) return;
+  for (const int64_t k : {60, 100, 340}) {
+    ProductChoice c = choice_of(fuzz, fuzz.between(60, 260), fuzz.pick<int64_t>({131, 136}), {70, k});
+    c.a_along_k = fuzz.pick({true, false}), c.b_along_k = false;
+    c.ranks = {8, 16}, c.keeps = {230, 256};
+    c.bias = fuzz.pick({true, false}), c.bias_f32 = fuzz.pick({true, false}), c.residual = fuzz.pick({true, false});
+    RandomProduct p(fuzz, c);
+    p.run(single_split);
+    p.expect_right("split single tiles");
+    p.run(paired_split);
+    p.expect_right("split paired tiles");
+  }
+}
+
 // Nothing to add up but bias and residual; and nothing at all.
 KERNEL_CASE(hopper_without_k) {
   if (!cuda::hopper()) return;
@@ -119,7 +137,7 @@ KERNEL_CASE(hopper_repeats_its_bits) {
   ProductChoice c = choice_of(fuzz, 260, 300, {100, 64});
   c.ranks = {16, 16}, c.keeps = {230, 256};
   RandomProduct p(fuzz, c);
-  for (const auto run : {single, paired}) {
+  for (const auto run : {single, paired, single_split}) {
     p.run(run);
     const std::unique_ptr<OnDevice> first = std::move(p.y);
     p.run(run);
