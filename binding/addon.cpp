@@ -280,6 +280,7 @@ void add_ops(Napi::Object exports) {
   method<ops::mse>(exports, "mse");
   method<ops::mse_backward>(exports, "mseBackward");
   method<ops::adamw>(exports, "adamw");
+  method<ops::adamw8>(exports, "adamw8");
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {

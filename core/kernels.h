@@ -78,7 +78,11 @@
   /* One AdamW step over the arena, in place, f32 or f64. */                                                           \
   /* slices f64[S, 4], ascending: begin, end (elements), lr scale, decay scale. */                                     \
   /* squared_norm f64[1] or f32[1]: of all gradients; clip 0 is off. */                                                \
-  K(adamw, BOTH, (View params, View grads, View m, View v, View slices, View squared_norm, AdamW options))
+  K(adamw, BOTH, (View params, View grads, View m, View v, View slices, View squared_norm, AdamW options))             \
+  /* The same with u8 moments: codes (core/code_book.h) times their block's scale, f32[ceil(size / 256)]. */           \
+  K(adamw8, BOTH,                                                                                                      \
+    (View params, View grads, View m, View v, View m_scale, View v_scale, View slices, View squared_norm,              \
+     AdamW options))
 
 namespace lowrank {
 

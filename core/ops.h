@@ -70,5 +70,7 @@ Tensor mse_backward(const Tensor& dloss, const Tensor& x, const Tensor& targets,
 
 void adamw(const Tensor& params, const Tensor& grads, const Tensor& m, const Tensor& v, const Tensor& slices,
            const Tensor& squared_norm, AdamW options);
+void adamw8(const Tensor& params, const Tensor& grads, const Tensor& m, const Tensor& v, const Tensor& m_scale,
+            const Tensor& v_scale, const Tensor& slices, const Tensor& squared_norm, AdamW options);
 
 }  // namespace lowrank::ops

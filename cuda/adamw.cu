@@ -14,14 +14,6 @@ namespace {
 using namespace cuda;
 constexpr int THREADS = 256, PACKS = 4;
 
-template <typename A>
-__device__ void update(A& p, A grad, A& m, A& v, const AdamWRule<A>& rule, const SliceRule<A>& slice, A clip) {
-  const A g = grad * clip;
-  m = rule.beta1 * m + rule.complement1 * g;
-  v = rule.beta2 * v + rule.complement2 * g * g;
-  p = slice.keep * p - slice.rate * m / (sqrt(v) * rule.root + rule.eps);
-}
-
 template <typename T>
 __global__ void __launch_bounds__(THREADS) adamw_packs(T* params, const T* grads, T* m, T* v, int64_t size,
                                                        Slices slices, AdamWRule<T> rule, Norm norm, bool packed) {
@@ -39,13 +31,13 @@ __global__ void __launch_bounds__(THREADS) adamw_packs(T* params, const T* grads
     if (packed && cursor.holds(i, i + N)) {
       Pack<T, N> p = load<N>(params + i), p_m = load<N>(m + i), p_v = load<N>(v + i);
       const Pack<T, N> g = load<N>(grads + i);
-      for (int k = 0; k < N; ++k) update(p.lane[k], g.lane[k], p_m.lane[k], p_v.lane[k], rule, cursor.rule, clip);
+      for (int k = 0; k < N; ++k) adamw_update(p.lane[k], g.lane[k], p_m.lane[k], p_v.lane[k], rule, cursor.rule, clip);
       store(params + i, p);
       store(m + i, p_m);
       store(v + i, p_v);
     } else {
       for (int64_t j = i; j < i + N && j < last; ++j)
-        if (cursor.holds(j, j + 1)) update(params[j], grads[j], m[j], v[j], rule, cursor.rule, clip);
+        if (cursor.holds(j, j + 1)) adamw_update(params[j], grads[j], m[j], v[j], rule, cursor.rule, clip);
     }
   }
 }

@@ -62,6 +62,14 @@ struct SliceRule {
   A keep, rate;
 };
 
+template <typename A>
+__device__ void adamw_update(A& p, A grad, A& m, A& v, const AdamWRule<A>& rule, const SliceRule<A>& slice, A clip) {
+  const A g = grad * clip;
+  m = rule.beta1 * m + rule.complement1 * g;
+  v = rule.beta2 * v + rule.complement2 * g * g;
+  p = slice.keep * p - slice.rate * m / (sqrt(v) * rule.root + rule.eps);
+}
+
 // Walks up the slices; elements are asked for in ascending order.
 template <typename A>
 struct SliceCursor {

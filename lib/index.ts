@@ -95,7 +95,7 @@ export { multiply } from './ops/multiply.ts'
 export { site, withRandom } from './ops/random.ts'
 export { scale } from './ops/scale.ts'
 export { AdamW, type AdamWOptions } from './optim/adamw.ts'
-export { Arena } from './optim/arena.ts'
+export { Arena, type States } from './optim/arena.ts'
 export { learningRate, type Schedule, type ScheduleOptions } from './optim/schedule.ts'
 export {
   type AdapterInfo,

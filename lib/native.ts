@@ -159,6 +159,17 @@ export interface Native {
   mseBackward(dloss: Handle, x: Handle, targets: Handle, scale: number): Handle
   /** options: lr, beta1, beta2, eps, weightDecay, clip, step */
   adamw(params: Handle, grads: Handle, m: Handle, v: Handle, slices: Handle, squaredNorm: Handle, options: Struct): void
+  adamw8(
+    params: Handle,
+    grads: Handle,
+    m: Handle,
+    v: Handle,
+    mScale: Handle,
+    vScale: Handle,
+    slices: Handle,
+    squaredNorm: Handle,
+    options: Struct,
+  ): void
 }
 
 const load = createRequire(import.meta.url)('node-gyp-build') as {

@@ -1,6 +1,7 @@
 // The one table of options: flags, YAML keys, validation, --help and docs/cli.md all come from it.
 
 import { TASKS } from '../heads/head.ts'
+import { STATES } from '../optim/arena.ts'
 import { SCHEDULES } from '../optim/schedule.ts'
 import { COMMANDS, type Command, type Kind, type Kinds, type More, type Option } from './option.ts'
 
@@ -178,6 +179,9 @@ const training = section('Training', learning, [
   o('beta1', 'number', 0.9, 'Decay of the first moment', { min: 0, max: 0.999999 }),
   o('beta2', 'number', 0.999, 'Decay of the second moment', { min: 0, max: 0.999999 }),
   o('eps', 'number', 1e-8, 'Added to the root of the second moment', { min: 1e-30 }),
+  o('optimizerStates', 'choice', 'f32', "AdamW's moments: 8bit takes a quarter of the memory of f32", {
+    choices: STATES,
+  }),
   o('seed', 'integer', 42, 'Keys the split, data order, initial values and dropout', {
     min: 0,
     commands: [...learning, 'evaluate', 'inspect batch'],

@@ -111,6 +111,7 @@ export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Mo
     beta1: settings.beta1,
     beta2: settings.beta2,
     eps: settings.eps,
+    optimizerStates: settings.optimizerStates as TrainOptions['optimizerStates'],
     seed: settings.seed,
     groupByLength: settings.groupByLength,
     dropLast: settings.dropLast,

@@ -36,11 +36,14 @@ export class AdamW {
 
   /** Updates every parameter from the gradients in the arena. Returns their squared norm before clipping, shape [1]. */
   step(lr: number): Tensor {
-    const { params, grads, m, v, table } = this.arena
+    const { params, grads, m, v, scales, table } = this.arena
     const { beta1, beta2, eps, weightDecay, clip } = this.options
     const squaredNorm = this.arena.squaredGradNorm()
     const struct = Float64Array.of(lr, beta1, beta2, eps, weightDecay, clip, ++this.steps)
-    native.adamw(params.handle, grads.handle, m.handle, v.handle, table.handle, squaredNorm.handle, struct)
+    const [p, g, first, second] = [params.handle, grads.handle, m.handle, v.handle]
+    const [slices, norm] = [table.handle, squaredNorm.handle]
+    if (scales) native.adamw8(p, g, first, second, scales.m.handle, scales.v.handle, slices, norm, struct)
+    else native.adamw(p, g, first, second, slices, norm, struct)
     return squaredNorm
   }
 }

@@ -1,10 +1,15 @@
 import { check } from '../errors.ts'
-import { native } from '../native.ts'
+import { type DType, native } from '../native.ts'
 import type { Parameter } from '../nn/module.ts'
 import { type Device, Tensor } from '../tensor.ts'
 
-/** Slices begin at multiples of this many elements: 256 bytes of f32. */
-const ALIGN = 64
+/** How AdamW keeps its moments: in the type of the parameters, or as 8-bit codes with a scale a block of 256. */
+export const STATES = ['f32', '8bit'] as const
+export type States = (typeof STATES)[number]
+
+/** Slices begin at multiples of this many elements: 256 bytes of f32, or a block of 8-bit moments. */
+const ALIGN = { f32: 64, '8bit': 256 }
+const STATE_BLOCK = 256
 
 export interface ArenaGroup {
   /** Multiplies the learning rate. Default 1. */
@@ -29,25 +34,36 @@ export class Arena {
   readonly slices: readonly Slice[]
   readonly params: Tensor
   readonly grads: Tensor
+  /** First and second moments; u8 codes where `scales` is set. */
   readonly m: Tensor
   readonly v: Tensor
+  /** f32, one for every 256 elements. */
+  readonly scales: { readonly m: Tensor; readonly v: Tensor } | undefined
   /** f64 [slices, 4]: begin, end, learning-rate scale, decay. */
   readonly table: Tensor
 
-  constructor(parameters: readonly Parameter[], device: Device, group: (p: Parameter) => ArenaGroup = () => ({})) {
+  constructor(
+    parameters: readonly Parameter[],
+    device: Device,
+    group: (p: Parameter) => ArenaGroup = () => ({}),
+    states: States = 'f32',
+  ) {
     check(parameters.length > 0, 'ERR_OPTION', () => 'train: nothing trains; attach a method, or choose other targets')
     let end = 0
     this.slices = parameters.map(parameter => {
-      const begin = Math.ceil(end / ALIGN) * ALIGN
+      const begin = Math.ceil(end / ALIGN[states]) * ALIGN[states]
       end = begin + parameter.size
       return { parameter, begin, end, lrScale: 1, decay: 1, ...group(parameter) }
     })
     const dtype = parameters[0]!.tensor.dtype === 'f64' ? 'f64' : 'f32'
-    const zeros = () => Tensor.zeros([end], { device, dtype }).keep()
-    this.params = zeros()
-    this.grads = zeros()
-    this.m = zeros()
-    this.v = zeros()
+    const zeros = (size: number, type: DType) => Tensor.zeros([size], { device, dtype: type }).keep()
+    const narrow = states === '8bit'
+    const scales = () => zeros(Math.ceil(end / STATE_BLOCK), 'f32')
+    this.params = zeros(end, dtype)
+    this.grads = zeros(end, dtype)
+    this.m = zeros(end, narrow ? 'u8' : dtype)
+    this.v = zeros(end, narrow ? 'u8' : dtype)
+    this.scales = narrow ? { m: scales(), v: scales() } : undefined
     const rows = this.slices.flatMap(s => [s.begin, s.end, s.lrScale, s.decay])
     this.table = Tensor.from(Float64Array.from(rows), [this.slices.length, 4], { device }).keep()
     for (const { parameter, begin } of this.slices) this.#takeIn(parameter, begin)
@@ -66,6 +82,18 @@ export class Arena {
     return this.slices.reduce((sum, s) => sum + s.end - s.begin, 0)
   }
 
+  /** Of parameters, gradients and moments. */
+  get bytes(): number {
+    const width = (dtype: DType) => (dtype === 'f64' ? 8 : dtype === 'u8' ? 1 : 4)
+    const counted = this.#tensors().filter(tensor => tensor !== this.table)
+    return counted.reduce((sum, { size, dtype }) => sum + size * width(dtype), 0)
+  }
+
+  #tensors(): Tensor[] {
+    const { params, grads, m, v, table, scales } = this
+    return [params, grads, m, v, table, ...(scales ? [scales.m, scales.v] : [])]
+  }
+
   zeroGrads(): void {
     native.fill(this.grads.handle, 0)
   }
@@ -82,6 +110,6 @@ export class Arena {
       parameter.tensor.grad?.dispose()
       parameter.tensor.grad = undefined
     }
-    for (const tensor of [this.params, this.grads, this.m, this.v, this.table]) tensor.dispose()
+    for (const tensor of this.#tensors()) tensor.dispose()
   }
 }

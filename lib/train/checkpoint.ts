@@ -12,6 +12,7 @@ import type { AdamW } from '../optim/adamw.ts'
 import type { Arena } from '../optim/arena.ts'
 import { saveAdapter } from '../peft/adapter.ts'
 import type { Attached } from '../peft/method.ts'
+import type { Tensor } from '../tensor.ts'
 import { type Origin, originDifference } from './fingerprint.ts'
 import { parseState, type RunState, stringifyState } from './state.ts'
 import { type TrainerFacts, trainerState } from './trainerState.ts'
@@ -60,14 +61,13 @@ export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Pro
   const path = checkpointPath(outputDir, state.step)
   const { arena } = optimizer
   // Reads are in the queue before any later work, so all of them show the same moment.
-  const [params, m, v] = await Promise.all([arena.params.data(), arena.m.data(), arena.v.data()])
+  const [params, moments] = await Promise.all([arena.params.data(), momentsOf(arena)])
   const bestCheckpoint = state.best && checkpointPath(outputDir, state.best.step)
   await writeFolderAtomic(path, async folder => {
     const pt = { format: 'pt' }
     await writeSafetensors(join(folder, TRAINABLE), tensorsOf(arena, '', params), pt)
     if (best && state.best?.step !== state.step)
       await writeSafetensors(join(folder, BEST), tensorsOf(arena, '', best), pt)
-    const moments = [...tensorsOf(arena, 'm.', m), ...tensorsOf(arena, 'v.', v)]
     await writeSafetensors(join(folder, OPTIMIZER), moments, { ...pt, step: String(optimizer.steps) })
     await writeFileAtomic(join(folder, STATE), stringifyState(state))
     const record = trainerState(state, { ...facts, bestCheckpoint })
@@ -78,11 +78,27 @@ export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Pro
   return path
 }
 
+type Numbers = Float32Array | Float64Array | Uint8Array
+
 function* tensorsOf(arena: Arena, prefix: string, data: ArrayLike<number>): Generator<TensorToWrite> {
-  const values = data as Float32Array | Float64Array
-  const dtype = values instanceof Float64Array ? 'F64' : 'F32'
+  const values = data as Numbers
+  const dtype = values instanceof Float64Array ? 'F64' : values instanceof Uint8Array ? 'U8' : 'F32'
   for (const { parameter, begin, end } of arena.slices)
     yield { name: prefix + parameter.name, dtype, shape: [...parameter.shape], data: values.subarray(begin, end) }
+}
+
+/** Both moments by parameter; 8-bit ones with their scales, which cover the whole arena. */
+async function momentsOf(arena: Arena): Promise<TensorToWrite[]> {
+  const codes = async (state: Tensor) => new Uint8Array(await state.bytes())
+  const { m, v, scales } = arena
+  const read = scales ? [codes(m), codes(v), scales.m.data(), scales.v.data()] : [m.data(), v.data()]
+  const [first, second, ...rest] = (await Promise.all(read)) as Numbers[]
+  const moments = [...tensorsOf(arena, 'm.', first!), ...tensorsOf(arena, 'v.', second!)]
+  const names = ['scale.m', 'scale.v']
+  return [
+    ...moments,
+    ...rest.map((data, i) => ({ name: names[i]!, dtype: 'F32' as const, shape: [data.length], data })),
+  ]
 }
 
 async function writeManifest(folder: string, step: number, origin: Origin): Promise<void> {
@@ -160,32 +176,58 @@ export function checkOrigin(checkpoint: Checkpoint, origin: Origin): void {
 /** Puts a checkpoint's tensors where the optimizer has them. @throws ERR_CHECKPOINT for other names or shapes */
 export function restoreCheckpoint({ path, step }: Checkpoint, optimizer: AdamW): void {
   const { arena } = optimizer
-  arena.params.upload(readInto(arena, join(path, TRAINABLE), ''))
-  arena.m.upload(readInto(arena, join(path, OPTIMIZER), 'm.'))
-  arena.v.upload(readInto(arena, join(path, OPTIMIZER), 'v.'))
+  const states = join(path, OPTIMIZER)
+  arena.params.upload(readInto(arena, join(path, TRAINABLE), '', emptyLike(arena.params)))
+  arena.m.upload(readInto(arena, states, 'm.', emptyLike(arena.m)))
+  arena.v.upload(readInto(arena, states, 'v.', emptyLike(arena.v)))
+  if (arena.scales) restoreScales(states, arena.scales)
   optimizer.steps = step
+}
+
+function restoreScales(path: string, scales: NonNullable<Arena['scales']>): void {
+  const file = openSafetensors(path)
+  try {
+    for (const name of ['m', 'v'] as const) {
+      const length = scales[name].size
+      const values = file.readF32(`scale.${name}`)
+      check(values.length === length, 'ERR_CHECKPOINT', () => {
+        return `${path}: scale.${name} has ${values.length} numbers, expected ${length}; use another checkpoint`
+      })
+      scales[name].upload(values)
+    }
+  } finally {
+    file.close()
+  }
+}
+
+function emptyLike({ size, dtype }: Tensor): Numbers {
+  return dtype === 'f64' ? new Float64Array(size) : dtype === 'u8' ? new Uint8Array(size) : new Float32Array(size)
 }
 
 /** What trained at the best step so far, as it lies in the arena; undefined before the first validation. */
 export function readBest({ path, step, state }: Checkpoint, arena: Arena): Float32Array | Float64Array | undefined {
   if (!state.best) return undefined
-  return readInto(arena, join(path, state.best.step === step ? TRAINABLE : BEST), '')
+  const best = emptyLike(arena.params) as Float32Array | Float64Array
+  return readInto(arena, join(path, state.best.step === step ? TRAINABLE : BEST), '', best)
 }
 
-function readInto(arena: Arena, path: string, prefix: string): Float32Array | Float64Array {
-  const isDouble = arena.params.dtype === 'f64'
-  const all = isDouble ? new Float64Array(arena.params.size) : new Float32Array(arena.params.size)
+/** Fills `all` with the slices of a file, which have its type. */
+function readInto<T extends Numbers>(arena: Arena, path: string, prefix: string, all: T): T {
+  const expected = all instanceof Float64Array ? 'F64' : all instanceof Uint8Array ? 'U8' : 'F32'
   const file = openSafetensors(path)
   try {
     for (const { parameter, begin } of arena.slices) {
       const name = prefix + parameter.name
       const { shape, dtype } = file.info(name)
-      const sound = dtype === (isDouble ? 'F64' : 'F32') && shape.join() === parameter.shape.join()
+      const sound = dtype === expected && shape.join() === parameter.shape.join()
       check(sound, 'ERR_CHECKPOINT', () => {
         return `${path}: ${name} is ${dtype} [${shape}], the model has [${parameter.shape}]; use another checkpoint`
       })
-      const { buffer, byteOffset } = file.read(name)
-      all.set(isDouble ? new Float64Array(buffer, byteOffset, parameter.size) : file.readF32(name), begin)
+      const bytes = file.read(name)
+      all.set(
+        expected === 'U8' ? bytes : expected === 'F64' ? new Float64Array(bytes.buffer) : file.readF32(name),
+        begin,
+      )
     }
     return all
   } finally {

@@ -3,6 +3,7 @@
 import type { Example } from '../data/encode.ts'
 import type { Masking } from '../data/maskedLm.ts'
 import type { MemoryUse } from '../native.ts'
+import type { States } from '../optim/arena.ts'
 import type { Schedule } from '../optim/schedule.ts'
 import type { Attached } from '../peft/method.ts'
 import type { Evaluation } from './evaluate.ts'
@@ -48,6 +49,8 @@ export interface TrainOptions {
   readonly beta2?: number | undefined
   /** Default 1e-8. */
   readonly eps?: number | undefined
+  /** AdamW's moments as f32, or as 8-bit codes in a quarter of the memory. Default f32. */
+  readonly optimizerStates?: States | undefined
   /** Keys data order, masking and dropout. Default 42. */
   readonly seed?: number | undefined
   /** Put sequences of like length into one micro-batch. Default false. */

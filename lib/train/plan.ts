@@ -109,7 +109,7 @@ async function simulate(
       const packed = Array.from(evaluationBatches(examples, { batchSize, masking, seed }), packAll)
       for (const batch of largestOf(model, packed)) scope(() => void forwardOf(model, batch, true))
     }
-    return 4 * optimizer.arena.params.size * (optimizer.arena.params.dtype === 'f64' ? 8 : 4)
+    return optimizer.arena.bytes
   } finally {
     optimizer.arena.dispose()
     classWeights?.dispose()

@@ -73,8 +73,8 @@ export function lengthOf(stepsPerEpoch: number, { epochs, maxSteps }: Settings):
 
 /** The optimizer of a run: biases and norms have no decay. */
 export function optimizerOf(model: Model, { trainable }: Attached, settings: Settings): AdamW {
-  const { beta1, beta2, eps, weightDecay, clip } = settings
-  const arena = new Arena(trainable, model.device, p => ({ decay: p.shape.length > 1 ? 1 : 0 }))
+  const { beta1, beta2, eps, weightDecay, clip, optimizerStates } = settings
+  const arena = new Arena(trainable, model.device, p => ({ decay: p.shape.length > 1 ? 1 : 0 }), optimizerStates)
   try {
     return new AdamW(arena, { beta1, beta2, eps, weightDecay, clip })
   } catch (error) {

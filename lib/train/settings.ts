@@ -1,5 +1,6 @@
 import { check, fail, nearest } from '../errors.ts'
 import type { Model } from '../heads/model.ts'
+import { STATES } from '../optim/arena.ts'
 import { SCHEDULES } from '../optim/schedule.ts'
 import type { TrainOptions } from './events.ts'
 import { defaultMetric, metricNames } from './scores.ts'
@@ -25,6 +26,7 @@ const DEFAULTS = {
   beta1: 0.9,
   beta2: 0.999,
   eps: 1e-8,
+  optimizerStates: 'f32',
   seed: 42,
   groupByLength: false,
   dropLast: false,
@@ -94,7 +96,7 @@ function checkNumbers(settings: Settings): void {
 }
 
 function checkChoices(model: Model, settings: Settings): void {
-  const { schedule, classWeights, masking, outputDir, resume, metric } = settings
+  const { schedule, optimizerStates, classWeights, masking, outputDir, resume, metric } = settings
   const { task, problem } = model.head
   const metrics = metricNames(model)
   check(metrics.includes(metric), 'ERR_OPTION', () => {
@@ -102,6 +104,9 @@ function checkChoices(model: Model, settings: Settings): void {
   })
   check(SCHEDULES.includes(schedule), 'ERR_OPTION', () => {
     return `schedule: "${schedule}" is unknown${nearest(schedule, SCHEDULES)}; use ${SCHEDULES.join(', ')}`
+  })
+  check(STATES.includes(optimizerStates), 'ERR_OPTION', () => {
+    return `optimizerStates: "${optimizerStates}" is unknown${nearest(optimizerStates, STATES)}; use ${STATES.join(', ')}`
   })
   check((task === 'masked-lm') === (masking !== undefined), 'ERR_OPTION', () => {
     const cure = masking ? `the model does ${task}; leave it out` : 'masked LM needs it; see maskingOf(tokenizer)'

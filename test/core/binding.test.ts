@@ -62,6 +62,7 @@ const SIGNATURES: Record<string, string> = {
   mse: 'TTn',
   mseBackward: 'TTTn',
   adamw: 'TTTTTTw',
+  adamw8: 'TTTTTTTTw',
   setThreads: 'i',
 }
 
@@ -156,8 +157,10 @@ function accepted(): Record<string, unknown[]> {
   const ids = Tensor.from(Int32Array.of(0, 1, 3, 0), [4]).keep()
   const cu = Tensor.from(Int32Array.of(0, 1, 4), [3]).keep()
   const slices = Tensor.from(Float64Array.of(0, 6, 1, 1), [1, 4]).keep()
-  held.push(ids, cu, slices)
+  const codes = Tensor.zeros([6], { dtype: 'u8' }).keep()
+  held.push(ids, cu, slices, codes)
   const [i, c] = [ids.handle, cu.handle]
+  const step = Float64Array.of(0.1, 0.9, 0.99, 1e-8, 0, 1, 1)
   const heads = Float64Array.of(2, 2, 3, 1, 4, 4, 0.5, 4, 2, 3)
   const loss = Float64Array.of(-100, 0.1, 1)
   const drop = Float64Array.of(128, 1, 2, 3, 4, 5)
@@ -183,7 +186,8 @@ function accepted(): Record<string, unknown[]> {
     bceBackward: [h(1), x, h(4, 6), h(6), 1],
     mse: [x, h(4, 6), 1],
     mseBackward: [h(1), x, h(4, 6), 1],
-    adamw: [h(6), h(6), h(6), h(6), slices.handle, h(1), Float64Array.of(0.1, 0.9, 0.99, 1e-8, 0, 1, 1)],
+    adamw: [h(6), h(6), h(6), h(6), slices.handle, h(1), step],
+    adamw8: [h(6), h(6), codes.handle, codes.handle, h(1), h(1), slices.handle, h(1), step],
   }
 }
 

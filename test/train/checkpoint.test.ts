@@ -76,6 +76,16 @@ test('aborted and resumed, a run ends as if it had been left alone', async () =>
   }
 })
 
+test('8-bit moments are resumed to the byte, and only by a run that has them too', async () => {
+  const options = { optimizerStates: '8bit' } as const
+  const whole = await run(options)
+  assert.is.not(whole.bytes, (await run({})).bytes)
+  const outputDir = await aborted(5, options)
+  const other = await refusal(run({ outputDir, resume: true }))
+  assert.match(other.message, /optimizerStates is f32, it was 8bit/)
+  assert.is((await run({ ...options, outputDir, resume: true })).bytes, whole.bytes)
+  rmSync(outputDir, { recursive: true })
+})
 test('a finished run that is resumed only evaluates', async () => {
   const outputDir = temporaryFolder()
   const first = await run({ outputDir })
