@@ -35,12 +35,14 @@
   /* y[N, out] = x[N, in] w[out, in]^T + bias[out]? */                                                                 \
   K(linear, BOTH, (View y, View x, View w, View bias, Compute compute))                                                \
   /* s[N, r] = scale * drop(x) a^T;  y = x w^T + bias? + s b^T;  a[r, in], b[out, r] */                                \
-  K(lora_linear, CPU_ONLY,                                                                                             \
-    (View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout, Compute compute))       \
+  /* exact: the adapter's products keep f32 accuracy beside bf16 and f16 too */                                        \
+  K(lora_linear, BOTH,                                                                                                 \
+    (View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout, Compute compute,        \
+     bool exact))                                                                                                      \
   /* t = scale * dy b;  dx = dy w + drop(t a);  da[r, in] = t^T drop(x);  db[out, r] = dy^T s */                       \
-  K(lora_linear_backward, CPU_ONLY,                                                                                    \
+  K(lora_linear_backward, BOTH,                                                                                        \
     (View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale, Dropout dropout,        \
-     Compute compute))                                                                                                 \
+     Compute compute, bool exact))                                                                                     \
   /* y[N, D] = table[ids[N]]; also selects rows of activations */                                                      \
   K(embedding, BOTH, (View y, View table, View ids))                                                                   \
   /* dtable[V, D] = rows of dy added up by id; all other rows 0 */                                                     \

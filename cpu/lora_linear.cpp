@@ -124,7 +124,7 @@ struct Backward {
 }  // namespace
 
 void lora_linear(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
-                 Compute compute) {
+                 Compute compute, bool) {
   if (y.dtype == DType::F64) return spec::lora_linear<double>(y, s, x, w, bias, a, b, scale, dropout, compute);
   if (y.rows() == 0) return;
   project(s, x, a, scale, dropout);
@@ -139,7 +139,7 @@ void lora_linear(View y, View s, View x, View w, View bias, View a, View b, doub
 }
 
 void lora_linear_backward(View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,
-                          Dropout dropout, Compute compute) {
+                          Dropout dropout, Compute compute, bool) {
   if (dy.dtype == DType::F64)
     return spec::lora_linear_backward<double>(dx, da, db, dy, x, w, a, b, s, scale, dropout, compute);
   const int64_t rows = dy.rows(), in = a.dims[1], out = b.dims[0], r = a.dims[0];

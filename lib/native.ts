@@ -81,6 +81,7 @@ export interface Native {
     scale: number,
     dropout: Struct | null,
     compute: number,
+    exact: boolean,
   ): [y: Handle, s: Handle]
   loraLinearBackward(
     dy: Handle,
@@ -92,6 +93,7 @@ export interface Native {
     scale: number,
     dropout: Struct | null,
     compute: number,
+    exact: boolean,
     needsDx: boolean,
     needsDa: boolean,
     needsDb: boolean,

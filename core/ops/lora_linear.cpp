@@ -14,7 +14,7 @@ void check_factors(const char* op, const Tensor& x, const Tensor& w, const Tenso
 }  // namespace
 
 Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& a, const Tensor& b, double scale,
-                    Dropout dropout, Compute compute) {
+                    Dropout dropout, Compute compute, bool exact) {
   check_linear("loraLinear", x, w);
   check_bias("loraLinear", bias, x, w.shape[0]);
   check_factors("loraLinear", x, w, a, b);
@@ -22,13 +22,13 @@ Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& 
   auto y = Tensor::empty(x.device(), {x.shape[0], w.shape[0]}, x.dtype);
   auto s = Tensor::empty(x.device(), {x.shape[0], a.shape[0]}, sums_of(x.dtype));
   run(x.device(), "loraLinear", x.device().kernels.lora_linear, y.view(), s.view(), x.view(), w.view(), view_of(bias),
-      a.view(), b.view(), scale, dropout, compute);
+      a.view(), b.view(), scale, dropout, compute, exact);
   return {y, s};
 }
 
 Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b,
-                             const Tensor& s, double scale, Dropout dropout, Compute compute, bool needs_dx,
-                             bool needs_da, bool needs_db) {
+                             const Tensor& s, double scale, Dropout dropout, Compute compute, bool exact,
+                             bool needs_dx, bool needs_da, bool needs_db) {
   check_linear("loraLinear", x, w);
   check_factors("loraLinear", x, w, a, b);
   check_like("loraLinear", "dy", dy, x);
@@ -42,7 +42,7 @@ Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
   if (needs_da) da = like(a);
   if (needs_db) db = like(b);
   run(x.device(), "loraLinearBackward", x.device().kernels.lora_linear_backward, dx.view(), da.view(), db.view(),
-      dy.view(), x.view(), w.view(), a.view(), b.view(), s.view(), scale, dropout, compute);
+      dy.view(), x.view(), w.view(), a.view(), b.view(), s.view(), scale, dropout, compute, exact);
   return {dx, da, db};
 }
 

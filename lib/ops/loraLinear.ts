@@ -11,6 +11,11 @@ export interface LowRankFactors {
   scale: number
   dropout: number
   site: number
+  /**
+   * Beside bf16 and f16 activations, keep the adapter's products at f32 accuracy, as PEFT's f32 adapters have it.
+   * Default true; false rounds factors and intermediate products. Activations of f32 are exact anyway.
+   */
+  exact?: boolean
 }
 
 /**
@@ -24,10 +29,10 @@ export function loraLinear(
   factors: LowRankFactors,
   compute: Compute = 'f32',
 ): Tensor {
-  const { a, b, scale } = factors
+  const { a, b, scale, exact = true } = factors
   const c = COMPUTE.indexOf(compute)
   const mask = dropoutStruct(factors.dropout, factors.site)
-  const [yh, sh] = native.loraLinear(x.handle, w.handle, bias?.handle ?? 0, a.handle, b.handle, scale, mask, c)
+  const [yh, sh] = native.loraLinear(x.handle, w.handle, bias?.handle ?? 0, a.handle, b.handle, scale, mask, c, exact)
   const y = new Tensor(yh)
   const s = new Tensor(sh)
   return record(y, bias ? [x, a, b, bias] : [x, a, b], [x, w, a, b, s], (dy, needs) => {
@@ -41,6 +46,7 @@ export function loraLinear(
       scale,
       mask,
       c,
+      exact,
       needs[0]!,
       needs[1]!,
       needs[2]!,

@@ -46,8 +46,8 @@ const SIGNATURES: Record<string, string> = {
   sumSquares: 'T',
   matmul: 'TTbbkk',
   linear: 'TTMk',
-  loraLinear: 'TTMTTnpk',
-  loraLinearBackward: 'TTTTTTnpkbbb',
+  loraLinear: 'TTMTTnpkb',
+  loraLinearBackward: 'TTTTTTnpkbbbb',
   embedding: 'TTk',
   embeddingBackward: 'TTik',
   layerNorm: 'TMTMnp',
@@ -169,8 +169,8 @@ function accepted(): Record<string, unknown[]> {
   writeFileSync(path, new Uint8Array(104))
   const weights = openSync(path, 'r')
   return {
-    loraLinear: [x, h(6, 6), h(6), h(2, 6), h(6, 2), 1, drop, 1],
-    loraLinearBackward: [x, h(4, 6), h(6, 6), h(2, 6), h(6, 2), h(4, 2), 1, drop, 0, true, true, true],
+    loraLinear: [x, h(6, 6), h(6), h(2, 6), h(6, 2), 1, drop, 1, true],
+    loraLinearBackward: [x, h(4, 6), h(6, 6), h(2, 6), h(6, 2), h(4, 2), 1, drop, 0, true, true, true, true],
     uploadFile: [h(4, 6), weights, 8, 96, 104, 0],
     embedding: [x, i, 0],
     embeddingBackward: [x, i, 9, 0],

@@ -20,14 +20,15 @@ __global__ void bit_functions(const uint32_t* x, uint32_t* y, int n) {
                               uint32_t(__clz(int(a))),
                               uint32_t(__ffs(int(a))),
                               uint32_t(__mulhi(int(a), int(b))),
-                              uint32_t(__dp4a(int(a), int(b), 5))};
-  for (int k = 0; k < 10; ++k) y[k * n + i] = results[k];
+                              uint32_t(__dp4a(int(a), int(b), 5)),
+                              __vcmpltu4(a, b)};
+  for (int k = 0; k < 11; ++k) y[k * n + i] = results[k];
 }
 
 uint32_t byte_of(uint32_t a, uint32_t b, int i) { return (i < 4 ? a >> 8 * i : b >> 8 * (i - 4)) & 0xff; }
 
 std::vector<uint32_t> expected_bits(uint32_t a, uint32_t b) {
-  uint32_t reversed = 0, ones = 0, dot = 5;
+  uint32_t reversed = 0, ones = 0, dot = 5, less = 0;
   int leading = 32, first = 0;
   for (int i = 0; i < 32; ++i) {
     const uint32_t bit = a >> i & 1;
@@ -37,6 +38,8 @@ std::vector<uint32_t> expected_bits(uint32_t a, uint32_t b) {
     if (bit && !first) first = i + 1;
   }
   for (int i = 0; i < 4; ++i) dot += uint32_t(int(int8_t(a >> 8 * i)) * int(int8_t(b >> 8 * i)));
+  for (int i = 0; i < 4; ++i)
+    if (byte_of(a, b, i) < byte_of(a, b, i + 4)) less += 255u << 8 * i;
   // Selector 0x6f30, lowest nibble first: bytes 0 and 3, the sign of byte 7 repeated, byte 6.
   const uint32_t sign = byte_of(a, b, 7) & 0x80 ? 0xffu : 0;
   return {byte_of(a, b, 0) | byte_of(a, b, 3) << 8 | sign << 16 | byte_of(a, b, 6) << 24,
@@ -48,7 +51,8 @@ std::vector<uint32_t> expected_bits(uint32_t a, uint32_t b) {
           uint32_t(leading),
           uint32_t(first),
           uint32_t(int64_t(int32_t(a)) * int64_t(int32_t(b)) >> 32),
-          dot};
+          dot,
+          less};
 }
 
 __global__ void conversions(const float* x, int* y, int n) {
@@ -126,12 +130,12 @@ __global__ void device_variables(float* y) {
 CONFORMANCE(bits_of_integers, 80) {
   const std::vector<uint32_t> x = {0x80c1f2a3, 0, 0xffffffff, 0x00010000, 0x7f3e8d01, 0x12345678};
   const size_t n = x.size();
-  const DeviceArray<uint32_t> from(x), y(10 * n);
+  const DeviceArray<uint32_t> from(x), y(11 * n);
   cuda::launch(bit_functions, 1, 32, from.data(), y.data(), int(n));
-  std::vector<uint32_t> expected(10 * n);
+  std::vector<uint32_t> expected(11 * n);
   for (size_t i = 0; i < n; ++i) {
     const auto each = expected_bits(x[i], x[(i + 1) % n]);
-    for (size_t k = 0; k < 10; ++k) expected[k * n + i] = each[k];
+    for (size_t k = 0; k < 11; ++k) expected[k * n + i] = each[k];
   }
   expect_near("bits", y.read(), expected);
 }

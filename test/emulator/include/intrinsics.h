@@ -106,6 +106,12 @@ inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector) {
   }
   return picked;
 }
+// Bytes of 0xff where a's byte is less than b's, unsigned; 0 elsewhere.
+inline unsigned __vcmpltu4(unsigned a, unsigned b) {
+  unsigned less = 0;
+  for (int i = 0; i < 32; i += 8) less |= ((a >> i & 0xff) < (b >> i & 0xff) ? 0xffu : 0u) << i;
+  return less;
+}
 inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned by) {
   return unsigned((uint64_t(high) << 32 | low) >> (32 - (by & 31)));
 }

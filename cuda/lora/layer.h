@@ -1,0 +1,78 @@
+#pragma once
+// Linear layers that share an input, each with its adapter: what lora_linear and lora_linear_group run.
+
+#include "cuda/lora/thin.h"
+
+namespace lowrank::cuda::lora {
+
+// One layer: y = x w^T + bias + s b^T. The gradients are without data where nobody wants them.
+struct Branch {
+  View y, s, w, bias, a, b;
+  View dy, da, db;
+  double scale = 1;
+  Dropout dropout;
+
+  int64_t out() const { return b.dims[0]; }
+  int64_t rank() const { return b.dims[1]; }
+  int64_t side() const { return padded(rank(), RANK_STEP); }  // columns it occupies beside others
+};
+
+struct Layers {
+  View x, dx;
+  int count = 0;
+  Branch branch[MAX_ADAPTERS];
+  Compute compute = Compute::F32;
+  bool exact = true;
+
+  int64_t rows() const { return x.rows(); }
+  int64_t in() const { return branch[0].a.dims[1]; }
+  bool half() const { return x.dtype == DType::BF16 || x.dtype == DType::F16; }
+  // Of the frozen products, and of the slabs in them.
+  DType product() const { return x.dtype == DType::F32 && compute == Compute::BF16 ? DType::BF16 : x.dtype; }
+  bool parts() const { return exact && (product() == DType::BF16 || product() == DType::F16); }
+  Form left() const { return parts() ? Form::Left : Form::Rounded; }
+  Form right() const { return parts() ? Form::Right : Form::Rounded; }
+  // f16 rounds to 11 bits, bf16, which factors are rounded to, to 8: f16 keeps the second part anyway.
+  bool low() const { return exact || x.dtype == DType::F16; }
+  DType sums() const { return x.dtype == DType::F64 ? DType::F64 : DType::F32; }
+};
+
+// Memory of one call, handed out in a first round that only counts and a second one that gives addresses.
+struct Room {
+  template <typename T = char>
+  T* take(int64_t n) {
+    T* from = base ? reinterpret_cast<T*>(base + used) : nullptr;
+    used += padded(n * int64_t(sizeof(T)), 256);
+    return from;
+  }
+  char* base = nullptr;
+  int64_t used = 0;
+};
+template <typename Plan, typename... Args>
+Plan plan_in_scratch(int slot, Args&&... args) {
+  Room count;
+  Plan(count, args...);
+  Room room;
+  room.base = static_cast<char*>(scratch(slot, size_t(count.used)));
+  return Plan(room, args...);
+}
+
+constexpr int ROOM = 0, CONVERTED = 12;  // scratch
+
+// x as `type`; `memory` is only used where that is another.
+inline View converted(const View& x, DType type, void* memory) {
+  if (x.dtype == type || x.size() == 0) return x;
+  View y = x;
+  y.data = memory;
+  y.dtype = type;
+  cuda::copy(y, x);
+  return y;
+}
+inline int64_t bytes_as(const View& x, DType type) {
+  return x.dtype == type ? 0 : x.size() * int64_t(bytes_of(type));
+}
+
+void forward(const Layers& layers);
+void backward(const Layers& layers);
+
+}  // namespace lowrank::cuda::lora

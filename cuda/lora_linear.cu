@@ -1,0 +1,19 @@
+// A frozen linear layer with its low-rank adapter, as one op: see cuda/lora/forward.cu and backward.cu.
+
+#include "cuda/lora/layer.h"
+
+namespace lowrank {
+
+void cuda::lora_linear(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
+                       Compute compute, bool exact) {
+  cuda::lora::Layers layers = {x, {}, 1, {{y, s, w, bias, a, b, {}, {}, {}, scale, dropout}}, compute, exact};
+  cuda::lora::forward(layers);
+}
+
+void cuda::lora_linear_backward(View dx, View da, View db, View dy, View x, View w, View a, View b, View s,
+                                double scale, Dropout dropout, Compute compute, bool exact) {
+  cuda::lora::Layers layers = {x, dx, 1, {{{}, s, w, {}, a, b, dy, da, db, scale, dropout}}, compute, exact};
+  cuda::lora::backward(layers);
+}
+
+}  // namespace lowrank
