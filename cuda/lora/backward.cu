@@ -6,7 +6,7 @@
 // product (344 us at M 8192, N = K = 4096, 800 TFLOP/s) the passes take 27 us and 24 us at 3 TB/s, the small launches
 // about 6 us.
 
-#include "cuda/gemm/product.h"
+#include "cuda/gemm/weights.cuh"
 #include "cuda/lora/layer.h"
 
 namespace lowrank::cuda::lora {
@@ -20,7 +20,6 @@ struct BranchPlan {
   char *t_sum = nullptr, *db_sum = nullptr;
   void* t = nullptr;                                // [rows, r] in f32 or f64, without tensor cores
   void *t_slab = nullptr, *a_slab = nullptr;        // of dx
-  void *dy = nullptr, *w = nullptr;                 // converted
 };
 
 struct Plan {
@@ -63,8 +62,6 @@ struct Plan {
     const int64_t element = int64_t(bytes_of(l.product()));
     p.t_slab = room.take(rows * p.width * element);
     p.a_slab = room.take(p.width * leading * element);
-    p.dy = room.take(bytes_as(branch.dy, l.product()));
-    p.w = room.take(bytes_as(branch.w, l.product()));
     return p;
   }
 
@@ -204,8 +201,8 @@ void multiply_dx(const Layers& l, const Plan& plan) {
   for (int i = 0; i < l.count; ++i) {
     const Branch& branch = l.branch[i];
     const BranchPlan& own = plan.branch[i];
-    const View dy = converted(branch.dy, l.product(), own.dy), w = converted(branch.w, l.product(), own.w);
-    p.segment[i] = {branch.out(), {dy.data, branch.out(), true}, {w.data, l.in(), false}};
+    p.segment[i] = {branch.out(), gemm::operand_in(branch.dy, l.product(), true, ACTIVATIONS + i),
+                    gemm::operand_in(branch.w, l.product(), false, WEIGHTS + i)};
     p.slab[i] = {own.width, {own.t_slab, own.width, true}, {own.a_slab, plan.leading, false}, branch.dropout};
   }
   p.y = l.dx;

@@ -4,7 +4,7 @@
 // the sums of s together, and the frozen product, whose k is longer by the rank. Beside the product (344 us of 275
 // GFLOP at M 8192, N = K = 4096, 800 TFLOP/s) the pass over x takes 23 us at 3 TB/s, the small launches about 4 us.
 
-#include "cuda/gemm/product.h"
+#include "cuda/gemm/weights.cuh"
 #include "cuda/lora/layer.h"
 
 namespace lowrank::cuda::lora {
@@ -21,7 +21,6 @@ struct Plan {
       high = room.take<__nv_bfloat16>(rank * in);
       low = l.low() ? room.take<__nv_bfloat16>(rank * in) : nullptr;
     }
-    x = room.take(bytes_as(l.x, l.product()));
     for (int i = 0; i < l.count; ++i) {
       width[i] = slab_width(l.branch[i].rank(), l.left());
       s[i] = room.take(rows * width[i] * element);
@@ -33,7 +32,6 @@ struct Plan {
   int64_t pieces, width[MAX_ADAPTERS];
   char* sum;
   __nv_bfloat16 *high = nullptr, *low = nullptr;  // a
-  void* x;
   void *s[MAX_ADAPTERS], *b[MAX_ADAPTERS];  // slabs
 };
 
@@ -95,15 +93,14 @@ void forward(const Layers& l) {
   const Plan plan = plan_in_scratch<Plan>(ROOM, l);
   prepare_factors(l, plan);
   sum_s(l, plan);
-  const View x = converted(l.x, l.product(), plan.x);
+  const gemm::Operand x = gemm::operand_in(l.x, l.product(), true, ACTIVATIONS);
   for (int i = 0; i < l.count; ++i) {
     const Branch& branch = l.branch[i];
-    const View w = converted(branch.w, l.product(), scratch(CONVERTED, size_t(bytes_as(branch.w, l.product()))));
     gemm::Product p;
     p.type = l.product();
     p.m = l.rows(), p.n = branch.out();
     p.segments = p.slabs = 1;
-    p.segment[0] = {l.in(), {x.data, l.in(), true}, {w.data, l.in(), true}};
+    p.segment[0] = {l.in(), x, gemm::operand_in(branch.w, l.product(), true, WEIGHTS)};
     p.slab[0] = {plan.width[i], {plan.s[i], plan.width[i], true}, {plan.b[i], plan.width[i], true}, {}};
     p.bias = branch.bias;
     p.y = branch.y;

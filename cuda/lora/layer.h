@@ -57,20 +57,8 @@ Plan plan_in_scratch(int slot, Args&&... args) {
   return Plan(room, args...);
 }
 
-constexpr int ROOM = 0, CONVERTED = 12;  // scratch
-
-// x as `type`; `memory` is only used where that is another.
-inline View converted(const View& x, DType type, void* memory) {
-  if (x.dtype == type || x.size() == 0) return x;
-  View y = x;
-  y.data = memory;
-  y.dtype = type;
-  cuda::copy(y, x);
-  return y;
-}
-inline int64_t bytes_as(const View& x, DType type) {
-  return x.dtype == type ? 0 : x.size() * int64_t(bytes_of(type));
-}
+// Scratch: of the plan; of activations and weights in another type than the product's, one slot a layer.
+constexpr int ROOM = 0, ACTIVATIONS = 1, WEIGHTS = ACTIVATIONS + MAX_ADAPTERS;
 
 void forward(const Layers& layers);
 void backward(const Layers& layers);

@@ -184,7 +184,8 @@ void test_lora(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute
     cpu::spec::lora_linear<float>(py.view, ps.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute);
     everywhere(
         {y.view, s.view},
-        [&] { cpu::lora_linear(y.view, s.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute); },
+        [&] { cpu::lora_linear(y.view, s.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute,
+                              true); },
         [&](const std::string& isa) {
           close(y.view, py.view, wy.view, isa + text + "y");
           close(s.view, ps.view, ws.view, isa + text + "s");
@@ -205,7 +206,7 @@ void test_lora(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute
       {odx, oda, odb},
       [&] {
         cpu::lora_linear_backward(odx, oda, odb, dy.view, oda ? x.view : none, w.view, a.view, b.view,
-                                  odb ? s.view : none, scale, dropout, compute);
+                                  odb ? s.view : none, scale, dropout, compute, true);
       },
       [&](const std::string& isa) {
         if (odx) close(odx, pdx.view, wdx.view, isa + text + "dx");
