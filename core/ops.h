@@ -35,8 +35,8 @@ Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& 
                     Dropout dropout, Compute compute, bool exact);
 // Returns {dx, da, db}.
 Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b,
-                             const Tensor& s, double scale, Dropout dropout, Compute compute, bool exact,
-                             bool needs_dx, bool needs_da, bool needs_db);
+                             const Tensor& s, double scale, Dropout dropout, Compute compute, bool exact, bool needs_dx,
+                             bool needs_da, bool needs_db);
 
 // dtype: of the activations, or of the table's gradient.
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);

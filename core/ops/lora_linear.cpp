@@ -27,8 +27,8 @@ Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& 
 }
 
 Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b,
-                             const Tensor& s, double scale, Dropout dropout, Compute compute, bool exact,
-                             bool needs_dx, bool needs_da, bool needs_db) {
+                             const Tensor& s, double scale, Dropout dropout, Compute compute, bool exact, bool needs_dx,
+                             bool needs_da, bool needs_db) {
   check_linear("loraLinear", x, w);
   check_factors("loraLinear", x, w, a, b);
   check_like("loraLinear", "dy", dy, x);

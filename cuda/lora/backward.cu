@@ -18,8 +18,8 @@ struct BranchPlan {
   __nv_bfloat16 *b_high = nullptr, *b_low = nullptr;  // [side, out]
   __nv_bfloat16 *s_high = nullptr, *s_low = nullptr;  // [rows, side]
   char *t_sum = nullptr, *db_sum = nullptr;
-  void* t = nullptr;                                // [rows, r] in f32 or f64, without tensor cores
-  void *t_slab = nullptr, *a_slab = nullptr;        // of dx
+  void* t = nullptr;                          // [rows, r] in f32 or f64, without tensor cores
+  void *t_slab = nullptr, *a_slab = nullptr;  // of dx
 };
 
 struct Plan {

@@ -47,7 +47,8 @@ struct DownBlock {
         stage(tile + place(i / 8, i % 8), static_cast<const T*>(p.z), row + i / 8, column + i % 8 * 8, p.rows,
               p.columns, p.wide);
       for (int i = threadIdx.x; i < Tiles * 64; i += THREADS)
-        if (first + i / 8 < p.rank) load_factor(tile + Z_BYTES + place(i / 8, i % 8), first + i / 8, column + i % 8 * 8);
+        if (first + i / 8 < p.rank)
+          load_factor(tile + Z_BYTES + place(i / 8, i % 8), first + i / 8, column + i % 8 * 8);
     }
     ptx::cp_async_commit();
   }

@@ -32,7 +32,7 @@ struct Plan {
   int64_t pieces, width[MAX_ADAPTERS];
   char* sum;
   __nv_bfloat16 *high = nullptr, *low = nullptr;  // a
-  void *s[MAX_ADAPTERS], *b[MAX_ADAPTERS];  // slabs
+  void *s[MAX_ADAPTERS], *b[MAX_ADAPTERS];        // slabs
 };
 
 void prepare_factors(const Layers& l, const Plan& plan) {

@@ -21,11 +21,11 @@ struct Outer {
   int64_t rows, columns;
   bool wide;
   Sites sites;
-  Split f;       // [rows, rank]
-  float* sum;    // [pieces], element (c, j) at c * sum_c + j * sum_j
+  Split f;     // [rows, rank]
+  float* sum;  // [pieces], element (c, j) at c * sum_c + j * sum_j
   int64_t sum_c, sum_j;
-  Split b;       // [rank, columns], with `down`
-  float* down;   // [columns / 256][rows, rank]
+  Split b;      // [rank, columns], with `down`
+  float* down;  // [columns / 256][rows, rank]
   int rank;
   int64_t stretch;  // rows of a block, a multiple of 16
 };
@@ -60,13 +60,10 @@ struct OuterBlock {
   int64_t row, end;        // of the stretch
   float sum[4][Tiles][4];  // 16 columns of z each
 
-  __device__ unsigned char* tile(int64_t at) const {
-    return memory + at % STAGES * outer_tile::STAGE_BYTES<Tiles>;
-  }
+  __device__ unsigned char* tile(int64_t at) const { return memory + at % STAGES * outer_tile::STAGE_BYTES<Tiles>; }
   __device__ unsigned char* behind() const { return memory + STAGES * outer_tile::STAGE_BYTES<Tiles>; }
   __device__ float* sums_of_t(int64_t at) const {
-    return reinterpret_cast<float*>(behind() + 2 * outer_tile::B_BYTES<Tiles>) +
-           at % 2 * outer_tile::T_FLOATS<Tiles>;
+    return reinterpret_cast<float*>(behind() + 2 * outer_tile::B_BYTES<Tiles>) + at % 2 * outer_tile::T_FLOATS<Tiles>;
   }
 
   // Tile `at`: each warp its own 64 columns of z; the factor's rows, by all.
@@ -92,8 +89,7 @@ struct OuterBlock {
     const bool valid = line < end && first + part < p.rank;
     const int64_t at = valid ? line * p.f.leading + first + part : 0;
     ptx::cp_async<16>(ptx::shared_address(to), p.f.high + at, valid ? 16 : 0);
-    if (p.f.low)
-      ptx::cp_async<16>(ptx::shared_address(to + outer_tile::F_BYTES<Tiles>), p.f.low + at, valid ? 16 : 0);
+    if (p.f.low) ptx::cp_async<16>(ptx::shared_address(to + outer_tile::F_BYTES<Tiles>), p.f.low + at, valid ? 16 : 0);
   }
 
   // The block's columns of b, in lines of 64 columns like z. Part of the first group of copies.
@@ -238,9 +234,9 @@ __global__ void __launch_bounds__(outer_tile::THREADS) outer_columns(const __gri
   constexpr int STAGES = outer_tile::STAGES;
   const int chunks = (p.rank + Tiles * 8 - 1) / (Tiles * 8);
   const int64_t row = blockIdx.y * p.stretch, end = min(p.rows, row + p.stretch);
-  OuterBlock<T, Tiles, WithDown> block = {p,   memory, int(blockIdx.x % chunks) * Tiles * 8,
-                                          int64_t(blockIdx.x / chunks) * outer_tile::COLUMNS,
-                                          row, end,    {}};
+  OuterBlock<T, Tiles, WithDown> block = {
+      p,   memory, int(blockIdx.x % chunks) * Tiles * 8, int64_t(blockIdx.x / chunks) * outer_tile::COLUMNS, row,
+      end, {}};
   if constexpr (WithDown) block.load_b();
   for (int at = 0; at < STAGES - 1; ++at) block.load(at);
   const int64_t tiles = (max(int64_t(0), end - row) + block.ROWS - 1) / block.ROWS;

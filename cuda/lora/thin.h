@@ -45,10 +45,10 @@ struct Split {
 struct Thin {
   View z;
   Sites sites;
-  Split down;                   // [rank, columns], zeros up to a multiple of 64 columns
-  Split outer;                  // [rows, rank]
-  float* down_sum = nullptr;    // [down_pieces][rows, rank]
-  float* outer_sum = nullptr;   // [outer_pieces][columns, rank], or [rank, columns] if `across`
+  Split down;                  // [rank, columns], zeros up to a multiple of 64 columns
+  Split outer;                 // [rows, rank]
+  float* down_sum = nullptr;   // [down_pieces][rows, rank]
+  float* outer_sum = nullptr;  // [outer_pieces][columns, rank], or [rank, columns] if `across`
   bool across = false;
 };
 

@@ -7,7 +7,7 @@
 
 namespace lowrank::cuda::lora {
 
-constexpr int LINE = 64;          // elements of one line of a tile: those of the dropout's four groups of 16
+constexpr int LINE = 64;  // elements of one line of a tile: those of the dropout's four groups of 16
 constexpr int LINE_BYTES = 128;
 
 // Where 16-byte part `part` of a line of `Parts` parts lies in a tile of such lines, so that the same part of eight

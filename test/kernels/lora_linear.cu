@@ -14,7 +14,8 @@ struct Shape3 {
 
 // Random inputs of one layer, on host and device, and what the specification makes of them.
 struct Layer {
-  Layer(Fuzz& fuzz, DType type, Shape3 shape, bool dropped) : type(type), m(shape.m), n(shape.n), k(shape.k), r(shape.r) {
+  Layer(Fuzz& fuzz, DType type, Shape3 shape, bool dropped)
+      : type(type), m(shape.m), n(shape.n), k(shape.k), r(shape.r) {
     offset = fuzz.pick<int64_t>({0, 0, 1, 3});
     half = type == DType::BF16 || type == DType::F16;
     factors = half ? fuzz.pick<DType>({DType::F32, DType::F32, type}) : type;
@@ -97,25 +98,18 @@ struct Layer {
 // The inputs and outputs on the device.
 struct Run {
   explicit Run(const Layer& l)
-      : l(l),
-        x(l.type, {l.m, l.k}, l.x, l.offset),
-        w(l.type, {l.n, l.k}, l.w, l.offset),
-        bias(l.factors, {l.n}, l.bias, l.offset),
-        dy(l.type, {l.m, l.n}, l.dy, l.offset),
-        a(l.factors, {l.r, l.k}, l.a, l.offset),
-        b(l.factors, {l.n, l.r}, l.b, l.offset),
-        y(l.type, {l.m, l.n}, nullptr, l.offset),
-        s(l.sums(), {l.m, l.r}),
-        dx(l.type, {l.m, l.k}, nullptr, l.offset),
-        da(l.factors, {l.r, l.k}, nullptr, l.offset),
-        db(l.factors, {l.n, l.r}, nullptr, l.offset) {}
+      : l(l), x(l.type, {l.m, l.k}, l.x, l.offset), w(l.type, {l.n, l.k}, l.w, l.offset),
+        bias(l.factors, {l.n}, l.bias, l.offset), dy(l.type, {l.m, l.n}, l.dy, l.offset),
+        a(l.factors, {l.r, l.k}, l.a, l.offset), b(l.factors, {l.n, l.r}, l.b, l.offset),
+        y(l.type, {l.m, l.n}, nullptr, l.offset), s(l.sums(), {l.m, l.r}), dx(l.type, {l.m, l.k}, nullptr, l.offset),
+        da(l.factors, {l.r, l.k}, nullptr, l.offset), db(l.factors, {l.n, l.r}, nullptr, l.offset) {}
   void forward() {
     cuda::lora_linear(y, s, x, w, l.has_bias ? bias.view() : View{}, a, b, l.scale, l.dropout, Compute::F32, l.exact);
   }
   void backward(bool wants_dx = true, bool wants_da = true, bool wants_db = true) {
     const View none;
-    cuda::lora_linear_backward(wants_dx ? dx.view() : none, wants_da ? da.view() : none, wants_db ? db.view() : none, dy,
-                               x, w, a, b, s, l.scale, l.dropout, Compute::F32, l.exact);
+    cuda::lora_linear_backward(wants_dx ? dx.view() : none, wants_da ? da.view() : none, wants_db ? db.view() : none,
+                               dy, x, w, a, b, s, l.scale, l.dropout, Compute::F32, l.exact);
   }
 
   const Layer& l;

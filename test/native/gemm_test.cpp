@@ -184,8 +184,9 @@ void test_lora(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute
     cpu::spec::lora_linear<float>(py.view, ps.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute);
     everywhere(
         {y.view, s.view},
-        [&] { cpu::lora_linear(y.view, s.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute,
-                              true); },
+        [&] {
+          cpu::lora_linear(y.view, s.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute, true);
+        },
         [&](const std::string& isa) {
           close(y.view, py.view, wy.view, isa + text + "y");
           close(s.view, ps.view, ws.view, isa + text + "s");
