@@ -1,5 +1,5 @@
-// t = scale * dy b;  dx = dy w + drop(t a);  da = t^T drop(x);  db = dy^T s, of up to three layers on one x, whose dx are
-// summed: dx is one product with all their k in a row.
+// t = scale * dy b;  dx = dy w + drop(t a);  da = t^T drop(x);  db = dy^T s, of up to three layers on one x, whose dx
+// are summed: dx is one product with all their k in a row.
 //
 // Six launches for one layer: forms of the factors and s; one pass over dy for the sums of t and db; these together;
 // one pass over x for all da; their sums; and dx, in which t a is masked before the frozen part is added. Beside the

@@ -286,8 +286,8 @@ KERNEL_CASE(lora_linear_is_as_good_as_merged) {
   }
 }
 
-// What `exact` buys, against PEFT, whose adapter is f32 beside a layer of half precision: it rounds y once for the frozen
-// layer and once for the sum. docs/exact-adapters.md has the table that LOWRANK_REPORT=1 prints.
+// What `exact` buys, against PEFT, whose adapter is f32 beside a layer of half precision: it rounds y once for the
+// frozen layer and once for the sum. docs/exact-adapters.md has the table that LOWRANK_REPORT=1 prints.
 KERNEL_CASE(lora_linear_exact_is_as_accurate_as_f32) {
   for (const DType type : {DType::BF16, DType::F16}) {
     Layer layer(fuzz, type, {64, 96, 768, 16}, true);
