@@ -1,0 +1,105 @@
+// A tiny training run on the emulated device, end to end: in f32 it gives the CPU's losses, in bf16 nearly so, and the
+// meta device predicts its memory to the byte.
+// timeout: 900
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Example } from '../../lib/data/encode.ts'
+import type { Model, ModelOptions } from '../../lib/heads/model.ts'
+import type { Attached } from '../../lib/peft/method.ts'
+import type { TrainOptions } from '../../lib/train/events.ts'
+
+const { packageRoot } = await import('../../lib/io/package.ts')
+const FOLDER = join(process.env.LOWRANK_PREBUILD ?? packageRoot, 'build/emulator')
+
+if (existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))) {
+  process.env.LOWRANK_PREBUILD = FOLDER
+  await registerTests()
+} else test('training on the emulator', () => console.log('skip: lowrank_emu.node is not built'))
+
+interface Case {
+  model: Partial<ModelOptions>
+  examples: readonly Example[]
+  attach?: (model: Model) => Attached
+  options?: Partial<TrainOptions>
+  /** Allowed difference of losses, relative. */
+  tolerance: number
+}
+
+async function registerTests(): Promise<void> {
+  const { native } = await import('../../lib/native.ts')
+  const { fullFineTuning } = await import('../../lib/peft/full.ts')
+  const { planTraining } = await import('../../lib/train/plan.ts')
+  const { eventsOf, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } = await import('../train/support.ts')
+  const masking = { maskId: 1, vocabSize: 60, specialIds: new Set([0, 1, 2]) }
+  const allLinear = (model: Model) => tinyLora(model, { targetModules: 'all-linear' })
+  const tokens = { task: 'token-classification', labels: TAGS } as const
+
+  const CASES: Record<string, Case> = {
+    'LoRA, f32': { model: { compute: 'f32' }, examples: sequences(24), attach: allLinear, tolerance: 2e-5 },
+    'LoRA, f32, a bf16 base': {
+      model: { compute: 'f32', storage: 'bf16' },
+      examples: sequences(24),
+      tolerance: 2e-5,
+    },
+    'LoRA, bf16': { model: { compute: 'bf16' }, examples: sequences(24), attach: allLinear, tolerance: 0.03 },
+    'LoRA, tags, accumulated': {
+      model: { compute: 'f32', ...tokens },
+      examples: sentences(24),
+      options: { accumulate: 2 },
+      tolerance: 2e-5,
+    },
+    'full, hidden tokens, bf16': {
+      model: { compute: 'bf16', task: 'masked-lm' },
+      examples: sequences(24).map(({ label: _, ...rest }) => rest),
+      attach: model => fullFineTuning().attach(model),
+      options: { masking },
+      tolerance: 0.03,
+    },
+  }
+
+  /** Losses of steps and of the last evaluation, and the peak of the pool. */
+  async function run(device: string, { model: made, examples, attach = tinyLora, options }: Case) {
+    const model = tinyModel({ ...made, device })
+    const method = attach(model)
+    const data = { train: examples.slice(0, 16), validation: examples.slice(16) }
+    const events = await runToEnd(model, data, { method, epochs: 2, batchSize: 8, lr: 5e-3, seed: 7, ...options })
+    const losses = eventsOf(events, 'step').map(({ loss }) => loss)
+    const after = eventsOf(events, 'evaluation').at(-1)!
+    method.detach()
+    model.dispose()
+    return { losses: [...losses, after.loss], peak: eventsOf(events, 'end')[0]!.memory.peak }
+  }
+
+  async function planned({ model: made, examples, attach = tinyLora, options }: Case): Promise<number> {
+    const model = tinyModel({ ...made, device: 'meta', planFor: 'cuda' })
+    const method = attach(model)
+    const data = { train: examples.slice(0, 16), validation: examples.slice(16) }
+    const plan = await planTraining(model, data, { method, epochs: 2, batchSize: 8, lr: 5e-3, seed: 7, ...options })
+    method.detach()
+    model.dispose()
+    return plan.peakBytes
+  }
+
+  for (const [name, each] of Object.entries(CASES))
+    test(`losses equal the CPU's: ${name}`, async () => {
+      const live = native.live()
+      const [got, expected] = [await run('cuda:0', each), await run('cpu', each)]
+      assert.is(got.losses.length, expected.losses.length)
+      got.losses.forEach((loss, i) => {
+        const [other, error] = [expected.losses[i]!, Math.abs(loss - expected.losses[i]!)]
+        assert.ok(error <= each.tolerance * Math.abs(other), `loss ${i}: ${loss}, on the CPU ${other}`)
+      })
+      assert.is(await planned(each), got.peak, 'the meta device predicts the peak of the pool')
+      assert.is(native.live(), live)
+    })
+
+  test('the same seed gives the same bits', async () => {
+    const each = CASES['LoRA, bf16']!
+    assert.equal((await run('cuda:0', each)).losses, (await run('cuda:0', each)).losses)
+  })
+}
+
+test.run()
