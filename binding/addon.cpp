@@ -270,6 +270,10 @@ void add_ops(Napi::Object exports) {
   method<ops::embedding_backward>(exports, "embeddingBackward");
   method<ops::layer_norm>(exports, "layerNorm");
   method<ops::layer_norm_backward>(exports, "layerNormBackward");
+  method<ops::rms_norm>(exports, "rmsNorm");
+  method<ops::rms_norm_backward>(exports, "rmsNormBackward");
+  method<ops::rope>(exports, "rope");
+  method<ops::rope_backward>(exports, "ropeBackward");
   method<ops::attention>(exports, "attention");
   method<ops::attention_backward>(exports, "attentionBackward");
   method<ops::attention_decode>(exports, "attentionDecode");

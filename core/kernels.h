@@ -54,6 +54,15 @@
   K(layer_norm_backward, BOTH,                                                                                         \
     (View dx, View dresidual, View dw, View db, View dy, View dh, View h, View w, View mean, View rstd,                \
      Dropout dropout))                                                                                                 \
+  /* h = drop(x) + residual?;  y = h * rstd * (w + offset);  h has no data where it would equal x */                   \
+  K(rms_norm, BOTH,                                                                                                    \
+    (View y, View h, View rstd, View x, View residual, View w, double offset, double eps, Dropout dropout))            \
+  /* dx = norm'(dy) + dh?, the gradient of h */                                                                        \
+  K(rms_norm_backward, BOTH, (View dx, View dw, View dy, View dh, View h, View w, View rstd, double offset))           \
+  /* Turns pairs of columns of each head by the angles in row positions[n] of table[P, rotary]: cosines, sines. */     \
+  /* inverse: the other way. k may be absent; qy may be q's own memory, ky k's. */                                     \
+  K(rope, BOTH,                                                                                                        \
+    (View qy, View ky, View q, View k, View positions, View table, int64_t head_dim, bool interleaved, bool inverse))  \
   /* o = drop(softmax(x)) v, x of a pair as in AttentionShape. q, o [N, heads * dim]; k, v [M, kv_heads * dim]; */     \
   /* lse [N, heads]; cu_seqlens i32[B + 1] of the queries, and of the keys unless key_seqlens i32[B + 1]? is there; */ \
   /* bias [heads, 2L - 1]?, a constant, as wide as lse */                                                              \

@@ -48,6 +48,17 @@ Tensors layer_norm(const Tensor& x, Maybe residual, const Tensor& w, Maybe b, do
 Tensors layer_norm_backward(const Tensor& dy, Maybe dh, const Tensor& h, const Tensor& w, const Tensor& mean,
                             const Tensor& rstd, Dropout dropout, bool needs_dresidual, bool needs_dw, bool needs_db);
 
+// Returns {y, h, rstd}; h is undefined where it would equal x.
+Tensors rms_norm(const Tensor& x, Maybe residual, const Tensor& w, double offset, double eps, Dropout dropout);
+// Returns {dx, dw}.
+Tensors rms_norm_backward(const Tensor& dy, Maybe dh, const Tensor& h, const Tensor& w, const Tensor& rstd,
+                          double offset, bool needs_dx, bool needs_dw);
+
+// Returns {q, k}, turned; k is undefined where there was none.
+Tensors rope(const Tensor& q, Maybe k, const Tensor& positions, const Tensor& table, int head_dim, bool interleaved);
+// Overwrites dy with dx.
+void rope_backward(const Tensor& dy, const Tensor& positions, const Tensor& table, int head_dim, bool interleaved);
+
 // Returns {o, lse}.
 Tensors attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& cu_seqlens, Maybe key_seqlens,
                   Maybe bias, AttentionShape shape, Dropout dropout);

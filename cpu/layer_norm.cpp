@@ -10,15 +10,6 @@ namespace {
 
 using namespace cpu;
 
-// out = drop(x), one row.
-template <typename T>
-void drop_row(T* out, const T* x, int64_t cols, const Dropout& dropout, int64_t row) {
-  for (int64_t c = 0; c < cols; ++c) {
-    const bool kept = !dropout.active() || dropout_byte(dropout, uint64_t(dropout.row_offset + row), c) < dropout.keep;
-    out[c] = kept ? T(dropout.multiplier()) * x[c] : T(0);
-  }
-}
-
 template <typename T>
 void forward_row(T* y, T* mean, T* rstd, const T* h, const T* w, const T* b, int64_t cols, double eps) {
   T sum = 0, squares = 0;

@@ -50,4 +50,13 @@ inline void dropout_row_multipliers(const Dropout& d, uint64_t row, int64_t begi
   }
 }
 
+// out = drop(x), one row.
+template <typename T>
+void drop_row(T* out, const T* x, int64_t cols, const Dropout& dropout, int64_t row) {
+  for (int64_t c = 0; c < cols; ++c) {
+    const bool kept = !dropout.active() || dropout_byte(dropout, uint64_t(dropout.row_offset + row), c) < dropout.keep;
+    out[c] = kept ? T(dropout.multiplier()) * x[c] : T(0);
+  }
+}
+
 }  // namespace lowrank::cpu

@@ -120,6 +120,33 @@ export interface Native {
     needsDw: boolean,
     needsDb: boolean,
   ): [dx: Handle, dresidual: Handle, dw: Handle, db: Handle]
+  rmsNorm(
+    x: Handle,
+    residual: Handle | 0,
+    w: Handle,
+    offset: number,
+    eps: number,
+    dropout: Struct | null,
+  ): [y: Handle, h: Handle, rstd: Handle]
+  rmsNormBackward(
+    dy: Handle,
+    dh: Handle | 0,
+    h: Handle,
+    w: Handle,
+    rstd: Handle,
+    offset: number,
+    needsDx: boolean,
+    needsDw: boolean,
+  ): [dx: Handle, dw: Handle]
+  rope(
+    q: Handle,
+    k: Handle | 0,
+    positions: Handle,
+    table: Handle,
+    headDim: number,
+    interleaved: boolean,
+  ): [q: Handle, k: Handle]
+  ropeBackward(dy: Handle, positions: Handle, table: Handle, headDim: number, interleaved: boolean): void
   /** shape: heads, kvHeads, headDim, causal, maxLength, rowStride, scale, maxKeys, window, softcap */
   attention(
     q: Handle,

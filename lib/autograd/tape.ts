@@ -46,6 +46,14 @@ export function take(dy: Tensor): Tensor {
   return replaying?.isUnique(dy) ? dy : new Tensor(native.cast(dy.handle, DTYPES.indexOf(dy.dtype)))
 }
 
+/**
+ * Inside a rule: the gradient that `tensor`, one of the rule's inputs, has so far. It is the rule's to read, and is
+ * counted in what the rule returns for that input. Undefined where there is none.
+ */
+export function claim(tensor: Tensor): Tensor | undefined {
+  return replaying?.claim(tensor)
+}
+
 /** One forward pass, recorded so that its gradients can be computed once. */
 export class Tape {
   readonly #nodes: Node[] = []
@@ -53,6 +61,9 @@ export class Tape {
   /** How many inputs a gradient stands for. Pass-through rules make it more than one. */
   readonly #uses = new Map<Tensor, number>()
   #outside = 0
+  /** Gradients so far, while backward runs. */
+  #grads = new Map<Tensor, Tensor>()
+  readonly #claimed: Tensor[] = []
 
   /** Runs `body` and records it. What backward will read stays alive; all else but the result is freed on return. */
   run<T>(body: () => T): T {
@@ -84,6 +95,14 @@ export class Tape {
     return this.#uses.get(gradient) === 1
   }
 
+  claim(tensor: Tensor): Tensor | undefined {
+    const gradient = this.#grads.get(tensor)
+    if (gradient?.dtype !== tensor.dtype) return undefined
+    this.#grads.delete(tensor)
+    this.#claimed.push(gradient)
+    return gradient
+  }
+
   /**
    * Adds the gradient of `output` to the `grad` of every leaf that has one, and returns those of other leaves that
    * require a gradient; two leaves may share one. `seed`, of output's shape, defaults to 1 for a single element.
@@ -100,6 +119,7 @@ export class Tape {
     )
     const grads = new Map<Tensor, Tensor>()
     const outer = replaying
+    this.#grads = grads
     replaying = this
     try {
       this.#give(grads, output, start.moveTo(this.#saved))
@@ -146,6 +166,7 @@ export class Tape {
       if (dx && needs[i]) this.#give(grads, inputs[i]!, dx)
     })
     this.#release(dy)
+    for (const gradient of this.#claimed.splice(0)) this.#release(gradient)
     for (const dx of mine) if (!this.#uses.has(dx)) dx.dispose()
   }
 

@@ -1,5 +1,5 @@
-import { record } from '../autograd/tape.ts'
-import { type Handle, native, type Struct } from '../native.ts'
+import { claim, record } from '../autograd/tape.ts'
+import { native, type Struct } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { dropoutStruct } from './random.ts'
 
@@ -24,11 +24,13 @@ export function layerNorm({ x, residual, weight, bias, eps, dropout }: LayerNorm
   const inputs = [x, weight, ...(residual ? [residual] : []), ...(bias ? [bias] : [])]
   return record(y, inputs, [h, weight, mean, rstd], (dy, needs) => {
     const needsResidual = residual ? needs[2]! : false
+    // Before the norm, x has other readers, which have given their gradients by now: the sum is made in the same pass.
+    const dh = h === x && needs[0] ? claim(x) : undefined
     const needsBias = bias ? needs[residual ? 3 : 2]! : false
     const [dx, dresidual, dw, db] = native
       .layerNormBackward(
         dy.handle,
-        0 as Handle,
+        dh?.handle ?? 0,
         h.handle,
         weight.handle,
         mean.handle,

@@ -14,6 +14,8 @@ import { matmul } from '../../lib/ops/matmul.ts'
 import { mse } from '../../lib/ops/mse.ts'
 import { multiply } from '../../lib/ops/multiply.ts'
 import { type StepRandom, withRandom } from '../../lib/ops/random.ts'
+import { rmsNorm } from '../../lib/ops/rmsNorm.ts'
+import { rope } from '../../lib/ops/rope.ts'
 import { scale } from '../../lib/ops/scale.ts'
 import { sum, sumSquares } from '../../lib/ops/sum.ts'
 import type { Tensor } from '../../lib/tensor.ts'
@@ -111,9 +113,70 @@ export function opCases(size: Size = 'small'): OpCase[] {
       ),
       tolerance: 5e-6,
     })),
+    ...normCases(n, d),
+    ...ropeCases(SIZES[size]),
     ...attentionCases(SIZES[size]),
     ...lossCases(n),
   ]
+}
+
+function normCases(n: number, d: number): OpCase[] {
+  const [x, residual, weight] = [real([n, d]), real([n, d], 5), real([d], 1)]
+  const dropped = (p: number) => ({ p, site: 3 })
+  return [
+    {
+      name: 'layerNorm of a residual stream',
+      inputs: [x, weight, real([d], 2)],
+      run: ([x, w, b]) => add(x!, layerNorm({ x: x!, weight: w!, bias: b, eps: 1e-5 })),
+      tolerance: 5e-6,
+    },
+    {
+      name: 'rmsNorm',
+      inputs: [x, weight],
+      run: ([x, w]) => rmsNorm({ x: x!, weight: w!, eps: 1e-6 }).y,
+    },
+    {
+      name: 'rmsNorm of a residual stream',
+      inputs: [x, weight],
+      run: ([x, w]) => add(x!, rmsNorm({ x: x!, weight: w!, offset: 1, eps: 1e-6 }).y),
+    },
+    {
+      name: 'rmsNorm, frozen',
+      inputs: [x, { ...weight, grad: false }],
+      run: ([x, w]) => rmsNorm({ x: x!, weight: w!, eps: 1e-6 }).y,
+    },
+    ...[0, 0.2].map(p => ({
+      name: `rmsNorm with residual, dropout ${p}`,
+      inputs: [x, residual, weight],
+      run: training(([x, r, w]) => {
+        const { y, h } = rmsNorm({ x: x!, residual: r, weight: w!, eps: 1e-6, dropout: dropped(p) })
+        return multiply(add(y, h), h)
+      }),
+      tolerance: 5e-6,
+    })),
+  ]
+}
+
+function ropeCases({ n, heads, headDim }: (typeof SIZES)[Size]): OpCase[] {
+  const positions = ints(...Array.from({ length: n }, (_, i) => (i * 5) % 9))
+  const rotary = Math.floor(headDim / 4) * 2 || 2
+  const inputs = (width: number): Input[] => [
+    real([n, heads * headDim]),
+    real([n, heads * headDim], 1),
+    positions,
+    { ...real([9, width], 2), grad: false },
+  ]
+  return [
+    { name: 'rope', inputs: inputs(headDim - (headDim % 2)), interleaved: false },
+    { name: 'rope of neighbours, partial', inputs: inputs(rotary), interleaved: true },
+  ].map(({ name, inputs, interleaved }) => ({
+    name,
+    inputs,
+    run: ([q, k, positions, table]: Tensor[]) => {
+      const [turnedQ, turnedK] = rope(q!, k!, { positions: positions!, table: table!, headDim, interleaved })
+      return multiply(add(turnedQ, turnedK), turnedK)
+    },
+  }))
 }
 
 function attentionCases({ n, heads, headDim, lengths }: (typeof SIZES)[Size]): OpCase[] {

@@ -1,0 +1,85 @@
+// h = drop(x) + residual?;  y = h rstd (w + offset), rstd = 1 / sqrt(mean(h^2) + eps)  (Zhang and Sennrich 2019).
+#include <cmath>
+
+#include "core/kernels.h"
+#include "cpu/dispatch.h"
+#include "cpu/philox.h"
+#include "cpu/pieces.h"
+
+namespace lowrank {
+namespace {
+
+using namespace cpu;
+
+template <typename T>
+void forward_row(T* y, T* rstd, const T* h, const T* w, T offset, int64_t cols, double eps) {
+  T squares = 0;
+  for (int64_t c = 0; c < cols; ++c) squares += h[c] * h[c];
+  const T inverse = 1 / std::sqrt(squares / T(cols) + T(eps));
+  for (int64_t c = 0; c < cols; ++c) y[c] = h[c] * inverse * (w[c] + offset);
+  *rstd = inverse;
+}
+
+// dx = rstd (a - hhat mean(a hhat)) + dh,  a = dy (w + offset), hhat = h rstd;  dw += dy hhat
+template <typename T>
+void backward_row(T* dx, T* dw, const T* dy, const T* dh, const T* h, const T* w, T offset, T rstd, int64_t cols) {
+  T dot = 0;
+  for (int64_t c = 0; c < cols; ++c) {
+    dot += dy[c] * (w[c] + offset) * h[c] * rstd;
+    dw[c] += dy[c] * h[c] * rstd;
+  }
+  for (int64_t c = 0; dx && c < cols; ++c)
+    dx[c] = rstd * (dy[c] * (w[c] + offset) - h[c] * rstd * dot / T(cols)) + (dh ? dh[c] : T(0));
+}
+
+template <typename T>
+void backward(const View& dx, const View& dw, const View& dy, const View& dh, const View& h, const View& w,
+              const View& rstd, T offset) {
+  const int64_t rows = h.rows(), cols = h.cols(), pieces = ceil_div(rows, PIECE_ROWS);
+  const Weight<T> weight(w);
+  const auto at = [&](const View& view, int64_t r) { return view ? view.as<T>() + r * cols : nullptr; };
+  T* partial = static_cast<T*>(scratch(7, size_t(pieces * cols) * sizeof(T)));
+  for_pieces(rows, PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t piece) {
+    T* sums = partial + piece * cols;
+    for (int64_t c = 0; c < cols; ++c) sums[c] = 0;
+    for (int64_t r = begin; r < end; ++r)
+      backward_row(at(dx, r), sums, at(dy, r), at(dh, r), at(h, r), weight.data, offset, rstd.as<T>()[r], cols);
+  });
+  for (int64_t c = 0; dw && c < cols; ++c) {
+    T sum = 0;
+    for (int64_t p = 0; p < pieces; ++p) sum += partial[p * cols + c];
+    dw.as<T>()[c] = sum;
+  }
+}
+
+}  // namespace
+
+void cpu::rms_norm(View y, View h, View rstd, View x, View residual, View w, double offset, double eps,
+                   Dropout dropout) {
+  dispatch(x, [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t cols = x.cols();
+    const Weight<T> weight(w);
+    for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
+      for (int64_t r = begin; r < end; ++r) {
+        const T* row = x.as<T>() + r * cols;
+        if (h) {
+          T* sum = h.as<T>() + r * cols;
+          drop_row(sum, row, cols, dropout, r);
+          for (int64_t c = 0; residual && c < cols; ++c) sum[c] += residual.as<T>()[r * cols + c];
+          row = sum;
+        }
+        forward_row(y.as<T>() + r * cols, rstd.as<T>() + r, row, weight.data, T(offset), cols, eps);
+      }
+    });
+  });
+}
+
+void cpu::rms_norm_backward(View dx, View dw, View dy, View dh, View h, View w, View rstd, double offset) {
+  dispatch(h, [&](auto zero) {
+    using T = decltype(zero);
+    backward<T>(dx, dw, dy, dh, h, w, rstd, T(offset));
+  });
+}
+
+}  // namespace lowrank

@@ -1,0 +1,51 @@
+// Rotary position embedding (Su et al. 2021): the pair (a, b) of a head is turned by the angle of its row's position,
+// a' = a cos - b sin, b' = b cos + a sin. Pair i is columns (i, i + rotary / 2), or (2 i, 2 i + 1) where interleaved;
+// columns past rotary are copied. Inverse: sin -> -sin, which is the gradient.
+#include "core/kernels.h"
+#include "cpu/dispatch.h"
+#include "cpu/pieces.h"
+
+namespace lowrank {
+namespace {
+
+using namespace cpu;
+
+template <typename T>
+void rotate_head(T* y, const T* x, const T* cosines, const T* sines, int64_t pairs, int64_t head_dim, bool interleaved,
+                 T sign) {
+  for (int64_t i = 0; i < pairs; ++i) {
+    const int64_t first = interleaved ? 2 * i : i, second = interleaved ? 2 * i + 1 : i + pairs;
+    const T a = x[first], b = x[second], c = cosines[i], s = sign * sines[i];
+    y[first] = a * c - b * s;
+    y[second] = b * c + a * s;
+  }
+  for (int64_t c = 2 * pairs; c < head_dim; ++c) y[c] = x[c];
+}
+
+template <typename T>
+void rotate(const View& y, const View& x, const View& positions, const T* table, int64_t rotary, int64_t head_dim,
+            bool interleaved, T sign) {
+  for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* cosines = table + positions.as<int32_t>()[r] * rotary;
+      for (int64_t c = r * x.cols(); c < (r + 1) * x.cols(); c += head_dim)
+        rotate_head(y.as<T>() + c, x.as<T>() + c, cosines, cosines + rotary / 2, rotary / 2, head_dim, interleaved,
+                    sign);
+    }
+  });
+}
+
+}  // namespace
+
+void cpu::rope(View qy, View ky, View q, View k, View positions, View table, int64_t head_dim, bool interleaved,
+               bool inverse) {
+  dispatch(q, [&](auto zero) {
+    using T = decltype(zero);
+    const T sign = inverse ? T(-1) : T(1);
+    const Weight<T> angles(table);
+    rotate<T>(qy, q, positions, angles.data, table.cols(), head_dim, interleaved, sign);
+    if (k) rotate<T>(ky, k, positions, angles.data, table.cols(), head_dim, interleaved, sign);
+  });
+}
+
+}  // namespace lowrank
