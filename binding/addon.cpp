@@ -279,6 +279,8 @@ void add_ops(Napi::Object exports) {
   method<ops::attention_decode>(exports, "attentionDecode");
   method<ops::cross_entropy>(exports, "crossEntropy");
   method<ops::cross_entropy_backward>(exports, "crossEntropyBackward");
+  method<ops::linear_cross_entropy>(exports, "linearCrossEntropy");
+  method<ops::linear_cross_entropy_backward>(exports, "linearCrossEntropyBackward");
   method<ops::bce>(exports, "bce");
   method<ops::bce_backward>(exports, "bceBackward");
   method<ops::mse>(exports, "mse");

@@ -140,6 +140,22 @@ struct From<CrossEntropy> {
   }
 };
 template <>
+struct From<LinearCrossEntropy> {
+  static LinearCrossEntropy get(const Napi::Value& v) {
+    const double* n = numbers(v, 7);
+    const int compute = whole<int>(n[6], "linearCrossEntropy.compute");
+    check(compute >= 0 && compute <= LAST<Compute>, Code::Option, "linearCrossEntropy.compute: ", compute,
+          ", expected 0 to ", LAST<Compute>);
+    return {whole<int32_t>(n[0], "linearCrossEntropy.ignoreIndex"),
+            n[1],
+            n[2],
+            n[3],
+            n[4],
+            int64_t(whole<uint32_t>(n[5], "linearCrossEntropy.chunk")),
+            Compute(compute)};
+  }
+};
+template <>
 struct From<AdamW> {
   static AdamW get(const Napi::Value& v) {
     const double* n = numbers(v, 7);

@@ -82,6 +82,11 @@
   K(cross_entropy_backward, BOTH,                                                                                      \
     (View dlogits, View dloss, View logits, View labels, View weights, View lse, CrossEntropy options))                \
   /* loss[1] = scale * sum; logits, targets [N, C]; positive_weights [C]? */                                           \
+  /* cross entropy of x w^T + bias?, in chunks of rows; dx[N, D]? lacks `scale`; x [N, D]; w [V, D], frozen */         \
+  K(linear_cross_entropy, BOTH,                                                                                        \
+    (View loss, View dx, View x, View w, View bias, View labels, LinearCrossEntropy options))                          \
+  /* scaled = scale * dloss[1] * dx */                                                                                 \
+  K(linear_cross_entropy_backward, BOTH, (View scaled, View dloss, View dx, double scale))                             \
   K(bce, BOTH, (View loss, View logits, View targets, View positive_weights, double scale))                            \
   K(bce_backward, BOTH, (View dlogits, View dloss, View logits, View targets, View positive_weights, double scale))    \
   K(mse, BOTH, (View loss, View x, View targets, double scale))                                                        \
@@ -132,6 +137,16 @@ struct CrossEntropy {
   int32_t ignore_index;
   double smoothing;  // eps: (1 - eps) * nll(label) + eps / C * sum of nll, each times its class weight
   double scale;      // 1 / supervised weight of the whole optimizer step
+};
+
+// A loss of tokens under a frozen head; formulas in cpu/linear_cross_entropy.cpp.
+struct LinearCrossEntropy {
+  int32_t ignore_index;
+  double smoothing, scale;  // as above
+  double softcap;           // of logits: cap tanh(z / cap); 0: off
+  double z_loss;            // times lse^2; 0: off
+  int64_t chunk;            // rows whose logits exist at a time; 0: chosen by size (before the kernel is called)
+  Compute compute;
 };
 
 // g = grad * min(1, clip / (norm + 1e-6));  p *= 1 - lr * decay;  p -= lr * m^ / (sqrt(v^) + eps)

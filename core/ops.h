@@ -73,6 +73,10 @@ Tensor attention_decode(const Tensor& q, const Tensor& k_cache, const Tensor& v_
 Tensors cross_entropy(const Tensor& logits, const Tensor& labels, Maybe weights, CrossEntropy options);
 Tensor cross_entropy_backward(const Tensor& dloss, const Tensor& logits, const Tensor& labels, Maybe weights,
                               const Tensor& lse, CrossEntropy options);
+// Returns {loss, dx}; dx lacks dloss and options.scale.
+Tensors linear_cross_entropy(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& labels,
+                             LinearCrossEntropy options, bool needs_dx);
+Tensor linear_cross_entropy_backward(const Tensor& dloss, const Tensor& dx, double scale);
 Tensor bce(const Tensor& logits, const Tensor& targets, Maybe positive_weights, double scale);
 Tensor bce_backward(const Tensor& dloss, const Tensor& logits, const Tensor& targets, Maybe positive_weights,
                     double scale);

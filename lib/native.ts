@@ -182,6 +182,16 @@ export interface Native {
     lse: Handle,
     options: Struct,
   ): Handle
+  /** options: ignoreIndex, smoothing, scale, softcap, zLoss, chunk, compute */
+  linearCrossEntropy(
+    x: Handle,
+    w: Handle,
+    bias: Handle | 0,
+    labels: Handle,
+    options: Struct,
+    needsDx: boolean,
+  ): [loss: Handle, dx: Handle]
+  linearCrossEntropyBackward(dloss: Handle, dx: Handle, scale: number): Handle
   bce(logits: Handle, targets: Handle, positiveWeights: Handle | 0, scale: number): Handle
   bceBackward(dloss: Handle, logits: Handle, targets: Handle, positiveWeights: Handle | 0, scale: number): Handle
   mse(x: Handle, targets: Handle, scale: number): Handle

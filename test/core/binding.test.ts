@@ -14,7 +14,7 @@ import { Device, Tensor } from '../../lib/tensor.ts'
 process.env.LOWRANK_MEMORY_LIMIT = String(256 << 20)
 
 // T tensor, M tensor or 0, n number, i small whole number, b boolean, k enum, s shape, D device, u typed array,
-// p dropout, a attention, c cross entropy, w AdamW
+// p dropout, a attention, c cross entropy, l linear cross entropy, w AdamW
 const SIGNATURES: Record<string, string> = {
   empty: 'Dks',
   view: 'Tis',
@@ -61,6 +61,8 @@ const SIGNATURES: Record<string, string> = {
   attentionDecode: 'TTTTMa',
   crossEntropy: 'TTMc',
   crossEntropyBackward: 'TTTMTc',
+  linearCrossEntropy: 'TTMTlb',
+  linearCrossEntropyBackward: 'TTn',
   bce: 'TTMn',
   bceBackward: 'TTTMn',
   mse: 'TTn',
@@ -146,6 +148,7 @@ function argument(kind: string, handles: Handle[]): fc.Arbitrary<unknown> {
     p: fc.oneof(fc.constant(null), struct(fc.integer({ min: 1, max: 256 }), int(9), int(9), int(9), int(9), int(9))),
     a: struct(int(3), int(3), int(4), int(1), int(6), int(9), fc.constant(0.5), int(6), int(3), int(2)),
     c: struct(fc.constant(-100), fc.constantFrom(0, 0.1), fc.constant(1)),
+    l: struct(...[-100, 0.1, 1, 30, 0.1, 3, 0].map(v => fc.constant(v))),
     w: struct(...[0.1, 0.9, 0.99, 1e-8, 0.01, 1, 3].map(v => fc.constant(v))),
   }
   return fc.oneof({ weight: 30, arbitrary: kinds[kind]! }, { weight: 1, arbitrary: junk })
@@ -190,6 +193,8 @@ function accepted(): Record<string, unknown[]> {
     attentionDecode: [x, h(4, 5, 6), h(4, 5, 6), i, h(2, 9), heads],
     crossEntropy: [x, i, h(6), loss],
     crossEntropyBackward: [h(1), x, i, h(6), h(4), loss],
+    linearCrossEntropy: [x, h(5, 6), h(5), i, Float64Array.of(-100, 0.1, 1, 0, 0, 3, 0), true],
+    linearCrossEntropyBackward: [h(1), x, 1],
     bce: [x, h(4, 6), h(6), 1],
     bceBackward: [h(1), x, h(4, 6), h(6), 1],
     mse: [x, h(4, 6), 1],

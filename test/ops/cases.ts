@@ -9,6 +9,7 @@ import { dropout } from '../../lib/ops/dropout.ts'
 import { embedding } from '../../lib/ops/embedding.ts'
 import { layerNorm } from '../../lib/ops/layerNorm.ts'
 import { linear } from '../../lib/ops/linear.ts'
+import { linearCrossEntropy } from '../../lib/ops/linearCrossEntropy.ts'
 import { loraLinear } from '../../lib/ops/loraLinear.ts'
 import { matmul } from '../../lib/ops/matmul.ts'
 import { mse } from '../../lib/ops/mse.ts'
@@ -117,6 +118,7 @@ export function opCases(size: Size = 'small'): OpCase[] {
     ...ropeCases(SIZES[size]),
     ...attentionCases(SIZES[size]),
     ...lossCases(n),
+    ...headCases(SIZES[size]),
   ]
 }
 
@@ -270,5 +272,25 @@ function lossCases(n: number): OpCase[] {
       run: ([x, t, w]) => bce(x!, t!, 0.2, w),
     },
     { name: 'mse', inputs: [real([n, classes]), { ...targets, grad: false }], run: ([x, t]) => mse(x!, t!, 0.2) },
+  ]
+}
+
+function headCases({ n, d, out }: (typeof SIZES)[Size]): OpCase[] {
+  const labels = ints(...Array.from({ length: n }, (_, i) => (i === 2 ? -100 : (i * 5) % out)))
+  const frozen = (shape: number[], phase: number): Input => ({ ...real(shape, phase), grad: false })
+  return [
+    {
+      name: 'linearCrossEntropy',
+      inputs: [real([n, d]), frozen([out, d], 1), labels],
+      run: ([x, w, y]) => linearCrossEntropy(x!, w!, y!, { scale: 1 / 3 }),
+      tolerance: 5e-6,
+    },
+    {
+      name: 'linearCrossEntropy with bias, smoothed, capped, in chunks',
+      inputs: [real([n, d]), frozen([out, d], 1), labels, frozen([out], 2)],
+      run: ([x, w, y, bias]) =>
+        linearCrossEntropy(x!, w!, y!, { scale: 1 / 3, bias, smoothing: 0.1, softcap: 3, zLoss: 0.01, chunk: 3 }),
+      tolerance: 5e-6,
+    },
   ]
 }

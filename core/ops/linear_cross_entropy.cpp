@@ -1,0 +1,49 @@
+#include "core/ops/checks.h"
+
+namespace lowrank::ops {
+namespace {
+
+constexpr const char* NAME = "linearCrossEntropy";
+constexpr int64_t LOGITS_BYTES = int64_t(512) << 20;
+constexpr int64_t MOST_ROWS = 4096;
+
+// As many rows as the logits of 512 MB, in whole tiles of a product.
+int64_t chunk_of(const Tensor& x, int64_t classes) {
+  const int64_t rows = std::min(MOST_ROWS, LOGITS_BYTES / (classes * int64_t(bytes_of(x.dtype))));
+  return rows >= 128 ? rows / 128 * 128 : std::max(rows, int64_t(1));
+}
+
+}  // namespace
+
+Tensors linear_cross_entropy(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& labels,
+                             LinearCrossEntropy options, bool needs_dx) {
+  check_linear(NAME, x, w);
+  check_bias(NAME, bias, x, w.shape[0]);
+  check_same_device(NAME, labels, x);
+  check_dtype(NAME, "labels", labels, DType::I32);
+  check_shape(NAME, "labels", labels, {x.shape[0]});
+  check(w.shape[0] > 0, Code::Shape, NAME, ": weight ", w.shape, ", expected at least one class");
+  check(options.smoothing >= 0 && options.smoothing <= 1, Code::Option, NAME, ": smoothing ", options.smoothing,
+        ", expected 0 to 1");
+  check(options.softcap >= 0 && options.z_loss >= 0 && options.chunk >= 0, Code::Option, NAME, ": softcap ",
+        options.softcap, ", zLoss ", options.z_loss, ", chunk ", options.chunk, ", expected no negative number");
+  check_indices(NAME, "label", labels, w.shape[0], options.ignore_index);
+  if (options.chunk == 0) options.chunk = chunk_of(x, w.shape[0]);
+  auto loss = scalar_like(x);
+  Tensor dx;
+  if (needs_dx) dx = like(x);
+  run(x.device(), NAME, x.device().kernels.linear_cross_entropy, loss.view(), dx.view(), x.view(), w.view(),
+      view_of(bias), labels.view(), options);
+  return {loss, dx};
+}
+
+Tensor linear_cross_entropy_backward(const Tensor& dloss, const Tensor& dx, double scale) {
+  check_float(NAME, "dx", dx);
+  check_dloss(NAME, dloss, dx);
+  auto scaled = like(dx);
+  run(dx.device(), "linearCrossEntropyBackward", dx.device().kernels.linear_cross_entropy_backward, scaled.view(),
+      dloss.view(), dx.view(), scale);
+  return scaled;
+}
+
+}  // namespace lowrank::ops

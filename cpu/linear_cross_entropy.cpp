@@ -1,0 +1,77 @@
+// Cross-entropy of the logits z = x w^T + bias of a frozen head, in chunks of rows, so that all logits never exist. Of
+// one row, after c = cap tanh(z / cap) where logits are capped:
+//   loss = lse - (1 - eps) c[y] - eps / C sum of c + zeta lse^2
+//   dz[i] = ((1 + 2 zeta lse) p[i] - eps / C - [i = y] (1 - eps)) (1 - (c[i] / cap)^2),  dx = dz w
+// dx lacks `scale`, which backward multiplies by: 1 / tokens would take half precision below its range.
+#include <cmath>
+#include <vector>
+
+#include "core/kernels.h"
+#include "cpu/dispatch.h"
+#include "cpu/pieces.h"
+
+namespace lowrank {
+namespace {
+
+using namespace cpu;
+
+// Turns a row of logits into their gradient, and returns its loss.
+template <typename T>
+double row_loss(T* z, int32_t label, int64_t classes, const LinearCrossEntropy& o, bool gradient) {
+  const double cap = o.softcap, each = o.smoothing / double(classes);
+  double top = -INFINITY, sum = 0, all = 0;
+  for (int64_t i = 0; cap > 0 && i < classes; ++i) z[i] = T(cap * std::tanh(double(z[i]) / cap));
+  for (int64_t i = 0; i < classes; ++i) top = z[i] > top || z[i] != z[i] ? z[i] : top;
+  for (int64_t i = 0; i < classes; ++i) {
+    sum += std::exp(double(z[i]) - top);
+    all += double(z[i]);
+  }
+  const double lse = top + std::log(sum);
+  const double loss = lse - (1 - o.smoothing) * double(z[label]) - each * all + o.z_loss * lse * lse;
+  for (int64_t i = 0; gradient && i < classes; ++i) {
+    const double c = double(z[i]), slope = cap > 0 ? (1 - c / cap) * (1 + c / cap) : 1;
+    const double p = (1 + 2 * o.z_loss * lse) * std::exp(c - lse);
+    z[i] = T((p - each - (i == label ? 1 - o.smoothing : 0)) * slope);
+  }
+  return loss;
+}
+
+View rows_of(View x, int64_t begin, int64_t end) {
+  x.data = x.as<char>() + begin * x.cols() * int64_t(bytes_of(x.dtype));
+  x.dims[0] = end - begin;
+  return x;
+}
+
+}  // namespace
+
+void cpu::linear_cross_entropy(View loss, View dx, View x, View w, View bias, View labels, LinearCrossEntropy o) {
+  dispatch(x, [&](auto zero) {
+    using T = decltype(zero);
+    const int64_t rows = x.rows(), classes = w.rows();
+    std::vector<T> values(size_t(std::min(o.chunk, rows) * classes));
+    std::vector<double> losses(size_t(rows), 0.0);
+    for (int64_t first = 0; first < rows; first += o.chunk) {
+      const int64_t end = std::min(first + o.chunk, rows);
+      View logits{values.data(), x.dtype, 2, {end - first, classes}};
+      linear(logits, rows_of(x, first, end), w, bias, o.compute);
+      for_pieces(end - first, PIECE_ROWS, [&](int64_t begin, int64_t stop, int64_t) {
+        for (int64_t r = begin; r < stop; ++r) {
+          T* z = values.data() + r * classes;
+          const int32_t label = labels.as<int32_t>()[first + r];
+          if (label != o.ignore_index) losses[size_t(first + r)] = row_loss(z, label, classes, o, bool(dx));
+          else std::fill(z, z + classes, T(0));
+        }
+      });
+      if (dx) matmul(rows_of(dx, first, end), logits, w, false, false, o.compute);
+    }
+    double sum = 0;
+    for (const double each : losses) sum += each;
+    store_scalar(loss, o.scale * sum);
+  });
+}
+
+void cpu::linear_cross_entropy_backward(View scaled, View dloss, View dx, double scale) {
+  cpu::scale(scaled, dx, scale * load_scalar(dloss));
+}
+
+}  // namespace lowrank
