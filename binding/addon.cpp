@@ -258,6 +258,8 @@ void add_ops(Napi::Object exports) {
   method<ops::scale>(exports, "scale");
   method<ops::activation>(exports, "activation");
   method<ops::activation_backward>(exports, "activationBackward");
+  method<ops::gated_activation>(exports, "gatedActivation");
+  method<ops::gated_activation_backward>(exports, "gatedActivationBackward");
   method<ops::dropout>(exports, "dropout");
   method<ops::sum_rows>(exports, "sumRows");
   method<ops::sum>(exports, "sum");

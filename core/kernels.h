@@ -24,6 +24,10 @@
   K(activation, BOTH, (View y, View x, Activation kind))                                                               \
   /* dx may be dy's own memory */                                                                                      \
   K(activation_backward, BOTH, (View dx, View dy, View x, Activation kind))                                            \
+  /* y = f(gate) * up */                                                                                               \
+  K(gated_activation, BOTH, (View y, View gate, View up, Activation kind))                                             \
+  /* dgate may be dy's own memory */                                                                                   \
+  K(gated_activation_backward, BOTH, (View dgate, View dup, View dy, View gate, View up, Activation kind))             \
   K(dropout, BOTH, (View y, View x, Dropout dropout))                                                                  \
   /* y[D] = sum over rows of x[N, D] */                                                                                \
   K(sum_rows, BOTH, (View y, View x))                                                                                  \

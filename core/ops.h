@@ -21,6 +21,9 @@ Tensor scale(const Tensor& x, double alpha);
 Tensor activation(const Tensor& x, Activation kind);
 // Overwrites dy with dx.
 void activation_backward(const Tensor& dy, const Tensor& x, Activation kind);
+Tensor gated_activation(const Tensor& gate, const Tensor& up, Activation kind);
+// Overwrites dy with dgate; returns dup.
+Tensor gated_activation_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, Activation kind);
 Tensor dropout(const Tensor& x, Dropout dropout);
 
 Tensor sum_rows(const Tensor& x);

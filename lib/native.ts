@@ -66,6 +66,8 @@ export interface Native {
   scale(x: Handle, alpha: number): Handle
   activation(x: Handle, kind: number): Handle
   activationBackward(dy: Handle, x: Handle, kind: number): void
+  gatedActivation(gate: Handle, up: Handle, kind: number): Handle
+  gatedActivationBackward(dy: Handle, gate: Handle, up: Handle, kind: number): Handle
   dropout(x: Handle, dropout: Struct | null): Handle
   sumRows(x: Handle): Handle
   sum(x: Handle): Handle

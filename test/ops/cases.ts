@@ -7,6 +7,7 @@ import { bce } from '../../lib/ops/bce.ts'
 import { crossEntropy } from '../../lib/ops/crossEntropy.ts'
 import { dropout } from '../../lib/ops/dropout.ts'
 import { embedding } from '../../lib/ops/embedding.ts'
+import { gatedActivation } from '../../lib/ops/gatedActivation.ts'
 import { layerNorm } from '../../lib/ops/layerNorm.ts'
 import { linear } from '../../lib/ops/linear.ts'
 import { linearCrossEntropy } from '../../lib/ops/linearCrossEntropy.ts'
@@ -79,6 +80,11 @@ export function opCases(size: Size = 'small'): OpCase[] {
       name: `activation ${kind}`,
       inputs: [real([n, d], 0.31, 3)],
       run: ([x]: Tensor[]) => activation(add(x!, x!), kind),
+    })),
+    ...ACTIVATIONS.map(kind => ({
+      name: `gatedActivation ${kind}`,
+      inputs: [real([n, d], 0.31, 3), real([n, d], 1)],
+      run: ([gate, up]: Tensor[]) => gatedActivation(gate!, up!, kind),
     })),
     { name: 'dropout', inputs: [real([n, d])], run: training(([x]) => dropout(x!, 0.3, 77)) },
     { name: 'matmul', inputs: [real([n, d]), real([d, out], 1)], run: ([a, b]) => matmul(a!, b!) },
