@@ -141,6 +141,7 @@ export class Tape {
     for (const tensor of this.#saved) tensor.dispose()
     this.#nodes.length = 0
     this.#uses.clear()
+    this.#grads = new Map()
   }
 
   #checkRecorded(output: Tensor): void {

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { record, Tape, take } from '../../lib/autograd/tape.ts'
+import { claim, record, Tape, take } from '../../lib/autograd/tape.ts'
 import type { LowrankError } from '../../lib/errors.ts'
 import { native } from '../../lib/native.ts'
 import { activation } from '../../lib/ops/activation.ts'
@@ -43,6 +43,34 @@ test('gradients of other leaves are handed out, to the scope around', async () =
   assert.equal(await values(grads.get(x)), [3, 4])
   assert.equal(await values(grads.get(y)), [1, 2])
   for (const tensor of [x, y, ...grads.values()]) tensor.dispose()
+})
+
+test('a rule may claim what the gradient of its input has so far, and returns the sum', async () => {
+  const claims: boolean[] = []
+  const double = (x: Tensor) =>
+    record(new Tensor(native.scale(x.handle, 2)), [x], [], dy => {
+      const soFar = claim(x)
+      claims.push(soFar !== undefined)
+      const dx = new Tensor(native.scale(dy.handle, 2))
+      return [soFar ? new Tensor(native.add(dx.handle, soFar.handle)) : dx]
+    })
+  const cases: [(x: Tensor) => Tensor, number[]][] = [
+    [x => double(x), [2, 2]],
+    [x => add(x, double(x)), [3, 3]], // add hands both the same gradient
+    [x => multiply(x, double(x)), [4, 8]],
+    [x => add(scale(x, 3), double(x)), [5, 5]], // the other reader's turn comes later
+    [x => multiply(double(x), double(x)), [8, 16]],
+  ]
+  for (const [body, expected] of cases) {
+    const x = leaf([1, 2])
+    const grads = scope(() => {
+      const tape = new Tape()
+      return tape.backward(tape.run(() => sum(body(x))))
+    })
+    assert.equal(await values(grads.get(x)), expected)
+    for (const tensor of [x, ...grads.values()]) tensor.dispose()
+  }
+  assert.equal(claims, [false, true, true, false, false, true])
 })
 
 test('leaves with a gradient slice add up in it, micro-batch after micro-batch', async () => {
