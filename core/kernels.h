@@ -78,7 +78,7 @@
      View bias, AttentionShape shape, Dropout dropout))                                                                \
   /* One query a sequence, at position lengths[b] - 1 of its cache: q, o [B, heads * dim]; lengths i32[B]; */          \
   /* caches [B, capacity, kv_heads * dim]; causal, max_length, row_stride, max_keys of the shape are not used */       \
-  K(attention_decode, CPU_ONLY,                                                                                        \
+  K(attention_decode, BOTH,                                                                                            \
     (View o, View q, View k_cache, View v_cache, View lengths, View bias, AttentionShape shape))                       \
   /* loss[1] = scale * sum over rows; logits [N, C]; labels i32[N]; weights [C]?; lse [N] */                           \
   K(cross_entropy, BOTH, (View loss, View lse, View logits, View labels, View weights, CrossEntropy options))          \

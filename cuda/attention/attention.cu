@@ -37,6 +37,12 @@ RowSums<Arithmetic<T>> prepare_rows(const View& dy, const View& o, const View& l
   return rows;
 }
 
+// Whether tensor cores take what is in half precision: in whole chunks of 16 bytes.
+template <typename... Views>
+bool on_tensor_cores(const AttentionShape& s, const Views&... views) {
+  return s.head_dim % 8 == 0 && (aligned(views) && ...);
+}
+
 }  // namespace
 
 void cuda::attention(View o, View lse, View q, View k, View v, View cu_seqlens, View key_seqlens, View bias,
@@ -44,7 +50,11 @@ void cuda::attention(View o, View lse, View q, View k, View v, View cu_seqlens, 
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     const auto p = problem_of<Arithmetic<T>>(q, cu_seqlens, key_seqlens, bias, shape, dropout);
-    attention_simt<T>({o, lse}, {q, k, v}, p, cu_seqlens.size() - 1, shape.max_length);
+    const int64_t sequences = cu_seqlens.size() - 1;
+    if constexpr (sizeof(T) == 2)
+      if (on_tensor_cores(shape, o, q, k, v))
+        return attention_mma<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
+    attention_simt<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
   });
 }
 
@@ -55,6 +65,14 @@ void cuda::attention_backward(View dq, View dk, View dv, View dy, View q, View k
     const auto p = problem_of<Arithmetic<T>>(q, cu_seqlens, key_seqlens, bias, shape, dropout);
     const int64_t sequences = cu_seqlens.size() - 1, keys = key_seqlens ? shape.max_keys : shape.max_length;
     const auto rows = prepare_rows<T>(dy, o, lse, shape);
+    if constexpr (sizeof(T) == 2) {
+      if (on_tensor_cores(shape, q, k, v, dy, dq, dk, dv)) {
+        const Backward g{dq, dk, dv, dy};
+        if (dk || dv) key_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, p, sequences, keys);
+        if (dq) query_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, p, sequences, shape.max_length);
+        return;
+      }
+    }
     attention_backward_simt<T>({dq, dk, dv, dy}, {q, k, v}, rows, p, sequences, shape.max_length, keys);
   });
 }

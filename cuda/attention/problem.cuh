@@ -146,4 +146,15 @@ template <typename T>
 void attention_backward_simt(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows,
                              const Problem<Arithmetic<T>>& p, int64_t sequences, int64_t max_length, int64_t max_keys);
 
+// On tensor cores: T is bf16 or f16, head sizes are multiples of 8, all begins at multiples of 16 bytes.
+template <typename T>
+void attention_mma(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences,
+                   int64_t max_length);
+template <typename T>
+void key_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
+                                   const Problem<float>& p, int64_t sequences, int64_t max_keys);
+template <typename T>
+void query_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
+                                     const Problem<float>& p, int64_t sequences, int64_t max_length);
+
 }  // namespace lowrank::cuda

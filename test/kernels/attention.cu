@@ -235,4 +235,63 @@ KERNEL_CASE(attention_in_half_precision_of_odd_heads) {
   expect_half(some_case(fuzz, fuzz.pick({3, 12, 20, 67}), dtype), dtype);
 }
 
+KERNEL_CASE(attention_on_tensor_cores) {
+  const DType dtype = fuzz.pick({DType::BF16, DType::F16});
+  for (const int32_t dim : {fuzz.pick({8, 16, 24, 32}), fuzz.pick({40, 64}), fuzz.pick({72, 80, 96, 128})})
+    expect_half(some_case(fuzz, dim, dtype), dtype);
+}
+
+KERNEL_CASE(attention_on_tensor_cores_of_wide_heads) {
+  const DType dtype = fuzz.pick({DType::BF16, DType::F16});
+  expect_half(some_case(fuzz, fuzz.pick({136, 200, 256}), dtype), dtype);
+}
+
+KERNEL_CASE(attention_in_half_precision_unaligned) {
+  expect_half(some_case(fuzz, fuzz.pick({8, 64}), DType::BF16), DType::BF16, 3);
+}
+
+KERNEL_CASE(attention_twice_gives_the_same_bits) {
+  const Case c = some_case(fuzz, fuzz.pick({16, 64}), DType::BF16);
+  const DeviceRun one(c, DType::BF16), two(c, DType::BF16);
+  expect_same_bits("o", one.o, two.o);
+  expect_same_bits("dq", one.dq, two.dq);
+  expect_same_bits("dk", one.dk, two.dk);
+  expect_same_bits("dv", one.dv, two.dv);
+}
+
+KERNEL_CASE(attention_decode_of_any_cache) {
+  for (const DType dtype : {DType::F32, DType::F64, DType::BF16, DType::F16}) {
+    const int32_t kv_heads = fuzz.pick({1, 2}), dim = fuzz.pick({3, 8, 40, 64, 80, 128, 200, 256});
+    const int32_t heads = kv_heads * fuzz.pick({1, 1, 2, 4, 6});
+    const int64_t sequences = fuzz.between(1, 3), capacity = fuzz.pick<int64_t>({1, 30, 256, 300, 600});
+    AttentionShape shape{heads, kv_heads, dim, 0, 0, 0, 1 / std::sqrt(double(dim))};
+    shape.window = fuzz.pick<int64_t>({0, 0, 1, 70}), shape.softcap = fuzz.pick({0.0, 0.0, 2.0});
+    std::vector<int32_t> lengths;
+    for (int64_t i = 0; i < sequences; ++i) lengths.push_back(int32_t(fuzz.between(0, capacity)));
+    lengths[0] = int32_t(capacity);
+    const DType sums = dtype == DType::F64 ? DType::F64 : DType::F32;
+    const int64_t width = int64_t(kv_heads) * dim, table = fuzz.pick<int64_t>({0, 2 * capacity - 1});
+    const Values q = rounded(fuzz.values(sequences * heads * dim), dtype);
+    const Values k = rounded(fuzz.values(sequences * capacity * width), dtype);
+    const Values v = rounded(fuzz.values(sequences * capacity * width), dtype);
+    const Values bias = rounded(fuzz.values(heads * table), DType::F32);
+
+    const OnHost hq({sequences, heads * dim}, q), hk({sequences, capacity, width}, k),
+        hv({sequences, capacity, width}, v);
+    const OnHost ht({heads, table}, bias), hl({sequences}, lengths);
+    OnHost expected({sequences, heads * dim});
+    cpu::attention_decode(expected, hq, hk, hv, hl, table ? ht.view() : View{}, shape);
+    const int64_t offset = fuzz.pick<int64_t>({0, 0, 1});
+    const OnDevice dq(dtype, {sequences, heads * dim}, q, offset), dk(dtype, {sequences, capacity, width}, k, offset);
+    const OnDevice dv(dtype, {sequences, capacity, width}, v, offset), dt(sums, {heads, table}, bias);
+    const OnDevice dl(DType::I32, {sequences}, as_doubles(lengths)), o(dtype, {sequences, heads * dim});
+    cuda::attention_decode(o, dq, dk, dv, dl, table ? dt.view() : View{}, shape);
+    const std::string name = std::string("decode ") + name_of(dtype) + " dim " + std::to_string(dim) + " capacity " +
+                             std::to_string(capacity) + " heads " + std::to_string(heads) + "/" +
+                             std::to_string(kv_heads);
+    if (sums == dtype) expect_close(name, o.read(), expected.values(), dtype == DType::F32 ? 3e-6 : 1e-13, 1e-13);
+    else expect_as_good(name, o.read(), rounded(expected.values(), dtype), expected.values(), dtype);
+  }
+}
+
 }  // namespace lowrank::testing

@@ -1,0 +1,186 @@
+// o = drop(softmax(x)) v on tensor cores, bf16 and f16: FlashAttention (Dao et al. 2022), portable from sm_80 on.
+//
+// Four warps have 64 M queries of one head, a warp 16 M of them in M row tiles, so that a fragment of keys or values
+// that was read from shared memory serves M products. Keys and values come in tiles of 64 (32 for 128 columns) by
+// cp.async; values travel during the scores, the next keys during softmax and P v. P never leaves registers: sums of
+// the first product are the left operand of the second. Online softmax in f32 by exp2 with the scale folded in; a
+// thread's 16 columns of a row are one group of dropout's bytes. Products in T with f32 sums; one pass over keys and
+// values per block of queries. Bound by tensor cores: 4 * pairs * dim FLOPs; the target is FlashAttention 2's, 60 % of
+// mma.sync's peak.
+
+#include "cuda/attention/mma.cuh"
+
+namespace lowrank {
+namespace cuda {
+namespace {
+
+using namespace tensor_core;
+
+// Online softmax over rows 16 m + g (half 0) and + 8 (half 1).
+template <int M, int D>
+struct Rows {
+  float maximum[M][2], sum[M][2], o[M][D / 8][4];
+};
+
+using Scale = Scores<float>;
+
+// Scores of the tile of 8 N keys at k0 from the products: -inf where a pair does not count, and in units of log 2
+// unless `plain`.
+template <int M, int N>
+__device__ void score_tile(float (&s)[M][N][4], const Problem<float>& p, const Sequence& seq, const Scale& score,
+                           int query, int k0, bool plain) {
+  const int g = int(threadIdx.x % 32) / 4, t = int(threadIdx.x % 4);
+  const bool all = k0 + 8 * N <= seq.keys && p.allows_all(query, query + 16 * M, k0, k0 + 8 * N);
+  if (plain && all) return;
+#pragma unroll
+  for (int m = 0; m < M; ++m)
+#pragma unroll
+    for (int i = 0; i < 4 * N; ++i) {
+      const int row = query + 16 * m + i % 4 / 2 * 8 + g, key = k0 + i / 4 * 8 + 2 * t + i % 2;
+      float& x = s[m][i / 4][i % 4];
+      float slope;
+      const bool counts = all || (key < seq.keys && p.allows(row, key));
+      if (!counts) x = -infinity<float>();
+      else if (!plain) x = score(x, row < seq.length ? key - row : 0, slope);
+    }
+}
+
+// Takes in the scores, in units of 1 / factor; leaves probabilities, not yet divided by their sum.
+template <int M, int D, int N>
+__device__ void update(Rows<M, D>& rows, float (&s)[M][N][4], float factor) {
+#pragma unroll
+  for (int m = 0; m < M; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      float most = rows.maximum[m][half];
+#pragma unroll
+      for (int n = 0; n < N; ++n) most = fmaxf(most, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
+      most = fmaxf(most, ptx::shuffle_xor(most, 1));
+      most = fmaxf(most, ptx::shuffle_xor(most, 2));
+      const float base = most == -infinity<float>() ? 0 : most * factor;  // -inf - -inf would be NaN
+      const float shrink = ptx::exp2_approx(rows.maximum[m][half] * factor - base);
+      rows.maximum[m][half] = most;
+      float sum = 0;
+#pragma unroll
+      for (int i = 0; i < 2 * N; ++i) {
+        float& x = s[m][i / 2][2 * half + i % 2];
+        x = ptx::exp2_approx(x * factor - base);
+        sum += x;
+      }
+      rows.sum[m][half] = rows.sum[m][half] * shrink + sum;
+#pragma unroll
+      for (int i = 0; i < D / 4; ++i) rows.o[m][i / 2][2 * half + i % 2] *= shrink;
+    }
+}
+
+// Drops probabilities of rows from dropout row `row` on; what stays is multiplied at the end.
+template <int M, int N>
+__device__ void drop(float (&s)[M][N][4], const Dropout& dropout, uint32_t row, int k0) {
+  const int g = int(threadIdx.x % 32) / 4, t = int(threadIdx.x % 4);
+#pragma unroll
+  for (int m = 0; m < M; ++m)
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const MaskBytes bytes = mask_bytes(dropout, row + uint32_t(16 * m + 8 * half + g), uint32_t(k0 / 64 * 4 + t));
+#pragma unroll
+      for (int n = 0; n < N; n += 2) {
+        const KeptColumns kept = kept_columns(bytes, k0 + 8 * n);
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+          if (!kept(i / 2, i % 2, dropout.keep)) s[m][n + i / 2][2 * half + i % 2] = 0;
+      }
+    }
+}
+
+template <typename T, int D, int M, int KEYS>
+__global__ void __launch_bounds__(THREADS, 1)
+    attend_mma(T* o, float* lse, const T* q, const T* k, const T* v, const Problem<float> p, int tiles) {
+  constexpr int QUERIES = 16 * M * WARPS;
+  const Work work = work_of_block(p.heads, tiles, p.causal);
+  const Sequence seq = p.sequence(work.sequence);
+  const int q0 = work.tile * QUERIES;
+  if (q0 >= seq.length) return;
+  SHARED_DYNAMIC(bytes);
+  const uint32_t queries = ptx::shared_address(bytes), keys = queries + tile_bytes<T, D>(QUERIES);
+  const uint32_t values = keys + tile_bytes<T, D>(KEYS);
+  const int first = int(threadIdx.x / 32) * 16 * M;
+  const int64_t q_stride = int64_t(p.heads) * p.dim, kv_stride = int64_t(p.kv_heads) * p.dim;
+  const int64_t q_from = (seq.start + q0) * q_stride + work.head * p.dim;
+  const int64_t kv_from = seq.key_start * kv_stride + work.head / (p.heads / p.kv_heads) * p.dim;
+  const auto fetch_keys = [&](uint32_t tile, const T* x, int k0) {
+    fetch<D, KEYS>(tile, x + kv_from + k0 * kv_stride, kv_stride, seq.keys - k0, p.dim);
+    ptx::cp_async_commit();
+  };
+  const Range range = p.keys_of(seq, q0, min(q0 + QUERIES, seq.length));
+  const Scale score = p.scores(work.head);
+  const bool plain = p.softcap == 0 && !p.bias && p.scale > 0;
+  const float factor = plain ? p.scale : 1;
+  const uint32_t row = p.first_row(work.sequence, work.head) + uint32_t(q0 + first);
+  Rows<M, D> rows = {};
+#pragma unroll
+  for (int i = 0; i < 2 * M; ++i) rows.maximum[i / 2][i % 2] = -infinity<float>();
+  fetch<D, QUERIES>(queries, q + q_from, q_stride, seq.length - q0, p.dim);
+  int k0 = range.begin / KEYS * KEYS;
+  if (k0 < range.end) fetch_keys(keys, k, k0);
+  for (; k0 < range.end; k0 += KEYS) {
+    fetch_keys(values, v, k0);
+    ptx::cp_async_wait<1>();
+    __syncthreads();
+    float s[M][KEYS / 8][4];
+    multiply<T, D>(s, queries, first, keys, 0);
+    __syncthreads();
+    if (k0 + KEYS < range.end) fetch_keys(keys, k, k0 + KEYS);
+    score_tile(s, p, seq, score, q0 + first, k0, plain);
+    update(rows, s, factor);
+    if (p.drops()) drop(s, p.dropout, row, k0);
+    uint32_t probabilities[M][KEYS / 16][4];
+    to_operand<T>(probabilities, s);
+    if (k0 + KEYS < range.end) ptx::cp_async_wait<1>();
+    else ptx::cp_async_wait<0>();
+    __syncthreads();
+    add_products<T, D>(rows.o, probabilities, values, 0);
+    __syncthreads();
+  }
+  ptx::cp_async_wait<0>();
+  const int g = int(threadIdx.x % 32) / 4;
+  float last[M][2];
+#pragma unroll
+  for (int i = 0; i < 2 * M; ++i) {
+    float sum = rows.sum[i / 2][i % 2];
+    sum += ptx::shuffle_xor(sum, 1);
+    sum += ptx::shuffle_xor(sum, 2);
+    const int query = q0 + first + i * 8 + g;
+    last[i / 2][i % 2] = sum == 0 ? 0 : p.multiplier / sum;
+    if (query < seq.length && threadIdx.x % 4 == 0)
+      lse[(seq.start + query) * p.heads + work.head] =
+          sum == 0 ? -infinity<float>() : float(LN_2) * (rows.maximum[i / 2][i % 2] * factor + log2f(sum));
+  }
+  store_rows<T, D>(o + q_from, q_stride, rows.o, last, first, seq.length - q0, p.dim);
+}
+
+template <typename T, int D, int M, int KEYS>
+void run(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences, int64_t length) {
+  constexpr int QUERIES = 16 * M * WARPS;
+  const int64_t tiles = ceil_div(length, QUERIES), blocks = tiles * p.heads * sequences;
+  check(blocks <= INT32_MAX, Code::Unsupported, "attention: ", blocks, " blocks; CUDA allows ", INT32_MAX);
+  launch(attend_mma<T, D, M, KEYS>, Launch{dim3(unsigned(blocks)), dim3(THREADS), tile_bytes<T, D>(QUERIES + 2 * KEYS)},
+         out.o.as<T>(), out.lse.as<float>(), in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), p, int(tiles));
+}
+
+}  // namespace
+
+// Row tiles a warp and keys a tile: as many as registers hold.
+template <typename T>
+void attention_mma(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences,
+                   int64_t max_length) {
+  if (p.dim <= 32) run<T, 32, 2, 64>(out, in, p, sequences, max_length);
+  else if (p.dim <= 64) run<T, 64, 2, 64>(out, in, p, sequences, max_length);
+  else if (p.dim <= 128) run<T, 128, 2, 32>(out, in, p, sequences, max_length);
+  else run<T, 256, 1, 64>(out, in, p, sequences, max_length);
+}
+
+template void attention_mma<__nv_bfloat16>(const Outputs&, const Inputs&, const Problem<float>&, int64_t, int64_t);
+template void attention_mma<__half>(const Outputs&, const Inputs&, const Problem<float>&, int64_t, int64_t);
+
+}  // namespace cuda
+}  // namespace lowrank

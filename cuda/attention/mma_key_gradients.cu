@@ -1,0 +1,180 @@
+// dk and dv of attention on tensor cores, bf16 and f16, portable from sm_80 on:
+//
+//   dv_j = sum_i mask p_ij dy_i,  dk_j = scale sum_i ds_ij q_i,  ds = p (mask dy v - dy o) slope
+//
+// A block has 64 M keys of one key-value head, a warp 16 M of them, and passes over the queries of all heads of the
+// group, so that each sum has one owner and a fixed order. Products are computed with keys as rows, C queries at a
+// time: scores and their gradients become left operands of the second products without leaving registers. Queries and
+// dy come in two buffers of Q rows by cp.async, with lse, dy o and dropout's bits beside them; keys and values stay in
+// shared memory. Products in T, f32 sums; queries and dy are read once per block. Bound by tensor cores, 8 * pairs *
+// dim FLOPs, and as much by ldmatrix where M is 1; the target is 50 % of mma.sync's peak.
+
+#include "cuda/attention/mma.cuh"
+
+namespace lowrank {
+namespace cuda {
+namespace {
+
+using namespace tensor_core;
+
+template <typename T>
+struct Operands {
+  const T *q, *k, *v, *dy;
+};
+
+// What a tile of Q queries brings besides its rows.
+template <int Q, int G>
+struct Side {
+  float norm[Q], delta[Q];
+  uint16_t kept[G][4][Q];  // of 64 keys each, t: bit 2j + e is key 8j + 2t + e
+};
+
+template <int Q, int G>
+__device__ void draw_side(Side<Q, G>& side, const RowSums<float>& rows, int64_t at, int valid) {
+  for (int i = int(threadIdx.x); i < Q; i += THREADS) {
+    side.norm[i] = i < valid ? rows.norm[at + i] : infinity<float>();
+    side.delta[i] = i < valid ? rows.delta[at + i] : 0;
+  }
+}
+
+template <int Q, int G>
+__device__ void draw_kept(Side<Q, G>& side, const Dropout& dropout, uint32_t row, int k0) {
+  for (int i = int(threadIdx.x); i < G * 4 * Q; i += THREADS) {
+    const int query = i % Q, t = i / Q % 4, g = i / (4 * Q);
+    const MaskBytes bytes = mask_bytes(dropout, row + uint32_t(query), uint32_t((k0 / 64 + g) * 4 + t));
+    uint32_t bits = 0;
+#pragma unroll
+    for (int b = 0; b < 16; ++b) bits |= uint32_t(int(bytes[b]) < dropout.keep) << b;
+    side.kept[g][t][query] = uint16_t(bits);
+  }
+}
+
+// p and ds of the warp's keys, `first` of the block on, with queries c to c + C of the tile at q0.
+template <int M, int C, int Q, int G>
+__device__ void differentiate(float (&s)[M][C / 8][4], float (&dp)[M][C / 8][4], const Problem<float>& p,
+                              const Side<Q, G>& side, const Differentiate& rule, int k0, int first, int q0, int c) {
+  const int g = int(threadIdx.x % 32) / 4, t = int(threadIdx.x % 4);
+  const bool all = p.allows_all(q0 + c, q0 + c + C, k0 + first, k0 + first + 16 * M);
+#pragma unroll
+  for (int n = 0; n < C / 8; ++n)
+#pragma unroll
+    for (int m = 0; m < M; ++m) {
+      const int at = first + 16 * m, bit = at % 64 / 4 + g % 2;
+      const uint16_t* kept = side.kept[at / 64][g / 2] + c + 8 * n + 2 * t;
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const int query = c + 8 * n + 2 * t + i % 2, distance = k0 + at + i / 2 * 8 + g - q0 - query;
+        const float mask = !p.drops() || kept[i % 2] >> (bit + i / 2 * 2) & 1 ? p.multiplier : 0;
+        const bool counts = side.norm[query] != infinity<float>() && (all || p.allows(0, distance));
+        rule(s[m][n][i], dp[m][n][i], distance, counts, mask, side.norm[query], side.delta[query]);
+      }
+    }
+}
+
+template <typename T, int D, int M, int Q, int C, bool DK, bool DV>
+__global__ void __launch_bounds__(THREADS, 1)
+    key_gradients_mma(T* dk, T* dv, const Operands<T> in, const RowSums<float> rows, const Problem<float> p,
+                      int tiles) {
+  constexpr int KEYS = 16 * M * WARPS, G = KEYS / 64;
+  const Work work = work_of_block(p.kv_heads, tiles, false);
+  const Sequence seq = p.sequence(work.sequence);
+  const int k0 = work.tile * KEYS, group = p.heads / p.kv_heads;
+  if (k0 >= seq.keys) return;
+  SHARED_DYNAMIC(bytes);
+  SHARED(sides, Array<Side<Q, G>, 2>);
+  const uint32_t keys = ptx::shared_address(bytes), values = keys + tile_bytes<T, D>(KEYS);
+  const uint32_t stages = values + tile_bytes<T, D>(KEYS);
+  const int first = int(threadIdx.x / 32) * 16 * M;
+  const int64_t q_stride = int64_t(p.heads) * p.dim, kv_stride = int64_t(p.kv_heads) * p.dim;
+  const int64_t kv_from = (seq.key_start + k0) * kv_stride + work.head * p.dim;
+  const Range range = p.queries_of(seq, k0, min(k0 + KEYS, seq.keys));
+  const int begin = range.begin / Q * Q, steps = range.end > begin ? (range.end - begin + Q - 1) / Q : 0;
+  const auto fetch_stage = [&](int i) {
+    const int head = work.head * group + i / steps, q0 = begin + i % steps * Q, valid = seq.length - q0;
+    const int64_t from = (seq.start + q0) * q_stride + head * p.dim;
+    const uint32_t stage = stages + uint32_t(i % 2) * tile_bytes<T, D>(2 * Q);
+    fetch<D, Q>(stage, in.q + from, q_stride, valid, p.dim);
+    fetch<D, Q>(stage + tile_bytes<T, D>(Q), in.dy + from, q_stride, valid, p.dim);
+    ptx::cp_async_commit();
+    draw_side(sides[i % 2], rows, head * p.tokens + seq.start + q0, valid);
+    if (p.drops()) draw_kept(sides[i % 2], p.dropout, p.first_row(work.sequence, head) + uint32_t(q0), k0);
+  };
+  fetch<D, KEYS>(keys, in.k + kv_from, kv_stride, seq.keys - k0, p.dim);
+  fetch<D, KEYS>(values, in.v + kv_from, kv_stride, seq.keys - k0, p.dim);
+  float dk_sum[DK ? M : 1][DK ? D / 8 : 1][4] = {}, dv_sum[DV ? M : 1][DV ? D / 8 : 1][4] = {};
+  const int count = group * steps;
+  if (count > 0) fetch_stage(0);
+  for (int i = 0; i < count; ++i) {
+    if (i + 1 < count) {
+      fetch_stage(i + 1);
+      ptx::cp_async_wait<1>();
+    } else {
+      ptx::cp_async_wait<0>();
+    }
+    __syncthreads();
+    const uint32_t queries = stages + uint32_t(i % 2) * tile_bytes<T, D>(2 * Q);
+    const uint32_t gradients = queries + tile_bytes<T, D>(Q);
+    const Differentiate rule{p.scores(work.head * group + i / steps), p.softcap == 0 && !p.bias};
+    for (int c = 0; c < Q; c += C) {
+      float s[M][C / 8][4], dp[M][C / 8][4] = {};
+      multiply<T, D>(s, keys, first, queries, c);
+      if constexpr (DK) multiply<T, D>(dp, values, first, gradients, c);
+      differentiate<M, C, Q, G>(s, dp, p, sides[i % 2], rule, k0, first, begin + i % steps * Q, c);
+      uint32_t operand[M][C / 16][4];
+      if constexpr (DV) {
+        to_operand<T>(operand, s);
+        add_products<T, D>(dv_sum, operand, gradients, c);
+      }
+      if constexpr (DK) {
+        to_operand<T>(operand, dp);
+        add_products<T, D>(dk_sum, operand, queries, c);
+      }
+    }
+    __syncthreads();
+  }
+  ptx::cp_async_wait<0>();
+  float factor[M][2];
+  if constexpr (DK) {
+#pragma unroll
+    for (int i = 0; i < 2 * M; ++i) factor[i / 2][i % 2] = p.factor;
+    store_rows<T, D>(dk + kv_from, kv_stride, dk_sum, factor, first, seq.keys - k0, p.dim);
+  }
+  if constexpr (DV) {
+#pragma unroll
+    for (int i = 0; i < 2 * M; ++i) factor[i / 2][i % 2] = 1;
+    store_rows<T, D>(dv + kv_from, kv_stride, dv_sum, factor, first, seq.keys - k0, p.dim);
+  }
+}
+
+template <typename T, int D, int M, int Q, int C, bool DK, bool DV>
+void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p, int64_t sequences,
+         int64_t keys) {
+  constexpr int KEYS = 16 * M * WARPS;
+  const Operands<T> operands{in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), g.dy.as<T>()};
+  const int64_t tiles = ceil_div(keys, KEYS), blocks = tiles * p.kv_heads * sequences;
+  check(blocks <= INT32_MAX, Code::Unsupported, "attention: ", blocks, " blocks; CUDA allows ", INT32_MAX);
+  launch(key_gradients_mma<T, D, M, Q, C, DK, DV>,
+         Launch{dim3(unsigned(blocks)), dim3(THREADS), tile_bytes<T, D>(2 * KEYS + 4 * Q)}, g.dk.as<T>(), g.dv.as<T>(),
+         operands, rows, p, int(tiles));
+}
+
+}  // namespace
+
+// Row tiles a warp and queries at a time: as many as registers hold. Of 256 columns they hold one sum at a time.
+template <typename T>
+void key_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
+                                   const Problem<float>& p, int64_t sequences, int64_t max_keys) {
+  if (p.dim <= 32) return run<T, 32, 2, 64, 32, true, true>(g, in, rows, p, sequences, max_keys);
+  if (p.dim <= 64) return run<T, 64, 2, 64, 16, true, true>(g, in, rows, p, sequences, max_keys);
+  if (p.dim <= 128) return run<T, 128, 1, 32, 16, true, true>(g, in, rows, p, sequences, max_keys);
+  run<T, 256, 1, 16, 16, true, false>(g, in, rows, p, sequences, max_keys);
+  run<T, 256, 1, 16, 16, false, true>(g, in, rows, p, sequences, max_keys);
+}
+
+template void key_gradients_on_tensor_cores<__nv_bfloat16>(const Backward&, const Inputs&, const RowSums<float>&,
+                                                           const Problem<float>&, int64_t, int64_t);
+template void key_gradients_on_tensor_cores<__half>(const Backward&, const Inputs&, const RowSums<float>&,
+                                                    const Problem<float>&, int64_t, int64_t);
+
+}  // namespace cuda
+}  // namespace lowrank
