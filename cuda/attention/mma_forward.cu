@@ -120,6 +120,7 @@ __global__ void __launch_bounds__(THREADS, 1)
 #pragma unroll
   for (int i = 0; i < 2 * M; ++i) rows.maximum[i / 2][i % 2] = -infinity<float>();
   fetch<D, QUERIES>(queries, q + q_from, q_stride, seq.length - q0, p.dim);
+  ptx::cp_async_commit();
   int k0 = range.begin / KEYS * KEYS;
   if (k0 < range.end) fetch_keys(keys, k, k0);
   for (; k0 < range.end; k0 += KEYS) {

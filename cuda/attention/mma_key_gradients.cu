@@ -101,6 +101,7 @@ __global__ void __launch_bounds__(THREADS, 1)
   };
   fetch<D, KEYS>(keys, in.k + kv_from, kv_stride, seq.keys - k0, p.dim);
   fetch<D, KEYS>(values, in.v + kv_from, kv_stride, seq.keys - k0, p.dim);
+  ptx::cp_async_commit();
   float dk_sum[DK ? M : 1][DK ? D / 8 : 1][4] = {}, dv_sum[DV ? M : 1][DV ? D / 8 : 1][4] = {};
   const int count = group * steps;
   if (count > 0) fetch_stage(0);

@@ -76,6 +76,7 @@ __global__ void __launch_bounds__(THREADS, 1)
   };
   fetch<D, QUERIES>(queries, in.q + q_from, q_stride, seq.length - q0, p.dim);
   fetch<D, QUERIES>(gradients, in.dy + q_from, q_stride, seq.length - q0, p.dim);
+  ptx::cp_async_commit();
   QueryRows<M> rows;
 #pragma unroll
   for (int r = 0; r < 2 * M; ++r) {

@@ -165,8 +165,9 @@ struct PlainHead {
         r.dv[key_at(j) + size_t(d)] += weight * c.dy[at(i) + size_t(d)];
         dp[size_t(j)] += kept * c.dy[at(i) + size_t(d)] * c.v[key_at(j) + size_t(d)];
       }
-      delta += p[size_t(j)] * dp[size_t(j)];
     }
+    // From the rounded o, as wherever o is saved instead of the probabilities.
+    for (int64_t d = 0; d < dim; ++d) delta += c.dy[at(i) + size_t(d)] * rounded(r.o[at(i) + size_t(d)], dtype);
     for (int64_t j = 0; j < keys; ++j) {
       const double ds = rounded(p[size_t(j)] * (dp[size_t(j)] - delta), dtype) * slope[size_t(j)];
       for (int64_t d = 0; d < dim; ++d) {
