@@ -88,6 +88,8 @@ function kernelsOf(cuobjdump, object) {
   let counts = new Map()
   for (const line of output(cuobjdump, '-sass', object).split('\n')) {
     const instruction = line.match(/^\s+\/\*[0-9a-f]{4,}\*\/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)/)?.[1]
+    // Without a scoreboard of its own, which each has once ptxas serialises them.
+    if (instruction?.startsWith('HGMMA') && !line.includes('gsb0')) counts.set('HGMMA in flight', 1)
     if (instruction) counts.set(instruction, (counts.get(instruction) ?? 0) + 1)
     else if (line.startsWith('arch = ')) arch = line.slice(7).trim()
     else if (line.includes('Function : ')) counts = entry(arch, line.split('Function : ')[1].trim()).instructions

@@ -38,14 +38,16 @@ struct Plan {
   bool stores_boxes;  // y suits TMA
 };
 
-// Of a cluster of `Cluster` blocks, each with SIDE rows of a tile of (Cluster * SIDE)^2. 224 KB either way.
+// Of a cluster of `Cluster` blocks, each with SIDE rows of a tile of (Cluster * SIDE)^2. 226 KB either way.
 template <int Cluster>
 struct Tile {
   static constexpr int SPAN = Cluster * SIDE;
   static constexpr uint32_t STAGE = (1 + Cluster) * OPERAND;  // a, then b
   static constexpr int STAGES = Cluster == 1 ? 6 : 4;
-  static constexpr uint32_t OUT = STAGES * STAGE;  // of y: two panels for each consumer
-  static constexpr size_t SHARED_BYTES = OUT + CONSUMERS * 2 * PANEL;
+  // In shared memory, after the stages: two panels of y for each consumer, its bias, the barriers.
+  static constexpr uint32_t OUT = STAGES * STAGE, BIAS = OUT + CONSUMERS * 2 * PANEL;
+  static constexpr uint32_t BARRIERS = BIAS + CONSUMERS * SPAN * sizeof(float);
+  static constexpr size_t SHARED_BYTES = BARRIERS + 2 * STAGES * sizeof(uint64_t);
   // Rounds over k of a part with dropout, see add_masked.
   static constexpr int CHUNKS = SPAN / 64;
   static __device__ int rounds(int k) { return k > DEPTH ? CHUNKS : 1; }

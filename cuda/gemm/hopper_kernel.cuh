@@ -174,11 +174,12 @@ __device__ __forceinline__ void add_tail(float (&d)[N], C& consumer, int k) {
 }
 
 template <typename T, int Cluster, bool AlongA, bool AlongB, typename Ring>
-__device__ __forceinline__ void consume(const Plan& plan, Ring ring, unsigned char* bytes, float* bias, int index) {
+__device__ __forceinline__ void consume(const Plan& plan, Ring ring, unsigned char* bytes, int index) {
   Consumer<T, Cluster, AlongA, AlongB> consumer{plan, Group(index), ptx::shared_address(bytes), ring};
   constexpr int COLUMNS = Tile<Cluster>::SPAN;
   const int first = (Cluster == 1 ? 0 : int(ptx::cluster_rank()) * SIDE) + index * 64;
-  Output out{bytes + Tile<Cluster>::OUT + index * 2 * PANEL, bias + index * COLUMNS};
+  Output out{bytes + Tile<Cluster>::OUT + index * 2 * PANEL,
+             reinterpret_cast<float*>(bytes + Tile<Cluster>::BIAS) + index * COLUMNS};
   each_tile<Cluster>(plan, [&](Place place, Share share) {
     const int row = place.row + first;
     const auto tile_bias = load_bias<T, COLUMNS>(plan, place.column);
@@ -206,9 +207,7 @@ template <typename T, int Cluster, bool AlongA, bool AlongB>
 __global__ void __launch_bounds__(HOPPER_THREADS, 1) multiply_tiles(const __grid_constant__ Plan plan) {
   constexpr int STAGES = Tile<Cluster>::STAGES;
   SHARED_DYNAMIC(bytes);
-  SHARED(barriers, Array<uint64_t, 2 * STAGES>);
-  SHARED(bias, Array<float, CONSUMERS * Tile<Cluster>::SPAN>);
-  const Ring<STAGES> ring{ptx::shared_address(barriers)};
+  const Ring<STAGES> ring{ptx::shared_address(bytes + Tile<Cluster>::BARRIERS)};
   if (threadIdx.x == 0) {
     for (int slot = 0; slot < STAGES; ++slot) {
       ptx::mbarrier_init(ring.barriers + 8 * uint32_t(slot), 1);
@@ -223,7 +222,7 @@ __global__ void __launch_bounds__(HOPPER_THREADS, 1) multiply_tiles(const __grid
     __syncwarp();
   } else {
     ptx::registers_up<232>();
-    consume<T, Cluster, AlongA, AlongB>(plan, ring, bytes, bias, ptx::shuffle(int(threadIdx.x) / 128, 0) - 1);
+    consume<T, Cluster, AlongA, AlongB>(plan, ring, bytes, ptx::shuffle(int(threadIdx.x) / 128, 0) - 1);
   }
   // The other block may still load into this one, and report to its barriers.
   if constexpr (Cluster > 1) ptx::cluster_sync();
