@@ -268,6 +268,8 @@ void add_ops(Napi::Object exports) {
   method<ops::linear>(exports, "linear");
   method<ops::lora_linear>(exports, "loraLinear");
   method<ops::lora_linear_backward>(exports, "loraLinearBackward");
+  method<ops::lora_linear_group>(exports, "loraLinearGroup");
+  method<ops::lora_linear_group_backward>(exports, "loraLinearGroupBackward");
   method<ops::embedding>(exports, "embedding");
   method<ops::embedding_backward>(exports, "embeddingBackward");
   method<ops::layer_norm>(exports, "layerNorm");

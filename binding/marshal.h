@@ -1,6 +1,7 @@
 #pragma once
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "binding/environment.h"
 #include "core/ops.h"
@@ -161,6 +162,37 @@ struct From<AdamW> {
     const double* n = numbers(v, 7);
     return {n[0], n[1], n[2], n[3], n[4], n[5], whole<int64_t>(n[6], "adamw.step")};
   }
+};
+
+// Lists: arrays of handles, where 0 is undefined; of numbers; of dropouts. Reading an element may run JavaScript, so an
+// op takes its other tensors by value beside them.
+template <typename T, typename F>
+std::vector<T> list(const Napi::Value& v, F&& element) {
+  check(v.IsArray(), Code::Option, "native call: expected an array");
+  const auto array = v.As<Napi::Array>();
+  constexpr uint32_t MOST = 1024;
+  const uint32_t length = array.Length();
+  check(length <= MOST, Code::Option, "native call: an array of ", length, ", expected at most ", MOST);
+  std::vector<T> all;
+  for (uint32_t i = 0; i < length; ++i) all.push_back(element(Napi::Value(array[i])));
+  return all;
+}
+template <>
+struct From<ops::Tensors> {
+  static ops::Tensors get(const Napi::Value& v) {
+    return list<Tensor>(v, [](const Napi::Value& each) {
+      const ops::Maybe tensor = From<ops::Maybe>::get(each);
+      return tensor ? *tensor : Tensor{};
+    });
+  }
+};
+template <>
+struct From<std::vector<double>> {
+  static std::vector<double> get(const Napi::Value& v) { return list<double>(v, From<double>::get); }
+};
+template <>
+struct From<std::vector<Dropout>> {
+  static std::vector<Dropout> get(const Napi::Value& v) { return list<Dropout>(v, From<Dropout>::get); }
 };
 
 inline Napi::Value to(Napi::Env env, double d) { return Napi::Number::New(env, d); }

@@ -47,6 +47,9 @@
   K(lora_linear_backward, BOTH,                                                                                        \
     (View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale, Dropout dropout,        \
      Compute compute, bool exact))                                                                                     \
+  /* lora_linear of up to three layers on one x; backward: their dx are summed */                                      \
+  K(lora_linear_group, BOTH, (View x, LoraLayers layers, Compute compute, bool exact))                                 \
+  K(lora_linear_group_backward, BOTH, (View dx, View x, LoraLayers layers, Compute compute, bool exact))               \
   /* y[N, D] = table[ids[N]]; also selects rows of activations */                                                      \
   K(embedding, BOTH, (View y, View table, View ids))                                                                   \
   /* dtable[V, D] = rows of dy added up by id; all other rows 0 */                                                     \
@@ -126,6 +129,19 @@ struct Dropout {
 };
 
 // Of query i and key j, x = softcap tanh(scale q k / softcap) + bias[head, j - i + L - 1].
+// One of the layers of lora_linear_group: its tensors are those of lora_linear and lora_linear_backward.
+struct LoraLayer {
+  View y, s, w, bias, a, b;
+  View dy, da, db;
+  double scale = 1;
+  Dropout dropout;
+};
+struct LoraLayers {
+  static constexpr int MOST = 3;
+  int32_t count = 0;
+  LoraLayer layer[MOST];
+};
+
 struct AttentionShape {
   int32_t heads, kv_heads, head_dim;
   int32_t causal;        // j <= i

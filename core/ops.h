@@ -40,6 +40,14 @@ Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& 
 Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b,
                              const Tensor& s, double scale, Dropout dropout, Compute compute, bool exact, bool needs_dx,
                              bool needs_da, bool needs_db);
+// lora_linear of layers that share x; each list has one element a layer, and an undefined bias is absent. The tensors
+// are copies: reading the lists' elements may run JavaScript. Returns {y…, s…}.
+Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, Tensors b, std::vector<double> scales,
+                          std::vector<Dropout> dropouts, Compute compute, bool exact);
+// Returns {dx, da…, db…}, dx summed over the layers.
+Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensors a, Tensors b, Tensors s,
+                                   std::vector<double> scales, std::vector<Dropout> dropouts, Compute compute,
+                                   bool exact, bool needs_dx, bool needs_da, bool needs_db);
 
 // dtype: of the activations, or of the table's gradient.
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);

@@ -65,7 +65,7 @@ class Queue {
   enum class Kind : uint8_t { Work, Marker };
   // A training step of a 12-layer encoder is about a thousand tasks. Slots are left uninitialised: an idle queue
   // touches no memory.
-  static constexpr size_t SLOTS = 4096, SLOT_BYTES = 1024;
+  static constexpr size_t SLOTS = 4096, SLOT_BYTES = 2048;
   struct Slot {
     void (*run)(void* task, bool execute);  // destroys the task, after running it if asked to
     const char* op;

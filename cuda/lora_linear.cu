@@ -6,14 +6,14 @@ namespace lowrank {
 
 void cuda::lora_linear(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
                        Compute compute, bool exact) {
-  cuda::lora::Layers layers = {x, {}, 1, {{y, s, w, bias, a, b, {}, {}, {}, scale, dropout}}, compute, exact};
-  cuda::lora::forward(layers);
+  LoraLayers one = {1, {{y, s, w, bias, a, b, {}, {}, {}, scale, dropout}}};
+  lora::forward({one, x, {}, compute, exact});
 }
 
 void cuda::lora_linear_backward(View dx, View da, View db, View dy, View x, View w, View a, View b, View s,
                                 double scale, Dropout dropout, Compute compute, bool exact) {
-  cuda::lora::Layers layers = {x, dx, 1, {{{}, s, w, {}, a, b, dy, da, db, scale, dropout}}, compute, exact};
-  cuda::lora::backward(layers);
+  LoraLayers one = {1, {{{}, s, w, {}, a, b, dy, da, db, scale, dropout}}};
+  lora::backward({one, x, dx, compute, exact});
 }
 
 }  // namespace lowrank

@@ -100,6 +100,34 @@ export interface Native {
     needsDa: boolean,
     needsDb: boolean,
   ): [dx: Handle, da: Handle, db: Handle]
+  /** One element a layer in each list; a bias of 0 is absent. Returns y of each, then s of each. */
+  loraLinearGroup(
+    x: Handle,
+    weights: readonly Handle[],
+    biases: readonly (Handle | 0)[],
+    a: readonly Handle[],
+    b: readonly Handle[],
+    scales: readonly number[],
+    dropouts: readonly (Struct | null)[],
+    compute: number,
+    exact: boolean,
+  ): Handle[]
+  /** Returns dx, then da of each layer, then db of each. */
+  loraLinearGroupBackward(
+    x: Handle,
+    dy: readonly Handle[],
+    weights: readonly Handle[],
+    a: readonly Handle[],
+    b: readonly Handle[],
+    s: readonly Handle[],
+    scales: readonly number[],
+    dropouts: readonly (Struct | null)[],
+    compute: number,
+    exact: boolean,
+    needsDx: boolean,
+    needsDa: boolean,
+    needsDb: boolean,
+  ): (Handle | 0)[]
   embedding(table: Handle, ids: Handle, dtype: number): Handle
   embeddingBackward(dy: Handle, ids: Handle, rows: number, dtype: number): Handle
   layerNorm(

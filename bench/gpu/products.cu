@@ -47,11 +47,11 @@ GPU_BENCH(lora_linear) {
   dropout.keep = 230;
   dropout.seed = 7;
   const auto forward = [&] {
-    if constexpr (has::lora_linear) cuda::lora_linear(y, s, x, w, View{}, a, b, 2.0, dropout, Compute::BF16);
+    if constexpr (has::lora_linear) cuda::lora_linear(y, s, x, w, View{}, a, b, 2.0, dropout, Compute::BF16, true);
   };
   const auto backward = [&] {
     if constexpr (has::lora_linear)
-      cuda::lora_linear_backward(dx, da, db, dy, x, w, a, b, s, 2.0, dropout, Compute::BF16);
+      cuda::lora_linear_backward(dx, da, db, dy, x, w, a, b, s, 2.0, dropout, Compute::BF16, true);
   };
   std::vector<Contestant> contestants = {
       {"forward", forward}, {"backward", backward}, {"both", [&] { forward(), backward(); }}};

@@ -77,6 +77,15 @@ inline void check_bias(const char* op, Maybe bias, const Tensor& x, int64_t out)
   check_shape(op, "bias", *bias, {out});
 }
 
+// The factors of a low-rank adapter beside the weight w.
+inline void check_factors(const char* op, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b) {
+  check_parameter(op, "A", a, x);
+  check_parameter(op, "B", b, x);
+  check_matrix(op, "A", a);
+  check(a.shape[1] == w.shape[1], Code::Shape, op, ": A ", a.shape, " does not match weight ", w.shape);
+  check_shape(op, "B", b, {w.shape[0], a.shape[0]});
+}
+
 inline View view_of(Maybe t) { return t ? t->view() : View{}; }
 
 // The gradient of a loss: one number of any float type.

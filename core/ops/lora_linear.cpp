@@ -1,18 +1,6 @@
 #include "core/ops/checks.h"
 
 namespace lowrank::ops {
-namespace {
-
-void check_factors(const char* op, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b) {
-  check_parameter(op, "A", a, x);
-  check_parameter(op, "B", b, x);
-  check_matrix(op, "A", a);
-  check(a.shape[1] == w.shape[1], Code::Shape, op, ": A ", a.shape, " does not match weight ", w.shape);
-  check_shape(op, "B", b, {w.shape[0], a.shape[0]});
-}
-
-}  // namespace
-
 Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& a, const Tensor& b, double scale,
                     Dropout dropout, Compute compute, bool exact) {
   check_linear("loraLinear", x, w);

@@ -12,7 +12,7 @@
 namespace lowrank::cuda::lora {
 namespace {
 
-struct BranchPlan {
+struct LayerPlan {
   bool wants_t, fused;
   int64_t t_pieces, db_pieces, width;
   __nv_bfloat16 *b_high = nullptr, *b_low = nullptr;  // [side, out]
@@ -26,11 +26,11 @@ struct Plan {
   Plan(Room& room, const Layers& l) {
     sums = int64_t(bytes_of(l.sums()));
     leading = padded(l.in(), 8);
-    for (int i = 0; i < l.count; ++i) {
+    for (int i = 0; i < l.count(); ++i) {
       begin[i] = sites.rank();
-      if (l.branch[i].da) sites.add(l.branch[i].rank(), l.branch[i].dropout);
+      if (l[i].da) sites.add(rank_of(l[i]), l[i].dropout);
     }
-    for (int i = 0; i < l.count; ++i) branch[i] = plan_branch(room, l, l.branch[i]);
+    for (int i = 0; i < l.count(); ++i) layer[i] = plan_layer(room, l, l[i]);
     const int64_t rows = l.rows(), rank = sites.rank();
     if (rank == 0) return;
     da_pieces = l.half() ? outer_pieces(rows, l.in(), rank) : plain_pieces(rows, l.in());
@@ -40,16 +40,16 @@ struct Plan {
     if (l.low()) t_low = room.take<__nv_bfloat16>(rows * rank);
   }
 
-  BranchPlan plan_branch(Room& room, const Layers& l, const Branch& branch) const {
-    const int64_t rows = l.rows(), out = branch.out(), r = branch.rank(), side = l.half() ? branch.side() : r;
-    BranchPlan p;
-    p.wants_t = l.dx || branch.da;
-    p.fused = l.half() && p.wants_t && branch.db && fused(side);
+  LayerPlan plan_layer(Room& room, const Layers& l, const LoraLayer& layer) const {
+    const int64_t rows = l.rows(), out = out_of(layer), r = rank_of(layer), side = l.half() ? side_of(layer) : r;
+    LayerPlan p;
+    p.wants_t = l.dx || layer.da;
+    p.fused = l.half() && p.wants_t && layer.db && fused(side);
     p.t_pieces = !l.half() ? 1 : p.fused ? fused_pieces(out) : down_pieces(rows, out, side);
     p.db_pieces = l.half() ? outer_pieces(rows, out, side) : plain_pieces(rows, out);
     p.width = slab_width(r, l.left());
     if (l.half()) {
-      const int64_t of_b = p.wants_t ? side * padded(out, 64) : 0, of_s = branch.db ? rows * side : 0;
+      const int64_t of_b = p.wants_t ? side * padded(out, 64) : 0, of_s = layer.db ? rows * side : 0;
       p.b_high = room.take<__nv_bfloat16>(of_b);
       p.s_high = room.take<__nv_bfloat16>(of_s);
       if (l.low()) p.b_low = room.take<__nv_bfloat16>(of_b), p.s_low = room.take<__nv_bfloat16>(of_s);
@@ -57,7 +57,7 @@ struct Plan {
       p.t = room.take(rows * r * sums);
     }
     if (p.wants_t) p.t_sum = room.take(p.t_pieces * rows * side * sums);
-    if (branch.db) p.db_sum = room.take(p.db_pieces * out * side * sums);
+    if (layer.db) p.db_sum = room.take(p.db_pieces * out * side * sums);
     if (!l.dx) return p;
     const int64_t element = int64_t(bytes_of(l.product()));
     p.t_slab = room.take(rows * p.width * element);
@@ -69,7 +69,7 @@ struct Plan {
   int64_t leading;  // of the slabs of a
   Sites sites;      // of those that want da
   int64_t begin[MAX_ADAPTERS];
-  BranchPlan branch[MAX_ADAPTERS];
+  LayerPlan layer[MAX_ADAPTERS];
   int64_t da_pieces = 0;
   char* da_sum = nullptr;
   __nv_bfloat16 *t_high = nullptr, *t_low = nullptr;  // [rows, rank of sites]
@@ -78,28 +78,28 @@ struct Plan {
 void prepare_factors(const Layers& l, const Plan& plan) {
   Spreads spreads;
   const int64_t in = l.in();
-  for (int i = 0; i < l.count; ++i) {
-    const Branch& branch = l.branch[i];
-    const BranchPlan& p = plan.branch[i];
-    const int64_t r = branch.rank(), out = branch.out(), side = branch.side();
+  for (int i = 0; i < l.count(); ++i) {
+    const LoraLayer& layer = l[i];
+    const LayerPlan& p = plan.layer[i];
+    const int64_t r = rank_of(layer), out = out_of(layer), side = side_of(layer);
     if (l.half() && p.wants_t) {
       Spread b;
-      b.from = branch.b.data, b.type = branch.b.dtype;
+      b.from = layer.b.data, b.type = layer.b.dtype;
       b.count = out, b.rank = r, b.from_i = r, b.from_j = 1, b.along_i = true;
       b.high = p.b_high, b.low = p.b_low, b.split_i = 1, b.split_j = padded(out, 64);
       b.padded_count = b.split_j, b.padded_rank = side;
       spreads.add(b);
     }
-    if (l.half() && branch.db) {
+    if (l.half() && layer.db) {
       Spread s;
-      s.from = branch.s.data, s.type = branch.s.dtype;
+      s.from = layer.s.data, s.type = layer.s.dtype;
       s.count = l.rows(), s.rank = r, s.from_i = r, s.from_j = 1;
       s.high = p.s_high, s.low = p.s_low, s.split_i = side, s.split_j = 1, s.padded_rank = side;
       spreads.add(s);
     }
     if (l.dx) {
       Spread a;
-      a.from = branch.a.data, a.type = branch.a.dtype;
+      a.from = layer.a.data, a.type = layer.a.dtype;
       a.count = in, a.rank = r, a.from_i = 1, a.from_j = in, a.along_i = true;
       a.slab = p.a_slab, a.form = l.right(), a.width = p.width, a.slab_i = 1, a.slab_j = plan.leading;
       spreads.add(a);
@@ -109,51 +109,51 @@ void prepare_factors(const Layers& l, const Plan& plan) {
 }
 
 // Sums of t and of db: what is read of dy.
-void pass_over_dy(const Layers& l, const Branch& branch, const BranchPlan& p) {
-  const int64_t r = branch.rank();
+void pass_over_dy(const Layers& l, const LoraLayer& layer, const LayerPlan& p) {
+  const int64_t r = rank_of(layer);
   if (!l.half()) {
-    if (p.wants_t) plain_down(p.t_sum, branch.dy, {branch.b, r, 1}, r, {});
-    if (branch.db) plain_outer(p.db_sum, branch.dy, {branch.s, r, 1}, r, {});
+    if (p.wants_t) plain_down(p.t_sum, layer.dy, {layer.b, r, 1}, r, {});
+    if (layer.db) plain_outer(p.db_sum, layer.dy, {layer.s, r, 1}, r, {});
     return;
   }
   Thin thin;
-  thin.z = branch.dy;
+  thin.z = layer.dy;
   thin.sites.add(r, {});
-  thin.down = {p.b_high, p.b_low, padded(branch.out(), 64)};
-  thin.outer = {p.s_high, p.s_low, branch.side()};
+  thin.down = {p.b_high, p.b_low, padded(out_of(layer), 64)};
+  thin.outer = {p.s_high, p.s_low, side_of(layer)};
   thin.down_sum = reinterpret_cast<float*>(p.t_sum);
   thin.outer_sum = reinterpret_cast<float*>(p.db_sum);
   if (p.fused) return down_and_outer(thin);
   if (p.wants_t) down(thin);
-  if (branch.db) outer(thin);
+  if (layer.db) outer(thin);
 }
 
 void sum_t_and_db(const Layers& l, const Plan& plan) {
   Spreads spreads;
   const int64_t rows = l.rows();
-  for (int i = 0; i < l.count; ++i) {
-    const Branch& branch = l.branch[i];
-    const BranchPlan& p = plan.branch[i];
-    const int64_t r = branch.rank(), side = l.half() ? branch.side() : r;
+  for (int i = 0; i < l.count(); ++i) {
+    const LoraLayer& layer = l[i];
+    const LayerPlan& p = plan.layer[i];
+    const int64_t r = rank_of(layer), side = l.half() ? side_of(layer) : r;
     if (p.wants_t) {
       Spread t;
       t.from = p.t_sum, t.type = l.sums();
       t.count = rows, t.rank = r, t.from_i = side, t.from_j = 1;
-      t.pieces = p.t_pieces, t.plane = rows * side, t.factor = branch.scale;
+      t.pieces = p.t_pieces, t.plane = rows * side, t.factor = layer.scale;
       t.plain = p.t, t.plain_type = l.sums(), t.plain_i = r, t.plain_j = 1;
       t.slab = p.t_slab, t.form = l.left(), t.width = p.width, t.slab_i = p.width, t.slab_j = 1;
-      if (l.half() && branch.da) {
+      if (l.half() && layer.da) {
         t.high = plan.t_high + plan.begin[i], t.low = plan.t_low ? plan.t_low + plan.begin[i] : nullptr;
         t.split_i = plan.sites.rank(), t.split_j = 1, t.padded_rank = side;
       }
       spreads.add(t);
     }
-    if (branch.db) {
+    if (layer.db) {
       Spread db;
       db.from = p.db_sum, db.type = l.sums();
-      db.count = branch.out(), db.rank = r, db.from_i = side, db.from_j = 1;
-      db.pieces = p.db_pieces, db.plane = branch.out() * side;
-      db.plain = branch.db.data, db.plain_type = branch.db.dtype, db.plain_i = r, db.plain_j = 1;
+      db.count = out_of(layer), db.rank = r, db.from_i = side, db.from_j = 1;
+      db.pieces = p.db_pieces, db.plane = out_of(layer) * side;
+      db.plain = layer.db.data, db.plain_type = layer.db.dtype, db.plain_i = r, db.plain_j = 1;
       spreads.add(db);
     }
   }
@@ -173,20 +173,20 @@ void sum_da(const Layers& l, const Plan& plan) {
     outer(thin);
   }
   Spreads spreads;
-  for (int i = 0; i < l.count; ++i) {
-    const Branch& branch = l.branch[i];
-    if (!branch.da) continue;
-    const int64_t r = branch.rank();
+  for (int i = 0; i < l.count(); ++i) {
+    const LoraLayer& layer = l[i];
+    if (!layer.da) continue;
+    const int64_t r = rank_of(layer);
     char* sum = plan.da_sum + (l.half() ? 1 : plan.da_pieces) * plan.begin[i] * in * plan.sums;
-    View t = branch.s;
-    t.data = plan.branch[i].t;
-    if (!l.half()) plain_outer(sum, l.x, {t, r, 1}, r, branch.dropout);
+    View t = layer.s;
+    t.data = plan.layer[i].t;
+    if (!l.half()) plain_outer(sum, l.x, {t, r, 1}, r, layer.dropout);
     Spread da;
     da.from = sum, da.type = l.sums();
     da.count = in, da.rank = r, da.from_i = l.half() ? 1 : r, da.from_j = l.half() ? in : 1;
     da.pieces = plan.da_pieces, da.plane = in * (l.half() ? rank : r);
-    if (branch.dropout.active()) da.factor = branch.dropout.multiplier();
-    da.plain = branch.da.data, da.plain_type = branch.da.dtype, da.plain_i = 1, da.plain_j = in;
+    if (layer.dropout.active()) da.factor = layer.dropout.multiplier();
+    da.plain = layer.da.data, da.plain_type = layer.da.dtype, da.plain_i = 1, da.plain_j = in;
     da.along_i = l.half();
     spreads.add(da);
   }
@@ -197,13 +197,13 @@ void multiply_dx(const Layers& l, const Plan& plan) {
   gemm::Product p;
   p.type = l.product();
   p.m = l.rows(), p.n = l.in();
-  p.segments = p.slabs = l.count;
-  for (int i = 0; i < l.count; ++i) {
-    const Branch& branch = l.branch[i];
-    const BranchPlan& own = plan.branch[i];
-    p.segment[i] = {branch.out(), gemm::operand_in(branch.dy, l.product(), true, ACTIVATIONS + i),
-                    gemm::operand_in(branch.w, l.product(), false, WEIGHTS + i)};
-    p.slab[i] = {own.width, {own.t_slab, own.width, true}, {own.a_slab, plan.leading, false}, branch.dropout};
+  p.segments = p.slabs = l.count();
+  for (int i = 0; i < l.count(); ++i) {
+    const LoraLayer& layer = l[i];
+    const LayerPlan& own = plan.layer[i];
+    p.segment[i] = {out_of(layer), gemm::operand_in(layer.dy, l.product(), true, ACTIVATIONS + i),
+                    gemm::operand_in(layer.w, l.product(), false, WEIGHTS + i)};
+    p.slab[i] = {own.width, {own.t_slab, own.width, true}, {own.a_slab, plan.leading, false}, layer.dropout};
   }
   p.y = l.dx;
   gemm::multiply(p);
@@ -214,7 +214,7 @@ void multiply_dx(const Layers& l, const Plan& plan) {
 void backward(const Layers& l) {
   const Plan plan = plan_in_scratch<Plan>(ROOM, l);
   prepare_factors(l, plan);
-  for (int i = 0; i < l.count; ++i) pass_over_dy(l, l.branch[i], plan.branch[i]);
+  for (int i = 0; i < l.count(); ++i) pass_over_dy(l, l[i], plan.layer[i]);
   sum_t_and_db(l, plan);
   sum_da(l, plan);
   if (l.dx && l.rows() > 0) multiply_dx(l, plan);

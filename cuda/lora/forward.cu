@@ -13,7 +13,7 @@ namespace {
 struct Plan {
   Plan(Room& room, const Layers& l) {
     const int64_t rows = l.rows(), in = padded(l.in(), 64), element = int64_t(bytes_of(l.product()));
-    for (int i = 0; i < l.count; ++i) sites.add(l.branch[i].rank(), l.branch[i].dropout);
+    for (int i = 0; i < l.count(); ++i) sites.add(rank_of(l[i]), l[i].dropout);
     const int64_t rank = sites.rank();
     pieces = l.half() ? down_pieces(rows, l.x.cols(), rank) : 1;
     sum = room.take(pieces * rows * rank * int64_t(bytes_of(l.sums())));
@@ -21,10 +21,10 @@ struct Plan {
       high = room.take<__nv_bfloat16>(rank * in);
       low = l.low() ? room.take<__nv_bfloat16>(rank * in) : nullptr;
     }
-    for (int i = 0; i < l.count; ++i) {
-      width[i] = slab_width(l.branch[i].rank(), l.left());
+    for (int i = 0; i < l.count(); ++i) {
+      width[i] = slab_width(rank_of(l[i]), l.left());
       s[i] = room.take(rows * width[i] * element);
-      b[i] = room.take(l.branch[i].out() * width[i] * element);
+      b[i] = room.take(out_of(l[i]) * width[i] * element);
     }
   }
 
@@ -38,21 +38,21 @@ struct Plan {
 void prepare_factors(const Layers& l, const Plan& plan) {
   Spreads spreads;
   const int64_t in = l.in(), leading = padded(in, 64);
-  for (int i = 0; i < l.count; ++i) {
-    const Branch& branch = l.branch[i];
-    const int64_t r = branch.rank();
+  for (int i = 0; i < l.count(); ++i) {
+    const LoraLayer& layer = l[i];
+    const int64_t r = rank_of(layer);
     Spread b;
-    b.from = branch.b.data, b.type = branch.b.dtype;
-    b.count = branch.out(), b.rank = r, b.from_i = r, b.from_j = 1;
+    b.from = layer.b.data, b.type = layer.b.dtype;
+    b.count = out_of(layer), b.rank = r, b.from_i = r, b.from_j = 1;
     b.slab = plan.b[i], b.form = l.right(), b.width = plan.width[i], b.slab_i = b.width, b.slab_j = 1;
     spreads.add(b);
     if (!l.half()) continue;
     Spread a;
-    a.from = branch.a.data, a.type = branch.a.dtype;
+    a.from = layer.a.data, a.type = layer.a.dtype;
     a.count = in, a.rank = r, a.from_i = 1, a.from_j = in, a.along_i = true;
     const int64_t begin = plan.sites.begin(i) * leading;
     a.high = plan.high + begin, a.low = plan.low ? plan.low + begin : nullptr;
-    a.split_i = 1, a.split_j = leading, a.padded_count = leading, a.padded_rank = branch.side();
+    a.split_i = 1, a.split_j = leading, a.padded_count = leading, a.padded_rank = side_of(layer);
     spreads.add(a);
   }
   spread(spreads, l.product());
@@ -69,17 +69,17 @@ void sum_s(const Layers& l, const Plan& plan) {
     down(thin);
   }
   Spreads spreads;
-  for (int i = 0; i < l.count; ++i) {
-    const Branch& branch = l.branch[i];
-    const int64_t r = branch.rank();
+  for (int i = 0; i < l.count(); ++i) {
+    const LoraLayer& layer = l[i];
+    const int64_t r = rank_of(layer);
     char* sum = plan.sum + (l.half() ? 1 : rows) * plan.sites.begin(i) * int64_t(bytes_of(l.sums()));
-    if (!l.half()) plain_down(sum, l.x, {branch.a, 1, l.in()}, r, branch.dropout);
+    if (!l.half()) plain_down(sum, l.x, {layer.a, 1, l.in()}, r, layer.dropout);
     Spread s;
     s.from = sum, s.type = l.sums();
     s.count = rows, s.rank = r, s.from_i = l.half() ? rank : r, s.from_j = 1;
     s.pieces = plan.pieces, s.plane = rows * rank;
-    s.factor = branch.dropout.active() ? branch.scale * branch.dropout.multiplier() : branch.scale;
-    s.plain = branch.s.data, s.plain_type = branch.s.dtype, s.plain_i = r, s.plain_j = 1;
+    s.factor = layer.dropout.active() ? layer.scale * layer.dropout.multiplier() : layer.scale;
+    s.plain = layer.s.data, s.plain_type = layer.s.dtype, s.plain_i = r, s.plain_j = 1;
     s.slab = plan.s[i], s.form = l.left(), s.width = plan.width[i], s.slab_i = s.width, s.slab_j = 1;
     spreads.add(s);
   }
@@ -94,16 +94,16 @@ void forward(const Layers& l) {
   prepare_factors(l, plan);
   sum_s(l, plan);
   const gemm::Operand x = gemm::operand_in(l.x, l.product(), true, ACTIVATIONS);
-  for (int i = 0; i < l.count; ++i) {
-    const Branch& branch = l.branch[i];
+  for (int i = 0; i < l.count(); ++i) {
+    const LoraLayer& layer = l[i];
     gemm::Product p;
     p.type = l.product();
-    p.m = l.rows(), p.n = branch.out();
+    p.m = l.rows(), p.n = out_of(layer);
     p.segments = p.slabs = 1;
-    p.segment[0] = {l.in(), x, gemm::operand_in(branch.w, l.product(), true, WEIGHTS)};
+    p.segment[0] = {l.in(), x, gemm::operand_in(layer.w, l.product(), true, WEIGHTS)};
     p.slab[0] = {plan.width[i], {plan.s[i], plan.width[i], true}, {plan.b[i], plan.width[i], true}, {}};
-    p.bias = branch.bias;
-    p.y = branch.y;
+    p.bias = layer.bias;
+    p.y = layer.y;
     gemm::multiply(p);
   }
 }

@@ -5,27 +5,17 @@
 
 namespace lowrank::cuda::lora {
 
-// One layer: y = x w^T + bias + s b^T. The gradients are without data where nobody wants them.
-struct Branch {
-  View y, s, w, bias, a, b;
-  View dy, da, db;
-  double scale = 1;
-  Dropout dropout;
-
-  int64_t out() const { return b.dims[0]; }
-  int64_t rank() const { return b.dims[1]; }
-  int64_t side() const { return padded(rank(), RANK_STEP); }  // columns it occupies beside others
-};
+inline int64_t out_of(const LoraLayer& l) { return l.b.dims[0]; }
+inline int64_t rank_of(const LoraLayer& l) { return l.b.dims[1]; }
+// Columns it occupies beside others.
+inline int64_t side_of(const LoraLayer& l) { return padded(rank_of(l), RANK_STEP); }
 
 struct Layers {
-  View x, dx;
-  int count = 0;
-  Branch branch[MAX_ADAPTERS];
-  Compute compute = Compute::F32;
-  bool exact = true;
+  const LoraLayer& operator[](int i) const { return own.layer[i]; }
+  int count() const { return own.count; }
 
   int64_t rows() const { return x.rows(); }
-  int64_t in() const { return branch[0].a.dims[1]; }
+  int64_t in() const { return own.layer[0].a.dims[1]; }
   bool half() const { return x.dtype == DType::BF16 || x.dtype == DType::F16; }
   // Of the frozen products, and of the slabs in them.
   DType product() const { return x.dtype == DType::F32 && compute == Compute::BF16 ? DType::BF16 : x.dtype; }
@@ -35,6 +25,11 @@ struct Layers {
   // f16 rounds to 11 bits, bf16, which factors are rounded to, to 8: f16 keeps the second part anyway.
   bool low() const { return exact || x.dtype == DType::F16; }
   DType sums() const { return x.dtype == DType::F64 ? DType::F64 : DType::F32; }
+
+  LoraLayers own;
+  View x, dx;
+  Compute compute = Compute::F32;
+  bool exact = true;
 };
 
 // Memory of one call, handed out in a first round that only counts and a second one that gives addresses.

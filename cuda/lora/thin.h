@@ -10,11 +10,12 @@
 // adapter keeps its accuracy. z in f16 is split likewise, without a loss, since its gradients may be below f16's range
 // times anything. Without `low` factors are rounded to bf16.
 
+#include "core/kernels.h"
 #include "cuda/launch.cuh"
 
 namespace lowrank::cuda::lora {
 
-constexpr int MAX_ADAPTERS = 3;
+constexpr int MAX_ADAPTERS = LoraLayers::MOST;
 constexpr int RANK_STEP = 16;  // an adapter occupies a multiple of this many columns, the rest of it zeros
 
 constexpr int64_t padded(int64_t n, int64_t step) { return ceil_div(n, step) * step; }

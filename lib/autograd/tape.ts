@@ -8,10 +8,13 @@ import { scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
  */
 export type Backward = (dy: Tensor, needs: readonly boolean[]) => (Tensor | undefined)[]
 
+/** The same for an op with several outputs: undefined for an output that nothing was made of. */
+export type GroupBackward = (dys: readonly (Tensor | undefined)[], needs: readonly boolean[]) => (Tensor | undefined)[]
+
 interface Node {
-  output: Tensor
+  outputs: readonly Tensor[]
   inputs: readonly Tensor[]
-  backward: Backward
+  backward: GroupBackward
   /** Saved tensors that no earlier node saved: this node reads them last. */
   lastReads: Tensor[]
 }
@@ -34,11 +37,22 @@ export function record(
   saved: readonly Tensor[],
   backward: Backward,
 ): Tensor {
-  if (recording && recordingFor(inputs)) {
-    output.requiresGrad = true
-    recording.push(output, inputs, saved, backward)
-  }
+  recordGroup([output], inputs, saved, ([dy], needs) => backward(dy!, needs))
   return output
+}
+
+/** {@link record} for an op with several outputs. Its rule runs once, if any of them has a gradient. */
+export function recordGroup(
+  outputs: readonly Tensor[],
+  inputs: readonly Tensor[],
+  saved: readonly Tensor[],
+  backward: GroupBackward,
+): Tensor[] {
+  if (recording && recordingFor(inputs)) {
+    for (const output of outputs) output.requiresGrad = true
+    recording.push(outputs, inputs, saved, backward)
+  }
+  return [...outputs]
 }
 
 /** A tensor with dy's values that the rule may overwrite: dy itself where nobody else holds it, else a copy. */
@@ -85,10 +99,10 @@ export class Tape {
     }
   }
 
-  push(output: Tensor, inputs: readonly Tensor[], saved: readonly Tensor[], backward: Backward): void {
+  push(outputs: readonly Tensor[], inputs: readonly Tensor[], saved: readonly Tensor[], backward: GroupBackward): void {
     const lastReads = saved.filter(tensor => tensor.owner && scopes.indexOf(tensor.owner) >= this.#outside)
     for (const tensor of lastReads) tensor.moveTo(this.#saved)
-    this.#nodes.push({ output, inputs, backward, lastReads })
+    this.#nodes.push({ outputs, inputs, backward, lastReads })
   }
 
   isUnique(gradient: Tensor): boolean {
@@ -124,8 +138,8 @@ export class Tape {
     try {
       this.#give(grads, output, start.moveTo(this.#saved))
       for (let node = this.#nodes.pop(); node; node = this.#nodes.pop()) {
-        const dy = grads.get(node.output)
-        if (dy) this.#step(node, dy, grads)
+        const dys = node.outputs.map(each => grads.get(each))
+        if (dys.some(Boolean)) this.#step(node, dys, grads)
         for (const tensor of node.lastReads) if (tensor.owner === this.#saved) tensor.dispose()
       }
       for (const gradient of grads.values()) gradient.moveTo(scopes.at(-1))
@@ -145,7 +159,7 @@ export class Tape {
   }
 
   #checkRecorded(output: Tensor): void {
-    if (output.requiresGrad && this.#nodes.some(node => node.output === output)) return
+    if (output.requiresGrad && this.#nodes.some(node => node.outputs.includes(output))) return
     const why = !this.#nodes.length
       ? 'nothing was recorded, or backward ran before'
       : output.requiresGrad
@@ -157,16 +171,16 @@ export class Tape {
     )
   }
 
-  #step({ inputs, output, backward }: Node, dy: Tensor, grads: Map<Tensor, Tensor>): void {
-    grads.delete(output)
+  #step({ inputs, outputs, backward }: Node, dys: readonly (Tensor | undefined)[], grads: Map<Tensor, Tensor>): void {
+    for (const output of outputs) grads.delete(output)
     const needs = inputs.map(input => input.requiresGrad)
-    const found = scope<(Tensor | undefined)[]>(() => backward(dy, needs))
-    for (const dx of new Set(found)) if (dx && dx !== dy) dx.moveTo(this.#saved)
-    const mine = new Set(found.filter(dx => dx !== undefined && dx !== dy)) as Set<Tensor>
+    const found = scope<(Tensor | undefined)[]>(() => backward(dys, needs))
+    for (const dx of new Set(found)) if (dx && !dys.includes(dx)) dx.moveTo(this.#saved)
+    const mine = new Set(found.filter(dx => dx !== undefined && !dys.includes(dx))) as Set<Tensor>
     found.forEach((dx, i) => {
       if (dx && needs[i]) this.#give(grads, inputs[i]!, dx)
     })
-    this.#release(dy)
+    for (const dy of dys) if (dy) this.#release(dy)
     for (const gradient of this.#claimed.splice(0)) this.#release(gradient)
     for (const dx of mine) if (!this.#uses.has(dx)) dx.dispose()
   }

@@ -2,6 +2,7 @@ import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { linear } from '../ops/linear.ts'
 import { loraLinear } from '../ops/loraLinear.ts'
+import { loraLinearGroup } from '../ops/loraLinearGroup.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
@@ -74,7 +75,28 @@ function lowRankPath(x: Tensor, factors: LowRank, compute: Compute): Tensor {
   return scale(linear(down, factors.b.tensor, undefined, compute), factors.scale)
 }
 
-/** Applies layers that share their input: the place where their passes over x can be fused. */
+/**
+ * Applies layers that share their input. Activations of half precision are a GPU's (or the plan for one): there, layers
+ * with one active pair of factors each and no hooks are one op, whose passes over x serve all. In f32 they stay
+ * separate calls: the CPU would gain nothing, and add the layers' dx in another order.
+ */
 export function linearGroup(layers: readonly Linear[], x: Tensor): Tensor[] {
-  return layers.map(layer => layer.apply(x))
+  const half = x.dtype === 'bf16' || x.dtype === 'f16'
+  const compute = layers[0]?.compute
+  const pairs = layers.map(layer => (layer.compute === compute ? onlyFactors(layer) : undefined))
+  if (!half || layers.length < 2 || layers.length > MOST_IN_GROUP || pairs.includes(undefined))
+    return layers.map(layer => layer.apply(x))
+  const group = layers.map(({ weight, bias }, i) => {
+    const pair = pairs[i]!
+    return { weight: weight.tensor, bias: bias?.tensor, factors: { ...pair, a: pair.a.tensor, b: pair.b.tensor } }
+  })
+  return loraLinearGroup(x, group, compute)
+}
+
+const MOST_IN_GROUP = 3
+
+/** The one active pair of factors of a layer on which nothing else is active. */
+function onlyFactors({ lowRank, adapters }: Linear): LowRank | undefined {
+  const [pair, ...more] = lowRank.filter(factors => factors.active)
+  return more.length || adapters.some(adapter => adapter.active) ? undefined : pair
 }

@@ -6,6 +6,8 @@ import { native } from '../../lib/native.ts'
 import { activation } from '../../lib/ops/activation.ts'
 import { add } from '../../lib/ops/add.ts'
 import { linear } from '../../lib/ops/linear.ts'
+import { loraLinear } from '../../lib/ops/loraLinear.ts'
+import { loraLinearGroup } from '../../lib/ops/loraLinearGroup.ts'
 import { matmul } from '../../lib/ops/matmul.ts'
 import { multiply } from '../../lib/ops/multiply.ts'
 import { scale } from '../../lib/ops/scale.ts'
@@ -140,6 +142,35 @@ test('a borrowed tensor that the caller frees too early is a named error, and no
     throwsCode('ERR_DISPOSED', () => tape.backward(loss), /disposed/)
   })
   x.dispose()
+})
+
+test('an op of several outputs runs backward once, for those that were used', async () => {
+  const [x, a, b] = [leaf([1, 2], [1, 2]), leaf([0.5, -1], [1, 2]), leaf([2, 3], [2, 1])]
+  const w = constant([1, 2, 3, 4], [2, 2])
+  const factors = { a, b, scale: 2, dropout: 0, site: 1 }
+  const layer = { weight: w, bias: undefined, factors }
+  const gradients = async (run: () => Tensor) => {
+    const grads = scope(() => {
+      const tape = new Tape()
+      return tape.backward(tape.run(run))
+    })
+    const found: number[][] = []
+    for (const each of [x, a, b]) found.push(await values(grads.get(each)))
+    for (const tensor of grads.values()) tensor.dispose()
+    return found
+  }
+  const alone = await gradients(() => sumSquares(loraLinear(x, w, undefined, factors)))
+  for (const used of [0, 1])
+    assert.equal(await gradients(() => sumSquares(loraLinearGroup(x, [layer, layer])[used]!)), alone)
+  const both = await gradients(() => {
+    const [y, z] = loraLinearGroup(x, [layer, layer])
+    return add(sumSquares(y!), sumSquares(z!))
+  })
+  assert.equal(
+    both,
+    alone.map(each => each.map(value => 2 * value)),
+  )
+  for (const tensor of [x, a, b, w]) tensor.dispose()
 })
 
 test('take gives dy itself where nobody else holds it, else a copy', async () => {

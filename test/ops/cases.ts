@@ -12,6 +12,7 @@ import { layerNorm } from '../../lib/ops/layerNorm.ts'
 import { linear } from '../../lib/ops/linear.ts'
 import { linearCrossEntropy } from '../../lib/ops/linearCrossEntropy.ts'
 import { loraLinear } from '../../lib/ops/loraLinear.ts'
+import { loraLinearGroup } from '../../lib/ops/loraLinearGroup.ts'
 import { matmul } from '../../lib/ops/matmul.ts'
 import { mse } from '../../lib/ops/mse.ts'
 import { multiply } from '../../lib/ops/multiply.ts'
@@ -105,6 +106,27 @@ export function opCases(size: Size = 'small'): OpCase[] {
       inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([1, d], 3), real([out, 1], 4)],
       run: ([x, w, a, b]) => loraLinear(x!, w!, undefined, { a: a!, b: b!, scale: 2, dropout: 0, site: 9 }),
     },
+    ...[0, 0.3].map(p => ({
+      name: `loraLinearGroup dropout ${p}`,
+      inputs: [
+        real([n, d]),
+        ...[1, 2, 3].flatMap(i => [
+          { ...real([out, d], i), grad: false },
+          real([out], i + 0.2),
+          real([r, d], i + 0.4),
+          real([out, r], i + 0.6),
+        ]),
+      ],
+      run: training(([x, ...rest]) => {
+        const layers = [0, 1, 2].map(i => {
+          const [weight, bias, a, b] = rest.slice(4 * i, 4 * i + 4)
+          const factors = { a: a!, b: b!, scale: 1.5 + i, dropout: p, site: 9 + i }
+          return { weight: weight!, bias, factors }
+        })
+        const [q, k, v] = loraLinearGroup(x!, layers)
+        return add(multiply(q!, k!), v!)
+      }),
+    })),
     { name: 'embedding', inputs: [real([4, d]), ints(...ids)], run: ([t, i]) => embedding(t!, i!) },
     {
       name: 'layerNorm',

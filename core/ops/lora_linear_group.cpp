@@ -1,0 +1,85 @@
+#include "core/ops/checks.h"
+
+namespace lowrank::ops {
+namespace {
+
+constexpr const char* OP = "loraLinearGroup";
+
+void check_lengths(size_t count, std::initializer_list<size_t> lengths) {
+  check(count >= 1 && count <= size_t(LoraLayers::MOST), Code::Option, OP, ": ", count, " layers, expected 1 to ",
+        LoraLayers::MOST);
+  for (const size_t length : lengths)
+    check(length == count, Code::Option, OP, ": a list of ", length, ", expected ", count, ", one for each layer");
+}
+
+Maybe maybe(const Tensor& t) { return t.defined() ? &t : nullptr; }
+
+void check_defined(const Tensors& tensors) {
+  for (const Tensor& t : tensors) check(t.defined(), Code::Option, OP, ": a tensor is missing");
+}
+
+void check_layer(const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b, const Dropout& dropout) {
+  check_linear(OP, x, w);
+  check_factors(OP, x, w, a, b);
+  check_dropout_rows(OP, dropout, x.shape[0]);
+}
+
+}  // namespace
+
+Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, Tensors b, std::vector<double> scales,
+                          std::vector<Dropout> dropouts, Compute compute, bool exact) {
+  const size_t count = weights.size();
+  check_lengths(count, {biases.size(), a.size(), b.size(), scales.size(), dropouts.size()});
+  for (const Tensors* list : {&weights, &a, &b}) check_defined(*list);
+  LoraLayers layers;
+  layers.count = int32_t(count);
+  Tensors made(2 * count);
+  for (size_t i = 0; i < count; ++i) {
+    check_layer(x, weights[i], a[i], b[i], dropouts[i]);
+    check_bias(OP, maybe(biases[i]), x, weights[i].shape[0]);
+  }
+  for (size_t i = 0; i < count; ++i) {
+    made[i] = Tensor::empty(x.device(), {x.shape[0], weights[i].shape[0]}, x.dtype);
+    made[count + i] = Tensor::empty(x.device(), {x.shape[0], a[i].shape[0]}, sums_of(x.dtype));
+    LoraLayer& layer = layers.layer[i];
+    layer.y = made[i].view(), layer.s = made[count + i].view();
+    layer.w = weights[i].view(), layer.bias = view_of(maybe(biases[i]));
+    layer.a = a[i].view(), layer.b = b[i].view();
+    layer.scale = scales[i], layer.dropout = dropouts[i];
+  }
+  run(x.device(), OP, x.device().kernels.lora_linear_group, x.view(), layers, compute, exact);
+  return made;
+}
+
+Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensors a, Tensors b, Tensors s,
+                                   std::vector<double> scales, std::vector<Dropout> dropouts, Compute compute,
+                                   bool exact, bool needs_dx, bool needs_da, bool needs_db) {
+  const size_t count = weights.size();
+  check_lengths(count, {dy.size(), a.size(), b.size(), s.size(), scales.size(), dropouts.size()});
+  for (const Tensors* list : {&dy, &weights, &a, &b, &s}) check_defined(*list);
+  LoraLayers layers;
+  layers.count = int32_t(count);
+  for (size_t i = 0; i < count; ++i) {
+    check_layer(x, weights[i], a[i], b[i], dropouts[i]);
+    check_like(OP, "dy", dy[i], x);
+    check_shape(OP, "dy", dy[i], {x.shape[0], weights[i].shape[0]});
+    check_same_device(OP, s[i], x);
+    check_dtype(OP, "s", s[i], sums_of(x.dtype));
+    check_shape(OP, "s", s[i], {x.shape[0], a[i].shape[0]});
+  }
+  Tensors made(1 + 2 * count);
+  if (needs_dx) made[0] = like(x);
+  for (size_t i = 0; i < count; ++i) {
+    if (needs_da) made[1 + i] = like(a[i]);
+    if (needs_db) made[1 + count + i] = like(b[i]);
+    LoraLayer& layer = layers.layer[i];
+    layer.w = weights[i].view(), layer.a = a[i].view(), layer.b = b[i].view(), layer.s = s[i].view();
+    layer.dy = dy[i].view(), layer.da = made[1 + i].view(), layer.db = made[1 + count + i].view();
+    layer.scale = scales[i], layer.dropout = dropouts[i];
+  }
+  run(x.device(), "loraLinearGroupBackward", x.device().kernels.lora_linear_group_backward, made[0].view(), x.view(),
+      layers, compute, exact);
+  return made;
+}
+
+}  // namespace lowrank::ops

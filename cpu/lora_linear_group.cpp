@@ -1,0 +1,32 @@
+// Layers that share x, one after the other: x and what is made of it stay in the cache or don't, as in separate calls.
+
+#include <vector>
+
+#include "core/kernels.h"
+
+namespace lowrank::cpu {
+
+void lora_linear_group(View x, LoraLayers layers, Compute compute, bool exact) {
+  for (int i = 0; i < layers.count; ++i) {
+    const LoraLayer& l = layers.layer[i];
+    lora_linear(l.y, l.s, x, l.w, l.bias, l.a, l.b, l.scale, l.dropout, compute, exact);
+  }
+}
+
+void lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute compute, bool exact) {
+  std::vector<double> memory;
+  View more;
+  if (dx && layers.count > 1) {
+    memory.resize(size_t(x.size()));
+    more = dx;
+    more.data = memory.data();
+  }
+  for (int i = 0; i < layers.count; ++i) {
+    const LoraLayer& l = layers.layer[i];
+    const View own = i == 0 ? dx : more;
+    lora_linear_backward(own, l.da, l.db, l.dy, x, l.w, l.a, l.b, l.s, l.scale, l.dropout, compute, exact);
+    if (dx && i > 0) accumulate(dx, more, 1);
+  }
+}
+
+}  // namespace lowrank::cpu

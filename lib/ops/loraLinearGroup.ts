@@ -1,0 +1,66 @@
+import { recordGroup } from '../autograd/tape.ts'
+import { native } from '../native.ts'
+import { Tensor } from '../tensor.ts'
+import type { LowRankFactors } from './loraLinear.ts'
+import { COMPUTE, type Compute } from './matmul.ts'
+import { dropoutStruct } from './random.ts'
+
+/** A frozen linear layer, w[out, in] and bias[out], with its factors. */
+export interface LoraLayer {
+  weight: Tensor
+  bias: Tensor | undefined
+  factors: LowRankFactors
+}
+
+/**
+ * {@link loraLinear} of two or three layers on one x[N, in], such as query, key and value: forward reads x once for all
+ * adapters, backward once for the gradients of their a, and makes dx in one product.
+ */
+export function loraLinearGroup(x: Tensor, layers: readonly LoraLayer[], compute: Compute = 'f32'): Tensor[] {
+  const n = layers.length
+  const c = COMPUTE.indexOf(compute)
+  const exact = layers.every(({ factors }) => factors.exact !== false)
+  const weights = layers.map(layer => layer.weight)
+  const biases = layers.map(layer => layer.bias)
+  const [a, b] = [layers.map(layer => layer.factors.a), layers.map(layer => layer.factors.b)]
+  const scales = layers.map(layer => layer.factors.scale)
+  const masks = layers.map(({ factors }) => dropoutStruct(factors.dropout, factors.site))
+  const common = [handles(a), handles(b)] as const
+  const absent = biases.map(bias => bias?.handle ?? 0)
+  const made = native.loraLinearGroup(x.handle, handles(weights), absent, ...common, scales, masks, c, exact)
+  const tensors = made.map(handle => new Tensor(handle))
+  const [ys, s] = [tensors.slice(0, n), tensors.slice(n)]
+  const present = biases.filter(bias => bias !== undefined)
+  const inputs = [x, ...a, ...b, ...present]
+  return recordGroup(ys, inputs, [x, ...weights, ...a, ...b, ...s], (given, needs) => {
+    const dy = given.map((each, i) => each ?? zeros(x, weights[i]!))
+    const any = (from: number, to: number) => needs.slice(from, to).some(Boolean)
+    const found = native.loraLinearGroupBackward(
+      x.handle,
+      handles(dy),
+      handles(weights),
+      ...common,
+      handles(s),
+      scales,
+      masks,
+      c,
+      exact,
+      needs[0]!,
+      any(1, 1 + n),
+      any(1 + n, 1 + 2 * n),
+    )
+    const ofBiases = dy.filter((_, i) => biases[i]).map((each, i) => (needs[1 + 2 * n + i] ? sumRows(each) : undefined))
+    return [...found.map(handle => (handle ? new Tensor(handle) : undefined)), ...ofBiases]
+  })
+}
+
+const handles = (tensors: readonly Tensor[]) => tensors.map(tensor => tensor.handle)
+
+const sumRows = (dy: Tensor) => new Tensor(native.sumRows(dy.handle))
+
+/** The gradient of an output that nothing was made of. */
+function zeros(x: Tensor, w: Tensor): Tensor {
+  const dy = Tensor.empty([x.shape[0]!, w.shape[0]!], { device: x.device, dtype: x.dtype })
+  native.fill(dy.handle, 0)
+  return dy
+}

@@ -1,0 +1,102 @@
+// lora_linear_group, lora_linear_group_backward
+#include <memory>
+
+#include "test/kernels/lora.cuh"
+
+namespace lowrank::testing {
+namespace {
+
+// Layers on the x of the first, and their runs.
+struct Group {
+  Group(Fuzz& fuzz, DType type, int64_t m, int64_t k, std::vector<std::pair<int64_t, int64_t>> sizes, bool dropped) {
+    for (const auto& [n, r] : sizes) {
+      auto layer = std::make_unique<Layer>(fuzz, type, Shape3{m, n, k, r}, dropped);
+      if (!layers.empty()) layer->x = layers[0]->x, layer->offset = layers[0]->offset;
+      layer->dropout.site = uint32_t(5 + layers.size());
+      layers.push_back(std::move(layer));
+      runs.push_back(std::make_unique<Run>(*layers.back()));
+    }
+  }
+
+  LoraLayers views() const {
+    LoraLayers all;
+    for (size_t i = 0; i < runs.size(); ++i) {
+      const Run& r = *runs[i];
+      const Layer& l = *layers[i];
+      all.layer[all.count++] = {r.y,  r.s,     r.w,      l.has_bias ? r.bias.view() : View{}, r.a, r.b, r.dy, r.da,
+                                r.db, l.scale, l.dropout};
+    }
+    return all;
+  }
+  void run(bool exact) {
+    cuda::lora_linear_group(runs[0]->x, views(), Compute::F32, exact);
+    cuda::lora_linear_group_backward(runs[0]->dx, runs[0]->x, views(), Compute::F32, exact);
+  }
+  void check(bool exact) {
+    run(exact);
+    Values sum, plain_sum;
+    for (size_t i = 0; i < runs.size(); ++i) {
+      Layer& l = *layers[i];
+      l.exact = exact;
+      Values y, s, dx, da, db, plain_y, plain_s, plain_dx, plain_da, plain_db;
+      l.forward(y, s);
+      l.plain_forward(plain_y, plain_s);
+      l.backward(s, dx, da, db);
+      l.plain_backward(s, plain_dx, plain_da, plain_db);
+      check_one(l, "s", runs[i]->s.read(), l.sums(), plain_s, s);
+      check_one(l, "y", runs[i]->y.read(), l.type, plain_y, y);
+      check_one(l, "da", runs[i]->da.read(), l.factors, plain_da, da);
+      check_one(l, "db", runs[i]->db.read(), l.factors, plain_db, db);
+      sum.resize(dx.size()), plain_sum.resize(dx.size());
+      for (size_t j = 0; j < dx.size(); ++j) sum[j] += dx[j], plain_sum[j] += plain_dx[j];
+    }
+    const Layer& first = *layers[0];
+    check_one(first, "dx of the group", runs[0]->dx.read(), first.type, rounded(plain_sum, first.type), sum);
+  }
+
+  std::vector<std::unique_ptr<Layer>> layers;
+  std::vector<std::unique_ptr<Run>> runs;
+};
+
+}  // namespace
+
+KERNEL_CASE(lora_linear_group_is_its_layers) {
+  for (const DType type : {DType::F32, DType::F64, DType::BF16, DType::F16}) {
+    const int64_t m = fuzz.pick<int64_t>({1, 17, 70}), k = fuzz.pick<int64_t>({7, 64, 72, 136});
+    const auto size = [&] {
+      return std::pair<int64_t, int64_t>(fuzz.pick<int64_t>({5, 24, 64}), fuzz.pick<int64_t>({1, 4, 8, 16, 24}));
+    };
+    std::vector<std::pair<int64_t, int64_t>> sizes = {size(), size()};
+    if (fuzz.pick<bool>({false, true})) sizes.push_back(size());
+    Group group(fuzz, type, m, k, sizes, fuzz.pick<bool>({true, true, false}));
+    if (fuzz.pick<bool>({true, false})) group.layers[0]->dropout.keep = 256;
+    group.check(fuzz.pick<bool>({true, true, false}));
+  }
+}
+
+// The masks and the order of sums are those of the layers alone.
+KERNEL_CASE(lora_linear_group_has_the_bits_of_single_layers) {
+  for (const DType type : {DType::F32, DType::BF16}) {
+    Group group(fuzz, type, 40, 72, {{64, 8}, {24, 16}, {24, 8}}, true);
+    group.run(true);
+    for (const auto& layer : group.layers) {
+      const Run& grouped = *group.runs[size_t(&layer - &group.layers[0])];
+      Run alone(*layer);
+      alone.forward();
+      alone.backward();
+      expect_same_bits("s", grouped.s, alone.s);
+      expect_same_bits("y", grouped.y, alone.y);
+      expect_same_bits("da", grouped.da, alone.da);
+      expect_same_bits("db", grouped.db, alone.db);
+    }
+  }
+}
+
+KERNEL_CASE(lora_linear_group_of_no_rows) {
+  Group group(fuzz, DType::BF16, 0, 16, {{24, 4}, {8, 8}}, true);
+  group.run(true);
+  for (const auto& run : group.runs)
+    for (const double value : run->da.read()) expect(value == 0, "da of no rows is 0");
+}
+
+}  // namespace lowrank::testing
