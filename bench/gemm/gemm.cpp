@@ -146,8 +146,9 @@ void lora(int64_t m, int64_t n, int64_t k, int64_t r, bool bf16, int keep) {
                            std::to_string(k) + " r " + std::to_string(r) + (keep < 256 ? " dropout" : "");
   Case forward{"lora forward " + name, 2.0 * double(m) * double(n) * double(k), {}};
   forward.sides.emplace_back("plain", [&] { cpu::linear(y.view, x.view, w.view, none, compute); });
-  forward.sides.emplace_back(
-      "lora", [&] { cpu::lora_linear(y.view, s.view, x.view, w.view, none, a.view, b.view, 2, dropout, compute, true); });
+  forward.sides.emplace_back("lora", [&] {
+    cpu::lora_linear(y.view, s.view, x.view, w.view, none, a.view, b.view, 2, dropout, compute, true);
+  });
   measure(forward);
   Case backward{"lora backward " + name, forward.flops, {}};
   backward.sides.emplace_back("plain", [&] { cpu::matmul(dx.view, y.view, w.view, false, false, compute); });
