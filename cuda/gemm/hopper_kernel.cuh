@@ -90,7 +90,25 @@ struct Consumer {
   Ring<Shape::STAGES> ring;
 };
 
-__device__ inline int steps_of(int k) { return k >= DEPTH ? DEPTH / K_STEP : (k + K_STEP - 1) / K_STEP; }
+// d += the first `Steps` k-steps of the stage at hand; waits for them.
+template <int Steps, typename C, int N>
+__device__ __forceinline__ void add_steps(float (&d)[N], const C& consumer, int chunk) {
+  ptx::wgmma_fence();
+#pragma unroll
+  for (int step = 0; step < Steps; ++step) consumer.multiply(d, step, chunk);
+  ptx::wgmma_commit();
+  ptx::wgmma_wait<0>();
+}
+
+// As many as k needs, each number in code of its own: ptxas serialises wgmma whose issue depends on a condition.
+template <typename C, int N>
+__device__ __forceinline__ void add_stage(float (&d)[N], const C& consumer, int k, int chunk) {
+  const int steps = (k + K_STEP - 1) / K_STEP;
+  if (steps == 1) add_steps<1>(d, consumer, chunk);
+  else if (steps == 2) add_steps<2>(d, consumer, chunk);
+  else if (steps == 3) add_steps<3>(d, consumer, chunk);
+  else add_steps<DEPTH / K_STEP>(d, consumer, chunk);
+}
 
 // product holds 64 columns from `column` on of the rows from `row` on; those kept are added to d.
 __device__ __forceinline__ void add_kept(float* d, const float (&product)[32], const Dropout& dropout, int index,
@@ -120,12 +138,7 @@ __device__ __forceinline__ void add_masked(float (&d)[N], C& consumer, int part,
     float product[32] = {};
     for (int left = k; left > 0; left -= DEPTH) {
       if (again || chunk == 0) consumer.wait();
-      for (int step = 0; step < steps_of(left); ++step) {
-        ptx::wgmma_fence();
-        consumer.multiply(product, step, chunk);
-        ptx::wgmma_commit();
-        ptx::wgmma_wait<0>();
-      }
+      add_stage(product, consumer, left, chunk);
       if (!again && chunk + 1 < C::Shape::CHUNKS) continue;
       consumer.release(consumer.ring.slot);
       consumer.ring.advance();
@@ -163,12 +176,7 @@ __device__ __forceinline__ void add_stages(float (&d)[N], C& consumer, int stage
 template <typename C, int N>
 __device__ __forceinline__ void add_tail(float (&d)[N], C& consumer, int k) {
   consumer.wait();
-  for (int step = 0; step < steps_of(k); ++step) {
-    ptx::wgmma_fence();
-    consumer.multiply(d, step, 0);
-    ptx::wgmma_commit();
-    ptx::wgmma_wait<0>();
-  }
+  add_stage(d, consumer, k, 0);
   consumer.release(consumer.ring.slot);
   consumer.ring.advance();
 }
