@@ -54,10 +54,58 @@ void with_cut(int64_t rows, int64_t cols, bool packs, F&& f) {
   f(Cut<N, THREADS, 0>{}, rows);
 }
 
-// x = drop(x), for the N columns from `column` on.
+// kept_bits<8> where lane l of eight neighbours has the l-th eighth of the same 64 columns: each lane runs Philox for
+// one group instead of four. The whole warp calls it.
+__device__ inline uint32_t kept_bits_of_octet(const Dropout& d, uint32_t row, int64_t column) {
+  const int lane = int(threadIdx.x) % 32, group = lane % 4, word = lane % 8 / 2;
+  const MaskBytes bytes = mask_bytes(d, row, uint32_t(column / 64 * 4) + uint32_t(group));
+  // In turn s a lane asks group (word + s) % 4 for its word, and so gives away word (group - s) % 4.
+  uint32_t turn[4] = {bytes.words[0], bytes.words[3], bytes.words[2], bytes.words[1]};
+  if (group & 1) {
+    const uint32_t last = turn[3];
+    turn[3] = turn[2], turn[2] = turn[1], turn[1] = turn[0], turn[0] = last;
+  }
+  if (group & 2) {
+    const uint32_t first = turn[0], second = turn[1];
+    turn[0] = turn[2], turn[1] = turn[3], turn[2] = first, turn[3] = second;
+  }
+  uint32_t kept = 0;
+#pragma unroll
+  for (int s = 0; s < 4; ++s) {
+    const int from = (word + s) % 4;
+    const uint32_t pair = ptx::shuffle(turn[s], lane / 8 * 8 + from) >> (lane % 2 * 16);
+    kept |= uint32_t(int(pair & 0xff) < d.keep) << (2 * from) | uint32_t(int(pair >> 8 & 0xff) < d.keep)
+                                                                    << (2 * from + 1);
+  }
+  return kept;
+}
+
+// The dropout masks of this thread's packs: made before the packs are read where lanes share the work, else one by one.
+template <typename Cut>
+struct Masks {
+  static constexpr bool TOGETHER = Cut::N == 8 && Cut::Packs > 0;
+  __device__ Masks(const Dropout& d, int64_t row, [[maybe_unused]] int64_t cols)
+      : d(d), row(uint32_t(d.row_offset + row)) {
+    if constexpr (TOGETHER) {
+#pragma unroll
+      for (int i = 0; i < Cut::Packs; ++i) {
+        const int lane = int(threadIdx.x) % Cut::Threads, c = i * Cut::Threads * Cut::N;
+        const bool warp_has_columns = d.keep < 256 && c + lane / 32 * 32 * Cut::N < cols;
+        if (warp_has_columns) kept[i] = kept_bits_of_octet(d, this->row, c + lane * Cut::N);
+      }
+    }
+  }
+  __device__ uint32_t of([[maybe_unused]] int64_t column, [[maybe_unused]] int i) const {
+    if constexpr (TOGETHER) return kept[i];
+    else return kept_bits<Cut::N>(d, row, column);
+  }
+  const Dropout& d;
+  uint32_t row, kept[Cut::Held] = {};
+};
+
+// x = drop(x), where bit k of `kept` belongs to x[k].
 template <int N, typename A>
-__device__ void drop(A (&x)[N], const Dropout& d, A multiplier, int64_t row, int64_t column) {
-  const uint32_t kept = kept_bits<N>(d, uint32_t(d.row_offset + row), column);
+__device__ void drop(A (&x)[N], uint32_t kept, A multiplier) {
   for (int k = 0; k < N; ++k) x[k] = kept >> k & 1 ? multiplier * x[k] : A(0);
 }
 
@@ -92,12 +140,12 @@ struct Forward {
 };
 
 // The N elements of h = drop(x) + residual from column c on, rounded to T; h is stored where it differs from x.
-template <int N, typename T, typename A>
-__device__ void make_h(A (&h)[N], const Forward<T>& p, int64_t row, int64_t c) {
+template <int N, typename T, typename A, typename Masks>
+__device__ void make_h(A (&h)[N], const Forward<T>& p, const Masks& masks, int64_t row, int64_t c, int i) {
   const int64_t at = row * p.cols + c;
   widen<T>(h, p.x + at);
   if (!p.h) return;
-  if (p.dropout.keep < 256) drop(h, p.dropout, p.multiplier, row, c);
+  if (p.dropout.keep < 256) drop(h, masks.of(c, i), p.multiplier);
   if (p.residual) {
     A other[N];
     widen<T>(other, p.residual + at);
@@ -114,10 +162,11 @@ __global__ void __launch_bounds__(THREADS) forward_rows(Forward<T> p) {
   const int64_t row = Cut::row();
   if (row >= p.rows) return;
   const T* saved = (p.h ? p.h : p.x) + row * p.cols;
+  const Masks<Cut> masks(p.dropout, row, p.cols);
   A held[Cut::Held][N];
   A sum = 0, squares = 0, mean = 0;
   Cut::for_packs(p.cols, [&](int64_t c, int i) {
-    make_h(held[i], p, row, c);
+    make_h(held[i], p, masks, row, c, i);
     for (int k = 0; k < N; ++k) {
       if constexpr (Centred) sum += held[i][k];
       else squares += held[i][k] * held[i][k];
@@ -188,6 +237,7 @@ __global__ void __launch_bounds__(THREADS) backward_rows(Backward<T> p) {
   if (row >= p.rows) return;
   const int64_t at = row * p.cols;
   const A mean = Centred ? p.mean[row] : A(0), rstd = p.rstd[row];
+  const Masks<Cut> masks(p.dropout, row, p.cols);
   A a[Cut::Held][N], xhat[Cut::Held][N];
   A sum = 0, dot = 0;
   Cut::for_packs(p.cols, [&](int64_t c, int i) {
@@ -213,7 +263,7 @@ __global__ void __launch_bounds__(THREADS) backward_rows(Backward<T> p) {
       for (int k = 0; k < N; ++k) rest[k] = g[k];
       round_to(rest, p.dresidual + at + c);
     }
-    if (p.dropout.keep < 256) drop(g, p.dropout, p.multiplier, row, c);
+    if (p.dropout.keep < 256) drop(g, masks.of(c, i), p.multiplier);
     round_to(g, p.dx + at + c);
   });
 }
