@@ -15,6 +15,8 @@
 // Passes: operands from HBM once, if a band fits L2; y written once. Accumulation in f32, one rounding. Bound by tensor
 // cores from K of about 1k up; the target is 80% of their dense peak for 4096^3 and above.
 
+#include <algorithm>
+
 #include "cuda/gemm/hopper.h"
 #include "cuda/gemm/hopper_kernel.cuh"
 #include "cuda/gemm/hopper_split.cuh"
