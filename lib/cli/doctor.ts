@@ -7,6 +7,7 @@ import { Device } from '../tensor.ts'
 import { bundledEncoder } from './base.ts'
 import { type Console, paint } from './console.ts'
 import { bytesText } from './format.ts'
+import { checkKernels } from './kernels/check.ts'
 import type { Settings } from './options.ts'
 import { packageVersion } from './program.ts'
 import { type SelfTest, selfTest } from './selfTest.ts'
@@ -49,6 +50,7 @@ export async function diagnose(): Promise<Diagnosis> {
 /** Prints the diagnosis; exit code 1 where the self-test fails. */
 export async function doctorCommand(settings: Settings, console: Console): Promise<number> {
   if (settings.threads !== undefined) native.setThreads(settings.threads)
+  if (settings.kernels) return await kernelsCommand(settings, console)
   const found = await diagnose()
   console.event(found)
   for (const [name, value] of rows(found)) console.line(`${name.padEnd(12)}${value}`)
@@ -59,6 +61,28 @@ export async function doctorCommand(settings: Settings, console: Console): Promi
   }
   if (!found.ok) console.warn('the addon computes wrong numbers here; build it from source with npm run build')
   return found.ok ? 0 : 1
+}
+
+/** Every op of a GPU against the CPU; exit code 1 where one fails. */
+async function kernelsCommand(settings: Settings, console: Console): Promise<number> {
+  const device = Device.get(settings.device === 'cpu' ? 'cuda' : settings.device)
+  console.line(`${device.name}  ${device.hardware}`)
+  const live = native.live()
+  let [count, failed] = [0, 0]
+  for await (const found of checkKernels(device)) {
+    count++
+    if (!found.ok) failed++
+    const mark = paint(console.color, found.ok ? 'green' : 'red', found.ok ? 'ok' : 'FAILED')
+    const share = Number.isNaN(found.share) ? 'no number' : `${(100 * found.share).toFixed(0)} %`
+    console.line(
+      `${found.against.padEnd(13)}${found.op.padEnd(46)}${mark}  ${found.error ?? `${share} of what is allowed`}`,
+    )
+  }
+  const left = native.live() - live
+  if (left !== 0) console.warn(`${left} tensors were not freed`)
+  console.line(`${count - failed} of ${count} checks passed`)
+  console.event({ type: 'kernels', device: device.name, hardware: device.hardware, checks: count, failed })
+  return failed === 0 && left === 0 ? 0 : 1
 }
 
 function rows(found: Diagnosis): [string, string][] {

@@ -115,7 +115,7 @@ const model = section('Model', loading, [
     commands: ['train', 'evaluate', 'predict', 'inspect data', 'inspect batch'],
   }),
   o('device', 'text', 'cpu', 'cpu, cuda, cuda:N, or auto', {
-    commands: ['train', 'evaluate', 'predict', 'quickstart'],
+    commands: ['train', 'evaluate', 'predict', 'quickstart', 'doctor'],
   }),
   o('storage', 'choice', undefined, 'How frozen weights are kept in memory', {
     choices: ['f32', 'bf16'],
@@ -244,6 +244,7 @@ const general = section('General', COMMANDS, [
     short: 'c',
     commands: COMMANDS.filter(name => name !== 'doctor'),
   }),
+  o('kernels', 'boolean', false, 'Check every kernel of the GPU against the CPU', { commands: ['doctor'] }),
   o('threads', 'integer', undefined, 'CPU threads', { min: 1, max: 1024, found: 'LOWRANK_THREADS, else all cores' }),
   o('json', 'boolean', false, 'JSON lines on standard output, the summary last'),
   o('quiet', 'boolean', false, 'No progress and no notices', { short: 'q' }),

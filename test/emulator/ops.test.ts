@@ -6,8 +6,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { OpCase } from '../../lib/cli/kernels/case.ts'
 import type { Tensor, TensorData } from '../../lib/tensor.ts'
-import type { OpCase } from '../ops/cases.ts'
 
 const { packageRoot } = await import('../../lib/io/package.ts')
 // The addon that holds the emulator; which one is loaded is settled when lib/native.ts is first imported.
@@ -37,7 +37,7 @@ async function registerTests(): Promise<void> {
   const { Tape } = await import('../../lib/autograd/tape.ts')
   const { native } = await import('../../lib/native.ts')
   const { Device, Tensor, scope } = await import('../../lib/tensor.ts')
-  const { opCases } = await import('../ops/cases.ts')
+  const { opCases } = await import('../../lib/cli/kernels/cases.ts')
   const { compare } = await import('../support/compare.ts')
   const later = cpuOnly()
 

@@ -6,10 +6,11 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Tape } from '../../lib/autograd/tape.ts'
+import type { OpCase } from '../../lib/cli/kernels/case.ts'
+import { opCases } from '../../lib/cli/kernels/cases.ts'
 import { native } from '../../lib/native.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
-import { type OpCase, opCases } from './cases.ts'
 
 const ISAS = ['portable', 'avx2', 'avx512', 'avx512bf16']
 

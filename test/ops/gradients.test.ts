@@ -1,8 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { opCases } from '../../lib/cli/kernels/cases.ts'
 import { native } from '../../lib/native.ts'
 import { gradcheck } from '../support/gradcheck.ts'
-import { opCases } from './cases.ts'
 
 for (const { name, inputs, run } of opCases())
   test(`${name}: backward equals central differences`, async () => {

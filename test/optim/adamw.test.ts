@@ -2,6 +2,7 @@
 
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { wave } from '../../lib/cli/kernels/case.ts'
 import { native } from '../../lib/native.ts'
 import { Parameter } from '../../lib/nn/module.ts'
 import { add } from '../../lib/ops/add.ts'
@@ -10,7 +11,6 @@ import { sum } from '../../lib/ops/sum.ts'
 import { AdamW } from '../../lib/optim/adamw.ts'
 import { Arena, type States } from '../../lib/optim/arena.ts'
 import { Device, scope, Tensor } from '../../lib/tensor.ts'
-import { wave } from '../ops/cases.ts'
 
 const SIZES = [700, 3, 256, 1030]
 const device = Device.get('cpu')

@@ -1,13 +1,7 @@
 import { Tape } from '../../lib/autograd/tape.ts'
+import type { Input } from '../../lib/cli/kernels/case.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from './compare.ts'
-
-export interface Input {
-  shape: readonly number[]
-  data: Float64Array | Int32Array
-  /** Whether the gradient is checked; only f64 data. Default true for f64. */
-  grad?: boolean
-}
 
 const weightsFor = (n: number) => Float64Array.from({ length: n }, (_, i) => Math.sin(i + 1))
 

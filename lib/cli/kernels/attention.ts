@@ -1,0 +1,71 @@
+import { add } from '../../ops/add.ts'
+import { type AttentionOptions, attention, attentionDecode } from '../../ops/attention.ts'
+import { type Input, ints, type OpCase, real, type Sizes, training } from './case.ts'
+
+export function attentionCases({ n, heads, headDim, lengths }: Sizes): OpCase[] {
+  const width = heads * headDim
+  const maxLength = Math.max(...lengths.slice(1).map((end, i) => end - lengths[i]!))
+  const all = { heads, headDim, maxLength, rowStride: 128 }
+  const bias: Input = { ...real([heads, 2 * maxLength + 1], 3), grad: false }
+  const features: [name: string, options: Partial<AttentionOptions>, ...extra: Input[]][] = [
+    ...[
+      { causal: false, kvHeads: heads, p: 0 },
+      { causal: true, kvHeads: 1, p: 0 },
+      { causal: false, kvHeads: heads, p: 0.3 },
+      { causal: true, kvHeads: 1, p: 0.2 },
+    ].map(({ causal, kvHeads, p }): [string, Partial<AttentionOptions>] => [
+      `${causal ? ' causal' : ''}, ${kvHeads} kv heads, dropout ${p}`,
+      { causal, kvHeads, dropout: { p, site: 4 } },
+    ]),
+    [' causal, in a window', { causal: true, window: 2 }],
+    [' in a window to both sides', { window: 2, dropout: { p: 0.2, site: 4 } }],
+    [' soft-capped', { softcap: 1.5, kvHeads: 1 }],
+    [' with position bias', { causal: true }, bias],
+    [' with position bias, soft-capped, in a window', { softcap: 2, window: 3, dropout: { p: 0.2, site: 4 } }, bias],
+  ]
+  const cases = features.map(([name, options, ...extra]) => {
+    const kv = (options.kvHeads ?? heads) * headDim
+    return {
+      name: `attention${name}`,
+      inputs: [real([n, width]), real([n, kv], 1), real([n, kv], 2), ints(...lengths), ...extra],
+      run: training(([q, k, v, cu, b]) => attention(q!, k!, v!, cu!, { ...all, ...options, bias: b })),
+      tolerance: 5e-6,
+    }
+  })
+  return [...cases, crossAttentionCase(n, heads, headDim, lengths), decodeCase(heads, headDim, maxLength)]
+}
+
+/** To the queries' sequences in reverse order. */
+function crossAttentionCase(n: number, heads: number, headDim: number, lengths: number[]): OpCase {
+  const width = heads * headDim
+  const keys = lengths.map(at => n - at).reverse()
+  const options = { heads, headDim, maxLength: n, rowStride: 128, dropout: { p: 0.2, site: 4 } }
+  return {
+    name: 'attention to other sequences',
+    inputs: [real([n, width]), real([n, width], 1), real([n, width], 2), ints(...lengths), ints(...keys)],
+    run: training(([q, k, v, cu, cuK]) =>
+      attention(q!, k!, v!, cu!, { ...options, keys: { cuSeqlens: cuK!, maxLength: n } }),
+    ),
+    tolerance: 5e-6,
+  }
+}
+
+/** It has no gradient, so that of a sum is checked. */
+function decodeCase(heads: number, headDim: number, capacity: number): OpCase {
+  const constant = (input: Input): Input => ({ ...input, grad: false })
+  const cache = [2, capacity, headDim]
+  return {
+    name: 'attentionDecode',
+    inputs: [
+      real([2, heads * headDim], 4),
+      constant(real([2, heads * headDim])),
+      constant(real(cache, 1)),
+      constant(real(cache, 2)),
+      ints(1, capacity),
+      constant(real([heads, 2 * capacity - 1], 3)),
+    ],
+    run: ([x, q, k, v, lengths, bias]) =>
+      add(x!, attentionDecode(q!, k!, v!, lengths!, { heads, kvHeads: 1, headDim, window: 3, softcap: 2, bias })),
+    tolerance: 5e-6,
+  }
+}

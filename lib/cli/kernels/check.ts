@@ -1,0 +1,140 @@
+// `lowrank doctor --kernels`: every op of a GPU against the CPU, on the user's own card. The cases are the op table
+// that the tests run too.
+
+import { Tape } from '../../autograd/tape.ts'
+import { type Device, Device as Devices, scope, Tensor, type TensorData } from '../../tensor.ts'
+import type { Input, OpCase } from './case.ts'
+import { opCases } from './cases.ts'
+
+/** One op in one way, and how far off it was. */
+export interface KernelCheck {
+  readonly op: string
+  /** Values and gradients with the CPU's; gradients with central differences of the device's own f64 forward. */
+  readonly against: 'cpu f32' | 'cpu f64' | 'cpu bf16' | 'differences'
+  readonly ok: boolean
+  /** Worst error as a share of what is allowed; NaN where a number is missing. */
+  readonly share: number
+  /** What was thrown instead, if anything. */
+  readonly error?: string
+}
+
+type Precision = 'f32' | 'f64' | 'bf16'
+
+/** Allowed error relative to the largest value. bf16 keeps 8 bits, and ops round more than once. */
+const ALLOWED: Record<Precision, number> = { f32: 2e-6, f64: 1e-11, bf16: 0.03 }
+
+/** Runs every case of the op table on a device. `filter`: part of an op's name. */
+export async function* checkKernels(device: Device, filter = ''): AsyncGenerator<KernelCheck> {
+  for (const opCase of opCases('large').filter(({ name }) => name.includes(filter)))
+    for (const precision of ['f32', 'f64', 'bf16'] as const)
+      yield await judged(opCase.name, `cpu ${precision}`, () => againstCpu(device, opCase, precision))
+  for (const opCase of opCases('small').filter(({ name }) => name.includes(filter)))
+    yield await judged(opCase.name, 'differences', () => againstDifferences(device, opCase))
+}
+
+async function judged(
+  op: string,
+  against: KernelCheck['against'],
+  measure: () => Promise<number>,
+): Promise<KernelCheck> {
+  try {
+    const share = await measure()
+    return { op, against, ok: share <= 1, share }
+  } catch (error) {
+    return { op, against, ok: false, share: Number.NaN, error: (error as Error).message }
+  }
+}
+
+/** Values and gradients of a case on two devices. */
+async function againstCpu(device: Device, opCase: OpCase, precision: Precision): Promise<number> {
+  const got = await evaluate(device, opCase, precision)
+  const expected = await evaluate(Devices.get('cpu'), opCase, precision === 'bf16' ? 'f32' : precision)
+  const allowed = Math.max(ALLOWED[precision], precision === 'f32' ? (opCase.tolerance ?? 0) : 0)
+  return Math.max(...got.map((values, i) => shareOf(values, expected[i]!, allowed)))
+}
+
+function shareOf(got: ArrayLike<number>, expected: ArrayLike<number>, relative: number): number {
+  if (got.length !== expected.length) return Number.NaN
+  let [largest, worst] = [0, 0]
+  for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i]!))
+  for (let i = 0; i < got.length; i++) {
+    const error = got[i] === expected[i] ? 0 : Math.abs(got[i]! - expected[i]!)
+    if (!(error <= worst)) worst = error
+  }
+  return worst / (relative * largest + 1e-30)
+}
+
+/** Numbers as the device holds them: rounded to bf16 first, so that both devices get the same ones. */
+function leafOf({ data, shape, grad }: Input, device: Device, precision: Precision): Tensor {
+  if (!(data instanceof Float64Array)) return Tensor.from(data, shape, { device })
+  const leaf =
+    precision === 'f64'
+      ? Tensor.from(data, shape, { device })
+      : Tensor.from(Float32Array.from(data, roundedToBf16), shape, { device, dtype: precision })
+  leaf.requiresGrad = grad !== false
+  return leaf
+}
+
+const bits = new Uint32Array(1)
+const number = new Float32Array(bits.buffer)
+
+function roundedToBf16(x: number): number {
+  number[0] = x
+  bits[0] = (bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) & 0xffff0000
+  return number[0]!
+}
+
+async function evaluate(device: Device, { inputs, run }: OpCase, precision: Precision): Promise<Float64Array[]> {
+  const tensors = scope(() => {
+    const leaves = inputs.map(input => leafOf(input, device, precision))
+    const tape = new Tape()
+    const y = tape.run(() => run(leaves))
+    const seed = Float64Array.from({ length: y.size }, (_, i) => roundedToBf16(Math.cos(i)))
+    const host = precision === 'f64' ? seed : Float32Array.from(seed)
+    const grads = tape.backward(y, Tensor.from(host, y.shape, { device, dtype: y.dtype }))
+    return [y, ...leaves.flatMap(leaf => grads.get(leaf) ?? [])]
+  })
+  try {
+    return (await Promise.all(tensors.map(tensor => tensor.data()))).map((values, i) => {
+      return numbersOf(values, tensors[i]!.dtype)
+    })
+  } finally {
+    for (const tensor of new Set(tensors)) tensor.dispose()
+  }
+}
+
+function numbersOf(values: TensorData, dtype: string): Float64Array {
+  if (dtype !== 'bf16') return Float64Array.from(values as Float32Array)
+  return Float64Array.from(values as Uint16Array, half => {
+    bits[0] = half << 16
+    return number[0]!
+  })
+}
+
+/** The gradient of Σ w y of a case in f64, and its central differences. */
+async function againstDifferences(device: Device, opCase: OpCase): Promise<number> {
+  const [, ...grads] = await evaluate(device, opCase, 'f64')
+  let worst = 0
+  let k = 0
+  for (const [i, input] of opCase.inputs.entries()) {
+    if (!(input.data instanceof Float64Array) || input.grad === false) continue
+    const numeric = new Float64Array(input.data.length)
+    for (let j = 0; j < numeric.length; j++) numeric[j] = await slope(device, opCase, i, j)
+    worst = Math.max(worst, shareOf(grads[k++]!, numeric, 5e-7))
+  }
+  return worst
+}
+
+async function slope(device: Device, opCase: OpCase, i: number, j: number): Promise<number> {
+  const data = opCase.inputs[i]!.data as Float64Array
+  const h = 1e-5 * Math.max(1, Math.abs(data[j]!))
+  const at = async (value: number) => {
+    const moved = data.with(j, value)
+    const inputs = opCase.inputs.map((input, n) => (n === i ? { ...input, data: moved } : input))
+    const y = scope(() => opCase.run(inputs.map(input => leafOf(input, device, 'f64'))))
+    const values = (await y.data()) as Float64Array
+    y.dispose()
+    return values.reduce((sum, v, n) => sum + v * roundedToBf16(Math.cos(n)), 0)
+  }
+  return ((await at(data[j]! + h)) - (await at(data[j]! - h))) / (2 * h)
+}

@@ -1,0 +1,65 @@
+import { add } from '../../ops/add.ts'
+import { linear } from '../../ops/linear.ts'
+import { loraLinear } from '../../ops/loraLinear.ts'
+import { loraLinearGroup } from '../../ops/loraLinearGroup.ts'
+import { matmul } from '../../ops/matmul.ts'
+import { multiply } from '../../ops/multiply.ts'
+import type { Tensor } from '../../tensor.ts'
+import { type OpCase, real, type Sizes, training } from './case.ts'
+
+export function productCases(sizes: Sizes): OpCase[] {
+  const { n, d, out } = sizes
+  return [
+    { name: 'matmul', inputs: [real([n, d]), real([d, out], 1)], run: ([a, b]) => matmul(a!, b!) },
+    ...[true, false].map(bias => ({
+      name: `linear ${bias ? 'with' : 'without'} bias`,
+      inputs: [real([n, d]), real([out, d], 1), ...(bias ? [real([out], 2)] : [])],
+      run: ([x, w, b]: Tensor[]) => linear(x!, w!, b),
+    })),
+    ...loraCases(sizes),
+    ...loraGroupCases(sizes),
+  ]
+}
+
+function loraCases({ n, d, out, r }: Sizes): OpCase[] {
+  return [
+    ...[0, 0.25].map(p => ({
+      name: `loraLinear dropout ${p}`,
+      inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([out], 2), real([r, d], 3), real([out, r], 4)],
+      run: training(([x, w, bias, a, b]) =>
+        loraLinear(x!, w!, bias, { a: a!, b: b!, scale: 1.5, dropout: p, site: 9 }),
+      ),
+    })),
+    {
+      name: 'loraLinear without bias, r 1',
+      inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([1, d], 3), real([out, 1], 4)],
+      run: ([x, w, a, b]) => loraLinear(x!, w!, undefined, { a: a!, b: b!, scale: 2, dropout: 0, site: 9 }),
+    },
+  ]
+}
+
+function loraGroupCases({ n, d, out, r }: Sizes): OpCase[] {
+  return [
+    ...[0, 0.3].map(p => ({
+      name: `loraLinearGroup dropout ${p}`,
+      inputs: [
+        real([n, d]),
+        ...[1, 2, 3].flatMap(i => [
+          { ...real([out, d], i), grad: false },
+          real([out], i + 0.2),
+          real([r, d], i + 0.4),
+          real([out, r], i + 0.6),
+        ]),
+      ],
+      run: training(([x, ...rest]) => {
+        const layers = [0, 1, 2].map(i => {
+          const [weight, bias, a, b] = rest.slice(4 * i, 4 * i + 4)
+          const factors = { a: a!, b: b!, scale: 1.5 + i, dropout: p, site: 9 + i }
+          return { weight: weight!, bias, factors }
+        })
+        const [q, k, v] = loraLinearGroup(x!, layers)
+        return add(multiply(q!, k!), v!)
+      }),
+    })),
+  ]
+}
