@@ -51,7 +51,7 @@ constexpr int LAST<DType> = int(DType::I64);
 template <>
 constexpr int LAST<Activation> = int(Activation::Relu);
 template <>
-constexpr int LAST<Compute> = int(Compute::BF16);
+constexpr int LAST<Compute> = int(Compute::TF32);
 
 template <typename T>
 struct From<T, std::enable_if_t<std::is_enum_v<T>>> {

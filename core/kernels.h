@@ -111,8 +111,9 @@ namespace lowrank {
 
 enum class Activation : int32_t { Gelu, GeluTanh, Tanh, Silu, Relu };
 
-// Products in f32, or operands rounded to bf16; accumulation is f32 always. f64 tensors ignore it.
-enum class Compute : int32_t { F32, BF16 };
+// Products in f32, or of operands rounded to bf16, or to TF32 (10 bits of mantissa, on a GPU alone); accumulation is
+// f32 always. f64 tensors ignore it; bf16 and f16 ones are multiplied as they are.
+enum class Compute : int32_t { F32, BF16, TF32 };
 
 // Philox4x32-7 keyed by `seed`; counter = (column group, row, site, step). Column c belongs to group
 // (c / 64) * 4 + (c % 8) / 2 and takes byte 2 * ((c % 64) / 8) + c % 2 of its 16 bytes. An element is kept where

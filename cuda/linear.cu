@@ -7,6 +7,7 @@ namespace lowrank {
 void cuda::linear(View y, View x, View w, View bias, Compute compute) {
   gemm::Product p;
   p.type = gemm::product_type(x.dtype, compute);
+  p.tf32 = compute == Compute::TF32;
   p.m = y.rows(), p.n = y.cols();
   p.segments = 1;
   p.segment[0] = {x.cols(), gemm::operand_in(x, p.type, true, 0), gemm::weight_operand(w, p.type, true)};

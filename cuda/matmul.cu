@@ -20,6 +20,7 @@ DType type_of(const View& y, const View& a, Compute compute) {
 void cuda::matmul(View y, View a, View b, bool transpose_a, bool transpose_b, Compute compute) {
   gemm::Product p;
   p.type = type_of(y, a, compute);
+  p.tf32 = compute == Compute::TF32;
   p.m = y.rows(), p.n = y.cols();
   p.segments = 1;
   p.segment[0] = {a.dims[transpose_a ? 0 : 1], gemm::operand_in(a, p.type, !transpose_a, 0),

@@ -63,6 +63,12 @@ inline void check_weight(const char* op, const char* what, const Tensor& w, cons
         ", activations are ", name_of(x.dtype));
 }
 
+// `t`: any of the tensors of the product.
+inline void check_compute(const char* op, Compute compute, const Tensor& t) {
+  check(compute != Compute::TF32 || t.device().kind != DeviceKind::Cpu, Code::Unsupported, op, ": compute tf32 on ",
+        t.device().name(), ", tensor cores have it; use f32 or bf16");
+}
+
 inline void check_linear(const char* op, const Tensor& x, const Tensor& w) {
   check_float(op, "x", x);
   check_matrix(op, "x", x);

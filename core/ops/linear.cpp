@@ -4,6 +4,7 @@ namespace lowrank::ops {
 
 Tensor linear(const Tensor& x, const Tensor& w, Maybe bias, Compute compute) {
   check_linear("linear", x, w);
+  check_compute("linear", compute, x);
   check_bias("linear", bias, x, w.shape[0]);
   auto y = Tensor::empty(x.device(), {x.shape[0], w.shape[0]}, x.dtype);
   run(x.device(), "linear", x.device().kernels.linear, y.view(), x.view(), w.view(), view_of(bias), compute);

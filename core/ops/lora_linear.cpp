@@ -4,6 +4,7 @@ namespace lowrank::ops {
 Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& a, const Tensor& b, double scale,
                     Dropout dropout, Compute compute, bool exact) {
   check_linear("loraLinear", x, w);
+  check_compute("loraLinear", compute, x);
   check_bias("loraLinear", bias, x, w.shape[0]);
   check_factors("loraLinear", x, w, a, b);
   check_dropout_rows("loraLinear", dropout, x.shape[0]);
@@ -18,6 +19,7 @@ Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
                              const Tensor& s, double scale, Dropout dropout, Compute compute, bool exact, bool needs_dx,
                              bool needs_da, bool needs_db) {
   check_linear("loraLinear", x, w);
+  check_compute("loraLinear", compute, x);
   check_factors("loraLinear", x, w, a, b);
   check_like("loraLinear", "dy", dy, x);
   check_shape("loraLinear", "dy", dy, {x.shape[0], w.shape[0]});

@@ -21,6 +21,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
   check_matrix("matmul", "b", b);
   check(!(transpose_a && transpose_b), Code::Unsupported, "matmul: both operands transposed; transpose the product");
   check_product("matmul", a, b, dtype);
+  check_compute("matmul", compute, a);
   const int64_t m = a.shape[transpose_a], k = a.shape[!transpose_a], n = b.shape[!transpose_b];
   check(b.shape[transpose_b] == k, Code::Shape, "matmul: ", a.shape, transpose_a ? "^T" : "", " x ", b.shape,
         transpose_b ? "^T" : "", " do not match");

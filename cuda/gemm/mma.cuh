@@ -1,5 +1,6 @@
 #pragma once
-// y = sum of a b^T + low rank + bias + residual for bf16 and f16, accumulated in f32: mma.sync of sm_80 and later.
+// y = sum of a b^T + low rank + bias + residual for bf16 and f16, and for f32 rounded to TF32, accumulated in f32:
+// mma.sync of sm_80 and later.
 //
 // Parallel: a block per tile of y, in groups of 8 tiles of m so that what runs together shares operands in L2. K runs
 // through a ring of STAGES tiles filled by cp.async; of each, a warp reads fragments by ldmatrix one step ahead of the
@@ -24,7 +25,7 @@ struct Work {
   Segment stretch[2 * MAX_SEGMENTS];
   Dropout dropout[MAX_SEGMENTS];  // of the first `masks` stretches
   Target target;
-  int turns = 0;   // tiles of KB of all stretches without a mask
+  int turns = 0;   // tiles of K of all stretches without a mask
   int pieces = 1;  // that K is cut into, each summed by blocks of its own; then y is [pieces, m, n]
   unsigned tiles_m = 0, tiles_n = 0;
 };
@@ -43,6 +44,7 @@ __device__ inline TileIndex tile_of(unsigned index, unsigned tiles_m, unsigned t
 template <typename T, typename S, bool AK, bool BK, bool Fast>
 struct Block {
   static constexpr int MT = S::WM / 16, NT = S::WN / 8;
+  static constexpr int DEPTH = KB<T>;
   static constexpr int WARPS_N = S::BN / S::WN;
 
   __device__ Block(unsigned char* shared, TileIndex tile)
@@ -63,13 +65,13 @@ struct Block {
     load_a.load(shared + stage * S::STAGE, k_left);
     load_b.load(shared + stage * S::STAGE + S::A_BYTES, k_left);
   }
-  __device__ uint32_t tile_a(int stage) const { return ptx::shared_address(shared) + uint32_t(stage * S::STAGE); }
-  __device__ uint32_t tile_b(int stage) const { return tile_a(stage) + S::A_BYTES; }
+  __device__ const unsigned char* tile_a(int stage) const { return shared + stage * S::STAGE; }
+  __device__ const unsigned char* tile_b(int stage) const { return tile_a(stage) + S::A_BYTES; }
 
   unsigned char* shared;
   TileIndex tile;
-  FragmentReader<S::BM, AK, false> read_a;
-  FragmentReader<S::BN, BK, true> read_b;
+  FragmentReader<T, S::BM, AK, false> read_a;
+  FragmentReader<T, S::BN, BK, true> read_b;
   TileLoader<T, S, S::BM, AK, Fast> load_a;
   TileLoader<T, S, S::BN, BK, Fast> load_b;
 };
@@ -80,10 +82,10 @@ struct Ring {
   // From the tile `first` of all stretches on.
   __device__ Ring(B& block, const Work& work, int first) : block(block), work(work) {
     for (; first > 0; ++next) {
-      const int tiles = int((work.stretch[next].k + KB - 1) / KB);
+      const int tiles = int((work.stretch[next].k + B::DEPTH - 1) / B::DEPTH);
       if (first < tiles) {
-        block.begin(work.stretch[next], work.target, int64_t(first) * KB);
-        left = int(work.stretch[next].k) - first * KB;
+        block.begin(work.stretch[next], work.target, int64_t(first) * B::DEPTH);
+        left = int(work.stretch[next].k) - first * B::DEPTH;
       }
       first -= tiles;
     }
@@ -106,7 +108,7 @@ struct Ring {
       left = int(work.stretch[next++].k);
     }
     if (left > 0) block.load(to, left);
-    left -= KB;
+    left -= B::DEPTH;
     ptx::cp_async_commit();
   }
   B& block;
@@ -128,7 +130,7 @@ struct Fragments {
 #pragma unroll
     for (int i = 0; i < MT; ++i)
 #pragma unroll
-      for (int j = 0; j < NT; ++j) ptx::mma<T>(sum[i][j], a[i], {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]});
+      for (int j = 0; j < NT; ++j) mma<T>(sum[i][j], a[i], {b[j / 2][j % 2 * 2], b[j / 2][j % 2 * 2 + 1]});
   }
   uint32_t a[MT][4], b[NT / 2][4];
 };
@@ -165,8 +167,8 @@ __device__ void add_masked(const B& block, int stage, float (&sum)[MT][NT][4], i
         uint32_t a[4], b[4];
         block.read_a(a, block.tile_a(stage), i, step);
         block.read_b(b, block.tile_b(stage), j, step);
-        ptx::mma<T>(part[0], a, {b[0], b[1]});
-        ptx::mma<T>(part[1], a, {b[2], b[3]});
+        mma<T>(part[0], a, {b[0], b[1]});
+        mma<T>(part[1], a, {b[2], b[3]});
       }
 #pragma unroll
       for (int e = 0; e < 8; ++e) {
@@ -186,17 +188,17 @@ __device__ void add_masked_slabs(Ring<S, B>& ring, B& block, float (&sum)[MT][NT
     const int left = int(work.stretch[i].k) - k;
     ring.wait();
     ring.load_ahead();
-    add_masked<T>(block, ring.stage, sum, left > KSTEP ? KB / KSTEP : 1, work.dropout[i]);
+    add_masked<T>(block, ring.stage, sum, left > KSTEP<T> ? 2 : 1, work.dropout[i]);
     ring.advance();
-    k = left > KB ? k + KB : 0;
-    i += left > KB ? 0 : 1;
+    k = left > KB<T> ? k + KB<T> : 0;
+    i += left > KB<T> ? 0 : 1;
   }
 }
 
 // All stretches without a mask. Fragments are read one step ahead of their products, across tiles too.
 template <typename T, typename S, typename B, int MT, int NT>
 __device__ void add_stretches(Ring<S, B>& ring, B& block, float (&sum)[MT][NT][4], int turns) {
-  static_assert(KB == 2 * KSTEP);
+  static_assert(KB<T> == 2 * KSTEP<T>);
   Fragments<MT, NT> fragments[2];
   ring.wait();
   fragments[0].read(block, ring.stage, 0);
@@ -251,9 +253,10 @@ void run_oriented(const Work& work, bool fast) {
   else launch_mma<T, LargeTiling, AK, BK, true>(work);
 }
 
-// mma_bf16.cu, mma_f16.cu
+// mma_bf16.cu, mma_f16.cu, mma_tf32.cu
 void run_mma_bf16(const Work& work, bool a_along_k, bool b_along_k, bool fast);
 void run_mma_f16(const Work& work, bool a_along_k, bool b_along_k, bool fast);
+void run_mma_tf32(const Work& work, bool a_along_k, bool b_along_k, bool fast);
 
 template <typename T>
 void run_mma(const Work& work, bool a_along_k, bool b_along_k, bool fast) {

@@ -11,31 +11,36 @@ constexpr int SUM_THREADS = 256;
 constexpr int PIECES_SLOT = 8;  // of scratch
 
 // Whether cp.async can carry 16 bytes: each line begins at a multiple.
-bool is_fast(const Operand& o) { return reinterpret_cast<uintptr_t>(o.data) % 16 == 0 && o.leading % CHUNK == 0; }
+bool is_fast(const Operand& o, int64_t width) {
+  return reinterpret_cast<uintptr_t>(o.data) % 16 == 0 && o.leading * width % 16 == 0;
+}
 
 struct Plan {
   Work work;
+  DType type = DType::BF16;
   bool fast = true, a_along_k = true, b_along_k = true;
 };
 
 void add_stretch(Plan& plan, const Segment& s) {
   Work& work = plan.work;
+  const int64_t width = int64_t(bytes_of(plan.type));
   if (work.stretches == 0) plan.a_along_k = s.a.along_k, plan.b_along_k = s.b.along_k;
   check(s.a.along_k == plan.a_along_k && s.b.along_k == plan.b_along_k, Code::Unsupported,
         "product: operands along k and across k in one sum; lay them out alike");
-  plan.fast = plan.fast && is_fast(s.a) && is_fast(s.b);
+  plan.fast = plan.fast && is_fast(s.a, width) && is_fast(s.b, width);
   work.stretch[work.stretches++] = s;
 }
 
 void add_unmasked(Plan& plan, const Segment& s) {
   if (s.k == 0) return;
   check(s.k < INT32_MAX / MAX_SEGMENTS, Code::Unsupported, "product: k of ", s.k, " is too large");
-  plan.work.turns += int(ceil_div(s.k, KB));
+  plan.work.turns += int(ceil_div(s.k, 64 / int64_t(bytes_of(plan.type))));
   add_stretch(plan, s);
 }
 
 Plan plan_of(const Product& p) {
   Plan plan;
+  plan.type = p.type;
   for (int i = 0; i < p.slabs; ++i) {
     const Slab& slab = p.slab[i];
     if (slab.r == 0 || !slab.dropout.active()) continue;
@@ -71,8 +76,8 @@ __global__ void sum_pieces(Target target, const float* partial, int pieces) {
   static_cast<Y*>(target.y.data)[i] = Y(sum[0]);
 }
 
-void run(const Plan& plan, DType type) {
-  const auto kernel = type == DType::F16 ? run_mma_f16 : run_mma_bf16;
+void run(const Plan& plan) {
+  const auto kernel = plan.type == DType::F32 ? run_mma_tf32 : plan.type == DType::F16 ? run_mma_f16 : run_mma_bf16;
   kernel(plan.work, plan.a_along_k, plan.b_along_k, plan.fast);
 }
 
@@ -81,13 +86,13 @@ void run(const Plan& plan, DType type) {
 void multiply_mma(const Product& product) {
   Plan plan = plan_of(product);
   plan.work.pieces = pieces_of(plan.work);
-  if (plan.work.pieces == 1) return run(plan, product.type);
+  if (plan.work.pieces == 1) return run(plan);
   const Target target = plan.work.target;
   const int64_t size = target.m * target.n;
   View partial;
   partial.data = scratch(PIECES_SLOT, size_t(plan.work.pieces * size) * sizeof(float));
   plan.work.target = {target.m, target.n, {}, {}, partial, target.n % PACK<float> == 0};
-  run(plan, product.type);
+  run(plan);
   const auto sum = [&](auto zero) {
     launch(sum_pieces<decltype(zero)>, ceil_div(size, SUM_THREADS), SUM_THREADS, target, partial.as<float>(),
            plan.work.pieces);
@@ -98,7 +103,7 @@ void multiply_mma(const Product& product) {
 
 void multiply(const Product& product) {
   const bool tensor_cores = product.type == DType::BF16 || product.type == DType::F16;
-  if (!tensor_cores) return multiply_simt(product);
+  if (!tensor_cores && !(product.tf32 && product.type == DType::F32)) return multiply_simt(product);
   if (hopper() && can_use_hopper(product)) return multiply_hopper(product);
   multiply_mma(product);
 }

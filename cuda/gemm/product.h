@@ -40,7 +40,7 @@ struct Product {
   View bias;          // f32 or type
   View residual;      // [m, n] of y's type
   View y;             // f32 or type, [m, n]
-  bool tf32 = false;  // f32 operands on tensor cores, rounded to 10 bits of mantissa
+  bool tf32 = false;  // f32 operands on tensor cores, rounded to 10 bits of mantissa; other types ignore it
 };
 
 // Picks the kernel: tensor cores for bf16 and f16 (wgmma on Hopper), plain multiply-adds for f32 and f64.

@@ -121,8 +121,8 @@ const model = section('Model', loading, [
     choices: ['f32', 'bf16'],
     found: 'f32; on CUDA as compute',
   }),
-  o('compute', 'choice', undefined, 'Precision of products; sums are f32 always', {
-    choices: ['f32', 'bf16'],
+  o('compute', 'choice', undefined, 'Precision of products; sums are f32 always; tf32 on CUDA alone', {
+    choices: ['f32', 'bf16', 'tf32'],
     found: 'f32; on CUDA bf16',
     commands: ['train', 'evaluate', 'predict', 'quickstart'],
   }),

@@ -2,8 +2,11 @@ import { record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { codeOf, Tensor } from '../tensor.ts'
 
-/** Products in f32, or with operands rounded to bf16; accumulation is f32 in both. In the order of the native enum. */
-export const COMPUTE = ['f32', 'bf16'] as const
+/**
+ * Products in f32, or with operands rounded to bf16, or to TF32 (10 bits of mantissa; CUDA alone); accumulation is f32
+ * always. In the order of the native enum.
+ */
+export const COMPUTE = ['f32', 'bf16', 'tf32'] as const
 export type Compute = (typeof COMPUTE)[number]
 
 /** a[m, k] b[k, n], in a's dtype. */

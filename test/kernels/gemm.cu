@@ -36,9 +36,9 @@ ProductChoice random_choice(Fuzz& fuzz, DType type, Orientation orientation) {
 }
 
 void expect_product(Fuzz& fuzz, const ProductChoice& choice) {
-  const bool half = choice.type == DType::BF16 || choice.type == DType::F16;
+  const bool tensor_cores = choice.type == DType::BF16 || choice.type == DType::F16 || choice.tf32;
   RandomProduct p(fuzz, choice);
-  p.run(half ? multiply_mma : multiply_simt);
+  p.run(tensor_cores ? multiply_mma : multiply_simt);
   p.expect_right("product");
 }
 
@@ -55,6 +55,15 @@ KERNEL_CASE(product_of_any_shape_tensor_cores) {
 }
 
 // Enough tiles for the large ones.
+KERNEL_CASE(product_in_tf32) {
+  for (int i = 0; i < 3; ++i) {
+    ProductChoice c = random_choice(fuzz, DType::F32, ORIENTATIONS[i]);
+    c.tf32 = true;
+    if (fuzz.seed % 3 == uint64_t(i)) c.m = fuzz.between(129, 200), c.n = fuzz.between(129, 200), c.aligned = true;
+    expect_product(fuzz, c);
+  }
+}
+
 KERNEL_CASE(product_in_large_tiles) {
   for (const DType type : {DType::F32, fuzz.pick({DType::BF16, DType::F16})}) {
     ProductChoice c = random_choice(fuzz, type, ORIENTATIONS[fuzz.seed % 3]);
@@ -69,14 +78,15 @@ KERNEL_CASE(product_without_bank_conflicts) {
   for (int i = 0; i < 3; ++i)
     for (const int64_t size : {70, 140}) {
       ProductChoice c;
-      c.type = DType::BF16, c.y = DType::F32;
+      c.type = fuzz.pick({DType::BF16, DType::F32}), c.y = DType::F32, c.tf32 = c.type == DType::F32;
       c.a_along_k = ORIENTATIONS[i].a_along_k, c.b_along_k = ORIENTATIONS[i].b_along_k;
       c.m = c.n = size, c.segments = {70}, c.ranks = {16}, c.keeps = {200};
       RandomProduct p(fuzz, c);
       const auto before = emulator::counters;
       p.run(multiply_mma);
       p.y->read();
-      expect(emulator::counters.ldmatrix > before.ldmatrix, "the product reads by ldmatrix");
+      const bool by_ldmatrix = c.type == DType::BF16 || c.a_along_k || c.b_along_k;
+      expect(!by_ldmatrix || emulator::counters.ldmatrix > before.ldmatrix, "the product reads by ldmatrix");
       expect(emulator::counters.conflicts == before.conflicts, "bank conflicts: " + describe(c));
     }
 #endif

@@ -77,6 +77,15 @@ Values rounded(Values x, DType dtype) {
   return x;
 }
 
+double rounded_to_tf32(double x) {
+  float value = float(x);
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  bits = (bits + 0x1000) & 0xffffe000;
+  std::memcpy(&value, &bits, sizeof bits);
+  return double(value);
+}
+
 OnDevice::OnDevice(DType dtype, std::vector<int64_t> dims, const Values* values, int64_t offset) {
   const size_t width = bytes_of(dtype);
   before_ = BAND + size_t(offset) * width;

@@ -42,6 +42,7 @@ struct Random {
 // x as `dtype` holds it.
 double rounded(double x, DType dtype);
 Values rounded(Values x, DType dtype);
+double rounded_to_tf32(double x);  // f32 of 10 bits of mantissa, ties away from zero
 
 // A tensor on the device between bands of NaN that read() checks. Values given are rounded to the dtype; without any
 // the tensor is NaN. The offset, in elements, breaks the alignment of the first one.

@@ -6,9 +6,15 @@ namespace {
 
 // One product of two matrices, in f64 on the CPU and with f32 arithmetic of operands rounded to `type`.
 struct Expected {
-  Expected(int64_t m, int64_t n, int64_t k, const Values& a, const Values& b, bool ta, bool tb, DType type) {
+  Expected(int64_t m, int64_t n, int64_t k, const Values& a, const Values& b, bool ta, bool tb, DType type,
+           Compute compute) {
     exact = Values(size_t(m * n), 0.0), plain = exact;
-    const Values ra = rounded(a, type), rb = rounded(b, type);
+    const auto operand = [&](Values x) {
+      for (double& each : x)
+        each = type == DType::F32 && compute == Compute::TF32 ? rounded_to_tf32(each) : rounded(each, type);
+      return x;
+    };
+    const Values ra = operand(a), rb = operand(b);
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < n; ++j) {
         float sum = 0;
@@ -42,6 +48,9 @@ constexpr Types TYPES[] = {
     {DType::F32, DType::BF16, DType::F32, Compute::F32, DType::F32},
     {DType::F32, DType::F32, DType::F32, Compute::BF16, DType::BF16},
     {DType::F32, DType::BF16, DType::F32, Compute::BF16, DType::BF16},
+    {DType::F32, DType::F32, DType::F32, Compute::TF32, DType::F32},
+    {DType::F32, DType::BF16, DType::F32, Compute::TF32, DType::F32},
+    {DType::F64, DType::F64, DType::F64, Compute::TF32, DType::F64},
     {DType::BF16, DType::BF16, DType::BF16, Compute::BF16, DType::BF16},
     {DType::BF16, DType::F32, DType::BF16, Compute::F32, DType::BF16},
     {DType::F16, DType::F16, DType::F16, Compute::BF16, DType::F16},
@@ -50,7 +59,8 @@ constexpr Types TYPES[] = {
 
 void expect_right(const std::string& what, const Types& types, const OnDevice& y, const Expected& expected) {
   if (types.product == DType::F64) return expect_close(what, y.read(), expected.exact, 1e-13, 1e-13);
-  if (types.product == DType::F32) return expect_close(what, y.read(), expected.exact, 2e-6, 1e-7);
+  if (types.product == DType::F32 && types.compute == Compute::F32)
+    return expect_close(what, y.read(), expected.exact, 2e-6, 1e-7);
   expect_as_good(what, y.read(), rounded(expected.plain, types.y), expected.exact, types.y);
 }
 
@@ -63,7 +73,7 @@ KERNEL_CASE(linear_of_all_types) {
     const bool with_bias = fuzz.pick({false, true});
     const DType bias_type = types.x == DType::F64 ? DType::F64 : fuzz.pick({DType::F32, types.x});
     const Values bias = rounded(fuzz.values(out), bias_type);
-    Expected expected(n, out, in, x, w, false, true, types.product);
+    Expected expected(n, out, in, x, w, false, true, types.product, types.compute);
     if (with_bias) expected.add(bias);
     const OnDevice y(types.y, {n, out}), dx(types.x, {n, in}, x), dw(types.w, {out, in}, w), db(bias_type, {out}, bias);
     cuda::linear(y, dx, dw, with_bias ? db.view() : View{}, types.compute);
@@ -80,7 +90,7 @@ KERNEL_CASE(matmul_of_all_types) {
     // A sum may be kept in f32.
     Types kept = types;
     if (fuzz.pick({false, true}) && types.x != DType::F64) kept.y = DType::F32;
-    const Expected expected(m, n, k, a, b, ta, tb, types.product);
+    const Expected expected(m, n, k, a, b, ta, tb, types.product, types.compute);
     const OnDevice y(kept.y, {m, n}), da(types.x, {ta ? k : m, ta ? m : k}, a),
         db(types.w, {tb ? n : k, tb ? k : n}, b);
     cuda::matmul(y, da, db, ta, tb, types.compute);

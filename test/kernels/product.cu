@@ -21,7 +21,7 @@ Matrix::Matrix(Random& random, DType dtype, int64_t mn, int64_t k, bool along_k,
 }
 
 RandomProduct::RandomProduct(Random& random, const ProductChoice& c) : choice(c) {
-  product.type = c.type, product.m = c.m, product.n = c.n;
+  product.type = c.type, product.tf32 = c.tf32, product.m = c.m, product.n = c.n;
   const auto matrix = [&](int64_t mn, int64_t k, bool along_k) {
     const int64_t width = along_k ? k : mn;
     const int64_t leading = c.aligned ? round_up(width, 8) : width + random.pick<int64_t>({0, 0, 1, 3});
@@ -64,9 +64,10 @@ void RandomProduct::run(void (*kernel)(const Product&)) {
 template <typename A>
 Values RandomProduct::computed() const {
   Values out(size_t(choice.m * choice.n), 0.0);
-  const auto dot = [](const std::pair<Matrix, Matrix>& pair, int64_t i, int64_t j) {
+  const auto of = [this](double x) { return A(choice.tf32 ? rounded_to_tf32(x) : x); };  // products of these are exact
+  const auto dot = [&of](const std::pair<Matrix, Matrix>& pair, int64_t i, int64_t j) {
     A sum = 0;
-    for (int64_t k = 0; k < pair.first.k; ++k) sum += A(pair.first(i, k)) * A(pair.second(j, k));
+    for (int64_t k = 0; k < pair.first.k; ++k) sum += of(pair.first(i, k)) * of(pair.second(j, k));
     return sum;
   };
   for (int64_t i = 0; i < choice.m; ++i)
@@ -97,15 +98,15 @@ void RandomProduct::expect_right(const std::string& what) const {
   const std::string name = what + " " + describe(choice);
   const Values got = y->read();
   if (choice.type == DType::F64) return expect_close(name, got, expected(), 1e-13, 1e-13);
-  if (choice.type == DType::F32) return expect_close(name, got, expected(), 2e-6, 1e-7);
+  if (choice.type == DType::F32 && !choice.tf32) return expect_close(name, got, expected(), 2e-6, 1e-7);
   // Tensor cores cut off low bits of the terms that they add.
   if (choice.y == DType::F32) return expect_close(name, got, expected(), 1e-5, 1e-6);
   expect_as_good(name, got, plain(), expected(), choice.y);
 }
 
 std::string describe(const ProductChoice& c) {
-  std::string text = std::string(name_of(c.type)) + " to " + name_of(c.y) + " " + std::to_string(c.m) + " x " +
-                     std::to_string(c.n) + ", k";
+  std::string text = std::string(c.tf32 ? "tf32" : name_of(c.type)) + " to " + name_of(c.y) + " " +
+                     std::to_string(c.m) + " x " + std::to_string(c.n) + ", k";
   for (const int64_t k : c.segments) text += " " + std::to_string(k);
   for (size_t i = 0; i < c.ranks.size(); ++i)
     text += ", rank " + std::to_string(c.ranks[i]) + " keep " + std::to_string(c.keeps[i]);

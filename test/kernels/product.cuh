@@ -26,6 +26,7 @@ struct Matrix {
 // How a random product is to look.
 struct ProductChoice {
   DType type = DType::F32, y = DType::F32;
+  bool tf32 = false;
   bool a_along_k = true, b_along_k = true;
   int64_t m = 1, n = 1;
   std::vector<int64_t> segments;
