@@ -37,22 +37,27 @@ __device__ void store_rows(const Target& target, const float* staged, int64_t ro
   if (count <= 0) return;
   float bias[N] = {};
   if (target.bias.data) add_bias(bias, target.bias, column, count);
-  for (int r = lane / LANES; r < 16 && row + r < target.m; r += 32 / LANES) {
-    const int64_t to = (int64_t(blockIdx.y) * target.m + row + r) * target.n + column;  // y: of pieces of K, if any
-    Y* y = static_cast<Y*>(target.y.data) + to;
-    const Y* residual = static_cast<const Y*>(target.residual.data) + to;
-    const Pack<float, N> sum = *reinterpret_cast<const Pack<float, N>*>(staged + r * (WN + 8) + at);
-    Pack<Y, N> out;
-    if (target.wide) {
-      Pack<Y, N> other = {};
-      if (target.residual.data) other = load<N>(residual);
-#pragma unroll
-      for (int i = 0; i < N; ++i) out.lane[i] = Y(sum.lane[i] + bias[i] + float(other.lane[i]));
-      store(y, out);
-    } else {
+  const int64_t first = int64_t(blockIdx.y) * target.m + row;  // y: of pieces of K, if any
+  const int rows = int(target.m - row < 16 ? target.m - row : 16);
+  for (int r = lane / LANES; r < rows; r += 32 / LANES) {
+    const Y* residual = static_cast<const Y*>(target.residual.data) + (first + r) * target.n + column;
+    Y* y = static_cast<Y*>(target.y.data) + (first + r) * target.n + column;
+    Pack<float, N> sum = load<N>(staged + r * (WN + 8) + at);
+    Pack<Y, N> other = {};
+    if (target.residual.data && target.wide) other = load<N>(residual);
+    else if (target.residual.data) {
 #pragma unroll
       for (int i = 0; i < N; ++i)
-        if (i < count) y[i] = Y(sum.lane[i] + bias[i] + (target.residual.data ? float(residual[i]) : 0.0f));
+        if (i < count) other.lane[i] = residual[i];
+    }
+#pragma unroll
+    for (int i = 0; i < N; ++i) other.lane[i] = Y(sum.lane[i] + bias[i] + float(other.lane[i]));
+    // As one instruction: in these kernels nvcc takes a plain store of a pack apart.
+    if (target.wide) __stwb(reinterpret_cast<uint4*>(y), *reinterpret_cast<const uint4*>(&other));
+    else {
+#pragma unroll
+      for (int i = 0; i < N; ++i)
+        if (i < count) y[i] = other.lane[i];
     }
   }
 }
