@@ -31,6 +31,7 @@ Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, 
   const size_t count = weights.size();
   check_lengths(count, {biases.size(), a.size(), b.size(), scales.size(), dropouts.size()});
   for (const Tensors* list : {&weights, &a, &b}) check_defined(*list);
+  check_compute(OP, compute, x);
   LoraLayers layers;
   layers.count = int32_t(count);
   Tensors made(2 * count);
@@ -57,6 +58,7 @@ Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensor
   const size_t count = weights.size();
   check_lengths(count, {dy.size(), a.size(), b.size(), s.size(), scales.size(), dropouts.size()});
   for (const Tensors* list : {&dy, &weights, &a, &b, &s}) check_defined(*list);
+  check_compute(OP, compute, x);
   LoraLayers layers;
   layers.count = int32_t(count);
   for (size_t i = 0; i < count; ++i) {

@@ -195,7 +195,7 @@ void sum_da(const Layers& l, const Plan& plan) {
 
 void multiply_dx(const Layers& l, const Plan& plan) {
   gemm::Product p;
-  p.type = l.product();
+  p.type = l.product(), p.tf32 = l.compute == Compute::TF32;
   p.m = l.rows(), p.n = l.in();
   p.segments = p.slabs = l.count();
   for (int i = 0; i < l.count(); ++i) {

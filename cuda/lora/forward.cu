@@ -97,7 +97,7 @@ void forward(const Layers& l) {
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
     gemm::Product p;
-    p.type = l.product();
+    p.type = l.product(), p.tf32 = l.compute == Compute::TF32;
     p.m = l.rows(), p.n = out_of(layer);
     p.segments = p.slabs = 1;
     p.segment[0] = {l.in(), x, gemm::operand_in(layer.w, l.product(), true, WEIGHTS)};
