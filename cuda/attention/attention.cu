@@ -51,9 +51,13 @@ void cuda::attention(View o, View lse, View q, View k, View v, View cu_seqlens, 
     using T = decltype(zero);
     const auto p = problem_of<Arithmetic<T>>(q, cu_seqlens, key_seqlens, bias, shape, dropout);
     const int64_t sequences = cu_seqlens.size() - 1;
-    if constexpr (sizeof(T) == 2)
-      if (on_tensor_cores(shape, o, q, k, v))
+    if constexpr (sizeof(T) == 2) {
+      const bool wide = (p.dim == 64 || p.dim == 128) && q.dims[0] > 0 && k.dims[0] > 0;
+      if (on_tensor_cores(shape, o, q, k, v)) {
+        if (hopper() && wide) return attention_hopper<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
         return attention_mma<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
+      }
+    }
     attention_simt<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
   });
 }

@@ -8,89 +8,13 @@
 // values per block of queries. Bound by tensor cores: 4 * pairs * dim FLOPs; the target is FlashAttention 2's, 60 % of
 // mma.sync's peak.
 
-#include "cuda/attention/mma.cuh"
+#include "cuda/attention/online_softmax.cuh"
 
 namespace lowrank {
 namespace cuda {
 namespace {
 
 using namespace tensor_core;
-
-// Online softmax over rows 16 m + g (half 0) and + 8 (half 1).
-template <int M, int D>
-struct Rows {
-  float maximum[M][2], sum[M][2], o[M][D / 8][4];
-};
-
-using Scale = Scores<float>;
-
-// Scores of the tile of 8 N keys at k0 from the products: -inf where a pair does not count, and in units of log 2
-// unless `plain`.
-template <int M, int N>
-__device__ void score_tile(float (&s)[M][N][4], const Problem<float>& p, const Sequence& seq, const Scale& score,
-                           int query, int k0, bool plain) {
-  const int g = int(threadIdx.x % 32) / 4, t = int(threadIdx.x % 4);
-  const bool all = k0 + 8 * N <= seq.keys && p.allows_all(query, query + 16 * M, k0, k0 + 8 * N);
-  if (plain && all) return;
-#pragma unroll
-  for (int m = 0; m < M; ++m)
-#pragma unroll
-    for (int i = 0; i < 4 * N; ++i) {
-      const int row = query + 16 * m + i % 4 / 2 * 8 + g, key = k0 + i / 4 * 8 + 2 * t + i % 2;
-      float& x = s[m][i / 4][i % 4];
-      float slope;
-      const bool counts = all || (key < seq.keys && p.allows(row, key));
-      if (!counts) x = -infinity<float>();
-      else if (!plain) x = score(x, row < seq.length ? key - row : 0, slope);
-    }
-}
-
-// Takes in the scores, in units of 1 / factor; leaves probabilities, not yet divided by their sum.
-template <int M, int D, int N>
-__device__ void update(Rows<M, D>& rows, float (&s)[M][N][4], float factor) {
-#pragma unroll
-  for (int m = 0; m < M; ++m)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float most = rows.maximum[m][half];
-#pragma unroll
-      for (int n = 0; n < N; ++n) most = fmaxf(most, fmaxf(s[m][n][2 * half], s[m][n][2 * half + 1]));
-      most = fmaxf(most, ptx::shuffle_xor(most, 1));
-      most = fmaxf(most, ptx::shuffle_xor(most, 2));
-      const float base = most == -infinity<float>() ? 0 : most * factor;  // -inf - -inf would be NaN
-      const float shrink = ptx::exp2_approx(rows.maximum[m][half] * factor - base);
-      rows.maximum[m][half] = most;
-      float sum = 0;
-#pragma unroll
-      for (int i = 0; i < 2 * N; ++i) {
-        float& x = s[m][i / 2][2 * half + i % 2];
-        x = ptx::exp2_approx(x * factor - base);
-        sum += x;
-      }
-      rows.sum[m][half] = rows.sum[m][half] * shrink + sum;
-#pragma unroll
-      for (int i = 0; i < D / 4; ++i) rows.o[m][i / 2][2 * half + i % 2] *= shrink;
-    }
-}
-
-// Drops probabilities of rows from dropout row `row` on; what stays is multiplied at the end.
-template <int M, int N>
-__device__ void drop(float (&s)[M][N][4], const Dropout& dropout, uint32_t row, int k0) {
-  const int g = int(threadIdx.x % 32) / 4, t = int(threadIdx.x % 4);
-#pragma unroll
-  for (int m = 0; m < M; ++m)
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const MaskBytes bytes = mask_bytes(dropout, row + uint32_t(16 * m + 8 * half + g), uint32_t(k0 / 64 * 4 + t));
-#pragma unroll
-      for (int n = 0; n < N; n += 2) {
-        const KeptColumns kept = kept_columns(bytes, k0 + 8 * n);
-#pragma unroll
-        for (int i = 0; i < 4; ++i)
-          if (!kept(i / 2, i % 2, dropout.keep)) s[m][n + i / 2][2 * half + i % 2] = 0;
-      }
-    }
-}
 
 template <typename T, int D, int M, int KEYS>
 __global__ void __launch_bounds__(THREADS, 1)
@@ -112,7 +36,7 @@ __global__ void __launch_bounds__(THREADS, 1)
     ptx::cp_async_commit();
   };
   const Range range = p.keys_of(seq, q0, min(q0 + QUERIES, seq.length));
-  const Scale score = p.scores(work.head);
+  const Scores<float> score = p.scores(work.head);
   const bool plain = p.softcap == 0 && !p.bias && p.scale > 0;
   const float factor = plain ? p.scale : 1;
   const uint32_t row = p.first_row(work.sequence, work.head) + uint32_t(q0 + first);
@@ -143,19 +67,8 @@ __global__ void __launch_bounds__(THREADS, 1)
     __syncthreads();
   }
   ptx::cp_async_wait<0>();
-  const int g = int(threadIdx.x % 32) / 4;
   float last[M][2];
-#pragma unroll
-  for (int i = 0; i < 2 * M; ++i) {
-    float sum = rows.sum[i / 2][i % 2];
-    sum += ptx::shuffle_xor(sum, 1);
-    sum += ptx::shuffle_xor(sum, 2);
-    const int query = q0 + first + i * 8 + g;
-    last[i / 2][i % 2] = sum == 0 ? 0 : p.multiplier / sum;
-    if (query < seq.length && threadIdx.x % 4 == 0)
-      lse[(seq.start + query) * p.heads + work.head] =
-          sum == 0 ? -infinity<float>() : float(LN_2) * (rows.maximum[i / 2][i % 2] * factor + log2f(sum));
-  }
+  finish(last, rows, lse, p, seq, work.head, q0 + first, factor);
   store_rows<T, D>(o + q_from, q_stride, rows.o, last, first, seq.length - q0, p.dim);
 }
 

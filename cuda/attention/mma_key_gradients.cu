@@ -142,7 +142,7 @@ __global__ void __launch_bounds__(THREADS, 1)
   }
   if constexpr (DV) {
 #pragma unroll
-    for (int i = 0; i < 2 * M; ++i) factor[i / 2][i % 2] = 1;
+    for (int i = 0; i < 2 * M; ++i) factor[i / 2][i % 2] = p.multiplier;
     store_rows<T, D>(dv + kv_from, kv_stride, dv_sum, factor, first, seq.keys - k0, p.dim);
   }
 }

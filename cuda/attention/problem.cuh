@@ -150,6 +150,10 @@ void attention_backward_simt(const Backward& g, const Inputs& in, const RowSums<
 template <typename T>
 void attention_mma(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences,
                    int64_t max_length);
+// The same on Hopper, for head sizes 64 and 128, with at least one query and one key.
+template <typename T>
+void attention_hopper(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences,
+                      int64_t max_length);
 template <typename T>
 void key_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
                                    const Problem<float>& p, int64_t sequences, int64_t max_keys);

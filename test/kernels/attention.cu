@@ -251,6 +251,19 @@ KERNEL_CASE(attention_in_half_precision_unaligned) {
   expect_half(some_case(fuzz, fuzz.pick({8, 64}), DType::BF16), DType::BF16, 3);
 }
 
+// What the emulator counts of ldmatrix.
+KERNEL_CASE(attention_without_bank_conflicts) {
+#ifndef __CUDACC__
+  for (const int32_t dim : {16, 64, 128, 256}) {
+    const Case c = some_case(fuzz, dim, DType::BF16);
+    const auto before = emulator::counters;
+    const DeviceRun run(c, DType::BF16);
+    expect(c.tokens() == 0 || c.keys() == 0 || emulator::counters.ldmatrix > before.ldmatrix, "tiles by ldmatrix");
+    expect(emulator::counters.conflicts == before.conflicts, "bank conflicts: " + name_of_case(c, DType::BF16));
+  }
+#endif
+}
+
 KERNEL_CASE(attention_twice_gives_the_same_bits) {
   const Case c = some_case(fuzz, fuzz.pick({16, 64}), DType::BF16);
   const DeviceRun one(c, DType::BF16), two(c, DType::BF16);
