@@ -1,10 +1,11 @@
 // Runs every kernel on the emulator of CUDA (docs/emulator.md), as one queue of processes.
 //
-// node scripts/test-emulator.mjs [--sanitize] [--seed=N] [--jobs=2] [FILTER]
+// node scripts/test-emulator.mjs [--sanitize|--races[=defects]] [--seed=N] [--jobs=2] [FILTER]
 // Copies as late and warps as skewed as CUDA allows, with three fixed seeds and one that changes with the commit; once
 // with random order for both, and then in another order, which may change no bit. Seeds choose the schedule, and the
 // shapes of the kernel cases. The op table runs through the addon. --sanitize: the programs of build-sanitize/, one
-// seed. FILTER: part of a kernel case's name, those alone.
+// seed. --races: under ThreadSanitizer, where clang is installed, two blocks at a time; it builds them in build-races/;
+// =defects: the self-test alone. FILTER: part of a kernel case's name, those alone.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -14,6 +15,7 @@ import { fileURLToPath } from 'node:url'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const args = process.argv.slice(2)
 const sanitize = args.includes('--sanitize')
+const races = args.find(arg => arg.startsWith('--races'))
 const option = name => args.find(arg => arg.startsWith(`--${name}=`))?.slice(name.length + 3)
 const filter = args.find(arg => !arg.startsWith('--'))
 const jobs = Number(option('jobs') ?? 2)
@@ -64,6 +66,52 @@ function typescript() {
     env: settings(1),
     typescript: true,
   }))
+}
+
+// ---- ThreadSanitizer
+
+/** The clang that can link a program for TSan, and how to run one without address space randomisation. */
+function raceTools() {
+  const works = (program, rest, input) =>
+    spawnSync(program, rest, { input, stdio: ['pipe', 'ignore', 'ignore'] }).status === 0
+  const names = ['clang++', ...[21, 20, 19, 18, 17, 16, 15, 14].map(version => `clang++-${version}`)]
+  const link = ['-fsanitize=thread', '-x', 'c++', '-', '-o', '/dev/null']
+  const clang = names.find(name => works(name, link, 'int main() {}'))
+  return { clang, prefix: works('setarch', ['-R', 'true'], '') ? ['setarch', '-R'] : [] }
+}
+
+function raceQueue({ clang, prefix }) {
+  const selfTest = races === '--races=defects'
+  const project = [`-DCMAKE_CXX_COMPILER=${clang}`, '-DCMAKE_BUILD_TYPE=None', `-DLOWRANK_BUILD=${join(root, 'build')}`]
+  for (const step of [
+    ['-S', 'test/emulator/races', '-B', 'build-races', ...project],
+    ['--build', 'build-races', '-j', String(jobs), ...(selfTest ? ['--target', 'races_defects'] : [])],
+  ]) {
+    const { status, stdout, stderr } = spawnSync('cmake', step, { cwd: root, encoding: 'utf8' })
+    if (status !== 0) throw new Error(`cmake ${step.join(' ')}:\n${stdout}${stderr}`)
+  }
+  const env = {
+    ...settings(1),
+    LOWRANK_EMU_RESIDENT: '2',
+    TSAN_OPTIONS: 'halt_on_error=1:exitcode=66:history_size=4',
+  }
+  const kernels = Array.from({ length: SHARDS }, (_, i) => ({
+    name: `kernels under ThreadSanitizer ${i + 1}/${SHARDS}`,
+    command: [
+      ...prefix,
+      join(root, 'build-races/races_kernels'),
+      ...['--seeds', '1', '--shard', `${i + 1}/${SHARDS}`],
+      ...(filter ? [filter] : []),
+    ],
+    env,
+  }))
+  const defects = {
+    name: 'defects under ThreadSanitizer',
+    command: [...prefix, join(root, 'build-races/races_defects')],
+    env,
+  }
+  if (selfTest) return [defects]
+  return filter ? kernels : [defects, ...kernels]
 }
 
 function queue(varying) {
@@ -140,7 +188,15 @@ async function main() {
   }
   const varying = varyingSeed()
   console.log(`seeds ${FIXED.join(', ')} and, of this commit, ${varying}; repeat with --seed=${varying}`)
-  const waiting = queue(varying)
+  let waiting = []
+  if (races) {
+    const tools = raceTools()
+    if (!tools.clang) {
+      console.log('skip: no clang that links for ThreadSanitizer\n0 passed, 0 failed, 1 skipped')
+      return
+    }
+    waiting = raceQueue(tools)
+  } else waiting = queue(varying)
   const worker = async () => {
     for (let job = waiting.shift(); job; job = waiting.shift()) {
       const result = await run(job)

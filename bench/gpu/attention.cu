@@ -27,11 +27,12 @@ void attend(int32_t dim, int64_t length, int64_t tokens) {
   const auto ms = contest({{"forward",
                             [&] {
                               if constexpr (has::attention)
-                                cuda::attention(o, lse, q, k, v, cu_seqlens, shape, Dropout{});
+                                cuda::attention(o, lse, q, k, v, cu_seqlens, View{}, View{}, shape, Dropout{});
                             }},
                            {"backward", [&] {
                               if constexpr (has::attention_backward)
-                                cuda::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, cu_seqlens, shape, Dropout{});
+                                cuda::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, cu_seqlens, View{}, View{},
+                                                         shape, Dropout{});
                             }}});
   // Two products forward and five backward, half of each masked away.
   const double product = double(tokens) * double(length) * double(width);

@@ -21,6 +21,13 @@ Mbarrier read_mbarrier(uint32_t address, Site site, Block** block = nullptr) {
   return barrier;
 }
 
+// What this thread did comes before what others do after the phase; a byte of the barrier stands for each parity.
+void order_before(const Mbarrier& barrier, uint32_t address, Site site) {
+  const char* const at = shared_bytes(address, 8, 8, "mbarrier", site);
+  races::read(at, 8);
+  races::release(at + barrier.phase);
+}
+
 constexpr uint32_t local_address(uint32_t address) { return address & 0xffffff; }
 
 void meet(Thread& thread) { thread.met = thread.of->clock; }
@@ -60,7 +67,10 @@ bool phase_passed(uint32_t address, uint32_t parity, Site site) {
   if (address >> 24) fail(site, "mbarrier wait: only the own block's barriers can be waited for");
   const Mbarrier barrier = read_mbarrier(address, site);
   check_met(address, site);
+  const char* const at = shared_bytes(address, 8, 8, "mbarrier", site);
+  races::read(at, 8);
   if (barrier.phase == (parity & 1)) return false;
+  races::acquire(at + (parity & 1));
   meet(self());
   return true;
 }
@@ -84,8 +94,11 @@ void barrier_sync(int id, int threads, bool wait, Site site) {
          site.line);
   barrier.expected = expected;
   barrier.site = site;
+  const char* const token = barrier.phases.now();
+  races::release(token);
   if (++barrier.arrived == expected) {
     ++counters.barriers;
+    ++barrier.phases.number;
     barrier.arrived = 0;
     for (Thread* other : barrier.waiting) wake(*other);
     barrier.waiting.clear();
@@ -93,7 +106,9 @@ void barrier_sync(int id, int threads, bool wait, Site site) {
     barrier.waiting.push_back(&thread);
     wait_here(name, site);
   }
-  if (wait) meet(thread);
+  if (!wait) return;
+  races::acquire(token);
+  meet(thread);
 }
 
 void cluster_arrive(Site site) {
@@ -102,6 +117,7 @@ void cluster_arrive(Site site) {
   if (thread.cluster_arrived) fail(site, "barrier.cluster.arrive twice without a wait");
   thread.cluster_arrived = true;
   thread.cluster_phase = cluster.phase;
+  races::release(cluster.tokens + cluster.phase % 4);
   if (++cluster.arrived < cluster.threads) return;
   cluster.arrived = 0;
   ++cluster.phase;
@@ -115,6 +131,7 @@ void cluster_wait(Site site) {
   if (!thread.cluster_arrived) fail(site, "barrier.cluster.wait without an arrive");
   while (thread.of->cluster->phase == thread.cluster_phase) wait_here("barrier.cluster.wait", site);
   thread.cluster_arrived = false;
+  races::acquire(thread.of->cluster->tokens + thread.cluster_phase % 4);
   meet(thread);
 }
 
@@ -125,7 +142,9 @@ void mbarrier_init(uint32_t address, uint32_t count, Site site) {
   Mbarrier barrier{};
   barrier.magic = MAGIC;
   barrier.expected = barrier.pending = count;
-  std::memcpy(shared_bytes(address, 8, 8, "mbarrier.init", site), &barrier, 8);
+  char* const at = shared_bytes(address, 8, 8, "mbarrier.init", site);
+  races::write(at, 8);
+  std::memcpy(at, &barrier, 8);
   Block& block = *self().of;
   block.unfenced.push_back(address);
   block.initialised[address] = {&self(), ++block.clock};
@@ -138,6 +157,7 @@ void mbarrier_arrive(uint32_t address, uint32_t count, uint32_t expect_bytes, Si
   if (block != self().of)
     for (const uint32_t unfenced : block->unfenced)
       if (unfenced == local_address(address)) fail(site, "mbarrier: used by another block before its init was fenced");
+  order_before(barrier, address, site);
   add_bytes(barrier, expect_bytes, site);
   if (barrier.pending < count) fail(site, "mbarrier: more arrivals than its count of %u", unsigned(barrier.expected));
   barrier.pending -= count;
@@ -148,6 +168,7 @@ void mbarrier_arrive(uint32_t address, uint32_t count, uint32_t expect_bytes, Si
 void mbarrier_complete(uint32_t address, int64_t bytes, Block& block, Site site) {
   const uint32_t in_block = local_address(address) | (block.rank + 1) << 24;
   Mbarrier barrier = read_mbarrier(in_block, site);
+  order_before(barrier, in_block, site);
   add_bytes(barrier, -bytes, site);
   write_mbarrier(address, barrier, block, shared_bytes(in_block, 8, 8, "mbarrier", site));
 }
@@ -155,6 +176,7 @@ void mbarrier_complete(uint32_t address, int64_t bytes, Block& block, Site site)
 void mbarrier_arrive_late(uint32_t address, Block& block, Site site) {
   const uint32_t in_block = local_address(address) | (block.rank + 1) << 24;
   Mbarrier barrier = read_mbarrier(in_block, site);
+  order_before(barrier, in_block, site);
   if (barrier.pending == 0) fail(site, "mbarrier: more arrivals than its count of %u", unsigned(barrier.expected));
   --barrier.pending;
   write_mbarrier(address, barrier, block, shared_bytes(in_block, 8, 8, "mbarrier", site));
@@ -182,6 +204,13 @@ void mbarrier_wait(uint32_t address, uint32_t parity, Site site) {
     self().waits_on = address;
     wait_here("mbarrier wait", site);
   }
+}
+
+void fence_device() { self().fenced = true; }
+
+void atomic_access(const void* at) {
+  if (self().fenced) races::release(at);
+  races::acquire(at);
 }
 
 void check_exit(Thread& thread) {

@@ -10,6 +10,8 @@ namespace {
 void land(Copy& copy) {
   if (copy.done) return;
   copy.done = true;
+  races::write(copy.to, size_t(copy.bytes));
+  races::read(copy.from, size_t(copy.valid));
   std::memcpy(copy.to, copy.from, size_t(copy.valid));
   std::memset(copy.to + copy.valid, 0, size_t(copy.bytes - copy.valid));
 }
@@ -47,9 +49,13 @@ void move_chunk(const Transfer& transfer, Block& block, size_t byte, const int (
   char* shared = shared_bytes(local | (block.rank + 1) << 24, CHUNK, CHUNK, "TMA", transfer.site);
   const Chunk chunk = chunk_of(transfer, byte / size_t(map.element), row);
   if (transfer.kind == Kind::Store) {
+    races::read(shared, CHUNK);
+    races::write(chunk.global, chunk.n);
     if (chunk.n) std::memcpy(chunk.global, async_bytes(block, shared) + chunk.skip, chunk.n);
     return;
   }
+  races::write(shared, CHUNK);
+  races::read(chunk.global, chunk.n);
   char bytes[CHUNK] = {};
   if (chunk.n) std::memcpy(bytes + chunk.skip, chunk.global, chunk.n);
   async_write(block, shared, bytes, CHUNK);
@@ -87,11 +93,18 @@ void land(Transfer& transfer) {
   counters.tma += transfer.kind != Kind::Arrival;
   ThreadId* const waiting = current;
   current = &transfer.block->threads[0];
+  // For TSan the engine is a thread too, which the issuer started and whose end is the mbarrier, or the wait.
+  static void* const engine = races::new_fiber();
+  void* const waiting_fiber = races::this_fiber();
+  races::enter(engine);
+  races::acquire(&transfer);
   if (transfer.kind == Kind::Arrival) land_arrival(transfer);
   else if (transfer.kind == Kind::Store) move_box(transfer, *transfer.block);
   else
     for (Block* block : transfer.block->cluster->blocks)
       if (transfer.blocks >> block->rank & 1) land_in(transfer, *block);
+  races::release(&transfer);
+  races::enter(waiting_fiber);
   current = waiting;
 }
 
@@ -115,6 +128,7 @@ void cp_async(uint32_t to, const void* from, int bytes, int valid, Site site) {
   if (valid < 0 || valid > bytes) fail(site, "cp.async: a source of %d bytes for %d", valid, bytes);
   if (valid && reinterpret_cast<uintptr_t>(from) % uintptr_t(bytes))
     fail(site, "cp.async: the source is no multiple of %d", bytes);
+  races::write(shared, size_t(bytes));
   std::memset(shared, POISON, size_t(bytes));
   auto& open = self().copies.open;
   open.push_back({shared, static_cast<const char*>(from), bytes, valid, self().copied++, false});
@@ -135,6 +149,7 @@ void cp_async_arrive(uint32_t barrier, Site site) {
   thread.announced = thread.copied;
   const auto arrival = std::make_shared<Transfer>(
       Transfer{Kind::Arrival, {}, {}, 0, barrier, 0, thread.of, site, false, &thread, thread.copied});
+  races::release(arrival.get());
   if (options().async == Async::Early) land(*arrival);
   else thread.of->in_flight.push_back(arrival);
 }
@@ -162,6 +177,7 @@ void tma_load(uint32_t to, const TensorMap* map, Coordinates at, uint32_t barrie
     fail(site, "TMA multicast: mask 0x%x names blocks outside the cluster", mask);
   const auto transfer =
       std::make_shared<Transfer>(Transfer{Kind::Load, *map, at, to, barrier, mask, thread.of, site, false});
+  races::release(transfer.get());
   const std::vector<char> poison(box_bytes(*map), char(POISON));
   for (Block* block : thread.of->cluster->blocks) {
     if (!(mask >> block->rank & 1)) continue;
@@ -178,6 +194,7 @@ void tma_store(const TensorMap* map, Coordinates at, uint32_t from, Site site) {
   Thread& thread = self();
   check_box(*map, at, from, "TMA store", site);
   const auto transfer = std::make_shared<Transfer>(Transfer{Kind::Store, *map, at, from, 0, 0, thread.of, site, false});
+  races::release(transfer.get());
   thread.stores.open.push_back(transfer);
   if (options().async == Async::Early) land(*transfer);
   if (options().async == Async::Random) thread.of->in_flight.push_back(transfer);
@@ -188,7 +205,10 @@ void tma_commit() { self().stores.commit(); }
 void tma_wait(int pending) {
   auto& groups = self().stores.committed;
   for (; int(groups.size()) > pending; groups.pop_front())
-    for (const auto& transfer : groups.front()) land(*transfer);
+    for (const auto& transfer : groups.front()) {
+      land(*transfer);
+      races::acquire(transfer.get());
+    }
 }
 
 // Any of a block's transfers may land first.

@@ -86,6 +86,9 @@ void mbarrier_wait(uint32_t address, uint32_t parity, Site site);
 void fence_proxy_async();
 void fence_mbarrier_init();
 void yield(Site site);  // inside hand-written polling
+// For TSan: __threadfence, and an atomic, which publishes what came before a fence, and sees what others published.
+void fence_device();
+void atomic_access(const void* at);
 
 // ---- warps
 void sync_warp(uint32_t mask, Site site);

@@ -192,8 +192,17 @@ void open_arena(Block& block) {
   block.async_view.resize(options().proxy && launched.shared ? STATIC_BEGIN + STATIC : 0);
 }
 
+// Forgets to TSan what an earlier block did there: new pages, protected like the old ones.
+void renew_arena(Block& block) {
+  mmap(block.arena, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  mprotect(block.arena + ARENA - PAGE, PAGE, PROT_NONE);
+  const uint32_t end = whole_pages(launched.shared);
+  mprotect(block.arena + end, STATIC_BEGIN - end, PROT_NONE);
+}
+
 // Once a block: poison inside, canaries around.
 void fill_arena(Block& block) {
+  if (races::ON) renew_arena(block);
   std::memset(block.arena, POISON, launched.shared);
   std::memset(block.arena + launched.shared, CANARY, whole_pages(launched.shared) - launched.shared);
   std::memset(block.arena + STATIC_BEGIN, CANARY, GAP);

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "test/emulator/emulator.h"
 #include "test/emulator/fiber.h"
+#include "test/emulator/races.h"
 
 namespace lowrank::emulator {
 
@@ -75,6 +76,8 @@ enum class Collective : uint8_t { None, Sync, Shuffle, Vote, Load, Store, Mma, F
 struct Thread : ThreadId {
   Fiber fiber;
   char* stack = nullptr;
+  void* race_fiber = nullptr;  // of TSan, and always the same for a stack
+  bool fenced = false;         // since __threadfence its atomics publish
   State state = State::Done;
   const char* doing = "";  // what it waits in
   Site site;
@@ -118,18 +121,21 @@ struct Warp {
   std::map<float*, std::shared_ptr<Accumulator>> accumulators;
   bool wgmma_fenced = false;
   size_t wgmma_issued = 0;
+  races::Phases syncs, waits;
 };
 
 struct Barrier {
   int expected = 0, arrived = 0;
   Site site;
   std::vector<Thread*> waiting;
+  races::Phases phases;
 };
 
 struct Cluster {
   std::vector<Block*> blocks;
   int threads = 0, arrived = 0;
   uint32_t phase = 0;
+  char tokens[4] = {};  // for TSan, by phase
 };
 
 struct Block {
@@ -155,6 +161,8 @@ struct Runtime {
   std::vector<Warp*> warps;
   const std::function<void()>* body = nullptr;
   Fiber launcher;
+  void* race_launcher = nullptr;
+  char begin = 0, end = 0;  // tokens
   std::string error;
   uint64_t random = 1;
   int spins = 0;

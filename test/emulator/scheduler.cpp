@@ -126,12 +126,14 @@ void go(Thread& to) {
   if (&to == &from) return;
   ++counters.switches;
   current = &to;
+  races::enter(to.race_fiber);
   switch_fiber(from.fiber, to.fiber);
 }
 
 [[noreturn]] void back_to_launcher() {
   Thread& thread = self();
   current = nullptr;
+  races::enter(runtime.race_launcher);
   switch_fiber(thread.fiber, runtime.launcher);
   std::abort();
 }
@@ -143,7 +145,9 @@ void leave_warp(Thread& thread, State state) {
 
 // The first and the last of a thread.
 void thread_main() {
+  races::acquire(&runtime.begin);
   (*runtime.body)();
+  races::release(&runtime.end);
   Thread& thread = self();
   check_exit(thread);
   leave_warp(thread, State::Done);
@@ -179,6 +183,8 @@ void start_thread(Block& block, int i, uint3 block_index) {
   thread.cluster_arrived = false;
   thread.copies.clear();
   thread.copied = thread.announced = 0;
+  thread.fenced = false;
+  if (races::ON && !thread.race_fiber) thread.race_fiber = races::new_fiber();
   thread.stores.clear();
   if (!thread.stack) {
     void* memory = mmap(nullptr, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -190,6 +196,16 @@ void start_thread(Block& block, int i, uint3 block_index) {
   Warp& warp = *thread.team;
   warp.ready |= 1u << thread.lane;
   warp.live |= 1u << thread.lane;
+}
+
+// To TSan the same thread of the next block must not look like the thread that went before.
+void exchange_stacks(Block& block) {
+  const size_t count = block.threads.size();
+  for (size_t i = count; i-- > 1;) {
+    Thread &a = block.threads[i], &b = block.threads[random_bits() % (i + 1)];
+    std::swap(a.stack, b.stack);
+    std::swap(a.race_fiber, b.race_fiber);
+  }
 }
 
 void start_block(Block& block, uint3 index, uint32_t rank, Cluster& cluster) {
@@ -216,13 +232,16 @@ void start_block(Block& block, uint3 index, uint32_t rank, Cluster& cluster) {
   for (Barrier& barrier : block.barriers) barrier = {};
   for (auto& order : block.wgmma_order) order.clear();
   fill_arena(block);
+  if (races::ON) exchange_stacks(block);
   for (int i = 0; i < threads; ++i) start_thread(block, i, index);
 }
 
 void close_blocks() {
   for (const auto& block : runtime.blocks) {
-    for (Thread& thread : block->threads)
+    for (Thread& thread : block->threads) {
       if (thread.stack) munmap(thread.stack - PAGE, STACK + PAGE);
+      races::end(thread.race_fiber);
+    }
     close_arena(*block);
   }
   runtime.blocks.clear();
@@ -266,6 +285,8 @@ void run_wave(const std::vector<uint64_t>& order, size_t begin, size_t count, si
   for (size_t i = 0; i < count; ++i) start_cluster(i * cluster_size, order[begin + i]);
   Thread* first = pick();
   current = first;
+  races::release(&runtime.begin);
+  races::enter(first->race_fiber);
   switch_fiber(runtime.launcher, first->fiber);
   current = nullptr;
   if (!runtime.error.empty()) {
@@ -357,6 +378,7 @@ void run(const Grid& grid, const std::function<void()>& body) {
   runtime.random = options().seed;
   runtime.elected = int(random_bits() % 32);
   runtime.body = &body;
+  runtime.race_launcher = races::this_fiber();
   reset_static_shared();
   open_blocks(resident * cluster_size, size_t(grid.block.x) * grid.block.y * grid.block.z);
   std::vector<uint64_t> order(clusters);
@@ -364,6 +386,7 @@ void run(const Grid& grid, const std::function<void()>& body) {
   if (options().schedule != Schedule::Forward)
     for (size_t i = clusters; i-- > 1;) std::swap(order[i], order[random_bits() % (i + 1)]);
   for (size_t i = 0; i < clusters; i += resident) run_wave(order, i, std::min(resident, clusters - i), cluster_size);
+  races::acquire(&runtime.end);
   check_guards();
 }
 

@@ -99,7 +99,12 @@ float f16_value(uint32_t bits) {
 }
 
 void sync_warp(uint32_t mask, Site site) {
-  collective(Collective::Sync, mask, nullptr, "__syncwarp", false, site, [](Warp&) {});
+  const char* const token = self().team->syncs.now();
+  races::release(token);
+  collective(Collective::Sync, mask, nullptr, "__syncwarp", false, site, [mask](Warp& warp) {
+    if (mask == ALL) ++warp.syncs.number;
+  });
+  races::acquire(token);
   self().met = self().of->clock;
 }
 
@@ -141,7 +146,11 @@ bool elect_one(Site site) {
 
 void ldmatrix(uint32_t* r, int count, uint32_t address, bool transpose, Site site) {
   MatrixOperand mine{{}, address, r};
-  if (self().lane < 8 * count) std::memcpy(mine.row, shared_bytes(address, 16, 16, "ldmatrix", site), 16);
+  if (self().lane < 8 * count) {
+    const char* const row = shared_bytes(address, 16, 16, "ldmatrix", site);
+    races::read(row, 16);
+    std::memcpy(mine.row, row, 16);
+  }
   collective(Collective::Load, ALL, &mine, "ldmatrix", true, site, [=](Warp& warp) {
     ++counters.ldmatrix;
     count_conflicts(warp, count);
@@ -168,7 +177,9 @@ void stmatrix(const uint32_t* r, int count, uint32_t address, bool transpose, Si
         (transpose ? element(warp, m, t + 1, g) : element(warp, m, g, t + 1)) = uint16_t(value >> 16);
       }
   });
-  if (row) std::memcpy(row, mine.row, 16);
+  if (!row) return;
+  races::write(row, 16);
+  std::memcpy(row, mine.row, 16);
 }
 
 void mma(float* d, const uint32_t* a, const uint32_t* b, Element type, Site site) {

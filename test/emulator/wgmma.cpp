@@ -38,6 +38,7 @@ void read_operand(const Block& block, const WgmmaOperation& operation, uint64_t 
   for (int i = 0; i < pieces; ++i) {
     const uint32_t address = operand_address(descriptor, transposed, mn, k + i);
     const char* at = shared_bytes(address, bytes, bytes, "wgmma operand", operation.site);
+    races::read(at, bytes);
     std::memcpy(bits + i, async_bytes(block, at), bytes);
   }
   for (int i = 0; i < 8; ++i) out[i] = value_of(operation.what.element, bits[i]);
@@ -146,12 +147,19 @@ void wgmma_commit(Site site) {
              [](Warp& warp) { warp.wgmma.commit(); });
 }
 
+// What the products read, whichever lane computes them, is read before all lanes go on.
 void wgmma_wait(int pending, Site site) {
-  collective(Collective::Wait, ALL, nullptr, "wgmma.wait_group", true, site, [pending](Warp& warp) {
+  const char* const token = self().team->waits.now();
+  races::release(token);
+  collective(Collective::Wait, ALL, nullptr, "wgmma.wait_group", true, site, [pending, token](Warp& warp) {
     auto& groups = warp.wgmma.committed;
+    races::acquire(token);
     for (; int(groups.size()) > pending; groups.pop_front()) finish_group(warp, groups.front());
+    races::release(token);
+    ++warp.waits.number;
     if (pending == 0) warp.wgmma_fenced = false;
   });
+  races::acquire(token);
 }
 
 void wgmma(const Wgmma& operation, Site site) {

@@ -31,9 +31,16 @@ struct Named {
 constexpr Named DEFECTS[] = {LOWRANK_DEFECTS(LOWRANK_DEFECT)};
 #undef LOWRANK_DEFECT
 
-// Blocks run one after the other and memory is sequentially consistent, so these two are out of sight; see
-// docs/emulator.md.
+// Blocks run one after the other and memory is sequentially consistent, so these two are out of sight; an addition that is not atomic is not
+// out of ThreadSanitizer's. See docs/emulator.md.
+#ifdef LOWRANK_EMU_RACES
+constexpr Defect KNOWN_MISSES[] = {Defect::SumNoFence};
+constexpr int ENOUGH = 1;  // of three seeds: TSan forgets all but the last few accesses to a place
+#else
 constexpr Defect KNOWN_MISSES[] = {Defect::SumNotAtomic, Defect::SumNoFence};
+constexpr int ENOUGH = 3;
+#endif
+constexpr int RACE = 66;  // exit status of TSan
 
 struct Kernel {
   const char* prefix;
@@ -46,6 +53,12 @@ const Kernel& kernel_of(const Named& defect) {
   for (const Kernel& kernel : KERNELS)
     if (!std::strncmp(defect.name, kernel.prefix, std::strlen(kernel.prefix))) return kernel;
   throw std::runtime_error("no kernel");
+}
+
+bool is_known_miss(Defect defect) {
+  for (const Defect miss : KNOWN_MISSES)
+    if (miss == defect) return true;
+  return false;
 }
 
 // What a run in its own process said; empty where it found nothing wrong.
@@ -73,6 +86,7 @@ std::string verdict(const Kernel& kernel, Defect defect, uint64_t seed) {
   close(ends[0]);
   int status = 0;
   waitpid(child, &status, 0);
+  if (WIFEXITED(status) && WEXITSTATUS(status) == RACE) return "ThreadSanitizer reports a race";
   if (WIFSIGNALED(status)) return "ended by signal " + std::to_string(WTERMSIG(status));
   return text;
 }
@@ -99,8 +113,7 @@ int test_sound(const Kernel& kernel) {
 }
 
 int test_defect(const Named& defect) {
-  bool known = false;
-  for (const Defect miss : KNOWN_MISSES) known |= miss == defect.defect;
+  const bool known = is_known_miss(defect.defect);
   int noticed = 0;
   std::string text;
   for (uint64_t seed = 1; seed <= 3; ++seed) {
@@ -114,27 +127,28 @@ int test_defect(const Named& defect) {
                 missed ? "a known miss" : "is noticed now, and no longer a known miss");
     return !missed;
   }
-  std::printf("%s %s: %s: %d of 3: %s\n", noticed == 3 ? "ok  " : "FAIL", defect.name, defect.text, noticed,
+  std::printf("%s %s: %s: %d of 3: %s\n", noticed >= ENOUGH ? "ok  " : "FAIL", defect.name, defect.text, noticed,
               text.c_str());
-  return noticed != 3;
+  return noticed < ENOUGH;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   int failed = 0, sound = 0, caught = 0, missed = 0;
+  // First what forks: TSan makes nothing of the child of a process that has fibers.
+  for (const Named& defect : DEFECTS) {
+    if (argc > 1 && !std::strstr(defect.name, argv[1])) continue;
+    const bool wrong = test_defect(defect) != 0;
+    const bool known = is_known_miss(defect.defect);
+    failed += wrong;
+    (known ? missed : caught) += !wrong;
+  }
   for (const Kernel& kernel : KERNELS) {
     if (argc > 1 && !std::strstr(kernel.prefix, argv[1])) continue;
     const int faults = test_sound(kernel);
     failed += faults;
     sound += faults == 0;
-  }
-  for (const Named& defect : DEFECTS) {
-    if (argc > 1 && !std::strstr(defect.name, argv[1])) continue;
-    const bool wrong = test_defect(defect) != 0;
-    const bool known = defect.defect == Defect::SumNotAtomic || defect.defect == Defect::SumNoFence;
-    failed += wrong;
-    (known ? missed : caught) += !wrong;
   }
   std::printf("%d kernels sound, %d defects caught, %d known misses, %d failed\n", sound, caught, missed, failed);
   return failed || sound == 0;

@@ -96,8 +96,8 @@ unsigned __match_any_sync(unsigned mask, T value, LOWRANK_SITE) {
 }
 
 // Memory is sequentially consistent here: a missing fence is not noticed.
-inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void __threadfence() { lowrank::emulator::fence_device(); }
+inline void __threadfence_block() {}
 
 // ---- the runtime
 using cudaStream_t = struct lowrank_stream*;

@@ -150,8 +150,16 @@ LOWRANK_STORE(__stwt)
 // ---- atomics: threads change places only where they synchronise, so nothing comes in between
 template <typename T, typename F>
 T lowrank_atomic(T* at, F&& update) {
+#ifdef LOWRANK_EMU_RACES
+  lowrank::emulator::atomic_access(at);
+  T old, next;
+  __atomic_load(at, &old, __ATOMIC_RELAXED);
+  do next = update(old);
+  while (!__atomic_compare_exchange(at, &old, &next, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+#else
   const T old = *at;
   *at = update(old);
+#endif
   return old;
 }
 #define LOWRANK_ATOMIC(name, result)                                                                                   \
