@@ -121,7 +121,7 @@ function ruleOf(file, kernel, arch) {
   const merged = { registers: 255, has: [], lacks: [] }
   for (const rule of rules) {
     if (rule.arch && rule.arch !== arch) continue
-    if (!new RegExp(`^cuda/(.*/)?${rule.file}$`).test(file) || !new RegExp(`^${rule.kernel}$`).test(kernel)) continue
+    if (!new RegExp(`^cuda/(.*/)?${rule.file}$`).test(file) || !new RegExp(rule.kernel).test(kernel)) continue
     rule.used = true
     merged.registers = rule.registers ?? merged.registers
     merged.has.push(...(rule.has ?? []))
