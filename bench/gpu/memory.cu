@@ -33,6 +33,17 @@ GPU_BENCH(layer_norm) {
                    [&] { cuda::layer_norm_backward(dx, View{}, View{}, View{}, dy, View{}, x, w, mean, rstd, off); });
 }
 
+GPU_BENCH(rms_norm) {
+  const int64_t rows = pick(16384, 32), d = pick(4096, 64);
+  const Data x(DType::BF16, {rows, d}), y(DType::BF16, {rows, d}), dy(DType::BF16, {rows, d}),
+      dx(DType::BF16, {rows, d});
+  const Data w(DType::F32, {d}), rstd(DType::F32, {rows});
+  against_copies("rms_norm", x.bytes() * 2,
+                 [&] { cuda::rms_norm(y, View{}, rstd, x, View{}, w, 0.0, 1e-6, Dropout{}); });
+  against_copies("rms_norm backward, frozen weight", x.bytes() * 3,
+                 [&] { cuda::rms_norm_backward(dx, View{}, dy, View{}, x, w, rstd, 0.0); });
+}
+
 GPU_BENCH(adamw) {
   if constexpr (!has::adamw) return skip("adamw", "no kernel");
   const int64_t n = pick(int64_t(64) << 20, 4096);

@@ -31,8 +31,8 @@ struct Named {
 constexpr Named DEFECTS[] = {LOWRANK_DEFECTS(LOWRANK_DEFECT)};
 #undef LOWRANK_DEFECT
 
-// Blocks run one after the other and memory is sequentially consistent, so these two are out of sight; an addition that is not atomic is not
-// out of ThreadSanitizer's. See docs/emulator.md.
+// Blocks run one after the other and memory is sequentially consistent, so these two are out of sight. To
+// ThreadSanitizer an addition that is not atomic is not. See docs/emulator.md.
 #ifdef LOWRANK_EMU_RACES
 constexpr Defect KNOWN_MISSES[] = {Defect::SumNoFence};
 constexpr int ENOUGH = 1;  // of three seeds: TSan forgets all but the last few accesses to a place
