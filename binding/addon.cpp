@@ -272,6 +272,7 @@ void add_ops(Napi::Object exports) {
   method<ops::lora_linear_group_backward>(exports, "loraLinearGroupBackward");
   method<ops::embedding>(exports, "embedding");
   method<ops::embedding_backward>(exports, "embeddingBackward");
+  method<ops::sample>(exports, "sample");
   method<ops::layer_norm>(exports, "layerNorm");
   method<ops::layer_norm_backward>(exports, "layerNormBackward");
   method<ops::rms_norm>(exports, "rmsNorm");

@@ -118,6 +118,17 @@ struct From<Dropout> {
   }
 };
 template <>
+struct From<Sampling> {
+  static Sampling get(const Napi::Value& v) {
+    const double* n = numbers(v, 8);
+    Dropout random;
+    random.site = whole<uint32_t>(n[3], "sample.site"), random.step = whole<uint32_t>(n[4], "sample.step");
+    random.seed = uint64_t(whole<uint32_t>(n[5], "sample.seed")) | uint64_t(whole<uint32_t>(n[6], "sample.seed")) << 32;
+    random.row_offset = int64_t(whole<uint32_t>(n[7], "sample.row"));
+    return {n[0], int64_t(whole<uint32_t>(n[1], "sample.topK")), n[2], random};
+  }
+};
+template <>
 struct From<AttentionShape> {
   static AttentionShape get(const Napi::Value& v) {
     const double* n = numbers(v, 10);

@@ -54,6 +54,8 @@
   K(embedding, BOTH, (View y, View table, View ids))                                                                   \
   /* dtable[V, D] = rows of dy added up by id; all other rows 0 */                                                     \
   K(embedding_backward, BOTH, (View dtable, View dy, View ids))                                                        \
+  /* ids i32[N] = a token drawn from each row of logits [N, V], compared as f32; equal ones by id */                   \
+  K(sample, BOTH, (View ids, View logits, Sampling options))                                                           \
   /* h = drop(x) + residual?;  y = (h - mean) * rstd * w + b?;  h has no data where it would equal x */                \
   K(layer_norm, BOTH,                                                                                                  \
     (View y, View h, View mean, View rstd, View x, View residual, View w, View b, double eps, Dropout dropout))        \
@@ -175,6 +177,16 @@ struct AdamW {
   double lr, beta1, beta2, eps, weight_decay;
   double clip;
   int64_t step;  // 1 for the first
+};
+
+// Softmax of logits / temperature, cut to the top_k largest (0: all), then to the fewest that reach top_p of the rest.
+struct Sampling {
+  float scale() const { return temperature > 0 ? float(1.4426950408889634 / temperature) : 0; }
+
+  double temperature;  // 0: the largest logit
+  int64_t top_k;
+  double top_p;
+  Dropout random;  // seed, site, step and row offset: one Philox word a row
 };
 
 #define LOWRANK_DECLARE(name, where, args) void name args;

@@ -53,6 +53,9 @@ Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensor
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);
 Tensor embedding_backward(const Tensor& dy, const Tensor& ids, int64_t rows, DType dtype);
 
+// ids i32[N].
+Tensor sample(const Tensor& logits, Sampling options);
+
 // Returns {y, h, mean, rstd}; h is undefined where it would equal x.
 Tensors layer_norm(const Tensor& x, Maybe residual, const Tensor& w, Maybe b, double eps, Dropout dropout);
 // Returns {dx, dresidual, dw, db}; dresidual is undefined where it equals dx (no dropout).

@@ -130,6 +130,8 @@ export interface Native {
   ): (Handle | 0)[]
   embedding(table: Handle, ids: Handle, dtype: number): Handle
   embeddingBackward(dy: Handle, ids: Handle, rows: number, dtype: number): Handle
+  /** options: temperature, topK, topP, site, step, seed (low, high), row */
+  sample(logits: Handle, options: Struct): Handle
   layerNorm(
     x: Handle,
     residual: Handle | 0,

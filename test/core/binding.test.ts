@@ -55,6 +55,7 @@ const SIGNATURES: Record<string, string> = {
   loraLinearGroupBackward: 'TLLLLLNPkbbbb',
   embedding: 'TTk',
   embeddingBackward: 'TTik',
+  sample: 'Tg',
   layerNorm: 'TMTMnp',
   layerNormBackward: 'TMTTTTpbbb',
   rmsNorm: 'TMTnnp',
@@ -158,6 +159,7 @@ function argument(kind: string, handles: Handle[]): fc.Arbitrary<unknown> {
     a: struct(int(3), int(3), int(4), int(1), int(6), int(9), fc.constant(0.5), int(6), int(3), int(2)),
     c: struct(fc.constant(-100), fc.constantFrom(0, 0.1), fc.constant(1)),
     l: struct(...[-100, 0.1, 1, 30, 0.1, 3, 0].map(v => fc.constant(v))),
+    g: struct(fc.constantFrom(0, 0.7), int(3), fc.constantFrom(0.5, 1), int(9), int(9), int(9), int(9), int(9)),
     w: struct(...[0.1, 0.9, 0.99, 1e-8, 0.01, 1, 3].map(v => fc.constant(v))),
   }
   return fc.oneof({ weight: 30, arbitrary: kinds[kind]! }, { weight: 1, arbitrary: junk })
@@ -216,6 +218,7 @@ function accepted(): Record<string, unknown[]> {
     ],
     embedding: [x, i, 0],
     embeddingBackward: [x, i, 9, 0],
+    sample: [x, Float64Array.of(0.7, 2, 0.9, 1, 2, 3, 4, 0)],
     matmul: [x, h(6, 6), false, false, 0, 0],
     layerNorm: [x, h(4, 6), h(6), h(6), 1e-5, drop],
     layerNormBackward: [x, x, h(4, 6), h(6), h(4), h(4), drop, true, true, true],
