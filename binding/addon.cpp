@@ -42,6 +42,8 @@ Napi::Value view(const Napi::CallbackInfo& info) {
     const bool inside = offset >= 0 && offset <= double(t.size()) && offset == std::floor(offset) &&
                         shape.size() <= t.size() - int64_t(offset);
     check(inside, Code::Shape, "view: ", shape, " at ", offset, " is outside ", t.shape);
+    check(!is_quantized(t.dtype) || shape == t.shape, Code::Unsupported, "view: ", shape, " of ", t.shape, " as ",
+          name_of(t.dtype), "; a quantised weight has no parts, dequantize it first");
     t.shape = shape;
     t.offset += size_t(offset) * bytes_of(t.dtype);
     return to(info.Env(), std::move(t));
@@ -79,14 +81,20 @@ struct Staged {
   std::unique_ptr<char[]> data;
 };
 
+void check_upload(const char* op, const Tensor& target, size_t bytes, DType dtype) {
+  check(!is_quantized(dtype) || dtype == target.dtype, Code::DType, op, ": ", name_of(dtype), " for a tensor of ",
+        name_of(target.dtype), "; dequantize it after the upload");
+  check(bytes_of(dtype, target.shape) == bytes, Code::Shape, op, ": ", bytes, " bytes of ", name_of(dtype),
+        " for a tensor of ", target.shape);
+}
+
 // upload(tensor, typedArray, dtype): the bytes hold `dtype`, and are converted where the tensor's differs.
 Napi::Value upload(const Napi::CallbackInfo& info) {
   return guard(info.Env(), [&]() -> Napi::Value {
     const Tensor& target = From<Tensor>::get(info[0]);
     const Bytes bytes = bytes_of_view(info[1]);
     const auto dtype = From<DType>::get(info[2]);
-    check(size_t(target.size()) * bytes_of(dtype) == bytes.length, Code::Shape, "upload: ", bytes.length, " bytes of ",
-          name_of(dtype), " for a tensor of ", target.shape);
+    check_upload("upload", target, bytes.length, dtype);
     Device& device = target.device();
     const Tensor landing = dtype == target.dtype ? target : Tensor::empty(device, target.shape, dtype);
     if (device.kind != DeviceKind::Meta && bytes.length > 0)
@@ -101,8 +109,7 @@ Napi::Value upload(const Napi::CallbackInfo& info) {
 // uploadFile(tensor, file descriptor, position, bytes, file size, dtype): the same from a mapped file, with no copy in
 // JavaScript's memory. False, and nothing uploaded, where a float is NaN or infinite.
 bool upload_file(const Tensor& target, int file, int64_t position, int64_t bytes, int64_t file_size, DType dtype) {
-  check(int64_t(target.size()) * int64_t(bytes_of(dtype)) == bytes, Code::Shape, "uploadFile: ", bytes, " bytes of ",
-        name_of(dtype), " for a tensor of ", target.shape);
+  check_upload("uploadFile", target, size_t(bytes), dtype);
   FileRegion region(file, position, bytes, file_size);
   if (!is_finite(region.data(), region.size(), dtype)) return false;
   Device& device = target.device();
@@ -185,6 +192,7 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
 }
 
 double dtype_of(const Tensor& t) { return double(t.dtype); }
+double byte_length(const Tensor& t) { return double(t.bytes()); }
 void reset(Device& device) { device.queue.reset(); }
 void reset_peak(Device& device) { device.pool.reset_peak(); }
 void trim(Device& device) { device.pool.trim(); }
@@ -242,6 +250,7 @@ void add_services(Napi::Object exports) {
   method<empty>(exports, "empty");
   method<upload_file>(exports, "uploadFile");
   method<dtype_of>(exports, "dtype");
+  method<byte_length>(exports, "byteLength");
   method<reset>(exports, "reset");
   method<reset_peak>(exports, "resetPeak");
   method<trim>(exports, "trim");
@@ -252,6 +261,8 @@ void add_ops(Napi::Object exports) {
   method<ops::fill>(exports, "fill");
   method<ops::cast>(exports, "cast");
   method<ops::copy_into>(exports, "copyInto");
+  method<ops::quantize>(exports, "quantize");
+  method<ops::dequantize>(exports, "dequantize");
   method<ops::add>(exports, "add");
   method<ops::multiply>(exports, "multiply");
   method<ops::accumulate>(exports, "accumulate");

@@ -8,13 +8,17 @@
 // whatever the number of threads.
 //
 // Element types. CPU: activations are f32 or f64 (T below), parameters and sums likewise; frozen weights may be stored
-// as bf16 while activations are f32. CUDA: activations are f32, f64, bf16 or f16 (T). Beside bf16 and f16, parameters
-// (biases, norms, low-rank factors, class weights, targets of losses) are f32 or T, frozen weights f32, bf16 or f16,
-// and sums (loss, lse, mean, rstd, s, gradients of parameters that are f32) are f32. Arithmetic is f32, f64 for f64.
+// as bf16 while activations are f32. Beside all but f64, frozen weights of linear layers may be I8 or NF4. CUDA:
+// activations are f32, f64, bf16 or f16 (T). Beside bf16 and f16, parameters (biases, norms, low-rank factors, class
+// weights, targets of losses) are f32 or T, frozen weights f32, bf16 or f16, and sums (loss, lse, mean, rstd, s,
+// gradients of parameters that are f32) are f32. Arithmetic is f32, f64 for f64.
 #define LOWRANK_KERNELS(K)                                                                                             \
   K(fill, BOTH, (View y, double value))                                                                                \
   /* y = x, converted to y's dtype */                                                                                  \
   K(copy, BOTH, (View y, View x))                                                                                      \
+  /* y[out, in], I8 or NF4, = x f32; y, a float, = w[out, in], I8 or NF4: core/quantized.h */                          \
+  K(quantize, BOTH, (View y, View x))                                                                                  \
+  K(dequantize, BOTH, (View y, View w))                                                                                \
   K(add, BOTH, (View y, View a, View b))                                                                               \
   K(multiply, BOTH, (View y, View a, View b))                                                                          \
   /* y += alpha * x */                                                                                                 \
@@ -34,7 +38,7 @@
   /* y[1] = sum of x; y[1] = sum of x^2 */                                                                             \
   K(sum, BOTH, (View y, View x))                                                                                       \
   K(sum_squares, BOTH, (View y, View x))                                                                               \
-  /* y = op(a) op(b); a, b, y of T, or a or b bf16 storage; CUDA: each f32, bf16 or f16 */                             \
+  /* y = op(a) op(b); a, b, y of T, or a or b bf16 storage, or b I8 or NF4; CUDA: each f32, bf16 or f16 */             \
   K(matmul, BOTH, (View y, View a, View b, bool transpose_a, bool transpose_b, Compute compute))                       \
   /* y[N, out] = x[N, in] w[out, in]^T + bias[out]? */                                                                 \
   K(linear, BOTH, (View y, View x, View w, View bias, Compute compute))                                                \

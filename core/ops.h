@@ -13,6 +13,9 @@ using Tensors = std::vector<Tensor>;  // an undefined one is a gradient nobody w
 void fill(const Tensor& y, double value);
 Tensor cast(const Tensor& x, DType dtype);
 void copy_into(const Tensor& y, const Tensor& x);
+// dtype: I8 or NF4. cast and copy_into come here for them.
+Tensor quantize(const Tensor& x, DType dtype);
+Tensor dequantize(const Tensor& w, DType dtype);
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor multiply(const Tensor& a, const Tensor& b);
 void accumulate(const Tensor& y, const Tensor& x, double alpha);

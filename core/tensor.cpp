@@ -1,6 +1,9 @@
 #include "core/tensor.h"
 
+#include <algorithm>
+
 #include "core/device.h"
+#include "core/quantized.h"
 
 namespace lowrank {
 
@@ -27,8 +30,15 @@ size_t bytes_of(DType dtype) {
     case DType::BF16:
     case DType::F16: return 2;
     case DType::U8: return 1;
+    case DType::I8:
+    case DType::NF4: return 0;
   }
   return 0;
+}
+
+size_t bytes_of(DType dtype, const Shape& shape) {
+  if (is_quantized(dtype)) return quantized_layout(dtype, shape[0], shape[1]).bytes;
+  return size_t(shape.size()) * bytes_of(dtype);
 }
 
 const char* name_of(DType dtype) {
@@ -40,6 +50,8 @@ const char* name_of(DType dtype) {
     case DType::F16: return "f16";
     case DType::U8: return "u8";
     case DType::I64: return "i64";
+    case DType::I8: return "int8";
+    case DType::NF4: return "nf4";
   }
   return "?";
 }
@@ -58,7 +70,9 @@ int64_t Shape::size() const {
 
 void Shape::check_fits(const char* op, DType dtype) const {
   constexpr int64_t MOST = int64_t(1) << 52;  // bytes
-  int64_t n = int64_t(bytes_of(dtype));
+  check(!is_quantized(dtype) || rank == 2, Code::Shape, op, ": ", *this, " as ", name_of(dtype),
+        ", expected two dimensions");
+  int64_t n = std::max<int64_t>(1, int64_t(bytes_of(dtype)));
   for (int i = 0; i < rank; ++i) {
     check(dims[i] >= 0, Code::Shape, op, ": dimension ", dims[i], " in ", *this, ", expected 0 or more");
     const bool overflow = __builtin_mul_overflow(n, dims[i] ? dims[i] : 1, &n);
@@ -89,7 +103,7 @@ Tensor Tensor::empty(Device& device, Shape shape, DType dtype) {
   Tensor t;
   t.shape = shape;
   t.dtype = dtype;
-  t.buffer = std::make_shared<Buffer>(device, size_t(shape.size()) * bytes_of(dtype));
+  t.buffer = std::make_shared<Buffer>(device, t.bytes());
   return t;
 }
 

@@ -11,9 +11,12 @@ namespace lowrank {
 
 struct Device;
 
-// F32, F64, BF16 and I32 have kernels; the others are storage that `copy` converts.
-enum class DType : uint8_t { F32, F64, BF16, I32, F16, U8, I64 };
+// F32, F64, BF16 and I32 have kernels; F16, U8 and I64 are storage that `copy` converts. I8 and NF4 are quantised
+// weights (core/quantized.h): matrices whose parts lie in one buffer.
+enum class DType : uint8_t { F32, F64, BF16, I32, F16, U8, I64, I8, NF4 };
 
+inline bool is_quantized(DType dtype) { return dtype == DType::I8 || dtype == DType::NF4; }
+// Of one element; 0 where only the shape of the whole tells.
 size_t bytes_of(DType dtype);
 const char* name_of(DType dtype);
 
@@ -24,8 +27,8 @@ struct Shape {
   Shape(std::initializer_list<int64_t> list);
 
   int64_t size() const;
-  // Throws ERR_SHAPE where a dimension is negative or that many elements of `dtype` are more than any memory. Zeros
-  // count as 1, so that no product of dimensions overflows.
+  // Throws ERR_SHAPE where a dimension is negative or that many elements of `dtype` are more than any memory, or where
+  // a quantised weight would be no matrix. Zeros count as 1, so that no product of dimensions overflows.
   void check_fits(const char* op, DType dtype) const;
   int64_t operator[](int i) const { return dims[i]; }
   int64_t back() const { return rank ? dims[rank - 1] : 1; }
@@ -37,6 +40,8 @@ struct Shape {
 };
 
 std::ostream& operator<<(std::ostream& out, const Shape& shape);
+
+size_t bytes_of(DType dtype, const Shape& shape);
 
 // Device memory. Returned to the device's pool with the last tensor that points into it.
 struct Buffer {
@@ -81,7 +86,7 @@ struct Tensor {
   int64_t size() const { return shape.size(); }
   int64_t cols() const { return shape.back(); }
   int64_t rows() const { return cols() ? size() / cols() : 0; }
-  size_t bytes() const { return size_t(size()) * bytes_of(dtype); }
+  size_t bytes() const { return bytes_of(dtype, shape); }
   View view() const;
 
   std::shared_ptr<Buffer> buffer;

@@ -1,10 +1,13 @@
-// y = x w^T + bias: one product (cuda/gemm/), of operands along k; the bias is added in its epilogue.
+// y = x w^T + bias: one product (cuda/gemm/), of operands along k; the bias is added in its epilogue. Few rows beside a
+// quantised weight have a kernel that reads its codes.
 
+#include "cuda/gemm/quantized_rows.cuh"
 #include "cuda/gemm/weights.cuh"
 
 namespace lowrank {
 
 void cuda::linear(View y, View x, View w, View bias, Compute compute) {
+  if (gemm::suits_quantized(x, w)) return gemm::multiply_quantized(y, x, w, bias);
   gemm::Product p;
   p.type = gemm::product_type(x.dtype, compute);
   p.tf32 = compute == Compute::TF32;

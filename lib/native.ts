@@ -9,8 +9,8 @@ export type Handle = number & { readonly __brand: 'Handle' }
 /** Numbers of a native struct, in the order given at each op; null for no dropout. */
 export type Struct = Float64Array
 
-/** Element types. f32, f64, bf16 and i32 have kernels; the rest is storage. */
-export const DTYPES = ['f32', 'f64', 'bf16', 'i32', 'f16', 'u8', 'i64'] as const
+/** Element types. f32, f64, bf16 and i32 have kernels; the rest is storage. int8 and nf4 are quantised matrices. */
+export const DTYPES = ['f32', 'f64', 'bf16', 'i32', 'f16', 'u8', 'i64', 'int8', 'nf4'] as const
 export type DType = (typeof DTYPES)[number]
 
 /** Bytes of a device's stream-ordered pool; `scratch`: kernel scratch of the process. */
@@ -53,6 +53,7 @@ export interface Native {
   read(x: Handle): Promise<ArrayBuffer>
   shape(x: Handle): number[]
   dtype(x: Handle): number
+  byteLength(x: Handle): number
   deviceOf(x: Handle): number
   drop(x: Handle): void
   live(): number
@@ -60,6 +61,8 @@ export interface Native {
   fill(y: Handle, value: number): void
   cast(x: Handle, dtype: number): Handle
   copyInto(y: Handle, x: Handle): void
+  quantize(x: Handle, dtype: number): Handle
+  dequantize(w: Handle, dtype: number): Handle
   add(a: Handle, b: Handle): Handle
   multiply(a: Handle, b: Handle): Handle
   accumulate(y: Handle, x: Handle, alpha: number): void

@@ -166,6 +166,11 @@ export class Tensor implements Disposable {
     return this.shape.reduce((a, b) => a * b, 1)
   }
 
+  /** Memory of its data, in bytes. */
+  get byteLength(): number {
+    return native.byteLength(this.handle)
+  }
+
   get owner(): Set<Tensor> | undefined {
     return this.#owner
   }

@@ -54,12 +54,14 @@ inline void check_parameter(const char* op, const char* what, const Tensor& p, c
         name_of(p.dtype), ", activations are ", name_of(x.dtype));
 }
 
-// A weight has the activations' dtype, or is bf16 storage under f32; beside bf16 or f16 it is any float but f64.
+// A weight has the activations' dtype, or is bf16 storage under f32; beside bf16 or f16 it is any float but f64. A
+// quantised one goes with all but f64.
 inline void check_weight(const char* op, const char* what, const Tensor& w, const Tensor& x) {
   check_same_device(op, w, x);
   const bool narrow = w.dtype == DType::BF16 && x.dtype == DType::F32;
   const bool mixed = is_half(x.dtype) && (is_half(w.dtype) || w.dtype == DType::F32);
-  check(w.dtype == x.dtype || narrow || mixed, Code::DType, op, ": ", what, " is ", name_of(w.dtype),
+  const bool quantized = is_quantized(w.dtype) && x.dtype != DType::F64;
+  check(w.dtype == x.dtype || narrow || mixed || quantized, Code::DType, op, ": ", what, " is ", name_of(w.dtype),
         ", activations are ", name_of(x.dtype));
 }
 

@@ -9,6 +9,7 @@
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
+#include "cpu/quantized.h"
 
 namespace lowrank::cpu::gemm {
 namespace {
@@ -18,6 +19,7 @@ constexpr int64_t PACKED_B = 10 << 20;    // bytes: stays in the L3 cache
 constexpr int64_t PACKED_A = 448 << 10;   // bytes: stays in the L2 cache
 constexpr int64_t PIECE_FLOPS = 4 << 20;  // below, waking a thread costs more than it brings
 constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 16;
+constexpr int PACKED_B_SLOT = 0, PACKED_A_SLOT = 1, DEQUANTIZED_SLOT = 6;  // of scratch
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
@@ -74,7 +76,7 @@ struct Plan {
   void pack_b(int64_t n0, int64_t u0) {
     const int64_t panels = ceil_div(columns, kernel.nr);
     const int64_t slab = u0 == 0 ? p.slab.r : 0;
-    packed_b = static_cast<float*>(scratch(0, size_t(4 * panels * kernel.nr * (phase + slab) + 64)));
+    packed_b = static_cast<float*>(scratch(PACKED_B_SLOT, size_t(4 * panels * kernel.nr * (phase + slab) + 64)));
     slab_b = packed_b + panels * kernel.nr * phase;
     const int64_t elements = panels * kernel.nr * (phase * per_unit + slab);
     const int64_t pieces = std::clamp<int64_t>(elements / PACK_PIECE_ELEMENTS, 1, panels);
@@ -93,8 +95,21 @@ struct Plan {
       Pack pack = whole(p.b, at, k, kernel.nr, count);
       pack.depth = std::min(block * per_unit, p.k - k);
       pack.dst = packed_b + (u * panels + j * block) * kernel.nr;
+      if (p.b.quantized) dequantize_panel(pack, at, k);
       kernel.pack(pack);
     }
+  }
+
+  // The source of a panel of b that begins at (i, k), as f32.
+  void dequantize_panel(Pack& pack, int64_t i, int64_t k) const {
+    const bool along_k = p.b.along_k;
+    const int64_t lines = along_k ? pack.count : pack.depth, width = along_k ? pack.depth : pack.count;
+    auto* panel = static_cast<float*>(scratch(DEQUANTIZED_SLOT, size_t(4 * lines * width + 64)));
+    for (int64_t line = 0; line < lines; ++line) {
+      const int64_t begin = along_k ? (i + line) * p.b.ld + k : (k + line) * p.b.ld + i;
+      dequantize(p.b.quantized, begin, begin + width, panel + line * width);
+    }
+    pack.src = panel, pack.ld = width;
   }
 
   void pack_slab_b(int64_t n0, int64_t j) {
@@ -110,7 +125,7 @@ struct Plan {
   // A panel whose first element is (i, k).
   Pack whole(const Operand& o, int64_t i, int64_t k, int width, int64_t count) const {
     const int64_t offset = o.along_k ? i * o.ld + k : k * o.ld + i;
-    const void* src = static_cast<const char*>(o.data) + offset * (o.bf16 ? 2 : 4);
+    const void* src = o.quantized ? nullptr : static_cast<const char*>(o.data) + offset * (o.bf16 ? 2 : 4);
     return {src, o.ld, o.bf16, o.along_k, unit, width, int(count), 0, 1.0f, nullptr};
   }
 
@@ -137,7 +152,8 @@ struct Plan {
 
   void compute_strip(const Strip& s, int64_t n0, int64_t u0, int64_t panels) const {
     const int64_t slab = u0 == 0 ? p.slab.r : 0, panel_count = s.i1 - s.i0;
-    float* slab_a = static_cast<float*>(scratch(1, size_t(4 * panel_count * kernel.mr * (k_block + slab) + 64)));
+    float* slab_a =
+        static_cast<float*>(scratch(PACKED_A_SLOT, size_t(4 * panel_count * kernel.mr * (k_block + slab) + 64)));
     float* packed_a = slab_a + panel_count * kernel.mr * slab;
     for (int64_t u = 0; u < phase || u == 0; u += k_block) {
       const int64_t block = std::min(k_block, phase - u);
@@ -199,7 +215,8 @@ struct Plan {
 
 // Packing w would cost more than it brings.
 bool is_thin(const Product& p) {
-  return p.compute == Compute::F32 && !p.slab.r && p.a.along_k && p.b.along_k && !p.a.bf16 && (p.n <= 16 || p.m <= 32);
+  return p.compute == Compute::F32 && !p.slab.r && p.a.along_k && p.b.along_k && !p.a.bf16 && !p.b.quantized &&
+         (p.n <= 16 || p.m <= 32);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@ struct Operand {
   int64_t ld;
   bool bf16;  // storage; else f32
   bool along_k;
+  View quantized = {};  // b alone: a weight stored as I8 or NF4, in place of data
 };
 
 // mask(scale * a b), added to a product in its accumulators: r more steps of K, always in f32.
@@ -40,6 +41,7 @@ const Skinny& skinny();
 void parallel_dot(const Dot& dot);
 
 inline Operand operand(const View& view, bool along_k) {
+  if (is_quantized(view.dtype)) return {nullptr, view.cols(), false, along_k, view};
   return {view.data, view.cols(), view.dtype == DType::BF16, along_k};
 }
 

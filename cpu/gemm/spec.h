@@ -6,6 +6,7 @@
 
 #include "core/kernels.h"
 #include "cpu/philox.h"
+#include "cpu/quantized.h"
 
 namespace lowrank::cpu::spec {
 
@@ -31,7 +32,9 @@ struct Reader {
   T operator()(int64_t row, int64_t column) const {
     const int64_t i = row * view.cols() + column;
     if (view.dtype == DType::F64) return T(view.as<double>()[i]);
-    const float value = view.dtype == DType::BF16 ? from_bf16(view.as<uint16_t>()[i]) : view.as<float>()[i];
+    float value;
+    if (is_quantized(view.dtype)) dequantize(view, i, i + 1, &value);
+    else value = view.dtype == DType::BF16 ? from_bf16(view.as<uint16_t>()[i]) : view.as<float>()[i];
     return T(rounded ? round_bf16(value) : value);
   }
   View view;

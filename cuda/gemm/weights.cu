@@ -53,11 +53,21 @@ void convert_to(void* to, const View& x) {
   }
 }
 
+// Lines of the weight as they are: its blocks run across them.
+Operand dequantized(const View& w, DType type, bool along_k, int slot) {
+  View floats = w;
+  floats.dtype = type;
+  floats.data = scratch(slot, size_t(w.size()) * bytes_of(type));
+  dequantize(floats, w);
+  return {floats.data, w.dims[1], along_k};
+}
+
 }  // namespace
 
 Operand operand_in(const View& x, DType type, bool along_k, int slot) {
   const int64_t rows = x.dims[0], columns = x.dims[1];
   if (x.dtype == type) return {x.data, columns, along_k};
+  if (is_quantized(x.dtype)) return dequantized(x, type, along_k, slot);
   const int64_t leading = ceil_div(columns, LANES) * LANES;
   void* to = scratch(slot, size_t(rows * leading) * bytes_of(type));
   if (type == DType::F32) convert_to<float>(to, x);

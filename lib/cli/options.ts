@@ -118,7 +118,7 @@ const model = section('Model', loading, [
     commands: ['train', 'evaluate', 'predict', 'quickstart', 'doctor'],
   }),
   o('storage', 'choice', undefined, 'How frozen weights are kept in memory', {
-    choices: ['f32', 'bf16'],
+    choices: ['f32', 'bf16', 'int8', 'nf4'],
     found: 'f32; on CUDA as compute',
   }),
   o('compute', 'choice', undefined, 'Precision of products; sums are f32 always; tf32 on CUDA alone', {

@@ -135,7 +135,7 @@ export class Model implements Disposable {
   /** Memory of all weights, in bytes. */
   get bytes(): number {
     let sum = 0
-    for (const p of this.parameters.values()) sum += p.size * { f32: 4, f64: 8, bf16: 2 }[p.tensor.dtype as Storage]
+    for (const { tensor } of this.parameters.values()) sum += tensor.byteLength
     return sum
   }
 

@@ -136,6 +136,10 @@ export class Weights {
 
   /** Matrices start normal with the config's standard deviation, vectors as `start` (default 0). */
   parameter(name: string, shape: readonly number[], start = 0): Parameter {
+    return this.#parameter(name, shape, shape.length > 1 ? 'matrix' : 'vector', start)
+  }
+
+  #parameter(name: string, shape: readonly number[], kind: 'vector' | 'matrix' | 'linear', start = 0): Parameter {
     const full = this.#join(name)
     const { parameters, available, settings, problems } = this.#loading
     const known = parameters.get(full)
@@ -143,7 +147,7 @@ export class Weights {
     const stored = available.get(full)
     const isNew = stored === undefined
     if (isNew && settings.source && !this.#fresh) problems.push(`missing ${full} [${shape.join(', ')}]`)
-    const tensor = this.#allocate(shape)
+    const tensor = Tensor.empty(shape, { device: settings.device, dtype: storedDType(settings.storage, kind) })
     if (stored !== undefined) this.#load(tensor, full, stored)
     else if (settings.device.name !== 'meta') this.#initialise(tensor, full, start)
     const parameter = new Parameter(full, tensor, isNew && settings.source !== undefined)
@@ -153,7 +157,7 @@ export class Weights {
 
   linear(name: string, inFeatures: number, outFeatures: number, bias = true): Linear {
     const at = this.at(name)
-    const weight = at.parameter('weight', [outFeatures, inFeatures])
+    const weight = at.#parameter('weight', [outFeatures, inFeatures], this.#fresh ? 'matrix' : 'linear')
     const layer = new Linear(
       at.prefix,
       weight,
@@ -197,11 +201,6 @@ export class Weights {
 
   #join(name: string): string {
     return this.prefix ? `${this.prefix}.${name}` : name
-  }
-
-  #allocate(shape: readonly number[]): Tensor {
-    const { device, storage } = this.#loading.settings
-    return Tensor.empty(shape, { device, dtype: storedDType(storage, shape.length > 1) })
   }
 
   #initialise(tensor: Tensor, name: string, start: number): void {

@@ -1,4 +1,5 @@
 import type { DType } from '../native.ts'
+import { QUANTIZED, type Quantized } from '../ops/quantize.ts'
 import type { Tensor } from '../tensor.ts'
 
 /** A named tensor of a model or adapter: it stays the same object while its memory moves (cast, arena slice, merge). */
@@ -50,11 +51,18 @@ export class Parameter {
 }
 
 /**
- * How the frozen base is kept in memory. Norms, biases and all that trains are f32 (f64 under f64) whatever it says.
+ * How the frozen base is kept in memory. int8 and nf4 are for the linear layers of the backbone: embeddings and heads
+ * are then bf16. Norms, biases and all that trains are f32 (f64 under f64) whatever it says.
  */
-export type Storage = 'f32' | 'bf16' | 'f64'
+export type Storage = 'f32' | 'bf16' | 'f64' | Quantized
 
-/** The dtype of a parameter under `storage`: only matrices are stored narrow. */
-export function storedDType(storage: Storage, isMatrix: boolean): DType {
-  return storage === 'bf16' && !isMatrix ? 'f32' : storage
+/** The dtype of a parameter under `storage`: `linear` is the weight of a linear layer of the backbone. */
+export function storedDType(storage: Storage, kind: 'vector' | 'matrix' | 'linear'): DType {
+  if (storage === 'f32' || storage === 'f64') return storage
+  if (kind === 'vector') return 'f32'
+  return kind === 'linear' ? storage : 'bf16'
+}
+
+export function isQuantized(storage: Storage): storage is Quantized {
+  return (QUANTIZED as readonly string[]).includes(storage)
 }

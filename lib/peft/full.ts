@@ -1,7 +1,7 @@
 // Full fine-tuning: the weights of the model themselves train.
 
 import { check, fail } from '../errors.ts'
-import type { Parameter } from '../nn/module.ts'
+import { isQuantized, type Parameter } from '../nn/module.ts'
 import type { Attached, Host, Method } from './method.ts'
 import { cast, Substitution, trainedDType } from './whole.ts'
 
@@ -32,6 +32,9 @@ export function fullFineTuning(options: FullOptions = {}): Method {
 }
 
 function chosen(host: Host, { freezeEmbeddings = false, layers }: FullOptions): Parameter[] {
+  check(!isQuantized(host.storage), 'ERR_OPTION', () => {
+    return `full: the base is stored as ${host.storage}, and its own weights are gone; load it with storage f32 or bf16`
+  })
   const wanted = layers === undefined ? undefined : typeof layers === 'number' ? [layers] : layers
   const all = [...host.parameters.values()]
   const there = new Set(all.map(({ name }) => layerOf(name)))

@@ -153,12 +153,13 @@ export function delta({ a, b, scale: s }: LowRank): Tensor {
   return scope(() => scale(matmul(b.tensor, a.tensor), s))
 }
 
-/** W + s B A, rounded once to the dtype of W. */
+/** W + s B A, rounded once to the dtype of W; beside a quantised W it stays in the dtype that trains. */
 export function mergedWeight(weight: Tensor, ...changes: LowRank[]): Tensor {
   return scope(() => {
     const [first] = changes
     let sum = cast(weight, first!.a.tensor.dtype)
     for (const change of changes) sum = add(sum, delta(change))
-    return sum.dtype === weight.dtype ? sum : cast(sum, weight.dtype)
+    const stays = sum.dtype === weight.dtype || weight.dtype === 'int8' || weight.dtype === 'nf4'
+    return stays ? sum : cast(sum, weight.dtype)
   })
 }

@@ -8,7 +8,7 @@ import { type ConfigDtype, savedDtype } from '../io/config.ts'
 import { isObject, type PyJson, type PyObject, readExactJson, writeJson } from '../io/json.ts'
 import { decodeF32, encodeF32, type FloatDtype, openCheckpoint, type TensorToWrite } from '../io/safetensors.ts'
 import type { Linear } from '../nn/linear.ts'
-import type { Parameter } from '../nn/module.ts'
+import { isQuantized, type Parameter } from '../nn/module.ts'
 import { add } from '../ops/add.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import { dtypeOf, isFiniteData, writeChecked } from './files.ts'
@@ -51,10 +51,14 @@ export interface SaveMergedOptions {
  * and problem of this head), model.safetensors in the dtype of the checkpoint it came from, tokenizer files. The model
  * itself stays as it is; at most one merged weight is in memory at a time. Await it before training on.
  *
- * Errors: ERR_UNSUPPORTED for an adapter that has no weight change to merge; ERR_CHECKPOINT for values that are not
+ * Errors: ERR_UNSUPPORTED for an adapter that has no weight change to merge, or a quantised base; ERR_CHECKPOINT for values that are not
  * finite, or pass the range of F16; ERR_OPTION where `dir` holds files that are not a model's, or cannot be written.
  */
 export async function saveMerged(model: Host, dir: string, { info }: SaveMergedOptions = {}): Promise<void> {
+  check(!isQuantized(model.storage), 'ERR_UNSUPPORTED', () => {
+    const cure = 'load the base with storage f32 or bf16, the adapter onto it, and merge there'
+    return `saveMerged: the base is stored as ${model.storage}, and the file would keep its error; ${cure}`
+  })
   const dtype = checkpointDtype(model)
   const layers = new Map([...model.linears.values()].map(linear => [linear.weight, linear]))
   const tensors = [...model.parameters.values()].map(p => toWrite(p, layers.get(p), dtype))
@@ -78,7 +82,7 @@ export async function saveMerged(model: Host, dir: string, { info }: SaveMergedO
 function checkpointDtype(model: Host): FloatDtype {
   const named = savedDtype(model.config)
   if (named) return fileDtypes[named]
-  const inMemory: FloatDtype = ({ f32: 'F32', bf16: 'BF16', f64: 'F64' } as const)[model.storage]
+  const inMemory: FloatDtype = model.storage === 'f64' ? 'F64' : model.storage === 'bf16' ? 'BF16' : 'F32'
   if (model.path === undefined) return inMemory
   const file = openCheckpoint(model.path)
   try {

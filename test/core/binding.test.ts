@@ -24,6 +24,7 @@ const SIGNATURES: Record<string, string> = {
   read: 'T',
   shape: 'T',
   dtype: 'T',
+  byteLength: 'T',
   deviceOf: 'T',
   wait: 'D',
   memory: 'D',
@@ -35,6 +36,8 @@ const SIGNATURES: Record<string, string> = {
   fill: 'Tn',
   cast: 'Tk',
   copyInto: 'TT',
+  quantize: 'Tk',
+  dequantize: 'Tk',
   add: 'TT',
   multiply: 'TT',
   accumulate: 'TTn',
@@ -107,8 +110,9 @@ const junk = fc.oneof(
 
 function tensors(): Handle[] {
   const make = (shape: number[], dtype: (typeof DTYPES)[number], device: Device) => {
-    const tensor = Tensor.zeros(shape, { dtype, device }).keep()
-    return tensor
+    const isQuantized = dtype === 'int8' || dtype === 'nf4'
+    if (isQuantized) return Tensor.from(new Float32Array(24), shape, { dtype, device }).keep()
+    return Tensor.zeros(shape, { dtype, device }).keep()
   }
   const [cpu, meta] = [Device.get('cpu'), Device.get('meta')]
   const all = SHAPES.flatMap(shape => [
@@ -143,7 +147,7 @@ function argument(kind: string, handles: Handle[]): fc.Arbitrary<unknown> {
     n: fc.oneof(fc.double({ noNaN: true, min: -10, max: 10 }), odd),
     i: int(8),
     b: fc.boolean(),
-    k: int(7),
+    k: int(9),
     s: fc.oneof(fc.constantFrom(...SHAPES), fc.array(fc.oneof(int(9), odd), { maxLength: 5 })),
     D: int(2),
     u: fc.oneof(
@@ -186,6 +190,8 @@ function accepted(): Record<string, unknown[]> {
   const path = join(mkdtempSync(join(tmpdir(), 'lowrank-binding-')), 'weights')
   writeFileSync(path, new Uint8Array(104))
   const weights = openSync(path, 'r')
+  const w = Tensor.from(new Float32Array(24), [4, 6], { dtype: 'nf4' }).keep()
+  held.push(w)
   return {
     loraLinear: [x, h(6, 6), h(6), h(2, 6), h(6, 2), 1, drop, 1, true],
     loraLinearBackward: [x, h(4, 6), h(6, 6), h(2, 6), h(6, 2), h(4, 2), 1, drop, 0, true, true, true, true],
@@ -236,6 +242,8 @@ function accepted(): Record<string, unknown[]> {
     linearCrossEntropyBackward: [h(1), x, 1],
     bce: [x, h(4, 6), h(6), 1],
     bceBackward: [h(1), x, h(4, 6), h(6), 1],
+    quantize: [x, 7],
+    dequantize: [w.handle, 0],
     mse: [x, h(4, 6), 1],
     mseBackward: [h(1), x, h(4, 6), 1],
     adamw: [h(6), h(6), h(6), h(6), slices.handle, h(1), step],
@@ -264,7 +272,7 @@ function call(name: string, args: unknown[], made: Handle[]): string {
   try {
     const result = (native as unknown as Record<string, (...args: unknown[]) => unknown>)[name]!(...args)
     if (result instanceof Promise) result.catch(() => undefined)
-    const makes = !['live', 'dtype', 'deviceOf', 'shape', 'info', 'memory'].includes(name)
+    const makes = !['live', 'dtype', 'byteLength', 'deviceOf', 'shape', 'info', 'memory'].includes(name)
     if (makes) for (const h of [result].flat()) if (typeof h === 'number' && h !== 0) made.push(h as Handle)
     return 'ok'
   } catch (error) {

@@ -17,6 +17,8 @@ void encode(double x, DType dtype, unsigned char* to) {
     case DType::I32: return put(int32_t(x));
     case DType::I64: return put(int64_t(x));
     case DType::U8: return put(uint8_t(x));
+    case DType::I8:
+    case DType::NF4: break;  // whole matrices alone
   }
 }
 
@@ -36,6 +38,8 @@ double decode(const unsigned char* from, DType dtype) {
     case DType::I32: return double(get<int32_t>(from));
     case DType::I64: return double(get<int64_t>(from));
     case DType::U8: return double(get<uint8_t>(from));
+    case DType::I8:
+    case DType::NF4: break;
   }
   return 0;
 }
@@ -47,6 +51,23 @@ View view_over(void* data, DType dtype, const std::vector<int64_t>& dims) {
   view.rank = int32_t(dims.size());
   std::copy(dims.begin(), dims.end(), view.dims);
   return view;
+}
+
+size_t bytes_over(const View& view) {
+  if (!is_quantized(view.dtype)) return size_t(view.size()) * bytes_of(view.dtype);
+  return bytes_of(view.dtype, Shape{view.dims[0], view.dims[1]});
+}
+
+// f32 in host memory to I8 or NF4, and back.
+void quantize_on_host(const Values& values, View y) {
+  std::vector<float> x(values.begin(), values.end());
+  cpu::quantize(y, view_over(x.data(), DType::F32, {y.dims[0], y.dims[1]}));
+}
+
+Values dequantized_on_host(View w) {
+  Values values(size_t(w.size()), 0.0);
+  cpu::dequantize(view_over(values.data(), DType::F64, {w.dims[0], w.dims[1]}), w);
+  return values;
 }
 
 // Spacing of numbers of `dtype` near x.
@@ -90,10 +111,13 @@ OnDevice::OnDevice(DType dtype, std::vector<int64_t> dims, const Values* values,
   const size_t width = bytes_of(dtype);
   before_ = BAND + size_t(offset) * width;
   view_ = view_over(nullptr, dtype, dims);
-  size_ = size_t(view_.size()) * width;
+  size_ = bytes_over(view_);
   std::vector<unsigned char> host(before_ + size_ + BAND, 0xff);
   expect(!values || values->size() == size_t(view_.size()), "test: as many values as the shape has");
-  for (size_t i = 0; values && i < values->size(); ++i) encode((*values)[i], dtype, host.data() + before_ + i * width);
+  if (values && is_quantized(dtype)) quantize_on_host(*values, view_over(host.data() + before_, dtype, dims));
+  else
+    for (size_t i = 0; values && i < values->size(); ++i)
+      encode((*values)[i], dtype, host.data() + before_ + i * width);
   memory_ = static_cast<char*>(cuda::backend.allocate(0, host.size()));
   expect(memory_ != nullptr, "test: device memory");
   cuda::backend.upload(memory_, host.data(), host.size());
@@ -117,7 +141,12 @@ void OnDevice::check_bands(const std::vector<unsigned char>& all) const {
 }
 
 Values OnDevice::read() const {
-  const auto raw = bytes();
+  auto raw = bytes();
+  if (is_quantized(view_.dtype)) {
+    View host = view_;
+    host.data = raw.data();
+    return dequantized_on_host(host);
+  }
   const size_t width = bytes_of(view_.dtype);
   Values values(size_t(view_.size()), 0.0);
   for (size_t i = 0; i < values.size(); ++i) values[i] = decode(raw.data() + i * width, view_.dtype);

@@ -44,8 +44,8 @@ double rounded(double x, DType dtype);
 Values rounded(Values x, DType dtype);
 double rounded_to_tf32(double x);  // f32 of 10 bits of mantissa, ties away from zero
 
-// A tensor on the device between bands of NaN that read() checks. Values given are rounded to the dtype; without any
-// the tensor is NaN. The offset, in elements, breaks the alignment of the first one.
+// A tensor on the device between bands of NaN that read() checks. Values given are rounded to the dtype (I8, NF4:
+// quantised by the CPU); without any the tensor is NaN. The offset, in elements, breaks the alignment of the first one.
 class OnDevice {
  public:
   OnDevice(DType dtype, std::vector<int64_t> dims, const Values* values = nullptr, int64_t offset = 0);

@@ -27,6 +27,12 @@ const CASES: Record<string, Case> = {
     lora: { regularizer: 1e-3, targetModules: 'all-linear' },
   },
   'full, tags': { model: { task: 'token-classification', labels: TAGS }, examples: sentences(60), full: true },
+  'int8 base': { model: { storage: 'int8' }, examples: sequences(60) },
+  'nf4 base, every layer adapted': {
+    model: { storage: 'nf4' },
+    examples: sequences(60),
+    lora: { targetModules: 'all-linear' },
+  },
   'bf16 base, hidden tokens': {
     model: { task: 'masked-lm', storage: 'bf16' },
     examples: sequences(60).map(({ label: _, ...e }) => e),
