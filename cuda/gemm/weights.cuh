@@ -14,8 +14,8 @@ inline DType product_type(DType activations, Compute compute) {
   return activations == DType::F32 && compute == Compute::BF16 ? DType::BF16 : activations;
 }
 
-// The matrix x in `type`: f32, bf16 or f16 as any of them, I8 or NF4 as any float. A converted one lies in `slot` of the
-// scratch, its lines padded to a multiple of 16 bytes, so that products of any shape take the fast loads; those of
+// The matrix x in `type`: f32, bf16 or f16 as any of them, I8 or NF4 as any float. A converted one lies in `slot` of
+// the scratch, its lines padded to a multiple of 16 bytes, so that products of any shape take the fast loads; those of
 // a quantised weight are as long as they are.
 Operand operand_in(const View& x, DType type, bool along_k, int slot);
 

@@ -51,8 +51,9 @@ export interface SaveMergedOptions {
  * and problem of this head), model.safetensors in the dtype of the checkpoint it came from, tokenizer files. The model
  * itself stays as it is; at most one merged weight is in memory at a time. Await it before training on.
  *
- * Errors: ERR_UNSUPPORTED for an adapter that has no weight change to merge, or a quantised base; ERR_CHECKPOINT for values that are not
- * finite, or pass the range of F16; ERR_OPTION where `dir` holds files that are not a model's, or cannot be written.
+ * Errors: ERR_UNSUPPORTED for an adapter that has no weight change to merge, or a quantised base; ERR_CHECKPOINT for
+ * values that are not finite, or pass the range of F16; ERR_OPTION where `dir` holds files that are not a model's, or
+ * cannot be written.
  */
 export async function saveMerged(model: Host, dir: string, { info }: SaveMergedOptions = {}): Promise<void> {
   check(!isQuantized(model.storage), 'ERR_UNSUPPORTED', () => {
