@@ -70,13 +70,13 @@ nvidia-smi --query-gpu=name,driver_version,clocks.sm,power.limit --format=csv,no
 if [[ " $wanted " == *' tests '* ]]; then
   make_programs gpu_conformance gpu_kernels
   jobs=$(($(nproc) > 8 ? 8 : $(nproc)))
-  stage conformance 60 "$build/gpu_conformance"
-  stage kernels 120 bash -c "shards $jobs --seeds 4"
-  stage determinism 120 bash -c "shards $jobs --seeds 1 --first 11 --repeat 250"
+  stage conformance 40 "$build/gpu_conformance"
+  stage kernels 100 bash -c "shards $jobs --seeds 4"
+  stage determinism 100 bash -c "shards $jobs --seeds 1 --first 11 --repeat 250"
   sanitizer=$(command -v compute-sanitizer || ls "${CUDA_HOME:-/usr/local/cuda}/bin/compute-sanitizer" 2>/dev/null)
   if [[ -n "$sanitizer" ]]; then
     for tool in memcheck racecheck synccheck; do
-      stage "$tool" 60 "$sanitizer" --tool "$tool" --error-exitcode 9 "$build/gpu_kernels" --seeds 1
+      stage "$tool" 45 "$sanitizer" --tool "$tool" --error-exitcode 9 "$build/gpu_kernels" --seeds 1
     done
   else
     echo 'skip: no compute-sanitizer'
@@ -86,7 +86,7 @@ fi
 
 if [[ " $wanted " == *' bench '* ]]; then
   make_programs gpu_bench
-  stage bench 180 "$build/gpu_bench" --out "$out/results.json"
+  stage bench 170 "$build/gpu_bench" --out "$out/results.json"
   sed -n '/^| what/,$p' "$out/bench.log"
   if [[ -s "$out/results.json" ]]; then
     name=$(head -n 1 "$out/gpu.txt" | cut -d, -f1 | tr 'A-Z ' 'a-z-')

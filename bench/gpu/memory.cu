@@ -1,6 +1,7 @@
-// What is bound by bandwidth, beside what copies reach: norms, AdamW.
+// What is bound by bandwidth, beside what copies reach: norms, AdamW, quantised weights.
 
 #include "bench/gpu/bench.cuh"
+#include "core/quantized.h"
 
 namespace lowrank::bench {
 namespace {
@@ -56,6 +57,19 @@ GPU_BENCH(adamw) {
   cuda::backend.upload(View(v).data, std::vector<float>(size_t(n), 1.0f).data(), size_t(v.bytes()));
   if constexpr (has::adamw)
     against_copies("adamw, f32 states", n * 28, [&] { cuda::adamw(p, g, m, v, slices, squared_norm, options); });
+}
+
+GPU_BENCH(dequantize) {
+  const int64_t out = pick(8192, 64), in = pick(8192, 128);
+  const Data floats(DType::F32, {out, in}, 0.02), wide(DType::BF16, {out, in});
+  for (const DType dtype : {DType::NF4, DType::I8}) {
+    const Data packed(DType::U8, {int64_t(quantized_layout(dtype, out, in).bytes)});
+    View w = floats;
+    w.dtype = dtype, w.data = View(packed).data;
+    cuda::quantize(w, floats);
+    against_copies(std::string("dequantize ") + name_of(dtype), packed.bytes() + wide.bytes(),
+                   [&] { cuda::dequantize(wide, w); });
+  }
 }
 
 GPU_BENCH(elementwise) {

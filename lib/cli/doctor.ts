@@ -8,6 +8,7 @@ import { bundledEncoder } from './base.ts'
 import { type Console, paint } from './console.ts'
 import { bytesText } from './format.ts'
 import { checkKernels } from './kernels/check.ts'
+import { type Conformance, checkConformance, conformanceProgram } from './kernels/conformance.ts'
 import type { Settings } from './options.ts'
 import { packageVersion } from './program.ts'
 import { type SelfTest, selfTest } from './selfTest.ts'
@@ -67,8 +68,10 @@ export async function doctorCommand(settings: Settings, console: Console): Promi
 async function kernelsCommand(settings: Settings, console: Console): Promise<number> {
   const device = Device.get(settings.device === 'cpu' ? 'cuda' : settings.device)
   console.line(`${device.name}  ${device.hardware}`)
+  const conformance = checkConformance(device)
+  for (const line of conformanceLines(conformance)) console.line(line)
   const live = native.live()
-  let [count, failed] = [0, 0]
+  let [count, failed] = [0, conformance?.failed ?? 0]
   for await (const found of checkKernels(device)) {
     count++
     if (!found.ok) failed++
@@ -80,9 +83,20 @@ async function kernelsCommand(settings: Settings, console: Console): Promise<num
   }
   const left = native.live() - live
   if (left !== 0) console.warn(`${left} tensors were not freed`)
-  console.line(`${count - failed} of ${count} checks passed`)
-  console.event({ type: 'kernels', device: device.name, hardware: device.hardware, checks: count, failed })
+  const instructions = conformance ? conformance.passed + conformance.failed : 0
+  console.line(`${count + instructions - failed} of ${count + instructions} checks passed`)
+  const { name, hardware } = device
+  console.event({ type: 'kernels', device: name, hardware, checks: count, failed, conformance: conformance ?? null })
   return failed === 0 && left === 0 ? 0 : 1
+}
+
+function conformanceLines(found: Conformance | undefined): string[] {
+  if (!found)
+    return [
+      `instructions are not checked: ${conformanceProgram()} is not built; in a checkout, npm run build:cuda makes it`,
+    ]
+  const { passed, failed, skipped, output } = found
+  return [`instructions: ${passed} passed, ${failed} failed, ${skipped} for other GPUs`, ...output.map(l => `  ${l}`)]
 }
 
 function rows(found: Diagnosis): [string, string][] {

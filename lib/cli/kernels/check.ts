@@ -2,15 +2,17 @@
 // that the tests run too.
 
 import { Tape } from '../../autograd/tape.ts'
-import { type Device, Device as Devices, scope, Tensor, type TensorData } from '../../tensor.ts'
+import { type Device, Device as Devices, scope, Tensor } from '../../tensor.ts'
 import type { Input, OpCase } from './case.ts'
 import { opCases } from './cases.ts'
+
+type Against = 'cpu f32' | 'cpu f64' | 'cpu bf16' | 'differences'
 
 /** One op in one way, and how far off it was. */
 export interface KernelCheck {
   readonly op: string
   /** Values and gradients with the CPU's; gradients with central differences of the device's own f64 forward. */
-  readonly against: 'cpu f32' | 'cpu f64' | 'cpu bf16' | 'differences'
+  readonly against: Against
   readonly ok: boolean
   /** Worst error as a share of what is allowed; NaN where a number is missing. */
   readonly share: number
@@ -26,19 +28,18 @@ const ALLOWED: Record<Precision, number> = { f32: 2e-6, f64: 1e-11, bf16: 0.03 }
 /** Runs every case of the op table on a device. `filter`: part of an op's name. */
 export async function* checkKernels(device: Device, filter = ''): AsyncGenerator<KernelCheck> {
   for (const opCase of opCases('large').filter(({ name }) => name.includes(filter)))
-    for (const precision of ['f32', 'f64', 'bf16'] as const)
-      yield await judged(opCase.name, `cpu ${precision}`, () => againstCpu(device, opCase, precision))
+    for (const against of ['cpu f32', 'cpu f64', 'cpu bf16'] as const) yield await judgeCase(device, against, opCase)
   for (const opCase of opCases('small').filter(({ name }) => name.includes(filter)))
-    yield await judged(opCase.name, 'differences', () => againstDifferences(device, opCase))
+    yield await judgeCase(device, 'differences', opCase)
 }
 
-async function judged(
-  op: string,
-  against: KernelCheck['against'],
-  measure: () => Promise<number>,
-): Promise<KernelCheck> {
+/** One case in one way; what it throws is its result. */
+export async function judgeCase(device: Device, against: Against, opCase: OpCase): Promise<KernelCheck> {
+  const op = opCase.name
   try {
-    const share = await measure()
+    const share = await (against === 'differences'
+      ? againstDifferences(device, opCase)
+      : againstCpu(device, opCase, against.slice('cpu '.length) as Precision))
     return { op, against, ok: share <= 1, share }
   } catch (error) {
     return { op, against, ok: false, share: Number.NaN, error: (error as Error).message }
@@ -95,20 +96,11 @@ async function evaluate(device: Device, { inputs, run }: OpCase, precision: Prec
     return [y, ...leaves.flatMap(leaf => grads.get(leaf) ?? [])]
   })
   try {
-    return (await Promise.all(tensors.map(tensor => tensor.data()))).map((values, i) => {
-      return numbersOf(values, tensors[i]!.dtype)
-    })
+    const values = await Promise.all(tensors.map(tensor => tensor.data()))
+    return values.map(each => Float64Array.from(each as Float32Array))
   } finally {
     for (const tensor of new Set(tensors)) tensor.dispose()
   }
-}
-
-function numbersOf(values: TensorData, dtype: string): Float64Array {
-  if (dtype !== 'bf16') return Float64Array.from(values as Float32Array)
-  return Float64Array.from(values as Uint16Array, half => {
-    bits[0] = half << 16
-    return number[0]!
-  })
 }
 
 /** The gradient of Σ w y of a case in f64, and its central differences. */
