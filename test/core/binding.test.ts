@@ -242,6 +242,7 @@ function accepted(): Record<string, unknown[]> {
     linearCrossEntropyBackward: [h(1), x, 1],
     bce: [x, h(4, 6), h(6), 1],
     bceBackward: [h(1), x, h(4, 6), h(6), 1],
+    linear: [x, h(6, 6), h(6), 0],
     quantize: [x, 7],
     dequantize: [w.handle, 0],
     mse: [x, h(4, 6), 1],
