@@ -78,7 +78,7 @@ async function kernelsCommand(settings: Settings, console: Console): Promise<num
     const mark = paint(console.color, found.ok ? 'green' : 'red', found.ok ? 'ok' : 'FAILED')
     const share = Number.isNaN(found.share) ? 'no number' : `${(100 * found.share).toFixed(0)} %`
     console.line(
-      `${found.against.padEnd(13)}${found.op.padEnd(46)}${mark}  ${found.error ?? `${share} of what is allowed`}`,
+      `${found.against.padEnd(13)}${found.op.padEnd(64)}${mark}  ${found.error ?? `${share} of what is allowed`}`,
     )
   }
   const left = native.live() - live

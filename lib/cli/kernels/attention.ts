@@ -6,7 +6,7 @@ export function attentionCases({ n, heads, headDim, lengths }: Sizes): OpCase[] 
   const width = heads * headDim
   const maxLength = Math.max(...lengths.slice(1).map((end, i) => end - lengths[i]!))
   const all = { heads, headDim, maxLength, rowStride: 128 }
-  const bias: Input = { ...real([heads, 2 * maxLength + 1], 3), grad: false }
+  const bias: Input = { ...real([heads, 2 * maxLength + 1], 3), grad: false, wide: true }
   const features: [name: string, options: Partial<AttentionOptions>, ...extra: Input[]][] = [
     ...[
       { causal: false, kvHeads: heads, p: 0 },
@@ -62,7 +62,7 @@ function decodeCase(heads: number, headDim: number, capacity: number): OpCase {
       constant(real(cache, 1)),
       constant(real(cache, 2)),
       ints(1, capacity),
-      constant(real([heads, 2 * capacity - 1], 3)),
+      { ...constant(real([heads, 2 * capacity - 1], 3)), wide: true },
     ],
     run: ([x, q, k, v, lengths, bias]) =>
       add(x!, attentionDecode(q!, k!, v!, lengths!, { heads, kvHeads: 1, headDim, window: 3, softcap: 2, bias })),

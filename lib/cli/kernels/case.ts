@@ -9,6 +9,8 @@ export interface Input {
   data: Float64Array | Int32Array
   /** Whether the gradient is checked; only f64 data. Default true for f64. */
   grad?: boolean
+  /** Stays f32 where activations are bf16, as what trains in tables and frozen position biases do. */
+  wide?: boolean
 }
 
 export interface OpCase {

@@ -66,12 +66,12 @@ function shareOf(got: ArrayLike<number>, expected: ArrayLike<number>, relative: 
 }
 
 /** Numbers as the device holds them: rounded to bf16 first, so that both devices get the same ones. */
-function leafOf({ data, shape, grad }: Input, device: Device, precision: Precision): Tensor {
+function leafOf({ data, shape, grad, wide }: Input, device: Device, precision: Precision): Tensor {
   if (!(data instanceof Float64Array)) return Tensor.from(data, shape, { device })
   const leaf =
     precision === 'f64'
       ? Tensor.from(data, shape, { device })
-      : Tensor.from(Float32Array.from(data, roundedToBf16), shape, { device, dtype: precision })
+      : Tensor.from(Float32Array.from(data, roundedToBf16), shape, { device, dtype: wide ? 'f32' : precision })
   leaf.requiresGrad = grad !== false
   return leaf
 }

@@ -29,6 +29,6 @@ export function elementwiseCases({ n, d }: Sizes): OpCase[] {
       run: ([gate, up]: Tensor[]) => gatedActivation(gate!, up!, kind),
     })),
     { name: 'dropout', inputs: [real([n, d])], run: training(([x]) => dropout(x!, 0.3, 77)) },
-    { name: 'embedding', inputs: [real([4, d]), ints(...ids)], run: ([t, i]) => embedding(t!, i!) },
+    { name: 'embedding', inputs: [{ ...real([4, d]), wide: true }, ints(...ids)], run: ([t, i]) => embedding(t!, i!) },
   ]
 }
