@@ -36,6 +36,13 @@ __global__ void dequantize_nf4(T* y, Nf4Weight w, int64_t n) {
   }
 }
 
+// Left to itself, nvcc stores the lanes one by one.
+template <typename T, int N>
+__device__ void store_whole(T* to, const Pack<T, N>& pack) {
+  if constexpr (sizeof(pack) == 16) __stwb(reinterpret_cast<uint4*>(to), *reinterpret_cast<const uint4*>(&pack));
+  else store(to, pack);
+}
+
 // A block takes PACKS rows of one stretch of columns. N divides the number of columns.
 template <typename T, int N>
 __global__ void dequantize_int8(T* y, Int8Weight w, int64_t rows, int64_t columns, int stretches) {
@@ -47,7 +54,7 @@ __global__ void dequantize_int8(T* y, Int8Weight w, int64_t rows, int64_t column
     const auto codes = load<N>(w.codes + row * columns + column);
     Pack<T, N> out;
     for (int k = 0; k < N; ++k) out.lane[k] = T(float(codes.lane[k]) * absmax * INT8_STEP);
-    store(y + row * columns + column, out);
+    store_whole(y + row * columns + column, out);
   }
 }
 
