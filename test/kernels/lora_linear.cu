@@ -12,7 +12,7 @@ void check_all(const Layer& l) {
   l.forward(y, s);
   const Values got_s = run.s.read();
   l.plain_forward(plain_y, plain_s);
-  l.plain_backward(s, plain_dx, plain_da, plain_db);
+  l.plain_backward(plain_s, plain_dx, plain_da, plain_db);
   check_one(l, "s", got_s, l.sums(), plain_s, s);
   check_one(l, "y", run.y.read(), l.type, plain_y, y);
   l.backward(got_s, dx, da, db);

@@ -42,7 +42,7 @@ struct Group {
       l.forward(y, s);
       l.plain_forward(plain_y, plain_s);
       l.backward(s, dx, da, db);
-      l.plain_backward(s, plain_dx, plain_da, plain_db);
+      l.plain_backward(plain_s, plain_dx, plain_da, plain_db);
       check_one(l, "s", runs[i]->s.read(), l.sums(), plain_s, s);
       check_one(l, "y", runs[i]->y.read(), l.type, plain_y, y);
       check_one(l, "da", runs[i]->da.read(), l.factors, plain_da, da);
