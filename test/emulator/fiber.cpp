@@ -40,10 +40,14 @@ extern "C" void lowrank_emu_switch(void** save, void* load);
 
 namespace lowrank::emulator {
 
-void prepare(Fiber& fiber, char* stack, size_t bytes, void (*entry)()) {
+void forget_stack([[maybe_unused]] char* stack, [[maybe_unused]] size_t bytes) {
 #ifdef __SANITIZE_ADDRESS__
-  __asan_unpoison_memory_region(stack, bytes);  // what an abandoned fiber left behind
+  __asan_unpoison_memory_region(stack, bytes);
 #endif
+}
+
+void prepare(Fiber& fiber, char* stack, size_t bytes, void (*entry)()) {
+  forget_stack(stack, bytes);  // what an abandoned fiber left behind
 #ifndef LOWRANK_EMU_UCONTEXT
   // From the top: a return address that nobody uses, which also makes the stack 8 off a multiple of 16 as after a call,
   // the entry, six registers.

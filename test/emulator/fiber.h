@@ -22,5 +22,7 @@ struct Fiber {
 // The next switch to `fiber` calls entry(), which never returns.
 void prepare(Fiber& fiber, char* stack, size_t bytes, void (*entry)());
 void switch_fiber(Fiber& from, Fiber& to);
+// Before a stack is given back: what AddressSanitizer holds of abandoned frames would stay with the addresses.
+void forget_stack(char* stack, size_t bytes);
 
 }  // namespace lowrank::emulator

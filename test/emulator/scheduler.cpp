@@ -239,7 +239,10 @@ void start_block(Block& block, uint3 index, uint32_t rank, Cluster& cluster) {
 void close_blocks() {
   for (const auto& block : runtime.blocks) {
     for (Thread& thread : block->threads) {
-      if (thread.stack) munmap(thread.stack - PAGE, STACK + PAGE);
+      if (thread.stack) {
+        forget_stack(thread.stack, STACK);
+        munmap(thread.stack - PAGE, STACK + PAGE);
+      }
       races::end(thread.race_fiber);
     }
     close_arena(*block);
