@@ -1,4 +1,5 @@
-// Builds the addon with cmake-js: `node scripts/build.mjs [--cuda] [--sanitize] [--werror]`. Configures each time, so
+// Builds with cmake-js: `node scripts/build.mjs [--addon] [--cuda] [--sanitize] [--werror]`; --addon: the addon alone, not
+// what only tests need. Configures each time, so
 // that new settings take effect, and compiles what changed. Sanitized objects live in build-sanitize/.
 
 import { spawnSync } from 'node:child_process'
@@ -31,7 +32,11 @@ const env = {
 }
 if (process.argv.includes('--cuda')) env.LOWRANK_CUDA = '1'
 
-for (const step of [['configure', ...settings], ['build']]) {
+const target = process.argv.includes('--addon') ? ['--target', 'lowrank'] : []
+for (const step of [
+  ['configure', ...settings],
+  ['build', ...target],
+]) {
   const { status } = spawnSync(process.execPath, [cmakeJs(), ...step, ...options], { cwd: root, stdio: 'inherit', env })
   if (status !== 0) {
     console.error('build: failed; it needs CMake 3.22, make or ninja, a C++17 compiler, and CUDA 12 if asked for')

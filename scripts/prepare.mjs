@@ -14,7 +14,7 @@ if (!existsSync(new URL('../node_modules/cmake-js', import.meta.url))) {
   console.log('prepare: development dependencies are not installed, nothing is built')
   process.exit(0)
 }
-for (const script of ['scripts/build.mjs', 'scripts/build-ts.mjs']) {
-  const { status } = spawnSync(process.execPath, [script], { cwd: root, stdio: 'inherit' })
+for (const script of [['scripts/build.mjs', '--addon'], ['scripts/build-ts.mjs']]) {
+  const { status } = spawnSync(process.execPath, script, { cwd: root, stdio: 'inherit' })
   if (status !== 0) process.exit(status ?? 1)
 }

@@ -1,4 +1,4 @@
-// Runs the tests: compiles TypeScript, then each dist/test/**/*.test.js and each native test in a process of its own.
+// Runs the tests: builds the native tests, compiles TypeScript, then each dist/test/**/*.test.js and each native test in a process of its own.
 //
 // node scripts/test.mjs [--sanitize] [--jobs=2] [--no-build] [--without=PATH] [FILTER…]
 // FILTER: part of a path, `test/ops` or `native`; --sanitize: against build-sanitize/, by default the op tests only.
@@ -131,6 +131,12 @@ function report(test, result, counts) {
 }
 
 function compile(totals) {
+  const build = ['scripts/build.mjs', ...(sanitize ? ['--sanitize'] : [])]
+  const native = spawnSync(process.execPath, build, { cwd: root, encoding: 'utf8', maxBuffer: 1 << 28 })
+  if (native.status !== 0) {
+    console.log(`FAIL native build\n${native.stdout.slice(-4000)}${native.stderr.slice(-4000)}`)
+    totals.failed++
+  }
   const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/build-ts.mjs'], {
     cwd: root,
     encoding: 'utf8',
