@@ -1,6 +1,6 @@
-// Builds with cmake-js: `node scripts/build.mjs [--addon] [--cuda] [--sanitize] [--werror]`; --addon: the addon alone, not
-// what only tests need. Configures each time, so
-// that new settings take effect, and compiles what changed. Sanitized objects live in build-sanitize/.
+// Builds with cmake-js: `node scripts/build.mjs [--addon] [--cuda] [--sanitize] [--werror]`. --addon: the addon alone,
+// not what only tests need. Configures each time, so that new settings take effect, and compiles what changed.
+// Sanitized objects live in build-sanitize/.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'

@@ -1,4 +1,5 @@
-// Runs the tests: builds the native tests, compiles TypeScript, then each dist/test/**/*.test.js and each native test in a process of its own.
+// Runs the tests: builds what they need and compiles TypeScript, then runs each dist/test/**/*.test.js and each native
+// test in a process of its own.
 //
 // node scripts/test.mjs [--sanitize] [--jobs=2] [--no-build] [--without=PATH] [FILTER…]
 // FILTER: part of a path, `test/ops` or `native`; --sanitize: against build-sanitize/, by default the op tests only.
