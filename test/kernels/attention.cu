@@ -211,6 +211,17 @@ void expect_half(const Case& c, DType dtype, int64_t offset = 0) {
   expect_as_good(name + "dv", got.dv, naive.dv, expected.dv, dtype);
 }
 
+// Of the heads' vectors in x, the largest norm.
+double longest_head(const Case& c, const Values& x) {
+  double longest = 0;
+  for (size_t i = 0; i < x.size(); i += size_t(c.shape.head_dim)) {
+    double squares = 0;
+    for (size_t d = 0; d < size_t(c.shape.head_dim); ++d) squares += x[i + d] * x[i + d];
+    longest = std::max(longest, std::sqrt(squares));
+  }
+  return longest;
+}
+
 void expect_wide(const Case& c, DType dtype, double tolerance) {
   const Results expected = on_host(c);
   const DeviceRun run(c, dtype);
@@ -218,8 +229,11 @@ void expect_wide(const Case& c, DType dtype, double tolerance) {
   const std::string name = name_of_case(c, dtype);
   expect_close(name + "o", got.o, expected.o, tolerance, tolerance);
   expect_close(name + "lse", got.lse, expected.lse, tolerance, tolerance);
-  expect_close(name + "dq", got.dq, expected.dq, 2 * tolerance, tolerance);
-  expect_close(name + "dk", got.dk, expected.dk, 2 * tolerance, tolerance);
+  // Where a query sees few keys dp - delta cancels, and what was rounded in dp stays.
+  const double dp = longest_head(c, c.dy) * longest_head(c, c.v) * c.dropout.multiplier() * c.shape.scale;
+  const double cancelled = 0.1 * tolerance * dp;
+  expect_close(name + "dq", got.dq, expected.dq, 2 * tolerance, tolerance + cancelled * largest(c.k));
+  expect_close(name + "dk", got.dk, expected.dk, 2 * tolerance, tolerance + cancelled * largest(c.q));
   expect_close(name + "dv", got.dv, expected.dv, 2 * tolerance, tolerance);
 }
 

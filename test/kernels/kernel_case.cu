@@ -175,14 +175,25 @@ void expect(bool ok, const std::string& what) {
   if (!ok) throw std::runtime_error(what);
 }
 
+double largest(const Values& values) {
+  double most = 0;
+  for (const double value : values) most = std::max(most, std::fabs(value));
+  return most;
+}
+
+Values magnitudes(Values values) {
+  for (double& value : values) value = std::fabs(value);
+  return values;
+}
+
 void expect_close(const std::string& what, const Values& got, const Values& expected, double relative,
                   double absolute) {
   expect(got.size() == expected.size(), what + ": sizes differ");
-  double largest = 0, worst = 0;
+  double most = 0, worst = 0;
   size_t at = 0;
   for (const double x : expected)
-    if (std::isfinite(x)) largest = std::max(largest, std::fabs(x));
-  const double allowed = absolute + relative * largest;
+    if (std::isfinite(x)) most = std::max(most, std::fabs(x));
+  const double allowed = absolute + relative * most;
   for (size_t i = 0; i < got.size(); ++i) {
     if (got[i] == expected[i]) continue;
     const double error = std::fabs(got[i] - expected[i]);
@@ -192,15 +203,20 @@ void expect_close(const std::string& what, const Values& got, const Values& expe
   if (worst > allowed) fail(what, at, got[at], expected[at], allowed);
 }
 
+void expect_sums(const std::string& what, const Values& got, const Values& expected, const Values& bound, DType dtype) {
+  if (dtype == DType::F64) return expect_close(what, got, expected, 1e-13, 1e-15 * largest(bound));
+  expect_close(what, got, expected, 2e-6, 2e-7 * largest(bound));
+}
+
 void expect_as_good(const std::string& what, const Values& got, const Values& plain, const Values& expected,
-                    DType dtype, double factor) {
+                    DType dtype, double absolute) {
   expect(got.size() == expected.size() && plain.size() == expected.size(), what + ": sizes differ");
   double allowed = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     if (!std::isfinite(expected[i])) continue;
     allowed = std::max({allowed, std::fabs(plain[i] - expected[i]), spacing(expected[i], dtype) / 2});
   }
-  allowed *= factor;
+  allowed = 2 * allowed + absolute;
   for (size_t i = 0; i < got.size(); ++i)
     if (got[i] != expected[i] && !(std::fabs(got[i] - expected[i]) <= allowed))
       fail(what, i, got[i], expected[i], allowed);

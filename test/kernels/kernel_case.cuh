@@ -85,13 +85,19 @@ class OnHost {
   View view_;
 };
 
+double largest(const Values& values);  // of the magnitudes
+Values magnitudes(Values values);
+
 // Fails where |got - expected| exceeds relative * (largest |expected|) + absolute, or is NaN where expected is not.
 void expect_close(const std::string& what, const Values& got, const Values& expected, double relative,
                   double absolute = 0);
+// The same for sums in f32 or f64, whose rounding errors grow with their terms, which may cancel one another: `bound`
+// is what the terms' magnitudes add up to.
+void expect_sums(const std::string& what, const Values& got, const Values& expected, const Values& bound, DType dtype);
 // The rule for half precision: error <= factor * the error of a plain implementation of that precision, both against
-// `expected`, plus what rounding of `dtype` makes of the expected value itself.
+// `expected`, or half a unit in the last place, plus `absolute`.
 void expect_as_good(const std::string& what, const Values& got, const Values& plain, const Values& expected,
-                    DType dtype, double factor = 2);
+                    DType dtype, double absolute = 0);
 // What a kernel owes whose only rounding is that of its result: f64 to 1e-12 and f32 to 2e-6 of the largest value, half
 // precision to a unit in the last place.
 void expect_accurate(const std::string& what, const Values& got, const Values& expected, DType dtype);

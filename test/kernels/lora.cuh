@@ -44,6 +44,13 @@ struct Layer {
     dx_out = dx.values(), da_out = da.values(), db_out = db.values();
   }
 
+  // The layer whose every term counts: what its sums are bounded by, and its rounding errors go with.
+  Layer of_magnitudes() const {
+    Layer l = *this;
+    for (Values* each : {&l.x, &l.w, &l.bias, &l.dy, &l.a, &l.b}) *each = magnitudes(std::move(*each));
+    return l;
+  }
+
   // The same where everything that tensor cores read is rounded to the type of the activations.
   Values times(const Values& p, const Values& q, int64_t rows, int64_t columns, int64_t inner, bool p_t,
                bool q_t) const {
@@ -115,12 +122,6 @@ struct Run {
   OnDevice x, w, bias, dy, a, b, y, s, dx, da, db;
 };
 
-inline double largest(const Values& values) {
-  double most = 0;
-  for (const double value : values) most = std::max(most, std::fabs(value));
-  return most;
-}
-
 // Root of the mean square of the error, relative to that of what is expected.
 inline double error_of(const Values& got, const Values& expected) {
   double error = 0, all = 0;
@@ -131,16 +132,41 @@ inline double error_of(const Values& got, const Values& expected) {
   return std::sqrt(error / all);
 }
 
-inline void check_one(const Layer& l, const char* what, const Values& got, DType dtype, const Values& plain,
-                      const Values& expected) {
-  if (l.type == DType::F64) return expect_close(l.name(what), got, expected, 1e-12, 1e-13);
-  if (l.type == DType::F32) return expect_close(l.name(what), got, expected, 2e-6, 1e-7);
-  if (dtype == DType::F32) {
-    Values error = plain;
-    for (size_t i = 0; i < error.size(); ++i) error[i] -= expected[i];
-    return expect_close(l.name(what), got, expected, 3e-5, l.exact ? 1e-6 : 2 * largest(error));
-  }
-  expect_as_good(l.name(what), got, l.exact ? rounded(expected, dtype) : plain, expected, dtype);
+// `bound`: of the sums that `exact` is.
+inline void check_values(const Layer& l, const char* what, const Values& got, DType dtype, const Values& plain,
+                         const Values& exact, const Values& bound) {
+  if (l.type == DType::F32 || l.type == DType::F64) return expect_sums(l.name(what), got, exact, bound, l.type);
+  // Operands in two parts of bf16 leave out products of two low parts: 2^-18 of each, twice where results feed another.
+  const double split = 8e-6 * largest(bound);
+  if (dtype != DType::F32 && l.exact)
+    return expect_as_good(l.name(what), got, rounded(exact, dtype), exact, dtype, split);
+  if (dtype != DType::F32) return expect_as_good(l.name(what), got, plain, exact, dtype);
+  if (l.exact) return expect_close(l.name(what), got, exact, 1e-5, split);
+  Values error = plain;
+  for (size_t i = 0; i < error.size(); ++i) error[i] -= exact[i];
+  expect_close(l.name(what), got, exact, 3e-5, 2 * largest(error));
 }
+
+// Results of a layer, and of its plain implementation, and the bounds of their sums.
+struct Expected {
+  explicit Expected(const Layer& l) : l(l) {
+    l.forward(exact.y, exact.s);
+    l.plain_forward(plain.y, plain.s);
+    l.backward(exact.s, exact.dx, exact.da, exact.db);
+    l.plain_backward(plain.s, plain.dx, plain.da, plain.db);
+    const Layer all = l.of_magnitudes();
+    all.forward(bound.y, bound.s);
+    all.backward(bound.s, bound.dx, bound.da, bound.db);
+  }
+  struct Results {
+    Values y, s, dx, da, db;
+  };
+  void check(const char* what, Values Results::*which, const Values& got, DType dtype) const {
+    check_values(l, what, got, dtype, plain.*which, exact.*which, bound.*which);
+  }
+
+  const Layer& l;
+  Results exact, plain, bound;
+};
 
 }  // namespace lowrank::testing

@@ -34,24 +34,25 @@ struct Group {
   }
   void check(bool exact) {
     run(exact);
-    Values sum, plain_sum;
+    using Results = Expected::Results;
+    Results sum, plain, bound;  // of dx
+    const auto add = [](Values& all, const Values& more) {
+      all.resize(more.size());
+      for (size_t i = 0; i < more.size(); ++i) all[i] += more[i];
+    };
     for (size_t i = 0; i < runs.size(); ++i) {
       Layer& l = *layers[i];
       l.exact = exact;
-      Values y, s, dx, da, db, plain_y, plain_s, plain_dx, plain_da, plain_db;
-      l.forward(y, s);
-      l.plain_forward(plain_y, plain_s);
-      l.backward(s, dx, da, db);
-      l.plain_backward(plain_s, plain_dx, plain_da, plain_db);
-      check_one(l, "s", runs[i]->s.read(), l.sums(), plain_s, s);
-      check_one(l, "y", runs[i]->y.read(), l.type, plain_y, y);
-      check_one(l, "da", runs[i]->da.read(), l.factors, plain_da, da);
-      check_one(l, "db", runs[i]->db.read(), l.factors, plain_db, db);
-      sum.resize(dx.size()), plain_sum.resize(dx.size());
-      for (size_t j = 0; j < dx.size(); ++j) sum[j] += dx[j], plain_sum[j] += plain_dx[j];
+      const Expected expected(l);
+      expected.check("s", &Results::s, runs[i]->s.read(), l.sums());
+      expected.check("y", &Results::y, runs[i]->y.read(), l.type);
+      expected.check("da", &Results::da, runs[i]->da.read(), l.factors);
+      expected.check("db", &Results::db, runs[i]->db.read(), l.factors);
+      add(sum.dx, expected.exact.dx), add(plain.dx, expected.plain.dx), add(bound.dx, expected.bound.dx);
     }
     const Layer& first = *layers[0];
-    check_one(first, "dx of the group", runs[0]->dx.read(), first.type, rounded(plain_sum, first.type), sum);
+    check_values(first, "dx of the group", runs[0]->dx.read(), first.type, rounded(plain.dx, first.type), sum.dx,
+                 bound.dx);
   }
 
   std::vector<std::unique_ptr<Layer>> layers;

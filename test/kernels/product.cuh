@@ -54,7 +54,7 @@ struct RandomProduct {
 
  private:
   template <typename A>
-  Values computed() const;
+  Values computed(bool of_magnitudes) const;
 };
 
 std::string describe(const ProductChoice& choice);
