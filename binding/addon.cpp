@@ -231,6 +231,46 @@ Napi::Value info(const Napi::CallbackInfo& call) {
   return guard(call.Env(), [&] { return describe(call); });
 }
 
+#ifdef LOWRANK_HAS_CUDA
+const std::vector<cuda::ConformanceCase>& cases_of(const Device& device) {
+  check(device.kind == DeviceKind::Cuda, Code::Device, "conformance: ", device.name(), " has no cases; use cuda");
+  return cuda::conformance_cases();
+}
+
+// conformanceCases(device): their names, and whether the GPU has what they need.
+Napi::Value describe_cases(Napi::Env env, const Device& device) {
+  const auto& cases = cases_of(device);
+  const int capability = cuda::capability(device.index);
+  auto list = Napi::Array::New(env);
+  for (const auto& c : cases) {
+    auto each = Napi::Object::New(env);
+    each.Set("name", c.name);
+    each.Set("runs", c.runs_on(capability));
+    list.Set(list.Length(), each);
+  }
+  return list;
+}
+
+// Enqueues one of them; its failure is the queue's fault.
+void run_case(Device& device, int index) {
+  const auto& cases = cases_of(device);
+  check(index >= 0 && size_t(index) < cases.size(), Code::Option, "conformance: case ", index, " of ", cases.size());
+  const auto& c = cases[size_t(index)];
+  check(c.runs_on(cuda::capability(device.index)), Code::Unsupported, c.name, ": ", device.name(), " can't run it");
+  device.queue.push(c.name, c.run);
+}
+#else
+[[noreturn]] void no_cases(const Device& device) {
+  throw Error(Code::Device, "conformance: " + device.name() + " has no cases; use cuda");
+}
+Napi::Value describe_cases(Napi::Env, const Device& device) { no_cases(device); }
+void run_case(Device& device, int) { no_cases(device); }
+#endif
+
+Napi::Value conformance_cases(const Napi::CallbackInfo& info) {
+  return guard(info.Env(), [&] { return describe_cases(info.Env(), From<Device>::get(info[0])); });
+}
+
 void add_services(Napi::Object exports) {
   const auto plain = [&](const char* name, Napi::Value (*f)(const Napi::CallbackInfo&)) {
     exports.Set(name, Napi::Function::New(exports.Env(), f, name));
@@ -247,6 +287,7 @@ void add_services(Napi::Object exports) {
   plain("live", live);
   plain("memory", memory);
   plain("info", info);
+  plain("conformanceCases", conformance_cases);
   method<empty>(exports, "empty");
   method<upload_file>(exports, "uploadFile");
   method<dtype_of>(exports, "dtype");
@@ -255,6 +296,7 @@ void add_services(Napi::Object exports) {
   method<reset_peak>(exports, "resetPeak");
   method<trim>(exports, "trim");
   method<set_threads>(exports, "setThreads");
+  method<run_case>(exports, "runConformance");
 }
 
 void add_ops(Napi::Object exports) {

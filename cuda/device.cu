@@ -269,6 +269,8 @@ Info info() {
   return info;
 }
 
+int capability(int device) { return properties_of(device).capability; }
+
 int count(std::string& reason) {
   const Info found = info();
   reason = found.reason;

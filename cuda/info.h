@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-// What `lowrank doctor` says about CUDA. No CUDA header is needed to read this one.
+// What `lowrank doctor` asks of CUDA. No CUDA header is needed to read this one.
 namespace lowrank::cuda {
 
 struct DeviceInfo {
@@ -22,5 +22,18 @@ struct Info {
 
 // Never throws, and needs no driver.
 Info info();
+
+// Compute capability of a device, 10 * major + minor.
+int capability(int device);
+
+// An instruction, or a function of CUDA, against a scalar definition (cuda/conformance/).
+struct ConformanceCase {
+  const char* name;
+  int needs;      // the compute capability, or 909: sm_90a, which is 90 and nothing later
+  void (*run)();  // on the thread of a device's queue; throws where a result is wrong
+
+  bool runs_on(int capability) const { return needs == 909 ? capability == 90 : capability >= needs; }
+};
+const std::vector<ConformanceCase>& conformance_cases();
 
 }  // namespace lowrank::cuda

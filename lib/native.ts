@@ -44,6 +44,10 @@ export interface Native {
   memory(device: number): MemoryUse
   resetPeak(device: number): void
   trim(device: number): void
+  /** What `runConformance` can run, in order; `runs`: whether this GPU has the instructions. */
+  conformanceCases(device: number): { name: string; runs: boolean }[]
+  /** Enqueues a case; where it fails, waiting does. */
+  runConformance(device: number, index: number): void
 
   empty(device: number, dtype: number, shape: readonly number[]): Handle
   view(x: Handle, offset: number, shape: readonly number[]): Handle

@@ -112,6 +112,17 @@ test('cuda: PTX, shared memory and launches stay in ptx.cuh and launch.cuh', () 
   noProblems(problems)
 })
 
+test('cuda: every function of ptx*.cuh and warp.cuh has a conformance case', () => {
+  const headers = sources('cuda', new Set(['.cuh'])).filter(file => /^cuda\/(ptx\w*|warp)\.cuh$/.test(file))
+  const names = headers.flatMap(file => [...read(file).matchAll(/^PTX_FN [\w*]+\*? (\w+)\(/gm)].map(match => match[1]!))
+  assert.ok(names.length > 50, `${names.length} functions`)
+  const cases = sources('cuda/conformance', new Set(['.cu']))
+    .map(read)
+    .join('\n')
+  const untested = names.filter(name => !new RegExp(`ptx::${name}\\b`).test(cases))
+  noProblems([...new Set(untested)].map(name => `ptx::${name} is in no case of cuda/conformance/`))
+})
+
 function stripComments(code: string): string {
   return code.replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, '')
 }

@@ -7,8 +7,7 @@ import { Device } from '../tensor.ts'
 import { bundledEncoder } from './base.ts'
 import { type Console, paint } from './console.ts'
 import { bytesText } from './format.ts'
-import { checkKernels } from './kernels/check.ts'
-import { type Conformance, checkConformance, conformanceProgram } from './kernels/conformance.ts'
+import { kernelsCommand } from './kernels/command.ts'
 import type { Settings } from './options.ts'
 import { packageVersion } from './program.ts'
 import { type SelfTest, selfTest } from './selfTest.ts'
@@ -62,41 +61,6 @@ export async function doctorCommand(settings: Settings, console: Console): Promi
   }
   if (!found.ok) console.warn('the addon computes wrong numbers here; build it from source with npm run build')
   return found.ok ? 0 : 1
-}
-
-/** Every op of a GPU against the CPU; exit code 1 where one fails. */
-async function kernelsCommand(settings: Settings, console: Console): Promise<number> {
-  const device = Device.get(settings.device === 'cpu' ? 'cuda' : settings.device)
-  console.line(`${device.name}  ${device.hardware}`)
-  const conformance = checkConformance(device)
-  for (const line of conformanceLines(conformance)) console.line(line)
-  const live = native.live()
-  let [count, failed] = [0, conformance?.failed ?? 0]
-  for await (const found of checkKernels(device)) {
-    count++
-    if (!found.ok) failed++
-    const mark = paint(console.color, found.ok ? 'green' : 'red', found.ok ? 'ok' : 'FAILED')
-    const share = Number.isNaN(found.share) ? 'no number' : `${(100 * found.share).toFixed(0)} %`
-    console.line(
-      `${found.against.padEnd(13)}${found.op.padEnd(64)}${mark}  ${found.error ?? `${share} of what is allowed`}`,
-    )
-  }
-  const left = native.live() - live
-  if (left !== 0) console.warn(`${left} tensors were not freed`)
-  const instructions = conformance ? conformance.passed + conformance.failed : 0
-  console.line(`${count + instructions - failed} of ${count + instructions} checks passed`)
-  const { name, hardware } = device
-  console.event({ type: 'kernels', device: name, hardware, checks: count, failed, conformance: conformance ?? null })
-  return failed === 0 && left === 0 ? 0 : 1
-}
-
-function conformanceLines(found: Conformance | undefined): string[] {
-  if (!found)
-    return [
-      `instructions are not checked: ${conformanceProgram()} is not built; in a checkout, npm run build:cuda makes it`,
-    ]
-  const { passed, failed, skipped, output } = found
-  return [`instructions: ${passed} passed, ${failed} failed, ${skipped} for other GPUs`, ...output.map(l => `  ${l}`)]
 }
 
 function rows(found: Diagnosis): [string, string][] {

@@ -244,7 +244,7 @@ const general = section('General', COMMANDS, [
     short: 'c',
     commands: COMMANDS.filter(name => name !== 'doctor'),
   }),
-  o('kernels', 'boolean', false, 'Check every kernel of the GPU against the CPU', { commands: ['doctor'] }),
+  o('kernels', 'boolean', false, 'Check every instruction and kernel of the GPU', { commands: ['doctor'] }),
   o('threads', 'integer', undefined, 'CPU threads', { min: 1, max: 1024, found: 'LOWRANK_THREADS, else all cores' }),
   o('json', 'boolean', false, 'JSON lines on standard output, the summary last'),
   o('quiet', 'boolean', false, 'No progress and no notices', { short: 'q' }),

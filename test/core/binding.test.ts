@@ -283,7 +283,7 @@ function call(name: string, args: unknown[], made: Handle[]): string {
 }
 
 test('the table of signatures names every function', () => {
-  const untested = ['initialize', 'openDevice', 'drop']
+  const untested = ['initialize', 'openDevice', 'drop', 'conformanceCases', 'runConformance']
   assert.equal(Object.keys(native).sort(), [...Object.keys(SIGNATURES), ...untested].sort())
 })
 
@@ -321,6 +321,9 @@ test('functions that are not in the table refuse what is no argument of theirs',
       ['openDevice', [value, 0]],
       ['openDevice', ['cpu', value]],
       ['drop', [value]],
+      ['conformanceCases', [value]],
+      ['runConformance', [value, 0]],
+      ['runConformance', [0, value]],
     ] as const)
       assert.is.not(call(name, [...args], []), 'ok', `${name}(${args.map(String).join(', ')})`)
   }

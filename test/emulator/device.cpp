@@ -79,6 +79,8 @@ Info info() {
   return info;
 }
 
+int capability(int) { return properties().capability; }
+
 int count(std::string&) { return count_of_devices(); }
 
 }  // namespace cuda

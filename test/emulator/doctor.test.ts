@@ -1,11 +1,13 @@
 // `doctor --kernels` on the emulator: what it runs passes, and what is wrong is told.
 // timeout: 600
 
-import { existsSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Check } from '../../lib/cli/kernels/command.ts'
+import type { ConformanceCheck } from '../../lib/cli/kernels/conformance.ts'
 
 const { packageRoot } = await import('../../lib/io/package.ts')
 const FOLDER = join(process.env.LOWRANK_PREBUILD ?? packageRoot, 'build/emulator')
@@ -17,7 +19,10 @@ if (existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))) {
 
 async function registerTests(): Promise<void> {
   const { checkKernels, judgeCase } = await import('../../lib/cli/kernels/check.ts')
-  const { checkConformance, conformanceProgram } = await import('../../lib/cli/kernels/conformance.ts')
+  const { attempt } = await import('../../lib/cli/kernels/attempt.ts')
+  const { reportChecks } = await import('../../lib/cli/kernels/command.ts')
+  const { checkConformance } = await import('../../lib/cli/kernels/conformance.ts')
+  const { createConsole } = await import('../../lib/cli/console.ts')
   const { native } = await import('../../lib/native.ts')
   const { add } = await import('../../lib/ops/add.ts')
   const { scale } = await import('../../lib/ops/scale.ts')
@@ -57,18 +62,49 @@ async function registerTests(): Promise<void> {
     assert.match(thrown.error ?? '', /add/)
   })
 
-  test('the conformance program is run where there is one', () => {
-    assert.is(checkConformance(cuda), undefined, conformanceProgram())
-    const found = checkConformance(cuda, join(FOLDER, 'emulator_conformance'))!
-    assert.ok(found.passed >= 42, `${found.passed} cases`)
-    assert.is(found.failed, 0)
-    const script = join(mkdtempSync(join(tmpdir(), 'lowrank-doctor-')), 'program')
-    writeFileSync(script, '#!/bin/sh\necho "FAIL mma: wrong"\necho "1 passed, 1 failed, 0 skipped"\nexit 1\n', {
-      mode: 0o755,
-    })
-    assert.equal(checkConformance(cuda, script), { passed: 1, failed: 1, skipped: 0, output: ['FAIL mma: wrong'] })
-    writeFileSync(script, '#!/bin/sh\nexit 9\n', { mode: 0o755 })
-    assert.is(checkConformance(cuda, script)!.failed, 1, 'a program that ends early has failed')
+  test('instructions are checked by the addon itself, and every case passes', async () => {
+    const found: ConformanceCheck[] = []
+    for await (const check of checkConformance(cuda)) found.push(check)
+    assert.ok(found.length >= 49, `${found.length} cases`)
+    for (const { name, error, skipped } of found) assert.ok(!error && !skipped, `${name}: ${error ?? 'skipped'}`)
+    assert.throws(() => native.conformanceCases(Device.get('cpu').id), /ERR_DEVICE|cpu has no cases/)
+    assert.throws(() => native.runConformance(cuda.id, found.length), /case 49 of 49/)
+  })
+
+  test('a kernel that does not end, or that breaks the context, ends the checks', async () => {
+    for await (const { name, lost } of checkConformance(cuda, 'wgmma', 0)) {
+      assert.is(name, 'wgmma_all_widths')
+      assert.is(lost, 'hung')
+    }
+    await cuda.synchronize()
+    const fault = async () => {
+      throw new Error('a fault')
+    }
+    assert.equal(await attempt(cuda, fault), { error: 'a fault' }, 'the device works again')
+    const broken = { reset() {}, synchronize: fault } as unknown as typeof cuda
+    assert.equal(await attempt(broken, fault), { error: 'a fault', lost: 'broken' })
+  })
+
+  test('the report names what failed, and says why it ended early', async () => {
+    const checks: Check[] = [
+      { kind: 'instruction', name: 'shuffle', result: 'ok', note: '' },
+      { kind: 'instruction', name: 'mma', result: 'skipped', note: 'for other GPUs' },
+      { kind: 'cpu f32', name: 'add', result: 'FAILED', note: 'a fault', lost: 'broken' },
+    ]
+    const [lines, warnings, events]: [string[], string[], object[]] = [[], [], []]
+    const console = {
+      ...createConsole({ json: true, quiet: true }),
+      color: false,
+      line: (text = '') => lines.push(text),
+      warn: (text: string) => warnings.push(text),
+      event: (record: object) => events.push(record),
+    }
+    assert.is(await reportChecks(cuda, Readable.from(checks), console), false)
+    assert.match(lines[0]!, /^cuda:0 {2}CUDA emulator/)
+    assert.match(lines[3]!, /^cpu f32 +add +FAILED {2}a fault$/)
+    assert.is(lines[4], '1 checks passed, 1 failed, 1 are for other GPUs')
+    assert.match(warnings.join(), /^add broke the context of the GPU/)
+    assert.equal((events[0] as { failures: Check[] }).failures, [checks[2]])
   })
 }
 

@@ -3,21 +3,20 @@
 
 import { Tape } from '../../autograd/tape.ts'
 import { type Device, Device as Devices, scope, Tensor } from '../../tensor.ts'
-import type { Input, OpCase } from './case.ts'
+import { attempt, type Outcome } from './attempt.ts'
+import type { Input, OpCase, Size } from './case.ts'
 import { opCases } from './cases.ts'
 
 type Against = 'cpu f32' | 'cpu f64' | 'cpu bf16' | 'differences'
 
-/** One op in one way, and how far off it was. */
-export interface KernelCheck {
+/** One op in one way, and how far off it was; `error` is what was thrown instead. */
+export interface KernelCheck extends Outcome {
   readonly op: string
   /** Values and gradients with the CPU's; gradients with central differences of the device's own f64 forward. */
   readonly against: Against
   readonly ok: boolean
   /** Worst error as a share of what is allowed; NaN where a number is missing. */
   readonly share: number
-  /** What was thrown instead, if anything. */
-  readonly error?: string
 }
 
 type Precision = 'f32' | 'f64' | 'bf16'
@@ -25,25 +24,33 @@ type Precision = 'f32' | 'f64' | 'bf16'
 /** Allowed error relative to the largest value. bf16 keeps 8 bits, and ops round more than once. */
 const ALLOWED: Record<Precision, number> = { f32: 2e-6, f64: 1e-11, bf16: 0.03 }
 
-/** Runs every case of the op table on a device. `filter`: part of an op's name. */
+/** Runs every case of the op table on a device, until one makes it unusable. `filter`: part of an op's name. */
 export async function* checkKernels(device: Device, filter = ''): AsyncGenerator<KernelCheck> {
-  for (const opCase of opCases('large').filter(({ name }) => name.includes(filter)))
-    for (const against of ['cpu f32', 'cpu f64', 'cpu bf16'] as const) yield await judgeCase(device, against, opCase)
-  for (const opCase of opCases('small').filter(({ name }) => name.includes(filter)))
-    yield await judgeCase(device, 'differences', opCase)
+  for (const [against, opCase] of checksOf(filter)) {
+    const found = await judgeCase(device, against, opCase)
+    yield found
+    if (found.lost) return
+  }
+}
+
+function checksOf(filter: string): [Against, OpCase][] {
+  const named = (size: Size) => opCases(size).filter(({ name }) => name.includes(filter))
+  const ways: Against[] = ['cpu f32', 'cpu f64', 'cpu bf16']
+  return [
+    ...named('large').flatMap(opCase => ways.map((way): [Against, OpCase] => [way, opCase])),
+    ...named('small').map((opCase): [Against, OpCase] => ['differences', opCase]),
+  ]
 }
 
 /** One case in one way; what it throws is its result. */
 export async function judgeCase(device: Device, against: Against, opCase: OpCase): Promise<KernelCheck> {
-  const op = opCase.name
-  try {
-    const share = await (against === 'differences'
+  let share = Number.NaN
+  const outcome = await attempt(device, async () => {
+    share = await (against === 'differences'
       ? againstDifferences(device, opCase)
       : againstCpu(device, opCase, against.slice('cpu '.length) as Precision))
-    return { op, against, ok: share <= 1, share }
-  } catch (error) {
-    return { op, against, ok: false, share: Number.NaN, error: (error as Error).message }
-  }
+  })
+  return { op: opCase.name, against, ok: share <= 1, share, ...outcome }
 }
 
 /** Values and gradients of a case on two devices. */

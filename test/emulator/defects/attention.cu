@@ -2,13 +2,13 @@
 // two buffers, scores by wgmma from shared memory, P v by wgmma with P in registers and v transposed; with defects on
 // demand.
 
+#include "cuda/conformance/case.cuh"
 #include "test/emulator/defects/defects.h"
-#include "test/emulator/harness.cuh"
 
 namespace {
 
 using namespace lowrank;
-using testing::DeviceArray;
+using conformance::DeviceArray;
 using Bf16 = __nv_bfloat16;
 
 constexpr int BLOCK = 64, DIM = 64, THREADS = 128;
@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(THREADS)
 std::vector<double> expected_output(const std::vector<Bf16>& q, const std::vector<Bf16>& k, const std::vector<Bf16>& v,
                                     int length) {
   std::vector<double> out(size_t(length * DIM));
-  const auto scores = testing::product(q, k, length, length, DIM);
+  const auto scores = conformance::product(q, k, length, length, DIM);
   for (int i = 0; i < length; ++i) {
     double sum = 0;
     for (int j = 0; j <= i; ++j) {
@@ -127,7 +127,8 @@ std::vector<double> expected_output(const std::vector<Bf16>& q, const std::vecto
 void run_attention(Defect defect) {
   constexpr int length = 256;
   constexpr size_t n = length * DIM;
-  const auto q = testing::values<Bf16>(n, 1), k = testing::values<Bf16>(n, 2), v = testing::values<Bf16>(n, 3);
+  const auto q = conformance::values<Bf16>(n, 1), k = conformance::values<Bf16>(n, 2),
+             v = conformance::values<Bf16>(n, 3);
   const DeviceArray<Bf16> queries(q), keys(k), rows(v);
   const DeviceArray<float> out(n);
   const auto map = [](const DeviceArray<Bf16>& x) {
@@ -135,5 +136,5 @@ void run_attention(Defect defect) {
   };
   cuda::launch(attend, {dim3(length / BLOCK), dim3(THREADS), 5 * TILE_BYTES}, map(queries), map(keys), map(rows),
                out.data(), defect);
-  testing::expect_near("attention", out.read(), expected_output(q, k, v, length), 8e-3);
+  conformance::expect_near("attention", out.read(), expected_output(q, k, v, length), 8e-3);
 }

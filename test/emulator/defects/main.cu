@@ -4,8 +4,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "cuda/conformance/case.cuh"
 #include "test/emulator/defects/defects.h"
-#include "test/emulator/harness.cuh"
 
 namespace lowrank::cuda {
 

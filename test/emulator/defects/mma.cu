@@ -1,12 +1,12 @@
 // c[M, N] = a[M, K] b[N, K]^T by cp.async in three stages, ldmatrix and mma.sync, with defects on demand.
 
+#include "cuda/conformance/case.cuh"
 #include "test/emulator/defects/defects.h"
-#include "test/emulator/harness.cuh"
 
 namespace {
 
 using namespace lowrank;
-using testing::DeviceArray;
+using conformance::DeviceArray;
 using Bf16 = __nv_bfloat16;
 
 constexpr int TILE = 64, DEPTH = 32, STAGES = 3, THREADS = 128;
@@ -88,10 +88,10 @@ __global__ void __launch_bounds__(THREADS)
 
 void run_mma(Defect defect) {
   constexpr int m = 128, n = 64, depth = 256;
-  const auto a = testing::values<Bf16>(m * depth, 1), b = testing::values<Bf16>(n * depth, 2);
+  const auto a = conformance::values<Bf16>(m * depth, 1), b = conformance::values<Bf16>(n * depth, 2);
   const DeviceArray<Bf16> left(a), right(b);
   const DeviceArray<float> c(m * n);
   cuda::launch(product_mma, {dim3(n / TILE, m / TILE), dim3(THREADS), STAGES * 2 * TILE_BYTES}, left.data(),
                right.data(), c.data(), n, depth, defect);
-  testing::expect_near("product", c.read(), testing::product(a, b, m, n, depth), 1e-5);
+  conformance::expect_near("product", c.read(), conformance::product(a, b, m, n, depth), 1e-5);
 }

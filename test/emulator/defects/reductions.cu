@@ -1,13 +1,13 @@
 // Layer norm of rows, and the sum of a vector by blocks of which the last one to finish reports; with defects on
 // demand.
 
+#include "cuda/conformance/case.cuh"
 #include "test/emulator/defects/defects.h"
-#include "test/emulator/harness.cuh"
 
 namespace {
 
 using namespace lowrank;
-using testing::DeviceArray;
+using conformance::DeviceArray;
 
 constexpr int NORM_THREADS = 128, SUM_THREADS = 256;
 
@@ -59,7 +59,7 @@ __global__ void __launch_bounds__(SUM_THREADS)
 
 void run_norm(Defect defect) {
   constexpr int rows = 8, columns = 384;
-  const auto x = testing::values<float>(rows * columns, 3);
+  const auto x = conformance::values<float>(rows * columns, 3);
   const DeviceArray<float> from(x), to(rows * columns);
   cuda::launch(norm_rows, rows, NORM_THREADS, from.data(), to.data(), columns, defect);
   std::vector<double> expected;
@@ -73,7 +73,7 @@ void run_norm(Defect defect) {
     const double mean = sum / columns, rstd = 1 / std::sqrt(squares / columns - mean * mean + 1e-5);
     for (int i = 0; i < columns; ++i) expected.push_back((double(x[size_t(row * columns + i)]) - mean) * rstd);
   }
-  testing::expect_near("norm", to.read(), expected, 1e-4);
+  conformance::expect_near("norm", to.read(), expected, 1e-4);
 }
 
 void run_sum(Defect defect) {
@@ -84,5 +84,5 @@ void run_sum(Defect defect) {
   const DeviceArray<float> from(x), total(std::vector<float>{0}), result(1);
   const DeviceArray<unsigned> done(std::vector<unsigned>{0});
   cuda::launch(sum_all, 8, SUM_THREADS, from.data(), total.data(), done.data(), result.data(), n, defect);
-  testing::expect_near("sum", result.read(), std::vector<double>{expected}, 1e-5);
+  conformance::expect_near("sum", result.read(), std::vector<double>{expected}, 1e-5);
 }

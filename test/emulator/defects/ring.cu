@@ -1,13 +1,13 @@
 // c[M, N] = a[M, K] b[N, K]^T in bf16 by a TMA producer, a ring of mbarriers, two wgmma consumer groups, and TMA
 // stores; with defects on demand.
 
+#include "cuda/conformance/case.cuh"
 #include "test/emulator/defects/defects.h"
-#include "test/emulator/harness.cuh"
 
 namespace {
 
 using namespace lowrank;
-using testing::DeviceArray;
+using conformance::DeviceArray;
 using Bf16 = __nv_bfloat16;
 
 constexpr int TILE = 128, DEPTH = 64, STAGES = 3, THREADS = 384;
@@ -138,10 +138,10 @@ TensorMap tile_map(const Bf16* data, uint64_t rows, uint64_t columns, uint32_t b
 
 void run_ring(Defect defect) {
   constexpr int m = 128, n = 256, depth = 512;
-  const auto a = testing::values<Bf16>(m * depth, 1), b = testing::values<Bf16>(n * depth, 2);
+  const auto a = conformance::values<Bf16>(m * depth, 1), b = conformance::values<Bf16>(n * depth, 2);
   const DeviceArray<Bf16> left(a), right(b), c(m * n);
   cuda::launch(product_ring, {dim3(n / TILE, m / TILE), dim3(THREADS), OUT + TILE * TILE * 2},
                tile_map(left.data(), m, depth, TILE), tile_map(right.data(), n, depth, TILE),
                tile_map(c.data(), m, n, 64), depth / DEPTH, defect);
-  testing::expect_near("product", c.read(), testing::product(a, b, m, n, depth), 5e-3);
+  conformance::expect_near("product", c.read(), conformance::product(a, b, m, n, depth), 5e-3);
 }

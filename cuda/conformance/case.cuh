@@ -1,7 +1,8 @@
 #pragma once
-// Tests of device code that compile with nvcc for a GPU and with g++ for the emulator.
+// What conformance cases share. A case runs one instruction of ptx*.cuh and warp.cuh, or one function of CUDA, against
+// a scalar definition, and throws where a result is wrong: on a GPU, for `lowrank doctor --kernels`, and on the
+// emulator of the tests. It runs on the stream of the queue whose thread calls it.
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
@@ -10,41 +11,24 @@
 #include <utility>
 #include <vector>
 
+#include "cuda/conformance/cases.h"
 #include "cuda/launch.cuh"
 #include "cuda/ptx.cuh"
 #include "cuda/tensor_map.cuh"
 #include "cuda/warp.cuh"
 
-namespace lowrank::testing {
+namespace lowrank::conformance {
 
-// A name, the compute capability it needs (80, 90; 909: sm_90a alone), and a body that throws where a result is wrong.
-struct Case {
-  const char* name;
-  int capability;
-  void (*body)();
-};
-inline std::vector<Case>& cases() {
-  static std::vector<Case> all;
-  return all;
-}
-struct Registration {
-  Registration(const char* name, int capability, void (*body)()) { cases().push_back({name, capability, body}); }
-};
-#define CONFORMANCE(name, capability)                                                                                  \
-  static void name();                                                                                                  \
-  static const ::lowrank::testing::Registration name##_case(#name, capability, name);                                  \
-  static void name()
-
-// Values on the device, NaN (or -1) until written; freed with the buffer.
+// Values on the device, NaN (or -1) until written; freed with the array.
 template <typename T>
 class DeviceArray {
  public:
   explicit DeviceArray(size_t size) : size_(size) {
     cuda::check_cuda(cudaMalloc(&data_, size * sizeof(T)), "cudaMalloc");
-    cuda::check_cuda(cudaMemset(data_, 0xff, size * sizeof(T)), "cudaMemset");
+    cuda::check_cuda(cudaMemsetAsync(data_, 0xff, size * sizeof(T), cuda::stream()), "cudaMemset");
   }
   explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
-    cuda::check_cuda(cudaMemcpy(data_, values.data(), size_ * sizeof(T), cudaMemcpyHostToDevice), "cudaMemcpy");
+    copy(data_, values.data(), cudaMemcpyHostToDevice);
   }
   ~DeviceArray() { cudaFree(data_); }
   DeviceArray(const DeviceArray&) = delete;
@@ -52,13 +36,17 @@ class DeviceArray {
 
   T* data() const { return data_; }
   std::vector<T> read() const {
-    cuda::check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
     std::vector<T> values(size_);
-    cuda::check_cuda(cudaMemcpy(values.data(), data_, size_ * sizeof(T), cudaMemcpyDeviceToHost), "cudaMemcpy");
+    copy(values.data(), data_, cudaMemcpyDeviceToHost);
+    cuda::check_cuda(cudaStreamSynchronize(cuda::stream()), "cudaStreamSynchronize");
     return values;
   }
 
  private:
+  void copy(void* to, const void* from, cudaMemcpyKind kind) const {
+    cuda::check_cuda(cudaMemcpyAsync(to, from, size_ * sizeof(T), kind, cuda::stream()), "cudaMemcpy");
+  }
+
   T* data_ = nullptr;
   size_t size_;
 };
@@ -116,4 +104,4 @@ inline size_t swizzled_byte(size_t line, size_t at, size_t span) {
   return line * span + ((at / 16) ^ (line / lines % chunks)) * 16 + at % 16;
 }
 
-}  // namespace lowrank::testing
+}  // namespace lowrank::conformance

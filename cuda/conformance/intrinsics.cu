@@ -1,11 +1,9 @@
 // CUDA's own intrinsics: bits, conversions, half precision, reductions of a warp, atomics, variables of the device.
 
-#include "test/emulator/harness.cuh"
+#include "cuda/conformance/case.cuh"
 
-namespace lowrank {
+namespace lowrank::conformance {
 namespace {
-
-using namespace testing;
 
 __global__ void bit_functions(const uint32_t* x, uint32_t* y, int n) {
   const int i = int(threadIdx.x);
@@ -125,9 +123,7 @@ __global__ void device_variables(float* y) {
   if (threadIdx.x == 0) tally[1] = 77;
 }
 
-}  // namespace
-
-CONFORMANCE(bits_of_integers, 80) {
+void bits_of_integers() {
   const std::vector<uint32_t> x = {0x80c1f2a3, 0, 0xffffffff, 0x00010000, 0x7f3e8d01, 0x12345678};
   const size_t n = x.size();
   const DeviceArray<uint32_t> from(x), y(11 * n);
@@ -140,7 +136,7 @@ CONFORMANCE(bits_of_integers, 80) {
   expect_near("bits", y.read(), expected);
 }
 
-CONFORMANCE(float_to_integer, 80) {
+void float_to_integer() {
   const std::vector<float> x = {0.5f, 1.5f, -0.5f, -2.5f, 2.75f, -3.25f, 0};
   const DeviceArray<float> from(x);
   const DeviceArray<int> y(8 * x.size());
@@ -151,7 +147,7 @@ CONFORMANCE(float_to_integer, 80) {
   expect_near("conversions", y.read(), expected);
 }
 
-CONFORMANCE(arithmetic_of_half_pairs, 80) {
+void arithmetic_of_half_pairs() {
   const auto x = values<__half>(128, 1);
   const auto u = values<__nv_bfloat16>(128, 2);
   const DeviceArray<__half> from(x), y(256);
@@ -161,7 +157,7 @@ CONFORMANCE(arithmetic_of_half_pairs, 80) {
   expect_near("bf16", v.read(), expected_pairs(u));
 }
 
-CONFORMANCE(reductions_of_a_warp, 80) {
+void reductions_of_a_warp() {
   const DeviceArray<uint32_t> y(160);
   cuda::launch(warp_reductions, 1, 32, y.data());
   std::vector<uint32_t> expected;
@@ -174,22 +170,38 @@ CONFORMANCE(reductions_of_a_warp, 80) {
   expect_near("reductions", y.read(), expected);
 }
 
-CONFORMANCE(atomics_of_a_block, 80) {
+void atomics_of_a_block() {
   const DeviceArray<unsigned> y(std::vector<unsigned>{0, 0, 1000, 0, 0, 1});
   cuda::launch(atomics, 1, 30, y.data());
   // 0 + … + 29; the largest 3 i mod 64; 100 - 29; all of 7 bits; 30 arrivals modulo 10; 2^30.
   expect_near("atomics", y.read(), std::vector<unsigned>{435, 63, 71, 127, 0, 1u << 30});
 }
 
-CONFORMANCE(variables_of_the_device, 80) {
+void variables_of_the_device() {
   const float values[] = {1, 2, 4, 8};
-  cuda::check_cuda(cudaMemcpyToSymbol(levels, values, sizeof values), "cudaMemcpyToSymbol");
+  cuda::check_cuda(cudaMemcpyToSymbolAsync(levels, values, sizeof values, 0, cudaMemcpyHostToDevice, cuda::stream()),
+                   "cudaMemcpyToSymbol");
   const DeviceArray<float> y(8);
   cuda::launch(device_variables, 1, 8, y.data());
   expect_near("levels", y.read(), std::vector<float>{6, 7, 9, 13, 6, 7, 9, 13});
   int after[2] = {};
-  cuda::check_cuda(cudaMemcpyFromSymbol(after, tally, sizeof after), "cudaMemcpyFromSymbol");
+  cuda::check_cuda(cudaMemcpyFromSymbolAsync(after, tally, sizeof after, 0, cudaMemcpyDeviceToHost, cuda::stream()),
+                   "cudaMemcpyFromSymbol");
+  cuda::check_cuda(cudaStreamSynchronize(cuda::stream()), "cudaStreamSynchronize");
   expect_near("tally", std::vector<int>{after[0], after[1]}, std::vector<int>{5, 77});
 }
 
-}  // namespace lowrank
+}  // namespace
+
+Cases intrinsics_cases() {
+  return {
+      {"bits_of_integers", 80, bits_of_integers},
+      {"float_to_integer", 80, float_to_integer},
+      {"arithmetic_of_half_pairs", 80, arithmetic_of_half_pairs},
+      {"reductions_of_a_warp", 80, reductions_of_a_warp},
+      {"atomics_of_a_block", 80, atomics_of_a_block},
+      {"variables_of_the_device", 80, variables_of_the_device},
+  };
+}
+
+}  // namespace lowrank::conformance

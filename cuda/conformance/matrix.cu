@@ -1,11 +1,9 @@
 // ldmatrix, stmatrix and mma.sync against their definitions, element by element.
 
-#include "test/emulator/harness.cuh"
+#include "cuda/conformance/case.cuh"
 
-namespace lowrank {
+namespace lowrank::conformance {
 namespace {
-
-using namespace testing;
 
 // Eight rows of each of N matrices, row r of matrix m at 16-byte line 8m + r, but turned within the matrix, so that the
 // addresses of the lanes matter.
@@ -114,22 +112,23 @@ void test_product(int depth) {
   expect_near("product", d.read(), expected, 1e-6);
 }
 
+void mma_m16n8k16_bf16() { test_product<__nv_bfloat16>(16); }
+void mma_m16n8k16_f16() { test_product<__half>(16); }
+void mma_m16n8k8_tf32() { test_product<float>(8); }
+
 }  // namespace
 
-CONFORMANCE(ldmatrix_x1, 80) { test_load<1, false>(); }
-CONFORMANCE(ldmatrix_x2, 80) { test_load<2, false>(); }
-CONFORMANCE(ldmatrix_x4, 80) { test_load<4, false>(); }
-CONFORMANCE(ldmatrix_x1_trans, 80) { test_load<1, true>(); }
-CONFORMANCE(ldmatrix_x2_trans, 80) { test_load<2, true>(); }
-CONFORMANCE(ldmatrix_x4_trans, 80) { test_load<4, true>(); }
-CONFORMANCE(stmatrix_x1, 90) { test_store<1, false>(); }
-CONFORMANCE(stmatrix_x2, 90) { test_store<2, false>(); }
-CONFORMANCE(stmatrix_x4, 90) { test_store<4, false>(); }
-CONFORMANCE(stmatrix_x1_trans, 90) { test_store<1, true>(); }
-CONFORMANCE(stmatrix_x2_trans, 90) { test_store<2, true>(); }
-CONFORMANCE(stmatrix_x4_trans, 90) { test_store<4, true>(); }
-CONFORMANCE(mma_m16n8k16_bf16, 80) { test_product<__nv_bfloat16>(16); }
-CONFORMANCE(mma_m16n8k16_f16, 80) { test_product<__half>(16); }
-CONFORMANCE(mma_m16n8k8_tf32, 80) { test_product<float>(8); }
+Cases matrix_cases() {
+  return {
+      {"ldmatrix_x1", 80, test_load<1, false>},       {"ldmatrix_x2", 80, test_load<2, false>},
+      {"ldmatrix_x4", 80, test_load<4, false>},       {"ldmatrix_x1_trans", 80, test_load<1, true>},
+      {"ldmatrix_x2_trans", 80, test_load<2, true>},  {"ldmatrix_x4_trans", 80, test_load<4, true>},
+      {"stmatrix_x1", 90, test_store<1, false>},      {"stmatrix_x2", 90, test_store<2, false>},
+      {"stmatrix_x4", 90, test_store<4, false>},      {"stmatrix_x1_trans", 90, test_store<1, true>},
+      {"stmatrix_x2_trans", 90, test_store<2, true>}, {"stmatrix_x4_trans", 90, test_store<4, true>},
+      {"mma_m16n8k16_bf16", 80, mma_m16n8k16_bf16},   {"mma_m16n8k16_f16", 80, mma_m16n8k16_f16},
+      {"mma_m16n8k8_tf32", 80, mma_m16n8k8_tf32},
+  };
+}
 
-}  // namespace lowrank
+}  // namespace lowrank::conformance

@@ -1,11 +1,9 @@
 // wgmma: every N, both types, both majors of both operands with every swizzle, A from registers.
 
-#include "test/emulator/harness.cuh"
+#include "cuda/conformance/case.cuh"
 
-namespace lowrank {
+namespace lowrank::conformance {
 namespace {
-
-using namespace testing;
 
 // How an operand [mn, 16] lies in shared memory. `Transposed`: lines along mn.
 template <bool Transposed, int Swizzle>
@@ -132,36 +130,34 @@ void test_widths(std::integer_sequence<int, N...>) {
   (test_product<Bf16, (N + 1) * 16, KMajor, KMajor>(), ...);
 }
 
-}  // namespace
-
-CONFORMANCE(wgmma_all_widths, 909) { test_widths(std::make_integer_sequence<int, 16>()); }
-CONFORMANCE(wgmma_f16, 909) {
+void wgmma_all_widths() { test_widths(std::make_integer_sequence<int, 16>()); }
+void wgmma_f16() {
   test_product<__half, 64, KMajor, KMajor>();
   test_product<__half, 64, KMajor, KMajor, true>();
 }
-CONFORMANCE(wgmma_k_major, 909) {
+void wgmma_k_major() {
   test_product<Bf16, 96, Layout<false, 0>, Layout<false, 0>>();
   test_product<Bf16, 96, Layout<false, 32>, Layout<false, 64>>();
   test_product<Bf16, 96, Layout<false, 64>, Layout<false, 32>>();
 }
-CONFORMANCE(wgmma_mn_major_b, 909) {
+void wgmma_mn_major_b() {
   test_product<Bf16, 128, KMajor, Layout<true, 128>>();
   test_product<Bf16, 64, KMajor, Layout<true, 64>>();
   test_product<Bf16, 48, KMajor, Layout<true, 32>>();
   test_product<Bf16, 48, KMajor, Layout<true, 0>>();
 }
-CONFORMANCE(wgmma_mn_major_a, 909) {
+void wgmma_mn_major_a() {
   test_product<Bf16, 32, Layout<true, 128>, KMajor>();
   test_product<Bf16, 32, Layout<true, 64>, Layout<true, 32>>();
   test_product<Bf16, 32, Layout<true, 32>, KMajor>();
   test_product<Bf16, 32, Layout<true, 0>, KMajor>();
 }
-CONFORMANCE(wgmma_registers, 909) {
+void wgmma_registers() {
   test_product<Bf16, 64, KMajor, KMajor, true>();
   test_product<Bf16, 128, KMajor, Layout<true, 128>, true>();
   test_product<Bf16, 256, KMajor, KMajor, true>();
 }
-CONFORMANCE(wgmma_overwrites, 909) {
+void wgmma_overwrites() {
   using L = Layout<false, 32>;
   const auto a = values<Bf16>(64 * 16, 1), b = values<Bf16>(64 * 16, 2);
   const auto left = arranged<L>(a, 64), right = arranged<L>(b, 64);
@@ -172,4 +168,15 @@ CONFORMANCE(wgmma_overwrites, 909) {
   expect_near("overwritten", d.read(), product(a, b, 64, 64, 16), 1e-5);
 }
 
-}  // namespace lowrank
+}  // namespace
+
+Cases wgmma_cases() {
+  return {
+      {"wgmma_all_widths", 909, wgmma_all_widths}, {"wgmma_f16", 909, wgmma_f16},
+      {"wgmma_k_major", 909, wgmma_k_major},       {"wgmma_mn_major_b", 909, wgmma_mn_major_b},
+      {"wgmma_mn_major_a", 909, wgmma_mn_major_a}, {"wgmma_registers", 909, wgmma_registers},
+      {"wgmma_overwrites", 909, wgmma_overwrites},
+  };
+}
+
+}  // namespace lowrank::conformance

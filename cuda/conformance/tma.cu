@@ -1,11 +1,10 @@
 // TMA: boxes of one, two and three dimensions, every swizzle, edges, multicast, stores.
 
-#include "test/emulator/harness.cuh"
+#include "cuda/conformance/case.cuh"
 
-namespace lowrank {
+namespace lowrank::conformance {
 namespace {
 
-using namespace testing;
 constexpr int THREADS = 64;
 
 // Loads one box and writes its shared memory out as it lies there.
@@ -112,32 +111,30 @@ void test_box(const Box& s) {
   expect_near("store", tensor.read(), expected);
 }
 
-}  // namespace
-
-CONFORMANCE(tma_1d, 90) {
+void tma_1d() {
   test_box<1, float>({1, {100, 1, 1}, {64, 1, 1}, {20, 0, 0}, 0});
   test_box<1, float>({1, {100, 1, 1}, {64, 1, 1}, {60, 0, 0}, 0});
 }
 
-CONFORMANCE(tma_2d_edges, 90) {
+void tma_2d_edges() {
   test_box<2, float>({2, {40, 30, 1}, {16, 8, 1}, {8, 4, 0}, 0});
   test_box<2, float>({2, {40, 30, 1}, {16, 8, 1}, {30, 26, 0}, 0});
   test_box<2, __nv_bfloat16>({2, {40, 30, 1}, {16, 8, 1}, {-5, -3, 0}, 0});
 }
 
-CONFORMANCE(tma_2d_swizzle_32, 90) { test_box<2, __nv_bfloat16>({2, {64, 40, 1}, {16, 32, 1}, {3, 5, 0}, 32}); }
-CONFORMANCE(tma_2d_swizzle_64, 90) { test_box<2, __half>({2, {64, 40, 1}, {32, 32, 1}, {40, 5, 0}, 64}); }
-CONFORMANCE(tma_2d_swizzle_128, 90) {
+void tma_2d_swizzle_32() { test_box<2, __nv_bfloat16>({2, {64, 40, 1}, {16, 32, 1}, {3, 5, 0}, 32}); }
+void tma_2d_swizzle_64() { test_box<2, __half>({2, {64, 40, 1}, {32, 32, 1}, {40, 5, 0}, 64}); }
+void tma_2d_swizzle_128() {
   test_box<2, __nv_bfloat16>({2, {80, 40, 1}, {64, 24, 1}, {0, 20, 0}, 128});
   test_box<2, float>({2, {40, 40, 1}, {32, 24, 1}, {16, -4, 0}, 128});
 }
 
-CONFORMANCE(tma_3d, 90) {
+void tma_3d() {
   test_box<3, float>({3, {20, 7, 5}, {8, 4, 3}, {4, 2, 1}, 0});
   test_box<3, __nv_bfloat16>({3, {64, 7, 5}, {64, 4, 3}, {8, 5, 3}, 128});
 }
 
-CONFORMANCE(tma_multicast, 909) {
+void tma_multicast() {
   const auto x = values<float>(16 * 32, 7);
   const DeviceArray<float> tensor(x), y(2 * 512);
   const Box s{2, {32, 16, 1}, {32, 8, 1}, {0, 0, 0}, 0};
@@ -147,4 +144,18 @@ CONFORMANCE(tma_multicast, 909) {
   expect_near("multicast", y.read(), expected);
 }
 
-}  // namespace lowrank
+}  // namespace
+
+Cases tma_cases() {
+  return {
+      {"tma_1d", 90, tma_1d},
+      {"tma_2d_edges", 90, tma_2d_edges},
+      {"tma_2d_swizzle_32", 90, tma_2d_swizzle_32},
+      {"tma_2d_swizzle_64", 90, tma_2d_swizzle_64},
+      {"tma_2d_swizzle_128", 90, tma_2d_swizzle_128},
+      {"tma_3d", 90, tma_3d},
+      {"tma_multicast", 909, tma_multicast},
+  };
+}
+
+}  // namespace lowrank::conformance

@@ -1,12 +1,10 @@
 // Named barriers, mbarriers, clusters and their shared memory.
 
+#include "cuda/conformance/case.cuh"
 #include "cuda/ptx_cluster.cuh"
-#include "test/emulator/harness.cuh"
 
-namespace lowrank {
+namespace lowrank::conformance {
 namespace {
-
-using namespace testing;
 
 // Two warps hand values to the other two: those only arrive at barrier 1, these wait. Then all four meet at barrier 2.
 __global__ void named_barriers(int* y) {
@@ -73,9 +71,7 @@ __global__ void neighbours(int* y) {
   if (threadIdx.x < 4) y[blockIdx.x * 4 + threadIdx.x] = gathered[threadIdx.x] * 10 + int(rank);
 }
 
-}  // namespace
-
-CONFORMANCE(named_barriers_sync_and_arrive, 80) {
+void named_barriers_sync_and_arrive() {
   const DeviceArray<int> y(64);
   cuda::launch(named_barriers, 1, 128, y.data());
   std::vector<int> expected;
@@ -83,7 +79,7 @@ CONFORMANCE(named_barriers_sync_and_arrive, 80) {
   expect_near("echo", y.read(), expected);
 }
 
-CONFORMANCE(mbarrier_ring, 90) {
+void mbarrier_ring() {
   const DeviceArray<int> y(4 * 96);
   cuda::launch(ring, 1, 128, y.data());
   std::vector<int> expected;
@@ -91,7 +87,7 @@ CONFORMANCE(mbarrier_ring, 90) {
   expect_near("ring", y.read(), expected);
 }
 
-CONFORMANCE(cluster_shared_memory, 90) {
+void cluster_shared_memory() {
   const DeviceArray<int> y(32);
   cuda::launch(neighbours, {dim3(8), dim3(64), 0, 4}, y.data());
   std::vector<int> expected;
@@ -100,4 +96,14 @@ CONFORMANCE(cluster_shared_memory, 90) {
   expect_near("cluster", y.read(), expected);
 }
 
-}  // namespace lowrank
+}  // namespace
+
+Cases barrier_cases() {
+  return {
+      {"named_barriers_sync_and_arrive", 80, named_barriers_sync_and_arrive},
+      {"mbarrier_ring", 90, mbarrier_ring},
+      {"cluster_shared_memory", 90, cluster_shared_memory},
+  };
+}
+
+}  // namespace lowrank::conformance

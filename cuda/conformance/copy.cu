@@ -1,12 +1,11 @@
 // cp.async: every size, zero fill, groups.
 
+#include "cuda/conformance/case.cuh"
 #include "cuda/ptx_copy.cuh"
-#include "test/emulator/harness.cuh"
 
-namespace lowrank {
+namespace lowrank::conformance {
 namespace {
 
-using namespace testing;
 constexpr int THREADS = 64;
 
 // Each thread copies one piece of `Bytes` with `thread % (Bytes + 1)` valid bytes, and passes it on.
@@ -73,13 +72,7 @@ __global__ void announced_copies(const int* x, int* y) {
   }
 }
 
-}  // namespace
-
-CONFORMANCE(cp_async_4, 80) { test_size<4>(); }
-CONFORMANCE(cp_async_8, 80) { test_size<8>(); }
-CONFORMANCE(cp_async_16, 80) { test_size<16>(); }
-
-CONFORMANCE(cp_async_groups, 80) {
+void cp_async_groups() {
   const auto x = iota<int>(3 * THREADS);
   auto expected = x;
   for (int i = 0; i < THREADS; ++i) expected[size_t(2 * THREADS + i)] = 3 * THREADS - 1 - i;
@@ -88,7 +81,7 @@ CONFORMANCE(cp_async_groups, 80) {
   expect_near("groups", to.read(), expected);
 }
 
-CONFORMANCE(cp_async_arrives_at_mbarrier, 90) {
+void cp_async_arrives_at_mbarrier() {
   const auto x = iota<int>(64);
   const DeviceArray<int> from(x), to(x.size());
   cuda::launch(announced_copies, 1, 64, from.data(), to.data());
@@ -97,4 +90,16 @@ CONFORMANCE(cp_async_arrives_at_mbarrier, 90) {
   expect_near("copies", to.read(), expected);
 }
 
-}  // namespace lowrank
+}  // namespace
+
+Cases copy_cases() {
+  return {
+      {"cp_async_4", 80, test_size<4>},
+      {"cp_async_8", 80, test_size<8>},
+      {"cp_async_16", 80, test_size<16>},
+      {"cp_async_groups", 80, cp_async_groups},
+      {"cp_async_arrives_at_mbarrier", 90, cp_async_arrives_at_mbarrier},
+  };
+}
+
+}  // namespace lowrank::conformance

@@ -1,11 +1,9 @@
 // Shuffles, votes, the elected lane, register counts, fences, approximations.
 
-#include "test/emulator/harness.cuh"
+#include "cuda/conformance/case.cuh"
 
-namespace lowrank {
+namespace lowrank::conformance {
 namespace {
-
-using namespace testing;
 
 __global__ void shuffles(int* y) {
   const int lane = int(threadIdx.x);
@@ -54,9 +52,7 @@ __global__ void hand_over(int* parts, int* arrived, int* sum) {
   if (atomicAdd(arrived, 1) == 1) *sum = *(volatile int*)&parts[0] + *(volatile int*)&parts[1];
 }
 
-}  // namespace
-
-CONFORMANCE(shuffle_all_modes, 80) {
+void shuffle_all_modes() {
   const DeviceArray<int> y(128);
   cuda::launch(shuffles, 1, 32, y.data());
   std::vector<int> expected(128);
@@ -69,7 +65,7 @@ CONFORMANCE(shuffle_all_modes, 80) {
   expect_near("shuffles", y.read(), expected);
 }
 
-CONFORMANCE(votes_of_a_warp, 80) {
+void votes_of_a_warp() {
   const DeviceArray<uint32_t> y(160);
   cuda::launch(votes, 1, 32, y.data());
   uint32_t thirds = 0;
@@ -79,7 +75,7 @@ CONFORMANCE(votes_of_a_warp, 80) {
   expect_near("votes", y.read(), expected);
 }
 
-CONFORMANCE(elect_one_lane, 90) {
+void elect_one_lane() {
   const DeviceArray<int> y(32);
   cuda::launch(elections, 1, 32, y.data());
   int sum = 0;
@@ -87,19 +83,19 @@ CONFORMANCE(elect_one_lane, 90) {
   expect_near("elected lanes", std::vector<int>{sum}, std::vector<int>{1});
 }
 
-CONFORMANCE(registers_up_and_down, 909) {
+void registers_up_and_down() {
   const DeviceArray<int> y(256);
   cuda::launch(registers, 1, 256, y.data());
   expect_near("setmaxnreg", y.read(), iota<int>(256));
 }
 
-CONFORMANCE(membar_hand_over, 80) {
+void membar_hand_over() {
   const DeviceArray<int> parts(2), arrived(std::vector<int>{0}), sum(1);
   cuda::launch(hand_over, 2, 32, parts.data(), arrived.data(), sum.data());
   expect_near("sum", sum.read(), std::vector<int>{41});
 }
 
-CONFORMANCE(approximate_functions, 80) {
+void approximate_functions() {
   const std::vector<float> x = {0, 1, -1, 0.3f, -7.9f, 12.25f, 1.00048828125f, -1.00146484375f, 3.14159274f};
   const int n = int(x.size());
   const DeviceArray<float> from(x), y(x.size() * 2);
@@ -124,4 +120,14 @@ CONFORMANCE(approximate_functions, 80) {
   expect_near("tf32", got, rounded);
 }
 
-}  // namespace lowrank
+}  // namespace
+
+Cases warp_cases() {
+  return {
+      {"shuffle_all_modes", 80, shuffle_all_modes}, {"votes_of_a_warp", 80, votes_of_a_warp},
+      {"elect_one_lane", 90, elect_one_lane},       {"registers_up_and_down", 909, registers_up_and_down},
+      {"membar_hand_over", 80, membar_hand_over},   {"approximate_functions", 80, approximate_functions},
+  };
+}
+
+}  // namespace lowrank::conformance
