@@ -21,6 +21,7 @@ async function registerTests(): Promise<void> {
   const { checkKernels, judgeCase } = await import('../../lib/cli/kernels/check.ts')
   const { attempt } = await import('../../lib/cli/kernels/attempt.ts')
   const { reportChecks } = await import('../../lib/cli/kernels/command.ts')
+  const { mixedCases, plainCases } = await import('../../lib/cli/kernels/mixed.ts')
   const { checkConformance } = await import('../../lib/cli/kernels/conformance.ts')
   const { createConsole } = await import('../../lib/cli/console.ts')
   const { native } = await import('../../lib/native.ts')
@@ -40,6 +41,16 @@ async function registerTests(): Promise<void> {
       assert.equal([...ways].sort(), ['cpu bf16', 'cpu f32', 'cpu f64', 'differences'])
       assert.is(native.live(), live)
     })
+
+  test('quantised weights, optimizers, sampling and whole tiles pass', async () => {
+    const live = native.live()
+    const both = mixedCases().flatMap(each => [['cpu f32', each] as const, ['cpu bf16', each] as const])
+    for (const [against, opCase] of [...both, ...plainCases().map(each => ['cpu f32', each] as const)]) {
+      const { ok, share, error } = await judgeCase(cuda, against, opCase)
+      assert.ok(ok, `${opCase.name}, ${against}: ${error ?? share}`)
+    }
+    assert.is(native.live(), live)
+  })
 
   test('an op that differs between devices fails, and so does one that throws', async () => {
     const data = Float64Array.of(1, -2, 3)

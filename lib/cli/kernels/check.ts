@@ -1,11 +1,12 @@
-// `lowrank doctor --kernels`: every op of a GPU against the CPU, on the user's own card. The cases are the op table
-// that the tests run too.
+// `lowrank doctor --kernels`: every op of a GPU against the CPU, on the user's own card. The cases are those of the
+// tests.
 
 import { Tape } from '../../autograd/tape.ts'
 import { type Device, Device as Devices, scope, Tensor } from '../../tensor.ts'
 import { attempt, type Outcome } from './attempt.ts'
-import type { Input, OpCase, Size } from './case.ts'
+import type { Input, OpCase } from './case.ts'
 import { opCases } from './cases.ts'
+import { mixedCases, plainCases } from './mixed.ts'
 
 type Against = 'cpu f32' | 'cpu f64' | 'cpu bf16' | 'differences'
 
@@ -24,7 +25,10 @@ type Precision = 'f32' | 'f64' | 'bf16'
 /** Allowed error relative to the largest value. bf16 keeps 8 bits, and ops round more than once. */
 const ALLOWED: Record<Precision, number> = { f32: 2e-6, f64: 1e-11, bf16: 0.03 }
 
-/** Runs every case of the op table on a device, until one makes it unusable. `filter`: part of an op's name. */
+/**
+ * Runs every case on a device, each in the precisions that it has, until one makes it unusable. `filter`: part of an
+ * op's name.
+ */
 export async function* checkKernels(device: Device, filter = ''): AsyncGenerator<KernelCheck> {
   for (const [against, opCase] of checksOf(filter)) {
     const found = await judgeCase(device, against, opCase)
@@ -34,11 +38,15 @@ export async function* checkKernels(device: Device, filter = ''): AsyncGenerator
 }
 
 function checksOf(filter: string): [Against, OpCase][] {
-  const named = (size: Size) => opCases(size).filter(({ name }) => name.includes(filter))
-  const ways: Against[] = ['cpu f32', 'cpu f64', 'cpu bf16']
+  const each = (cases: OpCase[], ...ways: Against[]) =>
+    cases
+      .filter(({ name }) => name.includes(filter))
+      .flatMap(opCase => ways.map((way): [Against, OpCase] => [way, opCase]))
   return [
-    ...named('large').flatMap(opCase => ways.map((way): [Against, OpCase] => [way, opCase])),
-    ...named('small').map((opCase): [Against, OpCase] => ['differences', opCase]),
+    ...each(opCases('large'), 'cpu f32', 'cpu f64', 'cpu bf16'),
+    ...each(mixedCases(), 'cpu f32', 'cpu bf16'),
+    ...each(plainCases(), 'cpu f32'),
+    ...each(opCases('small'), 'differences'),
   ]
 }
 

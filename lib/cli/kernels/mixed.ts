@@ -1,0 +1,126 @@
+// Cases as training and generation have them, which the op table lacks since they have no f64: shapes that tensor cores
+// take, factors in f32 beside bf16, quantised weights, and what has no gradient (that of a sum is checked then).
+
+import { native } from '../../native.ts'
+import { add } from '../../ops/add.ts'
+import { cast } from '../../ops/copy.ts'
+import { linear } from '../../ops/linear.ts'
+import { linearCrossEntropy } from '../../ops/linearCrossEntropy.ts'
+import { loraLinear } from '../../ops/loraLinear.ts'
+import { loraLinearGroup } from '../../ops/loraLinearGroup.ts'
+import { multiply } from '../../ops/multiply.ts'
+import { dequantize, QUANTIZED, quantize } from '../../ops/quantize.ts'
+import { sample } from '../../ops/sample.ts'
+import { scale } from '../../ops/scale.ts'
+import { sumSquares } from '../../ops/sum.ts'
+import { Tensor } from '../../tensor.ts'
+import { type Input, ints, type OpCase, real, training } from './case.ts'
+
+const [n, d, out, r] = [72, 64, 80, 16]
+const constant = (shape: number[], phase: number): Input => ({ ...real(shape, phase), grad: false })
+const factor = (shape: number[], phase: number): Input => ({ ...real(shape, phase), wide: true })
+/** f32 on every device, and no gradient. */
+const fixed = (shape: number[], phase: number): Input => ({ ...real(shape, phase), grad: false, wide: true })
+
+/** To run in f32 and in bf16. */
+export const mixedCases = (): OpCase[] => [...productCases(), ...quantizedCases()]
+
+/** To run in f32 alone. */
+export const plainCases = (): OpCase[] => [...dequantizeCases(), ...updateCases(), ...sampleCases()]
+
+function productCases(): OpCase[] {
+  const factors = (dropout: number, [a, b]: Tensor[]) => ({ a: a!, b: b!, scale: 1.5, dropout, site: 9 })
+  return [
+    {
+      name: 'linear of whole tiles',
+      inputs: [real([n, d]), constant([out, d], 1), constant([out], 2)],
+      run: ([x, w, bias]) => linear(x!, w!, bias),
+    },
+    ...[0, 0.25].map(p => ({
+      name: `loraLinear of whole tiles, dropout ${p}`,
+      inputs: [real([n, d]), constant([out, d], 1), constant([out], 2), factor([r, d], 3), factor([out, r], 4)],
+      run: training(([x, w, bias, ...ab]) => loraLinear(x!, w!, bias, factors(p, ab))),
+    })),
+    {
+      name: 'loraLinearGroup of whole tiles, dropout 0.3',
+      inputs: [
+        real([n, d]),
+        ...[1, 2].flatMap(i => [constant([out, d], i), factor([r, d], i + 0.4), factor([out, r], i + 0.6)]),
+      ],
+      run: training(([x, ...rest]) => {
+        const layers = [rest.slice(0, 3), rest.slice(3)].map(([weight, ...ab]) => ({
+          weight: weight!,
+          bias: undefined,
+          factors: factors(0.3, ab),
+        }))
+        const [q, k] = loraLinearGroup(x!, layers)
+        return multiply(q!, k!)
+      }),
+    },
+    {
+      name: 'linearCrossEntropy of whole tiles',
+      inputs: [real([n, d]), constant([out, d], 1), ints(...Array.from({ length: n }, (_, i) => (i * 5) % out))],
+      run: ([x, w, labels]) => linearCrossEntropy(x!, w!, labels!, { scale: 1 / n }),
+      tolerance: 5e-6,
+    },
+  ]
+}
+
+/** Many rows meet a dequantised weight, few rows the codes themselves; backward multiplies from the other side. */
+function quantizedCases(): OpCase[] {
+  return QUANTIZED.flatMap(dtype => [
+    ...[n, 4].map(rows => ({
+      name: `linear of ${dtype} weights, ${rows} rows`,
+      inputs: [real([rows, d]), fixed([out, d], 1)],
+      run: ([x, w]: Tensor[]) => linear(x!, quantize(w!, dtype), undefined),
+    })),
+    {
+      name: `loraLinear of ${dtype} weights`,
+      inputs: [real([n, d]), fixed([out, d], 1), factor([r, d], 3), factor([out, r], 4)],
+      run: ([x, w, a, b]: Tensor[]) =>
+        loraLinear(x!, quantize(w!, dtype), undefined, { a: a!, b: b!, scale: 1.5, dropout: 0, site: 9 }),
+    },
+  ])
+}
+
+function dequantizeCases(): OpCase[] {
+  return QUANTIZED.map(dtype => ({
+    name: `dequantize of ${dtype} weights`,
+    inputs: [real([out, d], 2), constant([out, d], 1)],
+    run: ([x, w]) => add(x!, dequantize(quantize(w!, dtype))),
+  }))
+}
+
+/** Parameters after a step of each optimizer. */
+function updateCases(): OpCase[] {
+  const size = 1000
+  // begin, end, scale of the learning rate, decay
+  const slices = Float64Array.of(0, 600, 1, 1, 600, size, 0.5, 0)
+  const options = Float64Array.of(0.01, 0.9, 0.999, 1e-8, 0.01, 1, 1)
+  return [false, true].map(narrow => ({
+    name: narrow ? 'adamw with 8-bit moments' : 'adamw',
+    inputs: [real([size], 3), constant([size], 1), constant([size], 2)],
+    run: ([x, start, grads]) => {
+      const { device } = x!
+      const zeros = (dtype: 'f32' | 'u8', length = size) => Tensor.zeros([length], { device, dtype })
+      const table = Tensor.from(slices, [2, 4], { device })
+      const params = scale(start!, 1)
+      const [p, g, norm] = [params.handle, grads!.handle, sumSquares(grads!).handle]
+      if (narrow) {
+        const [m, v, mScale, vScale] = [zeros('u8'), zeros('u8'), zeros('f32', 4), zeros('f32', 4)]
+        native.adamw8(p, g, m.handle, v.handle, mScale.handle, vScale.handle, table.handle, norm, options)
+      } else native.adamw(p, g, zeros('f32').handle, zeros('f32').handle, table.handle, norm, options)
+      return add(x!, params)
+    },
+  }))
+}
+
+/** The token of each row as a number: another one is an error of at least 1 of 129. */
+function sampleCases(): OpCase[] {
+  const rows = 6
+  return [{ temperature: 0 }, { temperature: 0.8, topK: 20, topP: 0.9 }].map(options => ({
+    name: `sample at temperature ${options.temperature}`,
+    inputs: [real([rows], 1), { ...real([rows, 129], 2, 4), grad: false }],
+    run: ([x, logits]) => add(x!, cast(sample(logits!, { ...options, seed: 7, step: 3 }), 'f32')),
+  }))
+}
