@@ -30,6 +30,11 @@
   D(RingNoStoreBarrier, "no barrier before the TMA store")                                                             \
   D(RingNoStoreWait, "TMA store never waited for")                                                                     \
   D(RingBarrierCount, "named barrier of the wrong count")                                                              \
+  /* ring of cp.async, whose copies arrive at mbarriers */                                                             \
+  D(CopiesNoArrival, "no cp.async.mbarrier.arrive")                                                                    \
+  D(CopiesPlainArrival, "mbarrier.arrive, which waits for no copy, in its place")                                      \
+  D(CopiesArrivalTooSoon, "cp.async.mbarrier.arrive before the last copy")                                             \
+  D(CopiesFullCount, "full barriers expect half of the arrivals")                                                      \
   /* layer norm */                                                                                                     \
   D(NormShortTree, "shuffle tree one step short")                                                                      \
   D(NormNoBarrier, "no barrier after the warps' sums")                                                                 \
@@ -54,6 +59,7 @@ enum class Defect {
 // Runs the kernel that a defect belongs to, and compares; throws where something is wrong.
 void run_mma(Defect defect);
 void run_ring(Defect defect);
+void run_copies(Defect defect);
 void run_norm(Defect defect);
 void run_sum(Defect defect);
 void run_attention(Defect defect);

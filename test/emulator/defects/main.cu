@@ -46,8 +46,8 @@ struct Kernel {
   const char* prefix;
   void (*run)(Defect);
 };
-constexpr Kernel KERNELS[] = {
-    {"Mma", run_mma}, {"Ring", run_ring}, {"Norm", run_norm}, {"Sum", run_sum}, {"Attention", run_attention}};
+constexpr Kernel KERNELS[] = {{"Mma", run_mma},   {"Ring", run_ring}, {"Copies", run_copies},
+                              {"Norm", run_norm}, {"Sum", run_sum},   {"Attention", run_attention}};
 
 const Kernel& kernel_of(const Named& defect) {
   for (const Kernel& kernel : KERNELS)
