@@ -86,6 +86,19 @@ void land_arrival(const Transfer& transfer) {
   mbarrier_arrive_late(transfer.barrier, *transfer.block, transfer.site);
 }
 
+// To TSan the engine of a thread is a thread too: it is started by what released `token`, and its end is an mbarrier, or
+// `token` again.
+template <typename F>
+void as_engine(Thread& issuer, const void* token, F&& act) {
+  if (!issuer.race_engine) issuer.race_engine = races::new_fiber();
+  void* const waiting = races::this_fiber();
+  races::enter(issuer.race_engine);
+  races::acquire(token);
+  act();
+  races::release(token);
+  races::enter(waiting);
+}
+
 // Whoever waits runs it, in the name of the issuing block: addresses are that block's.
 void land(Transfer& transfer) {
   if (transfer.done) return;
@@ -93,18 +106,12 @@ void land(Transfer& transfer) {
   counters.tma += transfer.kind != Kind::Arrival;
   ThreadId* const waiting = current;
   current = &transfer.block->threads[0];
-  // For TSan the engine is a thread too, which the issuer started and whose end is the mbarrier, or the wait.
-  static void* const engine = races::new_fiber();
-  void* const waiting_fiber = races::this_fiber();
-  races::enter(engine);
-  races::acquire(&transfer);
-  if (transfer.kind == Kind::Arrival) land_arrival(transfer);
-  else if (transfer.kind == Kind::Store) move_box(transfer, *transfer.block);
-  else
+  as_engine(*transfer.thread, &transfer, [&] {
+    if (transfer.kind == Kind::Arrival) return land_arrival(transfer);
+    if (transfer.kind == Kind::Store) return move_box(transfer, *transfer.block);
     for (Block* block : transfer.block->cluster->blocks)
       if (transfer.blocks >> block->rank & 1) land_in(transfer, *block);
-  races::release(&transfer);
-  races::enter(waiting_fiber);
+  });
   current = waiting;
 }
 
@@ -138,9 +145,18 @@ void cp_async(uint32_t to, const void* from, int bytes, int valid, Site site) {
 void cp_async_commit() { self().copies.commit(); }
 
 void cp_async_wait(int pending) {
-  auto& groups = self().copies.committed;
+  Thread& thread = self();
+  auto& groups = thread.copies.committed;
   for (; int(groups.size()) > pending; groups.pop_front())
-    for (Copy& copy : groups.front()) land(copy);
+    for (Copy& copy : groups.front()) {
+      if (copy.number >= thread.announced) {
+        land(copy);
+        continue;
+      }
+      // An mbarrier promises it to others, too, who are not ordered after this wait.
+      as_engine(thread, &thread.announced, [&] { land(copy); });
+      races::acquire(&thread.announced);
+    }
 }
 
 void cp_async_arrive(uint32_t barrier, Site site) {
@@ -148,8 +164,9 @@ void cp_async_arrive(uint32_t barrier, Site site) {
   check_usable(barrier, site);
   thread.announced = thread.copied;
   const auto arrival = std::make_shared<Transfer>(
-      Transfer{Kind::Arrival, {}, {}, 0, barrier, 0, thread.of, site, false, &thread, thread.copied});
+      Transfer{Kind::Arrival, {}, {}, 0, barrier, 0, thread.of, site, &thread, false, thread.copied});
   races::release(arrival.get());
+  races::release(&thread.announced);
   if (options().async == Async::Early) land(*arrival);
   else thread.of->in_flight.push_back(arrival);
 }
@@ -176,7 +193,7 @@ void tma_load(uint32_t to, const TensorMap* map, Coordinates at, uint32_t barrie
   if (mask >> thread.of->cluster->blocks.size())
     fail(site, "TMA multicast: mask 0x%x names blocks outside the cluster", mask);
   const auto transfer =
-      std::make_shared<Transfer>(Transfer{Kind::Load, *map, at, to, barrier, mask, thread.of, site, false});
+      std::make_shared<Transfer>(Transfer{Kind::Load, *map, at, to, barrier, mask, thread.of, site, &thread});
   races::release(transfer.get());
   const std::vector<char> poison(box_bytes(*map), char(POISON));
   for (Block* block : thread.of->cluster->blocks) {
@@ -193,7 +210,7 @@ void tma_load(uint32_t to, const TensorMap* map, Coordinates at, uint32_t barrie
 void tma_store(const TensorMap* map, Coordinates at, uint32_t from, Site site) {
   Thread& thread = self();
   check_box(*map, at, from, "TMA store", site);
-  const auto transfer = std::make_shared<Transfer>(Transfer{Kind::Store, *map, at, from, 0, 0, thread.of, site, false});
+  const auto transfer = std::make_shared<Transfer>(Transfer{Kind::Store, *map, at, from, 0, 0, thread.of, site, &thread});
   races::release(transfer.get());
   thread.stores.open.push_back(transfer);
   if (options().async == Async::Early) land(*transfer);

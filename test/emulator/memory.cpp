@@ -24,7 +24,7 @@ struct Variable {
   uint32_t offset, bytes;  // offset in the arena
 };
 std::map<const void*, Variable> variables;  // of this launch
-uint32_t variables_end = STATIC_BEGIN + GAP;
+uint32_t variables_end = STATIC_BEGIN + GAP, most_static = variables_end;  // now; of all launches
 
 uint32_t whole_pages(size_t bytes) { return uint32_t((bytes + PAGE - 1) / PAGE * PAGE); }
 
@@ -119,6 +119,7 @@ void* static_shared(const void* tag, size_t bytes, size_t alignment) {
   const uint32_t align = uint32_t(std::max<size_t>(alignment, 16));
   const Variable variable{(variables_end + align - 1) / align * align, uint32_t(bytes)};
   variables_end = variable.offset + variable.bytes + GAP;
+  most_static = std::max(most_static, variables_end);
   if (variables_end > STATIC_BEGIN + STATIC) fail({}, "more than 48 KB of static shared memory");
   if (variables_end - STATIC_BEGIN + launched.shared > (227u << 10) + 16 * GAP)
     fail({}, "static and dynamic shared memory together exceed 227 KB");
@@ -192,12 +193,17 @@ void open_arena(Block& block) {
   block.async_view.resize(options().proxy && launched.shared ? STATIC_BEGIN + STATIC : 0);
 }
 
-// Forgets to TSan what an earlier block did there: new pages, protected like the old ones.
+void new_pages(char* at, size_t bytes) {
+  if (bytes) mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+}
+
+// Makes TSan forget what an earlier block did there: new pages for what was in use, protected like the old ones.
 void renew_arena(Block& block) {
-  mmap(block.arena, ARENA, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
-  mprotect(block.arena + ARENA - PAGE, PAGE, PROT_NONE);
   const uint32_t end = whole_pages(launched.shared);
-  mprotect(block.arena + end, STATIC_BEGIN - end, PROT_NONE);
+  new_pages(block.arena, std::max(end, block.used));
+  if (block.used > end) mprotect(block.arena + end, block.used - end, PROT_NONE);
+  block.used = end;
+  new_pages(block.arena + STATIC_BEGIN, whole_pages(most_static - STATIC_BEGIN));
 }
 
 // Once a block: poison inside, canaries around.

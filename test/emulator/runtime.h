@@ -44,9 +44,9 @@ struct Transfer {
   uint16_t blocks;
   Block* block;  // the issuer's
   Site site;
-  bool done;
-  Thread* thread = nullptr;  // of an arrival: who copies, and how many of its copies come before
-  size_t copies = 0;
+  Thread* thread;  // who issued it
+  bool done = false;
+  size_t copies = 0;  // of an arrival: how many of the thread's copies come before
 };
 
 // Asynchronous operations of a thread in commit groups.
@@ -73,11 +73,15 @@ struct Groups {
 
 enum class Collective : uint8_t { None, Sync, Shuffle, Vote, Load, Store, Mma, Fence, Commit, Wait, Wgmma, Converged };
 
-struct Thread : ThreadId {
-  Fiber fiber;
+// What a thread runs on. For TSan a stack always has the same fiber, and another one for what is asynchronous.
+struct Seat {
   char* stack = nullptr;
-  void* race_fiber = nullptr;  // of TSan, and always the same for a stack
-  bool fenced = false;         // since __threadfence its atomics publish
+  void *race_fiber = nullptr, *race_engine = nullptr;
+};
+
+struct Thread : ThreadId, Seat {
+  Fiber fiber;
+  bool fenced = false;  // since __threadfence its atomics publish
   State state = State::Done;
   const char* doing = "";  // what it waits in
   Site site;
@@ -145,6 +149,7 @@ struct Block {
   uint32_t rank = 0;  // in the cluster
   Cluster* cluster = nullptr;
   char* arena = nullptr;           // shared memory
+  uint32_t used = 0;               // of its dynamic part, by the block before
   std::vector<char> async_view;    // what the async proxy sees of it; empty: the same
   std::vector<uint32_t> unfenced;  // mbarriers initialised and not fenced
   uint64_t clock = 0;              // counts mbarrier.init

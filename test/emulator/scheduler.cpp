@@ -165,6 +165,28 @@ void thread_main() {
   back_to_launcher();
 }
 
+// Seats of threads that are no more, for those to come: launches of differing shapes take turns.
+std::vector<Seat> free_seats;
+
+Seat take_seat() {
+  if (!free_seats.empty()) {
+    const Seat seat = free_seats.back();
+    free_seats.pop_back();
+    return seat;
+  }
+  void* memory = mmap(nullptr, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  check(memory != MAP_FAILED, Code::Memory, "emulator: no memory for a thread's stack");
+  mprotect(memory, PAGE, PROT_NONE);
+  return {static_cast<char*>(memory) + PAGE, races::new_fiber(), nullptr};
+}
+
+void destroy(const Seat& seat) {
+  forget_stack(seat.stack, STACK);
+  munmap(seat.stack - PAGE, STACK + PAGE);
+  races::end(seat.race_fiber);
+  races::end(seat.race_engine);
+}
+
 void start_thread(Block& block, int i, uint3 block_index) {
   const dim3 shape = launched.block;
   Thread& thread = block.threads[size_t(i)];
@@ -184,14 +206,8 @@ void start_thread(Block& block, int i, uint3 block_index) {
   thread.copies.clear();
   thread.copied = thread.announced = 0;
   thread.fenced = false;
-  if (races::ON && !thread.race_fiber) thread.race_fiber = races::new_fiber();
   thread.stores.clear();
-  if (!thread.stack) {
-    void* memory = mmap(nullptr, STACK + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    check(memory != MAP_FAILED, Code::Memory, "emulator: no memory for a thread's stack");
-    mprotect(memory, PAGE, PROT_NONE);
-    thread.stack = static_cast<char*>(memory) + PAGE;
-  }
+  if (!thread.stack) static_cast<Seat&>(thread) = take_seat();
   prepare(thread.fiber, thread.stack, STACK, thread_main);
   Warp& warp = *thread.team;
   warp.ready |= 1u << thread.lane;
@@ -202,9 +218,8 @@ void start_thread(Block& block, int i, uint3 block_index) {
 void exchange_stacks(Block& block) {
   const size_t count = block.threads.size();
   for (size_t i = count; i-- > 1;) {
-    Thread &a = block.threads[i], &b = block.threads[random_bits() % (i + 1)];
-    std::swap(a.stack, b.stack);
-    std::swap(a.race_fiber, b.race_fiber);
+    Seat &a = block.threads[i], &b = block.threads[random_bits() % (i + 1)];
+    std::swap(a, b);
   }
 }
 
@@ -236,18 +251,29 @@ void start_block(Block& block, uint3 index, uint32_t rank, Cluster& cluster) {
   for (int i = 0; i < threads; ++i) start_thread(block, i, index);
 }
 
-void close_blocks() {
+// `stopped`: their threads were left where they were.
+void close_blocks(bool stopped = false) {
   for (const auto& block : runtime.blocks) {
-    for (Thread& thread : block->threads) {
-      if (thread.stack) {
-        forget_stack(thread.stack, STACK);
-        munmap(thread.stack - PAGE, STACK + PAGE);
-      }
-      races::end(thread.race_fiber);
+    for (const Thread& thread : block->threads) {
+      if (!thread.stack) continue;
+      if (stopped) destroy(thread);
+      else free_seats.push_back(thread);
     }
     close_arena(*block);
   }
   runtime.blocks.clear();
+}
+
+// After a fault: what the threads did comes before what the launcher does next, such as to free their arguments.
+void join_threads() {
+  for (const auto& block : runtime.blocks)
+    for (const Thread& thread : block->threads) {
+      if (!thread.race_fiber) continue;
+      races::enter(thread.race_fiber);
+      races::release(&runtime.end);
+    }
+  races::enter(runtime.race_launcher);
+  races::acquire(&runtime.end);
 }
 
 // As many blocks as are resident, reused from launch to launch where the shape is the same.
@@ -295,7 +321,8 @@ void run_wave(const std::vector<uint64_t>& order, size_t begin, size_t count, si
   if (!runtime.error.empty()) {
     const std::string error = std::move(runtime.error);
     runtime.error.clear();
-    close_blocks();  // their threads stopped where they were
+    join_threads();
+    close_blocks(true);
     throw Error(Code::Cuda, error);
   }
   for (const auto& block : runtime.blocks) {
