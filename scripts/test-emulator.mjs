@@ -4,8 +4,9 @@
 // Copies as late and warps as skewed as CUDA allows, with three fixed seeds and one that changes with the commit; once
 // with random order for both, and then in another order, which may change no bit. Seeds choose the schedule, and the
 // shapes of the kernel cases. The op table runs through the addon. --sanitize: the programs of build-sanitize/, one
-// seed. --races: under ThreadSanitizer, where clang is installed, two blocks at a time; it builds them in build-races/;
-// =defects: the self-test alone. FILTER: part of a kernel case's name, those alone.
+// seed. --races: under ThreadSanitizer, where clang is installed, two blocks at a time; it builds them in build-races/,
+// of which the host's side is taken from build/; =defects: the self-test alone. FILTER: part of a kernel case's name,
+// those alone.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -93,25 +94,23 @@ function raceQueue({ clang, prefix }) {
   const env = {
     ...settings(1),
     LOWRANK_EMU_RESIDENT: '2',
-    TSAN_OPTIONS: 'halt_on_error=1:exitcode=66:history_size=4',
+    // The runs of the self-test would sleep a second each.
+    TSAN_OPTIONS: 'halt_on_error=1:exitcode=66:history_size=2:atexit_sleep_ms=0',
   }
-  const kernels = Array.from({ length: SHARDS }, (_, i) => ({
-    name: `kernels under ThreadSanitizer ${i + 1}/${SHARDS}`,
-    command: [
-      ...prefix,
-      join(root, 'build-races/races_kernels'),
-      ...['--seeds', '1', '--shard', `${i + 1}/${SHARDS}`],
-      ...(filter ? [filter] : []),
-    ],
-    env,
-  }))
-  const defects = {
-    name: 'defects under ThreadSanitizer',
-    command: [...prefix, join(root, 'build-races/races_defects')],
-    env,
-  }
-  if (selfTest) return [defects]
-  return filter ? kernels : [defects, ...kernels]
+  const sharded = (name, ...more) =>
+    Array.from({ length: SHARDS }, (_, i) => ({
+      name: `${name} under ThreadSanitizer ${i + 1}/${SHARDS}`,
+      command: [
+        ...prefix,
+        join(root, `build-races/races_${name}`),
+        ...['--shard', `${i + 1}/${SHARDS}`, ...more],
+        ...(filter ? [filter] : []),
+      ],
+      env,
+    }))
+  if (selfTest) return sharded('defects')
+  const kernels = sharded('kernels', '--seeds', '1')
+  return filter ? kernels : [...sharded('defects'), ...kernels]
 }
 
 function queue(varying) {

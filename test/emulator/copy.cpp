@@ -210,7 +210,8 @@ void tma_load(uint32_t to, const TensorMap* map, Coordinates at, uint32_t barrie
 void tma_store(const TensorMap* map, Coordinates at, uint32_t from, Site site) {
   Thread& thread = self();
   check_box(*map, at, from, "TMA store", site);
-  const auto transfer = std::make_shared<Transfer>(Transfer{Kind::Store, *map, at, from, 0, 0, thread.of, site, &thread});
+  const auto transfer =
+      std::make_shared<Transfer>(Transfer{Kind::Store, *map, at, from, 0, 0, thread.of, site, &thread});
   races::release(transfer.get());
   thread.stores.open.push_back(transfer);
   if (options().async == Async::Early) land(*transfer);

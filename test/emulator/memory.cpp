@@ -23,7 +23,7 @@ constexpr int RANK_SHIFT = 24;
 struct Variable {
   uint32_t offset, bytes;  // offset in the arena
 };
-std::map<const void*, Variable> variables;  // of this launch
+std::map<const void*, Variable> variables;                                 // of this launch
 uint32_t variables_end = STATIC_BEGIN + GAP, most_static = variables_end;  // now; of all launches
 
 uint32_t whole_pages(size_t bytes) { return uint32_t((bytes + PAGE - 1) / PAGE * PAGE); }

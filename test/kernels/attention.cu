@@ -37,6 +37,13 @@ std::vector<int32_t> some_starts(Fuzz& fuzz, int64_t sequences, int64_t& longest
 
 std::vector<double> as_doubles(const std::vector<int32_t>& x) { return {x.begin(), x.end()}; }
 
+void fill(Case& c, Fuzz& fuzz, DType dtype) {
+  c.q = rounded(fuzz.values(c.tokens() * c.width()), dtype);
+  c.k = rounded(fuzz.values(c.keys() * c.key_width()), dtype);
+  c.v = rounded(fuzz.values(c.keys() * c.key_width()), dtype);
+  c.dy = rounded(fuzz.values(c.tokens() * c.width()), dtype);
+}
+
 Case some_case(Fuzz& fuzz, int32_t dim, DType dtype) {
   Case c;
   const int32_t kv_heads = fuzz.pick<int32_t>({1, 2}), group = fuzz.pick<int32_t>({1, 1, 2, 4});
@@ -61,10 +68,7 @@ Case some_case(Fuzz& fuzz, int32_t dim, DType dtype) {
     c.reach = std::max<int64_t>(c.reach, 1);
     c.bias = rounded(fuzz.values(c.shape.heads * (2 * c.reach - 1)), DType::F32);
   }
-  c.q = rounded(fuzz.values(c.tokens() * c.width()), dtype);
-  c.k = rounded(fuzz.values(c.keys() * c.key_width()), dtype);
-  c.v = rounded(fuzz.values(c.keys() * c.key_width()), dtype);
-  c.dy = rounded(fuzz.values(c.tokens() * c.width()), dtype);
+  fill(c, fuzz, dtype);
   return c;
 }
 
@@ -263,6 +267,18 @@ KERNEL_CASE(attention_on_tensor_cores_of_wide_heads) {
 
 KERNEL_CASE(attention_in_half_precision_unaligned) {
   expect_half(some_case(fuzz, fuzz.pick({8, 64}), DType::BF16), DType::BF16, 3);
+}
+
+// More tiles of keys than a ring has stages.
+KERNEL_CASE(attention_over_many_keys) {
+  const int32_t dim = fuzz.pick({64, 128}), queries = int32_t(fuzz.between(1, 40));
+  Case c;
+  c.shape = {1, 1, dim, 0, 0, 512, 1 / std::sqrt(double(dim))};
+  c.starts = {0, queries, queries + 3};
+  c.key_starts = {0, 513, 513 + int32_t(fuzz.between(257, 400))};
+  c.shape.max_length = std::max(queries, 3), c.shape.max_keys = 513;
+  fill(c, fuzz, DType::BF16);
+  expect_half(c, DType::BF16);
 }
 
 // What the emulator counts of ldmatrix.
