@@ -86,7 +86,7 @@ void land_arrival(const Transfer& transfer) {
   mbarrier_arrive_late(transfer.barrier, *transfer.block, transfer.site);
 }
 
-// To TSan the engine of a thread is a thread too: it is started by what released `token`, and its end is an mbarrier, or
+// To TSan the engine of a thread is a thread too: what released `token` started it, and its end is an mbarrier, or
 // `token` again.
 template <typename F>
 void as_engine(Thread& issuer, const void* token, F&& act) {

@@ -185,6 +185,18 @@ inline bool at_once() {
 void wait_here(const char* doing, Site site, State state = State::Blocked);
 void wake(Thread& thread);
 
+// What a fiber runs: the kernel, and then whoever comes next.
+void thread_main();
+
+// ---- blocks.cpp
+// As many blocks as are resident, reused from launch to launch where the shape is the same.
+void open_blocks(size_t count, size_t threads);
+// `stopped`: their threads were left where they were.
+void close_blocks(bool stopped = false);
+void start_block(Block& block, uint3 index, uint32_t rank, Cluster& cluster);
+// After a fault: what the threads did comes before what the launcher does next, such as to free their arguments.
+void join_threads();
+
 // ---- memory.cpp
 // The bytes of a shared address, checked: `block` receives the block it lies in.
 char* shared_bytes(uint32_t address, size_t bytes, size_t alignment, const char* what, Site site,
