@@ -1,14 +1,14 @@
 // A warp of cp.async feeds a ring of mbarriers, where its copies announce themselves, and another warp takes them with
 // the lanes reversed; with defects on demand.
 
+#include "cuda/conformance/case.cuh"
 #include "cuda/ptx_copy.cuh"
 #include "test/emulator/defects/defects.h"
-#include "test/emulator/harness.cuh"
 
 namespace {
 
 using namespace lowrank;
-using testing::DeviceArray;
+using conformance::DeviceArray;
 
 constexpr int STAGES = 2, STEPS = 7, HALVES = 2;  // of what a lane copies in a step
 
@@ -66,10 +66,10 @@ __global__ void __launch_bounds__(64) reverse_ring(const int* x, int* y, Defect 
 }  // namespace
 
 void run_copies(Defect defect) {
-  const auto x = testing::iota<int>(STEPS * HALVES * 32);
+  const auto x = conformance::iota<int>(STEPS * HALVES * 32);
   auto expected = x;
   for (size_t i = 0; i < x.size(); ++i) expected[i] = x[i / 32 * 32 + 31 - i % 32];
   const DeviceArray<int> from(x), to(x.size());
   cuda::launch(reverse_ring, 1, 64, from.data(), to.data(), defect);
-  testing::expect_near("lanes reversed", to.read(), expected);
+  conformance::expect_near("lanes reversed", to.read(), expected);
 }
