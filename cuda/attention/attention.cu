@@ -29,12 +29,17 @@ __global__ void row_sums(RowSums<Arithmetic<T>> rows, const T* dy, const T* o, c
 template <typename T>
 RowSums<Arithmetic<T>> prepare_rows(const View& dy, const View& o, const View& lse, const AttentionShape& s) {
   using A = Arithmetic<T>;
-  const int64_t tokens = o.dims[0], pairs = tokens * s.heads;
-  A* memory = static_cast<A*>(scratch(0, size_t(2 * pairs) * sizeof(A)));
-  const RowSums<A> rows{memory, memory + pairs};
+  const int64_t tokens = o.dims[0], pairs = tokens * s.heads, apart = ceil_div(pairs, 4) * 4;
+  A* memory = static_cast<A*>(scratch(0, size_t(2 * apart) * sizeof(A)));
+  const RowSums<A> rows{memory, memory + apart};
   launch(row_sums<T>, ceil_div(pairs, WARPS), 32 * WARPS, rows, dy.as<T>(), o.as<T>(), lse.as<A>(), tokens, s.heads,
          s.head_dim);
   return rows;
+}
+
+// Whether Hopper's kernels take it.
+bool on_hopper(const AttentionShape& s, const View& q, const View& k) {
+  return hopper() && (s.head_dim == 64 || s.head_dim == 128) && q.dims[0] > 0 && k.dims[0] > 0;
 }
 
 // Whether tensor cores take what is in half precision: in whole chunks of 16 bytes.
@@ -52,9 +57,8 @@ void cuda::attention(View o, View lse, View q, View k, View v, View cu_seqlens, 
     const auto p = problem_of<Arithmetic<T>>(q, cu_seqlens, key_seqlens, bias, shape, dropout);
     const int64_t sequences = cu_seqlens.size() - 1;
     if constexpr (sizeof(T) == 2) {
-      const bool wide = (p.dim == 64 || p.dim == 128) && q.dims[0] > 0 && k.dims[0] > 0;
       if (on_tensor_cores(shape, o, q, k, v)) {
-        if (hopper() && wide) return attention_hopper<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
+        if (on_hopper(shape, q, k)) return attention_hopper<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
         return attention_mma<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
       }
     }
@@ -72,6 +76,11 @@ void cuda::attention_backward(View dq, View dk, View dv, View dy, View q, View k
     if constexpr (sizeof(T) == 2) {
       if (on_tensor_cores(shape, q, k, v, dy, dq, dk, dv)) {
         const Backward g{dq, dk, dv, dy};
+        if (on_hopper(shape, q, k)) {
+          if (dk || dv) key_gradients_hopper<T>(g, {q, k, v}, rows, p, sequences, keys);
+          if (dq) query_gradients_hopper<T>(g, {q, k, v}, rows, p, sequences, shape.max_length);
+          return;
+        }
         if (dk || dv) key_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, p, sequences, keys);
         if (dq) query_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, p, sequences, shape.max_length);
         return;

@@ -142,19 +142,4 @@ __device__ inline KeptColumns kept_columns(const MaskBytes& bytes, int key) {
   return {i < 2 ? (i == 0 ? bytes.words[0] : bytes.words[1]) : (i == 2 ? bytes.words[2] : bytes.words[3])};
 }
 
-// Of the backward pass: turns the products q k and dy v of a pair into p where it is kept, and into ds without the
-// scale. What dropout multiplies p with waits for the sums, so that p is rounded without it.
-struct Differentiate {
-  __device__ void operator()(float& product, float& dp, int distance, bool counts, float mask, float norm,
-                             float delta) const {
-    float slope = 1;
-    const float x = plain ? product * score.scale : score(product, counts ? distance : 0, slope);
-    const float probability = counts ? ptx::exp2_approx(x - norm) : 0;
-    product = mask == 0 ? 0 : probability;
-    dp = counts ? probability * (mask * dp - delta) * slope : 0;
-  }
-  Scores<float> score;
-  bool plain;
-};
-
 }  // namespace lowrank::cuda::tensor_core

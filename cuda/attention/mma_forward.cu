@@ -28,9 +28,9 @@ __global__ void __launch_bounds__(THREADS, 1)
   const uint32_t queries = ptx::shared_address(bytes), keys = queries + tile_bytes<T, D>(QUERIES);
   const uint32_t values = keys + tile_bytes<T, D>(KEYS);
   const int first = int(threadIdx.x / 32) * 16 * M;
-  const int64_t q_stride = int64_t(p.heads) * p.dim, kv_stride = int64_t(p.kv_heads) * p.dim;
-  const int64_t q_from = (seq.start + q0) * q_stride + work.head * p.dim;
-  const int64_t kv_from = seq.key_start * kv_stride + work.head / (p.heads / p.kv_heads) * p.dim;
+  const int64_t q_stride = p.query_stride(), kv_stride = p.key_stride();
+  const int64_t q_from = p.query_at(seq.start + q0, work.head);
+  const int64_t kv_from = p.key_at(seq.key_start, p.kv_head_of(work.head));
   const auto fetch_keys = [&](uint32_t tile, const T* x, int k0) {
     fetch<D, KEYS>(tile, x + kv_from + k0 * kv_stride, kv_stride, seq.keys - k0, p.dim);
     ptx::cp_async_commit();
@@ -75,10 +75,10 @@ __global__ void __launch_bounds__(THREADS, 1)
 template <typename T, int D, int M, int KEYS>
 void run(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences, int64_t length) {
   constexpr int QUERIES = 16 * M * WARPS;
-  const int64_t tiles = ceil_div(length, QUERIES), blocks = tiles * p.heads * sequences;
-  check(blocks <= INT32_MAX, Code::Unsupported, "attention: ", blocks, " blocks; CUDA allows ", INT32_MAX);
-  launch(attend_mma<T, D, M, KEYS>, Launch{dim3(unsigned(blocks)), dim3(THREADS), tile_bytes<T, D>(QUERIES + 2 * KEYS)},
-         out.o.as<T>(), out.lse.as<float>(), in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), p, int(tiles));
+  const int64_t tiles = ceil_div(length, QUERIES);
+  const dim3 blocks = blocks_of(tiles, p.heads, sequences);
+  launch(attend_mma<T, D, M, KEYS>, Launch{blocks, dim3(THREADS), tile_bytes<T, D>(QUERIES + 2 * KEYS)}, out.o.as<T>(),
+         out.lse.as<float>(), in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), p, int(tiles));
 }
 
 }  // namespace

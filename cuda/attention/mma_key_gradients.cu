@@ -9,7 +9,7 @@
 // shared memory. Products in T, f32 sums; queries and dy are read once per block. Bound by tensor cores, 8 * pairs *
 // dim FLOPs, and as much by ldmatrix where M is 1; the target is 50 % of mma.sync's peak.
 
-#include "cuda/attention/mma.cuh"
+#include "cuda/attention/differentiate.cuh"
 
 namespace lowrank {
 namespace cuda {
@@ -17,58 +17,12 @@ namespace {
 
 using namespace tensor_core;
 
-template <typename T>
-struct Operands {
-  const T *q, *k, *v, *dy;
-};
-
-// What a tile of Q queries brings besides its rows.
 template <int Q, int G>
-struct Side {
-  float norm[Q], delta[Q];
-  uint16_t kept[G][4][Q];  // of 64 keys each, t: bit 2j + e is key 8j + 2t + e
-};
-
-template <int Q, int G>
-__device__ void draw_side(Side<Q, G>& side, const RowSums<float>& rows, int64_t at, int valid) {
-  for (int i = int(threadIdx.x); i < Q; i += THREADS) {
-    side.norm[i] = i < valid ? rows.norm[at + i] : infinity<float>();
-    side.delta[i] = i < valid ? rows.delta[at + i] : 0;
+__device__ void load_side(Side<Q, G>& side, const RowSums<float>& rows, int64_t at, int valid) {
+  for (int i = int(threadIdx.x); i < min(Q, valid); i += THREADS) {
+    side.norm[i] = rows.norm[at + i];
+    side.delta[i] = rows.delta[at + i];
   }
-}
-
-template <int Q, int G>
-__device__ void draw_kept(Side<Q, G>& side, const Dropout& dropout, uint32_t row, int k0) {
-  for (int i = int(threadIdx.x); i < G * 4 * Q; i += THREADS) {
-    const int query = i % Q, t = i / Q % 4, g = i / (4 * Q);
-    const MaskBytes bytes = mask_bytes(dropout, row + uint32_t(query), uint32_t((k0 / 64 + g) * 4 + t));
-    uint32_t bits = 0;
-#pragma unroll
-    for (int b = 0; b < 16; ++b) bits |= uint32_t(int(bytes[b]) < dropout.keep) << b;
-    side.kept[g][t][query] = uint16_t(bits);
-  }
-}
-
-// p and ds of the warp's keys, `first` of the block on, with queries c to c + C of the tile at q0.
-template <int M, int C, int Q, int G>
-__device__ void differentiate(float (&s)[M][C / 8][4], float (&dp)[M][C / 8][4], const Problem<float>& p,
-                              const Side<Q, G>& side, const Differentiate& rule, int k0, int first, int q0, int c) {
-  const int g = int(threadIdx.x % 32) / 4, t = int(threadIdx.x % 4);
-  const bool all = p.allows_all(q0 + c, q0 + c + C, k0 + first, k0 + first + 16 * M);
-#pragma unroll
-  for (int n = 0; n < C / 8; ++n)
-#pragma unroll
-    for (int m = 0; m < M; ++m) {
-      const int at = first + 16 * m, bit = at % 64 / 4 + g % 2;
-      const uint16_t* kept = side.kept[at / 64][g / 2] + c + 8 * n + 2 * t;
-#pragma unroll
-      for (int i = 0; i < 4; ++i) {
-        const int query = c + 8 * n + 2 * t + i % 2, distance = k0 + at + i / 2 * 8 + g - q0 - query;
-        const float mask = !p.drops() || kept[i % 2] >> (bit + i / 2 * 2) & 1 ? p.multiplier : 0;
-        const bool counts = side.norm[query] != infinity<float>() && (all || p.allows(0, distance));
-        rule(s[m][n][i], dp[m][n][i], distance, counts, mask, side.norm[query], side.delta[query]);
-      }
-    }
 }
 
 template <typename T, int D, int M, int Q, int C, bool DK, bool DV>
@@ -85,19 +39,20 @@ __global__ void __launch_bounds__(THREADS, 1)
   const uint32_t keys = ptx::shared_address(bytes), values = keys + tile_bytes<T, D>(KEYS);
   const uint32_t stages = values + tile_bytes<T, D>(KEYS);
   const int first = int(threadIdx.x / 32) * 16 * M;
-  const int64_t q_stride = int64_t(p.heads) * p.dim, kv_stride = int64_t(p.kv_heads) * p.dim;
-  const int64_t kv_from = (seq.key_start + k0) * kv_stride + work.head * p.dim;
+  const int64_t q_stride = p.query_stride(), kv_stride = p.key_stride();
+  const int64_t kv_from = p.key_at(seq.key_start + k0, work.head);
   const Range range = p.queries_of(seq, k0, min(k0 + KEYS, seq.keys));
   const int begin = range.begin / Q * Q, steps = range.end > begin ? (range.end - begin + Q - 1) / Q : 0;
   const auto fetch_stage = [&](int i) {
     const int head = work.head * group + i / steps, q0 = begin + i % steps * Q, valid = seq.length - q0;
-    const int64_t from = (seq.start + q0) * q_stride + head * p.dim;
+    const int64_t from = p.query_at(seq.start + q0, head);
     const uint32_t stage = stages + uint32_t(i % 2) * tile_bytes<T, D>(2 * Q);
     fetch<D, Q>(stage, in.q + from, q_stride, valid, p.dim);
     fetch<D, Q>(stage + tile_bytes<T, D>(Q), in.dy + from, q_stride, valid, p.dim);
     ptx::cp_async_commit();
-    draw_side(sides[i % 2], rows, head * p.tokens + seq.start + q0, valid);
-    if (p.drops()) draw_kept(sides[i % 2], p.dropout, p.first_row(work.sequence, head) + uint32_t(q0), k0);
+    load_side(sides[i % 2], rows, head * p.tokens + seq.start + q0, valid);
+    for (int g = 0; p.drops() && g < G; ++g)
+      draw_kept(sides[i % 2].kept[g], p.dropout, p.first_row(work.sequence, head) + uint32_t(q0), k0 + 64 * g);
   };
   fetch<D, KEYS>(keys, in.k + kv_from, kv_stride, seq.keys - k0, p.dim);
   fetch<D, KEYS>(values, in.v + kv_from, kv_stride, seq.keys - k0, p.dim);
@@ -115,12 +70,13 @@ __global__ void __launch_bounds__(THREADS, 1)
     __syncthreads();
     const uint32_t queries = stages + uint32_t(i % 2) * tile_bytes<T, D>(2 * Q);
     const uint32_t gradients = queries + tile_bytes<T, D>(Q);
-    const Differentiate rule{p.scores(work.head * group + i / steps), p.softcap == 0 && !p.bias};
+    const Differentiate rule = rule_of(p, work.head * group + i / steps);
+    const int q0 = begin + i % steps * Q;
     for (int c = 0; c < Q; c += C) {
       float s[M][C / 8][4], dp[M][C / 8][4] = {};
       multiply<T, D>(s, keys, first, queries, c);
       if constexpr (DK) multiply<T, D>(dp, values, first, gradients, c);
-      differentiate<M, C, Q, G>(s, dp, p, sides[i % 2], rule, k0, first, begin + i % steps * Q, c);
+      differentiate<M, C, Q, G>(s, dp, p, sides[i % 2], rule, k0, first, q0, c, seq.length - q0);
       uint32_t operand[M][C / 16][4];
       if constexpr (DV) {
         to_operand<T>(operand, s);
@@ -152,11 +108,10 @@ void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const 
          int64_t keys) {
   constexpr int KEYS = 16 * M * WARPS;
   const Operands<T> operands{in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), g.dy.as<T>()};
-  const int64_t tiles = ceil_div(keys, KEYS), blocks = tiles * p.kv_heads * sequences;
-  check(blocks <= INT32_MAX, Code::Unsupported, "attention: ", blocks, " blocks; CUDA allows ", INT32_MAX);
+  const int64_t tiles = ceil_div(keys, KEYS);
   launch(key_gradients_mma<T, D, M, Q, C, DK, DV>,
-         Launch{dim3(unsigned(blocks)), dim3(THREADS), tile_bytes<T, D>(2 * KEYS + 4 * Q)}, g.dk.as<T>(), g.dv.as<T>(),
-         operands, rows, p, int(tiles));
+         Launch{blocks_of(tiles, p.kv_heads, sequences), dim3(THREADS), tile_bytes<T, D>(2 * KEYS + 4 * Q)},
+         g.dk.as<T>(), g.dv.as<T>(), operands, rows, p, int(tiles));
 }
 
 }  // namespace

@@ -5,51 +5,13 @@
 // values come in two buffers by cp.async; queries and dy stay in shared memory. Products in T, f32 sums; keys and
 // values are read once per block. Bound by tensor cores: 6 * pairs * dim FLOPs; the target is 50 % of mma.sync's peak.
 
-#include "cuda/attention/mma.cuh"
+#include "cuda/attention/differentiate.cuh"
 
 namespace lowrank {
 namespace cuda {
 namespace {
 
 using namespace tensor_core;
-
-template <typename T>
-struct Operands {
-  const T *q, *k, *v, *dy;
-};
-
-// Of rows 16 m + g and + 8.
-template <int M>
-struct QueryRows {
-  float norm[M][2], delta[M][2];
-};
-
-// ds of the warp's queries, `query` on, with C keys from k0 on, a multiple of 16; `row`: their dropout row.
-template <int M, int C>
-__device__ void differentiate(float (&s)[M][C / 8][4], float (&dp)[M][C / 8][4], const Problem<float>& p,
-                              const QueryRows<M>& rows, const Differentiate& rule, int query, uint32_t row, int k0,
-                              int keys) {
-  const int g = int(threadIdx.x % 32) / 4, t = int(threadIdx.x % 4);
-  const bool all = k0 + C <= keys && p.allows_all(query, query + 16 * M, k0, k0 + C);
-#pragma unroll
-  for (int r = 0; r < 2 * M; ++r) {
-    const int m = r / 2, half = r % 2, i = 8 * r + g;
-    MaskBytes bytes{};
-    if (p.drops()) bytes = mask_bytes(p.dropout, row + uint32_t(i), uint32_t(k0 / 64 * 4 + t));
-#pragma unroll
-    for (int n = 0; n < C / 8; ++n) {
-      const KeptColumns kept = kept_columns(bytes, k0 + 8 * n);
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        const int key = k0 + 8 * n + 2 * t + e;
-        const float mask = !p.drops() || kept(n % 2, e, p.dropout.keep) ? p.multiplier : 0;
-        const float norm = rows.norm[m][half];
-        const bool counts = norm != infinity<float>() && (all || (key < keys && p.allows(query + i, key)));
-        rule(s[m][n][2 * half + e], dp[m][n][2 * half + e], key - query - i, counts, mask, norm, rows.delta[m][half]);
-      }
-    }
-  }
-}
 
 template <typename T, int D, int M, int KEYS, int C>
 __global__ void __launch_bounds__(THREADS, 1)
@@ -62,10 +24,10 @@ __global__ void __launch_bounds__(THREADS, 1)
   SHARED_DYNAMIC(bytes);
   const uint32_t queries = ptx::shared_address(bytes), gradients = queries + tile_bytes<T, D>(QUERIES);
   const uint32_t stages = gradients + tile_bytes<T, D>(QUERIES);
-  const int first = int(threadIdx.x / 32) * 16 * M, g = int(threadIdx.x % 32) / 4;
-  const int64_t q_stride = int64_t(p.heads) * p.dim, kv_stride = int64_t(p.kv_heads) * p.dim;
-  const int64_t q_from = (seq.start + q0) * q_stride + work.head * p.dim;
-  const int64_t kv_from = seq.key_start * kv_stride + work.head / (p.heads / p.kv_heads) * p.dim;
+  const int first = int(threadIdx.x / 32) * 16 * M;
+  const int64_t q_stride = p.query_stride(), kv_stride = p.key_stride();
+  const int64_t q_from = p.query_at(seq.start + q0, work.head);
+  const int64_t kv_from = p.key_at(seq.key_start, p.kv_head_of(work.head));
   const Range range = p.keys_of(seq, q0, min(q0 + QUERIES, seq.length));
   const int begin = range.begin / KEYS * KEYS;
   const auto fetch_stage = [&](int k0) {
@@ -77,15 +39,8 @@ __global__ void __launch_bounds__(THREADS, 1)
   fetch<D, QUERIES>(queries, in.q + q_from, q_stride, seq.length - q0, p.dim);
   fetch<D, QUERIES>(gradients, in.dy + q_from, q_stride, seq.length - q0, p.dim);
   ptx::cp_async_commit();
-  QueryRows<M> rows;
-#pragma unroll
-  for (int r = 0; r < 2 * M; ++r) {
-    const int query = q0 + first + 8 * r + g;
-    const int64_t at = work.head * p.tokens + seq.start + query;
-    rows.norm[r / 2][r % 2] = query < seq.length ? sums.norm[at] : infinity<float>();
-    rows.delta[r / 2][r % 2] = query < seq.length ? sums.delta[at] : 0;
-  }
-  const Differentiate rule{p.scores(work.head), p.softcap == 0 && !p.bias};
+  const QueryRows<M> rows(sums, p, seq, work.head, q0 + first);
+  const Differentiate rule = rule_of(p, work.head);
   const uint32_t row = p.first_row(work.sequence, work.head) + uint32_t(q0 + first);
   float dq_sum[M][D / 8][4] = {};
   if (begin < range.end) fetch_stage(begin);
@@ -122,11 +77,10 @@ void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const 
          int64_t length) {
   constexpr int QUERIES = 16 * M * WARPS;
   const Operands<T> operands{in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), g.dy.as<T>()};
-  const int64_t tiles = ceil_div(length, QUERIES), blocks = tiles * p.heads * sequences;
-  check(blocks <= INT32_MAX, Code::Unsupported, "attention: ", blocks, " blocks; CUDA allows ", INT32_MAX);
+  const int64_t tiles = ceil_div(length, QUERIES);
   launch(query_gradients_mma<T, D, M, KEYS, C>,
-         Launch{dim3(unsigned(blocks)), dim3(THREADS), tile_bytes<T, D>(2 * QUERIES + 4 * KEYS)}, g.dq.as<T>(),
-         operands, rows, p, int(tiles));
+         Launch{blocks_of(tiles, p.heads, sequences), dim3(THREADS), tile_bytes<T, D>(2 * QUERIES + 4 * KEYS)},
+         g.dq.as<T>(), operands, rows, p, int(tiles));
 }
 
 }  // namespace

@@ -74,6 +74,12 @@ struct Problem {
   __device__ Scores<A> scores(int head) const {
     return {scale, softcap, inner, bias ? bias + int64_t(head) * (2 * reach + 1) + reach : nullptr};
   }
+  // Where a row of one head begins, of queries or of keys; and from one row to the next.
+  __device__ int64_t query_at(int64_t token, int head) const { return (token * heads + head) * dim; }
+  __device__ int64_t key_at(int64_t token, int kv_head) const { return (token * kv_heads + kv_head) * dim; }
+  __device__ int64_t query_stride() const { return int64_t(heads) * dim; }
+  __device__ int64_t key_stride() const { return int64_t(kv_heads) * dim; }
+  __device__ int kv_head_of(int head) const { return head / (heads / kv_heads); }
   __device__ bool drops() const { return dropout.keep < 256; }
   // The dropout row of a sequence's query 0.
   __device__ uint32_t first_row(int64_t sequence, int head) const {
@@ -121,11 +127,24 @@ __device__ inline Work work_of_block(int heads, int tiles, bool backwards) {
   return {pair / heads, int(pair % heads), backwards ? tiles - 1 - tile : tile};
 }
 
-// Of the backward pass, prepared once: [heads, tokens] each.
+// Of the backward pass, prepared once: [heads, tokens] each. Delta lies behind norm, a multiple of 16 bytes from it.
 template <typename A>
 struct RowSums {
   A* norm;   // lse log2(e), +inf for queries that no key answers
   A* delta;  // dy o
+};
+
+// Of the host: a block for each of `tiles` of each head and sequence.
+inline dim3 blocks_of(int64_t tiles, int heads, int64_t sequences) {
+  const int64_t blocks = tiles * heads * sequences;
+  check(blocks <= INT32_MAX, Code::Unsupported, "attention: ", blocks, " blocks; CUDA allows ", INT32_MAX);
+  return dim3(unsigned(blocks));
+}
+
+// What the kernels of the backward pass read.
+template <typename T>
+struct Operands {
+  const T *q, *k, *v, *dy;
 };
 
 struct Inputs {
@@ -160,5 +179,12 @@ void key_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const Ro
 template <typename T>
 void query_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
                                      const Problem<float>& p, int64_t sequences, int64_t max_length);
+// The same on Hopper, as attention_hopper.
+template <typename T>
+void key_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p,
+                          int64_t sequences, int64_t max_keys);
+template <typename T>
+void query_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p,
+                            int64_t sequences, int64_t max_length);
 
 }  // namespace lowrank::cuda

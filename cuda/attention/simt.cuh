@@ -52,6 +52,15 @@ __device__ void accumulate(A (&sum)[R][N], const A (&weight)[R], const A* tile, 
   }
 }
 
+// The score of a pair from its product q k: -inf where it does not count.
+template <typename A>
+__device__ A score_of(const Problem<A>& p, const Sequence& s, const Scores<A>& score, A product, int query, int key,
+                      A& slope) {
+  slope = 1;
+  if (query >= s.length || key >= s.keys || !p.allows(query, key)) return -infinity<A>();
+  return score(product, key - query, slope);
+}
+
 // Multipliers of the probabilities of R queries, from dropout row `row` on, with the lane's key of the tile at k0, a
 // multiple of 32. Four lanes draw the bytes of one query.
 template <typename A, int R>

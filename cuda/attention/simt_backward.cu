@@ -15,24 +15,17 @@ namespace {
 
 using namespace simt;
 
-// What the tiles of both kernels pass over.
-template <typename T>
-struct Operands {
-  const T *q, *k, *v, *dy;
-};
-
 template <typename A, int R, int N>
 struct KeySums {
   A dk[R][N], dv[R][N];
 };
 
-// p and ds of R pairs, in place of the products q k and dy v. `norm` is +inf where the query does not exist.
+// p and ds of a pair, in place of its score and of the product dy v.
 template <typename A>
-__device__ void differentiate(A& product, A& dp, const Scores<A>& score, A mask, A norm, A delta, int distance,
-                              bool counts) {
-  A slope;
-  const A x = score(product, distance, slope), p = counts ? exp2(x - norm) : A(0);
-  product = p * mask;
+__device__ void differentiate(A& x, A& dp, A slope, A mask, A norm, A delta) {
+  const bool counts = x != -infinity<A>() && norm != infinity<A>();
+  const A p = counts ? exp2(x - norm) : A(0);
+  x = p * mask;
   dp = counts ? p * (mask * dp - delta) * slope : A(0);
 }
 
@@ -62,8 +55,8 @@ __global__ void __launch_bounds__(THREADS, 1)
   A* keys = reinterpret_cast<A*>(bytes);
   A *values = keys + BLOCK<A> * dim, *tile = values + BLOCK<A> * dim;
   const int lane = int(threadIdx.x % 32), first = int(threadIdx.x / 32) * R, key = k0 + first;
-  const int64_t q_stride = int64_t(p.heads) * dim, kv_stride = int64_t(p.kv_heads) * dim;
-  const int64_t kv_from = (s.key_start + k0) * kv_stride + work.head * dim;
+  const int64_t q_stride = p.query_stride(), kv_stride = p.key_stride();
+  const int64_t kv_from = p.key_at(s.key_start + k0, work.head);
   load_rows(keys, dim, in.k + kv_from, kv_stride, BLOCK<A>, s.keys - k0, dim);
   load_rows(values, dim, in.v + kv_from, kv_stride, BLOCK<A>, s.keys - k0, dim);
 
@@ -71,7 +64,7 @@ __global__ void __launch_bounds__(THREADS, 1)
   const Range queries = p.queries_of(s, k0, min(k0 + BLOCK<A>, s.keys));
   for (int head = work.head * group; head < (work.head + 1) * group; ++head) {
     const Scores<A> score = p.scores(head);
-    const int64_t q_from = s.start * q_stride + head * dim;
+    const int64_t q_from = p.query_at(s.start, head);
     for (int q0 = queries.begin; q0 < queries.end; q0 += TILE) {
       const int query = q0 + lane, valid = s.length - q0;
       const int64_t at = head * p.tokens + s.start + query;
@@ -89,8 +82,9 @@ __global__ void __launch_bounds__(THREADS, 1)
       products(dp, values + first * dim, tile, dim);
       draw_key_masks(mask, p, p.first_row(work.sequence, head) + uint32_t(query), key);
       for (int r = 0; r < R; ++r) {
-        const bool counts = query < s.length && key + r < s.keys && p.allows(query, key + r);
-        differentiate(x[r], dp[r], score, mask[r], norm, delta, counts ? key + r - query : 0, counts);
+        A slope;
+        x[r] = score_of(p, s, score, x[r], query, key + r, slope);
+        differentiate(x[r], dp[r], slope, mask[r], norm, delta);
       }
       accumulate(sums.dv, x, tile, dim);
       load_tile(in.q);
@@ -119,9 +113,9 @@ __global__ void __launch_bounds__(THREADS, 1)
   A* queries = reinterpret_cast<A*>(bytes);
   A *gradients = queries + BLOCK<A> * dim, *tile = gradients + BLOCK<A> * dim;
   const int lane = int(threadIdx.x % 32), first = int(threadIdx.x / 32) * R, query = q0 + first;
-  const int64_t q_stride = int64_t(p.heads) * dim, kv_stride = int64_t(p.kv_heads) * dim;
-  const int64_t q_from = (s.start + q0) * q_stride + work.head * dim;
-  const int64_t kv_from = s.key_start * kv_stride + work.head / (p.heads / p.kv_heads) * dim;
+  const int64_t q_stride = p.query_stride(), kv_stride = p.key_stride();
+  const int64_t q_from = p.query_at(s.start + q0, work.head);
+  const int64_t kv_from = p.key_at(s.key_start, p.kv_head_of(work.head));
   load_rows(queries, dim, in.q + q_from, q_stride, BLOCK<A>, s.length - q0, dim);
   load_rows(gradients, dim, in.dy + q_from, q_stride, BLOCK<A>, s.length - q0, dim);
 
@@ -144,9 +138,11 @@ __global__ void __launch_bounds__(THREADS, 1)
     products(x, queries + first * dim, tile, dim);
     draw_masks(mask, p, row, k0);
     for (int r = 0; r < R; ++r) {
-      const bool counts = key < s.keys && query + r < s.length && p.allows(query + r, key);
-      const A norm = counts ? rows.norm[sums_at + r] : A(0), delta = counts ? rows.delta[sums_at + r] : A(0);
-      differentiate(x[r], dp[r], score, mask[r], norm, delta, counts ? key - query - r : 0, counts);
+      A slope;
+      x[r] = score_of(p, s, score, x[r], query + r, key, slope);
+      const bool exists = query + r < s.length;
+      differentiate(x[r], dp[r], slope, mask[r], exists ? rows.norm[sums_at + r] : infinity<A>(),
+                    exists ? rows.delta[sums_at + r] : A(0));
     }
     accumulate(dq_sum, dp, tile, dim);
   }
@@ -161,9 +157,7 @@ void run(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows
   const Operands<T> operands{in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), g.dy.as<T>()};
   const size_t shared = size_t(2 * BLOCK<A> * p.dim + TILE * tile_stride(p.dim)) * sizeof(A);
   const auto shape = [&](int64_t tiles, int heads) {
-    const int64_t blocks = tiles * heads * sequences;
-    check(blocks <= INT32_MAX, Code::Unsupported, "attention: ", blocks, " blocks; CUDA allows ", INT32_MAX);
-    return Launch{dim3(unsigned(blocks)), dim3(THREADS), shared};
+    return Launch{blocks_of(tiles, heads, sequences), dim3(THREADS), shared};
   };
   const int64_t key_tiles = ceil_div(keys, BLOCK<A>), query_tiles = ceil_div(length, BLOCK<A>);
   if (g.dk || g.dv)

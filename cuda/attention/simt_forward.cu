@@ -46,9 +46,9 @@ __global__ void __launch_bounds__(THREADS, 1)
   A* queries = reinterpret_cast<A*>(bytes);
   A* tile = queries + BLOCK<A> * dim;
   const int lane = int(threadIdx.x % 32), first = int(threadIdx.x / 32) * R, query = q0 + first;
-  const int64_t q_stride = int64_t(p.heads) * dim, kv_stride = int64_t(p.kv_heads) * dim;
-  const int64_t q_from = (s.start + q0) * q_stride + work.head * dim;
-  const int64_t kv_from = s.key_start * kv_stride + work.head / (p.heads / p.kv_heads) * dim;
+  const int64_t q_stride = p.query_stride(), kv_stride = p.key_stride();
+  const int64_t q_from = p.query_at(s.start + q0, work.head);
+  const int64_t kv_from = p.key_at(s.key_start, p.kv_head_of(work.head));
   load_rows(queries, dim, q + q_from, q_stride, BLOCK<A>, s.length - q0, dim);
 
   const Range keys = p.keys_of(s, q0, min(q0 + BLOCK<A>, s.length));
@@ -62,10 +62,7 @@ __global__ void __launch_bounds__(THREADS, 1)
     A x[R], mask[R], slope;
     products(x, queries + first * dim, tile, dim);
     const int key = k0 + lane;
-    for (int r = 0; r < R; ++r) {
-      const bool counts = key < s.keys && query + r < s.length && p.allows(query + r, key);
-      x[r] = counts ? score(x[r], key - query - r, slope) : -infinity<A>();
-    }
+    for (int r = 0; r < R; ++r) x[r] = score_of(p, s, score, x[r], query + r, key, slope);
     draw_masks(mask, p, row, k0);
     update(rows, x, mask);
     __syncthreads();
@@ -87,11 +84,10 @@ __global__ void __launch_bounds__(THREADS, 1)
 template <typename T, int D>
 void run(const Outputs& out, const Inputs& in, const Problem<Arithmetic<T>>& p, int64_t sequences, int64_t length) {
   using A = Arithmetic<T>;
-  const int64_t tiles = ceil_div(length, BLOCK<A>), blocks = tiles * p.heads * sequences;
-  check(blocks <= INT32_MAX, Code::Unsupported, "attention: ", blocks, " blocks; CUDA allows ", INT32_MAX);
+  const int64_t tiles = ceil_div(length, BLOCK<A>);
   const size_t shared = size_t(BLOCK<A> * p.dim + TILE * tile_stride(p.dim)) * sizeof(A);
-  launch(attend<T, D>, Launch{dim3(unsigned(blocks)), dim3(THREADS), shared}, out.o.as<T>(), out.lse.as<A>(),
-         in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), p, int(tiles));
+  launch(attend<T, D>, Launch{blocks_of(tiles, p.heads, sequences), dim3(THREADS), shared}, out.o.as<T>(),
+         out.lse.as<A>(), in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), p, int(tiles));
 }
 
 }  // namespace
