@@ -149,6 +149,7 @@ const method = section('Method', learning, [
   }),
   o('bias', 'choice', 'none', 'Biases that are trained', { choices: ['none', 'all', 'lora_only'] }),
   o('useRslora', 'boolean', false, 'Scale by alpha / √r'),
+  o('exact', 'boolean', true, "The adapter's products at f32 accuracy beside bf16 activations"),
   o('initLoraWeights', 'choice', true, 'How A and B begin; true is uniform A and B zero', {
     choices: [true, 'gaussian', false],
   }),

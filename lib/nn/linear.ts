@@ -17,6 +17,8 @@ export interface LowRank {
   readonly scale: number
   readonly dropout: number
   readonly site: number
+  /** Products at f32 accuracy beside bf16 and f16 activations. */
+  readonly exact: boolean
   active: boolean
 }
 

@@ -56,6 +56,8 @@ export interface LoraOptions {
   modulesToSave?: readonly string[]
   /** Scale alpha/√r in place of alpha/r. Default false. */
   useRslora?: boolean
+  /** f32 accuracy of the adapter's products beside bf16 activations (docs/exact-adapters.md). Default true. */
+  exact?: boolean
   /** true: A uniform within ±1/√in, B 0; 'gaussian': A normal, deviation 1/r; false: both random. Default true. */
   initLoraWeights?: boolean | 'gaussian'
   /** Weight of the regulariser on A and B; it is part of training, not of the adapter's file. Default 0. */
@@ -80,6 +82,7 @@ const defaults: ResolvedLora = {
   alphaPattern: {},
   modulesToSave: [],
   useRslora: false,
+  exact: true,
   initLoraWeights: true,
   regularizer: 0,
   regularizerKind: 'l2',
@@ -111,6 +114,7 @@ const fields: readonly Field[] = [
   { ours: 'alphaPattern', peft: 'alpha_pattern', what: 'an object of numbers', accepts: isRecordOf(Number.isFinite) },
   { ours: 'modulesToSave', peft: 'modules_to_save', what: 'a list of names', accepts: isNames },
   { ours: 'useRslora', peft: 'use_rslora', what: 'true or false', accepts: isOneOf([true, false]) },
+  { ours: 'exact', what: 'true or false', accepts: isOneOf([true, false]) },
   { ours: 'initLoraWeights', peft: 'init_lora_weights', what: "true, false or 'gaussian'", accepts: isInit },
   { ours: 'regularizer', what: 'a number from 0', accepts: value => Number.isFinite(value) && Number(value) >= 0 },
   { ours: 'regularizerKind', what: "'l2' or 'orth'", accepts: isOneOf(['l2', 'orth']) },

@@ -146,7 +146,8 @@ function lowRank({ host, name, options }: Plan, linear: Linear, target: MatchedT
   }
   const a = make('A', [r, inFeatures])
   const b = make('B', [outFeatures, r])
-  return { name, a, b, scale, dropout: options.dropout, site: site(path, 'lora'), active: true }
+  const { dropout, exact } = options
+  return { name, a, b, scale, dropout, exact, site: site(path, 'lora'), active: true }
 }
 
 /** PyTorch's Kaiming uniform with a = √5, as for its linear layers: within ±1/√fan-in. */

@@ -141,6 +141,7 @@ test('options are checked by name, kind and range', () => {
     [{ modulesToSave: 'pooler' }, 'modulesToSave', 'pooler'],
     [{ initLoraWeights: 'pissa' }, 'initLoraWeights', 'pissa'],
     [{ useRslora: 1 }, 'useRslora', '1'],
+    [{ exact: 'yes' }, 'exact', '"yes"'],
     [{ regularizer: -1 }, 'regularizer', '-1'],
     [{ regularizerKind: 'l1' }, 'regularizerKind', 'l1'],
   ]

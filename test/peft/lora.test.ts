@@ -105,6 +105,15 @@ test('scale: alpha / r, alpha / √r with rsLoRA, both by pattern', () =>
     assert.equal(patterns[QUERY.replace('query', 'value')], [4, 1.5])
   }))
 
+test('exact: the products of an adapter keep f32 accuracy unless told otherwise', () =>
+  withModel('bert-tok', model => {
+    for (const exact of [undefined, true, false]) {
+      const attached = attach(model, lora(exact === undefined ? {} : { exact }))
+      assert.is(model.linears.get(QUERY)!.lowRank[0]!.exact, exact ?? true)
+      attached.detach()
+    }
+  }))
+
 test('the order of what trains: factors by layer, then what is trained whole, then biases', () =>
   withModel('bert-seq', model => {
     const options: LoraOptions = { layersToTransform: [1], modulesToSave: ['pooler'], bias: 'lora_only' }
