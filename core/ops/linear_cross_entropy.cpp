@@ -19,6 +19,7 @@ Tensors linear_cross_entropy(const Tensor& x, const Tensor& w, Maybe bias, const
                              LinearCrossEntropy options, bool needs_dx) {
   check_linear(NAME, x, w);
   check_bias(NAME, bias, x, w.shape[0]);
+  check_compute(NAME, options.compute, x);
   check_same_device(NAME, labels, x);
   check_dtype(NAME, "labels", labels, DType::I32);
   check_shape(NAME, "labels", labels, {x.shape[0]});
