@@ -1,20 +1,12 @@
-#include "core/ops/checks.h"
+#include "core/ops/norm.h"
 
 namespace lowrank::ops {
 
 Tensors layer_norm(const Tensor& x, Maybe residual, const Tensor& w, Maybe b, double eps, Dropout dropout) {
-  check_float("layerNorm", "x", x);
-  check_matrix("layerNorm", "x", x);
-  if (residual) check_twin("layerNorm", "residual", *residual, x);
-  check_parameter("layerNorm", "weight", w, x);
-  check_shape("layerNorm", "weight", w, {x.cols()});
+  check_norm("layerNorm", x, residual, w, dropout);
   if (b) check_twin("layerNorm", "bias", *b, w);
-  check_dropout_rows("layerNorm", dropout, x.rows());
-  auto y = like(x);
-  Tensor h;
-  if (residual || dropout.active()) h = like(x);
-  auto mean = Tensor::empty(x.device(), {x.rows()}, sums_of(x.dtype));
-  auto rstd = Tensor::empty(x.device(), {x.rows()}, sums_of(x.dtype));
+  auto y = like(x), h = hidden_of(x, residual, dropout);
+  auto mean = statistic_of(x), rstd = statistic_of(x);
   run(x.device(), "layerNorm", x.device().kernels.layer_norm, y.view(), h.view(), mean.view(), rstd.view(), x.view(),
       view_of(residual), w.view(), view_of(b), eps, dropout);
   return {y, h, mean, rstd};
@@ -22,16 +14,9 @@ Tensors layer_norm(const Tensor& x, Maybe residual, const Tensor& w, Maybe b, do
 
 Tensors layer_norm_backward(const Tensor& dy, Maybe dh, const Tensor& h, const Tensor& w, const Tensor& mean,
                             const Tensor& rstd, Dropout dropout, bool needs_dresidual, bool needs_dw, bool needs_db) {
-  check_float("layerNorm", "h", h);
-  check_matrix("layerNorm", "h", h);
-  check_twin("layerNorm", "dy", dy, h);
-  if (dh) check_twin("layerNorm", "dh", *dh, h);
-  check_parameter("layerNorm", "weight", w, h);
-  check_shape("layerNorm", "weight", w, {h.cols()});
-  check_same_device("layerNorm", mean, h);
-  check_dtype("layerNorm", "mean", mean, sums_of(h.dtype));
-  check_shape("layerNorm", "mean", mean, {h.rows()});
-  check_twin("layerNorm", "rstd", rstd, mean);
+  check_norm_backward("layerNorm", dy, dh, h, w);
+  check_statistic("layerNorm", "mean", mean, h);
+  check_statistic("layerNorm", "rstd", rstd, h);
   check_dropout_rows("layerNorm", dropout, h.rows());
   auto dx = like(h);
   Tensor dresidual, dw, db;
