@@ -85,27 +85,6 @@ export function label2id(labels: LabelMap): Record<string, number> {
 }
 
 /**
- * The label map of a config.json, from `id2label`, `label2id` or both; undefined when it has neither.
- * @throws ERR_CONFIG when ids have gaps or the two disagree
- */
-export function labelsOfConfig(config: Readonly<Record<string, unknown>>): LabelMap | undefined {
-  const names = entries(config.id2label, 'id2label')?.map(([id, name]) => [String(name), Number(id)] as const)
-  const ids = entries(config.label2id, 'label2id')?.map(([name, id]) => [name, Number(id)] as const)
-  const pairs = names ?? ids
-  if (!pairs) return undefined
-  const ordered = [...pairs].sort((a, b) => a[1] - b[1])
-  ordered.forEach(([name, id], i) => {
-    check(id === i, 'ERR_CONFIG', () => `labels: id ${id} of "${name}" where ${i} is expected; ids count from 0`)
-  })
-  const labels = labelMap(ordered.map(([name]) => name))
-  for (const [name, id] of ids ?? [])
-    check(labels.ids.get(name) === id, 'ERR_CONFIG', () => {
-      return `labels: label2id has "${name}" = ${id}, id2label has ${labels.ids.get(name) ?? 'no such name'}`
-    })
-  return labels
-}
-
-/**
  * Checks that two label maps give every name the same id.
  * @throws ERR_CONFIG naming the first difference, instead of a silent permutation
  */
@@ -139,10 +118,4 @@ function nameOf(row: Row, column: string): string {
 function sortNames(names: string[]): string[] {
   const whole = names.every(name => /^-?\d{1,15}$/.test(name))
   return names.sort(whole ? (a, b) => Number(a) - Number(b) : (a, b) => (a < b ? -1 : a > b ? 1 : 0))
-}
-
-function entries(value: unknown, key: string): [string, unknown][] | undefined {
-  if (value === undefined || value === null) return undefined
-  check(typeof value === 'object' && !Array.isArray(value), 'ERR_CONFIG', () => `labels: ${key} is not an object`)
-  return Object.entries(value)
 }

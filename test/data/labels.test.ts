@@ -96,15 +96,6 @@ test('label maps travel through config.json', async () => {
   const map = labels.labelMap(['x', 'y'])
   const config = { id2label: labels.id2label(map), label2id: labels.label2id(map) }
   assert.equal(config, { id2label: { 0: 'x', 1: 'y' }, label2id: { x: 0, y: 1 } })
-  assert.equal(labels.labelsOfConfig(JSON.parse(JSON.stringify(config)))!.names, ['x', 'y'])
-  assert.equal(labels.labelsOfConfig({ label2id: { y: 1, x: 0 } })!.names, ['x', 'y'])
-  const many = labels.labelMap(Array.from({ length: 12 }, (_, i) => `l${i}`))
-  assert.equal(labels.labelsOfConfig({ id2label: labels.id2label(many) })!.names, many.names)
-  assert.is(labels.labelsOfConfig({}), undefined)
-  const config2 = { id2label: { 0: 'x', 1: 'y' }, label2id: { x: 1, y: 0 } }
-  await rejects(() => labels.labelsOfConfig(config2), 'ERR_CONFIG', /label2id has "x" = 1, id2label has 0/)
-  await rejects(() => labels.labelsOfConfig({ id2label: { 0: 'x', 2: 'y' } }), 'ERR_CONFIG', /where 1 is expected/)
-  await rejects(() => labels.labelsOfConfig({ id2label: [] }), 'ERR_CONFIG', /not an object/)
   await rejects(() => labels.labelMap(['x', 'x']), 'ERR_CONFIG', /twice/)
   const swapped = labels.labelMap(['y', 'x'])
   await rejects(() => labels.checkSameLabels(map, swapped, 'adapter'), 'ERR_CONFIG', /label 0 is "y", "x" expected/)
