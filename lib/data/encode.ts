@@ -1,12 +1,12 @@
 import { check, fail } from '../errors.ts'
+import { IGNORED } from '../ops/ignored.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { Columns } from './columns.ts'
 import { type LabelMap, labelId } from './labels.ts'
 import { listOf, placeOf, type Row, textOf } from './row.ts'
 import { numberOf, type TaskChoice } from './task.ts'
 
-/** Target of a position that no loss looks at. */
-export const IGNORED = -100
+export { IGNORED }
 
 /**
  * One row ready for the model. `label` is a class id; the numbers of a regression [1] or the 0/1 targets of several

@@ -1,6 +1,7 @@
 import { check } from '../errors.ts'
 import type { HeadLayers } from '../models/family.ts'
-import { crossEntropy, IGNORE } from '../ops/crossEntropy.ts'
+import { crossEntropy } from '../ops/crossEntropy.ts'
+import { IGNORED } from '../ops/ignored.ts'
 import { Tensor } from '../tensor.ts'
 import { checkClasses, type Head } from './head.ts'
 
@@ -16,7 +17,7 @@ export function maskedLm(layers: HeadLayers, vocabSize: number): Head {
       if (!labels) return 'all'
       const rows: number[] = []
       labels.forEach((label, i) => {
-        if (label !== IGNORE) rows.push(i)
+        if (label !== IGNORED) rows.push(i)
       })
       return Int32Array.from(rows)
     },
@@ -25,7 +26,7 @@ export function maskedLm(layers: HeadLayers, vocabSize: number): Head {
       const tokens = batch.ids.length
       check(labels.length === tokens, 'ERR_DATA', () => `labels: ${labels.length} for ${tokens} tokens`)
       checkClasses(labels, vocabSize)
-      const kept = Int32Array.from(labels).filter(label => label !== IGNORE)
+      const kept = Int32Array.from(labels).filter(label => label !== IGNORED)
       check(kept.length > 0, 'ERR_DATA', () => 'labels: no token of the batch is masked; raise maskProbability')
       return Tensor.from(kept, [kept.length], { device })
     },

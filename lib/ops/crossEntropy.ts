@@ -1,9 +1,7 @@
 import { record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
-
-/** Labels with this value count for nothing, as in PyTorch. */
-export const IGNORE = -100
+import { IGNORED } from './ignored.ts'
 
 export interface CrossEntropyOptions {
   /** 1 / supervised weight of the whole optimizer step: samples or tokens, or the sum of their class weights. */
@@ -19,7 +17,7 @@ export interface CrossEntropyOptions {
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions): Tensor {
   const { scale, weights, smoothing = 0 } = options
-  const struct = Float64Array.of(IGNORE, smoothing, scale)
+  const struct = Float64Array.of(IGNORED, smoothing, scale)
   const [lossHandle, lseHandle] = native.crossEntropy(logits.handle, labels.handle, weights?.handle ?? 0, struct)
   const loss = new Tensor(lossHandle)
   const lse = new Tensor(lseHandle)

@@ -2,7 +2,7 @@ import { record, recordingFor } from '../autograd/tape.ts'
 import { check } from '../errors.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
-import { IGNORE } from './crossEntropy.ts'
+import { IGNORED } from './ignored.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 
 export interface LinearCrossEntropyOptions {
@@ -37,7 +37,7 @@ export function linearCrossEntropy(
     'ERR_OPTION',
     () => 'linearCrossEntropy: the head must be frozen; use linear and crossEntropy to train it',
   )
-  const struct = Float64Array.of(IGNORE, smoothing, scale, softcap, zLoss, chunk, COMPUTE.indexOf(compute))
+  const struct = Float64Array.of(IGNORED, smoothing, scale, softcap, zLoss, chunk, COMPUTE.indexOf(compute))
   const needsDx = recordingFor([x])
   const handles = native.linearCrossEntropy(x.handle, weight.handle, bias?.handle ?? 0, labels.handle, struct, needsDx)
   const loss = new Tensor(handles[0])
