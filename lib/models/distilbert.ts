@@ -7,10 +7,10 @@ import { activation } from '../ops/activation.ts'
 import { attention } from '../ops/attention.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
-import { release, scope, type Tensor } from '../tensor.ts'
+import type { Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { decoderOf } from './decoder.ts'
-import { checkEncoder, padIdOf } from './encoder.ts'
+import { checkEncoder, padIdOf, stack } from './encoder.ts'
 import type { Backbone, Family, HeadLayers } from './family.ts'
 import type { Weights } from './weights.ts'
 
@@ -80,17 +80,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
     layers: layers.length,
     wordEmbeddings: words,
     limits: { vocabSize: words.rows, typeVocabSize: 0, maxPositions: d.positions },
-    forward: (batch, observe) => {
-      let hidden = scope(() => embed(batch))
-      observe?.(hidden)
-      for (const layer of layers) {
-        const next = scope(() => layer(hidden, batch))
-        if (!observe) release(hidden)
-        hidden = next
-        observe?.(hidden)
-      }
-      return hidden
-    },
+    forward: stack(embed, layers),
   }
 }
 

@@ -9,10 +9,10 @@ import { add } from '../ops/add.ts'
 import { attention } from '../ops/attention.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
-import { release, scope, type Tensor } from '../tensor.ts'
+import { scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { decoderOf } from './decoder.ts'
-import { checkEncoder, padIdOf } from './encoder.ts'
+import { checkEncoder, headDropout, padIdOf, stack } from './encoder.ts'
 import type { Backbone, Family, HeadLayers } from './family.ts'
 import type { Weights } from './weights.ts'
 
@@ -93,22 +93,8 @@ function build(config: ModelConfig, weights: Weights): Backbone {
     layers: layers.length,
     wordEmbeddings: words,
     limits: { vocabSize: words.rows, typeVocabSize: d.types, maxPositions: d.positions, positionsAfter: padId },
-    forward: (batch, observe) => {
-      let hidden = scope(() => embed(batch))
-      observe?.(hidden)
-      for (const layer of layers) {
-        const next = scope(() => layer(hidden, batch))
-        if (!observe) release(hidden)
-        hidden = next
-        observe?.(hidden)
-      }
-      return hidden
-    },
+    forward: stack(embed, layers),
   }
-}
-
-function headDropout(config: ModelConfig): number {
-  return probability(config, 'classifier_dropout', probability(config, 'hidden_dropout_prob', 0.1))
 }
 
 export const roberta: Family = {
