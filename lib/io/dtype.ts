@@ -59,6 +59,20 @@ export function decodeF32(bytes: Uint8Array, dtype: StorageDtype): Float32Array 
   }
 }
 
+/** Exponents of NaN and infinity, all ones, in the highest 16 bits of an element. */
+const notFinite: Readonly<Record<FloatDtype, number>> = { F64: 0x7ff0, F32: 0x7f80, BF16: 0x7f80, F16: 0x7c00 }
+
+/** Whether every little-endian element is a number and finite; the bytes may start anywhere. */
+export function isFiniteData(data: ArrayBufferView, dtype: FloatDtype): boolean {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  const mask = notFinite[dtype] >>> 8
+  const rest = notFinite[dtype] & 0xff
+  const width = storageBits[dtype] / 8
+  for (let end = width; end <= bytes.length; end += width)
+    if ((bytes[end - 1]! & mask) === mask && (bytes[end - 2]! & rest) === rest) return false
+  return true
+}
+
 /** f32 values as little-endian elements of a floating type, rounded to nearest even, NaN kept NaN. */
 export function encodeF32(values: Float32Array, dtype: FloatDtype): Uint8Array {
   switch (dtype) {

@@ -7,7 +7,7 @@ import { decodeF32, isStorageDtype, type StorageDtype, storageBits } from './dty
 import { isObject, type Json, readJson } from './json.ts'
 import { buildHeader, byteSize, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensorsHeader.ts'
 
-export { decodeF32, encodeF32, type FloatDtype, isStorageDtype, type StorageDtype } from './dtype.ts'
+export { decodeF32, encodeF32, type FloatDtype, isFiniteData, isStorageDtype, type StorageDtype } from './dtype.ts'
 export { byteSize, type TensorInfo } from './safetensorsHeader.ts'
 
 /** Named tensors on disk: one file, or all shards of a model. */

@@ -1,5 +1,5 @@
 import { fail } from '../errors.ts'
-import type { FileRange } from '../io/safetensors.ts'
+import { type FileRange, type FloatDtype, isFiniteData } from '../io/safetensors.ts'
 import type { DType } from '../native.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { normal } from '../nn/init.ts'
@@ -238,9 +238,9 @@ const MAPPED_BYTES = 1 << 20
 function uploadFinite(tensor: Tensor, source: TensorSource, name: string, { dtype, view }: Host): boolean {
   const range = source.locate?.(name)
   if (range && range.bytes >= MAPPED_BYTES) return tensor.uploadFile(range, dtype)
-  const data = view(aligned(source.read(name)))
-  if (hasNonFinite(data, dtype)) return false
-  tensor.upload(data, dtype)
+  const bytes = source.read(name)
+  if (!isFiniteData(bytes, source.info(name).dtype as FloatDtype)) return false
+  tensor.upload(view(aligned(bytes)), dtype)
   return true
 }
 
@@ -251,13 +251,4 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
 function aligned(bytes: Uint8Array): ArrayBuffer {
   const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
   return (whole ? bytes.buffer : bytes.slice().buffer) as ArrayBuffer
-}
-
-/** All-ones exponent bits are NaN or infinity. */
-function hasNonFinite(data: TensorData, dtype: DType): boolean {
-  const mask = { f32: 0x7f800000, bf16: 0x7f80, f16: 0x7c00 }[dtype as string]
-  if (mask === undefined) return (data as Float64Array).some(v => !Number.isFinite(v))
-  const bits = dtype === 'f32' ? new Int32Array(data.buffer as ArrayBuffer) : (data as Uint16Array)
-  for (let i = 0; i < bits.length; i++) if ((bits[i]! & mask) === mask) return true
-  return false
 }

@@ -6,6 +6,7 @@ import {
   decodeF32,
   encodeF32,
   type FloatDtype,
+  isFiniteData,
   openSafetensors,
   type TensorToWrite,
   writeSafetensors,
@@ -50,14 +51,6 @@ function losslessly(bytes: Uint8Array, own: FloatDtype, wanted: FloatDtype): Uin
 
 function same(a: Uint8Array, b: Uint8Array): boolean {
   return Buffer.compare(a, b) === 0
-}
-
-/** Whether every element is a number and finite. */
-export function isFiniteData(data: ArrayBufferView, dtype: FloatDtype): boolean {
-  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
-  // An f64 that is too large for f32 is finite all the same.
-  const values = dtype === 'F64' ? new Float64Array(bytes.slice().buffer) : decodeF32(bytes, dtype)
-  return values.every(Number.isFinite)
 }
 
 function isZero(data: ArrayBufferView): boolean {

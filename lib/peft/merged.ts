@@ -6,12 +6,19 @@ import { check, fail } from '../errors.ts'
 import { writeFolderAtomic } from '../io/atomic.ts'
 import { type ConfigDtype, savedDtype } from '../io/config.ts'
 import { isObject, type PyJson, type PyObject, readExactJson, writeJson } from '../io/json.ts'
-import { decodeF32, encodeF32, type FloatDtype, openCheckpoint, type TensorToWrite } from '../io/safetensors.ts'
+import {
+  decodeF32,
+  encodeF32,
+  type FloatDtype,
+  isFiniteData,
+  openCheckpoint,
+  type TensorToWrite,
+} from '../io/safetensors.ts'
 import type { Linear } from '../nn/linear.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
 import { add } from '../ops/add.ts'
 import { scope, type Tensor } from '../tensor.ts'
-import { dtypeOf, isFiniteData, writeChecked } from './files.ts'
+import { dtypeOf, writeChecked } from './files.ts'
 import { infoFile } from './info.ts'
 import { mergedWeight } from './loraAttached.ts'
 import type { Host } from './method.ts'

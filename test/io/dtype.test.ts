@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
-import { decodeF32, encodeF32, type FloatDtype } from '../../lib/io/dtype.ts'
+import { decodeF32, encodeF32, type FloatDtype, isFiniteData } from '../../lib/io/dtype.ts'
 import { readJson } from '../../lib/io/json.ts'
 
 const rounding = readJson(fileURLToPath(new URL('../golden/io/rounding.json', import.meta.url))) as {
@@ -59,6 +59,19 @@ test('decoding does not share memory; other dtypes are ERR_DTYPE', () => {
     () => decodeF32(bytes, 'I32'),
     (thrown: unknown) => thrown instanceof LowrankError && thrown.code === 'ERR_DTYPE',
   )
+})
+
+test('NaN and infinity are found in every float type, from any byte on', () => {
+  for (const dtype of ['F64', 'F32', 'BF16', 'F16'] as const)
+    for (const value of [0, -1.5, 65504, 1e-7, Number.NaN, Infinity, -Infinity]) {
+      const bytes = encodeF32(Float32Array.of(1, value, -2), dtype)
+      // 65504 is the largest of f16.
+      assert.is(isFiniteData(bytes, dtype), Number.isFinite(value), `${value} as ${dtype}`)
+      const shifted = new Uint8Array(bytes.length + 1)
+      shifted.set(bytes, 1)
+      assert.is(isFiniteData(shifted.subarray(1), dtype), Number.isFinite(value))
+    }
+  assert.ok(isFiniteData(new Uint8Array(Float64Array.of(1e300).buffer), 'F64'))
 })
 
 test.run()
