@@ -1,7 +1,7 @@
 #pragma once
-#include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 
 namespace lowrank {
 
@@ -15,13 +15,22 @@ struct Error : std::runtime_error {
   const Code code;
 };
 
+// Parts of messages. Every file includes this one, so there are no streams, which compilers take long to read.
+inline void append(std::string& message, const std::string& text) { message += text; }
+inline void append(std::string& message, const char* text) { message += text; }
+void append(std::string& message, double number);  // six digits
+template <typename T>
+std::enable_if_t<std::is_integral_v<T>> append(std::string& message, T number) {
+  message += std::to_string(number);
+}
+
 // check(ok, code, "matmul: ", a.shape, " x ", b.shape): the message is only built on failure.
 template <typename... Parts>
 void check(bool ok, Code code, const Parts&... parts) {
   if (ok) return;
-  std::ostringstream message;
-  (message << ... << parts);
-  throw Error(code, message.str());
+  std::string message;
+  (append(message, parts), ...);
+  throw Error(code, message);
 }
 
 }  // namespace lowrank

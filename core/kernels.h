@@ -1,5 +1,5 @@
 #pragma once
-#include "core/tensor.h"
+#include "core/view.h"
 
 // What a backend provides: one row per kernel, defined in cpu/<op>.cpp and cuda/<op>.cu.
 // BOTH: CPU and CUDA have it. CPU_ONLY: CUDA answers ERR_UNSUPPORTED (a test prints how many such rows are left).

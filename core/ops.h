@@ -2,6 +2,7 @@
 #include <vector>
 
 #include "core/device.h"
+#include "core/tensor.h"
 
 // The native surface, one declaration per op: checks the inputs, allocates the outputs, hands over to the kernel of the
 // inputs' device. Binding and TypeScript follow these signatures. The formulas stand at the kernels (core/kernels.h).

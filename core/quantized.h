@@ -9,7 +9,7 @@
 // Products and the sum are rounded to f32 one by one.
 
 #include "core/quantized_maps.h"
-#include "core/tensor.h"
+#include "core/view.h"
 
 namespace lowrank {
 

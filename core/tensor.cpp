@@ -1,6 +1,7 @@
 #include "core/tensor.h"
 
 #include <algorithm>
+#include <cstdio>
 
 #include "core/device.h"
 #include "core/quantized.h"
@@ -88,10 +89,16 @@ bool Shape::operator==(const Shape& other) const {
   return true;
 }
 
-std::ostream& operator<<(std::ostream& out, const Shape& shape) {
-  out << '[';
-  for (int i = 0; i < shape.rank; ++i) out << (i ? ", " : "") << shape.dims[i];
-  return out << ']';
+void append(std::string& message, const Shape& shape) {
+  message += '[';
+  for (int i = 0; i < shape.rank; ++i) message += (i ? ", " : "") + std::to_string(shape.dims[i]);
+  message += ']';
+}
+
+void append(std::string& message, double number) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%g", number);
+  message += text;
 }
 
 Buffer::Buffer(Device& device, size_t bytes) : device(device), bytes(bytes), data(device.pool.allocate(bytes)) {}

@@ -4,7 +4,7 @@
 #include <cstring>
 #include <string>
 
-#include "core/tensor.h"
+#include "core/view.h"
 
 namespace lowrank::cpu {
 

@@ -2,7 +2,7 @@
 // Fixed cuts of the work. They depend on sizes only, so sums over pieces are the same for any number of threads.
 #include <vector>
 
-#include "core/tensor.h"
+#include "core/view.h"
 #include "cpu/convert.h"
 #include "cpu/parallel.h"
 

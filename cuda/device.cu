@@ -10,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "core/device.h"
 #include "cuda/info.h"
 #include "cuda/launch.cuh"
 #include "cuda/recent.h"

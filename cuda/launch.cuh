@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "core/device.h"
+#include "core/kernels.h"
 #include "cuda/array.h"
 
 // Variables of a block: SHARED(sums, Array<float, 4, 32>). The dynamic part: SHARED_DYNAMIC(bytes), an unsigned char*

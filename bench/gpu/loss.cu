@@ -6,7 +6,7 @@ namespace lowrank::bench {
 namespace {
 
 int64_t free_memory() {
-#ifdef __CUDACC__
+#ifndef LOWRANK_EMULATOR
   size_t free = 0, total = 0;
   cuda::check_cuda(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
   return int64_t(free);

@@ -1,5 +1,7 @@
 // The emulator as device cuda:0 of the addon that tests load: stands in for cuda/device.cu.
 
+#include "core/device.h"
+
 #include <cstdlib>
 #include <cstring>
 

@@ -3,9 +3,10 @@
 // cuda/ptx.cuh and the CUDA headers in include/), and what tests set and read. See docs/emulator.md.
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 
 #include "test/emulator/vector_types.h"
+
+#define LOWRANK_EMULATOR 1
 
 namespace lowrank::emulator {
 
@@ -43,8 +44,10 @@ struct Grid {
   dim3 grid, block, cluster;
   size_t shared = 0;  // dynamic shared memory, bytes
 };
-// Runs `body` once per thread of the grid. Throws ERR_CUDA for every fault that a report can name.
-void run(const Grid& grid, const std::function<void()>& body);
+// Calls body(argument) once per thread of the grid. Throws ERR_CUDA for every fault that a report can name.
+void run(const Grid& grid, void (*body)(void*), void* argument);
+
+double seconds();  // of a clock that never goes back
 
 // Device memory: NaN everywhere, between guard bands that every launch checks and guard pages. null: no memory.
 void* allocate(size_t bytes);

@@ -164,7 +164,8 @@ struct Runtime {
   std::vector<std::unique_ptr<Block>> blocks;  // the resident ones
   std::vector<std::unique_ptr<Cluster>> clusters;
   std::vector<Warp*> warps;
-  const std::function<void()>* body = nullptr;
+  void (*body)(void*) = nullptr;
+  void* argument = nullptr;
   Fiber launcher;
   void* race_launcher = nullptr;
   char begin = 0, end = 0;  // tokens

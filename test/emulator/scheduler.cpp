@@ -1,6 +1,7 @@
 // Blocks, warps and the order in which their threads run.
 
 #include <algorithm>
+#include <chrono>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
@@ -140,7 +141,7 @@ void leave_warp(Thread& thread, State state) {
 // The first and the last of a thread.
 void thread_main() {
   races::acquire(&runtime.begin);
-  (*runtime.body)();
+  runtime.body(runtime.argument);
   races::release(&runtime.end);
   Thread& thread = self();
   check_exit(thread);
@@ -268,7 +269,7 @@ void wait_here(const char* doing, Site site, State state) {
 void yield(Site site) { wait_here("a spin loop", site, State::Spinning); }
 
 // One launch at a time: the queues of several devices or Node environments take turns.
-void run(const Grid& grid, const std::function<void()>& body) {
+void run(const Grid& grid, void (*body)(void*), void* argument) {
   static std::mutex launches;
   const std::lock_guard lock(launches);
   check_launch(grid);
@@ -280,7 +281,7 @@ void run(const Grid& grid, const std::function<void()>& body) {
   launched = grid;
   runtime.random = options().seed;
   runtime.elected = int(random_bits() % 32);
-  runtime.body = &body;
+  runtime.body = body, runtime.argument = argument;
   runtime.race_launcher = races::this_fiber();
   reset_static_shared();
   open_blocks(resident * cluster_size, size_t(grid.block.x) * grid.block.y * grid.block.z);
@@ -291,6 +292,11 @@ void run(const Grid& grid, const std::function<void()>& body) {
   for (size_t i = 0; i < clusters; i += resident) run_wave(order, i, std::min(resident, clusters - i), cluster_size);
   races::acquire(&runtime.end);
   check_guards();
+}
+
+double seconds() {
+  const std::chrono::duration<double> now = std::chrono::steady_clock::now().time_since_epoch();
+  return now.count();
 }
 
 }  // namespace lowrank::emulator

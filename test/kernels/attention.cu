@@ -296,7 +296,7 @@ KERNEL_CASE(attention_in_half_precision_unaligned) {
 
 // What the emulator counts of ldmatrix.
 KERNEL_CASE(attention_without_bank_conflicts) {
-#ifndef __CUDACC__
+#ifdef LOWRANK_EMULATOR
   for (const int32_t dim : {fuzz.pick({16, 64}), fuzz.pick({128, 256})}) {
     const Case c = some_case(fuzz, dim, DType::BF16);
     const auto before = emulator::counters;

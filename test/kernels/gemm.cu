@@ -1,6 +1,6 @@
 // cuda/gemm: every kernel behind multiply(), over shapes, orientations, segments, slabs.
 #include "test/kernels/product.cuh"
-#ifndef __CUDACC__
+#ifdef LOWRANK_EMULATOR
 #include "test/emulator/emulator.h"
 #endif
 
@@ -74,7 +74,7 @@ KERNEL_CASE(product_in_large_tiles) {
 
 // What the emulator counts of ldmatrix: no bank conflicts, whatever the orientation and tile.
 KERNEL_CASE(product_without_bank_conflicts) {
-#ifndef __CUDACC__
+#ifdef LOWRANK_EMULATOR
   for (int i = 0; i < 3; ++i)
     for (const int64_t size : {70, 140}) {
       ProductChoice c;

@@ -43,7 +43,7 @@ void report_crash(int signal) {
 
 // Another order of threads and of copies, where the emulator chooses them.
 void next_schedule() {
-#ifndef __CUDACC__
+#ifdef LOWRANK_EMULATOR
   emulator::Options& options = emulator::options();
   ++options.seed;
   const bool random = options.schedule == emulator::Schedule::Random;

@@ -2,7 +2,6 @@
 // Stands in for CUDA's header of this name where kernels run on the CPU: keywords, built-in variables, intrinsics, and
 // the few runtime calls that lowrank makes. Forced into every .cu file, so that raw __shared__ never compiles silently.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -131,7 +130,9 @@ cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(
     const auto& cluster = config->attrs[i].val.clusterDim;
     grid.cluster = dim3(cluster.x, cluster.y, cluster.z);
   }
-  lowrank::emulator::run(grid, [&] { kernel(Params(args)...); });
+  auto body = [&] { kernel(Params(args)...); };
+  lowrank::emulator::run(
+      grid, [](void* call) { (*static_cast<decltype(body)*>(call))(); }, &body);
   return cudaSuccess;
 }
 template <typename Kernel>
@@ -164,19 +165,19 @@ inline cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream
 // Events hold the time at which they were recorded: all work before them is done by then.
 using cudaEvent_t = struct lowrank_event*;
 struct lowrank_event {
-  std::chrono::steady_clock::time_point at;
+  double seconds;
 };
 inline cudaError_t cudaEventCreate(cudaEvent_t* event) {
   *event = new lowrank_event;
   return cudaSuccess;
 }
 inline cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t = nullptr) {
-  event->at = std::chrono::steady_clock::now();
+  event->seconds = lowrank::emulator::seconds();
   return cudaSuccess;
 }
 inline cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
 inline cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t from, cudaEvent_t to) {
-  *ms = std::chrono::duration<float, std::milli>(to->at - from->at).count();
+  *ms = float(1000 * (to->seconds - from->seconds));
   return cudaSuccess;
 }
 inline cudaError_t cudaEventDestroy(cudaEvent_t event) {
