@@ -6,24 +6,23 @@
 // the build folder. Where there are none, PTX is searched instead; spills fail the build itself.
 // --table prints registers, shared memory and the telling instructions of each kernel.
 
-import { spawnSync } from 'node:child_process'
+import { execFile, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { delimiter, dirname, join } from 'node:path'
+import { availableParallelism } from 'node:os'
+import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const args = process.argv.slice(2)
 const build = join(root, args.find(arg => !arg.startsWith('--')) ?? 'build')
-const objects = join(build, 'CMakeFiles/kernels.dir')
+const folders = ['kernels', 'hopper_kernels'].map(target => join(build, `CMakeFiles/${target}.dir`))
 const table = args.find(arg => arg.startsWith('--table'))
 const { rules, ptx: PTX } = JSON.parse(readFileSync(join(root, 'test/cuda/kernels.json'), 'utf8'))
 const TELLING = /^(HMMA|HGMMA|LDGSTS|LDSM|STSM|UTMALDG|UTMASTG|MUFU\.EX2|LDG\.E\.128|STG\.E\.128|LDL|STL|BPT\.TRAP)/
 
-function output(program, ...rest) {
-  const { status, stdout, stderr, error } = spawnSync(program, rest, { encoding: 'utf8', maxBuffer: 1 << 30 })
-  if (status !== 0) throw new Error(`${program} ${rest.join(' ')}: ${error?.message ?? stderr}`)
-  return stdout
-}
+/** What a program prints. */
+const output = async (program, ...rest) => (await promisify(execFile)(program, rest, { maxBuffer: 1 << 30 })).stdout
 
 const succeeds = (program, ...rest) => spawnSync(program, rest, { stdio: 'ignore' }).status === 0
 
@@ -68,7 +67,7 @@ function disassembler() {
 const blank = () => ({ registers: 0, stack: 0, shared: 0, local: 0, instructions: new Map() })
 
 /** Kernels of an object: `sm_90a mangled name` to resources and counts of instructions. */
-function kernelsOf(cuobjdump, object) {
+async function kernelsOf(cuobjdump, object) {
   const kernels = new Map()
   const entry = (arch, name) => {
     const key = `${arch} ${name}`
@@ -77,7 +76,7 @@ function kernelsOf(cuobjdump, object) {
   }
   let arch = ''
   let name = ''
-  for (const line of output(cuobjdump, '-res-usage', object).split('\n')) {
+  for (const line of (await output(cuobjdump, '-res-usage', object)).split('\n')) {
     arch = line.match(/^arch = (\w+)/)?.[1] ?? arch
     name = line.match(/^ Function ([^:]+):/)?.[1] ?? name
     const usage = line.match(/REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)/)
@@ -86,7 +85,7 @@ function kernelsOf(cuobjdump, object) {
     Object.assign(entry(arch, name), { registers, stack, shared, local })
   }
   let counts = new Map()
-  for (const line of output(cuobjdump, '-sass', object).split('\n')) {
+  for (const line of (await output(cuobjdump, '-sass', object)).split('\n')) {
     const instruction = line.match(/^\s+\/\*[0-9a-f]{4,}\*\/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)/)?.[1]
     // Without a scoreboard of its own, which each has once ptxas serialises them.
     if (instruction?.startsWith('HGMMA') && !line.includes('gsb0')) counts.set('HGMMA in flight', 1)
@@ -161,16 +160,27 @@ function report(file, arch, name, kernel) {
 /** A kernel for sm_90a is a trap elsewhere: nothing is expected of it there. */
 const isTrap = (kernel, arch) => arch !== 'sm_90a' && count(kernel, 'BPT.TRAP') > 0
 
-function checkObjects(cuobjdump, files) {
+/** The kernels of each object, disassembled by as many processes as there are cores. */
+async function disassembled(cuobjdump, objects) {
+  const found = objects.map(() => [])
+  const waiting = objects.map((object, i) => [object.path, i])
+  const worker = async () => {
+    for (let next = waiting.shift(); next; next = waiting.shift())
+      found[next[1]] = [...(await kernelsOf(cuobjdump, next[0]))]
+  }
+  await Promise.all(Array.from({ length: availableParallelism() }, worker))
+  return found
+}
+
+async function checkObjects(cuobjdump, objects) {
   const problems = []
   let kernels = 0
-  for (const file of files) {
-    const found = [...kernelsOf(cuobjdump, join(objects, file))]
+  for (const [i, found] of (await disassembled(cuobjdump, objects)).entries()) {
+    const source = objects[i].source
     const names = demangled(found.map(([key]) => key.split(' ')[1]))
-    found.forEach(([key, kernel], i) => {
+    found.forEach(([key, kernel], j) => {
       const arch = key.split(' ')[0]
-      const source = file.replace(/\.o$/, '')
-      const name = shortName(names[i])
+      const name = shortName(names[j])
       kernels++
       report(source, arch, name, kernel)
       const rule = ruleOf(source, name, arch)
@@ -184,10 +194,10 @@ function checkObjects(cuobjdump, files) {
 // ---- without a disassembler
 
 /** Compiles to PTX alone, and looks for what each file's rules expect anywhere in it. */
-function checkPtx(files) {
+function checkPtx(objects) {
   console.log('skip: no cuobjdump, so registers and stack are unknown; PTX is searched for the expected instructions')
   const problems = []
-  for (const file of files.map(name => name.replace(/\.o$/, ''))) {
+  for (const file of objects.map(object => object.source)) {
     for (const rule of rules.filter(each => each.has && new RegExp(`^cuda/(.*/)?${each.file}$`).test(file))) {
       const arch = (rule.arch ?? 'sm_80').replace('sm', 'compute')
       const options = ['-std=c++17', '-I.', '--extended-lambda', '--expt-relaxed-constexpr', `-arch=${arch}`]
@@ -201,24 +211,28 @@ function checkPtx(files) {
   return { kernels: 0, problems }
 }
 
-function main() {
-  const files = existsSync(objects)
-    ? readdirSync(objects, { recursive: true })
-        .filter(name => name.endsWith('.cu.o'))
-        .sort()
-    : []
-  if (!files.length) {
-    console.error(`check-cuda: ${dirname(objects)} has no kernels; build with LOWRANK_CUDA=1`)
+/** Objects of kernels whose source is still there. */
+function objectsIn(folder) {
+  if (!existsSync(folder)) return []
+  return readdirSync(folder, { recursive: true })
+    .filter(name => name.endsWith('.cu.o'))
+    .map(name => ({ path: join(folder, name), source: name.replace(/\.o$/, '') }))
+    .filter(({ source }) => existsSync(join(root, source)))
+}
+
+async function main() {
+  const objects = folders.flatMap(objectsIn).sort((a, b) => (a.source < b.source ? -1 : 1))
+  if (!objects.length) {
+    console.error(`check-cuda: ${build} has no kernels; build with LOWRANK_CUDA=1`)
     process.exit(1)
   }
-  const sources = files.filter(file => existsSync(join(root, file.replace(/\.o$/, ''))))
   const cuobjdump = disassembler()
-  const { kernels, problems } = cuobjdump ? checkObjects(cuobjdump, sources) : checkPtx(sources)
+  const { kernels, problems } = cuobjdump ? await checkObjects(cuobjdump, objects) : checkPtx(objects)
   for (const rule of rules.filter(each => !each.used))
     problems.push(`test/cuda/kernels.json: no kernel matches ${rule.file} ${rule.kernel} ${rule.arch ?? ''}`)
   for (const problem of problems) console.error(`check-cuda: ${problem}`)
-  console.log(`check-cuda: ${kernels} kernels of ${sources.length} files, ${problems.length} problems`)
+  console.log(`check-cuda: ${kernels} kernels of ${objects.length} files, ${problems.length} problems`)
   process.exit(problems.length ? 1 : 0)
 }
 
-main()
+await main()
