@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "core/device.h"
 #include "cuda/info.h"
 #include "cuda/launch.cuh"
 
