@@ -24,8 +24,9 @@ __device__ inline Differentiate rule_of(const Problem<float>& p, int head) {
   return {p.scores(head), p.softcap == 0 && !p.bias};
 }
 
-// The same in two parts for tiles of which every pair counts, where nothing but the scale touches a score: what belongs
-// to a thread's four pairs of column group n comes from norm(n), delta(n) and kept(n), one bit a pair.
+// The same in steps, without branches, where nothing but the scale touches a score. What belongs to a thread's four
+// pairs of column group n comes from norm(n), delta(n) and kept(n), one bit a pair. Of rows g and g + 8, the columns in
+// `some` and `others` count.
 template <int N, typename Norm>
 __device__ __forceinline__ void plain_probabilities(float (&s)[1][N][4], float scale, Norm&& norm) {
 #pragma unroll
@@ -33,6 +34,16 @@ __device__ __forceinline__ void plain_probabilities(float (&s)[1][N][4], float s
     const Pack<float, 4> of = norm(n);
 #pragma unroll
     for (int i = 0; i < 4; ++i) s[0][n][i] = ptx::exp2_approx(s[0][n][i] * scale - of.lane[i]);
+  }
+}
+template <int N>
+__device__ __forceinline__ void discard_pairs(float (&s)[1][N][4], Range some, Range others) {
+  const int first = int(threadIdx.x % 4) * 2;
+#pragma unroll
+  for (int i = 0; i < 4 * N; ++i) {
+    const int column = first + i / 4 * 8 + i % 2;
+    const Range range = i % 4 < 2 ? some : others;
+    if (column < range.begin || column >= range.end) s[0][i / 4][i % 4] = 0;
   }
 }
 template <int N, typename Delta>

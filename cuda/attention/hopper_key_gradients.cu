@@ -4,7 +4,7 @@
 // A block has 128 keys of one key-value head: a producer thread brings keys and values once, then queries, dy and their
 // row sums by TMA in stages, for the queries of all heads of the group; two warpgroups have 64 keys each. Products are
 // computed with keys as rows, so that p and ds go into the second products from registers; queries and dy are
-// transposed by their descriptor. Where every pair of a tile counts, p is computed while dy v is in flight. The
+// transposed by their descriptor. Without a bias or a soft-cap p is computed while dy v is in flight. The
 // warpgroups meet only at the stages, so that one's exponentials cover the other's products. Rows of a tile past the
 // sequence belong to its neighbour and count with weight 0.
 //
@@ -99,13 +99,14 @@ __device__ void consume(T* dk, T* dv, const Memory<T, D>& memory, const Barriers
   constexpr int Q = QUERIES<D>;
   const int k0 = work.tile * KEYS, group = consumer_index(), first = (int(threadIdx.x) / 32 - 4) * 16;
   const uint32_t keys = memory.keys() + uint32_t(group) * 64 * LINE, values = keys + TILE<D, KEYS>;
+  const int key = k0 + first + int(threadIdx.x % 32) / 4;
   const bool plain = p.softcap == 0 && !p.bias;
   float dk_sum[1][D / 8][4] = {}, dv_sum[1][D / 8][4] = {};
   ptx::mbarrier_wait(barriers.fixed(), 0);
   each_step(p, work.head, range.begin, range.end, Q, [&](int step, int head, int q0) {
     const uint32_t queries = memory.queries(step), dy = memory.gradients(step);
     Side<Q, CONSUMERS>& side = memory.side(step);
-    const bool all = plain && q0 + Q <= seq.length && p.allows_all(q0, q0 + Q, k0 + first, k0 + first + 16);
+    const bool all = q0 + Q <= seq.length && p.allows_all(q0, q0 + Q, k0 + first, k0 + first + 16);
     float s[1][Q / 8][4], dp[1][Q / 8][4];
     ptx::mbarrier_wait(barriers.first(step), barriers.parity(step));
     ptx::wgmma_fence();
@@ -121,11 +122,13 @@ __device__ void consume(T* dk, T* dv, const Memory<T, D>& memory, const Barriers
       else ptx::barrier_sync<2, 128>();
     }
     ptx::wgmma_wait<1>();
-    if (all) plain_probabilities(s, p.scale, [&](int n) { return of_queries(side.norm, n); });
+    if (plain) plain_probabilities(s, p.scale, [&](int n) { return of_queries(side.norm, n); });
+    if (plain && !all)
+      discard_pairs(s, p.queries_of(seq, key, key + 1).from(q0), p.queries_of(seq, key + 8, key + 9).from(q0));
     ptx::wgmma_wait<0>();
     const auto delta = [&](int n) { return of_queries(side.delta, n); };
     const auto kept = [&](int n) { return kept_pairs(side.kept[group], n, first % 64); };
-    if (!all) differentiate<1, Q, Q, CONSUMERS>(s, dp, p, side, rule_of(p, head), k0, first, q0, 0, seq.length - q0);
+    if (!plain) differentiate<1, Q, Q, CONSUMERS>(s, dp, p, side, rule_of(p, head), k0, first, q0, 0, seq.length - q0);
     else if (p.drops()) plain_gradients(dp, s, p.multiplier, delta, kept);
     else plain_gradients(dp, s, delta);
     uint32_t probability[1][Q / 16][4], gradient[1][Q / 16][4];

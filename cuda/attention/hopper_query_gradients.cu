@@ -2,8 +2,8 @@
 //
 // A block has 128 queries of one head: a producer thread brings queries and dy once, keys and values by TMA in stages;
 // two warpgroups have 64 queries each. Scores and dy v are computed with queries as rows, and ds goes into the second
-// product from registers; keys are transposed by their descriptor. Where every pair of a tile counts, p is computed
-// while dy v is in flight. Rows of a tile past the sequence belong to its neighbour and count with weight 0.
+// product from registers; keys are transposed by their descriptor. Without a bias or a soft-cap p is computed while
+// dy v is in flight. Rows of a tile past the sequence belong to its neighbour and count with weight 0.
 //
 // Products in T, f32 sums. Keys and values are read once per block, from L2: pairs / 128 * 4 * dim bytes, 192 FLOPs a
 // byte. Bound by tensor cores: 6 * pairs * dim FLOPs; targets as of hopper_key_gradients.cu.
@@ -85,14 +85,14 @@ __device__ void consume(T* dq, const RowSums<float>& sums, const Memory<D>& memo
   const int q0 = work.tile * QUERIES, first = (int(threadIdx.x) / 32 - 4) * 16;
   const uint32_t queries = memory.queries() + uint32_t(consumer_index()) * 64 * LINE;
   const uint32_t dy = queries + TILE<D, QUERIES>, row = p.first_row(work.sequence, work.head) + uint32_t(q0 + first);
-  const uint32_t g = threadIdx.x % 32 / 4;
+  const int g = int(threadIdx.x % 32) / 4, query = q0 + first + g;
   const QueryRows<1> rows(sums, p, seq, work.head, q0 + first);
   const Differentiate rule = rule_of(p, work.head);
   float dq_sum[1][D / 8][4] = {};
   ptx::mbarrier_wait(barriers.fixed(), 0);
   for (int k0 = range.begin, step = 0; k0 < range.end; k0 += KEYS, ++step) {
     const uint32_t keys = memory.keys(step), values = memory.values(step);
-    const bool all = rule.plain && k0 + KEYS <= seq.keys && p.allows_all(q0 + first, q0 + first + 16, k0, k0 + KEYS);
+    const bool all = k0 + KEYS <= seq.keys && p.allows_all(q0 + first, q0 + first + 16, k0, k0 + KEYS);
     float s[1][KEYS / 8][4], dp[1][KEYS / 8][4];
     ptx::mbarrier_wait(barriers.first(step), barriers.parity(step));
     ptx::wgmma_fence();
@@ -103,11 +103,13 @@ __device__ void consume(T* dq, const RowSums<float>& sums, const Memory<D>& memo
     multiply_rows<T, D, QUERIES>(dp, dy, values);
     ptx::wgmma_commit();
     ptx::wgmma_wait<1>();
-    if (all) plain_probabilities(s, p.scale, [&](int) { return of_rows(rows.norm); });
+    if (rule.plain) plain_probabilities(s, p.scale, [&](int) { return of_rows(rows.norm); });
+    if (rule.plain && !all)
+      discard_pairs(s, p.keys_of(seq, query, query + 1).from(k0), p.keys_of(seq, query + 8, query + 9).from(k0));
     ptx::wgmma_wait<0>();
     const auto delta = [&](int) { return of_rows(rows.delta); };
-    if (!all) differentiate<1, KEYS>(s, dp, p, rows, rule, q0 + first, row, k0, seq.keys);
-    else if (p.drops()) plain_gradients(dp, s, p.multiplier, delta, KeptPairs{p.dropout, row + g, k0, {}});
+    if (!rule.plain) differentiate<1, KEYS>(s, dp, p, rows, rule, q0 + first, row, k0, seq.keys);
+    else if (p.drops()) plain_gradients(dp, s, p.multiplier, delta, KeptPairs{p.dropout, row + uint32_t(g), k0, {}});
     else plain_gradients(dp, s, delta);
     uint32_t gradient[1][KEYS / 16][4];
     to_operand<T>(gradient, dp);

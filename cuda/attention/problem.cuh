@@ -48,6 +48,8 @@ struct Sequence {
 };
 
 struct Range {
+  // As seen from `origin`.
+  __device__ Range from(int origin) const { return {begin - origin, end - origin}; }
   int begin, end;
 };
 
