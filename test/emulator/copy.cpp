@@ -128,6 +128,18 @@ uint32_t swizzled(uint32_t address, uint32_t span) {
   return span ? address ^ ((address >> 7 & (span / 16 - 1)) << 4) : address;
 }
 
+// Copies have no order among themselves, not even those of one thread.
+void check_target(const Groups<Copy>& copies, const char* to, int bytes, Site site) {
+  const auto overlaps = [&](const Copy& copy) {
+    return !copy.done && to < copy.to + copy.bytes && copy.to < to + bytes;
+  };
+  const auto check_group = [&](const std::vector<Copy>& group) {
+    if (std::any_of(group.begin(), group.end(), overlaps)) fail(site, "cp.async into the target of a copy in flight");
+  };
+  for (const auto& group : copies.committed) check_group(group);
+  check_group(copies.open);
+}
+
 void cp_async(uint32_t to, const void* from, int bytes, int valid, Site site) {
   ++counters.copies;
   char* shared = shared_bytes(to, size_t(bytes), size_t(bytes), "cp.async", site);
@@ -135,6 +147,7 @@ void cp_async(uint32_t to, const void* from, int bytes, int valid, Site site) {
   if (valid < 0 || valid > bytes) fail(site, "cp.async: a source of %d bytes for %d", valid, bytes);
   if (valid && reinterpret_cast<uintptr_t>(from) % uintptr_t(bytes))
     fail(site, "cp.async: the source is no multiple of %d", bytes);
+  check_target(self().copies, shared, bytes, site);
   races::write(shared, size_t(bytes));
   std::memset(shared, POISON, size_t(bytes));
   auto& open = self().copies.open;

@@ -27,15 +27,19 @@ __device__ void produce(Ring& ring, const int* x, Defect defect) {
   for (int step = 0; step < STEPS; ++step) {
     const int s = step % STAGES, round = step / STAGES;
     if (round > 0) ptx::mbarrier_wait(ptx::shared_address(&ring.empty[s]), uint32_t(round - 1) % 2);
+    // No copy is in flight when its place is refilled, and none is left behind: a wrong arrival has to be noticed by who
+    // reads.
+    ptx::cp_async_wait<STAGES - 1>();
     const uint32_t full = ptx::shared_address(&ring.full[s]);
     for (int half = 0; half < HALVES; ++half) {
       if (half == 1 && defect == Defect::CopiesArrivalTooSoon) announce(full, defect);
-      ptx::cp_async<4>(ptx::shared_address(&ring.pieces[s][half][lane]), x + (step * HALVES + half) * 32 + lane);
+      const uint32_t to = ptx::shared_address(&ring.pieces[s][half][lane]);
+      if (defect == Defect::CopiesTwice) ptx::cp_async<4>(to, x);
+      ptx::cp_async<4>(to, x + (step * HALVES + half) * 32 + lane);
     }
     if (defect != Defect::CopiesArrivalTooSoon) announce(full, defect);
+    ptx::cp_async_commit();
   }
-  // No copy is left behind, so that a wrong arrival has to be noticed by who reads.
-  ptx::cp_async_commit();
   ptx::cp_async_wait<0>();
 }
 

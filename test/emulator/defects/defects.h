@@ -35,6 +35,7 @@
   D(CopiesPlainArrival, "mbarrier.arrive, which waits for no copy, in its place")                                      \
   D(CopiesArrivalTooSoon, "cp.async.mbarrier.arrive before the last copy")                                             \
   D(CopiesFullCount, "full barriers expect half of the arrivals")                                                      \
+  D(CopiesTwice, "two copies to one place in flight")                                                                  \
   /* layer norm */                                                                                                     \
   D(NormShortTree, "shuffle tree one step short")                                                                      \
   D(NormNoBarrier, "no barrier after the warps' sums")                                                                 \
