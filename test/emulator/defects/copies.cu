@@ -27,8 +27,7 @@ __device__ void produce(Ring& ring, const int* x, Defect defect) {
   for (int step = 0; step < STEPS; ++step) {
     const int s = step % STAGES, round = step / STAGES;
     if (round > 0) ptx::mbarrier_wait(ptx::shared_address(&ring.empty[s]), uint32_t(round - 1) % 2);
-    // No copy is in flight when its place is refilled, and none is left behind: a wrong arrival has to be noticed by who
-    // reads.
+    // No copy is in flight when its place is refilled, and none is left behind: a wrong arrival is left to who reads.
     ptx::cp_async_wait<STAGES - 1>();
     const uint32_t full = ptx::shared_address(&ring.full[s]);
     for (int half = 0; half < HALVES; ++half) {
