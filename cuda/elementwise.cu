@@ -1,18 +1,12 @@
 // y = a + b, y = a * b, y += alpha x, y = alpha x; see elementwise.cuh.
 
 #include "cuda/elementwise.cuh"
+#include "cuda/reduce.cuh"
 
 namespace lowrank {
 namespace {
 
 using namespace cuda;
-
-struct Add {
-  template <typename A>
-  __device__ A operator()(A a, A b) const {
-    return a + b;
-  }
-};
 
 struct Multiply {
   template <typename A>
@@ -38,7 +32,7 @@ struct Scale {
 void cuda::add(View y, View a, View b) {
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);
-    map<T, T, T>(Add{}, y, a, b);
+    map<T, T, T>(Sum{}, y, a, b);
   });
 }
 
