@@ -19,7 +19,7 @@
 
 #include "cuda/gemm/hopper.h"
 #include "cuda/gemm/hopper_kernel.cuh"
-#include "cuda/gemm/hopper_split.cuh"
+#include "cuda/gemm/pieces.cuh"
 
 namespace lowrank::cuda::gemm {
 namespace {
@@ -103,8 +103,8 @@ void write_output(Plan& plan, const Product& p) {
   else plan_output<__nv_bfloat16>(plan, p.y.data, p.n);
 }
 
-// The sums of splits, for add_splits.
-Splits write_splits(Plan& plan, const Product& p) {
+// The sums of splits, for add_pieces.
+Pieces write_splits(Plan& plan, const Product& p) {
   const int64_t pitch = ceil_div(p.n, 4) * 4;
   const size_t bytes = size_t(plan.splits * p.m * pitch) * sizeof(float);
   auto* partial = static_cast<float*>(scratch(SPLIT_SLOT, bytes));
@@ -116,7 +116,7 @@ Splits write_splits(Plan& plan, const Product& p) {
 template <typename T, int Cluster>
 void launch_tiles(const Product& p, int splits) {
   Plan plan = plan_of<T>(p, Tile<Cluster>::SPAN, splits);
-  Splits sums = {};
+  Pieces sums = {};
   if (splits > 1) sums = write_splits(plan, p);
   else write_output(plan, p);
   const int64_t all = int64_t(plan.tile_rows) * plan.tile_columns * splits;
@@ -127,7 +127,7 @@ void launch_tiles(const Product& p, int splits) {
   if (!first.a.along_k) launch(multiply_tiles<T, Cluster, false, false>, shape, plan);
   else if (!first.b.along_k) launch(multiply_tiles<T, Cluster, true, false>, shape, plan);
   else launch(multiply_tiles<T, Cluster, true, true>, shape, plan);
-  if (splits > 1) launch_splits<T>(sums);
+  if (splits > 1) launch_pieces<T>(sums);
 }
 
 int64_t whole_stages(const Product& p) {

@@ -3,11 +3,11 @@
 #include <algorithm>
 
 #include "cuda/gemm/mma.cuh"
+#include "cuda/gemm/pieces.cuh"
 
 namespace lowrank::cuda::gemm {
 namespace {
 
-constexpr int SUM_THREADS = 256;
 constexpr int PIECES_SLOT = 8;  // of scratch
 
 // Whether cp.async can carry 16 bytes: each line begins at a multiple.
@@ -64,18 +64,6 @@ int pieces_of(const Work& work) {
   return int(std::max<int64_t>(1, std::min<int64_t>({work.turns / 16, 2 * processors / tiles, 32})));
 }
 
-// y = sum of partial[pieces, m, n] + bias + residual; one element a thread, in the order of the pieces.
-template <typename Y>
-__global__ void sum_pieces(Target target, const float* partial, int pieces) {
-  const int64_t size = target.m * target.n, i = int64_t(blockIdx.x) * SUM_THREADS + threadIdx.x;
-  if (i >= size) return;
-  float sum[1] = {};
-  for (int piece = 0; piece < pieces; ++piece) sum[0] += partial[piece * size + i];
-  if (target.bias.data) add_bias(sum, target.bias, i % target.n, 1);
-  if (target.residual.data) sum[0] += float(static_cast<const Y*>(target.residual.data)[i]);
-  static_cast<Y*>(target.y.data)[i] = Y(sum[0]);
-}
-
 void run(const Plan& plan) {
   const auto kernel = plan.type == DType::F32 ? run_mma_tf32 : plan.type == DType::F16 ? run_mma_f16 : run_mma_bf16;
   kernel(plan.work, plan.a_along_k, plan.b_along_k, plan.fast);
@@ -88,17 +76,16 @@ void multiply_mma(const Product& product) {
   plan.work.pieces = pieces_of(plan.work);
   if (plan.work.pieces == 1) return run(plan);
   const Target target = plan.work.target;
-  const int64_t size = target.m * target.n;
   View partial;
-  partial.data = scratch(PIECES_SLOT, size_t(plan.work.pieces * size) * sizeof(float));
+  partial.data = scratch(PIECES_SLOT, size_t(plan.work.pieces * target.m * target.n) * sizeof(float));
   plan.work.target = {target.m, target.n, {}, {}, partial, target.n % PACK<float> == 0};
   run(plan);
-  const auto sum = [&](auto zero) {
-    launch(sum_pieces<decltype(zero)>, ceil_div(size, SUM_THREADS), SUM_THREADS, target, partial.as<float>(),
-           plan.work.pieces);
-  };
-  if (target.y.dtype == DType::F32) sum(float{});
-  else dispatch_half(target.y, sum);
+  const Pieces pieces = {partial.as<float>(), plan.work.pieces, target.m, target.n, target.n,
+                         target.bias,         target.residual,  target.y};
+  const DType type = target.y.dtype == DType::F32 ? plan.type : target.y.dtype;
+  if (type == DType::F32) launch_pieces<float>(pieces);
+  else if (type == DType::F16) launch_pieces<__half>(pieces);
+  else launch_pieces<__nv_bfloat16>(pieces);
 }
 
 void multiply(const Product& product) {

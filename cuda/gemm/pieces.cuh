@@ -1,37 +1,39 @@
 #pragma once
-// y = bias + residual + sum over splits of K, in their order: the end of a product whose tiles are too few to occupy
-// the device otherwise. Four columns a thread; one pass over the partial sums, which L2 mostly still has.
+// y = bias + residual + sum over pieces of K, in their order: the end of a product whose tiles are too few to occupy
+// the device otherwise. Four columns a thread, where rows of the partial sums allow 16-byte loads, else one; one pass
+// over the partial sums, which L2 mostly still has.
 
 #include "cuda/gemm/product.h"
 #include "cuda/launch.cuh"
 
-namespace lowrank::cuda::gemm::sm90 {
+namespace lowrank::cuda::gemm {
 
-struct Splits {
+struct Pieces {
   const float* partial;  // [count, m, pitch]
   int count;
-  int64_t m, n, pitch;  // pitch: n, rounded up to a multiple of 4
+  int64_t m, n, pitch;  // pitch: n or more
   View bias, residual, y;
 };
 
-constexpr int SPLIT_THREADS = 256;
+constexpr int PIECES_THREADS = 256;
 
 template <typename T>
 __device__ float element(const View& x, int64_t i) {
   return x.dtype == DType::F32 ? static_cast<const float*>(x.data)[i] : float(static_cast<const T*>(x.data)[i]);
 }
 
-template <typename T>
-__global__ void add_splits(Splits s) {
-  const int64_t at = (int64_t(blockIdx.x) * SPLIT_THREADS + threadIdx.x) * 4;
+// N divides the pitch.
+template <typename T, int N>
+__global__ void add_pieces(Pieces s) {
+  const int64_t at = (int64_t(blockIdx.x) * PIECES_THREADS + threadIdx.x) * N;
   if (at >= s.m * s.pitch) return;
   const int64_t row = at / s.pitch, column = at % s.pitch;
-  Pack<float, 4> sum = load<4>(s.partial + at);
-  for (int split = 1; split < s.count; ++split) {
-    const Pack<float, 4> more = load<4>(s.partial + split * s.m * s.pitch + at);
-    for (int i = 0; i < 4; ++i) sum.lane[i] += more.lane[i];
+  Pack<float, N> sum = load<N>(s.partial + at);
+  for (int piece = 1; piece < s.count; ++piece) {
+    const Pack<float, N> more = load<N>(s.partial + piece * s.m * s.pitch + at);
+    for (int i = 0; i < N; ++i) sum.lane[i] += more.lane[i];
   }
-  for (int i = 0; i < 4 && column + i < s.n; ++i) {
+  for (int i = 0; i < N && column + i < s.n; ++i) {
     const int64_t to = row * s.n + column + i;
     float value = sum.lane[i];
     if (s.bias.data) value += element<T>(s.bias, column + i);
@@ -41,9 +43,14 @@ __global__ void add_splits(Splits s) {
   }
 }
 
+// T: what bias, residual and y have where they are not f32.
 template <typename T>
-void launch_splits(const Splits& s) {
-  launch(add_splits<T>, ceil_div(s.m * s.pitch / 4, SPLIT_THREADS), SPLIT_THREADS, s);
+void launch_pieces(const Pieces& s) {
+  const auto go = [&](auto kernel, int n) {
+    launch(kernel, ceil_div(s.m * s.pitch / n, PIECES_THREADS), PIECES_THREADS, s);
+  };
+  if (s.pitch % 4 == 0) go(add_pieces<T, 4>, 4);
+  else go(add_pieces<T, 1>, 1);
 }
 
-}  // namespace lowrank::cuda::gemm::sm90
+}  // namespace lowrank::cuda::gemm
