@@ -40,19 +40,19 @@
   K(sum_squares, BOTH, (View y, View x))                                                                               \
   /* y = op(a) op(b); a, b, y of T, or a or b bf16 storage, or b I8 or NF4; CUDA: each f32, bf16 or f16 */             \
   K(matmul, BOTH, (View y, View a, View b, bool transpose_a, bool transpose_b, Compute compute))                       \
-  /* y[N, out] = x[N, in] w[out, in]^T + bias[out]? */                                                                 \
-  K(linear, BOTH, (View y, View x, View w, View bias, Compute compute))                                                \
-  /* s[N, r] = scale * drop(x) a^T;  y = x w^T + bias? + s b^T;  a[r, in], b[out, r] */                                \
+  /* y[N, out] = x[N, in] w[out, in]^T + bias[out]?, turned by `rope` where it has a table */                          \
+  K(linear, BOTH, (View y, View x, View w, View bias, Compute compute, Rope rope))                                     \
+  /* s[N, r] = scale * drop(x) a^T;  y = x w^T + bias? + s b^T, turned by `rope`;  a[r, in], b[out, r] */              \
   /* exact: the adapter's products keep f32 accuracy beside bf16 and f16 too */                                        \
   K(lora_linear, BOTH,                                                                                                 \
     (View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout, Compute compute,        \
-     bool exact))                                                                                                      \
+     bool exact, Rope rope))                                                                                           \
   /* t = scale * dy b;  dx = dy w + drop(t a);  da[r, in] = t^T drop(x);  db[out, r] = dy^T s */                       \
   K(lora_linear_backward, BOTH,                                                                                        \
     (View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale, Dropout dropout,        \
      Compute compute, bool exact))                                                                                     \
-  /* lora_linear of up to three layers on one x; backward: their dx are summed */                                      \
-  K(lora_linear_group, BOTH, (View x, LoraLayers layers, Compute compute, bool exact))                                 \
+  /* lora_linear of up to three layers on one x, of which some are turned; backward: their dx are summed */            \
+  K(lora_linear_group, BOTH, (View x, LoraLayers layers, Compute compute, bool exact, Rope rope))                      \
   K(lora_linear_group_backward, BOTH, (View dx, View x, LoraLayers layers, Compute compute, bool exact))               \
   /* y[N, D] = table[ids[N]]; also selects rows of activations */                                                      \
   K(embedding, BOTH, (View y, View table, View ids))                                                                   \
@@ -135,13 +135,23 @@ struct Dropout {
   int64_t row_offset = 0;  // added to the row: tokens (attention: sequences) of earlier micro-batches of this step
 };
 
-// Of query i and key j, x = softcap tanh(scale q k / softcap) + bias[head, j - i + L - 1].
+// How an op turns the rows that it writes, as rope() does, before they are rounded; without a table it doesn't.
+struct Rope {
+  explicit operator bool() const { return bool(table); }
+
+  View positions;  // i32[N]
+  View table;      // [positions, rotary]: cosines, then sines
+  int64_t head_dim = 0;
+  bool interleaved = false;
+};
+
 // One of the layers of lora_linear_group: its tensors are those of lora_linear and lora_linear_backward.
 struct LoraLayer {
   View y, s, w, bias, a, b;
   View dy, da, db;
   double scale = 1;
   Dropout dropout;
+  bool turned = false;
 };
 struct LoraLayers {
   static constexpr int MOST = 3;
@@ -149,6 +159,7 @@ struct LoraLayers {
   LoraLayer layer[MOST];
 };
 
+// Of query i and key j, x = softcap tanh(scale q k / softcap) + bias[head, j - i + L - 1].
 struct AttentionShape {
   int32_t heads, kv_heads, head_dim;
   int32_t causal;        // j <= i

@@ -36,18 +36,23 @@ Tensor sum_squares(const Tensor& x);
 
 // dtype: of the product. f32 (f64 of f64); on a GPU also bf16 or f16.
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b, Compute compute, DType dtype);
-Tensor linear(const Tensor& x, const Tensor& w, Maybe bias, Compute compute);
-// Returns {y, s}.
+// With positions and table, what rope() makes of it; head_dim, interleaved: rope's.
+Tensor linear(const Tensor& x, const Tensor& w, Maybe bias, Compute compute, Maybe positions, Maybe table, int head_dim,
+              bool interleaved);
+// Returns {y, s}; y may be turned as in linear().
 Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& a, const Tensor& b, double scale,
-                    Dropout dropout, Compute compute, bool exact);
+                    Dropout dropout, Compute compute, bool exact, Maybe positions, Maybe table, int head_dim,
+                    bool interleaved);
 // Returns {dx, da, db}.
 Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b,
                              const Tensor& s, double scale, Dropout dropout, Compute compute, bool exact, bool needs_dx,
                              bool needs_da, bool needs_db);
 // lora_linear of layers that share x; each list has one element a layer, and an undefined bias is absent. The tensors
-// are copies: reading the lists' elements may run JavaScript. Returns {y…, s…}.
+// are copies: reading the lists' elements may run JavaScript. `rope`: {positions, table} or nothing; bit i of `turned`:
+// whether it is for layer i. Returns {y…, s…}.
 Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, Tensors b, std::vector<double> scales,
-                          std::vector<Dropout> dropouts, Compute compute, bool exact);
+                          std::vector<Dropout> dropouts, Compute compute, bool exact, Tensors rope, int head_dim,
+                          bool interleaved, int turned);
 // Returns {dx, da…, db…}, dx summed over the layers.
 Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensors a, Tensors b, Tensors s,
                                    std::vector<double> scales, std::vector<Dropout> dropouts, Compute compute,

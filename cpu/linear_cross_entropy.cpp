@@ -53,7 +53,7 @@ void cpu::linear_cross_entropy(View loss, View dx, View x, View w, View bias, Vi
     for (int64_t first = 0; first < rows; first += o.chunk) {
       const int64_t end = std::min(first + o.chunk, rows);
       View logits{values.data(), x.dtype, 2, {end - first, classes}};
-      linear(logits, rows_of(x, first, end), w, bias, o.compute);
+      linear(logits, rows_of(x, first, end), w, bias, o.compute, Rope{});
       for_pieces(end - first, PIECE_ROWS, [&](int64_t begin, int64_t stop, int64_t) {
         for (int64_t r = begin; r < stop; ++r) {
           T* z = values.data() + r * classes;

@@ -121,10 +121,8 @@ struct Backward {
   }
 };
 
-}  // namespace
-
-void lora_linear(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
-                 Compute compute, bool) {
+void multiply_layer(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
+                    Compute compute) {
   if (y.dtype == DType::F64) return spec::lora_linear<double>(y, s, x, w, bias, a, b, scale, dropout, compute);
   if (y.rows() == 0) return;
   project(s, x, a, scale, dropout);
@@ -136,6 +134,14 @@ void lora_linear(View y, View s, View x, View w, View bias, View a, View b, doub
   p.slab.b = b.as<float>();
   p.slab.b_along_r = true;
   gemm::multiply(p);
+}
+
+}  // namespace
+
+void lora_linear(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
+                 Compute compute, bool, Rope turn) {
+  multiply_layer(y, s, x, w, bias, a, b, scale, dropout, compute);
+  if (turn) rope(y, View{}, y, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
 }
 
 void lora_linear_backward(View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,

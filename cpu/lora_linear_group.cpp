@@ -6,10 +6,10 @@
 
 namespace lowrank::cpu {
 
-void lora_linear_group(View x, LoraLayers layers, Compute compute, bool exact) {
+void lora_linear_group(View x, LoraLayers layers, Compute compute, bool exact, Rope rope) {
   for (int i = 0; i < layers.count; ++i) {
     const LoraLayer& l = layers.layer[i];
-    lora_linear(l.y, l.s, x, l.w, l.bias, l.a, l.b, l.scale, l.dropout, compute, exact);
+    lora_linear(l.y, l.s, x, l.w, l.bias, l.a, l.b, l.scale, l.dropout, compute, exact, l.turned ? rope : Rope{});
   }
 }
 

@@ -118,7 +118,7 @@ void cuda::linear_cross_entropy(View loss, View dx, View x, View w, View bias, V
     for (int64_t first = 0; first < rows; first += o.chunk) {
       const int64_t end = std::min(first + o.chunk, rows);
       const View logits{values, x.dtype, 2, {end - first, classes}};
-      linear(logits, rows_of(x, first, end), w, bias, o.compute);
+      linear(logits, rows_of(x, first, end), w, bias, o.compute, Rope{});
       run_chunk<T>({values, labels.as<int32_t>() + first, losses + first, classes, o.ignore_index, A(o.smoothing),
                     A(o.softcap), A(o.z_loss), bool(dx)},
                    end - first);

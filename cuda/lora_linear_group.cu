@@ -8,12 +8,12 @@
 
 namespace lowrank {
 
-void cuda::lora_linear_group(View x, LoraLayers layers, Compute compute, bool exact) {
-  lora::forward({layers, x, {}, compute, exact});
+void cuda::lora_linear_group(View x, LoraLayers layers, Compute compute, bool exact, Rope rope) {
+  lora::forward({layers, x, {}, compute, exact, rope});
 }
 
 void cuda::lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute compute, bool exact) {
-  lora::backward({layers, x, dx, compute, exact});
+  lora::backward({layers, x, dx, compute, exact, {}});
 }
 
 }  // namespace lowrank

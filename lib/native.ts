@@ -80,7 +80,17 @@ export interface Native {
   sum(x: Handle): Handle
   sumSquares(x: Handle): Handle
   matmul(a: Handle, b: Handle, transposeA: boolean, transposeB: boolean, compute: number, dtype: number): Handle
-  linear(x: Handle, w: Handle, bias: Handle | 0, compute: number): Handle
+  /** With positions and table, y is turned as `rope` turns it; they are 0 otherwise. */
+  linear(
+    x: Handle,
+    w: Handle,
+    bias: Handle | 0,
+    compute: number,
+    positions: Handle | 0,
+    table: Handle | 0,
+    headDim: number,
+    interleaved: boolean,
+  ): Handle
   loraLinear(
     x: Handle,
     w: Handle,
@@ -91,6 +101,10 @@ export interface Native {
     dropout: Struct | null,
     compute: number,
     exact: boolean,
+    positions: Handle | 0,
+    table: Handle | 0,
+    headDim: number,
+    interleaved: boolean,
   ): [y: Handle, s: Handle]
   loraLinearBackward(
     dy: Handle,
@@ -107,7 +121,10 @@ export interface Native {
     needsDa: boolean,
     needsDb: boolean,
   ): [dx: Handle, da: Handle, db: Handle]
-  /** One element a layer in each list; a bias of 0 is absent. Returns y of each, then s of each. */
+  /**
+   * One element a layer in each list; a bias of 0 is absent. rope: positions and table, or nothing; bit i of `turned`:
+   * whether it is for layer i. Returns y of each, then s of each.
+   */
   loraLinearGroup(
     x: Handle,
     weights: readonly Handle[],
@@ -118,6 +135,10 @@ export interface Native {
     dropouts: readonly (Struct | null)[],
     compute: number,
     exact: boolean,
+    rope: readonly Handle[],
+    headDim: number,
+    interleaved: boolean,
+    turned: number,
   ): Handle[]
   /** Returns dx, then da of each layer, then db of each. */
   loraLinearGroupBackward(

@@ -128,7 +128,7 @@ void product(int64_t m, int64_t n, int64_t k, bool bf16, char form) {
   c.flops = 2.0 * double(m) * double(n) * double(k);
   const View none;
   c.sides.emplace_back("ours", [&] {
-    if (form == 'N') cpu::linear(y.view, a.view, b.view, none, compute);
+    if (form == 'N') cpu::linear(y.view, a.view, b.view, none, compute, Rope{});
     else cpu::matmul(y.view, a.view, b.view, form == 'W', false, compute);
   });
   c.sides.emplace_back("onednn", [&] { any.run(); });
@@ -145,9 +145,9 @@ void lora(int64_t m, int64_t n, int64_t k, int64_t r, bool bf16, int keep) {
   const std::string name = std::string(bf16 ? "bf16 " : "f32 ") + std::to_string(m) + "x" + std::to_string(n) + "x" +
                            std::to_string(k) + " r " + std::to_string(r) + (keep < 256 ? " dropout" : "");
   Case forward{"lora forward " + name, 2.0 * double(m) * double(n) * double(k), {}};
-  forward.sides.emplace_back("plain", [&] { cpu::linear(y.view, x.view, w.view, none, compute); });
+  forward.sides.emplace_back("plain", [&] { cpu::linear(y.view, x.view, w.view, none, compute, Rope{}); });
   forward.sides.emplace_back("lora", [&] {
-    cpu::lora_linear(y.view, s.view, x.view, w.view, none, a.view, b.view, 2, dropout, compute, true);
+    cpu::lora_linear(y.view, s.view, x.view, w.view, none, a.view, b.view, 2, dropout, compute, true, Rope{});
   });
   measure(forward);
   Case backward{"lora backward " + name, forward.flops, {}};

@@ -47,7 +47,8 @@ GPU_BENCH(lora_linear) {
   dropout.keep = 230;
   dropout.seed = 7;
   const auto forward = [&] {
-    if constexpr (has::lora_linear) cuda::lora_linear(y, s, x, w, View{}, a, b, 2.0, dropout, Compute::BF16, true);
+    if constexpr (has::lora_linear)
+      cuda::lora_linear(y, s, x, w, View{}, a, b, 2.0, dropout, Compute::BF16, true, Rope{});
   };
   const auto backward = [&] {
     if constexpr (has::lora_linear)

@@ -1,8 +1,10 @@
 #include "core/ops/checks.h"
+#include "core/ops/rope.h"
 
 namespace lowrank::ops {
 Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& a, const Tensor& b, double scale,
-                    Dropout dropout, Compute compute, bool exact) {
+                    Dropout dropout, Compute compute, bool exact, Maybe positions, Maybe table, int head_dim,
+                    bool interleaved) {
   check_linear("loraLinear", x, w);
   check_compute("loraLinear", compute, x);
   check_bias("loraLinear", bias, x, w.shape[0]);
@@ -10,8 +12,9 @@ Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& 
   check_dropout_rows("loraLinear", dropout, x.shape[0]);
   auto y = Tensor::empty(x.device(), {x.shape[0], w.shape[0]}, x.dtype);
   auto s = Tensor::empty(x.device(), {x.shape[0], a.shape[0]}, sums_of(x.dtype));
+  const Rope rope = rope_of("loraLinear", y, positions, table, head_dim, interleaved);
   run(x.device(), "loraLinear", x.device().kernels.lora_linear, y.view(), s.view(), x.view(), w.view(), view_of(bias),
-      a.view(), b.view(), scale, dropout, compute, exact);
+      a.view(), b.view(), scale, dropout, compute, exact, rope);
   return {y, s};
 }
 

@@ -1,4 +1,5 @@
 #include "core/ops/checks.h"
+#include "core/ops/rope.h"
 
 namespace lowrank::ops {
 namespace {
@@ -27,13 +28,17 @@ void check_layer(const Tensor& x, const Tensor& w, const Tensor& a, const Tensor
 }  // namespace
 
 Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, Tensors b, std::vector<double> scales,
-                          std::vector<Dropout> dropouts, Compute compute, bool exact) {
+                          std::vector<Dropout> dropouts, Compute compute, bool exact, Tensors rope, int head_dim,
+                          bool interleaved, int turned) {
   const size_t count = weights.size();
+  check(rope.empty() || rope.size() == 2, Code::Option, OP, ": rope of ", rope.size(), " tensors, expected 0 or 2");
+  check_defined(rope);
   check_lengths(count, {biases.size(), a.size(), b.size(), scales.size(), dropouts.size()});
   for (const Tensors* list : {&weights, &a, &b}) check_defined(*list);
   check_compute(OP, compute, x);
   LoraLayers layers;
   layers.count = int32_t(count);
+  Rope turn;
   Tensors made(2 * count);
   for (size_t i = 0; i < count; ++i) {
     check_layer(x, weights[i], a[i], b[i], dropouts[i]);
@@ -47,8 +52,10 @@ Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, 
     layer.w = weights[i].view(), layer.bias = view_of(maybe(biases[i]));
     layer.a = a[i].view(), layer.b = b[i].view();
     layer.scale = scales[i], layer.dropout = dropouts[i];
+    layer.turned = !rope.empty() && (turned >> i & 1);
+    if (layer.turned) turn = rope_of(OP, made[i], &rope[0], &rope[1], head_dim, interleaved);
   }
-  run(x.device(), OP, x.device().kernels.lora_linear_group, x.view(), layers, compute, exact);
+  run(x.device(), OP, x.device().kernels.lora_linear_group, x.view(), layers, compute, exact, turn);
   return made;
 }
 

@@ -20,6 +20,7 @@
 #include "cuda/gemm/hopper.h"
 #include "cuda/gemm/hopper_kernel.cuh"
 #include "cuda/gemm/pieces.cuh"
+#include "cuda/gemm/turn.cuh"
 
 namespace lowrank::cuda::gemm {
 namespace {
@@ -103,6 +104,21 @@ void write_output(Plan& plan, const Product& p) {
   else plan_output<__nv_bfloat16>(plan, p.y.data, p.n);
 }
 
+// Whether tiles of `span` turn y: whole heads whose columns are all in pairs half a head apart. Both columns of a pair
+// are then accumulators of one thread, at a distance that the compiler knows.
+bool turns_tiles(const Product& p, int span) {
+  const Rope& r = p.rope;
+  const Part first = first_part(p);
+  return r && !r.interleaved && r.table.cols() == r.head_dim && r.table.dtype == DType::F32 && aligned(r.table) &&
+         (r.head_dim == 64 || r.head_dim == 128 || r.head_dim == 256) && r.head_dim <= span && first.a.along_k &&
+         first.b.along_k;
+}
+
+void turn_output(Plan& plan, const Product& p) {
+  plan.table = p.rope.table.as<float>(), plan.positions = p.rope.positions.as<int32_t>();
+  plan.head_dim = int(p.rope.head_dim);
+}
+
 // The sums of splits, for add_pieces.
 Pieces write_splits(Plan& plan, const Product& p) {
   const int64_t pitch = ceil_div(p.n, 4) * 4;
@@ -117,6 +133,8 @@ template <typename T, int Cluster>
 void launch_tiles(const Product& p, int splits) {
   Plan plan = plan_of<T>(p, Tile<Cluster>::SPAN, splits);
   Pieces sums = {};
+  const bool turns = splits == 1 && turns_tiles(p, Tile<Cluster>::SPAN);
+  if (turns) turn_output(plan, p);
   if (splits > 1) sums = write_splits(plan, p);
   else write_output(plan, p);
   const int64_t all = int64_t(plan.tile_rows) * plan.tile_columns * splits;
@@ -127,7 +145,9 @@ void launch_tiles(const Product& p, int splits) {
   if (!first.a.along_k) launch(multiply_tiles<T, Cluster, false, false>, shape, plan);
   else if (!first.b.along_k) launch(multiply_tiles<T, Cluster, true, false>, shape, plan);
   else launch(multiply_tiles<T, Cluster, true, true>, shape, plan);
+  if (splits > 1 && holds_pairs(p.rope, p.n)) return add_turned(p, sums.partial, splits, sums.pitch);
   if (splits > 1) launch_pieces<T>(sums);
+  if (p.rope && !turns) turn_rounded(p);
 }
 
 int64_t whole_stages(const Product& p) {

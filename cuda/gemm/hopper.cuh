@@ -36,6 +36,10 @@ struct Plan {
   void* out;
   bool bias_f32, out_f32;
   bool stores_boxes;  // y suits TMA
+  // Of Product::rope, where tiles turn y: the table or null, [positions, head_dim].
+  const float* table;
+  const int32_t* positions;
+  int head_dim;
 };
 
 // Of a cluster of `Cluster` blocks, each with SIDE rows of a tile of (Cluster * SIDE)^2. 226 KB either way.

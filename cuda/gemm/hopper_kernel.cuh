@@ -1,7 +1,7 @@
 #pragma once
 // Producer, consumers and kernel of the Hopper product; how they work together is said in cuda/gemm/hopper.cu.
 
-#include "cuda/gemm/hopper_epilogue.cuh"
+#include "cuda/gemm/hopper_turn.cuh"
 #include "cuda/ptx_cluster.cuh"
 #include "cuda/warp.cuh"
 
@@ -190,13 +190,16 @@ __device__ __forceinline__ void consume(const Plan& plan, Ring ring, unsigned ch
              reinterpret_cast<float*>(bytes + Tile<Cluster>::BIAS) + index * COLUMNS};
   each_tile<Cluster>(plan, [&](Place place, Share share) {
     const int row = place.row + first;
-    const auto tile_bias = load_bias<T, COLUMNS>(plan, place.column);
+    auto tile_bias = load_bias<T, COLUMNS>(plan, place.column);
+    const Positions positions = AlongA && AlongB ? positions_of(plan, consumer.group, row) : Positions{};
     float d[COLUMNS / 2] = {};
     for (int part = 0; share.split == 0 && part < plan.masked; ++part) add_masked(d, consumer, part, row, place.column);
     add_stages(d, consumer, share.end - share.begin);
     for (int part = plan.masked; share.split == 0 && part < plan.parts; ++part)
       if (plan.k[part] % DEPTH) add_tail(d, consumer, plan.k[part] % DEPTH);
     out.split = share.split;
+    if constexpr (AlongA && AlongB)
+      if (plan.table) turn_tile<COLUMNS>(plan, out, index, d, tile_bias, positions, row);
     if (plan.out_f32) write_rows<T, float, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
     else write_rows<T, T, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
   });

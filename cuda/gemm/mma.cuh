@@ -227,9 +227,8 @@ __global__ void __launch_bounds__(S::THREADS, Fast ? S::RESIDENT : S::RESIDENT -
   if (last > first) add_stretches<T, S>(ring, block, sum, last - first);
   ptx::cp_async_wait<0>();
   __syncthreads();
-  float* staged = reinterpret_cast<float*>(shared) + int(threadIdx.x) / 32 * 16 * (S::WN + 8);
   static_assert(S::THREADS / 32 * 16 * (S::WN + 8) * 4 <= int(S::SHARED_BYTES));
-  store_tile<T>(work.target, sum, staged, block.row(), block.column());
+  store_tile<T, S, AK && BK>(work.target, sum, reinterpret_cast<float*>(shared), block.row(), block.column());
 }
 
 // ---- host
@@ -245,12 +244,19 @@ void launch_mma(Work work) {
 }
 
 // Large tiles where they occupy the device; the small ones also serve what cp.async can't carry in 16 bytes.
+inline bool takes_large(const Work& work, bool fast) {
+  const int64_t large = ceil_div(work.target.m, LargeTiling::BM) * ceil_div(work.target.n, LargeTiling::BN);
+  return fast && large >= properties().multiprocessors;
+}
+inline int64_t tile_columns(const Work& work, bool fast) {
+  return takes_large(work, fast) ? LargeTiling::BN : SmallTiling::BN;
+}
+
 template <typename T, bool AK, bool BK>
 void run_oriented(const Work& work, bool fast) {
-  const int64_t large = ceil_div(work.target.m, LargeTiling::BM) * ceil_div(work.target.n, LargeTiling::BN);
   if (!fast) launch_mma<T, SmallTiling, AK, BK, false>(work);
-  else if (large < properties().multiprocessors) launch_mma<T, SmallTiling, AK, BK, true>(work);
-  else launch_mma<T, LargeTiling, AK, BK, true>(work);
+  else if (takes_large(work, fast)) launch_mma<T, LargeTiling, AK, BK, true>(work);
+  else launch_mma<T, SmallTiling, AK, BK, true>(work);
 }
 
 // mma_bf16.cu, mma_f16.cu, mma_tf32.cu

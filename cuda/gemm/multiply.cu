@@ -4,6 +4,7 @@
 
 #include "cuda/gemm/mma.cuh"
 #include "cuda/gemm/pieces.cuh"
+#include "cuda/gemm/turn.cuh"
 
 namespace lowrank::cuda::gemm {
 namespace {
@@ -51,7 +52,7 @@ Plan plan_of(const Product& p) {
   for (int i = 0; i < p.slabs; ++i)
     if (!p.slab[i].dropout.active()) add_unmasked(plan, {p.slab[i].r, p.slab[i].a, p.slab[i].b});
   const bool wide = p.n % (16 / int64_t(bytes_of(p.y.dtype))) == 0 && aligned(p.y) && aligned(p.residual);
-  plan.work.target = {p.m, p.n, p.bias, p.residual, p.y, wide};
+  plan.work.target = {p.m, p.n, p.bias, p.residual, p.y, wide, {}};
   return plan;
 }
 
@@ -69,26 +70,37 @@ void run(const Plan& plan) {
   kernel(plan.work, plan.a_along_k, plan.b_along_k, plan.fast);
 }
 
+// K in one piece.
+void run_whole(Plan& plan, const Product& p) {
+  const bool turns = plan.a_along_k && plan.b_along_k && holds_pairs(p.rope, tile_columns(plan.work, plan.fast));
+  if (turns) plan.work.target.rope = p.rope;
+  run(plan);
+  if (p.rope && !turns) turn_rounded(p);
+}
+
 }  // namespace
 
 void multiply_mma(const Product& product) {
   Plan plan = plan_of(product);
   plan.work.pieces = pieces_of(plan.work);
-  if (plan.work.pieces == 1) return run(plan);
+  if (plan.work.pieces == 1) return run_whole(plan, product);
   const Target target = plan.work.target;
   View partial;
   partial.data = scratch(PIECES_SLOT, size_t(plan.work.pieces * target.m * target.n) * sizeof(float));
-  plan.work.target = {target.m, target.n, {}, {}, partial, target.n % PACK<float> == 0};
+  plan.work.target = {target.m, target.n, {}, {}, partial, target.n % PACK<float> == 0, {}};
   run(plan);
+  if (holds_pairs(product.rope, target.n)) return add_turned(product, partial.as<float>(), plan.work.pieces, target.n);
   const Pieces pieces = {partial.as<float>(), plan.work.pieces, target.m, target.n, target.n,
                          target.bias,         target.residual,  target.y};
   const DType type = target.y.dtype == DType::F32 ? plan.type : target.y.dtype;
   if (type == DType::F32) launch_pieces<float>(pieces);
   else if (type == DType::F16) launch_pieces<__half>(pieces);
   else launch_pieces<__nv_bfloat16>(pieces);
+  if (product.rope) turn_rounded(product);
 }
 
 void multiply(const Product& product) {
+  check(!product.rope || !product.residual, Code::Unsupported, "product: a residual beside rope; add it afterwards");
   const bool tensor_cores = product.type == DType::BF16 || product.type == DType::F16;
   if (!tensor_cores && !(product.tf32 && product.type == DType::F32)) return multiply_simt(product);
   if (hopper() && can_use_hopper(product)) return multiply_hopper(product);

@@ -30,7 +30,8 @@ struct Slab {
 
 constexpr int MAX_SEGMENTS = 3;
 
-// y[m, n] = sum of segments + sum of slabs + bias[n] + residual[m, n], accumulated in f32 and rounded once.
+// y[m, n] = sum of segments + sum of slabs + bias[n] + residual[m, n], accumulated in f32 and rounded once. With `rope`
+// its rows are turned at last, before they are rounded where a kernel can (cuda/gemm/turn.cuh), else after.
 struct Product {
   DType type = DType::BF16;  // of segments and slabs: bf16 or f16 on tensor cores; f32, f64
   int64_t m = 0, n = 0;
@@ -40,6 +41,7 @@ struct Product {
   View bias;          // f32 or type
   View residual;      // [m, n] of y's type
   View y;             // f32 or type, [m, n]
+  Rope rope;          // not beside a residual; the table's type is f32 or y's
   bool tf32 = false;  // f32 operands on tensor cores, rounded to 10 bits of mantissa; other types ignore it
 };
 

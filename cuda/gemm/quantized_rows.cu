@@ -1,16 +1,19 @@
-// y = x w^T + bias for at most 64 rows, with w stored as I8 or NF4 and converted in registers: decoding reads a weight
-// once, and its floats exist nowhere.
+// y = x w^T + s b^T + bias + residual for at most 64 rows, with w stored as I8 or NF4 and converted in registers:
+// decoding reads a weight once, and its floats exist nowhere. s b^T is the part of an adapter.
 //
 // Parallel: a block per 32 columns, 2 warps across them and 4 along K; a warp multiplies 16 columns by mma.sync, 128 of
 // K at a time. A lane reads 32 neighbouring codes of one row of w, in packs of 16 bytes; products pair k of x and w in
 // that order, which sums don't mind. x goes through shared memory by cp.async, two steps of 512 in turn, its 16-byte
 // chunks placed so that what the lanes read together lies in different banks; w is loaded one step ahead into
 // registers. The 4 partial sums are added in fixed order. NF4: LUT * absmax in f32, rounded once to x's type: the
-// weights are those that dequantize() makes. I8: codes are exact in bf16, absmax multiplies the sum.
+// weights are those that dequantize() makes. I8: codes are exact in bf16, absmax multiplies the sum. Then s b^T joins the
+// same accumulators, each of the 4 warps with every fourth 32 of its k, straight from L2: 96 bytes a column at rank 16 in
+// three parts, beside 2 KB of NF4 at K 4096.
 // Memory: w once, x once a block, from L2. Bound by bandwidth up to 16 rows, 0.516 (I8: 1) n k / peak, of which the
 // reads of shared memory (the 16 values, x) allow about 80 %; at 64 rows by those of x.
 
 #include "cuda/gemm/quantized_rows.cuh"
+#include "cuda/gemm/turn.cuh"
 #include "cuda/parameter.cuh"
 #include "cuda/ptx.cuh"
 #include "cuda/quantized.cuh"
@@ -50,7 +53,6 @@ struct Nf4Codes {
     for (int i = 0; i < 8; ++i)
       to[i] = *reinterpret_cast<const float*>(values + ((i % 2 ? low : high) >> (i / 2 * 8) & 255)) * absmax;
   }
-  static __device__ float factor(const Nf4Weight&, int64_t) { return 1; }
   static __device__ float offset_of(const Nf4Weight& w) { return *w.offset; }
 
   Pack<uint32_t, 4> words = {};
@@ -70,8 +72,6 @@ struct Int8Codes {
 #pragma unroll
     for (int i = 0; i < 8; ++i) to[i] = float(int8_t(words[part / 2].lane[part % 2 * 2 + i / 4] >> (i % 4 * 8) & 255));
   }
-  // Of the sum of column n.
-  static __device__ float factor(const Int8Weight& w, int64_t n) { return w.absmax[n] * INT8_STEP; }
   static __device__ float offset_of(const Int8Weight&) { return 0; }
 
   Pack<uint32_t, 4> words[2] = {};
@@ -90,6 +90,9 @@ struct Rows {
   const T* x;
   int64_t m, n, k;
   Parameter<T> bias;
+  const T* residual;  // or null
+  const T *s, *b;     // of the slab: lines of `leading`, `rank` of them used
+  int rank, s_leading, b_leading;
 };
 
 // Where chunk c of a row lies: within the 16 of a slice, c = 4 lane + part goes to 4 part + lane.
@@ -154,10 +157,56 @@ __device__ void multiply_slice(float (&sum)[MT][2][4], const unsigned char* x, c
   }
 }
 
+// Codes were multiplied as they are.
+template <int MT>
+__device__ void scale_sums(float (&sum)[MT][2][4], const Int8Weight& w, int64_t column, int64_t n) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int64_t at = column + i / 2 * 8 + int(threadIdx.x) % 4 * 2 + i % 2;
+    const float factor = at < n ? w.absmax[at] * INT8_STEP : 0.0f;
+#pragma unroll
+    for (int tile = 0; tile < MT; ++tile) {
+      sum[tile][i / 2][i % 2] *= factor;
+      sum[tile][i / 2][2 + i % 2] *= factor;
+    }
+  }
+}
+
+// 32 k of a line of the slab, 8 a lane, in the order of multiply_slice; zeros past the edges.
+template <typename T>
+__device__ Pack<uint32_t, 4> slab_line(const T* slab, int leading, int64_t line, int64_t lines, int k, int rank) {
+  if (line >= lines || k >= rank) return {};
+  return load<4>(reinterpret_cast<const uint32_t*>(slab + line * leading + k));
+}
+
+// sum[MT][2] += s b^T of the warp's 16 columns and its share of k.
+template <typename T, int MT>
+__device__ void add_slab(float (&sum)[MT][2][4], const Rows<T>& p, int64_t column) {
+  const int lane = int(threadIdx.x) % 32, slice = int(threadIdx.x) / 64;
+#pragma unroll 1  // for want of registers
+  for (int from = slice * 32; from < p.rank; from += SLICES * 32) {
+    const int k = from + lane % 4 * 8;
+    Pack<uint32_t, 4> b[2];
+#pragma unroll
+    for (int t = 0; t < 2; ++t) b[t] = slab_line(p.b, p.b_leading, column + 8 * t + lane / 4, p.n, k, p.rank);
+#pragma unroll
+    for (int tile = 0; tile < MT; ++tile) {
+      const auto low = slab_line(p.s, p.s_leading, tile * 16 + lane / 4, p.m, k, p.rank);
+      const auto high = slab_line(p.s, p.s_leading, tile * 16 + 8 + lane / 4, p.m, k, p.rank);
+#pragma unroll
+      for (int step = 0; step < 2; ++step) {
+        const uint32_t a[4] = {low.lane[2 * step], high.lane[2 * step], low.lane[2 * step + 1],
+                               high.lane[2 * step + 1]};
+#pragma unroll
+        for (int t = 0; t < 2; ++t) ptx::mma<T>(sum[tile][t], a, {b[t].lane[2 * step], b[t].lane[2 * step + 1]});
+      }
+    }
+  }
+}
+
 // y of the block's columns from the warps' sums: [SLICES][16 MT][SUM_STRIDE] in shared memory.
-template <typename T, int MT, typename Codes>
-__device__ void store_sums(float* staged, const float (&sum)[MT][2][4], const Rows<T>& p,
-                           const typename Codes::Weight& w) {
+template <typename T, int MT>
+__device__ void store_sums(float* staged, const float (&sum)[MT][2][4], const Rows<T>& p) {
   const int lane = int(threadIdx.x) % 32, warp = int(threadIdx.x) / 32;
   float* mine = staged + warp / 2 * (16 * MT * SUM_STRIDE) + warp % 2 * 16;
 #pragma unroll
@@ -172,13 +221,15 @@ __device__ void store_sums(float* staged, const float (&sum)[MT][2][4], const Ro
     if (row >= p.m || column >= p.n) continue;
     float total = 0;
     for (int slice = 0; slice < SLICES; ++slice) total += staged[(slice * 16 * MT + row) * SUM_STRIDE + i % COLUMNS];
-    total *= Codes::factor(w, column);
-    p.y[row * p.n + column] = T(total + (p.bias.present() ? p.bias[column] : 0.0f));
+    if (p.bias.present()) total += p.bias[column];
+    if (p.residual) total += float(p.residual[row * p.n + column]);
+    p.y[row * p.n + column] = T(total);
   }
 }
 
+// 64 rows leave room for one block a multiprocessor.
 template <typename T, int MT, typename Codes>
-__global__ void __launch_bounds__(THREADS, 2) few_rows(Rows<T> p, typename Codes::Weight w) {
+__global__ void __launch_bounds__(THREADS, MT == 4 ? 1 : 2) few_rows(Rows<T> p, typename Codes::Weight w) {
   SHARED_DYNAMIC(shared);
   SHARED(tables, Tables);
   constexpr int STAGE = 16 * MT * ROW_BYTES;
@@ -210,7 +261,10 @@ __global__ void __launch_bounds__(THREADS, 2) few_rows(Rows<T> p, typename Codes
   }
   ptx::cp_async_wait<0>();
   __syncthreads();
-  store_sums<T, MT, Codes>(reinterpret_cast<float*>(shared), sum, p, w);
+  const int64_t first = column - lane / 4;
+  if constexpr (std::is_same_v<Codes, Int8Codes>) scale_sums<MT>(sum, w, first, p.n);
+  add_slab<T, MT>(sum, p, first);
+  store_sums<T, MT>(reinterpret_cast<float*>(shared), sum, p);
 }
 
 template <typename T, typename Codes>
@@ -233,14 +287,29 @@ bool suits_quantized(const View& x, const View& w) {
   return halves && is_quantized(w.dtype) && x.rows() <= most && x.cols() % NF4_BLOCK == 0 && aligned(x) && aligned(w);
 }
 
-void multiply_quantized(const View& y, const View& x, const View& w, const View& bias) {
-  if (y.size() == 0) return;
+void multiply_quantized(const Product& p, const View& x, const View& w) {
+  if (p.y.size() == 0) return;
+  const Slab slab = p.slabs ? p.slab[0] : Slab{};
+  check(p.segments == 0 && p.slabs <= 1 && !slab.dropout.active() && slab.a.along_k && slab.b.along_k,
+        Code::Unsupported, "product of few rows: takes one slab along k without dropout");
   dispatch_half(x, [&](auto zero) {
     using T = decltype(zero);
-    const Rows<T> p = {y.as<T>(), x.as<T>(), y.rows(), y.cols(), x.cols(), Parameter<T>(bias)};
-    if (w.dtype == DType::NF4) launch_rows<T, Nf4Codes>(p, Nf4Weight(w));
-    else launch_rows<T, Int8Codes>(p, Int8Weight(w));
+    const Rows<T> rows = {p.y.as<T>(),
+                          x.as<T>(),
+                          p.m,
+                          p.n,
+                          x.cols(),
+                          Parameter<T>(p.bias),
+                          p.residual.as<T>(),
+                          static_cast<const T*>(slab.a.data),
+                          static_cast<const T*>(slab.b.data),
+                          int(slab.r),
+                          int(slab.a.leading),
+                          int(slab.b.leading)};
+    if (w.dtype == DType::NF4) launch_rows<T, Nf4Codes>(rows, Nf4Weight(w));
+    else launch_rows<T, Int8Codes>(rows, Int8Weight(w));
   });
+  if (p.rope) turn_rounded(p);
 }
 
 }  // namespace lowrank::cuda::gemm

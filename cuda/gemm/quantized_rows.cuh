@@ -10,7 +10,8 @@ namespace lowrank::cuda::gemm {
 // this kernel repeats.
 bool suits_quantized(const View& x, const View& w);
 
-// y[m, n] = x w^T + bias, as linear() of core/kernels.h.
-void multiply_quantized(const View& y, const View& x, const View& w, const View& bias);
+// The product without segments, but x w^T: p.y = x w^T + slab + bias + residual, with at most one slab, of operands along
+// k without dropout.
+void multiply_quantized(const Product& p, const View& x, const View& w);
 
 }  // namespace lowrank::cuda::gemm

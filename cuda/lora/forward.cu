@@ -2,8 +2,10 @@
 //
 // Four launches for one layer: the factors into the forms their products read, s as one pass over x for all adapters,
 // the sums of s together, and the frozen product, whose k is longer by the rank. Beside the product (344 us of 275
-// GFLOP at M 8192, N = K = 4096, 800 TFLOP/s) the pass over x takes 23 us at 3 TB/s, the small launches about 4 us.
+// GFLOP at M 8192, N = K = 4096, 800 TFLOP/s) the pass over x takes 23 us at 3 TB/s, the small launches about 4 us. Few
+// rows beside a quantised weight: its codes are read in the product's loop (cuda/gemm/quantized_rows.cu).
 
+#include "cuda/gemm/quantized_rows.cuh"
 #include "cuda/gemm/weights.cuh"
 #include "cuda/lora/layer.h"
 
@@ -99,11 +101,17 @@ void forward(const Layers& l) {
     gemm::Product p;
     p.type = l.product(), p.tf32 = l.compute == Compute::TF32;
     p.m = l.rows(), p.n = out_of(layer);
-    p.segments = p.slabs = 1;
-    p.segment[0] = {l.in(), x, gemm::operand_in(layer.w, l.product(), true, WEIGHTS)};
+    p.slabs = 1;
     p.slab[0] = {plan.width[i], {plan.s[i], plan.width[i], true}, {plan.b[i], plan.width[i], true}, {}};
     p.bias = layer.bias;
     p.y = layer.y;
+    if (layer.turned) p.rope = l.rope;
+    if (gemm::suits_quantized(l.x, layer.w)) {
+      gemm::multiply_quantized(p, l.x, layer.w);
+      continue;
+    }
+    p.segments = 1;
+    p.segment[0] = {l.in(), x, gemm::operand_in(layer.w, l.product(), true, WEIGHTS)};
     gemm::multiply(p);
   }
 }

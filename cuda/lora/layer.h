@@ -30,6 +30,7 @@ struct Layers {
   View x, dx;
   Compute compute = Compute::F32;
   bool exact = true;
+  Rope rope;  // of those that are turned
 };
 
 // Memory of one call, handed out in a first round that only counts and a second one that gives addresses.

@@ -4,6 +4,7 @@ import { linear } from '../ops/linear.ts'
 import { loraLinear } from '../ops/loraLinear.ts'
 import { loraLinearGroup } from '../ops/loraLinearGroup.ts'
 import type { Compute } from '../ops/matmul.ts'
+import { type RopeInput, ropeOne } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Parameter } from './module.ts'
@@ -58,17 +59,21 @@ export class Linear {
     return this.weight.shape[0]!
   }
 
-  /** x [N, in] → [N, out]. One active pair of factors and no hooks: one fused op. */
-  apply(x: Tensor): Tensor {
+  /** x [N, in] → [N, out], turned by `rope`. One active pair of factors and no hooks: one fused op. */
+  apply(x: Tensor, rope?: RopeInput): Tensor {
     const [first, ...more] = this.lowRank.filter(factors => factors.active)
     const hooks = this.adapters.filter(adapter => adapter.active)
     const input = hooks.reduce((t, hook) => hook.before?.(t) ?? t, x)
     const { weight, bias, compute } = this
-    let y = first
-      ? loraLinear(input, weight.tensor, bias?.tensor, { ...first, a: first.a.tensor, b: first.b.tensor }, compute)
-      : linear(input, weight.tensor, bias?.tensor, compute)
-    for (const factors of more) y = add(y, lowRankPath(input, factors, compute))
-    return hooks.reduce((t, hook) => hook.after?.(t, input) ?? t, y)
+    const last = more.length || hooks.some(hook => hook.after) ? rope : undefined // turns what is added up
+    const atOnce = last ? undefined : rope
+    const factors = first && { ...first, a: first.a.tensor, b: first.b.tensor }
+    let y = factors
+      ? loraLinear(input, weight.tensor, bias?.tensor, factors, compute, atOnce)
+      : linear(input, weight.tensor, bias?.tensor, compute, atOnce)
+    for (const other of more) y = add(y, lowRankPath(input, other, compute))
+    y = hooks.reduce((t, hook) => hook.after?.(t, input) ?? t, y)
+    return last ? ropeOne(y, last) : y
   }
 }
 
@@ -80,19 +85,26 @@ function lowRankPath(x: Tensor, factors: LowRank, compute: Compute): Tensor {
 /**
  * Applies layers that share their input. Activations of half precision are a GPU's (or the plan for one): there, layers
  * with one active pair of factors each and no hooks are one op, whose passes over x serve all. In f32 they stay
- * separate calls: the CPU would gain nothing, and add the layers' dx in another order.
+ * separate calls: the CPU would gain nothing, and add the layers' dx in another order. `turn`: those of the layers whose
+ * rows a rope turns, query and key.
  */
-export function linearGroup(layers: readonly Linear[], x: Tensor): Tensor[] {
+export function linearGroup(
+  layers: readonly Linear[],
+  x: Tensor,
+  turn?: { rope: RopeInput; layers: readonly Linear[] },
+): Tensor[] {
   const half = x.dtype === 'bf16' || x.dtype === 'f16'
   const compute = layers[0]?.compute
   const pairs = layers.map(layer => (layer.compute === compute ? onlyFactors(layer) : undefined))
   if (!half || layers.length < 2 || layers.length > MOST_IN_GROUP || pairs.includes(undefined))
-    return layers.map(layer => layer.apply(x))
-  const group = layers.map(({ weight, bias }, i) => {
+    return layers.map(layer => layer.apply(x, turn?.layers.includes(layer) ? turn.rope : undefined))
+  const group = layers.map((layer, i) => {
+    const { weight, bias } = layer
     const pair = pairs[i]!
-    return { weight: weight.tensor, bias: bias?.tensor, factors: { ...pair, a: pair.a.tensor, b: pair.b.tensor } }
+    const factors = { ...pair, a: pair.a.tensor, b: pair.b.tensor }
+    return { weight: weight.tensor, bias: bias?.tensor, factors, turned: turn?.layers.includes(layer) ?? false }
   })
-  return loraLinearGroup(x, group, compute)
+  return loraLinearGroup(x, group, compute, turn?.rope)
 }
 
 const MOST_IN_GROUP = 3

@@ -3,6 +3,7 @@ import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
+import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
 
 /** Low-rank factors a[r, in] and b[out, r] beside a frozen weight; `site` keys the dropout of their input. */
 export interface LowRankFactors {
@@ -20,7 +21,7 @@ export interface LowRankFactors {
 
 /**
  * x w^T + bias + scale · drop(x) a^T b^T in one op (LoRA, Hu et al. 2021). x[N, in], w[out, in]. Nothing of size
- * [out, in], and no second [N, out], is ever materialised.
+ * [out, in], and no second [N, out], is ever materialised. `rope` turns the rows as they are written.
  */
 export function loraLinear(
   x: Tensor,
@@ -28,14 +29,27 @@ export function loraLinear(
   bias: Tensor | undefined,
   factors: LowRankFactors,
   compute: Compute = 'f32',
+  rope?: RopeInput,
 ): Tensor {
   const { a, b, scale, exact = true } = factors
   const c = COMPUTE.indexOf(compute)
   const mask = dropoutStruct(factors.dropout, factors.site)
-  const [yh, sh] = native.loraLinear(x.handle, w.handle, bias?.handle ?? 0, a.handle, b.handle, scale, mask, c, exact)
+  const [yh, sh] = native.loraLinear(
+    x.handle,
+    w.handle,
+    bias?.handle ?? 0,
+    a.handle,
+    b.handle,
+    scale,
+    mask,
+    c,
+    exact,
+    ...ropeArguments(rope),
+  )
   const y = new Tensor(yh)
   const s = new Tensor(sh)
-  return record(y, bias ? [x, a, b, bias] : [x, a, b], [x, w, a, b, s], (dy, needs) => {
+  return record(y, bias ? [x, a, b, bias] : [x, a, b], [x, w, a, b, s, ...ropeTensors(rope)], (turned, needs) => {
+    const dy = turnBack(turned, rope)
     const found = native.loraLinearBackward(
       dy.handle,
       x.handle,

@@ -4,19 +4,28 @@ import { Tensor } from '../tensor.ts'
 import type { LowRankFactors } from './loraLinear.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
+import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
 
 /** A frozen linear layer, w[out, in] and bias[out], with its factors. */
 export interface LoraLayer {
   weight: Tensor
   bias: Tensor | undefined
   factors: LowRankFactors
+  /** Whether the group's rope turns its rows. Default false. */
+  turned?: boolean
 }
 
 /**
  * {@link loraLinear} of two or three layers on one x[N, in], such as query, key and value: forward reads x once for all
- * adapters, backward once for the gradients of their a, and makes dx in one product.
+ * adapters, backward once for the gradients of their a, and makes dx in one product. `rope` turns the rows of some, as
+ * they are written.
  */
-export function loraLinearGroup(x: Tensor, layers: readonly LoraLayer[], compute: Compute = 'f32'): Tensor[] {
+export function loraLinearGroup(
+  x: Tensor,
+  layers: readonly LoraLayer[],
+  compute: Compute = 'f32',
+  rope?: RopeInput,
+): Tensor[] {
   const n = layers.length
   const c = COMPUTE.indexOf(compute)
   const exact = layers.every(({ factors }) => factors.exact !== false)
@@ -27,13 +36,29 @@ export function loraLinearGroup(x: Tensor, layers: readonly LoraLayer[], compute
   const masks = layers.map(({ factors }) => dropoutStruct(factors.dropout, factors.site))
   const common = [handles(a), handles(b)] as const
   const absent = biases.map(bias => bias?.handle ?? 0)
-  const made = native.loraLinearGroup(x.handle, handles(weights), absent, ...common, scales, masks, c, exact)
+  const [, , headDim, interleaved] = ropeArguments(rope)
+  const made = native.loraLinearGroup(
+    x.handle,
+    handles(weights),
+    absent,
+    ...common,
+    scales,
+    masks,
+    c,
+    exact,
+    handles(ropeTensors(rope)),
+    headDim,
+    interleaved,
+    layers.reduce((bits, { turned }, i) => bits | (turned ? 1 << i : 0), 0),
+  )
   const tensors = made.map(handle => new Tensor(handle))
   const [ys, s] = [tensors.slice(0, n), tensors.slice(n)]
   const present = biases.filter(bias => bias !== undefined)
   const inputs = [x, ...a, ...b, ...present]
-  return recordGroup(ys, inputs, [x, ...weights, ...a, ...b, ...s], (given, needs) => {
-    const dy = given.map((each, i) => each ?? zeros(x, weights[i]!))
+  const saved = [x, ...weights, ...a, ...b, ...s, ...ropeTensors(rope)]
+  return recordGroup(ys, inputs, saved, (given, needs) => {
+    const turnedBack = (dy: Tensor, i: number) => turnBack(dy, layers[i]!.turned ? rope : undefined)
+    const dy = given.map((each, i) => (each ? turnedBack(each, i) : zeros(x, weights[i]!)))
     const any = (from: number, to: number) => needs.slice(from, to).some(Boolean)
     const found = native.loraLinearGroupBackward(
       x.handle,

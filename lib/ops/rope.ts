@@ -1,5 +1,5 @@
 import { type Backward, record, take } from '../autograd/tape.ts'
-import { native } from '../native.ts'
+import { type Handle, native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 
 export interface RopeInput {
@@ -16,11 +16,34 @@ export interface RopeInput {
 export function rope(q: Tensor, k: Tensor, input: RopeInput): [q: Tensor, k: Tensor] {
   const { positions, table, headDim, interleaved = false } = input
   const handles = native.rope(q.handle, k.handle, positions.handle, table.handle, headDim, interleaved)
-  const backward: Backward = dy => {
-    const mine = take(dy)
-    native.ropeBackward(mine.handle, positions.handle, table.handle, headDim, interleaved)
-    return [mine]
-  }
-  const rotated = (x: Tensor, i: 0 | 1) => record(new Tensor(handles[i]), [x], [positions, table], backward)
-  return [rotated(q, 0), rotated(k, 1)]
+  return [recordTurned(q, handles[0], input), recordTurned(k, handles[1], input)]
 }
+
+/** The same of one tensor. */
+export function ropeOne(x: Tensor, input: RopeInput): Tensor {
+  const { positions, table, headDim, interleaved = false } = input
+  return recordTurned(x, native.rope(x.handle, 0, positions.handle, table.handle, headDim, interleaved)[0], input)
+}
+
+function recordTurned(x: Tensor, handle: Handle, input: RopeInput): Tensor {
+  const backward: Backward = dy => [turnBack(dy, input)]
+  return record(new Tensor(handle), [x], [input.positions, input.table], backward)
+}
+
+/** In a backward rule: the gradient of rows before `rope` turned them. Without one it is dy. */
+export function turnBack(dy: Tensor, rope: RopeInput | undefined): Tensor {
+  if (!rope) return dy
+  const mine = take(dy)
+  native.ropeBackward(mine.handle, rope.positions.handle, rope.table.handle, rope.headDim, rope.interleaved ?? false)
+  return mine
+}
+
+/** What the native calls of layers take of it. */
+export function ropeArguments(
+  rope: RopeInput | undefined,
+): [positions: Handle | 0, table: Handle | 0, headDim: number, interleaved: boolean] {
+  if (!rope) return [0, 0, 0, false]
+  return [rope.positions.handle, rope.table.handle, rope.headDim, rope.interleaved ?? false]
+}
+
+export const ropeTensors = (rope: RopeInput | undefined): Tensor[] => (rope ? [rope.positions, rope.table] : [])

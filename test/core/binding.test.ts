@@ -51,10 +51,10 @@ const SIGNATURES: Record<string, string> = {
   sum: 'T',
   sumSquares: 'T',
   matmul: 'TTbbkk',
-  linear: 'TTMk',
-  loraLinear: 'TTMTTnpkb',
+  linear: 'TTMkMMib',
+  loraLinear: 'TTMTTnpkbMMib',
   loraLinearBackward: 'TTTTTTnpkbbbb',
-  loraLinearGroup: 'TLOLLNPkb',
+  loraLinearGroup: 'TLOLLNPkbLibi',
   loraLinearGroupBackward: 'TLLLLLNPkbbbb',
   embedding: 'TTk',
   embeddingBackward: 'TTik',
@@ -193,7 +193,7 @@ function accepted(): Record<string, unknown[]> {
   const w = Tensor.from(new Float32Array(24), [4, 6], { dtype: 'nf4' }).keep()
   held.push(w)
   return {
-    loraLinear: [x, h(6, 6), h(6), h(2, 6), h(6, 2), 1, drop, 1, true],
+    loraLinear: [x, h(6, 6), h(6), h(2, 6), h(6, 2), 1, drop, 1, true, i, h(4, 2), 3, true],
     loraLinearBackward: [x, h(4, 6), h(6, 6), h(2, 6), h(6, 2), h(4, 2), 1, drop, 0, true, true, true, true],
     uploadFile: [h(4, 6), weights, 8, 96, 104, 0],
     loraLinearGroup: [
@@ -206,6 +206,10 @@ function accepted(): Record<string, unknown[]> {
       [drop, null],
       1,
       true,
+      [i, h(4, 2)],
+      3,
+      false,
+      3,
     ],
     loraLinearGroupBackward: [
       x,
@@ -242,7 +246,7 @@ function accepted(): Record<string, unknown[]> {
     linearCrossEntropyBackward: [h(1), x, 1],
     bce: [x, h(4, 6), h(6), 1],
     bceBackward: [h(1), x, h(4, 6), h(6), 1],
-    linear: [x, h(6, 6), h(6), 0],
+    linear: [x, h(6, 6), h(6), 0, i, h(4, 2), 3, false],
     quantize: [x, 7],
     dequantize: [w.handle, 0],
     mse: [x, h(4, 6), 1],

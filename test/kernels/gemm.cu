@@ -72,6 +72,51 @@ KERNEL_CASE(product_in_large_tiles) {
   }
 }
 
+// Heads of any size: within tiles, across them, odd ones; with columns that stay.
+ProductChoice turned_choice(Fuzz& fuzz, DType type, int64_t head_dim, int64_t heads) {
+  ProductChoice c = random_choice(fuzz, type, {true, true});
+  c.residual = false;
+  c.head_dim = head_dim, c.n = heads * head_dim;
+  c.rotary = fuzz.pick({true, false}) ? head_dim / 2 * 2 : head_dim / 4 * 2;
+  c.interleaved = fuzz.pick({true, false}), c.table_f32 = fuzz.pick({true, false});
+  c.turned_rounded = true;
+  return c;
+}
+
+KERNEL_CASE(product_turned_f32_f64) {
+  for (const DType type : SIMT) {
+    expect_product(fuzz, turned_choice(fuzz, type, fuzz.pick<int64_t>({4, 16, 64}), fuzz.between(1, 3)));
+    expect_product(fuzz, turned_choice(fuzz, type, fuzz.pick<int64_t>({5, 24, 80}), fuzz.between(1, 3)));
+  }
+  ProductChoice c = turned_choice(fuzz, DType::F32, fuzz.pick<int64_t>({64, 128}), 2);
+  c.m = fuzz.between(129, 160), c.n = 2 * 128, c.aligned = true;  // large tiles
+  expect_product(fuzz, c);
+}
+
+KERNEL_CASE(product_turned_tensor_cores) {
+  for (const DType type : HALVES)
+    for (const int64_t head_dim : {fuzz.pick<int64_t>({4, 16}), fuzz.pick<int64_t>({64, 128}), int64_t(40), int64_t(5)})
+      expect_product(fuzz, turned_choice(fuzz, type, head_dim, fuzz.between(1, 160 / head_dim)));
+  ProductChoice c = turned_choice(fuzz, DType::F32, 32, 3);
+  c.tf32 = true;
+  expect_product(fuzz, c);
+}
+
+// As good as one rounding, where a tile holds whole heads, or K is cut into pieces.
+KERNEL_CASE(product_turned_before_it_is_rounded) {
+  for (const int64_t head_dim : {int64_t(64), fuzz.pick<int64_t>({32, 128})}) {
+    ProductChoice c = turned_choice(fuzz, fuzz.pick({DType::BF16, DType::F16}), head_dim, 256 / head_dim);
+    c.turned_rounded = false, c.y = c.type, c.aligned = true;
+    c.m = fuzz.between(129, 200);
+    if (c.interleaved) c.head_dim = fuzz.pick<int64_t>({head_dim, 256});
+    expect_product(fuzz, c);
+  }
+  ProductChoice c = turned_choice(fuzz, DType::BF16, fuzz.pick<int64_t>({6, 20}), 1);
+  c.turned_rounded = false, c.y = c.type, c.m = 5;
+  c.segments = {fuzz.between(1100, 1500)};
+  expect_product(fuzz, c);
+}
+
 // What the emulator counts of ldmatrix: no bank conflicts, whatever the orientation and tile.
 KERNEL_CASE(product_without_bank_conflicts) {
 #ifdef LOWRANK_EMULATOR
@@ -81,6 +126,7 @@ KERNEL_CASE(product_without_bank_conflicts) {
       c.type = fuzz.pick({DType::BF16, DType::F32}), c.y = DType::F32, c.tf32 = c.type == DType::F32;
       c.a_along_k = ORIENTATIONS[i].a_along_k, c.b_along_k = ORIENTATIONS[i].b_along_k;
       c.m = c.n = size, c.segments = {70}, c.ranks = {16}, c.keeps = {200};
+      if (i == 0) c.head_dim = c.rotary = size / 2;
       RandomProduct p(fuzz, c);
       const auto before = emulator::counters;
       p.run(multiply_mma);

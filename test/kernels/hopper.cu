@@ -91,6 +91,45 @@ KERNEL_CASE(hopper_epilogue) {
   }
 }
 
+// Heads whose pairs are in one thread's registers, in tiles that hold them; all others are turned after. Splits are
+// turned as they are added up.
+KERNEL_CASE(hopper_turns) {
+  if (!cuda::hopper()) return;
+  for (const int64_t head_dim : {64, 128, 256, 80}) {
+    ProductChoice c = choice_of(fuzz, fuzz.between(60, 280), 0, {fuzz.pick<int64_t>({8, 64, 100})});
+    c.head_dim = c.rotary = head_dim, c.n = head_dim * fuzz.between(1, 320 / head_dim);
+    c.bias = fuzz.pick({true, false}), c.bias_f32 = fuzz.pick({true, false});
+    c.ranks = {8}, c.keeps = {256};
+    RandomProduct p(fuzz, c);
+    p.choice.turned_rounded = head_dim == 80 || head_dim == 256;
+    p.run(single);
+    p.expect_right("turned single tiles");
+    p.choice.turned_rounded = head_dim == 80;
+    p.run(paired);
+    p.expect_right("turned paired tiles");
+  }
+}
+
+KERNEL_CASE(hopper_turns_otherwise) {
+  if (!cuda::hopper()) return;
+  for (const bool interleaved : {false, true}) {
+    ProductChoice c = choice_of(fuzz, fuzz.between(60, 140), 128, {fuzz.pick<int64_t>({70, 136})});
+    c.head_dim = fuzz.pick<int64_t>({64, 128}), c.interleaved = interleaved, c.table_f32 = fuzz.pick({true, false});
+    c.rotary = interleaved && c.table_f32 ? c.head_dim : 16;
+    c.bias = fuzz.pick({true, false});
+    RandomProduct p(fuzz, c);
+    for (const auto run : {single_split, paired_split}) {
+      p.run(run);
+      p.expect_right("turned sums of splits");
+    }
+    p.choice.turned_rounded = true;
+    for (const auto run : {single, paired}) {
+      p.run(run);
+      p.expect_right("turned after");
+    }
+  }
+}
+
 // Stretches of K apart from each other, among them empty ones; slabs, tails and the epilogue happen once.
 KERNEL_CASE(hopper_splits) {
   if (!cuda::hopper()) return;

@@ -76,7 +76,7 @@ KERNEL_CASE(linear_of_all_types) {
     Expected expected(n, out, in, x, w, false, true, types.product, types.compute);
     if (with_bias) expected.add(bias);
     const OnDevice y(types.y, {n, out}), dx(types.x, {n, in}, x), dw(types.w, {out, in}, w), db(bias_type, {out}, bias);
-    cuda::linear(y, dx, dw, with_bias ? db.view() : View{}, types.compute);
+    cuda::linear(y, dx, dw, with_bias ? db.view() : View{}, types.compute, Rope{});
     expect_right("linear", types, y, expected);
   }
 }
@@ -102,12 +102,12 @@ KERNEL_CASE(linear_of_nothing) {
   for (const DType dtype : {DType::F32, DType::BF16}) {
     const Values bias = rounded(fuzz.values(9), dtype);
     const OnDevice y(dtype, {3, 9}), x(dtype, {3, 0}), w(dtype, {9, 0}), db(dtype, {9}, bias);
-    cuda::linear(y, x, w, db, Compute::F32);
+    cuda::linear(y, x, w, db, Compute::F32, Rope{});
     Values rows;
     for (int i = 0; i < 3; ++i) rows.insert(rows.end(), bias.begin(), bias.end());
     expect_close("k 0 leaves the bias", y.read(), rows, 0);
     const OnDevice none(dtype, {0, 9}), no_rows(dtype, {0, 5}), w5(dtype, {9, 5}, rounded(fuzz.values(45), dtype));
-    cuda::linear(none, no_rows, w5, db, Compute::F32);
+    cuda::linear(none, no_rows, w5, db, Compute::F32, Rope{});
     none.read();
   }
 }

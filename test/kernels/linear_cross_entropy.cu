@@ -31,7 +31,7 @@ void plain(const Case& c, Values& loss, Values& dx) {
   const std::vector<int64_t> logit_shape{c.rows, c.classes};
   const LinearCrossEntropy& o = c.options;
   OnHost logits(logit_shape), x({c.rows, c.width}, c.x), w({c.classes, c.width}, c.w), bias({c.classes}, c.bias);
-  cpu::linear(logits, x, w, c.with_bias ? bias.view() : View{}, Compute::F32);
+  cpu::linear(logits, x, w, c.with_bias ? bias.view() : View{}, Compute::F32, Rope{});
   Values z = rounded(logits.values(), c.dtype);
   loss = {0};
   for (int64_t r = 0; r < c.rows; ++r) {
@@ -95,7 +95,7 @@ KERNEL_CASE(linear_cross_entropy_is_linear_then_cross_entropy) {
   OnDevice logits(DType::F64, wide), lse(DType::F64, {c.rows}), two(DType::F64, {1}), dz(DType::F64, wide);
   OnDevice expected(DType::F64, shape);
   const CrossEntropy same{-100, options.smoothing, options.scale};
-  cuda::linear(logits, x, w, View{}, Compute::F32);
+  cuda::linear(logits, x, w, View{}, Compute::F32, Rope{});
   cuda::cross_entropy(two, lse, logits, labels, View{}, same);
   cuda::cross_entropy_backward(dz, dloss, logits, labels, View{}, lse, same);
   cuda::matmul(expected, dz, w, false, false, Compute::F32);

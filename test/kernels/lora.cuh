@@ -24,6 +24,20 @@ struct Layer {
     dropout.site = 77, dropout.step = 5, dropout.seed = 0x123456789abcull, dropout.row_offset = fuzz.between(0, 1000);
   }
 
+  // Turns y: heads of `head`, of which n is a multiple.
+  void add_rope(Fuzz& fuzz, int64_t head) {
+    head_dim = head, interleaved = fuzz.pick<bool>({false, true});
+    rotary = fuzz.pick<bool>({true, true, false}) ? head / 2 * 2 : head / 4 * 2;
+    table = rounded(fuzz.values(POSITIONS * rotary, 0.5), factors);
+    for (int64_t i = 0; i < m; ++i) positions.push_back(int32_t(fuzz.between(0, POSITIONS - 1)));
+  }
+  Values turned(Values y) const {
+    if (!head_dim) return y;
+    OnHost rows({m, n}, std::move(y)), at({m}, positions), angles({POSITIONS, rotary}, table);
+    cpu::rope(rows, View{}, rows, View{}, at, angles, head_dim, interleaved, false);
+    return rows.values();
+  }
+
   std::string name(const char* what) const {
     return std::string(what) + " of " + name_of(type) + (exact ? " exact " : " plain ") + std::to_string(m) + " x " +
            std::to_string(n) + " x " + std::to_string(k) + ", r " + std::to_string(r) + ", keep " +
@@ -34,7 +48,9 @@ struct Layer {
   // The specification.
   void forward(Values& y_out, Values& s_out) const {
     OnHost y({m, n}), s({m, r}), hx({m, k}, x), hw({n, k}, w), hb({n}, bias), ha({r, k}, a), hbb({n, r}, b);
-    cpu::lora_linear(y, s, hx, hw, has_bias ? hb.view() : View{}, ha, hbb, scale, dropout, Compute::F32, true);
+    OnHost at({m}, positions), angles({POSITIONS, rotary}, table);
+    const Rope rope = head_dim ? Rope{at, angles, head_dim, interleaved} : Rope{};
+    cpu::lora_linear(y, s, hx, hw, has_bias ? hb.view() : View{}, ha, hbb, scale, dropout, Compute::F32, true, rope);
     y_out = y.values(), s_out = s.values();
   }
   void backward(const Values& s, Values& dx_out, Values& da_out, Values& db_out) const {
@@ -79,7 +95,7 @@ struct Layer {
     y = times(x, w, m, n, k, false, true);
     const Values update = times(rounded(s, type), rounded(b, type), m, n, r, false, true);
     for (size_t i = 0; i < y.size(); ++i) y[i] += update[i] + (has_bias ? bias[i % size_t(n)] : 0);
-    y = rounded(y, type);
+    y = rounded(turned(rounded(y, type)), type);
   }
   void plain_backward(const Values& s, Values& dx, Values& da, Values& db) const {
     const Values t = rounded(scaled(times(dy, rounded(b, type), m, r, n, false, false)), type);
@@ -97,6 +113,11 @@ struct Layer {
   double scale = 1.5;
   Dropout dropout;
   Values x, w, bias, dy, a, b;
+  static constexpr int64_t POSITIONS = 9;
+  int64_t head_dim = 0, rotary = 0;
+  bool interleaved = false;
+  Values table;
+  std::vector<int32_t> positions;
 };
 
 // The inputs and outputs on the device.
@@ -106,11 +127,15 @@ struct Run {
         bias(l.factors, {l.n}, l.bias, l.offset), dy(l.type, {l.m, l.n}, l.dy, l.offset),
         a(l.factors, {l.r, l.k}, l.a, l.offset), b(l.factors, {l.n, l.r}, l.b, l.offset),
         y(l.type, {l.m, l.n}, nullptr, l.offset), s(l.sums(), {l.m, l.r}), dx(l.type, {l.m, l.k}, nullptr, l.offset),
-        da(l.factors, {l.r, l.k}, nullptr, l.offset), db(l.factors, {l.n, l.r}, nullptr, l.offset) {}
+        da(l.factors, {l.r, l.k}, nullptr, l.offset), db(l.factors, {l.n, l.r}, nullptr, l.offset),
+        positions(DType::I32, {int64_t(l.positions.size())}, Values(l.positions.begin(), l.positions.end())),
+        table(l.factors, {Layer::POSITIONS, l.rotary}, l.table) {}
   explicit Run(const Layer& l) : Run(l, l.type) {}
   void forward() {
-    cuda::lora_linear(y, s, x, w, l.has_bias ? bias.view() : View{}, a, b, l.scale, l.dropout, compute, l.exact);
+    cuda::lora_linear(y, s, x, w, l.has_bias ? bias.view() : View{}, a, b, l.scale, l.dropout, compute, l.exact,
+                      rope());
   }
+  Rope rope() const { return l.head_dim ? Rope{positions, table, l.head_dim, l.interleaved} : Rope{}; }
   void backward(bool wants_dx = true, bool wants_da = true, bool wants_db = true) {
     const View none;
     cuda::lora_linear_backward(wants_dx ? dx.view() : none, wants_da ? da.view() : none, wants_db ? db.view() : none,
@@ -119,7 +144,7 @@ struct Run {
 
   const Layer& l;
   Compute compute = Compute::F32;
-  OnDevice x, w, bias, dy, a, b, y, s, dx, da, db;
+  OnDevice x, w, bias, dy, a, b, y, s, dx, da, db, positions, table;
 };
 
 // Root of the mean square of the error, relative to that of what is expected.

@@ -1,6 +1,9 @@
 // lora_linear, lora_linear_backward
 #include "cuda/gemm/weights.cuh"
 #include "test/kernels/lora.cuh"
+#ifndef __CUDACC__
+#include "test/emulator/emulator.h"
+#endif
 
 namespace lowrank::testing {
 namespace {
@@ -16,6 +19,14 @@ void check_all(const Layer& l) {
   expected.check("dx", &Results::dx, run.dx.read(), l.type);
   expected.check("da", &Results::da, run.da.read(), l.factors);
   expected.check("db", &Results::db, run.db.read(), l.factors);
+}
+
+// y as it is before it is turned.
+Values unturned(Layer layer) {
+  layer.head_dim = 0;
+  Values y, s;
+  layer.forward(y, s);
+  return y;
 }
 
 Shape3 random_shape(Fuzz& fuzz) {
@@ -36,6 +47,44 @@ KERNEL_CASE(lora_linear_of_any_shape) {
       layer.exact = fuzz.pick<bool>({true, true, false});
       check_all(layer);
     }
+}
+
+// y turned: q and k of an attention.
+KERNEL_CASE(lora_linear_turned) {
+  for (const DType type : TYPES)
+    for (const int64_t head_dim : {fuzz.pick<int64_t>({16, 64}), fuzz.pick<int64_t>({128, 80})}) {
+      Layer layer(fuzz, type, {fuzz.between(1, 80), head_dim * fuzz.between(1, 2), 72, 8},
+                  fuzz.pick<bool>({false, true}));
+      layer.exact = fuzz.pick<bool>({false, true});
+      layer.add_rope(fuzz, head_dim);
+      Run run(layer);
+      run.forward();
+      Values y, s, plain_y, plain_s;
+      layer.forward(y, s);
+      layer.plain_forward(plain_y, plain_s);
+      if (layer.exact) plain_y = rounded(layer.turned(rounded(unturned(layer), type)), type);
+      const bool half = type == DType::BF16 || type == DType::F16;
+      if (half) expect_as_good(layer.name("turned y"), run.y.read(), plain_y, y, type);
+      else check_one(layer, "turned y", run.y.read(), type, plain_y, y);
+      check_one(layer, "s", run.s.read(), layer.sums(), plain_s, s);
+    }
+}
+
+// The passes over x and dy, with and without masks, of each width of the rank: no bank conflicts.
+KERNEL_CASE(lora_linear_without_bank_conflicts) {
+#ifndef __CUDACC__
+  for (const int64_t r : {8, 24, 40})
+    for (const bool dropped : {false, true}) {
+      const Layer layer(fuzz, fuzz.pick<DType>({DType::BF16, DType::F16}), {40, 72, 136, r}, dropped);
+      Run run(layer);
+      const auto before = emulator::counters;
+      run.forward();
+      run.backward();
+      run.da.read();
+      expect(emulator::counters.ldmatrix > before.ldmatrix, "adapters read by ldmatrix");
+      expect(emulator::counters.conflicts == before.conflicts, layer.name("bank conflicts"));
+    }
+#endif
 }
 
 // Past the sizes of one block: several pieces of columns, of rows, of the rank.

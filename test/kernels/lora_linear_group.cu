@@ -23,13 +23,19 @@ struct Group {
     for (size_t i = 0; i < runs.size(); ++i) {
       const Run& r = *runs[i];
       const Layer& l = *layers[i];
-      all.layer[all.count++] = {r.y,  r.s,     r.w,      l.has_bias ? r.bias.view() : View{}, r.a, r.b, r.dy, r.da,
-                                r.db, l.scale, l.dropout};
+      all.layer[all.count++] = {r.y,  r.s,     r.w,       l.has_bias ? r.bias.view() : View{},
+                                r.a,  r.b,     r.dy,      r.da,
+                                r.db, l.scale, l.dropout, l.head_dim > 0};
     }
     return all;
   }
+  Rope rope() const {  // of the first that is turned: they share it
+    for (const auto& run : runs)
+      if (run->l.head_dim) return run->rope();
+    return {};
+  }
   void run(bool exact) {
-    cuda::lora_linear_group(runs[0]->x, views(), Compute::F32, exact);
+    cuda::lora_linear_group(runs[0]->x, views(), Compute::F32, exact, rope());
     cuda::lora_linear_group_backward(runs[0]->dx, runs[0]->x, views(), Compute::F32, exact);
   }
   void check(bool exact) {
@@ -89,6 +95,30 @@ KERNEL_CASE(lora_linear_group_has_the_bits_of_single_layers) {
       expect_same_bits("y", grouped.y, alone.y);
       expect_same_bits("da", grouped.da, alone.da);
       expect_same_bits("db", grouped.db, alone.db);
+    }
+  }
+}
+
+// q and k are turned, with heads of one size, v isn't: each as if alone.
+KERNEL_CASE(lora_linear_group_turns_some) {
+  for (const DType type : {DType::F32, fuzz.pick<DType>({DType::BF16, DType::F16})}) {
+    Group group(fuzz, type, 40, 72, {{128, 8}, {64, 16}, {64, 8}}, true);
+    for (auto& layer : group.layers)
+      if (layer->half) layer->factors = DType::F32;
+    group.layers[0]->add_rope(fuzz, fuzz.pick<int64_t>({16, 64}));
+    for (const size_t i : {1, 2}) {
+      const Layer& first = *group.layers[0];
+      Layer& layer = *group.layers[i];
+      layer.rotary = first.rotary, layer.interleaved = first.interleaved;
+      layer.table = first.table, layer.positions = first.positions;
+      if (i == 1) layer.head_dim = first.head_dim;
+    }
+    for (size_t i = 0; i < 3; ++i) group.runs[i] = std::make_unique<Run>(*group.layers[i]);
+    cuda::lora_linear_group(group.runs[0]->x, group.views(), Compute::F32, true, group.rope());
+    for (size_t i = 0; i < 3; ++i) {
+      Run alone(*group.layers[i]);
+      alone.forward();
+      expect_same_bits("y", group.runs[i]->y, alone.y);
     }
   }
 }

@@ -51,8 +51,36 @@ RandomProduct::RandomProduct(Random& random, const ProductChoice& c) : choice(c)
     residual_device = std::make_unique<OnDevice>(c.y, std::vector<int64_t>{c.m, c.n}, residual, offset);
     product.residual = *residual_device;
   }
+  if (c.head_dim) add_rope(random);
   y = std::make_unique<OnDevice>(c.y, std::vector<int64_t>{c.m, c.n}, nullptr, offset);
   product.y = *y;
+}
+
+void RandomProduct::add_rope(Random& random) {
+  constexpr int64_t POSITIONS = 11;
+  const ProductChoice& c = choice;
+  const DType dtype = c.type == DType::F64 ? DType::F64 : c.table_f32 || c.y == DType::F32 ? DType::F32 : c.type;
+  table = rounded(random.values(POSITIONS * c.rotary), dtype);
+  for (int64_t i = 0; i < c.m; ++i) positions.push_back(double(random.between(0, POSITIONS - 1)));
+  table_device = std::make_unique<OnDevice>(dtype, std::vector<int64_t>{POSITIONS, c.rotary}, table);
+  positions_device = std::make_unique<OnDevice>(DType::I32, std::vector<int64_t>{c.m}, positions);
+  product.rope = {*positions_device, *table_device, c.head_dim, c.interleaved};
+}
+
+// By the formula of cpu/rope.cpp, in A.
+template <typename A>
+void RandomProduct::turn(Values& rows, bool of_magnitudes) const {
+  const int64_t heads = choice.n / choice.head_dim, pairs = choice.rotary / 2;
+  for (int64_t i = 0; i < choice.m * heads; ++i)
+    for (int64_t pair = 0; pair < pairs; ++pair) {
+      const size_t angle = size_t(int64_t(positions[size_t(i / heads)]) * choice.rotary + pair);
+      A c = A(table[angle]), s = A(table[angle + size_t(pairs)]), minus = A(-1);
+      if (of_magnitudes) c = std::fabs(c), s = std::fabs(s), minus = 1;
+      double& a = rows[size_t(i * choice.head_dim + (choice.interleaved ? 2 * pair : pair))];
+      double& b = rows[size_t(i * choice.head_dim + (choice.interleaved ? 2 * pair + 1 : pair + pairs))];
+      const A x = A(a), y = A(b);
+      a = double(x * c + minus * y * s), b = double(y * c + x * s);
+    }
 }
 
 void RandomProduct::run(void (*kernel)(const Product&)) {
@@ -62,7 +90,7 @@ void RandomProduct::run(void (*kernel)(const Product&)) {
 }
 
 template <typename A>
-Values RandomProduct::computed(bool of_magnitudes) const {
+Values RandomProduct::computed(bool of_magnitudes, bool rounded_first) const {
   Values out(size_t(choice.m * choice.n), 0.0);
   const auto of = [&](double x) {  // products of these are exact
     if (choice.tf32) x = rounded_to_tf32(x);
@@ -88,12 +116,14 @@ Values RandomProduct::computed(bool of_magnitudes) const {
       if (!residual.empty()) add(residual[size_t(i * choice.n + j)]);
       out[size_t(i * choice.n + j)] = double(sum);
     }
+  if (rounded_first) out = rounded(out, choice.y);
+  if (choice.head_dim) turn<A>(out, of_magnitudes);
   return rounded(out, choice.y);
 }
 
 Values RandomProduct::expected() const { return computed<double>(false); }
 Values RandomProduct::plain() const {
-  return choice.type == DType::F64 ? computed<double>(false) : computed<float>(false);
+  return choice.type == DType::F64 ? computed<double>(false) : computed<float>(false, choice.turned_rounded);
 }
 
 void RandomProduct::expect_right(const std::string& what) const {
@@ -110,6 +140,9 @@ std::string describe(const ProductChoice& c) {
   for (const int64_t k : c.segments) text += " " + std::to_string(k);
   for (size_t i = 0; i < c.ranks.size(); ++i)
     text += ", rank " + std::to_string(c.ranks[i]) + " keep " + std::to_string(c.keeps[i]);
+  if (c.head_dim)
+    text += ", " + std::to_string(c.rotary) + " of " + std::to_string(c.head_dim) + " columns turned" +
+            (c.interleaved ? " beside each other" : "");
   text += c.a_along_k ? ", a" : ", a^T";
   text += c.b_along_k ? " b^T" : " b";
   return text + (c.bias ? ", bias" : "") + (c.residual ? ", residual" : "") + (c.aligned ? "" : ", unaligned");

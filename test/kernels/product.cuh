@@ -34,7 +34,11 @@ struct ProductChoice {
   std::vector<int32_t> keeps;  // of slabs
   bool bias = false, residual = false;
   bool bias_f32 = true;
-  bool aligned = true;  // lines of 8 elements, first elements at multiples of 16 bytes
+  // Rope: none with a head_dim of 0.
+  int64_t head_dim = 0, rotary = 0;
+  bool interleaved = false, table_f32 = true;
+  bool turned_rounded = false;  // plain() rounds before it turns, as products do whose tiles can't
+  bool aligned = true;          // lines of 8 elements, first elements at multiples of 16 bytes
 };
 
 struct RandomProduct {
@@ -49,12 +53,15 @@ struct RandomProduct {
   ProductChoice choice;
   cuda::gemm::Product product;
   std::vector<std::pair<Matrix, Matrix>> segments, slabs;
-  Values bias, residual;
-  std::unique_ptr<OnDevice> bias_device, residual_device, y;
+  Values bias, residual, positions, table;
+  std::unique_ptr<OnDevice> bias_device, residual_device, positions_device, table_device, y;
 
  private:
+  void add_rope(Random& random);
   template <typename A>
-  Values computed(bool of_magnitudes) const;
+  void turn(Values& rows, bool of_magnitudes) const;
+  template <typename A>
+  Values computed(bool of_magnitudes, bool rounded_first = false) const;
 };
 
 std::string describe(const ProductChoice& choice);

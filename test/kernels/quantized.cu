@@ -1,6 +1,7 @@
 // quantize, dequantize: bit for bit what the CPU makes.
 #include "core/quantized.h"
-#include "test/kernels/kernel_case.cuh"
+#include "cuda/gemm/quantized_rows.cuh"
+#include "test/kernels/lora.cuh"
 
 namespace lowrank::testing {
 namespace {
@@ -44,7 +45,7 @@ void expect_linear(Fuzz& fuzz, int64_t n, const Sizes& size, DType type, DType s
       exact[size_t(i * out + j)] = sum + (with_bias ? bias[size_t(j)] : 0);
       plain[size_t(i * out + j)] = double(narrow) + (with_bias ? bias[size_t(j)] : 0);
     }
-  cuda::linear(y, dx, w, with_bias ? db.view() : View{}, Compute::F32);
+  cuda::linear(y, dx, w, with_bias ? db.view() : View{}, Compute::F32, Rope{});
   const std::string what = std::string("linear of ") + name_of(type) + " and " + name_of(stored);
   if (type == DType::F32) expect_close(what, y.read(), exact, 2e-6, 1e-7);
   else expect_as_good(what, y.read(), rounded(plain, type), exact, type);
@@ -101,12 +102,55 @@ KERNEL_CASE(linear_of_few_rows_with_quantized_weights) {
                     fuzz.pick({DType::BF16, DType::F16}), stored);
 }
 
-// A layer with an adapter beside a quantised weight, and beside the floats it stands for: the same bits.
+// Codes are read in the product's loop for few rows, beside an adapter of any rank; rows may be turned.
+void expect_layer_of_few_rows(Fuzz& fuzz, DType stored, int64_t most) {
+  const DType type = fuzz.pick({DType::BF16, DType::F16});
+  const int64_t m = fuzz.between(most / 2, most), n = fuzz.between(1, 5) * 16, k = fuzz.pick<int64_t>({64, 192, 576});
+  Layer layer(fuzz, type, {m, n, k, fuzz.pick<int64_t>({1, 3, 8, 16, 24, 64})}, fuzz.pick<bool>({true, false}));
+  layer.offset = 0, layer.exact = fuzz.pick<bool>({true, true, false});
+  if (fuzz.pick<bool>({true, false})) layer.add_rope(fuzz, 16);
+  Run run(layer, stored);
+  layer.w = run.w.read();
+  expect(cuda::gemm::suits_quantized(run.x, run.w), layer.name("codes are read"));
+  run.forward();
+  Layer narrow = layer;
+  narrow.w = rounded(layer.w, type);
+  Values y, s, plain_y, plain_s;
+  layer.forward(y, s);
+  narrow.plain_forward(plain_y, plain_s);
+  if (layer.exact) {
+    narrow.head_dim = 0;
+    narrow.forward(plain_y, plain_s);
+    plain_y = rounded(layer.turned(rounded(plain_y, type)), type);
+  }
+  expect_as_good(layer.name("y beside codes"), run.y.read(), plain_y, y, type);
+}
+
+KERNEL_CASE(lora_linear_of_few_rows_with_quantized_weights) {
+  for (const DType stored : {DType::I8, DType::NF4})
+    for (const int64_t most : {2, 16, 32, 64}) expect_layer_of_few_rows(fuzz, stored, most);
+}
+
+// An adapter that has not been trained changes no bit of them.
+KERNEL_CASE(lora_linear_of_zero_b_with_quantized_weights) {
+  for (const DType stored : {DType::I8, DType::NF4}) {
+    Layer layer(fuzz, DType::BF16, {fuzz.between(1, 64), 48, 192, 8}, true);
+    layer.b.assign(layer.b.size(), 0.0), layer.offset = 0;
+    Run run(layer, stored);
+    run.forward();
+    const OnDevice y(layer.type, {layer.m, layer.n});
+    cuda::linear(y, run.x, run.w, layer.has_bias ? run.bias.view() : View{}, Compute::F32, Rope{});
+    expect_same_bits(layer.name("y"), run.y, y);
+  }
+}
+
+// A layer with an adapter beside a quantised weight, and beside the floats it stands for: the same bits where it is
+// converted first.
 KERNEL_CASE(lora_linear_with_quantized_weights) {
   for (const DType stored : {DType::I8, DType::NF4}) {
     const DType type = fuzz.pick({DType::BF16, DType::F16});
     const Sizes size = {fuzz.between(1, 9) * 8, fuzz.pick<int64_t>({64, 72})};
-    const int64_t n = fuzz.between(1, 40), in = size.in, out = size.out, r = 4;
+    const int64_t n = fuzz.between(65, 90), in = size.in, out = size.out, r = 4;
     const OnDevice quantized(stored, {out, in}, weights(fuzz, size)), floats(type, {out, in}, quantized.read());
     const OnDevice x(type, {n, in}, fuzz.values(n * in)), dy(type, {n, out}, fuzz.values(n * out));
     const OnDevice a(DType::F32, {r, in}, fuzz.values(r * in)), b(DType::F32, {out, r}, fuzz.values(out * r));
@@ -114,7 +158,7 @@ KERNEL_CASE(lora_linear_with_quantized_weights) {
     const OnDevice da(DType::F32, {r, in}), db(DType::F32, {out, r}), s(DType::F32, {n, r});
     for (const int i : {0, 1}) {
       const View w = i ? floats.view() : quantized.view();
-      cuda::lora_linear(y[i], s, x, w, View{}, a, b, 0.5, Dropout{}, Compute::BF16, true);
+      cuda::lora_linear(y[i], s, x, w, View{}, a, b, 0.5, Dropout{}, Compute::BF16, true, Rope{});
       cuda::lora_linear_backward(dx[i], da, db, dy, x, w, a, b, s, 0.5, Dropout{}, Compute::BF16, true);
     }
     expect_same_bits("y", y[0], y[1]);

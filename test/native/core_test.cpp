@@ -274,7 +274,8 @@ void shapes() {
   for (const Shape& shape : {Shape{big, big}, Shape{0, big, big}, Shape{INT64_MAX, 2}, Shape{INT64_MAX}, Shape{-1}})
     expect_error([&] { Tensor::empty(meta, shape, DType::F64); }, "ERR_SHAPE tensor: ", "a shape past any memory");
   const auto x = Tensor::empty(meta, {big, 0}, DType::F32), w = Tensor::empty(meta, {big, 0}, DType::F32);
-  expect_error([&] { ops::linear(x, w, nullptr, Compute::F32); }, "ERR_SHAPE tensor: ", "a product past any memory");
+  expect_error([&] { ops::linear(x, w, nullptr, Compute::F32, nullptr, nullptr, 0, false); },
+               "ERR_SHAPE tensor: ", "a product past any memory");
   expect_error([] { Shape{1, 1, 1, 1, 1}; }, "ERR_SHAPE shape: rank 5", "five dimensions");
 }
 

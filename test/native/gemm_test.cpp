@@ -155,7 +155,7 @@ void test_linear(int64_t m, int64_t n, int64_t k, DType w_type, Compute compute,
   std::snprintf(text, sizeof text, " linear %ldx%ldx%ld w %s compute %s bias %d", long(m), long(n), long(k),
                 w_type == DType::BF16 ? "bf16" : "f32", name_of(compute), has_bias);
   everywhere(
-      {y.view}, [&] { cpu::linear(y.view, x.view, w.view, has_bias ? bias.view : none, compute); },
+      {y.view}, [&] { cpu::linear(y.view, x.view, w.view, has_bias ? bias.view : none, compute, Rope{}); },
       [&](const std::string& isa) { close(y.view, plain.view, want.view, isa + text); });
 }
 
@@ -185,7 +185,8 @@ void test_lora(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute
     everywhere(
         {y.view, s.view},
         [&] {
-          cpu::lora_linear(y.view, s.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute, true);
+          cpu::lora_linear(y.view, s.view, x.view, w.view, bias.view, a.view, b.view, scale, dropout, compute, true,
+                           Rope{});
         },
         [&](const std::string& isa) {
           close(y.view, py.view, wy.view, isa + text + "y");

@@ -4,8 +4,9 @@ import { loraLinear } from '../../ops/loraLinear.ts'
 import { loraLinearGroup } from '../../ops/loraLinearGroup.ts'
 import { matmul } from '../../ops/matmul.ts'
 import { multiply } from '../../ops/multiply.ts'
+import type { RopeInput } from '../../ops/rope.ts'
 import type { Tensor } from '../../tensor.ts'
-import { type OpCase, real, type Sizes, training } from './case.ts'
+import { type Input, ints, type OpCase, real, type Sizes, training } from './case.ts'
 
 export function productCases(sizes: Sizes): OpCase[] {
   const { n, d, out } = sizes
@@ -18,6 +19,7 @@ export function productCases(sizes: Sizes): OpCase[] {
     })),
     ...loraCases(sizes),
     ...loraGroupCases(sizes),
+    ...turnedCases(sizes),
   ]
 }
 
@@ -61,5 +63,45 @@ function loraGroupCases({ n, d, out, r }: Sizes): OpCase[] {
         return add(multiply(q!, k!), v!)
       }),
     })),
+  ]
+}
+
+/** Products whose rows a rope turns: heads of twice the usual size, so that all columns are in pairs. */
+function turnedCases({ n, d, heads, headDim, r }: Sizes): OpCase[] {
+  const width = heads * 2 * headDim
+  const positions = ints(...Array.from({ length: n }, (_, i) => (i * 5) % 9))
+  const angles = (rotary: number): Input => ({ ...real([9, rotary], 2), grad: false, wide: true })
+  const ropeOf = (positions: Tensor, table: Tensor, interleaved: boolean): RopeInput => {
+    return { positions, table, headDim: 2 * headDim, interleaved }
+  }
+  const frozen = (phase: number): Input => ({ ...real([width, d], phase), grad: false })
+  const adapter = (phase: number): Input[] => [real([r, d], phase + 0.4), real([width, r], phase + 0.6)]
+  return [
+    {
+      name: 'linear, turned',
+      inputs: [real([n, d]), real([width, d], 1), real([width], 2), positions, angles(2 * headDim)],
+      run: ([x, w, bias, at, table]) => linear(x!, w!, bias, 'f32', ropeOf(at!, table!, false)),
+    },
+    ...[false, true].map(interleaved => ({
+      name: `loraLinear, turned${interleaved ? ' by neighbours, partly' : ''}`,
+      inputs: [real([n, d]), frozen(1), ...adapter(1), positions, angles(interleaved ? 2 : 2 * headDim)],
+      run: training(([x, w, a, b, at, table]) => {
+        const factors = { a: a!, b: b!, scale: 1.5, dropout: 0.25, site: 9 }
+        return loraLinear(x!, w!, undefined, factors, 'f32', ropeOf(at!, table!, interleaved))
+      }),
+    })),
+    {
+      name: 'loraLinearGroup, query and key turned',
+      inputs: [real([n, d]), positions, angles(2 * headDim), ...[1, 2, 3].flatMap(i => [frozen(i), ...adapter(i)])],
+      run: training(([x, at, table, ...rest]) => {
+        const layers = [0, 1, 2].map(i => {
+          const [weight, a, b] = rest.slice(3 * i, 3 * i + 3)
+          const factors = { a: a!, b: b!, scale: 1.5 + i, dropout: 0.3, site: 9 + i }
+          return { weight: weight!, bias: undefined, factors, turned: i < 2 }
+        })
+        const [q, k, v] = loraLinearGroup(x!, layers, 'f32', ropeOf(at!, table!, false))
+        return add(multiply(q!, k!), v!)
+      }),
+    },
   ]
 }
