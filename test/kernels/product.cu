@@ -131,7 +131,13 @@ void RandomProduct::expect_right(const std::string& what) const {
   const Values got = y->read();
   if (choice.type == DType::F64 || choice.y == DType::F32)
     return expect_sums(name, got, expected(), computed<double>(true), choice.y);
-  expect_as_good(name, got, plain(), expected(), choice.y);
+  const Values exact = expected();
+  expect_as_good(name, got, plain(), exact, choice.y);
+  if (!choice.head_dim || choice.turned_rounded) return;
+  // Rounded once, all but a few are the exact value's neighbour; rounded before and after, a third are not.
+  size_t others = 0;
+  for (size_t i = 0; i < got.size(); ++i) others += got[i] != exact[i];
+  expect(others <= 1 + got.size() / 20, name + ": rows were rounded before they were turned");
 }
 
 std::string describe(const ProductChoice& c) {
