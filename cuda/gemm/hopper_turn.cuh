@@ -4,7 +4,8 @@
 // rows once for all heads of the tile.
 //
 // Per tile of 128 x 256, heads of 128: 128 KB of the table from L2, 32 loads of 8 bytes a thread, beside 6 MB of
-// operands at K 4096; about 3k of 65k clock cycles. A launch of its own, 2 bytes(y) once more, takes 12% of the product.
+// operands at K 4096; about 3k of 65k clock cycles. A launch of its own, 2 bytes(y) once more, takes 12% of the
+// product.
 
 #include "cuda/gemm/hopper_epilogue.cuh"
 

@@ -6,11 +6,11 @@
 // that order, which sums don't mind. x goes through shared memory by cp.async, two steps of 512 in turn, its 16-byte
 // chunks placed so that what the lanes read together lies in different banks; w is loaded one step ahead into
 // registers. The 4 partial sums are added in fixed order. NF4: LUT * absmax in f32, rounded once to x's type: the
-// weights are those that dequantize() makes. I8: codes are exact in bf16, absmax multiplies the sum. Then s b^T joins the
-// same accumulators, each of the 4 warps with every fourth 32 of its k, straight from L2: 96 bytes a column at rank 16 in
-// three parts, beside 2 KB of NF4 at K 4096.
-// Memory: w once, x once a block, from L2. Bound by bandwidth up to 16 rows, 0.516 (I8: 1) n k / peak, of which the
-// reads of shared memory (the 16 values, x) allow about 80 %; at 64 rows by those of x.
+// weights are those that dequantize() makes. I8: codes are exact in bf16, absmax multiplies the sum. Then s b^T joins
+// the same accumulators, each of the 4 warps with every fourth 32 of its k, straight from L2: 96 bytes a column at rank
+// 16 in three parts, beside 2 KB of NF4 at K 4096. Memory: w once, x once a block, from L2. Bound by bandwidth up to 16
+// rows, 0.516 (I8: 1) n k / peak, of which the reads of shared memory (the 16 values, x) allow about 80 %; at 64 rows
+// by those of x.
 
 #include "cuda/gemm/quantized_rows.cuh"
 #include "cuda/gemm/turn.cuh"

@@ -10,8 +10,8 @@ namespace lowrank::cuda::gemm {
 // this kernel repeats.
 bool suits_quantized(const View& x, const View& w);
 
-// The product without segments, but x w^T: p.y = x w^T + slab + bias + residual, with at most one slab, of operands along
-// k without dropout.
+// The product without segments, but x w^T: p.y = x w^T + slab + bias + residual, with at most one slab, of operands
+// along k without dropout.
 void multiply_quantized(const Product& p, const View& x, const View& w);
 
 }  // namespace lowrank::cuda::gemm

@@ -4,9 +4,10 @@
 // Each warp stages 16 rows of its part as f32 in shared memory of its own and reads them back along rows, so that y is
 // written, and the residual read, in 16-byte pieces of whole lines. Rows of WN + 8 floats: no bank conflicts going in.
 //
-// Where y is turned, the warps stage together, and turn what lies there, bias and all, in place: pairs of columns may be
-// a tile apart. A thread has one pair of every few rows, whose angles it loads several at a time. For 128 x 128 of y that
-// is 64 KB of the table from L2, beside 2 MB of operands at K 4096, and 16 k floats in shared memory, read and written.
+// Where y is turned, the warps stage together, and turn what lies there, bias and all, in place: pairs of columns may
+// be a tile apart. A thread has one pair of every few rows, whose angles it loads several at a time. For 128 x 128 of y
+// that is 64 KB of the table from L2, beside 2 MB of operands at K 4096, and 16 k floats in shared memory, read and
+// written.
 
 #include "cuda/gemm/tile.cuh"
 #include "cuda/gemm/turn.cuh"

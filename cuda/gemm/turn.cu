@@ -1,7 +1,7 @@
 // Products whose rows are turned (Product::rope) outside of a tile's epilogue: see turn.cuh.
 //
-// add_turned: one pair of columns a thread; neighbouring threads have neighbouring pairs. f32. One pass over the partial
-// sums, which L2 mostly still has; bound by reading them.
+// add_turned: one pair of columns a thread; neighbouring threads have neighbouring pairs. f32. One pass over the
+// partial sums, which L2 mostly still has; bound by reading them.
 
 #include "cuda/gemm/turn.cuh"
 

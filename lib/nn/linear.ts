@@ -85,8 +85,8 @@ function lowRankPath(x: Tensor, factors: LowRank, compute: Compute): Tensor {
 /**
  * Applies layers that share their input. Activations of half precision are a GPU's (or the plan for one): there, layers
  * with one active pair of factors each and no hooks are one op, whose passes over x serve all. In f32 they stay
- * separate calls: the CPU would gain nothing, and add the layers' dx in another order. `turn`: those of the layers whose
- * rows a rope turns, query and key.
+ * separate calls: the CPU would gain nothing, and add the layers' dx in another order. `turn`: those of the layers
+ * whose rows a rope turns, query and key.
  */
 export function linearGroup(
   layers: readonly Linear[],

@@ -5,8 +5,8 @@ import { COMPUTE, type Compute } from './matmul.ts'
 import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
 
 /**
- * x[N, in] w[out, in]^T + bias[out], with `rope` turned by it as it is written. A frozen weight may be stored as bf16 and
- * gets no gradient.
+ * x[N, in] w[out, in]^T + bias[out], with `rope` turned by it as it is written. A frozen weight may be stored as bf16
+ * and gets no gradient.
  */
 export function linear(
   x: Tensor,

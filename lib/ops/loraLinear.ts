@@ -33,38 +33,16 @@ export function loraLinear(
 ): Tensor {
   const { a, b, scale, exact = true } = factors
   const c = COMPUTE.indexOf(compute)
-  const mask = dropoutStruct(factors.dropout, factors.site)
-  const [yh, sh] = native.loraLinear(
-    x.handle,
-    w.handle,
-    bias?.handle ?? 0,
-    a.handle,
-    b.handle,
-    scale,
-    mask,
-    c,
-    exact,
-    ...ropeArguments(rope),
-  )
+  const settings = [scale, dropoutStruct(factors.dropout, factors.site), c, exact] as const
+  const frozen = [x.handle, w.handle, bias?.handle ?? 0] as const
+  const [yh, sh] = native.loraLinear(...frozen, a.handle, b.handle, ...settings, ...ropeArguments(rope))
   const y = new Tensor(yh)
   const s = new Tensor(sh)
   return record(y, bias ? [x, a, b, bias] : [x, a, b], [x, w, a, b, s, ...ropeTensors(rope)], (turned, needs) => {
     const dy = turnBack(turned, rope)
-    const found = native.loraLinearBackward(
-      dy.handle,
-      x.handle,
-      w.handle,
-      a.handle,
-      b.handle,
-      s.handle,
-      scale,
-      mask,
-      c,
-      exact,
-      needs[0]!,
-      needs[1]!,
-      needs[2]!,
-    )
+    const wants = [needs[0]!, needs[1]!, needs[2]!] as const
+    const pair = [a.handle, b.handle, s.handle] as const
+    const found = native.loraLinearBackward(dy.handle, x.handle, w.handle, ...pair, ...settings, ...wants)
     const grads = found.map(h => (h ? new Tensor(h) : undefined))
     return bias ? [...grads, needs[3] ? new Tensor(native.sumRows(dy.handle)) : undefined] : grads
   })

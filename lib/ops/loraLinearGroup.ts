@@ -34,23 +34,10 @@ export function loraLinearGroup(
   const [a, b] = [layers.map(layer => layer.factors.a), layers.map(layer => layer.factors.b)]
   const scales = layers.map(layer => layer.factors.scale)
   const masks = layers.map(({ factors }) => dropoutStruct(factors.dropout, factors.site))
-  const common = [handles(a), handles(b)] as const
-  const absent = biases.map(bias => bias?.handle ?? 0)
-  const [, , headDim, interleaved] = ropeArguments(rope)
-  const made = native.loraLinearGroup(
-    x.handle,
-    handles(weights),
-    absent,
-    ...common,
-    scales,
-    masks,
-    c,
-    exact,
-    handles(ropeTensors(rope)),
-    headDim,
-    interleaved,
-    layers.reduce((bits, { turned }, i) => bits | (turned ? 1 << i : 0), 0),
-  )
+  const pairs = [handles(a), handles(b)] as const
+  const settings = [scales, masks, c, exact] as const
+  const frozen = [x.handle, handles(weights), biases.map(bias => bias?.handle ?? 0)] as const
+  const made = native.loraLinearGroup(...frozen, ...pairs, ...settings, ...turnArguments(layers, rope))
   const tensors = made.map(handle => new Tensor(handle))
   const [ys, s] = [tensors.slice(0, n), tensors.slice(n)]
   const present = biases.filter(bias => bias !== undefined)
@@ -60,23 +47,19 @@ export function loraLinearGroup(
     const turnedBack = (dy: Tensor, i: number) => turnBack(dy, layers[i]!.turned ? rope : undefined)
     const dy = given.map((each, i) => (each ? turnedBack(each, i) : zeros(x, weights[i]!)))
     const any = (from: number, to: number) => needs.slice(from, to).some(Boolean)
-    const found = native.loraLinearGroupBackward(
-      x.handle,
-      handles(dy),
-      handles(weights),
-      ...common,
-      handles(s),
-      scales,
-      masks,
-      c,
-      exact,
-      needs[0]!,
-      any(1, 1 + n),
-      any(1 + n, 1 + 2 * n),
-    )
+    const wants = [needs[0]!, any(1, 1 + n), any(1 + n, 1 + 2 * n)] as const
+    const operands = [handles(dy), handles(weights), ...pairs, handles(s)] as const
+    const found = native.loraLinearGroupBackward(x.handle, ...operands, ...settings, ...wants)
     const ofBiases = dy.filter((_, i) => biases[i]).map((each, i) => (needs[1 + 2 * n + i] ? sumRows(each) : undefined))
     return [...found.map(handle => (handle ? new Tensor(handle) : undefined)), ...ofBiases]
   })
+}
+
+/** The rope, and a bit for each layer that it turns. */
+function turnArguments(layers: readonly LoraLayer[], rope: RopeInput | undefined) {
+  const [, , headDim, interleaved] = ropeArguments(rope)
+  const turned = layers.reduce((bits, layer, i) => bits | (layer.turned ? 1 << i : 0), 0)
+  return [handles(ropeTensors(rope)), headDim, interleaved, turned] as const
 }
 
 const handles = (tensors: readonly Tensor[]) => tensors.map(tensor => tensor.handle)
