@@ -1,7 +1,7 @@
 // lora_linear, lora_linear_backward
 #include "cuda/gemm/weights.cuh"
 #include "test/kernels/lora.cuh"
-#ifndef __CUDACC__
+#ifdef LOWRANK_EMULATOR
 #include "test/emulator/emulator.h"
 #endif
 
@@ -72,7 +72,7 @@ KERNEL_CASE(lora_linear_turned) {
 
 // The passes over x and dy, with and without masks, of each width of the rank: no bank conflicts.
 KERNEL_CASE(lora_linear_without_bank_conflicts) {
-#ifndef __CUDACC__
+#ifdef LOWRANK_EMULATOR
   for (const int64_t r : {8, 24, 40})
     for (const bool dropped : {false, true}) {
       const Layer layer(fuzz, fuzz.pick<DType>({DType::BF16, DType::F16}), {40, 72, 136, r}, dropped);
