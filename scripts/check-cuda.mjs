@@ -16,7 +16,9 @@ import { promisify } from 'node:util'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const args = process.argv.slice(2)
 const build = join(root, args.find(arg => !arg.startsWith('--')) ?? 'build')
-const folders = ['kernels', 'hopper_kernels', 'conformance_kernels'].map(target => join(build, `CMakeFiles/${target}.dir`))
+const folders = ['kernels', 'hopper_kernels', 'conformance_kernels'].map(target =>
+  join(build, `CMakeFiles/${target}.dir`),
+)
 const table = args.find(arg => arg.startsWith('--table'))
 const { rules, ptx: PTX } = JSON.parse(readFileSync(join(root, 'test/cuda/kernels.json'), 'utf8'))
 const TELLING = /^(HMMA|HGMMA|LDGSTS|LDSM|STSM|UTMALDG|UTMASTG|MUFU\.EX2|LDG\.E\.128|STG\.E\.128|LDL|STL|BPT\.TRAP)/
