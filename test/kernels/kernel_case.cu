@@ -209,14 +209,14 @@ void expect_sums(const std::string& what, const Values& got, const Values& expec
 }
 
 void expect_as_good(const std::string& what, const Values& got, const Values& plain, const Values& expected,
-                    DType dtype, double absolute) {
+                    DType dtype, double absolute, double factor) {
   expect(got.size() == expected.size() && plain.size() == expected.size(), what + ": sizes differ");
   double allowed = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     if (!std::isfinite(expected[i])) continue;
     allowed = std::max({allowed, std::fabs(plain[i] - expected[i]), spacing(expected[i], dtype) / 2});
   }
-  allowed = 2 * allowed + absolute;
+  allowed = factor * allowed + absolute;
   for (size_t i = 0; i < got.size(); ++i)
     if (got[i] != expected[i] && !(std::fabs(got[i] - expected[i]) <= allowed))
       fail(what, i, got[i], expected[i], allowed);

@@ -97,7 +97,7 @@ void expect_sums(const std::string& what, const Values& got, const Values& expec
 // The rule for half precision: error <= factor * the error of a plain implementation of that precision, both against
 // `expected`, or half a unit in the last place, plus `absolute`.
 void expect_as_good(const std::string& what, const Values& got, const Values& plain, const Values& expected,
-                    DType dtype, double absolute = 0);
+                    DType dtype, double absolute = 0, double factor = 2);
 // What a kernel owes whose only rounding is that of its result: f64 to 1e-12 and f32 to 2e-6 of the largest value, half
 // precision to a unit in the last place.
 void expect_accurate(const std::string& what, const Values& got, const Values& expected, DType dtype);
