@@ -3,8 +3,7 @@
 // the device otherwise. Four columns a thread, where rows of the partial sums allow 16-byte loads, else one; one pass
 // over the partial sums, which L2 mostly still has.
 
-#include "cuda/gemm/product.h"
-#include "cuda/launch.cuh"
+#include "cuda/gemm/turn.cuh"
 
 namespace lowrank::cuda::gemm {
 
@@ -16,11 +15,6 @@ struct Pieces {
 };
 
 constexpr int PIECES_THREADS = 256;
-
-template <typename T>
-__device__ float element(const View& x, int64_t i) {
-  return x.dtype == DType::F32 ? static_cast<const float*>(x.data)[i] : float(static_cast<const T*>(x.data)[i]);
-}
 
 // N divides the pitch.
 template <typename T, int N>
@@ -36,14 +30,14 @@ __global__ void add_pieces(Pieces s) {
   for (int i = 0; i < N && column + i < s.n; ++i) {
     const int64_t to = row * s.n + column + i;
     float value = sum.lane[i];
-    if (s.bias.data) value += element<T>(s.bias, column + i);
-    if (s.residual.data) value += element<T>(s.residual, to);
+    if (s.bias.data) value += element_of<float>(s.bias, column + i);
+    if (s.residual.data) value += element_of<float>(s.residual, to);
     if (s.y.dtype == DType::F32) static_cast<float*>(s.y.data)[to] = value;
     else static_cast<T*>(s.y.data)[to] = T(value);
   }
 }
 
-// T: what bias, residual and y have where they are not f32.
+// T: what y has where it is not f32.
 template <typename T>
 void launch_pieces(const Pieces& s) {
   const auto go = [&](auto kernel, int n) {
