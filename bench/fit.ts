@@ -3,7 +3,7 @@
 
 import { batches } from '../lib/data/batches.ts'
 import type { Example } from '../lib/data/encode.ts'
-import type { Model } from '../lib/heads/model.ts'
+import type { Model } from '../lib/model.ts'
 import type { Parameter } from '../lib/nn/module.ts'
 import { AdamW } from '../lib/optim/adamw.ts'
 import { Arena } from '../lib/optim/arena.ts'

@@ -1,12 +1,12 @@
-// Every case of the op table (lib/cli/kernels/) at the sizes of BERT-base, forward alone and with its backward.
+// Every case of the op table (lib/check/) at the sizes of BERT-base, forward alone and with its backward.
 //   npm run bench:op [-- NAME…] [--threads N] [--json]
 // CPU milliseconds of the process, the fewest of several runs: what a shared machine measures least badly.
 
 import { parseArgs } from 'node:util'
 import { Tape } from '../lib/autograd/tape.ts'
-import type { OpCase } from '../lib/cli/kernels/case.ts'
-import { opCases } from '../lib/cli/kernels/cases.ts'
-import { table } from '../lib/cli/table.ts'
+import type { OpCase } from '../lib/check/case.ts'
+import { opCases } from '../lib/check/cases.ts'
+import { table } from '../lib/cli/terminal/table.ts'
 import { native } from '../lib/native.ts'
 import { Device, scope, Tensor } from '../lib/tensor.ts'
 import { machine } from './machine.ts'

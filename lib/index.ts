@@ -1,6 +1,6 @@
 // The public API. Six names do the main job: loadModel, lora, attach, train, evaluate, saveAdapter.
 
-export { bundled } from './cli/bundled.ts'
+export { bundled } from './bundled.ts'
 export { type Batches, type BatchOptions, batches, type MicroBatch, packExamples, type Step } from './data/batches.ts'
 export type { ColumnNames, Columns } from './data/columns.ts'
 export { type ConllOptions, readConll } from './data/conll.ts'
@@ -44,7 +44,6 @@ export { inferTask, type ProblemType, type TaskChoice } from './data/task.ts'
 export { type ErrorCode, LowrankError } from './errors.ts'
 export type { Prediction } from './heads/decode.ts'
 export type { Head, Labels, LossOptions, Problem, Task } from './heads/head.ts'
-export { createModel, type HeadBuilder, loadModel, type Model, type ModelOptions } from './heads/model.ts'
 export { sequenceClassification } from './heads/sequenceClassification.ts'
 export { tokenClassification } from './heads/tokenClassification.ts'
 export {
@@ -79,6 +78,7 @@ export { type PerplexityReport, perplexityReport } from './metrics/perplexity.ts
 export { expectedCalibrationError, logLoss, rocAuc, rocAucOneVsRest } from './metrics/probability.ts'
 export { type RegressionReport, regressionReport } from './metrics/regression.ts'
 export type { Scores } from './metrics/scores.ts'
+export { createModel, type HeadBuilder, loadModel, type Model, type ModelOptions } from './model.ts'
 export { MODEL_TYPES } from './models/index.ts'
 export type { DType, MemoryUse } from './native.ts'
 export type { PackedBatch } from './nn/batch.ts'

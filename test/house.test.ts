@@ -10,12 +10,14 @@ import { packageRoot } from '../lib/io/package.ts'
 
 // A file may import from its own row and from rows above it.
 const ROOMS = [
-  ['native', 'errors', 'io'],
+  ['native', 'errors', 'io', 'bundled'],
   ['tensor'],
   ['autograd'],
   ['ops'],
   ['nn', 'optim'],
   ['models', 'peft', 'heads', 'data', 'tokenizer', 'metrics'],
+  ['model', 'check'],
+  ['tasks'],
   ['train', 'generate', 'trackers', 'report', 'distributed'],
   ['serve'],
   ['cli', 'index'],

@@ -2,20 +2,20 @@
 
 import { existsSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
+import { bundled } from '../bundled.ts'
 import type { ColumnNames } from '../data/columns.ts'
 import { check, fail } from '../errors.ts'
 import { type Problem, TASKS, type Task } from '../heads/head.ts'
-import type { Model } from '../heads/model.ts'
 import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
 import { openSafetensors } from '../io/safetensors.ts'
+import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
 import { type AdapterInfo, type Attached, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type Base, findBase, lengthOf, loadBase } from './base.ts'
-import { bundled } from './bundled.ts'
-import { taskOfClass } from './inspectModel.ts'
-import type { Settings } from './options.ts'
+import { taskOfClass } from './commands/inspectModel.ts'
+import type { Settings } from './options/options.ts'
 
 /** A trained model with all that its use needs. */
 export interface Trained {

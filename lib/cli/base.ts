@@ -2,17 +2,17 @@
 
 import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
+import { bundled } from '../bundled.ts'
 import { check } from '../errors.ts'
 import type { Problem, Task } from '../heads/head.ts'
-import { type HeadBuilder, loadModel, type Model } from '../heads/model.ts'
+import { type HeadBuilder, loadModel, type Model } from '../model.ts'
 import { native } from '../native.ts'
 import { maxTokens } from '../nn/batch.ts'
 import type { Storage } from '../nn/module.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { Device } from '../tensor.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
-import { bundled } from './bundled.ts'
-import type { Settings } from './options.ts'
+import type { Settings } from './options/options.ts'
 
 /** The bundled encoder's folder, if its weights are there. */
 export function bundledEncoder(): string | undefined {

@@ -13,7 +13,7 @@ import { check } from '../errors.ts'
 import type { Problem, Task } from '../heads/head.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { HeadChoice } from './base.ts'
-import type { Settings } from './options.ts'
+import type { Settings } from './options/options.ts'
 
 const problems: Readonly<Record<ProblemType, Problem>> = {
   single_label_classification: 'single',

@@ -7,8 +7,8 @@ import { type EntitySpan, entitySpans } from '../metrics/entities.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { Prediction } from '../train/evaluate.ts'
 import { areEntityTags } from '../train/scores.ts'
-import { paint } from './console.ts'
-import { pad } from './table.ts'
+import { paint } from './terminal/console.ts'
+import { pad } from './terminal/table.ts'
 
 /** An entity of a sentence: words [start, end), and what it says. */
 export interface EntityRecord extends EntitySpan {

@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import { CommanderError, Command as Parser, Option as ParserOption } from 'commander'
 import { fail, LowrankError, nearest } from '../errors.ts'
 import { packageRoot } from '../io/package.ts'
-import { createConsole } from './console.ts'
-import { commandHelp, programHelp, usageOf } from './help.ts'
-import { COMMANDS, type Command, flagOf, type Option } from './option.ts'
-import { optionsOf, type Settings } from './options.ts'
-import { type Given, type Resolved, resolveSettings, unknownFlag } from './settings.ts'
+import { commandHelp, programHelp, usageOf } from './options/help.ts'
+import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts'
+import { optionsOf, type Settings } from './options/options.ts'
+import { type Given, type Resolved, resolveSettings, unknownFlag } from './options/settings.ts'
+import { createConsole } from './terminal/console.ts'
 
 /** A command line understood. */
 export type Parsed = { readonly command: Command; readonly given: Given } | { readonly text: string }
@@ -100,15 +100,15 @@ export type Action = (
 
 // Loaded when asked for, so that --help does not load the addon.
 const actions: Readonly<Record<Command, () => Promise<Action>>> = {
-  train: async () => (await import('./train.ts')).trainCommand,
-  evaluate: async () => (await import('./evaluate.ts')).evaluateCommand,
-  predict: async () => (await import('./predict.ts')).predictCommand,
-  merge: async () => (await import('./merge.ts')).mergeCommand,
-  'inspect model': async () => (await import('./inspectModel.ts')).inspectModelCommand,
-  'inspect data': async () => (await import('./inspectData.ts')).inspectDataCommand,
-  'inspect batch': async () => (await import('./inspectBatch.ts')).inspectBatchCommand,
-  doctor: async () => (await import('./doctor.ts')).doctorCommand,
-  quickstart: async () => (await import('./quickstart.ts')).quickstartCommand,
+  train: async () => (await import('./commands/train.ts')).trainCommand,
+  evaluate: async () => (await import('./commands/evaluate.ts')).evaluateCommand,
+  predict: async () => (await import('./commands/predict.ts')).predictCommand,
+  merge: async () => (await import('./commands/merge.ts')).mergeCommand,
+  'inspect model': async () => (await import('./commands/inspectModel.ts')).inspectModelCommand,
+  'inspect data': async () => (await import('./commands/inspectData.ts')).inspectDataCommand,
+  'inspect batch': async () => (await import('./commands/inspectBatch.ts')).inspectBatchCommand,
+  doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  quickstart: async () => (await import('./commands/quickstart.ts')).quickstartCommand,
 }
 
 function quiet(parser: Parser): Parser {

@@ -1,5 +1,6 @@
 // A finished run as the report shows it.
 
+import { bundled } from '../bundled.ts'
 import type { Example } from '../data/encode.ts'
 import { classCounts } from '../data/statistics.ts'
 import { entitySpans } from '../metrics/entities.ts'
@@ -15,11 +16,10 @@ import type {
 import type { Evaluation, Prediction } from '../train/evaluate.ts'
 import type { EvaluationEvent, HistoryEntry } from '../train/events.ts'
 import { areEntityTags, higherIsBetter } from '../train/scores.ts'
-import { bundled } from './bundled.ts'
-import { deviceText, shareText } from './format.ts'
 import { textFor } from './predictions.ts'
 import { packageVersion } from './program.ts'
 import { type Comparison, isRight } from './results.ts'
+import { deviceText, shareText } from './terminal/format.ts'
 import type { Finished, Outcome } from './trainOutput.ts'
 
 const mostMistakes = 20

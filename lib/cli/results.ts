@@ -11,8 +11,8 @@ import {
 } from '../metrics/compare.ts'
 import type { Evaluation, Prediction } from '../train/evaluate.ts'
 import { areEntityTags, higherIsBetter } from '../train/scores.ts'
-import { metricText, probabilityText, signedText } from './format.ts'
-import { type Column, table } from './table.ts'
+import { metricText, probabilityText, signedText } from './terminal/format.ts'
+import { type Column, table } from './terminal/table.ts'
 
 /** One metric before and after. */
 export interface MetricPair {

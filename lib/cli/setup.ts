@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { labelMap } from '../data/labels.ts'
 import type { SplitData } from '../data/prepare.ts'
 import { check } from '../errors.ts'
-import type { Model } from '../heads/model.ts'
+import type { Model } from '../model.ts'
 import {
   type Attached,
   attach,
@@ -19,10 +19,10 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainData, TrainOptions } from '../train/events.ts'
 import { locate } from './adapter.ts'
 import { type Base, findBase, findTokenizer, lengthOf, loadBase, useThreads } from './base.ts'
-import type { Console } from './console.ts'
 import { encode, headFor, maskingFor, readSplits } from './data.ts'
-import { plural } from './format.ts'
-import { OPTIONS, type Settings } from './options.ts'
+import { OPTIONS, type Settings } from './options/options.ts'
+import type { Console } from './terminal/console.ts'
+import { plural } from './terminal/format.ts'
 
 /** What training works on. */
 export interface Setup {

@@ -11,9 +11,9 @@ import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
-import { decoderOf } from './decoder.ts'
 import { checkEncoder, headDropout, padIdOf, stack } from './encoder.ts'
 import type { Backbone, Family, HeadLayers } from './family.ts'
+import { decoderOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
 function dims(config: ModelConfig) {

@@ -3,7 +3,7 @@
 import { type Example, IGNORED } from '../data/encode.ts'
 import { classCounts, supervision } from '../data/statistics.ts'
 import { check } from '../errors.ts'
-import type { Model } from '../heads/model.ts'
+import type { Model } from '../model.ts'
 import { maxTokens } from '../nn/batch.ts'
 import type { Attached } from '../peft/method.ts'
 import type { TrainData, WarningEvent } from './events.ts'

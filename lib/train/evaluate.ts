@@ -5,7 +5,7 @@ import { random } from '../data/random.ts'
 import { check } from '../errors.ts'
 import { decodeItems, decodeSequence, type Items, type LogitRows, type Prediction } from '../heads/decode.ts'
 import type { Labels } from '../heads/head.ts'
-import type { Model } from '../heads/model.ts'
+import type { Model } from '../model.ts'
 import { scope } from '../tensor.ts'
 import { type Reports, score } from './scores.ts'
 

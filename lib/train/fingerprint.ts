@@ -2,8 +2,8 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import type { Example } from '../data/encode.ts'
-import type { Model } from '../heads/model.ts'
 import { isObject, type PyJson, stringifyPython } from '../io/json.ts'
+import type { Model } from '../model.ts'
 import type { Attached } from '../peft/method.ts'
 import type { TrainData } from './events.ts'
 import type { Settings } from './settings.ts'

@@ -2,7 +2,7 @@
 
 import type { MicroBatch } from '../data/batches.ts'
 import { check } from '../errors.ts'
-import type { Model } from '../heads/model.ts'
+import type { Model } from '../model.ts'
 import type { Matched } from '../peft/method.ts'
 import { scope } from '../tensor.ts'
 import { checkRun, resolveClassWeights } from './checks.ts'

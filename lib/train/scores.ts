@@ -2,13 +2,13 @@
 
 import { check } from '../errors.ts'
 import type { Prediction } from '../heads/decode.ts'
-import type { Model } from '../heads/model.ts'
 import { type ClassificationReport, classificationReport } from '../metrics/classification.ts'
 import { type EntityReport, entityReport } from '../metrics/entities.ts'
 import { type MultiLabelReport, multiLabelReport } from '../metrics/multiLabel.ts'
 import { type PerplexityReport, perplexityReport } from '../metrics/perplexity.ts'
 import { type RegressionReport, regressionReport } from '../metrics/regression.ts'
 import type { Scores } from '../metrics/scores.ts'
+import type { Model } from '../model.ts'
 
 /** The reports of an evaluation: those that fit its task. */
 export interface Reports {

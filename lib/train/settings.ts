@@ -1,5 +1,5 @@
 import { check, fail, nearest } from '../errors.ts'
-import type { Model } from '../heads/model.ts'
+import type { Model } from '../model.ts'
 import { STATES } from '../optim/arena.ts'
 import { SCHEDULES } from '../optim/schedule.ts'
 import type { TrainOptions } from './events.ts'

@@ -2,7 +2,7 @@
 
 import type { MicroBatch, Step } from '../data/batches.ts'
 import { fail, LowrankError } from '../errors.ts'
-import type { Model } from '../heads/model.ts'
+import type { Model } from '../model.ts'
 import type { AdamW } from '../optim/adamw.ts'
 import type { Regularizer } from '../peft/method.ts'
 import { scope, type Tensor } from '../tensor.ts'

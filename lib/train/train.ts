@@ -1,5 +1,5 @@
 import { check, fail, LowrankError } from '../errors.ts'
-import type { Model } from '../heads/model.ts'
+import type { Model } from '../model.ts'
 import { native } from '../native.ts'
 import { checkRun } from './checks.ts'
 import type { Evaluation } from './evaluate.ts'

@@ -5,7 +5,7 @@ import { appendFileSync, copyFileSync, mkdirSync, readFileSync, truncateSync, wr
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { bundled } from '../../lib/cli/bundled.ts'
+import { bundled } from '../../lib/bundled.ts'
 import { cli, reviews, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()

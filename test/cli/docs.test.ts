@@ -4,9 +4,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { cliDocs, commandHelp, programHelp } from '../../lib/cli/help.ts'
-import { COMMANDS, flagOf } from '../../lib/cli/option.ts'
-import { OPTIONS, optionsOf } from '../../lib/cli/options.ts'
+import { cliDocs, commandHelp, programHelp } from '../../lib/cli/options/help.ts'
+import { COMMANDS, flagOf } from '../../lib/cli/options/option.ts'
+import { OPTIONS, optionsOf } from '../../lib/cli/options/options.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 
 const path = join(packageRoot, 'docs', 'cli.md')

@@ -2,8 +2,8 @@ import { EventEmitter } from 'node:events'
 import { stripVTControlCharacters } from 'node:util'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { createProgress, formatCount, formatDuration } from '../../lib/cli/progress.ts'
-import { displayWidth } from '../../lib/cli/table.ts'
+import { createProgress, formatCount, formatDuration } from '../../lib/cli/terminal/progress.ts'
+import { displayWidth } from '../../lib/cli/terminal/table.ts'
 
 class FakeStream extends EventEmitter {
   isTTY: boolean

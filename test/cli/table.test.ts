@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { displayWidth, pad, sparkline, table, truncate } from '../../lib/cli/table.ts'
+import { displayWidth, pad, sparkline, table, truncate } from '../../lib/cli/terminal/table.ts'
 
 test('width in cells: ASCII 1, CJK and emoji 2, combining marks and escapes 0', () => {
   assert.is(displayWidth('abc'), 3)

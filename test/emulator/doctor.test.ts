@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Check } from '../../lib/cli/kernels/command.ts'
-import type { ConformanceCheck } from '../../lib/cli/kernels/conformance.ts'
+import type { ConformanceCheck } from '../../lib/check/conformance.ts'
+import type { Check } from '../../lib/cli/commands/kernels.ts'
 
 const { packageRoot } = await import('../../lib/io/package.ts')
 const FOLDER = join(process.env.LOWRANK_PREBUILD ?? packageRoot, 'build/emulator')
@@ -18,12 +18,12 @@ if (existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))) {
 } else test('doctor on the emulator', () => console.log('skip: lowrank_emu.node is not built'))
 
 async function registerTests(): Promise<void> {
-  const { checkKernels, judgeCase } = await import('../../lib/cli/kernels/check.ts')
-  const { attempt } = await import('../../lib/cli/kernels/attempt.ts')
-  const { reportChecks } = await import('../../lib/cli/kernels/command.ts')
-  const { mixedCases, plainCases } = await import('../../lib/cli/kernels/mixed.ts')
-  const { checkConformance } = await import('../../lib/cli/kernels/conformance.ts')
-  const { createConsole } = await import('../../lib/cli/console.ts')
+  const { checkKernels, judgeCase } = await import('../../lib/check/check.ts')
+  const { attempt } = await import('../../lib/check/attempt.ts')
+  const { reportChecks } = await import('../../lib/cli/commands/kernels.ts')
+  const { mixedCases, plainCases } = await import('../../lib/check/mixed.ts')
+  const { checkConformance } = await import('../../lib/check/conformance.ts')
+  const { createConsole } = await import('../../lib/cli/terminal/console.ts')
   const { native } = await import('../../lib/native.ts')
   const { add } = await import('../../lib/ops/add.ts')
   const { scale } = await import('../../lib/ops/scale.ts')

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { OpCase } from '../../lib/cli/kernels/case.ts'
+import type { OpCase } from '../../lib/check/case.ts'
 import type { Tensor, TensorData } from '../../lib/tensor.ts'
 
 const { packageRoot } = await import('../../lib/io/package.ts')
@@ -37,7 +37,7 @@ async function registerTests(): Promise<void> {
   const { Tape } = await import('../../lib/autograd/tape.ts')
   const { native } = await import('../../lib/native.ts')
   const { Device, Tensor, scope } = await import('../../lib/tensor.ts')
-  const { opCases } = await import('../../lib/cli/kernels/cases.ts')
+  const { opCases } = await import('../../lib/check/cases.ts')
   const { compare } = await import('../support/compare.ts')
   const later = cpuOnly()
 

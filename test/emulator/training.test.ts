@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Example } from '../../lib/data/encode.ts'
-import type { Model, ModelOptions } from '../../lib/heads/model.ts'
+import type { Model, ModelOptions } from '../../lib/model.ts'
 import type { Attached } from '../../lib/peft/method.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'
 

@@ -2,7 +2,7 @@
 
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { wave } from '../../lib/cli/kernels/case.ts'
+import { wave } from '../../lib/check/case.ts'
 import { native } from '../../lib/native.ts'
 import { linear } from '../../lib/ops/linear.ts'
 import { linearCrossEntropy } from '../../lib/ops/linearCrossEntropy.ts'

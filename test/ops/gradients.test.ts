@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { opCases } from '../../lib/cli/kernels/cases.ts'
+import { opCases } from '../../lib/check/cases.ts'
 import { native } from '../../lib/native.ts'
 import { gradcheck } from '../support/gradcheck.ts'
 

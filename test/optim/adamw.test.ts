@@ -2,7 +2,7 @@
 
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { wave } from '../../lib/cli/kernels/case.ts'
+import { wave } from '../../lib/check/case.ts'
 import { native } from '../../lib/native.ts'
 import { Parameter } from '../../lib/nn/module.ts'
 import { add } from '../../lib/ops/add.ts'

@@ -5,8 +5,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { loadModel, type Model } from '../../lib/heads/model.ts'
 import { openSafetensors } from '../../lib/io/safetensors.ts'
+import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import {
   type Attached,

@@ -1,5 +1,5 @@
 import { Tape } from '../../lib/autograd/tape.ts'
-import type { Input } from '../../lib/cli/kernels/case.ts'
+import type { Input } from '../../lib/check/case.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from './compare.ts'
 

@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Example } from '../../lib/data/encode.ts'
-import type { Model, ModelOptions } from '../../lib/heads/model.ts'
+import type { Model, ModelOptions } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'

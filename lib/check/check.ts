@@ -1,8 +1,8 @@
 // `lowrank doctor --kernels`: every op of a GPU against the CPU, on the user's own card. The cases are those of the
 // tests.
 
-import { Tape } from '../../autograd/tape.ts'
-import { type Device, Device as Devices, scope, Tensor } from '../../tensor.ts'
+import { Tape } from '../autograd/tape.ts'
+import { type Device, Device as Devices, scope, Tensor } from '../tensor.ts'
 import { attempt, type Outcome } from './attempt.ts'
 import type { Input, OpCase } from './case.ts'
 import { opCases } from './cases.ts'

@@ -1,6 +1,6 @@
 // Work on a GPU that may go wrong: the failure is the result, and the next one finds a device that works, or is told.
 
-import type { Device } from '../../tensor.ts'
+import type { Device } from '../tensor.ts'
 
 /** How work on a device went. */
 export interface Outcome {

@@ -1,9 +1,9 @@
-import { add } from '../../ops/add.ts'
-import { layerNorm } from '../../ops/layerNorm.ts'
-import { multiply } from '../../ops/multiply.ts'
-import { rmsNorm } from '../../ops/rmsNorm.ts'
-import { rope } from '../../ops/rope.ts'
-import type { Tensor } from '../../tensor.ts'
+import { add } from '../ops/add.ts'
+import { layerNorm } from '../ops/layerNorm.ts'
+import { multiply } from '../ops/multiply.ts'
+import { rmsNorm } from '../ops/rmsNorm.ts'
+import { rope } from '../ops/rope.ts'
+import type { Tensor } from '../tensor.ts'
 import { type Input, ints, type OpCase, real, type Sizes, training } from './case.ts'
 
 export function normCases({ n, d }: Sizes): OpCase[] {

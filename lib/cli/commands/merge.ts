@@ -2,12 +2,12 @@
 
 import { existsSync, readdirSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { check, fail } from '../errors.ts'
-import { saveMerged } from '../peft/index.ts'
-import { locate, openTrained } from './adapter.ts'
-import { useThreads } from './base.ts'
-import type { Console } from './console.ts'
-import type { Settings } from './options.ts'
+import { check, fail } from '../../errors.ts'
+import { saveMerged } from '../../peft/index.ts'
+import { locate, openTrained } from '../adapter.ts'
+import { useThreads } from '../base.ts'
+import type { Settings } from '../options/options.ts'
+import type { Console } from '../terminal/console.ts'
 
 /** Writes the merged model. @throws ERR_OPTION for a folder that is not empty, without --overwrite */
 export async function mergeCommand(settings: Settings, console: Console): Promise<number> {

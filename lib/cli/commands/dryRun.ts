@@ -1,13 +1,13 @@
 // `--dry-run`: everything about a run but the run.
 
-import type { Matched } from '../peft/index.ts'
-import { planTraining, type TrainPlan } from '../train/plan.ts'
-import { renderBatch, viewBatch } from './batchView.ts'
-import type { Console } from './console.ts'
-import { bytesText, countText, plural, shareText } from './format.ts'
-import type { Settings } from './options.ts'
-import { type Setup, trainOptions } from './setup.ts'
-import { table } from './table.ts'
+import type { Matched } from '../../peft/index.ts'
+import { planTraining, type TrainPlan } from '../../train/plan.ts'
+import type { Settings } from '../options/options.ts'
+import { type Setup, trainOptions } from '../setup.ts'
+import { renderBatch, viewBatch } from '../terminal/batchView.ts'
+import type { Console } from '../terminal/console.ts'
+import { bytesText, countText, plural, shareText } from '../terminal/format.ts'
+import { table } from '../terminal/table.ts'
 
 /** Prints what a run would do and take; the model is on the meta device. @throws as `train` before its first step */
 export async function dryRun(setup: Setup, settings: Settings, console: Console): Promise<number> {

@@ -2,15 +2,15 @@
 
 import { existsSync, rmSync } from 'node:fs'
 import { basename, extname, join, resolve } from 'node:path'
-import { check } from '../errors.ts'
-import { writeFileAtomic } from '../io/atomic.ts'
-import type { Console } from './console.ts'
+import { check } from '../../errors.ts'
+import { writeFileAtomic } from '../../io/atomic.ts'
+import { flagOf } from '../options/option.ts'
+import { OPTIONS, type Settings } from '../options/options.ts'
+import type { Resolved } from '../options/settings.ts'
+import { prepareTraining } from '../setup.ts'
+import type { Console } from '../terminal/console.ts'
+import { runTraining } from '../trainRun.ts'
 import { dryRun } from './dryRun.ts'
-import { flagOf } from './option.ts'
-import { OPTIONS, type Settings } from './options.ts'
-import type { Resolved } from './settings.ts'
-import { prepareTraining } from './setup.ts'
-import { runTraining } from './trainRun.ts'
 
 /** Fine-tunes, or shows what it would do under --dry-run. */
 export async function trainCommand(settings: Settings, console: Console, { given }: Resolved): Promise<number> {

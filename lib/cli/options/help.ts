@@ -1,8 +1,8 @@
 // --help and docs/cli.md, written from the option table.
 
+import { displayWidth } from '../terminal/table.ts'
 import { COMMANDS, type Command, describeKind, flagOf, type Option } from './option.ts'
 import { OPTIONS, optionsOf } from './options.ts'
-import { displayWidth } from './table.ts'
 
 /** What each command is for, and its places. */
 export const SUMMARIES: Readonly<Record<Command, string>> = {
@@ -119,7 +119,7 @@ export function cliDocs(): string {
   const lines = [
     '# Command line',
     '',
-    'This page is written from the option table (lib/cli/options.ts) by `UPDATE_DOCS=1 node --import tsx test/cli/docs.test.ts`.',
+    'This page is written from the option table (lib/cli/options/options.ts) by `UPDATE_DOCS=1 node --import tsx test/cli/docs.test.ts`.',
     'Every option is a flag (`--batch-size 32`) and a key of a YAML file (`batchSize: 32`) that `--config` names.',
     'Flags win over the file, the file over defaults. Paths are relative to the working directory.',
     'Switches take `--name` and `--no-name`.',

@@ -1,17 +1,17 @@
 // `lowrank inspect model`: what a model folder holds and what an adapter would attach to.
 
-import { fail } from '../errors.ts'
-import type { Task } from '../heads/head.ts'
-import type { Model } from '../heads/model.ts'
-import { architectures, labelsOf, readModelConfig, savedDtype } from '../io/config.ts'
-import { MODEL_TYPES } from '../models/index.ts'
-import { maxTokens } from '../nn/batch.ts'
-import { attach, lora } from '../peft/index.ts'
-import { findBase, loadBase } from './base.ts'
-import type { Console } from './console.ts'
-import { bytesText, countText, shareText } from './format.ts'
-import type { Settings } from './options.ts'
-import { table } from './table.ts'
+import { fail } from '../../errors.ts'
+import type { Task } from '../../heads/head.ts'
+import { architectures, labelsOf, readModelConfig, savedDtype } from '../../io/config.ts'
+import type { Model } from '../../model.ts'
+import { MODEL_TYPES } from '../../models/index.ts'
+import { maxTokens } from '../../nn/batch.ts'
+import { attach, lora } from '../../peft/index.ts'
+import { findBase, loadBase } from '../base.ts'
+import type { Settings } from '../options/options.ts'
+import type { Console } from '../terminal/console.ts'
+import { bytesText, countText, shareText } from '../terminal/format.ts'
+import { table } from '../terminal/table.ts'
 
 /** Linear layers of one name and shape. */
 export interface LinearGroup {

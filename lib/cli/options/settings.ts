@@ -1,7 +1,7 @@
 // From what was typed to settings: flags over the YAML file over defaults, each value checked against its option.
 
-import { check, nearest } from '../errors.ts'
-import { readText } from '../io/json.ts'
+import { check, nearest } from '../../errors.ts'
+import { readText } from '../../io/json.ts'
 import { type Command, checkYaml, flagOf, type Option, parseFlag } from './option.ts'
 import { OPTIONS, optionsOf, type Settings } from './options.ts'
 import { parseYaml } from './yaml.ts'

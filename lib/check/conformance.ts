@@ -1,8 +1,8 @@
 // Every instruction that the kernels use, against a scalar definition, on the GPU itself: the cases of
 // cuda/conformance/, which are part of the addon.
 
-import { native } from '../../native.ts'
-import type { Device } from '../../tensor.ts'
+import { native } from '../native.ts'
+import type { Device } from '../tensor.ts'
 import { attempt, type Outcome } from './attempt.ts'
 
 /** One case; without `error` it passed, or is for other GPUs. */

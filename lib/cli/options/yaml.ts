@@ -1,7 +1,7 @@
 // YAML files of options, with errors that name the place.
 
 import { parseDocument } from 'yaml'
-import { check } from '../errors.ts'
+import { check } from '../../errors.ts'
 
 /** The mapping a YAML text holds; an empty text holds none. @throws ERR_OPTION naming line and column */
 export function parseYaml(path: string, text: string): Record<string, unknown> {

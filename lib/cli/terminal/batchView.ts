@@ -1,9 +1,9 @@
 // A training batch decoded: what the model sees, and which of it the loss looks at.
 
-import type { MicroBatch } from '../data/batches.ts'
-import { IGNORED } from '../data/encode.ts'
-import type { Problem, Task } from '../heads/head.ts'
-import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import type { MicroBatch } from '../../data/batches.ts'
+import { IGNORED } from '../../data/encode.ts'
+import type { Problem, Task } from '../../heads/head.ts'
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts'
 import { paint } from './console.ts'
 
 /** One sequence of a batch. */

@@ -1,7 +1,7 @@
 // What the package brings along.
 
 import { join } from 'node:path'
-import { packageRoot } from '../io/package.ts'
+import { packageRoot } from './io/package.ts'
 
 /** Folders of the bundled encoder (a Hugging Face model) and of the bundled sample (train, validation, test). */
 export const bundled = {

@@ -1,8 +1,8 @@
 // What the op table is made of. It drives the gradient check, fast against f64, one against many threads, GPU against
 // CPU, `doctor --kernels` and the benchmark.
 
-import { type StepRandom, withRandom } from '../../ops/random.ts'
-import type { Tensor } from '../../tensor.ts'
+import { type StepRandom, withRandom } from '../ops/random.ts'
+import type { Tensor } from '../tensor.ts'
 
 export interface Input {
   shape: readonly number[]

@@ -1,8 +1,8 @@
 // The one table of options: flags, YAML keys, validation, --help and docs/cli.md all come from it.
 
-import { TASKS } from '../heads/head.ts'
-import { STATES } from '../optim/arena.ts'
-import { SCHEDULES } from '../optim/schedule.ts'
+import { TASKS } from '../../heads/head.ts'
+import { STATES } from '../../optim/arena.ts'
+import { SCHEDULES } from '../../optim/schedule.ts'
 import { COMMANDS, type Command, type Kind, type Kinds, type More, type Option } from './option.ts'
 
 interface Row<N extends string, K extends Kind, D> {

@@ -1,12 +1,12 @@
 // `lowrank doctor --kernels`: what the GPU makes of every instruction and every op, on the user's own card.
 
+import type { Outcome } from '../../check/attempt.ts'
+import { checkKernels } from '../../check/check.ts'
+import { checkConformance } from '../../check/conformance.ts'
 import { native } from '../../native.ts'
 import { Device } from '../../tensor.ts'
-import { type Console, paint } from '../console.ts'
-import type { Settings } from '../options.ts'
-import type { Outcome } from './attempt.ts'
-import { checkKernels } from './check.ts'
-import { checkConformance } from './conformance.ts'
+import type { Settings } from '../options/options.ts'
+import { type Console, paint } from '../terminal/console.ts'
 
 /** A line of the report. */
 export interface Check extends Outcome {

@@ -2,15 +2,15 @@
 
 import { cpus, totalmem } from 'node:os'
 import { sep } from 'node:path'
-import { native, nativePath } from '../native.ts'
-import { Device } from '../tensor.ts'
-import { bundledEncoder } from './base.ts'
-import { type Console, paint } from './console.ts'
-import { bytesText } from './format.ts'
-import { kernelsCommand } from './kernels/command.ts'
-import type { Settings } from './options.ts'
-import { packageVersion } from './program.ts'
-import { type SelfTest, selfTest } from './selfTest.ts'
+import { type SelfTest, selfTest } from '../../check/selfTest.ts'
+import { native, nativePath } from '../../native.ts'
+import { Device } from '../../tensor.ts'
+import { bundledEncoder } from '../base.ts'
+import type { Settings } from '../options/options.ts'
+import { packageVersion } from '../program.ts'
+import { type Console, paint } from '../terminal/console.ts'
+import { bytesText } from '../terminal/format.ts'
+import { kernelsCommand } from './kernels.ts'
 
 /** Everything doctor knows. */
 export interface Diagnosis {

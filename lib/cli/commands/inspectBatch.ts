@@ -1,15 +1,15 @@
 // `lowrank inspect batch`: the first optimizer step as the model sees it.
 
-import { batches } from '../data/batches.ts'
-import { supervision } from '../data/statistics.ts'
-import { check } from '../errors.ts'
-import { resolveClassWeights } from '../train/checks.ts'
-import { findBase, findTokenizer, lengthOf, loadBase } from './base.ts'
-import { renderBatch, viewBatch } from './batchView.ts'
-import type { Console } from './console.ts'
-import { encode, headFor, maskingFor, readSplits } from './data.ts'
-import { countText, plural } from './format.ts'
-import type { Settings } from './options.ts'
+import { batches } from '../../data/batches.ts'
+import { supervision } from '../../data/statistics.ts'
+import { check } from '../../errors.ts'
+import { resolveClassWeights } from '../../train/checks.ts'
+import { findBase, findTokenizer, lengthOf, loadBase } from '../base.ts'
+import { encode, headFor, maskingFor, readSplits } from '../data.ts'
+import type { Settings } from '../options/options.ts'
+import { renderBatch, viewBatch } from '../terminal/batchView.ts'
+import type { Console } from '../terminal/console.ts'
+import { countText, plural } from '../terminal/format.ts'
 
 /** Prints the first batch of training. @throws ERR_DATA where some row has no label that counts */
 export async function inspectBatchCommand(settings: Settings, console: Console): Promise<number> {

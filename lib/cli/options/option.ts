@@ -1,6 +1,6 @@
 // What an option is: the kinds of values, how a flag's text becomes one, and what a YAML value must be.
 
-import { check, nearest } from '../errors.ts'
+import { check, nearest } from '../../errors.ts'
 
 /** The TypeScript type behind each kind of option. */
 export interface Kinds {

@@ -1,5 +1,5 @@
-import { add } from '../../ops/add.ts'
-import { type AttentionOptions, attention, attentionDecode } from '../../ops/attention.ts'
+import { add } from '../ops/add.ts'
+import { type AttentionOptions, attention, attentionDecode } from '../ops/attention.ts'
 import { type Input, ints, type OpCase, real, type Sizes, training } from './case.ts'
 
 export function attentionCases({ n, heads, headDim, lengths }: Sizes): OpCase[] {

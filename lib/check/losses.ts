@@ -1,7 +1,7 @@
-import { bce } from '../../ops/bce.ts'
-import { crossEntropy } from '../../ops/crossEntropy.ts'
-import { linearCrossEntropy } from '../../ops/linearCrossEntropy.ts'
-import { mse } from '../../ops/mse.ts'
+import { bce } from '../ops/bce.ts'
+import { crossEntropy } from '../ops/crossEntropy.ts'
+import { linearCrossEntropy } from '../ops/linearCrossEntropy.ts'
+import { mse } from '../ops/mse.ts'
 import { type Input, ints, type OpCase, real, type Sizes, wave } from './case.ts'
 
 export function lossCases({ n }: Sizes): OpCase[] {

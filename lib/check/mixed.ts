@@ -1,19 +1,19 @@
 // Cases as training and generation have them, which the op table lacks since they have no f64: shapes that tensor cores
 // take, factors in f32 beside bf16, quantised weights, and what has no gradient (that of a sum is checked then).
 
-import { native } from '../../native.ts'
-import { add } from '../../ops/add.ts'
-import { cast } from '../../ops/copy.ts'
-import { linear } from '../../ops/linear.ts'
-import { linearCrossEntropy } from '../../ops/linearCrossEntropy.ts'
-import { loraLinear } from '../../ops/loraLinear.ts'
-import { loraLinearGroup } from '../../ops/loraLinearGroup.ts'
-import { multiply } from '../../ops/multiply.ts'
-import { dequantize, QUANTIZED, quantize } from '../../ops/quantize.ts'
-import { sample } from '../../ops/sample.ts'
-import { scale } from '../../ops/scale.ts'
-import { sumSquares } from '../../ops/sum.ts'
-import { Tensor } from '../../tensor.ts'
+import { native } from '../native.ts'
+import { add } from '../ops/add.ts'
+import { cast } from '../ops/copy.ts'
+import { linear } from '../ops/linear.ts'
+import { linearCrossEntropy } from '../ops/linearCrossEntropy.ts'
+import { loraLinear } from '../ops/loraLinear.ts'
+import { loraLinearGroup } from '../ops/loraLinearGroup.ts'
+import { multiply } from '../ops/multiply.ts'
+import { dequantize, QUANTIZED, quantize } from '../ops/quantize.ts'
+import { sample } from '../ops/sample.ts'
+import { scale } from '../ops/scale.ts'
+import { sumSquares } from '../ops/sum.ts'
+import { Tensor } from '../tensor.ts'
 import { type Input, ints, type OpCase, real, training } from './case.ts'
 
 const [n, d, out, r] = [72, 64, 80, 16]
