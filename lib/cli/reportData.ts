@@ -4,6 +4,7 @@ import { bundled } from '../bundled.ts'
 import type { Example } from '../data/encode.ts'
 import { classCounts } from '../data/statistics.ts'
 import { entitySpans } from '../metrics/entities.ts'
+import { metricOf } from '../metrics/table.ts'
 import type {
   ConfusionData,
   DataSummary,
@@ -15,7 +16,7 @@ import type {
 } from '../report/report.ts'
 import type { Evaluation, Prediction } from '../train/evaluate.ts'
 import type { EvaluationEvent, HistoryEntry } from '../train/events.ts'
-import { areEntityTags, higherIsBetter } from '../train/scores.ts'
+import { areEntityTags } from '../train/scores.ts'
 import { textFor } from './predictions.ts'
 import { packageVersion } from './program.ts'
 import { type Comparison, isRight } from './results.ts'
@@ -60,16 +61,14 @@ function taskOf({ trial: { model } }: Finished): ReportTask {
   return problem === 'multi' ? 'multi-label' : problem === 'regression' ? 'regression' : 'classification'
 }
 
-const numbers = ['rmse', 'mae', 'loss', 'perplexity', 'r2', 'pearson', 'spearman', 'matthews']
-
 function comparisonOf(comparison: Comparison, judged: EvaluationEvent, metric: string, run: Finished) {
   const rows = comparison.metrics.map((pair): MetricRow => {
     const { interval } = pair
     return {
       name: pair.name.charAt(0).toUpperCase() + pair.name.slice(1),
       after: pair.after,
-      unit: numbers.includes(pair.metric) ? 'number' : 'share',
-      better: higherIsBetter(pair.metric) ? 'higher' : 'lower',
+      unit: metricOf(pair.metric).unit,
+      better: metricOf(pair.metric).better,
       ...(pair.before === undefined ? {} : { before: pair.before }),
       ...(interval ? { interval: { low: interval.low, high: interval.high, confidence: interval.confidence } } : {}),
     }
@@ -87,17 +86,15 @@ function comparisonOf(comparison: Comparison, judged: EvaluationEvent, metric: s
   }
 }
 
-// Of accuracy and F1 and their like only those that lie in [0, 1] go into one chart.
 function curves(history: readonly HistoryEntry[]): Pick<ReportData, 'steps' | 'evaluations'> {
   const steps = history.flatMap(entry => {
     return entry.kind === 'step' ? [{ step: entry.step, loss: entry.loss, learningRate: entry.lr }] : []
   })
-  const shownNames = ['accuracy', 'precision', 'recall', 'f1', 'loss', 'rmse', 'pearson', 'perplexity']
   const evaluations = history.flatMap(entry => {
     if (entry.kind !== 'evaluation' || entry.split !== 'validation' || entry.when === 'after') return []
-    const metrics = Object.entries(entry.metrics).filter(
-      ([name, value]) => shownNames.includes(name) && Number.isFinite(value),
-    )
+    const metrics = Object.entries(entry.metrics).filter(([name, value]) => {
+      return metricOf(name).chart !== undefined && Number.isFinite(value)
+    })
     return [{ epoch: entry.epoch, step: entry.step, metrics: Object.fromEntries(metrics) }]
   })
   return { steps, evaluations }

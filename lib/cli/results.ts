@@ -9,8 +9,9 @@ import {
   mcnemar,
   pairedBootstrap,
 } from '../metrics/compare.ts'
+import { METRICS, metricOf } from '../metrics/table.ts'
 import type { Evaluation, Prediction } from '../train/evaluate.ts'
-import { areEntityTags, higherIsBetter } from '../train/scores.ts'
+import { areEntityTags } from '../train/scores.ts'
 import { metricText, probabilityText, signedText } from './terminal/format.ts'
 import { type Column, table } from './terminal/table.ts'
 
@@ -32,39 +33,19 @@ export interface Comparison {
   readonly mcnemar?: McNemar
 }
 
-const titles: Readonly<Record<string, string>> = {
-  accuracy: 'accuracy',
-  precision: 'precision',
-  recall: 'recall',
-  f1: 'F1',
-  binaryF1: 'F1 of the positive class',
-  accuracyWithoutO: 'accuracy without O',
-  strictF1: 'F1, strict',
-  matthews: 'Matthews',
-  rmse: 'RMSE',
-  mae: 'MAE',
-  r2: 'R²',
-  pearson: 'Pearson',
-  spearman: 'Spearman',
-  hammingLoss: 'Hamming loss',
-  perplexity: 'perplexity',
-  loss: 'loss',
-}
-
 /** A metric's name for people. `precision`, `recall` and `f1` say which average they are. */
 export function titleOf(metric: string, kind: Prediction['kind'], entities: boolean): string {
   const average = kind === 'labels' ? 'micro' : entities ? 'entities' : 'macro'
-  const title = titles[metric] ?? metric
+  const { title } = metricOf(metric)
   if (['precision', 'recall', 'f1'].includes(metric)) return `${title} (${average})`
   return metric === 'accuracy' && kind === 'labels' ? 'accuracy (all labels right)' : title
 }
 
 /** The metrics to show, most telling first. */
 export function shownMetrics({ metrics, reports }: Evaluation): string[] {
-  const order = reports.entities
-    ? ['f1', 'precision', 'recall', 'accuracy', 'accuracyWithoutO', 'strictF1', 'loss']
-    : ['accuracy', 'precision', 'recall', 'f1', 'binaryF1', 'hammingLoss', 'rmse', 'mae', 'r2', 'pearson', 'spearman']
-  return [...order, 'perplexity', 'loss'].filter((name, i, all) => name in metrics && all.indexOf(name) === i)
+  const shown = METRICS.filter(({ name, shown }) => shown && name in metrics).map(({ name }) => name)
+  const first = reports.entities ? ['f1', 'precision', 'recall'] : []
+  return [...first, ...shown.filter(name => !first.includes(name))]
 }
 
 /** The metrics of two evaluations side by side, with what chance explains. */
@@ -179,10 +160,4 @@ export function comparisonLines({ metrics, mcnemar: test, examples }: Comparison
     lines.push(`McNemar's test: ${counts}, p ${pExact < 0.001 ? '' : '= '}${probabilityText(pExact)}`)
   }
   return lines
-}
-
-/** Metrics as a table's column of differences wants them: whether the change is for the better. */
-export function improved({ metric, before, after }: MetricPair): boolean | undefined {
-  if (before === undefined || before === after) return undefined
-  return after > before === higherIsBetter(metric)
 }

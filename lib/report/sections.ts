@@ -1,5 +1,6 @@
 // The sections of the page below the before/after table.
 
+import { type Metric, metricOf } from '../metrics/table.ts'
 import { histogramChart, lineChart, type Point, type Series, scatterChart, smooth } from './chart.ts'
 import { confusionChart, topConfusions } from './confusion.ts'
 import type { ClassRow, DataSummary, EvaluationPoint, ReportData, Setting, StepPoint } from './data.ts'
@@ -35,53 +36,42 @@ class="lead">${integer(steps.at(-1)!.step)} optimizer steps; the last loss is ${
 ${lossFigure(steps)}${rate}</section>`
 }
 
-function inUnitRange(evaluations: readonly EvaluationPoint[], name: string): boolean {
-  return (
-    evaluations.every(({ metrics }) => !(metrics[name]! < 0 || metrics[name]! > 1)) && !/loss|perplexity/i.test(name)
-  )
-}
-
-function show(value: number | undefined, share: boolean): string {
+function show(value: number | undefined, metric: Metric): string {
   if (value === undefined) return '–'
-  return share ? percent(value) : number(value)
+  return metric.unit === 'share' ? percent(value) : number(value)
 }
 
-/** Development metrics after each epoch, as curves and a table. */
+/** One chart for each group of metrics that share an axis. */
+function metricCharts(evaluations: readonly EvaluationPoint[], metrics: readonly Metric[]): Html[] {
+  const charts = [...new Set(metrics.flatMap(({ chart }) => chart ?? []))]
+  return charts.map(chart => {
+    const lines = metrics.filter(metric => metric.chart === chart)
+    const series = lines.slice(0, 5).map(({ name, title }, i): Series => {
+      const points = evaluations.map(({ epoch, metrics }): Point => [epoch, metrics[name] ?? Number.NaN])
+      return { name: title, points, color: ((i % 5) + 1) as 1 | 2 | 3 | 4 | 5, dots: true }
+    })
+    const format = lines[0]!.unit === 'share' ? { format: (y: number) => percent(y, 0) } : {}
+    const title = `Validation ${lines.map(line => line.title).join(', ')} by epoch`
+    return html`<figure>${lineChart({ series, xName: 'epoch', xWhole: true, ...format, height: 230, title })}</figure>`
+  })
+}
+
+/** Validation metrics after each epoch, as curves and a table. */
 export function evaluationsSection({ evaluations = [] }: ReportData): Section {
   if (evaluations.length === 0) return undefined
   const names = [...new Set(evaluations.flatMap(({ metrics }) => Object.keys(metrics)))]
-  const shares = names.filter(name => inUnitRange(evaluations, name))
-  const series = shares.slice(0, 5).map((name, i): Series => {
-    const points = evaluations.map(({ epoch, metrics }): Point => [epoch, metrics[name] ?? Number.NaN])
-    return { name, points, color: ((i % 5) + 1) as 1 | 2 | 3 | 4 | 5, dots: true }
-  })
-  const chart =
-    evaluations.length > 1 &&
-    series.length > 0 &&
-    html`<figure>${lineChart({
-      series,
-      xName: 'epoch',
-      xWhole: true,
-      format: y => percent(y, 0),
-      height: 230,
-      title: 'Development metrics by epoch',
-    })}</figure>`
+  const metrics = names.map(metricOf)
+  const charts = evaluations.length > 1 && metricCharts(evaluations, metrics)
   const best = evaluations.some(point => point.best)
-  const rows = evaluations.map(
-    ({
-      epoch,
-      metrics,
-      best: chosen,
-    }) => html`<tr><td>${number(epoch)}${chosen && html` <span class="quiet">best</span>`}</td>
-${names.map(name => html`<td class="num">${show(metrics[name], shares.includes(name))}</td>`)}</tr>`,
-  )
-  return html`<section><h2>Validation by epoch</h2>${
-    best
-      ? html`<p
-class="lead">The best checkpoint is the one that was kept and tested.</p>`
-      : html`<p class="lead"></p>`
-  }${chart}
-<div class="sideways"><table><thead><tr><th>Epoch</th>${names.map(name => html`<th class="num">${name}</th>`)}</tr>
+  const lead = best && 'The best checkpoint is the one that was kept and tested.'
+  const rows = evaluations.map(({ epoch, metrics: values, best: chosen }) => {
+    const mark = chosen && html` <span class="quiet">best</span>`
+    const cells = metrics.map(metric => html`<td class="num">${show(values[metric.name], metric)}</td>`)
+    return html`<tr><td>${number(epoch)}${mark}</td>${cells}</tr>`
+  })
+  const heads = metrics.map(({ title }) => html`<th class="num">${title}</th>`)
+  return html`<section><h2>Validation by epoch</h2><p class="lead">${lead}</p>${charts}
+<div class="sideways"><table><thead><tr><th>Epoch</th>${heads}</tr>
 </thead><tbody>${rows}</tbody></table></div></section>`
 }
 

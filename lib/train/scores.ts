@@ -182,8 +182,3 @@ export function defaultMetric(model: Model): string {
   if (problem === 'multi') return 'f1'
   return task === 'token-classification' && areEntityTags(model.labels) ? 'f1' : 'accuracy'
 }
-
-/** Whether more of a metric is better. */
-export function higherIsBetter(metric: string): boolean {
-  return !['loss', 'mse', 'rmse', 'mae', 'hammingLoss', 'perplexity', 'bitsPerToken'].includes(metric)
-}

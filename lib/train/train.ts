@@ -1,4 +1,5 @@
 import { check, fail, LowrankError } from '../errors.ts'
+import { higherIsBetter } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import { native } from '../native.ts'
 import { checkRun } from './checks.ts'
@@ -15,7 +16,6 @@ import type {
   WarningEvent,
 } from './events.ts'
 import { type Launched, Run } from './run.ts'
-import { higherIsBetter } from './scores.ts'
 import { resolveSettings } from './settings.ts'
 
 /**
