@@ -80,12 +80,17 @@ void cpu::adamw8(View params, View grads, View m, View v, View m_scale, View v_s
         const int64_t begin = block * STATE_BLOCK, end = std::min(begin + STATE_BLOCK, size);
         uint8_t* codes_m = m.as<uint8_t>() + begin;
         uint8_t* codes_v = v.as<uint8_t>() + begin;
-        widen_states(wide_m, codes_m, m_scale.as<float>()[block], end - begin, book_of(true));
-        widen_states(wide_v, codes_v, v_scale.as<float>()[block], end - begin, book_of(false));
+        const float scale_m = m_scale.as<float>()[block], scale_v = v_scale.as<float>()[block];
+        // Codes of what no slice holds say nothing: they would move the block's scale.
+        std::fill(wide_m, wide_m + STATE_BLOCK, T(0));
+        std::fill(wide_v, wide_v + STATE_BLOCK, T(0));
         for (int64_t s = table.first_after(begin); s < table.count && table.begin(s) < end; ++s) {
           const int64_t first = std::max(begin, table.begin(s)), last = std::min(end, table.end(s));
-          adamw_update(params.as<T>() + first, grads.as<T>() + first, wide_m + (first - begin),
-                       wide_v + (first - begin), last - first, slice_step(options, table.at(s), clip));
+          const int64_t at = first - begin;
+          widen_states(wide_m + at, codes_m + at, scale_m, last - first, book_of(true));
+          widen_states(wide_v + at, codes_v + at, scale_v, last - first, book_of(false));
+          adamw_update(params.as<T>() + first, grads.as<T>() + first, wide_m + at, wide_v + at, last - first,
+                       slice_step(options, table.at(s), clip));
         }
         m_scale.as<float>()[block] = narrow_states(codes_m, wide_m, end - begin, true);
         v_scale.as<float>()[block] = narrow_states(codes_v, wide_v, end - begin, false);

@@ -134,9 +134,11 @@ __global__ void __launch_bounds__(THREADS)
     __syncwarp();  // all have read the scales
     const bool whole = cursor.holds(i, i + LANE);
 #pragma unroll
-    for (int k = 0; k < LANE; ++k)
+    for (int k = 0; k < LANE; ++k) {
       if (k < left && (whole || cursor.holds(i + k, i + k + 1)))
         adamw_update(p[k], g[k], m[k], v[k], rule, cursor.rule, clip);
+      else m[k] = v[k] = T(0);  // codes of what no slice holds say nothing: they would move the block's scale
+    }
     put(a.params + i, p, left, a.packed);
     narrow<true>(a.m + i, m_scale, m, left, a.packed, codes_m);
     narrow<false>(a.v + i, v_scale, v, left, a.packed, codes_v);
