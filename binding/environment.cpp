@@ -57,7 +57,14 @@ Napi::Value Environment::wait(Napi::Env env, Device& device, Napi::Reference<Nap
   try {
     device.queue.after([this, pending](const Fault* fault) {
       if (fault) pending->fault = *fault;
-      wake_.NonBlockingCall(pending, [this](Napi::Env env, Napi::Function, Pending* done) { settle(env, done); });
+      wake_.NonBlockingCall(pending, [this](Napi::Env env, Napi::Function, Pending* done) {
+        // An environment that is being ended refuses every call: nobody is left to hear, and an error that leaves this
+        // callback would end the process with it.
+        try {
+          settle(env, done);
+        } catch (const Napi::Error&) {
+        }
+      });
     });
   } catch (...) {
     pending_.pop_back();

@@ -2,6 +2,8 @@
 #ifndef NAPI_CPP_EXCEPTIONS
 #define NAPI_CPP_EXCEPTIONS
 #endif
+// An error that an environment can no longer take, since it is being ended, is dropped: else the process aborts.
+#define NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS
 #include <napi.h>
 
 #include <condition_variable>

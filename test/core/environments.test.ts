@@ -54,6 +54,19 @@ test('workers that end with queued work, 20 times', async () => {
   assert.match(stdout, 'done')
 })
 
+for (const scenario of [
+  'terminate workers that read',
+  'terminate workers that train',
+  'workers that read exit',
+  'workers that read throw',
+])
+  test(`${scenario}: 100 times, and the process goes on`, async () => {
+    const { code, signal, stdout, stderr } = await child(scenario)
+    assert.is(signal, null, stderr)
+    assert.is(code, 0, stderr)
+    assert.match(stdout, 'done')
+  })
+
 test('an idle queue does not keep the process alive, a pending read does', async () => {
   await repeat('idle queue', 4, ({ code, stdout, stderr }) => {
     assert.is(code, 0, stderr)

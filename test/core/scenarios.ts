@@ -1,5 +1,7 @@
 // What the tests run in processes of their own: node scenarios.ts NAME.
 
+import { rmSync } from 'node:fs'
+import type { Worker } from 'node:worker_threads'
 import type { LowrankError } from '../../lib/errors.ts'
 import { add } from '../../lib/ops/add.ts'
 import { Device, scope, Tensor } from '../../lib/tensor.ts'
@@ -92,6 +94,27 @@ const scenarios: Record<string, () => unknown> = {
     console.log('done')
   },
 
+  async 'terminate workers that read'() {
+    await endWorkers('reads', (worker, i) => setTimeout(() => void worker.terminate(), i % 10))
+  },
+
+  async 'terminate workers that train'() {
+    const folders: string[] = []
+    await endWorkers('train', (worker, i) => {
+      worker.on('message', (folder: string) => folders.push(folder))
+      setTimeout(() => void worker.terminate(), 5 * i)
+    })
+    for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+  },
+
+  async 'workers that read exit'() {
+    await endWorkers('reads and exit', () => undefined)
+  },
+
+  async 'workers that read throw'() {
+    await endWorkers('reads and throw', () => undefined)
+  },
+
   async 'workers end with queued work'() {
     for (let i = 0; i < REPETITIONS; i++) {
       const worker = startWorker({ mode: i % 2 ? 'leave' : 'exit' })
@@ -100,6 +123,20 @@ const scenarios: Record<string, () => unknown> = {
     }
     console.log('done')
   },
+}
+
+/** A hundred workers, four at a time, each ended at another moment of its work. */
+async function endWorkers(mode: string, end: (worker: Worker, i: number) => void): Promise<void> {
+  for (let i = 0; i < 100; i += 4) {
+    const ended = [0, 1, 2, 3].map(async k => {
+      const worker = startWorker({ mode, seed: (i + k) % 13 })
+      worker.on('error', () => undefined)
+      worker.once('message', () => end(worker, i + k))
+      await new Promise(resolve => worker.once('exit', resolve))
+    })
+    await Promise.all(ended)
+  }
+  console.log('done')
 }
 
 await scenarios[process.argv[2]!]!()

@@ -39,3 +39,40 @@ if (mode === 'exit') {
   void Device.get('cpu').synchronize()
   process.exit(5)
 }
+
+// Reads without end, as training does: ended from outside, or by itself at some moment.
+if (mode === 'reads' || mode === 'reads and exit' || mode === 'reads and throw') {
+  parentPort!.postMessage('reading')
+  if (mode === 'reads and exit') setTimeout(() => process.exit(5), seed)
+  if (mode === 'reads and throw')
+    setTimeout(() => {
+      throw new Error('thrown in a worker')
+    }, seed)
+  for (;;) {
+    const reads = Array.from({ length: 4 }, (_, i) => {
+      const x = scope(() => {
+        const y = Tensor.from(Float64Array.from({ length: 32 * 32 }, Math.cos), [32, 32])
+        return matmul(y, y)
+      })
+      const read = x.data()
+      x.dispose()
+      return i === 3 ? read.then(() => Device.get('cpu').synchronize()) : read
+    })
+    await Promise.all(reads)
+  }
+}
+
+// A whole run: loading, evaluating, steps, checkpoints.
+if (mode === 'train') {
+  parentPort!.postMessage('training')
+  const [{ sequences, temporaryFolder, tinyLora, tinyModel }, { train }] = await Promise.all([
+    import('../train/support.ts'),
+    import('../../lib/train/train.ts'),
+  ])
+  const outputDir = temporaryFolder()
+  parentPort!.postMessage(outputDir)
+  const model = tinyModel()
+  const data = { train: sequences(60), validation: sequences(20, 8) }
+  const options = { method: tinyLora(model), epochs: 20, outputDir, checkpointEvery: 1, batchSize: 8 }
+  for await (const _ of train(model, data, options));
+}
