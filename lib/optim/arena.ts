@@ -49,6 +49,10 @@ export class Arena {
     states: States = 'f32',
   ) {
     check(parameters.length > 0, 'ERR_OPTION', () => 'train: nothing trains; attach a method, or choose other targets')
+    const taken = parameters.find(parameter => parameter.trains)
+    check(!taken, 'ERR_OPTION', () => {
+      return `train: ${taken!.name} is in training already; wait for that run to end, or attach another adapter`
+    })
     let end = 0
     this.slices = parameters.map(parameter => {
       const begin = Math.ceil(end / ALIGN[states]) * ALIGN[states]

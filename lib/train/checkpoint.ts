@@ -1,12 +1,10 @@
 // Checkpoints: `checkpoint-<step>` folders that are whole whenever they are there, and say so by their hashes.
 
-import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { readdir, rm, stat } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { check, fail, LowrankError } from '../errors.ts'
-import { recoverFolder, sha256File, writeFileAtomic, writeFolderAtomic } from '../io/atomic.ts'
-import { isObject, type Json, readJson, writeJson } from '../io/json.ts'
+import { check, LowrankError } from '../errors.ts'
+import { recoverFolder, writeFileAtomic, writeFolderAtomic } from '../io/atomic.ts'
+import { readText, writeJson } from '../io/json.ts'
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts'
 import type { AdamW } from '../optim/adamw.ts'
 import type { Arena } from '../optim/arena.ts'
@@ -14,11 +12,10 @@ import { saveAdapter } from '../peft/adapter.ts'
 import type { Attached } from '../peft/method.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Origin, originDifference } from './fingerprint.ts'
+import { MANIFEST, readManifest, writeManifest } from './manifest.ts'
 import { parseState, type RunState, stringifyState } from './state.ts'
 import { type TrainerFacts, trainerState } from './trainerState.ts'
 
-const VERSION = 1
-const MANIFEST = 'manifest.json'
 const TRAINABLE = 'trainable.safetensors'
 const OPTIMIZER = 'optimizer.safetensors'
 const BEST = 'best.safetensors'
@@ -101,39 +98,17 @@ async function momentsOf(arena: Arena): Promise<TensorToWrite[]> {
   ]
 }
 
-async function writeManifest(folder: string, step: number, origin: Origin): Promise<void> {
-  const files: Record<string, { bytes: number; sha256: string }> = {}
-  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
-    if (!entry.isFile()) continue
-    const full = join(entry.parentPath, entry.name)
-    const name = full.slice(folder.length + 1).replaceAll('\\', '/')
-    files[name] = { bytes: (await stat(full)).size, sha256: await sha256File(full) }
-  }
-  const body = { format: 'lowrank-checkpoint', version: VERSION, step, origin, files }
-  const sha256 = createHash('sha256').update(JSON.stringify(body)).digest('hex')
-  await writeFileAtomic(join(folder, MANIFEST), `${JSON.stringify({ ...body, sha256 }, null, 1)}\n`)
-}
-
-/** Reads a checkpoint and checks every byte of it. Anything wrong: ERR_CHECKPOINT that says what. */
+/**
+ * Reads a checkpoint and checks every byte of it. Anything wrong, a state or manifest of another form too:
+ * ERR_CHECKPOINT that says what.
+ */
 export async function readCheckpoint(path: string): Promise<Checkpoint> {
-  const broken = (what: string): never => fail('ERR_CHECKPOINT', `${path}: ${what}; use another checkpoint`)
-  const manifest = readJson(join(path, MANIFEST), 'ERR_CHECKPOINT')
-  if (!isObject(manifest)) return broken(`${MANIFEST} is no object`)
-  const { sha256, ...body } = manifest as { [key: string]: Json }
-  if (createHash('sha256').update(JSON.stringify(body)).digest('hex') !== sha256)
-    return broken(`${MANIFEST} is not as it was written`)
-  if (body.version !== VERSION) return broken(`it has version ${body.version}, this program reads ${VERSION}`)
-  const { files, origin, step } = body as unknown as {
-    files: Record<string, { bytes: number; sha256: string }>
-    origin: Origin
-    step: number
-  }
-  for (const [name, file] of Object.entries(files)) {
-    const size = (await stat(join(path, name)).catch(() => undefined))?.size
-    if (size !== file.bytes) return broken(`${name} has ${size ?? 'no'} bytes, ${file.bytes} were written`)
-    if ((await sha256File(join(path, name))) !== file.sha256) return broken(`${name} is not as it was written`)
-  }
-  return { path, step, origin, state: parseState(readFileSync(join(path, STATE), 'utf8')) }
+  const { step, origin } = await readManifest(path)
+  const state = parseState(readText(join(path, STATE), 'ERR_CHECKPOINT'), join(path, STATE))
+  check(state.step === step, 'ERR_CHECKPOINT', () => {
+    return `${path}: the state is of step ${state.step}, the manifest of ${step}; use another checkpoint`
+  })
+  return { path, step, origin, state }
 }
 
 /** Steps of the checkpoint folders of a run, newest first. */
@@ -144,21 +119,30 @@ export async function checkpointSteps(outputDir: string): Promise<number[]> {
 }
 
 /**
- * The newest checkpoint of a run that is whole; broken ones are skipped and told. What a killed save left behind is
- * cleaned first.
+ * The newest checkpoint of a run that is whole and that `restore` takes; broken ones are skipped and told. What a
+ * killed save left behind is cleaned first. A checkpoint of another run: what `checkOrigin` throws.
  */
 export async function newestCheckpoint(
   outputDir: string,
+  origin: Origin,
+  restore: (checkpoint: Checkpoint) => void,
 ): Promise<{ checkpoint: Checkpoint | undefined; skipped: Skipped[] }> {
   await recoverFolder(outputDir)
   const skipped: Skipped[] = []
+  const skip = (path: string, error: unknown) => {
+    if (!(error instanceof LowrankError)) throw error
+    skipped.push({ path, reason: error.message })
+  }
   for (const step of await checkpointSteps(outputDir)) {
     const path = checkpointPath(outputDir, step)
+    const checkpoint = await readCheckpoint(path).catch(error => skip(path, error))
+    if (!checkpoint) continue
+    checkOrigin(checkpoint, origin)
     try {
-      return { checkpoint: await readCheckpoint(path), skipped }
+      restore(checkpoint)
+      return { checkpoint, skipped }
     } catch (error) {
-      if (!(error instanceof LowrankError)) throw error
-      skipped.push({ path, reason: error.message })
+      skip(path, error)
     }
   }
   return { checkpoint: undefined, skipped }

@@ -151,18 +151,20 @@ export class Run {
     if (outputDir === undefined && !resume) return
     this.#origin = await originOf(this.model, this.method, this.data, this.settings, this.#weights)
     if (outputDir !== undefined) await prepareOutput(outputDir, Boolean(resume), overwrite)
-    const { checkpoint, skipped } = await findCheckpoint(resume, outputDir)
+    const { checkpoint, skipped } = await findCheckpoint(resume, outputDir, this.#origin, found => this.#restore(found))
     this.skipped = skipped
     if (!checkpoint) return
-    checkOrigin(checkpoint, this.#origin)
-    restoreCheckpoint(checkpoint, this.optimizer)
-    this.#best = readBest(checkpoint, this.optimizer.arena)
     this.state = checkpoint.state
     this.stepper.divisor = this.state.divisor
     this.#secondsBefore = this.state.seconds
     this.savedStep = this.state.step
     this.savedPath = checkpoint.path
     this.resumedFrom = checkpoint
+  }
+
+  #restore(checkpoint: Checkpoint): void {
+    restoreCheckpoint(checkpoint, this.optimizer)
+    this.#best = readBest(checkpoint, this.optimizer.arena)
   }
 
   /** Enqueues step `index` of the run, from 0. */
@@ -255,8 +257,16 @@ async function prepareOutput(outputDir: string, resume: boolean, overwrite: bool
   await removeCheckpoints(outputDir)
 }
 
-async function findCheckpoint(resume: boolean | string, outputDir: string | undefined) {
-  if (typeof resume === 'string') return { checkpoint: await readCheckpoint(resume), skipped: [] }
+async function findCheckpoint(
+  resume: boolean | string,
+  outputDir: string | undefined,
+  origin: Origin,
+  restore: (checkpoint: Checkpoint) => void,
+): Promise<{ checkpoint: Checkpoint | undefined; skipped: Skipped[] }> {
   if (!resume) return { checkpoint: undefined, skipped: [] }
-  return newestCheckpoint(outputDir!)
+  if (resume === true) return newestCheckpoint(outputDir!, origin, restore)
+  const checkpoint = await readCheckpoint(resume)
+  checkOrigin(checkpoint, origin)
+  restore(checkpoint)
+  return { checkpoint, skipped: [] }
 }

@@ -1,5 +1,6 @@
 // Where a run stands, as plain data: all of it beside the tensors that going on needs.
 
+import { check, fail } from '../errors.ts'
 import type { HistoryEntry } from './events.ts'
 
 export interface RunState {
@@ -46,8 +47,72 @@ const NUMBERS = new Map([
   ['-Infinity', Number.NEGATIVE_INFINITY],
 ])
 
-/** The state behind {@link stringifyState}'s text. */
-export function parseState(text: string): RunState {
+/** The state behind {@link stringifyState}'s text. Anything else: ERR_CHECKPOINT that names `path` and the key. */
+export function parseState(text: string, path = 'state.json'): RunState {
   const number = (_: string, value: unknown) => (typeof value === 'string' ? (NUMBERS.get(value) ?? value) : value)
-  return { best: undefined, ...(JSON.parse(text, number) as Partial<RunState>) } as RunState
+  let state: unknown
+  try {
+    state = JSON.parse(text, number)
+  } catch (error) {
+    fail('ERR_CHECKPOINT', `${path}: is not JSON (${(error as Error).message}); use another checkpoint`, error)
+  }
+  const problem = stateProblem(state)
+  check(problem === undefined, 'ERR_CHECKPOINT', () => `${path}: ${problem}; use another checkpoint`)
+  const sound = state as RunState
+  return { ...sound, best: sound.best }
 }
+
+type Kind = 'count' | 'number' | 'text' | 'numbers'
+
+const IS: Readonly<Record<Kind, (value: unknown) => boolean>> = {
+  count: value => Number.isSafeInteger(value) && (value as number) >= 0,
+  number: value => typeof value === 'number',
+  text: value => typeof value === 'string',
+  numbers: value => isRecord(value) && Object.values(value).every(IS.number),
+}
+
+const STATE = { step: 'count', worse: 'count', tokens: 'count', seconds: 'number', divisor: 'count' } as const
+const EPOCH_LOSS = { sum: 'number', weight: 'number' } as const
+const BEST = { step: 'count', value: 'number' } as const
+const STEP = { step: 'count', epoch: 'number', loss: 'number', gradNorm: 'number', lr: 'number' } as const
+const EVALUATION = {
+  when: 'text',
+  split: 'text',
+  step: 'count',
+  epoch: 'number',
+  loss: 'number',
+  metrics: 'numbers',
+  seconds: 'number',
+  samples: 'count',
+} as const
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** The first thing that a value read from a file has otherwise than a state; undefined where it is one. */
+function stateProblem(state: unknown): string | undefined {
+  const problem = difference('state', state, STATE)
+  if (problem || !isRecord(state)) return problem
+  const { evaluatedAt, epochLoss, best, history, divisor } = state
+  if (!Number.isSafeInteger(evaluatedAt) || (evaluatedAt as number) < -1) return `evaluatedAt is ${shown(evaluatedAt)}`
+  if (!Number.isInteger(Math.log2(divisor as number))) return `divisor is ${shown(divisor)}, no power of two`
+  if (!Array.isArray(history)) return `history is ${shown(history)}, no list`
+  const entries = history.map((entry, i) => {
+    const kind = isRecord(entry) ? entry.kind : undefined
+    if (kind !== 'step' && kind !== 'evaluation') return `history[${i}] is ${shown(entry)}`
+    return difference(`history[${i}]`, entry, kind === 'step' ? STEP : EVALUATION)
+  })
+  return (
+    difference('epochLoss', epochLoss, EPOCH_LOSS) ??
+    (best === undefined ? undefined : difference('best', best, BEST)) ??
+    entries.find(each => each !== undefined)
+  )
+}
+
+function difference(what: string, value: unknown, keys: Readonly<Record<string, Kind>>): string | undefined {
+  if (!isRecord(value)) return `${what} is ${shown(value)}, no object`
+  const wrong = Object.keys(keys).find(key => !IS[keys[key]!](value[key]))
+  return wrong && `${what}.${wrong} is ${shown(value[wrong])}, expected a ${keys[wrong]}`
+}
+
+const shown = (value: unknown): string => (JSON.stringify(value) ?? 'missing').slice(0, 60)

@@ -2,6 +2,8 @@ import { check, fail, LowrankError } from '../errors.ts'
 import { higherIsBetter } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import { native } from '../native.ts'
+import { sumSquares } from '../ops/sum.ts'
+import { scope } from '../tensor.ts'
 import { checkRun } from './checks.ts'
 import type { Evaluation } from './evaluate.ts'
 import type {
@@ -142,10 +144,21 @@ function diverged({ state, settings, savedPath }: Run, loss: number, gradNorm: n
   fail('ERR_OPTION', `train: ${what} in step ${state.step + 1}; ${cure}${kept}`)
 }
 
+/** A step whose loss was finite may still leave weights that are not: neither to be saved nor called sound. */
+async function checkFinite({ optimizer, state, settings, savedPath }: Run): Promise<void> {
+  const squared = scope(() => sumSquares(optimizer.arena.params).keep())
+  const size = await squared.item().finally(() => squared.dispose())
+  check(Number.isFinite(size), 'ERR_OPTION', () => {
+    const kept = savedPath ? `; ${savedPath} is sound` : ''
+    return `train: weights are no longer finite after step ${state.step}; lower lr (${settings.lr}) or lengthen warmup${kept}`
+  })
+}
+
 /** What follows a step that ends an epoch, or is validated or saved. Whatever of it is done already is left out. */
 async function* finishBoundary(run: Run): AsyncGenerator<TrainEvent> {
   const { state } = run
   const { step, epochLoss } = state
+  await checkFinite(run)
   if (isEpochEnd(run, step) && epochLoss.weight > 0) {
     yield { type: 'epoch', epoch: Math.round(run.epoch), step, loss: epochLoss.sum / epochLoss.weight }
     state.epochLoss = { sum: 0, weight: 0 }
