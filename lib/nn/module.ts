@@ -63,6 +63,6 @@ export function storedDType(storage: Storage, kind: 'vector' | 'matrix' | 'linea
   return kind === 'linear' ? storage : 'bf16'
 }
 
-export function isQuantized(storage: Storage): storage is Quantized {
+export function isQuantized(storage: Storage | DType): storage is Quantized {
   return (QUANTIZED as readonly string[]).includes(storage)
 }

@@ -4,7 +4,9 @@ import { createHash, type Hash } from 'node:crypto'
 import type { Example } from '../data/encode.ts'
 import { isObject, type PyJson, stringifyPython } from '../io/json.ts'
 import type { Model } from '../model.ts'
+import { isQuantized } from '../nn/module.ts'
 import type { Attached } from '../peft/method.ts'
+import { scope, type Tensor } from '../tensor.ts'
 import type { TrainData } from './events.ts'
 import type { Settings } from './settings.ts'
 
@@ -15,7 +17,7 @@ export interface Origin {
   readonly device: string
   /** SHA-256 of token ids and labels of the training and validation splits. */
   readonly data: string
-  /** SHA-256 of the config and of all weights that do not train. */
+  /** SHA-256 of the config and of the weights that do not train: large ones by samples, see {@link sampleOf}. */
   readonly model: string
   /** SHA-256 of the method's settings and of what trains. */
   readonly method: string
@@ -35,7 +37,12 @@ const NEUTRAL = new Set([
   'classWeights',
 ])
 
-/** Where a run comes from. Reads all frozen weights once. */
+/** A frozen weight of more bytes than this is recognised by samples. */
+const WHOLE = 1 << 20
+const SAMPLES = 16
+const SAMPLE_BYTES = 4096
+
+/** Where a run comes from. */
 export async function originOf(
   model: Model,
   method: Attached,
@@ -102,9 +109,24 @@ async function modelHash(model: Model, { trainable }: Attached): Promise<string>
   for (const parameter of model.parameters.values()) {
     if (trained.has(parameter)) continue
     hash.update(`${parameter.name} ${parameter.tensor.dtype} ${parameter.shape.join('x')};`)
-    hash.update(new Uint8Array(await parameter.tensor.bytes()))
+    for (const bytes of await sampleOf(parameter.tensor)) hash.update(new Uint8Array(bytes))
   }
   return hash.digest('hex')
+}
+
+/**
+ * What a frozen weight is recognised by: all of it up to a mebibyte, else 16 pieces of 4 KiB spread evenly. A base of
+ * another checkpoint differs in every piece, and one of 14 GB is not to pass through the host before each run. Large
+ * quantised weights have no parts: the norms, biases and embeddings beside them speak for them.
+ */
+async function sampleOf(tensor: Tensor): Promise<ArrayBuffer[]> {
+  if (tensor.byteLength <= WHOLE) return [await tensor.bytes()]
+  if (isQuantized(tensor.dtype)) return []
+  const length = SAMPLE_BYTES / (tensor.byteLength / tensor.size)
+  const starts = Array.from({ length: SAMPLES }, (_, i) => Math.floor(((tensor.size - length) * i) / (SAMPLES - 1)))
+  // Reads are in the queue before the scope frees the views.
+  const { reads } = scope(() => ({ reads: starts.map(start => tensor.view(start, [length]).bytes()) }))
+  return Promise.all(reads)
 }
 
 function methodHash(attached: Attached): string {

@@ -8,8 +8,9 @@ import * as assert from 'uvu/assert'
 import { random } from '../../lib/data/random.ts'
 import { LowrankError } from '../../lib/errors.ts'
 import { readCheckpoint } from '../../lib/train/checkpoint.ts'
-import type { Origin } from '../../lib/train/fingerprint.ts'
+import { type Origin, originOf } from '../../lib/train/fingerprint.ts'
 import { writeManifest } from '../../lib/train/manifest.ts'
+import { resolveSettings } from '../../lib/train/settings.ts'
 import { freshState, parseState, type RunState, stringifyState } from '../../lib/train/state.ts'
 import { train } from '../../lib/train/train.ts'
 import { sequences, temporaryFolder, tinyLora, tinyModel } from './support.ts'
@@ -94,6 +95,27 @@ test('a mutated manifest whose own hash is right is a manifest or a coded error'
   }
   assert.ok(refused > MUTATIONS / 20, `${refused} refused`)
   rmSync(folder, { recursive: true })
+})
+
+test('a large frozen weight is recognised by pieces of it', async () => {
+  const model = tinyModel({}, { vocab_size: 12000 })
+  const { tensor } = model.parameters.get('bert.embeddings.word_embeddings.weight')!
+  const [method, data] = [tinyLora(model), { train: sequences(4) }]
+  const identity = async () =>
+    (await originOf(model, method, data, resolveSettings(model, { method }), undefined)).model
+  const first = await identity()
+  assert.is(await identity(), first)
+  const values = new Float32Array(await tensor.bytes())
+  assert.ok(values.byteLength > 1 << 20)
+  tensor.upload(values.map(x => x * 1.001))
+  assert.is.not(await identity(), first)
+  for (const at of [0, values.length - 1]) {
+    tensor.upload(values.with(at, 7))
+    assert.is.not(await identity(), first, `element ${at}`)
+  }
+  tensor.upload(values)
+  assert.is(await identity(), first)
+  model.dispose()
 })
 
 test('two runs of one adapter at once: the second is refused', async () => {
