@@ -3,17 +3,21 @@
 //   loss = lse - (1 - eps) c[y] - eps / C sum of c + zeta lse^2
 //   dz[i] = ((1 + 2 zeta lse) p[i] - eps / C - [i = y] (1 - eps)) (1 - (c[i] / cap)^2),  dx = dz w
 // dx lacks `scale`, which backward multiplies by: 1 / tokens would take half precision below its range.
+#include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank {
 namespace {
 
 using namespace cpu;
+
+constexpr int LOGITS = 2, LOSSES = 3;  // scratch; products have 0, 1 and 6
+constexpr int64_t ROWS = 4;            // of a piece: a row has tens of thousands of logits
 
 // Turns a row of logits into their gradient, and returns its loss.
 template <typename T>
@@ -36,6 +40,24 @@ double row_loss(T* z, int32_t label, int64_t classes, const LinearCrossEntropy& 
   return loss;
 }
 
+double row_loss(float* z, int32_t label, int64_t classes, const LinearCrossEntropy& o, bool gradient) {
+  const RowKernels& k = row_kernels();
+  const float cap = float(o.softcap);
+  if (cap > 0) k.softcap(z, cap, classes);
+  float top;
+  double sum;
+  k.exp_sum(z, classes, &top, &sum);
+  const double each = o.smoothing / double(classes), on = 1 - o.smoothing, lse = double(top) + std::log(sum);
+  const double loss = lse - on * double(z[label]) + o.z_loss * lse * lse;
+  const double all = each > 0 ? each * k.sum(z, classes) : 0;
+  if (gradient) {
+    const float inverse = cap > 0 ? 1 / cap : 0, u = z[label] * inverse;
+    k.logits_gradient(z, top, float((1 + 2 * o.z_loss * lse) / sum), float(each), inverse, classes);
+    z[label] -= float(on) * (1 - u) * (1 + u);
+  }
+  return loss - all;
+}
+
 View rows_of(View x, int64_t begin, int64_t end) {
   x.data = x.as<char>() + begin * x.cols() * int64_t(bytes_of(x.dtype));
   x.dims[0] = end - begin;
@@ -48,24 +70,25 @@ void cpu::linear_cross_entropy(View loss, View dx, View x, View w, View bias, Vi
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     const int64_t rows = x.rows(), classes = w.rows();
-    std::vector<T> values(size_t(std::min(o.chunk, rows) * classes));
-    std::vector<double> losses(size_t(rows), 0.0);
+    auto* values = static_cast<T*>(scratch(LOGITS, size_t(std::min(o.chunk, rows) * classes) * sizeof(T)));
+    auto* losses = static_cast<double*>(scratch(LOSSES, size_t(rows) * sizeof(double)));
     for (int64_t first = 0; first < rows; first += o.chunk) {
       const int64_t end = std::min(first + o.chunk, rows);
-      View logits{values.data(), x.dtype, 2, {end - first, classes}};
+      const View logits{values, x.dtype, 2, {end - first, classes}};
       linear(logits, rows_of(x, first, end), w, bias, o.compute, Rope{});
-      for_pieces(end - first, PIECE_ROWS, [&](int64_t begin, int64_t stop, int64_t) {
+      for_pieces(end - first, ROWS, [&](int64_t begin, int64_t stop, int64_t) {
         for (int64_t r = begin; r < stop; ++r) {
-          T* z = values.data() + r * classes;
+          T* z = values + r * classes;
           const int32_t label = labels.as<int32_t>()[first + r];
-          if (label != o.ignore_index) losses[size_t(first + r)] = row_loss(z, label, classes, o, bool(dx));
-          else std::fill(z, z + classes, T(0));
+          const bool counts = label != o.ignore_index;
+          losses[first + r] = counts ? row_loss(z, label, classes, o, bool(dx)) : 0;
+          if (!counts && dx) std::fill(z, z + classes, T(0));
         }
       });
       if (dx) matmul(rows_of(dx, first, end), logits, w, false, false, o.compute);
     }
     double sum = 0;
-    for (const double each : losses) sum += each;
+    for (int64_t r = 0; r < rows; ++r) sum += losses[r];
     store_scalar(loss, o.scale * sum);
   });
 }

@@ -4,7 +4,7 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/philox.h"
-#include "cpu/pieces.h"
+#include "cpu/row_masks.h"
 
 namespace lowrank {
 namespace {
@@ -26,10 +26,57 @@ void backward_row(T* dx, T* dw, const T* dy, const T* dh, const T* h, const T* w
   T dot = 0;
   for (int64_t c = 0; c < cols; ++c) {
     dot += dy[c] * (w[c] + offset) * h[c] * rstd;
-    dw[c] += dy[c] * h[c] * rstd;
+    if (dw) dw[c] += dy[c] * h[c] * rstd;
   }
   for (int64_t c = 0; dx && c < cols; ++c)
     dx[c] = rstd * (dy[c] * (w[c] + offset) - h[c] * rstd * dot / T(cols)) + (dh ? dh[c] : T(0));
+}
+
+template <typename T>
+void forward(const View& y, const View& h, const View& rstd, const View& x, const View& residual, const View& w,
+             double offset, double eps, const Dropout& dropout) {
+  const int64_t cols = x.cols();
+  const Weight<T> weight(w);
+  for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t r = begin; r < end; ++r) {
+      const T* row = x.as<T>() + r * cols;
+      if (h) {
+        T* sum = h.as<T>() + r * cols;
+        drop_row(sum, row, cols, dropout, r);
+        for (int64_t c = 0; residual && c < cols; ++c) sum[c] += residual.as<T>()[r * cols + c];
+        row = sum;
+      }
+      forward_row(y.as<T>() + r * cols, rstd.as<T>() + r, row, weight.data, T(offset), cols, eps);
+    }
+  });
+}
+
+void forward_f32(const View& y, const View& h, const View& rstd, const View& x, const View& residual, const View& w,
+                 double offset, double eps, const Dropout& dropout) {
+  const int64_t cols = x.cols();
+  const Weight<float> weight(w);
+  const auto at = [&](const View& view, int64_t r) { return view ? view.as<float>() + r * cols : nullptr; };
+  for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
+    const RowMasks masks(dropout, begin, end, cols);
+    for (int64_t r = begin; r < end; ++r)
+      row_kernels().rms_norm({at(y, r), at(h ? h : x, r), at(x, r), at(residual, r), weight.data, masks[r],
+                              float(offset), cols, eps, rstd.as<float>() + r});
+  });
+}
+
+// Rows [begin, end); sums is null where nobody wants dw.
+template <typename T>
+void backward_rows(const View& dx, T* sums, const View& dy, const View& dh, const View& h, const T* w, const View& rstd,
+                   T offset, int64_t begin, int64_t end) {
+  const int64_t cols = h.cols();
+  const auto at = [&](const View& view, int64_t r) { return view ? view.as<T>() + r * cols : nullptr; };
+  for (int64_t c = 0; sums && c < cols; ++c) sums[c] = 0;
+  for (int64_t r = begin; r < end; ++r) {
+    const T inverse = rstd.as<T>()[r];
+    if constexpr (std::is_same_v<T, float>)
+      row_kernels().rms_norm_backward({at(dx, r), sums, at(dy, r), at(dh, r), at(h, r), w, offset, cols, inverse});
+    else backward_row(at(dx, r), sums, at(dy, r), at(dh, r), at(h, r), w, offset, inverse, cols);
+  }
 }
 
 template <typename T>
@@ -37,13 +84,10 @@ void backward(const View& dx, const View& dw, const View& dy, const View& dh, co
               const View& rstd, T offset) {
   const int64_t rows = h.rows(), cols = h.cols(), pieces = ceil_div(rows, PIECE_ROWS);
   const Weight<T> weight(w);
-  const auto at = [&](const View& view, int64_t r) { return view ? view.as<T>() + r * cols : nullptr; };
-  T* partial = static_cast<T*>(scratch(7, size_t(pieces * cols) * sizeof(T)));
+  T* partial = dw ? static_cast<T*>(scratch(7, size_t(pieces * cols) * sizeof(T))) : nullptr;
   for_pieces(rows, PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t piece) {
-    T* sums = partial + piece * cols;
-    for (int64_t c = 0; c < cols; ++c) sums[c] = 0;
-    for (int64_t r = begin; r < end; ++r)
-      backward_row(at(dx, r), sums, at(dy, r), at(dh, r), at(h, r), weight.data, offset, rstd.as<T>()[r], cols);
+    T* sums = partial ? partial + piece * cols : nullptr;
+    backward_rows(dx, sums, dy, dh, h, weight.data, rstd, offset, begin, end);
   });
   for (int64_t c = 0; dw && c < cols; ++c) {
     T sum = 0;
@@ -56,23 +100,8 @@ void backward(const View& dx, const View& dw, const View& dy, const View& dh, co
 
 void cpu::rms_norm(View y, View h, View rstd, View x, View residual, View w, double offset, double eps,
                    Dropout dropout) {
-  dispatch(x, [&](auto zero) {
-    using T = decltype(zero);
-    const int64_t cols = x.cols();
-    const Weight<T> weight(w);
-    for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
-      for (int64_t r = begin; r < end; ++r) {
-        const T* row = x.as<T>() + r * cols;
-        if (h) {
-          T* sum = h.as<T>() + r * cols;
-          drop_row(sum, row, cols, dropout, r);
-          for (int64_t c = 0; residual && c < cols; ++c) sum[c] += residual.as<T>()[r * cols + c];
-          row = sum;
-        }
-        forward_row(y.as<T>() + r * cols, rstd.as<T>() + r, row, weight.data, T(offset), cols, eps);
-      }
-    });
-  });
+  if (x.dtype == DType::F32) return forward_f32(y, h, rstd, x, residual, w, offset, eps, dropout);
+  dispatch(x, [&](auto zero) { forward<decltype(zero)>(y, h, rstd, x, residual, w, offset, eps, dropout); });
 }
 
 void cpu::rms_norm_backward(View dx, View dw, View dy, View dh, View h, View w, View rstd, double offset) {

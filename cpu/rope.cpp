@@ -1,9 +1,12 @@
 // Rotary position embedding (Su et al. 2021): the pair (a, b) of a head is turned by the angle of its row's position,
 // a' = a cos - b sin, b' = b cos + a sin. Pair i is columns (i, i + rotary / 2), or (2 i, 2 i + 1) where interleaved;
 // columns past rotary are copied. Inverse: sin -> -sin, which is the gradient.
+#include <algorithm>
+
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank {
 namespace {
@@ -11,15 +14,16 @@ namespace {
 using namespace cpu;
 
 template <typename T>
-void rotate_head(T* y, const T* x, const T* cosines, const T* sines, int64_t pairs, int64_t head_dim, bool interleaved,
-                 T sign) {
+void rotate_head(T* y, const T* x, const T* cosines, const T* sines, int64_t pairs, bool interleaved, T sign) {
+  if constexpr (std::is_same_v<T, float>)
+    if (!interleaved) return row_kernels().rope_head(y, x, cosines, sines, pairs, sign);
+  const int64_t step = interleaved ? 2 : 1, gap = interleaved ? 1 : pairs;
   for (int64_t i = 0; i < pairs; ++i) {
-    const int64_t first = interleaved ? 2 * i : i, second = interleaved ? 2 * i + 1 : i + pairs;
+    const int64_t first = i * step, second = first + gap;
     const T a = x[first], b = x[second], c = cosines[i], s = sign * sines[i];
     y[first] = a * c - b * s;
     y[second] = b * c + a * s;
   }
-  for (int64_t c = 2 * pairs; c < head_dim; ++c) y[c] = x[c];
 }
 
 template <typename T>
@@ -28,9 +32,12 @@ void rotate(const View& y, const View& x, const View& positions, const T* table,
   for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
     for (int64_t r = begin; r < end; ++r) {
       const T* cosines = table + positions.as<int32_t>()[r] * rotary;
-      for (int64_t c = r * x.cols(); c < (r + 1) * x.cols(); c += head_dim)
-        rotate_head(y.as<T>() + c, x.as<T>() + c, cosines, cosines + rotary / 2, rotary / 2, head_dim, interleaved,
-                    sign);
+      for (int64_t c = r * x.cols(); c < (r + 1) * x.cols(); c += head_dim) {
+        T* to = y.as<T>() + c;
+        const T* from = x.as<T>() + c;
+        rotate_head(to, from, cosines, cosines + rotary / 2, rotary / 2, interleaved, sign);
+        if (to != from) std::copy(from + rotary, from + head_dim, to + rotary);
+      }
     }
   });
 }

@@ -1,9 +1,10 @@
 // Measures every CPU kernel but the products: best CPU seconds of one call, bytes that must move and useful FLOPs.
-//   ops COMMIT > bench/results/ops-cpu.json        (LOWRANK_THREADS, LOWRANK_ISA)
+//   build/test/ops_bench COMMIT [encoder | decoder] > bench/results/ops-cpu.json        (LOWRANK_THREADS, LOWRANK_ISA)
 #include <sys/resource.h>
 
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 #include <functional>
 #include <string>
 #include <vector>
@@ -129,9 +130,9 @@ void attention_ops(const char* name, int32_t sequences, int32_t length, int32_t 
       const std::string suffix = std::string(causal ? ", causal" : "") + (keep < 256 ? ", dropout" : "");
       const double share = causal ? 0.5 : 1;
       measure(name, "attention" + suffix, 4 * gb, gflop * share,
-              [&] { cpu::attention(o, lse, q, k, v, starts.flat(), shape, dropout); });
+              [&] { cpu::attention(o, lse, q, k, v, starts.flat(), {}, {}, shape, dropout); });
       measure(name, "attention backward" + suffix, 8 * gb, 2.5 * gflop * share,
-              [&] { cpu::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, starts.flat(), shape, dropout); });
+              [&] { cpu::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, starts.flat(), {}, {}, shape, dropout); });
     }
 }
 
@@ -157,6 +158,43 @@ void loss_op(const char* name, int64_t rows, int64_t classes) {
           [&] { cpu::cross_entropy_backward(dx, loss, x, labels.flat(), {}, lse.flat(), options); });
 }
 
+// What a decoder adds: rows of a Llama-type block, and its head with loss.
+void decoder_ops(const char* name, int64_t tokens, int64_t hidden, int64_t inner, int64_t heads, int64_t kv_heads,
+                 int64_t classes) {
+  {
+    Array gate(tokens, inner), up(tokens, inner), y(tokens, inner), dgate(tokens, inner), dup(tokens, inner);
+    const double gb = double(tokens * inner) * 4e-9;
+    for (const Activation kind : {Activation::Silu, Activation::GeluTanh}) {
+      const std::string which = kind == Activation::Silu ? "silu" : "gelu tanh";
+      measure(name, "gated " + which, 3 * gb, 0, [&] { cpu::gated_activation(y, gate, up, kind); });
+      measure(name, "gated " + which + " backward", 5 * gb, 0,
+              [&] { cpu::gated_activation_backward(dgate, dup, y, gate, up, kind); });
+    }
+  }
+  const int64_t dim = hidden / heads;
+  Array x(tokens, hidden), y(tokens, hidden), h(tokens, hidden), r(tokens, hidden), d(tokens, hidden);
+  Array k(tokens, kv_heads * dim), ky(tokens, kv_heads * dim), rstd(1, tokens), w(1, hidden);
+  Array positions(1, tokens, DType::I32), angles(tokens, dim), labels(1, tokens, DType::I32), loss(1, 1);
+  for (int64_t i = 0; i < tokens; ++i) {
+    reinterpret_cast<int32_t*>(positions.data())[i] = int32_t(i);
+    reinterpret_cast<int32_t*>(labels.data())[i] = int32_t(i * 7919 % classes);
+  }
+  const double gb = double(tokens * hidden) * 4e-9;
+  measure(name, "rms norm + residual", 4 * gb, 0,
+          [&] { cpu::rms_norm(y, h, rstd.flat(), x, r, w.flat(), 0, 1e-6, Dropout{}); });
+  measure(name, "rms norm backward", 4 * gb, 0,
+          [&] { cpu::rms_norm_backward(d, {}, x, r, h, w.flat(), rstd.flat(), 0); });
+  measure(name, "rope", 2 * gb * double(heads + kv_heads) / double(heads), 0,
+          [&] { cpu::rope(y, ky, x, k, positions.flat(), angles, dim, false, false); });
+  Array head(classes, hidden);
+  const double gflop = 2e-9 * double(tokens) * double(classes) * double(hidden);
+  const LinearCrossEntropy options = {-100, 0, 1.0 / double(tokens), 0, 0, 128, Compute::F32};
+  measure(name, "head and loss", double(classes * hidden) * 4e-9, gflop,
+          [&] { cpu::linear_cross_entropy(loss.flat(), {}, x, head, {}, labels.flat(), options); });
+  measure(name, "head and loss, with gradient", double(classes * hidden) * 8e-9, 2 * gflop,
+          [&] { cpu::linear_cross_entropy(loss.flat(), d, x, head, {}, labels.flat(), options); });
+}
+
 std::string machine() {
   std::string model = "unknown";
   if (FILE* file = std::fopen("/proc/cpuinfo", "r")) {
@@ -172,11 +210,7 @@ std::string machine() {
   return model;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  std::printf("{\"machine\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"commit\": \"%s\", \"ops\": [\n",
-              machine().c_str(), cpu::isa_name(), cpu::threads(), argc > 1 ? argv[1] : "unknown");
+void encoder_ops() {
   rows_ops("bert-base 16x128", 2048, 768, 3072);
   attention_ops("bert-base 16x128", 16, 128, 12, 64);
   adamw_op("1.3 M", 1'340'000);
@@ -186,6 +220,16 @@ int main(int argc, char** argv) {
   attention_ops("4x128, 12 heads of 32", 4, 128, 12, 32);
   attention_ops("1x512, 6 heads of 32", 1, 512, 6, 32);
   attention_ops("1x2048, 12 heads of 64", 1, 2048, 12, 64);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const auto wants = [&](const char* group) { return argc < 3 || std::strcmp(argv[2], group) == 0; };
+  std::printf("{\"machine\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"commit\": \"%s\", \"ops\": [\n",
+              machine().c_str(), cpu::isa_name(), cpu::threads(), argc > 1 ? argv[1] : "unknown");
+  if (wants("decoder")) decoder_ops("Qwen2.5-0.5B 1x512", 512, 896, 4864, 14, 2, 151936);
+  if (wants("encoder")) encoder_ops();
   std::printf("\n]}\n");
   return 0;
 }

@@ -4,13 +4,15 @@ namespace lowrank::ops {
 namespace {
 
 constexpr const char* NAME = "linearCrossEntropy";
-constexpr int64_t LOGITS_BYTES = int64_t(512) << 20;
 constexpr int64_t MOST_ROWS = 4096;
 
-// As many rows as the logits of 512 MB, in whole tiles of a product.
+// As many rows as 512 MB of logits hold, in whole tiles of a product; on the CPU as 128 MB hold, which is enough to pay
+// for packing the head.
 int64_t chunk_of(const Tensor& x, int64_t classes) {
-  const int64_t rows = std::min(MOST_ROWS, LOGITS_BYTES / (classes * int64_t(bytes_of(x.dtype))));
-  return rows >= 128 ? rows / 128 * 128 : std::max(rows, int64_t(1));
+  const bool cpu = x.device().kind == DeviceKind::Cpu;
+  const int64_t most = int64_t(cpu ? 128 : 512) << 20;
+  const int64_t rows = std::min(MOST_ROWS, most / (classes * int64_t(bytes_of(x.dtype))));
+  return rows >= 128 && !cpu ? rows / 128 * 128 : std::max(rows, int64_t(1));
 }
 
 }  // namespace

@@ -32,6 +32,24 @@ struct LayerNormBackwardRow {
   float mean, rstd;
 };
 
+struct RmsNormRow {
+  float *y, *h;  // h as in LayerNormRow
+  const float *x, *residual, *w;
+  RowMask mask;
+  float offset;
+  int64_t cols;
+  double eps;
+  float* rstd;
+};
+
+struct RmsNormBackwardRow {
+  float *dx, *dw;  // dw is added to; each may be null
+  const float *dy, *dh, *h, *w;
+  float offset;
+  int64_t cols;
+  float rstd;
+};
+
 // p = keep p - rate m / (sqrt(v) root + eps) after the moments took in clip * grad
 struct AdamWStep {
   float clip, beta1, beta2, complement1, complement2, eps, root, keep, rate;
@@ -66,6 +84,10 @@ struct RowKernels {
   void (*scale)(float* y, const float* x, float alpha, int64_t n);
   void (*activation[ACTIVATIONS])(float* y, const float* x, int64_t n);
   void (*activation_backward[ACTIVATIONS])(float* dx, const float* dy, const float* x, int64_t n);
+  // As gated_activation and its backward; dgate may be dy.
+  void (*gated[ACTIVATIONS])(float* y, const float* gate, const float* up, int64_t n);
+  void (*gated_backward[ACTIVATIONS])(float* dgate, float* dup, const float* dy, const float* gate, const float* up,
+                                      int64_t n);
   double (*sum)(const float* x, int64_t n);
   double (*sum_squares)(const float* x, int64_t n);
   double (*squared_distance)(const float* a, const float* b, int64_t n);
@@ -77,11 +99,19 @@ struct RowKernels {
 
   void (*layer_norm)(const LayerNormRow& row);
   void (*layer_norm_backward)(const LayerNormBackwardRow& row);
+  void (*rms_norm)(const RmsNormRow& row);
+  void (*rms_norm_backward)(const RmsNormBackwardRow& row);
+  // Pairs (i, i + pairs) of one head, turned by cosines[i] and sign * sines[i]; y may be x.
+  void (*rope_head)(float* y, const float* x, const float* cosines, const float* sines, int64_t pairs, float sign);
 
   // maximum and sum of exp(x - maximum); sum over c of w[c] (lse - x[c])
   void (*exp_sum)(const float* x, int64_t n, float* maximum, double* sum);
   // dx = a exp(x - lse) - b w, w = 1 where null
   void (*softmax_gradient)(float* dx, const float* x, const float* w, float lse, float a, float b, int64_t n);
+  // x = cap tanh(x / cap)
+  void (*softcap)(float* x, float cap, int64_t n);
+  // z = (a exp(z - top) - b) (1 - (inverse_cap z)^2)
+  void (*logits_gradient)(float* z, float top, float a, float b, float inverse_cap, int64_t n);
 
   void (*adamw)(float* p, const float* grad, float* m, float* v, int64_t n, const AdamWStep& step);
 

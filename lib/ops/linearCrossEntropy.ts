@@ -16,7 +16,7 @@ export interface LinearCrossEntropyOptions {
   softcap?: number
   /** zLoss · (log-sum-exp)² is added to a token's loss, which keeps logits from drifting. 0 is off. */
   zLoss?: number
-  /** Rows whose logits exist at a time. Default: as many as 512 MB hold, at most 4096. */
+  /** Rows whose logits exist at a time. Default: as many as 512 MB hold (128 MB on the CPU), at most 4096. */
   chunk?: number
   compute?: Compute
 }

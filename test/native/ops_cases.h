@@ -43,6 +43,53 @@ void test_layer_norm() {
       }
 }
 
+void test_rms_norm() {
+  const int64_t rows = 70;
+  for (const int64_t cols : {1, 20, 384, 1000})
+    for (const int32_t keep : {256, 230})
+      for (const bool residual : {false, true}) {
+        const Mats<double> in = {random_mat(rnd, rows, cols), random_mat(rnd, rows, cols, 3), random_mat(rnd, 1, cols),
+                                 random_mat(rnd, rows, cols), random_mat(rnd, rows, cols)};
+        const Dropout dropout = some_dropout(keep);
+        check_op("rms norm " + std::to_string(cols), in,
+                 [&](const auto& x) {
+                   using M = std::decay_t<decltype(x[0])>;
+                   std::vector<M> y = {M(rows, cols), M(rows, cols), M(1, rows), M(rows, cols), M(1, cols)};
+                   const bool same = !residual && !dropout.active();
+                   cpu::rms_norm(y[0].view(), same ? View{} : y[1].view(), y[2].flat(), x[0].view(),
+                                 residual ? x[1].view() : View{}, x[2].flat(), 1, 1e-5, dropout);
+                   const View h = same ? x[0].view() : y[1].view(), dh = residual ? x[4].view() : View{};
+                   cpu::rms_norm_backward(y[3].view(), y[4].flat(), x[3].view(), dh, h, x[2].flat(), y[2].flat(), 1);
+                   M alone(rows, cols);  // the same dx where nobody wants dw
+                   cpu::rms_norm_backward(alone.view(), View{}, x[3].view(), dh, h, x[2].flat(), y[2].flat(), 1);
+                   expect(std::memcmp(alone.data(), y[3].data(), alone.size() * sizeof(alone[0])) == 0,
+                          "rms norm: dx depends on whether dw is wanted");
+                   return y;
+                 },
+                 {1e-5, 2e-6});
+      }
+}
+
+void test_linear_cross_entropy(int64_t classes, double softcap, double smoothing, int64_t chunk) {
+  const int64_t rows = 37, dim = 24;
+  Mat<int32_t> labels(1, rows);
+  for (size_t i = 0; i < size_t(rows); ++i) labels[i] = i % 5 == 3 ? -100 : int32_t(rnd.uniform() * double(classes));
+  const Mats<double> in = {random_mat(rnd, rows, dim), random_mat(rnd, classes, dim), random_mat(rnd, 1, classes, 2)};
+  const LinearCrossEntropy options = {-100, smoothing, 1.0 / 30, softcap, smoothing / 10, chunk, Compute::F32};
+  check_op("linear cross entropy", in,
+           [&](const auto& x) {
+             using M = std::decay_t<decltype(x[0])>;
+             std::vector<M> y = {M(1, 1), M(1, 1), M(rows, dim)};
+             cpu::linear_cross_entropy(y[0].flat(), View{}, x[0].view(), x[1].view(), x[2].flat(), labels.flat(),
+                                       options);
+             cpu::linear_cross_entropy(y[1].flat(), y[2].view(), x[0].view(), x[1].view(), x[2].flat(), labels.flat(),
+                                       options);
+             expect(y[0][0] == y[1][0], "linear cross entropy: the loss depends on whether dx is wanted");
+             return y;
+           },
+           {1e-5, 3e-6});
+}
+
 void test_cross_entropy(int64_t classes, bool weighted, double smoothing, double spread) {
   const int64_t rows = 67;
   Mat<int32_t> labels(1, rows);
@@ -111,6 +158,9 @@ void test_losses() {
     for (const bool weighted : {false, true})
       for (const double smoothing : {0.0, 0.1}) test_cross_entropy(classes, weighted, smoothing, 2);
   test_cross_entropy(100, true, 0, 1000);
+  for (const int64_t classes : {2, 7, 1003})
+    for (const double softcap : {0.0, 4.0})
+      for (const int64_t chunk : {5, 64}) test_linear_cross_entropy(classes, softcap, chunk == 5 ? 0.1 : 0, chunk);
   test_bce();
 }
 

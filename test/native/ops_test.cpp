@@ -245,6 +245,43 @@ void test_activations() {
   }
 }
 
+void test_gated_activations() {
+  const int64_t n = 3001;
+  const Mats<double> in = {random_mat(rnd, 2, n, 2.5), random_mat(rnd, 2, n), random_mat(rnd, 2, n)};
+  const float nasty[] = {0, -0.0f, 1e-42f, 1e-20f, 20, -20, 90, -90, 1e4f, -1e4f};
+  for (size_t i = 0; i < 10; ++i) in[0][i] = double(nasty[i]);
+  for (int kind = 0; kind < 5; ++kind) {
+    check_op("gated activation " + std::to_string(kind), in,
+             [&](const auto& x) {
+               using M = std::decay_t<decltype(x[0])>;
+               std::vector<M> y = {M(2, n), x[2].template as<std::decay_t<decltype(x[0][0])>>(), M(2, n)};
+               cpu::gated_activation(y[0].view(), x[0].view(), x[1].view(), Activation(kind));
+               cpu::gated_activation_backward(y[1].view(), y[2].view(), y[1].view(), x[0].view(), x[1].view(),
+                                              Activation(kind));  // dgate in dy's place
+               return y;
+             },
+             {1e-6, 1e-7});
+  }
+}
+
+void test_rope() {
+  const int64_t rows = 70, head_dim = 52;
+  Mat<int32_t> positions(1, rows);
+  for (size_t i = 0; i < size_t(rows); ++i) positions[i] = int32_t(rnd.uniform() * 9);
+  for (const int64_t rotary : {2, 20, 34, 52})
+    for (const bool interleaved : {false, true}) {
+      const Mats<double> in = {random_mat(rnd, rows, 3 * head_dim), random_mat(rnd, rows, head_dim),
+                               random_mat(rnd, 9, rotary)};
+      check_op("rope of " + std::to_string(rotary), in, [&](const auto& x) {
+        using M = std::decay_t<decltype(x[0])>;
+        std::vector<M> y = {M(rows, 3 * head_dim), x[1].template as<std::decay_t<decltype(x[0][0])>>()};
+        cpu::rope(y[0].view(), y[1].view(), x[0].view(), y[1].view(), positions.flat(), x[2].view(), head_dim,
+                  interleaved, rotary > 20);  // keys in place
+        return y;
+      });
+    }
+}
+
 void test_rows() {
   for (const int64_t cols : {1, 5, 64, 100, 768})
     for (const int32_t keep : {256, 230}) {
@@ -300,6 +337,7 @@ void test_adamw() {
 }  // namespace
 
 void test_layer_norm();
+void test_rms_norm();
 void test_losses();
 void test_attention();
 
@@ -311,10 +349,13 @@ int main() {
   test_copy();
   test_elementwise();
   test_activations();
+  test_gated_activations();
+  test_rope();
   test_rows();
   test_embedding();
   test_adamw();
   test_layer_norm();
+  test_rms_norm();
   test_losses();
   test_attention();
   std::printf(failures ? "%d failed\n" : "ops: all passed\n", failures);
