@@ -6,6 +6,10 @@
 
 #include "core/error.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace lowrank::cpu {
 namespace {
 
@@ -32,19 +36,27 @@ Isa choose() {
 
 }  // namespace
 
-// The compiler's cpuid look-up also asks the operating system whether it saves the wide registers.
-Isa best_isa() {
 #if defined(__x86_64__)
-  __builtin_cpu_init();
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return Isa::Portable;
-  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
-      !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq"))
-    return Isa::Avx2;
-  return __builtin_cpu_supports("avx512bf16") ? Isa::Avx512Bf16 : Isa::Avx512;
-#else
-  return Isa::Portable;
-#endif
+
+// __builtin_cpu_supports is not asked: the run-time library of some clang distributions answers no to everything.
+Isa best_isa() {
+  unsigned eax, ebx, ecx, edx;
+  if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_OSXSAVE) || !(ecx & bit_FMA)) return Isa::Portable;
+  // XCR0: which registers the operating system saves; 6 is up to ymm, 0xe6 up to zmm and masks.
+  unsigned xcr0, high;
+  __asm__("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
+  if ((xcr0 & 6) != 6 || !__get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) || !(ebx & bit_AVX2)) return Isa::Portable;
+  constexpr unsigned wide = bit_AVX512F | bit_AVX512DQ | bit_AVX512BW | bit_AVX512VL;
+  if ((xcr0 & 0xe6) != 0xe6 || (ebx & wide) != wide) return Isa::Avx2;
+  constexpr unsigned bf16 = 1u << 5;
+  return __get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) && (eax & bf16) ? Isa::Avx512Bf16 : Isa::Avx512;
 }
+
+#else
+
+Isa best_isa() { return Isa::Portable; }
+
+#endif
 
 Isa isa() {
   int value = chosen.load(std::memory_order_relaxed);

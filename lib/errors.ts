@@ -1,5 +1,6 @@
 /** Every code an error of this package can carry. */
 export type ErrorCode =
+  | 'ERR_ADDON'
   | 'ERR_SHAPE'
   | 'ERR_DTYPE'
   | 'ERR_DEVICE'

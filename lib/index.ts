@@ -1,4 +1,7 @@
 // The public API. Six names do the main job: loadModel, lora, attach, train, evaluate, saveAdapter.
+// Importing it loads the addon, so that a machine that none fits is told at once, and not by the first op.
+
+import { openNative } from './native.ts'
 
 export { bundled } from './bundled.ts'
 export { type Batches, type BatchOptions, batches, type MicroBatch, packExamples, type Step } from './data/batches.ts'
@@ -147,3 +150,5 @@ export type {
 } from './train/events.ts'
 export { backwardAll, finishStep } from './train/step.ts'
 export { train } from './train/train.ts'
+
+openNative()

@@ -1,8 +1,7 @@
 // The addon: the one typed picture of it. Only lib/tensor.ts, lib/ops/, lib/optim/ and `doctor` call it.
 
-import { createRequire } from 'node:module'
+import { loadAddon } from './addon.ts'
 import { LowrankError } from './errors.ts'
-import { packageRoot } from './io/package.ts'
 
 /** A tensor on the other side of the fence: slot and generation in one number. 0 is no tensor. */
 export type Handle = number & { readonly __brand: 'Handle' }
@@ -271,18 +270,22 @@ export interface Native {
   ): void
 }
 
-const load = createRequire(import.meta.url)('node-gyp-build') as {
-  (root: string): unknown
-  resolve(root: string): string
-}
+/**
+ * The addon, loaded at the first call. Until then a trap stands where it will be: the prototype. After it, V8 finds an
+ * op there as fast as on the addon itself; a proxy in front of each call, or a variable export, would be slower.
+ */
+export const native: Native = Object.create(
+  new Proxy({}, { get: (_, name) => openNative()[name as keyof Native] }),
+) as Native
 
-function open(): Native {
-  const addon = load(packageRoot) as Native
+let opened = false
+
+/** Loads the addon, if it isn't. @throws ERR_ADDON where none fits this machine */
+export function openNative(): Native {
+  if (opened) return native
+  const addon = loadAddon() as Native
   addon.initialize(LowrankError)
-  return addon
+  Object.setPrototypeOf(native, addon)
+  opened = true
+  return native
 }
-
-/** The file that was loaded, for `doctor`. */
-export const nativePath = (): string => load.resolve(packageRoot)
-
-export const native: Native = open()

@@ -1,28 +1,25 @@
 // Builds with cmake-js: `node scripts/build.mjs [--addon] [--cuda] [--sanitize] [--werror]`. --addon: the addon alone,
 // not what only tests need. Configures each time, so that new settings take effect, and compiles what changed.
-// Sanitized objects live in build-sanitize/.
+// Sanitized objects live in build-sanitize/. Works in a clone and where the package is installed (`lowrank build`).
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { cmakeJs, dropForeignCache, lacking } from './toolchain.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const require = createRequire(import.meta.url)
-
-function cmakeJs() {
-  try {
-    return join(dirname(require.resolve('cmake-js/package.json')), 'bin/cmake-js')
-  } catch {
-    console.error('build: cmake-js is not installed; npm install cmake-js node-addon-api')
-    process.exit(1)
-  }
-}
-
 const sanitize = process.argv.includes('--sanitize')
 const out = sanitize ? 'build-sanitize/build' : 'build'
+
+const lacks = lacking()
+if (lacks.length) {
+  for (const { what, cure } of lacks) console.error(`build: there is no ${what}; ${cure}`)
+  process.exit(1)
+}
+dropForeignCache(root, join(root, out))
+
 const options = ['--out', out, '-B', 'Release', '--log-level', process.env.LOWRANK_BUILD_LOG ?? 'warn']
 const onOff = flag => (process.argv.includes(flag) ? 'ON' : 'OFF')
 const settings = [`--CDLOWRANK_SANITIZE=${onOff('--sanitize')}`, `--CDLOWRANK_WERROR=${onOff('--werror')}`]

@@ -24,6 +24,7 @@ const required: Readonly<Record<Command, readonly string[]>> = {
   'inspect data': ['data'],
   'inspect batch': ['data'],
   doctor: [],
+  build: [],
   quickstart: [],
 }
 
@@ -108,6 +109,7 @@ const actions: Readonly<Record<Command, () => Promise<Action>>> = {
   'inspect data': async () => (await import('./commands/inspectData.ts')).inspectDataCommand,
   'inspect batch': async () => (await import('./commands/inspectBatch.ts')).inspectBatchCommand,
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
+  build: async () => (await import('./commands/build.ts')).buildCommand,
   quickstart: async () => (await import('./commands/quickstart.ts')).quickstartCommand,
 }
 

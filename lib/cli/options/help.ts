@@ -14,6 +14,7 @@ export const SUMMARIES: Readonly<Record<Command, string>> = {
   'inspect data': 'Columns, labels, lengths and duplicates of a data file',
   'inspect batch': 'The first training batch as the model sees it, coloured by loss weight',
   doctor: 'What this installation can do: addon, instruction set, threads, CUDA, self-test',
+  build: 'Build the addon from source, where no prebuilt one fits; says what it lacks',
   quickstart: 'Fine-tune the bundled encoder on the bundled sample in about two minutes',
 }
 

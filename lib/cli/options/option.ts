@@ -36,6 +36,7 @@ export const COMMANDS = [
   'inspect data',
   'inspect batch',
   'doctor',
+  'build',
   'quickstart',
 ] as const
 export type Command = (typeof COMMANDS)[number]

@@ -243,7 +243,7 @@ const output = section(
 const general = section('General', COMMANDS, [
   o('config', 'path', undefined, 'YAML file of options in camelCase; flags win over it', {
     short: 'c',
-    commands: COMMANDS.filter(name => name !== 'doctor'),
+    commands: COMMANDS.filter(name => name !== 'doctor' && name !== 'build'),
   }),
   o('kernels', 'boolean', false, 'Check every instruction and kernel of the GPU', { commands: ['doctor'] }),
   o('threads', 'integer', undefined, 'CPU threads', { min: 1, max: 1024, found: 'LOWRANK_THREADS, else all cores' }),
