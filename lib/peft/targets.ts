@@ -3,7 +3,7 @@
 
 import { check, fail, nearest } from '../errors.ts'
 import type { ResolvedLora, TaskType } from './config.ts'
-import { pythonRegex } from './pythonRegex.ts'
+import { type PathPattern, pythonRegex } from './pythonRegex.ts'
 
 /** A linear layer of a model, by its Hugging Face path. */
 export interface LinearInfo {
@@ -223,11 +223,18 @@ function layerTest(options: TargetOptions): (path: string) => boolean {
 /** The number in the first numbered segment of a path, or in the one after a segment of `layersPattern`. */
 function layerOf(path: string, { layersPattern }: TargetOptions): number | undefined {
   const patterns = typeof layersPattern === 'string' ? [layersPattern] : (layersPattern ?? [])
-  const sources = patterns.filter(Boolean).map(pattern => `(?:^|.*?\\.)${pattern}\\.(?P<layer>\\d+)\\.`)
-  if (sources.length === 0) sources.push('.*?\\.[^.]*\\.(?P<layer>\\d+)\\.')
+  const sources = patterns.filter(Boolean).map(pattern => `(?:^|.*?\\.)${pattern}\\.\\d+\\.`)
+  if (sources.length === 0) sources.push('.*?\\.[^.]*\\.\\d+\\.')
   for (const source of sources) {
-    const match = cached(source, 'layersPattern').exec(path)
-    if (match) return Number(match.groups?.layer)
+    const length = cached(source, 'layersPattern').length(path)
+    // The number is the last segment of the match.
+    if (length >= 0)
+      return Number(
+        path
+          .slice(0, length - 1)
+          .split('.')
+          .at(-1),
+      )
   }
   return undefined
 }
@@ -246,9 +253,9 @@ function matchesKey(key: string, path: string): boolean {
   return cached(`(.*\\.)?(${key})$`, 'rankPattern, alphaPattern').test(path)
 }
 
-const regexes = new Map<string, RegExp>()
+const regexes = new Map<string, PathPattern>()
 
-function cached(source: string, option: string): RegExp {
+function cached(source: string, option: string): PathPattern {
   let regex = regexes.get(source)
   if (!regex) {
     if (regexes.size > 1000) regexes.clear()

@@ -203,7 +203,8 @@ test('Python patterns mean the same here', () => {
   const full = (pattern: string, text: string) => pythonRegex(pattern, 'x', 'full').test(text)
   assert.ok(full('a|ab', 'ab'))
   assert.not.ok(full('a', 'ab'))
-  assert.ok(full('(?P<n>a)b(?P=n)', 'aba'))
+  assert.ok(full('(?P<n>a)b', 'ab'))
+  assert.ok(full('^a.$', 'ab') && !full('^a.$', 'a\n') && full('(?s)a.', 'a\n'))
   assert.ok(full('(?i)QUERY', 'query'))
   assert.ok(full('[]a]+', ']a'))
   assert.ok(full('[^]]', 'a') && !full('[^]]', ']'))
@@ -219,6 +220,8 @@ test('Python patterns mean the same here', () => {
     '(?>a)',
     '(?(1)a|b)',
     '(?<n>a)',
+    '(?P<n>a)(?P=n)',
+    '(a)\\1',
     '(?i:a)',
     '\\',
     '\\N{DASH}',
@@ -227,6 +230,14 @@ test('Python patterns mean the same here', () => {
     '(?x) a',
   ])
     refused(() => pythonRegex(bad, 'targetModules', 'full'), 'targetModules', bad)
+})
+
+test('patterns that backtrack for ever end, with an answer or an error', () => {
+  const path = `${'a'.repeat(300)}.query`
+  for (const slow of ['(a+)+$', '(a|aa)+b', '(a*)*b', '(.*.*)*x', '(?:a?){100}a{100}b'])
+    assert.is(pythonRegex(slow, 'targetModules', 'full').test(path), false, slow)
+  const nested = pythonRegex('(?:(?!(.*)*x)a)+b', 'targetModules', 'full')
+  refused(() => nested.test('a'.repeat(30000)), 'targetModules', 'steps')
 })
 
 test.run()

@@ -1,0 +1,76 @@
+// What a backslash begins.
+
+import { RegexError } from './error.ts'
+import type { Anchor, Cursor } from './parse.ts'
+import { type CharTest, digit, hexDigit, not, property, space, word } from './sets.ts'
+
+/** A set of characters with a key that equal sets share, or a place. */
+export type Escape =
+  | { readonly test: CharTest; readonly key: string; readonly codePoint?: number }
+  | { readonly anchor: Anchor }
+
+const classes: Readonly<Record<string, CharTest>> = { d: digit, s: space, w: word }
+const controls: Readonly<Record<string, number>> = { a: 7, e: 27, f: 12, n: 10, r: 13, t: 9, v: 11 }
+const anchors: Readonly<Record<string, Anchor>> = { A: 'start', b: 'boundary', B: 'inside', z: 'end' }
+
+/** Reads what stands at a backslash. @throws {@link RegexError} for an escape that cannot be matched here. */
+export function parseEscape(cursor: Cursor, inClass: boolean): Escape {
+  const from = cursor.at
+  const letter = cursor.pattern[from + 1]
+  if (letter === undefined) throw new RegexError('uses a lone backslash at its end')
+  const set = classSet(cursor, letter)
+  if (set) return { test: set, key: cursor.pattern.slice(from, cursor.at) }
+  const anchor = inClass ? undefined : anchorOf(cursor, letter)
+  if (anchor) {
+    cursor.at += 2
+    return { anchor }
+  }
+  const codePoint = parseCharacter(cursor, letter, inClass)
+  return { test: c => c === codePoint, key: String.fromCodePoint(codePoint), codePoint }
+}
+
+/** The code point of an escape that stands for one character. */
+export function parseCharacter(cursor: Cursor, letter: string, inClass: boolean): number {
+  const control =
+    letter === 'b' && inClass ? 8 : cursor.dialect === 'python' && letter === 'e' ? undefined : controls[letter]
+  if (control !== undefined) {
+    cursor.at += 2
+    return control
+  }
+  const rest = cursor.pattern.slice(cursor.at, cursor.at + 12)
+  const found =
+    /^\\x\{([0-9A-Fa-f]{1,6})\}/.exec(rest) ?? /^\\x([0-9A-Fa-f]{1,2})/.exec(rest) ?? /^\\u([0-9A-Fa-f]{4})/.exec(rest)
+  const octal = /^\\(0[0-7]{0,2})/.exec(rest)
+  const codePoint = found ? Number.parseInt(found[1]!, 16) : octal ? Number.parseInt(octal[1]!, 8) : undefined
+  if (codePoint !== undefined) {
+    if (codePoint > 0x10ffff) throw new RegexError(`uses the character ${(found ?? octal)![0]}, which does not exist`)
+    cursor.at += (found ?? octal)![0].length
+    return codePoint
+  }
+  if (/[A-Za-z1-9]/.test(letter)) throw new RegexError(`uses \\${letter}`)
+  const plain = cursor.pattern.codePointAt(cursor.at + 1)!
+  cursor.at += plain > 0xffff ? 3 : 2
+  return plain
+}
+
+/** `\d \D \p{…}` and their like; moves past them. */
+function classSet(cursor: Cursor, letter: string): CharTest | undefined {
+  const lower = letter.toLowerCase()
+  const known = lower === 'h' && cursor.dialect === 'onig' ? hexDigit : classes[lower]
+  if (known) {
+    cursor.at += 2
+    return letter === lower ? known : not(known)
+  }
+  if (lower !== 'p' || cursor.dialect === 'python') return undefined
+  const found = /^\\[pP](?:\{([^}]{1,80})\}|([A-Z]))/.exec(cursor.pattern.slice(cursor.at, cursor.at + 90))
+  if (!found) throw new RegexError('uses \\p without a class')
+  cursor.at += found[0].length
+  const test = property(found[1] ?? found[2]!)
+  return letter === 'p' ? test : not(test)
+}
+
+function anchorOf(cursor: Cursor, letter: string): Anchor | undefined {
+  if (letter === 'Z') return cursor.dialect === 'python' ? 'end' : 'endOrLine'
+  if (letter === 'z' && cursor.dialect === 'python') return 'end'
+  return Object.hasOwn(anchors, letter) ? anchors[letter] : undefined
+}
