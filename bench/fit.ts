@@ -59,7 +59,7 @@ export async function fit(
     const [cpu, start] = [cpuSeconds(), performance.now()]
     const losses: number[] = []
     let pending: Promise<number> | undefined
-    for (const step of batches(examples, { batchSize, shuffle: true, seed, epoch })) {
+    for (const step of batches(examples, { ...model.head, batchSize, shuffle: true, seed, epoch })) {
       const index = optimizer.steps
       const rate = learningRate(index, { schedule: 'linear', lr, warmupSteps, totalSteps })
       const next = read(trainStep(model, optimizer, step, { seed, index, lr: rate }))

@@ -191,7 +191,7 @@ async function snapshot(
 }
 
 async function logitsOf(model: Model, examples: Example[]): Promise<Float32Array> {
-  const batch = packExamples(examples, Int32Array.from(examples.keys()))
+  const batch = packExamples(examples, Int32Array.from(examples.keys()), model.head)
   const logits = scope(() => model.logits(batch))
   const data = (await logits.data()) as Float32Array
   logits.dispose()
@@ -246,7 +246,7 @@ async function train(model: Model, parameters: Map<string, Parameter>, trace: Tr
     let rowOffset = 0
     for (let k = 0; k < meta.grad_accumulation; k++) {
       const at = (t * meta.grad_accumulation + k) * size
-      microBatches.push(packExamples(examples, order.slice(at, at + size), rowOffset))
+      microBatches.push(packExamples(examples, order.slice(at, at + size), { ...model.head, rowOffset }))
       rowOffset += microBatches.at(-1)!.ids.length
     }
     const total = supervised(

@@ -93,13 +93,13 @@ function stepOf(model: Model, optimizer: AdamW | undefined, B: number, S: number
     truncated: false,
     row: { values: {}, file: 'random', line },
   }))
-  const batch = packExamples(examples, Int32Array.from(examples.keys()))
+  const batch = packExamples(examples, Int32Array.from(examples.keys()), model.head)
   let index = 0
   return async (): Promise<number> => {
     const work = { microBatches: [batch], total: B }
     const { loss, squaredGradNorm } = optimizer
       ? trainStep(model, optimizer, work, { seed: 0, index: index++, lr: 1e-4 })
-      : { loss: scope(() => model.loss(batch, batch.labels!, { total: B }).loss) }
+      : { loss: scope(() => model.loss(batch, batch.targets!, { total: B })) }
     // Its own wait, since the update is queued behind the loss.
     await model.device.synchronize()
     const value = await loss.item()

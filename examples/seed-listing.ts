@@ -135,7 +135,13 @@ const lora = new LoRA(model, { rank: 8, regularizer: 1e-5 })
 
 await evaluate(model, testDataset, 'test before')
 for (let epoch = 0; epoch < 5; epoch++) {
-  const loader = batches(trainDataset.all(), { batchSize: 8, shuffle: true, seed: 42, epoch })
+  const loader = batches(trainDataset.all(), {
+    batchSize: 8,
+    shuffle: true,
+    seed: 42,
+    epoch,
+    collate: model.head.collate,
+  })
   await trainEpoch(model, loader, lora, epoch + 1)
   await evaluate(model, devDataset, 'dev')
 }

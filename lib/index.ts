@@ -46,7 +46,7 @@ export { type Fractions, parseFractions, splitRows, strataOf } from './data/spli
 export { inferTask, type ProblemType, type TaskChoice } from './data/task.ts'
 export { type ErrorCode, LowrankError } from './errors.ts'
 export type { Prediction } from './heads/decode.ts'
-export type { Head, Labels, LossOptions, Problem, Task } from './heads/head.ts'
+export type { Head, LossOptions, Problem, Task } from './heads/head.ts'
 export { sequenceClassification } from './heads/sequenceClassification.ts'
 export { tokenClassification } from './heads/tokenClassification.ts'
 export {

@@ -1,18 +1,19 @@
 import { existsSync } from 'node:fs'
 import { check } from './errors.ts'
-import type { Head, Labels, LossOptions, Problem, Task } from './heads/head.ts'
-import { maskedLm } from './heads/maskedLm.ts'
+import type { Head, LossOptions, Problem, Task } from './heads/head.ts'
+import { maskedLm } from './heads/languageModel.ts'
+import type { LikeliestRows } from './heads/likeliest.ts'
 import { sequenceClassification } from './heads/sequenceClassification.ts'
+import { type Targets, uploadTargets } from './heads/targets.ts'
 import { tokenClassification } from './heads/tokenClassification.ts'
 import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
 import { openCheckpoint } from './io/safetensors.ts'
-import type { Backbone, Family } from './models/family.ts'
+import type { Backbone, Family, HeadName, HeadSpec } from './models/family.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
 import { type LoadSettings, Weights } from './models/weights.ts'
 import { type PackedBatch, upload } from './nn/batch.ts'
 import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
-import { cast } from './ops/copy.ts'
 import { embedding } from './ops/embedding.ts'
 import type { Compute } from './ops/matmul.ts'
 import { countingSelected } from './ops/random.ts'
@@ -104,32 +105,43 @@ export class Model implements Disposable {
 
   /** Modules that PEFT trains whole for this task. */
   get headModules(): readonly string[] {
-    const { sequence, token } = this.family.headModules
-    return this.task === 'sequence-classification' ? sequence : this.task === 'token-classification' ? token : []
+    return this.family.heads[HEAD[this.task]]?.modules ?? []
   }
 
-  /** Logits of the rows the head selects; inside a scope or tape. */
-  logits(batch: PackedBatch, labels?: Labels): Tensor {
-    const on = upload(batch, this.device, this.backbone.limits)
-    const hidden = this.backbone.forward(on)
-    const rows = this.head.select(batch, labels)
-    if (rows === 'all') return this.#logitsOf(hidden)
-    const index = rows === 'first' ? on.first : Tensor.from(rows, [rows.length], { device: this.device })
-    const selected = embedding(hidden, index, hidden.dtype)
-    return countingSelected(() => this.#logitsOf(selected))
-  }
-
-  /** Losses and metrics read logits in f32 at least. */
-  #logitsOf(rows: Tensor): Tensor {
-    const logits = this.head.logits(rows)
-    return cast(logits, logits.dtype === 'f64' ? 'f64' : 'f32')
+  /** Logits of the rows that the head reads; inside a scope or tape. */
+  logits(batch: PackedBatch, targets?: Targets): Tensor {
+    return this.#onRows(batch, targets, hidden => this.head.logits(hidden))
   }
 
   /** The loss of a micro-batch, shape [1]; `total` is the supervised weight of its whole optimizer step. */
-  loss(batch: PackedBatch, labels: Labels, options: LossOptions): { loss: Tensor; logits: Tensor } {
-    const targets = this.head.targets(batch, labels, this.device)
-    const logits = this.logits(batch, labels)
-    return { loss: this.head.loss(logits, targets, options), logits }
+  loss(batch: PackedBatch, targets: Targets, options: LossOptions): Tensor {
+    return this.#onRows(batch, targets, hidden => this.head.loss(hidden, this.#upload(targets, hidden), options))
+  }
+
+  /**
+   * One forward pass for evaluation: logits, or of a vocabulary the likeliest ids, and where there are targets the sum
+   * of their losses; inside a scope, unrecorded.
+   */
+  answers(batch: PackedBatch, targets: Targets | undefined): Answers {
+    const { head } = this
+    return this.#onRows(batch, targets, hidden => ({
+      ...(head.likeliest ? { likeliest: head.likeliest(hidden) } : { logits: head.logits(hidden) }),
+      ...(targets ? { loss: head.loss(hidden, this.#upload(targets, hidden), { total: 1 }) } : {}),
+    }))
+  }
+
+  /** Runs the backbone, then `body` on the rows of its last hidden state that the head reads. */
+  #onRows<T>(batch: PackedBatch, targets: Targets | undefined, body: (hidden: Tensor) => T): T {
+    const hidden = this.backbone.forward(upload(batch, this.device, this.backbone.limits))
+    const rows = this.head.rows(batch, targets)
+    if (!rows) return body(hidden)
+    const index = Tensor.from(rows, [rows.length], { device: this.device })
+    const selected = embedding(hidden, index, hidden.dtype)
+    return countingSelected(() => body(selected))
+  }
+
+  #upload(targets: Targets, hidden: Tensor): Tensor {
+    return uploadTargets(targets, hidden.shape[0]!, this.head.outputs, this.device)
   }
 
   /** Memory of all weights, in bytes. */
@@ -148,25 +160,42 @@ export class Model implements Disposable {
   }
 
   #headOf(options: ModelOptions): Head {
-    const { config, family, backbone, labels } = this
+    const { config, backbone, labels } = this
     const weights = this.#weights
     if (options.head) return options.head({ weights, backbone, config, labels })
-    const count = labels.length
-    if (options.task === 'masked-lm')
-      return maskedLm(family.maskedLmHead(config, weights, backbone), backbone.limits.vocabSize)
-    if (options.task === 'token-classification')
-      return tokenClassification(family.tokenHead(config, weights, count), count)
-    const problem = options.problem ?? problemOf(config, count)
-    return sequenceClassification(family.sequenceHead(config, weights, count), count, problem)
+    const { heads } = this.family
+    const build = <L>(spec: HeadSpec<L> | undefined): L => {
+      const { modelType } = this.family
+      check(spec, 'ERR_UNSUPPORTED', () => `task: ${modelType} has no head for ${options.task}; choose another model`)
+      return spec.build(config, weights, backbone, labels.length)
+    }
+    if (options.task === 'masked-lm') return maskedLm(build(heads.maskedLm))
+    if (options.task === 'token-classification') return tokenClassification(build(heads.token), labels.length)
+    const problem = options.problem ?? problemOf(config, labels.length)
+    return sequenceClassification(build(heads.sequence), labels.length, problem, heads.sequence!.reads)
   }
+}
+
+/** What a forward pass for evaluation gives. */
+export interface Answers {
+  readonly logits?: Tensor
+  readonly likeliest?: readonly LikeliestRows[]
+  /** The sum over the batch, shape [1]. */
+  readonly loss?: Tensor
+}
+
+/** Which head of a family a task sits on. */
+const HEAD: Record<Task, HeadName> = {
+  'sequence-classification': 'sequence',
+  'token-classification': 'token',
+  'masked-lm': 'maskedLm',
 }
 
 /** Names that transformers leaves out of config.json. */
 const TWO_LABELS = ['LABEL_0', 'LABEL_1']
 
 function holdsHead(family: Family, { source }: LoadSettings, task: Task): boolean {
-  const { sequence, token } = family.headModules
-  const modules = task === 'sequence-classification' ? sequence : token
+  const modules = family.heads[HEAD[task]]?.modules ?? []
   return [...(source?.names() ?? [])].some(name => modules.some(module => name.startsWith(`${module}.`)))
 }
 

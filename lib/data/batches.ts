@@ -1,5 +1,6 @@
 import { check } from '../errors.ts'
-import { type Example, IGNORED } from './encode.ts'
+import type { Collate, Targets } from '../heads/targets.ts'
+import type { Example } from './encode.ts'
 import { type Masking, maskExample } from './maskedLm.ts'
 import { random } from './random.ts'
 
@@ -15,11 +16,8 @@ export interface MicroBatch {
   readonly cuSeqlens: Int32Array
   /** Tokens of the longest sequence. */
   readonly maxLength: number
-  /**
-   * Targets: class ids [B]; regression numbers or 0/1 targets, row-major [B × C] (Float32Array); ids for each
-   * token [N], −100 where there is none. Undefined for examples without labels.
-   */
-  readonly labels: Int32Array | Float32Array | undefined
+  /** What its logits are compared with; undefined for examples without labels. */
+  readonly targets: Targets | undefined
   /** Indices of the examples, [B]. */
   readonly rows: Int32Array
   /** Tokens of the optimizer step that stand before this micro-batch. */
@@ -58,6 +56,8 @@ export interface BatchOptions {
   readonly groupByLength?: boolean | undefined
   /** Leave out a last step that is not full. */
   readonly dropLast?: boolean | undefined
+  /** Makes the targets of each micro-batch: the task's. */
+  readonly collate: Collate
   /** One weight a class, for {@link Step.total}. */
   readonly classWeights?: ArrayLike<number> | undefined
   /** Hide tokens for masked LM; the labels are then the hidden ids. */
@@ -103,11 +103,18 @@ export function batches(examples: readonly Example[], options: BatchOptions): Ba
   return { length, at, from, [Symbol.iterator]: () => from(0) }
 }
 
-/**
- * Examples packed into one micro-batch, in the order of `rows`.
- * @param rowOffset tokens of the step before it
- */
-export function packExamples(examples: readonly Example[], rows: Int32Array, rowOffset = 0): MicroBatch {
+/** How examples are packed. */
+export interface PackOptions extends Pick<BatchOptions, 'collate' | 'classWeights'> {
+  /** Tokens of the step before it. Default 0. */
+  readonly rowOffset?: number
+}
+
+/** Examples packed into one micro-batch, in the order of `rows`. */
+export function packExamples(
+  examples: readonly Example[],
+  rows: Int32Array,
+  { collate, classWeights, rowOffset = 0 }: PackOptions,
+): MicroBatch {
   const parts = Array.from(rows, row => examples[row]!)
   const cuSeqlens = new Int32Array(parts.length + 1)
   parts.forEach((part, i) => {
@@ -123,33 +130,23 @@ export function packExamples(examples: readonly Example[], rows: Int32Array, row
     for (let t = 0; t < part.ids.length; t++) positions[start + t] = t
     maxLength = Math.max(maxLength, part.ids.length)
   })
-  return { ids, positions, typeIds, cuSeqlens, maxLength, labels: packLabels(parts), rows, rowOffset }
-}
-
-/** Supervised weight of a micro-batch; see {@link Step.total}. */
-export function supervisedWeight(labels: MicroBatch['labels'], classWeights?: ArrayLike<number>): number {
-  if (!labels) return 0
-  if (labels instanceof Float32Array) return labels.length
-  let total = 0
-  for (const label of labels) if (label !== IGNORED) total += classWeights ? (classWeights[label] ?? 0) : 1
-  return total
+  return { ids, positions, typeIds, cuSeqlens, maxLength, targets: collate(parts, classWeights), rows, rowOffset }
 }
 
 function makeStep(examples: readonly Example[], rows: Int32Array, index: number, options: BatchOptions): Step {
-  const { batchSize, epoch = 0, seed = 0, masking, classWeights } = options
+  const { batchSize, epoch = 0, seed = 0, masking } = options
   const microBatches: MicroBatch[] = []
   let total = 0
   let tokens = 0
   for (let start = 0; start < rows.length; start += batchSize) {
     const part = rows.slice(start, start + batchSize)
-    const batch = masking
-      ? packMasked(examples, part, tokens, masking, seed, epoch)
-      : packExamples(examples, part, tokens)
-    total += supervisedWeight(batch.labels, classWeights)
+    const pack = { ...options, rowOffset: tokens }
+    const batch = masking ? packMasked(examples, part, pack, masking, seed, epoch) : packExamples(examples, part, pack)
+    total += batch.targets?.weight ?? 0
     tokens += batch.ids.length
     microBatches.push(batch)
   }
-  const labelled = microBatches[0]?.labels !== undefined
+  const labelled = microBatches[0]?.targets !== undefined
   check(!labelled || total > 0, 'ERR_DATA', () => {
     return `batches: step ${index} of epoch ${epoch} has no label that counts; are all labels masked?`
   })
@@ -159,46 +156,14 @@ function makeStep(examples: readonly Example[], rows: Int32Array, index: number,
 function packMasked(
   examples: readonly Example[],
   rows: Int32Array,
-  rowOffset: number,
+  options: PackOptions,
   masking: Masking,
   seed: number | bigint,
   epoch: number,
 ): MicroBatch {
   const masked = Array.from(rows, row => maskExample(examples[row]!, masking, random(seed, 'mask', epoch, row)))
-  const batch = packExamples(masked, Int32Array.from(masked.keys()), rowOffset)
+  const batch = packExamples(masked, Int32Array.from(masked.keys()), options)
   return { ...batch, rows }
-}
-
-function packLabels(parts: readonly Example[]): Int32Array | Float32Array | undefined {
-  const labels = parts.map(part => part.label)
-  const first = labels[0]
-  if (first === undefined || typeof first === 'number') {
-    check(
-      labels.every(label => typeof label === typeof first),
-      'ERR_DATA',
-      mixed,
-    )
-    return first === undefined ? undefined : Int32Array.from(labels as number[])
-  }
-  const width = first instanceof Float32Array ? first.length : undefined
-  const size = labels.reduce<number>((sum, label) => {
-    check(typeof label === 'object' && label.constructor === first.constructor, 'ERR_DATA', mixed)
-    check(width === undefined || label.length === width, 'ERR_DATA', () => {
-      return `batches: labels of ${label.length} and ${width} numbers in one batch`
-    })
-    return sum + label.length
-  }, 0)
-  const packed = first instanceof Float32Array ? new Float32Array(size) : new Int32Array(size)
-  let at = 0
-  for (const label of labels as (Float32Array | Int32Array)[]) {
-    packed.set(label, at)
-    at += label.length
-  }
-  return packed
-}
-
-function mixed(): string {
-  return 'batches: examples with different kinds of labels, or with and without, in one batch'
 }
 
 /**

@@ -1,6 +1,7 @@
 // From logits to answers.
 
-import type { Problem, Task } from './head.ts'
+import type { Problem } from './head.ts'
+import type { Likeliest } from './likeliest.ts'
 
 /** What a model says about one example, and the truth where it is known. */
 export type Prediction =
@@ -96,12 +97,19 @@ export function decodeSequence(
 }
 
 /** What the rows of one example say, where each token or word has an answer of its own. */
-export function decodeItems(logits: LogitRows, task: Task, { rows, positions, gold }: Items): Prediction {
+export function decodeItems(answers: LogitRows | Likeliest, { rows, positions, gold }: Items): Prediction {
   const predicted = new Int32Array(rows.length)
   const probabilities = new Float32Array(rows.length)
-  for (let i = 0; i < rows.length; i++) {
-    predicted[i] = argmax(logits, rows[i]!)
-    probabilities[i] = softmaxAt(logits, rows[i]!, predicted[i]!)
+  if ('ids' in answers) {
+    for (let i = 0; i < rows.length; i++) {
+      predicted[i] = answers.ids[rows[i]!]!
+      probabilities[i] = answers.probabilities[rows[i]!]!
+    }
+    return { kind: 'tokens', positions, gold, predicted, probabilities }
   }
-  return { kind: task === 'masked-lm' ? 'tokens' : 'tags', positions, gold, predicted, probabilities }
+  for (let i = 0; i < rows.length; i++) {
+    predicted[i] = argmax(answers, rows[i]!)
+    probabilities[i] = softmaxAt(answers, rows[i]!, predicted[i]!)
+  }
+  return { kind: 'tags', positions, gold, predicted, probabilities }
 }

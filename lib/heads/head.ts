@@ -1,17 +1,14 @@
-import { check } from '../errors.ts'
+import type { Reads } from '../models/family.ts'
 import type { PackedBatch } from '../nn/batch.ts'
-import type { Device, Tensor } from '../tensor.ts'
+import { cast } from '../ops/copy.ts'
+import type { Tensor } from '../tensor.ts'
+import type { LikeliestRows } from './likeliest.ts'
+import type { Collate, Targets } from './targets.ts'
 
 export const TASKS = ['sequence-classification', 'token-classification', 'masked-lm'] as const
 export type Task = (typeof TASKS)[number]
 /** What the labels of a sequence are: one class, any number of classes, or numbers. */
 export type Problem = 'single' | 'multi' | 'regression'
-
-/**
- * Labels of a packed batch: class ids i32 (one a sequence, or one a token with -100 for none), or numbers f32
- * [sequences · labels] for multi-label and regression.
- */
-export type Labels = Int32Array | Float32Array
 
 export interface LossOptions {
   /**
@@ -24,26 +21,31 @@ export interface LossOptions {
   labelSmoothing?: number | undefined
 }
 
-/** A task's part of the model: which rows of the last hidden state become logits, and what they are compared with. */
+/** A task's part of the model: from rows of the last hidden state to logits and a loss. */
 export interface Head {
   readonly task: Task
   readonly problem: Problem
   /** Columns of the logits. */
   readonly outputs: number
-  /** Logits of the rows that `select` names. */
-  logits(rows: Tensor): Tensor
-  /** Rows of the packed batch that get logits: undefined is the first token of each sequence. */
-  select(batch: PackedBatch, labels: Labels | undefined): Int32Array | 'first' | 'all'
-  /** Checks the labels of a batch and copies those of the selected rows to the device. */
-  targets(batch: PackedBatch, labels: Labels, device: Device): Tensor
-  /** The loss, shape [1]: the sum over the selected rows divided by `total`. */
-  loss(logits: Tensor, targets: Tensor, options: LossOptions): Tensor
+  /** Makes the targets of its loss. */
+  readonly collate: Collate
+  /** Tokens of the batch whose rows become logits; undefined: all. */
+  rows(batch: PackedBatch, targets?: Targets): Int32Array | undefined
+  /** Rows [N, D] → logits [N, outputs], in f32 at least. */
+  logits(hidden: Tensor): Tensor
+  /** The loss, shape [1]: the sum over the rows divided by `total`. `targets`: ids i32[N], or numbers [N, outputs]. */
+  loss(hidden: Tensor, targets: Tensor, options: LossOptions): Tensor
+  /** Of a head over a vocabulary: what evaluation reads of many rows, in place of all their logits. */
+  likeliest?(hidden: Tensor): LikeliestRows[]
 }
 
-/** Every label is -100 or a class. */
-export function checkClasses(labels: Labels, classes: number): void {
-  for (const label of labels)
-    check(label === -100 || (label >= 0 && label < classes && Number.isInteger(label)), 'ERR_DATA', () => {
-      return `labels: ${label} is no class of 0 to ${classes - 1}; make the label map from the data that is trained on`
-    })
+/** Tokens of the batch that a head reads; undefined: all. The last is known by length, never by a padding id. */
+export function rowsRead(reads: Reads, { cuSeqlens }: PackedBatch): Int32Array | undefined {
+  if (reads === 'every') return undefined
+  return reads === 'first' ? cuSeqlens.slice(0, -1) : cuSeqlens.slice(1).map(end => end - 1)
+}
+
+/** Losses and metrics read logits in f32 at least. */
+export function wide(logits: Tensor): Tensor {
+  return cast(logits, logits.dtype === 'f64' ? 'f64' : 'f32')
 }

@@ -11,8 +11,8 @@ import { site } from '../ops/random.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, headDropout, padIdOf, stack } from './encoder.ts'
-import type { Backbone, Family, HeadLayers } from './family.ts'
-import { decoderOf } from './lmOutput.ts'
+import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
+import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
 interface Dims {
@@ -106,34 +106,45 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
 }
 
-export const bert: Family = {
-  modelType: 'bert',
-  basePrefix: 'bert',
-  headTensors: /^(cls|classifier|qa_outputs|bert\.pooler)\./,
-  headModules: { sequence: ['classifier'], token: ['classifier'] },
-  build,
-
-  sequenceHead(config, weights, labels): HeadLayers {
-    const hidden = count(config, 'hidden_size', 768)
-    const pooler = weights.at('bert.pooler').fresh().linear('dense', hidden, hidden)
-    const classifier = weights.fresh().linear('classifier', hidden, labels)
+const sequence: HeadSpec<HeadLayers> = {
+  modules: ['classifier'],
+  reads: 'first',
+  build(config, weights, { hiddenSize }, labels) {
+    const pooler = weights.at('bert.pooler').fresh().linear('dense', hiddenSize, hiddenSize)
+    const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
     const [p, where] = [headDropout(config), site('classifier', 'input')]
     return rows => classifier.apply(dropout(activation(pooler.apply(rows), 'tanh'), p, where))
   },
+}
 
-  tokenHead(config, weights, labels): HeadLayers {
-    const classifier = weights.fresh().linear('classifier', count(config, 'hidden_size', 768), labels)
+const token: HeadSpec<HeadLayers> = {
+  modules: ['classifier'],
+  reads: 'every',
+  build(config, weights, { hiddenSize }, labels) {
+    const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
     const [p, where] = [headDropout(config), site('classifier', 'input')]
     return rows => classifier.apply(dropout(rows, p, where))
   },
+}
 
-  maskedLmHead(config, weights, backbone): HeadLayers {
+const maskedLm: HeadSpec<LmLayers> = {
+  modules: [],
+  reads: 'every',
+  build(config, weights, backbone) {
     const d = dims(config)
     const at = weights.at('cls.predictions').fresh()
     const dense = at.linear('transform.dense', d.hidden, d.hidden)
     const norm = at.norm('transform.LayerNorm', d.hidden, d.eps)
-    const decoder = decoderOf(config, backbone, at, 'decoder', 'bias')
     const act = activationOf(d.act)
-    return rows => decoder(norm.apply(act(dense.apply(rows))))
+    const output = outputOf(config, backbone, at, 'decoder', 'bias')
+    return { transform: rows => norm.apply(act(dense.apply(rows))), output }
   },
+}
+
+export const bert: Family = {
+  modelType: 'bert',
+  basePrefix: 'bert',
+  headTensors: /^(cls|classifier|qa_outputs|bert\.pooler)\./,
+  build,
+  heads: { sequence, token, maskedLm },
 }

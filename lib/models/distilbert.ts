@@ -10,8 +10,8 @@ import { site } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, padIdOf, stack } from './encoder.ts'
-import type { Backbone, Family, HeadLayers } from './family.ts'
-import { decoderOf } from './lmOutput.ts'
+import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
+import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
 /** Fixed in this family; its config has no key for it. */
@@ -84,33 +84,45 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
 }
 
+const sequence: HeadSpec<HeadLayers> = {
+  modules: ['pre_classifier', 'classifier'],
+  reads: 'first',
+  build(config, weights, { hiddenSize }, labels) {
+    const at = weights.fresh()
+    const pre = at.linear('pre_classifier', hiddenSize, hiddenSize)
+    const classifier = at.linear('classifier', hiddenSize, labels)
+    const [p, where] = [probability(config, 'seq_classif_dropout', 0.2), site('classifier', 'input')]
+    return rows => classifier.apply(dropout(activation(pre.apply(rows), 'relu'), p, where))
+  },
+}
+
+const token: HeadSpec<HeadLayers> = {
+  modules: ['classifier'],
+  reads: 'every',
+  build(config, weights, { hiddenSize }, labels) {
+    const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
+    const [p, where] = [probability(config, 'dropout', 0.1), site('classifier', 'input')]
+    return rows => classifier.apply(dropout(rows, p, where))
+  },
+}
+
+const maskedLm: HeadSpec<LmLayers> = {
+  modules: [],
+  reads: 'every',
+  build(config, weights, backbone) {
+    const d = dims(config)
+    const at = weights.fresh()
+    const dense = at.linear('vocab_transform', d.hidden, d.hidden)
+    const norm = at.norm('vocab_layer_norm', d.hidden, EPS)
+    const output = outputOf(config, backbone, at, 'vocab_projector', 'vocab_projector.bias')
+    return { transform: rows => norm.apply(d.act(dense.apply(rows))), output }
+  },
+}
+
 export const distilbert: Family = {
   modelType: 'distilbert',
   basePrefix: 'distilbert',
   headTensors: /^(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\./,
-  headModules: { sequence: ['pre_classifier', 'classifier'], token: ['classifier'] },
   build,
-
-  sequenceHead(config, weights, labels): HeadLayers {
-    const hidden = count(config, 'dim', 768)
-    const at = weights.fresh()
-    const [pre, classifier] = [at.linear('pre_classifier', hidden, hidden), at.linear('classifier', hidden, labels)]
-    const [p, where] = [probability(config, 'seq_classif_dropout', 0.2), site('classifier', 'input')]
-    return rows => classifier.apply(dropout(activation(pre.apply(rows), 'relu'), p, where))
-  },
-
-  tokenHead(config, weights, labels): HeadLayers {
-    const classifier = weights.fresh().linear('classifier', count(config, 'dim', 768), labels)
-    const [p, where] = [probability(config, 'dropout', 0.1), site('classifier', 'input')]
-    return rows => classifier.apply(dropout(rows, p, where))
-  },
-
-  maskedLmHead(config, weights, backbone): HeadLayers {
-    const d = dims(config)
-    const at = weights.fresh()
-    const transform = at.linear('vocab_transform', d.hidden, d.hidden)
-    const norm = at.norm('vocab_layer_norm', d.hidden, EPS)
-    const decoder = decoderOf(config, backbone, at, 'vocab_projector', 'vocab_projector.bias')
-    return rows => decoder(norm.apply(d.act(transform.apply(rows))))
-  },
+  heads: { sequence, token, maskedLm },
 }

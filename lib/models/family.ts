@@ -1,6 +1,7 @@
 import type { ModelConfig } from '../io/config.ts'
 import type { Batch, InputLimits } from '../nn/batch.ts'
 import type { Embedding } from '../nn/embedding.ts'
+import type { Linear } from '../nn/linear.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Weights } from './weights.ts'
 
@@ -15,8 +16,42 @@ export interface Backbone {
   forward(batch: Batch, observe?: (hidden: Tensor) => void): Tensor
 }
 
-/** Part of a head that is the family's own: rows [N, D] of the last hidden state → logits. */
+/** A family's part of a classifier: rows [N, D] of the last hidden state → logits. */
 export type HeadLayers = (rows: Tensor) => Tensor
+
+/** A family's part of a language model's head. */
+export interface LmLayers {
+  /** Rows [N, D] of the last hidden state → what the output layer multiplies. */
+  transform(rows: Tensor): Tensor
+  /** The vocabulary's rows; where they are tied, the word embeddings are its weight. */
+  readonly output: Linear
+  /** Logits become softcap · tanh(logits / softcap). Default: none. */
+  readonly softcap?: number
+}
+
+/** A head that a family has. */
+export interface HeadSpec<L> {
+  /** Modules that PEFT trains and saves whole with it. */
+  readonly modules: readonly string[]
+  /** The tokens whose rows it reads. */
+  readonly reads: Reads
+  build(config: ModelConfig, weights: Weights, backbone: Backbone, outputs: number): L
+}
+
+/** The heads that a family has, by name. */
+export interface Heads {
+  readonly sequence?: HeadSpec<HeadLayers>
+  readonly token?: HeadSpec<HeadLayers>
+  readonly maskedLm?: HeadSpec<LmLayers>
+  readonly causalLm?: HeadSpec<LmLayers>
+  /** Start and end of an answer. */
+  readonly span?: HeadSpec<HeadLayers>
+  readonly seq2seqLm?: HeadSpec<LmLayers>
+}
+export type HeadName = keyof Heads
+
+/** Which tokens a head reads: of each sequence the first or the last, or every one. */
+export type Reads = 'first' | 'last' | 'every'
 
 /** One family of models: its file exports one of these, and models/index.ts lists it. */
 export interface Family {
@@ -26,13 +61,6 @@ export interface Family {
   readonly basePrefix: string
   /** Tensors of heads: those a task does not use are left alone. */
   readonly headTensors: RegExp
-  /** Modules that PEFT trains and saves whole for a classification head, by task. */
-  readonly headModules: { readonly sequence: readonly string[]; readonly token: readonly string[] }
   build(config: ModelConfig, weights: Weights): Backbone
-  /** From the row of each sequence's first token. */
-  sequenceHead(config: ModelConfig, weights: Weights, labels: number): HeadLayers
-  /** From every row. */
-  tokenHead(config: ModelConfig, weights: Weights, labels: number): HeadLayers
-  /** From the rows of masked tokens to the vocabulary. */
-  maskedLmHead(config: ModelConfig, weights: Weights, backbone: Backbone): HeadLayers
+  readonly heads: Heads
 }

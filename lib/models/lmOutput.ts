@@ -1,19 +1,14 @@
 import { bool, type ModelConfig } from '../io/config.ts'
-import { linear } from '../ops/linear.ts'
-import type { Backbone, HeadLayers } from './family.ts'
+import { Linear } from '../nn/linear.ts'
+import type { Backbone } from './family.ts'
 import type { Weights } from './weights.ts'
 
 /**
- * Rows → vocabulary: the word embeddings with the bias `bias`, or the layer `name` of its own where the config unties
- * them. As in transformers 5, a checkpoint that holds two tensors of different values for one tied tensor unties them.
+ * The layer from rows to the vocabulary: the word embeddings with the bias `bias`, or the layer `name` of its own where
+ * the config unties them. As in transformers 5, a checkpoint that holds two tensors of different values for one tied
+ * tensor unties them.
  */
-export function decoderOf(
-  config: ModelConfig,
-  backbone: Backbone,
-  at: Weights,
-  name: string,
-  bias: string,
-): HeadLayers {
+export function outputOf(config: ModelConfig, backbone: Backbone, at: Weights, name: string, bias: string): Linear {
   const { vocabSize } = backbone.limits
   const words = backbone.wordEmbeddings.weight
   const untied = !bool(config, 'tie_word_embeddings', true)
@@ -23,7 +18,7 @@ export function decoderOf(
   const shift = at.parameter(biasName(at, untied, `${name}.bias`, bias), [vocabSize])
   // Nothing reads the shared bias of an untied decoder, but files hold it, and adapters that train every bias.
   if (shift.name !== at.at(bias).prefix && at.has(bias)) at.parameter(bias, [vocabSize])
-  return rows => linear(rows, table.tensor, shift.tensor, at.compute)
+  return new Linear(at.at(name).prefix, table, shift, at.compute)
 }
 
 /** Both names stand for one tensor while tied; files hold either or both. */

@@ -12,8 +12,8 @@ import { site } from '../ops/random.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, headDropout, padIdOf, stack } from './encoder.ts'
-import type { Backbone, Family, HeadLayers } from './family.ts'
-import { decoderOf } from './lmOutput.ts'
+import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
+import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
 function dims(config: ModelConfig) {
@@ -97,34 +97,45 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
 }
 
-export const roberta: Family = {
-  modelType: 'roberta',
-  basePrefix: 'roberta',
-  headTensors: /^(lm_head|classifier|qa_outputs|roberta\.pooler)\./,
-  headModules: { sequence: ['classifier'], token: ['classifier'] },
-  build,
-
-  sequenceHead(config, weights, labels): HeadLayers {
-    const hidden = count(config, 'hidden_size', 768)
+const sequence: HeadSpec<HeadLayers> = {
+  modules: ['classifier'],
+  reads: 'first',
+  build(config, weights, { hiddenSize }, labels) {
     const at = weights.at('classifier').fresh()
-    const [dense, out] = [at.linear('dense', hidden, hidden), at.linear('out_proj', hidden, labels)]
+    const [dense, out] = [at.linear('dense', hiddenSize, hiddenSize), at.linear('out_proj', hiddenSize, labels)]
     const p = headDropout(config)
     const [before, between] = [site(dense.path, 'input'), site(out.path, 'input')]
     return rows => out.apply(dropout(activation(dense.apply(dropout(rows, p, before)), 'tanh'), p, between))
   },
+}
 
-  tokenHead(config, weights, labels): HeadLayers {
-    const classifier = weights.fresh().linear('classifier', count(config, 'hidden_size', 768), labels)
+const token: HeadSpec<HeadLayers> = {
+  modules: ['classifier'],
+  reads: 'every',
+  build(config, weights, { hiddenSize }, labels) {
+    const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
     const [p, where] = [headDropout(config), site('classifier', 'input')]
     return rows => classifier.apply(dropout(rows, p, where))
   },
+}
 
-  maskedLmHead(config, weights, backbone): HeadLayers {
+const maskedLm: HeadSpec<LmLayers> = {
+  modules: [],
+  reads: 'every',
+  build(config, weights, backbone) {
     const d = dims(config)
     const at = weights.at('lm_head').fresh()
     const dense = at.linear('dense', d.hidden, d.hidden)
     const norm = at.norm('layer_norm', d.hidden, d.eps)
-    const decoder = decoderOf(config, backbone, at, 'decoder', 'bias')
-    return rows => decoder(norm.apply(activation(dense.apply(rows), 'gelu')))
+    const output = outputOf(config, backbone, at, 'decoder', 'bias')
+    return { transform: rows => norm.apply(activation(dense.apply(rows), 'gelu')), output }
   },
+}
+
+export const roberta: Family = {
+  modelType: 'roberta',
+  basePrefix: 'roberta',
+  headTensors: /^(lm_head|classifier|qa_outputs|roberta\.pooler)\./,
+  build,
+  heads: { sequence, token, maskedLm },
 }

@@ -20,8 +20,6 @@ export interface Batch {
   positions: Tensor
   typeIds: Tensor
   cuSeqlens: Tensor
-  /** First token of each sequence, i32[B]. */
-  first: Tensor
   maxLength: number
   tokens: number
   sequences: number
@@ -62,7 +60,6 @@ export function upload(batch: PackedBatch, device: Device, limits: InputLimits):
     positions: at(placed),
     typeIds: at(typeIds),
     cuSeqlens: at(cuSeqlens),
-    first: at(cuSeqlens.slice(0, sequences)),
     maxLength,
     tokens: ids.length,
     sequences,

@@ -59,6 +59,11 @@ export class Linear {
     return this.weight.shape[0]!
   }
 
+  /** Whether anything active sits on it. */
+  get isAdapted(): boolean {
+    return this.lowRank.some(factors => factors.active) || this.adapters.some(adapter => adapter.active)
+  }
+
   /** x [N, in] → [N, out], turned by `rope`. One active pair of factors and no hooks: one fused op. */
   apply(x: Tensor, rope?: RopeInput): Tensor {
     const [first, ...more] = this.lowRank.filter(factors => factors.active)

@@ -27,3 +27,10 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntro
     ),
   ])
 }
+
+/** log Σ exp of each row of logits [N, C]: f32[N], f64 under f64; no gradient. `labels`: any column of each, i32[N]. */
+export function logSumExp(logits: Tensor, labels: Tensor): Tensor {
+  const [lossHandle, lseHandle] = native.crossEntropy(logits.handle, labels.handle, 0, Float64Array.of(IGNORED, 0, 1))
+  new Tensor(lossHandle).dispose()
+  return new Tensor(lseHandle)
+}

@@ -1,10 +1,11 @@
-import { type MicroBatch, packExamples, supervisedWeight } from '../data/batches.ts'
+import { type MicroBatch, packExamples } from '../data/batches.ts'
 import { type Example, firstPieces, IGNORED } from '../data/encode.ts'
 import { type Masking, maskExample } from '../data/maskedLm.ts'
 import { random } from '../data/random.ts'
 import { check } from '../errors.ts'
 import { decodeItems, decodeSequence, type Items, type LogitRows, type Prediction } from '../heads/decode.ts'
-import type { Labels } from '../heads/head.ts'
+import { type Likeliest, readLikeliest } from '../heads/likeliest.ts'
+import type { Targets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
 import { scope } from '../tensor.ts'
 import { type Reports, score } from './scores.ts'
@@ -55,11 +56,11 @@ export async function evaluate(
   })
   const predictions: Prediction[] = []
   let [sum, weight, tokens] = [0, 0, 0]
-  for await (const { examples: part, batch, logits, loss } of forwardAll(model, examples, options, true)) {
-    predictions.push(...decode(model, part, batch, logits))
-    sum += loss
-    weight += supervisedWeight(batch.labels)
-    tokens += batch.ids.length
+  for await (const part of forwardAll(model, examples, options, true)) {
+    predictions.push(...decode(model, part))
+    sum += part.loss
+    weight += part.batch.targets!.weight
+    tokens += part.batch.ids.length
     options.progress?.(predictions.length, examples.length)
   }
   check(weight > 0, 'ERR_DATA', () => 'evaluate: no label counts; are all of them masked?')
@@ -78,15 +79,15 @@ export async function* predict(
   examples: readonly Example[],
   options: EvaluateOptions = {},
 ): AsyncGenerator<Prediction> {
-  for await (const { examples: part, batch, logits } of forwardAll(model, examples, options, false))
-    yield* decode(model, part, batch, logits)
+  for await (const part of forwardAll(model, examples, options, false)) yield* decode(model, part)
 }
 
 interface Forwarded {
   /** As the model saw them: masked, where it hides tokens. */
   examples: readonly Example[]
   batch: MicroBatch
-  logits: LogitRows
+  /** Of a vocabulary: the likeliest ids alone. */
+  answers: LogitRows | Likeliest
   /** Sum over the batch's labels; 0 where it was not asked for. */
   loss: number
 }
@@ -124,47 +125,51 @@ export function* evaluationBatches(
     })
 }
 
-/** Enqueues the forward pass of a batch; resolves when its logits are on the host. */
-async function enqueueForward(model: Model, examples: readonly Example[], labelled: boolean): Promise<Forwarded> {
+/** Enqueues the forward pass of a batch; resolves when its answers are on the host. */
+async function enqueueForward(model: Model, examples: readonly Example[], isLabelled: boolean): Promise<Forwarded> {
   const { batch, reads } = scope(() => {
-    const batch = packAll(examples)
-    const { logits, loss } = forwardOf(model, batch, labelled)
+    const batch = packAll(model, examples)
+    const { logits, likeliest, loss } = model.answers(batch, isLabelled ? labelled(batch) : hidden(model, batch))
     // Reads are in the queue before the scope frees what they read.
-    const reads = Promise.all([logits.data(), loss?.item() ?? 0])
+    const reads = Promise.all([likeliest ? readLikeliest(likeliest) : logits!.data(), loss?.item() ?? 0])
     return { batch, reads }
   })
-  const [data, loss] = await reads
-  const columns = model.head.outputs
-  return { examples, batch, logits: { data: data as Float32Array, columns }, loss }
+  const [read, loss] = await reads
+  const answers = 'ids' in read ? read : { data: read as Float32Array, columns: model.head.outputs }
+  return { examples, batch, answers, loss: isLabelled ? loss : 0 }
 }
 
 /** One micro-batch of all examples. */
-export function packAll(examples: readonly Example[]): MicroBatch {
-  return packExamples(examples, Int32Array.from(examples.keys()))
+export function packAll({ head }: Model, examples: readonly Example[]): MicroBatch {
+  return packExamples(examples, Int32Array.from(examples.keys()), { collate: head.collate })
 }
 
-/** Enqueues one forward pass, with the summed loss where it is asked for; inside a scope. */
-export function forwardOf(model: Model, batch: MicroBatch, labelled: boolean) {
-  const { labels } = batch
-  if (!labelled)
-    return { logits: model.logits(batch, model.task === 'masked-lm' ? labels : undefined), loss: undefined }
-  check(labels, 'ERR_DATA', () => 'evaluate: an example has no label; name the label column')
-  return model.loss(batch, labels as Labels, { total: 1 })
+/** The targets of a batch that must have some. */
+export function labelled({ targets }: MicroBatch): Targets {
+  check(targets, 'ERR_DATA', () => 'evaluate: an example has no label; name the label column')
+  return targets
 }
 
-function decode(model: Model, examples: readonly Example[], batch: MicroBatch, logits: LogitRows): Prediction[] {
+/** Targets that say which tokens to answer, where nobody asks for a loss. */
+function hidden({ task }: Model, { targets }: MicroBatch): Targets | undefined {
+  return task === 'masked-lm' ? targets : undefined
+}
+
+function decode(model: Model, { examples, batch, answers }: Forwarded): Prediction[] {
   const { task, problem } = model.head
   if (task === 'sequence-classification')
-    return examples.map(({ label }, i) => decodeSequence(logits, i, problem, label as number | Float32Array))
+    return examples.map(({ label }, i) =>
+      decodeSequence(answers as LogitRows, i, problem, label as number | Float32Array),
+    )
   let rowsBefore = 0
   return examples.map((example, i) => {
     const items = itemsOf(example, task === 'masked-lm')
-    const first = task === 'masked-lm' && batch.labels ? rowsBefore : undefined
+    const first = task === 'masked-lm' && batch.targets ? rowsBefore : undefined
     rowsBefore += items.positions.length
     const start = batch.cuSeqlens[i]!
-    // Hidden tokens have logits of their own; taggers have them for every token.
+    // Hidden tokens have rows of their own; taggers have them for every token.
     const rows = items.positions.map((position, k) => (first === undefined ? start + position : first + k))
-    return decodeItems(logits, task, { ...items, rows })
+    return decodeItems(answers, { ...items, rows })
   })
 }
 

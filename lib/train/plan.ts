@@ -6,7 +6,7 @@ import type { Model } from '../model.ts'
 import type { Matched } from '../peft/method.ts'
 import { scope } from '../tensor.ts'
 import { checkRun, resolveClassWeights } from './checks.ts'
-import { evaluationBatches, forwardOf, packAll } from './evaluate.ts'
+import { evaluationBatches, labelled, packAll } from './evaluate.ts'
 import type { TrainData, TrainOptions, WarningEvent } from './events.ts'
 import { epochOf, type Length, lengthOf, optimizerOf, weightsTensor } from './run.ts'
 import { resolveSettings, type Settings } from './settings.ts'
@@ -56,9 +56,9 @@ export async function planTraining(model: Model, data: TrainData, options: Train
   const settings = resolveSettings(model, options)
   const warnings = checkRun(model, method, data, settings)
   const weights = resolveClassWeights(model, data.train, settings.classWeights)
-  const stepsPerEpoch = epochOf(data.train, settings, weights, 0).length
+  const stepsPerEpoch = epochOf(model, data.train, settings, weights, 0).length
   const length = lengthOf(stepsPerEpoch, settings)
-  const largest = largestOf(model, microBatches(data, settings, weights, length))
+  const largest = largestOf(model, microBatches(model, data, settings, weights, length))
   device.resetPeak()
   const optimizerBytes = await simulate(model, data, options, { ...settings, classWeights: weights }, largest)
   const peakBytes = device.memory().peak
@@ -77,7 +77,7 @@ export async function planTraining(model: Model, data: TrainData, options: Train
     optimizerBytes,
     peakBytes,
     rssBytes: Math.round(process.memoryUsage().rss + pool + SCRATCH_BYTES),
-    firstBatch: epochOf(data.train, settings, weights, 0).at(0).microBatches[0]!,
+    firstBatch: epochOf(model, data.train, settings, weights, 0).at(0).microBatches[0]!,
     warnings,
   }
 }
@@ -106,8 +106,8 @@ async function simulate(
     }
     const { evalBatchSize: batchSize, masking } = settings
     for (const examples of [data.validation ?? [], data.test ?? []]) {
-      const packed = Array.from(evaluationBatches(examples, { batchSize, masking, seed }), packAll)
-      for (const batch of largestOf(model, packed)) scope(() => void forwardOf(model, batch, true))
+      const packed = Array.from(evaluationBatches(examples, { batchSize, masking, seed }), part => packAll(model, part))
+      for (const batch of largestOf(model, packed)) scope(() => void model.answers(batch, labelled(batch)))
     }
     return optimizer.arena.bytes
   } finally {
@@ -117,13 +117,14 @@ async function simulate(
 }
 
 function* microBatches(
+  model: Model,
   data: TrainData,
   settings: Settings,
   weights: readonly number[] | undefined,
   { stepsPerEpoch, totalSteps }: Length,
 ): Generator<MicroBatch> {
   for (let first = 0; first < totalSteps; first += stepsPerEpoch) {
-    const steps = epochOf(data.train, settings, weights, first / stepsPerEpoch)
+    const steps = epochOf(model, data.train, settings, weights, first / stepsPerEpoch)
     const count = Math.min(stepsPerEpoch, totalSteps - first)
     for (let k = 0; k < count; k++) yield* steps.at(k).microBatches
   }
@@ -136,8 +137,7 @@ function* microBatches(
 function largestOf(model: Model, batches: Iterable<MicroBatch>): MicroBatch[] {
   let front: { sizes: number[]; batch: MicroBatch }[] = []
   for (const batch of batches) {
-    const rows = model.head.select(batch, batch.labels)
-    const selected = typeof rows === 'string' ? 0 : rows.length
+    const selected = model.head.rows(batch, batch.targets)?.length ?? 0
     const sizes = [batch.ids.length, batch.rows.length, selected, batch.maxLength]
     const covers = (a: readonly number[], b: readonly number[]) => a.every((size, i) => size >= b[i]!)
     if (front.some(other => covers(other.sizes, sizes))) continue

@@ -48,6 +48,7 @@ export interface Length {
 
 /** The steps of an epoch, as every run of these settings has them. */
 export function epochOf(
+  { head }: Model,
   examples: readonly Example[],
   settings: Settings,
   classWeights: readonly number[] | undefined,
@@ -63,6 +64,7 @@ export function epochOf(
     groupByLength,
     dropLast,
     masking,
+    collate: head.collate,
     ...(classWeights ? { classWeights } : {}),
   })
 }
@@ -121,7 +123,7 @@ export class Run {
     this.settings = settings
     this.signal = signal
     this.#weights = resolveClassWeights(model, data.train, settings.classWeights)
-    this.#epoch = { number: 0, batches: epochOf(data.train, settings, this.#weights, 0) }
+    this.#epoch = { number: 0, batches: this.#batchesOf(0) }
     this.length = lengthOf(this.#epoch.batches.length, settings)
     model.device.resetPeak()
     this.optimizer = optimizerOf(model, method, settings)
@@ -134,6 +136,10 @@ export class Run {
       regularizer,
       classWeights: this.#weightsTensor,
     })
+  }
+
+  #batchesOf(epoch: number): Batches {
+    return epochOf(this.model, this.data.train, this.settings, this.#weights, epoch)
   }
 
   get aborted(): boolean {
@@ -172,8 +178,7 @@ export class Run {
     const { stepsPerEpoch, totalSteps } = this.length
     const { schedule, lr: peak, warmup } = this.settings
     const epoch = Math.floor(index / stepsPerEpoch)
-    if (this.#epoch.number !== epoch)
-      this.#epoch = { number: epoch, batches: epochOf(this.data.train, this.settings, this.#weights, epoch) }
+    if (this.#epoch.number !== epoch) this.#epoch = { number: epoch, batches: this.#batchesOf(epoch) }
     const step = this.#epoch.batches.at(index % stepsPerEpoch)
     const warmupSteps = warmupStepsOf(warmup, totalSteps)
     const lr = learningRate(index, { schedule, lr: peak, warmupSteps, totalSteps })

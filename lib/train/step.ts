@@ -1,7 +1,7 @@
 import { Tape } from '../autograd/tape.ts'
 import type { MicroBatch, Step } from '../data/batches.ts'
 import { fail } from '../errors.ts'
-import type { Labels } from '../heads/head.ts'
+import type { Targets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
 import { add } from '../ops/add.ts'
 import { type StepRandom, withRandom } from '../ops/random.ts'
@@ -89,8 +89,7 @@ export function firstRandom(seed: number, step: number): MicroRandom {
 export function nextRandom(random: MicroRandom, { head }: Model, batch: MicroBatch): MicroRandom {
   const { rowOffset, sequenceOffset, selectedOffset } = random
   const [tokens, sequences] = [batch.ids.length, batch.cuSeqlens.length - 1]
-  const rows = head.select(batch, batch.labels)
-  const selected = rows === 'all' ? tokens : rows === 'first' ? sequences : rows.length
+  const selected = head.rows(batch, batch.targets)?.length ?? tokens
   return {
     ...random,
     rowOffset: rowOffset + tokens,
@@ -110,12 +109,12 @@ export function backwardMicroBatch(
   random: MicroRandom,
   { dropout = true, ...settings }: LossSettings,
 ): Tensor {
-  const forward = () => model.loss(batch, labelsOf(batch), { ...settings, total }).loss
+  const forward = () => model.loss(batch, targetsOf(batch), { ...settings, total })
   return backwardOf(() => (dropout ? withRandom(random, forward) : forward()))
 }
 
-function labelsOf({ labels }: MicroBatch): Labels {
-  return labels ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
+function targetsOf({ targets }: MicroBatch): Targets {
+  return targets ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
 }
 
 function backwardOf(forward: () => Tensor): Tensor {

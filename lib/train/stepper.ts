@@ -122,19 +122,17 @@ export function splitMicroBatch(batch: MicroBatch, parts: number): MicroBatch[] 
 }
 
 function sliceMicroBatch(batch: MicroBatch, start: number, end: number): MicroBatch {
-  const { ids, positions, typeIds, labels, rows, rowOffset } = batch
+  const { ids, positions, typeIds, targets, rows, rowOffset } = batch
   const [from, to] = [batch.cuSeqlens[start]!, batch.cuSeqlens[end]!]
   const cuSeqlens = batch.cuSeqlens.slice(start, end + 1).map(at => at - from)
   const lengths = Array.from(cuSeqlens.subarray(1), (at, i) => at - cuSeqlens[i]!)
-  const isPerToken = labels instanceof Int32Array && labels.length === ids.length
-  const width = isPerToken ? 0 : (labels?.length ?? 0) / rows.length
   return {
     ids: ids.slice(from, to),
     positions: positions.slice(from, to),
     typeIds: typeIds.slice(from, to),
     cuSeqlens,
     maxLength: Math.max(...lengths),
-    labels: isPerToken ? labels.slice(from, to) : labels?.slice(start * width, end * width),
+    targets: targets?.slice(start, end, batch),
     rows: rows.slice(start, end),
     rowOffset: rowOffset + from,
   }

@@ -120,6 +120,8 @@ async function main(): Promise<void> {
     `${arena.size} parameters, ${examples.length} texts, ${native.info().isa}, ${native.info().threads} threads`,
   )
   const perEpoch = Math.floor(examples.length / BATCH)
+  const { collate } = model.head
+  const plain = { batchSize: BATCH, shuffle: true, seed: SEED, dropLast: true, masking, collate }
   let plan = { epoch: -1, steps: undefined as unknown as ReturnType<typeof batches> }
   let saved = performance.now()
   while (progress.step < totalSteps) {
@@ -128,7 +130,7 @@ async function main(): Promise<void> {
     if (plan.epoch !== epoch)
       plan = {
         epoch,
-        steps: batches(examples, { batchSize: BATCH, shuffle: true, seed: SEED, epoch, dropLast: true, masking }),
+        steps: batches(examples, { ...plain, epoch }),
       }
     const step = plan.steps.at(progress.step % perEpoch)
     const lr = learningRate(progress.step, { schedule: 'linear', lr: PEAK_LR, warmupSteps: WARMUP, totalSteps })

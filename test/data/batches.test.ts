@@ -8,28 +8,32 @@ import type { Example } from '../../lib/data/encode.ts'
 import { maskExample, maskingOf, textBlocks } from '../../lib/data/maskedLm.ts'
 import { random } from '../../lib/data/random.ts'
 import { toRows } from '../../lib/data/row.ts'
+import { type Collate, hiddenTokens, sequenceClasses, sequenceNumbers, tokenClasses } from '../../lib/heads/targets.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { rejects } from './support.ts'
 
 const row = toRows([{}])[0]!
 const make = (lengths: readonly number[], label: (i: number) => Example['label'] = i => i): Example[] =>
   lengths.map((n, i) => ({ ids: new Int32Array(n).fill(i + 1), label: label(i), truncated: false, row }))
+const collate = sequenceClasses
 const rowsOf = (steps: Iterable<Step>) => [...steps].map(step => step.microBatches.map(batch => [...batch.rows]))
 
 test('sequences are packed without padding', () => {
   const examples = make([2, 3, 1])
   const [step] = batches([{ ...examples[0]!, typeIds: Int32Array.of(0, 1) }, ...examples.slice(1)], {
+    collate,
     batchSize: 2,
     accumulate: 2,
   })
   const [first, second] = step!.microBatches
-  assert.equal(first, {
+  const { targets, ...packed } = first!
+  assert.equal(targets!.values, Int32Array.of(0, 1))
+  assert.equal(packed, {
     ids: Int32Array.of(1, 1, 2, 2, 2),
     positions: Int32Array.of(0, 1, 0, 1, 2),
     typeIds: Int32Array.of(0, 1, 0, 0, 0),
     cuSeqlens: Int32Array.of(0, 2, 5),
     maxLength: 3,
-    labels: Int32Array.of(0, 1),
     rows: Int32Array.of(0, 1),
     rowOffset: 0,
   })
@@ -38,34 +42,34 @@ test('sequences are packed without padding', () => {
 })
 
 test('the weight of a step is that of its supervised targets', () => {
-  const total = (label: (i: number) => Example['label'], options: Partial<BatchOptions> = {}) =>
-    batches(make([3, 3, 3], label), { batchSize: 2, accumulate: 2, ...options }).at(0).total
+  const total = (collate: Collate, label: (i: number) => Example['label'], options: Partial<BatchOptions> = {}) =>
+    batches(make([3, 3, 3], label), { collate, batchSize: 2, accumulate: 2, ...options }).at(0).total
   assert.is(
-    total(i => i),
+    total(sequenceClasses, i => i),
     3,
   )
   assert.is(
-    total(i => i, { classWeights: [0.5, 2, 4] }),
+    total(sequenceClasses, i => i, { classWeights: [0.5, 2, 4] }),
     6.5,
   )
   assert.is(
-    total(() => Float32Array.of(0.5)),
+    total(sequenceNumbers, () => Float32Array.of(0.5)),
     3,
   )
   assert.is(
-    total(() => Float32Array.of(0, 1, 0, 1)),
+    total(sequenceNumbers, () => Float32Array.of(0, 1, 0, 1)),
     12,
   )
   assert.is(
-    total(i => Int32Array.of(-100, i, 1)),
+    total(tokenClasses, i => Int32Array.of(-100, i, 1)),
     6,
   )
   assert.is(
-    total(i => Int32Array.of(-100, i, 1), { classWeights: [1, 2, 3] }),
+    total(tokenClasses, i => Int32Array.of(-100, i, 1), { classWeights: [1, 2, 3] }),
     12,
   )
   assert.is(
-    total(() => undefined),
+    total(hiddenTokens, () => undefined),
     0,
   )
 })
@@ -83,14 +87,14 @@ test('every example is taken once an epoch, in an order of its own', () => {
         epoch: fc.nat(),
       }),
       (lengths, options) => {
-        const plan = batches(make(lengths), options)
+        const plan = batches(make(lengths), { ...options, collate })
         const flat = rowsOf(plan).flat(2)
         assert.equal(
           [...flat].sort((a, b) => a - b),
           [...lengths.keys()],
         )
         assert.is(plan.length, Math.ceil(lengths.length / options.batchSize / options.accumulate))
-        assert.equal(rowsOf(batches(make(lengths), options)), rowsOf(plan))
+        assert.equal(rowsOf(batches(make(lengths), { ...options, collate })), rowsOf(plan))
         const k = plan.length >> 1
         assert.equal(rowsOf(plan.from(k)), rowsOf(plan).slice(k))
         for (const step of plan) assert.ok(step.microBatches.every(batch => batch.rows.length <= options.batchSize))
@@ -99,23 +103,29 @@ test('every example is taken once an epoch, in an order of its own', () => {
     { numRuns: 100 },
   )
   const epochs = [0, 1].map(epoch =>
-    String(rowsOf(batches(make(Array(50).fill(1)), { batchSize: 5, shuffle: true, epoch }))),
+    String(rowsOf(batches(make(Array(50).fill(1)), { batchSize: 5, shuffle: true, epoch, collate }))),
   )
   assert.is.not(epochs[0], epochs[1])
-  assert.equal(rowsOf(batches(make([1, 1, 1]), { batchSize: 2 })), [[[0, 1]], [[2]]])
+  assert.equal(rowsOf(batches(make([1, 1, 1]), { batchSize: 2, collate })), [[[0, 1]], [[2]]])
 })
 
 test('grouping puts like lengths together, dropLast leaves a short step out', () => {
   const lengths = Array.from({ length: 640 }, (_, i) => 1 + ((i * 37) % 100))
   const spread = (groupByLength: boolean) => {
     let sum = 0
-    for (const { microBatches } of batches(make(lengths), { batchSize: 8, shuffle: true, groupByLength, seed: 3 }))
+    for (const { microBatches } of batches(make(lengths), {
+      batchSize: 8,
+      shuffle: true,
+      groupByLength,
+      seed: 3,
+      collate,
+    }))
       for (const { cuSeqlens, maxLength } of microBatches) sum += maxLength * (cuSeqlens.length - 1)
     return sum / lengths.reduce((a, b) => a + b, 0)
   }
   assert.ok(spread(true) < 1.15, String(spread(true)))
   assert.ok(spread(false) > 1.5)
-  const plan = batches(make(Array(10).fill(1)), { batchSize: 2, accumulate: 2, dropLast: true })
+  const plan = batches(make(Array(10).fill(1)), { batchSize: 2, accumulate: 2, dropLast: true, collate })
   assert.equal(rowsOf(plan), [
     [
       [0, 1],
@@ -129,16 +139,16 @@ test('grouping puts like lengths together, dropLast leaves a short step out', ()
 })
 
 test('what cannot be batched is a coded error', async () => {
-  await rejects(() => batches([], { batchSize: 1 }), 'ERR_DATA', /no examples/)
-  await rejects(() => batches(make([1, 0]), { batchSize: 1 }), 'ERR_DATA', /example 1 has no tokens/)
-  await rejects(() => batches(make([1]), { batchSize: 0 }), 'ERR_OPTION', /batchSize: 0/)
-  await rejects(() => batches(make([1]), { batchSize: 1, accumulate: 1.5 }), 'ERR_OPTION', /accumulate/)
-  await rejects(() => batches(make([1]), { batchSize: 1 }).at(1), 'ERR_OPTION', /step: 1 is not in \[0, 1\)/)
-  await rejects(() => batches(make([1]), { batchSize: 2, dropLast: true }), 'ERR_OPTION', /dropLast/)
+  await rejects(() => batches([], { batchSize: 1, collate }), 'ERR_DATA', /no examples/)
+  await rejects(() => batches(make([1, 0]), { batchSize: 1, collate }), 'ERR_DATA', /example 1 has no tokens/)
+  await rejects(() => batches(make([1]), { batchSize: 0, collate }), 'ERR_OPTION', /batchSize: 0/)
+  await rejects(() => batches(make([1]), { batchSize: 1, accumulate: 1.5, collate }), 'ERR_OPTION', /accumulate/)
+  await rejects(() => batches(make([1]), { batchSize: 1, collate }).at(1), 'ERR_OPTION', /step: 1 is not in \[0, 1\)/)
+  await rejects(() => batches(make([1]), { batchSize: 2, dropLast: true, collate }), 'ERR_OPTION', /dropLast/)
   const masked = make([2], () => Int32Array.of(-100, -100))
-  await rejects(() => batches(masked, { batchSize: 1 }).at(0), 'ERR_DATA', /all labels masked/)
+  await rejects(() => batches(masked, { batchSize: 1, collate: tokenClasses }).at(0), 'ERR_DATA', /all labels masked/)
   const mixed = make([1, 1], i => (i ? 1 : undefined))
-  await rejects(() => batches(mixed, { batchSize: 2 }).at(0), 'ERR_DATA', /different kinds/)
+  await rejects(() => batches(mixed, { batchSize: 2, collate }).at(0), 'ERR_DATA', /with and without labels/)
 })
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
@@ -182,7 +192,8 @@ test('masks follow seed, epoch and example, whatever the batches', () => {
   const examples = make(Array(12).fill(40), () => undefined).map(e => ({ ...e, ids: e.ids.map((_, t) => 60 + t) }))
   const masks = (options: Partial<BatchOptions>) => {
     const found = new Map<number, string>()
-    for (const { microBatches } of batches(examples, { batchSize: 3, masking: maskingOf(tokenizer), ...options }))
+    const fixed = { batchSize: 3, masking: maskingOf(tokenizer), collate: hiddenTokens }
+    for (const { microBatches } of batches(examples, { ...fixed, ...options }))
       for (const { ids, cuSeqlens, rows } of microBatches)
         for (const [i, r] of rows.entries()) found.set(r, String(ids.subarray(cuSeqlens[i], cuSeqlens[i + 1])))
     return JSON.stringify([...found].sort(([a], [b]) => a - b))

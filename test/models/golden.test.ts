@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Tape } from '../../lib/autograd/tape.ts'
-import type { Labels, Task } from '../../lib/heads/head.ts'
+import type { Task } from '../../lib/heads/head.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
@@ -14,6 +14,7 @@ import { native } from '../../lib/native.ts'
 import { type PackedBatch, upload } from '../../lib/nn/batch.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
+import { targetsOf } from '../support/targets.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/models')
 const TASK: Record<string, Task> = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' }
@@ -54,7 +55,7 @@ function batchOf(io: SafetensorsFile, lengths: number[]): PackedBatch {
   }
 }
 
-function labelsFrom(io: SafetensorsFile, meta: Meta): Labels {
+function labelsFrom(io: SafetensorsFile, meta: Meta): Int32Array | Float32Array {
   if (meta.problem) return io.readF32('labels')
   const labels = ints(io, 'labels')
   return meta.task === 'seq' ? labels : unpad(labels, meta.lengths)
@@ -133,7 +134,7 @@ for (const name of readdirSync(FOLDER).filter(n => existsSync(join(FOLDER, n, 'm
     }
     const total = meta.task === 'seq' ? labels.length : labels.filter(label => label !== -100).length
     const tape = new Tape()
-    const loss = tape.run(() => model.loss(batch, labels, { total }).loss)
+    const loss = tape.run(() => model.loss(batch, targetsOf(model, batch, labels), { total }))
     tape.backward(loss)
     compare('loss', [await loss.item()], [meta.loss], { relative: 1e-5 })
     loss.dispose()

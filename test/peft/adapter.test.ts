@@ -12,6 +12,7 @@ import { native } from '../../lib/native.ts'
 import { attach, loadAdapter, lora, readAdapterInfo, saveAdapter } from '../../lib/peft/index.ts'
 import { scope } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
+import { targetsOf } from '../support/targets.ts'
 import {
   ADAPTERS,
   type AdapterMeta,
@@ -65,7 +66,7 @@ for (const name of CASES)
     delta.dispose()
 
     const stop = train(attached.trainable)
-    const loss = await backward(() => model.loss(batch, labels, { total: weight }).loss)
+    const loss = await backward(() => model.loss(batch, targetsOf(model, batch, labels), { total: weight }))
     compare('loss', [loss], [meta.loss])
     for (const [key, parameter] of attached.tensors())
       if (io.has(`grad.${key}`))

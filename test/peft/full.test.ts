@@ -19,6 +19,7 @@ import {
 } from '../../lib/peft/index.ts'
 import { scope } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
+import { targetsOf } from '../support/targets.ts'
 import { backward, bytesOf, logitsOf, tinyBatch, tinyModel, withFolder } from './golden.ts'
 
 async function withModel(
@@ -41,7 +42,7 @@ async function steps(model: Model, attached: Attached, name: string, count = 3):
   const losses: number[] = []
   for (let i = 0; i < count; i++) {
     arena.zeroGrads()
-    losses.push(await backward(() => model.loss(batch, labels, { total }).loss))
+    losses.push(await backward(() => model.loss(batch, targetsOf(model, batch, labels), { total })))
     scope(() => {
       optimizer.step(0.005)
     })

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Tape } from '../../lib/autograd/tape.ts'
-import type { Labels, Task } from '../../lib/heads/head.ts'
+import type { Task } from '../../lib/heads/head.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model, type ModelOptions } from '../../lib/model.ts'
@@ -43,7 +43,12 @@ export function tinyModel(name: string, options: Partial<ModelOptions> = {}): Mo
 }
 
 /** The inputs and labels of a tiny checkpoint. */
-export function tinyBatch(name: string): { batch: PackedBatch; labels: Labels; total: number; lengths: number[] } {
+export function tinyBatch(name: string): {
+  batch: PackedBatch
+  labels: Int32Array | Float32Array
+  total: number
+  lengths: number[]
+} {
   const { task, problem, lengths } = readMeta<ModelMeta>(join(MODELS, name))
   const io = openSafetensors(join(MODELS, name, 'io.safetensors'))
   const ints = (key: string) => new Int32Array(io.read(key).buffer as ArrayBuffer)

@@ -2,6 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { batches } from '../../lib/data/batches.ts'
 import type { Example } from '../../lib/data/encode.ts'
+import { sequenceClasses } from '../../lib/heads/targets.ts'
 import type { ModelOptions } from '../../lib/model.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
@@ -37,7 +38,13 @@ async function gradients(which: Case, kind: 'lora' | 'full', batchSize: number, 
   const optimizer = optimizerOf(model, method, resolveSettings(model, { method, masking: which.masking }))
   const { classWeights } = which
   const weights = classWeights && Tensor.from(Float32Array.from(classWeights), [3]).keep()
-  const options = { batchSize, accumulate: 16 / batchSize, seed: 3, masking: which.masking }
+  const options = {
+    batchSize,
+    accumulate: 16 / batchSize,
+    seed: 3,
+    masking: which.masking,
+    collate: model.head.collate,
+  }
   const step = batches(which.examples, classWeights ? { ...options, classWeights } : options).at(0)
   const microBatches = step.microBatches.flatMap(batch => splitMicroBatch(batch, parts))
   optimizer.arena.zeroGrads()
@@ -80,7 +87,7 @@ test('a cut micro-batch is the same sequences', () => {
   const examples = [3, 1, 4, 1, 5].map((length, line) => {
     return { ids: new Int32Array(length).fill(line + 3), label: line, truncated: false, row: row(line) }
   })
-  const whole = batches(examples, { batchSize: 5 }).at(0).microBatches[0]!
+  const whole = batches(examples, { batchSize: 5, collate: sequenceClasses }).at(0).microBatches[0]!
   const cut = splitMicroBatch(whole, 2)
   assert.equal(
     cut.map(part => Array.from(part.cuSeqlens)),
@@ -90,7 +97,7 @@ test('a cut micro-batch is the same sequences', () => {
     ],
   )
   assert.equal(
-    cut.map(part => Array.from(part.labels!)),
+    cut.map(part => Array.from(part.targets!.values)),
     [
       [0, 1, 2],
       [3, 4],

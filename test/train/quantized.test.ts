@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packExamples } from '../../lib/data/batches.ts'
+import { sequenceClasses } from '../../lib/heads/targets.ts'
 import { native } from '../../lib/native.ts'
 import { QUANTIZED } from '../../lib/ops/quantize.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
@@ -13,7 +14,7 @@ import { scope } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
 import { eventsOf, runToEnd, sequences, tinyLora, tinyModel } from './support.ts'
 
-const batch = packExamples(sequences(6), Int32Array.of(0, 1, 2, 3, 4, 5))
+const batch = packExamples(sequences(6), Int32Array.of(0, 1, 2, 3, 4, 5), { collate: sequenceClasses })
 
 async function logitsOf(model: ReturnType<typeof tinyModel>): Promise<Float32Array> {
   const logits = scope(() => model.logits(batch))

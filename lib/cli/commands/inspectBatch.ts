@@ -24,7 +24,8 @@ export async function inspectBatchCommand(settings: Settings, console: Console):
     const classWeights = resolveClassWeights(model, examples, settings.classWeights)
     const masking = maskingFor(model.task, tokenizer, settings)
     const { batchSize, accumulate, seed, groupByLength, dropLast } = settings
-    const plan = { batchSize, accumulate, seed, groupByLength, dropLast, classWeights, masking, shuffle: true }
+    const { collate } = model.head
+    const plan = { batchSize, accumulate, seed, groupByLength, dropLast, classWeights, masking, collate, shuffle: true }
     const step = batches(examples, plan).at(0)
     const { task, problem } = model.head
     const reader = { tokenizer, task, problem, labels: model.labels, classWeights }

@@ -98,8 +98,8 @@ async function fillMasks(
     return `predict: "${text}" has no ${mask === undefined ? 'mask' : tokenizer.token(mask)} token to fill`
   })
   const { read, columns } = scope(() => {
-    const batch = packExamples([{ ...example, label }], Int32Array.of(0))
-    const logits = model.logits(batch, label)
+    const batch = packExamples([{ ...example, label }], Int32Array.of(0), model.head)
+    const logits = model.logits(batch, batch.targets)
     return { read: logits.data(), columns: logits.shape[1]! }
   })
   const data = (await read) as Float32Array

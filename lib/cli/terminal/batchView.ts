@@ -37,12 +37,13 @@ export function viewBatch(batch: MicroBatch, reader: BatchReader): SequenceView[
 }
 
 function supervisionOf(
-  { labels, cuSeqlens }: MicroBatch,
+  { targets, cuSeqlens }: MicroBatch,
   i: number,
   reader: BatchReader,
 ): Omit<SequenceView, 'tokens'> {
   const { task, problem, classWeights } = reader
-  if (labels === undefined) return { weight: 0 }
+  if (targets === undefined) return { weight: 0 }
+  const { values: labels, rows } = targets
   const weightOf = (id: number): number => classWeights?.[id] ?? 1
   if (task === 'sequence-classification') {
     if (problem === 'single')
@@ -52,7 +53,9 @@ function supervisionOf(
     const label = problem === 'regression' ? row : reader.labels.filter((_, c) => row[c]! > 0)
     return { label, weight: width }
   }
-  const ids = Array.from(labels.subarray(cuSeqlens[i]!, cuSeqlens[i + 1]!))
+  const tokens = Array.from({ length: cuSeqlens[i + 1]! - cuSeqlens[i]! }, (_, t) => cuSeqlens[i]! + t)
+  const hidden = rows && new Map(Array.from(rows, (token, row) => [token, labels[row]!]))
+  const ids = tokens.map(token => (hidden ? (hidden.get(token) ?? IGNORED) : labels[token]!))
   const name = (id: number): string => {
     return (task === 'masked-lm' ? reader.tokenizer.token(id) : reader.labels[id]) ?? `#${id}`
   }

@@ -1,0 +1,39 @@
+// Heads over a vocabulary. The [tokens, vocabulary] matrix is never made whole: only supervised tokens have rows, and
+// their loss goes through pieces of it where nothing of the output layer trains.
+
+import type { LmLayers } from '../models/family.ts'
+import { activation } from '../ops/activation.ts'
+import { crossEntropy } from '../ops/crossEntropy.ts'
+import { linearCrossEntropy } from '../ops/linearCrossEntropy.ts'
+import { scale } from '../ops/scale.ts'
+import type { Tensor } from '../tensor.ts'
+import { type Head, type LossOptions, rowsRead, wide } from './head.ts'
+import { likeliestRows } from './likeliest.ts'
+import { hiddenTokens } from './targets.ts'
+
+/** The ids of hidden tokens, from their own rows. */
+export function maskedLm(layers: LmLayers): Head {
+  return { ...languageModel(layers), task: 'masked-lm', collate: hiddenTokens }
+}
+
+function languageModel(layers: LmLayers): Omit<Head, 'task' | 'collate'> {
+  const { transform, output, softcap = 0 } = layers
+  const capped = (logits: Tensor) => (softcap ? scale(activation(scale(logits, 1 / softcap), 'tanh'), softcap) : logits)
+  const logitsOf = (rows: Tensor) => wide(capped(wide(output.apply(rows))))
+  return {
+    problem: 'single',
+    outputs: output.outFeatures,
+    rows: (batch, targets) => targets?.rows ?? rowsRead('every', batch),
+    logits: hidden => logitsOf(transform(hidden)),
+
+    loss(hidden, targets, { total, labelSmoothing: smoothing = 0 }: LossOptions) {
+      const rows = transform(hidden)
+      const { weight, bias, compute } = output
+      const options = { scale: 1 / total, smoothing }
+      if (weight.trains || bias?.trains || output.isAdapted) return crossEntropy(logitsOf(rows), targets, options)
+      return linearCrossEntropy(rows, weight.tensor, targets, { ...options, bias: bias?.tensor, softcap, compute })
+    },
+
+    likeliest: hidden => likeliestRows(transform(hidden), output.outFeatures, logitsOf),
+  }
+}

@@ -1,0 +1,21 @@
+import type { Example } from '../../lib/data/encode.ts'
+import type { Targets } from '../../lib/heads/targets.ts'
+import type { Model } from '../../lib/model.ts'
+import type { PackedBatch } from '../../lib/nn/batch.ts'
+
+/** Targets of a packed batch from labels that are packed like it: a class or numbers a sequence, or an id a token. */
+export function targetsOf({ head }: Model, batch: PackedBatch, labels: Int32Array | Float32Array): Targets {
+  const { ids, cuSeqlens } = batch
+  const sequences = cuSeqlens.length - 1
+  const width = labels.length / sequences
+  const labelOf = (i: number, from: number, to: number): Example['label'] => {
+    if (head.task !== 'sequence-classification') return labels.slice(from, to)
+    return head.problem === 'single' ? labels[i]! : labels.slice(i * width, (i + 1) * width)
+  }
+  const examples = Array.from({ length: sequences }, (_, i): Example => {
+    const [from, to] = [cuSeqlens[i]!, cuSeqlens[i + 1]!]
+    const row = { values: {}, file: 'batch', line: i }
+    return { ids: ids.slice(from, to), label: labelOf(i, from, to), truncated: false, row }
+  })
+  return head.collate(examples)!
+}
