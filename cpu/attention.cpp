@@ -1,5 +1,4 @@
-// The specification of attention over packed sequences: one query at a time. f32 takes the tiled code of cpu/vector
-// where that knows all that is asked for.
+// The specification of attention over packed sequences: one query at a time. f32 takes the tiled code of cpu/vector.
 #include "cpu/attention.h"
 
 #include <algorithm>
@@ -14,12 +13,7 @@ namespace {
 
 using namespace cpu;
 
-// What all sequences and heads share.
-struct Call {
-  View q, k, v, cu_seqlens, key_seqlens, bias;
-  AttentionShape shape;
-  Dropout dropout;
-};
+using Call = AttentionCall;
 
 // One sequence under one query head.
 template <typename T>
@@ -82,16 +76,12 @@ void forward_query(const Head<T>& h, const Call& c, T* o, T* lse, int64_t i) {
   *lse = maximum + std::log(sum);
 }
 
-struct Gradients {
-  View dq, dk, dv, dy, o, lse;
-};
-
 // ds_j = slope_j p_j (mask_j dy v_j - dy o);  dq += ds_j k_j;  dk_j += ds_j q;  dv_j += mask_j p_j dy
 template <typename T>
-void backward_query(const Head<T>& h, const Call& c, const Gradients& g, int64_t i) {
-  const T *q = h.query(c.q, i), *dy = h.query(g.dy, i);
-  const T norm = g.lse.as<T>()[h.token(i)], delta = dot(dy, h.query(g.o, i), h.dim);
-  T* dq = g.dq ? const_cast<T*>(h.query(g.dq, i)) : nullptr;
+void backward_query(const Head<T>& h, const Call& c, int64_t i) {
+  const T *q = h.query(c.q, i), *dy = h.query(c.dy, i);
+  const T norm = c.lse.as<T>()[h.token(i)], delta = dot(dy, h.query(c.o, i), h.dim);
+  T* dq = c.dq ? const_cast<T*>(h.query(c.dq, i)) : nullptr;
   for (int64_t d = 0; dq && d < h.dim; ++d) dq[d] = 0;
   if (norm == -std::numeric_limits<T>::infinity()) return;
   for (int64_t j = h.first_key(i); j < h.end_key(i); ++j) {
@@ -99,8 +89,8 @@ void backward_query(const Head<T>& h, const Call& c, const Gradients& g, int64_t
     const auto score = h.score(dot(q, k, h.dim), i, j);
     const T p = std::exp(score.value - norm), mask = h.mask(i, j);
     const T ds = score.slope * p * (mask * dot(dy, h.key(c.v, j), h.dim) - delta);
-    T* dk = g.dk ? const_cast<T*>(h.key(g.dk, j)) : nullptr;
-    T* dv = g.dv ? const_cast<T*>(h.key(g.dv, j)) : nullptr;
+    T* dk = c.dk ? const_cast<T*>(h.key(c.dk, j)) : nullptr;
+    T* dv = c.dv ? const_cast<T*>(h.key(c.dv, j)) : nullptr;
     for (int64_t d = 0; d < h.dim; ++d) {
       if (dq) dq[d] += ds * k[d];
       if (dk) dk[d] += ds * q[d];
@@ -109,16 +99,12 @@ void backward_query(const Head<T>& h, const Call& c, const Gradients& g, int64_t
   }
 }
 
-bool tiles(const Call& c) {
-  return c.q.dtype == DType::F32 && !c.key_seqlens && !c.bias && !c.shape.window && c.shape.softcap == 0;
-}
-
 }  // namespace
 
 void cpu::attention(View o, View lse, View q, View k, View v, View cu_seqlens, View key_seqlens, View bias,
                     AttentionShape shape, Dropout dropout) {
-  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout};
-  if (tiles(c)) return attention_tiled(o, lse, q, k, v, cu_seqlens, shape, dropout);
+  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout, o, lse, {}, {}, {}, {}};
+  if (q.dtype == DType::F32) return attention_tiled(c);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     parallel_for((cu_seqlens.size() - 1) * shape.heads, [&](int64_t piece) {
@@ -132,8 +118,8 @@ void cpu::attention(View o, View lse, View q, View k, View v, View cu_seqlens, V
 // The query heads that share a key-value head are one piece: they add to the same dk and dv.
 void cpu::attention_backward(View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse,
                              View cu_seqlens, View key_seqlens, View bias, AttentionShape shape, Dropout dropout) {
-  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout};
-  if (tiles(c)) return attention_backward_tiled(dq, dk, dv, dy, q, k, v, o, lse, cu_seqlens, shape, dropout);
+  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout, o, lse, dy, dq, dk, dv};
+  if (q.dtype == DType::F32) return attention_backward_tiled(c);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     const int64_t group = shape.heads / shape.kv_heads;
@@ -143,7 +129,7 @@ void cpu::attention_backward(View dq, View dk, View dv, View dy, View q, View k,
       const int64_t sequence = piece / shape.kv_heads, kv_head = piece % shape.kv_heads;
       for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
         const auto h = head_of<T>(c, sequence, head);
-        for (int64_t i = 0; i < h.length; ++i) backward_query<T>(h, c, {dq, dk, dv, dy, o, lse}, i);
+        for (int64_t i = 0; i < h.length; ++i) backward_query(h, c, i);
       }
     });
   });

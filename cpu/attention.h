@@ -5,12 +5,18 @@
 
 namespace lowrank::cpu {
 
-// f32, in blocks: no score matrix beyond one block per thread. Keys of the queries' own sequences at any distance, no
-// soft-cap, no bias.
-void attention_tiled(View o, View lse, View q, View k, View v, View cu_seqlens, const AttentionShape& shape,
-                     const Dropout& dropout);
-void attention_backward_tiled(View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse,
-                              View cu_seqlens, const AttentionShape& shape, const Dropout& dropout);
+// What all sequences and heads of a call share; backward alone has dy and the gradients.
+struct AttentionCall {
+  View q, k, v, cu_seqlens, key_seqlens, bias;
+  AttentionShape shape;
+  Dropout dropout;
+  View o, lse;
+  View dy, dq, dk, dv;
+};
+
+// f32, in blocks: no score matrix beyond one block per thread.
+void attention_tiled(const AttentionCall& call);
+void attention_backward_tiled(const AttentionCall& call);
 
 // The scores of one head.
 template <typename T>

@@ -5,6 +5,8 @@
 // seven products instead of five. Both ways add the same numbers in the same order, so the choice may look at the
 // number of threads.
 
+#include <algorithm>
+
 #include "cpu/attention.h"
 #include "cpu/philox.h"
 #include "cpu/pieces.h"
@@ -14,6 +16,8 @@ namespace lowrank {
 namespace {
 
 using namespace cpu;
+
+constexpr int64_t MOST_WINDOW = int64_t(1) << 32;  // no sequence is as long
 
 // A stretch of one sequence.
 struct Stretch {
@@ -34,33 +38,35 @@ int64_t cut(const View& cu_seqlens, int64_t size, Stretch*& list) {
   return count;
 }
 
-// What all tasks of a call share.
-struct Call {
-  View q, k, v, dy, o_in, o, lse, dq, dk, dv, cu_seqlens;
-  AttentionShape shape;
-  Dropout dropout;
+// A call with its dropout's key, to which tasks point.
+struct Call : AttentionCall {
+  explicit Call(const AttentionCall& call) : AttentionCall(call), key(dropout_key(call.dropout)) {}
+  const View& keys() const { return key_seqlens ? key_seqlens : cu_seqlens; }
+
   DropoutKey key;
 };
 
 float* at(const View& x, int64_t offset) { return x ? x.as<float>() + offset : nullptr; }
 
-// The whole square of `sequence` under query heads [head, head + heads), which share kv_head.
+// All of `sequence` under query heads [head, head + heads), which share kv_head.
 AttentionTask task_of(const Call& c, int64_t sequence, int64_t head, int64_t heads) {
   const AttentionShape& s = c.shape;
-  const int64_t start = c.cu_seqlens.as<int32_t>()[sequence], dim = s.head_dim;
-  const int64_t kv_head = head / (s.heads / s.kv_heads);
-  const int64_t query = (start * s.heads + head) * dim, key = (start * s.kv_heads + kv_head) * dim;
+  const int32_t *starts = c.cu_seqlens.as<int32_t>() + sequence, *key_starts = c.keys().as<int32_t>() + sequence;
+  const int64_t dim = s.head_dim, kv_head = head / (s.heads / s.kv_heads);
+  const int64_t query = (starts[0] * int64_t(s.heads) + head) * dim;
+  const int64_t key = (key_starts[0] * int64_t(s.kv_heads) + kv_head) * dim;
   AttentionTask t{};
-  t.q = at(c.q, query), t.dy = at(c.dy, query), t.o_in = at(c.o_in, query);
-  t.o = at(c.o, query), t.dq = at(c.dq, query);
+  t.q = at(c.q, query), t.dy = at(c.dy, query), t.o_in = t.o = at(c.o, query), t.dq = at(c.dq, query);
   t.k = at(c.k, key), t.v = at(c.v, key), t.dk = at(c.dk, key), t.dv = at(c.dv, key);
-  t.lse = at(c.lse, start * s.heads + head);
+  t.lse = at(c.lse, starts[0] * int64_t(s.heads) + head);
   t.q_stride = s.heads * dim, t.kv_stride = s.kv_heads * dim, t.lse_stride = s.heads;
-  t.length = c.cu_seqlens.as<int32_t>()[sequence + 1] - start;
+  t.query_end = starts[1] - starts[0];
+  t.keys = t.key_end = key_starts[1] - key_starts[0];
   t.dim = dim, t.heads = heads;
-  t.query_end = t.key_end = t.length;
   t.more = head + heads < s.heads;
-  t.scale = float(s.scale), t.causal = s.causal != 0;
+  t.scale = float(s.scale), t.softcap = float(s.softcap);
+  t.bias = at(c.bias, head * c.bias.cols() + c.bias.cols() / 2), t.bias_stride = c.bias.cols();
+  t.window = std::min(s.window, MOST_WINDOW), t.causal = s.causal != 0;
   t.dropout = c.dropout.active() ? &c.key : nullptr;
   t.multiplier = float(c.dropout.multiplier());
   t.row = uint32_t(((c.dropout.row_offset + sequence) * s.heads + head) * s.row_stride);
@@ -83,7 +89,7 @@ void backward_in_two(const Call& c) {
   const int64_t group = c.shape.heads / c.shape.kv_heads;
   Stretch* list;
   if (c.dk || c.dv) {
-    const int64_t count = cut(c.cu_seqlens, ATTENTION_KEYS, list);
+    const int64_t count = cut(c.keys(), ATTENTION_KEYS, list);
     parallel_for(count * c.shape.kv_heads, [&](int64_t piece) {
       const Stretch& keys = list[piece / c.shape.kv_heads];
       AttentionTask t = task_of(c, keys.sequence, piece % c.shape.kv_heads * group, group);
@@ -105,31 +111,26 @@ void backward_in_two(const Call& c) {
 
 }  // namespace
 
-void cpu::attention_tiled(View o, View lse, View q, View k, View v, View cu_seqlens, const AttentionShape& shape,
-                          const Dropout& dropout) {
-  Call c{};
-  c.o = o, c.lse = lse, c.q = q, c.k = k, c.v = v, c.cu_seqlens = cu_seqlens;
-  c.shape = shape, c.dropout = dropout, c.key = dropout_key(dropout);
+void cpu::attention_tiled(const AttentionCall& call) {
+  const Call c(call);
   Stretch* list;
-  const int64_t count = cut(cu_seqlens, ATTENTION_QUERIES, list);
-  parallel_for(count * shape.heads, [&](int64_t piece) {
-    const Stretch& queries = list[piece / shape.heads];
-    AttentionTask t = task_of(c, queries.sequence, piece % shape.heads, 1);
+  const int64_t count = cut(c.cu_seqlens, ATTENTION_QUERIES, list);
+  parallel_for(count * c.shape.heads, [&](int64_t piece) {
+    const Stretch& queries = list[piece / c.shape.heads];
+    AttentionTask t = task_of(c, queries.sequence, piece % c.shape.heads, 1);
     t.query_begin = queries.begin, t.query_end = queries.end;
     run_forward(t);
   });
 }
 
-void cpu::attention_backward_tiled(View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse,
-                                   View cu_seqlens, const AttentionShape& shape, const Dropout& dropout) {
-  Call c{};
-  c.dq = dq, c.dk = dk, c.dv = dv, c.dy = dy, c.q = q, c.k = k, c.v = v, c.o_in = o, c.lse = lse;
-  c.cu_seqlens = cu_seqlens, c.shape = shape, c.dropout = dropout, c.key = dropout_key(dropout);
-  const int64_t whole = (cu_seqlens.size() - 1) * shape.kv_heads, group = shape.heads / shape.kv_heads;
-  if (whole < 4 * threads() && shape.max_length > ATTENTION_KEYS && threads() > 1) return backward_in_two(c);
-  parallel_for(whole, [&](int64_t piece) {
-    run_backward(task_of(c, piece / shape.kv_heads, piece % shape.kv_heads * group, group));
-  });
+void cpu::attention_backward_tiled(const AttentionCall& call) {
+  const Call c(call);
+  const AttentionShape& s = c.shape;
+  const int64_t whole = (c.cu_seqlens.size() - 1) * s.kv_heads, group = s.heads / s.kv_heads;
+  const int64_t longest = std::max(s.max_length, s.max_keys);
+  if (whole < 4 * threads() && longest > ATTENTION_KEYS && threads() > 1) return backward_in_two(c);
+  parallel_for(whole,
+               [&](int64_t piece) { run_backward(task_of(c, piece / s.kv_heads, piece % s.kv_heads * group, group)); });
 }
 
 }  // namespace lowrank

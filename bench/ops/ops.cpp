@@ -1,5 +1,5 @@
 // Measures every CPU kernel but the products: best CPU seconds of one call, bytes that must move and useful FLOPs.
-//   build/test/ops_bench COMMIT [encoder | decoder] > bench/results/ops-cpu.json        (LOWRANK_THREADS, LOWRANK_ISA)
+//   build/test/ops_bench COMMIT [encoder | decoder | attention]        (LOWRANK_THREADS, LOWRANK_ISA)
 #include <sys/resource.h>
 
 #include <cstdio>
@@ -136,6 +136,30 @@ void attention_ops(const char* name, int32_t sequences, int32_t length, int32_t 
     }
 }
 
+// Position bias as in T5, soft-caps as in Gemma 2, a window as in Mistral.
+void attention_features(const char* name, int32_t sequences, int32_t length, int32_t heads, int32_t dim) {
+  const int64_t tokens = int64_t(sequences) * length, width = int64_t(heads) * dim;
+  Array q(tokens, width), k(tokens, width), v(tokens, width), o(tokens, width), dy(tokens, width), dq(tokens, width);
+  Array dk(tokens, width), dv(tokens, width), lse(tokens, heads), starts(1, sequences + 1, DType::I32);
+  Array bias(heads, 2 * length - 1);
+  for (int32_t i = 0; i <= sequences; ++i) reinterpret_cast<int32_t*>(starts.data())[i] = i * length;
+  const double gb = double(tokens * width) * 4e-9, gflop = 4e-9 * double(tokens) * length * double(width);
+  const auto both = [&](const std::string& what, AttentionShape shape, View table, View keys, double share) {
+    measure(name, "attention" + what, 4 * gb, gflop * share,
+            [&] { cpu::attention(o, lse, q, k, v, starts.flat(), keys, table, shape, {}); });
+    measure(name, "attention" + what + " backward", 8 * gb, 2.5 * gflop * share,
+            [&] { cpu::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, starts.flat(), keys, table, shape, {}); });
+  };
+  const AttentionShape plain = {heads, heads, dim, 0, length, 512, 0.125, length};
+  both(" with position bias", plain, bias, {}, 1);
+  both(" to other sequences", plain, {}, starts.flat(), 1);
+  AttentionShape capped = plain, windowed = plain;
+  capped.softcap = 50, capped.causal = 1;
+  both(" soft-capped, causal", capped, {}, {}, 0.5);
+  windowed.window = length / 4, windowed.causal = 1;
+  both(" in a window of a quarter, causal", windowed, {}, {}, 0.25 - 0.25 * 0.25 / 2);
+}
+
 void adamw_op(const char* name, int64_t count) {
   Array p(1, count), g(1, count), m(1, count), v(1, count), slices(1, 4, DType::F64), norm(1, 1, DType::F64);
   for (int64_t i = 0; i < count; ++i) {
@@ -229,6 +253,7 @@ int main(int argc, char** argv) {
   std::printf("{\"machine\": \"%s\", \"isa\": \"%s\", \"threads\": %d, \"commit\": \"%s\", \"ops\": [\n",
               machine().c_str(), cpu::isa_name(), cpu::threads(), argc > 1 ? argv[1] : "unknown");
   if (wants("decoder")) decoder_ops("Qwen2.5-0.5B 1x512", 512, 896, 4864, 14, 2, 151936);
+  if (wants("attention")) attention_features("4x512, 8 heads of 64", 4, 512, 8, 64);
   if (wants("encoder")) encoder_ops();
   std::printf("\n]}\n");
   return 0;

@@ -56,18 +56,21 @@ struct AdamWStep {
 };
 
 // One sequence and the query heads of one key-value head. Pointers are to its first token and, for queries, to its
-// first head; strides are elements between tokens.
+// first head; strides are elements between tokens. Query i sees keys j with |i - j| < window and, if causal, j <= i.
 struct AttentionTask {
   const float *q, *k, *v;
   const float *dy, *o_in;  // backward
   float *o, *lse;          // backward reads lse
   float *dq, *dk, *dv;     // backward; null where nobody wants it
   int64_t q_stride, kv_stride, lse_stride;
-  int64_t length, dim;
+  int64_t keys, dim;               // of the whole sequence
   int64_t heads;                   // that share k and v
   int64_t query_begin, query_end;  // what this task covers
   int64_t key_begin, key_end;
-  float scale;
+  float scale, softcap;  // score = softcap tanh(scale q k / softcap) + bias; softcap 0: scale q k + bias
+  const float* bias;     // of distance 0 (key - query) and the first head, or null
+  int64_t bias_stride;   // to the next head
+  int64_t window;        // 0: any distance
   bool causal;
   bool more;                  // the next heads' rows lie beside these and are likely wanted next
   const DropoutKey* dropout;  // null: none

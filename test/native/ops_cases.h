@@ -169,37 +169,73 @@ struct AttentionCase {
   AttentionShape shape;
   int32_t keep;
   double spread;
+  std::vector<int32_t> key_lengths = {};  // of other sequences; none: the queries' own
+  bool bias = false;
 };
 
-// inputs q, k, v, dy -> o, lse, dq, dk, dv
+Mat<int32_t> starts_of(const std::vector<int32_t>& lengths) {
+  Mat<int32_t> starts(1, int64_t(lengths.size()) + 1);
+  for (size_t i = 0; i < lengths.size(); ++i) starts[i + 1] = starts[i] + lengths[i];
+  return starts;
+}
+
+int64_t longest(const std::vector<int32_t>& lengths) {
+  int64_t most = 0;
+  for (const int32_t n : lengths) most = n > most ? n : most;
+  return most;
+}
+
+// inputs q, k, v, dy, bias -> o, lse, dq, dk, dv; outputs hold NaN before
 template <typename T>
 Mats<T> run_attention(const AttentionCase& c, const Mats<T>& x) {
-  Mat<int32_t> starts(1, int64_t(c.lengths.size()) + 1);
-  for (size_t i = 0; i < c.lengths.size(); ++i) starts[i + 1] = starts[i] + c.lengths[i];
+  const Mat<int32_t> starts = starts_of(c.lengths), key_starts = starts_of(c.key_lengths);
+  const View keys = c.key_lengths.empty() ? View{} : key_starts.flat(), bias = c.bias ? x[4].view() : View{};
   Dropout dropout = some_dropout(c.keep);
   const int64_t tokens = x[0].rows;
   Mats<T> y = {Mat<T>(tokens, x[0].cols), Mat<T>(tokens, c.shape.heads), Mat<T>(tokens, x[0].cols),
-               Mat<T>(tokens, x[1].cols), Mat<T>(tokens, x[1].cols)};
-  cpu::attention(y[0].view(), y[1].view(), x[0].view(), x[1].view(), x[2].view(), starts.flat(), View{}, View{},
-                 c.shape, dropout);
+               Mat<T>(x[1].rows, x[1].cols), Mat<T>(x[1].rows, x[1].cols)};
+  for (const auto& m : y)
+    for (size_t i = 0; i < m.size(); ++i) m[i] = NAN;
+  cpu::attention(y[0].view(), y[1].view(), x[0].view(), x[1].view(), x[2].view(), starts.flat(), keys, bias, c.shape,
+                 dropout);
   cpu::attention_backward(y[2].view(), y[3].view(), y[4].view(), x[3].view(), x[0].view(), x[1].view(), x[2].view(),
-                          y[0].view(), y[1].view(), starts.flat(), View{}, View{}, c.shape, dropout);
+                          y[0].view(), y[1].view(), starts.flat(), keys, bias, c.shape, dropout);
   return y;
 }
 
 Mats<double> attention_inputs(const AttentionCase& c) {
-  int64_t tokens = 0;
+  const auto& of_keys = c.key_lengths.empty() ? c.lengths : c.key_lengths;
+  int64_t tokens = 0, keys = 0;
   for (const int32_t n : c.lengths) tokens += n;
+  for (const int32_t n : of_keys) keys += n;
+  const int64_t distances = 2 * std::max(longest(c.lengths), longest(of_keys)) - 1;
   const int64_t q = int64_t(c.shape.heads) * c.shape.head_dim, k = int64_t(c.shape.kv_heads) * c.shape.head_dim;
-  return {random_mat(rnd, tokens, q, c.spread), random_mat(rnd, tokens, k, c.spread), random_mat(rnd, tokens, k),
-          random_mat(rnd, tokens, q)};
+  return {random_mat(rnd, tokens, q, c.spread), random_mat(rnd, keys, k, c.spread), random_mat(rnd, keys, k),
+          random_mat(rnd, tokens, q), random_mat(rnd, c.shape.heads, distances)};
 }
 
 AttentionCase attention_case(std::vector<int32_t> lengths, int32_t heads, int32_t kv_heads, int32_t dim, bool causal,
                              int32_t keep, double spread = 1) {
-  int64_t longest = 0;
-  for (const int32_t n : lengths) longest = n > longest ? n : longest;
-  return {lengths, {heads, kv_heads, dim, causal, longest, 512, 1 / std::sqrt(double(dim))}, keep, spread};
+  return {lengths, {heads, kv_heads, dim, causal, longest(lengths), 512, 1 / std::sqrt(double(dim))}, keep, spread};
+}
+
+// Windows, soft-caps, position bias, keys of other sequences and what they make together, over several blocks.
+void test_attention_features() {
+  const std::vector<int32_t> lengths = {300, 1, 0, 70, 5, 64}, other = {40, 131, 9, 0, 290, 200};
+  for (const int64_t window : {0, 2, 7, 100, 129, 1000})
+    for (const bool causal : {false, true})
+      for (const int mode : {0, 1, 2, 3}) {
+        AttentionCase c = attention_case(lengths, 4, mode % 2 ? 2 : 4, mode == 2 ? 72 : 16, causal, mode ? 230 : 256);
+        c.shape.window = window, c.shape.softcap = mode % 2 ? 1.5 : 0;
+        c.bias = mode >= 2;
+        if (mode == 3) c.key_lengths = other, c.shape.max_keys = longest(other);
+        check_op("attention in window " + std::to_string(window) + ", mode " + std::to_string(mode),
+                 attention_inputs(c), [&](const auto& x) { return run_attention(c, x); }, {1e-5, 4e-6});
+      }
+  AttentionCase wide = attention_case({150, 20}, 2, 1, 256, true, 256);
+  wide.shape.window = 40, wide.bias = true;
+  check_op("attention of wide heads", attention_inputs(wide), [&](const auto& x) { return run_attention(wide, x); },
+           {1e-5, 4e-6});
 }
 
 void test_attention() {
@@ -229,6 +265,7 @@ void test_attention() {
              },
              {1e-4, 1e-4});
   }
+  test_attention_features();
   for (const bool causal : {false, true}) {
     const AttentionCase c = attention_case({5, 0, 3}, 2, 1, 3, causal, 200);
     const Mats<double> in = attention_inputs(c);

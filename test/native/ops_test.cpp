@@ -1,5 +1,6 @@
 // Every CPU kernel but the products: fast f32 of each instruction set against the f64 specification, 1 against 3
 // threads to the bit, gradients against finite differences, guard bands, dropout bits. Exit code 1 on any failure.
+#include <algorithm>
 #include <functional>
 
 #include "cpu/convert.h"
