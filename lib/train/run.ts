@@ -31,7 +31,7 @@ import type { TrainData } from './events.ts'
 import { type Origin, originOf } from './fingerprint.ts'
 import type { Settings } from './settings.ts'
 import { freshState, type RunState } from './state.ts'
-import { type StepNumbers, Stepper } from './stepper.ts'
+import { type StepNumbers, Stepper, supervised } from './step.ts'
 
 /** A step that is in the queue. */
 export interface Launched {
@@ -128,13 +128,12 @@ export class Run {
     model.device.resetPeak()
     this.optimizer = optimizerOf(model, method, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
-    const { seed, labelSmoothing } = settings
-    const { regularizer } = method
+    const { seed, labelSmoothing, objective, communicator } = settings
     this.stepper = new Stepper(model, this.optimizer, {
       seed,
-      labelSmoothing,
-      regularizer,
-      classWeights: this.#weightsTensor,
+      regularizer: method.regularizer,
+      objective: objective ?? supervised({ labelSmoothing, classWeights: this.#weightsTensor }),
+      communicator,
     })
   }
 
