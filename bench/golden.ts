@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type MicroBatch, offsetsAfter, packExamples } from '../lib/data/batches.ts'
+import { packExamples } from '../lib/data/batches.ts'
 import { type Example, IGNORED } from '../lib/data/encode.ts'
 import { check, fail } from '../lib/errors.ts'
 import { openSafetensors, type SafetensorsFile } from '../lib/io/safetensors.ts'
@@ -14,10 +14,10 @@ import type { Parameter } from '../lib/nn/module.ts'
 import { AdamW } from '../lib/optim/adamw.ts'
 import { Arena } from '../lib/optim/arena.ts'
 import { learningRate } from '../lib/optim/schedule.ts'
+import { type Adapter, attach } from '../lib/peft/adapter.ts'
 import { lora } from '../lib/peft/lora.ts'
-import type { Attached } from '../lib/peft/method.ts'
 import { scope } from '../lib/tensor.ts'
-import { Stepper } from '../lib/train/step.ts'
+import { trainStep } from '../lib/train/step.ts'
 import { type Metrics, overBars, printMetrics, relative, type Snapshot } from './goldenMetrics.ts'
 
 const TASK = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' } as const
@@ -120,18 +120,18 @@ function frozenExtra(model: Model, dir: string): Snapshot {
   return found
 }
 
-function attachLora(model: Model, { meta, dir }: Trace): Attached {
+function attachLora(model: Model, { meta, dir }: Trace): Adapter {
   const { r, alpha, use_rslora, rank_pattern, alpha_pattern, target_modules } = meta.lora!
   const modulesToSave = wholeModules(dir).filter(path => !model.headModules.some(head => within(path, head)))
   const options = { r, alpha, useRslora: use_rslora, targetModules: target_modules, modulesToSave }
   // PEFT passes over a pattern that names no target; here that is an error.
-  const bare = lora(options).attach(model)
+  const bare = attach(model, lora(options))
   const paths = bare.matched.map(({ path }) => path)
   bare.detach()
   const naming = (patterns: Record<string, number>) =>
     Object.fromEntries(Object.entries(patterns).filter(([key]) => paths.some(path => isNamed(path, key))))
   const [rankPattern, alphaPattern] = [naming(rank_pattern), naming(alpha_pattern)]
-  return lora({ ...options, rankPattern, alphaPattern }).attach(model)
+  return attach(model, lora({ ...options, rankPattern, alphaPattern }))
 }
 
 const within = (path: string, module: string) => path === module || path.startsWith(`${module}.`)
@@ -233,7 +233,7 @@ async function train(model: Model, parameters: Map<string, Parameter>, trace: Tr
     weightDecay: weight_decay,
     clip: clip_global_norm ?? 0,
   }
-  const stepper = new Stepper(model, new AdamW(arena, options), { seed: 0, dropout: false })
+  const optimizer = new AdamW(arena, options)
   const examples = examplesOf(trace, 'train')
   const order = ints(batches, 'order')
   const size = batches.info('order').shape[1]!
@@ -242,20 +242,27 @@ async function train(model: Model, parameters: Map<string, Parameter>, trace: Tr
   const plan = { lr, schedule: schedule.includes('cos') ? 'cosine' : 'linear', totalSteps: meta.steps } as const
   const warmupSteps = Math.max(1, Math.floor(meta.steps / 10))
   for (let t = 0; t < meta.steps; t++) {
-    const microBatches: MicroBatch[] = []
+    const microBatches = []
+    let rowOffset = 0
     for (let k = 0; k < meta.grad_accumulation; k++) {
       const at = (t * meta.grad_accumulation + k) * size
-      const last = microBatches.at(-1)
-      const offsets = last && offsetsAfter(last)
-      microBatches.push(packExamples(examples, order.slice(at, at + size), { ...model.head, offsets }))
+      microBatches.push(packExamples(examples, order.slice(at, at + size), { ...model.head, rowOffset }))
+      rowOffset += microBatches.at(-1)!.ids.length
     }
     const total = supervised(
       meta,
       microBatches.flatMap(m => Array.from(m.rows, row => examples[row]!.label)),
     )
     const rate = learningRate(t, { ...plan, warmupSteps })
-    const { loss } = await (await stepper.launch({ microBatches, total }, t, rate)).numbers
-    metrics.loss = Math.max(metrics.loss!, Math.abs(loss - losses.loss[t]!) / losses.loss[t]!)
+    const { loss, squaredGradNorm } = trainStep(
+      model,
+      optimizer,
+      { microBatches, total },
+      { seed: 0, index: t, lr: rate, dropout: false },
+    )
+    metrics.loss = Math.max(metrics.loss!, Math.abs((await loss.item()) - losses.loss[t]!) / losses.loss[t]!)
+    loss.dispose()
+    squaredGradNorm.dispose()
     if (t === 0) {
       const { all, worst } = relative(await snapshot(parameters, trace, 'gradient'), values(dir, 'grads_step0'))
       Object.assign(metrics, { grads: all, grads_tensor: worst })

@@ -12,6 +12,7 @@ import { check } from '../lib/errors.ts'
 import { entityReport } from '../lib/metrics/entities.ts'
 import { loadModel, type Model } from '../lib/model.ts'
 import { native } from '../lib/native.ts'
+import { attach } from '../lib/peft/adapter.ts'
 import { lora } from '../lib/peft/lora.ts'
 import { loadTokenizer } from '../lib/tokenizer/tokenizer.ts'
 import { evaluate, predict } from '../lib/train/evaluate.ts'
@@ -110,7 +111,7 @@ async function runSeed(dir: string, peer: PeerSettings, splits: Splits, seed: nu
   const targetModules = s.targets === 'all-linear' ? s.targets : s.targets.split(',')
   // Named, though none: a pooler of the checkpoint stays frozen, as in PEFT, and the classifier trains in any case.
   const method = lora({ r: s.r, alpha: s.alpha, dropout: s.dropout, targetModules, modulesToSave: [] })
-  const attached = method.attach(model, 'default', { seed })
+  const attached = attach(model, method, { seed })
   const settings: FitSettings = {
     epochs: Number(options.epochs ?? s.epochs),
     batchSize: s.batch,

@@ -18,6 +18,7 @@ import { readModelConfig } from '../lib/io/config.ts'
 import { packageRoot } from '../lib/io/package.ts'
 import { createModel, loadModel, type Model } from '../lib/model.ts'
 import { native } from '../lib/native.ts'
+import { attach } from '../lib/peft/adapter.ts'
 import { fullFineTuning } from '../lib/peft/full.ts'
 import { lora } from '../lib/peft/lora.ts'
 import type { Method } from '../lib/peft/method.ts'
@@ -140,7 +141,7 @@ async function run(name: Name, sample: Sample, settings: Settings, withTest: boo
   const start = cpuSeconds()
   resetPeak()
   using model = modelFor(name, seed)
-  const method = methodOf(name).attach(model, 'default', { seed })
+  const method = attach(model, methodOf(name), { seed })
   const { validation } = sample
   const data = { train: sample.chosen(rows, seed), validation, ...(withTest && { test: sample.test }) }
   const trainable = method.trainable.reduce((sum, p) => sum + p.size, 0)

@@ -16,11 +16,12 @@ import { createModel, type Model } from '../lib/model.ts'
 import { native } from '../lib/native.ts'
 import { AdamW } from '../lib/optim/adamw.ts'
 import { Arena } from '../lib/optim/arena.ts'
+import { attach } from '../lib/peft/adapter.ts'
 import { fullFineTuning } from '../lib/peft/full.ts'
 import { lora } from '../lib/peft/lora.ts'
 import type { Method } from '../lib/peft/method.ts'
 import { scope } from '../lib/tensor.ts'
-import { Stepper } from '../lib/train/step.ts'
+import { trainStep } from '../lib/train/step.ts'
 import { cpuSeconds, median, resetPeak, resident, round } from './machine.ts'
 
 const LARGE = { hidden_size: 1024, num_hidden_layers: 24, num_attention_heads: 16, intermediate_size: 4096 }
@@ -94,16 +95,17 @@ function stepOf(model: Model, optimizer: AdamW | undefined, B: number, S: number
     row: { values: {}, file: 'random', line },
   }))
   const batch = packExamples(examples, Int32Array.from(examples.keys()), model.head)
-  const stepper = optimizer && new Stepper(model, optimizer, { seed: 0 })
   let index = 0
   return async (): Promise<number> => {
-    if (stepper) {
-      const { numbers } = await stepper.launch({ microBatches: [batch], total: B }, index++, 1e-4)
-      return (await numbers).loss
-    }
-    const loss = scope(() => model.loss(batch, batch.targets!, { total: B }))
+    const work = { microBatches: [batch], total: B }
+    const { loss, squaredGradNorm } = optimizer
+      ? trainStep(model, optimizer, work, { seed: 0, index: index++, lr: 1e-4 })
+      : { loss: scope(() => model.loss(batch, batch.targets!, { total: B })) }
+    // Its own wait, since the update is queued behind the loss.
+    await model.device.synchronize()
     const value = await loss.item()
     loss.dispose()
+    squaredGradNorm?.dispose()
     return value
   }
 }
@@ -126,7 +128,8 @@ function build() {
   })
   const linear = [...model.linears.values()].reduce((sum, { weight }) => sum + weight.size, 0)
   const total = [...model.parameters.values()].reduce((sum, p) => sum + p.size, 0)
-  const attached = methodOf(options.method, r)?.attach(model)
+  const method = methodOf(options.method, r)
+  const attached = method && attach(model, method)
   const optimizer = attached && new AdamW(new Arena(attached.trainable, model.device))
   return { shape, model, optimizer, linear, total, step: stepOf(model, optimizer, B, S) }
 }

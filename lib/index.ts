@@ -101,8 +101,8 @@ export { AdamW, type AdamWOptions } from './optim/adamw.ts'
 export { Arena, type States } from './optim/arena.ts'
 export { learningRate, type Schedule, type ScheduleOptions } from './optim/schedule.ts'
 export {
+  type Adapter,
   type AdapterInfo,
-  type Attached,
   type AttachOptions,
   attach,
   type FullOptions,
@@ -148,15 +148,7 @@ export type {
   TrainOptions,
   WarningEvent,
 } from './train/events.ts'
-export {
-  type Communicator,
-  type Objective,
-  type StepNumbers,
-  Stepper,
-  type StepperOptions,
-  type SupervisedOptions,
-  supervised,
-} from './train/step.ts'
+export { backwardAll, finishStep } from './train/step.ts'
 export { train } from './train/train.ts'
 
 openNative()

@@ -14,9 +14,11 @@ import { type LoadSettings, Weights } from './models/weights.ts'
 import { type PackedBatch, upload } from './nn/batch.ts'
 import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
+import { withSelectedRoutes } from './nn/routes.ts'
 import { embedding } from './ops/embedding.ts'
 import type { Compute } from './ops/matmul.ts'
 import { countingSelected } from './ops/random.ts'
+import type { Adapter } from './peft/adapter.ts'
 import { Device, Tensor } from './tensor.ts'
 
 /** Builds a head of one's own in place of a task's: see examples/custom-head.ts. */
@@ -58,6 +60,8 @@ export class Model implements Disposable {
   readonly compute: Compute
   /** Where it was loaded from; undefined for a model made from a config. */
   readonly path: string | undefined
+  /** What is attached, by name. */
+  readonly adapters = new Map<string, Adapter>()
   readonly #weights: Weights
 
   constructor(config: ModelConfig, settings: LoadSettings, options: ModelOptions, path: string | undefined) {
@@ -137,7 +141,7 @@ export class Model implements Disposable {
     if (!rows) return body(hidden)
     const index = Tensor.from(rows, [rows.length], { device: this.device })
     const selected = embedding(hidden, index, hidden.dtype)
-    return countingSelected(() => body(selected))
+    return withSelectedRoutes(rows, () => countingSelected(() => body(selected)))
   }
 
   #upload(targets: Targets, hidden: Tensor): Tensor {
@@ -151,7 +155,9 @@ export class Model implements Disposable {
     return sum
   }
 
+  /** Frees it, with what is attached to it. */
   dispose(): void {
+    for (const adapter of [...this.adapters.values()]) adapter.dispose()
     for (const parameter of this.parameters.values()) parameter.dispose()
   }
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "cuda/philox.cuh"
-#include "cuda/ptx.cuh"
 #include "cuda/reduce.cuh"
 
 namespace lowrank::cuda {

@@ -11,7 +11,7 @@ import type { JsonObject } from '../io/json.ts'
 import { openSafetensors } from '../io/safetensors.ts'
 import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
-import { type AdapterInfo, type Attached, loadAdapter, readAdapterInfo } from '../peft/index.ts'
+import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type Base, findBase, lengthOf, loadBase } from './base.ts'
 import { taskOfClass } from './commands/inspectModel.ts'
@@ -25,7 +25,7 @@ export interface Trained {
   readonly base: Base
   readonly model: Model
   /** Undefined where the folder holds a whole model. */
-  readonly attached: Attached | undefined
+  readonly attached: Adapter | undefined
   readonly tokenizer: Tokenizer
   readonly maxLength: number
   /** Columns of the training data that were named by hand. */

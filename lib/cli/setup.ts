@@ -6,21 +6,13 @@ import { labelMap } from '../data/labels.ts'
 import type { SplitData } from '../data/prepare.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
-import {
-  type Attached,
-  attach,
-  fullFineTuning,
-  type LoraOptions,
-  loadAdapter,
-  lora,
-  readAdapterInfo,
-} from '../peft/index.ts'
+import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainData, TrainOptions } from '../train/events.ts'
 import { locate } from './adapter.ts'
 import { type Base, findBase, findTokenizer, lengthOf, loadBase, useThreads } from './base.ts'
 import { encode, headFor, maskingFor, readSplits } from './data.ts'
-import { OPTIONS, type Settings } from './options/options.ts'
+import type { Settings } from './options/options.ts'
 import type { Console } from './terminal/console.ts'
 import { plural } from './terminal/format.ts'
 
@@ -30,7 +22,7 @@ export interface Setup {
   readonly tokenizer: Tokenizer
   readonly data: SplitData
   readonly model: Model
-  readonly attached: Attached
+  readonly attached: Adapter
   readonly maxLength: number
   readonly examples: TrainData
   readonly truncated: number
@@ -80,18 +72,17 @@ function checkClasses({ labels, choice, columns }: SplitData): void {
   })
 }
 
-function attachMethod(model: Model, settings: Settings, initial: string | undefined): Attached {
+function attachMethod(model: Model, settings: Settings, initial: string | undefined): Adapter {
   if (initial !== undefined) return loadAdapter(model, initial, { trainable: true })
   const { seed } = settings
-  if (settings.method === 'full') return attach(model, fullFineTuning(), { seed })
-  return attach(model, lora(loraOptions(settings)), { seed })
+  return attach(model, createMethod(String(settings.method), methodOptions(settings)), { seed })
 }
 
-/** The LoRA part of the settings. */
-export function loraOptions(settings: Settings): LoraOptions {
-  const names = OPTIONS.filter(({ group, name }) => group === 'Method' && name !== 'method').map(({ name }) => name)
+/** The part of the settings that their method takes. */
+export function methodOptions(settings: Settings): Readonly<Record<string, unknown>> {
+  const names = kindOf(String(settings.method)).fields.map(({ name }) => name as string)
   const entries = Object.entries(settings).filter(([name, value]) => names.includes(name) && value !== undefined)
-  return Object.fromEntries(entries) as LoraOptions
+  return Object.fromEntries(entries)
 }
 
 /** The part of the settings that `train` takes; the caller adds method, signal and folders. */

@@ -2,6 +2,7 @@ import type { DType } from '../native.ts'
 import { embedding } from '../ops/embedding.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Parameter } from './module.ts'
+import { byRoute } from './routes.ts'
 
 /** A table of vectors [rows, D]. */
 export class Embedding {
@@ -23,6 +24,7 @@ export class Embedding {
 
   /** ids i32[N] → [N, D]. */
   apply(ids: Tensor): Tensor {
-    return embedding(this.weight.tensor, ids, this.dtype, this.fixed)
+    const of = (part: Tensor) => embedding(this.weight.tensor, part, this.dtype, this.fixed)
+    return this.weight.isCovered ? byRoute([ids], ([part]) => of(part!)) : of(ids)
   }
 }

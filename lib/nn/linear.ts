@@ -1,48 +1,50 @@
 import { add } from '../ops/add.ts'
+import { cast } from '../ops/copy.ts'
 import { dropout } from '../ops/dropout.ts'
 import { linear } from '../ops/linear.ts'
-import { loraLinear } from '../ops/loraLinear.ts'
+import { type LowRankFactors, loraLinear } from '../ops/loraLinear.ts'
 import { loraLinearGroup } from '../ops/loraLinearGroup.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { type RopeInput, ropeOne } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
+import { addRow, scaleColumns } from '../ops/scaleColumns.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Parameter } from './module.ts'
+import { byRoute, isUndecided, routedAdapter } from './routes.ts'
 
-/** Low-rank factors beside a linear layer: a [r, in], b [out, r], scale alpha / r. */
-export interface LowRank {
+/**
+ * What an adapter puts on a linear layer. With factors alone the layer stays one fused op. What is computed:
+ * z = input(x) Wᵀ + factors;  y = output(gain ⊙ z + b, input(x)).
+ */
+export interface LinearAdapter {
   /** The adapter this belongs to. */
   readonly name: string
-  readonly a: Parameter
-  readonly b: Parameter
-  readonly scale: number
-  readonly dropout: number
-  readonly site: number
-  /** Products at f32 accuracy beside bf16 and f16 activations. */
-  readonly exact: boolean
-  active: boolean
-}
-
-/** What any other PEFT method puts on a linear layer. */
-export interface Adapter {
-  readonly name: string
   readonly params: readonly Parameter[]
+  /** Whether it counts for rows that have no route. */
   active: boolean
-  before?(x: Tensor): Tensor
-  after?(y: Tensor, x: Tensor): Tensor
-  /** The update of the weight [out, in], where there is one to merge. */
-  delta?(): Tensor
+  /** In place of the layer's input x [N, in]. */
+  input?(x: Tensor): Tensor
+  /** Factors of the update s · drop(x) Aᵀ Bᵀ; they may be made on the tape. */
+  factors?(): LowRankFactors
+  /** [out], multiplies weight and update before the bias. */
+  gain?(linear: Linear): Tensor
+  /** In place of the layer's output y [N, out]. */
+  output?(y: Tensor, x: Tensor): Tensor
+  /**
+   * What merging adds to `weight` [out, in], wide enough to train, and to the bias. Default: s B A, where there are
+   * factors and nothing else.
+   */
+  delta?(weight: Tensor, bias: Tensor | undefined, linear: Linear): { weight: Tensor; bias?: Tensor | undefined }
 }
 
-/** y = x W^T + b, with a slot where PEFT methods attach: they never replace the layer. */
+/** y = x W^T + b, with a slot where adapters attach: they never replace the layer. */
 export class Linear {
   /** Hugging Face module path. */
   readonly path: string
   readonly weight: Parameter
   readonly bias: Parameter | undefined
   readonly compute: Compute
-  readonly lowRank: LowRank[] = []
-  readonly adapters: Adapter[] = []
+  readonly adapters: LinearAdapter[] = []
 
   constructor(path: string, weight: Parameter, bias: Parameter | undefined, compute: Compute) {
     this.path = path
@@ -59,37 +61,74 @@ export class Linear {
     return this.weight.shape[0]!
   }
 
-  /** Whether anything active sits on it. */
-  get isAdapted(): boolean {
-    return this.lowRank.some(factors => factors.active) || this.adapters.some(adapter => adapter.active)
+  /** The adapters of the rows that are being computed: the one their route names, else those switched on. */
+  get current(): LinearAdapter[] {
+    const routed = routedAdapter()
+    return this.adapters.filter(({ name, active }) => (routed === undefined ? active : name === routed))
   }
 
-  /** x [N, in] → [N, out], turned by `rope`. One active pair of factors and no hooks: one fused op. */
+  /** Whether anything active sits on it. */
+  get isAdapted(): boolean {
+    return isUndecided() ? this.adapters.length > 0 : this.current.length > 0
+  }
+
+  /** x [N, in] → [N, out], turned by `rope`. One active adapter of factors alone: one fused op. */
   apply(x: Tensor, rope?: RopeInput): Tensor {
-    const [first, ...more] = this.lowRank.filter(factors => factors.active)
-    const hooks = this.adapters.filter(adapter => adapter.active)
-    const input = hooks.reduce((t, hook) => hook.before?.(t) ?? t, x)
-    const { weight, bias, compute } = this
-    const last = more.length || hooks.some(hook => hook.after) ? rope : undefined // turns what is added up
+    const isPlain = this.adapters.length === 0 && !this.weight.isCovered && !this.bias?.isCovered
+    if (isPlain || !isUndecided()) return this.#through(x, this.current, rope)
+    return byRoute([x], ([part], begin) => this.#through(part!, this.current, rope && ofRows(rope, begin, part!)))
+  }
+
+  #through(x: Tensor, adapters: readonly LinearAdapter[], rope?: RopeInput): Tensor {
+    const input = adapters.reduce((t, each) => each.input?.(t) ?? t, x)
+    const gains = adapters.filter(each => each.gain)
+    const factors = adapters.filter(each => each.factors && !each.gain).map(each => each.factors!())
+    const isFused = gains.length === 0 && factors.length < 2
+    const last = isFused && !adapters.some(each => each.output) ? undefined : rope // turns what is added up
     const atOnce = last ? undefined : rope
-    const factors = first && { ...first, a: first.a.tensor, b: first.b.tensor }
-    let y = factors
-      ? loraLinear(input, weight.tensor, bias?.tensor, factors, compute, atOnce)
-      : linear(input, weight.tensor, bias?.tensor, compute, atOnce)
-    for (const other of more) y = add(y, lowRankPath(input, other, compute))
-    y = hooks.reduce((t, hook) => hook.after?.(t, input) ?? t, y)
+    let y = gains.length > 0 ? this.#scaled(input, gains) : this.#product(input, factors[0], true, atOnce)
+    for (const other of gains.length > 0 ? factors : factors.slice(1)) y = add(y, this.#update(input, other))
+    y = adapters.reduce((t, each) => each.output?.(t, input) ?? t, y)
     return last ? ropeOne(y, last) : y
+  }
+
+  #product(x: Tensor, factors: LowRankFactors | undefined, withBias: boolean, rope?: RopeInput): Tensor {
+    const { weight, compute } = this
+    const bias = withBias ? this.bias?.tensor : undefined
+    return factors
+      ? loraLinear(x, weight.tensor, bias, factors, compute, rope)
+      : linear(x, weight.tensor, bias, compute, rope)
+  }
+
+  /** Σ gain ⊙ (x Wᵀ + its update) + b. Each gain is of the weight alone: several add up their differences to it. */
+  #scaled(x: Tensor, gains: readonly LinearAdapter[]): Tensor {
+    const each = gains.map(adapter => {
+      return scaleColumns(this.#product(x, adapter.factors?.(), false), adapter.gain!(this))
+    })
+    let y = each.reduce((sum, other) => add(sum, other))
+    if (each.length > 1) y = add(y, scale(this.#product(x, undefined, false), 1 - each.length))
+    return this.bias ? addRow(y, this.bias.tensor) : y
+  }
+
+  /** s · drop(x) Aᵀ Bᵀ for factors beside others. */
+  #update(x: Tensor, factors: LowRankFactors): Tensor {
+    const { a, b, exact = true } = factors
+    const isExact = exact || x.dtype === a.dtype // as in the fused op
+    const wide = isExact ? cast(x, a.dtype) : x
+    const compute = isExact ? 'f32' : this.compute
+    const down = linear(dropout(wide, factors.dropout, factors.site), a, undefined, compute)
+    return cast(scale(linear(down, b, undefined, compute), factors.scale), x.dtype)
   }
 }
 
-function lowRankPath(x: Tensor, factors: LowRank, compute: Compute): Tensor {
-  const down = linear(dropout(x, factors.dropout, factors.site), factors.a.tensor, undefined, compute)
-  return scale(linear(down, factors.b.tensor, undefined, compute), factors.scale)
+/** The part of a rope that turns the rows of `part`, which begin at row `begin`. */
+function ofRows(rope: RopeInput, begin: number, part: Tensor): RopeInput {
+  return { ...rope, positions: rope.positions.view(begin, [part.shape[0]!]) }
 }
 
 /**
  * Applies layers that share their input. Activations of half precision are a GPU's (or the plan for one): there, layers
- * with one active pair of factors each and no hooks are one op, whose passes over x serve all. In f32 they stay
+ * with one active pair of factors each and nothing else are one op, whose passes over x serve all. In f32 they stay
  * separate calls: the CPU would gain nothing, and add the layers' dx in another order. `turn`: those of the layers
  * whose rows a rope turns, query and key.
  */
@@ -98,24 +137,32 @@ export function linearGroup(
   x: Tensor,
   turn?: { rope: RopeInput; layers: readonly Linear[] },
 ): Tensor[] {
-  const half = x.dtype === 'bf16' || x.dtype === 'f16'
-  const compute = layers[0]?.compute
-  const pairs = layers.map(layer => (layer.compute === compute ? onlyFactors(layer) : undefined))
-  if (!half || layers.length < 2 || layers.length > MOST_IN_GROUP || pairs.includes(undefined))
-    return layers.map(layer => layer.apply(x, turn?.layers.includes(layer) ? turn.rope : undefined))
-  const group = layers.map((layer, i) => {
-    const { weight, bias } = layer
-    const pair = pairs[i]!
-    const factors = { ...pair, a: pair.a.tensor, b: pair.b.tensor }
-    return { weight: weight.tensor, bias: bias?.tensor, factors, turned: turn?.layers.includes(layer) ?? false }
+  const group = groupOf(layers, x)
+  if (!group) return layers.map(layer => layer.apply(x, turn?.layers.includes(layer) ? turn.rope : undefined))
+  const parts = group.map((factors, i) => {
+    const layer = layers[i]!
+    const turned = turn?.layers.includes(layer) ?? false
+    return { weight: layer.weight.tensor, bias: layer.bias?.tensor, factors, turned }
   })
-  return loraLinearGroup(x, group, compute, turn?.rope)
+  return loraLinearGroup(x, parts, layers[0]!.compute, turn?.rope)
 }
 
 const MOST_IN_GROUP = 3
 
-/** The one active pair of factors of a layer on which nothing else is active. */
-function onlyFactors({ lowRank, adapters }: Linear): LowRank | undefined {
-  const [pair, ...more] = lowRank.filter(factors => factors.active)
-  return more.length || adapters.some(adapter => adapter.active) ? undefined : pair
+/** The factors of each layer, where one op can serve them all: it has one accuracy for all its products. */
+function groupOf(layers: readonly Linear[], x: Tensor): LowRankFactors[] | undefined {
+  const half = x.dtype === 'bf16' || x.dtype === 'f16'
+  const [first] = layers
+  if (!half || layers.length < 2 || layers.length > MOST_IN_GROUP || isUndecided()) return undefined
+  const alone = layers.flatMap(layer => onlyFactors(layer) ?? [])
+  if (alone.length < layers.length || layers.some(({ compute }) => compute !== first!.compute)) return undefined
+  const factors = alone.map(each => each.factors!())
+  return factors.every(({ exact = true }) => exact === (factors[0]!.exact ?? true)) ? factors : undefined
+}
+
+/** The one current adapter of a layer that has factors and nothing else. */
+function onlyFactors({ current }: Linear): LinearAdapter | undefined {
+  const [adapter, ...more] = current
+  const isAlone = more.length === 0 && adapter?.factors && !adapter.input && !adapter.gain && !adapter.output
+  return isAlone ? adapter : undefined
 }

@@ -1,30 +1,94 @@
+import { check } from '../errors.ts'
 import type { DType } from '../native.ts'
 import { QUANTIZED, type Quantized } from '../ops/quantize.ts'
 import type { Tensor } from '../tensor.ts'
+import { isUndecided, routedAdapter } from './routes.ts'
 
-/** A named tensor of a model or adapter: it stays the same object while its memory moves (cast, arena slice, merge). */
+/**
+ * A named tensor of a model or adapter: it stays the same object while its memory moves (cast, arena slice, merge).
+ * Adapters that train a parameter of the model whole lay a parameter of their own over it: the base stays as it is,
+ * and each adapter has its own head.
+ */
 export class Parameter {
   /** Hugging Face tensor name, or the adapter's own. */
   readonly name: string
   /** Not in the checkpoint: it starts newly initialised, and is saved with the adapter. */
   readonly isNew: boolean
+  /** What this one lies over, where it is an adapter's. */
+  readonly base: Parameter | undefined
   #tensor: Tensor
+  readonly #over = new Map<string, Parameter>()
+  /** Names of the adapters whose parameter counts, in the order they were switched on: the last one does. */
+  #shown: readonly string[] = []
 
-  constructor(name: string, tensor: Tensor, isNew = false) {
+  constructor(name: string, tensor: Tensor, isNew = false, base?: Parameter) {
     this.name = name
     this.isNew = isNew
+    this.base = base
     this.#tensor = tensor.keep()
   }
 
+  /** The parameter in effect: what the adapter of these rows has laid over this one, or the last one switched on. */
+  get top(): Parameter {
+    if (this.#over.size === 0) return this
+    check(!isUndecided(), 'ERR_UNSUPPORTED', () => {
+      const names = [...this.#over.keys()].join(', ')
+      return `withRoutes: ${this.name} is trained by ${names}, and its layer cannot go by rows; merge or detach them`
+    })
+    const routed = routedAdapter()
+    const name = routed === undefined ? this.#shown.at(-1) : routed
+    return (name !== undefined && name !== null && this.#over.get(name)) || this
+  }
+
   get tensor(): Tensor {
+    return this.top.#tensor
+  }
+
+  /** Its own tensor, whatever lies over it. */
+  get own(): Tensor {
     return this.#tensor
   }
 
-  /** Puts another tensor in place and frees the old one. */
+  /** Lays a tensor over this one for an adapter, and switches it on. */
+  lay(adapter: string, tensor: Tensor): Parameter {
+    const own = new Parameter(this.name, tensor, this.isNew, this)
+    this.#over.set(adapter, own)
+    this.show(adapter, true)
+    return own
+  }
+
+  /** Whether what an adapter laid over this counts where no route decides. */
+  show(adapter: string, on: boolean): void {
+    const others = this.#shown.filter(name => name !== adapter)
+    this.#shown = on ? [...others, adapter] : others
+  }
+
+  /** Takes an adapter's parameter off and frees it; with `keep` its values become this one's own. */
+  lift(adapter: string, keep = false): void {
+    const own = this.#over.get(adapter)
+    this.show(adapter, false)
+    this.#over.delete(adapter)
+    if (own && keep) this.replace(own.#tensor)
+    else own?.dispose()
+  }
+
+  /** Whether any adapter has laid something over this. */
+  get isCovered(): boolean {
+    return this.#over.size > 0
+  }
+
+  /** Puts another tensor in place of this one's own and frees the old one. */
   replace(tensor: Tensor): void {
     const old = this.#tensor
     this.#tensor = tensor.keep()
     old.dispose()
+  }
+
+  /** Puts another tensor in place and returns the old one, alive, which still trains if it did. */
+  exchange(tensor: Tensor): Tensor {
+    const old = this.#tensor
+    this.#tensor = tensor.keep()
+    return old
   }
 
   get shape(): readonly number[] {
@@ -37,12 +101,12 @@ export class Parameter {
 
   /** Whether it is trained: set when an optimizer's arena takes it in. */
   get trains(): boolean {
-    return this.#tensor.requiresGrad
+    return this.tensor.requiresGrad
   }
 
   /** Where its gradient is added up, while it trains. */
   get gradient(): Tensor | undefined {
-    return this.#tensor.grad
+    return this.tensor.grad
   }
 
   dispose(): void {

@@ -1,6 +1,7 @@
 import { layerNorm } from '../ops/layerNorm.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Parameter } from './module.ts'
+import { byRoute } from './routes.ts'
 
 /** Layer norm over the last axis. */
 export class LayerNorm {
@@ -16,6 +17,10 @@ export class LayerNorm {
 
   /** Of drop(x) + residual. */
   apply(x: Tensor, residual?: Tensor, dropout?: { p: number; site: number }): Tensor {
-    return layerNorm({ x, residual, dropout, weight: this.weight.tensor, bias: this.bias.tensor, eps: this.eps })
+    const { weight, bias, eps } = this
+    const of = (x: Tensor, residual: Tensor | undefined) =>
+      layerNorm({ x, residual, dropout, weight: weight.tensor, bias: bias.tensor, eps })
+    if (!weight.isCovered && !bias.isCovered) return of(x, residual)
+    return byRoute(residual ? [x, residual] : [x], ([part, rest]) => of(part!, rest))
   }
 }

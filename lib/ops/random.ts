@@ -40,6 +40,12 @@ export function countingSelected<T>(body: () => T): T {
   return withRandom({ ...current, rowOffset: current.selectedOffset }, body)
 }
 
+/** Runs `body`, whose first row is row `begin` of the micro-batch: a part of it sees the masks of the whole. */
+export function countingFrom<T>(begin: number, body: () => T): T {
+  if (!current || begin === 0) return body()
+  return withRandom({ ...current, rowOffset: current.rowOffset + begin }, body)
+}
+
 /** Where a dropout sits: a module path and what is dropped there. Attaching an adapter never shifts another site. */
 export function site(path: string, kind: string): number {
   return hash(`${path}:${kind}`)

@@ -1,20 +1,38 @@
-// Attaching, saving and merging; loading and whole model folders are beside.
+// A method on a model: attached, switched, merged, saved and taken off, the same way for all methods.
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { check, fail, nearest } from '../errors.ts'
 import { writeFolderAtomic } from '../io/atomic.ts'
 import { type PyObject, writeJson } from '../io/json.ts'
+import type { Checkpoint, FloatDtype } from '../io/safetensors.ts'
+import type { Linear, LinearAdapter } from '../nn/linear.ts'
+import { Parameter } from '../nn/module.ts'
+import { scope, Tensor } from '../tensor.ts'
+import { type AdapterConfig, adapterRecord } from './config.ts'
 import { checkValues, snapshot, writeChecked } from './files.ts'
 import { infoFile, infoRecord } from './info.ts'
 import { saveMerged } from './merged.ts'
-import type { Attached, AttachOptions, Host, Method } from './method.ts'
+import { cast, changeOf, mergedLayer, trainedDType } from './merging.ts'
+import type { Host, Matched, Method, PlaceContext, Placement, TrainingHooks } from './method.ts'
+import { taskTypeOf, transformersClass, transformersModule } from './task.ts'
+import type { TaskType } from './taskType.ts'
+import { moduleOf, newModules } from './wholeModules.ts'
 
-export { type LoadOptions, loadAdapter } from './load.ts'
-export { saveMerged } from './merged.ts'
+export interface AttachOptions {
+  /** Tells several adapters of one model apart. Default 'default'. */
+  name?: string | undefined
+  /** Keys the initial values; each tensor's depend on its name and this alone. Default 0. */
+  seed?: number | undefined
+}
 
-/** Puts a method on a model: {@link Method.attach}. */
-export function attach(model: Host, method: Method, options: AttachOptions & { name?: string } = {}): Attached {
-  return method.attach(model, options.name, options)
+/** A folder that is being loaded; its tensors wait for their values. */
+export interface Source {
+  readonly config: AdapterConfig
+  readonly taskType: TaskType | undefined
+  readonly file: Checkpoint
+  readonly fileDtypes: ReadonlyMap<string, FloatDtype>
+  readonly trainable: boolean
 }
 
 export interface SaveOptions {
@@ -25,34 +43,332 @@ export interface SaveOptions {
 }
 
 /**
- * Writes an adapter as PEFT does, adapter_config.json and adapter_model.safetensors, with lowrank.json beside them
- * (task, labels, base). A name other than 'default' goes to a sub-folder of that name, as in PEFT. A method that
- * trains the model itself is written as a model folder. Returns the folder written.
- *
- * The tensors are those of the moment of the call. The folder appears whole; into one that is there each file is
- * written atomically, the config last. Then the file is read back and compared. Errors: ERR_CHECKPOINT for values that
- * are not finite, matrices never set, a disk that is full or gives other bytes; ERR_OPTION where it cannot be written.
+ * Puts a method on a model. Nothing of the model's output changes until something trains, except where the method's
+ * options say so. Throws ERR_OPTION where targets match nothing, nothing would train, or the name is taken.
  */
-export async function saveAdapter(attached: Attached, dir: string, options: SaveOptions = {}): Promise<string> {
-  const { host, name } = attached
-  const config = attached.config(options.baseModel)
-  const folder = config && name !== 'default' ? join(dir, name) : dir
-  const base = options.baseModel ?? baseOf(config) ?? host.path
-  const info = infoRecord(attached, base, options.extra ?? {})
-  if (!config) {
-    await saveMerged(host, folder, { info })
+export function attach(model: Host, method: Method, { name = 'default', seed = 0 }: AttachOptions = {}): Adapter {
+  check(Number.isSafeInteger(seed) && seed >= 0, 'ERR_OPTION', () => {
+    return `seed: ${seed}, expected a whole number from 0 to 2^53 - 1`
+  })
+  const taskType = taskTypeOf(model.task)
+  const options = method.options as { modulesToSave?: readonly string[] }
+  const takesModules = method.kind.fields.some(field => (field.name as string) === 'modulesToSave')
+  const whole = takesModules ? { modulesToSave: options.modulesToSave ?? newModules(model, taskType) } : {}
+  return place(model, { ...method, options: { ...options, ...whole } }, name, { taskType, isStrict: true, seed })
+}
+
+/** Puts a method on a model as a folder describes it. */
+export function attachFile(model: Host, method: Method, name: string, source: Source): Adapter {
+  return place(model, method, name, { taskType: source.taskType, isStrict: false }, source)
+}
+
+function place(
+  host: Host,
+  method: Method,
+  name: string,
+  { taskType, isStrict, seed }: Pick<PlaceContext, 'taskType' | 'isStrict'> & { seed?: number },
+  source?: Source,
+): Adapter {
+  checkName(host, name)
+  const made: Parameter[] = []
+  const context: PlaceContext = {
+    name,
+    taskType,
+    isStrict,
+    ...(source && { file: source.file }),
+    parameter: (full, shape, start) => {
+      const tensor = Tensor.empty(shape, { device: host.device, dtype: trainedDType(host.storage) })
+      const parameter = new Parameter(full, tensor, true)
+      made.push(parameter)
+      if (seed !== undefined && host.device.name !== 'meta') tensor.upload(start(seed, full))
+      return parameter
+    },
+  }
+  try {
+    return new Adapter(host, method, name, method.kind.place(host, method.options as never, context), made, source)
+  } catch (error) {
+    for (const parameter of made) parameter.dispose()
+    throw error
+  }
+}
+
+function checkName(host: Host, name: string): void {
+  check(/^[A-Za-z0-9_-]+$/.test(name), 'ERR_OPTION', () => {
+    return `attach: an adapter cannot be called ${JSON.stringify(name)}; use letters, digits, _ and -`
+  })
+  check(!host.adapters.has(name), 'ERR_OPTION', () => {
+    return `attach: the model has an adapter "${name}" already; detach that one, or give this one another name`
+  })
+}
+
+/** A method on a model. Nothing trains until an optimizer's arena takes `trainable` in. */
+export class Adapter implements Disposable {
+  readonly host: Host
+  readonly method: Method
+  readonly name: string
+  /**
+   * What an optimizer is to train, always in this order: the adapter's own by module as the model lists its linear
+   * layers (of LoRA A, then B), parameters trained whole as the model lists them, then biases alike. Empty where it
+   * was loaded frozen.
+   */
+  readonly trainable: readonly Parameter[]
+  /** What the method did, module by module. */
+  readonly matched: readonly Matched[]
+  /** What training does for it beside its gradients. */
+  readonly training: TrainingHooks
+  /** Dtypes that its tensors had in the file it was loaded from, by key. */
+  readonly fileDtypes: ReadonlyMap<string, FloatDtype>
+  readonly #placement: Placement
+  readonly #made: readonly Parameter[]
+  readonly #source: Source | undefined
+  readonly #layers: readonly (readonly [Linear, LinearAdapter])[]
+  /** What it lays over the model's parameters. */
+  readonly #whole: Parameter[] = []
+  /** What merging put aside. */
+  #merged: { parameter: Parameter; original: Tensor }[] | undefined
+  #isActive = true
+
+  /** Use {@link attach} or `loadAdapter`. `made`: parameters that it owns. */
+  constructor(
+    host: Host,
+    method: Method,
+    name: string,
+    placement: Placement,
+    made: readonly Parameter[],
+    source?: Source,
+  ) {
+    this.host = host
+    this.method = method
+    this.name = name
+    this.#placement = placement
+    this.#made = made
+    this.#source = source
+    this.fileDtypes = source?.fileDtypes ?? new Map()
+    this.matched = placement.matched
+    this.#layers = [...placement.linear].map(([path, adapter]) => [host.linears.get(path)!, adapter] as const)
+    this.#layWhole()
+    for (const [linear, adapter] of this.#layers) linear.adapters.push(adapter)
+    const isFrozen = source && !source.trainable
+    this.trainable = isFrozen ? [] : [...this.#layers.flatMap(([, { params }]) => params), ...this.#whole]
+    this.training = (!isFrozen && placement.training) || {}
+    host.adapters.set(name, this)
+  }
+
+  #layWhole(): void {
+    const dtype = trainedDType(this.host.storage)
+    const { whole, inPlace } = this.#placement
+    if (inPlace) {
+      for (const each of whole) {
+        if (each.tensor.dtype !== dtype) each.replace(cast(each.tensor, dtype))
+        this.#whole.push(each)
+      }
+      return
+    }
+    try {
+      for (const each of whole) this.#whole.push(each.lay(this.name, cast(each.own, dtype)))
+    } catch (error) {
+      for (const each of this.#whole) each.base!.lift(this.name)
+      throw error
+    }
+  }
+
+  /** Whether it counts for rows that have no route. */
+  get isActive(): boolean {
+    return this.#isActive
+  }
+
+  get isMerged(): boolean {
+    return this.#merged !== undefined
+  }
+
+  /** Numbers of the whole model with what the adapter brings. */
+  get totalSize(): number {
+    return [...this.host.parameters.values(), ...this.#made].reduce((sum, { size }) => sum + size, 0)
+  }
+
+  /** Whether it has put something on a linear layer. */
+  carries(path: string): boolean {
+    return this.#placement.linear.has(path)
+  }
+
+  /** All that is to be saved, under the names PEFT gives them, in the order of `trainable`. */
+  *tensors(): Iterable<[key: string, parameter: Parameter]> {
+    if (!this.method.kind.peftType) return yield* this.host.parameters
+    const own = this.#layers.flatMap(([, { params }]) => params)
+    for (const parameter of [...own, ...this.#whole]) yield [this.#keyOf(parameter), parameter]
+  }
+
+  #keyOf(parameter: Parameter): string {
+    const { name, base } = parameter
+    const key = this.#placement.keyOf?.(parameter)
+    if (key !== undefined) return key
+    const isWrapped = base !== undefined && this.carries(moduleOf(name))
+    return `base_model.model.${isWrapped ? name.replace(/\.bias$/, '.base_layer.bias') : name}`
+  }
+
+  /**
+   * The object of `adapter_config.json`; undefined for a method that is saved as a whole model. `baseModel` is where
+   * the base was loaded from, if not from `host.path`.
+   */
+  config(baseModel?: string): PyObject | undefined {
+    const { host, method } = this
+    if (!method.kind.peftType) return undefined
+    const preserved = this.#source?.config
+    const context = {
+      modelType: host.config.modelType,
+      targets: this.matched.map(({ path }) => path),
+      taskType: this.#source ? this.#source.taskType : taskTypeOf(host.task),
+      baseModelNameOrPath: baseModel ?? (preserved ? undefined : host.path),
+      autoMapping: preserved
+        ? undefined
+        : { baseModelClass: transformersClass(host), parentLibrary: transformersModule(host) },
+    }
+    return adapterRecord(method.kind, method.options, context, preserved)
+  }
+
+  /**
+   * Switches it off (the model computes as before, its own head included) and on again. Of several adapters with a
+   * head of their own, that of the last one switched on counts.
+   */
+  setActive(active: boolean): void {
+    check(!this.#merged, 'ERR_OPTION', () => `setActive: adapter "${this.name}" is merged; unmerge it first`)
+    check(active || !this.#placement.inPlace, 'ERR_OPTION', () => {
+      return `setActive: ${this.method.kind.title} changed the weights themselves; attach it with keepOriginal to switch it off`
+    })
+    for (const { base } of this.#whole) base?.show(this.name, active)
+    for (const [, adapter] of this.#layers) adapter.active = active
+    this.#isActive = active
+  }
+
+  /**
+   * The change of a layer's weight, [out, in], to be freed by the caller or its scope.
+   * @throws ERR_OPTION for a layer without adapter, ERR_UNSUPPORTED for a method that changes no weight
+   */
+  deltaWeight(path: string): Tensor {
+    this.#checkMergeable('deltaWeight')
+    const found = this.#layers.find(([linear]) => linear.path === path)
+    const paths = [...this.#placement.linear.keys()]
+    const [linear, adapter] =
+      found ??
+      fail('ERR_OPTION', `deltaWeight: "${path}" carries no factors${nearest(path, paths)}; see attached.matched`)
+    return scope(() => {
+      const weight = cast(linear.weight.tensor, trainedDType(this.host.storage))
+      const bias = linear.bias && cast(linear.bias.tensor, weight.dtype)
+      return changeOf(adapter, weight, bias, linear).weight
+    })
+  }
+
+  /** Adds every change to its weight and switches the adapter's own off. The original weights are kept beside. */
+  merge(): void {
+    this.#checkMergeable('merge')
+    check(!this.#merged, 'ERR_OPTION', () => `merge: adapter "${this.name}" is merged already; unmerge it first`)
+    check(this.#isActive, 'ERR_OPTION', () => `merge: adapter "${this.name}" is switched off; switch it on first`)
+    for (const [name, other] of this.host.adapters) {
+      const [shared] = this.#layers.filter(([{ path }]) => other.isMerged && other.carries(path))
+      check(!shared, 'ERR_OPTION', () => {
+        return `merge: ${shared![0].weight.name} is held by adapter "${name}", "${this.name}" wants it too; unmerge that one first`
+      })
+    }
+    this.#merged = []
+    try {
+      for (const [linear, adapter] of this.#layers) this.#mergeInto(linear, adapter)
+    } catch (error) {
+      this.unmerge()
+      throw error
+    }
+  }
+
+  #mergeInto(linear: Linear, adapter: LinearAdapter): void {
+    const { weight, bias } = mergedLayer(linear, [adapter])
+    const put = (parameter: Parameter, tensor: Tensor) => {
+      const original = parameter.exchange(tensor)
+      this.#merged!.push({ parameter, original })
+    }
+    if (weight) put(linear.weight.top, weight)
+    if (bias) put(linear.bias!.top, bias)
+    adapter.active = false
+  }
+
+  #checkMergeable(what: string): void {
+    const { kind } = this.method
+    const isWhole = kind.peftType === undefined
+    check(!isWhole, 'ERR_UNSUPPORTED', () => {
+      return `${what}: ${kind.title} trains the weights themselves; ${what === 'merge' ? 'there is nothing to merge' : 'it has no low-rank change; compare the weights'}`
+    })
+  }
+
+  /** Puts the original weights back, byte for byte. */
+  unmerge(): void {
+    check(this.#merged, 'ERR_OPTION', () => `unmerge: adapter "${this.name}" is not merged`)
+    for (const { parameter, original } of this.#merged.splice(0).reverse()) parameter.replace(original)
+    this.#merged = undefined
+    for (const [, adapter] of this.#layers) adapter.active = true
+  }
+
+  /**
+   * Frees it; the model is as it was before, byte for byte. With `keep`, what is merged or trained whole stays in the
+   * model. Throws ERR_OPTION while an optimizer holds its parameters: dispose the arena first.
+   */
+  detach({ keep = false }: { keep?: boolean } = {}): void {
+    const held = [...this.#made, ...this.#whole].find(parameter => parameter.trains)
+    check(!held, 'ERR_OPTION', () => `detach: an optimizer still trains ${held!.name}; dispose its arena first`)
+    this.#end(keep)
+  }
+
+  #end(keep: boolean): void {
+    if (this.host.adapters.get(this.name) !== this) return // detached before
+    if (keep) for (const { original } of this.#merged?.splice(0) ?? []) original.dispose()
+    else if (this.#merged) this.unmerge()
+    this.#merged = undefined
+    for (const { base } of this.#whole) base?.lift(this.name, keep)
+    for (const [linear, adapter] of this.#layers) linear.adapters.splice(linear.adapters.indexOf(adapter), 1)
+    for (const parameter of this.#made) parameter.dispose()
+    this.host.adapters.delete(this.name)
+    this.#isActive = false
+  }
+
+  /** Frees it whatever holds it, as the model does with itself. */
+  dispose(): void {
+    this.#end(false)
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /**
+   * Writes it as PEFT does, adapter_config.json and adapter_model.safetensors, with lowrank.json beside them
+   * (task, labels, base). A name other than 'default' goes to a sub-folder of that name, as in PEFT. A method that
+   * trains the model itself is written as a model folder. Returns the folder written.
+   *
+   * The tensors are those of the moment of the call. The folder appears whole; into one that is there each file is
+   * written atomically, the config last. Then the file is read back and compared. Errors: ERR_CHECKPOINT for values
+   * that are not finite, matrices never set, a disk that is full or gives other bytes; ERR_OPTION where it cannot be
+   * written.
+   */
+  async save(dir: string, options: SaveOptions = {}): Promise<string> {
+    const { host, name } = this
+    const config = this.config(options.baseModel)
+    const folder = config && name !== 'default' ? join(dir, name) : dir
+    const base = options.baseModel ?? baseOf(config) ?? host.path
+    const info = infoRecord(host, this.method.type, base, options.extra ?? {})
+    if (!config) {
+      await saveMerged(host, folder, { info })
+      return folder
+    }
+    const entries = [...this.tensors()]
+    const zeros = new Set(entries.flatMap(([key, p]) => (this.#placement.mayBeZero?.(p) ? [key] : [])))
+    const tensors = await snapshot(entries, this.fileDtypes)
+    checkValues(tensors, zeros)
+    const fill = async (into: string) => {
+      await writeChecked(join(into, 'adapter_model.safetensors'), tensors)
+      await writeJson(join(into, infoFile), info)
+      await writeJson(join(into, 'adapter_config.json'), config)
+    }
+    if (existsSync(folder)) await fill(folder)
+    else await writeFolderAtomic(folder, fill)
     return folder
   }
-  const tensors = await snapshot(attached.tensors(), attached.fileDtypes)
-  checkValues(tensors)
-  const fill = async (into: string) => {
-    await writeChecked(join(into, 'adapter_model.safetensors'), tensors)
-    await writeJson(join(into, infoFile), info)
-    await writeJson(join(into, 'adapter_config.json'), config)
-  }
-  if (existsSync(folder)) await fill(folder)
-  else await writeFolderAtomic(folder, fill)
-  return folder
 }
 
 function baseOf(config: PyObject | undefined): string | undefined {
@@ -60,8 +376,13 @@ function baseOf(config: PyObject | undefined): string | undefined {
   return typeof base === 'string' ? base : undefined
 }
 
+/** {@link Adapter.save}. */
+export function saveAdapter(adapter: Adapter, dir: string, options: SaveOptions = {}): Promise<string> {
+  return adapter.save(dir, options)
+}
+
 /** Merges an adapter for good: its changes become the model's weights, its head the model's, and it is freed. */
-export function mergeAdapter(attached: Attached): void {
-  if (!attached.isMerged) attached.merge()
-  attached.detach({ keep: true })
+export function mergeAdapter(adapter: Adapter): void {
+  if (!adapter.isMerged) adapter.merge()
+  adapter.detach({ keep: true })
 }

@@ -59,15 +59,15 @@ function isZero(data: ArrayBufferView): boolean {
 
 /**
  * Checks an adapter's tensors before they replace what is on disk: NaN or infinity, and a matrix of zeros where none
- * belongs (B is zero at the start), are ERR_CHECKPOINT.
+ * belongs, are ERR_CHECKPOINT. `zeros`: names of those that may be zero, as B at the start.
  */
-export function checkValues(tensors: readonly TensorToWrite[]): void {
+export function checkValues(tensors: readonly TensorToWrite[], zeros: ReadonlySet<string>): void {
   for (const { name, dtype, shape, data } of tensors) {
     const view = data as ArrayBufferView
     check(isFiniteData(view, dtype as FloatDtype), 'ERR_CHECKPOINT', () => {
       return `saveAdapter: ${name} holds NaN or infinity, the training diverged; lower the learning rate`
     })
-    const mayBeZero = shape.length < 2 || name.endsWith('.lora_B.weight')
+    const mayBeZero = shape.length < 2 || zeros.has(name)
     check(mayBeZero || !isZero(view), 'ERR_CHECKPOINT', () => `saveAdapter: ${name} is all zeros; it was never set`)
   }
 }

@@ -1,9 +1,9 @@
 // Full fine-tuning: the weights of the model themselves train.
 
-import { check, fail } from '../errors.ts'
+import { check } from '../errors.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
-import type { Attached, Host, Method } from './method.ts'
-import { cast, Substitution, trainedDType } from './whole.ts'
+import type { Field } from './fields.ts'
+import { type Host, type Method, type MethodKind, methodOfKind } from './method.ts'
 
 export interface FullOptions {
   /** Leave word, position and segment embeddings (and their norm) as they are. Default false. */
@@ -14,6 +14,26 @@ export interface FullOptions {
   keepOriginal?: boolean
 }
 
+const fields: readonly Field<keyof FullOptions>[] = [
+  { name: 'freezeEmbeddings', kind: 'boolean', default: false, help: 'Leave the embeddings as they are' },
+  { name: 'layers', kind: 'integers', help: 'Of the numbered layers train only these, from 0', found: 'all' },
+  { name: 'keepOriginal', kind: 'boolean', default: false, help: 'Keep the original weights, to be put back' },
+]
+
+export const FULL: MethodKind<FullOptions> = {
+  type: 'full',
+  title: 'full fine-tuning',
+  help: 'all weights of the model',
+  lr: 5e-5,
+  fields,
+  place: (host, options) => ({
+    linear: new Map(),
+    whole: chosen(host, options),
+    inPlace: !options.keepOriginal,
+    matched: [],
+  }),
+}
+
 /**
  * Every parameter trains, or those that the options leave; a base stored as bf16 becomes f32. It is saved as a whole
  * model folder. Without `keepOriginal` the training is the model's own: detaching leaves it trained.
@@ -21,22 +41,19 @@ export interface FullOptions {
  * Throws ERR_OPTION for an unknown option; `attach` for a layer that is not there, or where nothing would train.
  */
 export function fullFineTuning(options: FullOptions = {}): Method {
-  const known = ['freezeEmbeddings', 'layers', 'keepOriginal']
-  for (const key of Object.keys(options))
-    check(known.includes(key), 'ERR_OPTION', () => `full: there is no option "${key}"; known are ${known.join(', ')}`)
-  const method: Method = {
-    type: 'full',
-    attach: (host, name = 'default') => new FullAttached(method, host, name, chosen(host, options), options),
-  }
-  return method
+  return methodOfKind(FULL, options)
 }
 
-function chosen(host: Host, { freezeEmbeddings = false, layers }: FullOptions): Parameter[] {
+function chosen(host: Host, { freezeEmbeddings, layers, keepOriginal }: Required<FullOptions>): Parameter[] {
   check(!isQuantized(host.storage), 'ERR_OPTION', () => {
     return `full: the base is stored as ${host.storage}, and its own weights are gone; load it with storage f32 or bf16`
   })
-  const wanted = layers === undefined ? undefined : typeof layers === 'number' ? [layers] : layers
   const all = [...host.parameters.values()]
+  const covered = all.find(parameter => parameter.isCovered)
+  check(keepOriginal || !covered, 'ERR_OPTION', () => {
+    return `full: an adapter has its own ${covered!.name}; merge or detach it first`
+  })
+  const wanted = layers === undefined ? undefined : typeof layers === 'number' ? [layers] : layers
   const there = new Set(all.map(({ name }) => layerOf(name)))
   for (const layer of wanted ?? [])
     check(there.has(layer), 'ERR_OPTION', () => {
@@ -56,63 +73,4 @@ function chosen(host: Host, { freezeEmbeddings = false, layers }: FullOptions): 
 function layerOf(name: string): number | undefined {
   const number = /\.(\d+)\./.exec(name)?.[1]
   return number === undefined ? undefined : Number(number)
-}
-
-class FullAttached implements Attached {
-  readonly method: Method
-  readonly host: Host
-  readonly name: string
-  readonly matched = []
-  readonly regularizer = undefined
-  readonly isMerged = false
-  readonly fileDtypes = new Map<string, never>()
-  readonly trainable: readonly Parameter[]
-  readonly #kept: Substitution | undefined
-
-  constructor(method: Method, host: Host, name: string, parameters: readonly Parameter[], options: FullOptions) {
-    this.method = method
-    this.host = host
-    this.name = name
-    this.trainable = parameters
-    const dtype = trainedDType(host.storage)
-    if (options.keepOriginal) this.#kept = new Substitution(parameters, name, p => cast(p.tensor, dtype))
-    else for (const p of parameters) if (p.tensor.dtype !== dtype) p.replace(cast(p.tensor, dtype))
-  }
-
-  get isActive(): boolean {
-    return this.#kept?.isOn ?? true
-  }
-
-  tensors(): Iterable<[string, Parameter]> {
-    return this.host.parameters
-  }
-
-  config(): undefined {
-    return undefined
-  }
-
-  setActive(active: boolean): void {
-    check(active || this.#kept, 'ERR_OPTION', () => {
-      return 'setActive: full fine-tuning changed the weights themselves; attach it with keepOriginal to switch it off'
-    })
-    this.#kept?.set(active)
-  }
-
-  deltaWeight(): never {
-    return fail('ERR_UNSUPPORTED', 'deltaWeight: full fine-tuning has no low-rank change; compare the weights')
-  }
-
-  merge(): never {
-    return fail('ERR_UNSUPPORTED', 'merge: full fine-tuning trains the weights themselves; there is nothing to merge')
-  }
-
-  unmerge(): never {
-    return fail('ERR_UNSUPPORTED', 'unmerge: full fine-tuning trains the weights themselves; nothing is merged')
-  }
-
-  detach({ keep = false }: { keep?: boolean } = {}): void {
-    const held = this.trainable.find(parameter => parameter.trains)
-    check(!held, 'ERR_OPTION', () => `detach: an optimizer still trains ${held!.name}; dispose its arena first`)
-    this.#kept?.end(keep)
-  }
 }

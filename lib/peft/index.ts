@@ -1,16 +1,13 @@
-export {
-  attach,
-  type LoadOptions,
-  loadAdapter,
-  mergeAdapter,
-  type SaveOptions,
-  saveAdapter,
-  saveMerged,
-} from './adapter.ts'
-export type { Bias, LoraOptions, TaskType } from './config.ts'
+export { Adapter, type AttachOptions, attach, mergeAdapter, type SaveOptions, saveAdapter } from './adapter.ts'
+export { type BitFitOptions, bitfit } from './bitfit.ts'
+export type { TaskType } from './config.ts'
+export type { Field, FieldKind } from './fields.ts'
 export { type FullOptions, fullFineTuning } from './full.ts'
+export { type Ia3Options, ia3 } from './ia3.ts'
 export { type AdapterInfo, readAdapterInfo } from './info.ts'
-export { lora } from './lora.ts'
-export type { Attached, AttachOptions, Host, Matched, Method, Regularizer } from './method.ts'
-export { METHODS, type MethodKind, methodOf } from './registry.ts'
-export { penalty } from './regularizer.ts'
+export { type LoadOptions, loadAdapter } from './load.ts'
+export { type LoraOptions, lora } from './lora.ts'
+export { saveMerged } from './merged.ts'
+export type { Host, Matched, Method, MethodKind, TrainingHooks } from './method.ts'
+export { createMethod, kindOf, METHODS } from './registry.ts'
+export type { Bias } from './wholeModules.ts'

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { check } from '../errors.ts'
 import { isObject, type Json, type JsonObject, type PyObject, readJson } from '../io/json.ts'
 import { readAdapterConfig, type TaskType } from './config.ts'
-import type { Attached } from './method.ts'
+import type { Host } from './method.ts'
 import { taskOf } from './task.ts'
 
 export const infoFile = 'lowrank.json'
@@ -27,10 +27,10 @@ export interface AdapterInfo {
 }
 
 /** The object of lowrank.json. */
-export function infoRecord({ method, host }: Attached, baseModel: string | undefined, extra: PyObject): PyObject {
+export function infoRecord(host: Host, method: string, baseModel: string | undefined, extra: PyObject): PyObject {
   return {
     format: 1,
-    method: method.type,
+    method,
     model_type: host.config.modelType,
     task: host.task,
     problem: host.head.problem,

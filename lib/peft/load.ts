@@ -1,12 +1,23 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, fail } from '../errors.ts'
-import { type Checkpoint, type FloatDtype, isFiniteData, openSafetensors } from '../io/safetensors.ts'
+import {
+  type Checkpoint,
+  type FileRange,
+  type FloatDtype,
+  isFiniteData,
+  openSafetensors,
+  type TensorInfo,
+} from '../io/safetensors.ts'
 import type { Parameter } from '../nn/module.ts'
-import { type AdapterConfig, readAdapterConfig } from './config.ts'
+import { keepOf } from '../ops/random.ts'
+import { type Adapter, attachFile, type Source } from './adapter.ts'
+import { type AdapterConfig, readAdapterConfig, settingsOfFile } from './config.ts'
 import { type AdapterInfo, readAdapterInfo } from './info.ts'
-import type { Attached, Host } from './method.ts'
+import type { Host, Method } from './method.ts'
 import { METHODS } from './registry.ts'
+import { taskOf, taskTypeOf } from './task.ts'
+import { headsIn } from './wholeModules.ts'
 
 export interface LoadOptions {
   /** Whether it is to be trained on; else `trainable` is empty. Default false, as in PEFT. */
@@ -19,39 +30,113 @@ export interface LoadOptions {
 
 const floats: readonly string[] = ['F64', 'F32', 'BF16', 'F16'] satisfies FloatDtype[]
 
-/** What PEFT writes under bias 'all' beside the biases of modules that are saved whole, without effect. */
-const stray = /\.(modules_to_save|original_module)\.(.+\.)?bias$/
-
 /**
  * Puts an adapter folder, PEFT's or ours, on a model. Its head, pooler and biases take the place of the model's.
  *
  * Nothing is loaded in part: all missing, unexpected and misshapen tensors, integers, NaN and infinities are one
  * ERR_CHECKPOINT. A config that is broken, for another task, family or other labels: ERR_CONFIG. A method or setting
- * that is not built here (DoRA, PiSSA, prompt tuning …): ERR_UNSUPPORTED.
+ * that is not built here: ERR_UNSUPPORTED.
  */
-export function loadAdapter(model: Host, dir: string, options: LoadOptions = {}): Attached {
+export function loadAdapter(model: Host, dir: string, options: LoadOptions = {}): Adapter {
   const { name = 'default', trainable = false, allowNew = false } = options
   const folder = folderOf(dir, name)
   const config = readAdapterConfig(folder)
   checkBase(model, folder, readAdapterInfo(folder))
-  const kind = METHODS.find(({ peftType }) => peftType === config.peftType)
-  const built = METHODS.flatMap(({ peftType }) => peftType ?? []).join(', ')
-  check(kind?.fromFile, 'ERR_UNSUPPORTED', () => {
-    return `${config.path}: peft_type is "${config.peftType}", which is not built; ${built} is`
-  })
-  const file = openSafetensors(tensorFile(folder))
+  const opened = openSafetensors(tensorFile(folder))
   try {
-    const attached = kind.fromFile(model, config, file, { name, trainable })
+    const keys = new KeyedFile(opened, name)
+    const adapter = attached(model, config, keys, { name, trainable })
     try {
-      fill(model, attached, file, config)
-      if (!allowNew) checkComplete(model, attached, folder)
-      return attached
+      fill(model, adapter, keys, config)
+      if (!allowNew) checkComplete(model, adapter, folder)
+      return adapter
     } catch (error) {
-      attached.detach()
+      adapter.detach()
       throw error
     }
   } finally {
-    file.close()
+    opened.close()
+  }
+}
+
+/** Puts what the config describes on the model; its tensors still wait for their values. */
+function attached(
+  model: Host,
+  config: AdapterConfig,
+  file: KeyedFile,
+  { name, trainable }: { name: string; trainable: boolean },
+): Adapter {
+  const kind = METHODS.find(({ peftType }) => peftType === config.peftType)
+  const built = [...new Set(METHODS.flatMap(({ peftType }) => peftType ?? []))].join(', ')
+  check(kind, 'ERR_UNSUPPORTED', () => {
+    return `${config.path}: peft_type is "${config.peftType}", which is not built; ${built} are`
+  })
+  const { options, taskType } = settingsOfFile(kind, config)
+  check(!taskType || taskTypeOf(model.task) === taskType, 'ERR_CONFIG', () => {
+    const task = taskOf(taskType!)
+    const cure = task ? `load the model for ${task}` : 'no model of this package has that task'
+    return `${config.path}: task_type is ${taskType}, the model does ${model.task}; ${cure}`
+  })
+  if (trainable && typeof options.dropout === 'number') keepOf(options.dropout, 'dropout')
+  const { modulesToSave = [], bias = 'none' } = options as { modulesToSave?: string[]; bias?: string }
+  const heads = headsIn(model, file, modulesToSave, bias === 'all', taskType)
+  const whole = 'modulesToSave' in options ? { modulesToSave: [...modulesToSave, ...heads] } : {}
+  const method: Method = { type: kind.type, kind, options: { ...options, ...whole } }
+  const fileDtypes = new Map(file.names().map(key => [key, file.info(key).dtype as FloatDtype]))
+  const source: Source = { config, taskType, file, fileDtypes, trainable }
+  return attachFile(model, method, name, source)
+}
+
+/**
+ * A file of tensors by the keys that PEFT writes now. PEFT also reads keys that hold the adapter's name
+ * (`lora_A.default.weight`, `classifier.modules_to_save.default.weight`), as its models have them in memory.
+ */
+class KeyedFile implements Checkpoint {
+  readonly path: string
+  readonly #file: Checkpoint
+  /** Keys of the file by PEFT's. */
+  readonly #keys = new Map<string, string>()
+
+  constructor(file: Checkpoint, name: string) {
+    this.path = file.path
+    this.#file = file
+    for (const key of file.names()) {
+      const inner = key.replace(`.modules_to_save.${name}.`, '.').replace(`.${name}.`, '.')
+      const plain = inner.endsWith(`.${name}`) ? inner.slice(0, -name.length - 1) : inner
+      this.#keys.set(file.has(plain) ? key : plain, key)
+    }
+  }
+
+  names(): string[] {
+    return [...this.#keys.keys()]
+  }
+
+  has(key: string): boolean {
+    return this.#keys.has(key)
+  }
+
+  info(key: string): TensorInfo {
+    return this.#file.info(this.#of(key))
+  }
+
+  read(key: string): Uint8Array {
+    return this.#file.read(this.#of(key))
+  }
+
+  locate(key: string): FileRange {
+    return this.#file.locate(this.#of(key))
+  }
+
+  readF32(key: string): Float32Array {
+    return this.#file.readF32(this.#of(key))
+  }
+
+  close(): void {
+    this.#file.close()
+  }
+
+  #of(key: string): string {
+    return this.#keys.get(key) ?? key
   }
 }
 
@@ -83,7 +168,7 @@ function checkBase({ config, labels }: Host, dir: string, info: AdapterInfo): vo
   })
 }
 
-function fill(model: Host, attached: Attached, file: Checkpoint, config: AdapterConfig): void {
+function fill(model: Host, attached: Adapter, file: Checkpoint, config: AdapterConfig): void {
   const expected = new Map(attached.tensors())
   const problems = [...mismatches(expected, file), ...unexpected(expected, file)]
   if (problems.length > 0) fail('ERR_CHECKPOINT', describe(model, file, config, problems))
@@ -99,7 +184,7 @@ function fill(model: Host, attached: Attached, file: Checkpoint, config: Adapter
 }
 
 /** PEFT leaves a new pooler random and unsaved: nobody can run such an adapter again. */
-function checkComplete(model: Host, attached: Attached, dir: string): void {
+function checkComplete(model: Host, attached: Adapter, dir: string): void {
   const restored = new Set([...attached.tensors()].map(([, { name }]) => name))
   const left = model.newTensors.filter(name => !restored.has(name))
   check(left.length === 0, 'ERR_CHECKPOINT', () => {
@@ -120,10 +205,16 @@ function mismatches(expected: ReadonlyMap<string, Parameter>, file: Checkpoint):
 
 function unexpected(expected: ReadonlyMap<string, Parameter>, file: Checkpoint): string[] {
   return file.names().flatMap(key => {
-    return expected.has(key) || stray.test(key) || isTiedCopy(key, file)
+    return expected.has(key) || isStray(key, expected) || isTiedCopy(key, file)
       ? []
       : [`unexpected ${key} [${file.info(key).shape.join(', ')}]`]
   })
+}
+
+/** Copies without effect: of a head that is saved whole, PEFT may also write the original, or a bias twice. */
+function isStray(key: string, expected: ReadonlyMap<string, Parameter>): boolean {
+  const plain = key.replace(/\.(modules_to_save|original_module)\./, '.')
+  return plain !== key && expected.has(plain)
 }
 
 /** The bias of a tied decoder, which PEFT writes under both its names. */

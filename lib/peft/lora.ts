@@ -1,26 +1,168 @@
 // LoRA (Hu et al. 2021): y = x W^T + b + s · drop(x) A^T B^T with W frozen, A [r, in], B [out, r].
 
 import { check } from '../errors.ts'
-import type { Checkpoint, FloatDtype } from '../io/safetensors.ts'
+import type { PyJson, PyObject } from '../io/json.ts'
 import { normal, uniform } from '../nn/init.ts'
-import type { Linear, LowRank } from '../nn/linear.ts'
-import { Parameter } from '../nn/module.ts'
+import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import { keepOf, site } from '../ops/random.ts'
-import { Tensor } from '../tensor.ts'
 import {
-  type AdapterConfig,
-  type LoraOptions,
-  loraFromConfig,
-  type ResolvedLora,
-  resolveLora,
-  type TaskType,
-} from './config.ts'
-import { LoraAttached, type Plan } from './loraAttached.ts'
-import type { Attached, Host, Method } from './method.ts'
-import { type MatchedTarget, matchTargets } from './targets.ts'
-import { taskOf, taskTypeOf } from './task.ts'
-import { trainedDType } from './whole.ts'
-import { biasParameters, moduleOf, newModules, savedWhole } from './wholeModules.ts'
+  type Field,
+  LAYER_FIELDS,
+  type LayerOptions,
+  plain,
+  SAVE_FIELD,
+  type SaveWholeOptions,
+  show,
+  type TargetOptions,
+  targetFields,
+} from './fields.ts'
+import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
+import { penalty } from './regularizer.ts'
+import { checkPattern, defaultTargets, patternValue, stablePattern } from './targets.ts'
+import { BIASES, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
+
+/** Settings of LoRA; every one may be left out. */
+export interface LoraOptions extends TargetOptions, LayerOptions, SaveWholeOptions {
+  /** Rank of A and B. Default 8. */
+  r?: number
+  /** Scale times r (times √r with `useRslora`). Default 8. */
+  alpha?: number
+  /** Probability of dropping an input element of the low-rank path. Default 0. */
+  dropout?: number
+  /** Default 'none'. */
+  bias?: Bias
+  /** Other ranks, by path end or regular expression; the first that matches counts. */
+  rankPattern?: Readonly<Record<string, number>>
+  /** Other alphas, in the same way. */
+  alphaPattern?: Readonly<Record<string, number>>
+  /** Scale alpha/√r in place of alpha/r. Default false. */
+  useRslora?: boolean
+  /** f32 accuracy of the adapter's products beside bf16 activations (docs/exact-adapters.md). Default true. */
+  exact?: boolean
+  /** true: A uniform within ±1/√in, B 0; 'gaussian': A normal, deviation 1/r; false: both random. Default true. */
+  initLoraWeights?: boolean | 'gaussian'
+  /** Weight of the regulariser on A and B; it is part of training, not of the adapter's file. Default 0. */
+  regularizer?: number
+  /** 'l2': Σ ‖A‖² + ‖B‖²; 'orth': the mean of all ‖AAᵀ − I‖² and ‖BᵀB − I‖². Default 'l2'. */
+  regularizerKind?: 'l2' | 'orth'
+}
+
+/** {@link LoraOptions} with every default filled in; only choices with no default stay undefined. */
+export type ResolvedLora = Required<LoraOptions>
+
+const fields: readonly Field<keyof LoraOptions>[] = [
+  { name: 'r', peft: 'r', kind: 'integer', default: 8, min: 1, help: 'Rank of the factors' },
+  {
+    name: 'alpha',
+    peft: 'lora_alpha',
+    kind: 'number',
+    default: 8,
+    help: 'The update is scaled by alpha / r',
+  },
+  {
+    name: 'dropout',
+    peft: 'lora_dropout',
+    kind: 'number',
+    default: 0,
+    min: 0,
+    below: 1,
+    isFloat: true,
+    help: 'Dropout on the input of the factors',
+  },
+  ...targetFields(defaultTargets),
+  ...LAYER_FIELDS,
+  {
+    name: 'rankPattern',
+    peft: 'rank_pattern',
+    kind: 'numbers',
+    default: {},
+    min: 1,
+    whole: true,
+    help: 'Other ranks by module (value=16)',
+    encode: encodePattern,
+  },
+  {
+    name: 'alphaPattern',
+    peft: 'alpha_pattern',
+    kind: 'numbers',
+    default: {},
+    help: 'Other alphas by module',
+    encode: encodePattern,
+  },
+  SAVE_FIELD,
+  { name: 'bias', peft: 'bias', kind: 'choice', default: 'none', choices: BIASES, help: 'Biases that are trained' },
+  { name: 'useRslora', peft: 'use_rslora', kind: 'boolean', default: false, help: 'Scale by alpha / √r' },
+  {
+    name: 'exact',
+    kind: 'boolean',
+    default: true,
+    help: "The adapter's products at f32 accuracy beside bf16 activations",
+  },
+  {
+    name: 'initLoraWeights',
+    peft: 'init_lora_weights',
+    kind: 'choice',
+    default: true,
+    choices: [true, 'gaussian', false],
+    help: 'How A and B begin; true is uniform A and B zero',
+    decode: loadedInit,
+  },
+  { name: 'regularizer', kind: 'number', default: 0, min: 0, help: 'Weight of a penalty on the factors' },
+  {
+    name: 'regularizerKind',
+    kind: 'choice',
+    default: 'l2',
+    choices: ['l2', 'orth'],
+    help: 'l2 keeps the factors small, orth near orthogonal',
+  },
+]
+
+// Settings that change what an adapter computes and are not built here; each with the value that leaves it out.
+const notBuilt: PyObject = {
+  alora_invocation_tokens: null,
+  arrow_config: null,
+  ensure_weight_tying: false,
+  kasa_config: null,
+  layer_replication: null,
+  lora_bias: false,
+  megatron_config: null,
+  monteclora_config: null,
+  target_parameters: null,
+  trainable_token_indices: null,
+  use_bdlora: null,
+  use_dora: false,
+  use_qalora: false,
+  velora_config: null,
+}
+
+const keys: PyObject = {
+  corda_config: null,
+  eva_config: null,
+  fan_in_fan_out: false,
+  loftq_config: {},
+  lora_ga_config: null,
+  megatron_core: 'megatron.core',
+  qalora_group_size: 16,
+}
+
+export const LORA: MethodKind<LoraOptions> = {
+  type: 'lora',
+  peftType: 'LORA',
+  title: 'LoRA',
+  help: 'low-rank factors beside frozen weights',
+  lr: 5e-4,
+  fields,
+  keys,
+  notBuilt,
+  check: ({ alpha, alphaPattern, dropout }) => {
+    const least = Math.min(alpha, ...Object.values(alphaPattern))
+    check(least > 0, 'ERR_OPTION', () => {
+      return `alpha: ${least} would switch the adapter off or turn it round; give a number above 0`
+    })
+    keepOf(dropout)
+  },
+  place: placeLora,
+}
 
 /**
  * Low-rank adaptation; docs/methods.md has the formula of every option.
@@ -34,120 +176,75 @@ import { biasParameters, moduleOf, newModules, savedWhole } from './wholeModules
  * the model.
  */
 export function lora(options: LoraOptions = {}): Method {
-  const resolved = resolveLora(options)
-  keepOf(resolved.dropout)
-  const method: Method = {
-    type: 'lora',
-    attach: (host, name = 'default', { seed = 0 } = {}) => {
-      const taskType = taskTypeOf(host.task)
-      const modulesToSave = options.modulesToSave ?? newModules(host, taskType)
-      const plan: Plan = { method, host, name, taskType, options: { ...resolved, modulesToSave }, isStrict: true }
-      return attachLora(plan, seed)
-    },
-  }
-  return method
+  return methodOfKind(LORA, options)
 }
 
-/** LoRA as a file describes it, with tensors that are yet to be read. */
-export function loraFromFile(
-  host: Host,
-  config: AdapterConfig,
-  file: Checkpoint,
-  { name, trainable }: { name: string; trainable: boolean },
-): Attached {
-  const { options, taskType } = loraFromConfig(config)
-  check(!taskType || taskTypeOf(host.task) === taskType, 'ERR_CONFIG', () => {
-    const task = taskOf(taskType!)
-    const cure = task ? `load the model for ${task}` : 'no model of this package has that task'
-    return `${config.path}: task_type is ${taskType}, the model does ${host.task}; ${cure}`
-  })
-  if (trainable) keepOf(options.dropout, 'lora_dropout')
-  const modulesToSave = [...options.modulesToSave, ...headsIn(host, file, options, taskType)]
-  const method: Method = { type: 'lora', attach: (other, as, more) => lora(options).attach(other, as, more) }
-  return attachLora({
-    method,
-    host,
-    name,
-    taskType,
-    options: { ...options, modulesToSave },
-    isStrict: false,
-    preserved: config,
-    fileDtypes: new Map(file.names().map(key => [key, file.info(key).dtype as FloatDtype])),
-    isFrozen: !trainable,
-  })
-}
-
-/** Modules of the head, or new in this model, that the file holds although its config does not name them. */
-function headsIn(host: Host, file: Checkpoint, options: ResolvedLora, taskType: TaskType | undefined): string[] {
-  const named = new Set(savedWhole(host, options.modulesToSave, taskType, false))
-  const found = [...host.parameters.values()].filter(p => {
-    const isHead = p.isNew || host.headModules.some(head => p.name.startsWith(`${head}.`))
-    // Under `bias: all` the biases of a head that is not saved whole are there too.
-    const isBias = options.bias === 'all' && p.name.endsWith('.bias')
-    return isHead && !isBias && !named.has(p) && file.has(`base_model.model.${p.name}`)
-  })
-  return [...new Set(found.map(p => moduleOf(p.name)))]
-}
-
-function attachLora(plan: Plan, seed?: number): LoraAttached {
-  const { host, name, options, taskType, isStrict } = plan
-  checkName(host, name)
-  check(seed === undefined || (Number.isSafeInteger(seed) && seed >= 0), 'ERR_OPTION', () => {
-    return `seed: ${seed}, expected a whole number from 0 to 2^53 - 1`
-  })
-  const saved = savedWhole(host, options.modulesToSave, taskType, isStrict)
-  const targets = match(plan)
-  const biases = biasParameters(host, options.bias, new Set(targets.map(target => target.path)))
-  const whole = [...new Set([...saved, ...biases])]
-  const factors: [Linear, LowRank][] = []
-  try {
-    for (const target of targets) {
-      const linear = host.linears.get(target.path)!
-      factors.push([linear, lowRank(plan, linear, target, seed)])
-    }
-    return new LoraAttached(plan, factors, whole)
-  } catch (error) {
-    for (const [, { a, b }] of factors) for (const factor of [a, b]) factor.dispose()
-    throw error
-  }
-}
-
-function match({ host, options, taskType, isStrict }: Plan): MatchedTarget[] {
-  const infos = [...host.linears.values()].map(linear => ({
-    path: linear.path,
-    in: linear.inFeatures,
-    out: linear.outFeatures,
-    isHead: host.headModules.some(head => linear.path === head || linear.path.startsWith(`${head}.`)),
+function placeLora(host: Host, options: ResolvedLora, context: PlaceContext): Placement {
+  const targets = targetsIn(host, options, context)
+  const sizes = sizesOf(targets, options, context.isStrict)
+  const matched = sizes.map(({ path, r, scale }) => ({
+    path,
+    r,
+    scale,
+    text: `r ${r}, scale ${+scale.toPrecision(4)}`,
   }))
-  return matchTargets(infos, options, { modelType: host.config.modelType, taskType, strict: isStrict })
-}
-
-function checkName(host: Host, name: string): void {
-  check(/^[A-Za-z0-9_-]+$/.test(name), 'ERR_OPTION', () => {
-    return `attach: an adapter cannot be called ${JSON.stringify(name)}; use letters, digits, _ and -`
-  })
-  for (const { lowRank, adapters } of host.linears.values())
-    check(![...lowRank, ...adapters].some(other => other.name === name), 'ERR_OPTION', () => {
-      return `attach: the model has an adapter "${name}" already; detach that one, or give this one another name`
-    })
-}
-
-/** The factors of one layer; without a seed their memory waits for the values of a file. */
-function lowRank({ host, name, options }: Plan, linear: Linear, target: MatchedTarget, seed?: number): LowRank {
-  const { path, inFeatures, outFeatures } = linear
-  const { r, scale } = target
-  const make = (which: 'A' | 'B', shape: [number, number]) => {
-    const full = `${path}.lora_${which}.weight`
-    const tensor = Tensor.empty(shape, { device: host.device, dtype: trainedDType(host.storage) })
-    const parameter = new Parameter(full, tensor, true)
-    if (seed !== undefined && host.device.name !== 'meta')
-      tensor.upload(initial(which, shape, r, options.initLoraWeights, seed, full))
-    return parameter
+  const paths = sizes.map(({ path }) => path)
+  const whole = trainedWhole(host, options, context, paths)
+  const linear = new Map(targets.map((each, i) => [each.path, factorsOn(each, sizes[i]!, options, context)]))
+  const pairs = [...linear.values()].flatMap(({ params }) => params)
+  const { regularizer: weight, regularizerKind: kind } = options
+  return {
+    linear,
+    whole,
+    matched,
+    mayBeZero: ({ name }) => name.endsWith('.lora_B.weight'),
+    ...(weight > 0 && { training: { penalty: () => penalty({ weight, kind, parameters: pairs }) } }),
   }
-  const a = make('A', [r, inFeatures])
-  const b = make('B', [outFeatures, r])
-  const { dropout, exact } = options
-  return { name, a, b, scale, dropout, exact, site: site(path, 'lora'), active: true }
+}
+
+/** A module that gets factors, with its rank and scale after all patterns. */
+export interface Sized {
+  readonly path: string
+  readonly r: number
+  readonly alpha: number
+  /** alpha/r, or alpha/√r with rsLoRA. */
+  readonly scale: number
+}
+
+/** Ranks and scales of targeted layers. Throws ERR_OPTION for a rank above a layer's smaller side. */
+export function sizesOf(
+  targets: readonly Pick<Linear, 'path' | 'inFeatures' | 'outFeatures'>[],
+  options: Pick<ResolvedLora, 'r' | 'alpha' | 'rankPattern' | 'alphaPattern' | 'useRslora'>,
+  isStrict: boolean,
+): Sized[] {
+  const paths = targets.map(({ path }) => path)
+  if (isStrict)
+    for (const option of ['rankPattern', 'alphaPattern'] as const) checkPattern(option, options[option], paths)
+  return targets.map(({ path, inFeatures, outFeatures }) => {
+    const r = patternValue(options.rankPattern, path) ?? options.r
+    const alpha = patternValue(options.alphaPattern, path) ?? options.alpha
+    const most = Math.min(inFeatures, outFeatures)
+    check(!isStrict || r <= most, 'ERR_OPTION', () => {
+      return `r: ${r} is above ${most}, the smaller side of ${path} [${outFeatures}, ${inFeatures}]; take at most ${most}`
+    })
+    return { path, r, alpha, scale: options.useRslora ? alpha / Math.sqrt(r) : alpha / r }
+  })
+}
+
+function factorsOn(linear: Linear, { r, scale }: Sized, options: ResolvedLora, context: PlaceContext): LinearAdapter {
+  const { path, inFeatures, outFeatures } = linear
+  const make = (which: 'A' | 'B', shape: [number, number]) =>
+    context.parameter(`${path}.lora_${which}.weight`, shape, (seed, name) => {
+      return initial(which, shape, r, options.initLoraWeights, seed, name)
+    })
+  const [a, b] = [make('A', [r, inFeatures]), make('B', [outFeatures, r])]
+  const fixed = { scale, dropout: options.dropout, exact: options.exact, site: site(path, 'lora') }
+  return {
+    name: context.name,
+    params: [a, b],
+    active: true,
+    factors: () => ({ a: a.tensor, b: b.tensor, ...fixed }),
+  }
 }
 
 /** PyTorch's Kaiming uniform with a = √5, as for its linear layers: within ±1/√fan-in. */
@@ -163,4 +260,17 @@ function initial(
   if (which === 'B' && init !== false) return new Float32Array(size)
   if (which === 'A' && init === 'gaussian') return normal(size, 1 / r, seed, name)
   return uniform(size, 1 / Math.sqrt(shape[1]), seed, name)
+}
+
+function encodePattern(value: unknown, { targets }: { targets: readonly string[] }): PyJson {
+  return stablePattern(value as Readonly<Record<string, number>>, targets)
+}
+
+/** The initialisation a loaded adapter counts as: its tensors are in the file, so only a changed base matters. */
+function loadedInit(path: string, value: PyJson): unknown {
+  if (value === 'eva' || value === 'orthogonal') return true
+  check(typeof value !== 'string' || value === 'gaussian', 'ERR_UNSUPPORTED', () => {
+    return `${path}: init_lora_weights is ${show(value)}, which changes the base weights; convert it to plain LoRA`
+  })
+  return plain(value)
 }

@@ -2,7 +2,7 @@
 
 import { copyFileSync, existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { check, fail } from '../errors.ts'
+import { check } from '../errors.ts'
 import { writeFolderAtomic } from '../io/atomic.ts'
 import { type ConfigDtype, savedDtype } from '../io/config.ts'
 import { isObject, type PyJson, type PyObject, readExactJson, writeJson } from '../io/json.ts'
@@ -14,16 +14,13 @@ import {
   openCheckpoint,
   type TensorToWrite,
 } from '../io/safetensors.ts'
-import type { Linear } from '../nn/linear.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
-import { add } from '../ops/add.ts'
-import { scope, type Tensor } from '../tensor.ts'
+import type { Tensor } from '../tensor.ts'
 import { dtypeOf, writeChecked } from './files.ts'
 import { infoFile } from './info.ts'
-import { mergedWeight } from './loraAttached.ts'
+import { mergedLayer } from './merging.ts'
 import type { Host } from './method.ts'
 import { transformersClass } from './task.ts'
-import { cast, trainedDType } from './whole.ts'
 
 /** Files of a tokenizer, copied as they are. */
 const tokenizerFiles = [
@@ -68,8 +65,7 @@ export async function saveMerged(model: Host, dir: string, { info }: SaveMergedO
     return `saveMerged: the base is stored as ${model.storage}, and the file would keep its error; ${cure}`
   })
   const dtype = checkpointDtype(model)
-  const layers = new Map([...model.linears.values()].map(linear => [linear.weight, linear]))
-  const tensors = [...model.parameters.values()].map(p => toWrite(p, layers.get(p), dtype))
+  const tensors = tensorsOf(model, dtype)
   const config = configOf(model, dtype)
   await writeFolderAtomic(
     dir,
@@ -102,42 +98,35 @@ function checkpointDtype(model: Host): FloatDtype {
   }
 }
 
-function toWrite({ name, shape, tensor }: Parameter, linear: Linear | undefined, dtype: FloatDtype): TensorToWrite {
-  return {
-    name,
-    shape,
-    dtype,
-    data: async () => {
-      const merged = linear && effectiveWeight(linear)
-      const bytes = new Uint8Array(await (merged ?? tensor).bytes())
-      const from = dtypeOf(merged ?? tensor)
-      merged?.dispose()
-      const data = from === dtype ? bytes : encodeF32(decodeF32(bytes, from), dtype)
-      check(isFiniteData(data, dtype), 'ERR_CHECKPOINT', () => {
-        return `saveMerged: ${name} is not finite in ${dtype}; the training diverged, or the values pass the dtype's range`
-      })
-      return data
-    },
+function tensorsOf(model: Host, dtype: FloatDtype): TensorToWrite[] {
+  const merged = new Map<Parameter, () => Tensor | undefined>()
+  for (const linear of model.linears.values()) {
+    const part = (name: 'weight' | 'bias') => () => {
+      const { weight, bias } = mergedLayer(linear, linear.current, true)
+      const [wanted, other] = name === 'weight' ? [weight, bias] : [bias, weight]
+      other?.dispose()
+      return wanted?.keep()
+    }
+    merged.set(linear.weight, part('weight'))
+    if (linear.bias) merged.set(linear.bias, part('bias'))
   }
+  return [...model.parameters.values()].map(p => toWrite(p, merged.get(p), dtype))
 }
 
-/** The weight of a layer with its active changes, in the dtype that trains; undefined where there is none. */
-function effectiveWeight({ path, weight, lowRank, adapters }: Linear): Tensor | undefined {
-  const factors = lowRank.filter(({ active }) => active)
-  const hooks = adapters.filter(({ active }) => active)
-  const [first] = factors
-  if (!first && hooks.length === 0) return undefined
-  return scope(() => {
-    const wide = cast(
-      weight.tensor,
-      first?.a.tensor.dtype ?? trainedDType(weight.tensor.dtype === 'f64' ? 'f64' : 'f32'),
-    )
-    const merged = first ? mergedWeight(wide, ...factors) : wide
-    return hooks.reduce((sum, hook) => {
-      const change = hook.delta?.() ?? fail('ERR_UNSUPPORTED', `saveMerged: "${hook.name}" of ${path} cannot be merged`)
-      return add(sum, change)
-    }, merged)
-  }).keep()
+function toWrite(parameter: Parameter, merge: (() => Tensor | undefined) | undefined, dtype: FloatDtype) {
+  const { name, shape, tensor } = parameter
+  const data = async () => {
+    const merged = merge?.()
+    const bytes = new Uint8Array(await (merged ?? tensor).bytes())
+    const from = dtypeOf(merged ?? tensor)
+    merged?.dispose()
+    const values = from === dtype ? bytes : encodeF32(decodeF32(bytes, from), dtype)
+    check(isFiniteData(values, dtype), 'ERR_CHECKPOINT', () => {
+      return `saveMerged: ${name} is not finite in ${dtype}; the training diverged, or the values pass the dtype's range`
+    })
+    return values
+  }
+  return { name, shape, dtype, data }
 }
 
 const problemTypes: Readonly<Record<string, string>> = {

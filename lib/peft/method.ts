@@ -1,13 +1,16 @@
-// What a PEFT method is, what it attaches to, and what comes of attaching it.
+// What a method of fine-tuning is: a description of what it puts where. One class, `Adapter`, does the rest for all.
 
 import type { ModelConfig } from '../io/config.ts'
 import type { PyObject } from '../io/json.ts'
-import type { FloatDtype } from '../io/safetensors.ts'
-import type { Linear } from '../nn/linear.ts'
+import type { Checkpoint } from '../io/safetensors.ts'
+import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter, Storage } from '../nn/module.ts'
+import type { ArenaGroup } from '../optim/arena.ts'
 import type { Device, Tensor } from '../tensor.ts'
+import { type Field, resolveFields } from './fields.ts'
+import type { TaskType } from './taskType.ts'
 
-/** A model as methods see it; `Model` of lib/heads is one. */
+/** A model as methods see it; `Model` is one. */
 export interface Host {
   readonly config: ModelConfig
   /** 'sequence-classification', 'token-classification' or 'masked-lm'. */
@@ -28,74 +31,99 @@ export interface Host {
   readonly newTensors: readonly string[]
   /** Parameters that two layers use: tied embeddings. */
   readonly shared: ReadonlySet<Parameter>
+  /** What is attached, by name; a model frees them with itself. */
+  readonly adapters: Map<string, { readonly isMerged: boolean; carries(path: string): boolean; dispose(): void }>
 }
 
-/** A linear layer that carries low-rank factors. */
+/** What a method did to a module. */
 export interface Matched {
   readonly path: string
-  readonly r: number
-  /** What B A is multiplied by. */
-  readonly scale: number
+  /** In a few words: 'r 8, scale 2'. */
+  readonly text: string
+  /** Rank, and what B A is multiplied by, where there are factors. */
+  readonly r?: number
+  readonly scale?: number
 }
 
-/** A penalty on the low-rank factors that training adds to the loss: see {@link penalty}. */
-export interface Regularizer {
-  readonly weight: number
-  readonly kind: 'l2' | 'orth'
-  /** A and B of every module, in this order. */
-  readonly parameters: readonly Parameter[]
+/** What training does for a method beside its gradients. */
+export interface TrainingHooks {
+  /** Shape [1], added to the loss of every optimizer step; computed on a tape. */
+  penalty?(): Tensor
+  /** After update `step` of `total`, counted from 1; gradients are still there. */
+  afterUpdate?(step: number, total: number): void | Promise<void>
+  /** Learning rate and decay of a parameter, relative to the run's. */
+  group?(parameter: Parameter): ArenaGroup
+  /** What `afterUpdate` remembers between steps, by name: checkpoints keep it. */
+  state?(): ReadonlyMap<string, Tensor>
 }
 
-export interface AttachOptions {
-  /** Keys the initial values; each tensor's depend on its name and this alone. Default 0. */
-  seed?: number | undefined
+/** What a method puts on a model, not yet attached. */
+export interface Placement {
+  /** On linear layers, by module path, in the model's order. */
+  readonly linear: ReadonlyMap<string, LinearAdapter>
+  /** Parameters of the model that train whole, in the order they are saved in. */
+  readonly whole: readonly Parameter[]
+  /** The model's own weights train: nothing is laid over them, so that they cannot be switched off. */
+  readonly inPlace?: boolean
+  /** What it did, module by module. */
+  readonly matched: readonly Matched[]
+  readonly training?: TrainingHooks
+  /** Which matrices may be all zeros in a file, as B is at the start; any other was never set. */
+  mayBeZero?(parameter: Parameter): boolean
+  /** Key of a parameter in PEFT's file, where it is not `base_model.model.` and its name. */
+  keyOf?(parameter: Parameter): string | undefined
+}
+
+/** What a method needs to know to place itself. */
+export interface PlaceContext {
+  /** The adapter's. */
+  readonly name: string
+  readonly taskType: TaskType | undefined
+  /** Every name of the options must match something; false for a file of PEFT's, where one may not. */
+  readonly isStrict: boolean
+  /** The file that the values will come from. */
+  readonly file?: Checkpoint
+  /**
+   * A new parameter in the dtype that trains. `start` gives its values from the run's seed and its name; where they
+   * come from a file it is not asked.
+   */
+  parameter(name: string, shape: readonly number[], start: (seed: number, name: string) => Float32Array): Parameter
+}
+
+/** One kind of method: what its file in this folder exports, and the registry lists. */
+export interface MethodKind<O extends object = object> {
+  /** Its name here: 'lora'. */
+  readonly type: string
+  /** `peft_type` of adapter_config.json; undefined for a method that is saved as a whole model. */
+  readonly peftType?: string
+  readonly title: string
+  /** One line of --help. */
+  readonly help: string
+  /** Default learning rate. */
+  readonly lr: number
+  readonly fields: readonly Field<keyof O & string>[]
+  /** Keys of PEFT's file that no field stands for, with their values. */
+  readonly keys?: PyObject
+  /** Keys of settings that are not built, each with the value that leaves it out. */
+  readonly notBuilt?: PyObject
+  /** What no single field can tell. Throws ERR_OPTION. */
+  check?(options: Required<O>): void
+  /** Throws ERR_OPTION where targets match nothing, or nothing would train. */
+  place(host: Host, options: Required<O>, context: PlaceContext): Placement
 }
 
 /** A way of fine-tuning, with its settings: `lora({ r: 8 })`, `fullFineTuning()`. */
 export interface Method {
   /** Its name here: 'lora', 'full'. */
   readonly type: string
-  /**
-   * Puts the method on a model. `name` (default 'default') tells several adapters of one model apart. Throws
-   * ERR_OPTION where targets match nothing, nothing would train, or the name is taken.
-   */
-  attach(host: Host, name?: string, options?: AttachOptions): Attached
+  readonly kind: MethodKind
+  /** All of them, defaults filled in. */
+  readonly options: object
 }
 
-/** A method on a model. Nothing trains until an optimizer's arena takes `trainable` in. */
-export interface Attached {
-  readonly method: Method
-  readonly name: string
-  readonly host: Host
-  /**
-   * What an optimizer is to train, always in this order: factors (A, then B) by module as the model lists its linear
-   * layers, parameters trained whole as the model lists them, then biases alike. Empty where it was loaded frozen.
-   */
-  readonly trainable: readonly Parameter[]
-  readonly matched: readonly Matched[]
-  readonly regularizer: Regularizer | undefined
-  readonly isActive: boolean
-  readonly isMerged: boolean
-  /** Dtypes that its tensors had in the file it was loaded from, by key. */
-  readonly fileDtypes: ReadonlyMap<string, FloatDtype>
-  /** All that is to be saved, under the names PEFT gives them, in the order of `trainable`. */
-  tensors(): Iterable<[key: string, parameter: Parameter]>
-  /**
-   * The object of `adapter_config.json`; undefined for a method that is saved as a whole model. `baseModel` is where
-   * the base was loaded from, if not from `host.path`.
-   */
-  config(baseModel?: string): PyObject | undefined
-  /** Switches it off (the model computes as before, its own head included) and on again. */
-  setActive(active: boolean): void
-  /** The change of a layer's weight, [out, in], to be freed by the caller or its scope. */
-  deltaWeight(path: string): Tensor
-  /** Adds every change to its weight and switches the factors off. The original weights are kept beside. */
-  merge(): void
-  /** Puts the original weights back, byte for byte. */
-  unmerge(): void
-  /**
-   * Frees it; the model is as it was before, byte for byte. With `keep`, what is merged or trained whole stays in the
-   * model. Throws ERR_OPTION while an optimizer holds its parameters: dispose the arena first.
-   */
-  detach(options?: { keep?: boolean }): void
+/** A method of a kind with its options checked. Throws ERR_OPTION. */
+export function methodOfKind<O extends object>(kind: MethodKind<O>, options: O): Method {
+  const resolved = resolveFields(kind.type, kind.fields, options) as Required<O>
+  kind.check?.(resolved)
+  return { type: kind.type, kind: kind as unknown as MethodKind, options: resolved }
 }

@@ -1,39 +1,28 @@
-// The methods by name. A new one is a file and a line here.
+// The methods by name. A new one is a file and a line here; the command line's --method and its options, the table of
+// docs/methods.md, loading, and the tests of all methods (test/peft/matrix.test.ts) follow from its MethodKind.
 
 import { fail, nearest } from '../errors.ts'
-import type { Checkpoint } from '../io/safetensors.ts'
-import type { AdapterConfig, LoraOptions } from './config.ts'
-import { type FullOptions, fullFineTuning } from './full.ts'
-import { lora, loraFromFile } from './lora.ts'
-import type { Attached, Host, Method } from './method.ts'
+import { BITFIT } from './bitfit.ts'
+import { FULL } from './full.ts'
+import { IA3 } from './ia3.ts'
+import { LORA } from './lora.ts'
+import { type Method, type MethodKind, methodOfKind } from './method.ts'
 
-/** One kind of method. */
-export interface MethodKind {
-  /** Our name: 'lora'. */
-  readonly type: string
-  /** PEFT's name in adapter_config.json; undefined where there is no such file. */
-  readonly peftType: string | undefined
-  /** The method with its settings, which it checks itself. */
-  readonly create: (options: object) => Method
-  /** Attaches what a folder describes; its tensors still wait for their values. */
-  readonly fromFile?: (
-    host: Host,
-    config: AdapterConfig,
-    file: Checkpoint,
-    options: { name: string; trainable: boolean },
-  ) => Attached
-}
+const kind = <O extends object>(of: MethodKind<O>) => of as unknown as MethodKind
 
-export const METHODS: readonly MethodKind[] = [
-  { type: 'lora', peftType: 'LORA', create: options => lora(options as LoraOptions), fromFile: loraFromFile },
-  { type: 'full', peftType: undefined, create: options => fullFineTuning(options as FullOptions) },
-]
+/** Of several with one `peft_type`, the first reads PEFT's folders. */
+export const METHODS: readonly MethodKind[] = [kind(LORA), kind(FULL), kind(BITFIT), kind(IA3)]
 
 /** A kind by our name or PEFT's. Throws ERR_OPTION naming the known ones. */
-export function methodOf(type: string): MethodKind {
-  const types = METHODS.map(kind => kind.type)
+export function kindOf(type: string): MethodKind {
+  const types = METHODS.map(each => each.type)
   return (
-    METHODS.find(kind => kind.type === type || kind.peftType === type) ??
+    METHODS.find(each => each.type === type || each.peftType === type) ??
     fail('ERR_OPTION', `method: "${type}" is unknown${nearest(type, types)}; known are ${types.join(', ')}`)
   )
+}
+
+/** A method by name, with its options checked. Throws ERR_OPTION. */
+export function createMethod(type: string, options: object = {}): Method {
+  return methodOfKind(kindOf(type), options)
 }

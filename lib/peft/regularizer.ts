@@ -1,9 +1,17 @@
+import type { Parameter } from '../nn/module.ts'
 import { add } from '../ops/add.ts'
 import { linear } from '../ops/linear.ts'
 import { scale } from '../ops/scale.ts'
 import { sumSquares } from '../ops/sum.ts'
 import { Tensor } from '../tensor.ts'
-import type { Regularizer } from './method.ts'
+
+/** A penalty on low-rank factors that training adds to the loss. */
+export interface Regularizer {
+  readonly weight: number
+  readonly kind: 'l2' | 'orth'
+  /** A and B of every module, in this order. */
+  readonly parameters: readonly Parameter[]
+}
 
 /**
  * The penalty on low-rank factors, shape [1], to be computed on a tape once an optimizer step and added to its loss.

@@ -2,25 +2,15 @@
 // (a name that matches nothing) it is an error here, unless a file that PEFT wrote is being loaded.
 
 import { check, fail, nearest } from '../errors.ts'
-import type { ResolvedLora, TaskType } from './config.ts'
+import type { LayerOptions, SaveWholeOptions, TargetOptions } from './fields.ts'
 import { type PathPattern, pythonRegex } from './pythonRegex.ts'
+import { modulesToSaveFor, type TaskType } from './taskType.ts'
 
 /** A linear layer of a model, by its Hugging Face path. */
 export interface LinearInfo {
   readonly path: string
-  readonly in: number
-  readonly out: number
   /** The output layer of the model or its classifier: 'all-linear' leaves it out. */
   readonly isHead: boolean
-}
-
-/** A module that gets an adapter, with its rank and scale after all patterns. */
-export interface MatchedTarget {
-  readonly path: string
-  readonly r: number
-  readonly alpha: number
-  /** alpha/r, or alpha/√r with rsLoRA. */
-  readonly scale: number
 }
 
 /** The model that is to be matched. */
@@ -29,21 +19,12 @@ export interface TargetContext {
   readonly taskType?: TaskType | undefined
   /** false for a config PEFT wrote: then a name may match nothing as long as one does, as in PEFT. Default true. */
   readonly strict?: boolean
+  /** The method's table of what it targets in a family. Default: LoRA's. */
+  readonly defaults?: (modelType: string) => readonly string[] | string | undefined
 }
 
-type TargetOptions = Pick<
-  ResolvedLora,
-  | 'r'
-  | 'alpha'
-  | 'useRslora'
-  | 'targetModules'
-  | 'excludeModules'
-  | 'layersToTransform'
-  | 'layersPattern'
-  | 'rankPattern'
-  | 'alphaPattern'
-  | 'modulesToSave'
->
+/** Options by which modules are chosen. */
+export interface MatchOptions extends TargetOptions, LayerOptions, SaveWholeOptions {}
 
 const queryValue = ['q_proj', 'v_proj']
 
@@ -98,16 +79,6 @@ export function defaultTargets(modelType: string): readonly string[] | string | 
   return Object.hasOwn(targetsByModel, modelType) ? targetsByModel[modelType] : undefined
 }
 
-/** The names PEFT writes as `modules_to_save`: those asked for, then the heads a task always trains. */
-export function modulesToSaveFor(taskType: TaskType | undefined, asked: readonly string[]): string[] {
-  const heads: Partial<Record<TaskType, string[]>> = {
-    SEQ_CLS: ['classifier', 'score'],
-    TOKEN_CLS: ['classifier', 'score'],
-    QUESTION_ANS: ['qa_outputs'],
-  }
-  return [...new Set([...asked, ...((taskType && heads[taskType]) ?? [])])]
-}
-
 /**
  * The modules that names of `modules_to_save` stand for, by PEFT's plain `endsWith`: "classifier" is also
  * DistilBERT's `pre_classifier`. A module inside another one that matches is not named again. Order of `paths`.
@@ -118,25 +89,45 @@ export function matchModulesToSave(paths: readonly string[], names: readonly str
 }
 
 /**
- * The linear layers an adapter attaches to, in the order of `linears`, with rank and scale.
+ * The linear layers an adapter attaches to, in the order of `linears`.
  *
- * Errors, all `ERR_OPTION`: no default for the family, names or patterns that match nothing (with the near ones),
- * nothing matched at all, a rank above a module's smaller side, layer numbers beside a regular expression.
+ * Errors, all `ERR_OPTION`: no default for the family, names that match nothing (with the near ones), nothing matched
+ * at all, layer numbers beside a regular expression.
  */
-export function matchTargets(
-  linears: readonly LinearInfo[],
-  options: TargetOptions,
+export function matchTargets<L extends LinearInfo>(
+  linears: readonly L[],
+  options: MatchOptions,
   context: TargetContext,
-): MatchedTarget[] {
+): L[] {
   const targets = options.targetModules ?? defaultFor(linears, context)
   checkLayerOptions(options, targets)
   const choice = chooser(linears, targets, options, context)
   const chosen = linears.filter(({ path }) => choice(path) === 'chosen')
-  if (context.strict ?? true) checkAllUsed(linears, targets, options, choice, chosen)
+  if (context.strict ?? true) checkAllUsed(linears, targets, options, choice)
   check(chosen.length > 0, 'ERR_OPTION', () => {
     return `targetModules: ${shown(targets)} matches no linear module; ${offered(linears)}`
   })
-  return chosen.map(linear => sized(linear, options, context.strict ?? true))
+  return chosen
+}
+
+/** The value of a pattern for a path: that of the first key that matches it or an end of it. */
+export function patternValue(pattern: Readonly<Record<string, number>>, path: string): number | undefined {
+  return valueFor(pattern, Object.keys(pattern), path)
+}
+
+/** Every key of a pattern must match a targeted module: one that does not is a mistake. `ERR_OPTION`. */
+export function checkPattern(option: string, pattern: Readonly<Record<string, number>>, paths: readonly string[]) {
+  for (const key of Object.keys(pattern))
+    check(
+      paths.some(path => matchesKey(key, path)),
+      'ERR_OPTION',
+      () => `${option}: "${key}" matches no targeted module${nearest(key, ends(paths))}`,
+    )
+}
+
+/** Which paths a list of names, or a regular expression, stands for, by PEFT's rules for targets. */
+export function nameMatcher(names: string | readonly string[], option: string): (path: string) => boolean {
+  return nameTest(names, option)
 }
 
 /**
@@ -166,14 +157,14 @@ type Choice = (path: string) => Outcome
 function chooser(
   linears: readonly LinearInfo[],
   targets: string | readonly string[],
-  options: TargetOptions,
+  options: MatchOptions,
   { taskType }: TargetContext,
 ): Choice {
   const heads = new Set(linears.filter(linear => linear.isHead).map(linear => linear.path))
   const allLinear = isAllLinear(targets)
   const named = allLinear ? (path: string) => !heads.has(path) : nameTest(targets, 'targetModules')
   const excluded = nameTest(options.excludeModules ?? [], 'excludeModules')
-  const saved = modulesToSaveFor(taskType, options.modulesToSave)
+  const saved = modulesToSaveFor(taskType, options.modulesToSave ?? [])
   const inLayers = layerTest(options)
   const listed = typeof targets === 'string' ? [] : targets
   return path => {
@@ -206,12 +197,12 @@ function isUnder(path: string, saved: readonly string[]): boolean {
   })
 }
 
-function layersOf({ layersToTransform }: TargetOptions): readonly number[] {
+function layersOf({ layersToTransform }: MatchOptions): readonly number[] {
   if (layersToTransform === undefined) return []
   return typeof layersToTransform === 'number' ? [layersToTransform] : layersToTransform
 }
 
-function layerTest(options: TargetOptions): (path: string) => boolean {
+function layerTest(options: MatchOptions): (path: string) => boolean {
   const layers = layersOf(options)
   if (layers.length === 0) return () => true
   return path => {
@@ -221,7 +212,7 @@ function layerTest(options: TargetOptions): (path: string) => boolean {
 }
 
 /** The number in the first numbered segment of a path, or in the one after a segment of `layersPattern`. */
-function layerOf(path: string, { layersPattern }: TargetOptions): number | undefined {
+function layerOf(path: string, { layersPattern }: MatchOptions): number | undefined {
   const patterns = typeof layersPattern === 'string' ? [layersPattern] : (layersPattern ?? [])
   const sources = patterns.filter(Boolean).map(pattern => `(?:^|.*?\\.)${pattern}\\.\\d+\\.`)
   if (sources.length === 0) sources.push('.*?\\.[^.]*\\.\\d+\\.')
@@ -265,23 +256,13 @@ function cached(source: string, option: string): PathPattern {
   return regex
 }
 
-function sized(linear: LinearInfo, options: TargetOptions, strict: boolean): MatchedTarget {
-  const { path } = linear
-  const r = valueFor(options.rankPattern, Object.keys(options.rankPattern), path) ?? options.r
-  const alpha = valueFor(options.alphaPattern, Object.keys(options.alphaPattern), path) ?? options.alpha
-  const most = Math.min(linear.in, linear.out)
-  check(!strict || r <= most, 'ERR_OPTION', () => {
-    return `r: ${r} is above ${most}, the smaller side of ${path} [${linear.out}, ${linear.in}]; take at most ${most}`
-  })
-  return { path, r, alpha, scale: options.useRslora ? alpha / Math.sqrt(r) : alpha / r }
-}
-
-function defaultFor(linears: readonly LinearInfo[], { modelType }: TargetContext): string | readonly string[] {
-  const targets = defaultTargets(modelType)
+function defaultFor(linears: readonly LinearInfo[], context: TargetContext): string | readonly string[] {
+  const { modelType, defaults = defaultTargets } = context
+  const targets = defaults(modelType)
   return targets ?? fail('ERR_OPTION', `targetModules: there is no default for "${modelType}"; ${offered(linears)}`)
 }
 
-function checkLayerOptions(options: TargetOptions, targets: string | readonly string[]): void {
+function checkLayerOptions(options: MatchOptions, targets: string | readonly string[]): void {
   const given = (['layersToTransform', 'layersPattern'] as const).find(key => options[key] !== undefined)
   check(given === undefined || typeof targets !== 'string', 'ERR_OPTION', () => {
     return `${given}: cannot go with the regular expression ${shown(targets)}; write the layers into it or give a list`
@@ -296,9 +277,8 @@ function checkLayerOptions(options: TargetOptions, targets: string | readonly st
 function checkAllUsed(
   linears: readonly LinearInfo[],
   targets: string | readonly string[],
-  options: TargetOptions,
+  options: MatchOptions,
   choice: Choice,
-  chosen: readonly LinearInfo[],
 ): void {
   const paths = linears.map(linear => linear.path)
   const faults = typeof targets === 'string' ? [] : targets.flatMap(entry => targetFault(entry, paths, choice) ?? [])
@@ -308,11 +288,6 @@ function checkAllUsed(
   for (const layer of layersOf(options))
     if (!paths.some(path => layerOf(path, options) === layer))
       faults.push(`layersToTransform: there is no layer ${layer}`)
-  const targeted = chosen.map(linear => linear.path)
-  for (const option of ['rankPattern', 'alphaPattern'] as const)
-    for (const key of Object.keys(options[option]))
-      if (targeted.length > 0 && !targeted.some(path => matchesKey(key, path)))
-        faults.push(`${option}: "${key}" matches no targeted module${nearest(key, ends(targeted))}`)
   check(faults.length === 0, 'ERR_OPTION', () => `${faults.join('; ')}; ${offered(linears)}`)
 }
 

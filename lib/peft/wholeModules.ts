@@ -1,10 +1,15 @@
-// Which parameters LoRA trains in full beside its factors: heads, what the checkpoint lacked, biases.
+// Which parameters an adapter trains whole beside its own: heads, what the checkpoint lacked, biases.
 
 import { check, nearest } from '../errors.ts'
+import type { Linear } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
-import type { Bias, TaskType } from './config.ts'
-import type { Host } from './method.ts'
-import { matchModulesToSave, modulesToSaveFor } from './targets.ts'
+import type { Host, PlaceContext } from './method.ts'
+import { type MatchOptions, matchModulesToSave, matchTargets, type TargetContext } from './targets.ts'
+import { modulesToSaveFor, type TaskType } from './taskType.ts'
+
+/** Which biases are trained: none, all of the model, or those of the targeted modules. */
+export type Bias = (typeof BIASES)[number]
+export const BIASES = ['none', 'all', 'lora_only'] as const
 
 /** Every module path of a model that has parameters in it or below it, outermost first. */
 function modulePaths(host: Host): string[] {
@@ -73,4 +78,49 @@ export function biasParameters(host: Host, bias: Bias, targeted: ReadonlySet<str
   return [...host.parameters.values()].filter(({ name }) => {
     return /(^|\.)bias$/.test(name) && (bias === 'all' || targeted.has(moduleOf(name)))
   })
+}
+
+/** Modules of the head, or new in this model, that a file holds although its config does not name them. */
+export function headsIn(
+  host: Host,
+  file: { has(key: string): boolean },
+  named: readonly string[],
+  hasAllBiases: boolean,
+  taskType: TaskType | undefined,
+): string[] {
+  const known = new Set(savedWhole(host, named, taskType, false))
+  const found = [...host.parameters.values()].filter(p => {
+    const isHead = p.isNew || host.headModules.some(head => p.name.startsWith(`${head}.`))
+    // Under `bias: all` the biases of a head that is not saved whole are there too.
+    const isBias = hasAllBiases && p.name.endsWith('.bias')
+    return isHead && !isBias && !known.has(p) && file.has(`base_model.model.${p.name}`)
+  })
+  return [...new Set(found.map(p => moduleOf(p.name)))]
+}
+
+/** The linear layers that targets choose, in the model's order, by PEFT's rules. */
+export function targetsIn(
+  host: Host,
+  options: MatchOptions,
+  { taskType, isStrict }: Pick<PlaceContext, 'taskType' | 'isStrict'>,
+  defaults?: TargetContext['defaults'],
+): Linear[] {
+  const infos = [...host.linears.values()].map(linear => ({
+    path: linear.path,
+    isHead: host.headModules.some(head => linear.path === head || linear.path.startsWith(`${head}.`)),
+  }))
+  const { modelType } = host.config
+  const found = matchTargets(infos, options, { modelType, taskType, strict: isStrict, ...(defaults && { defaults }) })
+  return found.map(({ path }) => host.linears.get(path)!)
+}
+
+/** What trains whole under options: heads, modules to save, then biases. */
+export function trainedWhole(
+  host: Host,
+  { modulesToSave = [], bias = 'none' }: { modulesToSave?: readonly string[] | undefined; bias?: Bias },
+  { taskType, isStrict }: Pick<PlaceContext, 'taskType' | 'isStrict'>,
+  targeted: readonly string[],
+): Parameter[] {
+  const saved = savedWhole(host, modulesToSave, taskType, isStrict)
+  return [...new Set([...saved, ...biasParameters(host, bias, new Set(targeted))])]
 }

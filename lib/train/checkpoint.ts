@@ -8,8 +8,7 @@ import { readText, writeJson } from '../io/json.ts'
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts'
 import type { AdamW } from '../optim/adamw.ts'
 import type { Arena } from '../optim/arena.ts'
-import { saveAdapter } from '../peft/adapter.ts'
-import type { Attached } from '../peft/method.ts'
+import type { Adapter } from '../peft/adapter.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Origin, originDifference } from './fingerprint.ts'
 import { MANIFEST, readManifest, writeManifest } from './manifest.ts'
@@ -37,7 +36,7 @@ export interface Skipped {
 
 /** What {@link saveCheckpoint} writes. */
 export interface Snapshot {
-  readonly attached: Attached
+  readonly attached: Adapter
   readonly optimizer: AdamW
   readonly state: RunState
   readonly origin: Origin
@@ -69,7 +68,7 @@ export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Pro
     await writeFileAtomic(join(folder, STATE), stringifyState(state))
     const record = trainerState(state, { ...facts, bestCheckpoint })
     await writeJson(join(folder, 'trainer_state.json'), record, { trailingNewline: true })
-    if (attached.config()) await saveAdapter(attached, folder)
+    if (attached.config()) await attached.save(folder)
     await writeManifest(folder, state.step, origin)
   })
   return path

@@ -5,15 +5,14 @@ import { classCounts, supervision } from '../data/statistics.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { maxTokens } from '../nn/batch.ts'
-import type { Attached } from '../peft/method.ts'
+import type { Adapter } from '../peft/adapter.ts'
 import type { TrainData, WarningEvent } from './events.ts'
 import type { Settings } from './settings.ts'
 
 /** Share of cut examples from which on a warning is due. */
 const MOST_TRUNCATED = 0.3
-/** Learning rates at or below which factors hardly move, and at or above which a whole pretrained model is unlearnt. */
-const LOW_LR = 5e-5
-const HIGH_LR = 3e-4
+/** A tenth of its usual rate hardly moves an adapter; six times that of all weights may undo the pretraining. */
+const [LOW, HIGH] = [1 / 10, 6]
 
 type Warn = Omit<WarningEvent, 'type'>
 
@@ -22,7 +21,7 @@ type Warn = Omit<WarningEvent, 'type'>
  * @throws ERR_DATA for an empty training split, examples without tokens or too long for the model, no label that
  * counts, or one class alone; ERR_OPTION for a method that cannot train
  */
-export function checkRun(model: Model, method: Attached, data: TrainData, settings: Settings): WarningEvent[] {
+export function checkRun(model: Model, method: Adapter, data: TrainData, settings: Settings): WarningEvent[] {
   checkMethod(model, method)
   check(data.train.length > 0, 'ERR_DATA', () => 'train: the training split is empty; give it at least one row')
   const warnings: Warn[] = [...learningRate(method, settings)]
@@ -35,7 +34,7 @@ export function checkRun(model: Model, method: Attached, data: TrainData, settin
   return warnings.map(warning => ({ type: 'warning', ...warning }))
 }
 
-function checkMethod(model: Model, method: Attached): void {
+function checkMethod(model: Model, method: Adapter): void {
   check((method.host as unknown) === model, 'ERR_OPTION', () => {
     return `method: adapter "${method.name}" is attached to another model; attach it to this one`
   })
@@ -46,21 +45,23 @@ function checkMethod(model: Model, method: Attached): void {
   })
 }
 
-function learningRate({ method, name }: Attached, { lr }: Settings): Warn[] {
-  if (method.type !== 'full' && lr <= LOW_LR)
+function learningRate({ method, name }: Adapter, { lr }: Settings): Warn[] {
+  const { kind } = method
+  const isWhole = kind.peftType === undefined
+  if (!isWhole && lr <= kind.lr * LOW)
     return [
       {
         code: 'low-lr',
-        message: `lr: ${lr} is a rate for full fine-tuning; the factors of "${name}" would hardly move`,
-        cure: 'use 2e-4 to 1e-3 for adapters',
+        message: `lr: ${lr} is low for ${kind.title}; what "${name}" trains would hardly move`,
+        cure: `use about ${kind.lr}`,
       },
     ]
-  if (method.type === 'full' && lr >= HIGH_LR)
+  if (isWhole && lr >= kind.lr * HIGH)
     return [
       {
         code: 'high-lr',
-        message: `lr: ${lr} is a rate for adapters; full fine-tuning at it may undo the pretraining`,
-        cure: 'use 1e-5 to 1e-4 for all weights',
+        message: `lr: ${lr} is a rate for adapters; ${kind.title} at it may undo the pretraining`,
+        cure: `use about ${kind.lr}`,
       },
     ]
   return []

@@ -5,9 +5,8 @@ import type { Masking } from '../data/maskedLm.ts'
 import type { MemoryUse } from '../native.ts'
 import type { States } from '../optim/arena.ts'
 import type { Schedule } from '../optim/schedule.ts'
-import type { Attached } from '../peft/method.ts'
+import type { Adapter } from '../peft/adapter.ts'
 import type { Evaluation } from './evaluate.ts'
-import type { Communicator, Objective } from './step.ts'
 
 /** Encoded examples by split; a missing split is not evaluated. */
 export interface TrainData {
@@ -19,13 +18,9 @@ export interface TrainData {
 /** Settings of a run; everything has a default but the method. */
 export interface TrainOptions {
   /** What trains: the result of `attach`. */
-  readonly method: Attached
+  readonly method: Adapter
   /** Stops after the step in progress, with a checkpoint where there is an output folder. */
   readonly signal?: AbortSignal | undefined
-  /** What each micro-batch is trained for. Default: the loss of the model's head against the labels. */
-  readonly objective?: Objective | undefined
-  /** Processes that train together; each gives its own share of the data. Default: this process alone. */
-  readonly communicator?: Communicator | undefined
   /** Told how many examples of a split are evaluated so far: an evaluation is one event only, when it is done. */
   readonly progress?: ((split: 'validation' | 'test', done: number, total: number) => void) | undefined
   /** Passes over the training examples. Default 3. */

@@ -5,7 +5,7 @@ import type { Example } from '../data/encode.ts'
 import { isObject, type PyJson, stringifyPython } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { isQuantized } from '../nn/module.ts'
-import type { Attached } from '../peft/method.ts'
+import type { Adapter } from '../peft/adapter.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import type { TrainData } from './events.ts'
 import type { Settings } from './settings.ts'
@@ -32,8 +32,6 @@ const NEUTRAL = new Set([
   'resume',
   'overwrite',
   'progress',
-  'communicator',
-  'objective',
   'evaluateBefore',
   'masking',
   'classWeights',
@@ -47,7 +45,7 @@ const SAMPLE_BYTES = 4096
 /** Where a run comes from. */
 export async function originOf(
   model: Model,
-  method: Attached,
+  method: Adapter,
   data: TrainData,
   settings: Settings,
   classWeights: readonly number[] | undefined,
@@ -101,7 +99,7 @@ function addExample(hash: Hash, { ids, typeIds, label }: Example): void {
   }
 }
 
-async function modelHash(model: Model, { trainable }: Attached): Promise<string> {
+async function modelHash(model: Model, { trainable }: Adapter): Promise<string> {
   const hash = createHash('sha256')
   const { config, task, head, labels, compute, storage } = model
   const { _name_or_path: _, ...values } = config.values
@@ -109,7 +107,7 @@ async function modelHash(model: Model, { trainable }: Attached): Promise<string>
   hash.update(JSON.stringify(labels))
   const trained = new Set(trainable)
   for (const parameter of model.parameters.values()) {
-    if (trained.has(parameter)) continue
+    if (trained.has(parameter.top)) continue
     hash.update(`${parameter.name} ${parameter.tensor.dtype} ${parameter.shape.join('x')};`)
     for (const bytes of await sampleOf(parameter.tensor)) hash.update(new Uint8Array(bytes))
   }
@@ -131,13 +129,16 @@ async function sampleOf(tensor: Tensor): Promise<ArrayBuffer[]> {
   return Promise.all(reads)
 }
 
-function methodHash(attached: Attached): string {
-  const { method, trainable, regularizer } = attached
+function methodHash(attached: Adapter): string {
+  const { method, trainable } = attached
   const record = attached.config()
   // The path of the base says nothing that its weights do not.
   const { base_model_name_or_path: _, revision: __, ...settings } = isObject(record) ? record : ({} as never)
-  const penalty = regularizer ? { weight: regularizer.weight, kind: regularizer.kind } : null
+  // What the file does not hold counts too: penalties, learning rates of groups.
+  const options = method.kind.fields.flatMap(({ name, peft }) => (peft ? [] : [[name, optionOf(method, name)]]))
   const tensors = trainable.map(({ name, shape }) => `${name} ${shape.join('x')}`)
-  const text = stringifyPython({ type: method.type, settings: settings as PyJson, penalty, tensors })
+  const text = stringifyPython({ type: method.type, settings: settings as PyJson, options: options as PyJson, tensors })
   return createHash('sha256').update(text).digest('hex')
 }
+
+const optionOf = ({ options }: Adapter['method'], name: string) => (options as Record<string, unknown>)[name] ?? null

@@ -10,7 +10,7 @@ import { evaluationBatches, labelled, packAll } from './evaluate.ts'
 import type { TrainData, TrainOptions, WarningEvent } from './events.ts'
 import { epochOf, type Length, lengthOf, optimizerOf, weightsTensor } from './run.ts'
 import { resolveSettings, type Settings } from './settings.ts'
-import { Stepper, supervised } from './step.ts'
+import { Stepper } from './stepper.ts'
 
 /** What a run will do and take. */
 export interface TrainPlan extends Length {
@@ -62,15 +62,13 @@ export async function planTraining(model: Model, data: TrainData, options: Train
   device.resetPeak()
   const optimizerBytes = await simulate(model, data, options, { ...settings, classWeights: weights }, largest)
   const peakBytes = device.memory().peak
-  let total = 0
-  for (const { size } of new Set([...model.parameters.values(), ...method.trainable])) total += size
   const fixed = model.bytes + optimizerBytes
   const pool = fixed + CACHED * Math.max(0, peakBytes - fixed)
   return {
     ...length,
     epochs: settings.epochs,
     trainable: method.trainable.reduce((sum, { size }) => sum + size, 0),
-    total,
+    total: method.totalSize,
     matched: method.matched,
     tokensPerEpoch: data.train.reduce((sum, { ids }) => sum + ids.length, 0),
     modelBytes: model.bytes,
@@ -93,11 +91,12 @@ async function simulate(
   const optimizer = optimizerOf(model, method, settings)
   const classWeights = weightsTensor(model, resolveClassWeights(model, data.train, settings.classWeights))
   try {
-    const { seed, labelSmoothing, objective } = settings
+    const { seed, labelSmoothing } = settings
     const stepper = new Stepper(model, optimizer, {
       seed,
-      objective: objective ?? supervised({ labelSmoothing, classWeights }),
-      regularizer: method.regularizer,
+      labelSmoothing,
+      classWeights,
+      training: method.training,
     })
     for (const batch of largest) {
       const step = { epoch: 0, index: 0, microBatches: [batch], total: 1, samples: 1, tokens: batch.ids.length }

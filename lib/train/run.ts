@@ -7,10 +7,11 @@ import type { Example } from '../data/encode.ts'
 import { check, fail } from '../errors.ts'
 import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
 import type { Model } from '../model.ts'
+import type { Parameter } from '../nn/module.ts'
 import { AdamW } from '../optim/adamw.ts'
 import { Arena } from '../optim/arena.ts'
 import { learningRate, warmupStepsOf } from '../optim/schedule.ts'
-import type { Attached } from '../peft/method.ts'
+import type { Adapter } from '../peft/adapter.ts'
 import { Tensor } from '../tensor.ts'
 import {
   type Checkpoint,
@@ -31,7 +32,7 @@ import type { TrainData } from './events.ts'
 import { type Origin, originOf } from './fingerprint.ts'
 import type { Settings } from './settings.ts'
 import { freshState, type RunState } from './state.ts'
-import { type StepNumbers, Stepper, supervised } from './step.ts'
+import { type StepNumbers, Stepper } from './stepper.ts'
 
 /** A step that is in the queue. */
 export interface Launched {
@@ -74,9 +75,10 @@ export function lengthOf(stepsPerEpoch: number, { epochs, maxSteps }: Settings):
 }
 
 /** The optimizer of a run: biases and norms have no decay. */
-export function optimizerOf(model: Model, { trainable }: Attached, settings: Settings): AdamW {
+export function optimizerOf(model: Model, { trainable, training }: Adapter, settings: Settings): AdamW {
   const { beta1, beta2, eps, weightDecay, clip, optimizerStates } = settings
-  const arena = new Arena(trainable, model.device, p => ({ decay: p.shape.length > 1 ? 1 : 0 }), optimizerStates)
+  const group = (p: Parameter) => ({ decay: p.shape.length > 1 ? 1 : 0, ...training.group?.(p) })
+  const arena = new Arena(trainable, model.device, group, optimizerStates)
   try {
     return new AdamW(arena, { beta1, beta2, eps, weightDecay, clip })
   } catch (error) {
@@ -93,7 +95,7 @@ export function weightsTensor(model: Model, weights: readonly number[] | undefin
 
 export class Run {
   readonly model: Model
-  readonly method: Attached
+  readonly method: Adapter
   readonly data: TrainData
   readonly settings: Settings
   readonly signal: AbortSignal | undefined
@@ -116,7 +118,7 @@ export class Run {
   #best: Float32Array | Float64Array | undefined
   #origin: Origin | undefined
 
-  constructor(model: Model, data: TrainData, settings: Settings, method: Attached, signal: AbortSignal | undefined) {
+  constructor(model: Model, data: TrainData, settings: Settings, method: Adapter, signal: AbortSignal | undefined) {
     this.model = model
     this.method = method
     this.data = data
@@ -128,12 +130,13 @@ export class Run {
     model.device.resetPeak()
     this.optimizer = optimizerOf(model, method, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
-    const { seed, labelSmoothing, objective, communicator } = settings
+    const { seed, labelSmoothing } = settings
     this.stepper = new Stepper(model, this.optimizer, {
       seed,
-      regularizer: method.regularizer,
-      objective: objective ?? supervised({ labelSmoothing, classWeights: this.#weightsTensor }),
-      communicator,
+      labelSmoothing,
+      training: method.training,
+      totalSteps: this.length.totalSteps,
+      classWeights: this.#weightsTensor,
     })
   }
 

@@ -5,15 +5,12 @@ import { SCHEDULES } from '../optim/schedule.ts'
 import type { TrainOptions } from './events.ts'
 import { defaultMetric, metricNames } from './scores.ts'
 
-type OpenName = 'communicator' | 'maxSteps' | 'objective' | 'classWeights' | 'masking' | 'outputDir' | 'progress'
+type OpenName = 'maxSteps' | 'classWeights' | 'masking' | 'outputDir' | 'progress'
 type Defaulted = Omit<TrainOptions, 'method' | 'signal' | OpenName>
 type Open = Pick<TrainOptions, OpenName>
 
 /** Options with every default filled in and checked. */
 export type Settings = { readonly [K in keyof Defaulted]-?: Exclude<Defaulted[K], undefined> } & Open
-
-/** Default learning rates: small factors bear more than a whole pretrained model. */
-const LR = { adapter: 5e-4, full: 5e-5 }
 
 const DEFAULTS = {
   epochs: 3,
@@ -43,8 +40,6 @@ const DEFAULTS = {
 const OPEN = [
   'method',
   'signal',
-  'objective',
-  'communicator',
   'maxSteps',
   'classWeights',
   'masking',
@@ -63,7 +58,7 @@ export function resolveSettings(model: Model, options: TrainOptions): Settings {
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   const settings = {
     ...DEFAULTS,
-    lr: options.method.method.type === 'full' ? LR.full : LR.adapter,
+    lr: options.method.method.kind.lr,
     evalBatchSize: options.batchSize ?? DEFAULTS.batchSize,
     metric: defaultMetric(model),
     ...given,

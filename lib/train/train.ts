@@ -252,9 +252,6 @@ async function* saveAborted(run: Run): AsyncGenerator<TrainEvent> {
 function startEvent(run: Run): StartEvent {
   const { model, method, settings, data, length, optimizer, resumedFrom, state } = run
   const { threads } = native.info()
-  const own = new Set(model.parameters.values())
-  let total = 0
-  for (const parameter of new Set([...own, ...method.trainable])) total += parameter.size
   return {
     type: 'start',
     task: model.task,
@@ -262,7 +259,7 @@ function startEvent(run: Run): StartEvent {
     labels: model.labels,
     method: method.method.type,
     trainable: optimizer.arena.size,
-    total,
+    total: method.totalSize,
     device: model.device.name,
     isa: model.device.hardware,
     storage: model.storage,

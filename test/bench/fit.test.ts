@@ -9,6 +9,7 @@ import type { Example } from '../../lib/data/encode.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
+import { attach } from '../../lib/peft/adapter.ts'
 import { lora } from '../../lib/peft/lora.ts'
 import { evaluate } from '../../lib/train/evaluate.ts'
 
@@ -29,7 +30,7 @@ const lossOf = async (model: Model) => (await evaluate(model, examples)).loss
 /** Trains with dev scores told in advance; gives the loss after each epoch, and in the end. */
 async function trained(scores: readonly number[], patience?: number) {
   using model = load()
-  const attached = lora({ r: 2, targetModules: 'all-linear' }).attach(model)
+  const attached = attach(model, lora({ r: 2, targetModules: 'all-linear' }))
   const losses: number[] = []
   const validate = async () => {
     losses.push(await lossOf(model))

@@ -6,7 +6,7 @@ import { COMMANDS, checkYaml, type Option, parseFlag } from '../../lib/cli/optio
 import { OPTIONS } from '../../lib/cli/options/options.ts'
 import { resolveSettings } from '../../lib/cli/options/settings.ts'
 import { parseCommandLine, settingsOf } from '../../lib/cli/program.ts'
-import { loraOptions } from '../../lib/cli/setup.ts'
+import { methodOptions } from '../../lib/cli/setup.ts'
 import { lora } from '../../lib/index.ts'
 import { workFolder } from './support.ts'
 
@@ -109,9 +109,9 @@ test('a file may hold options of other commands', () => {
 
 test('the Method group is what lora() takes', () => {
   const { settings: all } = resolveSettings('train', {})
-  lora(loraOptions(all))
+  lora(methodOptions(all))
   const given = { r: '4', rankPattern: 'value=2', bias: 'all', useRslora: true, initLoraWeights: 'gaussian' }
-  const { r, rankPattern, useRslora } = loraOptions(resolveSettings('train', given).settings)
+  const { r, rankPattern, useRslora } = methodOptions(resolveSettings('train', given).settings)
   assert.equal({ r, rankPattern, useRslora }, { r: 4, rankPattern: { value: 2 }, useRslora: true })
 })
 

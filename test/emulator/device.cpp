@@ -60,7 +60,7 @@ void* scratch(int slot, size_t bytes) {
 
 // Few multiprocessors: persistent kernels come round more than once.
 const Properties& properties() {
-  static const Properties emulated = {3, 90, size_t(227) << 10, size_t(50) << 20, has_hopper_code(nullptr)};
+  static const Properties emulated = {3, 90, size_t(227) << 10, size_t(50) << 20};
   return emulated;
 }
 
@@ -71,7 +71,7 @@ bool hopper_allowed = [] {
 }();
 }
 
-bool hopper() { return hopper_allowed && properties().hopper_code; }
+bool hopper() { return hopper_allowed; }
 void allow_hopper(bool allowed) { hopper_allowed = allowed; }
 
 Info info() {
@@ -81,7 +81,7 @@ Info info() {
   return info;
 }
 
-int generation(int) { return emulator::options().generation; }
+int capability(int) { return properties().capability; }
 
 int count(std::string&) { return count_of_devices(); }
 

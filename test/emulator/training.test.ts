@@ -8,7 +8,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Example } from '../../lib/data/encode.ts'
 import type { Model, ModelOptions } from '../../lib/model.ts'
-import type { Attached } from '../../lib/peft/method.ts'
+import { type Adapter, attach } from '../../lib/peft/adapter.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'
 
 const { packageRoot } = await import('../../lib/io/package.ts')
@@ -22,7 +22,7 @@ if (existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))) {
 interface Case {
   model: Partial<ModelOptions>
   examples: readonly Example[]
-  attach?: (model: Model) => Attached
+  attach?: (model: Model) => Adapter
   options?: Partial<TrainOptions>
   /** Allowed difference of losses, relative. */
   tolerance: number
@@ -54,7 +54,7 @@ async function registerTests(): Promise<void> {
     'full, hidden tokens, bf16': {
       model: { compute: 'bf16', task: 'masked-lm' },
       examples: sequences(24).map(({ label: _, ...rest }) => rest),
-      attach: model => fullFineTuning().attach(model),
+      attach: model => attach(model, fullFineTuning()),
       options: { masking },
       tolerance: 0.03,
     },

@@ -283,7 +283,7 @@ for (const [what, code, message, spoil] of FAULTS)
         (error: unknown) => error instanceof LowrankError && error.code === code && message.test(error.message),
       )
       assert.equal(await bytesOf(model), original)
-      assert.ok([...model.linears.values()].every(({ lowRank }) => lowRank.length === 0))
+      assert.ok([...model.linears.values()].every(({ adapters }) => adapters.length === 0))
       model.dispose()
     })
     assert.is(native.live(), before)

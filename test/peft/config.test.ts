@@ -6,18 +6,25 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type ErrorCode, LowrankError } from '../../lib/errors.ts'
-import { type PyJson, readJson, stringifyPython } from '../../lib/io/json.ts'
+import { type PyJson, readJson, stringifyPython, writeJson } from '../../lib/io/json.ts'
 import {
+  type AdapterConfig,
   type AdapterContext,
-  adapterRecord,
-  type LoraOptions,
-  loraFromConfig,
   readAdapterConfig,
-  resolveLora,
-  writeAdapterConfig,
+  adapterRecord as record,
+  settingsOfFile,
 } from '../../lib/peft/config.ts'
+import { LORA, type LoraOptions, lora as loraMethod, type ResolvedLora } from '../../lib/peft/lora.ts'
 import { matchTargets } from '../../lib/peft/targets.ts'
 import { shared } from '../support/shared.ts'
+
+const resolveLora = (options: LoraOptions) => loraMethod(options).options as ResolvedLora
+const adapterRecord = (options: object, context: AdapterContext, from?: AdapterConfig) =>
+  record(LORA, options, context, from)
+function loraFromConfig(config: AdapterConfig) {
+  const { options, ...rest } = settingsOfFile(LORA, config)
+  return { options: options as unknown as ResolvedLora, ...rest }
+}
 
 const dir = mkdtempSync(join(tmpdir(), 'lowrank-peft-config-'))
 test.after(() => rmSync(dir, { recursive: true, force: true }))
@@ -67,7 +74,7 @@ for (const { model, config: given, saved: text } of saved)
     const { model_type: modelType, linears } = golden.models[model]!
     const source = config(text)
     const { options, taskType } = loraFromConfig(source)
-    const layers = linears.map(([path, inputs, outputs, isHead]) => ({ path, in: inputs, out: outputs, isHead }))
+    const layers = linears.map(([path, , , isHead]) => ({ path, isHead }))
     const targets = matchTargets(layers, options, { modelType, taskType, strict: false }).map(({ path }) => path)
     const mapping = source.values.auto_mapping as Record<string, string> | null
     const about: AdapterContext = {
@@ -84,7 +91,7 @@ for (const { model, config: given, saved: text } of saved)
     // From our options alone every byte is the same too, but for an alpha that is a float of whole value.
     const fresh = stringifyPython(adapterRecord(options, about))
     assert.is(canonical(fresh), canonical(text).replace('"lora_alpha": 16.0', '"lora_alpha": 16'))
-    await writeAdapterConfig(dir, adapterRecord(options, about, source))
+    await writeJson(join(dir, 'adapter_config.json'), adapterRecord(options, about, source))
     assert.is(readFileSync(join(dir, 'adapter_config.json'), 'utf8'), round)
   })
 

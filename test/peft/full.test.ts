@@ -10,7 +10,7 @@ import { native } from '../../lib/native.ts'
 import { AdamW } from '../../lib/optim/adamw.ts'
 import { Arena } from '../../lib/optim/arena.ts'
 import {
-  type Attached,
+  type Adapter,
   attach,
   type FullOptions,
   fullFineTuning,
@@ -35,7 +35,7 @@ async function withModel(
 }
 
 /** A few AdamW steps; returns the losses. */
-async function steps(model: Model, attached: Attached, name: string, count = 3): Promise<number[]> {
+async function steps(model: Model, attached: Adapter, name: string, count = 3): Promise<number[]> {
   const { batch, labels, total } = tinyBatch(name)
   const arena = new Arena(attached.trainable, model.device)
   const optimizer = new AdamW(arena)

@@ -11,8 +11,7 @@ import type { Parameter } from '../../lib/nn/module.ts'
 import { withRandom } from '../../lib/ops/random.ts'
 import { AdamW } from '../../lib/optim/adamw.ts'
 import { Arena } from '../../lib/optim/arena.ts'
-import type { LoraOptions } from '../../lib/peft/config.ts'
-import { type Attached, attach, lora, methodOf, penalty } from '../../lib/peft/index.ts'
+import { type Adapter, attach, createMethod, kindOf, type LoraOptions, lora } from '../../lib/peft/index.ts'
 import { scope } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
 import { targetsOf } from '../support/targets.ts'
@@ -30,7 +29,7 @@ async function withModel(name: string, body: (model: Model) => void | Promise<vo
   assert.is(native.live(), before, 'every tensor is freed')
 }
 
-async function randomise(attached: Attached, seed = 1): Promise<void> {
+async function randomise(attached: Adapter, seed = 1): Promise<void> {
   for (const [i, { tensor, size }] of attached.trainable.entries())
     tensor.upload(Float64Array.from({ length: size }, (_, j) => 0.2 * Math.sin(seed * 7.3 + i * 3.1 + j * 1.7)))
 }
@@ -110,7 +109,7 @@ test('exact: the products of an adapter keep f32 accuracy unless told otherwise'
   withModel('bert-tok', model => {
     for (const exact of [undefined, true, false]) {
       const attached = attach(model, lora(exact === undefined ? {} : { exact }))
-      assert.is(model.linears.get(QUERY)!.lowRank[0]!.exact, exact ?? true)
+      assert.is(model.linears.get(QUERY)!.adapters[0]!.factors!().exact, exact ?? true)
       attached.detach()
     }
   }))
@@ -216,21 +215,40 @@ test('several adapters add up, and each can be switched off', () =>
     assert.equal(await logitsOf(model, batch), base)
   }))
 
-test('the head of one adapter at a time', () =>
+test('each adapter has a head of its own; that of the last one switched on counts', () =>
   withModel('bert-seq', async model => {
+    const { batch } = tinyBatch('bert-seq')
+    const base = await logitsOf(model, batch)
     const first = attach(model, lora({ r: 2 }))
-    const attachSecond = () => attach(model, lora({ r: 2 }), { name: 'second' })
-    assert.throws(attachSecond, (error: Error) => /classifier\.weight is held by adapter "default"/.test(error.message))
+    await randomise(first)
+    const alone = await logitsOf(model, batch)
+    const second = attach(model, lora({ r: 2 }), { name: 'second' })
+    const heads = [first, second].map(each => each.trainable.find(({ name }) => name === 'classifier.weight')!)
+    assert.is.not(heads[0], heads[1])
+    assert.is(model.parameters.get('classifier.weight')!.top, heads[1])
+    second.setActive(false)
+    assert.equal(await logitsOf(model, batch), alone)
+    second.setActive(true)
     first.setActive(false)
-    const second = attachSecond()
-    assert.throws(
-      () => first.setActive(true),
-      (error: Error) => /is held by adapter "second"/.test(error.message),
-    )
-    second.detach()
+    compare('an untrained head is the base', await logitsOf(model, batch), base, { relative: 1e-6 })
     first.setActive(true)
+    second.setActive(false)
+    second.detach()
+    assert.equal(await logitsOf(model, batch), alone)
     first.detach()
+    assert.equal(await logitsOf(model, batch), base)
   }))
+
+test('a model frees what is attached to it', async () => {
+  const before = native.live()
+  const model = tinyModel('bert-seq')
+  const attached = attach(model, lora({ r: 2 }))
+  attach(model, lora({ r: 2 }), { name: 'second' }).merge()
+  assert.equal([...model.adapters.keys()], ['default', 'second'])
+  assert.is(model.adapters.get('default'), attached)
+  model.dispose()
+  assert.is(native.live(), before)
+})
 
 for (const kind of ['l2', 'orth'] as const)
   test(`regulariser ${kind}: value, gradient by central differences, and nothing at weight 0`, () =>
@@ -238,27 +256,25 @@ for (const kind of ['l2', 'orth'] as const)
       'bert-tok',
       async model => {
         const off = attach(model, lora({ r: 3 }))
-        assert.is(off.regularizer, undefined)
+        assert.is(off.training.penalty, undefined)
         off.detach()
         const attached = attach(model, lora({ r: 3, regularizer: 0.3, regularizerKind: kind }))
-        const regularizer = attached.regularizer!
-        assert.is(regularizer.parameters.length, 2 * attached.matched.length, 'the factors only')
+        const penalty = () => attached.training.penalty!()
+        const factors = attached.trainable.filter(({ name }) => name.includes('.lora_'))
         await randomise(attached)
         const value = async () => {
-          const y = scope(() => penalty(regularizer))
+          const y = scope(penalty)
           const found = await y.item()
           y.dispose()
           return found
         }
-        const all = await Promise.all(
-          regularizer.parameters.map(async p => ({ shape: p.shape, x: await p.tensor.data() })),
-        )
+        const all = await Promise.all(factors.map(async p => ({ shape: p.shape, x: await p.tensor.data() })))
         compare('value', [await value()], [0.3 * expectedPenalty(kind, all)], { relative: 1e-12 })
-        const stop = train(regularizer.parameters)
-        compare('loss', [await backward(() => penalty(regularizer))], [await value()], { relative: 1e-12 })
+        const stop = train(factors)
+        compare('loss', [await backward(penalty)], [await value()], { relative: 1e-12 })
         const analytic: number[] = []
         const numeric: number[] = []
-        for (const { tensor, gradient } of regularizer.parameters.slice(0, 2)) {
+        for (const { tensor, gradient } of factors.slice(0, 2)) {
           const [x, g] = [await tensor.data(), await gradient!.data()]
           for (let i = 0; i < x.length; i += 7) {
             const at = async (h: number) => {
@@ -326,7 +342,7 @@ for (const [what, options, message] of REFUSED)
         () => attach(model, lora(options)),
         (error: unknown) => error instanceof LowrankError && error.code === 'ERR_OPTION' && message.test(error.message),
       )
-      assert.ok([...model.linears.values()].every(({ lowRank }) => lowRank.length === 0))
+      assert.ok([...model.linears.values()].every(({ adapters }) => adapters.length === 0))
     }))
 
 test('refused: names, paths, seeds and turns that make no sense', () =>
@@ -335,9 +351,9 @@ test('refused: names, paths, seeds and turns that make no sense', () =>
       assert.throws(body, (error: unknown) => error instanceof LowrankError && message.test(error.message))
     refuses(() => attach(model, lora(), { name: 'a.b' }), /cannot be called "a\.b"/)
     refuses(() => attach(model, lora(), { seed: -1 }), /seed: -1/)
-    refuses(() => methodOf('loar'), /"loar" is unknown \(did you mean "lora"\?\)/)
-    assert.is(methodOf('LORA').type, 'lora')
-    const attached = methodOf('lora').create({ r: 2 }).attach(model)
+    refuses(() => kindOf('loar'), /"loar" is unknown \(did you mean "lora"\?\)/)
+    assert.is(kindOf('LORA').type, 'lora')
+    const attached = attach(model, createMethod('lora', { r: 2 }))
     refuses(() => attach(model, lora()), /has an adapter "default" already/)
     refuses(() => attached.deltaWeight(`${QUERY}s`), /carries no factors \(did you mean/)
     refuses(() => attached.unmerge(), /is not merged/)

@@ -8,22 +8,14 @@ import * as assert from 'uvu/assert'
 import { openSafetensors } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
-import {
-  type Attached,
-  attach,
-  loadAdapter,
-  lora,
-  mergeAdapter,
-  saveAdapter,
-  saveMerged,
-} from '../../lib/peft/index.ts'
+import { type Adapter, attach, loadAdapter, lora, mergeAdapter, saveAdapter, saveMerged } from '../../lib/peft/index.ts'
 import { compare } from '../support/compare.ts'
 import { ADAPTERS, bytesOf, logitsOf, MODELS, tinyBatch, tinyModel, withFolder } from './golden.ts'
 
 const BASES = ['bert-seq', 'bert-tok', 'bert-mlm', 'bert-bf16', 'roberta-seq', 'roberta-tok-f16', 'distilbert-seq']
 
 /** A model with LoRA on every layer, both factors far from zero. */
-function adapted(name: string, storage: 'f32' | 'bf16' | 'f64' = 'f32'): { model: Model; attached: Attached } {
+function adapted(name: string, storage: 'f32' | 'bf16' | 'f64' = 'f32'): { model: Model; attached: Adapter } {
   const model = tinyModel(name, { storage })
   const attached = attach(model, lora({ r: 3, targetModules: 'all-linear', bias: 'all' }), { seed: 4 })
   for (const [i, { tensor, size }] of attached.trainable.entries())

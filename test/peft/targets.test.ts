@@ -4,16 +4,19 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
 import { readJson } from '../../lib/io/json.ts'
-import { type LoraOptions, resolveLora, type TaskType } from '../../lib/peft/config.ts'
+import { resolveFields } from '../../lib/peft/fields.ts'
+import { LORA, type LoraOptions, type ResolvedLora, type Sized, sizesOf } from '../../lib/peft/lora.ts'
 import { pythonRegex } from '../../lib/peft/pythonRegex.ts'
 import {
   defaultTargets,
   type LinearInfo,
   matchModulesToSave,
   matchTargets,
-  modulesToSaveFor,
   stablePattern,
 } from '../../lib/peft/targets.ts'
+import { modulesToSaveFor, type TaskType } from '../../lib/peft/taskType.ts'
+
+const resolveLora = (options: LoraOptions) => resolveFields('lora', LORA.fields, options) as unknown as ResolvedLora
 
 interface Model {
   model_type: string
@@ -49,13 +52,20 @@ const ours: Record<string, keyof LoraOptions> = {
 const optionsOf = (config: object): LoraOptions =>
   Object.fromEntries(Object.entries(config).map(([key, value]) => [ours[key] ?? key, value]))
 
-const linearsOf = (name: string): LinearInfo[] =>
-  golden.models[name]!.linears.map(([path, inputs, outputs, isHead]) => ({ path, in: inputs, out: outputs, isHead }))
+interface Layer extends LinearInfo {
+  inFeatures: number
+  outFeatures: number
+}
+const linearsOf = (name: string): Layer[] =>
+  golden.models[name]!.linears.map(([path, inFeatures, outFeatures, isHead]) => {
+    return { path, inFeatures, outFeatures, isHead }
+  })
 
-function match(name: string, options: LoraOptions, strict = true) {
+function match(name: string, options: LoraOptions, strict = true): Sized[] {
   const { model_type: modelType, task_type: task } = golden.models[name]!
   const context = { modelType, taskType: task ?? undefined, strict }
-  return matchTargets(linearsOf(name), resolveLora(options), context)
+  const resolved = resolveLora(options)
+  return sizesOf(matchTargets(linearsOf(name), resolved, context), resolved, strict)
 }
 
 function refused(run: () => unknown, ...words: string[]): void {
@@ -89,14 +99,14 @@ for (const { model, config, matched, keys, error } of golden.cases)
     const wanted: Record<string, number[]> = {}
     const sizes = new Map(linearsOf(model).map(linear => [linear.path, linear]))
     for (const { path, r } of found) {
-      wanted[`base_model.model.${path}.lora_A.weight`] = [r, sizes.get(path)!.in]
-      wanted[`base_model.model.${path}.lora_B.weight`] = [sizes.get(path)!.out, r]
+      wanted[`base_model.model.${path}.lora_A.weight`] = [r, sizes.get(path)!.inFeatures]
+      wanted[`base_model.model.${path}.lora_B.weight`] = [sizes.get(path)!.outFeatures, r]
     }
     const loras = Object.entries(keys).filter(([key]) => key.includes('.lora_'))
     assert.equal(Object.fromEntries(loras), wanted)
     const heads = Object.keys(keys).filter(key => !key.includes('.lora_') && !key.includes('.base_layer.'))
     const { task_type: task, modules } = golden.models[model]!
-    const names = modulesToSaveFor(task ?? undefined, resolveLora(optionsOf(config)).modulesToSave)
+    const names = modulesToSaveFor(task ?? undefined, resolveLora(optionsOf(config)).modulesToSave ?? [])
     const saved = matchModulesToSave(modules, names)
     const owners = heads.map(key => saved.find(path => key.startsWith(`base_model.model.${path}.`)))
     assert.equal([...new Set(owners)].sort(), saved.sort())
@@ -182,9 +192,7 @@ test('overlapping patterns are spelled out where sorting would change them', () 
       entries => {
         const pattern = Object.fromEntries(entries)
         const read = (rankPattern: Record<string, number>) =>
-          matchTargets(linearsOf('bert-seq'), resolveLora({ rankPattern }), { modelType: 'bert', strict: false }).map(
-            ({ r }) => r,
-          )
+          match('bert-seq', { rankPattern }, false).map(({ r }) => r)
         assert.equal(read(sorted(stablePattern(pattern, paths))), read(pattern))
       },
     ),

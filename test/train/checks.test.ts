@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { LowrankError } from '../../lib/errors.ts'
+import { attach } from '../../lib/peft/adapter.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import { resolveClassWeights } from '../../lib/train/checks.ts'
 import type { TrainData, TrainOptions } from '../../lib/train/events.ts'
@@ -27,7 +28,7 @@ async function refusal(data: TrainData, options: object = {}, kind = tinyModel):
 
 async function warnings(data: TrainData, options: Partial<TrainOptions> = {}, full = false): Promise<string[]> {
   const model = tinyModel()
-  const method = full ? fullFineTuning().attach(model) : tinyLora(model)
+  const method = full ? attach(model, fullFineTuning()) : tinyLora(model)
   const events = await runToEnd(model, data, { method, ...short, evaluateBefore: false, ...options })
   model.dispose()
   return eventsOf(events, 'warning').map(event => event.code)

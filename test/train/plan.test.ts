@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert'
 import type { Example } from '../../lib/data/encode.ts'
 import type { Model, ModelOptions } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
+import { attach } from '../../lib/peft/adapter.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'
 import { planTraining } from '../../lib/train/plan.ts'
@@ -43,16 +44,16 @@ const CASES: Record<string, Case> = {
 for (const [name, { model: made, examples, options, full, lora }] of Object.entries(CASES))
   test(`the peak is predicted to the byte: ${name}`, async () => {
     const data = { train: examples.slice(0, 45), validation: examples.slice(45, 55), test: examples.slice(55) }
-    const attach = (model: Model) => (full ? fullFineTuning().attach(model) : tinyLora(model, lora))
+    const attached = (model: Model) => (full ? attach(model, fullFineTuning()) : tinyLora(model, lora))
     const settings = { epochs: 2, batchSize: 8, lr: 1e-4, ...options }
     const live = native.live()
     const meta = tinyModel({ ...made, device: 'meta' })
-    const planned = attach(meta)
+    const planned = attached(meta)
     const plan = await planTraining(meta, data, { method: planned, ...settings })
     planned.detach()
     meta.dispose()
     const model = tinyModel(made)
-    const method = attach(model)
+    const method = attached(model)
     const events = await runToEnd(model, data, { method, ...settings })
     const { memory } = eventsOf(events, 'end')[0]!
     assert.is(plan.peakBytes, memory.peak)

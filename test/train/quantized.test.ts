@@ -8,6 +8,7 @@ import { packExamples } from '../../lib/data/batches.ts'
 import { sequenceClasses } from '../../lib/heads/targets.ts'
 import { native } from '../../lib/native.ts'
 import { QUANTIZED } from '../../lib/ops/quantize.ts'
+import { attach } from '../../lib/peft/adapter.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import { saveMerged } from '../../lib/peft/merged.ts'
 import { scope } from '../../lib/tensor.ts'
@@ -81,7 +82,7 @@ for (const storage of QUANTIZED) {
 
   test(`${storage}: what needs the weights themselves is refused`, async () => {
     const model = tinyModel({ storage })
-    assert.throws(() => fullFineTuning().attach(model), /stored as .*; load it with storage f32 or bf16/)
+    assert.throws(() => attach(model, fullFineTuning()), /stored as .*; load it with storage f32 or bf16/)
     const error = await saveMerged(model, join(tmpdir(), 'lowrank-never')).catch(e => e)
     assert.is(error.code, 'ERR_UNSUPPORTED')
     assert.match(error.message, /load the base with storage f32 or bf16, the adapter onto it, and merge there/)

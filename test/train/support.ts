@@ -7,8 +7,8 @@ import type { Example } from '../../lib/data/encode.ts'
 import { random } from '../../lib/data/random.ts'
 import type { ModelConfig } from '../../lib/io/config.ts'
 import { createModel, type Model, type ModelOptions } from '../../lib/model.ts'
+import { type Adapter, attach } from '../../lib/peft/adapter.ts'
 import { lora } from '../../lib/peft/lora.ts'
-import type { Attached } from '../../lib/peft/method.ts'
 import type { TrainData, TrainEvent, TrainOptions } from '../../lib/train/events.ts'
 import { train } from '../../lib/train/train.ts'
 
@@ -41,8 +41,8 @@ export function tinyModel(options: Partial<ModelOptions> = {}, values: Record<st
   return createModel(tinyConfig(values), { task: 'sequence-classification', labels: LABELS, seed: 1, ...options })
 }
 
-export const tinyLora = (model: Model, options = {}): Attached =>
-  lora({ r: 4, alpha: 8, dropout: 0.1, ...options }).attach(model, 'default', { seed: 3 })
+export const tinyLora = (model: Model, options = {}): Adapter =>
+  attach(model, lora({ r: 4, alpha: 8, dropout: 0.1, ...options }), { seed: 3 })
 
 export function row(line: number): Example['row'] {
   return { values: {}, file: 'made up', line } as Example['row']
@@ -88,7 +88,7 @@ export function eventsOf<T extends TrainEvent['type']>(events: readonly TrainEve
 }
 
 /** The trained numbers of a method, as hexadecimal text: equal only when the bytes are. */
-export async function trainedBytes(method: Attached): Promise<string> {
+export async function trainedBytes(method: Adapter): Promise<string> {
   const parts: string[] = []
   for (const { name, tensor } of method.trainable) parts.push(name, Buffer.from(await tensor.bytes()).toString('hex'))
   return parts.join('\n')

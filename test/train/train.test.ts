@@ -2,6 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
 import { native } from '../../lib/native.ts'
+import { attach } from '../../lib/peft/adapter.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'
 import { train } from '../../lib/train/train.ts'
@@ -104,8 +105,8 @@ test('a penalty on the factors is told beside the loss', async () => {
   const model = tinyModel()
   const method = tinyLora(model, { regularizer: 1e-2 })
   let squares = 0
-  for (const { a } of [...model.linears.values()].flatMap(linear => linear.lowRank))
-    for (const x of await a.tensor.data()) squares += x * x
+  for (const { a } of [...model.linears.values()].flatMap(linear => linear.adapters.map(each => each.factors!())))
+    for (const x of await a.data()) squares += x * x
   const [first] = eventsOf(await runToEnd(model, data, { method, ...quick, maxSteps: 1 }), 'step')
   assert.ok(Math.abs(first!.penalty! / (1e-2 * squares) - 1) < 1e-5, `${first!.penalty} ${squares}`)
   model.dispose()
@@ -146,7 +147,7 @@ for (const kind of ['lora', 'full'] as const)
     const model = tinyModel({}, { hidden_dropout_prob: 0, attention_probs_dropout_prob: 0 })
     const method =
       kind === 'full'
-        ? fullFineTuning().attach(model)
+        ? attach(model, fullFineTuning())
         : tinyLora(model, { r: 8, dropout: 0, targetModules: 'all-linear' })
     const few = { train: sequences(32, 9) }
     const options = { epochs: 60, batchSize: 16, lr: kind === 'full' ? 2e-3 : 1e-2, weightDecay: 0 }
@@ -180,7 +181,7 @@ test('taggers, several labels, numbers and masked LM train', async () => {
   ]
   for (const { options, examples, metric, masking } of runs) {
     const model = tinyModel(options)
-    const method = fullFineTuning().attach(model)
+    const method = attach(model, fullFineTuning())
     const split = { train: examples, validation: examples.slice(0, 16) }
     const events = await runToEnd(model, split, { method, epochs: 4, batchSize: 8, lr: 2e-3, masking })
     const [before, ...rest] = eventsOf(events, 'evaluation')

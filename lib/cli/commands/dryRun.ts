@@ -49,27 +49,24 @@ function planRows(plan: TrainPlan, { examples, maxLength, truncated }: Setup): [
 
 function moduleLines(matched: readonly Matched[]): string[] {
   if (matched.length === 0) return []
-  const right = (header: string) => ({ header, align: 'right' as const })
-  const rows = groupMatched(matched).map(({ name, count, r, scale }) => {
-    return [name, String(count), String(r), String(+scale.toPrecision(4))]
-  })
-  return [...table([{ header: 'module' }, right('count'), right('r'), right('scale')], rows).split('\n'), '']
+  const rows = groupMatched(matched).map(({ name, count, text }) => [name, String(count), text])
+  const header = [{ header: 'module' }, { header: 'count', align: 'right' as const }, { header: 'adapter' }]
+  return [...table(header, rows).split('\n'), '']
 }
 
 interface MatchedGroup {
   readonly name: string
-  readonly r: number
-  readonly scale: number
+  readonly text: string
   count: number
 }
 
-/** Matched modules of one name, rank and scale, layers taken together. */
+/** Matched modules of one name and description, layers taken together. */
 function groupMatched(matched: readonly Matched[]): MatchedGroup[] {
   const groups = new Map<string, MatchedGroup>()
-  for (const { path, r, scale } of matched) {
+  for (const { path, text } of matched) {
     const name = path.replace(/\.\d+\./g, '.*.')
-    const key = `${name} ${r} ${scale}`
-    const group = groups.get(key) ?? { name, r, scale, count: 0 }
+    const key = `${name} ${text}`
+    const group = groups.get(key) ?? { name, text, count: 0 }
     group.count++
     groups.set(key, group)
   }

@@ -1,0 +1,125 @@
+// Which rows of a packed batch go through which adapter: consecutive rows, so that each part is a view.
+
+import { recordGroup } from '../autograd/tape.ts'
+import { check } from '../errors.ts'
+import { native } from '../native.ts'
+import { countingFrom } from '../ops/random.ts'
+import { Tensor } from '../tensor.ts'
+
+/** Consecutive rows that go through one adapter, whether it is switched on or not; null: through the base alone. */
+export interface Route {
+  readonly adapter: string | null
+  readonly rows: number
+}
+
+/** The routes in force, over all rows of the batch, or of what a head selected from it. */
+let routes: readonly Route[] | undefined
+/** Whose rows are computed now; undefined outside of a part. */
+let inside: string | null | undefined
+
+/** Runs `body`, a forward pass, with each row through its route's adapter. Backward needs no routes. */
+export function withRoutes<T>(given: readonly Route[], body: () => T): T {
+  const joined: Route[] = []
+  for (const { adapter, rows } of given.filter(route => route.rows > 0)) {
+    const last = joined.at(-1)
+    if (last?.adapter === adapter) joined[joined.length - 1] = { adapter, rows: last.rows + rows }
+    else joined.push({ adapter, rows })
+  }
+  return during(joined, undefined, body)
+}
+
+/** Runs `body`, whose rows are `selected` of the batch's, in ascending order: what a head reads. */
+export function withSelectedRoutes<T>(selected: ArrayLike<number>, body: () => T): T {
+  if (!routes) return body()
+  let end = 0
+  let at = 0
+  const remapped = routes.map(({ adapter, rows }) => {
+    end += rows
+    const from = at
+    while (at < selected.length && selected[at]! < end) at++
+    return { adapter, rows: at - from }
+  })
+  return withRoutes(remapped, body)
+}
+
+/** The adapter of the rows that are being computed: null is the base, undefined that no route decides. */
+export function routedAdapter(): string | null | undefined {
+  return inside
+}
+
+/** Whether routes are in force of which none has been entered: then nobody can say which adapter a tensor is for. */
+export function isUndecided(): boolean {
+  return routes !== undefined && inside === undefined
+}
+
+/**
+ * A layer by its routes: cuts the inputs, all of as many rows, and joins what `body` makes of each part. Without
+ * routes, or with one for all rows, it is `body(inputs)`. Dropout counts rows from the start of the batch in each part.
+ */
+export function byRoute(inputs: readonly Tensor[], body: (parts: readonly Tensor[], begin: number) => Tensor): Tensor {
+  if (!isUndecided()) return body(inputs, 0)
+  const given = routes!
+  const rows = given.reduce((sum, route) => sum + route.rows, 0)
+  check(rows === inputs[0]!.shape[0], 'ERR_SHAPE', () => {
+    return `withRoutes: the routes have ${rows} rows, the batch ${inputs[0]!.shape[0]}; give every row a route`
+  })
+  if (given.length === 1) return during(given, given[0]!.adapter, () => body(inputs, 0))
+  const heights = given.map(route => route.rows)
+  const parts = inputs.map(input => splitRows(input, heights))
+  let begin = 0
+  const made = given.map(({ adapter, rows: height }, i) => {
+    const from = begin
+    begin += height
+    const mine = parts.map(each => each[i]!)
+    return countingFrom(from, () => during(given, adapter, () => body(mine, from)))
+  })
+  return concatRows(made)
+}
+
+function during<T>(given: readonly Route[], adapter: string | null | undefined, body: () => T): T {
+  const outer = { routes, inside }
+  routes = given
+  inside = adapter
+  try {
+    return body()
+  } finally {
+    routes = outer.routes
+    inside = outer.inside
+  }
+}
+
+/** Views of consecutive rows of x, [heights[i], …] each. */
+export function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
+  const { shape, device, dtype } = x
+  const width = widthOf(shape)
+  const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))
+  const parts = heights.map((height, i) => x.view(begins[i]! * width, [height, ...shape.slice(1)]))
+  return recordGroup(parts, [x], [], dys => {
+    const dx = Tensor.empty(shape, { device, dtype })
+    dys.forEach((dy, i) => {
+      const place = dx.view(begins[i]! * width, [heights[i]!, ...shape.slice(1)])
+      if (dy) native.copyInto(place.handle, dy.handle)
+      else native.fill(place.handle, 0)
+    })
+    return [dx]
+  })
+}
+
+/** Rows of several tensors one after the other, in one tensor. */
+export function concatRows(parts: readonly Tensor[]): Tensor {
+  const { shape, device, dtype } = parts[0]!
+  const width = widthOf(shape)
+  const heights = parts.map(part => part.shape[0]!)
+  const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))
+  const total = heights.reduce((a, b) => a + b, 0)
+  const y = Tensor.empty([total, ...shape.slice(1)], { device, dtype })
+  parts.forEach((part, i) => {
+    native.copyInto(y.view(begins[i]! * width, part.shape).handle, part.handle)
+  })
+  const [joined] = recordGroup([y], parts, [], ([dy]) => {
+    return heights.map((height, i) => dy!.view(begins[i]! * width, [height, ...shape.slice(1)]))
+  })
+  return joined!
+}
+
+const widthOf = (shape: readonly number[]) => shape.slice(1).reduce((a, b) => a * b, 1)

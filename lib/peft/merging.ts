@@ -1,0 +1,66 @@
+// What adapters change in the weights of a layer.
+
+import { check } from '../errors.ts'
+import { DTYPES, type DType, native } from '../native.ts'
+import type { Linear, LinearAdapter } from '../nn/linear.ts'
+import type { Storage } from '../nn/module.ts'
+import { add } from '../ops/add.ts'
+import { matmul } from '../ops/matmul.ts'
+import { scale } from '../ops/scale.ts'
+import { scope, Tensor } from '../tensor.ts'
+
+/** What is trained is f32, or f64 on an f64 base. */
+export function trainedDType(storage: Storage): DType {
+  return storage === 'f64' ? 'f64' : 'f32'
+}
+
+/** A copy in another dtype, or in the same. */
+export function cast(tensor: Tensor, dtype: DType): Tensor {
+  return new Tensor(native.cast(tensor.handle, DTYPES.indexOf(dtype)))
+}
+
+/** A weight [out, in] with its bias. */
+export interface Merged {
+  readonly weight: Tensor
+  readonly bias?: Tensor | undefined
+}
+
+/**
+ * What an adapter adds to a layer's weight, given as it trains (f32, or f64), and to its bias.
+ * @throws ERR_UNSUPPORTED for an adapter that changes no weight, as bottlenecks
+ */
+export function changeOf(adapter: LinearAdapter, weight: Tensor, bias: Tensor | undefined, linear: Linear): Merged {
+  if (adapter.delta) return adapter.delta(weight, bias, linear)
+  const { factors, input, gain, output } = adapter
+  const isAlone = factors && !input && !gain && !output
+  check(isAlone, 'ERR_UNSUPPORTED', () => `merge: "${adapter.name}" of ${linear.path} has no change of its weight`)
+  const { a, b, scale: s } = factors.call(adapter)
+  return { weight: scale(matmul(b, a), s) }
+}
+
+/**
+ * Weight and bias with the changes of adapters, rounded once to the dtypes they are stored in; beside a quantised
+ * weight the result stays in the dtype that trains. What no adapter changes is absent.
+ */
+export function mergedLayer(linear: Linear, adapters: readonly LinearAdapter[], keepWide = false): Partial<Merged> {
+  if (adapters.length === 0) return {}
+  return scope<{ weight?: Tensor; bias?: Tensor }>(() => {
+    const stored = { weight: linear.weight.tensor, bias: linear.bias?.tensor }
+    const wide = trainedDType(stored.weight.dtype === 'f64' ? 'f64' : 'f32')
+    let weight = cast(stored.weight, wide)
+    let bias = stored.bias && cast(stored.bias, wide)
+    let isBiasChanged = false
+    // Gains and outputs act on what factors have added.
+    const rank = (adapter: LinearAdapter) => Number(!adapter.factors || !!adapter.output)
+    for (const adapter of adapters.toSorted((a, b) => rank(a) - rank(b))) {
+      const change = changeOf(adapter, weight, bias, linear)
+      weight = add(weight, change.weight)
+      if (!bias || !change.bias) continue
+      bias = add(bias, change.bias)
+      isBiasChanged = true
+    }
+    const round = (tensor: Tensor, { dtype }: Tensor) =>
+      keepWide || dtype === tensor.dtype || dtype === 'int8' || dtype === 'nf4' ? tensor : cast(tensor, dtype)
+    return { weight: round(weight, stored.weight), ...(isBiasChanged ? { bias: round(bias!, stored.bias!) } : {}) }
+  })
+}

@@ -1,0 +1,211 @@
+// Every method of the registry under the same demands. A new method is tested by its line there; what it needs beside
+// its defaults, or does otherwise on purpose, is a row of `ROWS`.
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { LowrankError } from '../../lib/errors.ts'
+import type { Model } from '../../lib/model.ts'
+import { native } from '../../lib/native.ts'
+import { AdamW } from '../../lib/optim/adamw.ts'
+import { Arena } from '../../lib/optim/arena.ts'
+import { type Adapter, attach, createMethod, loadAdapter, METHODS, type MethodKind } from '../../lib/peft/index.ts'
+import { scope } from '../../lib/tensor.ts'
+import { compare } from '../support/compare.ts'
+import { targetsOf } from '../support/targets.ts'
+import { runToEnd, sequences, temporaryFolder, trainedBytes, tinyModel as trainingModel } from '../train/support.ts'
+import { backward, bytesOf, logitsOf, tinyBatch, tinyModel, train, withFolder } from './golden.ts'
+
+interface Row {
+  /** Beside the defaults. */
+  readonly options?: object
+  /** It trains the model's own weights: nothing to switch off, save as an adapter, merge, or quantise. */
+  readonly isWhole?: boolean
+  /** Why it cannot be merged. */
+  readonly unmergeable?: RegExp
+}
+
+const ROWS: Readonly<Record<string, Row>> = {
+  full: { isWhole: true },
+}
+
+const rowOf = ({ type }: MethodKind): Row => ROWS[type] ?? {}
+const method = (kind: MethodKind, more = {}) => createMethod(kind.type, { ...rowOf(kind).options, ...more })
+const ENCODERS = ['bert-seq', 'roberta-seq', 'distilbert-tok']
+
+async function randomise({ trainable }: Adapter): Promise<void> {
+  for (const [i, { tensor, size }] of trainable.entries()) {
+    const start = await tensor.data()
+    tensor.upload(Float64Array.from({ length: size }, (_, j) => start[j]! + 0.2 * Math.sin(i * 3.1 + j * 1.7)))
+  }
+}
+
+async function balanced(body: () => Promise<void>): Promise<void> {
+  const before = native.live()
+  await body()
+  assert.is(native.live(), before, 'every tensor is freed')
+}
+
+for (const kind of METHODS) {
+  const { isWhole, unmergeable } = rowOf(kind)
+
+  for (const base of ENCODERS)
+    test(`${kind.type} on ${base}: nothing changes at the start, all of it comes off`, () =>
+      balanced(async () => {
+        const model = tinyModel(base)
+        const { batch } = tinyBatch(base)
+        const [original, bytes] = [await logitsOf(model, batch), await bytesOf(model)]
+        const adapter = attach(model, method(kind))
+        assert.ok(adapter.trainable.length > 0)
+        assert.ok(adapter.matched.every(({ text }) => text.length > 0))
+        compare('at the start', await logitsOf(model, batch), original, { relative: 1e-6 })
+        await randomise(adapter)
+        if (!isWhole) {
+          const trained = await logitsOf(model, batch)
+          assert.not.equal(trained, original)
+          adapter.setActive(false)
+          assert.equal(await logitsOf(model, batch), original, 'switched off: bit for bit')
+          adapter.setActive(true)
+          assert.equal(await logitsOf(model, batch), trained, 'switched on again: bit for bit')
+          adapter.detach()
+          assert.equal(await bytesOf(model), bytes, 'detached: byte for byte')
+        }
+        model.dispose()
+      }))
+
+  test(`${kind.type}: the gradient of every parameter, by central differences`, () =>
+    balanced(async () => {
+      const model = tinyModel('bert-seq', { storage: 'f64' })
+      const { batch, labels, total } = tinyBatch('bert-seq')
+      const adapter = attach(model, method(kind))
+      await randomise(adapter)
+      const loss = () => model.loss(batch, targetsOf(model, batch, labels), { total })
+      const stop = train(adapter.trainable)
+      await backward(loss)
+      const value = async () => {
+        const tensor = scope(loss)
+        const found = await tensor.item()
+        tensor.dispose()
+        return found
+      }
+      for (const { name, tensor, gradient } of adapter.trainable) {
+        const [x, g] = [Float64Array.from(await tensor.data()), Float64Array.from(await gradient!.data())]
+        // The steepest element, and one in the middle.
+        const steepest = g.reduce((best, v, i) => (Math.abs(v) > Math.abs(g[best]!) ? i : best), 0)
+        for (const i of new Set([steepest, x.length >> 1])) {
+          const at = async (h: number) => {
+            tensor.upload(Float64Array.from(x).with(i, x[i]! + h))
+            return value()
+          }
+          const numeric = ((await at(1e-5)) - (await at(-1e-5))) / 2e-5
+          compare(`${name}[${i}]`, [g[i]!], [numeric], { relative: 1e-5, absolute: 1e-9 })
+        }
+        tensor.upload(x)
+      }
+      stop()
+      model.dispose()
+    }))
+
+  if (!isWhole)
+    test(`${kind.type}: saved, loaded and saved again it is the same bytes, and computes the same`, () =>
+      balanced(() =>
+        withFolder(async out => {
+          const model = tinyModel('bert-seq')
+          const { batch } = tinyBatch('bert-seq')
+          const adapter = attach(model, method(kind), { seed: 3 })
+          await adapter.save(join(out, 'start')) // what has not been trained can be saved too
+          await randomise(adapter)
+          const logits = await logitsOf(model, batch)
+          await adapter.save(join(out, 'a'))
+          adapter.detach()
+          const loaded = loadAdapter(model, join(out, 'a'), { trainable: true })
+          assert.equal(await logitsOf(model, batch), logits)
+          await loaded.save(join(out, 'b'))
+          for (const file of ['adapter_config.json', 'adapter_model.safetensors'])
+            assert.ok(readFileSync(join(out, 'a', file)).equals(readFileSync(join(out, 'b', file))), file)
+          model.dispose()
+        }),
+      ))
+
+  test(`${kind.type}: merged it computes the same, or says why not`, () =>
+    balanced(async () => {
+      const model = tinyModel('roberta-seq', { storage: 'f64' })
+      const { batch } = tinyBatch('roberta-seq')
+      const adapter = attach(model, method(kind))
+      await randomise(adapter)
+      const [logits, bytes] = [await logitsOf(model, batch), await bytesOf(model)]
+      if (isWhole || unmergeable) {
+        assert.throws(
+          () => adapter.merge(),
+          (error: unknown) => error instanceof LowrankError && (unmergeable ?? /nothing to merge/).test(error.message),
+        )
+      } else {
+        adapter.merge()
+        compare('merged', await logitsOf(model, batch), logits, { relative: 1e-10 })
+        adapter.unmerge()
+        assert.equal(await bytesOf(model), bytes)
+        assert.equal(await logitsOf(model, batch), logits)
+        adapter.merge()
+        adapter.detach({ keep: true })
+        compare('merged for good', await logitsOf(model, batch), logits, { relative: 1e-10 })
+      }
+      model.dispose()
+    }))
+
+  test(`${kind.type}: a run that is resumed ends with the bytes of one that was not`, () =>
+    balanced(async () => {
+      const data = { train: sequences(48), validation: sequences(12, 9) }
+      const settings = { epochs: 2, batchSize: 8, lr: kind.lr, evaluateBefore: false }
+      const run = async (model: Model, options: object) => {
+        const adapter = attach(model, method(kind), { seed: 2 })
+        await runToEnd(model, data, { method: adapter, ...settings, ...options })
+        const bytes = await trainedBytes(adapter)
+        model.dispose()
+        return bytes
+      }
+      const whole = await run(trainingModel(), {})
+      const outputDir = temporaryFolder()
+      await interrupted(trainingModel(), outputDir)
+      assert.is(await run(trainingModel(), { outputDir, resume: true }), whole)
+
+      async function interrupted(model: Model, dir: string): Promise<void> {
+        const adapter = attach(model, method(kind), { seed: 2 })
+        const abort = new AbortController()
+        await runToEnd(model, data, { method: adapter, ...settings, outputDir: dir, signal: abort.signal }, event => {
+          if (event.type === 'step' && event.step === 8) abort.abort()
+        })
+        model.dispose()
+      }
+    }))
+
+  for (const storage of ['int8', 'nf4'] as const)
+    test(`${kind.type}: beside a base in ${storage} the loss falls`, () =>
+      balanced(async () => {
+        const model = tinyModel('bert-seq', { storage })
+        if (isWhole) {
+          assert.throws(
+            () => attach(model, method(kind)),
+            (error: Error) => /stored as/.test(error.message),
+          )
+          return model.dispose()
+        }
+        const { batch, labels, total } = tinyBatch('bert-seq')
+        const adapter = attach(model, method(kind), { seed: 1 })
+        const arena = new Arena(adapter.trainable, model.device)
+        const optimizer = new AdamW(arena)
+        const losses: number[] = []
+        for (let i = 0; i < 6; i++) {
+          arena.zeroGrads()
+          losses.push(await backward(() => model.loss(batch, targetsOf(model, batch, labels), { total })))
+          scope(() => {
+            optimizer.step(4 * kind.lr)
+          })
+        }
+        assert.ok(losses.at(-1)! < losses[0]!, `${losses}`)
+        arena.dispose()
+        model.dispose()
+      }))
+}
+
+test.run()
