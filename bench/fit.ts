@@ -8,7 +8,7 @@ import type { Parameter } from '../lib/nn/module.ts'
 import { AdamW } from '../lib/optim/adamw.ts'
 import { Arena } from '../lib/optim/arena.ts'
 import { learningRate } from '../lib/optim/schedule.ts'
-import { type StepResult, trainStep } from '../lib/train/step.ts'
+import { type StepNumbers, Stepper } from '../lib/train/step.ts'
 import { cpuSeconds, mean } from './machine.ts'
 
 export interface FitSettings {
@@ -50,6 +50,7 @@ export async function fit(
   const { epochs, batchSize, lr, warmup, weightDecay, clip, seed, patience = epochs } = settings
   const arena = new Arena(parameters, model.device)
   const optimizer = new AdamW(arena, { weightDecay, clip })
+  const stepper = new Stepper(model, optimizer, { seed })
   const totalSteps = Math.ceil(examples.length / batchSize) * epochs
   const warmupSteps = Math.max(1, Math.ceil(warmup * totalSteps))
   const done: Fit['epochs'][number][] = []
@@ -58,15 +59,15 @@ export async function fit(
   for (let epoch = 0; epoch < epochs && epoch - (best?.epoch ?? 0) < patience; epoch++) {
     const [cpu, start] = [cpuSeconds(), performance.now()]
     const losses: number[] = []
-    let pending: Promise<number> | undefined
+    let pending: Promise<StepNumbers> | undefined
     for (const step of batches(examples, { ...model.head, batchSize, shuffle: true, seed, epoch })) {
       const index = optimizer.steps
       const rate = learningRate(index, { schedule: 'linear', lr, warmupSteps, totalSteps })
-      const next = read(trainStep(model, optimizer, step, { seed, index, lr: rate }))
-      if (pending) losses.push(await pending)
-      pending = next
+      const { numbers } = await stepper.launch(step, index, rate)
+      if (pending) losses.push((await pending).loss)
+      pending = numbers
     }
-    losses.push((await pending)!)
+    losses.push((await pending!).loss)
     const trainedAt = cpuSeconds()
     used.cpu += trainedAt - cpu
     used.wall += (performance.now() - start) / 1000
@@ -81,10 +82,4 @@ export async function fit(
   const steps = optimizer.steps
   arena.dispose()
   return { steps, bestEpoch: best!.epoch, trained, epochs: done, ...used }
-}
-
-async function read({ loss, squaredGradNorm }: StepResult): Promise<number> {
-  const value = loss.item()
-  for (const tensor of [loss, squaredGradNorm]) tensor.dispose()
-  return value
 }

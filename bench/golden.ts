@@ -5,7 +5,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { packExamples } from '../lib/data/batches.ts'
+import { type MicroBatch, offsetsAfter, packExamples } from '../lib/data/batches.ts'
 import { type Example, IGNORED } from '../lib/data/encode.ts'
 import { check, fail } from '../lib/errors.ts'
 import { openSafetensors, type SafetensorsFile } from '../lib/io/safetensors.ts'
@@ -17,7 +17,7 @@ import { learningRate } from '../lib/optim/schedule.ts'
 import { type Adapter, attach } from '../lib/peft/adapter.ts'
 import { lora } from '../lib/peft/lora.ts'
 import { scope } from '../lib/tensor.ts'
-import { trainStep } from '../lib/train/step.ts'
+import { Stepper } from '../lib/train/step.ts'
 import { type Metrics, overBars, printMetrics, relative, type Snapshot } from './goldenMetrics.ts'
 
 const TASK = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' } as const
@@ -233,7 +233,7 @@ async function train(model: Model, parameters: Map<string, Parameter>, trace: Tr
     weightDecay: weight_decay,
     clip: clip_global_norm ?? 0,
   }
-  const optimizer = new AdamW(arena, options)
+  const stepper = new Stepper(model, new AdamW(arena, options), { seed: 0, dropout: false })
   const examples = examplesOf(trace, 'train')
   const order = ints(batches, 'order')
   const size = batches.info('order').shape[1]!
@@ -242,27 +242,20 @@ async function train(model: Model, parameters: Map<string, Parameter>, trace: Tr
   const plan = { lr, schedule: schedule.includes('cos') ? 'cosine' : 'linear', totalSteps: meta.steps } as const
   const warmupSteps = Math.max(1, Math.floor(meta.steps / 10))
   for (let t = 0; t < meta.steps; t++) {
-    const microBatches = []
-    let rowOffset = 0
+    const microBatches: MicroBatch[] = []
     for (let k = 0; k < meta.grad_accumulation; k++) {
       const at = (t * meta.grad_accumulation + k) * size
-      microBatches.push(packExamples(examples, order.slice(at, at + size), { ...model.head, rowOffset }))
-      rowOffset += microBatches.at(-1)!.ids.length
+      const last = microBatches.at(-1)
+      const offsets = last && offsetsAfter(last)
+      microBatches.push(packExamples(examples, order.slice(at, at + size), { ...model.head, offsets }))
     }
     const total = supervised(
       meta,
       microBatches.flatMap(m => Array.from(m.rows, row => examples[row]!.label)),
     )
     const rate = learningRate(t, { ...plan, warmupSteps })
-    const { loss, squaredGradNorm } = trainStep(
-      model,
-      optimizer,
-      { microBatches, total },
-      { seed: 0, index: t, lr: rate, dropout: false },
-    )
-    metrics.loss = Math.max(metrics.loss!, Math.abs((await loss.item()) - losses.loss[t]!) / losses.loss[t]!)
-    loss.dispose()
-    squaredGradNorm.dispose()
+    const { loss } = await (await stepper.launch({ microBatches, total }, t, rate)).numbers
+    metrics.loss = Math.max(metrics.loss!, Math.abs(loss - losses.loss[t]!) / losses.loss[t]!)
     if (t === 0) {
       const { all, worst } = relative(await snapshot(parameters, trace, 'gradient'), values(dir, 'grads_step0'))
       Object.assign(metrics, { grads: all, grads_tensor: worst })

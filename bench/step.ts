@@ -21,7 +21,7 @@ import { fullFineTuning } from '../lib/peft/full.ts'
 import { lora } from '../lib/peft/lora.ts'
 import type { Method } from '../lib/peft/method.ts'
 import { scope } from '../lib/tensor.ts'
-import { trainStep } from '../lib/train/step.ts'
+import { Stepper } from '../lib/train/step.ts'
 import { cpuSeconds, median, resetPeak, resident, round } from './machine.ts'
 
 const LARGE = { hidden_size: 1024, num_hidden_layers: 24, num_attention_heads: 16, intermediate_size: 4096 }
@@ -95,17 +95,16 @@ function stepOf(model: Model, optimizer: AdamW | undefined, B: number, S: number
     row: { values: {}, file: 'random', line },
   }))
   const batch = packExamples(examples, Int32Array.from(examples.keys()), model.head)
+  const stepper = optimizer && new Stepper(model, optimizer, { seed: 0 })
   let index = 0
   return async (): Promise<number> => {
-    const work = { microBatches: [batch], total: B }
-    const { loss, squaredGradNorm } = optimizer
-      ? trainStep(model, optimizer, work, { seed: 0, index: index++, lr: 1e-4 })
-      : { loss: scope(() => model.loss(batch, batch.targets!, { total: B })) }
-    // Its own wait, since the update is queued behind the loss.
-    await model.device.synchronize()
+    if (stepper) {
+      const { numbers } = await stepper.launch({ microBatches: [batch], total: B }, index++, 1e-4)
+      return (await numbers).loss
+    }
+    const loss = scope(() => model.loss(batch, batch.targets!, { total: B }))
     const value = await loss.item()
     loss.dispose()
-    squaredGradNorm?.dispose()
     return value
   }
 }

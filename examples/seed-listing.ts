@@ -9,7 +9,6 @@ import {
   type Adapter,
   Arena,
   attach,
-  backwardAll,
   batches,
   bundled,
   collectRows,
@@ -17,7 +16,6 @@ import {
   type Example,
   encodeRow,
   evaluate as evaluateModel,
-  finishStep,
   type LabelMap,
   loadModel,
   loadTokenizer,
@@ -26,7 +24,7 @@ import {
   openFile,
   type Row,
   type Step,
-  scope,
+  Stepper,
   type Tokenizer,
   tagLabelsOf,
 } from '../lib/index.ts'
@@ -67,6 +65,7 @@ class TextDataset implements Dataset<Example> {
 class LoRA {
   readonly attached: Adapter
   readonly optimizer: AdamW
+  readonly stepper: Stepper
   readonly lr: number
 
   // The listing built its optimizer over model.parameters() before LoRA existed, so that all of BERT was trained and
@@ -77,6 +76,7 @@ class LoRA {
       throw new Error(`hiddenSize: ${hiddenSize}, the model has ${model.backbone.hiddenSize}; leave it out`)
     this.attached = attach(model, loraMethod({ r: rank, alpha: 2 * rank, regularizer, targetModules: 'all-linear' }))
     this.optimizer = new AdamW(new Arena(this.attached.trainable, model.device))
+    this.stepper = new Stepper(model, this.optimizer, { seed: 42, training: this.attached.training })
     this.lr = lr // the listing's 2e-5 is a rate for full fine-tuning; factors would hardly move
   }
 
@@ -86,21 +86,22 @@ class LoRA {
 
   // optimizer.step(); lora.step() were two unrelated updates: one is enough.
   step(): void {
-    scope(() => finishStep(this.optimizer, { lr: this.lr, training: this.attached.training }))
+    this.stepper.optimStep(this.lr)
   }
 }
 
 // def train_epoch(model, data_loader, ...): the listing ran its forward pass under torch.no_grad(), so that
 // loss.backward() had nothing to go back through.
-async function trainEpoch(model: Model, loader: Iterable<Step>, lora: LoRA, epoch: number): Promise<number> {
+async function trainEpoch(loader: Iterable<Step>, lora: LoRA, epoch: number): Promise<number> {
   let [totalLoss, weight] = [0, 0]
   for (const batch of loader) {
     lora.zeroGrad()
-    const loss = scope(() => backwardAll(model, batch, { seed: 42, index: lora.optimizer.steps }))
+    const losses: Promise<number>[] = []
+    for (const part of batch.microBatches)
+      losses.push((await lora.stepper.forwardBackward(part, batch.total, lora.optimizer.steps)).loss)
     lora.step()
-    totalLoss += (await loss.item()) * batch.total
+    for (const loss of losses) totalLoss += (await loss) * batch.total
     weight += batch.total
-    loss.dispose()
   }
   console.log(`epoch ${epoch}: training loss ${(totalLoss / weight).toFixed(4)}`)
   return totalLoss / weight
@@ -142,7 +143,7 @@ for (let epoch = 0; epoch < 5; epoch++) {
     epoch,
     collate: model.head.collate,
   })
-  await trainEpoch(model, loader, lora, epoch + 1)
+  await trainEpoch(loader, lora, epoch + 1)
   await evaluate(model, devDataset, 'dev')
 }
 await evaluate(model, testDataset, 'test')

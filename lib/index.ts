@@ -148,7 +148,15 @@ export type {
   TrainOptions,
   WarningEvent,
 } from './train/events.ts'
-export { backwardAll, finishStep } from './train/step.ts'
+export {
+  type Communicator,
+  type Objective,
+  type StepNumbers,
+  Stepper,
+  type StepperOptions,
+  type SupervisedOptions,
+  supervised,
+} from './train/step.ts'
 export { train } from './train/train.ts'
 
 openNative()

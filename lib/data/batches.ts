@@ -4,6 +4,17 @@ import type { Example } from './encode.ts'
 import { type Masking, maskExample } from './maskedLm.ts'
 import { random } from './random.ts'
 
+/** What of an optimizer step stands before a micro-batch. */
+export interface Offsets {
+  /** Tokens. */
+  readonly row: number
+  readonly sequence: number
+  /** Rows of logits. */
+  readonly selected: number
+}
+
+const START: Offsets = { row: 0, sequence: 0, selected: 0 }
+
 /** Sequences one after another, never padded. N tokens, B sequences. */
 export interface MicroBatch {
   /** Token ids, [N]. */
@@ -20,8 +31,8 @@ export interface MicroBatch {
   readonly targets: Targets | undefined
   /** Indices of the examples, [B]. */
   readonly rows: Int32Array
-  /** Tokens of the optimizer step that stand before this micro-batch. */
-  readonly rowOffset: number
+  /** Its place in the optimizer step, which keys dropout: however a step is cut, every row sees the same mask. */
+  readonly offsets: Offsets
 }
 
 /** The work of one optimizer step. */
@@ -105,15 +116,15 @@ export function batches(examples: readonly Example[], options: BatchOptions): Ba
 
 /** How examples are packed. */
 export interface PackOptions extends Pick<BatchOptions, 'collate' | 'classWeights'> {
-  /** Tokens of the step before it. Default 0. */
-  readonly rowOffset?: number
+  /** Default: the first of its step. */
+  readonly offsets?: Offsets | undefined
 }
 
 /** Examples packed into one micro-batch, in the order of `rows`. */
 export function packExamples(
   examples: readonly Example[],
   rows: Int32Array,
-  { collate, classWeights, rowOffset = 0 }: PackOptions,
+  { collate, classWeights, offsets = START }: PackOptions,
 ): MicroBatch {
   const parts = Array.from(rows, row => examples[row]!)
   const cuSeqlens = new Int32Array(parts.length + 1)
@@ -130,7 +141,53 @@ export function packExamples(
     for (let t = 0; t < part.ids.length; t++) positions[start + t] = t
     maxLength = Math.max(maxLength, part.ids.length)
   })
-  return { ids, positions, typeIds, cuSeqlens, maxLength, targets: collate(parts, classWeights), rows, rowOffset }
+  return { ids, positions, typeIds, cuSeqlens, maxLength, targets: collate(parts, classWeights), rows, offsets }
+}
+
+/** The offsets of the micro-batch that follows another. */
+export function offsetsAfter({ ids, rows, targets, offsets }: MicroBatch): Offsets {
+  return {
+    row: offsets.row + ids.length,
+    sequence: offsets.sequence + rows.length,
+    selected: offsets.selected + logitRows(targets, ids.length),
+  }
+}
+
+/** Rows of logits: one for every row of targets. */
+function logitRows(targets: Targets | undefined, tokens: number): number {
+  return targets ? targets.values.length / targets.width : tokens
+}
+
+/** A micro-batch cut into at most `parts` of like many sequences, in order. */
+export function splitMicroBatch(batch: MicroBatch, parts: number): MicroBatch[] {
+  if (parts === 1) return [batch]
+  const sequences = batch.rows.length
+  const size = Math.ceil(sequences / parts)
+  const split: MicroBatch[] = []
+  for (let start = 0; start < sequences; start += size)
+    split.push(sliceMicroBatch(batch, start, Math.min(sequences, start + size)))
+  return split
+}
+
+function sliceMicroBatch(batch: MicroBatch, start: number, end: number): MicroBatch {
+  const { ids, positions, typeIds, targets, rows, offsets } = batch
+  const [from, to] = [batch.cuSeqlens[start]!, batch.cuSeqlens[end]!]
+  const cuSeqlens = batch.cuSeqlens.slice(start, end + 1).map(at => at - from)
+  const lengths = Array.from(cuSeqlens.subarray(1), (at, i) => at - cuSeqlens[i]!)
+  return {
+    ids: ids.slice(from, to),
+    positions: positions.slice(from, to),
+    typeIds: typeIds.slice(from, to),
+    cuSeqlens,
+    maxLength: Math.max(...lengths),
+    targets: targets?.slice(start, end, batch),
+    rows: rows.slice(start, end),
+    offsets: {
+      row: offsets.row + from,
+      sequence: offsets.sequence + start,
+      selected: offsets.selected + logitRows(targets?.slice(0, start, batch), from),
+    },
+  }
 }
 
 function makeStep(examples: readonly Example[], rows: Int32Array, index: number, options: BatchOptions): Step {
@@ -140,7 +197,8 @@ function makeStep(examples: readonly Example[], rows: Int32Array, index: number,
   let tokens = 0
   for (let start = 0; start < rows.length; start += batchSize) {
     const part = rows.slice(start, start + batchSize)
-    const pack = { ...options, rowOffset: tokens }
+    const last = microBatches.at(-1)
+    const pack = { ...options, offsets: last && offsetsAfter(last) }
     const batch = masking ? packMasked(examples, part, pack, masking, seed, epoch) : packExamples(examples, part, pack)
     total += batch.targets?.weight ?? 0
     tokens += batch.ids.length

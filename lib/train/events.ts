@@ -7,6 +7,7 @@ import type { States } from '../optim/arena.ts'
 import type { Schedule } from '../optim/schedule.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { Evaluation } from './evaluate.ts'
+import type { Communicator, Objective } from './step.ts'
 
 /** Encoded examples by split; a missing split is not evaluated. */
 export interface TrainData {
@@ -21,6 +22,10 @@ export interface TrainOptions {
   readonly method: Adapter
   /** Stops after the step in progress, with a checkpoint where there is an output folder. */
   readonly signal?: AbortSignal | undefined
+  /** What each micro-batch is trained for. Default: the loss of the model's head against the labels. */
+  readonly objective?: Objective | undefined
+  /** Processes that train together; each gives its own share of the data. Default: this process alone. */
+  readonly communicator?: Communicator | undefined
   /** Told how many examples of a split are evaluated so far: an evaluation is one event only, when it is done. */
   readonly progress?: ((split: 'validation' | 'test', done: number, total: number) => void) | undefined
   /** Passes over the training examples. Default 3. */

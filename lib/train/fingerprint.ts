@@ -32,6 +32,8 @@ const NEUTRAL = new Set([
   'resume',
   'overwrite',
   'progress',
+  'communicator',
+  'objective',
   'evaluateBefore',
   'masking',
   'classWeights',

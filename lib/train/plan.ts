@@ -10,7 +10,7 @@ import { evaluationBatches, labelled, packAll } from './evaluate.ts'
 import type { TrainData, TrainOptions, WarningEvent } from './events.ts'
 import { epochOf, type Length, lengthOf, optimizerOf, weightsTensor } from './run.ts'
 import { resolveSettings, type Settings } from './settings.ts'
-import { Stepper } from './stepper.ts'
+import { Stepper, supervised } from './step.ts'
 
 /** What a run will do and take. */
 export interface TrainPlan extends Length {
@@ -91,11 +91,10 @@ async function simulate(
   const optimizer = optimizerOf(model, method, settings)
   const classWeights = weightsTensor(model, resolveClassWeights(model, data.train, settings.classWeights))
   try {
-    const { seed, labelSmoothing } = settings
+    const { seed, labelSmoothing, objective } = settings
     const stepper = new Stepper(model, optimizer, {
       seed,
-      labelSmoothing,
-      classWeights,
+      objective: objective ?? supervised({ labelSmoothing, classWeights }),
       training: method.training,
     })
     for (const batch of largest) {

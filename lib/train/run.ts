@@ -32,7 +32,7 @@ import type { TrainData } from './events.ts'
 import { type Origin, originOf } from './fingerprint.ts'
 import type { Settings } from './settings.ts'
 import { freshState, type RunState } from './state.ts'
-import { type StepNumbers, Stepper } from './stepper.ts'
+import { type StepNumbers, Stepper, supervised } from './step.ts'
 
 /** A step that is in the queue. */
 export interface Launched {
@@ -130,13 +130,13 @@ export class Run {
     model.device.resetPeak()
     this.optimizer = optimizerOf(model, method, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
-    const { seed, labelSmoothing } = settings
+    const { seed, labelSmoothing, objective, communicator } = settings
     this.stepper = new Stepper(model, this.optimizer, {
       seed,
-      labelSmoothing,
       training: method.training,
       totalSteps: this.length.totalSteps,
-      classWeights: this.#weightsTensor,
+      objective: objective ?? supervised({ labelSmoothing, classWeights: this.#weightsTensor }),
+      communicator,
     })
   }
 

@@ -5,7 +5,7 @@ import { SCHEDULES } from '../optim/schedule.ts'
 import type { TrainOptions } from './events.ts'
 import { defaultMetric, metricNames } from './scores.ts'
 
-type OpenName = 'maxSteps' | 'classWeights' | 'masking' | 'outputDir' | 'progress'
+type OpenName = 'communicator' | 'maxSteps' | 'objective' | 'classWeights' | 'masking' | 'outputDir' | 'progress'
 type Defaulted = Omit<TrainOptions, 'method' | 'signal' | OpenName>
 type Open = Pick<TrainOptions, OpenName>
 
@@ -40,6 +40,8 @@ const DEFAULTS = {
 const OPEN = [
   'method',
   'signal',
+  'objective',
+  'communicator',
   'maxSteps',
   'classWeights',
   'masking',

@@ -1,126 +1,178 @@
+// One optimizer step: forward and backward of its micro-batches, then the update. Training, benchmarks, pretraining and
+// loops of one's own all run this, with the device always busy and the JavaScript thread always free.
+
 import { Tape } from '../autograd/tape.ts'
-import type { MicroBatch, Step } from '../data/batches.ts'
-import { fail } from '../errors.ts'
-import type { Targets } from '../heads/targets.ts'
+import { type MicroBatch, type Step, splitMicroBatch } from '../data/batches.ts'
+import { check, fail, LowrankError } from '../errors.ts'
 import type { Model } from '../model.ts'
-import { add } from '../ops/add.ts'
-import { type StepRandom, withRandom } from '../ops/random.ts'
+import { withRandom } from '../ops/random.ts'
 import type { AdamW } from '../optim/adamw.ts'
 import type { TrainingHooks } from '../peft/method.ts'
 import { scope, type Tensor } from '../tensor.ts'
 
-/** What a loss needs beside its batch. */
-export interface LossSettings {
+/** What a micro-batch is trained for. */
+export interface Objective {
+  /**
+   * The loss of a micro-batch, shape [1], recorded on the tape: its part of the mean over a whole step, so that parts
+   * add up. `total` is the supervised weight of that step.
+   */
+  loss(model: Model, batch: MicroBatch, total: number): Tensor
+}
+
+/** Processes that train one model together, each on its share of every step. */
+export interface Communicator {
+  readonly rank: number
+  readonly size: number
+  /** Enqueues: the sum over all processes takes the place of `x` in each of them. */
+  allReduce(x: Tensor): void
+}
+
+export interface SupervisedOptions {
   /** Class weights [C] on the device. */
-  classWeights?: Tensor | undefined
-  labelSmoothing?: number | undefined
-  /** false: every dropout is off, whatever config and adapter say. Default true. */
-  dropout?: boolean | undefined
+  readonly classWeights?: Tensor | undefined
+  /** Share of the target spread over all classes. Default 0. */
+  readonly labelSmoothing?: number | undefined
 }
 
-export interface StepOptions extends LossSettings {
-  seed: number
-  /** Optimizer step, from 0. */
-  index: number
-  lr: number
-  /** What the method asks for beside its gradients. */
-  training?: TrainingHooks | undefined
-}
-
-/** Not yet computed: reading one waits for the step. All of shape [1]; the caller disposes them. */
-export interface StepResult {
-  /** Task loss of the whole step. */
-  loss: Tensor
-  /** The method's penalty, where it has one. */
-  penalty?: Tensor | undefined
-  /** Squared global gradient norm before clipping. */
-  squaredGradNorm: Tensor
-}
-
-/** Enqueues forward and backward of every micro-batch and one AdamW update. Returns at once. */
-export function trainStep(
-  model: Model,
-  optimizer: AdamW,
-  step: Pick<Step, 'microBatches' | 'total'>,
-  options: StepOptions,
-): StepResult {
-  return scope(() => {
-    optimizer.arena.zeroGrads()
-    const loss = backwardAll(model, step, options)
-    return { loss, ...finishStep(optimizer, options) }
-  })
-}
-
-/** The part of a step after its micro-batches: the penalty's gradient and the AdamW update. */
-export function finishStep(
-  optimizer: AdamW,
-  { lr, training }: Pick<StepOptions, 'lr' | 'training'>,
-): Omit<StepResult, 'loss'> {
-  const penalised = training?.penalty && backwardOf(() => training.penalty!())
-  return { penalty: penalised, squaredGradNorm: optimizer.step(lr) }
-}
-
-/** Gradients of a whole step into the arena; returns the loss. */
-export function backwardAll(
-  model: Model,
-  { microBatches, total }: Pick<Step, 'microBatches' | 'total'>,
-  options: Omit<StepOptions, 'lr'>,
-): Tensor {
-  let loss: Tensor | undefined
-  let random = firstRandom(options.seed, options.index)
-  for (const batch of microBatches) {
-    const part = backwardMicroBatch(model, batch, total, random, options)
-    loss = loss ? add(loss, part) : part
-    random = nextRandom(random, model, batch)
-  }
-  return loss!
-}
-
-/** The random state of a micro-batch. */
-export type MicroRandom = Required<StepRandom>
-
-/** The random state of the first micro-batch of optimizer step `step`, from 0. */
-export function firstRandom(seed: number, step: number): MicroRandom {
-  return { seed, step, rowOffset: 0, sequenceOffset: 0, selectedOffset: 0 }
-}
-
-/** That of the micro-batch after `batch`: the rows of a step count on, however it is cut. */
-export function nextRandom(random: MicroRandom, { head }: Model, batch: MicroBatch): MicroRandom {
-  const { rowOffset, sequenceOffset, selectedOffset } = random
-  const [tokens, sequences] = [batch.ids.length, batch.cuSeqlens.length - 1]
-  const selected = head.rows(batch, batch.targets)?.length ?? tokens
+/** The loss of the model's head against the targets of the batch. */
+export function supervised(options: SupervisedOptions = {}): Objective {
   return {
-    ...random,
-    rowOffset: rowOffset + tokens,
-    sequenceOffset: sequenceOffset + sequences,
-    selectedOffset: selectedOffset + selected,
+    loss(model, batch, total) {
+      const targets = batch.targets ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
+      return model.loss(batch, targets, { ...options, total })
+    },
   }
 }
 
-/**
- * Gradients of one micro-batch into the arena; returns its part of the loss. `total`: supervised weight of the whole
- * step. After a throw (ERR_MEMORY, say) nothing but gradients is left behind.
- */
-export function backwardMicroBatch(
-  model: Model,
-  batch: MicroBatch,
-  total: number,
-  random: MicroRandom,
-  { dropout = true, ...settings }: LossSettings,
-): Tensor {
-  const forward = () => model.loss(batch, targetsOf(batch), { ...settings, total })
-  return backwardOf(() => (dropout ? withRandom(random, forward) : forward()))
+/** What a step computed. */
+export interface StepNumbers {
+  readonly loss: number
+  readonly penalty: number | undefined
+  /** Global norm before clipping. */
+  readonly gradNorm: number
 }
 
-function targetsOf({ targets }: MicroBatch): Targets {
-  return targets ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
+export interface StepperOptions {
+  /** Keys every dropout. */
+  readonly seed: number
+  /** Default: {@link supervised}. */
+  readonly objective?: Objective | undefined
+  /** What the method asks for beside its gradients: `adapter.training`. */
+  readonly training?: TrainingHooks | undefined
+  /** Optimizer steps of the whole run, which schedules of a method need. Default 0. */
+  readonly totalSteps?: number | undefined
+  readonly communicator?: Communicator | undefined
+  /** false: every dropout is off, whatever config and adapter say. Default true. */
+  readonly dropout?: boolean | undefined
+  /** Into how many parts micro-batches are cut; raised when memory runs out. Default 1. */
+  readonly divisor?: number | undefined
 }
 
+/** Micro-batches in the queue: one runs, one waits. More might fill the queue's ring, which blocks the thread. */
+const AHEAD = 2
+/** Enqueueing a micro-batch for longer than this, in ms, says that the ring was full. */
+const BLOCKED = 50
+
+/** Runs optimizer steps of one model. `launch` is a whole step; its parts serve loops of one's own. */
+export class Stepper {
+  /** Into how many parts micro-batches are cut: a power of two. */
+  divisor: number
+  readonly #model: Model
+  readonly #optimizer: AdamW
+  readonly #options: StepperOptions
+  readonly #objective: Objective
+  readonly #inFlight: Promise<unknown>[] = []
+  #ahead = AHEAD
+
+  constructor(model: Model, optimizer: AdamW, options: StepperOptions) {
+    this.#model = model
+    this.#optimizer = optimizer
+    this.#options = options
+    this.#objective = options.objective ?? supervised()
+    this.divisor = options.divisor ?? 1
+  }
+
+  /**
+   * Enqueues a step; `numbers` resolves when it is done. `index` counts optimizer steps from 0. Where memory runs out,
+   * the same step is run again with smaller micro-batches (and so will all later ones): the gradient is the same sum in
+   * another order.
+   * @throws ERR_MEMORY when one sequence alone is too much
+   */
+  async launch(
+    step: Pick<Step, 'microBatches' | 'total'>,
+    index: number,
+    lr: number,
+  ): Promise<{ numbers: Promise<StepNumbers> }> {
+    for (;;) {
+      try {
+        return await this.#attempt(step, index, lr)
+      } catch (error) {
+        if (!(error instanceof LowrankError) || error.code !== 'ERR_MEMORY') throw error
+        const sequences = Math.max(...step.microBatches.map(batch => batch.rows.length))
+        if (this.divisor >= sequences) tooLarge(step, error)
+        this.divisor *= 2
+      }
+    }
+  }
+
+  async #attempt({ microBatches, total }: Pick<Step, 'microBatches' | 'total'>, index: number, lr: number) {
+    const losses: Promise<number>[] = []
+    this.#optimizer.arena.zeroGrads()
+    for (const batch of microBatches.flatMap(batch => splitMicroBatch(batch, this.divisor)))
+      losses.push((await this.forwardBackward(batch, total, index)).loss)
+    const { penalty, gradNorm } = this.optimStep(lr)
+    const { training, totalSteps = 0 } = this.#options
+    await training?.afterUpdate?.(index + 1, totalSteps)
+    const numbers = Promise.all([Promise.all(losses), penalty, gradNorm]).then(([parts, penalty, gradNorm]) => {
+      return { loss: parts.reduce((a, b) => a + b, 0), penalty, gradNorm }
+    })
+    numbers.catch(() => undefined)
+    return { numbers }
+  }
+
+  /**
+   * Adds the gradients of a micro-batch to those in the arena, as soon as the queue has a place for it; `loss` resolves
+   * to its part of the step's. After a throw (ERR_MEMORY, say) nothing but gradients is left behind.
+   * @param index optimizer step it belongs to, from 0: with the batch's offsets it keys dropout
+   */
+  async forwardBackward(batch: MicroBatch, total: number, index: number): Promise<{ loss: Promise<number> }> {
+    while (this.#inFlight.length >= this.#ahead) await this.#inFlight.shift()
+    const started = performance.now()
+    const { seed, dropout = true } = this.#options
+    const { row: rowOffset, sequence: sequenceOffset, selected: selectedOffset } = batch.offsets
+    const random = { seed, step: index, rowOffset, sequenceOffset, selectedOffset }
+    const forward = () => this.#objective.loss(this.#model, batch, total)
+    // A read is in the queue before the scope frees what it reads.
+    const { loss } = scope(() => {
+      return { loss: read(backwardOf(() => (dropout ? withRandom(random, forward) : forward()))) }
+    })
+    // Steps of that many ops take long enough for the device not to miss the one that waits.
+    if (performance.now() - started > BLOCKED) this.#ahead = 1
+    this.#inFlight.push(loss)
+    return { loss }
+  }
+
+  /** Adds the penalty's gradient, sums over processes where there are several, and updates everything that trains. */
+  optimStep(lr: number): { penalty: Promise<number> | undefined; gradNorm: Promise<number> } {
+    const { training, communicator } = this.#options
+    const { penalised, squared } = scope(() => {
+      const penalised = training?.penalty && read(backwardOf(() => training.penalty!()))
+      communicator?.allReduce(this.#optimizer.arena.grads)
+      return { penalised, squared: read(this.#optimizer.step(lr)) }
+    })
+    const gradNorm = squared.then(Math.sqrt)
+    gradNorm.catch(() => undefined)
+    return { penalty: penalised, gradNorm }
+  }
+}
+
+/** Runs `forward` on a tape of its own and goes back from what it returns. */
 function backwardOf(forward: () => Tensor): Tensor {
   return scope(() => {
     const tape = new Tape()
     try {
       const result = tape.run(forward)
+      check(result.size === 1, 'ERR_SHAPE', () => `objective: the loss has shape [${result.shape}], expected [1]`)
       tape.backward(result)
       return result
     } catch (error) {
@@ -128,4 +180,21 @@ function backwardOf(forward: () => Tensor): Tensor {
       throw error
     }
   })
+}
+
+/** Reads a number; one that nobody waits for may fail unheard, since the fault stays on the device. */
+function read(tensor: Tensor): Promise<number> {
+  if (tensor.device.name === 'meta') return Promise.resolve(Number.NaN)
+  const number = tensor.item()
+  number.catch(() => undefined)
+  return number
+}
+
+function tooLarge({ microBatches }: Pick<Step, 'microBatches'>, cause: LowrankError): never {
+  const longest = Math.max(...microBatches.map(batch => batch.maxLength))
+  fail(
+    'ERR_MEMORY',
+    `train: one sequence of ${longest} tokens at a time is too much for the memory (${cause.message}); lower maxLength`,
+    cause,
+  )
 }

@@ -15,7 +15,7 @@ import { native } from '../../lib/native.ts'
 import { AdamW } from '../../lib/optim/adamw.ts'
 import { Arena } from '../../lib/optim/arena.ts'
 import { learningRate } from '../../lib/optim/schedule.ts'
-import { type StepResult, trainStep } from '../../lib/train/step.ts'
+import { type StepNumbers, Stepper } from '../../lib/train/step.ts'
 import { readEmbeddings } from './embeddings.ts'
 import { CACHE } from './sources.ts'
 import { readTokens } from './tokens.ts'
@@ -87,8 +87,7 @@ async function saveEncoder(model: Model): Promise<void> {
   await writeSafetensors(join(ENCODER, 'model.safetensors'), tensors, { format: 'pt' })
 }
 
-async function report(result: StepResult, progress: Progress): Promise<void> {
-  const loss = await result.loss.item()
+function report({ loss }: StepNumbers, progress: Progress): void {
   progress.losses.push([progress.step, Number(loss.toFixed(4))])
   const speed = Math.round(progress.tokens / progress.seconds)
   console.log(
@@ -110,6 +109,7 @@ async function main(): Promise<void> {
   const parameters = [...model.parameters.values()]
   const arena = new Arena(parameters, model.device, p => ({ decay: p.shape.length > 1 ? 1 : 0 }))
   const optimizer = new AdamW(arena, { weightDecay: 0.01, eps: 1e-6, beta2: 0.98, clip: 1 })
+  const stepper = new Stepper(model, optimizer, { seed: SEED })
   const fresh: Progress = { step: 0, seconds: 0, tokens: 0, losses: [] }
   const progress = values.resume && existsSync(STATE) ? resume(optimizer) : fresh
   const examples = await examplesOf()
@@ -134,13 +134,11 @@ async function main(): Promise<void> {
       }
     const step = plan.steps.at(progress.step % perEpoch)
     const lr = learningRate(progress.step, { schedule: 'linear', lr: PEAK_LR, warmupSteps: WARMUP, totalSteps })
-    const result = trainStep(model, optimizer, step, { seed: SEED, index: progress.step, lr })
-    await result.squaredGradNorm.item()
+    const numbers = await (await stepper.launch(step, progress.step, lr)).numbers
     progress.step++
     progress.tokens += step.tokens
     progress.seconds += (performance.now() - started) / 1000
-    if (progress.step % 50 === 0) await report(result, progress)
-    for (const tensor of [result.loss, result.squaredGradNorm]) tensor.dispose()
+    if (progress.step % 50 === 0) report(numbers, progress)
     if (performance.now() - saved > 300_000) {
       await saveState(optimizer, progress)
       await saveEncoder(model)

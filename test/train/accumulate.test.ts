@@ -1,16 +1,16 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { batches } from '../../lib/data/batches.ts'
+import { batches, splitMicroBatch } from '../../lib/data/batches.ts'
 import type { Example } from '../../lib/data/encode.ts'
 import { sequenceClasses } from '../../lib/heads/targets.ts'
 import type { ModelOptions } from '../../lib/model.ts'
+import { native } from '../../lib/native.ts'
 import { attach } from '../../lib/peft/adapter.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
-import { scope, Tensor } from '../../lib/tensor.ts'
+import { Tensor } from '../../lib/tensor.ts'
 import { optimizerOf } from '../../lib/train/run.ts'
 import { resolveSettings } from '../../lib/train/settings.ts'
-import { backwardAll } from '../../lib/train/step.ts'
-import { splitMicroBatch } from '../../lib/train/stepper.ts'
+import { Stepper, supervised } from '../../lib/train/step.ts'
 import { row, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
 
 const masking = { maskId: 1, vocabSize: 60, specialIds: new Set([0, 1, 2]) }
@@ -48,10 +48,10 @@ async function gradients(which: Case, kind: 'lora' | 'full', batchSize: number, 
   }
   const step = batches(which.examples, classWeights ? { ...options, classWeights } : options).at(0)
   const microBatches = step.microBatches.flatMap(batch => splitMicroBatch(batch, parts))
-  optimizer.arena.zeroGrads()
-  const loss = scope(() => backwardAll(model, { ...step, microBatches }, { seed: 9, index: 4, classWeights: weights }))
-  const result = { loss: await loss.item(), grads: await optimizer.arena.grads.data() }
-  loss.dispose()
+  const stepper = new Stepper(model, optimizer, { seed: 9, objective: supervised({ classWeights: weights }) })
+  let loss = 0
+  for (const batch of microBatches) loss += await (await stepper.forwardBackward(batch, step.total, 4)).loss
+  const result = { loss, grads: await optimizer.arena.grads.data() }
   weights?.dispose()
   optimizer.arena.dispose()
   model.dispose()
@@ -105,16 +105,49 @@ test('a cut micro-batch is the same sequences', () => {
     ],
   )
   assert.equal(
-    cut.map(part => [part.rowOffset, part.maxLength]),
+    cut.map(part => [part.offsets, part.maxLength]),
     [
-      [0, 4],
-      [8, 5],
+      [{ row: 0, sequence: 0, selected: 0 }, 4],
+      [{ row: 8, sequence: 3, selected: 3 }, 5],
     ],
   )
   assert.equal(
     cut.flatMap(part => Array.from(part.ids)),
     Array.from(whole.ids),
   )
+})
+
+test('two processes that each take a part of every step end where one does', async () => {
+  const trainer = (others?: () => Tensor) => {
+    const model = tinyModel()
+    const method = tinyLora(model)
+    const optimizer = optimizerOf(model, method, resolveSettings(model, { method }))
+    const allReduce = (grads: Tensor) => native.accumulate(grads.handle, others!().handle, 1)
+    const communicator = others && { rank: 0, size: 2, allReduce }
+    return { model, optimizer, stepper: new Stepper(model, optimizer, { seed: 9, communicator }) }
+  }
+  const copies: Tensor[] = []
+  const alone = trainer()
+  const two = [trainer(() => copies[1]!), trainer(() => copies[0]!)]
+  const plan = { batchSize: 4, accumulate: 4, seed: 3, collate: alone.model.head.collate }
+  const { microBatches, total } = batches(sequences(16), plan).at(0)
+  for (let index = 0; index < 3; index++) {
+    await (await alone.stepper.launch({ microBatches, total }, index, 0.01)).numbers
+    for (const [rank, { stepper, optimizer }] of two.entries()) {
+      optimizer.arena.zeroGrads()
+      for (const batch of microBatches.slice(2 * rank, 2 * rank + 2)) await stepper.forwardBackward(batch, total, index)
+      copies[rank] = Tensor.zeros(optimizer.arena.grads.shape).keep()
+      native.copyInto(copies[rank].handle, optimizer.arena.grads.handle)
+    }
+    for (const { stepper } of two) await stepper.optimStep(0.01).gradNorm
+    for (const copy of copies) copy.dispose()
+  }
+  const [expected, ...reduced] = await Promise.all([alone, ...two].map(each => each.optimizer.arena.params.data()))
+  for (const params of reduced) closeTo(expected!, params!, 1e-6)
+  for (const { model, optimizer } of [alone, ...two]) {
+    optimizer.arena.dispose()
+    model.dispose()
+  }
 })
 
 test.run()
