@@ -240,12 +240,12 @@ const std::vector<cuda::ConformanceCase>& cases_of(const Device& device) {
 // conformanceCases(device): their names, and whether the GPU has what they need.
 Napi::Value describe_cases(Napi::Env env, const Device& device) {
   const auto& cases = cases_of(device);
-  const int capability = cuda::capability(device.index);
+  const int generation = cuda::generation(device.index);
   auto list = Napi::Array::New(env);
   for (const auto& c : cases) {
     auto each = Napi::Object::New(env);
     each.Set("name", c.name);
-    each.Set("runs", c.runs_on(capability));
+    each.Set("runs", c.runs_on(generation));
     list.Set(list.Length(), each);
   }
   return list;
@@ -256,7 +256,7 @@ void run_case(Device& device, int index) {
   const auto& cases = cases_of(device);
   check(index >= 0 && size_t(index) < cases.size(), Code::Option, "conformance: case ", index, " of ", cases.size());
   const auto& c = cases[size_t(index)];
-  check(c.runs_on(cuda::capability(device.index)), Code::Unsupported, c.name, ": ", device.name(), " can't run it");
+  check(c.runs_on(cuda::generation(device.index)), Code::Unsupported, c.name, ": ", device.name(), " can't run it");
   device.queue.push(c.name, c.run);
 }
 #else

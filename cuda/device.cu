@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -16,6 +17,9 @@
 #include "cuda/recent.h"
 
 namespace lowrank {
+namespace conformance {
+int code_generation(cudaStream_t stream);  // cuda/conformance/generation.cu
+}
 namespace {
 
 using cuda::check_cuda;
@@ -60,6 +64,7 @@ cuda::Properties properties_of(int index) {
 struct Context {
   explicit Context(int index) : device(index), properties(properties_of(index)) {
     check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
+    properties.hopper_code = properties.capability == 90 && cuda::has_hopper_code(stream);
     staging.open();
   }
 
@@ -72,7 +77,7 @@ struct Context {
   }
 
   const int device;
-  const cuda::Properties properties;
+  cuda::Properties properties;
   cudaStream_t stream = nullptr;
   Staging staging;
   cuda::Recent recent;
@@ -194,7 +199,7 @@ const char* cure(cudaError_t error) {
     case cudaErrorNoKernelImageForDevice:
     case cudaErrorUnsupportedPtxVersion:
       return "; this build has no code for this GPU: build from source with LOWRANK_CUDA=1 and "
-             "LOWRANK_CUDA_ARCHITECTURES=native";
+             "LOWRANK_CUDA_ARCHITECTURES=90a for an H100 or H200, native for others";
     case cudaErrorIllegalAddress:
     case cudaErrorLaunchFailure: return "; the process can't use this GPU any more: restart it";
     default: return "";
@@ -248,7 +253,7 @@ std::atomic<bool> hopper_allowed{[] {
 }()};
 }  // namespace
 
-bool hopper() { return hopper_allowed && properties().capability == 90; }
+bool hopper() { return hopper_allowed && properties().hopper_code; }
 void allow_hopper(bool allowed) { hopper_allowed = allowed; }
 
 Info info() {
@@ -270,7 +275,14 @@ Info info() {
   return info;
 }
 
-int capability(int device) { return properties_of(device).capability; }
+// Asked once a device: later, one of the cases may have made it unusable.
+int generation(int device) {
+  thread_local std::map<int, int> found;
+  const auto known = found.find(device);
+  if (known != found.end()) return known->second;
+  check_cuda(cudaSetDevice(device), "cudaSetDevice");
+  return found[device] = conformance::code_generation(nullptr);
+}
 
 int count(std::string& reason) {
   const Info found = info();

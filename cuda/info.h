@@ -23,16 +23,18 @@ struct Info {
 // Never throws, and needs no driver.
 Info info();
 
-// Compute capability of a device, 10 * major + minor.
-int capability(int device);
+// What the conformance cases' code was compiled for, as that device runs it: 10 * major + minor, or 909 for sm_90a.
+int generation(int device);
 
 // An instruction, or a function of CUDA, against a scalar definition (cuda/conformance/).
 struct ConformanceCase {
   const char* name;
-  int needs;      // the compute capability, or 909: sm_90a, which is 90 and nothing later
+  int needs;      // the generation that its code has to be compiled for, or a later one; 909: sm_90a and no other
   void (*run)();  // on the thread of a device's queue; throws where a result is wrong
 
-  bool runs_on(int capability) const { return needs == 909 ? capability == 90 : capability >= needs; }
+  bool runs_on(int generation) const {
+    return needs == 909 ? generation == 909 : (generation == 909 ? 90 : generation) >= needs;
+  }
 };
 const std::vector<ConformanceCase>& conformance_cases();
 

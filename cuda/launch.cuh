@@ -40,13 +40,16 @@ void* scratch(int slot, size_t bytes);
 // Of the queue's device.
 struct Properties {
   int multiprocessors = 0;
-  int capability = 0;       // 10 * major + minor
-  size_t shared_block = 0;  // dynamic shared memory a block may have, bytes
-  size_t l2 = 0;            // bytes
+  int capability = 0;        // 10 * major + minor
+  size_t shared_block = 0;   // dynamic shared memory a block may have, bytes
+  size_t l2 = 0;             // bytes
+  bool hopper_code = false;  // whether this build has code for sm_90a, and the device is one
 };
 const Properties& properties();
 
-// Whether kernels for sm_90a are used: on capability 9.0, unless LOWRANK_CUDA_ISA is `portable`. Tests switch.
+// Whether a device of capability 9.0 finds code for sm_90a in this build; without it hopper*.cu are traps.
+bool has_hopper_code(cudaStream_t stream);
+// Whether kernels for sm_90a are used: where there is code, unless LOWRANK_CUDA_ISA is `portable`. Tests switch.
 bool hopper();
 void allow_hopper(bool allowed);
 
@@ -67,15 +70,15 @@ struct Launch {
 // Remembers a launch for the message of a later fault.
 void note_launch(const void* kernel, const Launch& launch);
 
-// The only place that launches: launch(kernel, {grid, block, shared}, arguments…). Nothing runs for an empty grid.
+// The only place that launches. Nothing runs for an empty grid.
 template <typename... Params, typename... Args>
-void launch(void (*kernel)(Params...), const Launch& shape, Args... args) {
+void launch_on(cudaStream_t stream, void (*kernel)(Params...), const Launch& shape, Args... args) {
   if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
   cudaLaunchConfig_t config = {};
   config.gridDim = shape.grid;
   config.blockDim = shape.block;
   config.dynamicSmemBytes = shape.shared;
-  config.stream = stream();
+  config.stream = stream;
   cudaLaunchAttribute cluster;
   cluster.id = cudaLaunchAttributeClusterDimension;
   cluster.val.clusterDim = {shape.cluster, 1, 1};
@@ -84,8 +87,14 @@ void launch(void (*kernel)(Params...), const Launch& shape, Args... args) {
   if (shape.shared > (size_t(48) << 10))
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared)),
                "cudaFuncSetAttribute");
-  note_launch(reinterpret_cast<const void*>(kernel), shape);
   check_cuda(cudaLaunchKernelEx(&config, kernel, Params(args)...), "launch");
+}
+
+// On the queue's stream: launch(kernel, {grid, block, shared}, arguments…).
+template <typename... Params, typename... Args>
+void launch(void (*kernel)(Params...), const Launch& shape, Args... args) {
+  note_launch(reinterpret_cast<const void*>(kernel), shape);
+  launch_on(stream(), kernel, shape, args...);
 }
 
 // Of one dimension: launch(kernel, blocks, threads, arguments…).

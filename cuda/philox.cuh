@@ -2,7 +2,7 @@
 // The dropout mask of core/kernels.h, bit for bit as on the CPU. `row` is the full row: row_offset has been added.
 
 #include "cuda/launch.cuh"
-#include "cuda/warp.cuh"
+#include "cuda/ptx/warp.cuh"
 
 namespace lowrank::cuda {
 

@@ -2,7 +2,7 @@
 // Reductions within a warp and a block, in fixed order: the same bits every time.
 
 #include "cuda/launch.cuh"
-#include "cuda/warp.cuh"
+#include "cuda/ptx/warp.cuh"
 
 namespace lowrank::cuda {
 

@@ -3,6 +3,7 @@
 // exponentials relative to it.
 
 #include "cuda/parameter.cuh"
+#include "cuda/ptx.cuh"
 #include "cuda/reduce.cuh"
 
 namespace lowrank::cuda {

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "cuda/philox.cuh"
+#include "cuda/ptx.cuh"
 #include "cuda/reduce.cuh"
 
 namespace lowrank::cuda {

@@ -1,7 +1,6 @@
 // Named barriers, mbarriers, clusters and their shared memory.
 
 #include "cuda/conformance/case.cuh"
-#include "cuda/ptx_cluster.cuh"
 
 namespace lowrank::conformance {
 namespace {

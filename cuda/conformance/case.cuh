@@ -1,5 +1,5 @@
 #pragma once
-// What conformance cases share. A case runs one instruction of ptx*.cuh and warp.cuh, or one function of CUDA, against
+// What conformance cases share. A case runs one instruction of cuda/ptx/, or one function of CUDA, against
 // a scalar definition, and throws where a result is wrong: on a GPU, for `lowrank doctor --kernels`, and on the
 // emulator of the tests. It runs on the stream of the queue whose thread calls it.
 #include <cmath>
@@ -15,9 +15,11 @@
 #include "cuda/launch.cuh"
 #include "cuda/ptx.cuh"
 #include "cuda/tensor_map.cuh"
-#include "cuda/warp.cuh"
 
 namespace lowrank::conformance {
+
+// ptx::generation() of the conformance cases, on the current device; the stream is waited for.
+int code_generation(cudaStream_t stream);
 
 // Values on the device, NaN (or -1) until written; freed with the array.
 template <typename T>

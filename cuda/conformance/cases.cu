@@ -8,8 +8,8 @@ const std::vector<ConformanceCase>& conformance_cases() {
   using namespace conformance;
   static const Cases all = [] {
     Cases list;
-    for (const Cases& some :
-         {warp_cases(), intrinsics_cases(), barrier_cases(), copy_cases(), matrix_cases(), tma_cases(), wgmma_cases()})
+    for (const Cases& some : {generation_cases(), warp_cases(), intrinsics_cases(), barrier_cases(), copy_cases(),
+                              matrix_cases(), tma_cases(), wgmma_cases()})
       list.insert(list.end(), some.begin(), some.end());
     return list;
   }();

@@ -8,6 +8,7 @@ namespace lowrank::conformance {
 
 using Cases = std::vector<cuda::ConformanceCase>;
 
+Cases generation_cases();
 Cases warp_cases();
 Cases intrinsics_cases();
 Cases barrier_cases();

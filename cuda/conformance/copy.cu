@@ -1,7 +1,6 @@
 // cp.async: every size, zero fill, groups.
 
 #include "cuda/conformance/case.cuh"
-#include "cuda/ptx_copy.cuh"
 
 namespace lowrank::conformance {
 namespace {

@@ -3,7 +3,7 @@
 // lines. A panel is 64 rows of 128 bytes; of two, one is filled while TMA reads the other.
 
 #include "cuda/gemm/hopper.cuh"
-#include "cuda/warp.cuh"
+#include "cuda/ptx.cuh"
 
 namespace lowrank::cuda::gemm::sm90 {
 

@@ -2,8 +2,6 @@
 // Producer, consumers and kernel of the Hopper product; how they work together is said in cuda/gemm/hopper.cu.
 
 #include "cuda/gemm/hopper_turn.cuh"
-#include "cuda/ptx_cluster.cuh"
-#include "cuda/warp.cuh"
 
 namespace lowrank::cuda::gemm::sm90 {
 

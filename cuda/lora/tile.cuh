@@ -3,7 +3,7 @@
 
 #include "cuda/lora/thin.h"
 #include "cuda/philox.cuh"
-#include "cuda/warp.cuh"
+#include "cuda/ptx.cuh"
 
 namespace lowrank::cuda::lora {
 

@@ -42,11 +42,11 @@ int main(int argc, char** argv) {
   }
   if (cuda::backend.enter) cuda::backend.enter(0);
   int failed = 0, passed = 0, skipped = 0;
-  const int device = cuda::capability(0);
+  const int generation = cuda::generation(0);
   for (const ConformanceCase& each : cuda::conformance_cases()) {
     if (argc > 1 && !std::strstr(each.name, argv[1])) continue;
-    if (!each.runs_on(device)) {
-      std::printf("skip: %s needs another GPU than sm_%d\n", each.name, device);
+    if (!each.runs_on(generation)) {
+      std::printf("skip: %s needs other code than that of sm_%d\n", each.name, generation);
       ++skipped;
       continue;
     }

@@ -60,7 +60,7 @@ void* scratch(int slot, size_t bytes) {
 
 // Few multiprocessors: persistent kernels come round more than once.
 const Properties& properties() {
-  static const Properties emulated = {3, 90, size_t(227) << 10, size_t(50) << 20};
+  static const Properties emulated = {3, 90, size_t(227) << 10, size_t(50) << 20, has_hopper_code(nullptr)};
   return emulated;
 }
 
@@ -71,7 +71,7 @@ bool hopper_allowed = [] {
 }();
 }
 
-bool hopper() { return hopper_allowed; }
+bool hopper() { return hopper_allowed && properties().hopper_code; }
 void allow_hopper(bool allowed) { hopper_allowed = allowed; }
 
 Info info() {
@@ -81,7 +81,7 @@ Info info() {
   return info;
 }
 
-int capability(int) { return properties().capability; }
+int generation(int) { return emulator::options().generation; }
 
 int count(std::string&) { return count_of_devices(); }
 

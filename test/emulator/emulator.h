@@ -27,11 +27,12 @@ struct Options {
   uint64_t seed = 1;
   Schedule schedule = Schedule::Skewed;
   Async async = Async::Late;
-  bool proxy = true;  // the async proxy sees generic writes only after fence.proxy.async
-  int resident = 1;   // blocks (or clusters) at a time; grid-wide barriers and flags need more than 1
+  bool proxy = true;     // the async proxy sees generic writes only after fence.proxy.async
+  int generation = 909;  // what the kernels were compiled for: 909, 90 or 80; instructions of later ones are traps
+  int resident = 1;      // blocks (or clusters) at a time; grid-wide barriers and flags need more than 1
 };
 // Of the process; first read from LOWRANK_EMU_SEED, _SCHEDULE (forward, backward, skewed, random), _ASYNC (late, early,
-// random), _PROXY (0, 1) and _RESIDENT.
+// random), _PROXY (0, 1), _GENERATION (80, 90, 90a) and _RESIDENT.
 Options& options();
 
 struct Counters {
@@ -61,6 +62,9 @@ struct ThreadId {
 };
 extern ThreadId* current;
 extern Grid launched;
+
+// Fails where the kernels were compiled for an earlier generation.
+void need_generation(int generation);
 
 [[noreturn]] void fail(Site site, const char* format, ...) __attribute__((format(printf, 2, 3)));
 

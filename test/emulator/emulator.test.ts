@@ -1,4 +1,4 @@
-// The emulator against itself: every function of cuda/ptx.cuh against a scalar definition, correct kernels under every
+// The emulator against itself: every function of cuda/ptx/ against a scalar definition, correct kernels under every
 // schedule, and injected defects, which it has to notice.
 
 import { spawnSync } from 'node:child_process'
@@ -23,7 +23,7 @@ function output(name: string): string | undefined {
   return stdout
 }
 
-test('every function of ptx.cuh does what its definition says', () => {
+test('every function of cuda/ptx/ does what its definition says', () => {
   const text = output('emulator_conformance')
   if (text === undefined) return
   const [, passed, failed] = text.match(/(\d+) passed, (\d+) failed/)!

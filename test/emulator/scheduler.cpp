@@ -39,6 +39,8 @@ Options options_of_environment() {
   options.schedule = Schedule(choice("LOWRANK_EMU_SCHEDULE", {"forward", "backward", "skewed", "random"}, 2));
   options.async = Async(choice("LOWRANK_EMU_ASYNC", {"late", "early", "random"}, 0));
   options.proxy = choice("LOWRANK_EMU_PROXY", {"0", "1"}, 1) == 1;
+  constexpr int GENERATIONS[] = {80, 90, 909};
+  options.generation = GENERATIONS[choice("LOWRANK_EMU_GENERATION", {"80", "90", "90a"}, 2)];
   return options;
 }
 
@@ -232,6 +234,12 @@ uint64_t random_bits() {
   x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9;
   x = (x ^ (x >> 27)) * 0x94d049bb133111eb;
   return x ^ (x >> 31);
+}
+
+void need_generation(int generation) {
+  const int own = options().generation;
+  if (own == 909 || (generation != 909 && own >= generation)) return;
+  fail({}, "a trap: an instruction of sm_%s in code for sm_%d", generation == 909 ? "90a" : "90", own);
 }
 
 void fail(Site site, const char* format, ...) {

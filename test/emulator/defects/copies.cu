@@ -2,7 +2,6 @@
 // the lanes reversed; with defects on demand.
 
 #include "cuda/conformance/case.cuh"
-#include "cuda/ptx_copy.cuh"
 #include "test/emulator/defects/defects.h"
 
 namespace {
