@@ -2,7 +2,7 @@
 // other side's. `train` of lib/train is the product's own.
 
 import { batches } from '../lib/data/batches.ts'
-import type { Example } from '../lib/data/encode.ts'
+import type { Example } from '../lib/data/example.ts'
 import type { Model } from '../lib/model.ts'
 import type { Parameter } from '../lib/nn/module.ts'
 import { AdamW } from '../lib/optim/adamw.ts'

@@ -5,7 +5,7 @@
 import { appendFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { type Example, encodeRows } from '../lib/data/encode.ts'
+import type { Example } from '../lib/data/example.ts'
 import { labelMap } from '../lib/data/labels.ts'
 import { toRows } from '../lib/data/row.ts'
 import { check } from '../lib/errors.ts'
@@ -14,6 +14,8 @@ import { loadModel, type Model } from '../lib/model.ts'
 import { native } from '../lib/native.ts'
 import { attach } from '../lib/peft/adapter.ts'
 import { lora } from '../lib/peft/lora.ts'
+import { encodeRows } from '../lib/tasks/encode.ts'
+import type { ItemsPrediction } from '../lib/tasks/items.ts'
 import { loadTokenizer } from '../lib/tokenizer/tokenizer.ts'
 import { evaluate, predict } from '../lib/train/evaluate.ts'
 import { type FitSettings, fit } from './fit.ts'
@@ -82,13 +84,12 @@ async function scores(model: Model, examples: readonly Example[]): Promise<Recor
 async function entityScores(model: Model, examples: readonly Example[]): Promise<Record<string, number>> {
   const gold = examples.map(({ row }) => row.values.ner_tags as string[])
   const predicted: string[][] = []
-  for await (const prediction of predict(model, examples, { batchSize: 64 })) {
+  for await (const prediction of predict<ItemsPrediction>(model, examples, { batchSize: 64 })) {
     const example = examples[predicted.length]!
     const tags: string[] = new Array(example.words!.length).fill('O')
-    if (prediction.kind === 'tags')
-      prediction.positions.forEach((at, k) => {
-        tags[example.wordIds![at]!] = model.labels[prediction.predicted[k]!]!
-      })
+    prediction.positions.forEach((at, k) => {
+      tags[example.wordIds![at]!] = model.labels[prediction.predicted[k]!]!
+    })
     predicted.push(tags)
   }
   const { micro, tokenAccuracy } = entityReport(gold, predicted)

@@ -14,7 +14,7 @@ import {
   collectRows,
   type Dataset,
   type Example,
-  encodeRow,
+  encodeRows,
   evaluate as evaluateModel,
   type LabelMap,
   loadModel,
@@ -53,7 +53,8 @@ class TextDataset implements Dataset<Example> {
   get(i: number): Example {
     const { tokenizer, label2id: labels, maxLen: maxLength } = this
     const columns = { tokens: 'tokens', tags: 'tags' }
-    return encodeRow(this.rows[i]!, tokenizer, { task: 'token-classification', columns, labels, maxLength })
+    const spec = { task: 'token-classification', columns, labels, maxLength }
+    return encodeRows([this.rows[i]!], tokenizer, spec).examples[0]!
   }
 
   all(): Example[] {

@@ -17,16 +17,7 @@ export {
 } from './data/dataset.ts'
 export { type DelimitedOptions, readCsv, readTsv } from './data/delimited.ts'
 export type { DuplicateReport, DuplicateRule, Splits } from './data/duplicates.ts'
-export {
-  alignLabels,
-  type EncodedRows,
-  type EncodeSpec,
-  type Example,
-  encodeRow,
-  encodeRows,
-  IGNORED,
-} from './data/encode.ts'
-export { type DataInspection, inspectData } from './data/inspect.ts'
+export { type Example, IGNORED } from './data/example.ts'
 export { readJsonl } from './data/jsonl.ts'
 export { checkSameLabels, type LabelMap, type LabelOrder, labelMap, labelsOf, tagLabelsOf } from './data/labels.ts'
 export { type BlockOptions, type Masking, maskingOf, textBlocks } from './data/maskedLm.ts'
@@ -40,12 +31,9 @@ export {
   openFile,
   type SplitName,
 } from './data/open.ts'
-export { type PreparedData, prepareData, type SplitData, type SplitOptions, splitData } from './data/prepare.ts'
 export { type Row, toRow, toRows } from './data/row.ts'
-export { type Fractions, parseFractions, splitRows, strataOf } from './data/split.ts'
-export { inferTask, type ProblemType, type TaskChoice } from './data/task.ts'
+export { type Fractions, parseFractions, splitRows, takeRows } from './data/split.ts'
 export { type ErrorCode, LowrankError } from './errors.ts'
-export type { Prediction } from './heads/decode.ts'
 export type { Head, LossOptions, Problem, Task } from './heads/head.ts'
 export { sequenceClassification } from './heads/sequenceClassification.ts'
 export { tokenClassification } from './heads/tokenClassification.ts'
@@ -118,7 +106,17 @@ export {
   saveAdapter,
   saveMerged,
 } from './peft/index.ts'
+export { type Comparison, compareEvaluations } from './report/compare.ts'
 export { type ReportData, renderReport, writeReport } from './report/report.ts'
+export { type RunFacts, type RunRecord, type RunResult, recordRun, reportData, resultOf } from './report/run.ts'
+export { type EncodedRows, encodeRows } from './tasks/encode.ts'
+export { TASKS, taskOf, taskOfModel } from './tasks/index.ts'
+export { inferTask, strataOf, type TaskChoice } from './tasks/infer.ts'
+export { type DataInspection, inspectData } from './tasks/inspect.ts'
+export type { ItemsPrediction } from './tasks/items.ts'
+export { type PreparedData, prepareData, type SplitData, type SplitOptions, splitData } from './tasks/prepare.ts'
+export type { ClassPrediction, LabelsPrediction, ValuesPrediction } from './tasks/sequence.ts'
+export type { EncodeSpec, Mistake, Prediction, PredictionRecord, Task as TaskKind } from './tasks/task.ts'
 export { Device, scope, Tensor, type TensorData } from './tensor.ts'
 export {
   type Encoded,

@@ -1,34 +1,22 @@
 // From data settings to rows and examples.
 
 import type { Splits } from '../data/duplicates.ts'
-import { type EncodedRows, encodeRows } from '../data/encode.ts'
 import { type LabelMap, labelMap } from '../data/labels.ts'
-import { type Masking, maskingOf, textBlocks } from '../data/maskedLm.ts'
+import { type Masking, maskingOf } from '../data/maskedLm.ts'
 import { collectRows, type DataFormat, type OpenOptions, openDataset, openFile } from '../data/open.ts'
-import { type SplitData, type SplitOptions, splitData } from '../data/prepare.ts'
 import type { Row } from '../data/row.ts'
-import { parseFractions, splitRows, strataOf } from '../data/split.ts'
-import type { ProblemType } from '../data/task.ts'
+import { parseFractions, takeRows } from '../data/split.ts'
 import { check } from '../errors.ts'
-import type { Problem, Task } from '../heads/head.ts'
+import { type EncodedRows, encodeRows } from '../tasks/encode.ts'
+import { strataOf } from '../tasks/infer.ts'
+import { type SplitData, type SplitOptions, splitData } from '../tasks/prepare.ts'
+import type { Task } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import type { HeadChoice } from './base.ts'
 import type { Settings } from './options/options.ts'
-
-const problems: Readonly<Record<ProblemType, Problem>> = {
-  single_label_classification: 'single',
-  multi_label_classification: 'multi',
-  regression: 'regression',
-}
-
-/** How a problem is called in data and config.json. */
-export function problemTypeOf(problem: Problem): ProblemType {
-  return (Object.keys(problems) as ProblemType[]).find(type => problems[type] === problem)!
-}
 
 /** Reader options of a command; `notice` is told about conversions. */
 export function openOptions(settings: Settings, notice?: (message: string) => void): OpenOptions {
-  return { format: settings.format as DataFormat | undefined, delimiter: settings.delimiter, notice }
+  return { format: settings.format as DataFormat | undefined, delimiter: settings.delimiter, keepTags: true, notice }
 }
 
 /** Rows of the splits that training is to use, with task and labels found out. */
@@ -37,7 +25,7 @@ export async function readSplits(settings: Settings, labels?: LabelMap): Promise
   const notice = (message: string): void => void notices.push(message)
   const options: SplitOptions = {
     ...openOptions(settings, notice),
-    task: settings.task as Task | undefined,
+    task: settings.task as string | undefined,
     columnNames: settings.columns,
     labels: labels ?? (settings.labels ? labelMap(settings.labels) : undefined),
     fractions: parseFractions(settings.split),
@@ -66,37 +54,24 @@ function limited(data: SplitData, rows: number, seed: number, notice: (message: 
   const { splits, columns, choice } = data
   const all = splits.train
   if (rows >= all.length) return splits
-  const share = rows / all.length
-  const { train } = splitRows(all, strataOf(all, columns, choice), [share, 1 - share, 0], seed)
+  const train = takeRows(all, strataOf(all, columns, choice), rows, seed)
   notice(`${train.length} of ${all.length} training rows taken, stratified by seed ${seed}`)
   return { ...splits, train }
 }
 
-/** The head that data ask for. A regression has one output, called by its column. */
-export function headFor({ choice, labels, columns }: SplitData): HeadChoice {
-  const { task, problemType } = choice
-  if (task === 'masked-lm') return { task }
-  if (problemType === 'regression') return { task, problem: 'regression', labels: [columns.label ?? 'value'] }
-  return { task, problem: problemType && problems[problemType], labels: labels!.names }
-}
-
-/** Rows as examples. Texts of masked LM are cut into blocks, so that nothing of them is lost. */
+/** Rows as examples. */
 export function encode(
   rows: readonly Row[],
   tokenizer: Tokenizer,
   { choice, columns, labels }: Pick<SplitData, 'choice' | 'columns' | 'labels'>,
   maxLength: number,
 ): EncodedRows {
-  if (choice.task === 'masked-lm') {
-    const blocks = textBlocks(rows, columns.text!, tokenizer, { length: maxLength, across: false })
-    return { examples: [...blocks], truncated: 0, lostWords: 0 }
-  }
   return encodeRows(rows, tokenizer, { ...choice, columns, labels, maxLength })
 }
 
 /** How tokens are hidden where the task hides them. */
 export function maskingFor(task: Task, tokenizer: Tokenizer, settings: Settings): Masking | undefined {
-  return task === 'masked-lm' ? maskingOf(tokenizer, { probability: settings.maskProbability }) : undefined
+  return task.masks ? maskingOf(tokenizer, { probability: settings.maskProbability }) : undefined
 }
 
 /** Rows of one file, or of the split of a folder that is to be evaluated. */

@@ -3,15 +3,16 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { labelMap } from '../data/labels.ts'
-import type { SplitData } from '../data/prepare.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
+import { taskOf, taskOfModel } from '../tasks/index.ts'
+import { headFor, type SplitData } from '../tasks/prepare.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainData, TrainOptions } from '../train/events.ts'
 import { locate } from './adapter.ts'
 import { type Base, findBase, findTokenizer, lengthOf, loadBase, useThreads } from './base.ts'
-import { encode, headFor, maskingFor, readSplits } from './data.ts'
+import { encode, maskingFor, readSplits } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { Console } from './terminal/console.ts'
 import { plural } from './terminal/format.ts'
@@ -39,7 +40,7 @@ export async function prepareTraining(settings: Settings, console: Console, devi
   const data = await readSplits(settings, known && known.length > 0 ? labelMap(known) : undefined)
   for (const notice of data.notices) console.note(notice)
   checkClasses(data)
-  const model = loadBase(base.path, headFor(data), settings, device)
+  const model = loadBase(base.path, headFor(data, settings.labels), settings, device)
   try {
     const maxLength = lengthOf(settings, model, tokenizer)
     const encoded = {
@@ -65,7 +66,7 @@ export async function prepareTraining(settings: Settings, console: Console, devi
 
 /** @throws ERR_DATA where all rows have one and the same label */
 function checkClasses({ labels, choice, columns }: SplitData): void {
-  const alone = choice.problemType === 'single_label_classification' && labels?.names.length === 1
+  const alone = taskOf(choice).oneClass && labels?.names.length === 1
   check(!alone, 'ERR_DATA', () => {
     const name = `"${labels!.names[0]}"`
     return `labels: all rows have the label ${name} in "${columns.label}"; there is nothing to tell apart, add other rows`
@@ -108,7 +109,7 @@ export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Mo
     dropLast: settings.dropLast,
     labelSmoothing: settings.labelSmoothing,
     classWeights: settings.classWeights,
-    masking: maskingFor(model.task, tokenizer, settings),
+    masking: maskingFor(taskOfModel(model), tokenizer, settings),
     evaluateBefore: settings.evaluateBefore,
     evalEvery: settings.evalEvery,
     metric: settings.metric,

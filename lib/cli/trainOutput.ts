@@ -2,37 +2,31 @@
 
 import { readdirSync, statSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import { classCounts } from '../data/statistics.ts'
+import { bundled } from '../bundled.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
-import { writeReport } from '../report/report.ts'
-import type { EndEvent, EvaluationEvent, StartEvent } from '../train/events.ts'
+import { type Setting, writeReport } from '../report/report.ts'
+import { methodTitle, type RunFacts, type RunRecord, type RunResult, reportData, resultOf } from '../report/run.ts'
+import { taskOfModel } from '../tasks/index.ts'
+import type { EvaluationEvent, StartEvent } from '../train/events.ts'
 import type { Settings } from './options/options.ts'
-import { predictionRecord } from './predictions.ts'
-import { reportData } from './reportData.ts'
-import { type Comparison, compareEvaluations, comparisonLines } from './results.ts'
+import { packageVersion } from './program.ts'
 import { type Console, paint, plainJson } from './terminal/console.ts'
-import { bytesText, countText, metricText, shareText } from './terminal/format.ts'
+import { bytesText, countText, deviceText, metricText, shareText } from './terminal/format.ts'
 import { formatDuration } from './terminal/progress.ts'
+import { comparisonLines } from './terminal/results.ts'
 import type { Trial } from './trainRun.ts'
 
 /** A finished run. */
 export interface Finished {
   readonly trial: Trial
   readonly settings: Settings
-  readonly start: StartEvent
-  readonly end: EndEvent
+  readonly run: RunRecord
   /** Of the adapter or model. */
   readonly folder: string
-  readonly before: readonly EvaluationEvent[]
-  readonly after: readonly EvaluationEvent[]
-  readonly warnings: readonly string[]
 }
 
-/** Its results. */
-export interface Outcome {
-  /** Over the test split, else the validation split; undefined where there is neither. */
-  readonly comparison: Comparison | undefined
-  readonly majority: Majority | undefined
+/** What it came to. */
+export interface Outcome extends RunResult {
   readonly peakBytes: number
   readonly processBytes: number
   readonly adapterBytes: number
@@ -40,21 +34,15 @@ export interface Outcome {
   readonly summary: Readonly<Record<string, unknown>>
 }
 
-/** The most frequent training label, and how often it would be right. */
-export interface Majority {
-  readonly label: string
-  readonly accuracy: number
-}
-
 /** Writes the files of a run and prints its results. */
-export async function writeOutcome(run: Finished, console: Console): Promise<Outcome> {
-  const { trial, settings, start, end, folder } = run
-  const after = judged(run.after)
-  const before = after && run.before.find(({ split }) => split === after.split)
-  const comparison = after && compareWithHistory(run, before, after)
+export async function writeOutcome(finished: Finished, console: Console): Promise<Outcome> {
+  const { trial, settings, run, folder } = finished
+  const { start, end } = run
+  const result = resultOf(run)
+  const { judged, comparison, majority } = result
+  const before = run.before.find(({ split }) => split === judged?.split)
   const outcome = {
-    comparison,
-    majority: after && majorityOf(trial, after),
+    ...result,
     peakBytes: end.memory.peak,
     processBytes: process.resourceUsage().maxRSS * 1024,
     adapterBytes: folderBytes(folder),
@@ -63,12 +51,12 @@ export async function writeOutcome(run: Finished, console: Console): Promise<Out
   const summary = {
     type: 'summary',
     reason: end.reason,
-    split: after?.split ?? null,
-    examples: after?.evaluation.examples ?? 0,
+    split: judged?.split ?? null,
+    examples: judged?.evaluation.examples ?? 0,
     ...(before ? { before: before.metrics } : {}),
-    ...(after ? { after: after.metrics } : {}),
+    ...(judged ? { after: judged.metrics } : {}),
     comparison,
-    majority: outcome.majority ?? null,
+    majority: majority ?? null,
     trainable: start.trainable,
     total: start.total,
     steps: end.step,
@@ -81,43 +69,58 @@ export async function writeOutcome(run: Finished, console: Console): Promise<Out
     ...files,
     out: trial.out,
   }
-  await writeFiles(run, after, summary)
-  if (settings.report) writeReport(join(trial.out, 'report.html'), reportData(run, { ...outcome, summary }))
-  show(run, { ...outcome, summary }, console)
+  await writeFiles(finished, judged, summary)
+  if (settings.report) writeReport(join(trial.out, 'report.html'), reportData(run, factsOf(finished, outcome), result))
+  show(finished, { ...outcome, summary }, console)
   return { ...outcome, summary }
-}
-
-/** The evaluation that counts: on the test split where there is one. */
-function judged(events: readonly EvaluationEvent[]): EvaluationEvent | undefined {
-  return events.find(({ split }) => split === 'test') ?? events.find(({ split }) => split === 'validation')
-}
-
-/** Of a resumed run only the numbers before are known, from its history: they come without interval and test. */
-function compareWithHistory(run: Finished, before: EvaluationEvent | undefined, after: EvaluationEvent): Comparison {
-  const { labels } = run.trial.model
-  const comparison = compareEvaluations(before?.evaluation, after.evaluation, labels, run.settings.seed)
-  if (before) return comparison
-  const known = run.end.history.find(e => e.kind === 'evaluation' && e.when === 'before' && e.split === after.split)
-  if (known?.kind !== 'evaluation') return comparison
-  const metrics = comparison.metrics.map(pair => {
-    const was = known.metrics[pair.metric]
-    return was === undefined ? pair : { ...pair, before: was }
-  })
-  return { ...comparison, metrics }
-}
-
-function majorityOf({ model, examples }: Trial, { evaluation }: EvaluationEvent): Majority | undefined {
-  if (model.task !== 'sequence-classification' || model.head.problem !== 'single') return undefined
-  const counts = classCounts(examples.train, model.labels.length)
-  const id = counts.indexOf(Math.max(...counts))
-  const right = evaluation.predictions.filter(({ gold }) => gold === id).length
-  return { label: model.labels[id]!, accuracy: right / evaluation.predictions.length }
 }
 
 function folderBytes(folder: string): number {
   return readdirSync(folder)
     .filter(name => name.endsWith('.safetensors'))
     .reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)
+}
+
+/** What the report says of a run beside its record. */
+function factsOf(
+  { trial, settings, run }: Finished,
+  { processBytes, adapterBytes }: Omit<Outcome, 'summary'>,
+): RunFacts {
+  const { start } = run
+  const path = settings.data ?? settings.train ?? ''
+  const name = path === bundled.sample ? 'the bundled sample' : path.split('/').at(-1)
+  return {
+    title: `${methodTitle(run)} on ${name}`,
+    beforeName: settings.initFrom === undefined ? undefined : 'the adapter it started from',
+    maxLength: trial.maxLength,
+    truncated: trial.truncated,
+    adapterBytes,
+    device: deviceText(start),
+    settings: settingsTable(trial, settings, start),
+    environment: {
+      lowrank: packageVersion(),
+      node: process.version,
+      platform: `${process.platform}-${process.arch}`,
+      device: start.device,
+      kernels: start.isa,
+      threads: start.threads,
+      storage: start.storage,
+      compute: start.compute,
+      'peak of the process': `${(processBytes / 2 ** 20).toFixed(0)} MiB`,
+    },
+  }
+}
+
+function settingsTable(trial: Trial, settings: Settings, { lr }: StartEvent): Record<string, Setting> {
+  const table: Record<string, Setting> = { base: trial.base.bundled ? 'the bundled encoder' : trial.base.path }
+  for (const [name, value] of Object.entries(settings)) {
+    if (value === undefined || ['json', 'quiet', 'dryRun', 'config', 'texts'].includes(name)) continue
+    table[name] = typeof value === 'object' ? JSON.stringify(value) : value
+  }
+  table.lr = lr
+  table.maxLength = trial.maxLength
+  if (trial.attached.matched.length > 0) table['adapted modules'] = trial.attached.matched.length
+  return table
 }
 
 async function writeFiles(
@@ -141,17 +144,18 @@ async function writeFiles(
   }
   await writeFileAtomic(join(out, 'metrics.json'), `${JSON.stringify(JSON.parse(plainJson(all)), null, 2)}\n`)
   if (!after) return
+  const task = taskOfModel(model)
   const reader = { tokenizer, labels: model.labels, columns: data.columns }
   const lines = after.evaluation.predictions.map((prediction, i) => {
-    return plainJson(predictionRecord(prediction, examples[after.split]![i]!, reader))
+    return plainJson(task.record(prediction, examples[after.split]![i]!, reader, 1))
   })
   await writeFileAtomic(join(out, 'predictions.jsonl'), `${lines.join('\n')}\n`)
 }
 
-function show(run: Finished, outcome: Outcome, console: Console): void {
-  const { start, end, trial, folder, settings } = run
-  const { comparison, majority } = outcome
-  const split = judged(run.after)?.split ?? 'test'
+function show({ run, trial, folder, settings }: Finished, outcome: Outcome, console: Console): void {
+  const { start, end } = run
+  const { comparison, majority, judged } = outcome
+  const split = judged?.split ?? 'test'
   if (comparison) for (const line of comparisonLines(comparison, `${split} examples`)) console.line(line)
   if (majority) console.line(`always "${majority.label}": accuracy ${metricText(majority.accuracy)}`)
   console.line()

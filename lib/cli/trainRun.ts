@@ -1,12 +1,14 @@
 // One training run as the command line shows it: progress, trackers, then adapter, report and tables.
 
 import { join } from 'node:path'
+import type { Model } from '../model.ts'
 import { saveAdapter } from '../peft/index.ts'
+import { titleOf } from '../report/compare.ts'
+import { recordRun } from '../report/run.ts'
 import { createTracker, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
 import { train } from '../train/train.ts'
 import type { Settings } from './options/options.ts'
-import { titleOf } from './results.ts'
 import { type Setup, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
 import { evaluationBar } from './terminal/evaluationBar.ts'
@@ -31,7 +33,7 @@ export interface Ended {
 export async function runTraining(trial: Trial, settings: Settings, console: Console): Promise<Ended> {
   const names = settings.trackers.filter(name => name !== 'none')
   const trackers = names.map(name => createTracker(name, trial.out))
-  const watch = new Watch(settings, console, trackers)
+  const watch = new Watch(trial, settings, console, trackers)
   const interrupt = onInterrupt(text => watch.warn(text))
   let status: 'finished' | 'stopped' | 'failed' = 'failed'
   try {
@@ -50,7 +52,7 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
     watch.progress?.finish()
     if (watch.start) for (const tracker of trackers) await tracker.finish(status)
   }
-  const { end, start } = watch
+  const { end } = watch
   if (end!.reason === 'aborted') return aborted(end!, trial, console)
   const extra = {
     max_length: trial.maxLength,
@@ -63,7 +65,7 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
     baseModel: trial.base.path,
     extra,
   })
-  const outcome = await writeOutcome({ trial, settings, start: start!, end: end!, folder, ...watch.found }, console)
+  const outcome = await writeOutcome({ trial, settings, run: watch.recorder.record(), folder }, console)
   return { exitCode: 0, outcome }
 }
 
@@ -110,18 +112,19 @@ class Watch {
   start: StartEvent | undefined
   end: EndEvent | undefined
   progress: Progress | undefined
-  readonly found: { before: EvaluationEvent[]; after: EvaluationEvent[]; warnings: string[] } = {
-    before: [],
-    after: [],
-    warnings: [],
-  }
+  readonly recorder: ReturnType<typeof recordRun>
+  readonly #model: Model
   readonly #settings: Settings
   readonly #console: Console
   readonly #trackers: readonly Tracker[]
   #loss: number | undefined
   #rate: number | undefined
 
-  constructor(settings: Settings, console: Console, trackers: readonly Tracker[]) {
+  constructor(trial: Trial, settings: Settings, console: Console, trackers: readonly Tracker[]) {
+    const { model, attached, examples, tokenizer, data } = trial
+    const reader = { tokenizer, labels: model.labels, columns: data.columns }
+    this.recorder = recordRun({ model, attached, examples, reader })
+    this.#model = model
     this.#settings = settings
     this.#console = console
     this.#trackers = trackers
@@ -129,6 +132,7 @@ class Watch {
 
   async take(event: TrainEvent): Promise<void> {
     this.#console.event(lean(event))
+    this.recorder.take(event)
     switch (event.type) {
       case 'start':
         return this.#started(event)
@@ -140,7 +144,6 @@ class Watch {
       case 'evaluation':
         return this.#evaluated(event)
       case 'warning':
-        this.found.warnings.push(`${event.message}; ${event.cure}`)
         return this.warn(`${event.message}; ${event.cure}`)
       case 'end':
         this.end = event
@@ -189,13 +192,12 @@ class Watch {
   }
 
   async #evaluated(event: EvaluationEvent): Promise<void> {
-    const { when, split, step, epoch, metrics, best, evaluation } = event
-    if (when !== 'epoch') this.found[when].push(event)
+    const { when, split, step, epoch, metrics, best } = event
     const scalars = Object.entries(metrics).map(([name, value]) => [`${split}/${name}`, value])
     if (when !== 'after' || split === 'test') await this.#record(step, Object.fromEntries(scalars))
     if (when !== 'epoch') return
     const metric = this.start!.metric
-    const title = titleOf(metric, evaluation.predictions[0]!.kind, evaluation.reports.entities !== undefined)
+    const title = titleOf(metric, this.#model)
     const shown = metric === 'loss' ? '' : `, ${title} ${metricText(metrics[metric])}`
     const trained = this.#loss === undefined ? '' : `training loss ${metricText(this.#loss)}, `
     const line = `epoch ${+epoch.toFixed(2)}: ${trained}validation loss ${metricText(metrics.loss)}${shown}`

@@ -1,6 +1,6 @@
 import { check } from '../errors.ts'
 import type { Collate, Targets } from '../heads/targets.ts'
-import type { Example } from './encode.ts'
+import type { Example } from './example.ts'
 import { type Masking, maskExample } from './maskedLm.ts'
 import { random } from './random.ts'
 

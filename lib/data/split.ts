@@ -1,14 +1,10 @@
 import { check } from '../errors.ts'
-import type { Columns } from './columns.ts'
 import type { Splits } from './duplicates.ts'
 import { random } from './random.ts'
-import { listOf, type Row } from './row.ts'
-import { numberOf, type TaskChoice } from './task.ts'
+import type { Row } from './row.ts'
 
 /** Shares of train, validation and test; they sum to 1. */
 export type Fractions = readonly [train: number, validation: number, test: number]
-
-const deciles = 10
 
 /** Shares from text such as `0.8/0.1/0.1` or `0.9/0.1`. @throws ERR_OPTION unless they are ≥ 0 and sum to 1. */
 export function parseFractions(text: string): Fractions {
@@ -22,7 +18,7 @@ export function parseFractions(text: string): Fractions {
 }
 
 /**
- * Cuts rows into train, validation and test. Every stratum (see {@link strataOf}) is shuffled by the seed and dealt by
+ * Cuts rows into train, validation and test. Every stratum (a name for each row) is shuffled by the seed and dealt by
  * the fractions, so that class ratios hold to within one row a class; a class with a single row goes to train. Each
  * split keeps the order of the rows.
  * @param strata one name a row
@@ -35,12 +31,7 @@ export function splitRows(
 ): Splits {
   check(rows.length === strata.length, 'ERR_OPTION', () => `split: ${strata.length} strata for ${rows.length} rows`)
   const place = new Uint8Array(rows.length)
-  const members = new Map<string, number[]>()
-  strata.forEach((stratum, i) => {
-    const list = members.get(stratum)
-    if (list) list.push(i)
-    else members.set(stratum, [i])
-  })
+  const members = membersOf(strata)
   const deficit = [0, 0, 0]
   const names = [...members.keys()].sort((a, b) => (a < b ? -1 : 1))
   for (const name of names) {
@@ -57,16 +48,38 @@ export function splitRows(
 }
 
 /**
- * The stratum of each row: its label; for lists of labels and for tags the rarest one it has (O apart); for regression
- * the decile of its number; nothing for text alone.
+ * So many rows, each stratum keeping its share as nearly as whole rows allow, chosen by the seed; in the order of the
+ * rows. With fewer rows than strata, the largest strata have one each.
  */
-export function strataOf(rows: readonly Row[], columns: Columns, { task, problemType }: TaskChoice): string[] {
-  if (task === 'token-classification') return rarest(rows.map(row => entityTypes(listOf(row, columns.tags!))))
-  const { label } = columns
-  if (task === 'masked-lm' || label === undefined) return rows.map(() => '')
-  if (problemType === 'regression') return decilesOf(rows.map(row => numberOf(row, label)))
-  if (problemType === 'multi_label_classification') return rarest(rows.map(row => listOf(row, label)))
-  return rows.map(row => String(row.values[label]))
+export function takeRows(
+  rows: readonly Row[],
+  strata: readonly string[],
+  count: number,
+  seed: number | bigint,
+): readonly Row[] {
+  if (count >= rows.length) return rows
+  const members = membersOf(strata)
+  const names = [...members.keys()].sort((a, b) => (a < b ? -1 : 1))
+  const exact = names.map(name => (members.get(name)!.length * count) / rows.length)
+  const counts = exact.map(Math.floor)
+  // What whole rows leave over goes to the strata that lost most by it.
+  const left = count - counts.reduce((a, b) => a + b, 0)
+  const byLoss = [...names.keys()].sort((a, b) => exact[b]! - counts[b]! - (exact[a]! - counts[a]!) || a - b)
+  for (const i of byLoss.slice(0, left)) counts[i]!++
+  const taken = new Set(
+    names.flatMap((name, i) => random(seed, 'split', name).shuffle(members.get(name)!).slice(0, counts[i])),
+  )
+  return rows.filter((_, i) => taken.has(i))
+}
+
+function membersOf(strata: readonly string[]): Map<string, number[]> {
+  const members = new Map<string, number[]>()
+  strata.forEach((stratum, i) => {
+    const list = members.get(stratum)
+    if (list) list.push(i)
+    else members.set(stratum, [i])
+  })
+  return members
 }
 
 /**
@@ -88,24 +101,4 @@ function deal(n: number, fractions: Fractions, deficit: number[]): number[] {
     taken.add(next)
   }
   return counts
-}
-
-function entityTypes(tags: readonly string[]): string[] {
-  return tags.filter(tag => tag !== 'O').map(tag => tag.replace(/^[BIESLU]-/, ''))
-}
-
-function rarest(lists: readonly (readonly string[])[]): string[] {
-  const counts = new Map<string, number>()
-  for (const list of lists) for (const name of new Set(list)) counts.set(name, (counts.get(name) ?? 0) + 1)
-  const rank = (name: string): number => counts.get(name)!
-  return lists.map(list => {
-    if (list.length === 0) return ''
-    return list.reduce((a, b) => (rank(b) < rank(a) || (rank(b) === rank(a) && b < a) ? b : a))
-  })
-}
-
-function decilesOf(numbers: readonly number[]): string[] {
-  const sorted = [...numbers].sort((a, b) => a - b)
-  const bounds = Array.from({ length: deciles - 1 }, (_, i) => sorted[Math.floor(((i + 1) * sorted.length) / deciles)]!)
-  return numbers.map(number => String(bounds.filter(bound => number >= bound).length))
 }

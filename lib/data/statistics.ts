@@ -1,5 +1,3 @@
-import { type Example, IGNORED } from './encode.ts'
-
 /** Spread of lengths. Percentiles are lengths that occur (nearest rank). */
 export interface LengthStatistics {
   readonly count: number
@@ -35,44 +33,4 @@ export function lengthStatistics(lengths: readonly number[], bins = 16): LengthS
     max,
     histogram: counts.map((n, i) => ({ from: min + i * width, to: min + (i + 1) * width, count: n })),
   }
-}
-
-/** What the labels of examples offer to a loss. */
-export interface Supervision {
-  /** Labels that count: samples, tokens or elements. */
-  readonly total: number
-  /** Examples without any label that counts (all masked, or no label at all). */
-  readonly without: number
-}
-
-/** Counts the labels that a loss will see. */
-export function supervision(examples: readonly Example[]): Supervision {
-  let total = 0
-  let without = 0
-  for (const { label } of examples) {
-    const count = countLabel(label)
-    total += count
-    if (count === 0) without++
-  }
-  return { total, without }
-}
-
-/** How often each class id is a label of the examples, ignored positions aside. @param classes number of classes */
-export function classCounts(examples: readonly Example[], classes: number): Int32Array {
-  const counts = new Int32Array(classes)
-  for (const { label } of examples) {
-    if (typeof label === 'number') counts[label]!++
-    else if (label instanceof Int32Array) for (const id of label) if (id !== IGNORED) counts[id]!++
-    if (label instanceof Float32Array)
-      label.forEach((on, id) => {
-        if (on > 0) counts[id]!++
-      })
-  }
-  return counts
-}
-
-function countLabel(label: Example['label']): number {
-  if (label === undefined || label === IGNORED) return 0
-  if (typeof label === 'number') return 1
-  return label instanceof Float32Array ? label.length : label.reduce((sum, id) => sum + (id === IGNORED ? 0 : 1), 0)
 }

@@ -1,6 +1,6 @@
 // What a micro-batch is compared with. A task names the function that makes it of examples; the loader calls it once.
 
-import { type Example, IGNORED } from '../data/encode.ts'
+import { type Example, IGNORED } from '../data/example.ts'
 import { check } from '../errors.ts'
 import { type Device, Tensor } from '../tensor.ts'
 

@@ -1,17 +1,9 @@
 // What a report shows, as plain data. Every section is left out when its data are absent.
 
 import type { McNemar } from '../metrics/compare.ts'
-import type { EntitySpan } from '../metrics/entities.ts'
-import type { Scores } from '../metrics/scores.ts'
+import type { ClassRow, Mistake } from '../tasks/task.ts'
 
-/** What was learned; it chooses words, not sections. */
-export type ReportTask =
-  | 'classification'
-  | 'multi-label'
-  | 'regression'
-  | 'token-classification'
-  | 'masked-lm'
-  | 'causal-lm'
+export type { ClassRow, Mistake, Piece } from '../tasks/task.ts'
 
 /** One row of the before/after table. */
 export type MetricRow = {
@@ -63,23 +55,6 @@ export type EvaluationPoint = {
 /** [gold][predicted] counts under their labels. */
 export type ConfusionData = { labels: readonly string[]; counts: readonly (readonly number[])[] }
 
-/** Scores of one class or entity type. */
-export type ClassRow = Scores & { label: string; predicted: number }
-
-/** A wrong answer; `probability` is the model's for what it predicted, in [0, 1]. */
-export type Mistake =
-  | { kind: 'label'; text: string; gold: string; predicted: string; probability: number }
-  | { kind: 'labels'; text: string; gold: readonly string[]; predicted: readonly string[]; probability: number }
-  | { kind: 'value'; text: string; gold: number; predicted: number }
-  | {
-      kind: 'spans'
-      words: readonly string[]
-      gold: readonly EntitySpan[]
-      predicted: readonly EntitySpan[]
-      probability?: number
-    }
-  | { kind: 'token'; left: string; right: string; gold: string; predicted: string; probability: number }
-
 /** What the data were. */
 export type DataSummary = {
   splits: readonly { name: string; examples: number; labels?: Readonly<Record<string, number>> }[]
@@ -96,7 +71,8 @@ export type Setting = string | number | boolean | null | readonly (string | numb
 /** Everything a report shows. */
 export type ReportData = {
   title: string
-  task: ReportTask
+  /** What was learned, for people. */
+  task: string
   /** One or two sentences; composed from the first metric when absent. */
   verdict?: string
   /** ISO 8601. */
@@ -107,6 +83,8 @@ export type ReportData = {
   steps?: readonly StepPoint[]
   evaluations?: readonly EvaluationPoint[]
   confusion?: ConfusionData
+  /** What a row of `classes` is: a class, a label, an entity type. */
+  className?: string
   classes?: readonly ClassRow[]
   /** Gold and predicted values of a regression. */
   scatter?: { gold: ArrayLike<number>; predicted: ArrayLike<number> }

@@ -1,75 +1,54 @@
 // The most confident mistakes: text, gold, predicted, probability; for entities the marked sentence.
 
-import type { EntitySpan } from '../metrics/entities.ts'
-import type { Mistake, ReportData } from './data.ts'
+import type { Mistake, Piece, ReportData } from './data.ts'
 import { clip, number, percent } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
 
 const SHOWN = 20
 const TEXT_LENGTH = 700
 
-type Of<Kind extends Mistake['kind']> = Extract<Mistake, { kind: Kind }>
-
-function answer(gold: Content, predicted: Content, last: readonly [string, string]): Html {
+function answer(gold: Content, predicted: Content, last: readonly [string, string] | undefined): Html {
+  const more = last && html`<dt>${last[0]}</dt><dd>${last[1]}</dd>`
   return html`<dl class="answer"><dt>gold</dt><dd class="gold">${gold}</dd><dt>predicted</dt><dd
-class="said">${predicted}</dd><dt>${last[0]}</dt><dd>${last[1]}</dd></dl>`
+class="said">${predicted}</dd>${more}</dl>`
 }
 
-function list(labels: readonly string[]): string {
-  return labels.length === 0 ? '(none)' : labels.join(', ')
+/** Pieces of a text, parted by blanks; long ends of what has no mark are cut. */
+function pieces(list: readonly Piece[], most: number): Content[] {
+  const parts: Content[] = []
+  list.forEach(({ text, mark, name }, i) => {
+    if (text === '') return
+    if (parts.length > 0) parts.push(' ')
+    if (mark === 'blank') parts.push(html`<span class="blank">${text}</span>`)
+    else if (mark) parts.push(html`<mark class="${mark}">${text}${name && html`<sub>${name}</sub>`}</mark>`)
+    // Before a mark the end of a text says more, after it the beginning.
+    else if (list[i + 1]?.mark) parts.push([...text].slice(-most).join(''))
+    else parts.push(clip(text, most))
+  })
+  return parts
 }
 
-function spanKey({ type, start, end }: EntitySpan): string {
-  return `${start} ${end} ${type}`
+function isText(answer: Mistake['gold']): answer is readonly Piece[] {
+  return typeof answer === 'object'
 }
 
-/** The words with `spans` marked: as right where `others` holds the same span, else as `otherwise`. */
-function markedWords(
-  words: readonly string[],
-  spans: readonly EntitySpan[],
-  others: readonly EntitySpan[],
-  otherwise: 'missed' | 'wrong',
-): Content[] {
-  const known = new Set(others.map(spanKey))
-  const out: Content[] = []
-  let at = 0
-  for (const span of [...spans].sort((a, b) => a.start - b.start)) {
-    if (span.start < at) continue
-    out.push(words.slice(at, span.start).join(' '), ' ')
-    const kind = known.has(spanKey(span)) ? 'right' : otherwise
-    out.push(html`<mark class="${kind}">${words.slice(span.start, span.end).join(' ')}<sub>${span.type}</sub></mark> `)
-    at = span.end
+const plain = (value: number | string) => (typeof value === 'number' ? number(value) : value)
+
+function item({ text, gold, predicted, probability }: Mistake): Html {
+  if (isText(gold) && isText(predicted)) {
+    const sure =
+      probability !== undefined && html`<p class="note">probability of the wrong answer ${percent(probability)}</p>`
+    const line = (name: string, list: readonly Piece[]) => html`<div class="tagged"><span>${name}</span><p class="text"
+dir="auto">${pieces(list, TEXT_LENGTH)}</p></div>`
+    return html`<li class="wide">${line('gold', gold)}
+${line('predicted', predicted)}${sure}</li>`
   }
-  out.push(words.slice(at).join(' '))
-  return out
-}
-
-function spansItem({ words, gold, predicted, probability }: Of<'spans'>): Html {
-  const sure =
-    probability !== undefined && html`<p class="note">probability of the wrong entity ${percent(probability)}</p>`
-  return html`<li class="wide"><div class="tagged"><span>gold</span><p class="text"
-dir="auto">${markedWords(words, gold, predicted, 'missed')}</p></div>
-<div class="tagged"><span>predicted</span>
-<p class="text" dir="auto">${markedWords(words, predicted, gold, 'wrong')}</p></div>${sure}</li>`
-}
-
-function item(mistake: Mistake): Html {
-  if (mistake.kind === 'spans') return spansItem(mistake)
-  if (mistake.kind === 'token') {
-    const left = [...mistake.left].slice(-240).join('')
-    const text = html`${left}<span class="blank">${mistake.predicted}</span>${clip(mistake.right, 240)}`
-    const sure = ['probability', percent(mistake.probability)] as const
-    return html`<li><p class="text" dir="auto">${text}</p>${answer(mistake.gold, mistake.predicted, sure)}</li>`
-  }
-  const text = html`<p class="text" dir="auto">${clip(mistake.text, TEXT_LENGTH)}</p>`
-  if (mistake.kind === 'value') {
-    const error = ['error', number(mistake.predicted - mistake.gold)] as const
-    return html`<li>${text}${answer(number(mistake.gold), number(mistake.predicted), error)}</li>`
-  }
-  const sure = ['probability', percent(mistake.probability)] as const
-  if (mistake.kind === 'labels')
-    return html`<li>${text}${answer(list(mistake.gold), list(mistake.predicted), sure)}</li>`
-  return html`<li>${text}${answer(mistake.gold, mistake.predicted, sure)}</li>`
+  const [right, said] = [gold, predicted] as (number | string)[]
+  const far = typeof right === 'number' && typeof said === 'number' ? number(said - right) : undefined
+  const last = far !== undefined ? (['error', far] as const) : undefined
+  const sure = probability === undefined ? last : (['probability', percent(probability)] as const)
+  const most = text && text.length > 1 ? 240 : TEXT_LENGTH
+  return html`<li><p class="text" dir="auto">${pieces(text ?? [], most)}</p>${answer(plain(right!), plain(said!), sure)}</li>`
 }
 
 const spanLegend = html`<p class="key"><span><mark class="right">found</mark></span><span><mark
@@ -79,11 +58,11 @@ class="missed">gold, not predicted so</mark></span><span><mark class="wrong">pre
 export function mistakesSection({ mistakes = [] }: ReportData): Html | undefined {
   if (mistakes.length === 0) return undefined
   const shown = mistakes.slice(0, SHOWN)
-  const values = shown[0]!.kind === 'value'
+  const values = typeof shown[0]!.gold === 'number'
   const title = values ? 'Largest errors' : 'Most confident mistakes'
   const lead = values
     ? 'Where predictions are farthest off.'
     : 'Wrong answers the model was surest of: mislabelled data and blind spots show here first.'
-  return html`<section><h2>${title}</h2><p class="lead">${lead}</p>${shown[0]!.kind === 'spans' && spanLegend}
+  return html`<section><h2>${title}</h2><p class="lead">${lead}</p>${isText(shown[0]!.gold) && spanLegend}
 <ol class="mistakes">${shown.map(item)}</ol></section>`
 }

@@ -95,9 +95,8 @@ data-value="${row.predicted}">${integer(row.predicted)}</td>
 }
 
 /** Precision, recall and F1 of each class or entity type. */
-export function classesSection({ classes = [], task }: ReportData): Section {
+export function classesSection({ classes = [], className: what = 'class' }: ReportData): Section {
   if (classes.length === 0) return undefined
-  const what = task === 'token-classification' ? 'entity type' : task === 'multi-label' ? 'label' : 'class'
   const weakest = classes.filter(row => row.support > 0).sort((a, b) => a.f1 - b.f1)[0]
   const lead =
     weakest && classes.length > 2 && html`Weakest is <b>${weakest.label}</b> with an F1 of ${percent(weakest.f1)}.`

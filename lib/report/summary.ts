@@ -71,16 +71,8 @@ export function masthead(data: ReportData): Html {
   const items = warnings.map(warning => html`<li>${warning}</li>`)
   const warned = items.length > 0 && html`<ul class="warnings">${items}</ul>`
   const verdict = data.verdict ?? (comparison && comparison.metrics.length > 0 && composeVerdict(comparison))
-  const names: Record<ReportData['task'], string> = {
-    classification: 'sequence classification',
-    'multi-label': 'multi-label classification',
-    regression: 'regression',
-    'token-classification': 'token classification',
-    'masked-lm': 'masked language model',
-    'causal-lm': 'causal language model',
-  }
   const day = data.date && ` · ${data.date.replace('T', ' ').replace(/(:\d\d):\d\d(\.\d+)?(Z?)$/, '$1$3')}`
-  return html`<header><p class="kicker">lowrank · ${names[data.task]}${day}</p>
+  return html`<header><p class="kicker">lowrank · ${data.task}${day}</p>
 <h1>${data.title}</h1>${verdict && html`<p class="verdict">${verdict}</p>`}
 ${keyFigures(data)}
 ${warned}</header>`

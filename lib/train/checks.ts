@@ -1,11 +1,12 @@
 // What is looked at before a run: errors for what cannot train, warnings for what is likely not meant.
 
-import { type Example, IGNORED } from '../data/encode.ts'
-import { classCounts, supervision } from '../data/statistics.ts'
+import { type Example, IGNORED } from '../data/example.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { maxTokens } from '../nn/batch.ts'
 import type { Adapter } from '../peft/adapter.ts'
+import { taskOfModel } from '../tasks/index.ts'
+import { classCounts, supervision } from '../tasks/supervision.ts'
 import type { TrainData, WarningEvent } from './events.ts'
 import type { Settings } from './settings.ts'
 
@@ -98,8 +99,9 @@ function splitWarnings(model: Model, split: string, examples: readonly Example[]
       message: `${cut} of ${examples.length} examples of the ${split} split are cut, and their ends unseen`,
       cure: 'raise maxLength, or cut the texts yourself',
     })
-  if (model.task === 'masked-lm') return warnings
-  const { total, without } = supervision(examples)
+  const task = taskOfModel(model)
+  if (task.masks) return warnings
+  const { total, without } = supervision(model, examples)
   check(total > 0, 'ERR_DATA', () => {
     return `train: no label of the ${split} split counts (all missing or ${IGNORED}); check the label column`
   })
@@ -109,29 +111,8 @@ function splitWarnings(model: Model, split: string, examples: readonly Example[]
       message: `${without} of ${examples.length} examples of the ${split} split have no label that counts`,
       cure: 'drop these rows, or label them',
     })
-  return [...warnings, ...classWarnings(model, split, examples)]
-}
-
-function classWarnings({ head, labels }: Model, split: string, examples: readonly Example[]): Warn[] {
-  const isTagging = head.task === 'token-classification'
-  if (head.problem !== 'single' || (isTagging && split !== 'train')) return []
-  const counts = classCounts(examples, head.outputs)
-  const present = [...counts.keys()].filter(id => counts[id]! > 0)
-  const names = (ids: readonly number[]) => ids.slice(0, 8).map(id => `"${labels[id] ?? id}"`)
-  if (present.length === 1 && head.outputs > 1) {
-    const message = `all labels of the ${split} split are ${names(present)}`
-    check(split !== 'train', 'ERR_DATA', () => `train: ${message}; there is nothing to tell apart, add other rows`)
-    return [{ code: 'one-class', message, cure: 'shuffle or stratify the split; its metrics mean little' }]
-  }
-  const absent = [...counts.keys()].filter(id => counts[id] === 0)
-  if (split !== 'train' || absent.length === 0 || isTagging) return []
-  return [
-    {
-      code: 'missing-class',
-      message: `${absent.length} of ${head.outputs} classes have no training example: ${names(absent).join(', ')}`,
-      cure: 'add rows of these classes, or drop the labels',
-    },
-  ]
+  const counts = classCounts(task, examples, model.head.outputs)
+  return [...warnings, ...((counts && task.checkCounts?.(split, counts, model.labels)) ?? [])]
 }
 
 /**
@@ -144,10 +125,7 @@ export function resolveClassWeights(
   weights: Settings['classWeights'],
 ): readonly number[] | undefined {
   if (weights !== 'balanced') return weights
-  const counts = classCounts(examples, model.head.outputs)
-  if (model.head.problem === 'multi')
-    return Array.from(counts, count => (count > 0 ? (examples.length - count) / count || 1 : 1))
-  const total = counts.reduce((a, b) => a + b, 0)
-  const present = counts.filter(count => count > 0).length
-  return Array.from(counts, count => (count > 0 ? total / (present * count) : 0))
+  const task = taskOfModel(model)
+  const counts = classCounts(task, examples, model.head.outputs)
+  return counts && task.balance?.(counts, examples.length)
 }

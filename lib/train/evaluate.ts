@@ -1,17 +1,16 @@
 import { type MicroBatch, packExamples } from '../data/batches.ts'
-import { type Example, firstPieces, IGNORED } from '../data/encode.ts'
+import { type Example, IGNORED } from '../data/example.ts'
 import { type Masking, maskExample } from '../data/maskedLm.ts'
 import { random } from '../data/random.ts'
 import { check } from '../errors.ts'
-import { decodeItems, decodeSequence, type Items, type LogitRows, type Prediction } from '../heads/decode.ts'
-import { type Likeliest, readLikeliest } from '../heads/likeliest.ts'
+import { readLikeliest } from '../heads/likeliest.ts'
 import type { Targets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
+import { taskOfModel } from '../tasks/index.ts'
+import type { Answers } from '../tasks/logits.ts'
+import { score } from '../tasks/scores.ts'
+import type { Prediction, Reports } from '../tasks/task.ts'
 import { scope } from '../tensor.ts'
-import { type Reports, score } from './scores.ts'
-
-export type { Prediction } from '../heads/decode.ts'
-export type { Reports } from './scores.ts'
 
 export interface EvaluateOptions {
   /** Sequences of a batch; it changes speed and memory, and results by rounding at most. Default 32. */
@@ -24,10 +23,12 @@ export interface EvaluateOptions {
   readonly seed?: number | undefined
   /** Told after each batch how many examples are done. */
   readonly progress?: ((done: number, total: number) => void) | undefined
+  /** Likeliest tokens to name for each that is asked for; classes come with all their probabilities. Default 0. */
+  readonly top?: number | undefined
 }
 
 /** What a model gets right on a set of labelled examples. */
-export interface Evaluation {
+export interface Evaluation<P extends Prediction = Prediction> {
   readonly examples: number
   readonly tokens: number
   readonly seconds: number
@@ -37,57 +38,62 @@ export interface Evaluation {
   readonly metrics: Readonly<Record<string, number>>
   readonly reports: Reports
   /** One an example, in their order. */
-  readonly predictions: readonly Prediction[]
+  readonly predictions: readonly P[]
 }
 
 /**
  * Loss, metrics and predictions of a model on labelled examples: no dropout, nothing recorded, the same bits each time.
- * @throws ERR_DATA for no examples, examples without labels, or labels that don't fit the head
+ * `P` is the form of its task's predictions.
+ * @throws ERR_DATA for no examples, examples without labels, or labels that don't fit the head; ERR_CHECKPOINT for
+ * logits that are not finite
  */
-export async function evaluate(
+export async function evaluate<P extends Prediction = Prediction>(
   model: Model,
   examples: readonly Example[],
   options: EvaluateOptions = {},
-): Promise<Evaluation> {
+): Promise<Evaluation<P>> {
   const started = performance.now()
+  const task = taskOfModel(model)
   check(examples.length > 0, 'ERR_DATA', () => 'evaluate: there is no example; the split is empty')
-  check(model.task !== 'masked-lm' || options.masking, 'ERR_OPTION', () => {
-    return 'evaluate: masked LM needs to hide tokens; give masking, as maskingOf(tokenizer) makes it'
+  check(!task.masks || options.masking, 'ERR_OPTION', () => {
+    return `evaluate: ${task.title} needs to hide tokens; give masking, as maskingOf(tokenizer) makes it`
   })
   const predictions: Prediction[] = []
   let [sum, weight, tokens] = [0, 0, 0]
-  for await (const part of forwardAll(model, examples, options, true)) {
-    predictions.push(...decode(model, part))
-    sum += part.loss
-    weight += part.batch.targets!.weight
-    tokens += part.batch.ids.length
+  for await (const { examples: part, batch, answers, loss } of forwardAll(model, examples, options, true)) {
+    predictions.push(...task.read(answers, part, batch, 0))
+    sum += loss
+    weight += batch.targets!.weight
+    tokens += batch.ids.length
     options.progress?.(predictions.length, examples.length)
   }
   check(weight > 0, 'ERR_DATA', () => 'evaluate: no label counts; are all of them masked?')
   const loss = sum / weight
   const { metrics, reports } = score(model, predictions, loss, weight)
   const seconds = (performance.now() - started) / 1000
-  return { examples: examples.length, tokens, seconds, loss, metrics, reports, predictions }
+  return { examples: examples.length, tokens, seconds, loss, metrics, reports, predictions: predictions as P[] }
 }
 
 /**
  * Predictions of a model, one an example and in their order, as its batches are done. Labels, where there are any, are
  * handed through as `gold`.
+ * @throws ERR_CHECKPOINT for logits that are not finite
  */
-export async function* predict(
+export async function* predict<P extends Prediction = Prediction>(
   model: Model,
   examples: readonly Example[],
   options: EvaluateOptions = {},
-): AsyncGenerator<Prediction> {
-  for await (const part of forwardAll(model, examples, options, false)) yield* decode(model, part)
+): AsyncGenerator<P> {
+  const task = taskOfModel(model)
+  for await (const { examples: part, batch, answers } of forwardAll(model, examples, options, false))
+    yield* task.read(answers, part, batch, options.top ?? 0) as P[]
 }
 
 interface Forwarded {
   /** As the model saw them: masked, where it hides tokens. */
   examples: readonly Example[]
   batch: MicroBatch
-  /** Of a vocabulary: the likeliest ids alone. */
-  answers: LogitRows | Likeliest
+  answers: Answers
   /** Sum over the batch's labels; 0 where it was not asked for. */
   loss: number
 }
@@ -96,8 +102,8 @@ interface Forwarded {
 async function* forwardAll(
   model: Model,
   examples: readonly Example[],
-  { batchSize = 32, signal, masking, seed = 0 }: EvaluateOptions,
-  labelled: boolean,
+  { batchSize = 32, signal, masking, seed = 0, top = 0 }: EvaluateOptions,
+  isLabelled: boolean,
 ): AsyncGenerator<Forwarded> {
   check(Number.isInteger(batchSize) && batchSize > 0, 'ERR_OPTION', () => {
     return `batchSize: ${batchSize} is not a positive integer`
@@ -105,7 +111,7 @@ async function* forwardAll(
   let pending: Promise<Forwarded> | undefined
   for (const part of evaluationBatches(examples, { batchSize, masking, seed })) {
     signal?.throwIfAborted()
-    const next = enqueueForward(model, part, labelled)
+    const next = enqueueForward(model, part, isLabelled, top)
     // Whoever stops reading early leaves this one unread, and its fault is told by the next wait on the device.
     next.catch(() => undefined)
     if (pending) yield await pending
@@ -126,17 +132,46 @@ export function* evaluationBatches(
 }
 
 /** Enqueues the forward pass of a batch; resolves when its answers are on the host. */
-async function enqueueForward(model: Model, examples: readonly Example[], isLabelled: boolean): Promise<Forwarded> {
+async function enqueueForward(
+  model: Model,
+  examples: readonly Example[],
+  isLabelled: boolean,
+  top: number,
+): Promise<Forwarded> {
   const { batch, reads } = scope(() => {
-    const batch = packAll(model, examples)
-    const { logits, likeliest, loss } = model.answers(batch, isLabelled ? labelled(batch) : hidden(model, batch))
+    const batch = packAll(model, isLabelled ? examples : examples.map(asked))
     // Reads are in the queue before the scope frees what they read.
+    if (top > 0) return { batch, reads: Promise.all([model.logits(batch, rowsAsked(batch)).data(), 0]) }
+    const { logits, likeliest, loss } = model.answers(batch, isLabelled ? labelled(batch) : rowsAsked(batch))
     const reads = Promise.all([likeliest ? readLikeliest(likeliest) : logits!.data(), loss?.item() ?? 0])
     return { batch, reads }
   })
   const [read, loss] = await reads
   const answers = 'ids' in read ? read : { data: read as Float32Array, columns: model.head.outputs }
+  checkFinite(model, answers)
   return { examples, batch, answers, loss: isLabelled ? loss : 0 }
+}
+
+/** @throws ERR_CHECKPOINT where a model says nothing that can be read */
+function checkFinite(model: Model, answers: Answers): void {
+  const values = 'ids' in answers ? answers.probabilities : answers.data
+  const bad = values.findIndex(value => !Number.isFinite(value))
+  check(bad < 0, 'ERR_CHECKPOINT', () => {
+    const where = model.path ?? 'the model'
+    return (
+      `evaluate: a logit is ${values[bad]}; weights of ${where} are damaged or too large for compute ` +
+      `${model.compute}; take another checkpoint, or compute f32`
+    )
+  })
+}
+
+/** An example with labels where tokens are asked for, so that these get rows of their own. */
+function asked(example: Example): Example {
+  const { asked, ids } = example
+  if (!asked) return example
+  const label = new Int32Array(ids.length).fill(IGNORED)
+  for (const t of asked) label[t] = ids[t]!
+  return { ...example, label }
 }
 
 /** One micro-batch of all examples. */
@@ -151,34 +186,6 @@ export function labelled({ targets }: MicroBatch): Targets {
 }
 
 /** Targets that say which tokens to answer, where nobody asks for a loss. */
-function hidden({ task }: Model, { targets }: MicroBatch): Targets | undefined {
-  return task === 'masked-lm' ? targets : undefined
-}
-
-function decode(model: Model, { examples, batch, answers }: Forwarded): Prediction[] {
-  const { task, problem } = model.head
-  if (task === 'sequence-classification')
-    return examples.map(({ label }, i) =>
-      decodeSequence(answers as LogitRows, i, problem, label as number | Float32Array),
-    )
-  let rowsBefore = 0
-  return examples.map((example, i) => {
-    const items = itemsOf(example, task === 'masked-lm')
-    const first = task === 'masked-lm' && batch.targets ? rowsBefore : undefined
-    rowsBefore += items.positions.length
-    const start = batch.cuSeqlens[i]!
-    // Hidden tokens have rows of their own; taggers have them for every token.
-    const rows = items.positions.map((position, k) => (first === undefined ? start + position : first + k))
-    return decodeItems(answers, { ...items, rows })
-  })
-}
-
-/** The tokens of an example that have an answer: those with a label, else the first pieces of its words, else all. */
-function itemsOf({ ids, label, wordIds }: Example, masked: boolean): Omit<Items, 'rows'> {
-  if (label instanceof Int32Array) {
-    const at = Int32Array.from(ids.keys()).filter(t => label[t] !== IGNORED)
-    return { positions: at, gold: at.map(t => label[t]!) }
-  }
-  const positions = wordIds && !masked ? firstPieces(wordIds) : ids.keys()
-  return { positions: Int32Array.from(positions), gold: undefined }
+function rowsAsked({ targets }: MicroBatch): Targets | undefined {
+  return targets?.rows && targets
 }

@@ -1,6 +1,6 @@
 // What `train` takes and what it tells: options and events, as plain data.
 
-import type { Example } from '../data/encode.ts'
+import type { Example } from '../data/example.ts'
 import type { Masking } from '../data/maskedLm.ts'
 import type { MemoryUse } from '../native.ts'
 import type { States } from '../optim/arena.ts'

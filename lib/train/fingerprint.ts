@@ -1,7 +1,7 @@
 // What a run's result depends on, so that a checkpoint goes on only where it came from.
 
 import { createHash, type Hash } from 'node:crypto'
-import type { Example } from '../data/encode.ts'
+import type { Example } from '../data/example.ts'
 import { isObject, type PyJson, stringifyPython } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { isQuantized } from '../nn/module.ts'

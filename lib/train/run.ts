@@ -3,7 +3,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Batches, batches, type Step } from '../data/batches.ts'
-import type { Example } from '../data/encode.ts'
+import type { Example } from '../data/example.ts'
 import { check, fail } from '../errors.ts'
 import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
 import type { Model } from '../model.ts'

@@ -2,8 +2,10 @@ import { check, fail, nearest } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { STATES } from '../optim/arena.ts'
 import { SCHEDULES } from '../optim/schedule.ts'
+import { taskOfModel } from '../tasks/index.ts'
+import { defaultMetric, metricNames } from '../tasks/scores.ts'
+import type { Task } from '../tasks/task.ts'
 import type { TrainOptions } from './events.ts'
-import { defaultMetric, metricNames } from './scores.ts'
 
 type OpenName = 'communicator' | 'maxSteps' | 'objective' | 'classWeights' | 'masking' | 'outputDir' | 'progress'
 type Defaulted = Omit<TrainOptions, 'method' | 'signal' | OpenName>
@@ -95,8 +97,8 @@ function checkNumbers(settings: Settings): void {
 }
 
 function checkChoices(model: Model, settings: Settings): void {
-  const { schedule, optimizerStates, classWeights, masking, outputDir, resume, metric } = settings
-  const { task, problem } = model.head
+  const { schedule, optimizerStates, masking, outputDir, resume, metric } = settings
+  const task = taskOfModel(model)
   const metrics = metricNames(model)
   check(metrics.includes(metric), 'ERR_OPTION', () => {
     return `metric: "${metric}" is unknown${nearest(metric, metrics)}; the task has ${metrics.join(', ')}`
@@ -107,15 +109,25 @@ function checkChoices(model: Model, settings: Settings): void {
   check(STATES.includes(optimizerStates), 'ERR_OPTION', () => {
     return `optimizerStates: "${optimizerStates}" is unknown${nearest(optimizerStates, STATES)}; use ${STATES.join(', ')}`
   })
-  check((task === 'masked-lm') === (masking !== undefined), 'ERR_OPTION', () => {
-    const cure = masking ? `the model does ${task}; leave it out` : 'masked LM needs it; see maskingOf(tokenizer)'
+  check((task.masks ?? false) === (masking !== undefined), 'ERR_OPTION', () => {
+    const cure = masking
+      ? `${task.title} hides no tokens; leave it out`
+      : 'masked LM needs it; see maskingOf(tokenizer)'
     return `masking: ${cure}`
   })
   check(!resume || outputDir !== undefined || typeof resume === 'string', 'ERR_OPTION', () => {
     return 'resume: there is no outputDir to look for checkpoints in; name it'
   })
+  checkEffects(model, settings, task)
+}
+
+/** Options that a task has no use for. */
+function checkEffects(model: Model, { classWeights, labelSmoothing }: Settings, task: Task): void {
+  check(labelSmoothing === 0 || !task.graded, 'ERR_OPTION', () => {
+    return `labelSmoothing: ${labelSmoothing}, but ${task.title} has no classes to spread a target over; leave it out`
+  })
   if (classWeights === undefined) return
-  check(task !== 'masked-lm' && problem !== 'regression', 'ERR_OPTION', () => 'classWeights: the task has no classes')
+  check(task.classes, 'ERR_OPTION', () => `classWeights: ${task.title} has no classes; leave them out`)
   if (classWeights === 'balanced') return
   check(Array.isArray(classWeights) && classWeights.length === model.head.outputs, 'ERR_OPTION', () => {
     return `classWeights: ${JSON.stringify(classWeights)}, expected balanced or ${model.head.outputs} numbers`

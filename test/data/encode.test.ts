@@ -2,17 +2,22 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { alignLabels, encodeRows, firstPieces, IGNORED } from '../../lib/data/encode.ts'
+import { firstPieces, IGNORED } from '../../lib/data/example.ts'
 import { labelMap } from '../../lib/data/labels.ts'
 import { toRows } from '../../lib/data/row.ts'
-import { classCounts, lengthStatistics, supervision } from '../../lib/data/statistics.ts'
+import { lengthStatistics } from '../../lib/data/statistics.ts'
+import { tokenClasses } from '../../lib/heads/targets.ts'
+import type { Model } from '../../lib/model.ts'
+import { encodeRows } from '../../lib/tasks/encode.ts'
+import { classCounts, supervision } from '../../lib/tasks/supervision.ts'
+import { alignLabels, tokens } from '../../lib/tasks/tokens.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { rejects } from './support.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
 const tokenizer = loadTokenizer(join(golden, 'wordpiece.json'))
 const labels = labelMap(['no', 'yes'])
-const single = { task: 'sequence-classification', problemType: 'single_label_classification' } as const
+const single = { task: 'sequence-classification', problem: 'single' } as const
 
 test('texts and pairs with a label', () => {
   const columns = { text: 'a', text2: 'b', label: 'y' }
@@ -35,10 +40,10 @@ test('texts and pairs with a label', () => {
 test('several labels become 0/1, numbers stay numbers, labels may be left out', () => {
   const columns = { text: 'text', label: 'y' }
   const spec = { columns, labels, maxLength: 20 }
-  const encode = (y: unknown, problemType: 'regression' | 'multi_label_classification') =>
-    encodeRows(toRows([{ text: 'a', y }]), tokenizer, { ...spec, ...single, problemType }).examples[0]!.label
-  assert.equal(encode(['yes'], 'multi_label_classification'), Float32Array.of(0, 1))
-  assert.equal(encode([], 'multi_label_classification'), Float32Array.of(0, 0))
+  const encode = (y: unknown, problem: 'regression' | 'multi') =>
+    encodeRows(toRows([{ text: 'a', y }]), tokenizer, { ...spec, ...single, problem }).examples[0]!.label
+  assert.equal(encode(['yes'], 'multi'), Float32Array.of(0, 1))
+  assert.equal(encode([], 'multi'), Float32Array.of(0, 0))
   assert.equal(encode('0.5', 'regression'), Float32Array.of(0.5))
   const row = toRows([{ text: 'a' }])
   assert.is(encodeRows(row, tokenizer, { ...spec, ...single, unlabelled: true }).examples[0]!.label, undefined)
@@ -76,7 +81,7 @@ test('rows that cannot be encoded are told', async () => {
   await rejects(run({ a: null, y: 'no' }, text), 'ERR_DATA', /column "a" is null, not text/)
   await rejects(run({ a: 'x', y: 'maybe' }, text), 'ERR_DATA', /"maybe"/)
   await rejects(run({ a: 'x', y: 'no' }, { ...text, maxLength: 2 }), 'ERR_OPTION', /no room/)
-  await rejects(run({ a: 'x', y: 'z' }, { ...text, problemType: 'regression' }), 'ERR_DATA', /"z", not a number/)
+  await rejects(run({ a: 'x', y: 'z' }, { ...text, problem: 'regression' }), 'ERR_DATA', /"z", not a number/)
 })
 
 test('statistics of lengths and labels', () => {
@@ -92,11 +97,11 @@ test('statistics of lengths and labels', () => {
   assert.is(lengthStatistics([]).count, 0)
   const base = { ids: Int32Array.of(1), truncated: false, row: toRows([{}])[0]! }
   const examples = [
-    { ...base, label: Int32Array.of(-100, 1) },
+    { ...base, ids: Int32Array.of(1, 2), label: Int32Array.of(-100, 1) },
     { ...base, label: Int32Array.of(-100) },
   ]
-  assert.equal(supervision(examples), { total: 1, without: 1 })
-  assert.equal([...classCounts([...examples, { ...base, label: 0 }], 2)], [1, 1])
+  assert.equal(supervision({ head: { collate: tokenClasses } as Model['head'] }, examples), { total: 1, without: 1 })
+  assert.equal([...classCounts(tokens, examples, 2)!], [0, 1])
 })
 
 test.run()

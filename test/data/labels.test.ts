@@ -4,7 +4,7 @@ import { columnNames, findColumns } from '../../lib/data/columns.ts'
 import * as labels from '../../lib/data/labels.ts'
 import { toRows } from '../../lib/data/row.ts'
 import { detectScheme, toIob2 } from '../../lib/data/tags.ts'
-import { inferTask } from '../../lib/data/task.ts'
+import { inferTask } from '../../lib/tasks/infer.ts'
 import { rejects } from './support.ts'
 
 test('columns are found by name, in any case', () => {
@@ -27,23 +27,23 @@ test('columns that are not there are told with those that are', async () => {
   await rejects(() => findColumns([]), 'ERR_DATA', /no columns/)
 })
 
-const infer = (objects: object[], task?: Parameters<typeof inferTask>[2]) => {
+const infer = (objects: object[], task?: string) => {
   const rows = toRows(objects)
-  return inferTask(rows, findColumns(columnNames(rows)), task)
+  return inferTask(rows, findColumns(columnNames(rows)), { task })
 }
 
 test('the task follows from columns and labels', () => {
-  const problem = (list: unknown[]) => infer(list.map(label => ({ text: 'x', label }))).problemType
+  const problem = (list: unknown[]) => infer(list.map(label => ({ text: 'x', label }))).problem
   assert.is(infer([{ tokens: ['a'], tags: ['O'] }]).task, 'token-classification')
   assert.is(infer([{ text: 'a' }]).task, 'masked-lm')
   assert.is(infer([{ text: 'a', label: 'x' }], 'masked-lm').task, 'masked-lm')
-  assert.is(problem(['x', 'y']), 'single_label_classification')
-  assert.is(problem([0, 1]), 'single_label_classification')
-  assert.is(problem(['0', '1']), 'single_label_classification')
-  assert.is(problem([true, false]), 'single_label_classification')
+  assert.is(problem(['x', 'y']), 'single')
+  assert.is(problem([0, 1]), 'single')
+  assert.is(problem(['0', '1']), 'single')
+  assert.is(problem([true, false]), 'single')
   assert.is(problem([0.5, 1]), 'regression')
   assert.is(problem(['0.5', '-1e3']), 'regression')
-  assert.is(problem([['x'], []]), 'multi_label_classification')
+  assert.is(problem([['x'], []]), 'multi')
   assert.match(infer([{ text: 'a', label: 'x' }]).reason, /"label" holds one of 1 labels/)
 })
 
@@ -52,7 +52,11 @@ test('tasks that the data cannot serve are refused with advice', async () => {
   await rejects(() => infer(tagged, 'sequence-classification'), 'ERR_DATA', /take token-classification/)
   await rejects(() => infer(tagged, 'masked-lm'), 'ERR_DATA', /needs a text column/)
   await rejects(() => infer([{ tokens: ['a'] }]), 'ERR_DATA', /no tags/)
-  await rejects(() => infer([{ text: 'a' }], 'sequence-classification'), 'ERR_DATA', /needs a label column/)
+  await rejects(
+    () => infer([{ text: 'a' }], 'sequence-classification'),
+    'ERR_DATA',
+    /needs a text column and a label column/,
+  )
   await rejects(() => infer([{ text: 'a', label: 'x' }], 'token-classification'), 'ERR_DATA', /columns.tokens/)
   await rejects(
     () =>

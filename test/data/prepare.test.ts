@@ -3,10 +3,10 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { arrayDataset, type Dataset, jsonlDataset, rowsOf } from '../../lib/data/dataset.ts'
-import { inspectData } from '../../lib/data/inspect.ts'
 import { collectRows, openDataset } from '../../lib/data/open.ts'
-import { prepareData, splitData } from '../../lib/data/prepare.ts'
 import { toRows } from '../../lib/data/row.ts'
+import { inspectData } from '../../lib/tasks/inspect.ts'
+import { prepareData, splitData } from '../../lib/tasks/prepare.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { shared } from '../support/shared.ts'
 import { rejects, withFiles } from './support.ts'
@@ -81,7 +81,7 @@ test('one file becomes three splits, labels and examples', () =>
       [80, 10, 10],
     )
     assert.equal(data.labels!.names, ['bad', 'good'])
-    assert.is(data.choice.problemType, 'single_label_classification')
+    assert.is(data.choice.problem, 'single')
     assert.ok(data.notices.some(notice => /split 0\.8\/0\.1\/0\.1 by seed 3, stratified: 80\/10\/10 rows/.test(notice)))
     assert.ok(data.notices.some(notice => /\d+ of 100 examples truncated to 5 tokens/.test(notice)))
     const again = await splitData(path('a.jsonl'), { seed: 3 })
@@ -150,7 +150,7 @@ test('clinc150: counts and classes', async () => {
   const { splits, labels, choice } = await splitData(path)
   assert.equal([splits.train.length, splits.validation.length, splits.test.length], [15000, 3000, 4500])
   assert.is(labels!.names.length, 150)
-  assert.is(choice.problemType, 'single_label_classification')
+  assert.is(choice.problem, 'single')
 })
 
 test.run()

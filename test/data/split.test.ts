@@ -4,11 +4,12 @@ import { type DuplicateRule, resolveDuplicates, splitHash } from '../../lib/data
 import { openDataset } from '../../lib/data/open.ts'
 import { random } from '../../lib/data/random.ts'
 import { type Row, toRows } from '../../lib/data/row.ts'
-import { parseFractions, splitRows, strataOf } from '../../lib/data/split.ts'
+import { parseFractions, splitRows, takeRows } from '../../lib/data/split.ts'
+import { strataOf } from '../../lib/tasks/infer.ts'
 import { shared } from '../support/shared.ts'
 import { collect, rejects } from './support.ts'
 
-const single = { task: 'sequence-classification', problemType: 'single_label_classification', reason: '' } as const
+const single = { task: 'sequence-classification', problem: 'single' } as const
 const columns = { text: 'text', label: 'label' }
 const split = (rows: Row[], seed = 1) => splitRows(rows, strataOf(rows, columns, single), [0.8, 0.1, 0.1], seed)
 
@@ -81,15 +82,15 @@ test('one seed, one split', () => {
 
 test('tags, several labels and numbers are stratified by what is rare', () => {
   const tags = toRows([{ t: ['O', 'B-A', 'B-B'] }, { t: ['B-A'] }, { t: ['O'] }])
-  assert.equal(strataOf(tags, { tokens: 't', tags: 't' }, { task: 'token-classification', reason: '' }), ['B', 'A', ''])
-  const multi = { ...single, problemType: 'multi_label_classification' } as const
+  assert.equal(strataOf(tags, { tokens: 't', tags: 't' }, { task: 'token-classification' }), ['B', 'A', ''])
+  const multi = { ...single, problem: 'multi' } as const
   assert.equal(strataOf(toRows([{ label: ['a', 'b'] }, { label: ['a'] }, { label: [] }]), columns, multi), [
     'b',
     'a',
     '',
   ])
   const numbers = toRows(Array.from({ length: 100 }, (_, label) => ({ label })))
-  const deciles = strataOf(numbers, columns, { ...single, problemType: 'regression' })
+  const deciles = strataOf(numbers, columns, { ...single, problem: 'regression' } as const)
   assert.is(new Set(deciles).size, 10)
   assert.is(deciles.filter(decile => decile === deciles[55]).length, 10)
 })
@@ -126,6 +127,21 @@ test('banking77 is split by class', async () => {
       assert.ok(Math.abs(count(part) / part.length - count(rows) / rows.length) <= 0.01, label)
     }
   assert.ok(Math.abs(parts.test.length - 1000) <= 3)
+})
+
+test('so many rows are taken exactly, also fewer than there are classes', () => {
+  const rows = toRows(Array.from({ length: 231 }, (_, i) => ({ text: `t ${i}`, label: `c${i % 77}` })))
+  const strata = strataOf(rows, columns, single)
+  const taken = (count: number, seed = 1) => takeRows(rows, strata, count, seed)
+  for (const count of [1, 10, 77, 100, 230, 231, 500]) assert.is(taken(count).length, Math.min(count, 231))
+  assert.is(new Set(taken(77).map(row => row.values.label)).size, 77)
+  assert.equal(taken(20), taken(20))
+  assert.is.not(JSON.stringify(taken(20)), JSON.stringify(taken(20, 2)))
+  const lines = taken(100).map(row => row.line)
+  assert.equal(
+    lines,
+    [...lines].sort((a, b) => a - b),
+  )
 })
 
 test.run()

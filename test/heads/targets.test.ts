@@ -1,7 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Example } from '../../lib/data/encode.ts'
-import { softmax } from '../../lib/heads/decode.ts'
+import type { Example } from '../../lib/data/example.ts'
 import { rowsRead } from '../../lib/heads/head.ts'
 import { likeliestRows, readLikeliest } from '../../lib/heads/likeliest.ts'
 import {
@@ -16,6 +15,7 @@ import {
 import { native } from '../../lib/native.ts'
 import { normal } from '../../lib/nn/init.ts'
 import { linear } from '../../lib/ops/linear.ts'
+import { softmax } from '../../lib/tasks/logits.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
 

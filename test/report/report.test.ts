@@ -12,17 +12,14 @@ const hostile = `</script><script>alert(1)</script><img src=x onerror="alert('2'
 /** Every field that holds a string holds `text`. */
 function everywhere(text: string): ReportData {
   const mistakes: Mistake[] = [
-    { kind: 'label', text, gold: text, predicted: text, probability: 0.9 },
-    { kind: 'labels', text, gold: [text, text], predicted: [], probability: 0.8 },
-    { kind: 'value', text, gold: 1, predicted: 2 },
+    { text: [{ text }], gold: text, predicted: text, probability: 0.9 },
+    { text: [{ text }], gold: 1, predicted: 2 },
     {
-      kind: 'spans',
-      words: [text, text, text],
-      gold: [{ type: text, start: 0, end: 1 }],
-      predicted: [{ type: text, start: 0, end: 2 }],
+      gold: [{ text }, { text, mark: 'missed', name: text }],
+      predicted: [{ text, mark: 'wrong', name: text }, { text }],
       probability: 0.7,
     },
-    { kind: 'token', left: text, right: text, gold: text, predicted: text, probability: 0.6 },
+    { text: [{ text }, { text, mark: 'blank' }, { text }], gold: text, predicted: text, probability: 0.6 },
   ]
   return {
     title: text,
@@ -211,8 +208,7 @@ test('odd numbers do not break it: NaN loss, one step, equal values, empty lists
 
 test('only the first twenty mistakes are shown', () => {
   const mistakes = Array.from({ length: 30 }, (_, i) => ({
-    kind: 'value' as const,
-    text: `row ${i}.`,
+    text: [{ text: `row ${i}.` }],
     gold: 1,
     predicted: 2,
   }))

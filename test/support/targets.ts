@@ -1,4 +1,4 @@
-import type { Example } from '../../lib/data/encode.ts'
+import type { Example } from '../../lib/data/example.ts'
 import type { Targets } from '../../lib/heads/targets.ts'
 import type { Model } from '../../lib/model.ts'
 import type { PackedBatch } from '../../lib/nn/batch.ts'

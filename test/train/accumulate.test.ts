@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { batches, splitMicroBatch } from '../../lib/data/batches.ts'
-import type { Example } from '../../lib/data/encode.ts'
+import type { Example } from '../../lib/data/example.ts'
 import { sequenceClasses } from '../../lib/heads/targets.ts'
 import type { ModelOptions } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'

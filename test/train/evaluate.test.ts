@@ -1,10 +1,13 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { argmax, softmax, softmaxAt } from '../../lib/heads/decode.ts'
+import type { EntityReport } from '../../lib/metrics/entities.ts'
 import { native } from '../../lib/native.ts'
+import type { ItemsPrediction } from '../../lib/tasks/items.ts'
+import { argmax, softmax, softmaxAt } from '../../lib/tasks/logits.ts'
+import { metricNames } from '../../lib/tasks/scores.ts'
+import type { ClassPrediction, LabelsPrediction } from '../../lib/tasks/sequence.ts'
 import { Device } from '../../lib/tensor.ts'
-import { evaluate, type Prediction, predict } from '../../lib/train/evaluate.ts'
-import { metricNames } from '../../lib/train/scores.ts'
+import { evaluate, predict } from '../../lib/train/evaluate.ts'
 import { sentences, sequences, TAGS, tinyModel } from './support.ts'
 
 test('logits become probabilities', () => {
@@ -35,10 +38,10 @@ test('two evaluations are identical, whatever is left over between them', async 
 test('loss and accuracy are those of the probabilities', async () => {
   const model = tinyModel()
   const examples = sequences(45)
-  const { predictions, loss, metrics } = await evaluate(model, examples, { batchSize: 7 })
+  const { predictions, loss, metrics } = await evaluate<ClassPrediction>(model, examples, { batchSize: 7 })
   let [sum, right] = [0, 0]
   predictions.forEach((p, i) => {
-    assert.ok(p.kind === 'class' && p.gold !== undefined && p.gold === examples[i]!.label)
+    assert.ok(p.gold !== undefined && p.gold === examples[i]!.label)
     sum -= Math.log(p.probabilities[p.gold]!)
     if (p.predicted === p.gold) right++
     assert.ok(Math.abs(p.probabilities.reduce((a, b) => a + b, 0) - 1) < 1e-6)
@@ -52,24 +55,23 @@ test('loss and accuracy are those of the probabilities', async () => {
 test('taggers answer for words, and entities are scored', async () => {
   const model = tinyModel({ task: 'token-classification', labels: TAGS })
   const examples = sentences(12)
-  const { predictions, metrics, reports, loss } = await evaluate(model, examples, { batchSize: 5 })
+  const { predictions, metrics, reports, loss } = await evaluate<ItemsPrediction>(model, examples, { batchSize: 5 })
   let [sum, words] = [0, 0]
   for (const [i, p] of predictions.entries()) {
-    assert.ok(p.kind === 'tags')
     assert.is(p.predicted.length, examples[i]!.ids.length - 1)
     assert.equal(Array.from(p.gold!), Array.from(examples[i]!.label as Int32Array).slice(1))
     words += p.gold!.length
     for (let w = 0; w < p.gold!.length; w++) if (p.gold![w] === p.predicted[w]) sum -= Math.log(p.probabilities[w]!)
   }
-  assert.is(reports.entities!.sentences, 12)
+  assert.is((reports.entities as EntityReport).sentences, 12)
   assert.equal(Object.keys(metrics), metricNames(model))
   assert.ok(loss > sum / words, 'the loss holds the words that are wrong, too')
   const unlabelled = examples.map(({ label: _, ...example }) => example)
-  const alone: Prediction[] = []
-  for await (const p of predict(model, unlabelled, { batchSize: 12 })) alone.push(p)
+  const alone: ItemsPrediction[] = []
+  for await (const p of predict<ItemsPrediction>(model, unlabelled, { batchSize: 12 })) alone.push(p)
   alone.forEach((p, i) => {
     const known = predictions[i]!
-    assert.ok(p.kind === 'tags' && known.kind === 'tags' && p.gold === undefined)
+    assert.ok(p.gold === undefined)
     assert.equal(p.predicted, known.predicted)
     assert.equal(p.positions, known.positions)
   })
@@ -87,10 +89,9 @@ test('tags that are no entities are scored word by word', async () => {
 test('several labels and numbers', async () => {
   const multi = tinyModel({ problem: 'multi' })
   const three = sequences(10).map(e => ({ ...e, label: Float32Array.of(1, 0, (e.label as number) % 2) }))
-  const labels = await evaluate(multi, three)
+  const labels = await evaluate<LabelsPrediction>(multi, three)
   let sum = 0
   labels.predictions.forEach((p, i) => {
-    assert.ok(p.kind === 'labels')
     p.probabilities.forEach((q, c) => {
       sum -= Math.log(three[i]!.label[c] === 1 ? q : 1 - q)
     })
@@ -108,12 +109,11 @@ test('masked LM: the masks are the same each time, and hidden tokens are in orde
   const model = tinyModel({ task: 'masked-lm' })
   const masking = { maskId: 1, vocabSize: 60, specialIds: new Set([0, 1, 2]) }
   const examples = sequences(10).map(({ label: _, ...e }) => e)
-  const first = await evaluate(model, examples, { masking, batchSize: 4 })
-  const other = await evaluate(model, examples, { masking, batchSize: 10 })
+  const first = await evaluate<ItemsPrediction>(model, examples, { masking, batchSize: 4 })
+  const other = await evaluate<ItemsPrediction>(model, examples, { masking, batchSize: 10 })
   assert.ok(Math.abs(first.loss - other.loss) < 1e-6)
   first.predictions.forEach((p, i) => {
     const q = other.predictions[i]!
-    assert.ok(p.kind === 'tokens' && q.kind === 'tokens')
     assert.equal(p.predicted, q.predicted)
     const hidden = p.positions.map(at => examples[i]!.ids[at]!)
     assert.equal(p.gold, hidden)

@@ -1,6 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Example } from '../../lib/data/encode.ts'
+import type { Example } from '../../lib/data/example.ts'
 import type { Model, ModelOptions } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { attach } from '../../lib/peft/adapter.ts'

@@ -3,7 +3,7 @@
 import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Example } from '../../lib/data/encode.ts'
+import type { Example } from '../../lib/data/example.ts'
 import { random } from '../../lib/data/random.ts'
 import type { ModelConfig } from '../../lib/io/config.ts'
 import { createModel, type Model, type ModelOptions } from '../../lib/model.ts'

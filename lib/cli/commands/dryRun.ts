@@ -1,6 +1,7 @@
 // `--dry-run`: everything about a run but the run.
 
 import type { Matched } from '../../peft/index.ts'
+import { taskOfModel } from '../../tasks/index.ts'
 import { planTraining, type TrainPlan } from '../../train/plan.ts'
 import type { Settings } from '../options/options.ts'
 import { type Setup, trainOptions } from '../setup.ts'
@@ -14,8 +15,8 @@ export async function dryRun(setup: Setup, settings: Settings, console: Console)
   const { model, attached, tokenizer, examples, maxLength, truncated } = setup
   const plan = await planTraining(model, examples, { ...trainOptions(settings, tokenizer, model), method: attached })
   for (const { message, cure } of plan.warnings) console.warn(`${message}; ${cure}`)
-  const { task, problem } = model.head
-  const sequences = viewBatch(plan.firstBatch, { tokenizer, task, problem, labels: model.labels })
+  const task = taskOfModel(model)
+  const sequences = viewBatch(plan.firstBatch, { tokenizer, task, labels: model.labels })
   for (const line of moduleLines(plan.matched)) console.line(line)
   for (const [name, value] of planRows(plan, setup)) console.line(`${name.padEnd(8)}  ${value}`)
   console.line()

@@ -1,22 +1,23 @@
 // `lowrank evaluate`: a trained adapter measured on data, alone or against its base.
 
-import type { Example } from '../../data/encode.ts'
+import type { Example } from '../../data/example.ts'
 import { labelMap } from '../../data/labels.ts'
-import { type SplitData, splitData } from '../../data/prepare.ts'
 import { check } from '../../errors.ts'
-import type { Task } from '../../heads/head.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import type { Model } from '../../model.ts'
+import { compareEvaluations } from '../../report/compare.ts'
+import { taskOfModel } from '../../tasks/index.ts'
+import { type SplitData, splitData } from '../../tasks/prepare.ts'
+import type { Reader } from '../../tasks/task.ts'
 import { type EvaluateOptions, type Evaluation, evaluate } from '../../train/evaluate.ts'
 import { openTrained, type Trained } from '../adapter.ts'
 import { findBase, loadBase, useThreads } from '../base.ts'
-import { encode, maskingFor, problemTypeOf, readRows } from '../data.ts'
+import { encode, maskingFor, readRows } from '../data.ts'
 import type { Settings } from '../options/options.ts'
-import { predictionRecord, type Reader } from '../predictions.ts'
-import { compareEvaluations, comparisonLines } from '../results.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { evaluationBar } from '../terminal/evaluationBar.ts'
 import { metricText, plural } from '../terminal/format.ts'
+import { comparisonLines } from '../terminal/results.ts'
 import { table } from '../terminal/table.ts'
 
 /** Prints the metrics of an adapter on data. */
@@ -31,12 +32,12 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
     const run = (model: Model): Promise<Evaluation> => evaluate(model, examples, options)
     const after = await run(trained.model)
     const before = settings.baseline ? await evaluateBase(trained, settings, run) : undefined
-    const comparison = compareEvaluations(before, after, trained.model.labels, settings.seed)
+    const comparison = compareEvaluations(trained.model, before, after, settings.seed)
     for (const line of comparisonLines(comparison, 'examples')) console.line(line)
-    classLines(after, console)
+    classLines(trained.model, after, console)
     if (settings.predictions !== undefined) {
       const reader = { tokenizer: trained.tokenizer, labels: trained.model.labels, columns: data.columns }
-      await writePredictions(settings.predictions, after, examples, reader)
+      await writePredictions(trained.model, settings.predictions, after, examples, reader)
     }
     const { metrics, seconds, tokens, reports } = after
     const record = {
@@ -63,44 +64,31 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
 function evaluateOptions({ model, tokenizer }: Trained, settings: Settings): EvaluateOptions {
   const bar = evaluationBar(settings.quiet)
   const progress = (done: number, total: number) => bar('data', done, total)
-  const masking = maskingFor(model.task, tokenizer, settings)
+  const masking = maskingFor(taskOfModel(model), tokenizer, settings)
   return { batchSize: settings.evalBatchSize, masking, seed: settings.seed, progress }
 }
 
 async function writePredictions(
+  model: Model,
   path: string,
   { predictions }: Evaluation,
   examples: readonly Example[],
   reader: Reader,
 ): Promise<void> {
-  const lines = predictions.map((prediction, i) => plainJson(predictionRecord(prediction, examples[i]!, reader)))
+  const task = taskOfModel(model)
+  const lines = predictions.map((prediction, i) => plainJson(task.record(prediction, examples[i]!, reader, 1)))
   await writeFileAtomic(path, `${lines.join('\n')}\n`)
 }
 
 /** Rows as the test split of the adapter's task, under its labels. */
 async function dataFor({ model, columnNames }: Trained, settings: Settings, console: Console): Promise<SplitData> {
   const rows = await readRows(settings, console.note)
-  const { task, problem } = model.head
-  const labelled = task !== 'masked-lm' && problem !== 'regression'
-  const data = await splitData(
-    { train: [], validation: [], test: rows },
-    {
-      task: task as Task,
-      columnNames: settings.columns ?? columnNames,
-      labels: labelled ? labelMap(model.labels) : undefined,
-    },
-  )
-  const found = data.choice.problemType
-  const wanted = problemTypeOf(problem)
-  // Whole numbers may be values as well as classes: the adapter knows.
-  const read =
-    task === 'sequence-classification' && problem === 'regression'
-      ? { ...data.choice, problemType: wanted }
-      : data.choice
-  check(task !== 'sequence-classification' || read.problemType === wanted, 'ERR_DATA', () => {
-    return `data: its labels make it ${found}, the adapter does ${wanted}; name the right column with columns.label`
-  })
-  return { ...data, choice: read, labels: labelled ? labelMap(model.labels) : undefined }
+  const task = taskOfModel(model)
+  const labels = task.labels ? labelMap(model.labels) : undefined
+  const options = { task: task.name, problem: task.problem, columnNames: settings.columns ?? columnNames, labels }
+  const data = await splitData({ train: [], validation: [], test: rows }, options)
+  for (const notice of data.notices.slice(1)) console.note(notice)
+  return data
 }
 
 /** The base with an untrained head: the adapter switched off, or loaded anew where all weights were trained. */
@@ -122,8 +110,8 @@ async function evaluateBase(
   return run(untrained).finally(() => untrained.dispose())
 }
 
-function classLines({ reports }: Evaluation, console: Console): void {
-  const classes = reports.classification?.classes ?? reports.multiLabel?.classes ?? reports.entities?.types
+function classLines(model: Model, { reports, predictions }: Evaluation, console: Console): void {
+  const { classes, className } = taskOfModel(model).details?.(reports, predictions, model.labels) ?? {}
   if (!classes) return
   console.line()
   const rows = classes.map(({ label, precision, recall, f1, support, predicted }) => {
@@ -131,5 +119,5 @@ function classLines({ reports }: Evaluation, console: Console): void {
   })
   const right = (header: string) => ({ header, align: 'right' as const })
   const columns = ['precision', 'recall', 'F1', 'support', 'predicted'].map(right)
-  console.line(table([{ header: reports.entities ? 'entity' : 'class' }, ...columns], rows))
+  console.line(table([{ header: className!.split(' ')[0]! }, ...columns], rows))
 }

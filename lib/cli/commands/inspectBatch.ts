@@ -1,11 +1,13 @@
 // `lowrank inspect batch`: the first optimizer step as the model sees it.
 
 import { batches } from '../../data/batches.ts'
-import { supervision } from '../../data/statistics.ts'
 import { check } from '../../errors.ts'
+import { taskOfModel } from '../../tasks/index.ts'
+import { headFor } from '../../tasks/prepare.ts'
+import { supervision } from '../../tasks/supervision.ts'
 import { resolveClassWeights } from '../../train/checks.ts'
 import { findBase, findTokenizer, lengthOf, loadBase } from '../base.ts'
-import { encode, headFor, maskingFor, readSplits } from '../data.ts'
+import { encode, maskingFor, readSplits } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { renderBatch, viewBatch } from '../terminal/batchView.ts'
 import type { Console } from '../terminal/console.ts'
@@ -17,20 +19,20 @@ export async function inspectBatchCommand(settings: Settings, console: Console):
   const tokenizer = findTokenizer(settings, base.path)
   const data = await readSplits(settings)
   for (const notice of data.notices) console.note(notice)
-  const model = loadBase(base.path, headFor(data), settings, 'meta')
+  const model = loadBase(base.path, headFor(data, settings.labels), settings, 'meta')
   try {
     const maxLength = lengthOf(settings, model, tokenizer)
     const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength)
     const classWeights = resolveClassWeights(model, examples, settings.classWeights)
-    const masking = maskingFor(model.task, tokenizer, settings)
+    const task = taskOfModel(model)
+    const masking = maskingFor(task, tokenizer, settings)
     const { batchSize, accumulate, seed, groupByLength, dropLast } = settings
     const { collate } = model.head
     const plan = { batchSize, accumulate, seed, groupByLength, dropLast, classWeights, masking, collate, shuffle: true }
     const step = batches(examples, plan).at(0)
-    const { task, problem } = model.head
-    const reader = { tokenizer, task, problem, labels: model.labels, classWeights }
+    const reader = { tokenizer, task, labels: model.labels, classWeights }
     const sequences = step.microBatches.flatMap(batch => viewBatch(batch, reader))
-    const { without } = supervision(examples)
+    const { without } = supervision(model, examples)
     console.line(
       `step 1: ${plural(step.samples, 'sequence')}, ${countText(step.tokens)} tokens, loss divided by ${+step.total.toFixed(4)}`,
     )
@@ -43,7 +45,7 @@ export async function inspectBatchCommand(settings: Settings, console: Console):
       truncated,
       sequences,
     })
-    check(model.task === 'masked-lm' || without === 0, 'ERR_DATA', () => {
+    check(task.masks || without === 0, 'ERR_DATA', () => {
       return `labels: ${without} of ${examples.length} training rows have no label that counts; check the label column`
     })
     return 0

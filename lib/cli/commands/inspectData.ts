@@ -3,11 +3,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { bundled } from '../../bundled.ts'
-import { type DataInspection, inspectData } from '../../data/inspect.ts'
 import { type DataFile, openDataset } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
-import type { Task } from '../../heads/head.ts'
+import { type DataInspection, inspectData } from '../../tasks/inspect.ts'
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts'
 import { openOptions } from '../data.ts'
 import type { Settings } from '../options/options.ts'
@@ -55,7 +54,7 @@ async function inspectFile(
     if (rows.length === settings.limit) break
   }
   check(rows.length > 0, 'ERR_DATA', () => `data: ${file.path} is empty; it needs at least one row`)
-  const options = { tokenizer, columnNames: settings.columns, task: settings.task as Task | undefined }
+  const options = { tokenizer, columnNames: settings.columns, task: settings.task as string | undefined }
   const found = inspectData(rows, options)
   const maxLength = settings.maxLength ?? Math.min(defaultLength, tokenizer?.modelMaxLength ?? defaultLength)
   return { ...found, path: file.path, split, maxLength, truncated: longer(found, rows, tokenizer, maxLength) }
@@ -75,7 +74,8 @@ function longer({ roles }: DataInspection, rows: readonly Row[], tokenizer: Toke
 function show(found: FileInspection, console: Console): void {
   const { lengths, choice } = found
   console.line(`${found.path}: ${plural(found.rows, 'row')}, ${plural(found.duplicates, 'repeated text')}`)
-  console.line(`${choice.task}${choice.problemType ? `, ${choice.problemType}` : ''}: ${choice.reason}`)
+  if (!choice) console.line(`no task: ${found.problem}`)
+  else console.line(`${choice.task}${choice.problem ? `, ${choice.problem}` : ''}: ${choice.reason}`)
   console.line()
   const roles = new Map(Object.entries(found.roles).map(([part, name]) => [name, part]))
   const columns = found.columns.map(({ name, types, missing, example }) => {

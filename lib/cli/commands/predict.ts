@@ -1,23 +1,20 @@
 // `lowrank predict`: what a trained adapter says about texts.
 
 import { createInterface } from 'node:readline'
-import { packExamples } from '../../data/batches.ts'
-import { type Columns, columnNames, findColumns } from '../../data/columns.ts'
-import { type Example, encodeRow, IGNORED } from '../../data/encode.ts'
+import { columnNames, findColumns } from '../../data/columns.ts'
 import { readLines } from '../../data/lines.ts'
 import { openFile } from '../../data/open.ts'
-import { type Row, textOf } from '../../data/row.ts'
-import { splitWords } from '../../data/words.ts'
+import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
-import { softmax } from '../../heads/decode.ts'
-import { scope } from '../../tensor.ts'
+import { taskOfModel } from '../../tasks/index.ts'
+import type { PredictionRecord } from '../../tasks/task.ts'
 import { predict } from '../../train/evaluate.ts'
 import { openTrained, type Trained } from '../adapter.ts'
 import { useThreads } from '../base.ts'
-import { openOptions, problemTypeOf } from '../data.ts'
+import { openOptions } from '../data.ts'
 import type { Settings } from '../options/options.ts'
-import { type PredictionRecord, predictionLine, predictionRecord } from '../predictions.ts'
 import type { Console } from '../terminal/console.ts'
+import { predictionLine } from '../terminal/results.ts'
 
 const chunk = 256
 
@@ -26,12 +23,13 @@ export async function predictCommand(settings: Settings, console: Console): Prom
   useThreads(settings)
   const started = performance.now()
   const trained = openTrained(settings)
+  const task = taskOfModel(trained.model)
   let count = 0
   try {
     for await (const rows of chunks(rowsOf(settings, console), groupSize(settings))) {
       for await (const record of predictRows(trained, rows, settings)) {
         count++
-        console.line(predictionLine(record, console.color))
+        console.line(predictionLine(task, record, console.color))
         console.event({ type: 'prediction', ...record })
       }
       if (console.closed) break
@@ -54,62 +52,16 @@ export async function* predictRows(
   settings: Pick<Settings, 'columns' | 'evalBatchSize' | 'top'>,
 ): AsyncGenerator<PredictionRecord> {
   const { model, tokenizer, maxLength } = trained
-  const { task, problem } = model.head
-  const { rows: read, columns } = readable(rows, settings.columns ?? {}, task === 'token-classification')
-  const spec = { task, problemType: problemTypeOf(problem), columns, maxLength, unlabelled: true }
-  const examples = read.map(row => encodeRow(row, tokenizer, spec))
+  const task = taskOfModel(model)
+  const { rows: read, columns } = task.readable(rows, findColumns(columnNames(rows), settings.columns ?? {}))
+  const spec = { columns, maxLength, unlabelled: true }
+  const examples = read.flatMap(row => [...task.encode(row, tokenizer, spec)])
   const reader = { tokenizer, labels: model.labels, columns }
-  if (task === 'masked-lm') {
-    for (const example of examples)
-      yield await fillMasks(trained, example, textOf(example.row, columns.text!), settings.top)
-    return
-  }
+  const top = settings.top ?? (task.masks ? 5 : 1)
   let i = 0
-  for await (const prediction of predict(model, examples, { batchSize: settings.evalBatchSize }))
-    yield predictionRecord(prediction, examples[i++]!, reader, settings.top)
-}
-
-/** Rows with their columns; texts become words where words are tagged. */
-function readable(
-  rows: readonly Row[],
-  given: Settings['columns'] & {},
-  tagged: boolean,
-): { rows: readonly Row[]; columns: Columns } {
-  const columns = findColumns(columnNames(rows), given)
-  if (!tagged) {
-    check(columns.text !== undefined, 'ERR_DATA', () => 'predict: the rows hold words, the adapter reads texts')
-    return { rows, columns }
-  }
-  if (columns.tokens !== undefined) return { rows, columns: { tokens: columns.tokens } }
-  const split = rows.map(row => ({ ...row, values: { tokens: splitWords(textOf(row, columns.text!)) } }))
-  return { rows: split, columns: { tokens: 'tokens' } }
-}
-
-/** The likeliest tokens at each mask of a text. */
-async function fillMasks(
-  { model, tokenizer }: Predictor,
-  example: Example,
-  text: string,
-  top = 5,
-): Promise<PredictionRecord> {
-  const { mask } = tokenizer.specials
-  const label = Int32Array.from(example.ids, id => (id === mask ? 0 : IGNORED))
-  check(label.includes(0), 'ERR_DATA', () => {
-    return `predict: "${text}" has no ${mask === undefined ? 'mask' : tokenizer.token(mask)} token to fill`
-  })
-  const { read, columns } = scope(() => {
-    const batch = packExamples([{ ...example, label }], Int32Array.of(0), model.head)
-    const logits = model.logits(batch, batch.targets)
-    return { read: logits.data(), columns: logits.shape[1]! }
-  })
-  const data = (await read) as Float32Array
-  const tokens = Array.from({ length: data.length / columns }, (_, row) => {
-    const probabilities = softmax({ data, columns }, row)
-    const best = [...probabilities.keys()].sort((a, b) => probabilities[b]! - probabilities[a]!).slice(0, top)
-    const ranked = best.map(id => ({ predicted: tokenizer.token(id) ?? `#${id}`, probability: probabilities[id]! }))
-    return { ...ranked[0]!, top: ranked }
-  })
-  return { text, tokens }
+  const options = { batchSize: settings.evalBatchSize, top: task.masks ? top : 0 }
+  for await (const prediction of predict(model, examples, options))
+    yield task.record(prediction, examples[i++]!, reader, top)
 }
 
 async function* rowsOf(settings: Settings, console: Console): AsyncGenerator<Row> {

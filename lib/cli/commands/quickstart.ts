@@ -5,11 +5,12 @@ import { join, resolve } from 'node:path'
 import { bundled } from '../../bundled.ts'
 import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
+import { taskOfModel } from '../../tasks/index.ts'
 import { findBase } from '../base.ts'
 import type { Settings } from '../options/options.ts'
-import { predictionLine } from '../predictions.ts'
 import { prepareTraining, type Setup } from '../setup.ts'
 import type { Console } from '../terminal/console.ts'
+import { predictionLine } from '../terminal/results.ts'
 import { shown } from '../trainOutput.ts'
 import { runTraining } from '../trainRun.ts'
 import { dryRun } from './dryRun.ts'
@@ -54,7 +55,7 @@ async function predictNew(setup: Setup, settings: Settings, console: Console): P
   console.line('new texts:')
   for await (const record of predictRows(setup, rows, { ...settings, top: 2 })) {
     found.push(record)
-    console.line(`  ${predictionLine(record, console.color)}`)
+    console.line(`  ${predictionLine(taskOfModel(setup.model), record, console.color)}`)
   }
   return found
 }

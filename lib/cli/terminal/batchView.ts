@@ -1,68 +1,28 @@
 // A training batch decoded: what the model sees, and which of it the loss looks at.
 
 import type { MicroBatch } from '../../data/batches.ts'
-import { IGNORED } from '../../data/encode.ts'
-import type { Problem, Task } from '../../heads/head.ts'
-import type { Tokenizer } from '../../tokenizer/tokenizer.ts'
+import type { Reader, Supervision, Task } from '../../tasks/task.ts'
 import { paint } from './console.ts'
 
 /** One sequence of a batch. */
-export interface SequenceView {
+export interface SequenceView extends Supervision {
   readonly tokens: readonly string[]
-  /** Label of the sequence: a name, names, or a number. */
-  readonly label?: string | readonly string[] | readonly number[]
-  /** What the loss expects at each token; null where it looks at nothing. */
-  readonly tokenLabels?: readonly (string | null)[]
-  /** Weight in the sum of losses, before it is divided by the weight of the step. */
-  readonly weight: number
 }
 
 /** What is needed to read a batch. */
-export interface BatchReader {
-  readonly tokenizer: Tokenizer
+export interface BatchReader extends Omit<Reader, 'columns'> {
   readonly task: Task
-  readonly problem: Problem
-  readonly labels: readonly string[]
   readonly classWeights?: readonly number[] | undefined
 }
 
 /** The sequences of a micro-batch, decoded. */
 export function viewBatch(batch: MicroBatch, reader: BatchReader): SequenceView[] {
-  const { tokenizer } = reader
+  const { tokenizer, task, classWeights } = reader
   return Array.from({ length: batch.cuSeqlens.length - 1 }, (_, i) => {
     const [start, end] = [batch.cuSeqlens[i]!, batch.cuSeqlens[i + 1]!]
     const tokens = Array.from(batch.ids.subarray(start, end), id => tokenizer.token(id) ?? `#${id}`)
-    return { tokens, ...supervisionOf(batch, i, reader) }
+    return { tokens, ...(batch.targets ? task.view(batch, i, reader, classWeights) : { weight: 0 }) }
   })
-}
-
-function supervisionOf(
-  { targets, cuSeqlens }: MicroBatch,
-  i: number,
-  reader: BatchReader,
-): Omit<SequenceView, 'tokens'> {
-  const { task, problem, classWeights } = reader
-  if (targets === undefined) return { weight: 0 }
-  const { values: labels, rows } = targets
-  const weightOf = (id: number): number => classWeights?.[id] ?? 1
-  if (task === 'sequence-classification') {
-    if (problem === 'single')
-      return { label: reader.labels[labels[i]!] ?? `#${labels[i]}`, weight: weightOf(labels[i]!) }
-    const width = reader.labels.length
-    const row = Array.from(labels.subarray(i * width, (i + 1) * width))
-    const label = problem === 'regression' ? row : reader.labels.filter((_, c) => row[c]! > 0)
-    return { label, weight: width }
-  }
-  const tokens = Array.from({ length: cuSeqlens[i + 1]! - cuSeqlens[i]! }, (_, t) => cuSeqlens[i]! + t)
-  const hidden = rows && new Map(Array.from(rows, (token, row) => [token, labels[row]!]))
-  const ids = tokens.map(token => (hidden ? (hidden.get(token) ?? IGNORED) : labels[token]!))
-  const name = (id: number): string => {
-    return (task === 'masked-lm' ? reader.tokenizer.token(id) : reader.labels[id]) ?? `#${id}`
-  }
-  return {
-    tokenLabels: ids.map(id => (id === IGNORED ? null : name(id))),
-    weight: ids.reduce((sum, id) => sum + (id === IGNORED ? 0 : weightOf(id)), 0),
-  }
 }
 
 const shown = 8

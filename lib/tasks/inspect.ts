@@ -1,11 +1,13 @@
+import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
+import { normalizedText } from '../data/duplicates.ts'
+import { countLabels } from '../data/labels.ts'
+import { listOf, type Row, textOf, typeOf } from '../data/row.ts'
+import { type LengthStatistics, lengthStatistics } from '../data/statistics.ts'
+import { detectScheme, type TagScheme } from '../data/tags.ts'
+import { LowrankError } from '../errors.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { type ColumnNames, type Columns, columnNames, findColumns } from './columns.ts'
-import { normalizedText } from './duplicates.ts'
-import { countLabels, labelsOf, tagLabelsOf } from './labels.ts'
-import { listOf, type Row, textOf, typeOf } from './row.ts'
-import { type LengthStatistics, lengthStatistics } from './statistics.ts'
-import { detectScheme, type TagScheme } from './tags.ts'
-import { inferTask, type Task, type TaskChoice } from './task.ts'
+import { taskOf } from './index.ts'
+import { inferTask, type TaskChoice } from './infer.ts'
 
 /** One column of a data set. */
 export interface ColumnInfo {
@@ -24,7 +26,9 @@ export interface DataInspection {
   readonly columns: readonly ColumnInfo[]
   /** The part each column plays. */
   readonly roles: Columns
-  readonly choice: TaskChoice
+  /** Undefined where no task fits; `problem` says why. */
+  readonly choice: TaskChoice | undefined
+  readonly problem?: string
   /** Counts of labels or tags, most frequent first; empty where there are none. */
   readonly labels: readonly { readonly label: string; readonly count: number; readonly share: number }[]
   /** Only for tagged words. */
@@ -40,11 +44,11 @@ export function inspectData(
   options: {
     readonly tokenizer?: Tokenizer | undefined
     readonly columnNames?: ColumnNames | undefined
-    readonly task?: Task | undefined
+    readonly task?: string | undefined
   } = {},
 ): DataInspection {
   const roles = findColumns(columnNames(rows), options.columnNames)
-  const choice = inferTask(rows, roles, options.task)
+  const { choice, problem } = choose(rows, roles, options.task)
   const { tags } = roles
   const scheme = tags === undefined ? {} : { scheme: detectScheme(rows.map(row => listOf(row, tags))) }
   return {
@@ -52,7 +56,8 @@ export function inspectData(
     columns: describeColumns(rows),
     roles,
     choice,
-    labels: describeLabels(rows, roles, choice),
+    ...(problem === undefined ? {} : { problem }),
+    labels: choice ? describeLabels(rows, roles, choice) : [],
     ...scheme,
     lengths: describeLengths(rows, roles, options.tokenizer),
     duplicates: rows.length - new Set(rows.map(row => normalizedText(row, roles))).size,
@@ -72,10 +77,20 @@ function describeColumns(rows: readonly Row[]): ColumnInfo[] {
   return [...found].map(([name, { types, count, example }]) => ({ name, types, missing: rows.length - count, example }))
 }
 
+function choose(rows: readonly Row[], roles: Columns, task?: string): { choice?: TaskChoice; problem?: string } {
+  try {
+    return { choice: inferTask(rows, roles, { task }) }
+  } catch (error) {
+    if (!(error instanceof LowrankError) || task !== undefined) throw error
+    return { problem: error.message }
+  }
+}
+
 function describeLabels(rows: readonly Row[], roles: Columns, choice: TaskChoice): DataInspection['labels'] {
-  const column = choice.task === 'token-classification' ? roles.tags : roles.label
-  if (column === undefined || choice.task === 'masked-lm' || choice.problemType === 'regression') return []
-  const labels = choice.task === 'token-classification' ? tagLabelsOf(rows, column) : labelsOf(rows, column)
+  const task = taskOf(choice)
+  const column = roles.tags ?? roles.label
+  if (column === undefined || !task.labels) return []
+  const labels = task.labels(rows, roles)
   const counts = countLabels(rows, column, labels)
   const total = counts.reduce((sum, count) => sum + count, 0)
   return labels.names

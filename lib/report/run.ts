@@ -1,0 +1,215 @@
+// A finished run as the report shows it.
+
+import type { Example } from '../data/example.ts'
+import { metricOf } from '../metrics/table.ts'
+import type { Model } from '../model.ts'
+import type { Adapter } from '../peft/adapter.ts'
+import { taskOfModel } from '../tasks/index.ts'
+import { classCounts, type Majority, majorityOf } from '../tasks/supervision.ts'
+import type { Mistake, Reader } from '../tasks/task.ts'
+import type { Evaluation } from '../train/evaluate.ts'
+import type { EndEvent, EvaluationEvent, HistoryEntry, StartEvent, TrainData, TrainEvent } from '../train/events.ts'
+import { type Comparison, compareEvaluations } from './compare.ts'
+import type { ComparisonData, DataSummary, MetricRow, ReportData, Setting } from './data.ts'
+
+/** What a run was and told. */
+export interface RunRecord {
+  readonly model: Model
+  readonly attached: Adapter
+  readonly examples: TrainData
+  readonly reader: Reader
+  readonly start: StartEvent
+  readonly end: EndEvent
+  /** Evaluations of the untrained and of the trained model, by split. */
+  readonly before: readonly EvaluationEvent[]
+  readonly after: readonly EvaluationEvent[]
+  readonly warnings: readonly string[]
+  /** Keys the resampling of intervals. */
+  readonly seed: number
+}
+
+/** What a run came to. */
+export interface RunResult {
+  /** Over the test split, else the validation split; undefined where there is neither. */
+  readonly judged: EvaluationEvent | undefined
+  readonly comparison: Comparison | undefined
+  readonly majority: Majority | undefined
+}
+
+/** What only the caller knows of a run; everything may be left out. */
+export interface RunFacts {
+  readonly title?: string
+  /** What "before" was, where it is not the base with an untrained head. */
+  readonly beforeName?: string | undefined
+  readonly maxLength?: number
+  readonly truncated?: number
+  readonly adapterBytes?: number
+  readonly device?: string
+  readonly settings?: Readonly<Record<string, Setting>>
+  readonly environment?: Readonly<Record<string, Setting>>
+}
+
+type Parts = Pick<RunRecord, 'model' | 'attached' | 'examples' | 'reader'>
+
+const mostMistakes = 20
+
+/** Gathers a record of a run: `for await (const event of train(…)) recorder.take(event)`. */
+export function recordRun(parts: Parts): { take(event: TrainEvent): void; record(): RunRecord } {
+  const found: { before: EvaluationEvent[]; after: EvaluationEvent[]; warnings: string[] } = {
+    before: [],
+    after: [],
+    warnings: [],
+  }
+  let [start, end]: [StartEvent?, EndEvent?] = []
+  return {
+    take(event) {
+      if (event.type === 'start') start = event
+      else if (event.type === 'end') end = event
+      else if (event.type === 'warning') found.warnings.push(`${event.message}; ${event.cure}`)
+      else if (event.type === 'evaluation' && event.when !== 'epoch') found[event.when].push(event)
+    },
+    record: () => ({ ...parts, ...found, start: start!, end: end!, seed: start!.seed }),
+  }
+}
+
+/** The evaluation that counts: on the test split where there is one. */
+export function judgedOf(events: readonly EvaluationEvent[]): EvaluationEvent | undefined {
+  return events.find(({ split }) => split === 'test') ?? events.find(({ split }) => split === 'validation')
+}
+
+/** What a run came to: the comparison with the model before, and with the most frequent class. */
+export function resultOf(run: RunRecord): RunResult {
+  const judged = judgedOf(run.after)
+  const before = run.before.find(({ split }) => split === judged?.split)
+  const comparison = judged && compareWithHistory(run, before, judged)
+  const majority = judged && majorityOf(run.model, run.examples.train, judged.evaluation.predictions)
+  return { judged, comparison, majority }
+}
+
+/** Of a resumed run only the numbers before are known, from its history: they come without interval and test. */
+function compareWithHistory(run: RunRecord, before: EvaluationEvent | undefined, after: EvaluationEvent): Comparison {
+  const comparison = compareEvaluations(run.model, before?.evaluation, after.evaluation, run.seed)
+  if (before) return comparison
+  const known = run.end.history.find(e => e.kind === 'evaluation' && e.when === 'before' && e.split === after.split)
+  if (known?.kind !== 'evaluation') return comparison
+  const metrics = comparison.metrics.map(pair => {
+    const was = known.metrics[pair.metric]
+    return was === undefined ? pair : { ...pair, before: was }
+  })
+  return { ...comparison, metrics }
+}
+
+/** Everything the report shows of a run. */
+export function reportData(run: RunRecord, facts: RunFacts = {}, result = resultOf(run)): ReportData {
+  const { start, end, warnings, model } = run
+  const { judged, comparison, majority } = result
+  const { settings, environment, device = start.device, adapterBytes } = facts
+  const always = majority && `"${majority.label}", accuracy ${(100 * majority.accuracy).toFixed(1)} %`
+  return {
+    title: facts.title ?? `${methodTitle(run)} of ${model.family.modelType}`,
+    task: taskOfModel(model).title,
+    date: new Date().toISOString(),
+    ...(comparison && judged ? { comparison: comparisonOf(run, comparison, judged, facts) } : {}),
+    cost: {
+      trainable: start.trainable,
+      total: start.total,
+      seconds: end.seconds,
+      peakBytes: end.memory.peak,
+      ...(adapterBytes === undefined ? {} : { adapterBytes }),
+      tokensPerSecond: end.tokens / end.seconds,
+      device,
+    },
+    warnings: [...warnings],
+    ...curves(end.history),
+    ...(judged ? details(judged, run) : {}),
+    data: dataOf(run, facts),
+    settings: { ...settings, ...(always ? { 'always the most frequent class': always } : {}) },
+    ...(environment ? { environment } : {}),
+  }
+}
+
+/** What trained, for a title. */
+export function methodTitle({ attached }: Pick<RunRecord, 'attached'>): string {
+  const { title } = attached.method.kind
+  return title.charAt(0).toUpperCase() + title.slice(1)
+}
+
+function comparisonOf(
+  run: RunRecord,
+  comparison: Comparison,
+  { split }: EvaluationEvent,
+  facts: RunFacts,
+): ComparisonData {
+  const rows = comparison.metrics.map((pair): MetricRow => {
+    const { interval } = pair
+    return {
+      name: pair.name.charAt(0).toUpperCase() + pair.name.slice(1),
+      after: pair.after,
+      unit: metricOf(pair.metric).unit,
+      better: metricOf(pair.metric).better,
+      ...(pair.before === undefined ? {} : { before: pair.before }),
+      ...(interval ? { interval: { low: interval.low, high: interval.high, confidence: interval.confidence } } : {}),
+    }
+  })
+  const main = comparison.metrics.findIndex(pair => pair.metric === run.start.metric)
+  const ordered = main > 0 ? [rows[main]!, ...rows.filter((_, i) => i !== main)] : rows
+  const isNew = run.model.newTensors.length > 0
+  return {
+    beforeName: facts.beforeName ?? (isNew ? 'base model, untrained head' : 'before training'),
+    afterName: run.attached.config() === undefined ? 'after training' : 'with adapter',
+    items: comparison.examples,
+    itemName: `${split} examples`,
+    metrics: ordered,
+    ...(comparison.mcnemar ? { mcnemar: comparison.mcnemar } : {}),
+  }
+}
+
+function curves(history: readonly HistoryEntry[]): Pick<ReportData, 'steps' | 'evaluations'> {
+  const steps = history.flatMap(entry => {
+    return entry.kind === 'step' ? [{ step: entry.step, loss: entry.loss, learningRate: entry.lr }] : []
+  })
+  const evaluations = history.flatMap(entry => {
+    if (entry.kind !== 'evaluation' || entry.split !== 'validation' || entry.when === 'after') return []
+    const metrics = Object.entries(entry.metrics).filter(([name, value]) => {
+      return metricOf(name).chart !== undefined && Number.isFinite(value)
+    })
+    return [{ epoch: entry.epoch, step: entry.step, metrics: Object.fromEntries(metrics) }]
+  })
+  return { steps, evaluations }
+}
+
+function details({ evaluation, split }: EvaluationEvent, run: RunRecord): Partial<ReportData> {
+  const { reports, predictions } = evaluation
+  const { model, examples } = run
+  const found = taskOfModel(model).details?.(reports, predictions, model.labels) ?? {}
+  return { ...found, mistakes: mistakesOf(evaluation, examples[split]!, run) }
+}
+
+/** The wrong answers the model was surest of. */
+function mistakesOf({ predictions }: Evaluation, examples: readonly Example[], run: RunRecord): Mistake[] {
+  const task = taskOfModel(run.model)
+  const wrong = predictions.flatMap((prediction, i) => {
+    const sureness = task.wrong(prediction)
+    return sureness === undefined ? [] : [{ prediction, example: examples[i]!, sureness }]
+  })
+  wrong.sort((a, b) => b.sureness - a.sureness)
+  return wrong.slice(0, mostMistakes).map(({ prediction, example }) => task.mistake(prediction, example, run.reader))
+}
+
+function dataOf({ model, examples }: RunRecord, { maxLength, truncated }: RunFacts): DataSummary {
+  const task = taskOfModel(model)
+  const splits = (['train', 'validation', 'test'] as const).flatMap(name => {
+    const rows = examples[name] ?? []
+    if (rows.length === 0) return []
+    const counts = classCounts(task, rows, model.labels.length)
+    if (!counts) return [{ name, examples: rows.length }]
+    const labels = Object.fromEntries(model.labels.map((label, i) => [label, counts[i]!]))
+    return [{ name, examples: rows.length, labels }]
+  })
+  return {
+    splits,
+    lengths: examples.train.map(({ ids }) => ids.length),
+    ...(maxLength === undefined ? {} : { maxLength }),
+    ...(truncated === undefined ? {} : { truncated }),
+  }
+}

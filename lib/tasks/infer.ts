@@ -1,0 +1,62 @@
+// Which task the columns of a data set ask for.
+
+import type { Columns } from '../data/columns.ts'
+import type { Row } from '../data/row.ts'
+import { check, fail, nearest } from '../errors.ts'
+import type { Problem } from '../heads/head.ts'
+import { TASKS, taskNames, taskOf } from './index.ts'
+import type { Asked, Task } from './task.ts'
+
+/** A task and why it was chosen. */
+export interface TaskChoice {
+  readonly task: string
+  /** Where the task leaves open how labels are read. */
+  readonly problem?: Problem
+  /** One sentence for the user. */
+  readonly reason: string
+}
+
+/**
+ * The task that the columns and labels of a data set ask for, or a check of the task that the user asked for.
+ * @param rows rows to look at (all, or a sample)
+ * @throws ERR_DATA when the labels fit no task or not the wanted one, always with advice,
+ * ERR_OPTION for an unknown task
+ */
+export function inferTask(
+  rows: readonly Row[],
+  columns: Columns,
+  { task: wanted, problem, labels }: Asked = {},
+): TaskChoice {
+  const known = wanted === undefined || taskNames.includes(wanted)
+  check(known, 'ERR_OPTION', () => {
+    return `task: "${wanted}" is unknown${nearest(wanted!, taskNames)}; use ${taskNames.join(', ')}`
+  })
+  const tasks = TASKS.filter(({ name }) => wanted === undefined || name === wanted)
+  for (const task of tasks) {
+    const reason = task.infer(rows, columns, { task: wanted, problem, labels })
+    if (reason !== undefined) return choiceOf(task, reason)
+  }
+  const held = Object.entries(columns).map(([part, name]) => `"${name}" as ${part}`)
+  const has = held.length > 0 ? `the data have ${held.join(' and ')}` : 'no column is known'
+  if (wanted === undefined) fail('ERR_DATA', `task: none fits, ${has}; name columns and task`)
+  const other = TASKS.find(task => task.name !== wanted && fits(task, rows, columns))
+  const cure = other ? `take ${other.name}` : 'name the columns that hold them'
+  fail('ERR_DATA', `task: ${wanted} needs ${tasks[0]!.needs}, ${has}; ${cure}`)
+}
+
+function choiceOf({ name: task, problem }: Task, reason: string): TaskChoice {
+  return { task, ...(problem === undefined ? {} : { problem }), reason }
+}
+
+function fits(task: Task, rows: readonly Row[], columns: Columns): boolean {
+  try {
+    return task.infer(rows, columns, {}) !== undefined
+  } catch {
+    return false
+  }
+}
+
+/** The stratum of each row, by its task; see {@link Task.strata}. */
+export function strataOf(rows: readonly Row[], columns: Columns, choice: Omit<TaskChoice, 'reason'>): string[] {
+  return taskOf(choice).strata(rows, columns)
+}

@@ -1,0 +1,84 @@
+// Answers for tokens: one for each word of a tagged sentence, or for each hidden token.
+
+import type { MicroBatch } from '../data/batches.ts'
+import { type Example, IGNORED } from '../data/example.ts'
+import { type Answers, argmax, type LogitRows, largest, softmax, softmaxAt } from './logits.ts'
+import type { Prediction, Supervision } from './task.ts'
+
+/** One item for each word or token that has an answer. */
+export interface ItemsPrediction extends Prediction {
+  /** The token in the example's ids: the first piece of each word. */
+  readonly positions: Int32Array
+  readonly gold: Int32Array | undefined
+  readonly predicted: Int32Array
+  /** Of what was predicted. */
+  readonly probabilities: Float32Array
+  /** Likeliest ids of each item with their probabilities, where they were asked for. */
+  readonly top?: readonly (readonly { readonly id: number; readonly probability: number }[])[]
+}
+
+/** Where the answers of an example stand: `rows` in the logits, `positions` in its ids. */
+interface Items {
+  readonly rows: ArrayLike<number>
+  readonly positions: Int32Array
+}
+
+/** Answers of a batch; `itemsOf` says where those of an example stand. */
+export function readItems(
+  answers: Answers,
+  examples: readonly Example[],
+  itemsOf: (example: Example, i: number) => Items,
+  top = 0,
+): ItemsPrediction[] {
+  return examples.map((example, i) => {
+    const { rows, positions } = itemsOf(example, i)
+    const { label } = example
+    const gold = label instanceof Int32Array ? positions.map(t => label[t]!) : undefined
+    if ('ids' in answers) {
+      const predicted = Int32Array.from(rows, row => answers.ids[row]!)
+      return { positions, gold, predicted, probabilities: Float32Array.from(rows, row => answers.probabilities[row]!) }
+    }
+    const predicted = Int32Array.from(rows, row => argmax(answers, row))
+    const probabilities = Float32Array.from(rows, (row, k) => softmaxAt(answers, row, predicted[k]!))
+    if (top === 0) return { positions, gold, predicted, probabilities }
+    return { positions, gold, predicted, probabilities, top: Array.from(rows, row => ranked(answers, row, top)) }
+  })
+}
+
+function ranked(logits: LogitRows, row: number, count: number) {
+  const probabilities = softmax(logits, row)
+  return largest(probabilities, count).map(id => ({ id, probability: probabilities[id]! }))
+}
+
+/** How sure the model was of its surest wrong item. */
+export function wrongItem({ gold, predicted, probabilities }: ItemsPrediction): number | undefined {
+  let most: number | undefined
+  predicted.forEach((id, i) => {
+    if (id !== gold![i]) most = Math.max(most ?? 0, probabilities[i]!)
+  })
+  return most
+}
+
+/** Right items of an example, and how many it has. */
+export function shareOfItems({ gold, predicted }: ItemsPrediction): readonly [number, number] {
+  return [predicted.reduce((sum, id, i) => sum + (id === gold![i] ? 1 : 0), 0), predicted.length]
+}
+
+/** What the loss looks at in the tokens of sequence `i`. */
+export function viewItems(
+  { targets, cuSeqlens }: MicroBatch,
+  i: number,
+  nameOf: (id: number) => string,
+  weights?: readonly number[],
+): Supervision {
+  const { rows, values } = targets!
+  const known = rows && new Map(Array.from(rows, (token, row) => [token, values[row]!]))
+  const [start, end] = [cuSeqlens[i]!, cuSeqlens[i + 1]!]
+  const ids = Array.from({ length: end - start }, (_, t) => {
+    return known ? (known.get(start + t) ?? IGNORED) : values[start + t]!
+  })
+  return {
+    tokenLabels: ids.map(id => (id === IGNORED ? null : nameOf(id))),
+    weight: ids.reduce((sum, id) => sum + (id === IGNORED ? 0 : (weights?.[id] ?? 1)), 0),
+  }
+}

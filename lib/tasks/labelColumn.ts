@@ -1,0 +1,202 @@
+// How a column of labels is to be read: names, lists of names, vectors, or numbers.
+
+import type { Columns } from '../data/columns.ts'
+import type { Row } from '../data/row.ts'
+import { placeOf, typeOf } from '../data/row.ts'
+import { check, fail } from '../errors.ts'
+import type { Problem } from '../heads/head.ts'
+import type { Asked } from './task.ts'
+
+const decimal = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i
+const integer = /^[+-]?\d+$/
+const manyClasses = 100
+/** What tables write for a value that is not there. */
+const missing = new Set(['nan', 'n/a', '#n/a', '<na>', 'null'])
+/** The same, where all other cells are numbers. */
+const missingNumber = new Set([...missing, 'na', 'none', '-'])
+
+type Kind = 'list' | 'integer' | 'decimal' | 'name' | 'missing'
+
+/** The reason why rows are this problem's, or undefined. @throws ERR_DATA for labels that no classifier can take */
+export function inferSequence(
+  problem: Problem,
+  rows: readonly Row[],
+  columns: Columns,
+  asked: Asked,
+): string | undefined {
+  const { text, label } = columns
+  if (text === undefined || label === undefined) return undefined
+  const found = problemOf(rows, label, asked)
+  if (asked.problem !== undefined) return problem === asked.problem ? checked(asked.problem, found, label) : undefined
+  return found.problem === problem ? found.reason : undefined
+}
+
+/**
+ * A problem that is settled, where the labels can be read so: whole numbers may be values as well as classes.
+ * @throws ERR_DATA where they cannot
+ */
+function checked(wanted: Problem, found: { problem: Problem; numeric: boolean }, label: string): string {
+  const same = wanted === found.problem || (found.numeric && wanted !== 'multi')
+  check(same, 'ERR_DATA', () => {
+    return `data: "${label}" holds labels of ${found.problem}, the adapter does ${wanted}; name the right column with columns.label`
+  })
+  return `"${label}" is read as the adapter does`
+}
+
+/** How the labels of a column are to be read. @throws ERR_DATA for mixed or missing labels, or too many classes */
+export function problemOf(
+  rows: readonly Row[],
+  label: string,
+  { task, labels }: Asked = {},
+): { problem: Problem; numeric: boolean; reason: string } {
+  const kinds = kindsOf(rows, label)
+  if (kinds.has('list')) {
+    check(kinds.size === 1, 'ERR_DATA', () => `labels: "${label}" is a list in some rows and not in others`)
+    return { ...problemOfLists(rows, label), numeric: false }
+  }
+  const given = labels && `"${label}" is read as one of the ${labels.names.length} labels given`
+  checkMissing(rows, label, kinds, labels?.ids)
+  const numeric = !kinds.has('name')
+  if (given) return { problem: 'single', numeric, reason: given }
+  if (numeric && kinds.has('decimal'))
+    return { problem: 'regression', numeric, reason: `"${label}" holds numbers with decimals` }
+  const classes = new Set(rows.map(row => String(row.values[label]))).size
+  check(task !== undefined || classes <= manyClasses || classes <= rows.length / 2, 'ERR_DATA', () => {
+    const cure = numeric ? 'write decimals for regression' : 'name another column with columns.label'
+    return `labels: "${label}" has ${classes} different values in ${rows.length} rows, too many for classes; ${cure}`
+  })
+  return { problem: 'single', numeric, reason: `"${label}" holds one of ${classes} labels a row` }
+}
+
+function kindsOf(rows: readonly Row[], label: string): Map<Kind, Row> {
+  const kinds = new Map<Kind, Row>()
+  for (const row of rows) {
+    const kind = kindOf(row, label)
+    if (!kinds.has(kind)) kinds.set(kind, row)
+  }
+  return kinds
+}
+
+function kindOf(row: Row, column: string): Kind {
+  const value = row.values[column]
+  if (Array.isArray(value)) return 'list'
+  if (typeof value === 'number') return Number.isInteger(value) ? 'integer' : 'decimal'
+  if (typeof value === 'boolean') return 'name'
+  if (typeof value === 'string' && value.trim() !== '') return kindOfText(value.trim())
+  fail('ERR_DATA', `labels: ${placeOf(row)}: "${column}" is ${value === '' ? 'empty' : typeOf(value)}, not a label`)
+}
+
+function kindOfText(text: string): Kind {
+  if (integer.test(text)) return 'integer'
+  if (decimal.test(text)) return 'decimal'
+  return missing.has(text.toLowerCase()) ? 'missing' : 'name'
+}
+
+/** @throws ERR_DATA where a cell says that there is no label, unless it was named as one */
+function checkMissing(
+  rows: readonly Row[],
+  label: string,
+  kinds: ReadonlyMap<Kind, Row>,
+  named: ReadonlyMap<string, number> | undefined,
+): void {
+  const numbers = kinds.has('integer') || kinds.has('decimal')
+  const isMissing = ({ values }: Row): boolean => {
+    const value = values[label]
+    if (typeof value !== 'string' || named?.has(value)) return false
+    return missing.has(value.trim().toLowerCase())
+  }
+  const others = numbers && kinds.has('name') ? rows.filter(row => kindOf(row, label) === 'name') : []
+  const onlyMissing = others.every(({ values }) => missingNumber.has(String(values[label]).trim().toLowerCase()))
+  const without =
+    others.length > 0 && onlyMissing && !named ? others : kinds.has('missing') ? rows.filter(isMissing) : []
+  const [first] = without
+  check(first === undefined, 'ERR_DATA', () => {
+    const value = JSON.stringify(first!.values[label])
+    return (
+      `labels: ${placeOf(first!)}: "${label}" is ${value}, as in ${without.length} of ${rows.length} rows: no label; ` +
+      'drop these rows, or name it among the labels if it is one'
+    )
+  })
+}
+
+/** Lists: of names, of 0 and 1 for each label, or of numbers. */
+function problemOfLists(rows: readonly Row[], label: string): { problem: Problem; reason: string } {
+  if (!vectorWidth(rows, label)) return { problem: 'multi', reason: `"${label}" holds a list of labels` }
+  const width = vectorWidth(rows, label)!
+  const binary = rows.every(({ values }) => (values[label] as number[]).every(value => value === 0 || value === 1))
+  if (binary) return { problem: 'multi', reason: `"${label}" holds 0 or 1 for each of ${width} labels` }
+  return { problem: 'regression', reason: `"${label}" holds ${width} numbers a row` }
+}
+
+/**
+ * How many numbers each row has, where a column holds vectors: lists of equally many numbers that are no set of ids.
+ * @throws ERR_DATA for numbers with decimals in lists of different lengths
+ */
+export function vectorWidth(rows: readonly Row[], label: string): number | undefined {
+  const lists = rows.map(({ values }) => values[label] as unknown[])
+  if (!lists.every(list => list.every(value => typeof value === 'number'))) return undefined
+  const width = lists[0]?.length ?? 0
+  const uneven = rows.find(({ values }) => (values[label] as unknown[]).length !== width)
+  if (uneven) {
+    const fractions = lists.some(list => list.some(value => !Number.isInteger(value)))
+    check(!fractions, 'ERR_DATA', () => {
+      const length = (uneven.values[label] as unknown[]).length
+      return `labels: ${placeOf(uneven)}: "${label}" has ${length} numbers, the first row ${width}; write one for each output`
+    })
+    return undefined
+  }
+  const numbers = lists as number[][]
+  const binary = numbers.every(list => list.every(value => value === 0 || value === 1))
+  const isSet = (list: number[]) => list.every(Number.isInteger) && new Set(list).size === list.length
+  return width > 0 && (binary || !numbers.every(isSet)) ? width : undefined
+}
+
+/** The number of a regression. @throws ERR_DATA for anything that is no finite number */
+export function numberOf(row: Row, column: string, value: unknown = row.values[column]): number {
+  const number = typeof value === 'string' && decimal.test(value.trim()) ? Number(value) : value
+  if (typeof number === 'number' && Number.isFinite(number)) return number
+  fail('ERR_DATA', `labels: ${placeOf(row)}: "${column}" is ${JSON.stringify(value)}, not a number`)
+}
+
+/**
+ * Cells of a table that hold lists as text (`["a", "b"]`, `['a', 'b']`, `[1 0 1]`, `1,0,1`) as lists, where all of a
+ * column do; undefined where they do not.
+ */
+export function listCells(rows: readonly Row[], column: string): Row[] | undefined {
+  const lists: unknown[][] = []
+  for (const { values } of rows) {
+    const list = listIn(values[column])
+    if (!list) return undefined
+    lists.push(list)
+  }
+  const bare = rows.some(({ values }) => !String(values[column]).trim().startsWith('['))
+  const width = lists[0]?.length
+  if (bare && lists.some(list => list.length !== width || list.length < 2)) return undefined
+  return rows.map((row, i) => ({ ...row, values: { ...row.values, [column]: lists[i]! } }))
+}
+
+function listIn(value: unknown): unknown[] | undefined {
+  if (typeof value !== 'string') return undefined
+  const text = value.trim()
+  if (/^[01](?:[ ,;|] ?[01])+$/.test(text)) return text.split(/[ ,;|]+/).map(Number)
+  const inside = /^\[(.*)\]$/s.exec(text)?.[1]?.trim()
+  if (inside === undefined) return undefined
+  if (/^[-+.\de]+(?:\s+[-+.\de]+)*\.?$/i.test(inside)) {
+    const numbers = inside.split(/\s+/).map(Number)
+    return numbers.every(Number.isFinite) ? numbers : undefined
+  }
+  return parsedList(text) ?? parsedList(text.replace(/'((?:[^'\\]|\\.)*)'/g, (_, part: string) => quoted(part)))
+}
+
+function quoted(part: string): string {
+  return JSON.stringify(part.replaceAll("\\'", "'"))
+}
+
+function parsedList(text: string): unknown[] | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return Array.isArray(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,150 @@
+// Masked language modelling: tokens of a text are hidden and told from the rest.
+
+import { columnNames } from '../data/columns.ts'
+import { type Example, IGNORED } from '../data/example.ts'
+import { textBlocks } from '../data/maskedLm.ts'
+import { placeOf } from '../data/row.ts'
+import { check } from '../errors.ts'
+import { perplexityReport } from '../metrics/perplexity.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { type ItemsPrediction, readItems, shareOfItems, viewItems, wrongItem } from './items.ts'
+import { bootstrapShares, shareRun, textFor, textRows } from './shared.ts'
+import type { Reader, Run, Task } from './task.ts'
+
+/** What stands behind a mask. */
+interface TokenRecord {
+  readonly predicted: string
+  readonly probability: number
+  readonly gold?: string
+  /** The likeliest tokens, the first being `predicted`. */
+  readonly top?: readonly { readonly predicted: string; readonly probability: number }[]
+}
+
+const name = 'masked-lm'
+const nameOf = (id: number, { tokenizer }: Pick<Reader, 'tokenizer'>) => tokenizer.token(id) ?? `#${id}`
+/** Columns that say nothing about a text. */
+const idle = /^(|id|_id|idx|index|no|guid|uuid|unnamed: \d+|__index_level_\d+__)$/i
+
+/** Hidden tokens. */
+export const maskedLm: Task<ItemsPrediction> = {
+  name,
+  needs: 'a text column (columns.text)',
+  title: 'masked language model',
+  masks: true,
+
+  infer(rows, columns, asked) {
+    const { text } = columns
+    if (text === undefined) return undefined
+    if (asked.task === name) return `asked for; text in "${text}"`
+    if (asked.task !== undefined || columns.label !== undefined) return undefined
+    const others = columnNames(rows).filter(column => column !== text && !idle.test(column))
+    check(others.length === 0, 'ERR_DATA', () => {
+      const known = others.map(column => `"${column}"`).join(', ')
+      return (
+        `task: no label column is known beside "${text}", and the data also have ${known}; name the label with ` +
+        `columns.label, or ask for task ${name} if the text alone is to be learned`
+      )
+    })
+    return `"${text}" is text and there is no label column`
+  },
+  strata: rows => rows.map(() => ''),
+  readable: textRows,
+
+  *encode(row, tokenizer, { columns, maxLength, unlabelled }) {
+    check(columns.text !== undefined, 'ERR_OPTION', () => `columns.text: ${name} needs a text column`)
+    const { mask } = tokenizer.specials
+    for (const block of textBlocks([row], columns.text, tokenizer, { length: maxLength, across: false })) {
+      if (!unlabelled) yield block
+      else yield { ...block, asked: asks(block, mask, tokenizer) }
+    }
+  },
+
+  read(answers, examples, _, top) {
+    let before = 0
+    return readItems(
+      answers,
+      examples,
+      example => {
+        const positions = answered(example)
+        const rows = positions.map((_, k) => before + k)
+        before += positions.length
+        return { positions, rows }
+      },
+      top,
+    )
+  },
+  score(predictions, _, { mean, weight }) {
+    const correct = predictions.reduce((sum, prediction) => sum + shareOfItems(prediction)[0], 0)
+    const report = perplexityReport([{ sum: mean * weight, tokens: weight, correct }])
+    const { perplexity, bitsPerToken } = report
+    return { metrics: { perplexity, accuracy: correct / weight, bitsPerToken }, reports: { perplexity: report } }
+  },
+  metric: () => 'loss',
+  sample: () => ({
+    positions: Int32Array.of(0),
+    gold: Int32Array.of(0),
+    predicted: Int32Array.of(0),
+    probabilities: Float32Array.of(1),
+  }),
+  resample: (before, after, _, seed) => ({
+    accuracy: bootstrapShares(before.map(shareOfItems), after.map(shareOfItems), seed),
+  }),
+
+  wrong: wrongItem,
+  mistake({ positions, predicted, gold, probabilities }, { ids }, reader) {
+    let worst = -1
+    predicted.forEach((id, i) => {
+      if (id !== gold![i] && (worst < 0 || probabilities[i]! > probabilities[worst]!)) worst = i
+    })
+    const at = positions[worst]!
+    const said = nameOf(predicted[worst]!, reader)
+    const text = (part: Int32Array) => reader.tokenizer.decode(part)
+    return {
+      text: [{ text: text(ids.slice(0, at)) }, { text: said, mark: 'blank' }, { text: text(ids.slice(at + 1)) }],
+      gold: nameOf(gold![worst]!, reader),
+      predicted: said,
+      probability: probabilities[worst]!,
+    }
+  },
+  record({ predicted, gold, probabilities, top }, example, reader) {
+    const tokens = Array.from(predicted, (id, i): TokenRecord => {
+      const ranked = top?.[i]?.map(one => ({ predicted: nameOf(one.id, reader), probability: one.probability }))
+      return {
+        predicted: nameOf(id, reader),
+        probability: probabilities[i]!,
+        ...(ranked ? { top: ranked } : {}),
+        ...(gold ? { gold: nameOf(gold[i]!, reader) } : {}),
+      }
+    })
+    return { text: textFor(example, reader), tokens }
+  },
+  line({ text, tokens }) {
+    const masks = (tokens as readonly TokenRecord[]).flatMap(({ predicted, probability, top }) => {
+      const found = (top ?? [{ predicted, probability }]).flatMap((one, i): Run[] => [
+        { text: i === 0 ? '\n    ' : ', ' },
+        { text: one.predicted, style: 'bold' },
+        { text: ' ' },
+        shareRun(one.probability),
+      ])
+      return found
+    })
+    return [{ text }, ...masks]
+  },
+  view: (batch, i, reader) => viewItems(batch, i, id => nameOf(id, reader)),
+}
+
+/** Masks of a text. @throws ERR_DATA where there is none */
+function asks({ ids, row }: Example, mask: number | undefined, tokenizer: Tokenizer): Int32Array {
+  const found = Int32Array.from(ids.keys()).filter(t => ids[t] === mask)
+  check(found.length > 0, 'ERR_DATA', () => {
+    const what = mask === undefined ? 'mask' : tokenizer.token(mask)
+    return `predict: "${tokenizer.decode(ids)}" (${placeOf(row)}) has no ${what} token to fill`
+  })
+  return found
+}
+
+/** Hidden tokens: those with a label, those that are asked for, else all. */
+function answered({ ids, label, asked }: Example): Int32Array {
+  if (label instanceof Int32Array) return Int32Array.from(ids.keys()).filter(t => label[t] !== IGNORED)
+  return asked ?? Int32Array.from(ids.keys())
+}

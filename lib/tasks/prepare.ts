@@ -1,0 +1,190 @@
+// From a path or rows to examples of three splits: the order in which the parts of this room are used.
+import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
+import {
+  type DuplicateReport,
+  type DuplicateRule,
+  resolveDuplicates,
+  type Splits,
+  splitHash,
+} from '../data/duplicates.ts'
+import type { LabelMap, LabelOrder } from '../data/labels.ts'
+import { collectRows, type DataSource, type OpenOptions, openDataset } from '../data/open.ts'
+import type { Row } from '../data/row.ts'
+import { type Fractions, splitRows } from '../data/split.ts'
+import { check } from '../errors.ts'
+import type { Problem } from '../heads/head.ts'
+import type { ModelOptions } from '../model.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { type EncodedRows, encodeRows } from './encode.ts'
+import { taskOf } from './index.ts'
+import { inferTask, type TaskChoice } from './infer.ts'
+import { listCells } from './labelColumn.ts'
+
+/** Choices that a data set leaves open; what is not given is inferred and told in `notices`. */
+export interface SplitOptions extends OpenOptions {
+  readonly task?: string | undefined
+  /** How labels are read, where a trained model knows; inferred otherwise. */
+  readonly problem?: Problem | undefined
+  readonly columnNames?: ColumnNames | undefined
+  /** Label map to keep to (of a trained model, or named by the user); from all splits of the data otherwise. */
+  readonly labels?: LabelMap | undefined
+  readonly labelOrder?: LabelOrder | undefined
+  /** Shares for splits that the data don't bring; 0.8/0.1/0.1 by default. */
+  readonly fractions?: Fractions | undefined
+  readonly seed?: number | bigint | undefined
+  readonly duplicates?: DuplicateRule | undefined
+}
+
+/** Rows by split with all that was found out about them. */
+export interface SplitData {
+  readonly splits: Splits
+  readonly choice: TaskChoice
+  readonly columns: Columns
+  /** Undefined where the task has no classes: regression, language models. */
+  readonly labels: LabelMap | undefined
+  readonly duplicates: DuplicateReport
+  readonly splitHash: string
+  /** Sentences for the user about what was inferred, converted or split. */
+  readonly notices: readonly string[]
+}
+
+/** Examples by split. */
+export interface PreparedData extends SplitData {
+  readonly train: EncodedRows
+  readonly validation: EncodedRows
+  readonly test: EncodedRows
+}
+
+type Given = Partial<Splits>
+
+const defaultFractions: Fractions = [0.8, 0.1, 0.1]
+
+/**
+ * Reads a file or folder, or takes rows; finds columns, task and labels; makes the splits that are missing.
+ * @throws ERR_DATA, ERR_OPTION as the parts do
+ */
+export async function splitData(source: string | Given, options: SplitOptions = {}): Promise<SplitData> {
+  const notices: string[] = []
+  const notice = (text: string): void => void notices.push(text)
+  const read = typeof source === 'string' ? await readSplits(source, options, notices) : source
+  check(rowsOf(read).length > 0, 'ERR_DATA', () => 'data: no rows')
+  const columns = findColumns(columnNames(rowsOf(read)), options.columnNames)
+  const given = withLists(labelledSplits(read, columns, notice), columns)
+  const choice = inferTask(rowsOf(given), columns, options)
+  notice(`task ${choice.task}: ${choice.reason}`)
+  const task = taskOf(choice)
+  const kept = options.labels
+  const converted = task.convert?.({ splits: given, columns, labels: kept }, notice) ?? { splits: given, labels: kept }
+  const cut = cutSplits(converted.splits, columns, choice, options, notices)
+  const { splits, report } = resolveDuplicates(cut, columns, options.duplicates)
+  const across = report.trainValidation + report.trainTest + report.validationTest
+  if (across > 0) notice(acrossText(across, options.duplicates ?? 'report'))
+  const known = kept ?? converted.labels
+  const labels = task.labels && (known ?? task.labels(rowsOf(splits), columns, options.labelOrder))
+  return { splits, choice, columns, labels, duplicates: report, splitHash: splitHash(splits), notices }
+}
+
+const duplicateTexts: Readonly<Record<DuplicateRule, string>> = {
+  report: 'left there; duplicates: drop or move would part them',
+  drop: 'the copies in the split trained on are dropped',
+  move: 'all copies are moved to one split',
+}
+
+function acrossText(count: number, rule: DuplicateRule): string {
+  return `${count} ${count === 1 ? 'text stands' : 'texts stand'} in more than one split (${duplicateTexts[rule]})`
+}
+
+function rowsOf({ train = [], validation = [], test = [] }: Given): Row[] {
+  return [...train, ...validation, ...test]
+}
+
+/**
+ * Splits without those that bring no labels where the others do, as test files of competitions: the label is missing in
+ * all of their rows, or −1 in all of them and nowhere else.
+ */
+function labelledSplits(splits: Given, { label, tags }: Columns, notice: (text: string) => void): Given {
+  const column = label ?? tags
+  if (column === undefined) return splits
+  const isAbsent = ({ values }: Row) => values[column] === undefined || values[column] === null || values[column] === ''
+  const isNegative = ({ values }: Row) => String(values[column]) === '-1'
+  const has = (rows: readonly Row[]) => rows.some(row => !isAbsent(row))
+  const { train = [] } = splits
+  const open = Object.entries(splits).filter(([name, rows]) => {
+    if (name === 'train' || rows.length === 0 || !has(train)) return false
+    return !has(rows) || (rows.every(isNegative) && !train.some(isNegative))
+  })
+  for (const [name, rows] of open)
+    notice(`the ${name} split has no labels in "${column}" (${rows.length} rows) and is left out; predict reads it`)
+  const names = open.map(([name]) => name)
+  return Object.fromEntries(Object.entries(splits).filter(([name]) => !names.includes(name)))
+}
+
+/** Lists that a table holds as text, as lists. */
+function withLists(splits: Given, { label, tokens, tags }: Columns): Given {
+  let found = splits
+  for (const column of [label, tokens, tags]) {
+    const lists = column === undefined ? undefined : listCells(rowsOf(found), column)
+    if (!lists) continue
+    let at = 0
+    const take = (rows: readonly Row[] | undefined) => rows?.map(() => lists[at++]!)
+    const [train, validation, test] = [take(found.train), take(found.validation), take(found.test)]
+    found = { ...(train && { train }), ...(validation && { validation }), ...(test && { test }) }
+  }
+  return found
+}
+
+/** {@link splitData} and the encoding of every split; empty splits give no examples. */
+export async function prepareData(
+  source: string | Given,
+  tokenizer: Tokenizer,
+  options: SplitOptions & { readonly maxLength: number },
+): Promise<PreparedData> {
+  const data = await splitData(source, options)
+  const { columns, choice, labels, splits } = data
+  const spec = { ...choice, columns, labels, maxLength: options.maxLength }
+  const encode = (rows: readonly Row[]): EncodedRows => encodeRows(rows, tokenizer, spec)
+  const [train, validation, test] = [encode(splits.train), encode(splits.validation), encode(splits.test)]
+  const cut = train.truncated + validation.truncated + test.truncated
+  const count = train.examples.length + validation.examples.length + test.examples.length
+  const notices = [...data.notices, `${cut} of ${count} examples truncated to ${options.maxLength} tokens`]
+  return { ...data, notices, train, validation, test }
+}
+
+async function readSplits(path: string, options: OpenOptions, notices: string[]): Promise<Given> {
+  const notice = options.notice ?? ((message: string) => notices.push(message))
+  // Tags are converted here, by one rule for all files.
+  const source: DataSource = openDataset(path, { ...options, notice, keepTags: true })
+  const splits: Partial<Record<keyof Splits, Row[]>> = {}
+  for (const name of ['train', 'validation', 'test'] as const) {
+    const file = source[name]
+    if (file) splits[name] = await collectRows(file.rows())
+  }
+  return splits
+}
+
+function cutSplits(
+  { train = [], validation, test }: Given,
+  columns: Columns,
+  choice: TaskChoice,
+  { fractions = defaultFractions, seed = 0 }: SplitOptions,
+  notices: string[],
+): Splits {
+  if (validation || train.length === 0) return { train, validation: validation ?? [], test: test ?? [] }
+  const whole = fractions[0] + fractions[1]
+  const shares: Fractions = test ? [fractions[0] / whole, fractions[1] / whole, 0] : fractions
+  const cut = splitRows(train, taskOf(choice).strata(train, columns), shares, seed)
+  const sizes = `${cut.train.length}/${cut.validation.length}/${(test ?? cut.test).length}`
+  notices.push(`split ${shares.map(share => +share.toFixed(4)).join('/')} by seed ${seed}, stratified: ${sizes} rows`)
+  return test ? { ...cut, test } : cut
+}
+
+/** What the head of a model is for. */
+export type HeadChoice = Pick<ModelOptions, 'task' | 'problem' | 'labels'>
+
+/** The head that data ask for: its task, problem and the names of its outputs. */
+export function headFor({ choice, labels, columns, splits }: SplitData, named?: readonly string[]): HeadChoice {
+  const { problem } = choice
+  const task = choice.task as HeadChoice['task']
+  const outputs = labels?.names ?? named ?? taskOf(choice).outputs?.(rowsOf(splits), columns)
+  return { task, problem, labels: outputs }
+}

@@ -1,0 +1,200 @@
+// What a task is: one object that knows its columns, labels, examples, answers, scores and words for people.
+
+import type { MicroBatch } from '../data/batches.ts'
+import type { Columns } from '../data/columns.ts'
+import type { Splits } from '../data/duplicates.ts'
+import type { Example } from '../data/example.ts'
+import type { LabelMap, LabelOrder } from '../data/labels.ts'
+import type { Row } from '../data/row.ts'
+import type { Problem } from '../heads/head.ts'
+import type { BootstrapInterval } from '../metrics/compare.ts'
+import type { Scores } from '../metrics/scores.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import type { Answers } from './logits.ts'
+
+/** What rows are encoded for. */
+export interface EncodeSpec {
+  readonly columns: Columns
+  /** Required where labels are read as classes. */
+  readonly labels?: LabelMap | undefined
+  /** Most tokens of an example, special tokens included. */
+  readonly maxLength: number
+  /** Leave labels out even where the rows have them. */
+  readonly unlabelled?: boolean | undefined
+}
+
+/** What a model says about one example, and the truth where it is known; each task has a form of its own. */
+export interface Prediction {
+  readonly gold: unknown
+  readonly predicted: unknown
+  readonly probabilities?: Float32Array
+}
+
+/** What is needed to say what a prediction means. */
+export interface Reader {
+  readonly tokenizer: Tokenizer
+  readonly labels: readonly string[]
+  readonly columns: Columns
+}
+
+/** One prediction as plain data: the text, and what the task says about it. */
+export type PredictionRecord = { readonly text: string; readonly [key: string]: unknown }
+
+/** A piece of a line for people. */
+export interface Run {
+  readonly text: string
+  readonly style?: 'bold' | 'dim' | 'cyan'
+  /** Columns it takes at least, filled with blanks. */
+  readonly width?: number
+}
+
+/** A piece of a text that may be marked: found, missed or wrong, with the name of what it is. */
+export interface Piece {
+  readonly text: string
+  readonly mark?: 'right' | 'missed' | 'wrong' | 'blank'
+  readonly name?: string
+}
+
+/** A wrong answer; `probability` is the model's for what it predicted, in [0, 1]. */
+export interface Mistake {
+  /** What was read; absent where gold and predicted are the text itself. */
+  readonly text?: readonly Piece[]
+  /** A number, a name, or the whole text with its parts marked. */
+  readonly gold: number | string | readonly Piece[]
+  readonly predicted: number | string | readonly Piece[]
+  readonly probability?: number
+}
+
+/** Scores of one class, label or type. */
+export type ClassRow = Scores & { label: string; predicted: number }
+
+/** The reports of an evaluation by name, as metrics/ makes them. */
+export type Reports = Readonly<Record<string, unknown>>
+
+/** Numbers of an evaluation. */
+export interface Scored {
+  /** By name; metrics/table.ts knows them all. */
+  readonly metrics: Record<string, number>
+  readonly reports: Reports
+}
+
+/** What tables and charts show of an evaluation beside its metrics. */
+export interface Details {
+  /** What a row of `classes` is: a class, a label, an entity type. */
+  readonly className?: string
+  readonly classes?: readonly ClassRow[]
+  readonly confusion?: { readonly labels: readonly string[]; readonly counts: readonly (readonly number[])[] }
+  /** Of one output. */
+  readonly scatter?: { readonly gold: readonly number[]; readonly predicted: readonly number[] }
+}
+
+/** What the loss looks at in one sequence of a batch. */
+export interface Supervision {
+  /** Label of the sequence: a name, names, or numbers. */
+  readonly label?: string | readonly string[] | readonly number[]
+  /** What is expected at each token; null where nothing is. */
+  readonly tokenLabels?: readonly (string | null)[]
+  /** Weight in the sum of losses, before it is divided by the weight of the step. */
+  readonly weight: number
+}
+
+/** Something about the labels of a split that is likely not meant. */
+export interface LabelWarning {
+  readonly code: 'one-class' | 'missing-class'
+  readonly message: string
+  readonly cure: string
+}
+
+/** Data as they are looked at: every split, the columns, and the labels that are to be kept to. */
+export interface LabelSource {
+  readonly splits: Partial<Splits>
+  readonly columns: Columns
+  readonly labels?: LabelMap | undefined
+}
+
+/** Converted rows, and the labels where the conversion settles them. */
+export interface Converted {
+  readonly splits: Partial<Splits>
+  readonly labels?: LabelMap | undefined
+}
+
+/** One task: the files that list it are tasks/index.ts and, for its head, heads/. */
+export interface Task<P extends Prediction = Prediction> {
+  /** As options and files name it. */
+  readonly name: string
+  /** The columns without which it can't be: `words and tags`. */
+  readonly needs: string
+  /** How the labels of a sequence are read, where the task leaves that open. */
+  readonly problem?: Problem
+  /** For people. */
+  readonly title: string
+  /** Its examples have labels only once tokens are hidden. */
+  readonly masks?: boolean
+  /** Each answer is one class. */
+  readonly oneClass?: boolean
+  /** Answers are nearer or farther, not right or wrong. */
+  readonly graded?: boolean
+
+  /**
+   * Whether rows of these columns are this task's: the reason, or undefined. With `asked` the user named the task.
+   * @throws ERR_DATA where the task was asked for and the rows do not fit
+   */
+  infer(rows: readonly Row[], columns: Columns, asked: Asked): string | undefined
+  /** Labels as the rest expects them: tags in one scheme, vectors as names; `notice` tells what was changed. */
+  convert?(source: LabelSource, notice: (text: string) => void): Converted
+  /** The classes of the data; absent where the task has none. */
+  labels?(rows: readonly Row[], columns: Columns, order?: LabelOrder): LabelMap
+  /** Names of the outputs where there are no classes. */
+  outputs?(rows: readonly Row[], columns: Columns): readonly string[]
+  /** A name a row: splits keep the shares of these. */
+  strata(rows: readonly Row[], columns: Columns): string[]
+  /** Rows without labels and their columns as `encode` takes them. @throws ERR_DATA where they are of another kind */
+  readable(rows: readonly Row[], columns: Columns): { rows: readonly Row[]; columns: Columns }
+  /** A row as examples: one, or as many as it has parts. */
+  encode(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Iterable<Example>
+
+  /** Ids of the classes that an example is labelled with. */
+  classes?(label: Example['label']): Iterable<number>
+  /** `balanced` class weights of counts over so many examples. */
+  balance?(counts: Int32Array, examples: number): number[]
+  /** Looks at the counts of classes of a split. @throws ERR_DATA where training on them makes no sense */
+  checkCounts?(split: string, counts: Int32Array, labels: readonly string[]): LabelWarning[]
+
+  /** What a forward pass says as predictions, one an example; `top` asks for so many of the likeliest. */
+  read(answers: Answers, examples: readonly Example[], batch: MicroBatch, top: number): P[]
+  score(predictions: readonly P[], labels: readonly string[], loss: { mean: number; weight: number }): Scored
+  /** The metric that judges the task unless told otherwise. */
+  metric(labels: readonly string[]): string
+  /** A prediction from which every metric can be computed once, to know their names. */
+  sample(outputs: number): P
+  /** Titles that say more than the table of metrics can: which average a score is. */
+  titles?(labels: readonly string[]): Readonly<Record<string, string>>
+  /** Metrics that stand first in a table. */
+  leading?(labels: readonly string[]): readonly string[]
+  resample(
+    before: readonly P[],
+    after: readonly P[],
+    labels: readonly string[],
+    seed: number,
+  ): Readonly<Record<string, BootstrapInterval>>
+  details?(reports: Reports, predictions: readonly P[], labels: readonly string[]): Details
+
+  /** How sure the model was of a wrong answer; undefined for a right one. */
+  wrong(prediction: P): number | undefined
+  mistake(prediction: P, example: Example, reader: Reader): Mistake
+  /** `top` asks for the likeliest answers. */
+  record(prediction: P, example: Example, reader: Reader, top: number): PredictionRecord
+  /** A record as one line for people. */
+  line(record: PredictionRecord): readonly Run[]
+  /** What the loss looks at in sequence `i` of a batch. */
+  view(batch: MicroBatch, i: number, reader: Omit<Reader, 'columns'>, weights?: readonly number[]): Supervision
+}
+
+/** What the user asked for. */
+export interface Asked {
+  readonly task?: string | undefined
+  /** How labels are to be read: a trained model knows. */
+  readonly problem?: Problem | undefined
+  /** Names of the labels. */
+  readonly labels?: LabelMap | undefined
+}

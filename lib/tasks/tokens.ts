@@ -1,0 +1,269 @@
+// Token classification: a tag for each word. Tags of entities (B-x, I-x …) are scored as spans, others word by word.
+
+import type { Columns } from '../data/columns.ts'
+import { type Example, firstPieces, IGNORED } from '../data/example.ts'
+import { labelId, tagLabelsOf } from '../data/labels.ts'
+import { listOf, placeOf, type Row, textOf } from '../data/row.ts'
+import { detectScheme, isEntityTag, isPureIob1, spellingOf, toIob2 } from '../data/tags.ts'
+import { splitWords } from '../data/words.ts'
+import { check, fail } from '../errors.ts'
+import type { ClassificationReport } from '../metrics/classification.ts'
+import { bootstrapEntityF1 } from '../metrics/compare.ts'
+import { type EntityReport, type EntitySpan, entityReport, entitySpans } from '../metrics/entities.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { type ItemsPrediction, readItems, shareOfItems, viewItems, wrongItem } from './items.ts'
+import {
+  averageTitles,
+  balancedWeights,
+  bootstrapShares,
+  classScores,
+  mapRows,
+  named,
+  oneClass,
+  rarest,
+} from './shared.ts'
+import type { Converted, EncodeSpec, LabelSource, Mistake, Piece, Reader, Run, Task } from './task.ts'
+
+/** An entity of a sentence: words [start, end), and what it says. */
+interface EntityRecord extends EntitySpan {
+  readonly text: string
+  /** Least probability of its words. */
+  readonly probability: number
+}
+
+const name = 'token-classification'
+const namesOf = (ids: Int32Array, labels: readonly string[]): string[] => Array.from(ids, id => labels[id]!)
+
+/** Whether labels are entity tags (O, B-x, I-x and their kin), which are scored as spans. */
+export function areEntityTags(labels: readonly string[]): boolean {
+  return labels.some(label => label !== 'O') && labels.every(isEntityTag)
+}
+
+/** Tags as spans are read from them: those of schemes with ends as IOB2. */
+function readable(tags: readonly string[]): readonly string[] {
+  return tags.some(tag => /^[ESLUM]-/.test(tag)) ? toIob2(tags) : tags
+}
+
+const spansOf = (ids: Int32Array, labels: readonly string[]) => entitySpans(readable(namesOf(ids, labels)))
+
+/** A tag for each word. */
+export const tokens: Task<ItemsPrediction> = {
+  name,
+  needs: 'words and tags (columns.tokens, columns.tags)',
+  title: 'token classification',
+
+  infer(_, { tokens, tags }, asked) {
+    if (tokens === undefined || (asked.task !== undefined && asked.task !== name)) return undefined
+    check(tags !== undefined, 'ERR_DATA', () => `task: words in "${tokens}" but no tags; name them with columns.tags`)
+    return `"${tokens}" holds words and "${tags}" one tag a word`
+  },
+  convert: convertTags,
+  labels: (rows, { tags }, order) => tagLabelsOf(rows, tags!, order),
+  strata: (rows, { tags }) => rarest(rows.map(row => typesOf(listOf(row, tags!)))),
+  readable: asWords,
+  encode: encodeTagged,
+
+  *classes(label) {
+    if (label instanceof Int32Array) for (const id of label) if (id !== IGNORED) yield id
+  },
+  balance: balancedWeights,
+  checkCounts: (split, counts, labels) => (split === 'train' ? oneClass(split, counts, labels) : []),
+
+  read: (answers, examples, batch) =>
+    readItems(answers, examples, (example, i) => {
+      const start = batch.cuSeqlens[i]!
+      const at = answered(example)
+      return { positions: Int32Array.from(at), rows: at.map(t => start + t) }
+    }),
+  score(predictions, labels) {
+    if (!areEntityTags(labels)) {
+      const all = (of: 'gold' | 'predicted') => predictions.flatMap(p => Array.from(p[of]!))
+      return classScores(all('gold'), all('predicted'), labels)
+    }
+    const sentences = (of: 'gold' | 'predicted') => predictions.map(p => readable(namesOf(p[of]!, labels)))
+    const [gold, predicted] = [sentences('gold'), sentences('predicted')]
+    const entities = entityReport(gold, predicted)
+    const entitiesStrict = entityReport(gold, predicted, { mode: 'strict' })
+    const metrics = {
+      ...named('', entities.micro),
+      ...named('macro', entities.macro),
+      ...named('weighted', entities.weighted),
+      ...named('strict', entitiesStrict.micro),
+      accuracy: entities.tokenAccuracy,
+      accuracyWithoutO: entities.tokenAccuracyWithoutO,
+    }
+    return { metrics, reports: { entities, entitiesStrict } }
+  },
+  metric: labels => (areEntityTags(labels) ? 'f1' : 'accuracy'),
+  sample: () => ({
+    positions: Int32Array.of(0),
+    gold: Int32Array.of(0),
+    predicted: Int32Array.of(0),
+    probabilities: Float32Array.of(1),
+  }),
+  titles: labels => averageTitles(areEntityTags(labels) ? 'entities' : 'macro'),
+  leading: labels => (areEntityTags(labels) ? ['f1', 'precision', 'recall'] : []),
+  resample(before, after, labels, seed) {
+    if (!areEntityTags(labels))
+      return { accuracy: bootstrapShares(before.map(shareOfItems), after.map(shareOfItems), seed) }
+    const tags = (list: readonly ItemsPrediction[], of: 'gold' | 'predicted') =>
+      list.map(p => readable(namesOf(p[of]!, labels)))
+    return { f1: bootstrapEntityF1(tags(after, 'gold'), tags(before, 'predicted'), tags(after, 'predicted'), { seed }) }
+  },
+  details({ entities, classification }, _, labels) {
+    if (entities) return { className: 'entity type', classes: (entities as EntityReport).types }
+    const { classes, confusion } = classification as ClassificationReport
+    return { className: 'class', classes, confusion: { labels, counts: confusion } }
+  },
+
+  wrong: wrongItem,
+  mistake: (prediction, example, reader) =>
+    areEntityTags(reader.labels) ? spanMistake(prediction, example, reader) : wordMistake(prediction, example, reader),
+  record({ predicted, gold, probabilities }, { words = [] }, { labels }) {
+    const tags = namesOf(predicted, labels)
+    const known = gold ? { gold: namesOf(gold, labels) } : {}
+    const text = words.join(' ')
+    if (!areEntityTags(labels)) return { text, words: words.slice(0, tags.length), tags, ...known }
+    const entities = spansOf(predicted, labels).map(
+      (span): EntityRecord => ({
+        ...span,
+        text: words.slice(span.start, span.end).join(' '),
+        probability: Math.min(...probabilities.subarray(span.start, span.end)),
+      }),
+    )
+    return { text, entities, tags, ...known }
+  },
+  line({ text, entities, words, tags }) {
+    if (entities) return entityRuns(text.split(' '), entities as readonly EntityRecord[])
+    return (words as readonly string[]).flatMap((word, i): Run[] => {
+      return [{ text: `${i === 0 ? '' : ' '}${word}/` }, { text: (tags as readonly string[])[i]!, style: 'cyan' }]
+    })
+  },
+  view: (batch, i, { labels }, weights) => viewItems(batch, i, id => labels[id] ?? `#${id}`, weights),
+}
+
+/** Labels of words as labels of tokens: on the first piece of each word, {@link IGNORED} elsewhere. */
+export function alignLabels(wordIds: Int32Array, wordLabels: readonly number[]): Int32Array {
+  return wordIds.map((word, t) => (word >= 0 && word !== wordIds[t - 1] ? wordLabels[word]! : IGNORED))
+}
+
+/** The tokens of an example that have an answer: those with a label, else the first pieces of its words, else all. */
+function answered({ ids, label, wordIds }: Example): number[] {
+  if (label instanceof Int32Array) return [...ids.keys()].filter(t => label[t] !== IGNORED)
+  return wordIds ? firstPieces(wordIds) : [...ids.keys()]
+}
+
+function typesOf(tags: readonly string[]): string[] {
+  return tags.filter(tag => tag !== 'O').map(tag => tag.replace(/^[BIESLUM]-/, ''))
+}
+
+/** Words as they are, or texts split into words. */
+function asWords(rows: readonly Row[], { tokens, text }: Columns) {
+  if (tokens !== undefined) return { rows, columns: { tokens } }
+  const split = rows.map(row => ({ ...row, values: { tokens: splitWords(textOf(row, text!)) } }))
+  return { rows: split, columns: { tokens: 'tokens' } }
+}
+
+function* encodeTagged(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Generator<Example> {
+  const { tokens, tags } = spec.columns
+  check(tokens !== undefined, 'ERR_OPTION', () => `columns.tokens: ${name} needs a column of words`)
+  const words = listOf(row, tokens)
+  check(words.length > 0, 'ERR_DATA', () => `data: ${placeOf(row)}: "${tokens}" has no words`)
+  const { ids, typeIds, wordIds, truncated } = tokenizer.encodeWords(words, { maxLength: spec.maxLength })
+  const example = { ids, typeIds, words, wordIds, truncated, row }
+  if (spec.unlabelled || tags === undefined) {
+    yield example
+    return
+  }
+  const { labels } = spec
+  check(labels, 'ERR_OPTION', () => `labels: ${name} needs a label map`)
+  const list = row.values[tags]
+  if (!Array.isArray(list)) fail('ERR_DATA', `data: ${placeOf(row)}: "${tags}" is no list of tags`)
+  check(list.length === words.length, 'ERR_DATA', () => {
+    return `data: ${placeOf(row)}: ${words.length} words in "${tokens}" and ${list.length} tags in "${tags}"`
+  })
+  const wordLabels = list.map(tag => labelId(labels, row, tag))
+  yield { ...example, label: alignLabels(wordIds, wordLabels) }
+}
+
+/**
+ * Tags in the scheme of the labels to keep to, else in IOB2. Tags that are labels already stay as they are; but IOB1 is
+ * read as such where the labels have a B- and an I- for each type, for all words of it are known in IOB2 too.
+ */
+function convertTags({ splits, columns, labels }: LabelSource, notice: (text: string) => void): Converted {
+  const { tags } = columns
+  if (tags === undefined) return { splits }
+  const rows = Object.values(splits).flat()
+  const sentences = rows.map(row => listOf(row, tags))
+  const scheme = detectScheme(sentences)
+  if (scheme === 'none' || (scheme === 'IOB2' && !labels)) return { splits }
+  const known = new Set(labels?.names)
+  const isKnown = sentences.every(list => list.every(tag => known.has(tag)))
+  const full = [...known].every(label => !label.startsWith('I-') || known.has(`B-${label.slice(2)}`))
+  if (isKnown && !(full && isPureIob1(sentences))) return { splits }
+  const spell = labels ? spellingOf(labels.names) : (list: readonly string[]) => [...list]
+  const changed = sentences.map(list => spell(toIob2(list)))
+  if (changed.every((list, i) => list.every((tag, t) => tag === sentences[i]![t]))) return { splits }
+  const own = changed.some(list => toIob2(list).some((tag, t) => tag !== list[t]))
+  notice(`tags converted from ${scheme} to ${own ? "the model's scheme" : 'IOB2'}`)
+  let at = 0
+  const convert = (row: Row): Row => ({ ...row, values: { ...row.values, [tags]: changed[at++]! } })
+  return { splits: mapRows(splits, convert) }
+}
+
+function wordMistake({ positions, predicted, gold, probabilities }: ItemsPrediction, example: Example, reader: Reader) {
+  const at = predicted.findIndex((id, i) => id !== gold![i])
+  const word = example.wordIds?.[positions[at]!] ?? at
+  const { words = [] } = example
+  const predictedName = reader.labels[predicted[at]!]!
+  const text: Piece[] = [
+    { text: words.slice(0, word + 1).join(' ') },
+    { text: predictedName, mark: 'blank' },
+    { text: words.slice(word + 1).join(' ') },
+  ]
+  return { text, gold: reader.labels[gold![at]!]!, predicted: predictedName, probability: probabilities[at]! }
+}
+
+function spanMistake(prediction: ItemsPrediction, { words = [] }: Example, { labels }: Reader): Mistake {
+  const [gold, predicted] = [spansOf(prediction.gold!, labels), spansOf(prediction.predicted, labels)]
+  return {
+    gold: marked(words, gold, predicted, 'missed'),
+    predicted: marked(words, predicted, gold, 'wrong'),
+    probability: wrongItem(prediction)!,
+  }
+}
+
+/** Words with spans marked: those that the other side has too are right. */
+function marked(
+  words: readonly string[],
+  spans: readonly EntitySpan[],
+  others: readonly EntitySpan[],
+  otherwise: 'missed' | 'wrong',
+): Piece[] {
+  const key = ({ start, end, type }: EntitySpan) => `${start} ${end} ${type}`
+  const known = new Set(others.map(key))
+  const pieces: Piece[] = []
+  let at = 0
+  for (const span of [...spans].sort((a, b) => a.start - b.start)) {
+    if (span.start < at) continue
+    pieces.push({ text: words.slice(at, span.start).join(' ') })
+    const mark = known.has(key(span)) ? 'right' : otherwise
+    pieces.push({ text: words.slice(span.start, span.end).join(' '), mark, name: span.type })
+    at = span.end
+  }
+  return [...pieces, { text: words.slice(at).join(' ') }]
+}
+
+function entityRuns(words: readonly string[], entities: readonly EntityRecord[]): Run[] {
+  const runs: Run[] = []
+  const put = (...next: Run[]) => runs.push(...(runs.length > 0 ? [{ text: ' ' }] : []), ...next)
+  let at = 0
+  for (const { start, end, type } of entities) {
+    if (start > at) put({ text: words.slice(at, start).join(' ') })
+    const found = words.slice(start, end).join(' ')
+    put({ text: '[' }, { text: found, style: 'bold' }, { text: ' ' }, { text: type, style: 'cyan' }, { text: ']' })
+    at = end
+  }
+  if (at < words.length) put({ text: words.slice(at).join(' ') })
+  return runs
+}
