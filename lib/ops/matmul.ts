@@ -18,3 +18,19 @@ export function matmul(a: Tensor, b: Tensor, compute: Compute = 'f32'): Tensor {
     needs[1] ? new Tensor(native.matmul(a.handle, dy.handle, true, false, c, tb)) : undefined,
   ])
 }
+
+/** x[m, n]ᵀ, as a product with the identity of the shorter side. */
+export function transpose(x: Tensor): Tensor {
+  const [rows, columns] = x.shape as [number, number]
+  const isWide = rows <= columns
+  const size = Math.min(rows, columns)
+  const data = new Float32Array(size * size)
+  for (let i = 0; i < size; i++) data[i * (size + 1)] = 1
+  const one = Tensor.from(data, [size, size], { device: x.device, dtype: x.dtype })
+  const code = codeOf(x.dtype)
+  const turned = (t: Tensor, wide: boolean) => {
+    const [a, b] = wide ? [t, one] : [one, t]
+    return new Tensor(native.matmul(a.handle, b.handle, wide, !wide, 0, code))
+  }
+  return record(turned(x, isWide), [x], [one], dy => [turned(dy, !isWide)])
+}

@@ -40,3 +40,17 @@ export function rmsNorm(input: RmsNormInput): { y: Tensor; h: Tensor } {
   })
   return { y, h }
 }
+
+/** 1 / ‖row‖ of x [N, D], shape [N], as a constant: no gradient goes through it. A row of zeros has a huge one. */
+export function inverseRowNorms(x: Tensor): Tensor {
+  const columns = x.shape[1]!
+  const { device, dtype } = x
+  const weight = Tensor.zeros([columns], { device, dtype: dtype === 'f64' ? 'f64' : 'f32' })
+  const handles = native.rmsNorm(x.handle, 0, weight.handle, 0, 1e-30, null)
+  new Tensor(handles[0]).dispose()
+  weight.dispose()
+  const inverse = new Tensor(handles[2]) // of the root mean square
+  const found = new Tensor(native.scale(inverse.handle, 1 / Math.sqrt(columns)))
+  inverse.dispose()
+  return found
+}

@@ -1,4 +1,4 @@
-// A method on a model: attached, switched, merged, saved and taken off, the same way for all methods.
+// A method on a model: switched, merged, saved and taken off, the same way for all methods.
 
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,24 +7,17 @@ import { writeFolderAtomic } from '../io/atomic.ts'
 import { type PyObject, writeJson } from '../io/json.ts'
 import type { Checkpoint, FloatDtype } from '../io/safetensors.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
-import { Parameter } from '../nn/module.ts'
-import { scope, Tensor } from '../tensor.ts'
+import type { Parameter } from '../nn/module.ts'
+import { scope, type Tensor } from '../tensor.ts'
 import { type AdapterConfig, adapterRecord } from './config.ts'
 import { checkValues, snapshot, writeChecked } from './files.ts'
 import { infoFile, infoRecord } from './info.ts'
 import { saveMerged } from './merged.ts'
 import { cast, changeOf, mergedLayer, trainedDType } from './merging.ts'
-import type { Host, Matched, Method, PlaceContext, Placement, TrainingHooks } from './method.ts'
+import type { Host, Matched, Method, Placement, TrainingHooks } from './method.ts'
 import { taskTypeOf, transformersClass, transformersModule } from './task.ts'
 import type { TaskType } from './taskType.ts'
-import { moduleOf, newModules } from './wholeModules.ts'
-
-export interface AttachOptions {
-  /** Tells several adapters of one model apart. Default 'default'. */
-  name?: string | undefined
-  /** Keys the initial values; each tensor's depend on its name and this alone. Default 0. */
-  seed?: number | undefined
-}
+import { moduleOf } from './wholeModules.ts'
 
 /** A folder that is being loaded; its tensors wait for their values. */
 export interface Source {
@@ -40,65 +33,6 @@ export interface SaveOptions {
   baseModel?: string | undefined
   /** Kept in lowrank.json, for the caller's own use. */
   extra?: PyObject
-}
-
-/**
- * Puts a method on a model. Nothing of the model's output changes until something trains, except where the method's
- * options say so. Throws ERR_OPTION where targets match nothing, nothing would train, or the name is taken.
- */
-export function attach(model: Host, method: Method, { name = 'default', seed = 0 }: AttachOptions = {}): Adapter {
-  check(Number.isSafeInteger(seed) && seed >= 0, 'ERR_OPTION', () => {
-    return `seed: ${seed}, expected a whole number from 0 to 2^53 - 1`
-  })
-  const taskType = taskTypeOf(model.task)
-  const options = method.options as { modulesToSave?: readonly string[] }
-  const takesModules = method.kind.fields.some(field => (field.name as string) === 'modulesToSave')
-  const whole = takesModules ? { modulesToSave: options.modulesToSave ?? newModules(model, taskType) } : {}
-  return place(model, { ...method, options: { ...options, ...whole } }, name, { taskType, isStrict: true, seed })
-}
-
-/** Puts a method on a model as a folder describes it. */
-export function attachFile(model: Host, method: Method, name: string, source: Source): Adapter {
-  return place(model, method, name, { taskType: source.taskType, isStrict: false }, source)
-}
-
-function place(
-  host: Host,
-  method: Method,
-  name: string,
-  { taskType, isStrict, seed }: Pick<PlaceContext, 'taskType' | 'isStrict'> & { seed?: number },
-  source?: Source,
-): Adapter {
-  checkName(host, name)
-  const made: Parameter[] = []
-  const context: PlaceContext = {
-    name,
-    taskType,
-    isStrict,
-    ...(source && { file: source.file }),
-    parameter: (full, shape, start) => {
-      const tensor = Tensor.empty(shape, { device: host.device, dtype: trainedDType(host.storage) })
-      const parameter = new Parameter(full, tensor, true)
-      made.push(parameter)
-      if (seed !== undefined && host.device.name !== 'meta') tensor.upload(start(seed, full))
-      return parameter
-    },
-  }
-  try {
-    return new Adapter(host, method, name, method.kind.place(host, method.options as never, context), made, source)
-  } catch (error) {
-    for (const parameter of made) parameter.dispose()
-    throw error
-  }
-}
-
-function checkName(host: Host, name: string): void {
-  check(/^[A-Za-z0-9_-]+$/.test(name), 'ERR_OPTION', () => {
-    return `attach: an adapter cannot be called ${JSON.stringify(name)}; use letters, digits, _ and -`
-  })
-  check(!host.adapters.has(name), 'ERR_OPTION', () => {
-    return `attach: the model has an adapter "${name}" already; detach that one, or give this one another name`
-  })
 }
 
 /** A method on a model. Nothing trains until an optimizer's arena takes `trainable` in. */
@@ -195,7 +129,8 @@ export class Adapter implements Disposable {
   *tensors(): Iterable<[key: string, parameter: Parameter]> {
     if (!this.method.kind.peftType) return yield* this.host.parameters
     const own = this.#layers.flatMap(([, { params }]) => params)
-    for (const parameter of [...own, ...this.#whole]) yield [this.#keyOf(parameter), parameter]
+    for (const parameter of [...own, ...(this.#placement.frozen ?? []), ...this.#whole])
+      yield [this.#keyOf(parameter), parameter]
   }
 
   #keyOf(parameter: Parameter): string {

@@ -178,6 +178,7 @@ export function show(value: unknown): string {
 /** Which modules: the fields of every method that targets linear layers. `defaults`: the family's, by model type. */
 export function targetFields(
   defaults: (modelType: string) => readonly string[] | string | undefined,
+  found = "the family's (query, value for BERT)",
 ): readonly Field<TargetName>[] {
   return [
     {
@@ -185,7 +186,7 @@ export function targetFields(
       peft: 'target_modules',
       kind: 'pattern',
       help: 'Names or path ends, all-linear, or one regular expression',
-      found: "the family's (query, value for BERT)",
+      found,
       encode: (value, context) => encodeTargets(value, context, defaults),
     },
     {

@@ -16,6 +16,7 @@ import {
   type TargetOptions,
   targetFields,
 } from './fields.ts'
+import { withMagnitude } from './magnitude.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { penalty } from './regularizer.ts'
 import { checkPattern, defaultTargets, patternValue, stablePattern } from './targets.ts'
@@ -37,6 +38,10 @@ export interface LoraOptions extends TargetOptions, LayerOptions, SaveWholeOptio
   alphaPattern?: Readonly<Record<string, number>>
   /** Scale alpha/√r in place of alpha/r. Default false. */
   useRslora?: boolean
+  /** DoRA: a magnitude a row beside the direction W + s B A (docs/methods.md). Default false. */
+  useDora?: boolean
+  /** LoRA+: B's learning rate over A's. Default 1. */
+  loraPlusRatio?: number
   /** f32 accuracy of the adapter's products beside bf16 activations (docs/exact-adapters.md). Default true. */
   exact?: boolean
   /** true: A uniform within ±1/√in, B 0; 'gaussian': A normal, deviation 1/r; false: both random. Default true. */
@@ -93,6 +98,20 @@ const fields: readonly Field<keyof LoraOptions>[] = [
   { name: 'bias', peft: 'bias', kind: 'choice', default: 'none', choices: BIASES, help: 'Biases that are trained' },
   { name: 'useRslora', peft: 'use_rslora', kind: 'boolean', default: false, help: 'Scale by alpha / √r' },
   {
+    name: 'useDora',
+    peft: 'use_dora',
+    kind: 'boolean',
+    default: false,
+    help: 'DoRA: train the length of each row of the weight apart from its direction',
+  },
+  {
+    name: 'loraPlusRatio',
+    kind: 'number',
+    default: 1,
+    min: 0,
+    help: "LoRA+: B's learning rate over A's",
+  },
+  {
     name: 'exact',
     kind: 'boolean',
     default: true,
@@ -130,7 +149,6 @@ const notBuilt: PyObject = {
   target_parameters: null,
   trainable_token_indices: null,
   use_bdlora: null,
-  use_dora: false,
   use_qalora: false,
   velora_config: null,
 }
@@ -191,14 +209,17 @@ function placeLora(host: Host, options: ResolvedLora, context: PlaceContext): Pl
   const paths = sizes.map(({ path }) => path)
   const whole = trainedWhole(host, options, context, paths)
   const linear = new Map(targets.map((each, i) => [each.path, factorsOn(each, sizes[i]!, options, context)]))
-  const pairs = [...linear.values()].flatMap(({ params }) => params)
+  const pairs = [...linear.values()].flatMap(({ params }) => params.slice(0, 2))
   const { regularizer: weight, regularizerKind: kind } = options
   return {
     linear,
     whole,
     matched,
-    mayBeZero: ({ name }) => name.endsWith('.lora_B.weight'),
-    ...(weight > 0 && { training: { penalty: () => penalty({ weight, kind, parameters: pairs }) } }),
+    mayBeZero: isB,
+    training: {
+      ...(weight > 0 && { penalty: () => penalty({ weight, kind, parameters: pairs }) }),
+      ...(options.loraPlusRatio !== 1 && { group: p => ({ lrScale: isB(p) ? options.loraPlusRatio : 1 }) }),
+    },
   }
 }
 
@@ -239,13 +260,16 @@ function factorsOn(linear: Linear, { r, scale }: Sized, options: ResolvedLora, c
     })
   const [a, b] = [make('A', [r, inFeatures]), make('B', [outFeatures, r])]
   const fixed = { scale, dropout: options.dropout, exact: options.exact, site: site(path, 'lora') }
-  return {
+  const adapter: LinearAdapter = {
     name: context.name,
     params: [a, b],
     active: true,
     factors: () => ({ a: a.tensor, b: b.tensor, ...fixed }),
   }
+  return options.useDora ? withMagnitude(adapter, linear, context) : adapter
 }
+
+const isB = ({ name }: { name: string }) => name.endsWith('.lora_B.weight')
 
 /** PyTorch's Kaiming uniform with a = √5, as for its linear layers: within ±1/√fan-in. */
 function initial(

@@ -61,6 +61,8 @@ export interface TrainingHooks {
 export interface Placement {
   /** On linear layers, by module path, in the model's order. */
   readonly linear: ReadonlyMap<string, LinearAdapter>
+  /** What is saved with it and never trains. */
+  readonly frozen?: readonly Parameter[]
   /** Parameters of the model that train whole, in the order they are saved in. */
   readonly whole: readonly Parameter[]
   /** The model's own weights train: nothing is laid over them, so that they cannot be switched off. */
@@ -84,10 +86,16 @@ export interface PlaceContext {
   /** The file that the values will come from. */
   readonly file?: Checkpoint
   /**
-   * A new parameter in the dtype that trains. `start` gives its values from the run's seed and its name; where they
-   * come from a file it is not asked.
+   * A new parameter in the dtype that trains. `start` gives its values from the run's seed and its name, or as a
+   * tensor of the same shape; where they come from a file, or there is no memory to fill, it is not asked.
    */
-  parameter(name: string, shape: readonly number[], start: (seed: number, name: string) => Float32Array): Parameter
+  parameter(
+    name: string,
+    shape: readonly number[],
+    start: (seed: number, name: string) => Float32Array | Tensor,
+  ): Parameter
+  /** Something that neither trains nor is saved, in the dtype that trains; freed with the adapter. */
+  constant(shape: readonly number[], start: () => Float32Array | Tensor): Parameter
 }
 
 /** One kind of method: what its file in this folder exports, and the registry lists. */

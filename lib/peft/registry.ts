@@ -3,15 +3,28 @@
 
 import { fail, nearest } from '../errors.ts'
 import { BITFIT } from './bitfit.ts'
+import { DORA } from './dora.ts'
 import { FULL } from './full.ts'
 import { IA3 } from './ia3.ts'
+import { LN_TUNING } from './lnTuning.ts'
 import { LORA } from './lora.ts'
 import { type Method, type MethodKind, methodOfKind } from './method.ts'
+import { MISS } from './miss.ts'
+import { VERA } from './vera.ts'
 
 const kind = <O extends object>(of: MethodKind<O>) => of as unknown as MethodKind
 
 /** Of several with one `peft_type`, the first reads PEFT's folders. */
-export const METHODS: readonly MethodKind[] = [kind(LORA), kind(FULL), kind(BITFIT), kind(IA3)]
+export const METHODS: readonly MethodKind[] = [
+  kind(LORA),
+  kind(DORA),
+  kind(VERA),
+  kind(MISS),
+  kind(IA3),
+  kind(BITFIT),
+  kind(LN_TUNING),
+  kind(FULL),
+]
 
 /** A kind by our name or PEFT's. Throws ERR_OPTION naming the known ones. */
 export function kindOf(type: string): MethodKind {

@@ -9,7 +9,7 @@ import type { Example } from '../../lib/data/example.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
-import { attach } from '../../lib/peft/adapter.ts'
+import { attach } from '../../lib/peft/attach.ts'
 import { lora } from '../../lib/peft/lora.ts'
 import { evaluate } from '../../lib/train/evaluate.ts'
 

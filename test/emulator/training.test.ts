@@ -8,7 +8,8 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Example } from '../../lib/data/example.ts'
 import type { Model, ModelOptions } from '../../lib/model.ts'
-import { type Adapter, attach } from '../../lib/peft/adapter.ts'
+import type { Adapter } from '../../lib/peft/adapter.ts'
+import { attach } from '../../lib/peft/attach.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'
 
 const { packageRoot } = await import('../../lib/io/package.ts')

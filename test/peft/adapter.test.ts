@@ -257,8 +257,8 @@ const FAULTS: Fault[] = [
       writeFileSync(path, readFileSync(path).subarray(0, 3000))
     },
   ],
-  ['a method not built', 'ERR_UNSUPPORTED', /peft_type is "VERA"/, patchConfig({ peft_type: 'VERA' })],
-  ['DoRA', 'ERR_UNSUPPORTED', /use_dora/, patchConfig({ use_dora: true })],
+  ['a method not built', 'ERR_UNSUPPORTED', /peft_type is "LOHA"/, patchConfig({ peft_type: 'LOHA' })],
+  ['a missing magnitude', 'ERR_CHECKPOINT', /missing .*lora_magnitude_vector/, patchConfig({ use_dora: true })],
   ['PiSSA', 'ERR_UNSUPPORTED', /"pissa"/, patchConfig({ init_lora_weights: 'pissa' })],
   ['OLoRA', 'ERR_UNSUPPORTED', /"olora"/, patchConfig({ init_lora_weights: 'olora' })],
   ['another task', 'ERR_CONFIG', /task_type is TOKEN_CLS, the model does seq/, patchConfig({ task_type: 'TOKEN_CLS' })],

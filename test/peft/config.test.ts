@@ -182,7 +182,12 @@ test("a file's values of the wrong kind are refused with file, key and value", (
 })
 
 test('what is not built is named, never ignored', () => {
-  for (const values of [{ use_dora: true }, { lora_bias: true }, { kasa_config: {} }, { layer_replication: [[0, 4]] }])
+  for (const values of [
+    { use_qalora: true },
+    { lora_bias: true },
+    { kasa_config: {} },
+    { layer_replication: [[0, 4]] },
+  ])
     refused(() => loraFromConfig(lora(values)), 'ERR_UNSUPPORTED', Object.keys(values)[0]!)
   for (const init of ['pissa', 'pissa_niter_4', 'olora', 'corda', 'loftq', 'mica'])
     refused(() => loraFromConfig(lora({ init_lora_weights: init })), 'ERR_UNSUPPORTED', init)

@@ -313,6 +313,16 @@ function expectedPenalty(kind: 'l2' | 'orth', all: { shape: readonly number[]; x
   return off.reduce((sum, v) => sum + v, 0) / all.length
 }
 
+test('LoRA+: B learns faster than A, and what trains whole as always', () =>
+  withModel('bert-seq', model => {
+    const attached = attach(model, lora({ r: 2, loraPlusRatio: 16 }))
+    const arena = new Arena(attached.trainable, model.device, attached.training.group)
+    for (const { parameter, lrScale } of arena.slices)
+      assert.is(lrScale, parameter.name.endsWith('lora_B.weight') ? 16 : 1, parameter.name)
+    arena.dispose()
+    attached.detach()
+  }))
+
 const REFUSED: [what: string, options: LoraOptions, message: RegExp][] = [
   ['an unknown option', { rank: 8 } as LoraOptions, /no option "rank"/],
   ['r 0', { r: 0 }, /r: 0/],

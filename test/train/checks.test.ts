@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { LowrankError } from '../../lib/errors.ts'
-import { attach } from '../../lib/peft/adapter.ts'
+import { attach } from '../../lib/peft/attach.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import { metricNames } from '../../lib/tasks/scores.ts'
 import { resolveClassWeights } from '../../lib/train/checks.ts'

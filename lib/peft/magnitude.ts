@@ -1,0 +1,57 @@
+// DoRA (Liu et al. 2024): the length of each row of W + s B A is trained apart from its direction.
+//
+// y = g ⊙ (x Wᵀ + s · drop(x) Aᵀ Bᵀ) + b,  g = m / ‖W + s B A‖ by rows; the norm is a constant, as in the paper.
+
+import type { Linear, LinearAdapter } from '../nn/linear.ts'
+import { add } from '../ops/add.ts'
+import type { LowRankFactors } from '../ops/loraLinear.ts'
+import { matmul } from '../ops/matmul.ts'
+import { multiply } from '../ops/multiply.ts'
+import { inverseRowNorms } from '../ops/rmsNorm.ts'
+import { scale } from '../ops/scale.ts'
+import { reshape, scaleRows } from '../ops/scaleColumns.ts'
+import { scope, Tensor } from '../tensor.ts'
+import { cast, trainedDType } from './merging.ts'
+import type { PlaceContext } from './method.ts'
+
+/** Adds a trained magnitude to low-rank factors; it begins as the lengths of the rows of W. */
+export function withMagnitude(adapter: LinearAdapter, linear: Linear, context: PlaceContext): LinearAdapter {
+  const factors = () => adapter.factors!()
+  const { path, outFeatures } = linear
+  const m = context.parameter(`${path}.lora_magnitude_vector`, [outFeatures], () =>
+    rowNorms(direction(linear, factors())),
+  )
+  return {
+    ...adapter,
+    params: [...adapter.params, m],
+    gain: layer =>
+      multiply(
+        m.tensor,
+        scope(() => inverseRowNorms(direction(layer, factors()))),
+      ),
+    delta: weight => {
+      const { a, b, scale: s } = factors()
+      const sum = add(weight, scale(matmul(b, a), s))
+      return { weight: add(scaleRows(sum, multiply(m.tensor, inverseRowNorms(sum))), scale(weight, -1)) }
+    },
+  }
+}
+
+/** W + s B A as a constant: copies of what trains carry no gradient. */
+function direction({ weight }: Linear, { a, b, scale: s }: LowRankFactors): Tensor {
+  return scope(() => {
+    const dtype = trainedDType(weight.tensor.dtype === 'f64' ? 'f64' : 'f32')
+    const change = scale(matmul(cast(b, dtype), cast(a, dtype)), s)
+    return add(cast(weight.tensor, dtype), change)
+  })
+}
+
+/** ‖row‖ of x [N, D], shape [N]. */
+function rowNorms(x: Tensor): Tensor {
+  return scope(() => {
+    const [rows, columns] = x.shape as [number, number]
+    const ones = Tensor.from(new Float32Array(columns).fill(1), [columns, 1], { device: x.device, dtype: x.dtype })
+    const squares = reshape(matmul(multiply(x, x), ones), [rows])
+    return multiply(squares, inverseRowNorms(x))
+  })
+}

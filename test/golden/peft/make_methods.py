@@ -1,0 +1,207 @@
+"""Makes adapters of other methods than LoRA with PEFT over the tiny checkpoints of ../models, and what they compute.
+
+    python make_methods.py [CASE...]        torch 2.13.0, transformers 5.18.0, peft 0.21.0
+
+methods/CASE/ holds PEFT's adapter_config.json and adapter_model.safetensors; io.safetensors: `logits` with the adapter
+(padded positions zero), `grad.KEY` gradients of the loss by the keys of the file; meta.json: base, task, loss, notes.
+All that trains is random and far from its start. Dropout off, float64, stored as f32.
+"""
+
+import json
+import os
+import shutil
+import sys
+import warnings
+import zlib
+
+if os.environ.get('PYTHONHASHSEED') != '0':  # PEFT writes Python sets: their order follows the hash seed
+    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {'PYTHONHASHSEED': '0'})
+
+import torch
+from peft import AdaLoraConfig, IA3Config, LNTuningConfig, LoraConfig, MissConfig, PeftModel, VeraConfig, get_peft_model
+from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
+from transformers.utils import logging
+
+warnings.filterwarnings('ignore')
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+torch.set_num_threads(1)
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+MODELS = os.path.join(HERE, '../models')
+CLASS = dict(seq=AutoModelForSequenceClassification, tok=AutoModelForTokenClassification, mlm=AutoModelForMaskedLM)
+TASK = dict(seq='SEQ_CLS', tok='TOKEN_CLS', mlm=None)
+HALF = {f'bert.encoder.layer.0.attention.self.{m}.lora_E': [True, False, True, False] for m in ('query', 'value')} | {
+    f'bert.encoder.layer.1.attention.self.{m}.lora_E': [m == 'value'] * 4 for m in ('query', 'value')
+}
+
+
+def case(base, config, notes, **options):
+    return dict(base=base, config=config, notes=notes, options=options)
+
+
+CASES = {
+    'ia3-bert-seq': case('bert-seq', IA3Config, 'default targets'),
+    'ia3-roberta-tok': case('roberta-tok-f16', IA3Config, 'default targets on an f16 base'),
+    'ia3-distilbert-seq': case(
+        'distilbert-seq',
+        IA3Config,
+        'lists of names',
+        target_modules=['q_lin', 'v_lin', 'lin1', 'lin2'],
+        feedforward_modules=['lin2'],
+    ),
+    'dora-bert-seq': case('bert-seq', LoraConfig, 'use_dora', r=4, lora_alpha=6, use_dora=True),
+    'dora-distilbert-tok': case(
+        'distilbert-tok',
+        LoraConfig,
+        'use_dora with rslora, every layer',
+        r=3,
+        lora_alpha=6,
+        use_dora=True,
+        use_rslora=True,
+        target_modules=['q_lin', 'out_lin', 'lin1', 'lin2'],
+    ),
+    'adalora-bert-seq': case(
+        'bert-seq', AdaLoraConfig, 'all ranks', init_r=4, target_r=2, lora_alpha=12, total_step=20, tinit=2, tfinal=4
+    ),
+    'adalora-bert-tok-pruned': case(
+        'bert-tok',
+        AdaLoraConfig,
+        'a rank_pattern: some ranks are gone, and all of one layer',
+        init_r=4,
+        target_r=2,
+        lora_alpha=3,
+        total_step=20,
+        tinit=2,
+        tfinal=4,
+        target_modules=['query', 'value'],
+        rank_pattern=HALF,
+    ),
+    'vera-bert-seq': case('bert-seq', VeraConfig, 'layers of several sizes', r=6, target_modules=['query', 'output.dense']),
+    'miss-bert-seq': case('bert-seq', MissConfig, 'r divides the inputs', r=4, target_modules=['query', 'value']),
+    'miss-roberta-seq': case(
+        'roberta-seq', MissConfig, 'every linear layer but the head', r=8, target_modules='all-linear'
+    ),
+    'norm-bert-seq': case('bert-seq', LNTuningConfig, 'the norms of the layers', target_modules=['LayerNorm']),
+    'pissa-bert-seq': case('bert-seq', LoraConfig, 'pissa', r=4, lora_alpha=6, init_lora_weights='pissa'),
+    'olora-bert-tok': case('bert-tok', LoraConfig, 'olora', r=4, lora_alpha=6, init_lora_weights='olora'),
+    'orthogonal-bert-seq': case('bert-seq', LoraConfig, 'orthogonal', r=4, init_lora_weights='orthogonal'),
+    'prompt-bert-seq': case('bert-seq', PromptTuningConfig, 'five virtual tokens', num_virtual_tokens=5),
+    'ptuning-bert-seq': case(
+        'bert-seq', PromptEncoderConfig, 'four virtual tokens', num_virtual_tokens=4, encoder_hidden_size=16
+    ),
+    'prefix-bert-seq': case('bert-seq', PrefixTuningConfig, 'five virtual tokens', num_virtual_tokens=5),
+    'prefix-roberta-tok': case(
+        'roberta-tok-f16',
+        PrefixTuningConfig,
+        'with projection',
+        num_virtual_tokens=3,
+        prefix_projection=True,
+        encoder_hidden_size=16,
+    ),
+}
+
+
+def base_model(c, dtype=torch.float32):
+    meta = json.load(open(f"{MODELS}/{c['base']}/meta.json", encoding='utf-8'))
+    return CLASS[meta['task']].from_pretrained(f"{MODELS}/{c['base']}", dtype=dtype).eval(), meta
+
+
+def randomise(model):
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if p.requires_grad:
+                p.add_(torch.randn(p.shape).to(p.dtype) * (0.2 if 'lora_magnitude' not in name else 0.05))
+        if model.peft_config['default'].peft_type == 'ADALORA':
+            for module in model.modules():
+                if hasattr(module, 'ranknum') and 'default' in module.ranknum:
+                    module.ranknum['default'].fill_(float(model.peft_config['default'].init_r))
+
+
+def clear(logits, given):
+    mask = given['attention_mask'].bool()
+    return logits.where(mask[..., None], torch.zeros((), dtype=logits.dtype)) if logits.dim() == 3 else logits
+
+
+def compute(model, given):
+    model.zero_grad()
+    floats = {k: v.to(torch.float64) if v.is_floating_point() else v for k, v in given.items()}
+    if given.get('labels') is not None and model.peft_config['default'].is_prompt_learning and given['labels'].dim() == 2:
+        floats.pop('labels')
+    out = model(**floats)
+    logits = out.logits
+    if logits.dim() == 3 and logits.shape[1] > given['attention_mask'].shape[1]:
+        logits = logits[:, -given['attention_mask'].shape[1] :]
+    loss = out.loss
+    if loss is not None:
+        # AdaLoRA adds its regulariser to the loss: what is recorded is the loss of the task alone.
+        if model.peft_config['default'].peft_type == 'ADALORA':
+            labels = floats['labels']
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=-100)
+        loss.backward()
+    return clear(logits.detach(), given), None if loss is None else loss.item()
+
+
+def key_of(parameter, saved):
+    plain = parameter.replace('.modules_to_save.default', '').replace('.default', '')
+    for key in (plain, plain.removesuffix('.weight')):
+        if key in saved:
+            return key
+
+
+def relative(a, b):
+    return ((a - b).norm() / b.norm()).item()
+
+
+def make(name):
+    c, folder = CASES[name], f'{HERE}/methods/{name}'
+    shutil.rmtree(folder, ignore_errors=True)
+    torch.manual_seed(zlib.crc32(name.encode()))
+    base, meta = base_model(c)
+    model = get_peft_model(base, c['config'](task_type=TASK[meta['task']], **c['options'])).eval()
+    randomise(model)
+    model.peft_config['default'].base_model_name_or_path = c['base']
+    model.save_pretrained(folder, save_embedding_layers=False)
+    os.remove(f'{folder}/README.md')
+    saved = load_file(f'{folder}/adapter_model.safetensors')
+    given = {
+        k: v.long() if not v.is_floating_point() else v
+        for k, v in load_file(f"{MODELS}/{c['base']}/io.safetensors").items()
+        if k in ('input_ids', 'attention_mask', 'token_type_ids', 'labels')
+    }
+    if model.peft_config['default'].is_prompt_learning:
+        # PEFT leaves segments of virtual tokens to the model; one whole set of them is of the prompt's length.
+        given.pop('token_type_ids', None)
+    prompts = model.peft_config['default'].is_prompt_learning
+    loaded = PeftModel.from_pretrained(base_model(c)[0], folder, is_trainable=not prompts).eval().double()
+    for module in loaded.modules():
+        if hasattr(module, 'ranknum') and 'default' in module.ranknum and 'rank_pattern' not in c['options']:
+            assert module.ranknum['default'].item() == c['options']['init_r']
+    logits, loss = compute(loaded, given)
+    tensors = dict(logits=logits)
+    for n, p in loaded.named_parameters():
+        key = key_of(n, saved)
+        if p.requires_grad and p.grad is not None and key:
+            tensors['grad.' + key] = p.grad.clone()
+    if hasattr(loaded, 'merge_and_unload') and not prompts:
+        try:
+            merged = loaded.merge_and_unload()
+            found = clear(merged(**{k: v for k, v in given.items() if k != 'labels'}).logits.detach(), given)
+            assert relative(found, logits) < 1e-10, relative(found, logits)
+        except (AttributeError, NotImplementedError) as error:
+            print(name, 'cannot be merged:', error)
+    save_file({k: v.to(torch.float32).contiguous() for k, v in tensors.items()}, f'{folder}/io.safetensors')
+    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
+        json.dump(dict(base=c['base'], task=meta['task'], notes=c['notes'], loss=loss), f, indent=1)
+        f.write('\n')
+    for file in os.listdir(folder):
+        os.chmod(f'{folder}/{file}', 0o644)
+    size = sum(os.path.getsize(f'{folder}/{f}') for f in os.listdir(folder))
+    print(f'{name:26} loss {loss} {size // 1024} kB', {k: list(v.shape) for k, v in list(saved.items())[:3]}, len(tensors))
+
+
+if __name__ == '__main__':
+    for wanted in sys.argv[1:] or CASES:
+        make(wanted)

@@ -1,0 +1,74 @@
+// Adapters of every other method as PEFT writes them (test/golden/peft/methods), both directions.
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { packageRoot } from '../../lib/io/package.ts'
+import { openSafetensors } from '../../lib/io/safetensors.ts'
+import { native } from '../../lib/native.ts'
+import { loadAdapter, METHODS } from '../../lib/peft/index.ts'
+import { compare } from '../support/compare.ts'
+import { targetsOf } from '../support/targets.ts'
+import { backward, bytesOf, logitsOf, readMeta, tinyBatch, tinyModel, train, unpad, withFolder } from './golden.ts'
+
+const FOLDER = join(packageRoot, 'test/golden/peft/methods')
+const CASES = readdirSync(FOLDER).filter(name => existsSync(join(FOLDER, name, 'meta.json')))
+
+interface Meta {
+  base: string
+  task: string
+  loss: number | null
+}
+
+const readConfig = (dir: string) => JSON.parse(readFileSync(join(dir, 'adapter_config.json'), 'utf8'))
+/** PEFT writes Python sets: their order follows the hash seed. */
+const asSets = (config: Record<string, unknown>) =>
+  Object.fromEntries(
+    Object.entries(config).map(([key, value]) => [
+      key,
+      /_modules$/.test(key) && Array.isArray(value) ? [...value].sort() : value,
+    ]),
+  )
+
+for (const name of CASES)
+  test(`${name}: what PEFT saved computes what PEFT computed, and is saved as it was`, async () => {
+    const before = native.live()
+    const dir = join(FOLDER, name)
+    const { base, task, loss: expected } = readMeta<Meta>(dir)
+    const io = openSafetensors(join(dir, 'io.safetensors'))
+    const model = tinyModel(base)
+    const { batch, labels, total, lengths } = tinyBatch(base)
+    const original = await bytesOf(model)
+    const adapter = loadAdapter(model, dir, { trainable: true })
+    const logits = io.readF32('logits')
+    const wanted = task === 'seq' ? logits : unpad(logits, lengths, io.info('logits').shape[2])
+    compare('logits', await logitsOf(model, batch), wanted)
+    const stop = train(adapter.trainable)
+    const loss = await backward(() => model.loss(batch, targetsOf(model, batch, labels), { total }))
+    if (expected !== null) compare('loss', [loss], [expected])
+    for (const [key, parameter] of adapter.tensors())
+      if (io.has(`grad.${key}`))
+        compare(key, await parameter.gradient!.data(), io.readF32(`grad.${key}`), { relative: 5e-5, absolute: 1e-7 })
+    stop()
+    await withFolder(async out => {
+      await adapter.save(join(out, 'again'))
+      assert.equal(asSets(readConfig(join(out, 'again'))), asSets(readConfig(dir)))
+      const files = [dir, join(out, 'again')].map(folder => readFileSync(join(folder, 'adapter_model.safetensors')))
+      assert.ok(files[0]!.equals(files[1]!), 'the same tensors, byte for byte')
+    })
+    adapter.detach()
+    assert.equal(await bytesOf(model), original, 'detached, the base is as it was')
+    model.dispose()
+    io.close()
+    assert.is(native.live(), before)
+  })
+
+test("every method that PEFT has is held to PEFT's own files", () => {
+  const made = new Set(['LORA', ...CASES.map(name => readConfig(join(FOLDER, name)).peft_type)])
+  const ours = ['BITFIT']
+  for (const { peftType } of METHODS)
+    if (peftType) assert.ok(made.has(peftType) || ours.includes(peftType), `${peftType} has no golden case`)
+})
+
+test.run()
