@@ -15,6 +15,7 @@ import { type PackedBatch, upload } from './nn/batch.ts'
 import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
 import { withSelectedRoutes } from './nn/routes.ts'
+import type { ForwardOptions } from './nn/stack.ts'
 import { embedding } from './ops/embedding.ts'
 import type { Compute } from './ops/matmul.ts'
 import { countingSelected } from './ops/random.ts'
@@ -76,11 +77,11 @@ export class Model implements Disposable {
     try {
       this.backbone = this.family.build(config, this.#weights)
       this.head = this.#headOf(options)
+      this.#weights.finish()
     } catch (error) {
       this.dispose()
       throw error
     }
-    this.#weights.finish()
   }
 
   get task(): Task {
@@ -118,8 +119,10 @@ export class Model implements Disposable {
   }
 
   /** The loss of a micro-batch, shape [1]; `total` is the supervised weight of its whole optimizer step. */
-  loss(batch: PackedBatch, targets: Targets, options: LossOptions): Tensor {
-    return this.#onRows(batch, targets, hidden => this.head.loss(hidden, this.#upload(targets, hidden), options))
+  loss(batch: PackedBatch, targets: Targets, options: LossOptions & Pick<ForwardOptions, 'checkpoint'>): Tensor {
+    const { checkpoint, ...others } = options
+    const loss = (hidden: Tensor) => this.head.loss(hidden, this.#upload(targets, hidden), others)
+    return this.#onRows(batch, targets, loss, { checkpoint })
   }
 
   /**
@@ -135,8 +138,13 @@ export class Model implements Disposable {
   }
 
   /** Runs the backbone, then `body` on the rows of its last hidden state that the head reads. */
-  #onRows<T>(batch: PackedBatch, targets: Targets | undefined, body: (hidden: Tensor) => T): T {
-    const hidden = this.backbone.forward(upload(batch, this.device, this.backbone.limits))
+  #onRows<T>(
+    batch: PackedBatch,
+    targets: Targets | undefined,
+    body: (hidden: Tensor) => T,
+    options: ForwardOptions = {},
+  ): T {
+    const hidden = this.backbone.forward(upload(batch, this.device, this.backbone), options)
     const rows = this.head.rows(batch, targets)
     if (!rows) return body(hidden)
     const index = Tensor.from(rows, [rows.length], { device: this.device })
@@ -148,10 +156,11 @@ export class Model implements Disposable {
     return uploadTargets(targets, hidden.shape[0]!, this.head.outputs, this.device)
   }
 
-  /** Memory of all weights, in bytes. */
+  /** Memory of all weights and tables, in bytes. */
   get bytes(): number {
     let sum = 0
     for (const { tensor } of this.parameters.values()) sum += tensor.byteLength
+    for (const { byteLength } of this.#weights.buffers.values()) sum += byteLength
     return sum
   }
 
@@ -159,6 +168,7 @@ export class Model implements Disposable {
   dispose(): void {
     for (const adapter of [...this.adapters.values()]) adapter.dispose()
     for (const parameter of this.parameters.values()) parameter.dispose()
+    for (const buffer of this.#weights.buffers.values()) buffer.dispose()
   }
 
   [Symbol.dispose](): void {

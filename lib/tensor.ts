@@ -196,9 +196,19 @@ export class Tensor implements Disposable {
     return this.moveTo(undefined)
   }
 
-  /** A part of this tensor's memory, from element `offset` on. */
+  /** A part of this tensor's memory, from element `offset` on. A tape that runs records it. */
   view(offset: number, shape: readonly number[]): Tensor {
-    return new Tensor(native.view(this.handle, offset, shape))
+    const view = new Tensor(native.view(this.handle, offset, shape))
+    if (this.requiresGrad) viewed?.(view, this, offset)
+    return view
+  }
+
+  /** The same elements in another shape. Throws ERR_SHAPE where that holds more or fewer. */
+  reshape(shape: readonly number[]): Tensor {
+    const size = shape.reduce((a, b) => a * b, 1)
+    const [from, to] = [this.shape, shape].map(each => `[${each.join(', ')}]`)
+    check(size === this.size, 'ERR_SHAPE', () => `reshape: ${from} to ${to} changes the number of elements`)
+    return this.view(0, shape)
   }
 
   /**
@@ -254,6 +264,14 @@ export class Tensor implements Disposable {
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+type Viewed = (view: Tensor, base: Tensor, offset: number) => void
+let viewed: Viewed | undefined
+
+/** Says who records views: the tape, which knows tensors and is not known by them. */
+export function onView(record: Viewed): void {
+  viewed = record
 }
 
 /** Open scopes, innermost last. */

@@ -1,6 +1,6 @@
 import { check, fail } from '../errors.ts'
 import { DTYPES, native } from '../native.ts'
-import { scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
+import { onView, scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
 
 /**
  * Gradients of the inputs, in order; undefined where `needs` is false. A rule may return `dy` itself (pass-through),
@@ -54,6 +54,25 @@ export function recordGroup(
   }
   return [...outputs]
 }
+
+/** The tape that runs. */
+export function runningTape(): Tape | undefined {
+  return recording
+}
+
+onView((view, base, offset) => {
+  const { shape, device, dtype, size } = base
+  record(view, [base], [], dy => {
+    if (base.grad) {
+      native.accumulate(base.grad.view(offset, dy.shape).handle, dy.handle, 1)
+      return [undefined]
+    }
+    if (dy.size === size) return [take(dy).view(0, shape)]
+    const whole = Tensor.zeros(shape, { device, dtype })
+    native.copyInto(whole.view(offset, dy.shape).handle, dy.handle)
+    return [whole]
+  })
+})
 
 /** A tensor with dy's values that the rule may overwrite: dy itself where nobody else holds it, else a copy. */
 export function take(dy: Tensor): Tensor {
@@ -131,12 +150,20 @@ export class Tape {
       'ERR_SHAPE',
       () => `backward: the seed has shape [${start.shape.join(', ')}], the output [${output.shape.join(', ')}]`,
     )
+    return this.backwardFrom([output], [start])
+  }
+
+  /** The same of several outputs, each with the gradient that came to it; undefined for one without. */
+  backwardFrom(outputs: readonly Tensor[], seeds: readonly (Tensor | undefined)[]): Map<Tensor, Tensor> {
     const grads = new Map<Tensor, Tensor>()
     const outer = replaying
     this.#grads = grads
     replaying = this
     try {
-      this.#give(grads, output, start.moveTo(this.#saved))
+      outputs.forEach((output, i) => {
+        const seed = seeds[i]
+        if (seed) this.#give(grads, output, seed.moveTo(this.#saved))
+      })
       for (let node = this.#nodes.pop(); node; node = this.#nodes.pop()) {
         const dys = node.outputs.map(each => grads.get(each))
         if (dys.some(Boolean)) this.#step(node, dys, grads)

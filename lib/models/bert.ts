@@ -1,16 +1,17 @@
 // BERT (Devlin et al. 2018): post-norm encoder, learnt positions, segments, pooler.
 
 import { count, float, int, type ModelConfig, probability, string } from '../io/config.ts'
+import { Attention, type LayerContext } from '../nn/attention.ts'
 import type { Batch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
+import { postNorm } from '../nn/stack.ts'
 import { activation } from '../ops/activation.ts'
 import { add } from '../ops/add.ts'
-import { attention } from '../ops/attention.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
-import { checkEncoder, headDropout, padIdOf, stack } from './encoder.ts'
+import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
@@ -39,22 +40,20 @@ function dims(config: ModelConfig): Dims {
   }
 }
 
-function attentionBlock(w: Weights, d: Dims): (x: Tensor, batch: Batch) => Tensor {
+function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext) => Tensor {
   const [query, key, value] = ['query', 'key', 'value'].map(name => w.linear(`self.${name}`, d.hidden, d.hidden))
   const dense = w.linear('output.dense', d.hidden, d.hidden)
   const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
-  const probabilities = { p: d.attentionDropout, site: site(w.at('self').prefix, 'probabilities') }
+  const attention = new Attention(w.at('self').prefix, {
+    heads: d.heads,
+    headDim: d.hidden / d.heads,
+    rowStride: d.positions,
+    dropout: d.attentionDropout,
+  })
   const output = { p: d.dropout, site: site(dense.path, 'output') }
-  return (x, batch) => {
+  return (x, context) => {
     const [q, k, v] = linearGroup([query!, key!, value!], x) as [Tensor, Tensor, Tensor]
-    const o = attention(q, k, v, batch.cuSeqlens, {
-      heads: d.heads,
-      headDim: d.hidden / d.heads,
-      maxLength: batch.maxLength,
-      rowStride: d.positions,
-      dropout: probabilities,
-    })
-    return norm.apply(dense.apply(o), x, output)
+    return norm.apply(dense.apply(attention.apply(q, k, v, context)), x, output)
   }
 }
 
@@ -91,7 +90,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const layers = Array.from({ length: count(config, 'num_hidden_layers', 12) }, (_, i) => {
     const at = w.at(`encoder.layer.${i}`)
     const [attend, mlp] = [attentionBlock(at.at('attention'), d), mlpBlock(at, d)]
-    return (x: Tensor, batch: Batch) => mlp(attend(x, batch))
+    return (x: Tensor, context: LayerContext) => mlp(attend(x, context))
   })
   return {
     hiddenSize: d.hidden,
@@ -102,7 +101,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
       typeVocabSize: int(config, 'type_vocab_size', 2),
       maxPositions: d.positions,
     },
-    forward: stack(embed.apply, layers),
+    forward: postNorm(embed.apply, layers),
   }
 }
 

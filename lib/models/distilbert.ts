@@ -1,15 +1,16 @@
 // DistilBERT (Sanh et al. 2019): BERT's encoder under other names, without segments and pooler.
 
 import { count, type ModelConfig, probability, string } from '../io/config.ts'
+import { Attention, type LayerContext } from '../nn/attention.ts'
 import type { Batch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
+import { postNorm } from '../nn/stack.ts'
 import { activation } from '../ops/activation.ts'
-import { attention } from '../ops/attention.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
-import { checkEncoder, padIdOf, stack } from './encoder.ts'
+import { checkEncoder, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
@@ -30,22 +31,20 @@ function dims(config: ModelConfig) {
 }
 type Dims = ReturnType<typeof dims>
 
-function attentionBlock(w: Weights, d: Dims): (x: Tensor, batch: Batch) => Tensor {
+function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext) => Tensor {
   const at = w.at('attention')
   const [query, key, value] = ['q_lin', 'k_lin', 'v_lin'].map(name => at.linear(name, d.hidden, d.hidden))
   const dense = at.linear('out_lin', d.hidden, d.hidden)
   const norm = w.norm('sa_layer_norm', d.hidden, EPS)
-  const probabilities = { p: d.attentionDropout, site: site(at.prefix, 'probabilities') }
-  return (x, batch) => {
+  const attention = new Attention(at.prefix, {
+    heads: d.heads,
+    headDim: d.hidden / d.heads,
+    rowStride: d.positions,
+    dropout: d.attentionDropout,
+  })
+  return (x, context) => {
     const [q, k, v] = linearGroup([query!, key!, value!], x) as [Tensor, Tensor, Tensor]
-    const o = attention(q, k, v, batch.cuSeqlens, {
-      heads: d.heads,
-      headDim: d.hidden / d.heads,
-      maxLength: batch.maxLength,
-      rowStride: d.positions,
-      dropout: probabilities,
-    })
-    return norm.apply(dense.apply(o), x)
+    return norm.apply(dense.apply(attention.apply(q, k, v, context)), x)
   }
 }
 
@@ -71,7 +70,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const layers = Array.from({ length: count(config, 'n_layers', 6) }, (_, i) => {
     const layer = w.at(`transformer.layer.${i}`)
     const [attend, mlp] = [attentionBlock(layer, d), mlpBlock(layer, d)]
-    return (x: Tensor, batch: Batch) => mlp(attend(x, batch))
+    return (x: Tensor, context: LayerContext) => mlp(attend(x, context))
   })
   const embed = (batch: Batch) =>
     dropout(norm.apply(words.apply(batch.ids), positions.apply(batch.positions)), d.dropout, where)
@@ -80,7 +79,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
     layers: layers.length,
     wordEmbeddings: words,
     limits: { vocabSize: words.rows, typeVocabSize: 0, maxPositions: d.positions },
-    forward: stack(embed, layers),
+    forward: postNorm(embed, layers),
   }
 }
 

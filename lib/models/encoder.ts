@@ -1,8 +1,5 @@
 import { check, fail } from '../errors.ts'
 import { bool, int, type ModelConfig, probability, string } from '../io/config.ts'
-import type { Batch } from '../nn/batch.ts'
-import { release, scope, type Tensor } from '../tensor.ts'
-import type { Backbone } from './family.ts'
 
 /** Throws ERR_CONFIG for what the encoders here do not compute, or where `heads` does not divide `hidden`. */
 export function checkEncoder(config: ModelConfig, hidden: number, heads: number): void {
@@ -33,22 +30,4 @@ export function padIdOf(config: ModelConfig, fallback: number, vocabSize: number
 /** Dropout before a classifier. */
 export function headDropout(config: ModelConfig): number {
   return probability(config, 'classifier_dropout', probability(config, 'hidden_dropout_prob', 0.1))
-}
-
-/** The forward pass of layers on top of embeddings: with an observer every output stays, else it is freed once read. */
-export function stack(
-  embed: (batch: Batch) => Tensor,
-  layers: readonly ((x: Tensor, batch: Batch) => Tensor)[],
-): Backbone['forward'] {
-  return (batch, observe) => {
-    let hidden = scope(() => embed(batch))
-    observe?.(hidden)
-    for (const layer of layers) {
-      const next = scope(() => layer(hidden, batch))
-      if (!observe) release(hidden)
-      hidden = next
-      observe?.(hidden)
-    }
-    return hidden
-  }
 }

@@ -1,19 +1,21 @@
 import type { ModelConfig } from '../io/config.ts'
-import type { Batch, InputLimits } from '../nn/batch.ts'
+import type { EncoderMemory } from '../nn/attention.ts'
+import type { Batch, InputRules } from '../nn/batch.ts'
 import type { Embedding } from '../nn/embedding.ts'
 import type { Linear } from '../nn/linear.ts'
+import type { Forward, ForwardOptions } from '../nn/stack.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Weights } from './weights.ts'
 
 /** A transformer without a head. */
-export interface Backbone {
+export interface Backbone extends InputRules {
   readonly hiddenSize: number
   readonly layers: number
-  readonly limits: InputLimits
   /** Tied decoders share it. */
   readonly wordEmbeddings: Embedding
-  /** Batch → last hidden state [N, D]. `observe` sees the embeddings and every layer's output. */
-  forward(batch: Batch, observe?: (hidden: Tensor) => void): Tensor
+  readonly forward: Forward
+  /** Of an encoder-decoder: what `forward` is given as memory. */
+  encode?(batch: Batch, options?: ForwardOptions): EncoderMemory
 }
 
 /** A family's part of a classifier: rows [N, D] of the last hidden state → logits. */

@@ -2,16 +2,17 @@
 
 import { check } from '../errors.ts'
 import { count, float, int, type ModelConfig, probability, string } from '../io/config.ts'
-import type { Batch } from '../nn/batch.ts'
+import { Attention, type LayerContext } from '../nn/attention.ts'
+import type { Batch, PackedBatch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
+import { postNorm } from '../nn/stack.ts'
 import { activation } from '../ops/activation.ts'
 import { add } from '../ops/add.ts'
-import { attention } from '../ops/attention.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
-import { checkEncoder, headDropout, padIdOf, stack } from './encoder.ts'
+import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
@@ -31,22 +32,20 @@ function dims(config: ModelConfig) {
 }
 type Dims = ReturnType<typeof dims>
 
-function attentionBlock(w: Weights, d: Dims): (x: Tensor, batch: Batch) => Tensor {
+function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext) => Tensor {
   const [query, key, value] = ['query', 'key', 'value'].map(name => w.linear(`self.${name}`, d.hidden, d.hidden))
   const dense = w.linear('output.dense', d.hidden, d.hidden)
   const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
-  const probabilities = { p: d.attentionDropout, site: site(w.at('self').prefix, 'probabilities') }
+  const attention = new Attention(w.at('self').prefix, {
+    heads: d.heads,
+    headDim: d.hidden / d.heads,
+    rowStride: d.positions,
+    dropout: d.attentionDropout,
+  })
   const output = { p: d.dropout, site: site(dense.path, 'output') }
-  return (x, batch) => {
+  return (x, context) => {
     const [q, k, v] = linearGroup([query!, key!, value!], x) as [Tensor, Tensor, Tensor]
-    const o = attention(q, k, v, batch.cuSeqlens, {
-      heads: d.heads,
-      headDim: d.hidden / d.heads,
-      maxLength: batch.maxLength,
-      rowStride: d.positions,
-      dropout: probabilities,
-    })
-    return norm.apply(dense.apply(o), x, output)
+    return norm.apply(dense.apply(attention.apply(q, k, v, context)), x, output)
   }
 }
 
@@ -67,6 +66,16 @@ function positionsAfter(config: ModelConfig, vocabSize: number, positions: numbe
   return padId
 }
 
+/** Tokens count up from the padding id + 1, and the padding id itself sits at its own position. */
+function positionsSkipping({ ids, cuSeqlens }: PackedBatch, padId: number): Int32Array {
+  const placed = new Int32Array(ids.length)
+  for (let s = 0; s + 1 < cuSeqlens.length; s++) {
+    let position = padId
+    for (let i = cuSeqlens[s]!; i < cuSeqlens[s + 1]!; i++) placed[i] = ids[i] === padId ? padId : ++position
+  }
+  return placed
+}
+
 function build(config: ModelConfig, weights: Weights): Backbone {
   const d = dims(config)
   checkEncoder(config, d.hidden, d.heads)
@@ -82,7 +91,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const layers = Array.from({ length: count(config, 'num_hidden_layers', 12) }, (_, i) => {
     const layer = w.at(`encoder.layer.${i}`)
     const [attend, mlp] = [attentionBlock(layer.at('attention'), d), mlpBlock(layer, d)]
-    return (x: Tensor, batch: Batch) => mlp(attend(x, batch))
+    return (x: Tensor, context: LayerContext) => mlp(attend(x, context))
   })
   const embed = (batch: Batch) => {
     const placed = scope(() => add(words.apply(batch.ids), positions.apply(batch.positions)))
@@ -92,8 +101,14 @@ function build(config: ModelConfig, weights: Weights): Backbone {
     hiddenSize: d.hidden,
     layers: layers.length,
     wordEmbeddings: words,
-    limits: { vocabSize: words.rows, typeVocabSize: d.types, maxPositions: d.positions, positionsAfter: padId },
-    forward: stack(embed, layers),
+    limits: {
+      vocabSize: words.rows,
+      typeVocabSize: d.types,
+      maxPositions: d.positions,
+      maxLength: d.positions - padId - 1,
+    },
+    forward: postNorm(embed, layers),
+    place: batch => positionsSkipping(batch, padId),
   }
 }
 

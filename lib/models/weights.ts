@@ -1,11 +1,12 @@
 import { fail } from '../errors.ts'
 import { type FileRange, type FloatDtype, isFiniteData } from '../io/safetensors.ts'
+import { transposed } from '../io/transpose.ts'
 import type { DType } from '../native.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { normal } from '../nn/init.ts'
 import { Linear } from '../nn/linear.ts'
 import { Parameter, type Storage, storedDType } from '../nn/module.ts'
-import { LayerNorm } from '../nn/norm.ts'
+import { LayerNorm, RmsNorm } from '../nn/norm.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { type Device, Tensor, type TensorData } from '../tensor.ts'
 
@@ -59,6 +60,7 @@ class Loading {
   readonly linears = new Map<string, Linear>()
   /** Canonical name → name in the source. */
   readonly available = new Map<string, string>()
+  readonly buffers = new Map<string, Tensor>()
   /** Parameters with a second use, as tied embeddings have. */
   readonly shared = new Set<Parameter>()
   readonly problems: string[] = []
@@ -129,6 +131,10 @@ export class Weights {
     return this.#loading.linears
   }
 
+  get buffers(): Map<string, Tensor> {
+    return this.#loading.buffers
+  }
+
   /** Parameters that two layers use. */
   get shared(): Set<Parameter> {
     return this.#loading.shared
@@ -136,10 +142,15 @@ export class Weights {
 
   /** Matrices start normal with the config's standard deviation, vectors as `start` (default 0). */
   parameter(name: string, shape: readonly number[], start = 0): Parameter {
-    return this.#parameter(name, shape, shape.length > 1 ? 'matrix' : 'vector', start)
+    return this.#parameter(name, shape, shape.length > 1 ? 'matrix' : 'vector', { start })
   }
 
-  #parameter(name: string, shape: readonly number[], kind: 'vector' | 'matrix' | 'linear', start = 0): Parameter {
+  #parameter(
+    name: string,
+    shape: readonly number[],
+    kind: 'vector' | 'matrix' | 'linear',
+    { start = 0, isTransposed = false }: { start?: number; isTransposed?: boolean } = {},
+  ): Parameter {
     const full = this.#join(name)
     const { parameters, available, settings, problems } = this.#loading
     const known = parameters.get(full)
@@ -148,20 +159,29 @@ export class Weights {
     const isNew = stored === undefined
     if (isNew && settings.source && !this.#fresh) problems.push(`missing ${full} [${shape.join(', ')}]`)
     const tensor = Tensor.empty(shape, { device: settings.device, dtype: storedDType(settings.storage, kind) })
-    if (stored !== undefined) this.#load(tensor, full, stored)
+    if (stored !== undefined) this.#load(tensor, full, stored, isTransposed)
     else if (settings.device.name !== 'meta') this.#initialise(tensor, full, start)
-    const parameter = new Parameter(full, tensor, isNew && settings.source !== undefined)
+    const parameter = new Parameter(full, tensor, isNew && settings.source !== undefined, { isTransposed })
     parameters.set(full, parameter)
     return parameter
   }
 
   linear(name: string, inFeatures: number, outFeatures: number, bias = true): Linear {
+    return this.#linear(name, [outFeatures, inFeatures], bias, false)
+  }
+
+  /** A linear layer with a bias, whose weight files hold as [in, out]. */
+  conv1d(name: string, inFeatures: number, outFeatures: number): Linear {
+    return this.#linear(name, [outFeatures, inFeatures], true, true)
+  }
+
+  #linear(name: string, shape: readonly [number, number], bias: boolean, isTransposed: boolean): Linear {
     const at = this.at(name)
-    const weight = at.#parameter('weight', [outFeatures, inFeatures], this.#fresh ? 'matrix' : 'linear')
+    const weight = at.#parameter('weight', shape, this.#fresh ? 'matrix' : 'linear', { isTransposed })
     const layer = new Linear(
       at.prefix,
       weight,
-      bias ? at.parameter('bias', [outFeatures]) : undefined,
+      bias ? at.parameter('bias', [shape[0]]) : undefined,
       this.#loading.settings.compute,
     )
     this.#loading.linears.set(at.prefix, layer)
@@ -173,9 +193,30 @@ export class Weights {
     return new Embedding(this.at(name).parameter('weight', [rows, dim]), activations, fixed)
   }
 
-  norm(name: string, dim: number, eps: number): LayerNorm {
+  /** `bias`: whether it has one. Default true. */
+  norm(name: string, dim: number, eps: number, { bias = true }: { bias?: boolean } = {}): LayerNorm {
     const at = this.at(name)
-    return new LayerNorm(at.parameter('weight', [dim], 1), at.parameter('bias', [dim]), eps)
+    return new LayerNorm(at.parameter('weight', [dim], 1), bias ? at.parameter('bias', [dim]) : undefined, eps)
+  }
+
+  /** `offset` is added to the weight: 1 for Gemma, whose files hold the weight less 1. */
+  rmsNorm(name: string, dim: number, eps: number, offset = 0): RmsNorm {
+    return new RmsNorm(this.at(name).parameter('weight', [dim], 1 - offset), eps, offset)
+  }
+
+  /** A tensor that is no parameter, such as the table of a rope: freed with the model. Made once for each name. */
+  buffer(name: string, make: () => Tensor): Tensor {
+    const { buffers } = this.#loading
+    const full = this.#join(name)
+    const buffer = buffers.get(full) ?? make().keep()
+    buffers.set(full, buffer)
+    return buffer
+  }
+
+  /** What flows between the layers, and where. */
+  get activations(): { dtype: DType; device: Device } {
+    const { activations: dtype, device } = this.#loading.settings
+    return { dtype, device }
   }
 
   get compute(): Compute {
@@ -189,7 +230,6 @@ export class Weights {
       if (!parameters.has(canonical) && !settings.otherHeads.test(canonical))
         problems.push(`unexpected ${stored} [${settings.source!.info(stored).shape.join(', ')}]`)
     if (problems.length === 0) return
-    for (const parameter of parameters.values()) parameter.dispose()
     const shown = problems.slice(0, 40).join('\n  ')
     const more = problems.length > 40 ? `\n  and ${problems.length - 40} more` : ''
     fail(
@@ -209,10 +249,10 @@ export class Weights {
     tensor.upload(isMatrix ? normal(tensor.size, initStd, seed, name) : new Float32Array(tensor.size).fill(start))
   }
 
-  #load(tensor: Tensor, name: string, stored: string): void {
+  #load(tensor: Tensor, name: string, stored: string, isTransposed: boolean): void {
     const { source, origin, device } = this.#loading.settings
     const { dtype, shape } = source!.info(stored)
-    const expected = `[${tensor.shape.join(', ')}]`
+    const expected = `[${(isTransposed ? [...tensor.shape].reverse() : tensor.shape).join(', ')}]`
     if (`[${shape.join(', ')}]` !== expected) {
       this.#loading.problems.push(`misshapen ${name}: [${shape.join(', ')}], expected ${expected}`)
       return
@@ -223,7 +263,7 @@ export class Weights {
       return
     }
     if (device.name === 'meta') return
-    if (!uploadFinite(tensor, source!, stored, host))
+    if (!uploadFinite(tensor, source!, stored, host, isTransposed))
       fail(
         'ERR_CHECKPOINT',
         `loadModel: ${stored} of ${origin} holds NaN or infinity; the file is damaged, fetch it again`,
@@ -235,12 +275,19 @@ export class Weights {
 const MAPPED_BYTES = 1 << 20
 
 /** Copies a stored tensor to the device; false, with nothing copied, where a number is not finite. */
-function uploadFinite(tensor: Tensor, source: TensorSource, name: string, { dtype, view }: Host): boolean {
-  const range = source.locate?.(name)
+function uploadFinite(
+  tensor: Tensor,
+  source: TensorSource,
+  name: string,
+  { dtype, view }: Host,
+  isTransposed: boolean,
+): boolean {
+  const range = isTransposed ? undefined : source.locate?.(name)
   if (range && range.bytes >= MAPPED_BYTES) return tensor.uploadFile(range, dtype)
   const bytes = source.read(name)
   if (!isFiniteData(bytes, source.info(name).dtype as FloatDtype)) return false
-  tensor.upload(view(aligned(bytes)), dtype)
+  const [rows = 1, columns = 1] = source.info(name).shape
+  tensor.upload(view(aligned(isTransposed ? transposed(bytes, rows, columns) : bytes)), dtype)
   return true
 }
 

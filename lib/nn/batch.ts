@@ -32,17 +32,25 @@ export interface InputLimits {
   typeVocabSize: number
   /** Rows of the position table. */
   maxPositions: number
-  /** RoBERTa's rule: tokens other than this id count up from id + 1, and this id itself sits at position id. */
-  positionsAfter?: number | undefined
+  /** The longest sequence, where the table has more rows. Default: maxPositions. */
+  maxLength?: number | undefined
 }
 
 /** The longest sequence a model takes. */
-export function maxTokens(limits: InputLimits): number {
-  return limits.maxPositions - (limits.positionsAfter === undefined ? 0 : limits.positionsAfter + 1)
+export function maxTokens({ maxPositions, maxLength = maxPositions }: InputLimits): number {
+  return maxLength
+}
+
+/** What a model says about its input. */
+export interface InputRules {
+  readonly limits: InputLimits
+  /** Rows of the position table for the tokens, where these are not their places in the sequence. */
+  place?(batch: PackedBatch): Int32Array
 }
 
 /** Checks ids and lengths against the model and copies a batch to the device; call it inside a scope. */
-export function upload(batch: PackedBatch, device: Device, limits: InputLimits): Batch {
+export function upload(batch: PackedBatch, device: Device, rules: InputRules): Batch {
+  const { limits } = rules
   const { ids, positions, cuSeqlens, maxLength } = batch
   const sequences = cuSeqlens.length - 1
   const typeIds = batch.typeIds ?? new Int32Array(ids.length)
@@ -51,8 +59,7 @@ export function upload(batch: PackedBatch, device: Device, limits: InputLimits):
   checkCount(typeIds, ids, 'type ids')
   checkRange(ids, limits.vocabSize, 'token id', 'the tokenizer does not belong to this model')
   if (limits.typeVocabSize > 0) checkRange(typeIds, limits.typeVocabSize, 'type id', 'the model knows fewer segments')
-  const { positionsAfter } = limits
-  const placed = positionsAfter === undefined ? positions : positionsSkipping(ids, cuSeqlens, positionsAfter)
+  const placed = rules.place?.(batch) ?? positions
   checkRange(placed, limits.maxPositions, 'position', 'lower maxLength')
   const at = (data: Int32Array) => Tensor.from(data, [data.length], { device })
   return {
@@ -94,15 +101,6 @@ function checkSequences({ ids, cuSeqlens, maxLength }: PackedBatch, most: number
 
 function checkCount(values: Int32Array, ids: Int32Array, what: string): void {
   check(values.length === ids.length, 'ERR_DATA', () => `batch: ${values.length} ${what} for ${ids.length} tokens`)
-}
-
-function positionsSkipping(ids: Int32Array, cuSeqlens: Int32Array, padId: number): Int32Array {
-  const placed = new Int32Array(ids.length)
-  for (let s = 0; s + 1 < cuSeqlens.length; s++) {
-    let position = padId
-    for (let i = cuSeqlens[s]!; i < cuSeqlens[s + 1]!; i++) placed[i] = ids[i] === padId ? padId : ++position
-  }
-  return placed
 }
 
 function checkRange(values: Int32Array, limit: number, what: string, cure: string): void {

@@ -9,7 +9,8 @@ import { type RopeInput, ropeOne } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
 import { addRow, scaleColumns } from '../ops/scaleColumns.ts'
 import type { Tensor } from '../tensor.ts'
-import type { Parameter } from './module.ts'
+import { splitColumns } from './columns.ts'
+import { isQuantized, type Parameter } from './module.ts'
 import { byRoute, isUndecided, routedAdapter } from './routes.ts'
 
 /**
@@ -70,6 +71,34 @@ export class Linear {
   /** Whether anything active sits on it. */
   get isAdapted(): boolean {
     return isUndecided() ? this.adapters.length > 0 : this.current.length > 0
+  }
+
+  /** Whether files hold its weight as [in, out]: PEFT's fan_in_fan_out. */
+  get fanInFanOut(): boolean {
+    return this.weight.isTransposed
+  }
+
+  /**
+   * Outputs [N, h] for heights h of consecutive rows of the weight: query, key and value of a fused layer. `turn`: the
+   * rope of some of them. Without adapters, or with one of factors alone, each is a product of its own.
+   */
+  applyParts(x: Tensor, heights: readonly number[], turn?: { rope: RopeInput; parts: readonly number[] }): Tensor[] {
+    const { weight, bias, compute, inFeatures } = this
+    const ropeOf = (i: number) => (turn?.parts.includes(i) ? turn.rope : undefined)
+    const adapter = isUndecided() ? undefined : onlyFactors(this)
+    if (isQuantized(weight.own.dtype) || isUndecided() || (this.isAdapted && !adapter))
+      return splitColumns(this.apply(x), heights).map((y, i) => (ropeOf(i) ? ropeOne(y, ropeOf(i)!) : y))
+    const factors = adapter?.factors?.()
+    let end = 0
+    return heights.map((height, i) => {
+      const row = end
+      end += height
+      const w = weight.tensor.view(row * inFeatures, [height, inFeatures])
+      const shift = bias?.tensor.view(row, [height])
+      if (!factors) return linear(x, w, shift, compute, ropeOf(i))
+      const r = factors.b.shape[1]!
+      return loraLinear(x, w, shift, { ...factors, b: factors.b.view(row * r, [height, r]) }, compute, ropeOf(i))
+    })
   }
 
   /** x [N, in] → [N, out], turned by `rope`. One active adapter of factors alone: one fused op. */

@@ -16,15 +16,23 @@ export class Parameter {
   readonly isNew: boolean
   /** What this one lies over, where it is an adapter's. */
   readonly base: Parameter | undefined
+  /** Files hold the matrix transposed, as [in, out]: GPT-2's Conv1D. */
+  readonly isTransposed: boolean
   #tensor: Tensor
   readonly #over = new Map<string, Parameter>()
   /** Names of the adapters whose parameter counts, in the order they were switched on: the last one does. */
   #shown: readonly string[] = []
 
-  constructor(name: string, tensor: Tensor, isNew = false, base?: Parameter) {
+  constructor(
+    name: string,
+    tensor: Tensor,
+    isNew = false,
+    { base, isTransposed = base?.isTransposed ?? false }: { base?: Parameter; isTransposed?: boolean } = {},
+  ) {
     this.name = name
     this.isNew = isNew
     this.base = base
+    this.isTransposed = isTransposed
     this.#tensor = tensor.keep()
   }
 
@@ -51,7 +59,7 @@ export class Parameter {
 
   /** Lays a tensor over this one for an adapter, and switches it on. */
   lay(adapter: string, tensor: Tensor): Parameter {
-    const own = new Parameter(this.name, tensor, this.isNew, this)
+    const own = new Parameter(this.name, tensor, this.isNew, { base: this })
     this.#over.set(adapter, own)
     this.show(adapter, true)
     return own

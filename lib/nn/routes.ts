@@ -93,7 +93,10 @@ export function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
   const { shape, device, dtype } = x
   const width = widthOf(shape)
   const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))
-  const parts = heights.map((height, i) => x.view(begins[i]! * width, [height, ...shape.slice(1)]))
+  // Views that the tape does not see: one rule makes the gradient of all.
+  const parts = heights.map((height, i) => {
+    return new Tensor(native.view(x.handle, begins[i]! * width, [height, ...shape.slice(1)]))
+  })
   return recordGroup(parts, [x], [], dys => {
     const dx = Tensor.empty(shape, { device, dtype })
     dys.forEach((dy, i) => {

@@ -8,8 +8,9 @@ import { codeOf, Tensor } from '../tensor.ts'
  */
 export function embedding(table: Tensor, ids: Tensor, dtype = activationsOf(table), fixed?: number): Tensor {
   const [rows, width] = table.shape as [number, number]
+  const stored = codeOf(table.dtype)
   return record(new Tensor(native.embedding(table.handle, ids.handle, codeOf(dtype))), [table], [ids], dy => {
-    const dtable = new Tensor(native.embeddingBackward(dy.handle, ids.handle, rows, codeOf(table.dtype)))
+    const dtable = new Tensor(native.embeddingBackward(dy.handle, ids.handle, rows, stored))
     if (fixed !== undefined && fixed < rows) native.fill(dtable.view(fixed * width, [width]).handle, 0)
     return [dtable]
   })

@@ -14,6 +14,27 @@ export interface LayerNormInput {
   dropout?: { p: number; site: number } | undefined
 }
 
+/**
+ * Layer norm of h = drop(x) + residual, and h itself, which a pre-norm block hands on. What else reads h has given its
+ * gradient by then: the sum is made in the pass of the norm.
+ */
+export function layerNormSum(input: LayerNormInput & { residual: Tensor }): { y: Tensor; h: Tensor } {
+  const { x, residual, weight, bias, eps, dropout } = input
+  const mask: Struct | null = dropout ? dropoutStruct(dropout.p, dropout.site) : null
+  const made = native.layerNorm(x.handle, residual.handle, weight.handle, bias?.handle ?? 0, eps, mask)
+  const [y, h, mean, rstd] = made.map(handle => new Tensor(handle)) as [Tensor, Tensor, Tensor, Tensor]
+  record(h, [x, residual], [], (dh, needs) => [mask && needs[0] ? new Tensor(native.dropout(dh.handle, mask)) : dh, dh])
+  record(y, [h, weight, ...(bias ? [bias] : [])], [h, weight, mean, rstd], (dy, needs) => {
+    const dh = needs[0] ? claim(h) : undefined
+    const saved = [h.handle, weight.handle, mean.handle, rstd.handle] as const
+    const wants = [false, needs[1]!, needs[2] ?? false] as const
+    const found = native.layerNormBackward(dy.handle, dh?.handle ?? 0, ...saved, null, ...wants)
+    const [dx, , dw, db] = found.map(handle => (handle ? new Tensor(handle) : undefined))
+    return [dx, dw, ...(bias ? [db] : [])]
+  })
+  return { y, h }
+}
+
 /** Layer norm over the last axis of drop(x) + residual, in one pass (Ba et al. 2016). x [N, D]. */
 export function layerNorm({ x, residual, weight, bias, eps, dropout }: LayerNormInput): Tensor {
   const mask: Struct | null = dropout ? dropoutStruct(dropout.p, dropout.site) : null

@@ -31,6 +31,20 @@ export function withRandom<T>(random: StepRandom, body: () => T): T {
   }
 }
 
+/** Runs something later as it would run now, in or out of training mode: a forward pass that backward runs again. */
+export function asNow(): <T>(body: () => T) => T {
+  const now = current
+  return body => {
+    const outer = current
+    current = now
+    try {
+      return body()
+    } finally {
+      current = outer
+    }
+  }
+}
+
 /**
  * Runs `body`, whose rows are those that a head selected: its dropout counts them, not tokens. Else accumulated
  * micro-batches would see other masks than one large batch.

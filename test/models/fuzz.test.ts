@@ -70,10 +70,11 @@ function open(dir: string, meta: Meta): Model {
 async function checkHidden(model: Model, io: SafetensorsFile, batch: PackedBatch, lengths: number[]): Promise<void> {
   const seen: Tensor[] = []
   scope(() => {
-    const on = upload(batch, model.device, model.backbone.limits)
-    model.backbone.forward(on, hidden => {
+    const on = upload(batch, model.device, model.backbone)
+    const observe = (hidden: Tensor) => {
       seen.push(hidden)
-    })
+    }
+    model.backbone.forward(on, { observe })
     for (const hidden of seen) hidden.keep()
   })
   for (const [i, hidden] of seen.entries()) {

@@ -82,10 +82,11 @@ function fillMissing(model: Model, dir: string, meta: Meta): void {
 async function checkHidden(model: Model, io: SafetensorsFile, batch: PackedBatch, lengths: number[]) {
   const seen: Tensor[] = []
   scope(() => {
-    const on = upload(batch, model.device, model.backbone.limits)
-    model.backbone.forward(on, hidden => {
+    const on = upload(batch, model.device, model.backbone)
+    const observe = (hidden: Tensor) => {
       seen.push(hidden)
-    })
+    }
+    model.backbone.forward(on, { observe })
     for (const hidden of seen) hidden.keep()
   })
   assert.is(seen.length, model.backbone.layers + 1)

@@ -1,13 +1,13 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { LowrankError } from '../../lib/errors.ts'
+import { createModel } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
-import { type InputLimits, maxTokens, type PackedBatch, upload } from '../../lib/nn/batch.ts'
+import { type InputLimits, type InputRules, maxTokens, type PackedBatch, upload } from '../../lib/nn/batch.ts'
 import { Device, scope, type Tensor } from '../../lib/tensor.ts'
 
 const cpu = Device.get('cpu')
 const limits: InputLimits = { vocabSize: 10, typeVocabSize: 2, maxPositions: 4 }
-const roberta: InputLimits = { vocabSize: 10, typeVocabSize: 1, maxPositions: 6, positionsAfter: 1 }
 
 function packed(sequences: number[][], more: Partial<PackedBatch> = {}): PackedBatch {
   const starts = [0]
@@ -21,7 +21,7 @@ function packed(sequences: number[][], more: Partial<PackedBatch> = {}): PackedB
   }
 }
 
-function refused(batch: PackedBatch, message: RegExp, of = limits): void {
+function refused(batch: PackedBatch, message: RegExp, of: InputRules = { limits }): void {
   const before = native.live()
   assert.throws(
     () => scope(() => upload(batch, cpu, of)),
@@ -30,7 +30,7 @@ function refused(batch: PackedBatch, message: RegExp, of = limits): void {
   assert.is(native.live(), before)
 }
 
-async function tensors(batch: PackedBatch, of = limits): Promise<Record<string, number[]>> {
+async function tensors(batch: PackedBatch, of: InputRules = { limits }): Promise<Record<string, number[]>> {
   const on = scope(() => upload(batch, cpu, of))
   const result: Record<string, number[]> = {}
   for (const [name, tensor] of Object.entries(on).filter(([, v]) => typeof v === 'object') as [string, Tensor][]) {
@@ -54,6 +54,11 @@ test('a single token is a sequence', async () => {
 })
 
 test('RoBERTa counts on from its padding id, which stays where it is', async () => {
+  const shape = { hidden_size: 4, num_attention_heads: 1, num_hidden_layers: 1, intermediate_size: 4 }
+  const values = { ...shape, vocab_size: 10, max_position_embeddings: 6, pad_token_id: 1, type_vocab_size: 1 }
+  const config = { path: 'config.json', modelType: 'roberta', values }
+  const model = createModel(config, { task: 'masked-lm' })
+  const roberta = model.backbone
   assert.equal(
     (
       await tensors(
@@ -67,9 +72,10 @@ test('RoBERTa counts on from its padding id, which stays where it is', async () 
     ).positions,
     [2, 3, 4, 2, 1, 3, 1, 1],
   )
-  assert.is(maxTokens(roberta), 4)
+  assert.is(maxTokens(roberta.limits), 4)
   await tensors(packed([[0, 5, 5, 2]]), roberta)
   refused(packed([[0, 5, 5, 5, 2]]), /a sequence of 5 tokens, the model takes 4; lower maxLength/, roberta)
+  model.dispose()
 })
 
 test('ids that the model does not know are refused', () => {
@@ -80,7 +86,7 @@ test('ids that the model does not know are refused', () => {
 })
 
 test('a model without segments takes none', async () => {
-  const none = { ...limits, typeVocabSize: 0 }
+  const none = { limits: { ...limits, typeVocabSize: 0 } }
   assert.equal((await tensors(packed([[1, 2]], { typeIds: Int32Array.of(0, 7) }), none)).ids, [1, 2])
 })
 

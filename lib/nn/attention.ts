@@ -1,0 +1,74 @@
+import { attention, attentionDecode, type ScoreOptions } from '../ops/attention.ts'
+import { site } from '../ops/random.ts'
+import type { Tensor } from '../tensor.ts'
+import type { Batch } from './batch.ts'
+
+/** Sequences of keys and values that are not the queries' own: those of an encoder. */
+export interface Sequences {
+  /** Where each begins, and their end, i32[B + 1]. */
+  readonly cuSeqlens: Tensor
+  readonly maxLength: number
+}
+
+/** Keys and values of earlier tokens of one attention layer. */
+export interface LayerCache {
+  /** [B, capacity, kvHeads · dim]. */
+  readonly keys: Tensor
+  readonly values: Tensor
+  /** Tokens of each sequence, those of this batch included, i32[B]. */
+  readonly lengths: Tensor
+  /** Takes in those of a batch; says whether it held none before. */
+  append(keys: Tensor, values: Tensor, batch: Batch): boolean
+}
+
+/** What a layer reads beside its input. */
+export interface LayerContext {
+  readonly batch: Batch
+  readonly cache?: LayerCache | undefined
+  /** The last hidden state of an encoder. */
+  readonly memory?: EncoderMemory | undefined
+}
+
+/** What an encoder hands to a decoder. */
+export interface EncoderMemory extends Sequences {
+  /** [tokens, D]. */
+  readonly hidden: Tensor
+}
+
+export interface AttentionLayerOptions extends Omit<ScoreOptions, 'bias'> {
+  readonly causal?: boolean
+  /** Longest sequence the model takes: it keys dropout, so that micro-batches of any shape see the same masks. */
+  readonly rowStride: number
+  /** Of probabilities. Default 0. */
+  readonly dropout?: number
+}
+
+/** Softmax attention of the packed sequences of a batch, with the slot of a cache. */
+export class Attention {
+  readonly options: AttentionLayerOptions
+  readonly #dropout: { p: number; site: number }
+
+  /** `path`: the module that Hugging Face calls the attention; it keys dropout. */
+  constructor(path: string, options: AttentionLayerOptions) {
+    this.options = options
+    this.#dropout = { p: options.dropout ?? 0, site: site(path, 'probabilities') }
+  }
+
+  /**
+   * q [N, heads · dim], k and v [N, kvHeads · dim] → [N, heads · dim]. With a cache, k and v go into it; past its first
+   * batch each sequence brings one token. `keys`: the sequences of k and v where they are others.
+   */
+  apply(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    { batch, cache }: LayerContext,
+    { keys, bias }: { keys?: Sequences | undefined; bias?: Tensor | undefined } = {},
+  ): Tensor {
+    const { dropout: _, ...score } = this.options
+    if (cache && !cache.append(k, v, batch))
+      return attentionDecode(q, cache.keys, cache.values, cache.lengths, { ...score, bias })
+    const lengths = { maxLength: batch.maxLength, keys }
+    return attention(q, k, v, batch.cuSeqlens, { ...score, ...lengths, bias, dropout: this.#dropout })
+  }
+}

@@ -1,0 +1,99 @@
+import { checkpoint } from '../autograd/checkpoint.ts'
+import { add } from '../ops/add.ts'
+import { asNow } from '../ops/random.ts'
+import { release, scope, type Tensor, tensorsIn } from '../tensor.ts'
+import type { EncoderMemory, LayerCache, LayerContext } from './attention.ts'
+import type { Batch } from './batch.ts'
+import type { Norm } from './norm.ts'
+
+/** One layer of a transformer: from state to state. */
+export type Block<S extends State> = (state: S, context: LayerContext) => S
+
+/** Where a norm comes before each sublayer, it adds in its pass what the last one gave: absent before the first. */
+export type PreNorm = readonly [residual: Tensor, branch: Tensor | undefined]
+
+/** What flows from layer to layer. */
+export type State = readonly (Tensor | undefined)[]
+
+/** Keys and values of earlier tokens, of every layer. */
+export interface StackCache {
+  readonly layers: readonly LayerCache[]
+}
+
+export interface ForwardOptions {
+  /** Its layers take in keys and values, and give those of earlier tokens. */
+  readonly cache?: StackCache | undefined
+  /** What the encoder made, for a decoder that reads it. */
+  readonly memory?: EncoderMemory | undefined
+  /** Sees the embeddings and every layer's output, the last one as the stack returns it. */
+  readonly observe?: ((hidden: Tensor) => void) | undefined
+  /** Keeps the input of each layer alone, and runs the layer again in backward: the same gradients to the bit. */
+  readonly checkpoint?: boolean | undefined
+}
+
+/** Batch → last hidden state [N, D]. */
+export type Forward = (batch: Batch, options?: ForwardOptions) => Tensor
+
+export interface Stack<S extends State> {
+  embed(batch: Batch): S
+  readonly blocks: readonly Block<S>[]
+  /** The hidden state [N, D] between layers. */
+  hidden(state: S): Tensor
+  /** The last hidden state. Default: `hidden`. */
+  output?(state: S): Tensor
+}
+
+/** The forward pass of a stack. A state is freed once the next layer has read it, unless somebody observes. */
+export function stack<S extends State>({ embed, blocks, hidden, output = hidden }: Stack<S>): Forward {
+  return (batch, { cache, memory, observe, checkpoint: again = false } = {}) => {
+    const see = (state: S, at: number) => {
+      if (at < blocks.length) observe?.(hidden(state))
+    }
+    let state = scope<S>(() => embed(batch) as never)
+    see(state, 0)
+    for (const [i, block] of blocks.entries()) {
+      const context: LayerContext = { batch, cache: cache?.layers[i], memory }
+      const next = again ? rerun(state, block, context) : scope<S>(() => block(state, context) as never)
+      if (!observe) for (const tensor of state) if (tensor && !next.includes(tensor)) release(tensor)
+      state = next
+      see(state, i + 1)
+    }
+    const last = scope(() => output(state))
+    if (!observe) for (const tensor of state) if (tensor && tensor !== last) release(tensor)
+    observe?.(last)
+    return last
+  }
+}
+
+/** Layers whose sublayers end in a norm: the hidden state is all there is between them. */
+export function postNorm(
+  embed: (batch: Batch) => Tensor,
+  layers: readonly ((hidden: Tensor, context: LayerContext) => Tensor)[],
+): Forward {
+  const blocks = layers.map(
+    (layer): Block<readonly [Tensor]> =>
+      ([x], context) => [layer(x, context)],
+  )
+  return stack({ embed: batch => [embed(batch)] as const, blocks, hidden: ([x]) => x })
+}
+
+/** Layers whose sublayers begin with a norm, and the norm after the last. */
+export function preNorm(embed: (batch: Batch) => Tensor, blocks: readonly Block<PreNorm>[], norm: Norm): Forward {
+  return stack<PreNorm>({
+    embed: batch => [embed(batch), undefined],
+    blocks,
+    hidden: ([h, branch]) => (branch ? add(h, branch) : h),
+    output: ([h, branch]) => norm.join(h, branch).y,
+  })
+}
+
+function rerun<S extends State>(state: S, block: Block<S>, context: LayerContext): S {
+  const inNow = asNow()
+  const { batch, memory } = context
+  const body = ([hidden, ...own]: State) => {
+    const given = hidden && memory ? { ...context, memory: { ...memory, hidden } } : context
+    return inNow(() => block(own as State as S, given))
+  }
+  const reads = [...tensorsIn(batch), ...(memory ? [memory.cuSeqlens] : [])]
+  return checkpoint([memory?.hidden, ...state] as State, body, reads)
+}
