@@ -158,7 +158,8 @@ export class Adapter implements Disposable {
         ? undefined
         : { baseModelClass: transformersClass(host), parentLibrary: transformersModule(host) },
     }
-    return adapterRecord(method.kind, method.options, context, preserved)
+    const options = { ...method.options, ...this.#placement.settings?.() }
+    return adapterRecord(method.kind, options, context, preserved)
   }
 
   /**
@@ -293,8 +294,9 @@ export class Adapter implements Disposable {
     }
     const entries = [...this.tensors()]
     const zeros = new Set(entries.flatMap(([key, p]) => (this.#placement.mayBeZero?.(p) ? [key] : [])))
-    const tensors = await snapshot(entries, this.fileDtypes)
-    checkValues(tensors, zeros)
+    const found = await snapshot(entries, this.fileDtypes)
+    checkValues(found, zeros)
+    const tensors = this.#placement.pack?.(found) ?? found
     const fill = async (into: string) => {
       await writeChecked(join(into, 'adapter_model.safetensors'), tensors)
       await writeJson(join(into, infoFile), info)

@@ -23,6 +23,7 @@ export interface FileKind {
   readonly fields: readonly Field[]
   readonly keys?: PyObject
   readonly notBuilt?: PyObject
+  extraKeys?(options: object): PyObject
 }
 
 /** What a config says. */
@@ -108,6 +109,7 @@ export function adapterRecord(
     const isKept = before && peft in kept && same(before[name], values[name])
     if (!isKept || peft === 'modules_to_save') record[peft] = encodeField(field, values[name], context)
   }
+  Object.assign(record, kind.extraKeys?.(options))
   if ('fan_in_fan_out' in record) record.fan_in_fan_out = context.fanInFanOut ?? false
   record.task_type = context.taskType ?? null
   record.base_model_name_or_path = context.baseModelNameOrPath ?? record.base_model_name_or_path ?? null

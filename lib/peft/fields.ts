@@ -36,6 +36,8 @@ export type FieldKind =
   | 'integers'
   /** Numbers by name. */
   | 'numbers'
+  /** Lists of booleans by name: never given by hand. */
+  | 'masks'
 
 /** One option of a method. */
 export interface Field<N extends string = string> {
@@ -54,6 +56,8 @@ export interface Field<N extends string = string> {
   /** Numbers must be whole, for `numbers`. */
   readonly whole?: boolean
   readonly choices?: readonly unknown[]
+  /** Training or a file sets it: no option of the command line. */
+  readonly isFound?: boolean
   /** PEFT holds it as a float: 0 is written 0.0. */
   readonly isFloat?: boolean
   /** The value of a file's; an error where it stands for something that is not built. */
@@ -120,6 +124,8 @@ function whatOf({ kind, min, below, whole, choices }: Field): string {
       return 'a list of names or a regular expression'
     case 'integers':
       return 'a layer number or a list of them'
+    case 'masks':
+      return 'an object of lists of true and false'
     case 'numbers':
       return `an object of ${whole ? 'whole numbers' : 'numbers'}${range}`
   }
@@ -145,6 +151,10 @@ function accepts(
       return typeof value === 'string' || isNames(value)
     case 'integers':
       return [value].flat().every(item => Number.isSafeInteger(item) && Number(item) >= 0)
+    case 'masks': {
+      const isMask = (item: unknown) => Array.isArray(item) && item.every(each => typeof each === 'boolean')
+      return isObject(value as PyJson) && Object.values(value as object).every(isMask)
+    }
     case 'numbers':
       return (
         isObject(value as PyJson) &&

@@ -2,7 +2,7 @@
 
 import type { ModelConfig } from '../io/config.ts'
 import type { PyObject } from '../io/json.ts'
-import type { Checkpoint } from '../io/safetensors.ts'
+import type { Checkpoint, TensorToWrite } from '../io/safetensors.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter, Storage } from '../nn/module.ts'
 import type { ArenaGroup } from '../optim/arena.ts'
@@ -45,6 +45,13 @@ export interface Matched {
   readonly scale?: number
 }
 
+/** Numbers that a method remembers between steps. */
+export interface StateEntry {
+  readonly shape: readonly number[]
+  read(): Promise<Float32Array | Float64Array>
+  write(values: Float32Array | Float64Array): void
+}
+
 /** What training does for a method beside its gradients. */
 export interface TrainingHooks {
   /** Shape [1], added to the loss of every optimizer step; computed on a tape. */
@@ -54,7 +61,7 @@ export interface TrainingHooks {
   /** Learning rate and decay of a parameter, relative to the run's. */
   group?(parameter: Parameter): ArenaGroup
   /** What `afterUpdate` remembers between steps, by name: checkpoints keep it. */
-  state?(): ReadonlyMap<string, Tensor>
+  state?(): ReadonlyMap<string, StateEntry>
 }
 
 /** What a method puts on a model, not yet attached. */
@@ -72,6 +79,10 @@ export interface Placement {
   readonly training?: TrainingHooks
   /** Which matrices may be all zeros in a file, as B is at the start; any other was never set. */
   mayBeZero?(parameter: Parameter): boolean
+  /** Options that training has found, for the config of a file. */
+  settings?(): object
+  /** Tensors as they are written, where that is not as they are in memory. */
+  pack?(tensors: readonly TensorToWrite[]): TensorToWrite[]
   /** Key of a parameter in PEFT's file, where it is not `base_model.model.` and its name. */
   keyOf?(parameter: Parameter): string | undefined
 }
@@ -112,6 +123,8 @@ export interface MethodKind<O extends object = object> {
   readonly fields: readonly Field<keyof O & string>[]
   /** Keys of PEFT's file that no field stands for, with their values. */
   readonly keys?: PyObject
+  /** Keys of PEFT's file that follow from several options. */
+  extraKeys?(options: Required<O>): PyObject
   /** Keys of settings that are not built, each with the value that leaves it out. */
   readonly notBuilt?: PyObject
   /** What no single field can tell. Throws ERR_OPTION. */

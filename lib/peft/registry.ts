@@ -2,6 +2,7 @@
 // docs/methods.md, loading, and the tests of all methods (test/peft/matrix.test.ts) follow from its MethodKind.
 
 import { fail, nearest } from '../errors.ts'
+import { ADALORA } from './adalora.ts'
 import { BITFIT } from './bitfit.ts'
 import { DORA } from './dora.ts'
 import { FULL } from './full.ts'
@@ -10,6 +11,7 @@ import { LN_TUNING } from './lnTuning.ts'
 import { LORA } from './lora.ts'
 import { type Method, type MethodKind, methodOfKind } from './method.ts'
 import { MISS } from './miss.ts'
+import { SVD } from './svd.ts'
 import { VERA } from './vera.ts'
 
 const kind = <O extends object>(of: MethodKind<O>) => of as unknown as MethodKind
@@ -18,6 +20,8 @@ const kind = <O extends object>(of: MethodKind<O>) => of as unknown as MethodKin
 export const METHODS: readonly MethodKind[] = [
   kind(LORA),
   kind(DORA),
+  kind(ADALORA),
+  kind(SVD),
   kind(VERA),
   kind(MISS),
   kind(IA3),

@@ -1,14 +1,19 @@
 import type { Parameter } from '../nn/module.ts'
 import { add } from '../ops/add.ts'
 import { linear } from '../ops/linear.ts'
+import { transpose } from '../ops/matmul.ts'
+import { multiply } from '../ops/multiply.ts'
+import { inverseRowNorms } from '../ops/rmsNorm.ts'
 import { scale } from '../ops/scale.ts'
-import { sumSquares } from '../ops/sum.ts'
-import { Tensor } from '../tensor.ts'
+import { scaleRows } from '../ops/scaleColumns.ts'
+import { sum, sumSquares } from '../ops/sum.ts'
+import { scope, Tensor } from '../tensor.ts'
+import { cast } from './merging.ts'
 
 /** A penalty on low-rank factors that training adds to the loss. */
 export interface Regularizer {
   readonly weight: number
-  readonly kind: 'l2' | 'orth'
+  readonly kind: 'l2' | 'orth' | 'orthNorm'
   /** A and B of every module, in this order. */
   readonly parameters: readonly Parameter[]
 }
@@ -16,15 +21,27 @@ export interface Regularizer {
 /**
  * The penalty on low-rank factors, shape [1], to be computed on a tape once an optimizer step and added to its loss.
  * 'l2': λ Σ (‖A‖² + ‖B‖²), Frobenius norms, over all modules. 'orth': λ times the mean over all factors of
- * ‖A Aᵀ − I‖² and ‖Bᵀ B − I‖²; AdaLoRA's term without its square roots.
+ * ‖A Aᵀ − I‖² and ‖Bᵀ B − I‖². 'orthNorm': the same of the norms themselves, AdaLoRA's term.
  */
 export function penalty({ weight, kind, parameters }: Regularizer): Tensor {
-  const terms = parameters.map((parameter, i) => {
+  const terms = parameters.flatMap((parameter, i) => {
     const { tensor } = parameter
-    return sumSquares(kind === 'l2' ? tensor : offOrthogonal(i % 2 === 0 ? tensor : transposed(tensor)))
+    if (tensor.size === 0) return []
+    if (kind === 'l2') return [sumSquares(tensor)]
+    const off = offOrthogonal(i % 2 === 0 ? tensor : transpose(tensor))
+    return [kind === 'orth' ? sumSquares(off) : norm(off)]
   })
   const total = terms.reduce((sum, term) => add(sum, term))
   return scale(total, kind === 'l2' ? weight : weight / parameters.length)
+}
+
+/** ‖x‖ as x · (x / ‖x‖) with the second factor a constant, which has the norm's gradient. */
+function norm(x: Tensor): Tensor {
+  const direction = scope(() => {
+    const flat = cast(x, x.dtype).view(0, [1, x.size])
+    return scaleRows(flat, inverseRowNorms(flat)).view(0, x.shape)
+  })
+  return sum(multiply(x, direction))
 }
 
 /** x xᵀ − I for x [r, n]. */
@@ -32,12 +49,8 @@ function offOrthogonal(x: Tensor): Tensor {
   return add(linear(x, x, undefined), identity(x, -1))
 }
 
-/** xᵀ [r, n] of x [n, r]: a product, since products have gradients and know no transposed operands. */
-function transposed(x: Tensor): Tensor {
-  return linear(identity(x, 1, x.shape[1]!), x, undefined)
-}
-
-function identity(like: Tensor, value: number, size = like.shape[0]!): Tensor {
+function identity(like: Tensor, value: number): Tensor {
+  const size = like.shape[0]!
   const data = new Float64Array(size * size)
   for (let i = 0; i < size; i++) data[i * (size + 1)] = value
   return Tensor.from(data, [size, size], { device: like.device, dtype: like.dtype })

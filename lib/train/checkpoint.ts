@@ -9,15 +9,18 @@ import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/saf
 import type { AdamW } from '../optim/adamw.ts'
 import type { Arena } from '../optim/arena.ts'
 import type { Adapter } from '../peft/adapter.ts'
+import type { TrainingHooks } from '../peft/method.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Origin, originDifference } from './fingerprint.ts'
 import { MANIFEST, readManifest, writeManifest } from './manifest.ts'
+import { methodState, readMethodState, writeMethodState } from './methodState.ts'
 import { parseState, type RunState, stringifyState } from './state.ts'
 import { type TrainerFacts, trainerState } from './trainerState.ts'
 
 const TRAINABLE = 'trainable.safetensors'
 const OPTIMIZER = 'optimizer.safetensors'
 const BEST = 'best.safetensors'
+const METHOD = 'method.safetensors'
 const STATE = 'state.json'
 
 /** A checkpoint whose files are all as they were written. */
@@ -57,7 +60,11 @@ export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Pro
   const path = checkpointPath(outputDir, state.step)
   const { arena } = optimizer
   // Reads are in the queue before any later work, so all of them show the same moment.
-  const [params, moments] = await Promise.all([arena.params.data(), momentsOf(arena)])
+  const [params, moments, remembered] = await Promise.all([
+    arena.params.data(),
+    momentsOf(arena),
+    methodState(attached.training),
+  ])
   const bestCheckpoint = state.best && checkpointPath(outputDir, state.best.step)
   await writeFolderAtomic(path, async folder => {
     const pt = { format: 'pt' }
@@ -65,6 +72,7 @@ export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Pro
     if (best && state.best?.step !== state.step)
       await writeSafetensors(join(folder, BEST), tensorsOf(arena, '', best), pt)
     await writeSafetensors(join(folder, OPTIMIZER), moments, { ...pt, step: String(optimizer.steps) })
+    await writeMethodState(join(folder, METHOD), remembered)
     await writeFileAtomic(join(folder, STATE), stringifyState(state))
     const record = trainerState(state, { ...facts, bestCheckpoint })
     await writeJson(join(folder, 'trainer_state.json'), record, { trailingNewline: true })
@@ -157,13 +165,14 @@ export function checkOrigin(checkpoint: Checkpoint, origin: Origin): void {
 }
 
 /** Puts a checkpoint's tensors where the optimizer has them. @throws ERR_CHECKPOINT for other names or shapes */
-export function restoreCheckpoint({ path, step }: Checkpoint, optimizer: AdamW): void {
+export function restoreCheckpoint({ path, step }: Checkpoint, optimizer: AdamW, training: TrainingHooks = {}): void {
   const { arena } = optimizer
   const states = join(path, OPTIMIZER)
   arena.params.upload(readInto(arena, join(path, TRAINABLE), '', emptyLike(arena.params)))
   arena.m.upload(readInto(arena, states, 'm.', emptyLike(arena.m)))
   arena.v.upload(readInto(arena, states, 'v.', emptyLike(arena.v)))
   if (arena.scales) restoreScales(states, arena.scales)
+  readMethodState(join(path, METHOD), training)
   optimizer.steps = step
 }
 

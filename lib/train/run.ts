@@ -171,7 +171,7 @@ export class Run {
   }
 
   #restore(checkpoint: Checkpoint): void {
-    restoreCheckpoint(checkpoint, this.optimizer)
+    restoreCheckpoint(checkpoint, this.optimizer, this.method.training)
     this.#best = readBest(checkpoint, this.optimizer.arena)
   }
 

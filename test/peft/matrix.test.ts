@@ -30,6 +30,7 @@ interface Row {
 
 const ROWS: Readonly<Record<string, Row>> = {
   full: { isWhole: true },
+  adalora: { options: { initR: 6, targetR: 3, tinit: 1, tfinal: 2 } },
   miss: { options: { r: 5 } }, // which divides no layer's inputs
   vera: { options: { r: 16 } },
   dora: { partial: /lora_[AB]/ }, // the norm counts as a constant
