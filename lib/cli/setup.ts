@@ -10,6 +10,7 @@ import { taskOf, taskOfModel } from '../tasks/index.ts'
 import { headFor, type SplitData } from '../tasks/prepare.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainData, TrainOptions } from '../train/events.ts'
+import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
 import { locate } from './adapter.ts'
 import { type Base, findBase, findTokenizer, lengthOf, loadBase, useThreads } from './base.ts'
 import { encode, maskingFor, readSplits } from './data.ts'
@@ -76,45 +77,24 @@ function checkClasses({ labels, choice, columns }: SplitData): void {
 function attachMethod(model: Model, settings: Settings, initial: string | undefined): Adapter {
   if (initial !== undefined) return loadAdapter(model, initial, { trainable: true })
   const { seed } = settings
-  return attach(model, createMethod(String(settings.method), methodOptions(settings)), { seed })
+  return attach(model, createMethod(settings.method, methodOptions(settings)), { seed })
 }
 
 /** The part of the settings that their method takes. */
 export function methodOptions(settings: Settings): Readonly<Record<string, unknown>> {
-  const names = kindOf(String(settings.method)).fields.map(({ name }) => name as string)
+  const { fields, recommended } = kindOf(settings.method)
+  const names = fields.map(({ name }) => name as string)
   const entries = Object.entries(settings).filter(([name, value]) => names.includes(name) && value !== undefined)
-  return Object.fromEntries(entries)
+  const given = Object.fromEntries(entries)
+  return { ...recommended?.(given), ...given }
 }
 
-/** The part of the settings that `train` takes; the caller adds method, signal and folders. */
+/** The part of the settings that `train` takes; the caller adds method, signal, folders and checkpoints. */
 export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Model): Omit<TrainOptions, 'method'> {
-  const { schedule } = settings
-  return {
-    epochs: settings.epochs,
-    maxSteps: settings.maxSteps,
-    batchSize: settings.batchSize,
-    accumulate: settings.accumulate,
-    evalBatchSize: settings.evalBatchSize,
-    lr: settings.lr,
-    schedule: schedule as TrainOptions['schedule'],
-    warmup: settings.warmup,
-    weightDecay: settings.weightDecay,
-    clip: settings.clip,
-    beta1: settings.beta1,
-    beta2: settings.beta2,
-    eps: settings.eps,
-    optimizerStates: settings.optimizerStates as TrainOptions['optimizerStates'],
-    seed: settings.seed,
-    groupByLength: settings.groupByLength,
-    dropLast: settings.dropLast,
-    labelSmoothing: settings.labelSmoothing,
-    classWeights: settings.classWeights,
-    masking: maskingFor(taskOfModel(model), tokenizer, settings),
-    evaluateBefore: settings.evaluateBefore,
-    evalEvery: settings.evalEvery,
-    metric: settings.metric,
-    patience: settings.patience,
-  }
+  const names = Object.keys(TRAIN_OPTIONS) as TrainOptionName[]
+  const ours = new Set<TrainOptionName>(['resume', 'overwrite', 'checkpointEvery', 'keepCheckpoints'])
+  const values = Object.fromEntries(names.filter(name => !ours.has(name)).map(name => [name, settings[name]]))
+  return { ...(values as TrainValues), masking: maskingFor(taskOfModel(model), tokenizer, settings) }
 }
 
 // A base always lacks a head for a new task; one that an adapter brings is not news.

@@ -35,9 +35,10 @@ export interface AdaLoraOptions extends TargetOptions, LayerOptions, SaveWholeOp
   tfinal?: number
   /** Steps between cuts. Default 1. */
   deltaT?: number
-  /** Decay of the mean sensitivity, and of its uncertainty. Default 0.85 both. */
-  beta1?: number
-  beta2?: number
+  /** Decay of the mean sensitivity: `beta1` of PEFT's file. Default 0.85. */
+  sensitivityDecay?: number
+  /** Decay of its uncertainty: `beta2` of PEFT's file. Default 0.85. */
+  uncertaintyDecay?: number
   /** Weight of the penalty that keeps A and B orthogonal. Default 0.5. */
   orthRegWeight?: number
   /** The update is scaled by alpha / initR. Default 8. */
@@ -73,8 +74,8 @@ const defaults = (modelType: string) =>
 /** A number of steps or ranks. */
 const count = (name: keyof AdaLoraOptions, peft: string, standard: number, min: number, help: string) =>
   ({ name, peft, kind: 'integer', default: standard, min, help }) as const
-const decay = (name: keyof AdaLoraOptions, help: string) =>
-  ({ name, peft: name, kind: 'number', default: 0.85, min: 0, below: 1, isFloat: true, help }) as const
+const decay = (name: keyof AdaLoraOptions, peft: string, help: string) =>
+  ({ name, peft, kind: 'number', default: 0.85, min: 0, below: 1, isFloat: true, help }) as const
 
 export const adaLoraFields: readonly Field<keyof AdaLoraOptions>[] = [
   count('initR', 'init_r', 12, 1, 'Ranks of every layer at the start'),
@@ -82,8 +83,8 @@ export const adaLoraFields: readonly Field<keyof AdaLoraOptions>[] = [
   count('tinit', 'tinit', 0, 0, 'Steps before the first cut'),
   count('tfinal', 'tfinal', 0, 0, 'Steps after the last cut'),
   count('deltaT', 'deltaT', 1, 1, 'Steps between cuts'),
-  decay('beta1', 'Decay of the mean sensitivity'),
-  decay('beta2', 'Decay of its uncertainty'),
+  decay('sensitivityDecay', 'beta1', 'Decay of the mean sensitivity'),
+  decay('uncertaintyDecay', 'beta2', 'Decay of its uncertainty'),
   {
     name: 'orthRegWeight',
     peft: 'orth_reg_weight',

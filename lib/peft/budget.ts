@@ -27,8 +27,8 @@ export interface BudgetOptions {
   /** Steps between cuts. */
   readonly deltaT: number
   /** Decay of the means of sensitivity and of its uncertainty. */
-  readonly beta1: number
-  readonly beta2: number
+  readonly sensitivityDecay: number
+  readonly uncertaintyDecay: number
 }
 
 /** Which singular values stay, by layer. */
@@ -91,7 +91,7 @@ export class Budget {
   }
 
   #follow(): void {
-    const { beta1, beta2 } = this.#options
+    const { sensitivityDecay: beta1, uncertaintyDecay: beta2 } = this.#options
     this.#means ??= this.#fresh()
     for (const [parameter, { sensitivity, uncertainty }] of this.#means)
       scope(() => {

@@ -170,6 +170,7 @@ export const LORA: MethodKind<LoraOptions> = {
   help: 'low-rank factors beside frozen weights',
   lr: 5e-4,
   fields,
+  recommended: ({ r = 8 }) => ({ targetModules: 'all-linear', alpha: 2 * r }),
   keys,
   notBuilt,
   check: ({ alpha, alphaPattern, dropout }) => {

@@ -121,6 +121,8 @@ export interface MethodKind<O extends object = object> {
   /** Default learning rate. */
   readonly lr: number
   readonly fields: readonly Field<keyof O & string>[]
+  /** What serves better than PEFT's defaults, given the rest: the command line takes it. docs/defaults.md says why. */
+  readonly recommended?: (given: Partial<O>) => Partial<O>
   /** Keys of PEFT's file that no field stands for, with their values. */
   readonly keys?: PyObject
   /** Keys of PEFT's file that follow from several options. */

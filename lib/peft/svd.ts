@@ -4,14 +4,22 @@ import { ADALORA, type AdaLoraOptions, adaLoraFields, placeAdaLora } from './ada
 import type { Field } from './fields.ts'
 import { type Method, type MethodKind, methodOfKind } from './method.ts'
 
-type Cut = 'initR' | 'targetR' | 'tinit' | 'tfinal' | 'deltaT' | 'beta1' | 'beta2'
+type Cut = 'initR' | 'targetR' | 'tinit' | 'tfinal' | 'deltaT' | 'sensitivityDecay' | 'uncertaintyDecay'
 
 export interface SvdOptions extends Omit<AdaLoraOptions, Cut> {
   /** Rank of the update. Default 8. */
   r?: number
 }
 
-const cut: readonly string[] = ['initR', 'targetR', 'tinit', 'tfinal', 'deltaT', 'beta1', 'beta2'] satisfies Cut[]
+const cut: readonly string[] = [
+  'initR',
+  'targetR',
+  'tinit',
+  'tfinal',
+  'deltaT',
+  'sensitivityDecay',
+  'uncertaintyDecay',
+] satisfies Cut[]
 const rank: Field<keyof SvdOptions> = { name: 'r', kind: 'integer', default: 8, min: 1, help: 'Rank of the update' }
 
 export const SVD: MethodKind<SvdOptions> = {
@@ -36,5 +44,14 @@ export function svd(options: SvdOptions = {}): Method {
 
 function asAdaLora(options: Required<SvdOptions>): Required<AdaLoraOptions> {
   const { r, ...rest } = options
-  return { ...rest, initR: r, targetR: r, tinit: 0, tfinal: 0, deltaT: 1, beta1: 0.85, beta2: 0.85 }
+  return {
+    ...rest,
+    initR: r,
+    targetR: r,
+    tinit: 0,
+    tfinal: 0,
+    deltaT: 1,
+    sensitivityDecay: 0.85,
+    uncertaintyDecay: 0.85,
+  }
 }

@@ -3,10 +3,9 @@
 import type { Example } from '../data/example.ts'
 import type { Masking } from '../data/maskedLm.ts'
 import type { MemoryUse } from '../native.ts'
-import type { States } from '../optim/arena.ts'
-import type { Schedule } from '../optim/schedule.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { Evaluation } from './evaluate.ts'
+import type { TrainValues } from './options.ts'
 import type { Communicator, Objective } from './step.ts'
 
 /** Encoded examples by split; a missing split is not evaluated. */
@@ -16,8 +15,11 @@ export interface TrainData {
   readonly test?: readonly Example[] | undefined
 }
 
-/** Settings of a run; everything has a default but the method. */
-export interface TrainOptions {
+/**
+ * Settings of a run; everything has a default but the method. Numbers, their defaults and ranges:
+ * {@link TRAIN_OPTIONS}, the table that docs/cli.md prints.
+ */
+export interface TrainOptions extends TrainValues {
   /** What trains: the result of `attach`. */
   readonly method: Adapter
   /** Stops after the step in progress, with a checkpoint where there is an output folder. */
@@ -28,67 +30,10 @@ export interface TrainOptions {
   readonly communicator?: Communicator | undefined
   /** Told how many examples of a split are evaluated so far: an evaluation is one event only, when it is done. */
   readonly progress?: ((split: 'validation' | 'test', done: number, total: number) => void) | undefined
-  /** Passes over the training examples. Default 3. */
-  readonly epochs?: number | undefined
-  /** Optimizer steps at most; the schedule ends there. Default: as many as the epochs have. */
-  readonly maxSteps?: number | undefined
-  /** Sequences of a micro-batch. Default 16. */
-  readonly batchSize?: number | undefined
-  /** Micro-batches of an optimizer step. Default 1. */
-  readonly accumulate?: number | undefined
-  /** Sequences of an evaluation batch. Default: batchSize. */
-  readonly evalBatchSize?: number | undefined
-  /** Peak learning rate. Default 5e-4 for adapters, 5e-5 for full fine-tuning. */
-  readonly lr?: number | undefined
-  /** Default linear. */
-  readonly schedule?: Schedule | undefined
-  /** Steps of warm-up, or below 1 their share of all steps. Default 0.06. */
-  readonly warmup?: number | undefined
-  /** Decoupled; biases and norms have none. Default 0.01. */
-  readonly weightDecay?: number | undefined
-  /** Largest global gradient norm; 0 is off. Default 1. */
-  readonly clip?: number | undefined
-  /** Default 0.9. */
-  readonly beta1?: number | undefined
-  /** Default 0.999. */
-  readonly beta2?: number | undefined
-  /** Default 1e-8. */
-  readonly eps?: number | undefined
-  /** AdamW's moments as f32, or as 8-bit codes in a quarter of the memory. Default f32. */
-  readonly optimizerStates?: States | undefined
-  /** Keys data order, masking and dropout. Default 42. */
-  readonly seed?: number | undefined
-  /** Put sequences of like length into one micro-batch. Default false. */
-  readonly groupByLength?: boolean | undefined
-  /** Leave out the last step of an epoch where it is not full. Default false. */
-  readonly dropLast?: boolean | undefined
-  /** Share of the target spread over all classes, 0 to below 1. Default 0. */
-  readonly labelSmoothing?: number | undefined
-  /** One weight a class, or `balanced`: in inverse proportion to the training labels. Default: none. */
-  readonly classWeights?: 'balanced' | readonly number[] | undefined
   /** How tokens are hidden; needed for masked LM, and only there. */
   readonly masking?: Masking | undefined
-  /** Evaluate the untrained model on validation and test first. Default true. */
-  readonly evaluateBefore?: boolean | undefined
-  /** Validate at the end of each epoch, every so many steps, or never. Default epoch. */
-  readonly evalEvery?: 'epoch' | 'never' | number | undefined
-  /**
-   * The validation metric that picks the best step: a key of {@link Evaluation.metrics}, or `loss`. Default: accuracy
-   * for classes, f1 for several labels and for entities, loss else.
-   */
-  readonly metric?: string | undefined
-  /** Stop after so many evaluations without a better one; 0 is never. Default 0. */
-  readonly patience?: number | undefined
   /** Where checkpoints go; without it there are none. */
   readonly outputDir?: string | undefined
-  /** Save at the end of each epoch, every so many steps, or never (the best and an abort are saved). Default epoch. */
-  readonly checkpointEvery?: 'epoch' | 'never' | number | undefined
-  /** Checkpoints to keep beside the best. Default 2. */
-  readonly keepCheckpoints?: number | undefined
-  /** Go on from the newest valid checkpoint in outputDir (true; from the start where there is none), or a folder's. */
-  readonly resume?: boolean | string | undefined
-  /** Remove the checkpoints of an earlier run in outputDir; without it, and without resume, they are an error. */
-  readonly overwrite?: boolean | undefined
 }
 
 /** The run as it starts. */

@@ -8,6 +8,7 @@ import { isQuantized } from '../nn/module.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import type { TrainData } from './events.ts'
+import { TRAIN_OPTIONS, type TrainOptionName } from './options.ts'
 import type { Settings } from './settings.ts'
 
 /** Everything by name that decides the bytes a run ends with; numbers of threads do not. */
@@ -24,21 +25,6 @@ export interface Origin {
   readonly settings: Readonly<Record<string, number | string | boolean>>
 }
 
-/** Settings that change no weight. */
-const NEUTRAL = new Set([
-  'outputDir',
-  'checkpointEvery',
-  'keepCheckpoints',
-  'resume',
-  'overwrite',
-  'progress',
-  'communicator',
-  'objective',
-  'evaluateBefore',
-  'masking',
-  'classWeights',
-])
-
 /** A frozen weight of more bytes than this is recognised by samples. */
 const WHOLE = 1 << 20
 const SAMPLES = 16
@@ -52,7 +38,8 @@ export async function originOf(
   settings: Settings,
   classWeights: readonly number[] | undefined,
 ): Promise<Origin> {
-  const values = Object.entries({ maxSteps: 'all', ...settings }).filter(([name]) => !NEUTRAL.has(name))
+  const decides = (name: string) => name in TRAIN_OPTIONS && !('neutral' in TRAIN_OPTIONS[name as TrainOptionName])
+  const values = Object.entries({ maxSteps: 'all', ...settings }).filter(([name]) => decides(name))
   const { masking } = settings
   return {
     instructionSet: model.device.hardware,

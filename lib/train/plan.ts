@@ -53,7 +53,7 @@ export async function planTraining(model: Model, data: TrainData, options: Train
     return `planTraining: the model is on ${device.name}; load it with device 'meta'`
   })
   const { method } = options
-  const settings = resolveSettings(model, options)
+  const settings = resolveSettings(model, options, data.train.length)
   const warnings = checkRun(model, method, data, settings)
   const weights = resolveClassWeights(model, data.train, settings.classWeights)
   const stepsPerEpoch = epochOf(model, data.train, settings, weights, 0).length

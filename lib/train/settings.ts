@@ -1,113 +1,61 @@
 import { check, fail, nearest } from '../errors.ts'
 import type { Model } from '../model.ts'
-import { STATES } from '../optim/arena.ts'
-import { SCHEDULES } from '../optim/schedule.ts'
+import { checkValue } from '../options.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { defaultMetric, metricNames } from '../tasks/scores.ts'
 import type { Task } from '../tasks/task.ts'
+import { epochsFor, learningRateFor, PATIENCE } from './defaults.ts'
 import type { TrainOptions } from './events.ts'
+import { TRAIN_DEFAULTS, TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from './options.ts'
 
-type OpenName = 'communicator' | 'maxSteps' | 'objective' | 'classWeights' | 'masking' | 'outputDir' | 'progress'
-type Defaulted = Omit<TrainOptions, 'method' | 'signal' | OpenName>
-type Open = Pick<TrainOptions, OpenName>
+/** What `train` takes beside the table of options. */
+type Rest = Pick<TrainOptions, 'communicator' | 'masking' | 'objective' | 'outputDir' | 'progress'>
+type Found = 'maxSteps' | 'classWeights'
 
 /** Options with every default filled in and checked. */
-export type Settings = { readonly [K in keyof Defaulted]-?: Exclude<Defaulted[K], undefined> } & Open
+export type Settings = {
+  readonly [K in Exclude<TrainOptionName, Found>]-?: Exclude<TrainValues[K], undefined>
+} & Pick<TrainValues, Found> &
+  Rest
 
-const DEFAULTS = {
-  epochs: 3,
-  batchSize: 16,
-  accumulate: 1,
-  schedule: 'linear',
-  warmup: 0.06,
-  weightDecay: 0.01,
-  clip: 1,
-  beta1: 0.9,
-  beta2: 0.999,
-  eps: 1e-8,
-  optimizerStates: 'f32',
-  seed: 42,
-  groupByLength: false,
-  dropLast: false,
-  labelSmoothing: 0,
-  evaluateBefore: true,
-  evalEvery: 'epoch',
-  patience: 0,
-  checkpointEvery: 'epoch',
-  keepCheckpoints: 2,
-  resume: false,
-  overwrite: false,
-} as const
+const REST = ['method', 'signal', 'communicator', 'masking', 'objective', 'outputDir', 'progress']
 
-const OPEN = [
-  'method',
-  'signal',
-  'objective',
-  'communicator',
-  'maxSteps',
-  'classWeights',
-  'masking',
-  'outputDir',
-  'progress',
-  'lr',
-  'evalBatchSize',
-  'metric',
-]
-
-/** Fills in defaults. @throws ERR_OPTION for an unknown option or a value out of range */
-export function resolveSettings(model: Model, options: TrainOptions): Settings {
-  const known = [...Object.keys(DEFAULTS), ...OPEN]
+/**
+ * Fills in defaults. `examples`: of the training split.
+ * @throws ERR_OPTION for an unknown option or a value out of range
+ */
+export function resolveSettings(model: Model, options: TrainOptions, examples: number): Settings {
+  const known = [...Object.keys(TRAIN_OPTIONS), ...REST]
   for (const key of Object.keys(options))
     if (!known.includes(key)) fail('ERR_OPTION', `${key}: is no option of train${nearest(key, known)}`)
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-  const settings = {
-    ...DEFAULTS,
-    lr: options.method.method.kind.lr,
-    evalBatchSize: options.batchSize ?? DEFAULTS.batchSize,
-    metric: defaultMetric(model),
-    ...given,
-  } as Settings & Partial<Pick<TrainOptions, 'method' | 'signal'>>
-  const { method: _, signal: __, ...rest } = settings
-  checkNumbers(rest)
-  checkChoices(model, rest)
-  return rest
+  for (const [name, row] of Object.entries(TRAIN_OPTIONS)) if (name in given) checkValue(name, row, given[name])
+  const values: TrainOptions = { ...TRAIN_DEFAULTS, ...(given as unknown as TrainOptions) }
+  const { method: _, signal: __, ...rest } = { ...found(model, values, examples), ...values }
+  const settings = rest as Settings
+  checkChoices(model, settings)
+  return settings
 }
 
-function checkNumbers(settings: Settings): void {
-  const { maxSteps = 1, lr, warmup, labelSmoothing, evalEvery, checkpointEvery, seed } = settings
-  const whole = (name: string, value: number, least: number) =>
-    check(Number.isSafeInteger(value) && value >= least, 'ERR_OPTION', () => {
-      return `${name}: ${value}, expected a whole number from ${least}`
-    })
-  for (const name of ['epochs', 'batchSize', 'accumulate', 'evalBatchSize'] as const) whole(name, settings[name], 1)
-  for (const name of ['patience', 'keepCheckpoints'] as const) whole(name, settings[name], 0)
-  whole('maxSteps', maxSteps, 1)
-  whole('seed', seed, 0)
-  for (const [name, every] of Object.entries({ evalEvery, checkpointEvery }))
-    if (typeof every === 'number') whole(name, every, 1)
-    else
-      check(every === 'epoch' || every === 'never', 'ERR_OPTION', () => {
-        return `${name}: ${JSON.stringify(every)}, expected epoch, never or a number of steps`
-      })
-  check(Number.isFinite(lr) && lr > 0, 'ERR_OPTION', () => `lr: ${lr}, expected a number above 0`)
-  check(Number.isFinite(warmup) && warmup >= 0, 'ERR_OPTION', () => `warmup: ${warmup}, expected 0 or more`)
-  check(labelSmoothing >= 0 && labelSmoothing < 1, 'ERR_OPTION', () => {
-    return `labelSmoothing: ${labelSmoothing}, expected 0 to below 1`
-  })
+/** What depends on model, method and data. */
+function found(model: Model, options: TrainOptions, examples: number) {
+  const { batchSize = 1, accumulate = 1, method } = options
+  const width = model.backbone.hiddenSize
+  return {
+    lr: learningRateFor(method.method.kind.lr, width),
+    epochs: epochsFor(Math.ceil(examples / (batchSize * accumulate)), width),
+    patience: options.epochs === undefined && options.maxSteps === undefined ? PATIENCE : 0,
+    evalBatchSize: batchSize,
+    metric: defaultMetric(model),
+  }
 }
 
 function checkChoices(model: Model, settings: Settings): void {
-  const { schedule, optimizerStates, masking, outputDir, resume, metric } = settings
+  const { masking, outputDir, resume, metric } = settings
   const task = taskOfModel(model)
   const metrics = metricNames(model)
   check(metrics.includes(metric), 'ERR_OPTION', () => {
     return `metric: "${metric}" is unknown${nearest(metric, metrics)}; the task has ${metrics.join(', ')}`
-  })
-  check(SCHEDULES.includes(schedule), 'ERR_OPTION', () => {
-    return `schedule: "${schedule}" is unknown${nearest(schedule, SCHEDULES)}; use ${SCHEDULES.join(', ')}`
-  })
-  check(STATES.includes(optimizerStates), 'ERR_OPTION', () => {
-    return `optimizerStates: "${optimizerStates}" is unknown${nearest(optimizerStates, STATES)}; use ${STATES.join(', ')}`
   })
   check((task.masks ?? false) === (masking !== undefined), 'ERR_OPTION', () => {
     const cure = masking

@@ -31,7 +31,7 @@ import { resolveSettings } from './settings.ts'
  * number; ERR_MEMORY when one sequence is too much; ERR_CHECKPOINT for a checkpoint of another run
  */
 export async function* train(model: Model, data: TrainData, options: TrainOptions): AsyncGenerator<TrainEvent, void> {
-  const settings = resolveSettings(model, options)
+  const settings = resolveSettings(model, options, data.train.length)
   check(model.device.name !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')
   const warnings = checkRun(model, options.method, data, settings)
   const run = new Run(model, data, settings, options.method, options.signal)

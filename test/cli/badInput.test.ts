@@ -147,7 +147,6 @@ test('settings that the model cannot take', async () => {
   await refuses(['train', 'good.jsonl', '--metric', 'acuracy'], /acuracy/)
   await refuses(['train', 'good.jsonl', '--split', '0.5/0.6'], /split: "0.5\/0.6" is not two or three shares/)
   await refuses(['train', 'good.jsonl', '--trackers', 'wandb', '--out', 't'], /trackers: "wandb" is unknown/)
-  await refuses(['train', 'good.jsonl', '--method', 'full', '--r', '4'], /--r: belongs to lora/)
   await refuses(
     ['train', 'good.jsonl', '--lr', '1e30', '--clip', '0', '--out', 'nan'],
     /ERR_OPTION: train: the (loss|gradient)/,

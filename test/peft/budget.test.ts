@@ -51,7 +51,7 @@ for (const { name, settings, steps } of CASES)
       const before = native.live()
       const { init_r = 0, target_r = 0, tinit = 0, tfinal = 0, deltaT = 0, total_step = 0 } = settings
       const { beta1 = 0.85, beta2 = 0.85 } = settings
-      const options = { targetR: target_r, tinit, tfinal, deltaT, beta1, beta2 }
+      const options = { targetR: target_r, tinit, tfinal, deltaT, sensitivityDecay: beta1, uncertaintyDecay: beta2 }
       const { layers, context, free } = make(init_r)
       let budget = new Budget(layers, options, context)
       for (const [i, { params, grads, e, pattern }] of steps.entries()) {

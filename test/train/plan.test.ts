@@ -76,7 +76,11 @@ test('a plan wants a model on the meta device, and checks what train checks', as
   )
   model.dispose()
   const meta = tinyModel({ device: 'meta' })
-  const plan = await planTraining(meta, { train: sequences(24) }, { method: tinyLora(meta), lr: 2e-5, batchSize: 4 })
+  const plan = await planTraining(
+    meta,
+    { train: sequences(24) },
+    { method: tinyLora(meta), lr: 2e-5, batchSize: 4, epochs: 3 },
+  )
   assert.equal(
     plan.warnings.map(w => w.code),
     ['low-lr'],

@@ -40,12 +40,8 @@ function defaultOut({ data, train }: Settings): string {
 /** Options that contradict each other. @throws ERR_OPTION */
 function checkGiven(settings: Settings, given: Resolved['given']): void {
   const methodOptions = OPTIONS.filter(({ group, name }) => group === 'Method' && given.has(name)).map(o => o.name)
-  const lorasOwn = methodOptions.filter(name => name !== 'method')
   check(settings.initFrom === undefined || methodOptions.length === 0, 'ERR_OPTION', () => {
     return `${flagOf(methodOptions[0]!)}: the adapter of --init-from keeps its own settings; leave one of them out`
-  })
-  check(settings.method !== 'full' || lorasOwn.length === 0, 'ERR_OPTION', () => {
-    return `${flagOf(lorasOwn[0]!)}: belongs to lora, the method is full; leave one of them out`
   })
   check(settings.resume === false || settings.initFrom === undefined, 'ERR_OPTION', () => {
     return 'resume: continues a run as it was, initFrom starts a new one from an adapter; keep one of them'

@@ -1,7 +1,8 @@
 // --help and docs/cli.md, written from the option table.
 
+import { describeKind } from '../../options.ts'
 import { displayWidth } from '../terminal/table.ts'
-import { COMMANDS, type Command, describeKind, flagOf, type Option } from './option.ts'
+import { COMMANDS, type Command, flagOf, type Option } from './option.ts'
 import { OPTIONS, optionsOf } from './options.ts'
 
 /** What each command is for, and its places. */
@@ -37,8 +38,8 @@ function short(letter: string | undefined): string {
   return letter === undefined ? '' : `-${letter}, `
 }
 
-function placeholder({ kind, more }: Option): string {
-  if (more.choices) return more.choices.join('|')
+function placeholder({ kind, choices }: Option): string {
+  if (choices) return choices.join('|')
   const words: Partial<Record<Option['kind'], string>> = {
     integer: 'n',
     number: 'x',

@@ -1,37 +1,67 @@
 // The one table of options: flags, YAML keys, validation, --help and docs/cli.md all come from it.
 
 import { TASKS } from '../../heads/head.ts'
-import { STATES } from '../../optim/arena.ts'
-import { SCHEDULES } from '../../optim/schedule.ts'
-import { COMMANDS, type Command, type Kind, type Kinds, type More, type Option } from './option.ts'
+import type { Domain, Kind, Kinds, OptionRow, ValueOf } from '../../options.ts'
+import { METHODS } from '../../peft/index.ts'
+import { TRAIN_OPTIONS, type TrainOptionName } from '../../train/options.ts'
+import { COMMANDS, type Command, type More, type Option } from './option.ts'
 
-interface Row<N extends string, K extends Kind, D> {
+type Choice = string | boolean
+
+interface Row<N extends string, K extends Kind, D, C extends Choice> extends Domain {
   readonly name: N
   readonly kind: K
   readonly default: D
   readonly help: string
+  readonly choices?: readonly C[]
   readonly more: More
 }
 
-function o<const N extends string, const K extends Kind, const D extends Kinds[K] | undefined>(
-  name: N,
-  kind: K,
-  standard: D,
-  help: string,
-  more: More = {},
-): Row<N, K, D> {
-  return { name, kind, default: standard, help, more }
+interface Extras<C extends Choice> extends More {
+  readonly choices?: readonly C[]
+  readonly min?: number
+  readonly max?: number
+}
+
+function o<
+  const N extends string,
+  const K extends Kind,
+  const D extends Kinds[K] | undefined,
+  const C extends Choice = never,
+>(name: N, kind: K, standard: D, help: string, { choices, min, max, ...more }: Extras<C> = {}): Row<N, K, D, C> {
+  const limits = { ...(choices && { choices }), ...(min !== undefined && { min }), ...(max !== undefined && { max }) }
+  return { name, kind, default: standard, help, ...limits, more }
 }
 
 type Placed<R> = R & Pick<Option, 'group' | 'commands'>
 
-function section<const R extends readonly Row<string, Kind, unknown>[]>(
+function section<const R extends readonly { readonly kind: Kind; readonly more: More }[]>(
   group: string,
   commands: readonly Command[],
   rows: R,
 ): { readonly [I in keyof R]: Placed<R[I]> } {
   const placed = rows.map(row => ({ ...row, group, commands: row.more.commands ?? commands }))
   return placed as unknown as { readonly [I in keyof R]: Placed<R[I]> }
+}
+
+/** Rows of a table that lies where its options belong. */
+function placed(group: string, commands: readonly Command[], name: string, row: OptionRow, more: More = {}): Option {
+  const { kind, choices, min, max, help, found } = row
+  const domain = {
+    kind,
+    ...(choices && { choices }),
+    ...(min !== undefined && { min }),
+    ...(max !== undefined && { max }),
+  }
+  return {
+    ...domain,
+    name,
+    default: row.default,
+    help,
+    group,
+    commands: more.commands ?? commands,
+    more: { ...more, ...(found === undefined ? {} : { found }) },
+  }
 }
 
 const learning: readonly Command[] = ['train', 'quickstart']
@@ -128,79 +158,55 @@ const model = section('Model', loading, [
   }),
 ])
 
-const method = section('Method', learning, [
-  o('method', 'choice', 'lora', 'lora trains low-rank factors beside frozen weights, full trains all weights', {
-    choices: ['lora', 'full'],
+const methodChoice = section('Method', learning, [
+  o('method', 'choice', 'lora', METHODS.map(({ type, help }) => `${type} ${help}`).join('; '), {
+    choices: METHODS.map(({ type }) => type),
   }),
-  o('r', 'integer', 8, 'Rank of the factors', { min: 1, quickstart: 8 }),
-  o('alpha', 'number', undefined, 'The update is scaled by alpha / r', { found: '8', quickstart: 16 }),
-  o('dropout', 'number', 0, 'Dropout on the input of the factors', { min: 0, max: 0.996 }),
-  o('targetModules', 'pattern', undefined, 'Names or path ends, all-linear, or one regular expression', {
-    found: "the family's (query, value for BERT)",
-    quickstart: 'all-linear',
-  }),
-  o('excludeModules', 'pattern', undefined, 'Modules to leave out, as targetModules'),
-  o('layersToTransform', 'integers', undefined, 'Only these layers, counted from 0', { found: 'all' }),
-  o('layersPattern', 'names', undefined, 'Path segment before the layer number'),
-  o('rankPattern', 'numbers', undefined, 'Other ranks by module (value=16)'),
-  o('alphaPattern', 'numbers', undefined, 'Other alphas by module'),
-  o('modulesToSave', 'names', undefined, 'Modules trained whole and saved with the adapter, the head aside', {
-    found: 'those the checkpoint lacks',
-  }),
-  o('bias', 'choice', 'none', 'Biases that are trained', { choices: ['none', 'all', 'lora_only'] }),
-  o('useRslora', 'boolean', false, 'Scale by alpha / √r'),
-  o('exact', 'boolean', true, "The adapter's products at f32 accuracy beside bf16 activations"),
-  o('initLoraWeights', 'choice', true, 'How A and B begin; true is uniform A and B zero', {
-    choices: [true, 'gaussian', false],
-  }),
-  o('regularizer', 'number', 0, 'Weight of a penalty on the factors', { min: 0 }),
-  o('regularizerKind', 'choice', 'l2', 'l2 keeps the factors small, orth near orthogonal', { choices: ['l2', 'orth'] }),
 ])
 
-const training = section('Training', learning, [
-  o('epochs', 'integer', 3, 'Passes over the training split', { min: 1, quickstart: 6 }),
-  o('maxSteps', 'integer', undefined, 'Stop after so many optimizer steps', { min: 1, found: 'all epochs' }),
-  o('batchSize', 'integer', 16, 'Sequences of a micro-batch', { min: 1, quickstart: 32, commands: planning }),
-  o('accumulate', 'integer', 1, 'Micro-batches of an optimizer step', { min: 1, commands: planning }),
-  o('evalBatchSize', 'integer', undefined, 'Sequences of an evaluation batch', {
-    min: 1,
-    found: 'batchSize',
-    commands: [...learning, 'evaluate', 'predict'],
-    quickstart: 64,
-  }),
-  o('lr', 'number', undefined, 'Peak learning rate', {
-    min: 0,
-    found: '5e-4 for lora, 5e-5 for full',
-    quickstart: 2e-3,
-  }),
-  o('schedule', 'choice', 'linear', 'Course of the learning rate after the warm-up', { choices: SCHEDULES }),
-  o('warmup', 'number', 0.06, 'Steps of warm-up, or below 1 their share', { min: 0 }),
-  o('weightDecay', 'number', 0.01, 'Decoupled weight decay; biases and norms have none', { min: 0 }),
-  o('clip', 'number', 1, 'Largest gradient norm; 0 is off', { min: 0 }),
-  o('beta1', 'number', 0.9, 'Decay of the first moment', { min: 0, max: 0.999999 }),
-  o('beta2', 'number', 0.999, 'Decay of the second moment', { min: 0, max: 0.999999 }),
-  o('eps', 'number', 1e-8, 'Added to the root of the second moment', { min: 1e-30 }),
-  o('optimizerStates', 'choice', 'f32', "AdamW's moments: 8bit takes a quarter of the memory of f32", {
-    choices: STATES,
-  }),
-  o('seed', 'integer', 42, 'Keys the split, data order, initial values and dropout', {
-    min: 0,
-    commands: [...learning, 'evaluate', 'inspect batch'],
-  }),
-  o('groupByLength', 'boolean', false, 'Put sequences of like length into one micro-batch', {
-    commands: planning,
-    quickstart: true,
-  }),
-  o('dropLast', 'boolean', false, 'Leave out a last step that is not full', { commands: planning }),
-  o('labelSmoothing', 'number', 0, 'Share of the target spread over all classes', { min: 0, max: 0.999 }),
-  o('classWeights', 'weights', undefined, 'balanced, or one weight a class', { found: 'none', commands: planning }),
-  o('evaluateBefore', 'boolean', true, 'Evaluate before training, for the before/after table'),
-  o('evalEvery', 'every', 'epoch', 'Validate every epoch, never, or every so many steps'),
-  o('metric', 'text', undefined, 'Validation metric that picks the best step', {
-    found: 'accuracy, f1 or loss, by the task',
-  }),
-  o('patience', 'integer', 0, 'Stop after so many evaluations without a better one; 0 is never', { min: 0 }),
-])
+/** Where the recommended value of a method is not its default. */
+const METHOD_FOUND: Readonly<Record<string, string>> = {
+  alpha: '2 r',
+  targetModules: "all-linear for lora, else the family's",
+}
+
+const isEmpty = (value: unknown) => typeof value === 'object' && value !== null && Object.keys(value).length === 0
+
+/** One row a name: methods share options of one meaning. */
+const method: readonly Option[] = [
+  ...new Map(
+    METHODS.flatMap(kind => kind.fields.map(field => [field.name, { field, kind }] as const)).reverse(),
+  ).values(),
+]
+  .reverse()
+  .map(({ field }) => {
+    const { default: value, ...row } = field as OptionRow
+    const found = METHOD_FOUND[field.name] ?? row.found
+    const standard = METHOD_FOUND[field.name] === undefined && !isEmpty(value) ? { default: value } : {}
+    return placed('Method', learning, field.name, { ...row, ...standard, ...(found === undefined ? {} : { found }) })
+  })
+
+/** Commands and quickstart's values of the options of training. */
+const TRAIN_MORE: { readonly [K in TrainOptionName]?: More & { group?: string } } = {
+  epochs: { quickstart: 6 },
+  batchSize: { quickstart: 32, commands: planning },
+  accumulate: { commands: planning },
+  evalBatchSize: { commands: [...learning, 'evaluate', 'predict'], quickstart: 64 },
+  lr: { quickstart: 2e-3 },
+  seed: { commands: [...learning, 'evaluate', 'inspect batch'] },
+  groupByLength: { commands: planning, quickstart: true },
+  dropLast: { commands: planning },
+  classWeights: { commands: planning },
+  checkpointEvery: { group: 'Output', commands: ['train'] },
+  keepCheckpoints: { group: 'Output', commands: ['train'] },
+  resume: { group: 'Output', commands: ['train'] },
+  overwrite: { group: 'Output', commands: ['train', 'merge'] },
+}
+
+const training: readonly Option[] = Object.entries(TRAIN_OPTIONS).map(([name, row]) => {
+  const { group = 'Training', ...more } = TRAIN_MORE[name as TrainOptionName] ?? {}
+  return placed(group, learning, name, row, more)
+})
 
 const output = section(
   'Output',
@@ -212,16 +218,7 @@ const output = section(
       commands: ['train', 'quickstart', 'merge'],
       quickstart: 'lowrank-quickstart',
     }),
-    o('overwrite', 'boolean', false, 'Replace a run that stands in the folder', { commands: ['train', 'merge'] }),
-    o(
-      'resume',
-      'pathOrTrue',
-      false,
-      'Continue the run in the output folder (or from a checkpoint): same data and settings',
-    ),
     o('initFrom', 'path', undefined, 'Start a new run from the weights of an adapter'),
-    o('checkpointEvery', 'every', 'epoch', 'Save every epoch, never, or every so many steps'),
-    o('keepCheckpoints', 'integer', 1, 'Checkpoints to keep beside the best', { min: 1 }),
     o('trackers', 'names', ['jsonl', 'tensorboard'], 'What records the run: jsonl, tensorboard, none', {
       commands: learning,
     }),
@@ -251,16 +248,32 @@ const general = section('General', COMMANDS, [
   o('quiet', 'boolean', false, 'No progress and no notices', { short: 'q' }),
 ])
 
-const rows = [...data, ...model, ...method, ...training, ...output, ...general] as const
+const rows = [...data, ...model, ...methodChoice, ...output, ...general] as const
 type Rows = (typeof rows)[number]
 
-/** Every option of every command. */
-export const OPTIONS: readonly Option[] = rows
-
-/** All options by name, as a command gets them: given, else the default, else undefined where it is found out later. */
-export type Settings = {
-  [R in Rows as R['name']]: undefined extends R['default'] ? Kinds[R['kind']] | undefined : Kinds[R['kind']]
+const inGroups = (options: readonly Option[]): Option[] => {
+  const groups = ['Data', 'Model', 'Method', 'Training', 'Output', 'General']
+  return groups.flatMap(name => options.filter(({ group }) => group === name))
 }
+
+/** Every option of every command. */
+export const OPTIONS: readonly Option[] = inGroups([...rows, ...method, ...training])
+
+type TrainSettings = {
+  [K in TrainOptionName]: (typeof TRAIN_OPTIONS)[K] extends { readonly default: unknown }
+    ? ValueOf<(typeof TRAIN_OPTIONS)[K]>
+    : ValueOf<(typeof TRAIN_OPTIONS)[K]> | undefined
+}
+
+/**
+ * All options by name, as a command gets them: given, else the default, else undefined where it is found out later.
+ * Those of methods are in {@link methodOptions}.
+ */
+export type Settings = TrainSettings & {
+  [R in Rows as R['name']]: undefined extends R['default'] ? ValueOfRow<R> | undefined : ValueOfRow<R>
+}
+
+type ValueOfRow<R> = R extends Row<string, infer K, unknown, infer C> ? ([C] extends [never] ? Kinds[K] : C) : never
 
 /** The options a command takes, in the order of the table. */
 export function optionsOf(command: Command): Option[] {

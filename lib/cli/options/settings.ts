@@ -2,6 +2,7 @@
 
 import { check, nearest } from '../../errors.ts'
 import { readText } from '../../io/json.ts'
+import { METHODS, type MethodKind } from '../../peft/index.ts'
 import { type Command, checkYaml, flagOf, type Option, parseFlag } from './option.ts'
 import { OPTIONS, optionsOf, type Settings } from './options.ts'
 import { parseYaml } from './yaml.ts'
@@ -33,7 +34,21 @@ export function resolveSettings(command: Command, given: Given): Resolved {
     const value = given[option.name]
     if (value !== undefined) put(option.name, fromFlag(option, value))
   }
-  return { settings: Object.fromEntries(values) as Settings, given: seen }
+  const settings = Object.fromEntries(values) as Settings
+  checkMethod(settings, seen)
+  return { settings, given: seen }
+}
+
+/** An option of another method would have no effect. @throws ERR_OPTION */
+function checkMethod({ method }: Settings, given: ReadonlySet<string>): void {
+  const takes = (kind: MethodKind, name: string) => kind.fields.some(field => field.name === name)
+  const known = METHODS.find(({ type }) => type === method)
+  for (const name of given) {
+    const owners = METHODS.filter(kind => takes(kind, name)).map(({ type }) => type)
+    check(!known || owners.length === 0 || takes(known, name), 'ERR_OPTION', () => {
+      return `${flagOf(name)}: method ${method} has no such option; ${owners.join(', ')} do${owners.length > 1 ? '' : 'es'}`
+    })
+  }
 }
 
 function standard({ default: value, more }: Option, command: Command): unknown {

@@ -1,0 +1,127 @@
+// What an option is: the kinds of values, and what may stand behind each. Tables of options are kept where the options
+// belong (train/options.ts, the fields of a method); flags, YAML, help, docs and checks follow from them.
+
+import { check, nearest } from './errors.ts'
+
+/** The TypeScript type behind each kind of option. */
+export interface Kinds {
+  text: string
+  path: string
+  integer: number
+  number: number
+  boolean: boolean
+  /** Comma-separated as a flag, a list in YAML. */
+  names: readonly string[]
+  /** Names, or one text that is a pattern or a word of its own such as all-linear. */
+  pattern: string | readonly string[]
+  integers: readonly number[]
+  /** name=value pairs as a flag, an object in YAML. */
+  numbers: Readonly<Record<string, number>>
+  texts: Readonly<Record<string, string>>
+  choice: string | boolean
+  /** epoch, never, or a number of steps. */
+  every: 'epoch' | 'never' | number
+  /** balanced, or one number a class. */
+  weights: 'balanced' | readonly number[]
+  /** A flag alone, or with a path. */
+  pathOrTrue: string | boolean
+}
+export type Kind = keyof Kinds
+
+/** What the values of an option are. */
+export interface Domain {
+  readonly kind: Kind
+  readonly choices?: readonly (string | boolean)[]
+  readonly min?: number
+  readonly max?: number
+}
+
+/** One option, where it belongs. */
+export interface OptionRow extends Domain {
+  /** Undefined: found out when it is needed, as `found` says. */
+  readonly default?: unknown
+  readonly found?: string
+  /** One line of --help. */
+  readonly help: string
+}
+
+/** The type of an option's values: its choices where it has some, else its kind's. */
+export type ValueOf<R> = R extends { readonly choices: readonly (infer C)[] }
+  ? C
+  : R extends { readonly kind: infer K extends Kind }
+    ? Kinds[K]
+    : never
+
+/** What the values of an option are called in messages and in the help. */
+export function describeKind({ kind, choices, min, max }: Domain): string {
+  if (choices) return `one of ${choices.join(', ')}`
+  const range = min === undefined ? '' : max === undefined ? ` from ${min}` : ` from ${min} to ${max}`
+  const words: Readonly<Record<Kind, string>> = {
+    text: 'a text',
+    path: 'a path',
+    integer: `a whole number${range}`,
+    number: `a number${range}`,
+    boolean: 'true or false',
+    names: 'a list of names',
+    pattern: 'a list of names, or a pattern',
+    integers: 'a list of whole numbers',
+    numbers: 'name=number pairs',
+    texts: 'name=name pairs',
+    choice: 'a choice',
+    every: 'epoch, never, or a number of steps from 1',
+    weights: 'balanced, or a list of numbers',
+    pathOrTrue: 'true, false or a path',
+  }
+  return words[kind]
+}
+
+/** Whether a value is one of an option. */
+export function accepts({ kind, choices, min, max }: Domain, value: unknown): boolean {
+  const inside = (n: number) => n >= (min ?? Number.NEGATIVE_INFINITY) && n <= (max ?? Number.POSITIVE_INFINITY)
+  switch (kind) {
+    case 'text':
+    case 'path':
+      return typeof value === 'string' && value !== ''
+    case 'integer':
+      return Number.isSafeInteger(value) && inside(Number(value))
+    case 'number':
+      return typeof value === 'number' && Number.isFinite(value) && inside(value)
+    case 'boolean':
+      return typeof value === 'boolean'
+    case 'names':
+      return isNames(value)
+    case 'pattern':
+      return (typeof value === 'string' && value !== '') || isNames(value)
+    case 'integers':
+      return Array.isArray(value) && value.every(Number.isSafeInteger)
+    case 'numbers':
+      return isRecord(value) && Object.values(value).every(Number.isFinite)
+    case 'texts':
+      return isRecord(value) && Object.values(value).every(item => typeof item === 'string' && item !== '')
+    case 'choice':
+      return choices!.includes(value as string | boolean)
+    case 'every':
+      return value === 'epoch' || value === 'never' || (Number.isSafeInteger(value) && Number(value) >= 1)
+    case 'weights':
+      return value === 'balanced' || (Array.isArray(value) && value.length > 0 && value.every(Number.isFinite))
+    case 'pathOrTrue':
+      return typeof value === 'boolean' || (typeof value === 'string' && value !== '')
+  }
+}
+
+/** @throws ERR_OPTION naming the option, the value, what it must be and the nearest choice */
+export function checkValue(name: string, domain: Domain, value: unknown): void {
+  check(accepts(domain, value), 'ERR_OPTION', () => {
+    const shown = typeof value === 'number' || value === undefined ? String(value) : JSON.stringify(value)
+    const close = domain.choices ? nearest(String(value), domain.choices.map(String)) : ''
+    return `${name}: ${shown}, expected ${describeKind(domain)}${close}`
+  })
+}
+
+function isNames(value: unknown): boolean {
+  return Array.isArray(value) && value.length > 0 && value.every(item => typeof item === 'string' && item !== '')
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return value !== null && typeof value === 'object' && !Array.isArray(value)
+}

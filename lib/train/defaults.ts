@@ -1,0 +1,29 @@
+// What a run takes where nothing is said: learning rate by method and width, epochs by the number of steps. The rules
+// and the measurements behind them are in docs/defaults.md.
+
+/** Width at which a method's default learning rate holds: bert-base, and what its tables were tuned on. */
+const WIDTH = 768
+
+/**
+ * A method's rate `lr` for a model of another width. Updates of wide layers add up over more inputs: the rate falls
+ * with the width, by a factor of at most 4 either way.
+ */
+export function learningRateFor(lr: number, width: number): number {
+  const factor = Math.min(4, Math.max(0.25, WIDTH / width))
+  return Number((lr * factor).toPrecision(2))
+}
+
+/** Optimizer steps that fit most sets, at the width of the bundled encoder; wider models need fewer. */
+const STEPS = 3000
+const STEPS_WIDTH = 192
+const FEWEST_EPOCHS = 3
+const MOST_EPOCHS = 20
+
+/** Passes over the training examples: small sets are seen more often. */
+export function epochsFor(stepsPerEpoch: number, width: number): number {
+  const steps = STEPS * Math.min(1, Math.sqrt(STEPS_WIDTH / width))
+  return Math.min(MOST_EPOCHS, Math.max(FEWEST_EPOCHS, Math.round(steps / Math.max(1, stepsPerEpoch))))
+}
+
+/** Validations without a better one that end a run whose epochs nobody asked for. */
+export const PATIENCE = 5
