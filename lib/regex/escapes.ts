@@ -2,7 +2,7 @@
 
 import { RegexError } from './error.ts'
 import type { Anchor, Cursor } from './parse.ts'
-import { type CharTest, digit, hexDigit, not, property, space, word } from './sets.ts'
+import { type CharTest, digit, hexDigit, loneWord, not, property, space, word } from './sets.ts'
 
 /** A set of characters with a key that equal sets share, or a place. */
 export type Escape =
@@ -18,7 +18,7 @@ export function parseEscape(cursor: Cursor, inClass: boolean): Escape {
   const from = cursor.at
   const letter = cursor.pattern[from + 1]
   if (letter === undefined) throw new RegexError('uses a lone backslash at its end')
-  const set = classSet(cursor, letter)
+  const set = classSet(cursor, letter, inClass)
   if (set) return { test: set, key: cursor.pattern.slice(from, cursor.at) }
   const anchor = inClass ? undefined : anchorOf(cursor, letter)
   if (anchor) {
@@ -54,9 +54,10 @@ export function parseCharacter(cursor: Cursor, letter: string, inClass: boolean)
 }
 
 /** `\d \D \p{…}` and their like; moves past them. */
-function classSet(cursor: Cursor, letter: string): CharTest | undefined {
+function classSet(cursor: Cursor, letter: string, inClass: boolean): CharTest | undefined {
   const lower = letter.toLowerCase()
-  const known = lower === 'h' && cursor.dialect === 'onig' ? hexDigit : classes[lower]
+  const onig = cursor.dialect === 'onig'
+  const known = onig && lower === 'h' ? hexDigit : onig && lower === 'w' && !inClass ? loneWord : classes[lower]
   if (known) {
     cursor.at += 2
     return letter === lower ? known : not(known)

@@ -56,23 +56,25 @@ function byClass(inside: string): CharTest {
 
 export const space: CharTest = byClass('\\p{White_Space}')
 export const digit: CharTest = byClass('\\p{Nd}')
-/** `\w` of Unicode text: letters, marks, decimal digits, connectors. */
+/** `[\w]`: letters, marks, decimal digits, connectors. */
 export const word: CharTest = byClass('\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}')
+/** `\w` outside of brackets, where Oniguruma takes Latin-1's superior digits and fractions too. */
+export const loneWord: CharTest = either([word, ranges(0xb2, 0xb3, 0xb9, 0xb9, 0xbc, 0xbe)])
 export const hexDigit: CharTest = ranges(48, 57, 65, 70, 97, 102)
 export const lineFeed: CharTest = c => c === 10
 export const anything: CharTest = () => true
 
 const named: Readonly<Record<string, CharTest>> = {
-  alnum: byClass('\\p{Alphabetic}\\p{M}\\p{Nd}'),
-  alpha: byClass('\\p{Alphabetic}\\p{M}'),
+  alnum: byClass('\\p{Alphabetic}\\p{Nd}'),
+  alpha: byClass('\\p{Alphabetic}'),
   ascii: ranges(0, 127),
   blank: byClass('\\p{Zs}\\t'),
-  cntrl: byClass('\\p{Cc}\\p{Cf}\\p{Cn}\\p{Co}\\p{Cs}'),
+  cntrl: byClass('\\p{Cc}'),
   digit,
   graph: byClass('\\p{L}\\p{M}\\p{N}\\p{P}\\p{S}\\p{Cf}\\p{Co}'),
   lower: byClass('\\p{Lowercase}'),
   print: byClass('\\p{L}\\p{M}\\p{N}\\p{P}\\p{S}\\p{Cf}\\p{Co}\\p{Zs}'),
-  punct: byClass('\\p{P}$+<=>^`|~'),
+  punct: byClass('\\p{P}\\p{S}'),
   space,
   upper: byClass('\\p{Uppercase}'),
   word,

@@ -1,16 +1,25 @@
-import { readFileSync, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { check, fail } from '../errors.ts'
-import { createEncoder, type Encoder } from './encoder.ts'
-import { asObject, findSpecials, type Json, readTemplate, type SpecialIds, type Template } from './specials.ts'
-import { prepareText, readTraits, type Traits } from './text.ts'
+import { check } from '../errors.ts'
+import { followConfig, type Side, sideOf } from './config.ts'
+import { readDecoder } from './decoders.ts'
+import { readTokenizerFiles, type TokenizerFiles } from './folder.ts'
+import { createPipeline, type Pipeline, push, type Spans } from './pipeline.ts'
+import { findSpecials, type SpecialIds } from './specials.ts'
+import { readTemplate, type Template } from './template.ts'
+import { readTraits, type Traits } from './traits.ts'
 import { truncatePair } from './truncate.ts'
+import type { Vocabulary } from './vocabulary.ts'
 
 /** One text or pair as token ids, special tokens included, never padded. */
 export interface Encoded {
   readonly ids: Int32Array
   /** 0 for the first text, 1 for the second where the tokenizer tells them apart; as long as `ids`. */
   readonly typeIds: Int32Array
+  /**
+   * Token i stands for the units [starts[i], ends[i]) of its text (UTF-16), or of its word with `encodeWords`.
+   * Both are 0 for special tokens that surround a text.
+   */
+  readonly starts: Int32Array
+  readonly ends: Int32Array
   /** Whether tokens were cut to keep `maxLength`. */
   readonly truncated: boolean
 }
@@ -40,9 +49,13 @@ export interface Tokenizer {
   readonly modelMaxLength: number | undefined
   /** Special tokens around one text. */
   readonly overhead: number
+  /** The end of a text that is cut off past `maxLength`; right where the files say nothing. */
+  readonly truncationSide: Side
+  /** The side on which generation pads. */
+  readonly paddingSide: Side
   /**
-   * Ids of one text or a pair. Past `maxLength` the special tokens stay and tokens are cut from the right, for pairs
-   * from the longer text. @throws ERR_OPTION when maxLength has no room for the special tokens.
+   * Ids of one text or a pair. Past `maxLength` the special tokens stay and tokens are cut off at `truncationSide`, for
+   * pairs from the longer text. @throws ERR_OPTION when maxLength has no room for the special tokens.
    */
   encode(text: string, options?: EncodeOptions): Encoded
   /**
@@ -66,99 +79,75 @@ const wordCacheSize = 100_000
 const unlimited = 1e15
 
 /**
- * Loads a tokenizer from a Hugging Face folder (tokenizer.json, and tokenizer_config.json and special_tokens_map.json
- * where present) or from a tokenizer.json file itself. Truncation and padding stored in the file are ignored.
+ * Loads a tokenizer from a Hugging Face folder or from a tokenizer.json itself. A folder holds tokenizer.json, or
+ * vocab.txt (BERT), or vocab.json and merges.txt (GPT-2, RoBERTa), and tokenizer_config.json and
+ * special_tokens_map.json where present; the config is followed as transformers 5 follows it. Lengths of truncation and
+ * padding stored in the file are ignored.
  * @throws ERR_CONFIG when files are missing or malformed, ERR_UNSUPPORTED for parts this package cannot run.
  */
 export function loadTokenizer(dirOrFile: string): Tokenizer {
-  const isFolder = statSync(dirOrFile, { throwIfNoEntry: false })?.isDirectory() ?? false
-  const file = isFolder ? join(dirOrFile, 'tokenizer.json') : dirOrFile
-  const folder = isFolder ? dirOrFile : dirname(dirOrFile)
-  const tokenizer = readJson(file)
-  check(tokenizer, 'ERR_CONFIG', () => `tokenizer: ${file} does not exist; save the tokenizer in its fast format`)
-  const config = readJson(join(folder, 'tokenizer_config.json')) ?? {}
-  const map = readJson(join(folder, 'special_tokens_map.json')) ?? {}
-  return createTokenizer(dirOrFile, tokenizer, [config, map])
+  return createTokenizer(dirOrFile, readTokenizerFiles(dirOrFile))
 }
 
-function createTokenizer(path: string, source: Json, configs: readonly [Json, Json]): Tokenizer {
-  const encoder = createEncoder(path, source)
-  const traits = readTraits(source)
-  const vocab = encoder.get_vocab()
-  const idOf = (token: string): number | undefined => vocab.get(token)
-  const specials = findSpecials(source, configs, idOf)
+function createTokenizer(path: string, { tokenizer, config, map }: TokenizerFiles): Tokenizer {
+  const source = followConfig(tokenizer, config, map)
+  const pipeline = createPipeline(path, source)
+  const { vocabulary } = pipeline.model
+  const idOf = (token: string): number | undefined => vocabulary.id(token)
+  const specials = findSpecials(source, [config, map], idOf)
+  const traits = readTraits(source, pipeline.model.continuing)
   const template = readTemplate(source.post_processor, idOf)
   const specialIds = new Set(Object.values(specials).filter(id => id !== undefined))
-  for (const [id, token] of encoder.get_added_tokens_decoder()) if (token.special) specialIds.add(id)
-  let vocabSize = 0
-  for (const id of vocab.values()) vocabSize = Math.max(vocabSize, id + 1)
-  const limit = configs[0].model_max_length
-  const tokens = (text: string, most = Number.POSITIVE_INFINITY): number[] => rawIds(encoder, traits, text, most)
-  const wordTokens = wordEncoder(tokens, traits, specials.unk)
+  for (const token of pipeline.added) if (token.special) specialIds.add(token.id)
+  const limit = config.model_max_length
+  const truncationSide = sideOf(config.truncation_side, source.truncation, 'truncation_side')
+  const coder: Coder = { pipeline, traits, template, side: truncationSide, unknown: specials.unk, words: new Map() }
+  const decoder = readDecoder(source.decoder)
   return {
     path,
     specials,
     specialIds,
-    vocabSize,
+    vocabSize: vocabulary.size,
     modelMaxLength: typeof limit === 'number' && limit > 0 && limit < unlimited ? limit : undefined,
     overhead: template.single.filter(slot => 'id' in slot).length,
-    encode: (text, options = {}) => encodeText(tokens, template, text, options),
-    encodeWords: (list, options = {}) => encodeWordList(wordTokens, template, list, options.maxLength),
-    tokens: text => tokens(text),
-    decode: (ids, options = {}) => decodeIds(encoder, ids, specialIds, options.keepSpecials ?? false),
-    token: id => encoder.id_to_token(id),
+    truncationSide,
+    paddingSide: sideOf(config.padding_side, source.padding, 'padding_side'),
+    encode: (text, options = {}) => encodeText(coder, text, options),
+    encodeWords: (list, options = {}) => encodeWordList(coder, list, options.maxLength),
+    tokens: text => pipeline.encode(text).ids,
+    decode: (ids, options = {}) => {
+      const list = textsOf(vocabulary, ids, options.keepSpecials ? undefined : specialIds)
+      return list.length === 0 ? '' : decoder(list).join('')
+    },
+    token: id => vocabulary.token(id),
     id: idOf,
-    continues: id => traits.continues(encoder.id_to_token(id) ?? ''),
+    continues: id => traits.continues(vocabulary.token(id) ?? ''),
   }
 }
 
-/** Ids of single words, remembered, since data repeat their words. */
-function wordEncoder(tokens: (text: string) => number[], traits: Traits, unknown: number | undefined) {
-  const words = new Map<string, readonly number[]>()
-  return (word: string): readonly number[] => {
-    const known = words.get(word)
-    if (known) return known
-    const pieces = tokens(traits.wordPrefix && word !== '' && !word.startsWith(' ') ? ` ${word}` : word)
-    if (pieces.length === 0) {
-      check(unknown !== undefined, 'ERR_DATA', () => `tokenizer: the word "${word}" yields no token`)
-      pieces.push(unknown)
-    }
-    if (words.size >= wordCacheSize) words.clear()
-    words.set(word, pieces)
-    return pieces
-  }
+/** What encoding needs. */
+interface Coder {
+  readonly pipeline: Pipeline
+  readonly traits: Traits
+  readonly template: Template
+  readonly side: Side
+  readonly unknown: number | undefined
+  /** Tokens of single words, remembered, since data repeat their words. */
+  readonly words: Map<string, Spans>
 }
 
-function readJson(file: string): Json | undefined {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    fail('ERR_CONFIG', `tokenizer: cannot read ${file}: ${String((error as Error).message)}`, error)
-  }
-  let value: unknown
-  try {
-    value = JSON.parse(text)
-  } catch (error) {
-    fail('ERR_CONFIG', `tokenizer: ${file} is not JSON: ${(error as Error).message}`, error)
-  }
-  const object = asObject(value)
-  check(object, 'ERR_CONFIG', () => `tokenizer: ${file} holds no JSON object`)
-  return object
-}
-
-/** Token ids of a text; may stop after `most` + 1 of them where that cannot change the earlier ones. */
-function rawIds(encoder: Encoder, traits: Traits, text: string, most: number): number[] {
+/** Tokens of a text; may stop after `most` + 1 of them where that cannot change the earlier ones. */
+function spansOf({ pipeline, traits, template, side }: Coder, text: string, most: number): Spans {
+  const encode = (part: string) => pipeline.encode(part, template.trims ? { addsSpace: template.addsSpace } : undefined)
   let size = Math.max(4096, most * 16)
-  while (traits.cutsAtSpaces && size < text.length) {
+  while (traits.cutsAtSpaces && side === 'right' && size < text.length) {
     const end = spaceAfterWord(text, size)
     if (end < 0) break
-    const ids = allIds(encoder, traits, text.slice(0, end))
-    if (ids.length > most) return ids
+    const spans = encode(text.slice(0, end))
+    if (spans.ids.length > most) return spans
     size = Math.max(size * 4, end + 1)
   }
-  return allIds(encoder, traits, text)
+  return encode(text)
 }
 
 /** The first plain space at or after `from` that follows a letter, digit or mark; −1 without one. */
@@ -169,55 +158,69 @@ function spaceAfterWord(text: string, from: number): number {
   return match ? match.index + match[0].length : -1
 }
 
-function allIds(encoder: Encoder, traits: Traits, text: string): number[] {
-  if (text === '') return []
-  const ids = encoder.encode(prepareText(text, traits), { add_special_tokens: false }).ids
-  check(isComplete(ids), 'ERR_DATA', () => {
-    return 'tokenizer: the text holds a character outside the vocabulary and there is no unknown token'
-  })
-  return ids
-}
-
-function isComplete(ids: (number | undefined)[]): ids is number[] {
-  return !ids.includes(undefined)
-}
-
-function encodeText(
-  tokens: (text: string, most?: number) => number[],
-  template: Template,
-  text: string,
-  { pair, maxLength }: EncodeOptions,
-): Encoded {
-  const slots = pair === undefined ? template.single : template.pair
+function encodeText(coder: Coder, text: string, { pair, maxLength }: EncodeOptions): Encoded {
+  const slots = pair === undefined ? coder.template.single : coder.template.pair
   const room = roomFor(slots, maxLength)
-  const first = tokens(text, room)
-  const second = pair === undefined ? [] : tokens(pair, room)
-  const [a, b] = truncatePair(first.length, second.length, room)
-  const parts = { A: first.slice(0, a), B: second.slice(0, b) }
-  const { ids, typeIds } = assemble(slots, parts)
-  return { ids, typeIds, truncated: a < first.length || b < second.length }
+  const first = spansOf(coder, text, room)
+  const second = pair === undefined ? none : spansOf(coder, pair, room)
+  const [a, b] = truncatePair(first.ids.length, second.ids.length, room)
+  const parts = { A: cut(first, a, coder.side), B: cut(second, b, coder.side) }
+  const truncated = a < first.ids.length || b < second.ids.length
+  return { ...assemble(slots, parts), truncated }
 }
 
-function encodeWordList(
-  wordTokens: (word: string) => readonly number[],
-  { single }: Template,
-  words: readonly string[],
-  maxLength: number | undefined,
-): EncodedWords {
+const none: Spans = { ids: [], starts: [], ends: [] }
+
+function cut(spans: Spans, length: number, side: Side): Spans {
+  if (length === spans.ids.length) return spans
+  const from = side === 'right' ? 0 : spans.ids.length - length
+  const part = (list: number[]) => list.slice(from, from + length)
+  return { ids: part(spans.ids), starts: part(spans.starts), ends: part(spans.ends) }
+}
+
+/** A word's tokens, as after a space for byte-level tokenizers; one without any gets the unknown token. */
+function wordSpans(coder: Coder, word: string): Spans {
+  const known = coder.words.get(word)
+  if (known) return known
+  const prefix = coder.traits.wordPrefix && word !== '' && !word.startsWith(' ') ? ' ' : ''
+  const spans = spansOf(coder, prefix + word, Number.POSITIVE_INFINITY)
+  if (prefix) shift(spans, word.length)
+  if (spans.ids.length === 0) {
+    const { unknown } = coder
+    check(unknown !== undefined, 'ERR_DATA', () => `tokenizer: the word "${word.slice(0, 50)}" yields no token`)
+    push(spans, unknown, 0, word.length)
+  }
+  if (coder.words.size >= wordCacheSize) coder.words.clear()
+  coder.words.set(word, spans)
+  return spans
+}
+
+/** Places without the space that was put before the word. */
+function shift({ starts, ends }: Spans, length: number): void {
+  for (let i = 0; i < starts.length; i++) {
+    starts[i] = Math.min(length, Math.max(0, starts[i]! - 1))
+    ends[i] = Math.max(0, ends[i]! - 1)
+  }
+}
+
+function encodeWordList(coder: Coder, words: readonly string[], maxLength: number | undefined): EncodedWords {
+  const { single } = coder.template
   const room = roomFor(single, maxLength)
-  const pieces: number[] = []
+  const all: Spans = { ids: [], starts: [], ends: [] }
   const owners: number[] = []
-  for (let i = 0; i < words.length && pieces.length <= room; i++)
-    for (const id of wordTokens(words[i]!)) {
-      pieces.push(id)
+  for (let i = 0; i < words.length && (coder.side === 'left' || all.ids.length <= room); i++) {
+    const spans = wordSpans(coder, words[i]!)
+    for (let t = 0; t < spans.ids.length; t++) {
+      push(all, spans.ids[t]!, spans.starts[t]!, spans.ends[t]!)
       owners.push(i)
     }
-  const truncated = pieces.length > room
-  const kept = truncated ? pieces.slice(0, room) : pieces
-  const { ids, typeIds, start } = assemble(single, { A: kept, B: [] })
-  const wordIds = new Int32Array(ids.length).fill(-1)
-  wordIds.set(owners.slice(0, kept.length), start)
-  return { ids, typeIds, wordIds, truncated }
+  }
+  const truncated = all.ids.length > room
+  const kept = truncated ? cut(all, room, coder.side) : all
+  const { start, ...encoded } = assemble(single, { A: kept, B: none })
+  const wordIds = new Int32Array(encoded.ids.length).fill(-1)
+  wordIds.set(owners.slice(coder.side === 'left' ? -kept.ids.length : 0).slice(0, kept.ids.length), start)
+  return { ...encoded, wordIds, truncated }
 }
 
 function roomFor(slots: Template['single'], maxLength: number | undefined): number {
@@ -229,32 +232,40 @@ function roomFor(slots: Template['single'], maxLength: number | undefined): numb
   return maxLength - fixed
 }
 
-function assemble(slots: Template['single'], parts: Record<'A' | 'B', readonly number[]>) {
+function assemble(slots: Template['single'], parts: Readonly<Record<'A' | 'B', Spans>>) {
   let length = 0
-  for (const slot of slots) length += 'id' in slot ? 1 : parts[slot.text].length
-  const ids = new Int32Array(length)
-  const typeIds = new Int32Array(length)
+  for (const slot of slots) length += 'id' in slot ? 1 : parts[slot.text].ids.length
+  const [ids, typeIds, starts, ends] = Array.from({ length: 4 }, () => new Int32Array(length)) as [
+    Int32Array,
+    Int32Array,
+    Int32Array,
+    Int32Array,
+  ]
   let at = 0
   let start = 0
   for (const slot of slots) {
-    const piece = 'id' in slot ? [slot.id] : parts[slot.text]
-    if ('text' in slot && slot.text === 'A') start = at
-    ids.set(piece, at)
-    typeIds.fill(slot.type, at, at + piece.length)
-    at += piece.length
+    if ('id' in slot) ids[at] = slot.id
+    else {
+      if (slot.text === 'A') start = at
+      const spans = parts[slot.text]
+      ids.set(spans.ids, at)
+      starts.set(spans.starts, at)
+      ends.set(spans.ends, at)
+    }
+    const count = 'id' in slot ? 1 : parts[slot.text].ids.length
+    typeIds.fill(slot.type, at, at + count)
+    at += count
   }
-  return { ids, typeIds, start }
+  return { ids, typeIds, starts, ends, start }
 }
 
-function decodeIds(
-  encoder: Encoder,
-  ids: ArrayLike<number>,
-  specialIds: ReadonlySet<number>,
-  keepSpecials: boolean,
-): string {
-  const list = Array.from(ids)
-  for (const id of list)
-    check(encoder.id_to_token(id) !== undefined, 'ERR_DATA', () => `decode: token id ${id} is not in the vocabulary`)
-  const kept = keepSpecials ? list : list.filter(id => !specialIds.has(id))
-  return kept.length === 0 ? '' : encoder.decode(kept)
+/** Entries of ids, those of `without` left out. */
+function textsOf(vocabulary: Vocabulary, ids: ArrayLike<number>, without: ReadonlySet<number> | undefined): string[] {
+  const texts: string[] = []
+  for (const id of Array.from(ids)) {
+    const token = vocabulary.token(id)
+    check(token !== undefined, 'ERR_DATA', () => `decode: token id ${id} is not in the vocabulary`)
+    if (!without?.has(id)) texts.push(token)
+  }
+  return texts
 }

@@ -98,14 +98,14 @@ test('a byte-level tokenizer answers as Python does, its stored truncation and p
   const tokenizer = loadTokenizer(join(golden, 'bytelevel.json'))
   compare('bytelevel', tokenizer)
   compareWords('bytelevel', tokenizer)
-  assert.equal(tokenizer.specials, { cls: 0, sep: 2, pad: 1, unk: 3, mask: 700 })
+  assert.equal(tokenizer.specials, { cls: 0, sep: 2, pad: 1, unk: 3, mask: 700, bos: 0, eos: 2 })
 })
 
 test('a cased WordPiece tokenizer answers as Python does', () => {
   const tokenizer = loadTokenizer(join(golden, 'wordpiece.json'))
   compare('wordpiece', tokenizer)
   compareWords('wordpiece', tokenizer)
-  assert.equal(tokenizer.specials, { cls: 2, sep: 3, pad: 0, unk: 1, mask: 4 })
+  assert.equal(tokenizer.specials, { cls: 2, sep: 3, pad: 0, unk: 1, mask: 4, bos: undefined, eos: undefined })
 })
 
 test('an uncased WordPiece tokenizer answers as Python does', () => {
@@ -201,12 +201,20 @@ test('special tokens are found in every spelling', () => {
   const named = { cls_token: { content: '[SEP]' }, pad_token: '[MASK]', model_max_length: 1e30 }
   withFolder({ 'tokenizer.json': json, 'tokenizer_config.json': named }, folder => {
     const tokenizer = loadTokenizer(folder)
-    assert.equal(tokenizer.specials, { cls: 3, sep: 3, pad: 4, unk: 1, mask: 4 })
+    assert.equal(tokenizer.specials, { cls: 3, sep: 3, pad: 4, unk: 1, mask: 4, bos: undefined, eos: undefined })
     assert.is(tokenizer.modelMaxLength, undefined)
   })
   const map = { mask_token: { content: '[UNK]', lstrip: true } }
   withFolder({ 'tokenizer.json': json, 'special_tokens_map.json': map }, folder => {
-    assert.equal(loadTokenizer(folder).specials, { cls: 2, sep: 3, pad: 0, unk: 1, mask: 1 })
+    assert.equal(loadTokenizer(folder).specials, {
+      cls: 2,
+      sep: 3,
+      pad: 0,
+      unk: 1,
+      mask: 1,
+      bos: undefined,
+      eos: undefined,
+    })
   })
   withFolder({ 'tokenizer.json': json, 'tokenizer_config.json': { cls_token: '[NONE]' } }, folder => {
     throws(() => loadTokenizer(folder), 'ERR_CONFIG', /\[NONE\]/)
@@ -223,11 +231,14 @@ test('broken tokenizer files are coded errors', () => {
     [{ 'tokenizer.json': { ...json, pre_tokenizer: { type: 'Nope' } } }, 'ERR_UNSUPPORTED', /Nope/],
     [{ 'tokenizer.json': { ...json, post_processor: { type: 'Nope' } } }, 'ERR_UNSUPPORTED', /Nope/],
     [{ 'tokenizer.json': { ...json, added_tokens: [{ id: 1 }] } }, 'ERR_CONFIG', /content or id/],
-    [
-      { 'tokenizer.json': { ...json, added_tokens: [{ id: 1, content: 'x', single_word: true }] } },
-      'ERR_UNSUPPORTED',
-      /single_word/,
-    ],
+    [{ 'tokenizer.json': { ...json, added_tokens: [{ id: 1e9, content: 'x' }] } }, 'ERR_CONFIG', /1000000000/],
+    [{ 'tokenizer.json': { ...json, normalizer: { type: 'Nope' } } }, 'ERR_UNSUPPORTED', /Nope/],
+    [{ 'tokenizer.json': { ...json, decoder: { type: 'Nope' } } }, 'ERR_UNSUPPORTED', /Nope/],
+    [{ 'tokenizer.json': { ...json, model: { ...json.model, vocab: { a: '7' } } } }, 'ERR_CONFIG', /"7"/],
+    [{ 'tokenizer.json': { ...json, model: { ...json.model, vocab: { a: 3.5 } } } }, 'ERR_CONFIG', /3\.5/],
+    [{ 'tokenizer.json': { ...json, model: { ...json.model, vocab: { a: 1e300 } } } }, 'ERR_CONFIG', /1e\+300/],
+    [{ 'spiece.model': 'x' }, 'ERR_UNSUPPORTED', /spiece\.model/],
+    [{ 'tokenizer.json': { ...json, post_processor: { type: 'TemplateProcessing' } } }, 'ERR_CONFIG', /text A/],
   ]
   for (const [files, code, message] of broken)
     withFolder(files, folder => throws(() => loadTokenizer(folder), code, message))

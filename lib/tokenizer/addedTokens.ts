@@ -1,0 +1,113 @@
+// Tokens that are found in the text before anything is split: [MASK], <|endoftext|>.
+
+import { check } from '../errors.ts'
+import { asArray, asObject } from './json.ts'
+import type { Normalizer } from './normalizers.ts'
+import { Piece } from './piece.ts'
+import { isWhiteSpace, isWord } from './unicode.ts'
+import type { Vocabulary } from './vocabulary.ts'
+
+/** An entry of `added_tokens`. */
+export interface AddedToken {
+  readonly id: number
+  readonly content: string
+  readonly special: boolean
+  /** Found only where no letter or digit touches it. */
+  readonly singleWord: boolean
+  /** Takes the white space before it along. */
+  readonly lstrip: boolean
+  readonly rstrip: boolean
+  /** Looked for in the normalised text. */
+  readonly normalized: boolean
+}
+
+/** A part of a text: the id of an added token, or text that is yet to be tokenised. */
+export interface Part {
+  readonly piece: Piece
+  readonly id: number | undefined
+}
+
+/** @throws ERR_CONFIG for a token without content or id */
+export function readAddedTokens(value: unknown, vocabulary: Vocabulary): AddedToken[] {
+  return asArray(value).map(item => {
+    const token = asObject(item)
+    check(typeof token?.content === 'string' && Number.isInteger(token.id), 'ERR_CONFIG', () => {
+      return `tokenizer: an added token is without content or id: ${JSON.stringify(item)?.slice(0, 80)}`
+    })
+    const special = token.special === true
+    vocabulary.add(token.content, token.id)
+    return {
+      id: token.id as number,
+      content: token.content,
+      special,
+      singleWord: token.single_word === true,
+      lstrip: token.lstrip === true,
+      rstrip: token.rstrip === true,
+      normalized: typeof token.normalized === 'boolean' ? token.normalized : !special,
+    }
+  })
+}
+
+/** Cuts a text at its added tokens and normalises what lies between. */
+export function tokenFinder(tokens: readonly AddedToken[], normalize: Normalizer): (text: string) => Part[] {
+  const raw = finder(tokens.filter(token => !token.normalized).map(token => [token.content, token]))
+  const normalised = tokens.filter(token => token.normalized)
+  const later = finder(normalised.map(token => [normalize(new Piece(token.content)).text, token]))
+  return text =>
+    raw({ piece: new Piece(text), id: undefined }).flatMap(part =>
+      part.id === undefined ? later({ piece: normalize(part.piece), id: undefined }) : [part],
+    )
+}
+
+type Finder = (part: Part) => Part[]
+
+function finder(entries: readonly (readonly [text: string, token: AddedToken])[]): Finder {
+  const byText = new Map(entries.filter(([text]) => text !== ''))
+  if (byText.size === 0) return part => (part.piece.text === '' ? [] : [part])
+  // Leftmost, and of those the longest.
+  const texts = [...byText.keys()].sort((a, b) => b.length - a.length)
+  const regex = new RegExp(texts.map(text => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'), 'gu')
+  return ({ piece }) => {
+    const parts: Part[] = []
+    const { text } = piece
+    let last = 0
+    for (const match of text.matchAll(regex)) {
+      const token = byText.get(match[0])!
+      const span = spanOf(text, match.index, match.index + match[0].length, token, last)
+      if (!span) continue
+      const [from, to] = span
+      if (from > last) parts.push({ piece: piece.slice(last, from), id: undefined })
+      parts.push({ piece: piece.slice(from, to), id: token.id })
+      last = to
+    }
+    if (last < text.length) parts.push({ piece: piece.slice(last, text.length), id: undefined })
+    return parts
+  }
+}
+
+/** What a token found at [start, end) takes; undefined where it may not stand. */
+function spanOf(
+  text: string,
+  start: number,
+  end: number,
+  token: AddedToken,
+  last: number,
+): [from: number, to: number] | undefined {
+  if (start < last) return undefined
+  if (
+    token.singleWord &&
+    ((start > 0 && isWord(charBefore(text, start))) || (end < text.length && isWord(charAt(text, end))))
+  )
+    return undefined
+  let from = start
+  let to = end
+  while (token.lstrip && from > last && isWhiteSpace(text[from - 1]!)) from--
+  while (token.rstrip && to < text.length && isWhiteSpace(text[to]!)) to++
+  return [from, to]
+}
+
+const charAt = (text: string, at: number) => String.fromCodePoint(text.codePointAt(at)!)
+const charBefore = (text: string, at: number) => {
+  const pair = at > 1 ? text.codePointAt(at - 2)! : 0
+  return pair > 0xffff ? String.fromCodePoint(pair) : text[at - 1]!
+}

@@ -1,0 +1,114 @@
+// The files of a tokenizer folder, in the one shape of tokenizer.json.
+
+import { readFileSync, statSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { check, fail } from '../errors.ts'
+import { bertParts } from './config.ts'
+import { asObject, type Json } from './json.ts'
+
+/** What a folder says. */
+export interface TokenizerFiles {
+  readonly tokenizer: Json
+  /** tokenizer_config.json; empty without one. */
+  readonly config: Json
+  /** special_tokens_map.json; empty without one. */
+  readonly map: Json
+}
+
+const sentencePiece = ['spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model', 'spm.model']
+
+/** Reads a folder or a tokenizer.json. @throws ERR_CONFIG, ERR_UNSUPPORTED where sentencepiece's model stands alone */
+export function readTokenizerFiles(dirOrFile: string): TokenizerFiles {
+  const isFolder = statSync(dirOrFile, { throwIfNoEntry: false })?.isDirectory() ?? false
+  const file = isFolder ? join(dirOrFile, 'tokenizer.json') : dirOrFile
+  const folder = isFolder ? dirOrFile : dirname(dirOrFile)
+  const config = readJson(join(folder, 'tokenizer_config.json')) ?? {}
+  const map = readJson(join(folder, 'special_tokens_map.json')) ?? {}
+  const tokenizer = readJson(file) ?? (isFolder ? fromVocabulary(folder, config) : undefined)
+  if (tokenizer) return { tokenizer, config, map }
+  const native = isFolder
+    ? sentencePiece.find(name => statSync(join(folder, name), { throwIfNoEntry: false }))
+    : undefined
+  check(!native, 'ERR_UNSUPPORTED', () => {
+    return `tokenizer: ${folder} holds ${native} without tokenizer.json, and sentencepiece files are not read; ${cure}`
+  })
+  fail('ERR_CONFIG', `tokenizer: ${file} does not exist, nor vocab.txt, nor vocab.json with merges.txt; ${cure}`)
+}
+
+const cure =
+  "save it in its fast format: AutoTokenizer.from_pretrained(folder).save_pretrained(folder), in Python's transformers"
+
+/** BERT's vocab.txt, or GPT-2's vocab.json and merges.txt, as the tokenizer.json that transformers makes of them. */
+function fromVocabulary(folder: string, config: Json): Json | undefined {
+  const lines = readText(join(folder, 'vocab.txt'))
+    ?.replace(/\r?\n$/, '')
+    .split(/\r?\n/)
+  if (lines) return wordPiece(Object.fromEntries(lines.map((token, id) => [token, id])), config)
+  const vocab = readJson(join(folder, 'vocab.json'))
+  const merges = readText(join(folder, 'merges.txt'))
+  if (!vocab || merges === undefined) return undefined
+  return byteLevel(
+    vocab,
+    merges.split(/\r?\n/).filter((line, i) => line !== '' && !(i === 0 && line.startsWith('#version'))),
+  )
+}
+
+function wordPiece(vocab: Record<string, number>, config: Json): Json {
+  const name = (kind: string, usual: string) => {
+    const value = config[`${kind}_token`]
+    return typeof value === 'string' ? value : String(asObject(value)?.content ?? usual)
+  }
+  const [cls, sep, unk] = [name('cls', '[CLS]'), name('sep', '[SEP]'), name('unk', '[UNK]')]
+  for (const token of [cls, sep, unk])
+    check(Object.hasOwn(vocab, token), 'ERR_CONFIG', () => {
+      return `tokenizer: vocab.txt has no line ${token}; is it a BERT vocabulary?`
+    })
+  const specials = [unk, sep, name('pad', '[PAD]'), cls, name('mask', '[MASK]')].filter(token =>
+    Object.hasOwn(vocab, token),
+  )
+  return {
+    added_tokens: specials.map(content => ({ id: vocab[content], content, special: true, normalized: false })),
+    ...bertParts(config),
+    post_processor: { type: 'BertProcessing', cls: [cls, vocab[cls]], sep: [sep, vocab[sep]] },
+    decoder: { type: 'WordPiece', prefix: '##' },
+    model: { type: 'WordPiece', unk_token: unk, continuing_subword_prefix: '##', max_input_chars_per_word: 100, vocab },
+  }
+}
+
+function byteLevel(vocab: Json, merges: readonly string[]): Json {
+  const framed = Object.hasOwn(vocab, '<s>') && Object.hasOwn(vocab, '</s>')
+  const names = framed ? ['<s>', '<pad>', '</s>', '<unk>', '<mask>'] : ['<|endoftext|>']
+  const specials = names.filter(token => Object.hasOwn(vocab, token))
+  return {
+    added_tokens: specials.map(content => ({ id: vocab[content], content, special: true, normalized: false })),
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false },
+    post_processor: framed
+      ? { type: 'RobertaProcessing', cls: ['<s>', vocab['<s>']], sep: ['</s>', vocab['</s>']], add_prefix_space: false }
+      : { type: 'ByteLevel', add_prefix_space: false, trim_offsets: true },
+    decoder: { type: 'ByteLevel' },
+    model: { type: 'BPE', vocab, merges },
+  }
+}
+
+function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    fail('ERR_CONFIG', `tokenizer: cannot read ${file}: ${String((error as Error).message)}`, error)
+  }
+}
+
+function readJson(file: string): Json | undefined {
+  const text = readText(file)
+  if (text === undefined) return undefined
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    fail('ERR_CONFIG', `tokenizer: ${file} is not JSON: ${(error as Error).message}`, error)
+  }
+  const object = asObject(value)
+  check(object, 'ERR_CONFIG', () => `tokenizer: ${file} holds no JSON object`)
+  return object
+}

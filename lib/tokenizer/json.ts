@@ -1,0 +1,14 @@
+// What is read from JSON, before anybody knows what it is.
+
+/** A parsed JSON object. */
+export type Json = Readonly<Record<string, unknown>>
+
+/** `value` as a JSON object, or undefined. */
+export function asObject(value: unknown): Json | undefined {
+  return value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as Json) : undefined
+}
+
+/** Items of `value`, or none when it is not an array. */
+export function asArray(value: unknown): readonly unknown[] {
+  return Array.isArray(value) ? value : []
+}

@@ -1,0 +1,118 @@
+// Models of tokenizer.json: the tokens of one word.
+
+import { check } from '../errors.ts'
+import { readBpe } from './bpe.ts'
+import { asObject, type Json } from './json.ts'
+import { readUnigram } from './unigram.ts'
+import { readVocabulary, type Vocabulary } from './vocabulary.ts'
+
+/** Tokens as [id, start, end, id, start, end, …], in units of the word's text; ends are exclusive. */
+export type Tokens = readonly number[]
+
+/** Words to tokens. */
+export interface Model {
+  readonly vocabulary: Vocabulary
+  tokenize(word: string): Tokens
+  /** What an entry is that continues the word before it begins with; undefined without such a mark. */
+  readonly continuing: string | undefined
+  /** The entry for what is not in the vocabulary. */
+  readonly unknown: string | undefined
+}
+
+const longestCached = 256
+const mostCached = 50_000
+
+/** The model of a parsed tokenizer.json, which remembers the words it has met. @throws ERR_CONFIG, ERR_UNSUPPORTED */
+export function readModel(value: unknown, path: string): Model {
+  const config = asObject(value)
+  const vocab = config?.vocab
+  check(config && (asObject(vocab) || Array.isArray(vocab)), 'ERR_CONFIG', () => {
+    return `tokenizer: ${path} has no model with a vocabulary; is it a tokenizer.json?`
+  })
+  const type = String(config.type ?? typeOf(config))
+  switch (type) {
+    case 'WordPiece':
+      return remembering(readWordPiece(config))
+    case 'WordLevel':
+      return readWordLevel(config)
+    case 'BPE':
+      return remembering(readBpe(config))
+    case 'Unigram':
+      return remembering(readUnigram(config))
+    default:
+      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: the model "${type}" is not known`)
+  }
+}
+
+/** Old files do not name the type. */
+function typeOf(config: Json): string {
+  if (Array.isArray(config.vocab)) return 'Unigram'
+  if (config.merges !== undefined) return 'BPE'
+  return config.max_input_chars_per_word === undefined ? 'WordLevel' : 'WordPiece'
+}
+
+function remembering(model: Model): Model {
+  const known = new Map<string, Tokens>()
+  return {
+    ...model,
+    tokenize(word) {
+      const found = known.get(word)
+      if (found) return found
+      const tokens = model.tokenize(word)
+      if (word.length <= longestCached) {
+        if (known.size >= mostCached) known.clear()
+        known.set(word, tokens)
+      }
+      return tokens
+    },
+  }
+}
+
+/** Longest pieces first; a word that leaves a rest is unknown as a whole. */
+function readWordPiece(config: Json): Model {
+  const vocabulary = readVocabulary(config.vocab, 'WordPiece')
+  const unknown = String(config.unk_token ?? '[UNK]')
+  const prefix = String(config.continuing_subword_prefix ?? '##')
+  const most = Number(config.max_input_chars_per_word ?? 100)
+  const { ids } = vocabulary
+  let longest = 0
+  for (const token of ids.keys()) longest = Math.max(longest, token.length)
+  const whole = (word: string): Tokens => {
+    const id = ids.get(unknown)
+    check(id !== undefined, 'ERR_DATA', () => {
+      return `tokenizer: "${word.slice(0, 50)}" is not in the vocabulary, nor is ${unknown} that would stand for it`
+    })
+    return [id, 0, word.length]
+  }
+  const tokenize = (word: string): Tokens => {
+    if (word.length > most && [...word].length > most) return whole(word)
+    const tokens: number[] = []
+    for (let from = 0; from < word.length; ) {
+      const head = from === 0 ? '' : prefix
+      let to = Math.min(word.length, from + longest - head.length)
+      let id: number | undefined
+      for (; to > from; to--) {
+        id = ids.get(head + word.slice(from, to))
+        if (id !== undefined) break
+      }
+      if (id === undefined) return whole(word)
+      tokens.push(id, from, to)
+      from = to
+    }
+    return tokens
+  }
+  return { vocabulary, tokenize, continuing: prefix, unknown }
+}
+
+function readWordLevel(config: Json): Model {
+  const vocabulary = readVocabulary(config.vocab, 'WordLevel')
+  const unknown = String(config.unk_token ?? '<unk>')
+  const tokenize = (word: string): Tokens => {
+    const id = vocabulary.ids.get(word) ?? vocabulary.ids.get(unknown)
+    check(id !== undefined, 'ERR_DATA', () => {
+      return `tokenizer: "${word.slice(0, 50)}" is not in the vocabulary, nor is ${unknown} that would stand for it`
+    })
+    return [id, 0, word.length]
+  }
+  return { vocabulary, tokenize, continuing: undefined, unknown }
+}

@@ -1,0 +1,80 @@
+// From text to tokens with their places, special tokens aside.
+
+import { type AddedToken, readAddedTokens, tokenFinder } from './addedTokens.ts'
+import type { Json } from './json.ts'
+import { type Model, readModel } from './models.ts'
+import { readNormalizer } from './normalizers.ts'
+import { readPreTokenizer } from './preTokenizers.ts'
+import { isWhiteSpace } from './unicode.ts'
+
+/** Tokens of a text: ids, and the part [start, end) of the text that each stands for, in UTF-16 units. */
+export interface Spans {
+  readonly ids: number[]
+  readonly starts: number[]
+  readonly ends: number[]
+}
+
+/** How places leave out white space; `addsSpace`: the one before the first word was added, so its place stays. */
+export interface Trimming {
+  readonly addsSpace: boolean
+}
+
+/** The working parts of a tokenizer. */
+export interface Pipeline {
+  readonly model: Model
+  readonly added: readonly AddedToken[]
+  encode(text: string, trimming?: Trimming): Spans
+}
+
+const loneSurrogate = /\p{Surrogate}/gu
+
+/** @throws ERR_CONFIG for malformed parts, ERR_UNSUPPORTED for unknown ones */
+export function createPipeline(path: string, source: Json): Pipeline {
+  const model = readModel(source.model, path)
+  const added = readAddedTokens(source.added_tokens, model.vocabulary)
+  const find = tokenFinder(added, readNormalizer(source.normalizer))
+  const cut = readPreTokenizer(source.pre_tokenizer)
+  const encode = (text: string, trimming?: Trimming): Spans => {
+    const spans: Spans = { ids: [], starts: [], ends: [] }
+    for (const { piece, id } of find(text.replace(loneSurrogate, '\uFFFD'))) {
+      if (id !== undefined) {
+        push(spans, id, piece.start(0), piece.end(piece.text.length))
+        if (trimming) trim(spans, text, piece.text, trimming)
+      } else
+        for (const word of cut(piece)) {
+          const tokens = model.tokenize(word.text)
+          for (let i = 0; i < tokens.length; i += 3) {
+            push(spans, tokens[i]!, word.start(tokens[i + 1]!), word.end(tokens[i + 2]!))
+            if (trimming) trim(spans, text, model.vocabulary.token(tokens[i]!)!, trimming)
+          }
+        }
+    }
+    return spans
+  }
+  return { model, added, encode }
+}
+
+/** Adds one token. */
+export function push(spans: Spans, id: number, start: number, end: number): void {
+  spans.ids.push(id)
+  spans.starts.push(start)
+  spans.ends.push(end)
+}
+
+const blank = (char: string) => char === 'Ġ' || isWhiteSpace(char)
+
+/** Leaves the white space at the ends of the last token out of its place, character by character. */
+function trim({ ids, starts, ends }: Spans, text: string, token: string, { addsSpace }: Trimming): void {
+  if (!blank(token[0]!) && !blank(token[token.length - 1]!)) return
+  const last = ids.length - 1
+  let start = starts[last]!
+  let end = ends[last]!
+  // Of several spaces none was added.
+  const keepsFirst = addsSpace && (last === 0 || start === 0) && !(token.length > 1 && blank(token[1]!))
+  for (let i = 0; i < token.length && blank(token[i]!); i++)
+    if (!keepsFirst && start < end) start += text.codePointAt(start)! > 0xffff ? 2 : 1
+  for (let i = token.length - 1; i >= 0 && blank(token[i]!); i--)
+    if (end > start) end -= end > 1 && text.codePointAt(end - 2)! > 0xffff ? 2 : 1
+  starts[last] = start
+  ends[last] = Math.max(start, end)
+}
