@@ -10,7 +10,8 @@ import { labelsOf as configLabels, float, type ModelConfig, problemType, readMod
 import { openCheckpoint } from './io/safetensors.ts'
 import type { Backbone, Family, HeadName, HeadSpec } from './models/family.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
-import { type LoadSettings, Weights } from './models/weights.ts'
+import { labelRows, withRows } from './models/labelRows.ts'
+import { type LoadSettings, type TensorSource, Weights } from './models/weights.ts'
 import { type PackedBatch, upload } from './nn/batch.ts'
 import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
@@ -37,6 +38,11 @@ export interface ModelOptions {
   /** Default: the config's problem_type, else `regression` for one label and `single` for more. */
   problem?: Problem | undefined
   head?: HeadBuilder | undefined
+  /**
+   * What becomes of a classifier that the checkpoint has: `byName` takes its rows for labels of the same names, or all
+   * in their order where none is the same; `inOrder` takes all under new names; `anew` takes none. Default `byName`.
+   */
+  headRows?: 'byName' | 'inOrder' | 'anew' | undefined
   /** Default `cpu`. */
   device?: string | undefined
   /** On the meta device: which kind of device is planned for. Default `cpu`. */
@@ -63,6 +69,8 @@ export class Model implements Disposable {
   readonly path: string | undefined
   /** What is attached, by name. */
   readonly adapters = new Map<string, Adapter>()
+  /** Sentences for the user: what became of a classifier that the checkpoint has. */
+  readonly notices: readonly string[]
   readonly #weights: Weights
 
   constructor(config: ModelConfig, settings: LoadSettings, options: ModelOptions, path: string | undefined) {
@@ -73,7 +81,9 @@ export class Model implements Disposable {
     this.storage = settings.storage
     this.compute = settings.compute
     this.path = path
-    this.#weights = Weights.open(settings)
+    const { source, notices } = headSource(this, settings, options)
+    this.notices = notices
+    this.#weights = Weights.open({ ...settings, source })
     try {
       this.backbone = this.family.build(config, this.#weights)
       this.head = this.#headOf(options)
@@ -225,6 +235,34 @@ function labelsOf(config: ModelConfig, options: ModelOptions, isTrained: boolean
   )
   check(new Set(labels).size === labels.length, 'ERR_OPTION', () => `labels: [${labels.join(', ')}] repeats a label`)
   return labels
+}
+
+/** The checkpoint with the rows of its classifier that serve the labels of the model. */
+function headSource(
+  { family, config, labels }: Pick<Model, 'family' | 'config' | 'labels'>,
+  { source }: LoadSettings,
+  { task, head, labels: given, headRows = 'byName' }: ModelOptions,
+): { source: TensorSource | undefined; notices: readonly string[] } {
+  const spec = family.heads[HEAD[task]]
+  const output = spec?.output ?? spec?.modules.at(-1)
+  const has = source && output !== undefined && !head && [...source.names()].includes(`${output}.weight`)
+  if (!has || given === undefined) return { source, notices: [] }
+  if (headRows === 'anew')
+    return {
+      source: withRows(
+        source,
+        output,
+        labels.map(() => -1),
+      ),
+      notices: [],
+    }
+  const count = source.info(`${output}.weight`).shape[0]!
+  const stored = configLabels(config)?.id2label ?? Array.from({ length: count }, (_, i) => `LABEL_${i}`)
+  // A config that names another number of labels than there are rows is told by the shapes.
+  if (stored.length !== count || headRows === 'inOrder') return { source, notices: [] }
+  const { rows, notice } = labelRows(labels, stored)
+  const isSame = rows.length === count && rows.every((row, i) => row === i)
+  return { source: isSame ? source : withRows(source, output, rows), notices: notice === undefined ? [] : [notice] }
 }
 
 /** As transformers: a single output without a problem_type is a number. */

@@ -40,8 +40,10 @@ export function openTrained(settings: Settings, options: { trainable?: boolean }
   const base = isAdapter ? baseOf(folder, info, settings) : { path: folder, bundled: false }
   const task = taskFor(info, settings, folder)
   const labels = task === 'masked-lm' ? undefined : labelsFor(folder, base.path, info, settings)
-  const model = loadBase(base.path, { task, problem: problemFor(info), labels }, settings)
+  const headRows = isAdapter ? 'byName' : 'inOrder'
+  const model = loadBase(base.path, { task, problem: problemFor(info), labels, headRows }, settings)
   try {
+    if (!isAdapter) checkComplete(model, folder)
     const attached = isAdapter ? loadAdapter(model, folder, options) : undefined
     const tokenizer = tokenizerOf(info, base, settings)
     const saved = info.extra.max_length
@@ -52,6 +54,17 @@ export function openTrained(settings: Settings, options: { trainable?: boolean }
     model.dispose()
     throw error
   }
+}
+
+/** @throws ERR_CHECKPOINT for a folder without the head that its task needs */
+function checkComplete({ newTensors, task }: Model, folder: string): void {
+  check(newTensors.length === 0, 'ERR_CHECKPOINT', () => {
+    const names = newTensors.slice(0, 4).join(', ')
+    return (
+      `adapter: ${folder} lacks ${names}${newTensors.length > 4 ? ' …' : ''}, so it has no trained head for ${task}; ` +
+      'train one with --model, or name the folder that has it'
+    )
+  })
 }
 
 /** The folder itself, or the adapter or model in a folder that train wrote. */
@@ -119,7 +132,12 @@ function labelsFor(
   info: AdapterInfo,
   { labels }: Settings,
 ): readonly string[] | undefined {
-  const known = info.labels ?? labels
+  const own = info.labels && info.labels.length > 0 ? info.labels : undefined
+  const isAdapter = existsSync(join(folder, 'adapter_config.json'))
+  check(!labels || !own || !isAdapter || labels.join('\n') === own.join('\n'), 'ERR_OPTION', () => {
+    return `labels: the adapter was trained on ${own!.join(', ')}, not ${labels!.join(', ')}; leave --labels out`
+  })
+  const known = labels ?? own
   if (known) return known
   const path = join(folder, 'adapter_model.safetensors')
   if (!existsSync(path)) return undefined

@@ -5,7 +5,9 @@ import { join, resolve } from 'node:path'
 import { bundled } from '../bundled.ts'
 import { check } from '../errors.ts'
 import type { Problem, Task } from '../heads/head.ts'
-import { type HeadBuilder, loadModel, type Model } from '../model.ts'
+import { labelsOf, readModelConfig } from '../io/config.ts'
+import { type HeadBuilder, loadModel, type Model, type ModelOptions } from '../model.ts'
+import { MODEL_TYPES } from '../models/index.ts'
 import { native } from '../native.ts'
 import { maxTokens } from '../nn/batch.ts'
 import type { Storage } from '../nn/module.ts'
@@ -37,6 +39,11 @@ export function findBase(model: string | undefined): Base {
   return { path: bundled.encoder, bundled: true }
 }
 
+/** Names of the classes of a base, where its config has them. */
+export function baseLabels(path: string): readonly string[] | undefined {
+  return labelsOf(readModelConfig(path, MODEL_TYPES))?.id2label
+}
+
 /** The tokenizer of `--tokenizer`, else of the model folder. */
 export function findTokenizer(settings: Settings, base: string): Tokenizer {
   return loadTokenizer(settings.tokenizer ?? base)
@@ -48,6 +55,7 @@ export interface HeadChoice {
   readonly problem?: Problem | undefined
   readonly labels?: readonly string[] | undefined
   readonly head?: HeadBuilder | undefined
+  readonly headRows?: ModelOptions['headRows']
 }
 
 /** Loads a base with a head, as the settings of a command say. */

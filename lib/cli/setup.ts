@@ -7,12 +7,12 @@ import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import { taskOf, taskOfModel } from '../tasks/index.ts'
-import { headFor, type SplitData } from '../tasks/prepare.ts'
+import { headFor, inOrderOf, type SplitData } from '../tasks/prepare.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainData, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
 import { locate } from './adapter.ts'
-import { type Base, findBase, findTokenizer, lengthOf, loadBase, useThreads } from './base.ts'
+import { type Base, baseLabels, findBase, findTokenizer, lengthOf, loadBase, useThreads } from './base.ts'
 import { encode, maskingFor, readSplits } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { Console } from './terminal/console.ts'
@@ -38,10 +38,16 @@ export async function prepareTraining(settings: Settings, console: Console, devi
   const base = whole ? { path: initial, bundled: false } : findBase(settings.model)
   const tokenizer = findTokenizer(settings, base.path)
   const known = initial === undefined ? undefined : readAdapterInfo(initial).labels
-  const data = await readSplits(settings, known && known.length > 0 ? labelMap(known) : undefined)
+  const read = await readSplits(settings, known && known.length > 0 ? labelMap(known) : undefined)
+  const data = known || settings.labels ? read : inOrderOf(read, baseLabels(base.path))
   for (const notice of data.notices) console.note(notice)
   checkClasses(data)
-  const model = loadBase(base.path, headFor(data, settings.labels), settings, device)
+  const model = loadBase(
+    base.path,
+    { ...headFor(data, settings.labels), headRows: settings.newHead ? 'anew' : 'byName' },
+    settings,
+    device,
+  )
   try {
     const maxLength = lengthOf(settings, model, tokenizer)
     const encoded = {
@@ -99,6 +105,7 @@ export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Mo
 
 // A base always lacks a head for a new task; one that an adapter brings is not news.
 function warnOfNewTensors(model: Model, brought: boolean, console: Console): void {
+  for (const notice of model.notices) console.warn(notice)
   const names = model.newTensors
   if (names.length === 0 || brought) return
   console.warn(`newly initialised, to be trained and saved: ${names.join(', ')}`)

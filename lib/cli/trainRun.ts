@@ -58,7 +58,7 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
     max_length: trial.maxLength,
     bundled: trial.base.bundled,
     tokenizer: trial.tokenizer.path,
-    columns: { ...settings.columns },
+    columns: { ...trial.data.columns },
   }
   const whole = trial.attached.config() === undefined
   const folder = await saveAdapter(trial.attached, join(trial.out, whole ? 'model' : 'adapter'), {

@@ -64,12 +64,11 @@ const aliases = {
   tokens: ['tokens', 'words'],
   tags: ['tags', 'ner_tags', 'ner', 'entities', 'labels', 'pos_tags'],
 } as const
-const usedRows = 100
 
-/** Column names of a data set: those of its first rows, in order of appearance. */
+/** Column names of a data set, in order of appearance. */
 export function columnNames(rows: readonly Row[]): string[] {
   const names = new Set<string>()
-  for (const row of rows.slice(0, usedRows)) for (const name of Object.keys(row.values)) names.add(name)
+  for (const row of rows) for (const name of Object.keys(row.values)) names.add(name)
   return [...names]
 }
 

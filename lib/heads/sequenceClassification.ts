@@ -1,7 +1,9 @@
 import type { HeadLayers, Reads } from '../models/family.ts'
+import { add } from '../ops/add.ts'
 import { bce } from '../ops/bce.ts'
 import { crossEntropy } from '../ops/crossEntropy.ts'
 import { mse } from '../ops/mse.ts'
+import { Tensor } from '../tensor.ts'
 import { type Head, type Problem, rowsRead, wide } from './head.ts'
 import { sequenceClasses, sequenceNumbers } from './targets.ts'
 
@@ -24,7 +26,19 @@ export function sequenceClassification(
       const logits = wide(layers(hidden))
       const scale = 1 / total
       if (problem === 'single') return crossEntropy(logits, targets, { scale, weights, smoothing })
-      return problem === 'multi' ? bce(logits, targets, scale, weights) : mse(logits, targets, scale)
+      if (problem === 'regression') return mse(logits, targets, scale)
+      return smoothBce(logits, targets, { scale, weights, smoothing })
     },
   }
+}
+
+/** Targets t become t (1 − ε) + ε / 2: since the loss is linear in them, that is a sum of two. */
+function smoothBce(
+  logits: Tensor,
+  targets: Tensor,
+  { scale, weights, smoothing }: { scale: number; weights?: Tensor | undefined; smoothing: number },
+): Tensor {
+  if (smoothing === 0) return bce(logits, targets, scale, weights)
+  const half = Tensor.from(new Float32Array(targets.size).fill(0.5), targets.shape, { device: targets.device })
+  return add(bce(logits, targets, scale * (1 - smoothing), weights), bce(logits, half, scale * smoothing, weights))
 }

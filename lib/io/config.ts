@@ -137,8 +137,10 @@ function listed({ path }: ModelConfig, value: Json): [number, string][] {
   check(isRecord(value), 'ERR_CONFIG', () => `${path}: id2label is ${show(value)}, not an object of names by id`)
   return Object.entries(value).map(([id, label]) => {
     check(/^(0|[1-9]\d{0,8})$/.test(id), 'ERR_CONFIG', () => `${path}: id2label has the id "${id}", not a whole number`)
-    check(typeof label === 'string', 'ERR_CONFIG', () => `${path}: id2label ${id} is ${show(label)}, not a name`)
-    return [Number(id), label]
+    // Names of numbers are written as numbers here and there.
+    const isName = typeof label === 'string' || typeof label === 'number' || typeof label === 'boolean'
+    check(isName, 'ERR_CONFIG', () => `${path}: id2label ${id} is ${show(label)}, not a name`)
+    return [Number(id), String(label)]
   })
 }
 

@@ -35,6 +35,8 @@ export interface LmLayers {
 export interface HeadSpec<L> {
   /** Modules that PEFT trains and saves whole with it. */
   readonly modules: readonly string[]
+  /** The module with a row a label. Default: the last of these. */
+  readonly output?: string
   /** The tokens whose rows it reads. */
   readonly reads: Reads
   build(config: ModelConfig, weights: Weights, backbone: Backbone, outputs: number): L

@@ -114,6 +114,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
 
 const sequence: HeadSpec<HeadLayers> = {
   modules: ['classifier'],
+  output: 'classifier.out_proj',
   reads: 'first',
   build(config, weights, { hiddenSize }, labels) {
     const at = weights.at('classifier').fresh()

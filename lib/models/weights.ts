@@ -16,7 +16,9 @@ export interface TensorSource {
   info(name: string): { dtype: string; shape: readonly number[] }
   read(name: string): Uint8Array
   /** Where it lies in a file, so that large tensors are mapped. */
-  locate?(name: string): FileRange
+  locate?(name: string): FileRange | undefined
+  /** Whether it was made of a stored tensor and is to be saved with what trains. */
+  remade?(name: string): boolean
 }
 
 export interface LoadSettings {
@@ -156,8 +158,9 @@ export class Weights {
     const known = parameters.get(full)
     if (known) return known
     const stored = available.get(full)
-    const isNew = stored === undefined
-    if (isNew && settings.source && !this.#fresh) problems.push(`missing ${full} [${shape.join(', ')}]`)
+    const isMissing = stored === undefined
+    const isNew = isMissing || settings.source?.remade?.(stored) === true
+    if (isMissing && settings.source && !this.#fresh) problems.push(`missing ${full} [${shape.join(', ')}]`)
     const tensor = Tensor.empty(shape, { device: settings.device, dtype: storedDType(settings.storage, kind) })
     if (stored !== undefined) this.#load(tensor, full, stored, isTransposed)
     else if (settings.device.name !== 'meta') this.#initialise(tensor, full, start)

@@ -3,13 +3,13 @@
 import { columnNames } from '../data/columns.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { textBlocks } from '../data/maskedLm.ts'
-import { placeOf } from '../data/row.ts'
+import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { perplexityReport } from '../metrics/perplexity.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type ItemsPrediction, readItems, shareOfItems, viewItems, wrongItem } from './items.ts'
 import { bootstrapShares, shareRun, textFor, textRows } from './shared.ts'
-import type { Reader, Run, Task } from './task.ts'
+import type { EncodeSpec, Reader, Run, Task } from './task.ts'
 
 /** What stands behind a mask. */
 interface TokenRecord {
@@ -50,13 +50,11 @@ export const maskedLm: Task<ItemsPrediction> = {
   strata: rows => rows.map(() => ''),
   readable: textRows,
 
-  *encode(row, tokenizer, { columns, maxLength, unlabelled }) {
+  parts: maskParts,
+
+  *encode(row, tokenizer, { columns, maxLength }) {
     check(columns.text !== undefined, 'ERR_OPTION', () => `columns.text: ${name} needs a text column`)
-    const { mask } = tokenizer.specials
-    for (const block of textBlocks([row], columns.text, tokenizer, { length: maxLength, across: false })) {
-      if (!unlabelled) yield block
-      else yield { ...block, asked: asks(block, mask, tokenizer) }
-    }
+    yield* textBlocks([row], columns.text, tokenizer, { length: maxLength, across: false })
   },
 
   read(answers, examples, _, top) {
@@ -133,14 +131,18 @@ export const maskedLm: Task<ItemsPrediction> = {
   view: (batch, i, reader) => viewItems(batch, i, id => nameOf(id, reader)),
 }
 
-/** Masks of a text. @throws ERR_DATA where there is none */
-function asks({ ids, row }: Example, mask: number | undefined, tokenizer: Tokenizer): Int32Array {
-  const found = Int32Array.from(ids.keys()).filter(t => ids[t] === mask)
-  check(found.length > 0, 'ERR_DATA', () => {
-    const what = mask === undefined ? 'mask' : tokenizer.token(mask)
-    return `predict: "${tokenizer.decode(ids)}" (${placeOf(row)}) has no ${what} token to fill`
+/** Blocks of a text that hold masks. @throws ERR_DATA where none does */
+function maskParts(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): readonly Example[] {
+  const { mask } = tokenizer.specials
+  const parts = [...maskedLm.encode(row, tokenizer, spec)].flatMap(block => {
+    const asked = Int32Array.from(block.ids.keys()).filter(t => block.ids[t] === mask)
+    return asked.length > 0 ? [{ ...block, asked }] : []
   })
-  return found
+  check(parts.length > 0, 'ERR_DATA', () => {
+    const what = mask === undefined ? 'mask' : tokenizer.token(mask)
+    return `predict: "${textOf(row, spec.columns.text!)}" (${placeOf(row)}) has no ${what} token to fill`
+  })
+  return parts
 }
 
 /** Hidden tokens: those with a label, those that are asked for, else all. */

@@ -7,7 +7,7 @@ import {
   type Splits,
   splitHash,
 } from '../data/duplicates.ts'
-import type { LabelMap, LabelOrder } from '../data/labels.ts'
+import { type LabelMap, type LabelOrder, labelMap } from '../data/labels.ts'
 import { collectRows, type DataSource, type OpenOptions, openDataset } from '../data/open.ts'
 import type { Row } from '../data/row.ts'
 import { type Fractions, splitRows } from '../data/split.ts'
@@ -176,6 +176,16 @@ function cutSplits(
   const sizes = `${cut.train.length}/${cut.validation.length}/${(test ?? cut.test).length}`
   notices.push(`split ${shares.map(share => +share.toFixed(4)).join('/')} by seed ${seed}, stratified: ${sizes} rows`)
   return test ? { ...cut, test } : cut
+}
+
+/**
+ * Data under labels in the order in which a base has them, where it has the same ones: its classifier then serves as it
+ * is, here and wherever else the base is loaded.
+ */
+export function inOrderOf(data: SplitData, names: readonly string[] | undefined): SplitData {
+  const { labels } = data
+  const same = labels && names && names.length === labels.names.length && names.every(name => labels.ids.has(name))
+  return same ? { ...data, labels: labelMap(names) } : data
 }
 
 /** What the head of a model is for. */

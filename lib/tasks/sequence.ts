@@ -1,17 +1,10 @@
-// Sequence classification: a label, several labels, or numbers for each text or pair of texts.
-
-import type { MicroBatch } from '../data/batches.ts'
-import type { Columns } from '../data/columns.ts'
-import type { Example } from '../data/example.ts'
 import { type LabelMap, labelId, labelMap, labelsOf } from '../data/labels.ts'
-import { listOf, placeOf, type Row, textOf } from '../data/row.ts'
+import { listOf, placeOf, type Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import type { ClassificationReport } from '../metrics/classification.ts'
-import { bootstrapAccuracy, bootstrapMacroF1, pairedBootstrap } from '../metrics/compare.ts'
+import { bootstrapAccuracy, bootstrapMacroF1 } from '../metrics/compare.ts'
 import { type MultiLabelReport, multiLabelReport } from '../metrics/multiLabel.ts'
-import { type RegressionReport, regressionReport } from '../metrics/regression.ts'
-import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { inferSequence, numberOf, vectorWidth } from './labelColumn.ts'
+import { inferSequence, vectorWidth } from './labelColumn.ts'
 import { argmax, largest, logitsIn, rowOf, softmax } from './logits.ts'
 import {
   averageTitles,
@@ -26,10 +19,9 @@ import {
   textFor,
   textRows,
 } from './shared.ts'
-import type { Converted, EncodeSpec, LabelSource, Prediction, Run, Task } from './task.ts'
-
-const name = 'sequence-classification'
-const needs = 'a text column and a label column (columns.text, columns.label)'
+import type { Converted, LabelSource, Prediction, Run, Task } from './task.ts'
+import { encodeText, labelled, sequenceName as name, sequenceNeeds as needs, numbersAt, textParts } from './texts.ts'
+import { meanOf } from './windows.ts'
 
 /** One class. */
 export interface ClassPrediction extends Prediction {
@@ -48,31 +40,10 @@ export interface LabelsPrediction extends Prediction {
   readonly probabilities: Float32Array
 }
 
-/** Numbers. */
-export interface ValuesPrediction extends Prediction {
-  readonly gold: Float32Array | undefined
-  readonly predicted: Float32Array
-}
-
 /** A label with its probability. */
 interface Ranked {
   readonly label: string
   readonly probability: number
-}
-
-function* encodeText(
-  row: Row,
-  tokenizer: Tokenizer,
-  spec: EncodeSpec,
-  labelOf: (row: Row, column: string, labels: LabelMap | undefined) => Example['label'],
-): Generator<Example> {
-  const { columns, maxLength, unlabelled, labels } = spec
-  const { text, text2, label: column } = columns
-  check(text !== undefined, 'ERR_OPTION', () => `columns.text: ${name} needs a text column`)
-  const pair = text2 === undefined ? undefined : textOf(row, text2)
-  const { ids, typeIds, truncated } = tokenizer.encode(textOf(row, text), { pair, maxLength })
-  const label = unlabelled || column === undefined ? undefined : labelOf(row, column, labels)
-  yield { ids, typeIds, label, truncated, row }
 }
 
 function required(labels: LabelMap | undefined): LabelMap {
@@ -92,8 +63,6 @@ const labelRuns = ({ label, probability }: Ranked): Run[] => [
 const parted = (lists: readonly Run[][]): Run[] =>
   lists.flatMap((list, i) => (i === 0 ? list : [{ text: ', ' }, ...list]))
 
-const labelled = (columns: Columns): string => columns.label!
-
 /** One label a text. */
 export const single: Task<ClassPrediction> = {
   name,
@@ -106,8 +75,15 @@ export const single: Task<ClassPrediction> = {
   labels: (rows, columns, order) => labelsOf(rows, labelled(columns), order),
   strata: (rows, columns) => rows.map(row => String(row.values[labelled(columns)])),
   readable: textRows,
+  parts: textParts,
   encode: (row, tokenizer, spec) =>
     encodeText(row, tokenizer, spec, (row, column, labels) => labelId(required(labels), row, row.values[column])),
+
+  merge(predictions) {
+    if (predictions.length === 1) return predictions[0]!
+    const probabilities = meanOf(predictions.map(p => p.probabilities))
+    return { gold: undefined, predicted: largest(probabilities, 1)[0]!, probabilities }
+  },
 
   classes: label => (typeof label === 'number' ? [label] : []),
   balance: balancedWeights,
@@ -186,6 +162,7 @@ export const multi: Task<LabelsPrediction> = {
   labels: (rows, columns, order) => labelsOf(rows, labelled(columns), order),
   strata: (rows, columns) => rarest(rows.map(row => listOf(row, labelled(columns)))),
   readable: textRows,
+  parts: textParts,
   encode: (row, tokenizer, spec) =>
     encodeText(row, tokenizer, spec, (row, column, given) => {
       const labels = required(given)
@@ -195,6 +172,12 @@ export const multi: Task<LabelsPrediction> = {
       for (const one of value) target[labelId(labels, row, one)] = 1
       return target
     }),
+
+  merge(predictions) {
+    const most = (c: number) => Math.max(...predictions.map(p => p.probabilities[c]!))
+    const probabilities = predictions[0]!.probabilities.map((_, c) => most(c))
+    return { gold: undefined, predicted: Uint8Array.from(probabilities, p => (p > 0.5 ? 1 : 0)), probabilities }
+  },
 
   *classes(label) {
     if (label instanceof Float32Array) for (const [id, value] of label.entries()) if (value > 0) yield id
@@ -282,110 +265,4 @@ function namedVectors({ splits, columns, labels }: LabelSource, notice: (text: s
     return { ...row, values: { ...row.values, [column]: value } }
   }
   return { splits: mapRows(splits, convert), labels: labels ?? labelMap(names) }
-}
-
-const deciles = 10
-
-function decilesOf(numbers: readonly number[]): string[] {
-  const sorted = [...numbers].sort((a, b) => a - b)
-  const bounds = Array.from({ length: deciles - 1 }, (_, i) => sorted[Math.floor(((i + 1) * sorted.length) / deciles)]!)
-  return numbers.map(number => String(bounds.filter(bound => number >= bound).length))
-}
-
-const meanSquare = ({ gold, predicted }: ValuesPrediction) =>
-  gold!.reduce((sum, value, c) => sum + (value - predicted[c]!) ** 2, 0) / predicted.length
-
-const plain = (values: Float32Array) => (values.length === 1 ? values[0]! : Array.from(values))
-
-/** Numbers: one, or several, a text. */
-export const regression: Task<ValuesPrediction> = {
-  name,
-  needs,
-  problem: 'regression',
-  title: 'regression',
-  graded: true,
-
-  infer: (rows, columns, asked) => inferSequence('regression', rows, columns, asked),
-  outputs(rows, columns) {
-    const column = columns.label ?? 'value'
-    const value = rows[0]?.values[column]
-    return Array.isArray(value) && value.length > 1 ? value.map((_, i) => `${column}_${i}`) : [column]
-  },
-  strata: (rows, columns) => decilesOf(rows.map(row => numbersOf(row, labelled(columns))[0]!)),
-  readable: textRows,
-  encode: (row, tokenizer, spec) =>
-    encodeText(row, tokenizer, spec, (row, column) => Float32Array.from(numbersOf(row, column))),
-
-  read: (answers, examples) =>
-    examples.map(({ label }, i) => ({
-      gold: label as Float32Array | undefined,
-      predicted: Float32Array.from(rowOf(logitsIn(answers), i)),
-    })),
-  score(predictions) {
-    const reports: RegressionReport[] = Array.from(predictions[0]!.predicted, (_, c) =>
-      regressionReport(
-        predictions.map(p => p.gold![c]!),
-        predictions.map(p => p.predicted[c]!),
-      ),
-    )
-    const mean = (of: (report: RegressionReport) => number) =>
-      reports.reduce((sum, report) => sum + of(report), 0) / reports.length
-    const metrics = {
-      mse: mean(r => r.mse),
-      rmse: Math.sqrt(mean(r => r.mse)),
-      mae: mean(r => r.mae),
-      r2: mean(r => r.r2),
-      pearson: mean(r => r.pearson),
-      spearman: mean(r => r.spearman),
-    }
-    return { metrics, reports: { regression: reports } }
-  },
-  metric: () => 'loss',
-  sample: outputs => ({ gold: new Float32Array(outputs), predicted: new Float32Array(outputs) }),
-  resample(before, after, _, seed) {
-    const [b, a] = [before.map(meanSquare), after.map(meanSquare)]
-    const rmse = (values: readonly number[], sample: Uint32Array) =>
-      Math.sqrt(sample.reduce((sum, i) => sum + values[i]!, 0) / sample.length)
-    const score = (sample: Uint32Array) => ({ before: rmse(b, sample), after: rmse(a, sample) })
-    return { rmse: pairedBootstrap('rmse', after.length, score, { seed }) }
-  },
-  details: (_, predictions) => ({
-    scatter: { gold: predictions.map(p => p.gold![0]!), predicted: predictions.map(p => p.predicted[0]!) },
-  }),
-
-  wrong({ gold, predicted }) {
-    const errors = Array.from(predicted, (value, c) => Math.abs(value - gold![c]!))
-    return errors.every(error => error === 0) ? undefined : Math.max(...errors)
-  },
-  mistake: ({ gold, predicted }, example, reader) => {
-    const worst = largest(
-      predicted.map((value, c) => Math.abs(value - gold![c]!)),
-      1,
-    )[0]!
-    return { text: [{ text: textFor(example, reader) }], gold: gold![worst]!, predicted: predicted[worst]! }
-  },
-  record: ({ gold, predicted }, example, reader) => ({
-    text: textFor(example, reader),
-    value: plain(predicted),
-    ...(gold === undefined ? {} : { gold: plain(gold) }),
-  }),
-  line({ text, value }) {
-    const values = (typeof value === 'number' ? [value] : value) as readonly number[]
-    return [{ text: `${values.map(one => one.toPrecision(4)).join(' ')}  ${text}` }]
-  },
-  view(batch, i) {
-    const label = numbersAt(batch, i)
-    return { label, weight: label.length }
-  },
-}
-
-function numbersAt({ targets }: MicroBatch, i: number): number[] {
-  const { values, width } = targets!
-  return Array.from(values.subarray(i * width, (i + 1) * width))
-}
-
-/** The numbers in a label: one, or a list. */
-function numbersOf(row: Row, column: string): number[] {
-  const value = row.values[column]
-  return Array.isArray(value) ? value.map(one => numberOf(row, column, one)) : [numberOf(row, column, value)]
 }

@@ -152,6 +152,10 @@ export interface Task<P extends Prediction = Prediction> {
   readable(rows: readonly Row[], columns: Columns): { rows: readonly Row[]; columns: Columns }
   /** A row as examples: one, or as many as it has parts. */
   encode(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Iterable<Example>
+  /** A row without label as the examples that predict reads: all of it, in windows where it is too long for one. */
+  parts(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): readonly Example[]
+  /** One prediction of those of the parts; without it, each part has a record of its own. */
+  merge?(predictions: readonly P[], parts: readonly Example[]): P
 
   /** Ids of the classes that an example is labelled with. */
   classes?(label: Example['label']): Iterable<number>

@@ -23,6 +23,7 @@ import {
   rarest,
 } from './shared.ts'
 import type { Converted, EncodeSpec, LabelSource, Mistake, Piece, Reader, Run, Task } from './task.ts'
+import { mergeWords, wordWindows } from './windows.ts'
 
 /** An entity of a sentence: words [start, end), and what it says. */
 interface EntityRecord extends EntitySpan {
@@ -62,6 +63,9 @@ export const tokens: Task<ItemsPrediction> = {
   strata: (rows, { tags }) => rarest(rows.map(row => typesOf(listOf(row, tags!)))),
   readable: asWords,
   encode: encodeTagged,
+  parts: (row, tokenizer, { columns, maxLength }) =>
+    wordWindows(row, wordsOf(row, columns.tokens!), tokenizer, maxLength),
+  merge: mergeWords,
 
   *classes(label) {
     if (label instanceof Int32Array) for (const id of label) if (id !== IGNORED) yield id
@@ -164,11 +168,16 @@ function asWords(rows: readonly Row[], { tokens, text }: Columns) {
   return { rows: split, columns: { tokens: 'tokens' } }
 }
 
+function wordsOf(row: Row, column: string): string[] {
+  const words = listOf(row, column)
+  check(words.length > 0, 'ERR_DATA', () => `data: ${placeOf(row)}: "${column}" has no words`)
+  return words
+}
+
 function* encodeTagged(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Generator<Example> {
   const { tokens, tags } = spec.columns
   check(tokens !== undefined, 'ERR_OPTION', () => `columns.tokens: ${name} needs a column of words`)
-  const words = listOf(row, tokens)
-  check(words.length > 0, 'ERR_DATA', () => `data: ${placeOf(row)}: "${tokens}" has no words`)
+  const words = wordsOf(row, tokens)
   const { ids, typeIds, wordIds, truncated } = tokenizer.encodeWords(words, { maxLength: spec.maxLength })
   const example = { ids, typeIds, words, wordIds, truncated, row }
   if (spec.unlabelled || tags === undefined) {
@@ -187,8 +196,9 @@ function* encodeTagged(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Genera
 }
 
 /**
- * Tags in the scheme of the labels to keep to, else in IOB2. Tags that are labels already stay as they are; but IOB1 is
- * read as such where the labels have a B- and an I- for each type, for all words of it are known in IOB2 too.
+ * Tags in the scheme of the labels to keep to, else in IOB2. Tags that are labels already stay as they are, but where
+ * another scheme hides in the same letters: tags without ends under labels with ends, and IOB1 under labels that have a
+ * B- and an I- for each type.
  */
 function convertTags({ splits, columns, labels }: LabelSource, notice: (text: string) => void): Converted {
   const { tags } = columns
@@ -200,7 +210,8 @@ function convertTags({ splits, columns, labels }: LabelSource, notice: (text: st
   const known = new Set(labels?.names)
   const isKnown = sentences.every(list => list.every(tag => known.has(tag)))
   const full = [...known].every(label => !label.startsWith('I-') || known.has(`B-${label.slice(2)}`))
-  if (isKnown && !(full && isPureIob1(sentences))) return { splits }
+  const ends = scheme !== 'BIOES' && [...known].some(label => /^[ESLU]-/.test(label))
+  if (isKnown && !ends && !(full && isPureIob1(sentences))) return { splits }
   const spell = labels ? spellingOf(labels.names) : (list: readonly string[]) => [...list]
   const changed = sentences.map(list => spell(toIob2(list)))
   if (changed.every((list, i) => list.every((tag, t) => tag === sentences[i]![t]))) return { splits }

@@ -1,19 +1,19 @@
 // `lowrank predict`: what a trained adapter says about texts.
 
 import { createInterface } from 'node:readline'
-import { columnNames, findColumns } from '../../data/columns.ts'
+import { type ColumnNames, columnNames } from '../../data/columns.ts'
 import { readLines } from '../../data/lines.ts'
 import { openFile } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
 import { taskOfModel } from '../../tasks/index.ts'
-import type { PredictionRecord } from '../../tasks/task.ts'
-import { predict } from '../../train/evaluate.ts'
+import { predictRows } from '../../train/predict.ts'
 import { openTrained, type Trained } from '../adapter.ts'
 import { useThreads } from '../base.ts'
 import { openOptions } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
+import { plural } from '../terminal/format.ts'
 import { predictionLine } from '../terminal/results.ts'
 
 const chunk = 256
@@ -24,10 +24,13 @@ export async function predictCommand(settings: Settings, console: Console): Prom
   const started = performance.now()
   const trained = openTrained(settings)
   const task = taskOfModel(trained.model)
-  let count = 0
+  let [count, cut] = [0, 0]
   try {
     for await (const rows of chunks(rowsOf(settings, console), groupSize(settings))) {
-      for await (const record of predictRows(trained, rows, settings)) {
+      const columns = columnsFor(rows, trained, settings)
+      const options = { columns, batchSize: settings.evalBatchSize, top: settings.top }
+      for await (const record of predictRows(trained, rows, options)) {
+        if (record.truncated) cut++
         count++
         console.line(predictionLine(task, record, console.color))
         console.event({ type: 'prediction', ...record })
@@ -35,33 +38,40 @@ export async function predictCommand(settings: Settings, console: Console): Prom
       if (console.closed) break
     }
     check(count > 0, 'ERR_DATA', () => 'predict: there is no text; give texts, --input or lines on the standard input')
-    console.event({ type: 'summary', predictions: count, seconds: (performance.now() - started) / 1000 })
+    if (cut > 0) console.warn(`${plural(cut, 'pair')} cut to ${trained.maxLength} tokens, their ends unread`)
+    console.event({
+      type: 'summary',
+      predictions: count,
+      truncated: cut,
+      seconds: (performance.now() - started) / 1000,
+    })
     return 0
   } finally {
     trained.model.dispose()
   }
 }
 
-/** A model that can be asked. */
-export type Predictor = Pick<Trained, 'model' | 'tokenizer' | 'maxLength'>
-
-/** Records of some rows, in their order. */
-export async function* predictRows(
-  trained: Predictor,
+/**
+ * Columns to read: as asked for; else those trained with, unless the rows are plain texts.
+ * @throws ERR_DATA where a data file lacks them
+ */
+function columnsFor(
   rows: readonly Row[],
-  settings: Pick<Settings, 'columns' | 'evalBatchSize' | 'top'>,
-): AsyncGenerator<PredictionRecord> {
-  const { model, tokenizer, maxLength } = trained
-  const task = taskOfModel(model)
-  const { rows: read, columns } = task.readable(rows, findColumns(columnNames(rows), settings.columns ?? {}))
-  const spec = { columns, maxLength, unlabelled: true }
-  const examples = read.flatMap(row => [...task.encode(row, tokenizer, spec)])
-  const reader = { tokenizer, labels: model.labels, columns }
-  const top = settings.top ?? (task.masks ? 5 : 1)
-  let i = 0
-  const options = { batchSize: settings.evalBatchSize, top: task.masks ? top : 0 }
-  for await (const prediction of predict(model, examples, options))
-    yield task.record(prediction, examples[i++]!, reader, top)
+  { columnNames: trained }: Trained,
+  { columns, input }: Settings,
+): ColumnNames {
+  if (columns) return columns
+  const { text, text2, tokens } = trained
+  const seen = columnNames(rows)
+  const wanted = [text, text2, tokens].filter(name => name !== undefined)
+  const isPlain = seen.length === 1 && seen[0] === 'text'
+  const isKnown = wanted.length > 0 && wanted.every(name => seen.includes(name))
+  if (isKnown) return { text, text2, tokens }
+  check(wanted.length === 0 || isPlain, 'ERR_DATA', () => {
+    const [was, has] = [wanted, seen].map(names => names.map(name => `"${name}"`).join(', '))
+    return `columns: the adapter was trained on ${was}, ${input ?? 'the input'} has ${has}; name the columns with --columns`
+  })
+  return {}
 }
 
 async function* rowsOf(settings: Settings, console: Console): AsyncGenerator<Row> {

@@ -6,6 +6,7 @@ import { bundled } from '../../bundled.ts'
 import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
 import { taskOfModel } from '../../tasks/index.ts'
+import { predictRows } from '../../train/predict.ts'
 import { findBase } from '../base.ts'
 import type { Settings } from '../options/options.ts'
 import { prepareTraining, type Setup } from '../setup.ts'
@@ -14,7 +15,6 @@ import { predictionLine } from '../terminal/results.ts'
 import { shown } from '../trainOutput.ts'
 import { runTraining } from '../trainRun.ts'
 import { dryRun } from './dryRun.ts'
-import { predictRows } from './predict.ts'
 import { checkOutput } from './train.ts'
 
 /** Sentences that stand nowhere in the sample. */
@@ -53,7 +53,7 @@ async function predictNew(setup: Setup, settings: Settings, console: Console): P
   const found: object[] = []
   console.line()
   console.line('new texts:')
-  for await (const record of predictRows(setup, rows, { ...settings, top: 2 })) {
+  for await (const record of predictRows(setup, rows, { batchSize: settings.evalBatchSize, top: 2 })) {
     found.push(record)
     console.line(`  ${predictionLine(taskOfModel(setup.model), record, console.color)}`)
   }

@@ -141,6 +141,7 @@ const model = section('Model', loading, [
     positional: ['inspect model'],
     commands: ['train', 'evaluate', 'predict', 'merge', 'inspect model', 'inspect data', 'inspect batch'],
   }),
+  o('newHead', 'boolean', false, 'Start the classifier anew, also where the base has one', { commands: ['train'] }),
   o('tokenizer', 'path', undefined, "Folder of the tokenizer, where it is not the model's", {
     commands: ['train', 'evaluate', 'predict', 'inspect data', 'inspect batch'],
   }),

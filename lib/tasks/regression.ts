@@ -1,0 +1,120 @@
+// Regression: one number, or several, for each text or pair of texts.
+
+import type { Row } from '../data/row.ts'
+import { pairedBootstrap } from '../metrics/compare.ts'
+import { type RegressionReport, regressionReport } from '../metrics/regression.ts'
+import { inferSequence, numberOf } from './labelColumn.ts'
+import { largest, logitsIn, rowOf } from './logits.ts'
+import { textFor, textRows } from './shared.ts'
+import type { Prediction, Task } from './task.ts'
+import { encodeText, labelled, sequenceName as name, sequenceNeeds as needs, numbersAt, textParts } from './texts.ts'
+import { meanOf } from './windows.ts'
+
+/** Numbers. */
+export interface ValuesPrediction extends Prediction {
+  readonly gold: Float32Array | undefined
+  readonly predicted: Float32Array
+}
+
+const deciles = 10
+
+function decilesOf(numbers: readonly number[]): string[] {
+  const sorted = [...numbers].sort((a, b) => a - b)
+  const bounds = Array.from({ length: deciles - 1 }, (_, i) => sorted[Math.floor(((i + 1) * sorted.length) / deciles)]!)
+  return numbers.map(number => String(bounds.filter(bound => number >= bound).length))
+}
+
+const meanSquare = ({ gold, predicted }: ValuesPrediction) =>
+  gold!.reduce((sum, value, c) => sum + (value - predicted[c]!) ** 2, 0) / predicted.length
+
+const plain = (values: Float32Array) => (values.length === 1 ? values[0]! : Array.from(values))
+
+/** Numbers: one, or several, a text. */
+export const regression: Task<ValuesPrediction> = {
+  name,
+  needs,
+  problem: 'regression',
+  title: 'regression',
+  graded: true,
+
+  infer: (rows, columns, asked) => inferSequence('regression', rows, columns, asked),
+  outputs(rows, columns) {
+    const column = columns.label ?? 'value'
+    const value = rows[0]?.values[column]
+    return Array.isArray(value) && value.length > 1 ? value.map((_, i) => `${column}_${i}`) : [column]
+  },
+  strata: (rows, columns) => decilesOf(rows.map(row => numbersOf(row, labelled(columns))[0]!)),
+  readable: textRows,
+  parts: textParts,
+  encode: (row, tokenizer, spec) =>
+    encodeText(row, tokenizer, spec, (row, column) => Float32Array.from(numbersOf(row, column))),
+  merge: predictions => ({ gold: undefined, predicted: meanOf(predictions.map(p => p.predicted)) }),
+
+  read: (answers, examples) =>
+    examples.map(({ label }, i) => ({
+      gold: label as Float32Array | undefined,
+      predicted: Float32Array.from(rowOf(logitsIn(answers), i)),
+    })),
+  score(predictions) {
+    const reports: RegressionReport[] = Array.from(predictions[0]!.predicted, (_, c) =>
+      regressionReport(
+        predictions.map(p => p.gold![c]!),
+        predictions.map(p => p.predicted[c]!),
+      ),
+    )
+    const mean = (of: (report: RegressionReport) => number) =>
+      reports.reduce((sum, report) => sum + of(report), 0) / reports.length
+    const metrics = {
+      mse: mean(r => r.mse),
+      rmse: Math.sqrt(mean(r => r.mse)),
+      mae: mean(r => r.mae),
+      r2: mean(r => r.r2),
+      pearson: mean(r => r.pearson),
+      spearman: mean(r => r.spearman),
+    }
+    return { metrics, reports: { regression: reports } }
+  },
+  metric: () => 'loss',
+  sample: outputs => ({ gold: new Float32Array(outputs), predicted: new Float32Array(outputs) }),
+  resample(before, after, _, seed) {
+    const [b, a] = [before.map(meanSquare), after.map(meanSquare)]
+    const rmse = (values: readonly number[], sample: Uint32Array) =>
+      Math.sqrt(sample.reduce((sum, i) => sum + values[i]!, 0) / sample.length)
+    const score = (sample: Uint32Array) => ({ before: rmse(b, sample), after: rmse(a, sample) })
+    return { rmse: pairedBootstrap('rmse', after.length, score, { seed }) }
+  },
+  details: (_, predictions) => ({
+    scatter: { gold: predictions.map(p => p.gold![0]!), predicted: predictions.map(p => p.predicted[0]!) },
+  }),
+
+  wrong({ gold, predicted }) {
+    const errors = Array.from(predicted, (value, c) => Math.abs(value - gold![c]!))
+    return errors.every(error => error === 0) ? undefined : Math.max(...errors)
+  },
+  mistake: ({ gold, predicted }, example, reader) => {
+    const worst = largest(
+      predicted.map((value, c) => Math.abs(value - gold![c]!)),
+      1,
+    )[0]!
+    return { text: [{ text: textFor(example, reader) }], gold: gold![worst]!, predicted: predicted[worst]! }
+  },
+  record: ({ gold, predicted }, example, reader) => ({
+    text: textFor(example, reader),
+    value: plain(predicted),
+    ...(gold === undefined ? {} : { gold: plain(gold) }),
+  }),
+  line({ text, value }) {
+    const values = (typeof value === 'number' ? [value] : value) as readonly number[]
+    return [{ text: `${values.map(one => one.toPrecision(4)).join(' ')}  ${text}` }]
+  },
+  view(batch, i) {
+    const label = numbersAt(batch, i)
+    return { label, weight: label.length }
+  },
+}
+
+/** The numbers in a label: one, or a list. */
+function numbersOf(row: Row, column: string): number[] {
+  const value = row.values[column]
+  return Array.isArray(value) ? value.map(one => numberOf(row, column, one)) : [numberOf(row, column, value)]
+}

@@ -1,0 +1,60 @@
+// Records of what a model says about rows.
+
+import type { ColumnNames } from '../data/columns.ts'
+import { type Columns, columnNames, findColumns } from '../data/columns.ts'
+import type { Row } from '../data/row.ts'
+import type { Model } from '../model.ts'
+import { taskOfModel } from '../tasks/index.ts'
+import type { PredictionRecord } from '../tasks/task.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { predict } from './evaluate.ts'
+
+/** A model that can be asked. */
+export interface Predictor {
+  readonly model: Model
+  readonly tokenizer: Tokenizer
+  /** Tokens that it reads at once; longer rows are read in windows. */
+  readonly maxLength: number
+}
+
+/** How rows are read and what is told of them. */
+export interface PredictOptions {
+  /** Columns by part; found by their usual names otherwise. */
+  readonly columns?: ColumnNames | undefined
+  readonly batchSize?: number | undefined
+  /** Likeliest answers to tell. */
+  readonly top?: number | undefined
+}
+
+/**
+ * A record for each row, in order. Rows longer than the model reads are read in windows (`windows` says how many);
+ * pairs are cut (`truncated`).
+ * @throws ERR_DATA for rows that the task can't read, ERR_CHECKPOINT for a model whose logits are not finite
+ */
+export async function* predictRows(
+  { model, tokenizer, maxLength }: Predictor,
+  rows: readonly Row[],
+  { columns: given = {}, batchSize, top: wanted }: PredictOptions = {},
+): AsyncGenerator<PredictionRecord> {
+  const task = taskOfModel(model)
+  const found: Columns = findColumns(columnNames(rows), given)
+  const { rows: read, columns } = task.readable(rows, found)
+  const reader = { tokenizer, labels: model.labels, columns }
+  const top = wanted ?? (task.masks ? 5 : 1)
+  const parts = read.map(row => task.parts(row, tokenizer, { columns, maxLength, unlabelled: true }))
+  const predictions = predict(model, parts.flat(), { batchSize, top: task.masks ? top : 0 })
+  for (const examples of parts) {
+    const own = []
+    while (own.length < examples.length) own.push((await predictions.next()).value!)
+    if (!task.merge) {
+      for (const [i, prediction] of own.entries()) yield task.record(prediction, examples[i]!, reader, top)
+      continue
+    }
+    const record = task.record(task.merge(own, examples), examples[0]!, reader, top)
+    yield {
+      ...record,
+      ...(examples.length > 1 ? { windows: examples.length } : {}),
+      ...(examples.some(({ truncated }) => truncated) ? { truncated: true } : {}),
+    }
+  }
+}

@@ -1,0 +1,59 @@
+// What was trained with is what is read, and an option that can't have an effect is an error.
+// timeout: 300
+
+import { copyFileSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { bundled } from '../../lib/bundled.ts'
+import { cli, records, reviews, workFolder, writeJsonl } from './support.ts'
+
+const cwd = workFolder()
+const rows = reviews(40).map(({ text, label }, i) => ({ title: text, text: `day ${i}`, label }))
+writeJsonl(join(cwd, 'titles.jsonl'), rows)
+const run = (...args: string[]) => cli(args, { cwd })
+const fast = ['--max-steps', '1', '--no-report', '--no-evaluate-before', '--quiet', '--trackers', 'none']
+
+test('predict reads the column that was trained with, and says so where it is not there', async () => {
+  const trained = await run('train', 'titles.jsonl', '--columns', 'text=title', ...fast, '--out', 'titles')
+  assert.is(trained.code, 0, trained.stderr)
+  const found = records((await run('predict', 'titles', '--input', 'titles.jsonl', '--json')).stdout)
+  assert.is(found[0]!.text, rows[0]!.title)
+  const plain = records((await run('predict', 'titles', 'a fine day', '--json')).stdout)
+  assert.is(plain[0]!.text, 'a fine day')
+  writeJsonl(join(cwd, 'other.jsonl'), [{ body: 'x', text: 'y' }])
+  const other = await run('predict', 'titles', '--input', 'other.jsonl')
+  assert.match(other.stderr, /ERR_DATA: columns: the adapter was trained on "title", other.jsonl has "body", "text"/)
+})
+
+test('names that contradict those trained with are refused', async () => {
+  const { code, stderr } = await run('predict', 'titles', 'x', '--labels', 'a,b')
+  assert.is(code, 1)
+  assert.match(stderr, /ERR_OPTION: labels: the adapter was trained on bad, good, not a, b/)
+})
+
+test('a folder without a trained head is refused', async () => {
+  const dir = join(cwd, 'bare')
+  mkdirSync(dir)
+  for (const file of ['config.json', 'model.safetensors', 'tokenizer.json', 'tokenizer_config.json'])
+    copyFileSync(join(bundled.encoder, file), join(dir, file))
+  const args = ['--task', 'sequence-classification', '--labels', 'a,b']
+  const { code, stderr } = await run('predict', 'bare', 'x', ...args)
+  assert.is(code, 1)
+  assert.match(stderr, /ERR_CHECKPOINT: adapter: .*bare lacks .*, so it has no trained head/)
+})
+
+test('label smoothing where there are no classes is refused; rows are as many as asked for', async () => {
+  writeJsonl(
+    join(cwd, 'scores.jsonl'),
+    rows.map(({ text }, i) => ({ text, score: i / 7 })),
+  )
+  const smoothed = await run('train', 'scores.jsonl', '--label-smoothing', '0.1', ...fast, '--out', 'scores')
+  assert.match(smoothed.stderr, /ERR_OPTION: labelSmoothing: 0.1, but regression has no classes/)
+  const many = Array.from({ length: 150 }, (_, i) => ({ text: `t ${i}`, label: `c${i % 30}` }))
+  writeJsonl(join(cwd, 'many.jsonl'), many)
+  const dry = await run('train', 'many.jsonl', '--rows', '10', '--dry-run', '--out', 'many')
+  assert.match(dry.stderr, /^10 of \d+ training rows taken/m)
+})
+
+test.run()

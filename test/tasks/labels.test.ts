@@ -1,0 +1,167 @@
+// What labels are read as: vectors, cells that hold lists or nothing, tag schemes, splits without labels.
+
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { labelMap } from '../../lib/data/labels.ts'
+import { toRows } from '../../lib/data/row.ts'
+import { detectScheme, isPureIob1, spellingOf, toIob2 } from '../../lib/data/tags.ts'
+import { splitData } from '../../lib/tasks/prepare.ts'
+import { rejects } from '../data/support.ts'
+
+const texts = (labels: readonly unknown[]) => toRows(labels.map((label, i) => ({ text: `t ${i}`, label })))
+const read = (labels: readonly unknown[], options: Parameters<typeof splitData>[1] = {}) => {
+  const rows = texts(labels)
+  return splitData({ train: rows, validation: rows.slice(0, 1) }, options)
+}
+const plainLabels = ({ splits }: Awaited<ReturnType<typeof splitData>>) => splits.train.map(row => row.values.label)
+
+test('vectors of 0 and 1 are labels by place, whatever their numbers are called', async () => {
+  const labels = labelMap(['plot', 'music', 'cast'])
+  const named = await read(
+    [
+      [1, 0, 0],
+      [0, 1, 1],
+      [0, 0, 0],
+    ],
+    { labels },
+  )
+  assert.is(named.choice.problem, 'multi')
+  assert.equal(plainLabels(named), [['plot'], ['music', 'cast'], []])
+  const bare = await read([
+    [1.0, 0.0, 0.0],
+    [1, 1, 0],
+  ])
+  assert.equal(bare.labels!.names, ['LABEL_0', 'LABEL_1', 'LABEL_2'], 'also a label that no row has')
+  assert.ok(bare.notices.some(notice => /LABEL_0 to LABEL_2/.test(notice)))
+  await rejects(
+    () =>
+      read(
+        [
+          [1, 0],
+          [0, 1],
+        ],
+        { labels },
+      ),
+    'ERR_DATA',
+    /2 values a row and 3 labels/,
+  )
+})
+
+test('vectors of numbers are several targets, lists of ids stay names', async () => {
+  const scores = await read([
+    [0.5, 1.25],
+    [1, 0.75],
+  ])
+  assert.is(scores.choice.problem, 'regression')
+  assert.is(
+    (
+      await read([
+        [4, 4, 3],
+        [5, 2, 1],
+      ])
+    ).choice.problem,
+    'regression',
+    'a set holds no number twice',
+  )
+  const ids = await read([[3], [7, 3], []])
+  assert.is(ids.choice.problem, 'multi')
+  assert.equal(ids.labels!.names, ['3', '7'])
+  await rejects(() => read([[0.5, 1], [1]]), 'ERR_DATA', /has 1 numbers, the first row 2/)
+})
+
+test('lists that a table holds as text are lists', async () => {
+  for (const cells of [
+    ['["a", "b"]', '[]'],
+    ["['a', 'b']", "['it\\'s']"],
+    ['[1 0 1]', '[0 0 1]'],
+    ['1,0,1', '0,0,1'],
+    ['[1. 0.]', '[0. 1.]'],
+  ])
+    assert.is((await read(cells)).choice.problem, 'multi', cells[0])
+  assert.is((await read(['1 apple', '[draft] b'])).choice.problem, 'single')
+  assert.is((await read(['[0.5, 2]', '[1, 0.25]'])).choice.problem, 'regression')
+})
+
+test('what was asked for wins: decimals with labels are classes', async () => {
+  const { choice, labels } = await read(['0.0', '1.0', '0.0'], { labels: labelMap(['0.0', '1.0']) })
+  assert.is(choice.problem, 'single')
+  assert.equal(labels!.names, ['0.0', '1.0'])
+  const numbers = await read([0, 1, 0], { labels: labelMap(['0.0', '1.0']) })
+  assert.is(numbers.choice.problem, 'single')
+})
+
+test('cells without a label are no class', async () => {
+  await rejects(() => read(['a', 'NaN', 'b']), 'ERR_DATA', /row 2: "label" is "NaN", as in 1 of 4 rows: no label/)
+  await rejects(() => read(['a', 'N/A', '#N/A']), 'ERR_DATA', /as in 2 of 4 rows/)
+  await rejects(() => read(['0.5', 'NA', '1.5']), 'ERR_DATA', /"label" is "NA"/)
+  await rejects(() => read(['1', 'None', '2']), 'ERR_DATA', /"label" is "None"/)
+  assert.equal((await read(['none', 'NA', 'b'])).labels!.names, ['NA', 'b', 'none'], 'names of their own')
+  const named = await read(['a', 'NaN'], { labels: labelMap(['a', 'NaN']) })
+  assert.equal(plainLabels(named), ['a', 'NaN'])
+})
+
+test('text with columns that nobody knows asks, text alone is masked LM', async () => {
+  const rows = toRows([{ text: 'a', toxic: 1, obscene: 0 }])
+  await rejects(() => splitData({ train: rows }), 'ERR_DATA', /also have "toxic", "obscene"; name the label/)
+  assert.is((await splitData({ train: rows }, { task: 'masked-lm' })).choice.task, 'masked-lm')
+  const alone = toRows([
+    { id: 1, text: 'a' },
+    { id: 2, text: 'b' },
+  ])
+  assert.is((await splitData({ train: alone })).choice.task, 'masked-lm')
+})
+
+test('a split without labels is left out with a notice', async () => {
+  const train = texts(['x', 'y', 'x', 'y'])
+  const test = toRows([{ text: 'u' }, { text: 'v' }])
+  const data = await splitData({ train, validation: train.slice(0, 2), test })
+  assert.is(data.splits.test.length, 0)
+  assert.ok(data.notices.some(notice => /the test split has no labels in "label" \(2 rows\)/.test(notice)))
+  const glue = await splitData({ train: texts([0, 1]), validation: texts([1]), test: texts([-1, -1]) })
+  assert.is(glue.splits.test.length, 0)
+  assert.equal(glue.labels!.names, ['0', '1'])
+  assert.is((await splitData({ train: texts([-1, 1]), validation: texts([-1]) })).splits.validation.length, 1)
+})
+
+const tagged = (tags: readonly string[], labels?: readonly string[]) => {
+  const train = toRows(tags.map(list => ({ tokens: list.split(' '), tags: list.split(' ') })))
+  return splitData({ train, validation: train }, labels ? { labels: labelMap(labels) } : {})
+}
+const tagsOf = ({ splits }: Awaited<ReturnType<typeof splitData>>) =>
+  splits.train.map(row => (row.values.tags as string[]).join(' '))
+
+test('every scheme becomes IOB2 where nothing else is asked for', async () => {
+  assert.equal(tagsOf(await tagged(['B-N M-N E-N O S-L'])), ['B-N I-N I-N O B-L'])
+  assert.equal(tagsOf(await tagged(['B-N L-N U-L'])), ['B-N I-N B-L'])
+  assert.equal(tagsOf(await tagged(['I-A I-A B-A O'])), ['B-A I-A B-A O'])
+})
+
+test("data follow a model's own scheme", async () => {
+  const bilou = ['O', 'B-P', 'I-P', 'L-P', 'U-P']
+  const odd = 'L-P U-P I-P B-P'
+  assert.equal(tagsOf(await tagged([odd], bilou)), [odd], 'its own answers, however odd, stay as they are')
+  assert.equal(tagsOf(await tagged(['B-P I-P I-P O B-P', 'B-P I-P'], ['O', 'B-P', 'I-P', 'E-P', 'S-P'])), [
+    'B-P I-P E-P O S-P',
+    'B-P E-P',
+  ])
+  const bioes = ['O', 'B-P', 'M-P', 'E-P', 'S-P']
+  assert.equal(tagsOf(await tagged(['B-P I-P I-P O B-P'], bioes)), ['B-P M-P E-P O S-P'])
+  const iob1 = ['O', 'I-P', 'I-L', 'B-L']
+  assert.equal(tagsOf(await tagged(['I-P O I-L B-L'], iob1)), ['I-P O I-L B-L'])
+  assert.equal(tagsOf(await tagged(['B-P I-P O B-L B-L'], iob1)), ['I-P I-P O I-L B-L'])
+  const iob2 = ['O', 'B-P', 'I-P', 'B-L', 'I-L']
+  assert.equal(tagsOf(await tagged(['I-P O I-L B-L'], iob2)), ['B-P O B-L B-L'], 'as it was trained on such a file')
+})
+
+test('schemes are told apart', () => {
+  assert.is(detectScheme([['B-A', 'M-A', 'E-A']]), 'BIOES')
+  assert.ok(isPureIob1([['I-A', 'B-A', 'O', 'I-B']]))
+  assert.not(isPureIob1([['I-A', 'O', 'B-A']]))
+  assert.not(isPureIob1([['O']]))
+  const back = spellingOf(['B-A', 'I-A', 'L-A', 'U-A'])
+  for (const tags of ['U-A O B-A I-A L-A', 'B-A L-A U-A']) {
+    assert.is(back(toIob2(tags.split(' '))).join(' '), tags)
+  }
+})
+
+test.run()
