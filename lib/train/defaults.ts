@@ -6,10 +6,10 @@ const WIDTH = 768
 
 /**
  * A method's rate `lr` for a model of another width. Updates of wide layers add up over more inputs: the rate falls
- * with the width, by a factor of at most 4 either way.
+ * with the width to the power of 1.5, by a factor of at most 4 either way.
  */
 export function learningRateFor(lr: number, width: number): number {
-  const factor = Math.min(4, Math.max(0.25, WIDTH / width))
+  const factor = Math.min(4, Math.max(0.25, (WIDTH / width) ** 1.5))
   return Number((lr * factor).toPrecision(2))
 }
 

@@ -140,6 +140,8 @@ export type WarningCode =
   | 'checkpoint-skipped'
   | 'checkpoint-failed'
   | 'not-a-number'
+  | 'undertrained'
+  | 'over-fitted'
 
 /** Something that is likely not meant. The run goes on. */
 export interface WarningEvent {

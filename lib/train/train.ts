@@ -17,6 +17,7 @@ import type {
   TrainOptions,
   WarningEvent,
 } from './events.ts'
+import { fitWarnings } from './fit.ts'
 import { type Launched, Run } from './run.ts'
 import { resolveSettings } from './settings.ts'
 
@@ -45,6 +46,7 @@ export async function* train(model: Model, data: TrainData, options: TrainOption
     if (reason !== 'aborted') {
       run.restoreBest()
       yield* evaluateSplits(run, 'after')
+      yield* fitWarnings(run.state.history, settings.metric, run.state.best, reason)
     }
     yield endEvent(run, reason)
   } finally {
