@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { check } from './errors.ts'
 import type { Head, LossOptions, Problem, Task } from './heads/head.ts'
-import { maskedLm } from './heads/languageModel.ts'
+import { causalLm, maskedLm } from './heads/languageModel.ts'
 import type { LikeliestRows } from './heads/likeliest.ts'
 import { sequenceClassification } from './heads/sequenceClassification.ts'
 import { type Targets, uploadTargets } from './heads/targets.ts'
@@ -170,7 +170,7 @@ export class Model implements Disposable {
   get bytes(): number {
     let sum = 0
     for (const { tensor } of this.parameters.values()) sum += tensor.byteLength
-    for (const { byteLength } of this.#weights.buffers.values()) sum += byteLength
+    for (const { byteLength } of this.#weights.buffers) sum += byteLength
     return sum
   }
 
@@ -178,7 +178,7 @@ export class Model implements Disposable {
   dispose(): void {
     for (const adapter of [...this.adapters.values()]) adapter.dispose()
     for (const parameter of this.parameters.values()) parameter.dispose()
-    for (const buffer of this.#weights.buffers.values()) buffer.dispose()
+    for (const buffer of this.#weights.buffers) buffer.dispose()
   }
 
   [Symbol.dispose](): void {
@@ -196,6 +196,7 @@ export class Model implements Disposable {
       return spec.build(config, weights, backbone, labels.length)
     }
     if (options.task === 'masked-lm') return maskedLm(build(heads.maskedLm))
+    if (options.task === 'causal-lm') return causalLm(build(heads.causalLm))
     if (options.task === 'token-classification') return tokenClassification(build(heads.token), labels.length)
     const problem = options.problem ?? problemOf(config, labels.length)
     return sequenceClassification(build(heads.sequence), labels.length, problem, heads.sequence!.reads)
@@ -215,6 +216,7 @@ const HEAD: Record<Task, HeadName> = {
   'sequence-classification': 'sequence',
   'token-classification': 'token',
   'masked-lm': 'maskedLm',
+  'causal-lm': 'causalLm',
 }
 
 /** Names that transformers leaves out of config.json. */
@@ -226,7 +228,7 @@ function holdsHead(family: Family, { source }: LoadSettings, task: Task): boolea
 }
 
 function labelsOf(config: ModelConfig, options: ModelOptions, isTrained: boolean): readonly string[] {
-  if (options.task === 'masked-lm') return []
+  if (options.task === 'masked-lm' || options.task === 'causal-lm') return []
   const labels = options.labels ?? configLabels(config)?.id2label ?? (isTrained ? TWO_LABELS : undefined)
   check(
     labels && labels.length > 0,

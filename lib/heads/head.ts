@@ -5,7 +5,7 @@ import type { Tensor } from '../tensor.ts'
 import type { LikeliestRows } from './likeliest.ts'
 import type { Collate, Targets } from './targets.ts'
 
-export const TASKS = ['sequence-classification', 'token-classification', 'masked-lm'] as const
+export const TASKS = ['sequence-classification', 'token-classification', 'masked-lm', 'causal-lm'] as const
 export type Task = (typeof TASKS)[number]
 /** What the labels of a sequence are: one class, any number of classes, or numbers. */
 export type Problem = 'single' | 'multi' | 'regression'

@@ -9,11 +9,16 @@ import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Head, type LossOptions, rowsRead, wide } from './head.ts'
 import { likeliestRows } from './likeliest.ts'
-import { hiddenTokens } from './targets.ts'
+import { hiddenTokens, nextTokens } from './targets.ts'
 
 /** The ids of hidden tokens, from their own rows. */
 export function maskedLm(layers: LmLayers): Head {
   return { ...languageModel(layers), task: 'masked-lm', collate: hiddenTokens }
+}
+
+/** The id of the next token, from the row of each token. */
+export function causalLm(layers: LmLayers): Head {
+  return { ...languageModel(layers), task: 'causal-lm', collate: nextTokens }
 }
 
 function languageModel(layers: LmLayers): Omit<Head, 'task' | 'collate'> {

@@ -1,5 +1,6 @@
 import { fail, nearest } from '../errors.ts'
 import { type Activation, activation } from '../ops/activation.ts'
+import { gatedActivation } from '../ops/gatedActivation.ts'
 import { multiply } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
@@ -18,21 +19,33 @@ const quickGelu: Nonlinearity = x => scale(activation(scale(x, 1.702), 'silu'), 
 /** max(x, 0)^2 (So et al. 2021): max(x, 0) · x. */
 const relu2: Nonlinearity = x => multiply(activation(x, 'relu'), x)
 
+/** Those that are an op of their own. */
+const PLAIN: Record<string, Activation> = {
+  gelu: 'gelu',
+  gelu_python: 'gelu',
+  gelu_new: 'geluTanh',
+  gelu_fast: 'geluTanh',
+  gelu_accurate: 'geluTanh',
+  gelu_pytorch_tanh: 'geluTanh',
+  gelu_python_tanh: 'geluTanh',
+  relu: 'relu',
+  silu: 'silu',
+  swish: 'silu',
+  tanh: 'tanh',
+}
+
 const BY_NAME: Record<string, Nonlinearity> = {
-  gelu: of('gelu'),
-  gelu_python: of('gelu'),
-  gelu_new: of('geluTanh'),
-  gelu_fast: of('geluTanh'),
-  gelu_accurate: of('geluTanh'),
-  gelu_pytorch_tanh: of('geluTanh'),
-  gelu_python_tanh: of('geluTanh'),
+  ...Object.fromEntries(Object.entries(PLAIN).map(([name, kind]) => [name, of(kind)])),
   quick_gelu: quickGelu,
-  relu: of('relu'),
   relu2,
-  silu: of('silu'),
-  swish: of('silu'),
-  tanh: of('tanh'),
   linear: x => x,
+}
+
+/** f(gate) · up for the activation f that config.json calls `name`. */
+export function gatedOf(name: string): (gate: Tensor, up: Tensor) => Tensor {
+  const f = activationOf(name)
+  const kind = Object.hasOwn(PLAIN, name) ? PLAIN[name] : undefined
+  return (gate, up) => (kind ? gatedActivation(gate, up, kind) : multiply(f(gate), up))
 }
 
 /** The activation that config.json calls `name`. */

@@ -135,7 +135,7 @@ const maskedLm: HeadSpec<LmLayers> = {
     const dense = at.linear('transform.dense', d.hidden, d.hidden)
     const norm = at.norm('transform.LayerNorm', d.hidden, d.eps)
     const act = activationOf(d.act)
-    const output = outputOf(config, backbone, at, 'decoder', 'bias')
+    const output = outputOf(config, backbone, at, 'decoder', { bias: 'bias' })
     return { transform: rows => norm.apply(act(dense.apply(rows))), output }
   },
 }

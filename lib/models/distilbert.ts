@@ -113,7 +113,7 @@ const maskedLm: HeadSpec<LmLayers> = {
     const at = weights.fresh()
     const dense = at.linear('vocab_transform', d.hidden, d.hidden)
     const norm = at.norm('vocab_layer_norm', d.hidden, EPS)
-    const output = outputOf(config, backbone, at, 'vocab_projector', 'vocab_projector.bias')
+    const output = outputOf(config, backbone, at, 'vocab_projector', { bias: 'vocab_projector.bias' })
     return { transform: rows => norm.apply(d.act(dense.apply(rows))), output }
   },
 }

@@ -2,9 +2,35 @@ import { fail, nearest } from '../errors.ts'
 import { bert } from './bert.ts'
 import { distilbert } from './distilbert.ts'
 import type { Family } from './family.ts'
+import { gemma } from './gemma.ts'
+import { gemma2 } from './gemma2.ts'
+import { gemma3Text } from './gemma3Text.ts'
+import { gpt2 } from './gpt2.ts'
+import { gptNeox } from './gptNeox.ts'
+import { llama } from './llama.ts'
+import { mistral } from './mistral.ts'
+import { opt } from './opt.ts'
+import { phi3 } from './phi3.ts'
+import { qwen2 } from './qwen2.ts'
+import { qwen3 } from './qwen3.ts'
 import { roberta } from './roberta.ts'
 
-const FAMILIES: readonly Family[] = [bert, roberta, distilbert]
+const FAMILIES: readonly Family[] = [
+  bert,
+  roberta,
+  distilbert,
+  llama,
+  mistral,
+  qwen2,
+  qwen3,
+  gemma,
+  gemma2,
+  gemma3Text,
+  phi3,
+  gpt2,
+  opt,
+  gptNeox,
+]
 
 /** `model_type`s this package can run. */
 export const MODEL_TYPES: readonly string[] = FAMILIES.map(family => family.modelType)

@@ -143,7 +143,7 @@ const maskedLm: HeadSpec<LmLayers> = {
     const at = weights.at('lm_head').fresh()
     const dense = at.linear('dense', d.hidden, d.hidden)
     const norm = at.norm('layer_norm', d.hidden, d.eps)
-    const output = outputOf(config, backbone, at, 'decoder', 'bias')
+    const output = outputOf(config, backbone, at, 'decoder', { bias: 'bias' })
     return { transform: rows => norm.apply(activation(dense.apply(rows), 'gelu')), output }
   },
 }

@@ -53,7 +53,13 @@ const HOST: Record<string, Host> = {
 }
 
 /** Buffers that old versions of transformers wrote. */
-const OLD_BUFFERS = /(^|\.)(position_ids|token_type_ids|attn\.(masked_)?bias)$/
+const OLD_BUFFERS = /(^|\.)(position_ids|token_type_ids|(attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq)$/
+
+/** Memory of a model beside its parameters. */
+interface Buffer {
+  readonly byteLength: number
+  dispose(): void
+}
 
 /** What one loading collects; shared by all its cursors. */
 class Loading {
@@ -62,7 +68,7 @@ class Loading {
   readonly linears = new Map<string, Linear>()
   /** Canonical name → name in the source. */
   readonly available = new Map<string, string>()
-  readonly buffers = new Map<string, Tensor>()
+  readonly buffers: Buffer[] = []
   /** Parameters with a second use, as tied embeddings have. */
   readonly shared = new Set<Parameter>()
   readonly problems: string[] = []
@@ -133,7 +139,7 @@ export class Weights {
     return this.#loading.linears
   }
 
-  get buffers(): Map<string, Tensor> {
+  get buffers(): readonly Buffer[] {
     return this.#loading.buffers
   }
 
@@ -207,12 +213,9 @@ export class Weights {
     return new RmsNorm(this.at(name).parameter('weight', [dim], 1 - offset), eps, offset)
   }
 
-  /** A tensor that is no parameter, such as the table of a rope: freed with the model. Made once for each name. */
-  buffer(name: string, make: () => Tensor): Tensor {
-    const { buffers } = this.#loading
-    const full = this.#join(name)
-    const buffer = buffers.get(full) ?? make().keep()
-    buffers.set(full, buffer)
+  /** What is no parameter and takes memory, such as the table of a rope: freed with the model. */
+  buffer<B extends Buffer>(buffer: B): B {
+    this.#loading.buffers.push(buffer)
     return buffer
   }
 

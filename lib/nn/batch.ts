@@ -23,6 +23,8 @@ export interface Batch {
   maxLength: number
   tokens: number
   sequences: number
+  /** One more than its highest position. */
+  reach: number
 }
 
 /** What a model accepts. */
@@ -70,6 +72,7 @@ export function upload(batch: PackedBatch, device: Device, rules: InputRules): B
     maxLength,
     tokens: ids.length,
     sequences,
+    reach: placed.reduce((most, position) => Math.max(most, position + 1), 0),
   }
 }
 

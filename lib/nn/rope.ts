@@ -6,7 +6,9 @@
 import { check } from '../errors.ts'
 import { count, float, type ModelConfig, string } from '../io/config.ts'
 import type { Json, JsonObject } from '../io/json.ts'
+import type { RopeInput } from '../ops/rope.ts'
 import { Device, Tensor } from '../tensor.ts'
+import type { Batch } from './batch.ts'
 
 export interface RopeFrequencies {
   /** Radians a position adds, one for each pair of columns. */
@@ -71,6 +73,15 @@ export function ropeFrequencies(config: ModelConfig, options: RopeFrequencyOptio
   })
 }
 
+/** Positions that the rope of a config serves: dynamic scaling goes past those the model was made for. */
+export function ropeReach(config: ModelConfig): number {
+  const positions = count(config, 'max_position_embeddings', 2048)
+  const parameters = parametersOf(config, undefined)
+  const known = Object.keys(RULES)
+  const type = string(parameters, 'rope_type', string(parameters, 'type', 'default', known), known)
+  return type === 'dynamic' ? Math.floor(positions * float(parameters, 'factor')) : positions
+}
+
 /**
  * Cosines, then sines, of every position's angles: [positions, 2 · pairs], computed in f64. What `rope` reads.
  */
@@ -87,6 +98,53 @@ export function ropeTable(
       values[position * 2 * pairs + pairs + i] = attentionFactor * Math.sin(position * frequency)
     })
   return Tensor.from(values, [positions, 2 * pairs], { device })
+}
+
+/**
+ * The rotary embedding of some layers of a model. Its table holds the positions seen so far, and grows; scalings that
+ * depend on the longest sequence of a batch follow it.
+ */
+export class Rotary {
+  readonly #config: ModelConfig
+  readonly #options: RotaryOptions
+  #table: Tensor | undefined
+  #perPosition: Float64Array = new Float64Array()
+
+  constructor(config: ModelConfig, options: RotaryOptions) {
+    this.#config = config
+    this.#options = options
+    ropeFrequencies(config, options) // what is wrong with the config is told at once
+  }
+
+  get byteLength(): number {
+    return this.#table?.byteLength ?? 0
+  }
+
+  /** What turns the rows of a batch. */
+  of({ positions, reach }: Batch): RopeInput {
+    const { device, dtype, headDim, interleaved = false } = this.#options
+    const frequencies = ropeFrequencies(this.#config, { ...this.#options, length: reach })
+    const isKnown = this.#perPosition.every((f, i) => f === frequencies.perPosition[i])
+    if (!this.#table || !isKnown || this.#table.shape[0]! < reach) {
+      this.dispose()
+      const rows = 2 ** Math.ceil(Math.log2(Math.max(reach, 64)))
+      this.#table = ropeTable(frequencies, rows, { device, dtype }).keep()
+      this.#perPosition = frequencies.perPosition
+    }
+    return { positions, table: this.#table, headDim, interleaved }
+  }
+
+  dispose(): void {
+    this.#table?.dispose()
+    this.#table = undefined
+  }
+}
+
+export interface RotaryOptions extends Omit<RopeFrequencyOptions, 'length'> {
+  readonly device: Device
+  readonly dtype: 'f32' | 'f64'
+  /** Pairs are neighbours; see `rope`. Default false. */
+  readonly interleaved?: boolean
 }
 
 function isRecord(value: Json | undefined): value is JsonObject {

@@ -152,6 +152,7 @@ export class Adapter implements Disposable {
     const context = {
       modelType: host.config.modelType,
       targets: this.matched.map(({ path }) => path),
+      fanInFanOut: this.matched.some(({ path }) => host.linears.get(path)?.fanInFanOut),
       taskType: this.#source ? this.#source.taskType : taskTypeOf(host.task),
       baseModelNameOrPath: baseModel ?? (preserved ? undefined : host.path),
       autoMapping: preserved

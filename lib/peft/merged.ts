@@ -14,6 +14,7 @@ import {
   openCheckpoint,
   type TensorToWrite,
 } from '../io/safetensors.ts'
+import { transposed } from '../io/transpose.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
 import type { Tensor } from '../tensor.ts'
 import { dtypeOf, writeChecked } from './files.ts'
@@ -124,9 +125,10 @@ function toWrite(parameter: Parameter, merge: (() => Tensor | undefined) | undef
     check(isFiniteData(values, dtype), 'ERR_CHECKPOINT', () => {
       return `saveMerged: ${name} is not finite in ${dtype}; the training diverged, or the values pass the dtype's range`
     })
-    return values
+    const [rows = 1, columns = 1] = shape
+    return parameter.isTransposed ? transposed(values, rows, columns) : values
   }
-  return { name, shape, dtype, data }
+  return { name, shape: parameter.isTransposed ? [...shape].reverse() : shape, dtype, data }
 }
 
 const problemTypes: Readonly<Record<string, string>> = {

@@ -7,6 +7,7 @@ import type { Host } from './method.ts'
 const taskTypes: Readonly<Record<string, TaskType>> = {
   'sequence-classification': 'SEQ_CLS',
   'token-classification': 'TOKEN_CLS',
+  'causal-lm': 'CAUSAL_LM',
 }
 
 /** PEFT's name of a task; undefined where it has none, as for masked LM. */
@@ -24,6 +25,7 @@ const classSuffixes: Readonly<Record<string, string>> = {
   'sequence-classification': 'ForSequenceClassification',
   'token-classification': 'ForTokenClassification',
   'masked-lm': 'ForMaskedLM',
+  'causal-lm': 'ForCausalLM',
 }
 
 /** The class of transformers for a model with its task's head, e.g. BertForTokenClassification. */

@@ -17,7 +17,12 @@ import { compare } from '../support/compare.ts'
 import { targetsOf } from '../support/targets.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/models')
-const TASK: Record<string, Task> = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' }
+const TASK: Record<string, Task> = {
+  seq: 'sequence-classification',
+  tok: 'token-classification',
+  mlm: 'masked-lm',
+  lm: 'causal-lm',
+}
 const PROBLEM = { regression: 'regression', multi_label_classification: 'multi' } as const
 
 interface Meta {
@@ -91,18 +96,22 @@ async function checkHidden(model: Model, io: SafetensorsFile, batch: PackedBatch
   })
   assert.is(seen.length, model.backbone.layers + 1)
   for (const [i, hidden] of seen.entries()) {
-    const expected = unpad(io.readF32(`hidden.${i}`), lengths, model.backbone.hiddenSize)
+    const expected = unpad(io.readF32(`hidden.${i}`), lengths, io.info(`hidden.${i}`).shape[2])
     compare(`hidden state ${i}`, await hidden.data(), expected, { relative: 1e-5 })
     hidden.dispose()
   }
 }
 
+const transposed = (x: ArrayLike<number>, rows: number, cols: number) =>
+  Float64Array.from({ length: rows * cols }, (_, i) => x[(i % rows) * cols + Math.floor(i / rows)]!)
+
 async function checkGradients(model: Model, io: SafetensorsFile) {
   for (const name of io.names().filter(n => n.startsWith('grad.') || n.startsWith('grad_rows.'))) {
     const byRows = name.startsWith('grad_rows.')
     const parameter = model.parameters.get(name.slice(name.indexOf('.') + 1))!
-    const got = await parameter.gradient!.data()
     const [rows, cols] = parameter.shape as [number, number]
+    const found = await parameter.gradient!.data()
+    const got = parameter.isTransposed ? transposed(found, rows, cols) : found
     const projected = byRows
       ? Float64Array.from({ length: rows }, (_, i) =>
           Float64Array.from(got.subarray(i * cols, (i + 1) * cols)).reduce((s, g, j) => s + g * Math.cos(j), 0),
@@ -133,9 +142,9 @@ for (const name of readdirSync(FOLDER).filter(n => existsSync(join(FOLDER, n, 'm
       parameter.tensor.requiresGrad = true
       parameter.tensor.grad = Tensor.zeros(parameter.shape).keep()
     }
-    const total = meta.task === 'seq' ? labels.length : labels.filter(label => label !== -100).length
+    const targets = targetsOf(model, batch, labels)
     const tape = new Tape()
-    const loss = tape.run(() => model.loss(batch, targetsOf(model, batch, labels), { total }))
+    const loss = tape.run(() => model.loss(batch, targets, { total: targets.weight }))
     tape.backward(loss)
     compare('loss', [await loss.item()], [meta.loss], { relative: 1e-5 })
     loss.dispose()

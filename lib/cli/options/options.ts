@@ -1,8 +1,8 @@
 // The one table of options: flags, YAML keys, validation, --help and docs/cli.md all come from it.
 
-import { TASKS } from '../../heads/head.ts'
 import type { Domain, Kind, Kinds, OptionRow, ValueOf } from '../../options.ts'
 import { METHODS } from '../../peft/index.ts'
+import { taskNames } from '../../tasks/index.ts'
 import { TRAIN_OPTIONS, type TrainOptionName } from '../../train/options.ts'
 import { COMMANDS, type Command, type More, type Option } from './option.ts'
 
@@ -98,7 +98,7 @@ const data = section('Data', reading, [
     found: 'by the usual names',
   }),
   o('task', 'choice', undefined, 'What is learned', {
-    choices: TASKS,
+    choices: taskNames,
     found: 'by the columns and labels',
     commands: [...reading, 'merge', 'inspect model'],
   }),

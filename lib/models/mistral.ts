@@ -1,0 +1,13 @@
+// Mistral (Jiang et al. 2023): Llama with a window of tokens.
+
+import { orNone } from './layerTypes.ts'
+import { rotaryDecoder } from './rotaryDecoder.ts'
+
+export const mistral = rotaryDecoder({
+  modelType: 'mistral',
+  isTied: false,
+  variant: config => {
+    const window = orNone(config, 'sliding_window', 4096)
+    return { windowOf: () => window }
+  },
+})
