@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type MicroBatch, offsetsAfter, packExamples } from '../lib/data/batches.ts'
-import { type Example, IGNORED } from '../lib/data/example.ts'
+import type { Example } from '../lib/data/example.ts'
 import { check, fail } from '../lib/errors.ts'
 import { openSafetensors, type SafetensorsFile } from '../lib/io/safetensors.ts'
 import { loadModel, type Model } from '../lib/model.ts'
@@ -21,13 +21,14 @@ import { scope } from '../lib/tensor.ts'
 import { Stepper } from '../lib/train/step.ts'
 import { type Metrics, overBars, printMetrics, relative, type Snapshot } from './goldenMetrics.ts'
 
-const TASK = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' } as const
+const TASK = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm', lm: 'causal-lm' } as const
 
 interface Meta {
   base_model: string
   kind: string
   mode: 'lora' | 'full'
   labels: string[] | null
+  pad_id: number
   steps: number
   grad_accumulation: number
   lora: {
@@ -75,18 +76,26 @@ function open(dir: string): Trace {
 
 const ints = (file: SafetensorsFile, name: string) => new Int32Array(file.read(name).buffer as ArrayBuffer)
 
-/** The rows of a split; padded positions are dropped. */
-function examplesOf({ batches, meta }: Trace, split: string): Example[] {
+/**
+ * The rows of a split; padded positions are dropped. Where a class is read from the last token, the trace read it from
+ * the last that is no padding id, so what follows that, which nothing looks at, is dropped too.
+ */
+function examplesOf({ batches, meta }: Trace, split: string, { family }: Model): Example[] {
+  const readsLast = meta.kind === 'seq' && family.heads.sequence?.reads === 'last'
   const lengths = ints(batches, `${split}_len`)
   const ids = ints(batches, `${split}_ids`)
   const labels = ints(batches, `${split}_labels`)
   const width = ids.length / lengths.length
-  return Array.from(lengths, (length, i) => ({
-    ids: ids.slice(i * width, i * width + length),
-    label: meta.kind === 'seq' ? labels[i]! : labels.slice(i * width, i * width + length),
-    truncated: false,
-    row: { values: {}, file: 'batches.safetensors', line: i },
-  }))
+  return Array.from(lengths, (given, i) => {
+    let length = given
+    while (readsLast && length > 1 && ids[i * width + length - 1] === meta.pad_id) length--
+    return {
+      ids: ids.slice(i * width, i * width + length),
+      label: meta.kind === 'seq' ? labels[i]! : labels.slice(i * width, i * width + length),
+      truncated: false,
+      row: { values: {}, file: 'batches.safetensors', line: i },
+    }
+  })
 }
 
 /** A trained tensor's name in the trace → its name when PEFT saves it. */
@@ -166,6 +175,11 @@ function checkTrained(parameters: ReadonlyMap<string, Parameter>, init: Snapshot
   })
 }
 
+/** [rows, columns] as files hold it: [columns, rows]. */
+function transposed(x: Float32Array, rows: number, columns: number): Float32Array {
+  return Float32Array.from(x, (_, i) => x[(i % rows) * columns + Math.floor(i / rows)]!)
+}
+
 /** Copies of parameters or gradients; of stored rows only those rows, without what the trace leaves out. */
 async function snapshot(
   parameters: Map<string, Parameter>,
@@ -176,7 +190,9 @@ async function snapshot(
   const found: Snapshot = new Map()
   for (const [name, parameter] of parameters) {
     if (meta.not_stored?.map(savedName).includes(name)) continue
-    const data = (await parameter[what]!.data()) as Float32Array
+    const [rows = 1, columns = 1] = parameter.shape
+    const held = (await parameter[what]!.data()) as Float32Array
+    const data = parameter.isTransposed ? transposed(held, rows, columns) : held
     if (!meta.stored_rows?.map(savedName).includes(name)) found.set(name, data)
     else {
       const width = parameter.shape[1]!
@@ -218,11 +234,6 @@ function logitError(got: Float32Array, expected: Float32Array): number {
   return relative(new Map([['logits', got]]), new Map([['logits', expected]])).all
 }
 
-const supervised = (meta: Meta, labels: Example['label'][]) =>
-  meta.kind === 'seq'
-    ? labels.length
-    : labels.flatMap(label => [...(label as Int32Array)]).filter(l => l !== IGNORED).length
-
 async function train(model: Model, parameters: Map<string, Parameter>, trace: Trace): Promise<Partial<Metrics>> {
   const { meta, losses, dir, batches } = trace
   const { lr, betas, eps, weight_decay, clip_global_norm, schedule } = meta.optimizer
@@ -235,7 +246,7 @@ async function train(model: Model, parameters: Map<string, Parameter>, trace: Tr
     clip: clip_global_norm ?? 0,
   }
   const stepper = new Stepper(model, new AdamW(arena, options), { seed: 0, dropout: false })
-  const examples = examplesOf(trace, 'train')
+  const examples = examplesOf(trace, 'train', model)
   const order = ints(batches, 'order')
   const size = batches.info('order').shape[1]!
   const start = await snapshot(parameters, trace, 'tensor')
@@ -250,10 +261,7 @@ async function train(model: Model, parameters: Map<string, Parameter>, trace: Tr
       const offsets = last && offsetsAfter(last)
       microBatches.push(packExamples(examples, order.slice(at, at + size), { ...model.head, offsets }))
     }
-    const total = supervised(
-      meta,
-      microBatches.flatMap(m => Array.from(m.rows, row => examples[row]!.label)),
-    )
+    const total = microBatches.reduce((sum, { targets }) => sum + targets!.weight, 0)
     const rate = learningRate(t, { ...plan, warmupSteps })
     const { loss } = await (await stepper.launch({ microBatches, total }, t, rate)).numbers
     metrics.loss = Math.max(metrics.loss!, Math.abs(loss - losses.loss[t]!) / losses.loss[t]!)
@@ -276,14 +284,17 @@ async function replay(dir: string, weights: string, compute: 'f32' | 'bf16'): Pr
   const { meta } = trace
   const task =
     TASK[meta.kind as keyof typeof TASK] ??
-    fail('ERR_UNSUPPORTED', `golden: kind "${meta.kind}" of ${dir} needs a decoder family, which is not here yet`)
+    fail(
+      'ERR_UNSUPPORTED',
+      `golden: kind "${meta.kind}" of ${dir} is unknown; known are ${Object.keys(TASK).join(', ')}`,
+    )
   const labels = meta.labels ?? undefined
   const model = loadModel(join(weights, meta.base_model), { task, labels, compute })
   const parameters = trainables(model, trace)
   const init = values(dir, 'init')
   restore(parameters, init)
   checkTrained(parameters, init, trace)
-  const evaluated = examplesOf(trace, 'test').slice(0, meta.eval_logits.rows)
+  const evaluated = examplesOf(trace, 'test', model).slice(0, meta.eval_logits.rows)
   const { outputs } = model.head
   const before = logitError(await logitsOf(model, evaluated), expectedLogits(trace, evaluated, outputs, 'before'))
   const metrics = await train(model, parameters, trace)

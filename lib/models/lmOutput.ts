@@ -33,7 +33,7 @@ export function outputOf(
   return new Linear(at.at(name).prefix, table, shift, at.compute)
 }
 
-/** Where a checkpoint of tied embeddings holds the output layer's alone, that is what they are. Before both are read. */
+/** Where a checkpoint of tied embeddings holds the output layer alone, that is what they are. To be called first. */
 export function adoptTied(config: ModelConfig, weights: Weights, output: string, words: string, isTied: boolean): void {
   if (!bool(config, 'tie_word_embeddings', isTied)) return
   if (weights.has(output) && !weights.has(words)) weights.rename(output, words)

@@ -40,7 +40,8 @@ test('a folder that is no trace is an error', () => {
 })
 
 test('shared traces stay inside every bar', () => {
-  const dirs = ['mini_seq__minibert-own', 'mini_tok__minibert-own'].map(name => shared(`golden/${name}`))
+  const tasks = ['seq__minibert-own', 'tok__minibert-own', 'lm__stories260K', 'seq__stories260K', 'tok__stories260K']
+  const dirs = tasks.map(name => shared(`golden/mini_${name}`))
   const weights = shared('weights')
   if (!weights || dirs.includes(undefined)) return console.log('skip: shared golden traces are not here')
   const { status, stdout, stderr } = replay(dirs as string[], weights)

@@ -262,7 +262,12 @@ const FAULTS: Fault[] = [
   ['PiSSA', 'ERR_UNSUPPORTED', /"pissa"/, patchConfig({ init_lora_weights: 'pissa' })],
   ['OLoRA', 'ERR_UNSUPPORTED', /"olora"/, patchConfig({ init_lora_weights: 'olora' })],
   ['another task', 'ERR_CONFIG', /task_type is TOKEN_CLS, the model does seq/, patchConfig({ task_type: 'TOKEN_CLS' })],
-  ['a task without head here', 'ERR_CONFIG', /no model of this package/, patchConfig({ task_type: 'CAUSAL_LM' })],
+  [
+    'a task without head here',
+    'ERR_CONFIG',
+    /no model of this package/,
+    patchConfig({ task_type: 'FEATURE_EXTRACTION' }),
+  ],
   ['targets the model lacks', 'ERR_OPTION', /q_proj/, patchConfig({ target_modules: ['q_proj'] })],
   ['another family', 'ERR_CONFIG', /for roberta, the model is bert/, info({ model_type: 'roberta' })],
   ['permuted labels', 'ERR_CONFIG', /labels are \[L1, L0, L2\]/, info({ labels: ['L1', 'L0', 'L2'] })],
