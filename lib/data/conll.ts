@@ -1,39 +1,35 @@
 import { check } from '../errors.ts'
+import { findLayout, type Layout, type Word } from './conllLayout.ts'
 import { readLines } from './lines.ts'
 import type { Row } from './row.ts'
 import { detectScheme, type TagScheme, toIob2 } from './tags.ts'
 
 /** How a column file is read. Columns count from 0, negative ones from the end. */
 export interface ConllOptions {
-  /** Column of the words: the first by default. */
+  /** Column of the words: by default the first, or the one after a number that counts them. */
   readonly tokenColumn?: number | undefined
-  /** Column of the tags: the last by default. */
+  /** Column of the tags: by default the last, or what the layout says (see {@link readConll}). */
   readonly tagColumn?: number | undefined
   /** Keep the tags as written instead of turning them into IOB2. */
   readonly keepTags?: boolean | undefined
-  /** Told once, at the end of the file, when tags were converted. */
+  /** Told which columns were taken, where that is not plain, and when tags were converted. */
   readonly notice?: ((message: string) => void) | undefined
 }
 
-interface Word {
-  readonly fields: readonly string[]
-  readonly line: number
-}
-
-const entityTag = /^(?:O|[BIESLU]-.+)$/
-
 /**
  * Sentences of a column file (CoNLL-2003 and its kin) as rows `{ tokens, tags }`: one word a line, columns parted by
- * tabs or else spaces, sentences by blank lines. `-DOCSTART-` lines and comments (`# …` before a sentence) are skipped.
+ * tabs or else spaces, sentences by blank lines. `-DOCSTART-` lines and comments are skipped; a line that begins with #
+ * is a word where it is as wide as the others. Known layouts are read by their columns: CoNLL-U (UPOS as tags),
+ * CoNLL-U Plus (its header names them), CoNLL-2012 of OntoNotes (names), GermEval 2014 (outer names).
  * IOB1, BIOES and BILOU tags become IOB2.
  * @throws ERR_DATA naming the line for rows of another width, a missing column, an empty word, a file without words.
  */
 export async function* readConll(path: string, options: ConllOptions = {}): AsyncGenerator<Row> {
   let converted: TagScheme = 'none'
   let rows = 0
-  for await (const words of readSentences(path)) {
-    const tokens = words.map(word => pick(path, word, options.tokenColumn ?? 0))
-    const raw = words.map(word => pick(path, word, options.tagColumn ?? -1))
+  for await (const { words, layout } of laidOut(path, options)) {
+    const tokens = words.map(word => pick(path, word, layout.token))
+    const raw = layout.tagsOf(words.map(word => pick(path, word, layout.tag)))
     const scheme = detectScheme([raw])
     const changes = !options.keepTags && (scheme === 'IOB1' || scheme === 'BIOES')
     if (changes && converted !== 'BIOES') converted = scheme
@@ -44,32 +40,96 @@ export async function* readConll(path: string, options: ConllOptions = {}): Asyn
   if (converted !== 'none') options.notice?.(`${path}: tags converted from ${converted} to IOB2`)
 }
 
-async function* readSentences(path: string): AsyncGenerator<Word[]> {
-  let words: Word[] = []
-  let width: number | undefined
-  for await (const { text, number } of readLines(path)) {
-    const line = text.replace(/[ \t\r]+$/, '')
-    const fields = line.includes('\t') ? line.split('\t') : line.split(/ +/)
-    if (line.trim() === '' || fields[0] === '-DOCSTART-') {
-      if (words.length > 0) yield words
-      words = []
+/** Sentences and which of their columns count; the first sentences wait until one of two words tells. */
+async function* laidOut(
+  path: string,
+  options: ConllOptions,
+): AsyncGenerator<{ words: readonly Word[]; layout: Layout }> {
+  const file: File = { path, comments: [] }
+  let waiting: Word[][] = []
+  let layout: Layout | undefined
+  const placed = function* (sentences: readonly Word[][], found: Layout) {
+    for (const sentence of sentences) {
+      const words = sentence.filter(found.isWord)
+      if (words.length > 0) yield { words, layout: found }
+    }
+  }
+  for await (const words of readSentences(file)) {
+    if (layout) {
+      yield* placed([words], layout)
       continue
     }
-    if (words.length === 0 && isComment(line, fields, width)) continue
-    width ??= fields.length
-    check(fields.length === width, 'ERR_DATA', () => {
-      return `data: ${path}:${number}: ${fields.length} columns, the lines before have ${width}`
-    })
-    check(width > 1, 'ERR_DATA', () => `data: ${path}:${number}: one column; word and tag need two`)
-    words.push({ fields, line: number })
+    waiting.push(words)
+    if (words.length < 2) continue
+    layout = findLayout(path, waiting, file.comments, options)
+    yield* placed(waiting, layout)
+    waiting = []
+  }
+  if (waiting.length > 0) yield* placed(waiting, findLayout(path, waiting, file.comments, options))
+}
+
+interface File {
+  readonly path: string
+  /** Comments before the first word. */
+  readonly comments: string[]
+  /** Columns of a line, and whether tabs part them: known from the first line that cannot be a comment. */
+  width?: number
+  tabs?: boolean
+}
+
+async function* readSentences(file: File): AsyncGenerator<Word[]> {
+  let words: Word[] = []
+  // Lines that begin with # before it is known how wide lines are.
+  let unsure: { text: string; number: number }[] = []
+  for await (const { text, number } of readLines(file.path)) {
+    const line = withoutEnd(text)
+    const blank = line.trim() === ''
+    if (file.width === undefined && (blank || line.startsWith('#'))) {
+      unsure.push({ text: line, number })
+      continue
+    }
+    measure(file, line, number)
+    for (const each of [...unsure, { text: line, number }])
+      if (each.text.trim() === '' || each.text.startsWith('-DOCSTART-')) {
+        if (words.length > 0) yield words
+        words = []
+      } else take(file, words, each.text, each.number)
+    unsure = []
   }
   if (words.length > 0) yield words
 }
 
-/** A line that starts with # is a word only when it is as wide as the others and ends in a tag. */
-function isComment(line: string, fields: readonly string[], width: number | undefined): boolean {
-  if (!line.startsWith('#')) return false
-  return (width !== undefined && fields.length !== width) || !entityTag.test(fields.at(-1) ?? '')
+/** The line without blanks at its end; a regular expression would take the square of them. */
+function withoutEnd(line: string): string {
+  let end = line.length
+  while (end > 0 && ' \t\r'.includes(line[end - 1]!)) end--
+  return line.slice(0, end)
+}
+
+function measure(file: File, line: string, number: number): void {
+  if (file.width !== undefined || line.startsWith('-DOCSTART-') || line.trim() === '') return
+  file.tabs = line.includes('\t')
+  file.width = fieldsOf(file, line).length
+  check(file.width > 1, 'ERR_DATA', () => `data: ${file.path}:${number}: one column; word and tag need two`)
+}
+
+function fieldsOf({ tabs }: File, line: string): string[] {
+  return tabs ? line.split('\t') : line.split(/ +/)
+}
+
+function take(file: File, words: Word[], line: string, number: number): void {
+  const fields = fieldsOf(file, line)
+  const { path, width } = file
+  // In a file parted by spaces a comment may happen to be as wide as a word's line.
+  const comment = line.startsWith('#') && (fields.length !== width || (!file.tabs && /^# \S+ = /.test(line)))
+  if (words.length === 0 && comment) {
+    file.comments.push(line)
+    return
+  }
+  check(fields.length === width, 'ERR_DATA', () => {
+    return `data: ${path}:${number}: ${fields.length} columns, the lines before have ${width}`
+  })
+  words.push({ fields, line: number })
 }
 
 function pick(path: string, { fields, line }: Word, column: number): string {

@@ -1,7 +1,7 @@
-import { closeSync, openSync, readSync } from 'node:fs'
+import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { check, fail } from '../errors.ts'
 import { parseLine } from './jsonl.ts'
-import { decodeLine, readLines } from './lines.ts'
+import { decodeLine, isGzip, readLines } from './lines.ts'
 import { type Row, toRow } from './row.ts'
 
 /**
@@ -46,6 +46,7 @@ export interface JsonlDataset extends Dataset<Row> {
  * @throws ERR_DATA for a missing or empty file and invalid UTF-8; broken JSON is found by get
  */
 export async function jsonlDataset(path: string): Promise<JsonlDataset> {
+  check(!isGzipFile(path), 'ERR_DATA', () => `data: ${path} is in gzip, which has no access by index; unpack it first`)
   const starts: number[] = []
   const numbers: number[] = []
   let end = 0
@@ -75,6 +76,15 @@ export async function jsonlDataset(path: string): Promise<JsonlDataset> {
       file = undefined
     },
   }
+}
+
+function isGzipFile(path: string): boolean {
+  if (!statSync(path, { throwIfNoEntry: false })?.isFile()) return false
+  const file = openSync(path, 'r')
+  const bytes = Buffer.alloc(2)
+  readSync(file, bytes, 0, 2, 0)
+  closeSync(file)
+  return isGzip(bytes)
 }
 
 /** All rows of a source. @throws ERR_DATA for an empty one and for items that are no objects. */

@@ -19,6 +19,12 @@ export interface DelimitedOptions {
 export async function* readCsv(path: string, options: DelimitedOptions = {}): AsyncGenerator<Row> {
   const delimiter = options.delimiter ?? ','
   check(delimiter.length === 1, 'ERR_OPTION', () => `delimiter: "${delimiter}" is not one character`)
+  // Before the parser sees it: with another delimiter it stumbles over quotes, which says nothing.
+  if (!options.columns)
+    for await (const { text } of readLines(path)) {
+      checkDelimiter(path, text, delimiter)
+      break
+    }
   yield* nameFields(path, csvRecords(path, delimiter), options.columns, delimiter)
 }
 
@@ -106,9 +112,15 @@ function headerNames(path: string, fields: readonly string[], delimiter: string)
   const names = fields.map((name, i) => name.trim() || `column ${i + 1}`)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
   check(twice === undefined, 'ERR_DATA', () => `data: ${path}:1: two columns are called "${twice}"`)
-  const other = [',', ';', '\t', '|'].find(sign => sign !== delimiter && (fields[0] ?? '').includes(sign))
-  check(names.length > 1 || other === undefined, 'ERR_DATA', () => {
+  if (names.length === 1) checkDelimiter(path, fields[0] ?? '', delimiter)
+  return names
+}
+
+/** A header without the delimiter and with another one. */
+function checkDelimiter(path: string, header: string, delimiter: string): void {
+  const other = [',', ';', '\t', '|'].find(sign => sign !== delimiter && header.includes(sign))
+  const quoted = /^"[^"]*"$/.test(header)
+  check(header.includes(delimiter) || quoted || other === undefined, 'ERR_DATA', () => {
     return `data: ${path}:1: one column with ${JSON.stringify(other)} in its name; is that the delimiter?`
   })
-  return names
 }

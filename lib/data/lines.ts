@@ -1,7 +1,9 @@
 // Lines of a file as strict UTF-8, in constant memory.
 import { isUtf8 } from 'node:buffer'
 import { open } from 'node:fs/promises'
-import { check, fail } from '../errors.ts'
+import { pipeline, Readable } from 'node:stream'
+import { createGunzip } from 'node:zlib'
+import { check, fail, LowrankError } from '../errors.ts'
 
 /** A line without its end, and where it starts. */
 export interface Line {
@@ -15,28 +17,34 @@ export interface Line {
 const chunkBytes = 1 << 20
 const longestLine = 256 * 2 ** 20
 const newline = 10
+const carriageReturn = 13
 
 /**
- * Lines of a file, ended by LF or CRLF; a UTF-8 byte order mark is skipped. Memory is that of the longest line.
+ * Lines of a file, plain or in gzip, ended by LF or CRLF, or by CR where the file has no LF; a UTF-8 byte order mark is
+ * skipped. Memory is that of the longest line.
  * @throws ERR_DATA for a file that cannot be read, invalid UTF-8 (naming line and byte), lines over 256 MiB.
  */
 export async function* readLines(path: string): AsyncGenerator<Line> {
   let number = 0
   let offset = 0
   let pending: Buffer[] = []
-  for await (const chunk of readChunks(path)) {
+  let pendingLength = 0
+  let lineEnd: number | undefined
+  for await (const chunk of unpacked(path, readChunks(path))) {
+    lineEnd ??= chunk.includes(newline) || !chunk.includes(carriageReturn) ? newline : carriageReturn
     let from = 0
-    for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, from)) {
+    for (let end = chunk.indexOf(lineEnd); end >= 0; end = chunk.indexOf(lineEnd, from)) {
       const part = chunk.subarray(from, end)
       const bytes = pending.length > 0 ? Buffer.concat([...pending, part]) : part
       pending = []
+      pendingLength = 0
       yield decodeLine(path, bytes, ++number, offset)
       offset += bytes.length + 1
       from = end + 1
     }
     if (from < chunk.length) pending.push(Buffer.from(chunk.subarray(from)))
-    const length = pending.reduce((sum, part) => sum + part.length, 0)
-    check(length <= longestLine, 'ERR_DATA', () => `data: ${path}:${number + 1}: a line of more than 256 MiB`)
+    pendingLength += chunk.length - from
+    check(pendingLength <= longestLine, 'ERR_DATA', () => `data: ${path}:${number + 1}: a line of more than 256 MiB`)
   }
   if (pending.length > 0) yield decodeLine(path, Buffer.concat(pending), ++number, offset)
 }
@@ -58,8 +66,9 @@ export function decodeLine(path: string, bytes: Buffer, number: number, offset: 
   if (number === 1) checkEncoding(path, bytes)
   if (!isUtf8(bytes)) {
     const at = firstInvalid(bytes)
+    const cure = 'convert it to UTF-8 (iconv -f cp1252 -t utf-8, if Windows wrote it)'
     const byte = bytes[at]!.toString(16).padStart(2, '0')
-    fail('ERR_DATA', `data: ${path}:${number}: invalid UTF-8 (0x${byte}) at byte ${offset + at}; convert it to UTF-8`)
+    fail('ERR_DATA', `data: ${path}:${number}: invalid UTF-8 (0x${byte}) at byte ${offset + at}; ${cure}`)
   }
   const start = number === 1 && hasMark(bytes) ? 3 : 0
   const end = bytes.at(-1) === 13 ? bytes.length - 1 : bytes.length
@@ -90,11 +99,42 @@ async function* readChunks(path: string): AsyncGenerator<Buffer> {
   }
 }
 
+/** The chunks of a gzip file unpacked; those of other files as they are. */
+async function* unpacked(path: string, chunks: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  const first = await chunks.next()
+  if (first.done) return
+  if (!isGzip(first.value)) {
+    yield first.value
+    yield* chunks
+    return
+  }
+  // The chunks share one buffer, and the stream keeps more than one.
+  const copies = async function* () {
+    yield Buffer.from(first.value)
+    for await (const chunk of chunks) yield Buffer.from(chunk)
+  }
+  const gunzip = createGunzip()
+  let failure: unknown
+  pipeline(Readable.from(copies()), gunzip, error => {
+    failure ??= error
+  })
+  try {
+    for await (const chunk of gunzip) yield chunk as Buffer
+  } catch (error) {
+    if (failure instanceof LowrankError) throw failure
+    fail('ERR_DATA', `data: ${path}: broken gzip, or cut short: ${(error as Error).message}`, error)
+  }
+}
+
+/** Whether bytes begin as gzip does. */
+export function isGzip(bytes: Uint8Array): boolean {
+  return bytes[0] === 0x1f && bytes[1] === 0x8b
+}
+
 function checkEncoding(path: string, bytes: Buffer): void {
   const [a, b] = bytes
   const wide = (a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)
   check(!wide, 'ERR_DATA', () => `data: ${path}: UTF-16, not UTF-8; convert it to UTF-8`)
-  check(!(a === 0x1f && b === 0x8b), 'ERR_DATA', () => `data: ${path}: compressed with gzip; unpack it first`)
   check(bytes.toString('latin1', 0, 4) !== 'PAR1', 'ERR_UNSUPPORTED', () => {
     return `data: ${path}: a Parquet file; convert it to jsonl or csv`
   })

@@ -30,10 +30,13 @@ export interface OpenOptions extends DelimitedOptions, ConllOptions {
 
 const formats: Readonly<Record<string, DataFormat>> = {
   '.jsonl': 'jsonl',
+  '.json': 'jsonl',
   '.ndjson': 'jsonl',
   '.csv': 'csv',
   '.tsv': 'tsv',
   '.conll': 'conll',
+  '.conllu': 'conll',
+  '.conllup': 'conll',
   '.conll03': 'conll',
   '.conll2003': 'conll',
   '.iob': 'conll',
@@ -61,15 +64,22 @@ export function openDataset(path: string, options: OpenOptions = {}): DataSource
 
 /** One file to read. @throws ERR_DATA for an unknown extension, ERR_OPTION for an unknown format. */
 export function openFile(path: string, options: OpenOptions = {}): DataFile {
-  const extension = extname(path).toLowerCase()
+  const extension = extensionOf(path)
   const format = options.format ?? formats[extension]
   check(format, 'ERR_DATA', () => {
-    const compressed = extension === '.gz' || extension === '.zip' || extension === '.zst'
+    const compressed = extension === '.zip' || extension === '.zst' || extension === '.bz2'
     const advice = extension === '.txt' ? textCure : compressed ? 'unpack it first' : cure
     return `data: ${path}: unknown extension "${extension}"; ${advice}`
   })
   return { path, format, rows: () => reader(path, format, options) }
 }
+
+/** The extension that tells the format: that before .gz where a file is packed. */
+function extensionOf(path: string): string {
+  return extname(withoutGzip(path)).toLowerCase()
+}
+
+const withoutGzip = (path: string) => path.replace(/\.gz$/i, '')
 
 function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIterable<Row> {
   switch (format) {
@@ -94,9 +104,9 @@ function openFolder(folder: string, options: OpenOptions): DataSource {
   const source: { [name in SplitName]?: DataFile } = {}
   const files = readdirSync(folder).sort()
   for (const file of files) {
-    const extension = extname(file).toLowerCase()
+    const extension = extensionOf(file)
     if (!formats[extension] && !(options.format && extension === '.txt')) continue
-    const stem = file.slice(0, -extension.length).toLowerCase()
+    const stem = withoutGzip(file).slice(0, -extension.length).toLowerCase()
     const split = (Object.keys(names) as SplitName[]).find(name => names[name].includes(stem))
     if (!split) continue
     const other = source[split]

@@ -38,7 +38,7 @@ test('jsonl: what is wrong is told with line and byte', () =>
     async path => {
       const read = (name: string) => () => collect(readJsonl(path(name)))
       await rejects(read('bad.jsonl'), 'ERR_DATA', /bad\.jsonl:2 \(byte 8\): not JSON/)
-      await rejects(read('list.jsonl'), 'ERR_DATA', /:1 \(byte 0\): array where an object/)
+      await rejects(read('list.jsonl'), 'ERR_DATA', /item 1 of the array is integer/)
       await rejects(read('number.jsonl'), 'ERR_DATA', /:3 \(byte 4\): integer where/)
       await rejects(read('utf8.jsonl'), 'ERR_DATA', /:2: invalid UTF-8 \(0xff\) at byte 15/)
       await rejects(read('cut.jsonl'), 'ERR_DATA', /:2: invalid UTF-8 \(0xe2\) at byte 14/)

@@ -1,0 +1,87 @@
+// Which columns of a column file hold words and tags.
+
+import type { ConllOptions } from './conll.ts'
+import { isEntityTag } from './tags.ts'
+
+/** A line of a column file. */
+export interface Word {
+  readonly fields: readonly string[]
+  readonly line: number
+}
+
+/** The columns that count (negative ones from the end), and what becomes of them. */
+export interface Layout {
+  readonly token: number
+  readonly tag: number
+  /** Whether a line is a word: CoNLL-U has lines for contractions and for words that are not written. */
+  isWord(word: Word): boolean
+  tagsOf(raw: readonly string[]): string[]
+}
+
+const plain = { token: 0, tag: -1, isWord: () => true, tagsOf: (raw: readonly string[]) => [...raw] }
+
+/** The layout of a file by its first sentences and the comments before them; what `options` give comes first. */
+export function findLayout(
+  path: string,
+  sentences: readonly (readonly Word[])[],
+  comments: readonly string[],
+  options: ConllOptions,
+): Layout {
+  const [name, found] = known(sentences, comments)
+  const token = options.tokenColumn ?? found.token
+  const tag = options.tagColumn ?? found.tag
+  const chosen = options.tokenColumn !== undefined && options.tagColumn !== undefined
+  if (name !== '' && !chosen)
+    options.notice?.(`${path}: ${name}; words from column ${token}, tags from column ${tag} (counted from 0)`)
+  return { ...found, token, tag, tagsOf: tag === found.tag ? found.tagsOf : plain.tagsOf }
+}
+
+function known(sentences: readonly (readonly Word[])[], comments: readonly string[]): [name: string, layout: Layout] {
+  const width = sentences[0]![0]!.fields.length
+  const named = comments.map(line => /^# global\.columns = (.*)/.exec(line)?.[1]).find(line => line !== undefined)
+  if (named) return ['CoNLL-U Plus', plus(named.trim().split(/\s+/))]
+  if (width >= 11 && sentences.every(words => counts(words, 2, 0)))
+    return ['CoNLL-2012', { ...plain, token: 3, tag: 10, tagsOf: fromSpans }]
+  if (width < 3 || !sentences.every(words => counts(words.filter(isWritten), 0, 1))) return ['', plain]
+  if (width === 10) return ['CoNLL-U', { ...plain, token: 1, tag: 3, isWord: isWritten }]
+  const nested = width === 4 && sentences.flat().every(({ fields }) => fields.slice(2).every(isEntityTag))
+  if (nested) return ['GermEval 2014', { ...plain, token: 1, tag: 2 }]
+  return ['the first column counts the words', { ...plain, token: 1, isWord: isWritten }]
+}
+
+/** Whether a column counts the words of a sentence. */
+function counts(words: readonly Word[], column: number, from: number): boolean {
+  return words.every(({ fields }, i) => fields[column] === String(from + i))
+}
+
+/** Numbers such as 1-2 (a contraction) and 8.1 (a word that is not written) mark lines that are no words. */
+function isWritten({ fields }: Word): boolean {
+  return !/^\d+[-.]\d+$/.test(fields[0]!)
+}
+
+/** The columns that a header names: FORM, and names if it has them, else parts of speech. */
+function plus(columns: readonly string[]): Layout {
+  const find = (...names: string[]) =>
+    columns.findIndex(column => names.includes(column.toUpperCase().split(':').at(-1)!))
+  const entities = find('NER', 'NE', 'ENTITY', 'ENTITIES', 'TAG')
+  const token = find('FORM')
+  const tag = entities < 0 ? find('UPOS', 'XPOS') : entities
+  return {
+    ...plain,
+    token: token < 0 ? 0 : token,
+    tag: tag < 0 ? -1 : tag,
+    isWord: find('ID') === 0 ? isWritten : plain.isWord,
+  }
+}
+
+/** Names in brackets, `(ORG*`, `*`, `*)` and `(GPE)`, as IOB2. */
+function fromSpans(raw: readonly string[]): string[] {
+  let type = ''
+  return raw.map(field => {
+    const opened = /^\(([^*()]+)/.exec(field)?.[1]
+    if (opened) type = opened
+    const tag = type === '' ? 'O' : `${opened ? 'B' : 'I'}-${type}`
+    if (field.endsWith(')')) type = ''
+    return tag
+  })
+}

@@ -1,0 +1,118 @@
+// Layouts of files that others write: column files of several makers, old line ends, packed files, JSON arrays.
+
+import { gzipSync } from 'node:zlib'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { columnNames } from '../../lib/data/columns.ts'
+import { readConll } from '../../lib/data/conll.ts'
+import { jsonlDataset } from '../../lib/data/dataset.ts'
+import { readCsv, readTsv } from '../../lib/data/delimited.ts'
+import { readJsonl } from '../../lib/data/jsonl.ts'
+import { openDataset } from '../../lib/data/open.ts'
+import { type Row, toRows } from '../../lib/data/row.ts'
+import { collect, rejects, withFiles } from './support.ts'
+
+const values = (rows: readonly Row[]) => rows.map(row => row.values)
+const table = (...lines: string[]) => `${lines.map(line => line.replaceAll(' ', '\t')).join('\n')}\n`
+
+test('conll: layouts that are known by their columns', () =>
+  withFiles(
+    {
+      'u.conll': `# text = a b\n${table('1 Anna a PROPN _ _ 0 r _ _', '2-3 am _ _ _ _ _ _ _ _', '2 an an ADP _ _ 0 r _ _')}`,
+      'germ.conll': `#\thttp://x [2011]\n${table('1 Anna B-PER O', '2 Bonn B-LOC B-PER')}\n#\thttp://y\n${table('1 So O O')}`,
+      'plus.conllup': `# global.columns = ID FORM UPOS X:NER\n${table('1 Anna PROPN B-PER', '2 geht VERB O')}`,
+      'onto.conll': [
+        '#begin document (x); part 000',
+        ...[
+          '0 New NN * - - - s (GPE* -',
+          '1 York NN * - - - s *) -',
+          '2 in NN * - - - s * -',
+          '3 Bonn NN * - - - s (GPE) -',
+        ],
+        '\n#end document\n',
+      ]
+        .join('\nd 0 ')
+        .replace('d 0 \n', '\n'),
+      'two.conll': '1 NUM\n2 NUM\n',
+    },
+    async path => {
+      const read = async (name: string) => values(await collect(readConll(path(name))))
+      assert.equal(await read('u.conll'), [{ tokens: ['Anna', 'an'], tags: ['PROPN', 'ADP'] }])
+      assert.equal(await read('germ.conll'), [
+        { tokens: ['Anna', 'Bonn'], tags: ['B-PER', 'B-LOC'] },
+        { tokens: ['So'], tags: ['O'] },
+      ])
+      assert.equal(await read('plus.conllup'), [{ tokens: ['Anna', 'geht'], tags: ['B-PER', 'O'] }])
+      const [onto] = await read('onto.conll')
+      assert.equal(onto, { tokens: ['New', 'York', 'in', 'Bonn'], tags: ['B-GPE', 'I-GPE', 'O', 'B-GPE'] })
+      assert.equal(await read('two.conll'), [{ tokens: ['1', '2'], tags: ['NUM', 'NUM'] }])
+      const notices: string[] = []
+      await collect(readConll(path('u.conll'), { tagColumn: 2, notice: message => notices.push(message) }))
+      assert.match(notices[0]!, /CoNLL-U; words from column 1, tags from column 2/)
+    },
+  ))
+
+test('conll: a word that begins with # is no comment', () =>
+  withFiles(
+    {
+      'a.conll': table('# SYM', '0 NUM', '', '#win PROPN', 'today NOUN'),
+      'b.conll': '# id 7 8\n# NN\nx NN\n\n# a = b\ny NN\n',
+    },
+    async path => {
+      assert.equal(values(await collect(readConll(path('a.conll')))), [
+        { tokens: ['#', '0'], tags: ['SYM', 'NUM'] },
+        { tokens: ['#win', 'today'], tags: ['PROPN', 'NOUN'] },
+      ])
+      const spaced = values(await collect(readConll(path('b.conll'))))
+      assert.equal(spaced, [
+        { tokens: ['#', 'x'], tags: ['NN', 'NN'] },
+        { tokens: ['y'], tags: ['NN'] },
+      ])
+    },
+  ))
+
+test('conll: a line of a hundred thousand blanks is read at once', () =>
+  withFiles({ 'a.conll': `a O\n${' '.repeat(200_000)}x${' '.repeat(200_000)}\n` }, path =>
+    rejects(() => collect(readConll(path('a.conll'))), 'ERR_DATA', /column 0 is empty/),
+  ))
+
+test('line ends of old Macintoshes', () =>
+  withFiles({ 'a.csv': 'text,label\r"x, ""y""",1\rz,0\r', 'a.tsv': 'text\tlabel\rx\t1\r' }, async path => {
+    assert.equal(values(await collect(readCsv(path('a.csv')))), [
+      { text: 'x, "y"', label: '1' },
+      { text: 'z', label: '0' },
+    ])
+    assert.equal(values(await collect(readTsv(path('a.tsv')))), [{ text: 'x', label: '1' }])
+  }))
+
+test('files in gzip are read, and told from broken ones', () =>
+  withFiles(
+    {
+      'train.jsonl.gz': gzipSync('{"a":1}\n{"a":"é"}\n'),
+      'cut.csv.gz': gzipSync('a,b\n1,2\n'.repeat(1000)).subarray(0, 40),
+    },
+    async path => {
+      assert.equal(values(await collect(openDataset(path('.')).train!.rows())), [{ a: 1 }, { a: 'é' }])
+      await rejects(() => jsonlDataset(path('train.jsonl.gz')), 'ERR_DATA', /by index/)
+      await rejects(() => collect(openDataset(path('cut.csv.gz')).train!.rows()), 'ERR_DATA', /gzip/)
+    },
+  ))
+
+test('a JSON array of objects is a file of rows', () =>
+  withFiles({ 'a.json': '\uFEFF[{"a":1},\n {"a":[2]}]\n', 'bad.json': '[{"a":1},', 'none.json': '[]' }, async path => {
+    assert.equal(values(await collect(openDataset(path('a.json')).train!.rows())), [{ a: 1 }, { a: [2] }])
+    await rejects(() => collect(readJsonl(path('bad.json'))), 'ERR_DATA', /not a JSON array/)
+    await rejects(() => collect(readJsonl(path('none.json'))), 'ERR_DATA', /empty array/)
+  }))
+
+test('csv: another delimiter is named before quotes are stumbled over', () =>
+  withFiles({ 'a.csv': '\uFEFFtext;label\r\n"I ""liked"" it";1\r\n' }, path =>
+    rejects(() => collect(readCsv(path('a.csv'))), 'ERR_DATA', /";" in its name; is that the delimiter\?/),
+  ))
+
+test('columns are those of all rows', () => {
+  const rows = toRows([...Array.from({ length: 500 }, () => ({ text: 'a' })), { text: 'a', text2: 'b' }])
+  assert.equal(columnNames(rows), ['text', 'text2'])
+})
+
+test.run()
