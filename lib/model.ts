@@ -17,9 +17,10 @@ import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
 import { withSelectedRoutes } from './nn/routes.ts'
 import type { ForwardOptions } from './nn/stack.ts'
+import { prefixOf, shiftedRules, withPrompt, withVirtual } from './nn/virtual.ts'
 import { embedding } from './ops/embedding.ts'
 import type { Compute } from './ops/matmul.ts'
-import { countingSelected } from './ops/random.ts'
+import { countingSelected, countingVirtual } from './ops/random.ts'
 import type { Adapter } from './peft/adapter.ts'
 import { Device, Tensor } from './tensor.ts'
 
@@ -154,12 +155,27 @@ export class Model implements Disposable {
     body: (hidden: Tensor) => T,
     options: ForwardOptions = {},
   ): T {
-    const hidden = this.backbone.forward(upload(batch, this.device, this.backbone), options)
-    const rows = this.head.rows(batch, targets)
+    const { hidden, rows } = this.#hidden(batch, targets, options)
     if (!rows) return body(hidden)
     const index = Tensor.from(rows, [rows.length], { device: this.device })
     const selected = embedding(hidden, index, hidden.dtype)
     return withSelectedRoutes(rows, () => countingSelected(() => body(selected)))
+  }
+
+  /** The last hidden state, and the rows of it that the head reads; undefined: all. */
+  #hidden(batch: PackedBatch, targets: Targets | undefined, options: ForwardOptions) {
+    const active = [...this.adapters.values()].filter(({ isActive, virtual }) => isActive && virtual)
+    const { prompt, prefix } = active.at(-1)?.virtual ?? {}
+    const more = prefix ? { ...options, prefix: prefixOf(prefix, batch, this.device) } : options
+    const rules = prefix ? shiftedRules(this.backbone, prefix.shape[0]!) : this.backbone
+    const forward = (given: PackedBatch) => this.backbone.forward(upload(given, this.device, rules), more)
+    if (!prompt) return { hidden: forward(batch), rows: this.head.rows(batch, targets) }
+    const count = prompt.shape[0]!
+    const { batch: longer, moved } = withVirtual(batch, count)
+    const { wordEmbeddings } = this.backbone
+    const hidden = countingVirtual(count, () => withPrompt(wordEmbeddings, prompt, longer, () => forward(longer)))
+    const places = targets?.rows && { ...targets, rows: targets.rows.map(t => moved[t]!) }
+    return { hidden, rows: this.head.rows(longer, places ?? targets) ?? moved }
   }
 
   #upload(targets: Targets, hidden: Tensor): Tensor {

@@ -1,7 +1,9 @@
+import { check } from '../errors.ts'
 import { attention, attentionDecode, type ScoreOptions } from '../ops/attention.ts'
 import { site } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Batch } from './batch.ts'
+import { type BatchPrefix, prefixed } from './virtual.ts'
 
 /** Sequences of keys and values that are not the queries' own: those of an encoder. */
 export interface Sequences {
@@ -27,6 +29,9 @@ export interface LayerContext {
   readonly cache?: LayerCache | undefined
   /** The last hidden state of an encoder. */
   readonly memory?: EncoderMemory | undefined
+  /** Trained keys and values before those of each sequence, of layer `layer`. */
+  readonly prefix?: BatchPrefix | undefined
+  readonly layer?: number
 }
 
 /** What an encoder hands to a decoder. */
@@ -62,13 +67,16 @@ export class Attention {
     q: Tensor,
     k: Tensor,
     v: Tensor,
-    { batch, cache }: LayerContext,
+    { batch, cache, prefix, layer = 0 }: LayerContext,
     { keys, bias }: { keys?: Sequences | undefined; bias?: Tensor | undefined } = {},
   ): Tensor {
     const { dropout: _, ...score } = this.options
     if (cache && !cache.append(k, v, batch))
       return attentionDecode(q, cache.keys, cache.values, cache.lengths, { ...score, bias })
-    const lengths = { maxLength: batch.maxLength, keys }
+    const own = prefix && !keys ? prefix : undefined
+    check(!own || !(score.causal || cache), 'ERR_UNSUPPORTED', () => 'prefix: is built for encoders; use a prompt here')
+    if (own) [k, v] = prefixed(own, layer, k, v)
+    const lengths = { maxLength: batch.maxLength, keys: keys ?? own }
     return attention(q, k, v, batch.cuSeqlens, { ...score, ...lengths, bias, dropout: this.#dropout })
   }
 }

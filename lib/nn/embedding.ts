@@ -3,6 +3,7 @@ import { embedding } from '../ops/embedding.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Parameter } from './module.ts'
 import { byRoute } from './routes.ts'
+import { promptedRows } from './virtual.ts'
 
 /** A table of vectors [rows, D]. */
 export class Embedding {
@@ -25,6 +26,6 @@ export class Embedding {
   /** ids i32[N] → [N, D]. */
   apply(ids: Tensor): Tensor {
     const of = (part: Tensor) => embedding(this.weight.tensor, part, this.dtype, this.fixed)
-    return this.weight.isCovered ? byRoute([ids], ([part]) => of(part!)) : of(ids)
+    return promptedRows(this, this.weight.isCovered ? byRoute([ids], ([part]) => of(part!)) : of(ids))
   }
 }

@@ -5,6 +5,7 @@ import { release, scope, type Tensor, tensorsIn } from '../tensor.ts'
 import type { EncoderMemory, LayerCache, LayerContext } from './attention.ts'
 import type { Batch } from './batch.ts'
 import type { Norm } from './norm.ts'
+import type { BatchPrefix } from './virtual.ts'
 
 /** One layer of a transformer: from state to state. */
 export type Block<S extends State> = (state: S, context: LayerContext) => S
@@ -25,6 +26,8 @@ export interface ForwardOptions {
   readonly cache?: StackCache | undefined
   /** What the encoder made, for a decoder that reads it. */
   readonly memory?: EncoderMemory | undefined
+  /** Trained keys and values before those of each sequence. */
+  readonly prefix?: BatchPrefix | undefined
   /** Sees the embeddings and every layer's output, the last one as the stack returns it. */
   readonly observe?: ((hidden: Tensor) => void) | undefined
   /** Keeps the input of each layer alone, and runs the layer again in backward: the same gradients to the bit. */
@@ -45,14 +48,14 @@ export interface Stack<S extends State> {
 
 /** The forward pass of a stack. A state is freed once the next layer has read it, unless somebody observes. */
 export function stack<S extends State>({ embed, blocks, hidden, output = hidden }: Stack<S>): Forward {
-  return (batch, { cache, memory, observe, checkpoint: again = false } = {}) => {
+  return (batch, { cache, memory, prefix, observe, checkpoint: again = false } = {}) => {
     const see = (state: S, at: number) => {
       if (at < blocks.length) observe?.(hidden(state))
     }
     let state = scope<S>(() => embed(batch) as never)
     see(state, 0)
     for (const [i, block] of blocks.entries()) {
-      const context: LayerContext = { batch, cache: cache?.layers[i], memory }
+      const context: LayerContext = { batch, cache: cache?.layers[i], memory, prefix, layer: i }
       const next = again ? rerun(state, block, context) : scope<S>(() => block(state, context) as never)
       if (!observe) for (const tensor of state) if (tensor && !next.includes(tensor)) release(tensor)
       state = next
@@ -89,11 +92,11 @@ export function preNorm(embed: (batch: Batch) => Tensor, blocks: readonly Block<
 
 function rerun<S extends State>(state: S, block: Block<S>, context: LayerContext): S {
   const inNow = asNow()
-  const { batch, memory } = context
+  const { batch, memory, prefix } = context
   const body = ([hidden, ...own]: State) => {
     const given = hidden && memory ? { ...context, memory: { ...memory, hidden } } : context
     return inNow(() => block(own as State as S, given))
   }
-  const reads = [...tensorsIn(batch), ...(memory ? [memory.cuSeqlens] : [])]
+  const reads = [...tensorsIn(batch), ...(memory ? [memory.cuSeqlens] : []), ...tensorsIn(prefix)]
   return checkpoint([memory?.hidden, ...state] as State, body, reads)
 }

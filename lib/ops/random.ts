@@ -60,6 +60,11 @@ export function countingFrom<T>(begin: number, body: () => T): T {
   return withRandom({ ...current, rowOffset: current.rowOffset + begin }, body)
 }
 
+/** Runs `body`, in whose batch each sequence has `count` more rows: those of earlier micro-batches count too. */
+export function countingVirtual<T>(count: number, body: () => T): T {
+  return current ? countingFrom(count * current.sequenceOffset, body) : body()
+}
+
 /** Where a dropout sits: a module path and what is dropped there. Attaching an adapter never shifts another site. */
 export function site(path: string, kind: string): number {
   return hash(`${path}:${kind}`)

@@ -8,6 +8,7 @@ import { type PyObject, writeJson } from '../io/json.ts'
 import type { Checkpoint, FloatDtype } from '../io/safetensors.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
+import type { VirtualTokens } from '../nn/virtual.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import { type AdapterConfig, adapterRecord } from './config.ts'
 import { checkValues, snapshot, writeChecked } from './files.ts'
@@ -83,7 +84,7 @@ export class Adapter implements Disposable {
     this.#layWhole()
     for (const [linear, adapter] of this.#layers) linear.adapters.push(adapter)
     const isFrozen = source && !source.trainable
-    this.trainable = isFrozen ? [] : [...this.#layers.flatMap(([, { params }]) => params), ...this.#whole]
+    this.trainable = isFrozen ? [] : [...this.#own, ...this.#whole]
     this.training = (!isFrozen && placement.training) || {}
     host.adapters.set(name, this)
   }
@@ -120,6 +121,11 @@ export class Adapter implements Disposable {
     return [...this.host.parameters.values(), ...this.#made].reduce((sum, { size }) => sum + size, 0)
   }
 
+  /** What it puts before each sequence. */
+  get virtual(): VirtualTokens | undefined {
+    return this.#placement.virtual
+  }
+
   /** Whether it has put something on a linear layer. */
   carries(path: string): boolean {
     return this.#placement.linear.has(path)
@@ -128,9 +134,15 @@ export class Adapter implements Disposable {
   /** All that is to be saved, under the names PEFT gives them, in the order of `trainable`. */
   *tensors(): Iterable<[key: string, parameter: Parameter]> {
     if (!this.method.kind.peftType) return yield* this.host.parameters
-    const own = this.#layers.flatMap(([, { params }]) => params)
-    for (const parameter of [...own, ...(this.#placement.frozen ?? []), ...this.#whole])
+    for (const parameter of [...this.#own, ...(this.#placement.frozen ?? []), ...this.#whole])
       yield [this.#keyOf(parameter), parameter]
+  }
+
+  /** What trains beside parameters of the model. */
+  get #own(): Parameter[] {
+    const { virtual = {} } = this.#placement
+    const before = [virtual.prompt, virtual.prefix].filter(each => each !== undefined)
+    return [...before, ...this.#layers.flatMap(([, { params }]) => params)]
   }
 
   #keyOf(parameter: Parameter): string {
@@ -227,6 +239,9 @@ export class Adapter implements Disposable {
   }
 
   #checkMergeable(what: string): void {
+    check(!this.virtual, 'ERR_UNSUPPORTED', () => {
+      return `${what}: ${this.method.kind.title} changes no weight; its virtual tokens stay before the input`
+    })
     const { kind } = this.method
     const isWhole = kind.peftType === undefined
     check(!isWhole, 'ERR_UNSUPPORTED', () => {

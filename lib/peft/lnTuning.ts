@@ -35,7 +35,7 @@ const targetsByModel: Readonly<Record<string, readonly string[]>> = {
 const defaults = (modelType: string) =>
   Object.hasOwn(targetsByModel, modelType) ? targetsByModel[modelType] : undefined
 
-const fields: readonly Field<keyof NormOptions>[] = [...targetFields(defaults, "the family's norms"), SAVE_FIELD]
+const fields: readonly Field<keyof NormOptions>[] = [...targetFields(defaults), SAVE_FIELD]
 
 export const LN_TUNING: MethodKind<NormOptions> = {
   type: 'norm',
@@ -94,7 +94,9 @@ function chosen(host: Host, options: Required<NormOptions>, paths: readonly stri
     nameMatcher(targets, 'targetModules'),
     nameMatcher(options.excludeModules ?? [], 'excludeModules'),
   ]
-  const found = paths.filter(path => isNamed(path) && !isExcluded(path))
+  // Beside linear layers, "all" of them are all norms here.
+  const isAll = targets === 'all-linear'
+  const found = paths.filter(path => (isAll || isNamed(path)) && !isExcluded(path))
   check(found.length > 0, 'ERR_OPTION', () => {
     const near = typeof targets === 'string' ? '' : nearest(targets[0] ?? '', ends())
     return `targetModules: ${JSON.stringify(targets)} matches no norm${near}; name some of ${ends().join(', ')}`

@@ -214,8 +214,10 @@ function unexpected(expected: ReadonlyMap<string, Parameter>, file: Checkpoint):
 
 /** Copies without effect: of a head that is saved whole, PEFT may also write the original, or a bias twice. */
 function isStray(key: string, expected: ReadonlyMap<string, Parameter>): boolean {
-  const plain = key.replace(/\.(modules_to_save|original_module)\./, '.')
-  return plain !== key && expected.has(plain)
+  const plain = [/\.(modules_to_save|original_module)\./, /\.modules_to_save\.[\w-]+\./].map(part =>
+    key.replace(part, '.'),
+  )
+  return plain.some(each => each !== key && expected.has(each))
 }
 
 /** The bias of a tied decoder, which PEFT writes under both its names. */

@@ -65,6 +65,10 @@ export async function saveMerged(model: Host, dir: string, { info }: SaveMergedO
     const cure = 'load the base with storage f32 or bf16, the adapter onto it, and merge there'
     return `saveMerged: the base is stored as ${model.storage}, and the file would keep its error; ${cure}`
   })
+  for (const [name, { isActive, virtual }] of model.adapters)
+    check(!(isActive && virtual), 'ERR_UNSUPPORTED', () => {
+      return `saveMerged: "${name}" puts virtual tokens before the input, which no weight can hold; keep it as an adapter`
+    })
   const dtype = checkpointDtype(model)
   const tensors = tensorsOf(model, dtype)
   const config = configOf(model, dtype)

@@ -5,10 +5,21 @@ import type { PyObject } from '../io/json.ts'
 import type { Checkpoint, TensorToWrite } from '../io/safetensors.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter, Storage } from '../nn/module.ts'
+import type { VirtualTokens } from '../nn/virtual.ts'
 import type { ArenaGroup } from '../optim/arena.ts'
 import type { Device, Tensor } from '../tensor.ts'
 import { type Field, resolveFields } from './fields.ts'
 import type { TaskType } from './taskType.ts'
+
+/** An adapter as its model sees it. */
+export interface Attachment {
+  readonly isActive: boolean
+  readonly isMerged: boolean
+  readonly virtual: VirtualTokens | undefined
+  /** Whether it has put something on a linear layer. */
+  carries(path: string): boolean
+  dispose(): void
+}
 
 /** A model as methods see it; `Model` is one. */
 export interface Host {
@@ -29,10 +40,12 @@ export interface Host {
   readonly headModules: readonly string[]
   /** Tensors that the checkpoint lacked. */
   readonly newTensors: readonly string[]
+  /** Its sizes: those of its hidden state, and how many layers there are. */
+  readonly backbone: { readonly hiddenSize: number; readonly layers: number }
   /** Parameters that two layers use: tied embeddings. */
   readonly shared: ReadonlySet<Parameter>
   /** What is attached, by name; a model frees them with itself. */
-  readonly adapters: Map<string, { readonly isMerged: boolean; carries(path: string): boolean; dispose(): void }>
+  readonly adapters: Map<string, Attachment>
 }
 
 /** What a method did to a module. */
@@ -70,6 +83,8 @@ export interface Placement {
   readonly linear: ReadonlyMap<string, LinearAdapter>
   /** What is saved with it and never trains. */
   readonly frozen?: readonly Parameter[]
+  /** What it puts before each sequence. */
+  readonly virtual?: VirtualTokens
   /** Parameters of the model that train whole, in the order they are saved in. */
   readonly whole: readonly Parameter[]
   /** The model's own weights train: nothing is laid over them, so that they cannot be switched off. */

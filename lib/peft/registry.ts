@@ -4,6 +4,7 @@
 import { fail, nearest } from '../errors.ts'
 import { ADALORA } from './adalora.ts'
 import { BITFIT } from './bitfit.ts'
+import { BOTTLENECK } from './bottleneck.ts'
 import { DORA } from './dora.ts'
 import { FULL } from './full.ts'
 import { IA3 } from './ia3.ts'
@@ -11,6 +12,7 @@ import { LN_TUNING } from './lnTuning.ts'
 import { LORA } from './lora.ts'
 import { type Method, type MethodKind, methodOfKind } from './method.ts'
 import { MISS } from './miss.ts'
+import { PREFIX, PROMPT } from './prompt.ts'
 import { SVD } from './svd.ts'
 import { VERA } from './vera.ts'
 
@@ -27,6 +29,9 @@ export const METHODS: readonly MethodKind[] = [
   kind(IA3),
   kind(BITFIT),
   kind(LN_TUNING),
+  kind(BOTTLENECK),
+  kind(PROMPT),
+  kind(PREFIX),
   kind(FULL),
 ]
 

@@ -39,6 +39,8 @@ for (const name of CASES)
     const io = openSafetensors(join(dir, 'io.safetensors'))
     const model = tinyModel(base)
     const { batch, labels, total, lengths } = tinyBatch(base)
+    // PEFT passes no segments to a model with virtual tokens.
+    if (/^(prompt|prefix|ptuning)-/.test(name)) batch.typeIds = undefined
     const original = await bytesOf(model)
     const adapter = loadAdapter(model, dir, { trainable: true })
     const logits = io.readF32('logits')
@@ -66,7 +68,7 @@ for (const name of CASES)
 
 test("every method that PEFT has is held to PEFT's own files", () => {
   const made = new Set(['LORA', ...CASES.map(name => readConfig(join(FOLDER, name)).peft_type)])
-  const ours = ['BITFIT']
+  const ours = ['BITFIT', 'BOTTLENECK']
   for (const { peftType } of METHODS)
     if (peftType) assert.ok(made.has(peftType) || ours.includes(peftType), `${peftType} has no golden case`)
 })

@@ -1,0 +1,114 @@
+// Virtual tokens: trained rows in place of words at the start of each sequence (a prompt), or keys and values before
+// those of each sequence (a prefix).
+
+import { check } from '../errors.ts'
+import { cast } from '../ops/copy.ts'
+import { embedding } from '../ops/embedding.ts'
+import { type Device, Tensor } from '../tensor.ts'
+import type { InputRules, PackedBatch } from './batch.ts'
+import { gatherColumns } from './columns.ts'
+import type { Parameter } from './module.ts'
+import { concatRows, isUndecided } from './routes.ts'
+
+/** What an adapter puts before each sequence. */
+export interface VirtualTokens {
+  /** Word embeddings of the virtual tokens, [tokens, D]. */
+  readonly prompt?: Parameter
+  /** Their keys and values, [tokens, layers · 2 · width]: of each layer keys, then values. */
+  readonly prefix?: Parameter
+}
+
+/** A batch with `count` virtual tokens before each sequence; they have id 0, and segment 0. */
+export function withVirtual(batch: PackedBatch, count: number) {
+  const { ids, typeIds, cuSeqlens, maxLength } = batch
+  const sequences = cuSeqlens.length - 1
+  const total = ids.length + count * sequences
+  const longer: PackedBatch = {
+    ids: new Int32Array(total),
+    positions: new Int32Array(total),
+    typeIds: typeIds && new Int32Array(total),
+    cuSeqlens: cuSeqlens.map((at, s) => at + count * s),
+    maxLength: maxLength + count,
+  }
+  /** Where each token of the batch went. */
+  const moved = new Int32Array(ids.length)
+  for (let s = 0; s < sequences; s++) {
+    const [from, to] = [cuSeqlens[s]!, cuSeqlens[s + 1]!]
+    const begin = longer.cuSeqlens[s]!
+    for (let i = 0; i < count + to - from; i++) longer.positions[begin + i] = i
+    for (let t = from; t < to; t++) {
+      const place = begin + count + t - from
+      moved[t] = place
+      longer.ids[place] = ids[t]!
+      if (typeIds) longer.typeIds![place] = typeIds[t]!
+    }
+  }
+  return { batch: longer, moved }
+}
+
+/** Prompt in force: rows of the word embeddings `owner` are replaced at the virtual tokens of `cuSeqlens`. */
+let current: { owner: object; prompt: Parameter; cuSeqlens: Int32Array } | undefined
+
+/** Runs `body`, in which the embedding `owner` gives the prompt's rows for virtual tokens. */
+export function withPrompt<T>(owner: object, prompt: Parameter, { cuSeqlens }: PackedBatch, body: () => T): T {
+  check(!isUndecided(), 'ERR_UNSUPPORTED', () => 'withRoutes: an adapter with a prompt cannot go by rows; run it alone')
+  const outer = current
+  current = { owner, prompt, cuSeqlens }
+  try {
+    return body()
+  } finally {
+    current = outer
+  }
+}
+
+/** Rows [N, D] of an embedding, with those of virtual tokens in their places. */
+export function promptedRows(owner: object, rows: Tensor): Tensor {
+  if (current?.owner !== owner) return rows
+  const { prompt, cuSeqlens } = current
+  const [n, count] = [rows.shape[0]!, prompt.shape[0]!]
+  const index = Int32Array.from({ length: n }, (_, i) => i)
+  for (const begin of cuSeqlens.subarray(0, -1)) for (let p = 0; p < count; p++) index[begin + p] = n + p
+  const table = concatRows([rows, cast(prompt.tensor, rows.dtype)])
+  return embedding(table, Tensor.from(index, [n], { device: rows.device }), rows.dtype)
+}
+
+/** Tokens after a prefix stand that many places later, as in transformers. */
+export function shiftedRules(rules: InputRules, count: number): InputRules {
+  const placed = (batch: PackedBatch) => rules.place?.(batch) ?? batch.positions
+  return { limits: rules.limits, place: batch => placed(batch).map(position => position + count) }
+}
+
+/** A prefix as one forward pass needs it. */
+export interface BatchPrefix {
+  readonly parameter: Parameter
+  /** For each key of each sequence its row of [prefix; keys of the batch], i32. */
+  readonly index: Tensor
+  /** Where the keys of each sequence begin, i32[B + 1]. */
+  readonly cuSeqlens: Tensor
+  readonly maxLength: number
+}
+
+export function prefixOf(parameter: Parameter, { cuSeqlens, maxLength }: PackedBatch, device: Device): BatchPrefix {
+  check(!isUndecided(), 'ERR_UNSUPPORTED', () => 'withRoutes: an adapter with a prefix cannot go by rows; run it alone')
+  const count = parameter.shape[0]!
+  const sequences = cuSeqlens.length - 1
+  const begins = cuSeqlens.map((at, s) => at + count * s)
+  const index = new Int32Array(begins[sequences]!)
+  for (let s = 0; s < sequences; s++)
+    for (let i = begins[s]!; i < begins[s + 1]!; i++) {
+      const offset = i - begins[s]!
+      index[i] = offset < count ? offset : count + cuSeqlens[s]! + offset - count
+    }
+  const on = (data: Int32Array) => Tensor.from(data, [data.length], { device })
+  return { parameter, index: on(index), cuSeqlens: on(begins), maxLength: maxLength + count }
+}
+
+/** Keys and values [N, width] of layer `layer` with the prefix before those of each sequence. */
+export function prefixed({ parameter, index }: BatchPrefix, layer: number, k: Tensor, v: Tensor): [Tensor, Tensor] {
+  const width = k.shape[1]!
+  const period = parameter.shape[1]!
+  const part = (i: number) => ({ start: (2 * layer + i) * width, width, period })
+  const [keys, values] = gatherColumns(parameter.tensor, [part(0), part(1)]) as [Tensor, Tensor]
+  const join = (own: Tensor, rows: Tensor) => embedding(concatRows([cast(own, rows.dtype), rows]), index, rows.dtype)
+  return [join(keys, k), join(values, v)]
+}
