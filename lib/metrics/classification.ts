@@ -30,6 +30,9 @@ export type AverageOptions = {
 /** Scores of one class under its name, and how often it was predicted. */
 export type ClassScores = Scores & { label: string; predicted: number }
 
+/** One cell of a confusion matrix: class ids and how often they met. */
+export type ConfusionCell = readonly [gold: number, predicted: number, count: number]
+
 /** Everything the CLI and the report say about single-label predictions. */
 export type ClassificationReport = {
   examples: number
@@ -43,8 +46,8 @@ export type ClassificationReport = {
   matthews: number
   /** One row per label, in label order, absent classes included. */
   classes: ClassScores[]
-  /** [gold][predicted] counts. */
-  confusion: number[][]
+  /** The cells of the confusion matrix that are not 0, in row order: at most one an example, however many classes. */
+  confusion: ConfusionCell[]
 }
 
 /** Share of equal items. */
@@ -55,21 +58,33 @@ export function accuracy(gold: ArrayLike<number>, predicted: ArrayLike<number>):
   return correct / gold.length
 }
 
-/** Counts [gold][predicted] over class ids 0 … classes − 1. */
+/** Counts [gold][predicted] over class ids 0 … classes − 1: classes² numbers; see {@link confusionCells} for many. */
 export function confusionMatrix(gold: ArrayLike<number>, predicted: ArrayLike<number>, classes: number): number[][] {
-  checkPaired('confusionMatrix', gold, predicted)
+  const cells = confusionCells(gold, predicted, classes)
   const matrix = Array.from({ length: classes }, () => new Array<number>(classes).fill(0))
-  for (let i = 0; i < gold.length; i++) {
-    const row = matrix[gold[i]!]
-    const column = predicted[i]!
-    check(
-      row?.[column] !== undefined,
-      'ERR_DATA',
-      () => `confusionMatrix: item ${i} is (${gold[i]}, ${column}), outside the ${classes} classes`,
-    )
-    row[column]!++
-  }
+  for (const [row, column, count] of cells) matrix[row]![column] = count
   return matrix
+}
+
+/** The cells of the confusion matrix that are not 0, in row order. @throws ERR_DATA for ids outside the classes */
+export function confusionCells(
+  gold: ArrayLike<number>,
+  predicted: ArrayLike<number>,
+  classes: number,
+): ConfusionCell[] {
+  checkPaired('confusionMatrix', gold, predicted)
+  const counts = new Map<number, number>()
+  const isClass = (id: number) => Number.isInteger(id) && id >= 0 && id < classes
+  for (let i = 0; i < gold.length; i++) {
+    const [row, column] = [gold[i]!, predicted[i]!]
+    check(isClass(row) && isClass(column), 'ERR_DATA', () => {
+      return `confusionMatrix: item ${i} is (${row}, ${column}), outside the ${classes} classes`
+    })
+    const cell = row * classes + column
+    counts.set(cell, (counts.get(cell) ?? 0) + 1)
+  }
+  const order = [...counts.keys()].sort((a, b) => a - b)
+  return order.map(cell => [Math.floor(cell / classes), cell % classes, counts.get(cell)!])
 }
 
 /** Class ids that occur in gold or predictions, ascending. */
@@ -158,7 +173,7 @@ export function classificationReport(
 ): ClassificationReport {
   const { zeroDivision = 0 } = options
   checkZeroDivision(zeroDivision)
-  const confusion = confusionMatrix(gold, predicted, labels.length)
+  const confusion = confusionCells(gold, predicted, labels.length)
   const counts = classCounts(gold, predicted, [...labels.keys()])
   const occurring = counts.filter(c => c.gold + c.predicted > 0)
   const report: ClassificationReport = {

@@ -1,5 +1,6 @@
 // Confusion matrix as an SVG heat map that stays readable from 2 to some 150 classes, and its most frequent errors.
 
+import type { ConfusionCell } from '../metrics/classification.ts'
 import type { ConfusionData } from './data.ts'
 import { clip, integer, percent } from './format.ts'
 import { type Html, html } from './html.ts'
@@ -15,13 +16,11 @@ function layout(data: ConfusionData): { cell: number; font: number; label: numbe
 
 function cellMarkup(
   data: ConfusionData,
-  gold: number,
-  predicted: number,
+  [gold, predicted, count]: ConfusionCell,
   total: number,
   cell: number,
   counts: boolean,
 ): Html {
-  const count = data.counts[gold]![predicted]!
   const share = total === 0 ? 0 : count / total
   const kind = gold === predicted ? 'right' : 'wrong'
   const x = predicted * cell
@@ -45,12 +44,9 @@ export function confusionChart(data: ConfusionData): Html {
   const { cell, font, label, counts } = layout(data)
   const classes = data.labels.length
   const side = classes * cell
-  const cells: Html[] = []
-  for (let gold = 0; gold < classes; gold++) {
-    const total = data.counts[gold]!.reduce((a, b) => a + b, 0)
-    for (let predicted = 0; predicted < classes; predicted++)
-      if (data.counts[gold]![predicted]! > 0) cells.push(cellMarkup(data, gold, predicted, total, cell, counts))
-  }
+  const totals = rowTotals(data)
+  const drawn = data.cells.filter(([, , count]) => count > 0)
+  const cells = drawn.map(one => cellMarkup(data, one, totals.get(one[0])!, cell, counts))
   const middle = (i: number) => (i + 0.5) * cell
   const rows = data.labels.map(
     (name, i) =>
@@ -70,13 +66,17 @@ role="img" aria-label="Confusion matrix">
 <g class="labels" font-size="${font.toFixed(1)}">${rows}${columns}</g>${cells}</g></svg></div>`
 }
 
+function rowTotals({ cells }: ConfusionData): Map<number, number> {
+  const totals = new Map<number, number>()
+  for (const [gold, , count] of cells) totals.set(gold, (totals.get(gold) ?? 0) + count)
+  return totals
+}
+
 /** The off-diagonal cells with the highest counts. */
 export function topConfusions(data: ConfusionData, limit = 12): Html | undefined {
-  const pairs = data.counts.flatMap((row, gold) => {
-    const total = row.reduce((a, b) => a + b, 0)
-    return row.flatMap((count, predicted) =>
-      gold === predicted || count === 0 ? [] : [{ gold, predicted, count, total }],
-    )
+  const totals = rowTotals(data)
+  const pairs = data.cells.flatMap(([gold, predicted, count]) => {
+    return gold === predicted || count === 0 ? [] : [{ gold, predicted, count, total: totals.get(gold)! }]
   })
   pairs.sort((a, b) => b.count - a.count || b.count / b.total - a.count / a.total)
   if (pairs.length === 0) return undefined

@@ -1,5 +1,6 @@
 // What a report shows, as plain data. Every section is left out when its data are absent.
 
+import type { ConfusionCell } from '../metrics/classification.ts'
 import type { McNemar } from '../metrics/compare.ts'
 import type { ClassRow, Mistake } from '../tasks/task.ts'
 
@@ -52,8 +53,8 @@ export type EvaluationPoint = {
   best?: boolean
 }
 
-/** [gold][predicted] counts under their labels. */
-export type ConfusionData = { labels: readonly string[]; counts: readonly (readonly number[])[] }
+/** The cells of a confusion matrix that are not 0, under their labels. */
+export type ConfusionData = { labels: readonly string[]; cells: readonly ConfusionCell[] }
 
 /** What the data were. */
 export type DataSummary = {

@@ -9,6 +9,10 @@ import { type Html, html } from './html.ts'
 
 type Section = Html | undefined
 
+/** Classes of the largest confusion matrix that is drawn, and rows of the longest table. */
+const MOST_CLASSES = 300
+const MOST_ROWS = 1000
+
 function lossFigure(steps: readonly StepPoint[]): Html {
   const points = steps.map(({ step, loss }): Point => [step, loss])
   const window = 2 * Math.round(steps.length / 80) + 1
@@ -80,10 +84,14 @@ export function confusionSection({ confusion }: ReportData): Section {
   if (!confusion || confusion.labels.length === 0) return undefined
   const classes = confusion.labels.length
   const top = topConfusions(confusion, classes > 6 ? 15 : 6)
+  const chart =
+    classes > MOST_CLASSES
+      ? html`<p class="note">${integer(classes)} classes are too many for a picture; the pairs below are the worst.</p>`
+      : confusionChart(confusion)
   return html`<section><h2>Confusion matrix</h2>
 <p class="lead">Rows are the gold labels, columns the predictions; shade is the share of the row,
 and the diagonal is right.</p>
-${confusionChart(confusion)}${classes > 2 && top}</section>`
+${chart}${classes > 2 && top}</section>`
 }
 
 function classRow(row: ClassRow): Html {
@@ -92,6 +100,11 @@ function classRow(row: ClassRow): Html {
 <td class="num" data-value="${row.support}">${integer(row.support)}</td><td class="num quiet"
 data-value="${row.predicted}">${integer(row.predicted)}</td>
 <td class="meter wide-only" data-value="${row.f1}"><i style="width:${(100 * (row.f1 || 0)).toFixed(1)}%"></i></td></tr>`
+}
+
+/** What a table leaves out. */
+function more(rows: number): Html | false {
+  return rows > MOST_ROWS && html`<p class="note">The first ${integer(MOST_ROWS)} of ${integer(rows)} are shown.</p>`
 }
 
 /** Precision, recall and F1 of each class or entity type. */
@@ -104,7 +117,7 @@ export function classesSection({ classes = [], className: what = 'class' }: Repo
 <div class="sideways${classes.length > 60 ? ' tall' : ''}"><table class="sortable"><thead><tr>
 <th>${what[0]!.toUpperCase() + what.slice(1)}</th><th class="num">Precision</th><th class="num">Recall</th><th
 class="num">F1</th><th class="num">Gold</th><th class="num">Predicted</th><th class="meter wide-only"></th></tr></thead>
-<tbody>${classes.map(classRow)}</tbody></table></div></section>`
+<tbody>${classes.slice(0, MOST_ROWS).map(classRow)}</tbody></table></div>${more(classes.length)}</section>`
 }
 
 /** Predicted over gold values of a regression. */
@@ -128,13 +141,13 @@ function labelBars(data: DataSummary): Html | false {
   const labels = Object.entries(data.splits[0]?.labels ?? {}).sort((a, b) => b[1] - a[1])
   if (labels.length < 2) return false
   const top = labels[0]![1]
-  const rows = labels.map(
+  const rows = labels.slice(0, MOST_ROWS).map(
     ([label, count]) =>
       html`<tr><th>${label}</th><td class="num">${integer(count)}</td><td class="meter"><i
 style="width:${((100 * count) / top).toFixed(1)}%"></i></td></tr>`,
   )
   return html`<h3>Labels of the ${data.splits[0]!.name} split</h3><div class="${labels.length > 40 ? 'tall' : ''}">
-<table class="pairs"><tbody>${rows}</tbody></table></div>`
+<table class="pairs"><tbody>${rows}</tbody></table></div>${more(labels.length)}`
 }
 
 /** Splits, label counts, lengths and truncation. */

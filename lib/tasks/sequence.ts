@@ -5,7 +5,7 @@ import type { ClassificationReport } from '../metrics/classification.ts'
 import { bootstrapAccuracy, bootstrapMacroF1 } from '../metrics/compare.ts'
 import { type MultiLabelReport, multiLabelReport } from '../metrics/multiLabel.ts'
 import { inferSequence, vectorWidth } from './labelColumn.ts'
-import { argmax, largest, logitsIn, rowOf, softmax } from './logits.ts'
+import { largest, logitsIn, rowOf, softmax } from './logits.ts'
 import {
   averageTitles,
   balancedWeights,
@@ -27,9 +27,17 @@ import { meanOf } from './windows.ts'
 export interface ClassPrediction extends Prediction {
   readonly gold: number | undefined
   readonly predicted: number
-  /** One a class; they sum to 1. */
-  readonly probabilities: Float32Array
+  /** Of what was predicted. */
+  readonly probability: number
+  /** One a class; they sum to 1. Absent where there are more than {@link MANY} classes. */
+  readonly probabilities?: Float32Array
+  /** The likeliest classes, where not all are kept. */
+  readonly likeliest?: readonly { readonly id: number; readonly probability: number }[]
 }
+
+/** Classes from which on a prediction keeps its likeliest alone. */
+const MANY = 1000
+const KEPT = 50
 
 /** Any number of labels. */
 export interface LabelsPrediction extends Prediction {
@@ -53,6 +61,20 @@ function required(labels: LabelMap | undefined): LabelMap {
 
 const rank = (probabilities: Float32Array, labels: readonly string[], count: number): Ranked[] =>
   largest(probabilities, count).map(c => ({ label: labels[c]!, probability: probabilities[c]! }))
+
+function classPrediction(gold: number | undefined, probabilities: Float32Array): ClassPrediction {
+  const best = largest(probabilities, probabilities.length > MANY ? KEPT : 1)
+  const [predicted] = best
+  const found = { gold, predicted: predicted!, probability: probabilities[predicted!]! }
+  if (probabilities.length <= MANY) return { ...found, probabilities }
+  return { ...found, likeliest: best.map(id => ({ id, probability: probabilities[id]! })) }
+}
+
+function spread(likeliest: readonly { readonly id: number; readonly probability: number }[], classes: number) {
+  const all = new Float32Array(classes)
+  for (const { id, probability } of likeliest) all[id] = probability
+  return all
+}
 
 const labelRuns = ({ label, probability }: Ranked): Run[] => [
   { text: label, style: 'bold' },
@@ -81,8 +103,9 @@ export const single: Task<ClassPrediction> = {
 
   merge(predictions) {
     if (predictions.length === 1) return predictions[0]!
-    const probabilities = meanOf(predictions.map(p => p.probabilities))
-    return { gold: undefined, predicted: largest(probabilities, 1)[0]!, probabilities }
+    const classes = Math.max(0, ...predictions.flatMap(p => p.likeliest?.map(({ id }) => id + 1) ?? []))
+    const known = predictions.map(p => p.probabilities ?? spread(p.likeliest!, classes))
+    return classPrediction(undefined, meanOf(known))
   },
 
   classes: label => (typeof label === 'number' ? [label] : []),
@@ -98,11 +121,7 @@ export const single: Task<ClassPrediction> = {
 
   read(answers, examples) {
     const logits = logitsIn(answers)
-    return examples.map(({ label }, i) => ({
-      gold: label as number | undefined,
-      predicted: argmax(logits, i),
-      probabilities: softmax(logits, i),
-    }))
+    return examples.map(({ label }, i) => classPrediction(label as number | undefined, softmax(logits, i)))
   },
   score: (predictions, labels) =>
     classScores(
@@ -111,7 +130,7 @@ export const single: Task<ClassPrediction> = {
       labels,
     ),
   metric: () => 'accuracy',
-  sample: () => ({ gold: 0, predicted: 0, probabilities: Float32Array.of(1) }),
+  sample: () => ({ gold: 0, predicted: 0, probability: 1, probabilities: Float32Array.of(1) }),
   titles: () => averageTitles('macro'),
   resample(before, after, _, seed) {
     const ids = (list: readonly ClassPrediction[]) => list.map(p => p.predicted)
@@ -120,18 +139,21 @@ export const single: Task<ClassPrediction> = {
   },
   details({ classification }, _, labels) {
     const { classes, confusion } = classification as ClassificationReport
-    return { className: 'class', classes, confusion: { labels, counts: confusion } }
+    return { className: 'class', classes, confusion: { labels, cells: confusion } }
   },
 
-  wrong: ({ gold, predicted, probabilities }) => (gold === predicted ? undefined : probabilities[predicted]!),
-  mistake: ({ gold, predicted, probabilities }, example, reader) => ({
+  wrong: ({ gold, predicted, probability }) => (gold === predicted ? undefined : probability),
+  mistake: ({ gold, predicted, probability }, example, reader) => ({
     text: [{ text: textFor(example, reader) }],
     gold: reader.labels[gold!]!,
     predicted: reader.labels[predicted]!,
-    probability: probabilities[predicted]!,
+    probability,
   }),
-  record({ gold, probabilities }, example, reader, top) {
-    const ranked = rank(probabilities, reader.labels, Math.max(1, top))
+  record({ gold, probabilities, likeliest }, example, reader, top) {
+    const count = Math.max(1, top)
+    const ranked = probabilities
+      ? rank(probabilities, reader.labels, count)
+      : likeliest!.slice(0, count).map(one => ({ label: reader.labels[one.id]!, probability: one.probability }))
     const known = gold === undefined ? {} : { gold: reader.labels[gold]! }
     return { text: textFor(example, reader), ...ranked[0]!, ...(top > 1 ? { top: ranked } : {}), ...known }
   },

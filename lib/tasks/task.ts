@@ -7,6 +7,7 @@ import type { Example } from '../data/example.ts'
 import type { LabelMap, LabelOrder } from '../data/labels.ts'
 import type { Row } from '../data/row.ts'
 import type { Problem } from '../heads/head.ts'
+import type { ConfusionCell } from '../metrics/classification.ts'
 import type { BootstrapInterval } from '../metrics/compare.ts'
 import type { Scores } from '../metrics/scores.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -83,7 +84,7 @@ export interface Details {
   /** What a row of `classes` is: a class, a label, an entity type. */
   readonly className?: string
   readonly classes?: readonly ClassRow[]
-  readonly confusion?: { readonly labels: readonly string[]; readonly counts: readonly (readonly number[])[] }
+  readonly confusion?: { readonly labels: readonly string[]; readonly cells: readonly ConfusionCell[] }
   /** Of one output. */
   readonly scatter?: { readonly gold: readonly number[]; readonly predicted: readonly number[] }
 }

@@ -117,7 +117,7 @@ export const tokens: Task<ItemsPrediction> = {
   details({ entities, classification }, _, labels) {
     if (entities) return { className: 'entity type', classes: (entities as EntityReport).types }
     const { classes, confusion } = classification as ClassificationReport
-    return { className: 'class', classes, confusion: { labels, counts: confusion } }
+    return { className: 'class', classes, confusion: { labels, cells: confusion } }
   },
 
   wrong: wrongItem,

@@ -8,6 +8,7 @@ import {
   matthewsCorrelation,
   precisionRecallF1,
 } from '../../lib/metrics/classification.ts'
+import { renderReport } from '../../lib/report/report.ts'
 import { golden, near, nearScores, zeroDivisions } from './golden.ts'
 
 type Rows = number[][]
@@ -64,7 +65,8 @@ test('the report holds per-class rows, confusion, accuracy and Matthews of sciki
   for (const [k, c] of cases.entries())
     for (const key of ['0', '1', 'nan'] as const) {
       const report = classificationReport(c.gold, c.predicted, names(c.classes), { zeroDivision: zeroDivisions[key] })
-      assert.equal(report.confusion, c.confusion)
+      assert.equal(confusionMatrix(c.gold, c.predicted, report.classes.length), c.confusion)
+      for (const [gold, predicted, count] of report.confusion) assert.is(c.confusion[gold]![predicted], count)
       near(report.accuracy, c.accuracy, `case ${k} accuracy`)
       near(report.matthews, c.matthews, `case ${k} Matthews`)
       near(matthewsCorrelation(c.gold, c.predicted), c.matthews, `case ${k} Matthews`)
@@ -99,7 +101,7 @@ test('F1 lies between the smaller of precision and recall and their mean; micro 
       }
       near(report.micro.f1, report.accuracy, 'micro F1')
       assert.is(
-        report.confusion.flat().reduce((a, b) => a + b),
+        report.confusion.reduce((sum, [, , count]) => sum + count, 0),
         items.length,
       )
       assert.is(
@@ -118,6 +120,20 @@ test('bad input is an ERR_DATA or ERR_OPTION', () => {
   assert.throws(() => confusionMatrix([0, -1], [0, 1], 3), code('ERR_DATA'))
   assert.throws(() => confusionMatrix([0, 1], [0, 0.5], 3), code('ERR_DATA'))
   assert.throws(() => precisionRecallF1([0], [0], { average: 'macro', zeroDivision: 2 }), code('ERR_OPTION'))
+})
+
+test('twenty thousand classes take memory by examples, not by classes squared', () => {
+  const classes = 20_000
+  const labels = Array.from({ length: classes }, (_, i) => `class ${i}`)
+  const gold = Array.from({ length: 3000 }, (_, i) => (i * 7) % classes)
+  const predicted = gold.map((id, i) => (i % 2 ? id : (id + 1) % classes))
+  const report = classificationReport(gold, predicted, labels)
+  assert.is(report.confusion.length, 3000)
+  assert.is(report.accuracy, 0.5)
+  const confusion = { labels, cells: report.confusion }
+  const page = renderReport({ title: 't', task: 'classification', confusion, classes: report.classes })
+  assert.ok(page.length < 2e6, `${page.length}`)
+  assert.match(page, /too many for a picture/)
 })
 
 test.run()

@@ -48,10 +48,11 @@ function everywhere(text: string): ReportData {
     ],
     confusion: {
       labels: [text, `b${text}`, 'c'],
-      counts: [
-        [1, 1, 0],
-        [0, 1, 0],
-        [0, 1, 0],
+      cells: [
+        [0, 0, 1],
+        [0, 1, 1],
+        [1, 1, 1],
+        [2, 1, 1],
       ],
     },
     classes: [{ label: text, precision: 0.5, recall: 0.5, f1: 0.5, support: 2, predicted: 2 }],
@@ -171,9 +172,11 @@ test('a metric that should fall is praised for falling', () => {
 test('two to 150 classes and long runs keep the page small', () => {
   for (const classes of [2, 30, 150]) {
     const labels = Array.from({ length: classes }, (_, i) => `class ${i}`)
-    const counts = labels.map((_, i) => labels.map((_, j) => (i === j ? 40 : (i + j) % 9 === 0 ? 1 : 0)))
+    const cells = labels.flatMap((_, i) => {
+      return labels.map((_, j) => [i, j, i === j ? 40 : (i + j) % 9 === 0 ? 1 : 0] as const)
+    })
     const steps = Array.from({ length: 50_000 }, (_, i) => ({ step: i, loss: Math.sin(i) + 2, learningRate: 1e-4 }))
-    const page = renderReport({ title: 't', task: 'classification', confusion: { labels, counts }, steps })
+    const page = renderReport({ title: 't', task: 'classification', confusion: { labels, cells }, steps })
     assert.ok(page.length < 2e6, `${page.length}`)
     scan(page)
     for (const label of labels) assert.ok(page.includes(`${label} →`))
@@ -191,7 +194,7 @@ test('odd numbers do not break it: NaN loss, one step, equal values, empty lists
     task: 'classification',
     steps,
     evaluations: [{ epoch: 1, metrics: { f1: Number.NaN } }],
-    confusion: { labels: ['a'], counts: [[0]] },
+    confusion: { labels: ['a'], cells: [] },
     classes: [{ label: 'a', precision: Number.NaN, recall: 0, f1: Number.NaN, support: 0, predicted: 0 }],
     mistakes: [],
     data: { splits: [], lengths: [7, 7, 7], maxLength: 512 },

@@ -42,9 +42,9 @@ test('loss and accuracy are those of the probabilities', async () => {
   let [sum, right] = [0, 0]
   predictions.forEach((p, i) => {
     assert.ok(p.gold !== undefined && p.gold === examples[i]!.label)
-    sum -= Math.log(p.probabilities[p.gold]!)
+    sum -= Math.log(p.probabilities![p.gold]!)
     if (p.predicted === p.gold) right++
-    assert.ok(Math.abs(p.probabilities.reduce((a, b) => a + b, 0) - 1) < 1e-6)
+    assert.ok(Math.abs(p.probabilities!.reduce((a, b) => a + b, 0) - 1) < 1e-6)
   })
   assert.ok(Math.abs(loss - sum / 45) < 1e-5, `${loss} ${sum / 45}`)
   assert.is(metrics.accuracy, right / 45)

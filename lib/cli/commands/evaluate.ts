@@ -61,6 +61,8 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
   }
 }
 
+const shownClasses = 500
+
 function evaluateOptions({ model, tokenizer }: Trained, settings: Settings): EvaluateOptions {
   const bar = evaluationBar(settings.quiet)
   const progress = (done: number, total: number) => bar('data', done, total)
@@ -114,10 +116,11 @@ function classLines(model: Model, { reports, predictions }: Evaluation, console:
   const { classes, className } = taskOfModel(model).details?.(reports, predictions, model.labels) ?? {}
   if (!classes) return
   console.line()
-  const rows = classes.map(({ label, precision, recall, f1, support, predicted }) => {
+  const rows = classes.slice(0, shownClasses).map(({ label, precision, recall, f1, support, predicted }) => {
     return [label, metricText(precision), metricText(recall), metricText(f1), String(support), String(predicted)]
   })
   const right = (header: string) => ({ header, align: 'right' as const })
   const columns = ['precision', 'recall', 'F1', 'support', 'predicted'].map(right)
+  if (classes.length > shownClasses) rows.push([`and ${classes.length - shownClasses} more`])
   console.line(table([{ header: className!.split(' ')[0]! }, ...columns], rows))
 }
