@@ -7,7 +7,7 @@ import { OPTIONS } from '../../lib/cli/options/options.ts'
 import { resolveSettings } from '../../lib/cli/options/settings.ts'
 import { parseCommandLine, settingsOf } from '../../lib/cli/program.ts'
 import { methodOptions } from '../../lib/cli/setup.ts'
-import { lora } from '../../lib/index.ts'
+import { createMethod, METHODS } from '../../lib/peft/index.ts'
 import { workFolder } from './support.ts'
 
 const folder = workFolder()
@@ -107,9 +107,18 @@ test('a file may hold options of other commands', () => {
   assert.is(methodOptions(settings('train', '--config', file)).r, 4)
 })
 
-test('the Method group is what lora() takes', () => {
-  const { settings: all } = resolveSettings('train', {})
-  lora(methodOptions(all))
+test('every method is made from its options, with its own defaults', () => {
+  for (const { type, fields } of METHODS) {
+    const made = createMethod(type, methodOptions(resolveSettings('train', { method: type }).settings))
+    const { r } = made.options as { r?: number }
+    assert.is(r, fields.find(({ name }) => (name as string) === 'r')?.default, type)
+    for (const { name, isFound } of fields)
+      if (!isFound)
+        assert.ok(
+          OPTIONS.some(option => option.name === name),
+          name,
+        )
+  }
   const given = { r: '4', rankPattern: 'value=2', bias: 'all', useRslora: true, initLoraWeights: 'gaussian' }
   const { r, rankPattern, useRslora } = methodOptions(resolveSettings('train', given).settings)
   assert.equal({ r, rankPattern, useRslora }, { r: 4, rankPattern: { value: 2 }, useRslora: true })

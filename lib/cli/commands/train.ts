@@ -4,6 +4,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { basename, extname, join, resolve } from 'node:path'
 import { check } from '../../errors.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
+import { kindOf, METHODS } from '../../peft/index.ts'
 import { flagOf } from '../options/option.ts'
 import { OPTIONS, type Settings } from '../options/options.ts'
 import type { Resolved } from '../options/settings.ts'
@@ -42,6 +43,12 @@ function checkGiven(settings: Settings, given: Resolved['given']): void {
   const methodOptions = OPTIONS.filter(({ group, name }) => group === 'Method' && given.has(name)).map(o => o.name)
   check(settings.initFrom === undefined || methodOptions.length === 0, 'ERR_OPTION', () => {
     return `${flagOf(methodOptions[0]!)}: the adapter of --init-from keeps its own settings; leave one of them out`
+  })
+  const { type, fields } = kindOf(settings.method)
+  const [other] = methodOptions.filter(name => name !== 'method' && !fields.some(field => field.name === name))
+  check(other === undefined, 'ERR_OPTION', () => {
+    const owners = METHODS.filter(kind => kind.fields.some(({ name }) => name === other)).map(kind => kind.type)
+    return `${flagOf(other!)}: belongs to ${owners.join(', ')}, the method is ${type}; leave one of them out`
   })
   check(settings.resume === false || settings.initFrom === undefined, 'ERR_OPTION', () => {
     return 'resume: continues a run as it was, initFrom starts a new one from an adapter; keep one of them'

@@ -4,6 +4,7 @@ import type { Domain, Kind, Kinds, OptionRow, ValueOf } from '../../options.ts'
 import { METHODS } from '../../peft/index.ts'
 import { taskNames } from '../../tasks/index.ts'
 import { TRAIN_OPTIONS, type TrainOptionName } from '../../train/options.ts'
+import { methodRows } from './methods.ts'
 import { COMMANDS, type Command, type More, type Option } from './option.ts'
 
 type Choice = string | boolean
@@ -165,27 +166,7 @@ const methodChoice = section('Method', learning, [
   }),
 ])
 
-/** Where the recommended value of a method is not its default. */
-const METHOD_FOUND: Readonly<Record<string, string>> = {
-  alpha: '2 r',
-  targetModules: "all-linear for lora, else the family's",
-}
-
-const isEmpty = (value: unknown) => typeof value === 'object' && value !== null && Object.keys(value).length === 0
-
-/** One row a name: methods share options of one meaning. */
-const method: readonly Option[] = [
-  ...new Map(
-    METHODS.flatMap(kind => kind.fields.map(field => [field.name, { field, kind }] as const)).reverse(),
-  ).values(),
-]
-  .reverse()
-  .map(({ field }) => {
-    const { default: value, ...row } = field as OptionRow
-    const found = METHOD_FOUND[field.name] ?? row.found
-    const standard = METHOD_FOUND[field.name] === undefined && !isEmpty(value) ? { default: value } : {}
-    return placed('Method', learning, field.name, { ...row, ...standard, ...(found === undefined ? {} : { found }) })
-  })
+const method: readonly Option[] = methodRows().map(([name, row]) => placed('Method', learning, name, row))
 
 /** Commands and quickstart's values of the options of training. */
 const TRAIN_MORE: { readonly [K in TrainOptionName]?: More & { group?: string } } = {
