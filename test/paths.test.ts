@@ -1,0 +1,78 @@
+// The paths of ARCHITECTURE.md, counted: what a step passes through, and what one more method, family or task costs.
+
+import { readdirSync, readFileSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import ts from 'typescript'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { packageRoot } from '../lib/io/package.ts'
+import { MODEL_TYPES } from '../lib/models/index.ts'
+import { METHODS } from '../lib/peft/index.ts'
+
+const read = (file: string) => readFileSync(join(packageRoot, file), 'utf8')
+const sources = readdirSync(join(packageRoot, 'lib'), { recursive: true })
+  .map(name => join('lib', String(name)))
+  .filter(name => name.endsWith('.ts'))
+
+/** Files below lib that hold a text as a literal: comments don't count. */
+function spelling(text: string): string[] {
+  return sources.filter(file => {
+    const source = read(file)
+    if (!source.includes(text)) return false
+    const scanner = ts.createScanner(ts.ScriptTarget.Latest, true, ts.LanguageVariant.Standard, source)
+    for (let token = scanner.scan(); token !== ts.SyntaxKind.EndOfFileToken; token = scanner.scan())
+      if (token === ts.SyntaxKind.StringLiteral && scanner.getTokenValue() === text) return true
+    return false
+  })
+}
+
+/** Lines of a file that import from `./name.ts`. */
+const importsOf = (file: string, name: string) => read(file).match(new RegExp(`from '\\./${name}\\.ts'`, 'g')) ?? []
+
+// The default, and what is saved as a whole model: other rooms ask for these two by name. The others are words with
+// other uses too: a folder, a column of the data, a flag's form.
+const KNOWN_ELSEWHERE = ['lora', 'full', 'adapter', 'prompt', 'prefix']
+
+test('a method is one file and one line', () => {
+  assert.ok(METHODS.length >= 10, `${METHODS.length} methods`)
+  for (const { type } of METHODS) {
+    const files = spelling(type)
+    const own = files.filter(file => new RegExp(`type: '${type}'`).test(read(file)) && file.startsWith('lib/peft/'))
+    assert.is(own.length, 1, `${type} is made in ${own.join(', ')}`)
+    const name = basename(own[0]!, '.ts')
+    assert.is(importsOf('lib/peft/registry.ts', name).length, 1, `lib/peft/registry.ts imports ${name} once`)
+    if (!KNOWN_ELSEWHERE.includes(type)) assert.equal(files, own, `${type} is named outside its file`)
+  }
+})
+
+test('a family is one file and one line', () => {
+  for (const type of MODEL_TYPES) {
+    const own = sources.filter(file => file.startsWith('lib/models/') && read(file).includes(`modelType: '${type}'`))
+    assert.is(own.length, 1, `${type} is made in ${own.join(', ')}`)
+    const name = basename(own[0]!, '.ts')
+    assert.is(importsOf('lib/models/index.ts', name).length, 1, `lib/models/index.ts imports ${name} once`)
+    const elsewhere = spelling(type).filter(file => !file.startsWith('lib/models/') && !file.startsWith('lib/peft/'))
+    assert.equal(elsewhere, [], `${type} is named outside lib/models and PEFT's tables`)
+  }
+})
+
+test('a training step goes through the files that ARCHITECTURE.md names, each importing the next', () => {
+  const section = read('ARCHITECTURE.md').split('## A training step, top to bottom')[1]!.split('\n## ')[0]!
+  const named = [...section.matchAll(/`([\w/]+\.ts)`/g)].map(match => match[1]!)
+  const found = named.map(name => {
+    const file = sources.find(source => source.endsWith(`/${name}`))
+    assert.ok(file, `ARCHITECTURE.md names ${name}, which lib does not have`)
+    return file
+  })
+  assert.ok(found.length >= 6, `${found.length} files`)
+  for (const [i, file] of found.slice(0, -1).entries()) {
+    const next = found[i + 1]!
+    const { importedFiles } = ts.preProcessFile(read(file), true, true)
+    const reaches = importedFiles.some(({ fileName }) => basename(fileName) === basename(next))
+    // A family is found by its model type: models/index.ts stands between.
+    const throughIndex = next.startsWith('lib/models/') && read(file).includes("models/index.ts'")
+    assert.ok(reaches || throughIndex, `${file} does not import ${next}`)
+  }
+})
+
+test.run()
