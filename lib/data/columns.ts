@@ -7,6 +7,9 @@ export interface Columns {
   /** Second text of a pair. */
   readonly text2?: string
   readonly label?: string
+  /** What is given, and what is to be said after it. */
+  readonly prompt?: string
+  readonly completion?: string
   /** Words of a sentence. */
   readonly tokens?: string
   /** One tag a word. */
@@ -25,6 +28,10 @@ const pairs: readonly (readonly [string, string])[] = [
   ['premise', 'hypothesis'],
   ['question1', 'question2'],
   ['question', 'sentence'],
+]
+const answers: readonly (readonly [string, string])[] = [
+  ['prompt', 'completion'],
+  ['prompt', 'response'],
 ]
 const aliases = {
   text: [
@@ -97,6 +104,8 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}): C
   const put = (part: keyof Columns, name: string | undefined): void => {
     if (name !== undefined && found[part] === undefined) found[part] = name
   }
+  if (!found.text) putAnswers(find, put)
+  if (found.prompt) return found
   if (!found.text) put('tokens', find(aliases.tokens))
   if (found.tokens) put('tags', find(aliases.tags))
   if (!found.tokens) {
@@ -106,6 +115,20 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}): C
   if (!found.text && !found.tokens)
     fail('ERR_DATA', `columns: none of ${list(seen)} is known as text or tokens; name it with columns.text`)
   return found
+}
+
+/** Prompts with completions, where there are both. */
+function putAnswers(
+  find: (names: readonly string[]) => string | undefined,
+  put: (part: keyof Columns, name: string | undefined) => void,
+): void {
+  for (const [first, second] of answers) {
+    const [prompt, completion] = [find([first]), find([second])]
+    if (prompt === undefined || completion === undefined) continue
+    put('prompt', prompt)
+    put('completion', completion)
+    return
+  }
 }
 
 function putTexts(

@@ -31,7 +31,8 @@ export interface DuplicateReport {
 export function normalizedText(row: Row, columns: Columns): string {
   const parts = columns.tokens !== undefined ? [listOf(row, columns.tokens).join(' ')] : []
   if (columns.text !== undefined) parts.push(textOf(row, columns.text))
-  if (columns.text2 !== undefined) parts.push(textOf(row, columns.text2))
+  for (const column of [columns.text2, columns.prompt, columns.completion])
+    if (column !== undefined) parts.push(textOf(row, column))
   return parts.map(text => text.normalize('NFKC').toLowerCase().replace(/\s+/gu, ' ').trim()).join('\n')
 }
 

@@ -3,6 +3,7 @@
 import { fail, nearest } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import type { Model } from '../model.ts'
+import { causalLm } from './causalLm.ts'
 import { maskedLm } from './maskedLm.ts'
 import { regression } from './regression.ts'
 import { multi, single } from './sequence.ts'
@@ -13,7 +14,7 @@ import { tokens } from './tokens.ts'
  * In the order in which data are offered to them. The predictions of a task are its own: whoever holds tasks of all
  * kinds hands them back what they gave.
  */
-export const TASKS: readonly Task[] = [tokens, multi, regression, single, maskedLm] as unknown as Task[]
+export const TASKS: readonly Task[] = [tokens, multi, regression, single, causalLm, maskedLm] as unknown as Task[]
 
 /** Their names. */
 export const taskNames: readonly string[] = [...new Set(TASKS.map(({ name }) => name))]

@@ -107,7 +107,11 @@ function describeLengths(rows: readonly Row[], roles: Columns, tokenizer?: Token
     return { unit: tokenizer ? 'tokens' : 'words', ...lengthStatistics(lengths) }
   }
   const lengths = rows.map(row => {
-    const [first, pair] = [textOf(row, text!), text2 === undefined ? undefined : textOf(row, text2)]
+    const pairName = text2 ?? roles.completion
+    const [first, pair] = [
+      textOf(row, text ?? roles.prompt!),
+      pairName === undefined ? undefined : textOf(row, pairName),
+    ]
     return tokenizer ? tokenizer.encode(first, { pair }).ids.length : first.length + (pair?.length ?? 0)
   })
   return { unit: tokenizer ? 'tokens' : 'characters', ...lengthStatistics(lengths) }

@@ -5,11 +5,11 @@ import { type Example, IGNORED } from '../data/example.ts'
 import { textBlocks } from '../data/maskedLm.ts'
 import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
-import { perplexityReport } from '../metrics/perplexity.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { type ItemsPrediction, readItems, shareOfItems, viewItems, wrongItem } from './items.ts'
-import { bootstrapShares, shareRun, textFor, textRows } from './shared.ts'
-import type { EncodeSpec, Reader, Run, Task } from './task.ts'
+import { type ItemsPrediction, readItems } from './items.ts'
+import { languageModel, nameOf } from './languageModel.ts'
+import { shareRun, textFor, textRows } from './shared.ts'
+import type { EncodeSpec, Run, Task } from './task.ts'
 
 /** What stands behind a mask. */
 interface TokenRecord {
@@ -21,7 +21,6 @@ interface TokenRecord {
 }
 
 const name = 'masked-lm'
-const nameOf = (id: number, { tokenizer }: Pick<Reader, 'tokenizer'>) => tokenizer.token(id) ?? `#${id}`
 /** Columns that say nothing about a text. */
 const idle = /^(|id|_id|idx|index|no|guid|uuid|unnamed: \d+|__index_level_\d+__)$/i
 
@@ -31,6 +30,7 @@ export const maskedLm: Task<ItemsPrediction> = {
   needs: 'a text column (columns.text)',
   title: 'masked language model',
   masks: true,
+  ...languageModel,
 
   infer(rows, columns, asked) {
     const { text } = columns
@@ -47,7 +47,6 @@ export const maskedLm: Task<ItemsPrediction> = {
     })
     return `"${text}" is text and there is no label column`
   },
-  strata: rows => rows.map(() => ''),
   readable: textRows,
 
   parts: maskParts,
@@ -70,39 +69,6 @@ export const maskedLm: Task<ItemsPrediction> = {
       },
       top,
     )
-  },
-  score(predictions, _, { mean, weight }) {
-    const correct = predictions.reduce((sum, prediction) => sum + shareOfItems(prediction)[0], 0)
-    const report = perplexityReport([{ sum: mean * weight, tokens: weight, correct }])
-    const { perplexity, bitsPerToken } = report
-    return { metrics: { perplexity, accuracy: correct / weight, bitsPerToken }, reports: { perplexity: report } }
-  },
-  metric: () => 'loss',
-  sample: () => ({
-    positions: Int32Array.of(0),
-    gold: Int32Array.of(0),
-    predicted: Int32Array.of(0),
-    probabilities: Float32Array.of(1),
-  }),
-  resample: (before, after, _, seed) => ({
-    accuracy: bootstrapShares(before.map(shareOfItems), after.map(shareOfItems), seed),
-  }),
-
-  wrong: wrongItem,
-  mistake({ positions, predicted, gold, probabilities }, { ids }, reader) {
-    let worst = -1
-    predicted.forEach((id, i) => {
-      if (id !== gold![i] && (worst < 0 || probabilities[i]! > probabilities[worst]!)) worst = i
-    })
-    const at = positions[worst]!
-    const said = nameOf(predicted[worst]!, reader)
-    const text = (part: Int32Array) => reader.tokenizer.decode(part)
-    return {
-      text: [{ text: text(ids.slice(0, at)) }, { text: said, mark: 'blank' }, { text: text(ids.slice(at + 1)) }],
-      gold: nameOf(gold![worst]!, reader),
-      predicted: said,
-      probability: probabilities[worst]!,
-    }
   },
   record({ predicted, gold, probabilities, top }, example, reader) {
     const tokens = Array.from(predicted, (id, i): TokenRecord => {
@@ -128,7 +94,6 @@ export const maskedLm: Task<ItemsPrediction> = {
     })
     return [{ text }, ...masks]
   },
-  view: (batch, i, reader) => viewItems(batch, i, id => nameOf(id, reader)),
 }
 
 /** Blocks of a text that hold masks. @throws ERR_DATA where none does */

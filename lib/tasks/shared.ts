@@ -89,6 +89,7 @@ export function mapRows(splits: Partial<Splits>, change: (row: Row) => Row): Par
 /** What an example was made from, to be shown. */
 export function textFor({ row, words, ids }: Example, { tokenizer, columns }: Omit<Reader, 'labels'>): string {
   if (words) return words.join(' ')
+  if (columns.prompt !== undefined) return textOf(row, columns.prompt)
   if (columns.text === undefined) return tokenizer.decode(ids)
   const first = textOf(row, columns.text)
   return columns.text2 === undefined ? first : `${first} | ${textOf(row, columns.text2)}`

@@ -23,7 +23,7 @@ test('columns are found by name, in any case', () => {
 test('columns that are not there are told with those that are', async () => {
   const missing = () => findColumns(['review', 'stars'], { text: 'reviews' })
   await rejects(missing, 'ERR_DATA', /no column "reviews" \(did you mean "review"\?\); the data have "review", "stars"/)
-  await rejects(() => findColumns(['prompt', 'completion']), 'ERR_DATA', /none of "prompt", "completion"/)
+  await rejects(() => findColumns(['alpha', 'beta']), 'ERR_DATA', /none of "alpha", "beta"/)
   await rejects(() => findColumns([]), 'ERR_DATA', /no columns/)
 })
 

@@ -67,7 +67,7 @@ function longer({ roles }: DataInspection, rows: readonly Row[], tokenizer: Toke
     if (roles.tokens !== undefined)
       return tokenizer.encodeWords((values[roles.tokens] as unknown[]).map(String), { maxLength }).truncated
     const pair = roles.text2 === undefined ? undefined : String(values[roles.text2])
-    return tokenizer.encode(String(values[roles.text!]), { pair, maxLength }).truncated
+    return tokenizer.encode(String(values[roles.text ?? roles.prompt!]), { pair, maxLength }).truncated
   }).length
 }
 

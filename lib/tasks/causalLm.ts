@@ -1,0 +1,100 @@
+// Causal language modelling: each token is told from those before it. Of prompts with completions only the completion
+// is learned.
+
+import { type Example, IGNORED } from '../data/example.ts'
+import { type Row, textOf } from '../data/row.ts'
+import { check, fail } from '../errors.ts'
+import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { type ItemsPrediction, readItems } from './items.ts'
+import { languageModel, nameOf } from './languageModel.ts'
+import { shareRun, textFor } from './shared.ts'
+import type { EncodeSpec, Run, Task } from './task.ts'
+
+const name = 'causal-lm'
+
+/** The next token. */
+export const causalLm: Task<ItemsPrediction> = {
+  name,
+  needs: 'a text column, or prompts and completions (columns.text, or columns.prompt and columns.completion)',
+  title: 'causal language model',
+  ...languageModel,
+
+  infer(_, { text, prompt, completion }, asked) {
+    if (prompt !== undefined && completion !== undefined)
+      return `"${completion}" is what is to be said after "${prompt}"`
+    return asked.task === name && text !== undefined ? `asked for; text in "${text}"` : undefined
+  },
+  encode: (row, tokenizer, spec) =>
+    spec.columns.prompt === undefined ? textExamples(row, tokenizer, spec) : [answerExample(row, tokenizer, spec)],
+  readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts, which predict does not write; use evaluate`),
+  parts: (row, tokenizer, spec) => [...causalLm.encode(row, tokenizer, spec)],
+
+  read(answers, examples, _, top) {
+    let before = 0
+    return readItems(
+      answers,
+      examples,
+      ({ label }) => {
+        const labels = label as Int32Array
+        // The first token of a sequence has none before it to be told from.
+        const positions = Int32Array.from(labels.keys()).filter(t => t > 0 && labels[t] !== IGNORED)
+        const rows = positions.map((_, k) => before + k)
+        before += positions.length
+        return { positions, rows }
+      },
+      top,
+    )
+  },
+
+  record({ predicted, gold, probabilities }, example, reader) {
+    const tokens = Array.from(predicted, (id, i) => ({
+      predicted: nameOf(id, reader),
+      probability: probabilities[i]!,
+      ...(gold ? { gold: nameOf(gold[i]!, reader) } : {}),
+    }))
+    return { text: textFor(example, reader), tokens }
+  },
+  line({ text, tokens }) {
+    const list = tokens as readonly { predicted: string; probability: number }[]
+    const found = list.flatMap((one, i): Run[] => {
+      return [
+        { text: i === 0 ? '\n    ' : ' ' },
+        { text: one.predicted, style: 'bold' },
+        { text: ' ' },
+        shareRun(one.probability),
+      ]
+    })
+    return [{ text }, ...found]
+  },
+}
+
+/** A text, with the token that ends it, in as many pieces as it takes; every token but the first is learned. */
+function* textExamples(row: Row, tokenizer: Tokenizer, { columns, maxLength }: EncodeSpec): Generator<Example> {
+  check(columns.text !== undefined, 'ERR_OPTION', () => `columns.text: ${name} needs a text column`)
+  const ids = ended([...opened(tokenizer, textOf(row, columns.text))], tokenizer)
+  // Each piece begins with the last token of the one before it, so that none goes unlearned.
+  for (let start = 0; start === 0 || start < ids.length - 1; start += maxLength - 1) {
+    const piece = Int32Array.from(ids.slice(start, start + maxLength))
+    yield { ids: piece, label: piece, truncated: false, row }
+  }
+}
+
+/** A prompt and its completion; too long ones lose the end. */
+function answerExample(row: Row, tokenizer: Tokenizer, { columns, maxLength }: EncodeSpec): Example {
+  const prompt = opened(tokenizer, textOf(row, columns.prompt!))
+  const whole = ended([...prompt, ...tokenizer.tokens(textOf(row, columns.completion!))], tokenizer)
+  const ids = Int32Array.from(whole.slice(0, maxLength))
+  const label = ids.map((id, t) => (t < prompt.length ? IGNORED : id))
+  return { ids, label, truncated: whole.length > maxLength, row }
+}
+
+/** Ids of a text as the tokenizer begins one, without what it would end it with. */
+function opened(tokenizer: Tokenizer, text: string): number[] {
+  const { bos } = tokenizer.specials
+  const tokens = tokenizer.tokens(text)
+  return bos === undefined || tokenizer.encode(text).ids[0] !== bos || tokens[0] === bos ? tokens : [bos, ...tokens]
+}
+
+function ended(ids: number[], { specials: { eos } }: Tokenizer): number[] {
+  return eos === undefined ? ids : [...ids, eos]
+}
