@@ -34,6 +34,13 @@ export {
 export { type Row, toRow, toRows } from './data/row.ts'
 export { type Fractions, parseFractions, splitRows, takeRows } from './data/split.ts'
 export { type ErrorCode, LowrankError } from './errors.ts'
+export {
+  type Generated,
+  type GenerateOptions,
+  generate,
+  generateTokens,
+  type TokenOptions,
+} from './generate/generate.ts'
 export type { Head, LossOptions, Problem, Task } from './heads/head.ts'
 export { sequenceClassification } from './heads/sequenceClassification.ts'
 export { tokenClassification } from './heads/tokenClassification.ts'

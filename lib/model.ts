@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { check } from './errors.ts'
-import type { Head, LossOptions, Problem, Task } from './heads/head.ts'
+import { type Head, type LossOptions, type Problem, rowsRead, type Task } from './heads/head.ts'
 import { causalLm, maskedLm } from './heads/languageModel.ts'
 import type { LikeliestRows } from './heads/likeliest.ts'
 import { sequenceClassification } from './heads/sequenceClassification.ts'
@@ -16,7 +16,7 @@ import { type PackedBatch, upload } from './nn/batch.ts'
 import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
 import { withSelectedRoutes } from './nn/routes.ts'
-import type { ForwardOptions } from './nn/stack.ts'
+import type { ForwardOptions, StackCache } from './nn/stack.ts'
 import { prefixOf, shiftedRules, withPrompt, withVirtual } from './nn/virtual.ts'
 import { embedding } from './ops/embedding.ts'
 import type { Compute } from './ops/matmul.ts'
@@ -146,6 +146,21 @@ export class Model implements Disposable {
       ...(head.likeliest ? { likeliest: head.likeliest(hidden) } : { logits: head.logits(hidden) }),
       ...(targets ? { loss: head.loss(hidden, this.#upload(targets, hidden), { total: 1 }) } : {}),
     }))
+  }
+
+  /**
+   * Logits of what follows each sequence, [B, outputs]; their keys and values go into the cache, and positions count on
+   * from those in it; inside a scope, unrecorded.
+   */
+  next(batch: PackedBatch, cache: StackCache): Tensor {
+    const virtual = [...this.adapters.values()].find(({ isActive, virtual }) => isActive && virtual)
+    check(!virtual, 'ERR_UNSUPPORTED', () => {
+      return `generate: adapter "${virtual!.name}" has virtual tokens, which a cache does not hold yet; detach it`
+    })
+    const hidden = this.backbone.forward(upload(batch, this.device, this.backbone), { cache })
+    const last = rowsRead('last', batch)!
+    const index = Tensor.from(last, [last.length], { device: this.device })
+    return this.head.logits(embedding(hidden, index, hidden.dtype))
   }
 
   /** Runs the backbone, then `body` on the rows of its last hidden state that the head reads. */

@@ -13,11 +13,12 @@ import { opt } from './opt.ts'
 import { phi3 } from './phi3.ts'
 import { qwen2 } from './qwen2.ts'
 import { qwen3 } from './qwen3.ts'
-import { roberta } from './roberta.ts'
+import { roberta, xlmRoberta } from './roberta.ts'
 
 const FAMILIES: readonly Family[] = [
   bert,
   roberta,
+  xlmRoberta,
   distilbert,
   llama,
   mistral,

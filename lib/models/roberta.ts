@@ -155,3 +155,6 @@ export const roberta: Family = {
   build,
   heads: { sequence, token, maskedLm },
 }
+
+/** XLM-RoBERTa (Conneau et al. 2020): the same model with a vocabulary of a hundred languages. */
+export const xlmRoberta: Family = { ...roberta, modelType: 'xlm-roberta' }

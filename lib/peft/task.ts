@@ -20,7 +20,12 @@ export function taskOf(taskType: TaskType): string | undefined {
   return Object.keys(taskTypes).find(task => taskTypes[task] === taskType)
 }
 
-const classPrefixes: Readonly<Record<string, string>> = { bert: 'Bert', roberta: 'Roberta', distilbert: 'DistilBert' }
+const classPrefixes: Readonly<Record<string, string>> = {
+  bert: 'Bert',
+  roberta: 'Roberta',
+  distilbert: 'DistilBert',
+  'xlm-roberta': 'XLMRoberta',
+}
 const classSuffixes: Readonly<Record<string, string>> = {
   'sequence-classification': 'ForSequenceClassification',
   'token-classification': 'ForTokenClassification',

@@ -200,4 +200,5 @@ CASES = {
         dtype=torch.bfloat16,
         shard='6KB',
     ),
+    'xlm-roberta-seq': case('xlm_roberta', 'seq', roberta(), 'RoBERTa under another model_type', labels=3),
 }

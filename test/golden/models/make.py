@@ -31,6 +31,11 @@ from transformers import (
     RobertaForSequenceClassification,
     RobertaForTokenClassification,
     RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaForMaskedLM,
+    XLMRobertaForSequenceClassification,
+    XLMRobertaForTokenClassification,
+    XLMRobertaModel,
 )
 from transformers.utils import logging
 
@@ -41,8 +46,14 @@ logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CONFIG = dict(bert=BertConfig, roberta=RobertaConfig, distilbert=DistilBertConfig)
+CONFIG = dict(bert=BertConfig, roberta=RobertaConfig, distilbert=DistilBertConfig, xlm_roberta=XLMRobertaConfig)
 CLASS = dict(
+    xlm_roberta=dict(
+        base=XLMRobertaModel,
+        seq=XLMRobertaForSequenceClassification,
+        tok=XLMRobertaForTokenClassification,
+        mlm=XLMRobertaForMaskedLM,
+    ),
     bert=dict(base=BertModel, seq=BertForSequenceClassification, tok=BertForTokenClassification, mlm=BertForMaskedLM),
     roberta=dict(
         base=RobertaModel,
