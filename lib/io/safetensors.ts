@@ -6,6 +6,7 @@ import { streamFileAtomic } from './atomic.ts'
 import { decodeF32, isStorageDtype, type StorageDtype, storageBits } from './dtype.ts'
 import { isObject, type Json, readJson } from './json.ts'
 import { buildHeader, byteSize, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensorsHeader.ts'
+import { readTorchTensors } from './torchFile.ts'
 
 export { decodeF32, encodeF32, type FloatDtype, isFiniteData, isStorageDtype, type StorageDtype } from './dtype.ts'
 export { byteSize, type TensorInfo } from './safetensorsHeader.ts'
@@ -64,20 +65,37 @@ export function openSafetensors(path: string): SafetensorsFile {
 }
 
 /**
- * Opens the weights of a model folder: `model.safetensors`, or the shards `model.safetensors.index.json` names.
+ * Opens a state dictionary that torch.save wrote (pytorch_model.bin), read in place; its pickle runs nothing.
+ * Files of before torch 1.6 and objects that are no weights: `ERR_UNSUPPORTED`; broken files: `ERR_CHECKPOINT`.
+ */
+export function openTorchFile(path: string): SafetensorsFile {
+  const file = openFile(path)
+  try {
+    const { size } = fstatSync(file)
+    const tensors = readTorchTensors(path, size, (position, length) => readAt(path, file, position, length))
+    return fileOf(path, file, { metadata: {}, tensors, dataStart: 0, size })
+  } catch (error) {
+    closeSync(file)
+    throw error
+  }
+}
+
+/**
+ * Opens the weights of a model folder: `model.safetensors`, or the shards `model.safetensors.index.json` names; without
+ * them `pytorch_model.bin` or the shards of `pytorch_model.bin.index.json`.
  * A missing shard, a tensor that its shard lacks, a shard outside the folder: `ERR_CHECKPOINT`.
  */
 export function openCheckpoint(dir: string): Checkpoint {
   const single = join(dir, 'model.safetensors')
   if (existsSync(single)) return openSafetensors(single)
   const index = join(dir, 'model.safetensors.index.json')
-  if (existsSync(index)) return openShards(dir, index)
-  const pickle = ['pytorch_model.bin', 'pytorch_model.bin.index.json'].find(name => existsSync(join(dir, name)))
+  if (existsSync(index)) return openShards(dir, index, openSafetensors)
+  const torch = join(dir, 'pytorch_model.bin')
+  if (existsSync(torch)) return openTorchFile(torch)
+  if (existsSync(`${torch}.index.json`)) return openShards(dir, `${torch}.index.json`, openTorchFile)
   fail(
     'ERR_CHECKPOINT',
-    pickle
-      ? `${dir}: holds ${pickle}, a pickle, but no model.safetensors; convert it with save_pretrained of transformers`
-      : `${dir}: holds neither model.safetensors nor model.safetensors.index.json; name a model folder`,
+    `${dir}: holds neither model.safetensors, nor its index, nor pytorch_model.bin; name a model folder`,
   )
 }
 
@@ -244,12 +262,14 @@ function decodeNamed(
   return dtype === 'F32' ? new Float32Array(bytes.buffer) : decodeF32(bytes, dtype)
 }
 
-function openShards(dir: string, index: string): Checkpoint {
+type OpenFile = (path: string) => SafetensorsFile
+
+function openShards(dir: string, index: string, open: OpenFile): Checkpoint {
   const weightMap = readWeightMap(index)
   const shards = new Map<string, SafetensorsFile>()
   try {
     for (const [name, shardName] of weightMap) {
-      if (!shards.has(shardName)) shards.set(shardName, openShard(dir, index, shardName))
+      if (!shards.has(shardName)) shards.set(shardName, openShard(dir, index, shardName, open))
       const shard = shards.get(shardName)!
       check(shard.has(name), 'ERR_CHECKPOINT', () => `${index}: names "${name}" in ${shardName}, which lacks it`)
     }
@@ -273,14 +293,14 @@ function openShards(dir: string, index: string): Checkpoint {
   }
 }
 
-function openShard(dir: string, index: string, name: string): SafetensorsFile {
+function openShard(dir: string, index: string, name: string, open: OpenFile): SafetensorsFile {
   // An index is somebody else's data: it must not make us open files anywhere else.
   check(name === basename(name) && !/[\\/]|^\.{0,2}$/.test(name), 'ERR_CHECKPOINT', () => {
     return `${index}: shard "${name}" is not a plain file name; shards lie beside their index`
   })
   const path = join(dir, name)
   check(existsSync(path), 'ERR_CHECKPOINT', () => `${index}: shard "${name}" is missing; fetch it into ${dir}`)
-  return openSafetensors(path)
+  return open(path)
 }
 
 function readWeightMap(index: string): Map<string, string> {

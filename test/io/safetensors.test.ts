@@ -216,7 +216,7 @@ test('shards: read through the index, and every fault of it named', async () => 
     ])
   refused(() => openCheckpoint(folder), 'neither')
   writeFileSync(join(folder, 'pytorch_model.bin'), '')
-  refused(() => openCheckpoint(folder), 'pickle')
+  refused(() => openCheckpoint(folder), 'no zip archive')
   await shard('model-00001-of-00002.safetensors', 1)
   await shard('model-00002-of-00002.safetensors', 2)
   await shard('../outside.safetensors', 3)
