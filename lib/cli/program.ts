@@ -1,10 +1,8 @@
 // From the command line to a command: parsing by commander, everything it knows taken from the option table.
 
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { CommanderError, Command as Parser, Option as ParserOption } from 'commander'
 import { fail, LowrankError, nearest } from '../errors.ts'
-import { packageRoot } from '../io/package.ts'
+import { packageVersion } from '../io/package.ts'
 import { commandHelp, programHelp, usageOf } from './options/help.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts'
 import { optionsOf, type Settings } from './options/options.ts'
@@ -26,11 +24,6 @@ const required: Readonly<Record<Command, readonly string[]>> = {
   doctor: [],
   build: [],
   quickstart: [],
-}
-
-/** Version of this package. */
-export function packageVersion(): string {
-  return (JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as { version: string }).version
 }
 
 /** What a command line asks for: a command with what it was given, or a text to print. @throws ERR_OPTION */

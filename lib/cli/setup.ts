@@ -15,6 +15,7 @@ import { locate } from './adapter.ts'
 import { type Base, baseLabels, findBase, findTokenizer, lengthOf, loadBase, useThreads } from './base.ts'
 import { encode, maskingFor, readSplits } from './data.ts'
 import type { Settings } from './options/options.ts'
+import type { RunFolder } from './runFolder.ts'
 import type { Console } from './terminal/console.ts'
 import { plural } from './terminal/format.ts'
 
@@ -28,6 +29,13 @@ export interface Setup {
   readonly maxLength: number
   readonly examples: TrainData
   readonly truncated: number
+}
+
+/** A run that is to be made. */
+export interface Trial extends Setup {
+  readonly folder: RunFolder
+  /** Whether checkpoints are kept. */
+  readonly checkpoints: boolean
 }
 
 /** Reads data, loads the base, attaches the method, encodes the splits; tells what it found out. */

@@ -1,20 +1,20 @@
 // What a finished run leaves: metrics.json, predictions.jsonl, report.html, and the tables on the screen.
 
 import { readdirSync, statSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { basename, join } from 'node:path'
 import { bundled } from '../bundled.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
+import { packageVersion } from '../io/package.ts'
 import { type Setting, writeReport } from '../report/report.ts'
 import { methodTitle, type RunFacts, type RunRecord, type RunResult, reportData, resultOf } from '../report/run.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { EvaluationEvent, StartEvent } from '../train/events.ts'
 import type { Settings } from './options/options.ts'
-import { packageVersion } from './program.ts'
+import type { Trial } from './setup.ts'
 import { type Console, paint, plainJson } from './terminal/console.ts'
-import { bytesText, countText, deviceText, metricText, shareText } from './terminal/format.ts'
+import { bytesText, countText, deviceText, metricText, shareText, shown } from './terminal/format.ts'
 import { formatDuration } from './terminal/progress.ts'
 import { comparisonLines } from './terminal/results.ts'
-import type { Trial } from './trainRun.ts'
 
 /** A finished run. */
 export interface Finished {
@@ -39,24 +39,19 @@ export async function writeOutcome(finished: Finished, console: Console): Promis
   const { trial, settings, run, folder } = finished
   const { start, end } = run
   const result = resultOf(run)
-  const { judged, comparison, majority } = result
-  const before = run.before.find(({ split }) => split === judged?.split)
+  const { judged } = result
   const outcome = {
     ...result,
     peakBytes: end.memory.peak,
     processBytes: process.resourceUsage().maxRSS * 1024,
     adapterBytes: folderBytes(folder),
   }
-  const files = { adapter: folder, ...(settings.report ? { report: join(trial.out, 'report.html') } : {}) }
+  const final = (name: string) => join(trial.folder.out, name)
+  const files = { adapter: final(basename(folder)), ...(settings.report ? { report: final('report.html') } : {}) }
   const summary = {
     type: 'summary',
     reason: end.reason,
-    split: judged?.split ?? null,
-    examples: judged?.evaluation.examples ?? 0,
-    ...(before ? { before: before.metrics } : {}),
-    ...(judged ? { after: judged.metrics } : {}),
-    comparison,
-    majority: majority ?? null,
+    ...measured(run, result),
     trainable: start.trainable,
     total: start.total,
     steps: end.step,
@@ -67,12 +62,26 @@ export async function writeOutcome(finished: Finished, console: Console): Promis
     processBytes: outcome.processBytes,
     adapterBytes: outcome.adapterBytes,
     ...files,
-    out: trial.out,
+    out: trial.folder.out,
   }
   await writeFiles(finished, judged, summary)
-  if (settings.report) writeReport(join(trial.out, 'report.html'), reportData(run, factsOf(finished, outcome), result))
+  if (settings.report)
+    await writeReport(join(trial.folder.work, 'report.html'), reportData(run, factsOf(finished, outcome), result))
+  await trial.folder.finish()
   show(finished, { ...outcome, summary }, console)
   return { ...outcome, summary }
+}
+
+function measured({ before }: RunRecord, { judged, comparison, majority }: RunResult): object {
+  const was = before.find(({ split }) => split === judged?.split)
+  return {
+    split: judged?.split ?? null,
+    examples: judged?.evaluation.examples ?? 0,
+    ...(was ? { before: was.metrics } : {}),
+    ...(judged ? { after: judged.metrics } : {}),
+    comparison,
+    majority: majority ?? null,
+  }
 }
 
 function folderBytes(folder: string): number {
@@ -128,7 +137,8 @@ async function writeFiles(
   after: EvaluationEvent | undefined,
   summary: object,
 ): Promise<void> {
-  const { out, tokenizer, model, data, examples } = trial
+  const { tokenizer, model, data, examples } = trial
+  const out = trial.folder.work
   const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined))
   const { type: _, ...record } = { type: '', ...summary }
   const all = {
@@ -168,14 +178,8 @@ function show({ run, trial, folder, settings }: Finished, outcome: Outcome, cons
       `${formatDuration(end.seconds)}, ${end.step} steps${best}${end.reason === 'early-stopping' ? ', stopped early' : ''}`,
     ],
     ['memory', `peak ${bytesText(outcome.peakBytes)} of tensors, ${bytesText(outcome.processBytes)} of the process`],
-    ['adapter', `${shown(folder)} (${bytesText(outcome.adapterBytes)})`],
+    ['adapter', `${shown(join(trial.folder.out, basename(folder)))} (${bytesText(outcome.adapterBytes)})`],
   ]
-  if (settings.report) rows.push(['report', shown(join(trial.out, 'report.html'))])
+  if (settings.report) rows.push(['report', shown(join(trial.folder.out, 'report.html'))])
   for (const [name, value] of rows) console.line(`${paint(console.color, 'bold', name.padEnd(8))}  ${value}`)
-}
-
-/** A path as the user would type it. */
-export function shown(path: string): string {
-  const short = relative(process.cwd(), path)
-  return short === '' || short.startsWith('..') ? path : short
 }

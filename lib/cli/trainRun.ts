@@ -1,27 +1,21 @@
 // One training run as the command line shows it: progress, trackers, then adapter, report and tables.
 
 import { join } from 'node:path'
+import { LowrankError } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { saveAdapter } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
 import { recordRun } from '../report/run.ts'
-import { createTracker, type Tracker } from '../trackers/index.ts'
+import { createTracker, type RunStatus, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
 import { train } from '../train/train.ts'
 import type { Settings } from './options/options.ts'
-import { type Setup, trainOptions } from './setup.ts'
+import { type Trial, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
 import { evaluationBar } from './terminal/evaluationBar.ts'
 import { deviceText, metricText, titleWithBest } from './terminal/format.ts'
 import { createProgress, type Progress } from './terminal/progress.ts'
 import { type Outcome, writeOutcome } from './trainOutput.ts'
-
-/** A run that is to be made. */
-export interface Trial extends Setup {
-  readonly out: string
-  /** Where checkpoints go; without it there are none. */
-  readonly checkpoints?: string
-}
 
 /** How a run ended: the code for the shell, and its results unless it was interrupted. */
 export interface Ended {
@@ -32,10 +26,10 @@ export interface Ended {
 /** Trains, and writes what came out. The first Ctrl-C stops after the step with a checkpoint, the second at once. */
 export async function runTraining(trial: Trial, settings: Settings, console: Console): Promise<Ended> {
   const names = settings.trackers.filter(name => name !== 'none')
-  const trackers = names.map(name => createTracker(name, trial.out))
+  const trackers = names.map(name => createTracker(name, trial.folder.work))
   const watch = new Watch(trial, settings, console, trackers)
   const interrupt = onInterrupt(text => watch.warn(text))
-  let status: 'finished' | 'stopped' | 'failed' = 'failed'
+  let status: RunStatus = 'failed'
   try {
     const { model, attached, examples } = trial
     const events = train(model, examples, {
@@ -50,7 +44,7 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
   } finally {
     interrupt.release()
     watch.progress?.finish()
-    if (watch.start) for (const tracker of trackers) await tracker.finish(status)
+    await watch.finish(status)
   }
   const { end } = watch
   if (end!.reason === 'aborted') return aborted(end!, trial, console)
@@ -61,7 +55,8 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
     columns: { ...trial.data.columns },
   }
   const whole = trial.attached.config() === undefined
-  const folder = await saveAdapter(trial.attached, join(trial.out, whole ? 'model' : 'adapter'), {
+  await trial.folder.results()
+  const folder = await saveAdapter(trial.attached, join(trial.folder.work, whole ? 'model' : 'adapter'), {
     baseModel: trial.base.path,
     extra,
   })
@@ -69,10 +64,12 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
   return { exitCode: 0, outcome }
 }
 
-function checkpointOptions({ checkpoints }: Trial, settings: Settings): Partial<TrainOptions> {
-  if (checkpoints === undefined) return {}
-  const { checkpointEvery, keepCheckpoints, resume, overwrite } = settings
-  return { outputDir: checkpoints, checkpointEvery, keepCheckpoints, resume, overwrite }
+function checkpointOptions({ folder, checkpoints }: Trial, settings: Settings): Partial<TrainOptions> {
+  if (!checkpoints) return {}
+  const { checkpointEvery, keepCheckpoints, resume } = settings
+  // Whatever is there, the folder has seen to it that it is the run's own, or of one that may be replaced.
+  const overwrite = resume === false
+  return { outputDir: join(folder.work, 'checkpoints'), checkpointEvery, keepCheckpoints, resume, overwrite }
 }
 
 function aborted(end: EndEvent, trial: Trial, console: Console): Ended {
@@ -81,7 +78,7 @@ function aborted(end: EndEvent, trial: Trial, console: Console): Ended {
     ? `continue with: ${resumeCommand(process.argv.slice(2))}`
     : 'nothing was saved, since no step was done or checkpoints are off'
   console.note(`stopped after step ${step}; ${how}`)
-  console.event({ type: 'summary', reason, step, checkpoint: checkpoint ?? null, out: trial.out })
+  console.event({ type: 'summary', reason, step, checkpoint: checkpoint ?? null, out: trial.folder.out })
   return { exitCode: 130 }
 }
 
@@ -116,7 +113,8 @@ class Watch {
   readonly #model: Model
   readonly #settings: Settings
   readonly #console: Console
-  readonly #trackers: readonly Tracker[]
+  #trackers: readonly Tracker[]
+  readonly #folder: Trial['folder']
   #loss: number | undefined
   #rate: number | undefined
 
@@ -125,6 +123,7 @@ class Watch {
     const reader = { tokenizer, labels: model.labels, columns: data.columns }
     this.recorder = recordRun({ model, attached, examples, reader })
     this.#model = model
+    this.#folder = trial.folder
     this.#settings = settings
     this.#console = console
     this.#trackers = trackers
@@ -168,7 +167,8 @@ class Watch {
       note(`evaluating before training on ${examples.validation + examples.test} examples`)
     const metrics = [`validation/${event.metric}`, `test/${event.metric}`]
     const run = { hyperparameters: hyperparameters(this.#settings), metrics, firstStep: resumed?.step ?? 0 }
-    for (const tracker of this.#trackers) await tracker.start(run)
+    await this.#folder.begin()
+    await this.#track(tracker => tracker.start(run))
   }
 
   async #stepped(event: StepEvent): Promise<void> {
@@ -205,7 +205,24 @@ class Watch {
   }
 
   async #record(step: number, scalars: Readonly<Record<string, number>>): Promise<void> {
-    for (const tracker of this.#trackers) await tracker.scalars(step, scalars)
+    await this.#track(tracker => tracker.scalars(step, scalars))
+  }
+
+  /** Tells the trackers how the run ended. */
+  async finish(status: RunStatus): Promise<void> {
+    if (this.start) await this.#track(tracker => tracker.finish(status))
+  }
+
+  /** A record that cannot be written costs its tracker, not the run. */
+  async #track(tell: (tracker: Tracker) => void | Promise<void>): Promise<void> {
+    for (const tracker of this.#trackers)
+      try {
+        await tell(tracker)
+      } catch (error) {
+        if (!(error instanceof LowrankError)) throw error
+        this.#trackers = this.#trackers.filter(other => other !== tracker)
+        this.warn(`${error.message}; the run goes on without this record`)
+      }
   }
 }
 

@@ -4,9 +4,13 @@ import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promis
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { check, fail, LowrankError } from '../errors.ts'
 import { ensureFolder } from './folder.ts'
+import { isRunning, startOf } from './process.ts'
 
-/** For tests: called before every write with the final path and the number of bytes; what it throws fails the write. */
-export const faults: { write?: ((path: string, bytes: number) => void) | undefined } = {}
+/** For tests: called before each write (path, bytes) and before a checkpoint is removed; what they throw fails it. */
+export const faults: {
+  write?: ((path: string, bytes: number) => void) | undefined
+  remove?: ((path: string) => void) | undefined
+} = {}
 
 /** Takes bytes in order; the file behind it appears at its path only when all of them are on the disk. */
 export interface ByteSink {
@@ -71,6 +75,7 @@ export async function writeFolderAtomic(
     return `output: ${dir} holds the working directory, so it cannot be replaced; name a folder of its own`
   })
   await checkReplaceable(target, options.owns)
+  await recoverFolder(dirname(target), name => name === basename(target))
   const temporary = sibling(target, 'tmp')
   try {
     ensureFolder(temporary)
@@ -85,16 +90,17 @@ export async function writeFolderAtomic(
 
 /**
  * Cleans what a killed writer left in `folder`: a folder that was moved aside and not yet replaced goes back to its
- * name, temporary files and folders are removed. Leftovers of a process that still runs are not touched.
- * Returns the names of the entries put back.
+ * name, temporary files and folders are removed. Leftovers of a process that still runs are not touched, nor those of
+ * names that are not `owns`. Returns the names of the entries put back.
  */
-export async function recoverFolder(folder: string): Promise<string[]> {
+export async function recoverFolder(folder: string, owns = (_name: string) => true): Promise<string[]> {
   const restored: string[] = []
   const names = await readdir(folder).catch(() => [] as string[])
   for (const name of names) {
-    const leftover = /^\.(.+)\.(tmp|old)-(\d+)-[0-9a-f]{8}$/.exec(name)
-    if (!leftover || isRunning(Number(leftover[3]))) continue
-    const original = leftover[1]!
+    const leftover = /^\.(.+)\.(tmp|old)-(\d+)-([0-9a-f]{4})[0-9a-f]{4}$/.exec(name)
+    if (!leftover) continue
+    const [, original, , pid, stamp] = leftover as unknown as [string, string, string, string, string]
+    if (!owns(original) || isWriting(Number(pid), stamp)) continue
     if (leftover[2] === 'old' && !(await exists(join(folder, original)))) {
       await rename(join(folder, name), join(folder, original))
       restored.push(original)
@@ -126,9 +132,23 @@ export async function sha256File(path: string): Promise<string> {
   }
 }
 
-/** A hidden name beside `target`, so that listings of checkpoints never see it; the process id tells whose it is. */
+/** A hidden name beside `target`, which no listing of checkpoints sees; id and stamp tell which process' it is. */
 function sibling(target: string, kind: 'tmp' | 'old'): string {
-  return join(dirname(target), `.${basename(target)}.${kind}-${process.pid}-${randomBytes(4).toString('hex')}`)
+  const unique = stampOf('self') + randomBytes(2).toString('hex')
+  return join(dirname(target), `.${basename(target)}.${kind}-${process.pid}-${unique}`)
+}
+
+/** When a process began, as four hexadecimal digits; zeros where that cannot be known. */
+function stampOf(pid: number | 'self'): string {
+  const start = startOf(pid)
+  return start === undefined ? '0000' : createHash('sha256').update(start).digest('hex').slice(0, 4)
+}
+
+/** Whether the process that named a temporary file still runs: ids come again, in containers at once. */
+function isWriting(pid: number, stamp: string): boolean {
+  if (!isRunning(pid)) return false
+  const now = stampOf(pid)
+  return now === '0000' || stamp === '0000' || now === stamp
 }
 
 async function writeAll(file: FileHandle, target: string, bytes: Uint8Array): Promise<void> {
@@ -153,7 +173,8 @@ async function swapIn(temporary: string, target: string): Promise<void> {
     throw error
   }
   await syncFolder(dirname(target))
-  if (replaces) await rm(aside, { recursive: true, force: true })
+  // The new folder stands: what cannot be removed of the old one costs space, not the result.
+  if (replaces) await rm(aside, { recursive: true, force: true }).catch(() => undefined)
 }
 
 async function checkReplaceable(target: string, owns: ((name: string) => boolean) | undefined): Promise<void> {
@@ -195,15 +216,6 @@ async function syncPath(path: string, flags: number): Promise<void> {
 
 async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return codeOf(error) === 'EPERM'
-  }
 }
 
 function codeOf(error: unknown): string | undefined {

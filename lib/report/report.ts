@@ -1,10 +1,7 @@
 // One self-contained HTML page about a run. It opens offline: styles, script and charts are inside.
 
 import { createHash } from 'node:crypto'
-import { closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
-import { fail } from '../errors.ts'
-import { ensureFolder } from '../io/folder.ts'
+import { writeFileAtomic } from '../io/atomic.ts'
 import type { ReportData } from './data.ts'
 import { Html, html } from './html.ts'
 import { mistakesSection } from './mistakes.ts'
@@ -54,25 +51,9 @@ ${settingsSection('Environment', data.environment)}
 }
 
 /**
- * Writes the report to `path` (its folder is made), through a temporary file beside it, so that a reader sees the old
- * page or the new one. Throws ERR_DATA when it cannot be written.
+ * Writes the report to `path` (its folder is made): a reader sees the old page or the new one. Errors: those of
+ * `writeFileAtomic`.
  */
-export function writeReport(path: string, data: ReportData): void {
-  const text = renderReport(data)
-  const temporary = join(dirname(path), `.${basename(path)}.${process.pid}.tmp`)
-  try {
-    ensureFolder(dirname(path))
-    const descriptor = openSync(temporary, 'w')
-    try {
-      writeFileSync(descriptor, text)
-      fsyncSync(descriptor)
-    } finally {
-      closeSync(descriptor)
-    }
-    renameSync(temporary, path)
-  } catch (error) {
-    if (existsSync(temporary)) rmSync(temporary)
-    const reason = error instanceof Error ? error.message : String(error)
-    fail('ERR_DATA', `report: ${path} cannot be written (${reason}); choose a folder that is writable`, error)
-  }
+export async function writeReport(path: string, data: ReportData): Promise<void> {
+  await writeFileAtomic(path, renderReport(data))
 }

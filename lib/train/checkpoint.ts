@@ -1,9 +1,9 @@
 // Checkpoints: `checkpoint-<step>` folders that are whole whenever they are there, and say so by their hashes.
 
-import { readdir, rm } from 'node:fs/promises'
+import { lstat, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { check, LowrankError } from '../errors.ts'
-import { recoverFolder, writeFileAtomic, writeFolderAtomic } from '../io/atomic.ts'
+import { faults, recoverFolder, writeFileAtomic, writeFolderAtomic } from '../io/atomic.ts'
 import { readText, writeJson } from '../io/json.ts'
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts'
 import type { AdamW } from '../optim/adamw.ts'
@@ -227,12 +227,21 @@ function readInto<T extends Numbers>(arena: Arena, path: string, prefix: string,
   }
 }
 
-/** Removes checkpoints but the newest `keep` and the best; also those of later steps, left by a run that was redone. */
-export async function pruneCheckpoints(outputDir: string, state: RunState, keep: number): Promise<void> {
+/**
+ * Removes checkpoints but the newest `keep` and the best; also those of later steps, left by a run that was redone.
+ * Returns those that could not be removed, each with the reason.
+ */
+export async function pruneCheckpoints(outputDir: string, state: RunState, keep: number): Promise<Skipped[]> {
   const steps = await checkpointSteps(outputDir)
   const kept = new Set(steps.filter(step => step <= state.step).slice(0, Math.max(1, keep)))
   if (state.best) kept.add(state.best.step)
-  for (const step of steps) if (!kept.has(step)) await removeCheckpoint(outputDir, step)
+  const left: Skipped[] = []
+  for (const step of steps)
+    if (!kept.has(step))
+      await removeCheckpoint(outputDir, step).catch((error: NodeJS.ErrnoException) => {
+        left.push({ path: checkpointPath(outputDir, step), reason: error.code ?? error.message })
+      })
+  return left
 }
 
 /** Removes all checkpoints of a folder. */
@@ -240,9 +249,10 @@ export async function removeCheckpoints(outputDir: string): Promise<void> {
   for (const step of await checkpointSteps(outputDir)) await removeCheckpoint(outputDir, step)
 }
 
-/** The manifest goes first: what a cut removal leaves is no checkpoint. */
+/** The manifest goes first: what a cut removal leaves is no checkpoint. Of a link, the link alone goes. */
 async function removeCheckpoint(outputDir: string, step: number): Promise<void> {
   const path = checkpointPath(outputDir, step)
-  await rm(join(path, MANIFEST), { force: true })
+  faults.remove?.(path)
+  if ((await lstat(path)).isDirectory()) await rm(join(path, MANIFEST), { force: true })
   await rm(path, { recursive: true, force: true })
 }

@@ -139,6 +139,7 @@ export type WarningCode =
   | 'memory'
   | 'checkpoint-skipped'
   | 'checkpoint-failed'
+  | 'checkpoint-left'
   | 'not-a-number'
   | 'undertrained'
   | 'over-fitted'

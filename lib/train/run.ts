@@ -1,11 +1,12 @@
 // A run's parts and its state: what `train` drives.
 
-import { rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Batches, batches, type Step } from '../data/batches.ts'
 import type { Example } from '../data/example.ts'
 import { check, fail } from '../errors.ts'
 import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
+import { type Lock, lockFolder } from '../io/lock.ts'
 import type { Model } from '../model.ts'
 import type { Parameter } from '../nn/module.ts'
 import { AdamW } from '../optim/adamw.ts'
@@ -110,13 +111,17 @@ export class Run {
   savedPath: string | undefined
   resumedFrom: Checkpoint | undefined
   skipped: Skipped[] = []
+  /** Old checkpoints that could not be removed. */
+  left: Skipped[] = []
   readonly #weights: readonly number[] | undefined
   readonly #weightsTensor: Tensor | undefined
   readonly #started = performance.now()
   #secondsBefore = 0
   #epoch: { number: number; batches: Batches }
   #best: Float32Array | Float64Array | undefined
+  #last: Float32Array | Float64Array | undefined
   #origin: Origin | undefined
+  #lock: Lock | undefined
 
   constructor(model: Model, data: TrainData, settings: Settings, method: Adapter, signal: AbortSignal | undefined) {
     this.model = model
@@ -158,7 +163,7 @@ export class Run {
     const { outputDir, resume, overwrite } = this.settings
     if (outputDir === undefined && !resume) return
     this.#origin = await originOf(this.model, this.method, this.data, this.settings, this.#weights)
-    if (outputDir !== undefined) await prepareOutput(outputDir, Boolean(resume), overwrite)
+    if (outputDir !== undefined) this.#lock = await prepareOutput(outputDir, Boolean(resume), overwrite)
     const { checkpoint, skipped } = await findCheckpoint(resume, outputDir, this.#origin, found => this.#restore(found))
     this.skipped = skipped
     if (!checkpoint) return
@@ -209,10 +214,17 @@ export class Run {
     this.#best = (await this.optimizer.arena.params.data()) as Float32Array | Float64Array
   }
 
-  /** Puts the best weights in place. */
-  restoreBest(): void {
+  /** Puts the best weights in place; {@link restoreLast} takes that back. */
+  async restoreBest(): Promise<void> {
     const { best, step } = this.state
-    if (best && best.step !== step && this.#best) this.optimizer.arena.params.upload(this.#best)
+    if (!best || best.step === step || !this.#best) return
+    this.#last = (await this.optimizer.arena.params.data()) as Float32Array | Float64Array
+    this.optimizer.arena.params.upload(this.#best)
+  }
+
+  /** Puts the weights of the last step back, where the best ones were taken. */
+  restoreLast(): void {
+    if (this.#last) this.optimizer.arena.params.upload(this.#last)
   }
 
   get seconds(): number {
@@ -237,7 +249,7 @@ export class Run {
     const snapshot = { attached: method, optimizer, state, origin: this.#origin!, facts, best: this.#best }
     this.savedPath = await saveCheckpoint(outputDir, snapshot)
     this.savedStep = state.step
-    await pruneCheckpoints(outputDir, state, settings.keepCheckpoints)
+    this.left = await pruneCheckpoints(outputDir, state, settings.keepCheckpoints)
     return this.savedPath
   }
 
@@ -247,23 +259,31 @@ export class Run {
     await this.model.device.synchronize().catch(() => undefined)
     this.optimizer.arena.dispose()
     this.#weightsTensor?.dispose()
+    this.#lock?.release()
   }
 }
 
-async function prepareOutput(outputDir: string, resume: boolean, overwrite: boolean): Promise<void> {
-  // An output folder that cannot be written should be known before hours of work.
+/** An output folder that cannot be written, or is written by another run, should be known before hours of work. */
+async function prepareOutput(outputDir: string, resume: boolean, overwrite: boolean): Promise<Lock> {
   const probe = join(outputDir, '.lowrank-write-test')
   await writeFileAtomic(probe, '')
   await rm(probe, { force: true })
-  if (resume) return
-  await recoverFolder(outputDir)
-  const steps = await checkpointSteps(outputDir)
-  check(steps.length === 0 || overwrite, 'ERR_OPTION', () => {
-    return `outputDir: ${outputDir} holds checkpoint-${steps[0]} of another run; resume it, overwrite it, or name a new one`
-  })
-  await removeCheckpoints(outputDir)
+  const lock = lockFolder(outputDir)
+  try {
+    await recoverFolder(outputDir)
+    const steps = await checkpointSteps(outputDir)
+    check(resume || steps.length === 0 || overwrite, 'ERR_OPTION', () => {
+      return `outputDir: ${outputDir} holds checkpoint-${steps[0]} of another run; resume it, overwrite it, or name a new one`
+    })
+    if (!resume) await removeCheckpoints(outputDir)
+    return lock
+  } catch (error) {
+    lock.release()
+    throw error
+  }
 }
 
+/** The checkpoint to go on from. @throws ERR_CHECKPOINT where one is asked for and none is whole */
 async function findCheckpoint(
   resume: boolean | string,
   outputDir: string | undefined,
@@ -271,9 +291,19 @@ async function findCheckpoint(
   restore: (checkpoint: Checkpoint) => void,
 ): Promise<{ checkpoint: Checkpoint | undefined; skipped: Skipped[] }> {
   if (!resume) return { checkpoint: undefined, skipped: [] }
-  if (resume === true) return newestCheckpoint(outputDir!, origin, restore)
+  if (resume === true) {
+    const { checkpoint, skipped } = await newestCheckpoint(outputDir!, origin, restore)
+    return { checkpoint: checkpoint ?? (await nothingToResume(outputDir!, skipped)), skipped }
+  }
   const checkpoint = await readCheckpoint(resume)
   checkOrigin(checkpoint, origin)
   restore(checkpoint)
   return { checkpoint, skipped: [] }
+}
+
+async function nothingToResume(outputDir: string, skipped: readonly Skipped[]): Promise<never> {
+  const names = (await readdir(outputDir).catch(() => [])).filter(name => !name.startsWith('.'))
+  const found = names.length === 0 ? 'nothing' : names.slice(0, 8).join(', ')
+  const what = skipped[0] ? `no checkpoint that is whole (${skipped[0].reason})` : `${found}, but no checkpoint-<step>`
+  fail('ERR_CHECKPOINT', `resume: ${outputDir} holds ${what}; leave resume out to start the run anew`)
 }

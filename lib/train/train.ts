@@ -4,6 +4,7 @@ import type { Model } from '../model.ts'
 import { native } from '../native.ts'
 import { sumSquares } from '../ops/sum.ts'
 import { scope } from '../tensor.ts'
+import type { Skipped } from './checkpoint.ts'
 import { checkRun } from './checks.ts'
 import type { Evaluation } from './evaluate.ts'
 import type {
@@ -43,12 +44,8 @@ export async function* train(model: Model, data: TrainData, options: TrainOption
     yield* run.skipped.map(({ reason }) => skippedWarning(reason))
     if (!run.resumedFrom && settings.evaluateBefore) yield* evaluateSplits(run, 'before')
     const reason = yield* runSteps(run)
-    if (reason !== 'aborted') {
-      run.restoreBest()
-      yield* evaluateSplits(run, 'after')
-      yield* fitWarnings(run.state.history, settings.metric, run.state.best, reason)
-    }
-    yield endEvent(run, reason)
+    if (reason !== 'aborted') yield* evaluateBest(run, reason)
+    yield endEvent(run, run.aborted ? 'aborted' : reason)
   } finally {
     await run.close()
   }
@@ -203,6 +200,16 @@ async function* evaluateSplits(run: Run, when: 'before' | 'after'): AsyncGenerat
   }
 }
 
+/** What the best weights are worth. Cut short, the run is left as it was after its last step. */
+async function* evaluateBest(run: Run, reason: Exclude<EndReason, 'aborted'>): AsyncGenerator<TrainEvent> {
+  const { state, settings } = run
+  await run.restoreBest()
+  yield* evaluateSplits(run, 'after')
+  if (!run.aborted) return yield* fitWarnings(state.history, settings.metric, state.best, reason)
+  run.restoreLast()
+  yield* saveAborted(run)
+}
+
 /** A result, or undefined where the signal cut the work short. */
 async function unlessAborted<T>(run: Run, work: Promise<T>): Promise<T | undefined> {
   try {
@@ -233,6 +240,7 @@ async function* save(run: Run): AsyncGenerator<TrainEvent> {
   try {
     const path = await run.save()
     yield { type: 'checkpoint', step: run.state.step, path, best: run.state.best?.step === run.state.step }
+    yield* run.left.map(leftWarning)
   } catch (error) {
     if (!(error instanceof LowrankError)) throw error
     yield {
@@ -300,6 +308,11 @@ function endEvent(run: Run, reason: EndReason): EndEvent {
     ...(savedPath ? { checkpoint: savedPath } : {}),
     history,
   }
+}
+
+function leftWarning({ path, reason }: Skipped): WarningEvent {
+  const message = `${path} is no longer needed and cannot be removed (${reason})`
+  return { type: 'warning', code: 'checkpoint-left', message, cure: 'remove it by hand' }
 }
 
 function skippedWarning(reason: string): WarningEvent {

@@ -155,6 +155,18 @@ test('recovery puts a folder back that was moved aside, and removes leftovers of
   assert.equal(await recoverFolder(join(dir, 'absent')), [])
 })
 
+test('recovery knows a dead process by its start where its id came again, and leaves names of others', async ({
+  dir,
+}) => {
+  if (!existsSync('/proc/self/stat')) return
+  const [ours, other] = [`.a.tmp-${process.pid}-ffff0000`, `.b.tmp-${process.pid}-ffff0000`]
+  for (const name of [ours, other]) writeFileSync(join(dir, name), '')
+  await recoverFolder(dir, name => name === 'a')
+  assert.equal(readdirSync(dir), [other])
+  await writeFolderAtomic(join(dir, 'b'), () => undefined)
+  assert.equal(readdirSync(dir), ['b'])
+})
+
 test('sha256File hashes more than one piece and names a missing file', async ({ dir }) => {
   const path = join(dir, 'abc')
   writeFileSync(path, 'abc')

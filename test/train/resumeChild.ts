@@ -1,11 +1,13 @@
 // A run in a process of its own, to be killed: node resumeChild.ts OUTPUT RESULT [write at which it kills itself]
 
-import { writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { faults } from '../../lib/io/atomic.ts'
 import { train } from '../../lib/train/train.ts'
 import { sequences, tinyLora, tinyModel } from './support.ts'
 
 const [outputDir, result, killAt] = process.argv.slice(2)
+const isBegun = (folder: string): boolean =>
+  existsSync(folder) && readdirSync(folder).some(name => /^checkpoint-/.test(name))
 let writes = 0
 faults.write = path => {
   if (path.includes('checkpoint-') && ++writes === Number(killAt)) process.kill(process.pid, 'SIGKILL')
@@ -25,7 +27,7 @@ const events = train(model, data, {
   classWeights: 'balanced',
   patience: 3,
   metric: 'loss',
-  ...(outputDir === '-' ? {} : { outputDir, resume: true, checkpointEvery: 2 }),
+  ...(outputDir === '-' ? {} : { outputDir, resume: isBegun(outputDir!), checkpointEvery: 2 }),
 })
 for await (const event of events) {
   if (event.type === 'start') console.log(event.resumed?.step ?? 0)

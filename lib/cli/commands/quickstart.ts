@@ -1,7 +1,7 @@
 // `lowrank quickstart`: the whole way on what the package brings, in about two minutes.
 
-import { existsSync, readFileSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { bundled } from '../../bundled.ts'
 import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
@@ -9,13 +9,13 @@ import { taskOfModel } from '../../tasks/index.ts'
 import { predictRows } from '../../train/predict.ts'
 import { findBase } from '../base.ts'
 import type { Settings } from '../options/options.ts'
+import { RunFolder } from '../runFolder.ts'
 import { prepareTraining, type Setup } from '../setup.ts'
 import type { Console } from '../terminal/console.ts'
+import { shown } from '../terminal/format.ts'
 import { predictionLine } from '../terminal/results.ts'
-import { shown } from '../trainOutput.ts'
 import { runTraining } from '../trainRun.ts'
 import { dryRun } from './dryRun.ts'
-import { checkOutput } from './train.ts'
 
 /** Sentences that stand nowhere in the sample. */
 const newTexts = [
@@ -29,23 +29,29 @@ export async function quickstartCommand(given: Settings, console: Console): Prom
   const base = findBase(undefined)
   check(existsSync(bundled.sample), 'ERR_DATA', () => `quickstart: ${bundled.sample} is missing; reinstall the package`)
   const settings: Settings = { ...given, data: bundled.sample, model: base.path }
-  const out = resolve(settings.out!)
-  if (!settings.dryRun) await checkOutput(out, { overwrite: isQuickstart(out), resume: false })
   console.note('LoRA on the bundled encoder: which of 25 kinds of thing does a dictionary definition define?')
-  const setup = await prepareTraining(settings, console, settings.dryRun ? 'meta' : settings.device)
-  try {
-    if (settings.dryRun) return await dryRun(setup, settings, console)
-    const { exitCode, outcome } = await runTraining({ ...setup, out }, settings, console)
-    if (!outcome) return exitCode
-    const predictions = await predictNew(setup, settings, console)
-    const adapter = shown(join(out, 'adapter'))
-    console.line()
-    console.line(`next: npx lowrank predict ${adapter} "a bird that cannot fly"`)
-    console.event({ ...outcome.summary, predictions })
-    return 0
-  } finally {
-    setup.model.dispose()
+  if (settings.dryRun) {
+    const setup = await prepareTraining(settings, console, 'meta')
+    return dryRun(setup, settings, console).finally(() => setup.model.dispose())
   }
+  const inputs = { data: bundled.sample, model: base.path }
+  const folder = await RunFolder.open(settings.out!, { command: 'quickstart', overwrite: false, resume: false, inputs })
+  try {
+    const setup = await prepareTraining(settings, console, settings.device)
+    return await learn(setup, folder, settings, console).finally(() => setup.model.dispose())
+  } finally {
+    await folder.close()
+  }
+}
+
+async function learn(setup: Setup, folder: RunFolder, settings: Settings, console: Console): Promise<number> {
+  const { exitCode, outcome } = await runTraining({ ...setup, folder, checkpoints: false }, settings, console)
+  if (!outcome) return exitCode
+  const predictions = await predictNew(setup, settings, console)
+  console.line()
+  console.line(`next: npx lowrank predict ${shown(join(folder.out, 'adapter'))} "a bird that cannot fly"`)
+  console.event({ ...outcome.summary, predictions })
+  return 0
 }
 
 async function predictNew(setup: Setup, settings: Settings, console: Console): Promise<object[]> {
@@ -58,12 +64,4 @@ async function predictNew(setup: Setup, settings: Settings, console: Console): P
     console.line(`  ${predictionLine(taskOfModel(setup.model), record, console.color)}`)
   }
   return found
-}
-
-/** Whether a folder holds an earlier quickstart, which may be replaced. */
-function isQuickstart(out: string): boolean {
-  const path = join(out, 'metrics.json')
-  if (!existsSync(path)) return false
-  const { settings } = JSON.parse(readFileSync(path, 'utf8')) as { settings?: { data?: string } }
-  return settings?.data === bundled.sample
 }

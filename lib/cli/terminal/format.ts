@@ -1,4 +1,6 @@
-// Numbers for the terminal.
+// Numbers and paths for the terminal.
+
+import { relative } from 'node:path'
 
 /** 1.42 GiB; below 1 KiB whole bytes. */
 export function bytesText(bytes: number): string {
@@ -54,4 +56,10 @@ export function titleWithBest(line: string, best: boolean): string {
 /** Where a run computes, as its start event says. */
 export function deviceText({ device, isa, threads }: { device: string; isa: string; threads: number }): string {
   return device === 'cpu' ? `cpu (${isa}, ${plural(threads, 'thread')})` : `${device} (${isa})`
+}
+
+/** A path as the user would type it. */
+export function shown(path: string): string {
+  const short = relative(process.cwd(), path)
+  return short === '' || short.startsWith('..') ? path : short
 }
