@@ -1,149 +1,123 @@
 // timeout: 600
-// What a user gets: the tarball, installed in an empty folder with no compiler, no scripts and no registry, works.
+// What a user gets: the tarball of a release, installed in an empty folder with no compiler, scripts or registry,
+// works as ES module, as CommonJS and for TypeScript.
 
-import { execFileSync } from 'node:child_process'
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { spawnSync } from 'node:child_process'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
-import { dirname, join, relative } from 'node:path'
+import { dirname, join, normalize, relative } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packageRoot } from '../../lib/io/package.ts'
+import { type Home, install, type Packed, packRepository, unpackable } from './support.ts'
 
-const BUILT = join(packageRoot, 'build/Release/lowrank.node')
-const MAIN = 'dist/lib/cli/main.js'
-// The name that prebuildify --napi --tag-libc gives.
-const PREBUILT = `prebuilds/${process.platform}-${process.arch}/lowrank.${libc()}.node`
-
-function libc(): string {
-  return existsSync('/etc/alpine-release') ? 'musl' : 'glibc'
-}
-
-/** Node, npm and a shell, and no compiler. */
-function poorPath(folder: string): string {
-  mkdirSync(folder)
-  for (const name of ['npm', 'npx', 'sh']) symlinkSync(which(name), join(folder, name))
-  symlinkSync(process.execPath, join(folder, 'node'))
-  return folder
-}
-
-const which = (name: string) => execFileSync('which', [name], { encoding: 'utf8' }).trim()
-
-interface Packed {
-  filename: string
-  size: number
-  files: { path: string; size: number }[]
-}
-
-/** Packs folders into `to`; scripts of the package itself run, and are told to build nothing. */
-function pack(folders: string[], to: string): Packed[] {
-  const args = ['pack', '--json', '--pack-destination', to, ...folders]
-  const env = { ...process.env, LOWRANK_SKIP_BUILD: '1' }
-  const stdout = execFileSync('npm', args, {
-    cwd: packageRoot,
-    env,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
-  return JSON.parse(stdout.slice(stdout.indexOf('[\n'))) as Packed[]
-}
-
-/** Names of everything a user's install needs, from the lock file. */
-function runtimePackages(): string[] {
-  const lock = JSON.parse(readFileSync(join(packageRoot, 'package-lock.json'), 'utf8')) as {
-    packages: Record<string, { dev?: boolean; optional?: boolean; devOptional?: boolean }>
-  }
-  return Object.entries(lock.packages)
-    .filter(([path, { dev, optional, devOptional }]) => path && !dev && !optional && !devOptional)
-    .map(([path]) => path)
-}
-
-/** Packs the repository with the present build as its prebuilt file. */
-function packRepository(to: string): Packed {
-  const prebuilt = join(packageRoot, PREBUILT)
-  const borrowed = !existsSync(prebuilt)
-  if (borrowed) {
-    mkdirSync(dirname(prebuilt), { recursive: true })
-    copyFileSync(BUILT, prebuilt)
-  }
-  try {
-    return pack(['.'], to)[0]!
-  } finally {
-    if (borrowed) rmSync(join(packageRoot, 'prebuilds'), { recursive: true })
-  }
-}
-
-function missing(): string | undefined {
-  if (!existsSync(BUILT)) return 'the addon is not built'
-  if (!existsSync(join(packageRoot, MAIN))) return `${MAIN} is not compiled`
-  return undefined
-}
-
+const PREBUILT = ['prebuilds/linux-x64/lowrank.glibc.node', 'prebuilds/linux-arm64/lowrank.glibc.node']
+const reason = unpackable()
 const folder = mkdtempSync(join(tmpdir(), 'lowrank-pack-'))
 test.after(() => rmSync(folder, { recursive: true, force: true }))
 
-let packed: Packed | undefined
+let packed: Packed
+let home: Home
 
-test('the tarball holds what users need and nothing of tests', () => {
-  const reason = missing()
-  if (reason) return console.log(`skip: ${reason}`)
+/** A test that needs the tarball. */
+function withTarball(name: string, run: () => void): void {
+  test(name, () => (reason === undefined ? run() : console.log(`skip: ${reason}`)))
+}
+
+const read = (file: string) => readFileSync(join(home.path, 'node_modules/lowrank', file), 'utf8')
+
+withTarball('the tarball holds what users need, nothing of tests, and no scripts', () => {
   packed = packRepository(folder)
+  home = install(folder, packed.filename)
   const paths = packed.files.map(file => file.path)
-  for (const needed of [
-    'package.json',
-    'LICENSE',
-    'README.md',
-    MAIN,
-    'dist/lib/index.js',
-    'dist/lib/index.d.ts',
-    PREBUILT,
-  ])
+  const texts = ['LICENSE', 'NOTICE', 'README.md', 'CHANGELOG.md', 'SECURITY.md', 'docs/cli.md']
+  for (const needed of [...texts, ...PREBUILT, 'package.json', 'scripts/build.mjs', 'examples/recipes/quickstart.yaml'])
     assert.ok(paths.includes(needed), `the tarball lacks ${needed}`)
   const odd = paths.filter(path => /(^|\/)(test|golden|bench|node_modules)\/|\.test\.|\.map$|\.tsbuildinfo$/.test(path))
   assert.equal(odd, [])
   console.log(`tarball: ${(packed.size / 1e6).toFixed(2)} MB, ${packed.files.length} files`)
+
+  const manifest = JSON.parse(read('package.json'))
+  assert.is(manifest.scripts, undefined)
+  for (const field of ['repository', 'homepage', 'bugs', 'keywords', 'os', 'cpu', 'libc'])
+    assert.ok(manifest[field], field)
+  for (const path of [manifest.main, manifest.types, manifest.bin.lowrank, manifest.exports['.'].default])
+    assert.ok(paths.includes(normalize(path)), `${path} is not in the tarball`)
+  assert.ok(JSON.parse(readFileSync(join(folder, 'repository/package.json'), 'utf8')).scripts.prepare)
 })
 
-test('it installs without compiler, scripts or registry, and doctor names the prebuilt file', () => {
-  const reason = missing()
-  if (reason) return console.log(`skip: ${reason}`)
-  assert.ok(packed, 'there is no tarball')
-  const dependencies: Record<string, string> = { lowrank: `file:${join(folder, packed.filename)}` }
-  for (const [i, each] of pack(
-    runtimePackages().map(path => `./${path}`),
-    folder,
-  ).entries())
-    dependencies[runtimePackages()[i]!.replace(/^.*node_modules\//, '')] = `file:${join(folder, each.filename)}`
-  const home = join(folder, 'home')
-  mkdirSync(home)
-  writeFileSync(join(home, 'package.json'), JSON.stringify({ name: 'home', private: true, dependencies }))
-  const env = { PATH: poorPath(join(folder, 'bin')), HOME: home, npm_config_cache: join(folder, 'cache') }
-  const run = (program: string, ...args: string[]) =>
-    execFileSync(join(env.PATH, program), args, { cwd: home, env, encoding: 'utf8' })
-
-  run('npm', 'install', '--offline', '--ignore-scripts', '--no-audit', '--no-fund')
-  const answer = run('npx', '--offline', 'lowrank', 'doctor', '--json')
-  assert.type(JSON.parse(answer.trim().split('\n').at(-1)!), 'object')
-  assert.ok(answer.includes(PREBUILT), `doctor does not name ${PREBUILT}: ${answer}`)
-  assert.equal(placesNamed(join(home, 'node_modules/lowrank')), [])
+withTarball('every link of the texts leads to a file of the tarball', () => {
+  const paths = new Set(packed.files.map(file => file.path))
+  const broken: string[] = []
+  for (const file of [...paths].filter(path => path.endsWith('.md')))
+    for (const [, link] of read(file).matchAll(/\]\((?!https?:|#|mailto:)([^)#\s]+)/g)) {
+      const target = normalize(join(dirname(file), link!))
+      if (!paths.has(target) && ![...paths].some(path => path.startsWith(`${target}/`))) broken.push(`${file}: ${link}`)
+    }
+  assert.equal(broken, [])
 })
 
-/** Installed files that name the folder they were built in. */
-function placesNamed(installed: string): string[] {
-  return readdirSync(installed, { recursive: true, withFileTypes: true })
+withTarball('doctor names the prebuilt file, and nothing names the folder it was packed in', () => {
+  const answer = JSON.parse(home.run('npx', '--offline', 'lowrank', 'doctor', '--json').trim().split('\n').at(-1)!)
+  assert.is(answer.addon.origin, 'prebuilt')
+  assert.ok(
+    PREBUILT.some(path => answer.addon.path.endsWith(path)),
+    answer.addon.path,
+  )
+  assert.ok(answer.ok)
+  const installed = join(home.path, 'node_modules/lowrank')
+  const places = readdirSync(installed, { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
     .map(entry => join(entry.parentPath, entry.name))
-    .filter(file => readFileSync(file).includes(packageRoot))
-    .map(file => relative(installed, file))
-}
+    .filter(file => [packageRoot, folder].some(place => readFileSync(file).includes(place)))
+  assert.equal(
+    places.map(file => relative(installed, file)),
+    [],
+  )
+})
+
+// One step of training, on the CPU, with what the package brings.
+const JOB = `
+const tokenizer = loadTokenizer(bundled.encoder)
+const model = loadModel(bundled.encoder, { task: 'sequence-classification', labels: ['no', 'yes'] })
+const method = attach(model, lora({ r: 4, targetModules: ['query'] }))
+console.log(tokenizer.vocabSize > 1000, method.name)
+model.dispose()
+`
+const NAMES = '{ attach, bundled, loadModel, loadTokenizer, lora }'
+
+withTarball('it is imported by ES modules and required by CommonJS', () => {
+  writeFileSync(join(home.path, 'job.mjs'), `import ${NAMES} from 'lowrank'\n${JOB}`)
+  writeFileSync(join(home.path, 'job.cjs'), `const ${NAMES} = require('lowrank')\n${JOB}`)
+  assert.is(home.run('node', 'job.mjs'), 'true default\n')
+  assert.is(home.run('node', '--no-warnings', 'job.cjs'), 'true default\n')
+})
+
+withTarball('its types are found by TypeScript, from ES modules and from CommonJS', () => {
+  writeFileSync(join(home.path, 'job.mts'), `import ${NAMES} from 'lowrank'\n${JOB}`)
+  writeFileSync(join(home.path, 'job.cts'), `import ${NAMES} from 'lowrank'\n${JOB}`)
+  writeFileSync(join(home.path, 'wrong.mts'), `import { lora } from 'lowrank'\nlora({ r: 'four' })\n`)
+  const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
+  const types = join(packageRoot, 'node_modules/@types')
+  const options = [
+    '--noEmit',
+    '--pretty',
+    'false',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--types',
+    'node',
+    '--typeRoots',
+    types,
+  ]
+  const args = [tsc, ...options, '--lib', 'es2023,esnext.disposable']
+  const check = (file: string) =>
+    spawnSync(process.execPath, [...args, file], { cwd: home.path, encoding: 'utf8' }).stdout
+  assert.is(check('job.mts'), '')
+  assert.is(check('job.cts'), '')
+  assert.match(check('wrong.mts'), /^wrong\.mts\(2,\d+\): error TS2322/)
+})
 
 test.run()
