@@ -16,7 +16,8 @@ import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
-interface Dims {
+/** Sizes and settings of an encoder of BERT's kind. */
+export interface Dims {
   hidden: number
   heads: number
   intermediate: number
@@ -82,16 +83,21 @@ function embeddings(w: Weights, config: ModelConfig, d: Dims) {
   }
 }
 
+/** The layers below `w`, named as BERT's. */
+export function layersOf(w: Weights, config: ModelConfig, d: Dims): ((x: Tensor, context: LayerContext) => Tensor)[] {
+  return Array.from({ length: count(config, 'num_hidden_layers', 12) }, (_, i) => {
+    const at = w.at(`encoder.layer.${i}`)
+    const [attend, mlp] = [attentionBlock(at.at('attention'), d), mlpBlock(at, d)]
+    return (x: Tensor, context: LayerContext) => mlp(attend(x, context))
+  })
+}
+
 function build(config: ModelConfig, weights: Weights): Backbone {
   const d = dims(config)
   checkEncoder(config, d.hidden, d.heads)
   const w = weights.at('bert')
   const embed = embeddings(w.at('embeddings'), config, d)
-  const layers = Array.from({ length: count(config, 'num_hidden_layers', 12) }, (_, i) => {
-    const at = w.at(`encoder.layer.${i}`)
-    const [attend, mlp] = [attentionBlock(at.at('attention'), d), mlpBlock(at, d)]
-    return (x: Tensor, context: LayerContext) => mlp(attend(x, context))
-  })
+  const layers = layersOf(w, config, d)
   return {
     hiddenSize: d.hidden,
     layers: layers.length,

@@ -1,6 +1,7 @@
 import { fail, nearest } from '../errors.ts'
 import { bert } from './bert.ts'
 import { distilbert } from './distilbert.ts'
+import { electra } from './electra.ts'
 import type { Family } from './family.ts'
 import { gemma } from './gemma.ts'
 import { gemma2 } from './gemma2.ts'
@@ -20,6 +21,7 @@ const FAMILIES: readonly Family[] = [
   roberta,
   xlmRoberta,
   distilbert,
+  electra,
   llama,
   mistral,
   qwen2,

@@ -24,6 +24,7 @@ const classPrefixes: Readonly<Record<string, string>> = {
   bert: 'Bert',
   roberta: 'Roberta',
   distilbert: 'DistilBert',
+  electra: 'Electra',
   'xlm-roberta': 'XLMRoberta',
 }
 const classSuffixes: Readonly<Record<string, string>> = {

@@ -201,4 +201,7 @@ CASES = {
         shard='6KB',
     ),
     'xlm-roberta-seq': case('xlm_roberta', 'seq', roberta(), 'RoBERTa under another model_type', labels=3),
+    'electra-seq': case('electra', 'seq', bert(embedding_size=16), 'projected embeddings, dense + gelu + out_proj'),
+    'electra-tok': case('electra', 'tok', bert(embedding_size=24), 'embeddings as wide as the layers', labels=4),
+    'electra-mlm': case('electra', 'mlm', bert(embedding_size=16), 'a generator: its tied decoder is narrower'),
 }

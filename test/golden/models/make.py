@@ -26,6 +26,11 @@ from transformers import (
     DistilBertForSequenceClassification,
     DistilBertForTokenClassification,
     DistilBertModel,
+    ElectraConfig,
+    ElectraForMaskedLM,
+    ElectraForSequenceClassification,
+    ElectraForTokenClassification,
+    ElectraModel,
     RobertaConfig,
     RobertaForMaskedLM,
     RobertaForSequenceClassification,
@@ -46,8 +51,15 @@ logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CONFIG = dict(bert=BertConfig, roberta=RobertaConfig, distilbert=DistilBertConfig, xlm_roberta=XLMRobertaConfig)
+CONFIG = dict(bert=BertConfig, roberta=RobertaConfig, distilbert=DistilBertConfig)
+CONFIG |= dict(xlm_roberta=XLMRobertaConfig, electra=ElectraConfig)
 CLASS = dict(
+    electra=dict(
+        base=ElectraModel,
+        seq=ElectraForSequenceClassification,
+        tok=ElectraForTokenClassification,
+        mlm=ElectraForMaskedLM,
+    ),
     xlm_roberta=dict(
         base=XLMRobertaModel,
         seq=XLMRobertaForSequenceClassification,
