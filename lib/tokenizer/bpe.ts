@@ -28,7 +28,7 @@ interface Bpe {
 /** @throws ERR_CONFIG for merges of unknown entries, ERR_UNSUPPORTED for dropout */
 export function readBpe(config: Json): Model {
   check(!config.dropout, 'ERR_UNSUPPORTED', () => {
-    return `tokenizer: BPE has dropout ${String(config.dropout)}, which would give other tokens each time; save it with null`
+    return `tokenizer: BPE has dropout ${String(config.dropout).slice(0, 50)}, which would give other tokens each time; save it with null`
   })
   const vocabulary = readVocabulary(config.vocab, 'BPE')
   const { ids } = vocabulary

@@ -4,7 +4,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { check, fail } from '../errors.ts'
 import { bertParts } from './config.ts'
-import { asObject, type Json } from './json.ts'
+import { asObject, type Json, shown } from './json.ts'
 
 /** What a folder says. */
 export interface TokenizerFiles {
@@ -61,7 +61,7 @@ function wordPiece(vocab: Record<string, number>, config: Json): Json {
   const [cls, sep, unk] = [name('cls', '[CLS]'), name('sep', '[SEP]'), name('unk', '[UNK]')]
   for (const token of [cls, sep, unk])
     check(Object.hasOwn(vocab, token), 'ERR_CONFIG', () => {
-      return `tokenizer: vocab.txt has no line ${token}; is it a BERT vocabulary?`
+      return `tokenizer: vocab.txt has no line ${shown(token)}; is it a BERT vocabulary?`
     })
   const specials = [unk, sep, name('pad', '[PAD]'), cls, name('mask', '[MASK]')].filter(token =>
     Object.hasOwn(vocab, token),

@@ -2,7 +2,7 @@
 
 import { check } from '../errors.ts'
 import { readBpe } from './bpe.ts'
-import { asObject, type Json } from './json.ts'
+import { asObject, type Json, shown } from './json.ts'
 import { readUnigram } from './unigram.ts'
 import { readVocabulary, type Vocabulary } from './vocabulary.ts'
 
@@ -40,7 +40,7 @@ export function readModel(value: unknown, path: string): Model {
     case 'Unigram':
       return remembering(readUnigram(config))
     default:
-      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: the model "${type}" is not known`)
+      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: the model "${shown(type)}" is not known`)
   }
 }
 
@@ -80,7 +80,7 @@ function readWordPiece(config: Json): Model {
   const whole = (word: string): Tokens => {
     const id = ids.get(unknown)
     check(id !== undefined, 'ERR_DATA', () => {
-      return `tokenizer: "${word.slice(0, 50)}" is not in the vocabulary, nor is ${unknown} that would stand for it`
+      return `tokenizer: "${word.slice(0, 50)}" is not in the vocabulary, nor is "${shown(unknown)}" that would stand for it`
     })
     return [id, 0, word.length]
   }
@@ -110,7 +110,7 @@ function readWordLevel(config: Json): Model {
   const tokenize = (word: string): Tokens => {
     const id = vocabulary.ids.get(word) ?? vocabulary.ids.get(unknown)
     check(id !== undefined, 'ERR_DATA', () => {
-      return `tokenizer: "${word.slice(0, 50)}" is not in the vocabulary, nor is ${unknown} that would stand for it`
+      return `tokenizer: "${word.slice(0, 50)}" is not in the vocabulary, nor is "${shown(unknown)}" that would stand for it`
     })
     return [id, 0, word.length]
   }

@@ -4,7 +4,7 @@ import { check } from '../errors.ts'
 import { ranges } from '../regex/sets.ts'
 import { toByteChars } from './bytes.ts'
 import { type Form, normalForm } from './compose.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Json, shown } from './json.ts'
 import { type Pattern, readPattern } from './pattern.ts'
 import { type Piece, Rewriter } from './piece.ts'
 import { readPrecompiled } from './precompiled.ts'
@@ -51,7 +51,7 @@ export function readNormalizer(value: unknown): Normalizer {
     case 'ByteLevel':
       return toByteChars
     default:
-      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: the normalizer "${String(config.type)}" is not known`)
+      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: the normalizer "${shown(config.type)}" is not known`)
   }
 }
 

@@ -1,6 +1,6 @@
 // Finding the special tokens of a tokenizer folder, whichever version of transformers wrote it.
 import { check } from '../errors.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Json, shown } from './json.ts'
 
 /** Token ids of the special tokens; undefined where the tokenizer has none. */
 export interface SpecialIds {
@@ -55,7 +55,7 @@ export function findSpecials(
     const name = named[kind]
     if (name !== undefined) {
       const id = idOf(name)
-      check(id !== undefined, 'ERR_CONFIG', () => `tokenizer: ${kind}_token "${name}" is not in the vocabulary`)
+      check(id !== undefined, 'ERR_CONFIG', () => `tokenizer: ${kind}_token "${shown(name)}" is not in the vocabulary`)
       return id
     }
     const unknown = kind === 'unk' ? tokenText(asObject(tokenizer.model)?.unk_token) : undefined

@@ -1,7 +1,7 @@
 // Post-processors of tokenizer.json: which special tokens surround a text.
 
 import { check } from '../errors.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Json, shown } from './json.ts'
 
 /** One place of a sequence template: a special token id, or the text A or B. */
 export type Slot = { readonly id: number; readonly type: number } | { readonly text: 'A' | 'B'; readonly type: number }
@@ -43,7 +43,7 @@ export function readTemplate(processor: unknown, idOf: IdOf): Template {
     case 'Sequence':
       return inSequence(asArray(config.processors).map(inner => readTemplate(inner, idOf)))
     default:
-      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: unknown post_processor type "${String(config.type)}"`)
+      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: unknown post_processor type "${shown(config.type)}"`)
   }
 }
 
@@ -74,7 +74,7 @@ function templateSlots(item: unknown, config: Json, idOf: IdOf): Slot[] {
   const name = String(special.id)
   const known = asObject(asObject(config.special_tokens)?.[name])?.ids
   const ids = known === undefined ? [idOf(name)] : asArray(known)
-  return ids.map(id => ({ id: tokenId(id, `template token "${name}"`), type: typeId(special) }))
+  return ids.map(id => ({ id: tokenId(id, `template token "${shown(name)}"`), type: typeId(special) }))
 }
 
 function typeId(item: Json): number {

@@ -3,6 +3,7 @@
 import { check } from '../errors.ts'
 import { byteIds, bytesOf } from './bpe.ts'
 import type { Json } from './json.ts'
+import { shown } from './json.ts'
 import type { Model, Tokens } from './models.ts'
 import { PairTable } from './pairTable.ts'
 import { Vocabulary } from './vocabulary.ts'
@@ -31,7 +32,7 @@ export function readUnigram(config: Json): Model {
   const sound =
     unknown === undefined ||
     (Number.isInteger(unknown) && (unknown as number) >= 0 && (unknown as number) < list.length)
-  check(sound, 'ERR_CONFIG', () => `tokenizer: Unigram has unk_id ${String(unknown)} and ${list.length} entries`)
+  check(sound, 'ERR_CONFIG', () => `tokenizer: Unigram has unk_id ${shown(unknown)} and ${list.length} entries`)
   const unknownId = unknown as number | undefined
   const bytes = config.byte_fallback === true ? byteIds(vocabulary) : undefined
   const lattice = { vocabulary, trie, scores, unknownScore: lowest - unknownPenalty, unknownId, bytes }
