@@ -104,8 +104,13 @@ async function* unpacked(path: string, chunks: AsyncGenerator<Buffer>): AsyncGen
   const first = await chunks.next()
   if (first.done) return
   if (!isGzip(first.value)) {
-    yield first.value
-    yield* chunks
+    try {
+      yield first.value
+      yield* chunks
+    } finally {
+      // A reader that stops after the first chunk leaves the file to be closed here.
+      await chunks.return(undefined)
+    }
     return
   }
   // The chunks share one buffer, and the stream keeps more than one.

@@ -1,5 +1,6 @@
 // Layouts of files that others write: column files of several makers, old line ends, packed files, JSON arrays.
 
+import { existsSync, readdirSync } from 'node:fs'
 import { gzipSync } from 'node:zlib'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -8,6 +9,7 @@ import { readConll } from '../../lib/data/conll.ts'
 import { jsonlDataset } from '../../lib/data/dataset.ts'
 import { readCsv, readTsv } from '../../lib/data/delimited.ts'
 import { readJsonl } from '../../lib/data/jsonl.ts'
+import { readLines } from '../../lib/data/lines.ts'
 import { openDataset } from '../../lib/data/open.ts'
 import { type Row, toRows } from '../../lib/data/row.ts'
 import { collect, rejects, withFiles } from './support.ts'
@@ -83,6 +85,21 @@ test('line ends of old Macintoshes', () =>
       { text: 'z', label: '0' },
     ])
     assert.equal(values(await collect(readTsv(path('a.tsv')))), [{ text: 'x', label: '1' }])
+  }))
+
+test('a reader that stops early closes its file', () =>
+  withFiles({ 'a.csv': 'a,b\n1,2\n3,4\n', 'b.csv.gz': gzipSync('a,b\n1,2\n3,4\n') }, async path => {
+    const opened = () => readdirSync('/proc/self/fd').length
+    if (!existsSync('/proc/self/fd')) return
+    const before = opened()
+    for (let i = 0; i < 20; i++)
+      for (const name of ['a.csv', 'b.csv.gz'])
+        for await (const line of readLines(path(name))) {
+          assert.is(line.text, 'a,b')
+          break
+        }
+    await new Promise(done => setTimeout(done, 50))
+    assert.ok(opened() <= before + 1, `${opened() - before} files left open`)
   }))
 
 test('files in gzip are read, and told from broken ones', () =>
