@@ -3,6 +3,7 @@ export { Adapter, mergeAdapter, type SaveOptions, saveAdapter } from './adapter.
 export { type AttachOptions, attach } from './attach.ts'
 export { type BitFitOptions, bitfit } from './bitfit.ts'
 export { type BottleneckOptions, bottleneck } from './bottleneck.ts'
+export { type Combination, type Combined, type CombineOptions, combine, type Distance, distances } from './combine.ts'
 export type { TaskType } from './config.ts'
 export { dora } from './dora.ts'
 export type { Field, FieldKind } from './fields.ts'

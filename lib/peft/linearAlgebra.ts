@@ -1,0 +1,117 @@
+// Small dense decompositions on the host, in f64: those of low-rank factors.
+
+/** Rows times columns, in C order. */
+export interface Matrix {
+  readonly rows: number
+  readonly columns: number
+  readonly data: Float64Array
+}
+
+export function matrix(rows: number, columns: number, data: ArrayLike<number>): Matrix {
+  return { rows, columns, data: Float64Array.from(data) }
+}
+
+export function transposed({ rows, columns, data }: Matrix): Matrix {
+  const out = new Float64Array(rows * columns)
+  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) out[j * rows + i] = data[i * columns + j]!
+  return { rows: columns, columns: rows, data: out }
+}
+
+/** a b. */
+export function product(a: Matrix, b: Matrix): Matrix {
+  const out = new Float64Array(a.rows * b.columns)
+  for (let i = 0; i < a.rows; i++)
+    for (let k = 0; k < a.columns; k++) {
+      const x = a.data[i * a.columns + k]!
+      if (x === 0) continue
+      for (let j = 0; j < b.columns; j++) out[i * b.columns + j]! += x * b.data[k * b.columns + j]!
+    }
+  return { rows: a.rows, columns: b.columns, data: out }
+}
+
+/** U diag(values) Vᵀ, values falling; of min(rows, columns) columns each. */
+export interface Svd {
+  readonly u: Matrix
+  readonly values: Float64Array
+  readonly v: Matrix
+}
+
+/**
+ * One-sided Jacobi (Hestenes 1958): columns are turned in pairs until all are orthogonal; their lengths are the
+ * singular values. Exact to rounding, also for small values.
+ */
+export function jacobiSvd(a: Matrix): Svd {
+  if (a.rows < a.columns) {
+    const { u, values, v } = jacobiSvd(transposed(a))
+    return { u: v, values, v: u }
+  }
+  const n = a.columns
+  // Columns are easier to turn as rows.
+  const work = transposed(a)
+  const turned = identity(n)
+  for (let sweep = 0; sweep < 60; sweep++) {
+    let largest = 0
+    for (let p = 0; p < n - 1; p++)
+      for (let q = p + 1; q < n; q++) largest = Math.max(largest, turnPair(work, turned, p, q))
+    if (largest < 1e-15) break
+  }
+  return sorted(work, turned)
+}
+
+/** Makes rows p and q orthogonal; returns the cosine between them before. */
+function turnPair(work: Matrix, turned: Matrix, p: number, q: number): number {
+  const m = work.columns
+  let [alpha, beta, gamma] = [0, 0, 0]
+  for (let i = 0; i < m; i++) {
+    const [x, y] = [work.data[p * m + i]!, work.data[q * m + i]!]
+    alpha += x * x
+    beta += y * y
+    gamma += x * y
+  }
+  const cosine = Math.abs(gamma) / Math.sqrt(alpha * beta)
+  if (!(cosine > 1e-16)) return 0
+  const zeta = (beta - alpha) / (2 * gamma)
+  const t = (zeta >= 0 ? 1 : -1) / (Math.abs(zeta) + Math.sqrt(1 + zeta * zeta))
+  const c = 1 / Math.sqrt(1 + t * t)
+  for (const { data, columns } of [work, turned])
+    for (let i = 0; i < columns; i++) {
+      const [x, y] = [data[p * columns + i]!, data[q * columns + i]!]
+      data[p * columns + i] = c * x - c * t * y
+      data[q * columns + i] = c * t * x + c * y
+    }
+  return cosine
+}
+
+function sorted(work: Matrix, turned: Matrix): Svd {
+  const [n, m] = [work.rows, work.columns]
+  const lengths = Array.from({ length: n }, (_, j) => Math.hypot(...work.data.subarray(j * m, (j + 1) * m)))
+  const order = lengths.map((_, j) => j).sort((x, y) => lengths[y]! - lengths[x]!)
+  const u = new Float64Array(m * n)
+  const v = new Float64Array(n * n)
+  order.forEach((from, to) => {
+    const length = lengths[from]!
+    for (let i = 0; i < m; i++) u[i * n + to] = length > 0 ? work.data[from * m + i]! / length : 0
+    for (let i = 0; i < n; i++) v[i * n + to] = turned.data[from * n + i]!
+  })
+  const values = Float64Array.from(order, from => lengths[from]!)
+  return { u: { rows: m, columns: n, data: u }, values, v: { rows: n, columns: n, data: v } }
+}
+
+function identity(n: number): Matrix {
+  const data = new Float64Array(n * n)
+  for (let i = 0; i < n; i++) data[i * (n + 1)] = 1
+  return { rows: n, columns: n, data }
+}
+
+/** The SVD of b a, b [out, r], a [r, in], through those of the factors: nothing of [out, in] is made. */
+export function productSvd(b: Matrix, a: Matrix): Svd {
+  const [left, right] = [jacobiSvd(b), jacobiSvd(a)]
+  const scaled = (values: Float64Array, rows: Matrix) => {
+    const data = rows.data.map((x, at) => x * values[Math.floor(at / rows.columns)]!)
+    return { ...rows, data }
+  }
+  // b a = Ub (Sb Vbᵀ Ua Sa) Vaᵀ
+  const middle = product(scaled(left.values, transposed(left.v)), transposed(scaled(right.values, transposed(right.u))))
+  const { u, values, v } = jacobiSvd(middle)
+  return { u: product(left.u, u), values, v: product(right.v, v) }
+}
