@@ -3,7 +3,7 @@
 // works as ES module, as CommonJS and for TypeScript.
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { dirname, join, normalize, relative } from 'node:path'
@@ -117,7 +117,53 @@ withTarball('its types are found by TypeScript, from ES modules and from CommonJ
     spawnSync(process.execPath, [...args, file], { cwd: home.path, encoding: 'utf8' }).stdout
   assert.is(check('job.mts'), '')
   assert.is(check('job.cts'), '')
+  for (const document of [
+    'README.md',
+    ...readdirSync(join(home.path, 'node_modules/lowrank/docs')).map(name => `docs/${name}`),
+  ])
+    for (const [, block] of read(document).matchAll(/^```ts\n([\s\S]*?)^```$/gm)) {
+      if (!/from 'lowrank'/.test(block!)) continue
+      writeFileSync(join(home.path, 'block.mts'), block!)
+      assert.is(check('block.mts'), '', document)
+    }
   assert.match(check('wrong.mts'), /^wrong\.mts\(2,\d+\): error TS2322/)
+})
+
+// Settings that keep a documented command short, and commands that need what is not here.
+const SHORT: Readonly<Record<string, readonly string[]>> = {
+  train: ['--max-steps', '2', '--rows', '50', '--max-length', '32', '--no-evaluate-before'],
+}
+const UNTRIED = [/--device cuda/]
+
+/** The command lines of a text: indented or fenced, without their comments. */
+function commandsOf(text: string): string[] {
+  const lines = [...text.matchAll(/^(?: {4})?npx lowrank (.*)$/gm)].map(match => match[1]!)
+  return lines.map(line => line.replace(/\s+#.*$/, ''))
+}
+
+/** What the commands of README.md speak of. */
+function makeInputs(): void {
+  const sample = (name: string, rows: number) =>
+    `${read(`assets/sample/${name}.jsonl`).split('\n').slice(0, rows).join('\n')}\n`
+  mkdirSync(join(home.path, 'data'))
+  for (const name of ['train', 'validation', 'test'])
+    writeFileSync(join(home.path, 'data', `${name}.jsonl`), sample(name, 300))
+  writeFileSync(join(home.path, 'questions.jsonl'), sample('train', 400))
+  writeFileSync(join(home.path, 'new.jsonl'), sample('test', 40))
+  writeFileSync(join(home.path, 'recipe.yaml'), 'data: questions.jsonl\nout: from-recipe\n')
+  symlinkSync(join(home.path, 'node_modules/lowrank/assets/encoder'), join(home.path, 'bert-base-cased'))
+}
+
+withTarball('the commands of README.md run in an empty folder', () => {
+  makeInputs()
+  const commands = commandsOf(read('README.md')).filter(line => !UNTRIED.some(pattern => pattern.test(line)))
+  assert.ok(commands.length >= 8, `README.md has ${commands.length} commands`)
+  for (const line of commands) {
+    const words = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map(match => match[1] ?? match[2]!)
+    const args = ['node_modules/lowrank/dist/lib/cli/main.js', ...words, ...(SHORT[words[0]!] ?? [])]
+    const { status, stderr } = spawnSync(process.execPath, args, { cwd: home.path, env: home.env, encoding: 'utf8' })
+    assert.is(status, 0, `lowrank ${line}: ${stderr}`)
+  }
 })
 
 test.run()
