@@ -41,7 +41,8 @@ export {
   generateTokens,
   type TokenOptions,
 } from './generate/generate.ts'
-export type { Head, LossOptions, Problem, Task } from './heads/head.ts'
+export type { Head, LossOptions, Problem } from './heads/head.ts'
+export type { Task } from './heads/index.ts'
 export { sequenceClassification } from './heads/sequenceClassification.ts'
 export { tokenClassification } from './heads/tokenClassification.ts'
 export {

@@ -1,14 +1,12 @@
 import { existsSync } from 'node:fs'
 import { check } from './errors.ts'
-import { type Head, type LossOptions, type Problem, rowsRead, type Task } from './heads/head.ts'
-import { causalLm, maskedLm } from './heads/languageModel.ts'
+import { type Head, type LossOptions, type Problem, rowsRead } from './heads/head.ts'
+import { HEADS, headOf, type Task } from './heads/index.ts'
 import type { LikeliestRows } from './heads/likeliest.ts'
-import { sequenceClassification } from './heads/sequenceClassification.ts'
 import { type Targets, uploadTargets } from './heads/targets.ts'
-import { tokenClassification } from './heads/tokenClassification.ts'
 import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
 import { openCheckpoint } from './io/safetensors.ts'
-import type { Backbone, Family, HeadName, HeadSpec } from './models/family.ts'
+import type { Backbone, Family } from './models/family.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
 import { labelRows, withRows } from './models/labelRows.ts'
 import { type LoadSettings, type TensorSource, Weights } from './models/weights.ts'
@@ -96,7 +94,7 @@ export class Model implements Disposable {
   }
 
   get task(): Task {
-    return this.head.task
+    return this.head.task as Task
   }
 
   /** By Hugging Face tensor name. */
@@ -121,7 +119,7 @@ export class Model implements Disposable {
 
   /** Modules that PEFT trains whole for this task. */
   get headModules(): readonly string[] {
-    return this.family.heads[HEAD[this.task]]?.modules ?? []
+    return this.family.heads[headOf(this.task).sits]?.modules ?? []
   }
 
   /** Logits of the rows that the head reads; inside a scope or tape. */
@@ -220,17 +218,16 @@ export class Model implements Disposable {
     const { config, backbone, labels } = this
     const weights = this.#weights
     if (options.head) return options.head({ weights, backbone, config, labels })
-    const { heads } = this.family
-    const build = <L>(spec: HeadSpec<L> | undefined): L => {
-      const { modelType } = this.family
-      check(spec, 'ERR_UNSUPPORTED', () => `task: ${modelType} has no head for ${options.task}; choose another model`)
-      return spec.build(config, weights, backbone, labels.length)
-    }
-    if (options.task === 'masked-lm') return maskedLm(build(heads.maskedLm))
-    if (options.task === 'causal-lm') return causalLm(build(heads.causalLm))
-    if (options.task === 'token-classification') return tokenClassification(build(heads.token), labels.length)
-    const problem = options.problem ?? problemOf(config, labels.length)
-    return sequenceClassification(build(heads.sequence), labels.length, problem, heads.sequence!.reads)
+    const { heads, modelType } = this.family
+    const kind = headOf(options.task)
+    const spec = heads[kind.sits]
+    check(spec, 'ERR_UNSUPPORTED', () => {
+      const has = HEADS.filter(({ sits }) => heads[sits]).map(({ task }) => task)
+      return `task: ${modelType} has no head for ${options.task}; it has them for ${has.join(', ')}`
+    })
+    const outputs = labels.length
+    const layers = spec.build(config, weights, backbone, outputs)
+    return kind.make(layers as never, outputs, options.problem ?? problemOf(config, outputs), spec.reads)
   }
 }
 
@@ -242,24 +239,16 @@ export interface Answers {
   readonly loss?: Tensor
 }
 
-/** Which head of a family a task sits on. */
-const HEAD: Record<Task, HeadName> = {
-  'sequence-classification': 'sequence',
-  'token-classification': 'token',
-  'masked-lm': 'maskedLm',
-  'causal-lm': 'causalLm',
-}
-
 /** Names that transformers leaves out of config.json. */
 const TWO_LABELS = ['LABEL_0', 'LABEL_1']
 
 function holdsHead(family: Family, { source }: LoadSettings, task: Task): boolean {
-  const modules = family.heads[HEAD[task]]?.modules ?? []
+  const modules = family.heads[headOf(task).sits]?.modules ?? []
   return [...(source?.names() ?? [])].some(name => modules.some(module => name.startsWith(`${module}.`)))
 }
 
 function labelsOf(config: ModelConfig, options: ModelOptions, isTrained: boolean): readonly string[] {
-  if (options.task === 'masked-lm' || options.task === 'causal-lm') return []
+  if (!headOf(options.task).isLabelled) return []
   const labels = options.labels ?? configLabels(config)?.id2label ?? (isTrained ? TWO_LABELS : undefined)
   check(
     labels && labels.length > 0,
@@ -276,7 +265,7 @@ function headSource(
   { source }: LoadSettings,
   { task, head, labels: given, headRows = 'byName' }: ModelOptions,
 ): { source: TensorSource | undefined; notices: readonly string[] } {
-  const spec = family.heads[HEAD[task]]
+  const spec = family.heads[headOf(task).sits]
   const output = spec?.output ?? spec?.modules.at(-1)
   const has = source && output !== undefined && !head && [...source.names()].includes(`${output}.weight`)
   if (!has || given === undefined) return { source, notices: [] }

@@ -217,6 +217,20 @@ test('functions stay short', () => {
   noProblems(problems)
 })
 
+test('lib: names of tasks stand in the files of their heads alone', () => {
+  const problems: string[] = []
+  const files = sources('lib')
+  const names = files
+    .filter(file => roomOf(file) === 'heads')
+    .flatMap(file => [...read(file).matchAll(/^ {2}task: '([a-z-]+)',$/gm)].map(match => match[1]!))
+  assert.ok(names.length >= 4, names.join())
+  for (const name of names) {
+    const found = files.flatMap(file => Array(stripComments(read(file)).split(`'${name}'`).length - 1).fill(file))
+    if (found.length !== 1) problems.push(`'${name}' stands in ${found.join(', ')}`)
+  }
+  noProblems(problems)
+})
+
 function trackedFiles(): string[] {
   try {
     return execFileSync('git', ['ls-files', '-z'], { cwd: packageRoot, encoding: 'utf8' }).split('\0').filter(Boolean)

@@ -5,7 +5,8 @@ import { isAbsolute, join, resolve } from 'node:path'
 import { bundled } from '../bundled.ts'
 import type { ColumnNames } from '../data/columns.ts'
 import { check, fail } from '../errors.ts'
-import { type Problem, TASKS, type Task } from '../heads/head.ts'
+import type { Problem } from '../heads/head.ts'
+import { headOf, headTasks, type Task } from '../heads/index.ts'
 import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
 import { openSafetensors } from '../io/safetensors.ts'
@@ -39,7 +40,7 @@ export function openTrained(settings: Settings, options: { trainable?: boolean }
   const info = infoOf(folder, isAdapter)
   const base = isAdapter ? baseOf(folder, info, settings) : { path: folder, bundled: false }
   const task = taskFor(info, settings, folder)
-  const labels = task === 'masked-lm' ? undefined : labelsFor(folder, base.path, info, settings)
+  const labels = headOf(task).isLabelled ? labelsFor(folder, base.path, info, settings) : undefined
   const headRows = isAdapter ? 'byName' : 'inOrder'
   const model = loadBase(base.path, { task, problem: problemFor(info), labels, headRows }, settings)
   try {
@@ -115,9 +116,10 @@ function baseOf(folder: string, info: AdapterInfo, settings: Settings): Base {
 
 function taskFor(info: AdapterInfo, settings: Settings, folder: string): Task {
   const task = settings.task ?? info.task
-  const known = TASKS.find(name => name === task)
+  const known = headTasks.find(name => name === task)
   return (
-    known ?? fail('ERR_CONFIG', `adapter: ${folder} does not say its task; name it with --task (${TASKS.join(', ')})`)
+    known ??
+    fail('ERR_CONFIG', `adapter: ${folder} does not say its task; name it with --task (${headTasks.join(', ')})`)
   )
 }
 

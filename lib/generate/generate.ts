@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
+import { causalLmHead } from '../heads/languageModel.ts'
 import { readJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { maxTokens } from '../nn/batch.ts'
@@ -51,7 +52,7 @@ export async function* generateTokens(
 ): AsyncGenerator<number> {
   const { maxNewTokens = 256, temperature = 0, topK = 0, topP = 1, seed = 0, signal } = options
   const most = maxTokens(model.backbone.limits)
-  check(model.task === 'causal-lm', 'ERR_UNSUPPORTED', () => {
+  check(model.task === causalLmHead.task, 'ERR_UNSUPPORTED', () => {
     return `generate: the model has a head for ${model.task}; load it with task causal-lm`
   })
   check(prompt.length > 0 && prompt.length < most, 'ERR_OPTION', () => {

@@ -1,12 +1,10 @@
-import type { Reads } from '../models/family.ts'
+import type { HeadName, Reads } from '../models/family.ts'
 import type { PackedBatch } from '../nn/batch.ts'
 import { cast } from '../ops/copy.ts'
 import type { Tensor } from '../tensor.ts'
 import type { LikeliestRows } from './likeliest.ts'
 import type { Collate, Targets } from './targets.ts'
 
-export const TASKS = ['sequence-classification', 'token-classification', 'masked-lm', 'causal-lm'] as const
-export type Task = (typeof TASKS)[number]
 /** What the labels of a sequence are: one class, any number of classes, or numbers. */
 export type Problem = 'single' | 'multi' | 'regression'
 
@@ -23,7 +21,8 @@ export interface LossOptions {
 
 /** A task's part of the model: from rows of the last hidden state to logits and a loss. */
 export interface Head {
-  readonly task: Task
+  /** Name of its task. */
+  readonly task: string
   readonly problem: Problem
   /** Columns of the logits. */
   readonly outputs: number
@@ -37,6 +36,24 @@ export interface Head {
   loss(hidden: Tensor, targets: Tensor, options: LossOptions): Tensor
   /** Of a head over a vocabulary: what evaluation reads of many rows, in place of all their logits. */
   likeliest?(hidden: Tensor): LikeliestRows[]
+}
+
+/** A head as the model and the files of others know it. */
+export interface HeadKind {
+  /** Name of its task. */
+  readonly task: string
+  /** The layers of a family that it sits on. */
+  readonly sits: HeadName
+  /** Whether its outputs have names of their own: classes or values; else they are the vocabulary. */
+  readonly isLabelled: boolean
+  /** What PEFT calls its task; absent where it has no name for it. */
+  readonly peftType?: string
+  /** End of the class's name in transformers. */
+  readonly classSuffix: string
+  /** `problem_type` of config.json, where the class reads it. */
+  readonly problemTypes?: Readonly<Record<Problem, string>>
+  /** Layers of a family as a head. */
+  make(layers: never, outputs: number, problem: Problem, reads: Reads): Head
 }
 
 /** Tokens of the batch that a head reads; undefined: all. The last is known by length, never by a padding id. */

@@ -7,18 +7,35 @@ import { crossEntropy } from '../ops/crossEntropy.ts'
 import { linearCrossEntropy } from '../ops/linearCrossEntropy.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
-import { type Head, type LossOptions, rowsRead, wide } from './head.ts'
+import { type Head, type HeadKind, type LossOptions, rowsRead, wide } from './head.ts'
 import { likeliestRows } from './likeliest.ts'
 import { hiddenTokens, nextTokens } from './targets.ts'
 
+export const maskedLmHead = {
+  task: 'masked-lm',
+  sits: 'maskedLm',
+  isLabelled: false,
+  classSuffix: 'ForMaskedLM',
+  make: (layers: LmLayers) => maskedLm(layers),
+} as const satisfies HeadKind
+
+export const causalLmHead = {
+  task: 'causal-lm',
+  sits: 'causalLm',
+  isLabelled: false,
+  peftType: 'CAUSAL_LM',
+  classSuffix: 'ForCausalLM',
+  make: (layers: LmLayers) => causalLm(layers),
+} as const satisfies HeadKind
+
 /** The ids of hidden tokens, from their own rows. */
 export function maskedLm(layers: LmLayers): Head {
-  return { ...languageModel(layers), task: 'masked-lm', collate: hiddenTokens }
+  return { ...languageModel(layers), task: maskedLmHead.task, collate: hiddenTokens }
 }
 
 /** The id of the next token, from the row of each token. */
 export function causalLm(layers: LmLayers): Head {
-  return { ...languageModel(layers), task: 'causal-lm', collate: nextTokens }
+  return { ...languageModel(layers), task: causalLmHead.task, collate: nextTokens }
 }
 
 function languageModel(layers: LmLayers): Omit<Head, 'task' | 'collate'> {

@@ -4,8 +4,23 @@ import { bce } from '../ops/bce.ts'
 import { crossEntropy } from '../ops/crossEntropy.ts'
 import { mse } from '../ops/mse.ts'
 import { Tensor } from '../tensor.ts'
-import { type Head, type Problem, rowsRead, wide } from './head.ts'
+import { type Head, type HeadKind, type Problem, rowsRead, wide } from './head.ts'
 import { sequenceClasses, sequenceNumbers } from './targets.ts'
+
+export const sequenceHead = {
+  task: 'sequence-classification',
+  sits: 'sequence',
+  isLabelled: true,
+  peftType: 'SEQ_CLS',
+  classSuffix: 'ForSequenceClassification',
+  problemTypes: {
+    single: 'single_label_classification',
+    multi: 'multi_label_classification',
+    regression: 'regression',
+  },
+  make: (layers: HeadLayers, outputs: number, problem: Problem, reads: Reads) =>
+    sequenceClassification(layers, outputs, problem, reads),
+} as const satisfies HeadKind
 
 /** One row of logits a sequence, from its first or last token: a class, several classes, or numbers. */
 export function sequenceClassification(
@@ -15,7 +30,7 @@ export function sequenceClassification(
   reads: Reads = 'first',
 ): Head {
   return {
-    task: 'sequence-classification',
+    task: sequenceHead.task,
     problem,
     outputs,
     collate: problem === 'single' ? sequenceClasses : sequenceNumbers,

@@ -1,12 +1,21 @@
 import type { HeadLayers } from '../models/family.ts'
 import { crossEntropy } from '../ops/crossEntropy.ts'
-import { type Head, wide } from './head.ts'
+import { type Head, type HeadKind, wide } from './head.ts'
 import { tokenClasses } from './targets.ts'
+
+export const tokenHead = {
+  task: 'token-classification',
+  sits: 'token',
+  isLabelled: true,
+  peftType: 'TOKEN_CLS',
+  classSuffix: 'ForTokenClassification',
+  make: (layers: HeadLayers, outputs: number) => tokenClassification(layers, outputs),
+} as const satisfies HeadKind
 
 /** A class for every token; labels of -100 count for nothing. */
 export function tokenClassification(layers: HeadLayers, outputs: number): Head {
   return {
-    task: 'token-classification',
+    task: tokenHead.task,
     problem: 'single',
     outputs,
     collate: tokenClasses,

@@ -3,6 +3,8 @@
 import { copyFileSync, existsSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { check } from '../errors.ts'
+import type { HeadKind, Problem } from '../heads/head.ts'
+import { HEADS } from '../heads/index.ts'
 import { writeFolderAtomic } from '../io/atomic.ts'
 import { type ConfigDtype, savedDtype } from '../io/config.ts'
 import { isObject, type PyJson, type PyObject, readExactJson, writeJson } from '../io/json.ts'
@@ -135,14 +137,9 @@ function toWrite(parameter: Parameter, merge: (() => Tensor | undefined) | undef
   return { name, shape: parameter.isTransposed ? [...shape].reverse() : shape, dtype, data }
 }
 
-const problemTypes: Readonly<Record<string, string>> = {
-  single: 'single_label_classification',
-  multi: 'multi_label_classification',
-  regression: 'regression',
-}
-
 function configOf(model: Host, dtype: FloatDtype): PyObject {
   const { path, config, task, labels, head } = model
+  const kind = (HEADS as readonly HeadKind[]).find(one => one.task === task)
   const stored = path === undefined ? undefined : readExactJson(join(path, 'config.json'))
   const values = isObject(stored) ? stored : (config.values as unknown as PyObject)
   const { num_labels: _, ...kept } = values
@@ -155,6 +152,7 @@ function configOf(model: Host, dtype: FloatDtype): PyObject {
     record.id2label = Object.fromEntries(labels.map((label, i) => [String(i), label]))
     record.label2id = Object.fromEntries(labels.map((label, i) => [label, i]))
   }
-  if (task === 'sequence-classification') record.problem_type = problemTypes[head.problem] ?? null
+  const problemType = kind?.problemTypes?.[head.problem as Problem]
+  if (problemType !== undefined) record.problem_type = problemType
   return record
 }

@@ -24,7 +24,7 @@ export interface Attachment {
 /** A model as methods see it; `Model` is one. */
 export interface Host {
   readonly config: ModelConfig
-  /** 'sequence-classification', 'token-classification' or 'masked-lm'. */
+  /** Name of the head's task. */
   readonly task: string
   readonly head: { readonly problem: string }
   readonly labels: readonly string[]

@@ -1,23 +1,21 @@
 // What PEFT and transformers call our tasks.
 
+import type { HeadKind } from '../heads/head.ts'
+import { HEADS } from '../heads/index.ts'
 import { architectures } from '../io/config.ts'
 import type { TaskType } from './config.ts'
 import type { Host } from './method.ts'
 
-const taskTypes: Readonly<Record<string, TaskType>> = {
-  'sequence-classification': 'SEQ_CLS',
-  'token-classification': 'TOKEN_CLS',
-  'causal-lm': 'CAUSAL_LM',
-}
+const kinds: readonly HeadKind[] = HEADS
 
 /** PEFT's name of a task; undefined where it has none, as for masked LM. */
 export function taskTypeOf(task: string): TaskType | undefined {
-  return taskTypes[task]
+  return kinds.find(head => head.task === task)?.peftType as TaskType | undefined
 }
 
 /** Our name of PEFT's task; undefined where no head of ours does it. */
 export function taskOf(taskType: TaskType): string | undefined {
-  return Object.keys(taskTypes).find(task => taskTypes[task] === taskType)
+  return kinds.find(head => head.peftType === taskType)?.task
 }
 
 const classPrefixes: Readonly<Record<string, string>> = {
@@ -27,19 +25,13 @@ const classPrefixes: Readonly<Record<string, string>> = {
   electra: 'Electra',
   'xlm-roberta': 'XLMRoberta',
 }
-const classSuffixes: Readonly<Record<string, string>> = {
-  'sequence-classification': 'ForSequenceClassification',
-  'token-classification': 'ForTokenClassification',
-  'masked-lm': 'ForMaskedLM',
-  'causal-lm': 'ForCausalLM',
-}
 
 /** The class of transformers for a model with its task's head, e.g. BertForTokenClassification. */
 export function transformersClass({ config, task }: Host): string {
   const named = /^(.+?)(?:For[A-Z]\w*|Model|PreTrainedModel)$/.exec(architectures(config)[0] ?? '')?.[1]
   const { modelType } = config
   const prefix = classPrefixes[modelType] ?? named ?? modelType.charAt(0).toUpperCase() + modelType.slice(1)
-  return prefix + (classSuffixes[task] ?? 'Model')
+  return prefix + (kinds.find(head => head.task === task)?.classSuffix ?? 'Model')
 }
 
 /** The Python module of {@link transformersClass}. */

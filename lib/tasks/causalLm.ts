@@ -4,13 +4,14 @@
 import { type Example, IGNORED } from '../data/example.ts'
 import { type Row, textOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
+import { causalLmHead } from '../heads/languageModel.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
 import { languageModel, nameOf } from './languageModel.ts'
 import { shareRun, textFor } from './shared.ts'
 import type { EncodeSpec, Run, Task } from './task.ts'
 
-const name = 'causal-lm'
+const name = causalLmHead.task
 
 /** The next token. */
 export const causalLm: Task<ItemsPrediction> = {

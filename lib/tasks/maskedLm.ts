@@ -5,6 +5,7 @@ import { type Example, IGNORED } from '../data/example.ts'
 import { textBlocks } from '../data/maskedLm.ts'
 import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
+import { maskedLmHead } from '../heads/languageModel.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
 import { languageModel, nameOf } from './languageModel.ts'
@@ -20,7 +21,7 @@ interface TokenRecord {
   readonly top?: readonly { readonly predicted: string; readonly probability: number }[]
 }
 
-const name = 'masked-lm'
+const name = maskedLmHead.task
 /** Columns that say nothing about a text. */
 const idle = /^(|id|_id|idx|index|no|guid|uuid|unnamed: \d+|__index_level_\d+__)$/i
 

@@ -6,11 +6,12 @@ import type { Example } from '../data/example.ts'
 import type { LabelMap } from '../data/labels.ts'
 import { type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
+import { sequenceHead } from '../heads/sequenceClassification.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { EncodeSpec } from './task.ts'
 import { textWindows } from './windows.ts'
 
-export const sequenceName = 'sequence-classification'
+export const sequenceName = sequenceHead.task
 export const sequenceNeeds = 'a text column and a label column (columns.text, columns.label)'
 export const labelled = (columns: Columns): string => columns.label!
 

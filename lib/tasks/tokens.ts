@@ -7,6 +7,7 @@ import { listOf, placeOf, type Row, textOf } from '../data/row.ts'
 import { detectScheme, isEntityTag, isPureIob1, spellingOf, toIob2 } from '../data/tags.ts'
 import { splitWords } from '../data/words.ts'
 import { check, fail } from '../errors.ts'
+import { tokenHead } from '../heads/tokenClassification.ts'
 import type { ClassificationReport } from '../metrics/classification.ts'
 import { bootstrapEntityF1 } from '../metrics/compare.ts'
 import { type EntityReport, type EntitySpan, entityReport, entitySpans } from '../metrics/entities.ts'
@@ -32,7 +33,7 @@ interface EntityRecord extends EntitySpan {
   readonly probability: number
 }
 
-const name = 'token-classification'
+const name = tokenHead.task
 const namesOf = (ids: Int32Array, labels: readonly string[]): string[] => Array.from(ids, id => labels[id]!)
 
 /** Whether labels are entity tags (O, B-x, I-x and their kin), which are scored as spans. */

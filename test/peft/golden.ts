@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Tape } from '../../lib/autograd/tape.ts'
-import type { Task } from '../../lib/heads/head.ts'
+import type { Task } from '../../lib/heads/index.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model, type ModelOptions } from '../../lib/model.ts'

@@ -107,7 +107,8 @@ async function evaluateBase(
   check(path !== undefined, 'ERR_OPTION', () => {
     return `baseline: ${base.path} does not say what it was trained from; name the base with --model`
   })
-  const { task, problem } = model.head
+  const { task } = model
+  const { problem } = model.head
   const untrained = loadBase(path, { task, problem, labels: model.labels }, settings)
   return run(untrained).finally(() => untrained.dispose())
 }

@@ -1,7 +1,7 @@
 // `lowrank inspect model`: what a model folder holds and what an adapter would attach to.
 
 import { fail } from '../../errors.ts'
-import type { Task } from '../../heads/head.ts'
+import { HEADS, headTasks, type Task } from '../../heads/index.ts'
 import { architectures, labelsOf, readModelConfig, savedDtype } from '../../io/config.ts'
 import type { Model } from '../../model.ts'
 import { MODEL_TYPES } from '../../models/index.ts'
@@ -47,14 +47,8 @@ export interface ModelInspection {
 
 /** The task of a transformers class such as BertForTokenClassification. */
 export function taskOfClass(name: string): Task | undefined {
-  return tasks.find(([pattern]) => pattern.test(name))?.[1]
+  return HEADS.find(({ classSuffix }) => name.endsWith(classSuffix))?.task
 }
-
-const tasks: readonly [RegExp, Task][] = [
-  [/ForSequenceClassification$/, 'sequence-classification'],
-  [/ForTokenClassification$/, 'token-classification'],
-  [/ForMaskedLM$/, 'masked-lm'],
-]
 
 /** Describes a model folder; its weights are checked, not kept. @throws ERR_CONFIG, ERR_CHECKPOINT as loadModel does */
 export function inspectModel(settings: Settings): ModelInspection {
@@ -63,7 +57,7 @@ export function inspectModel(settings: Settings): ModelInspection {
   const classes = architectures(config)
   const task = (settings.task as Task | undefined) ?? classes.flatMap(name => taskOfClass(name) ?? [])[0]
   const labels = labelsOf(config)?.id2label ?? ['LABEL_0', 'LABEL_1']
-  const head = { task: task ?? ('sequence-classification' as const), labels }
+  const head = { task: task ?? headTasks[0]!, labels }
   const model = loadBase(path, head, settings, 'meta')
   try {
     return describe(model, path, classes, savedDtype(config) ?? null)

@@ -1,0 +1,23 @@
+// The heads there are, by the names of their tasks: a new one is a file and a line here.
+
+import { fail, nearest } from '../errors.ts'
+import type { HeadKind } from './head.ts'
+import { causalLmHead, maskedLmHead } from './languageModel.ts'
+import { sequenceHead } from './sequenceClassification.ts'
+import { tokenHead } from './tokenClassification.ts'
+
+export const HEADS = [sequenceHead, tokenHead, maskedLmHead, causalLmHead] as const
+
+/** What a model can be loaded for, by name. */
+export type Task = (typeof HEADS)[number]['task']
+
+/** The names of all tasks. */
+export const headTasks: readonly Task[] = HEADS.map(({ task }) => task)
+
+/** The head of a task. @throws ERR_OPTION for an unknown one */
+export function headOf(task: string): HeadKind {
+  const found = HEADS.find(head => head.task === task)
+  return (
+    found ?? fail('ERR_OPTION', `task: "${task}" is unknown${nearest(task, headTasks)}; use ${headTasks.join(', ')}`)
+  )
+}
