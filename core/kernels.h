@@ -118,7 +118,8 @@ namespace lowrank {
 enum class Activation : int32_t { Gelu, GeluTanh, Tanh, Silu, Relu };
 
 // Products in f32, or of operands rounded to bf16, or to TF32 (10 bits of mantissa, on a GPU alone); accumulation is
-// f32 always. f64 tensors ignore it; bf16 and f16 ones are multiplied as they are.
+// f32 always. f64 tensors ignore it; bf16 and f16 ones are multiplied as they are. On the CPU up to 16 rows x w^T,
+// where reading w is what takes the time, keep f32 accuracy.
 enum class Compute : int32_t { F32, BF16, TF32 };
 
 // Philox4x32-7 keyed by `seed`; counter = (column group, row, site, step). Column c belongs to group

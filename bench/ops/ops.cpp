@@ -1,5 +1,5 @@
 // Measures every CPU kernel but the products: best CPU seconds of one call, bytes that must move and useful FLOPs.
-//   build/test/ops_bench COMMIT [encoder | decoder | attention]        (LOWRANK_THREADS, LOWRANK_ISA)
+//   build/test/ops_bench COMMIT [encoder | decoder | attention | decode]        (LOWRANK_THREADS, LOWRANK_ISA)
 #include <sys/resource.h>
 
 #include <cstdio>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/kernels.h"
+#include "core/quantized.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 
@@ -219,6 +220,67 @@ void decoder_ops(const char* name, int64_t tokens, int64_t hidden, int64_t inner
           [&] { cpu::linear_cross_entropy(loss.flat(), d, x, head, {}, labels.flat(), options); });
 }
 
+// Bytes of one weight [out, in] as it is stored.
+int64_t stored_bytes(DType dtype, int64_t out, int64_t in) {
+  return is_quantized(dtype) ? int64_t(quantized_layout(dtype, out, in).bytes) : out * in * int64_t(bytes_of(dtype));
+}
+
+// One token's products in eight layers of Qwen2.5-0.5B, each with an adapter of rank 16, beside reading the same bytes:
+// the share of the memory's rate is the ratio of their CPU seconds, measured in turn.
+void decode_op(DType dtype, int64_t tokens) {
+  const int64_t shapes[7][2] = {{896, 896}, {128, 896}, {128, 896}, {896, 896}, {4864, 896}, {4864, 896}, {896, 4864}};
+  const int64_t layers = 8, r = 16;
+  int64_t bytes = 0;
+  for (const auto& s : shapes) bytes += (stored_bytes(dtype, s[0], s[1]) + 255) / 256 * 256 * layers;
+  Array weights(1, bytes, DType::U8), x(tokens, 4864), y(tokens, 4864), s(tokens, r), a(r, 4864), b(4864, r);
+  Array source(4864, 896);
+  std::vector<View> views;
+  int64_t at = 0;
+  for (int64_t layer = 0; layer < layers; ++layer)
+    for (const auto& shape : shapes) {
+      View w = source, from = source;
+      w.data = weights.data() + at, w.dtype = dtype, w.dims[0] = from.dims[0] = shape[0];
+      w.dims[1] = from.dims[1] = shape[1];
+      at += (stored_bytes(dtype, shape[0], shape[1]) + 255) / 256 * 256;
+      if (is_quantized(dtype)) cpu::quantize(w, from);
+      else cpu::copy(w, from);
+      views.push_back(w);
+    }
+  const auto narrow = [](View v, int64_t rows, int64_t cols) {
+    v.dims[0] = rows, v.dims[1] = cols;
+    return v;
+  };
+  const auto decode = [&] {
+    for (const View& w : views)
+      cpu::lora_linear(narrow(y, tokens, w.dims[0]), narrow(s, tokens, r), narrow(x, tokens, w.dims[1]), w, {},
+                       narrow(a, r, w.dims[1]), narrow(b, w.dims[0], r), 1, {}, Compute::BF16, true, {});
+  };
+  std::vector<double> sums(64);
+  const auto read = [&] {
+    cpu::parallel_for(64, [&](int64_t piece) {
+      const auto* words = reinterpret_cast<const uint64_t*>(weights.data()) + bytes / 8 * piece / 64;
+      uint64_t sum[16] = {};
+      for (int64_t i = 0; i + 16 <= bytes / 8 / 64; i += 16)
+        for (int j = 0; j < 16; ++j) sum[j] += words[i + j];
+      for (const uint64_t each : sum) sums[size_t(piece)] += double(each);
+    });
+  };
+  double decoded = 1e30, done = 1e30;
+  for (int round = 0; round < 8; ++round) {
+    double start = cpu_seconds();
+    decode();
+    if (round) decoded = std::min(decoded, cpu_seconds() - start);
+    start = cpu_seconds();
+    read();
+    if (round) done = std::min(done, cpu_seconds() - start);
+  }
+  std::printf(
+      "%s  {\"size\": \"8 layers of Qwen2.5-0.5B, r 16\", \"op\": \"decode %lld, %s\", \"cpu_us\": %.1f, "
+      "\"read_cpu_us\": %.1f, \"share\": %.2f}",
+      line_break.c_str(), static_cast<long long>(tokens), name_of(dtype), decoded * 1e6, done * 1e6, done / decoded);
+  line_break = ",\n";
+}
+
 std::string machine() {
   std::string model = "unknown";
   if (FILE* file = std::fopen("/proc/cpuinfo", "r")) {
@@ -254,6 +316,9 @@ int main(int argc, char** argv) {
               machine().c_str(), cpu::isa_name(), cpu::threads(), argc > 1 ? argv[1] : "unknown");
   if (wants("decoder")) decoder_ops("Qwen2.5-0.5B 1x512", 512, 896, 4864, 14, 2, 151936);
   if (wants("attention")) attention_features("4x512, 8 heads of 64", 4, 512, 8, 64);
+  if (wants("decode"))
+    for (const DType dtype : {DType::F32, DType::BF16, DType::I8, DType::NF4})
+      for (const int64_t tokens : {1, 4, 16}) decode_op(dtype, tokens);
   if (wants("encoder")) encoder_ops();
   std::printf("\n]}\n");
   return 0;

@@ -80,6 +80,31 @@ struct AttentionTask {
   float* scratch;
 };
 
+enum class WeightFormat { F32, BF16, I8, NF4 };
+
+// y[i, j] = sum of x[i] w[j] + sum of a[i] b[j] + bias[j] for i < m, j in [begin, end). Codes and their scales are
+// those of core/quantized.h; NF4: k is a multiple of 64.
+struct FewRows {
+  int64_t m, k;
+  int64_t begin, end;
+  const float* x;  // [m, ldx]; NF4: rows in the order of few_rows_order
+  int64_t ldx;
+  WeightFormat format;
+  const void* w;  // [n, k]
+  const float* i8_absmax;
+  float i8_step;
+  const float *nf4_map, *dynamic_map;
+  const uint8_t* nf4_scales;
+  const float* nf4_nested;
+  float nf4_offset;
+  int64_t r;       // 0: no a and b
+  const float* a;  // [m, r]
+  const float* b;  // [n, r]
+  const float* bias;
+  float* y;
+  int64_t ldy;
+};
+
 struct RowKernels {
   void (*add)(float* y, const float* a, const float* b, int64_t n);
   void (*multiply)(float* y, const float* a, const float* b, int64_t n);
@@ -122,6 +147,10 @@ struct RowKernels {
   int64_t (*attention_backward_scratch)(int64_t dim);
   void (*attention)(const AttentionTask& task);
   void (*attention_backward)(const AttentionTask& task);
+
+  void (*few_rows)(const FewRows& product);
+  int64_t (*few_rows_width)(WeightFormat format, int64_t k);     // floats of a row of x
+  void (*few_rows_order)(float* to, const float* x, int64_t k);  // a row of x, for NF4
 
   // For the accuracy tests.
   void (*exp)(float* y, const float* x, int64_t n);

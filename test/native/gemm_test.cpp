@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/kernels.h"
+#include "core/quantized.h"
 #include "cpu/gemm/spec.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
@@ -129,6 +130,7 @@ void everywhere(const std::vector<View>& outputs, F&& f, Check&& check_outputs) 
   cpu::set_isa(nullptr);
 }
 
+using lowrank::name_of;
 const char* name_of(Compute c) { return c == Compute::BF16 ? "bf16" : "f32"; }
 
 void test_matmul(int64_t m, int64_t n, int64_t k, bool ta, bool tb, DType b_type, Compute compute) {
@@ -214,6 +216,40 @@ void test_lora(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute
         if (odx) close(odx, pdx.view, wdx.view, isa + text + "dx");
         if (oda) close(oda, pda.view, wda.view, isa + text + "da");
         if (odb) close(odb, pdb.view, wdb.view, isa + text + "db");
+      });
+}
+
+// A few rows of x with weights that are stored in any form, with and without an adapter; each row has the bits that it
+// has alone.
+void test_few_rows(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute compute) {
+  Matrix x(m, k), w(n, k), bias(1, n), a(r, k), b(n, r), y(m, n), s(m, r), py(m, n), ps(m, r);
+  Matrix wy(m, n, DType::F64), ws(m, r, DType::F64), one(1, n), one_s(1, r);
+  x.random(), w.random(0.1f), bias.random(), a.random(), b.random();
+  Guarded codes(is_quantized(w_type) ? quantized_layout(w_type, n, k).bytes : size_t(n * k * 4), true);
+  View stored = w.view;
+  stored.data = codes.data, stored.dtype = w_type;
+  if (is_quantized(w_type)) cpu::quantize(stored, w.view);
+  else cpu::copy(stored, w.view);
+  Wide x64(x), bias64(bias), a64(a), b64(b);
+  const double scale = 1.7;
+  cpu::spec::lora_linear<double>(wy.view, ws.view, x64.view, stored, bias64.view, a64.view, b64.view, scale, Dropout(),
+                                 Compute::F32);
+  cpu::spec::lora_linear<float>(py.view, ps.view, x.view, stored, bias.view, a.view, b.view, scale, Dropout(), compute);
+  const std::string text = " few rows " + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k) +
+                           " r " + std::to_string(r) + " w " + name_of(w_type) + " compute " + name_of(compute);
+  const auto run = [&](const View& y, const View& s, const View& x) {
+    cpu::lora_linear(y, s, x, stored, bias.view, a.view, b.view, scale, Dropout(), compute, true, Rope{});
+  };
+  everywhere(
+      {y.view, s.view}, [&] { run(y.view, s.view, x.view); },
+      [&](const std::string& isa) {
+        close(y.view, py.view, wy.view, isa + text);
+        close(s.view, ps.view, ws.view, isa + text + " s");
+        View last = x.view;
+        last.data = x.view.as<float>() + (m - 1) * k, last.dims[0] = 1;
+        run(one.view, one_s.view, last);
+        expect(std::memcmp(one.view.data, y.view.as<float>() + (m - 1) * n, size_t(n) * 4) == 0,
+               isa + text + ": a row's bits depend on the others");
       });
 }
 
@@ -319,6 +355,13 @@ int main() {
     test_lora(17, 900, 40, 5, bf16, Compute::F32, keep);
     for (int wanted = 0; wanted < 7; ++wanted) test_lora(150, 40, 33, 6, f32, Compute::F32, keep, wanted);
   }
+  for (const DType type : {f32, bf16, DType::I8, DType::NF4})
+    for (const Compute compute : {Compute::F32, Compute::BF16})
+      for (const int64_t m : {1, 2, 3, 7, 16})
+        for (const int64_t k : {64, 100, 192, 320})
+          test_few_rows(m, m == 3 ? 3 : 45, k, m == 7 ? 17 : 8, type, compute);
+  test_few_rows(5, 1030, 576, 16, DType::NF4, Compute::F32);
+  test_few_rows(1, 9, 4992, 16, DType::NF4, Compute::BF16);  // several segments of scales
   test_lora(0, 8, 8, 4, f32, Compute::F32, 256);
   std::printf("gemm_test: %d checks, %d failed (%s)\n", cases, failures, cpu::isa_name());
   return failures ? 1 : 0;
