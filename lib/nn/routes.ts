@@ -88,6 +88,22 @@ function during<T>(given: readonly Route[], adapter: string | null | undefined, 
   }
 }
 
+/** Runs something later under the routes of now: a forward pass that backward runs again. */
+export function asRouted(): <T>(body: () => T) => T {
+  const now = { routes, inside }
+  return body => {
+    const outer = { routes, inside }
+    routes = now.routes
+    inside = now.inside
+    try {
+      return body()
+    } finally {
+      routes = outer.routes
+      inside = outer.inside
+    }
+  }
+}
+
 /** Views of consecutive rows of x, [heights[i], …] each. */
 export function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
   const { shape, device, dtype } = x

@@ -5,6 +5,7 @@ import { release, scope, type Tensor, tensorsIn } from '../tensor.ts'
 import type { EncoderMemory, LayerCache, LayerContext } from './attention.ts'
 import type { Batch } from './batch.ts'
 import type { Norm } from './norm.ts'
+import { asRouted } from './routes.ts'
 import type { BatchPrefix } from './virtual.ts'
 
 /** One layer of a transformer: from state to state. */
@@ -91,11 +92,11 @@ export function preNorm(embed: (batch: Batch) => Tensor, blocks: readonly Block<
 }
 
 function rerun<S extends State>(state: S, block: Block<S>, context: LayerContext): S {
-  const inNow = asNow()
+  const [inNow, routed] = [asNow(), asRouted()]
   const { batch, memory, prefix } = context
   const body = ([hidden, ...own]: State) => {
     const given = hidden && memory ? { ...context, memory: { ...memory, hidden } } : context
-    return inNow(() => block(own as State as S, given))
+    return routed(() => inNow(() => block(own as State as S, given)))
   }
   const reads = [...tensorsIn(batch), ...(memory ? [memory.cuSeqlens] : []), ...tensorsIn(prefix)]
   return checkpoint([memory?.hidden, ...state] as State, body, reads)

@@ -51,6 +51,12 @@ export const TRAIN_OPTIONS = {
     help: 'Put sequences of like length into one micro-batch',
   },
   dropLast: { kind: 'boolean', default: false, help: 'Leave out a last step that is not full' },
+  gradientCheckpointing: {
+    kind: 'boolean',
+    default: false,
+    help: 'Run each layer again in backward: less memory, a third more time, the same weights to the bit',
+    neutral: true,
+  },
   labelSmoothing: {
     kind: 'number',
     default: 0,

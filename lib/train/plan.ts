@@ -91,10 +91,10 @@ async function simulate(
   const optimizer = optimizerOf(model, method, settings)
   const classWeights = weightsTensor(model, resolveClassWeights(model, data.train, settings.classWeights))
   try {
-    const { seed, labelSmoothing, objective } = settings
+    const { seed, labelSmoothing, gradientCheckpointing: checkpoint, objective } = settings
     const stepper = new Stepper(model, optimizer, {
       seed,
-      objective: objective ?? supervised({ labelSmoothing, classWeights }),
+      objective: objective ?? supervised({ labelSmoothing, checkpoint, classWeights }),
       training: method.training,
     })
     for (const batch of largest) {

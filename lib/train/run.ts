@@ -135,12 +135,12 @@ export class Run {
     model.device.resetPeak()
     this.optimizer = optimizerOf(model, method, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
-    const { seed, labelSmoothing, objective, communicator } = settings
+    const { seed, labelSmoothing, gradientCheckpointing: checkpoint, objective, communicator } = settings
     this.stepper = new Stepper(model, this.optimizer, {
       seed,
       training: method.training,
       totalSteps: this.length.totalSteps,
-      objective: objective ?? supervised({ labelSmoothing, classWeights: this.#weightsTensor }),
+      objective: objective ?? supervised({ labelSmoothing, checkpoint, classWeights: this.#weightsTensor }),
       communicator,
     })
   }

@@ -32,6 +32,8 @@ export interface SupervisedOptions {
   readonly classWeights?: Tensor | undefined
   /** Share of the target spread over all classes. Default 0. */
   readonly labelSmoothing?: number | undefined
+  /** Runs each layer again in backward in place of keeping what it made: the same gradients. Default false. */
+  readonly checkpoint?: boolean | undefined
 }
 
 /** The loss of the model's head against the targets of the batch. */

@@ -2,6 +2,7 @@
 
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { Tape } from '../../lib/autograd/tape.ts'
 import type { Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { type Route, withRoutes } from '../../lib/nn/routes.ts'
@@ -11,6 +12,7 @@ import { sum } from '../../lib/ops/sum.ts'
 import { type Adapter, attach, type LoraOptions, lora } from '../../lib/peft/index.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
+import { targetsOf } from '../support/targets.ts'
 import { backward, logitsOf, tinyBatch, tinyModel, train } from './golden.ts'
 
 function adapter(model: Model, name: string, options: LoraOptions): Adapter {
@@ -68,6 +70,32 @@ for (const name of ['bert-seq', 'roberta-seq', 'distilbert-tok'])
     model.dispose()
     assert.is(native.live(), before)
   })
+
+test('layers that run again in backward see the routes of the forward pass', async () => {
+  const before = native.live()
+  const model = tinyModel('bert-seq')
+  const { batch, labels, lengths } = tinyBatch('bert-seq')
+  const adapters = ['a', 'b'].map(name => adapter(model, name, { r: 2, targetModules: 'all-linear' }))
+  const routes: Route[] = lengths.map((rows, i) => ({ adapter: i === 1 ? 'b' : 'a', rows }))
+  const targets = targetsOf(model, batch, labels)
+  const parameters = adapters.flatMap(each => [...each.trainable]).filter(({ name }) => name.includes('lora_'))
+  const gradients = async (checkpoint: boolean) => {
+    const stop = train(parameters)
+    scope(() => {
+      const tape = new Tape()
+      const loss = withRoutes(routes, () => tape.run(() => model.loss(batch, targets, { total: 3, checkpoint })))
+      tape.backward(loss)
+    })
+    const found = await Promise.all(parameters.map(p => p.gradient!.data()))
+    stop()
+    return found
+  }
+  const [plain, again] = [await gradients(false), await gradients(true)]
+  assert.ok(plain.every(each => each.some(Boolean)))
+  assert.equal(again, plain)
+  model.dispose()
+  assert.is(native.live(), before)
+})
 
 test('dropout sees the same rows whether a batch is cut or not', async () => {
   const model = tinyModel('bert-seq')

@@ -28,6 +28,12 @@ const CASES: Record<string, Case> = {
     lora: { regularizer: 1e-3, targetModules: 'all-linear' },
   },
   'full, tags': { model: { task: 'token-classification', labels: TAGS }, examples: sentences(60), full: true },
+  'layers that run again': {
+    model: {},
+    examples: sequences(60),
+    options: { gradientCheckpointing: true },
+    lora: { targetModules: 'all-linear' },
+  },
   'int8 base': { model: { storage: 'int8' }, examples: sequences(60) },
   'nf4 base, every layer adapted': {
     model: { storage: 'nf4' },
