@@ -6,7 +6,8 @@ import { openNative } from './native.ts'
 export { bundled } from './bundled.ts'
 export { type Batches, type BatchOptions, batches, type MicroBatch, packExamples, type Step } from './data/batches.ts'
 export type { ColumnNames, Columns } from './data/columns.ts'
-export { type ConllOptions, readConll } from './data/conll.ts'
+export { readConll } from './data/conll.ts'
+export type { ConllOptions } from './data/conllLayout.ts'
 export {
   arrayDataset,
   type Dataset,

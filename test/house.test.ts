@@ -87,6 +87,21 @@ test('lib: imports point down, and models and peft are strangers', () => {
   noProblems(problems)
 })
 
+test('lib: no circles of imports', () => {
+  const files = sources('lib')
+  const state = new Map<string, 'open' | 'done'>()
+  const problems: string[] = []
+  const visit = (file: string, path: readonly string[]): void => {
+    if (state.get(file) === 'open') problems.push([...path.slice(path.indexOf(file)), file].join(' → '))
+    if (state.has(file) || !files.includes(file)) return
+    state.set(file, 'open')
+    for (const target of importsOf(file)) visit(target, [...path, file])
+    state.set(file, 'done')
+  }
+  for (const file of files) visit(file, [])
+  noProblems(problems)
+})
+
 const includesOf = (file: string) => [...read(file).matchAll(/^\s*#\s*include\s*(["<])([^">]+)[">]/gm)].map(m => m[2]!)
 
 test('native: core knows no backend, backends know only core, Node is known in binding alone', () => {

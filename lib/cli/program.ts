@@ -8,6 +8,7 @@ import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts
 import { optionsOf, type Settings } from './options/options.ts'
 import { type Given, type Resolved, resolveSettings, unknownFlag } from './options/settings.ts'
 import { createConsole } from './terminal/console.ts'
+import { visible } from './terminal/visible.ts'
 
 /** A command line understood. */
 export type Parsed = { readonly command: Command; readonly given: Given } | { readonly text: string }
@@ -187,8 +188,8 @@ export function report(error: unknown, code: number): number {
   const system = error as NodeJS.ErrnoException
   const name = known ? error.code : (system.code ?? 'ERR_INTERNAL')
   const message = error instanceof Error ? error.message : String(error)
-  process.stderr.write(`error ${name}: ${message}\n`)
-  if (process.env.LOWRANK_DEBUG && error instanceof Error) process.stderr.write(`${error.stack}\n`)
+  process.stderr.write(`error ${name}: ${visible(message)}\n`)
+  if (process.env.LOWRANK_DEBUG && error instanceof Error) process.stderr.write(`${visible(error.stack ?? '')}\n`)
   else if (!known && system.code === undefined)
     process.stderr.write('This is a fault of lowrank itself; LOWRANK_DEBUG=1 shows where.\n')
   return code

@@ -1,20 +1,8 @@
 import { check } from '../errors.ts'
-import { findLayout, type Layout, type Word } from './conllLayout.ts'
+import { type ConllOptions, findLayout, type Layout, type Word } from './conllLayout.ts'
 import { readLines } from './lines.ts'
 import type { Row } from './row.ts'
 import { detectScheme, type TagScheme, toIob2 } from './tags.ts'
-
-/** How a column file is read. Columns count from 0, negative ones from the end. */
-export interface ConllOptions {
-  /** Column of the words: by default the first, or the one after a number that counts them. */
-  readonly tokenColumn?: number | undefined
-  /** Column of the tags: by default the last, or what the layout says (see {@link readConll}). */
-  readonly tagColumn?: number | undefined
-  /** Keep the tags as written instead of turning them into IOB2. */
-  readonly keepTags?: boolean | undefined
-  /** Told which columns were taken, where that is not plain, and when tags were converted. */
-  readonly notice?: ((message: string) => void) | undefined
-}
 
 /**
  * Sentences of a column file (CoNLL-2003 and its kin) as rows `{ tokens, tags }`: one word a line, columns parted by

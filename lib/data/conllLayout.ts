@@ -1,7 +1,18 @@
 // Which columns of a column file hold words and tags.
 
-import type { ConllOptions } from './conll.ts'
 import { isEntityTag } from './tags.ts'
+
+/** How a column file is read. Columns count from 0, negative ones from the end. */
+export interface ConllOptions {
+  /** Column of the words: by default the first, or the one after a number that counts them. */
+  readonly tokenColumn?: number | undefined
+  /** Column of the tags: by default the last, or what the layout says (see {@link readConll}). */
+  readonly tagColumn?: number | undefined
+  /** Keep the tags as written instead of turning them into IOB2. */
+  readonly keepTags?: boolean | undefined
+  /** Told which columns were taken, where that is not plain, and when tags were converted. */
+  readonly notice?: ((message: string) => void) | undefined
+}
 
 /** A line of a column file. */
 export interface Word {

@@ -1,8 +1,8 @@
 // What stands between [ and ].
 
+import type { Cursor } from './cursor.ts'
 import { RegexError } from './error.ts'
 import { parseEscape } from './escapes.ts'
-import type { Cursor } from './parse.ts'
 import { both, type CharTest, either, not, property, ranges } from './sets.ts'
 
 const maxDepth = 50

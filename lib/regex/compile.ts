@@ -1,7 +1,8 @@
 // A pattern's tree as instructions for the matcher.
 
+import type { Anchor } from './cursor.ts'
 import { RegexError } from './error.ts'
-import type { Anchor, Node } from './parse.ts'
+import type { Node } from './parse.ts'
 import { CharSet } from './sets.ts'
 
 /** What an instruction does; `a`, `b`, `c` are its operands. */

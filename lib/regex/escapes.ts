@@ -1,7 +1,7 @@
 // What a backslash begins.
 
+import type { Anchor, Cursor } from './cursor.ts'
 import { RegexError } from './error.ts'
-import type { Anchor, Cursor } from './parse.ts'
 import { type CharTest, digit, hexDigit, loneWord, not, property, space, word } from './sets.ts'
 
 /** A set of characters with a key that equal sets share, or a place. */

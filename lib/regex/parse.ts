@@ -1,12 +1,10 @@
 // Patterns of other languages as trees: Oniguruma's as Ruby writes them (tokenizer.json) and Python's (adapters).
 
 import { parseClass } from './classes.ts'
+import type { Anchor, Cursor, Dialect } from './cursor.ts'
 import { RegexError } from './error.ts'
 import { parseEscape } from './escapes.ts'
 import { anything, type CharTest, ignoringCase, lineFeed, not } from './sets.ts'
-
-/** Whose pattern it is. */
-export type Dialect = 'onig' | 'python'
 
 /** A pattern as a tree. */
 export type Node =
@@ -19,18 +17,6 @@ export type Node =
   | { readonly type: 'anchor'; readonly at: Anchor }
 
 export type Repeat = 'greedy' | 'lazy' | 'possessive'
-export type Anchor = 'start' | 'end' | 'endOrLine' | 'lineStart' | 'lineEnd' | 'boundary' | 'inside'
-
-/** Where a parser stands, and the flags that hold there. */
-export interface Cursor {
-  readonly pattern: string
-  readonly dialect: Dialect
-  at: number
-  depth: number
-  ignoreCase: boolean
-  dotAll: boolean
-  multiline: boolean
-}
 
 const maxDepth = 200
 const maxCount = 1000

@@ -3,8 +3,9 @@
 // nearly all of them linear in the text; what is left ends at a limit of steps.
 
 import { compile, type Program } from './compile.ts'
+import type { Dialect } from './cursor.ts'
 import { Matcher } from './match.ts'
-import { type Dialect, parse } from './parse.ts'
+import { parse } from './parse.ts'
 
 export { RegexError } from './error.ts'
 

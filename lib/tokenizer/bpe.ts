@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import { utf8 } from './bytes.ts'
 import { asArray, type Json } from './json.ts'
-import type { Model, Tokens } from './models.ts'
+import type { Model, Tokens } from './model.ts'
 import { PairTable } from './pairTable.ts'
 import { readVocabulary, type Vocabulary } from './vocabulary.ts'
 

@@ -3,21 +3,9 @@
 import { check } from '../errors.ts'
 import { readBpe } from './bpe.ts'
 import { asObject, type Json, shown } from './json.ts'
+import type { Model, Tokens } from './model.ts'
 import { readUnigram } from './unigram.ts'
-import { readVocabulary, type Vocabulary } from './vocabulary.ts'
-
-/** Tokens as [id, start, end, id, start, end, …], in units of the word's text; ends are exclusive. */
-export type Tokens = readonly number[]
-
-/** Words to tokens. */
-export interface Model {
-  readonly vocabulary: Vocabulary
-  tokenize(word: string): Tokens
-  /** What an entry is that continues the word before it begins with; undefined without such a mark. */
-  readonly continuing: string | undefined
-  /** The entry for what is not in the vocabulary. */
-  readonly unknown: string | undefined
-}
+import { readVocabulary } from './vocabulary.ts'
 
 const longestCached = 256
 const mostCached = 50_000

@@ -2,7 +2,8 @@
 
 import { type AddedToken, readAddedTokens, tokenFinder } from './addedTokens.ts'
 import type { Json } from './json.ts'
-import { type Model, readModel } from './models.ts'
+import type { Model } from './model.ts'
+import { readModel } from './models.ts'
 import { readNormalizer } from './normalizers.ts'
 import { readPreTokenizer } from './preTokenizers.ts'
 import { isWhiteSpace } from './unicode.ts'

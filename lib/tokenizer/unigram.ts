@@ -4,7 +4,7 @@ import { check } from '../errors.ts'
 import { byteIds, bytesOf } from './bpe.ts'
 import type { Json } from './json.ts'
 import { shown } from './json.ts'
-import type { Model, Tokens } from './models.ts'
+import type { Model, Tokens } from './model.ts'
 import { PairTable } from './pairTable.ts'
 import { Vocabulary } from './vocabulary.ts'
 

@@ -1,6 +1,7 @@
 // Results on standard output, everything else on standard error.
 
 import { styleText } from 'node:util'
+import { visible } from './visible.ts'
 
 /** Where a command writes. */
 export interface Console {
@@ -56,6 +57,8 @@ export function plainJson(record: object): string {
   })
 }
 
+const escapeControl = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+
 export function createConsole({ json, quiet }: { json: boolean; quiet: boolean }): Console {
   guard()
   const out = (text: string): void => {
@@ -72,16 +75,17 @@ export function createConsole({ json, quiet }: { json: boolean; quiet: boolean }
       return process.stdout.columns || 100
     },
     line: (text = '') => {
-      if (!json) out(`${text}\n`)
+      if (!json) out(`${visible(text, showsColor(process.stdout))}\n`)
     },
     event: record => {
-      if (json) out(`${plainJson(record)}\n`)
+      // JSON escapes the first 32 of them by itself.
+      if (json) out(`${plainJson(record).replace(/\p{Cc}/gu, escapeControl)}\n`)
     },
     note: text => {
-      if (!quiet) process.stderr.write(`${text}\n`)
+      if (!quiet) process.stderr.write(`${visible(text)}\n`)
     },
     warn: text => {
-      process.stderr.write(`${paint(showsColor(process.stderr), 'yellow', 'warning')}: ${text}\n`)
+      process.stderr.write(`${paint(showsColor(process.stderr), 'yellow', 'warning')}: ${visible(text)}\n`)
     },
   }
 }

@@ -2,6 +2,7 @@
 
 import { styleText } from 'node:util'
 import { displayWidth, truncate } from './table.ts'
+import { visible } from './visible.ts'
 
 /** The part of a tty.WriteStream that progress needs; process.stderr is one. */
 export type ProgressStream = {
@@ -191,7 +192,7 @@ function terminalDisplay(stream: ProgressStream, look: Look): Display {
       redraw(CLEAR_LINE)
     },
     log(line) {
-      write(`${CLEAR_LINE}${line}\n`)
+      write(`${CLEAR_LINE}${visible(line)}\n`)
       redraw('')
     },
     finish(line) {
@@ -216,7 +217,7 @@ function plainDisplay(stream: ProgressStream, everySteps: number, everySeconds: 
       write(`${plainLine(view)}\n`)
     },
     log(line) {
-      write(`${line}\n`)
+      write(`${visible(line)}\n`)
     },
     finish(line) {
       if (line !== undefined) write(`${line}\n`)

@@ -5,17 +5,19 @@ import type { PredictionRecord, Run, Task } from '../../tasks/task.ts'
 import { paint } from './console.ts'
 import { metricText, probabilityText, signedText } from './format.ts'
 import { type Column, pad, table } from './table.ts'
+import { oneLine, visible } from './visible.ts'
 
 /** A record as one line: what was found, then the text; entities stand in the text itself. */
 export function predictionLine(task: Task, record: PredictionRecord, color: boolean): string {
   return task
-    .line(record)
+    .line({ ...record, text: oneLine(record.text) })
     .map(run => runText(run, color))
     .join('')
 }
 
 function runText({ text, style, width }: Run, color: boolean): string {
-  const painted = style ? paint(color, style, text) : text
+  const shown = visible(text)
+  const painted = style ? paint(color, style, shown) : shown
   return width === undefined ? painted : pad(painted, width)
 }
 
