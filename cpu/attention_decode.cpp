@@ -5,6 +5,7 @@
 #include "cpu/attention.h"
 #include "cpu/dispatch.h"
 #include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank {
 namespace {
@@ -27,6 +28,15 @@ void decode(T* o, const T* q, const T* k, const T* v, int64_t stride, int64_t le
   for (int64_t j = first; j < length; ++j) sum += p[j] = std::exp(p[j] - maximum);
   for (int64_t j = first; j < length; ++j)
     for (int64_t d = 0; d < dim; ++d) o[d] += p[j] / sum * v[j * stride + d];
+}
+
+// The same, by vectors.
+void decode(float* o, const float* q, const float* k, const float* v, int64_t stride, int64_t length, int64_t window,
+            int64_t dim, const Scores<float>& score) {
+  const int64_t first = window ? std::max<int64_t>(0, length - window) : 0, keys = length - first;
+  auto* memory = static_cast<float*>(scratch(6, size_t(keys + 16) * sizeof(float)));
+  row_kernels().attention_decode({q, k + first * stride, v + first * stride, o, keys, dim, stride, score.scale,
+                                  score.softcap, score.bias ? score.bias + first - (length - 1) : nullptr, memory});
 }
 
 }  // namespace

@@ -80,6 +80,16 @@ struct AttentionTask {
   float* scratch;
 };
 
+// One query against the keys [0, keys) of a cache, whose last is its own.
+struct DecodeTask {
+  const float *q, *k, *v;
+  float* o;
+  int64_t keys, dim, stride;  // stride: elements between keys
+  float scale, softcap;
+  const float* bias;  // of the first key, or null
+  float* scratch;     // keys, rounded up to 16
+};
+
 enum class WeightFormat { F32, BF16, I8, NF4 };
 
 // y[i, j] = sum of x[i] w[j] + sum of a[i] b[j] + bias[j] for i < m, j in [begin, end). Codes and their scales are
@@ -147,6 +157,8 @@ struct RowKernels {
   int64_t (*attention_backward_scratch)(int64_t dim);
   void (*attention)(const AttentionTask& task);
   void (*attention_backward)(const AttentionTask& task);
+
+  void (*attention_decode)(const DecodeTask& task);
 
   void (*few_rows)(const FewRows& product);
   int64_t (*few_rows_width)(WeightFormat format, int64_t k);     // floats of a row of x

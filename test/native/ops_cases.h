@@ -238,7 +238,33 @@ void test_attention_features() {
            {1e-5, 4e-6});
 }
 
+void test_attention_decode() {
+  const Mat<int32_t> lengths(1, 4, {0, 1, 37, 300});
+  const int64_t capacity = 301;
+  for (const int32_t dim : {3, 20, 64, 256})
+    for (const int64_t window : {0, 50}) {
+      AttentionShape shape = {4, 2, dim, 0, 0, 0, 1 / std::sqrt(double(dim))};
+      shape.window = window, shape.softcap = dim == 20 ? 2 : 0;
+      const Mats<double> in = {random_mat(rnd, 4, 4 * dim), random_mat(rnd, 4 * capacity, 2 * dim),
+                               random_mat(rnd, 4 * capacity, 2 * dim), random_mat(rnd, 4, 2 * capacity - 1)};
+      check_op("attention decode", in,
+               [&](const auto& x) {
+                 using M = std::decay_t<decltype(x[0])>;
+                 std::vector<M> y = {M(4, 4 * dim)};
+                 View k = x[1].view(), v = x[2].view();
+                 k.rank = v.rank = 3, k.dims[0] = v.dims[0] = 4, k.dims[1] = v.dims[1] = capacity;
+                 k.dims[2] = v.dims[2] = 2 * dim;
+                 for (size_t i = 0; i < y[0].size(); ++i) y[0][i] = NAN;
+                 cpu::attention_decode(y[0].view(), x[0].view(), k, v, lengths.flat(), dim == 64 ? x[3].view() : View{},
+                                       shape);
+                 return y;
+               },
+               {1e-5, 4e-6});
+    }
+}
+
 void test_attention() {
+  test_attention_decode();
   const std::vector<int32_t> ragged = {1, 17, 0, 64, 130, 65, 0};
   for (const int32_t dim : {8, 20, 32, 64, 80, 128})
     for (const bool causal : {false, true}) {
