@@ -4,6 +4,7 @@ import { check } from '../errors.ts'
 import { asArray, asObject } from './json.ts'
 import type { Normalizer } from './normalizers.ts'
 import { Piece } from './piece.ts'
+import { Trie } from './trie.ts'
 import { isWhiteSpace, isWord } from './unicode.ts'
 import type { Vocabulary } from './vocabulary.ts'
 
@@ -64,25 +65,43 @@ type Finder = (part: Part) => Part[]
 function finder(entries: readonly (readonly [text: string, token: AddedToken])[]): Finder {
   const byText = new Map(entries.filter(([text]) => text !== ''))
   if (byText.size === 0) return part => (part.piece.text === '' ? [] : [part])
-  // Leftmost, and of those the longest.
-  const texts = [...byText.keys()].sort((a, b) => b.length - a.length)
-  const regex = new RegExp(texts.map(text => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')).join('|'), 'gu')
+  const trie = new Trie()
+  const starts = new Uint8Array(0x10000)
+  const tokens = [...byText.values()]
+  for (const [i, text] of [...byText.keys()].entries()) {
+    trie.add(text, i)
+    starts[text.charCodeAt(0)] = 1
+  }
   return ({ piece }) => {
     const parts: Part[] = []
     const { text } = piece
     let last = 0
-    for (const match of text.matchAll(regex)) {
-      const token = byText.get(match[0])!
-      const span = spanOf(text, match.index, match.index + match[0].length, token, last)
+    for (let at = 0; at < text.length; ) {
+      const [entry, end] = starts[text.charCodeAt(at)] ? longest(trie, text, at) : nothing
+      const span = entry < 0 ? undefined : spanOf(text, at, end, tokens[entry]!, last)
+      at = entry < 0 ? at + 1 : end
       if (!span) continue
       const [from, to] = span
       if (from > last) parts.push({ piece: piece.slice(last, from), id: undefined })
-      parts.push({ piece: piece.slice(from, to), id: token.id })
+      parts.push({ piece: piece.slice(from, to), id: tokens[entry]!.id })
       last = to
     }
     if (last < text.length) parts.push({ piece: piece.slice(last, text.length), id: undefined })
     return parts
   }
+}
+
+const nothing = [-1, 0] as const
+
+/** The longest entry that begins at a place, and where it ends; −1 without one. */
+function longest(trie: Trie, text: string, at: number): readonly [entry: number, end: number] {
+  let found: readonly [number, number] = nothing
+  for (let node = 0, end = at; end < text.length; ) {
+    node = trie.child(node, text.charCodeAt(end++))
+    if (node < 0) break
+    if (trie.entry(node) >= 0) found = [trie.entry(node), end]
+  }
+  return found
 }
 
 /** What a token found at [start, end) takes; undefined where it may not stand. */

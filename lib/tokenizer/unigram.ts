@@ -5,7 +5,7 @@ import { byteIds, bytesOf } from './bpe.ts'
 import type { Json } from './json.ts'
 import { shown } from './json.ts'
 import type { Model, Tokens } from './model.ts'
-import { PairTable } from './pairTable.ts'
+import { Trie } from './trie.ts'
 import { Vocabulary } from './vocabulary.ts'
 
 const unknownPenalty = 10
@@ -103,34 +103,4 @@ function traced(lattice: Lattice, word: string, from: Int32Array, ids: Int32Arra
     else tokens.push(id ?? lattice.unknownId!, start, end)
   }
   return tokens
-}
-
-/** Entries by their UTF-16 units. */
-class Trie {
-  readonly #children = new PairTable()
-  readonly #entries: number[] = [-1]
-
-  add(text: string, id: number): void {
-    let node = 0
-    for (let i = 0; i < text.length; i++) {
-      const unit = text.charCodeAt(i)
-      let child = this.#children.get(node, unit)
-      if (child < 0) {
-        child = this.#entries.push(-1) - 1
-        this.#children.set(node, unit, child)
-      }
-      node = child
-    }
-    this.#entries[node] = id
-  }
-
-  /** The node one unit further; −1 without one. */
-  child(node: number, unit: number): number {
-    return this.#children.get(node, unit)
-  }
-
-  /** The entry that ends at a node; −1 without one. */
-  entry(node: number): number {
-    return this.#entries[node]!
-  }
 }
