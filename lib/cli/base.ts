@@ -5,10 +5,10 @@ import { join, resolve } from 'node:path'
 import { bundled } from '../bundled.ts'
 import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
-import type { Task } from '../heads/index.ts'
+import { HEADS, type Task } from '../heads/index.ts'
 import { labelsOf, readModelConfig } from '../io/config.ts'
 import { type HeadBuilder, loadModel, type Model, type ModelOptions } from '../model.ts'
-import { MODEL_TYPES } from '../models/index.ts'
+import { familyOf, MODEL_TYPES } from '../models/index.ts'
 import { native } from '../native.ts'
 import { maxTokens } from '../nn/batch.ts'
 import type { Storage } from '../nn/module.ts'
@@ -38,6 +38,12 @@ export function findBase(model: string | undefined): Base {
     )
   })
   return { path: bundled.encoder, bundled: true }
+}
+
+/** The tasks that a base has heads for. */
+export function tasksOf(path: string): readonly string[] {
+  const { heads } = familyOf(readModelConfig(path, MODEL_TYPES).modelType)
+  return HEADS.filter(({ sits }) => heads[sits]).map(({ task }) => task)
 }
 
 /** Names of the classes of a base, where its config has them. */

@@ -20,12 +20,13 @@ export function openOptions(settings: Settings, notice?: (message: string) => vo
 }
 
 /** Rows of the splits that training is to use, with task and labels found out. */
-export async function readSplits(settings: Settings, labels?: LabelMap): Promise<SplitData> {
+export async function readSplits(settings: Settings, able: readonly string[], labels?: LabelMap): Promise<SplitData> {
   const notices: string[] = []
   const notice = (message: string): void => void notices.push(message)
   const options: SplitOptions = {
     ...openOptions(settings, notice),
     task: settings.task as string | undefined,
+    able,
     columnNames: settings.columns,
     labels: labels ?? (settings.labels ? labelMap(settings.labels) : undefined),
     fractions: parseFractions(settings.split),

@@ -12,7 +12,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainData, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
 import { locate } from './adapter.ts'
-import { type Base, baseLabels, findBase, findTokenizer, lengthOf, loadBase, useThreads } from './base.ts'
+import { type Base, baseLabels, findBase, findTokenizer, lengthOf, loadBase, tasksOf, useThreads } from './base.ts'
 import { encode, maskingFor, readSplits } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
@@ -46,7 +46,7 @@ export async function prepareTraining(settings: Settings, console: Console, devi
   const base = whole ? { path: initial, bundled: false } : findBase(settings.model)
   const tokenizer = findTokenizer(settings, base.path)
   const known = initial === undefined ? undefined : readAdapterInfo(initial).labels
-  const read = await readSplits(settings, known && known.length > 0 ? labelMap(known) : undefined)
+  const read = await readSplits(settings, tasksOf(base.path), known && known.length > 0 ? labelMap(known) : undefined)
   const data = known || settings.labels ? read : inOrderOf(read, baseLabels(base.path))
   for (const notice of data.notices) console.note(notice)
   checkClasses(data)

@@ -4,10 +4,10 @@
 import { type Example, IGNORED } from '../data/example.ts'
 import { type Row, textOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
-import { causalLmHead } from '../heads/languageModel.ts'
+import { causalLmHead, maskedLmHead } from '../heads/languageModel.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
-import { languageModel, nameOf } from './languageModel.ts'
+import { languageModel, nameOf, textAlone } from './languageModel.ts'
 import { shareRun, textFor } from './shared.ts'
 import type { EncodeSpec, Run, Task } from './task.ts'
 
@@ -20,10 +20,14 @@ export const causalLm: Task<ItemsPrediction> = {
   title: 'causal language model',
   ...languageModel,
 
-  infer(_, { text, prompt, completion }, asked) {
+  infer(rows, columns, asked) {
+    const { text, prompt, completion } = columns
     if (prompt !== undefined && completion !== undefined)
       return `"${completion}" is what is to be said after "${prompt}"`
-    return asked.task === name && text !== undefined ? `asked for; text in "${text}"` : undefined
+    if (asked.task === name && text !== undefined) return `asked for; text in "${text}"`
+    const { able } = asked
+    const isDecoder = able !== undefined && able.includes(name) && !able.includes(maskedLmHead.task)
+    return isDecoder ? textAlone(name, rows, columns, asked) : undefined
   },
   encode: (row, tokenizer, spec) =>
     spec.columns.prompt === undefined ? textExamples(row, tokenizer, spec) : [answerExample(row, tokenizer, spec)],
@@ -80,12 +84,18 @@ function* textExamples(row: Row, tokenizer: Tokenizer, { columns, maxLength }: E
   }
 }
 
-/** A prompt and its completion; too long ones lose the end. */
+/**
+ * A prompt and its completion, read as one text, since tokens may span where they meet; what the prompt alone would not
+ * have begun with is learned. Too long ones lose the end.
+ */
 function answerExample(row: Row, tokenizer: Tokenizer, { columns, maxLength }: EncodeSpec): Example {
-  const prompt = opened(tokenizer, textOf(row, columns.prompt!))
-  const whole = ended([...prompt, ...tokenizer.tokens(textOf(row, columns.completion!))], tokenizer)
+  const given = textOf(row, columns.prompt!)
+  const prompt = opened(tokenizer, given)
+  const whole = ended([...opened(tokenizer, given + textOf(row, columns.completion!))], tokenizer)
+  const differs = prompt.findIndex((id, t) => id !== whole[t])
+  const known = differs < 0 ? prompt.length : differs
   const ids = Int32Array.from(whole.slice(0, maxLength))
-  const label = ids.map((id, t) => (t < prompt.length ? IGNORED : id))
+  const label = ids.map((id, t) => (t < known ? IGNORED : id))
   return { ids, label, truncated: whole.length > maxLength, row }
 }
 

@@ -25,7 +25,7 @@ export interface TaskChoice {
 export function inferTask(
   rows: readonly Row[],
   columns: Columns,
-  { task: wanted, problem, labels }: Asked = {},
+  { task: wanted, problem, labels, able }: Asked = {},
 ): TaskChoice {
   const known = wanted === undefined || taskNames.includes(wanted)
   check(known, 'ERR_OPTION', () => {
@@ -33,7 +33,7 @@ export function inferTask(
   })
   const tasks = TASKS.filter(({ name }) => wanted === undefined || name === wanted)
   for (const task of tasks) {
-    const reason = task.infer(rows, columns, { task: wanted, problem, labels })
+    const reason = task.infer(rows, columns, { task: wanted, problem, labels, able })
     if (reason !== undefined) return choiceOf(task, reason)
   }
   const held = Object.entries(columns).map(([part, name]) => `"${name}" as ${part}`)

@@ -1,12 +1,33 @@
 // What language models of both kinds share: tokens are told, and judged by perplexity.
 
+import { type Columns, columnNames } from '../data/columns.ts'
+import type { Row } from '../data/row.ts'
+import { check } from '../errors.ts'
 import { perplexityReport } from '../metrics/perplexity.ts'
 import { type ItemsPrediction, shareOfItems, viewItems, wrongItem } from './items.ts'
 import { bootstrapShares } from './shared.ts'
-import type { Reader, Task } from './task.ts'
+import type { Asked, Reader, Task } from './task.ts'
 
 /** A token as the vocabulary has it. */
 export const nameOf = (id: number, { tokenizer }: Pick<Reader, 'tokenizer'>): string => tokenizer.token(id) ?? `#${id}`
+
+/** Columns that say nothing about a text. */
+const idle = /^(|id|_id|idx|index|no|guid|uuid|unnamed: \d+|__index_level_\d+__)$/i
+
+/** Why a text that stands alone is to be learned. @throws ERR_DATA where unknown columns stand beside it */
+export function textAlone(name: string, rows: readonly Row[], columns: Columns, asked: Asked): string | undefined {
+  const { text, label } = columns
+  if (text === undefined || label !== undefined || asked.task !== undefined) return undefined
+  const others = columnNames(rows).filter(column => column !== text && !idle.test(column))
+  check(others.length === 0, 'ERR_DATA', () => {
+    const known = others.map(column => `"${column}"`).join(', ')
+    return (
+      `task: no label column is known beside "${text}", and the data also have ${known}; name the label with ` +
+      `columns.label, or ask for task ${name} if the text alone is to be learned`
+    )
+  })
+  return `"${text}" is text and there is no label column`
+}
 
 type Shared = 'strata' | 'score' | 'metric' | 'sample' | 'resample' | 'wrong' | 'mistake' | 'view'
 

@@ -1,6 +1,5 @@
 // Masked language modelling: tokens of a text are hidden and told from the rest.
 
-import { columnNames } from '../data/columns.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { textBlocks } from '../data/maskedLm.ts'
 import { placeOf, type Row, textOf } from '../data/row.ts'
@@ -8,7 +7,7 @@ import { check } from '../errors.ts'
 import { maskedLmHead } from '../heads/languageModel.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
-import { languageModel, nameOf } from './languageModel.ts'
+import { languageModel, nameOf, textAlone } from './languageModel.ts'
 import { shareRun, textFor, textRows } from './shared.ts'
 import type { EncodeSpec, Run, Task } from './task.ts'
 
@@ -22,9 +21,6 @@ interface TokenRecord {
 }
 
 const name = maskedLmHead.task
-/** Columns that say nothing about a text. */
-const idle = /^(|id|_id|idx|index|no|guid|uuid|unnamed: \d+|__index_level_\d+__)$/i
-
 /** Hidden tokens. */
 export const maskedLm: Task<ItemsPrediction> = {
   name,
@@ -37,16 +33,7 @@ export const maskedLm: Task<ItemsPrediction> = {
     const { text } = columns
     if (text === undefined) return undefined
     if (asked.task === name) return `asked for; text in "${text}"`
-    if (asked.task !== undefined || columns.label !== undefined) return undefined
-    const others = columnNames(rows).filter(column => column !== text && !idle.test(column))
-    check(others.length === 0, 'ERR_DATA', () => {
-      const known = others.map(column => `"${column}"`).join(', ')
-      return (
-        `task: no label column is known beside "${text}", and the data also have ${known}; name the label with ` +
-        `columns.label, or ask for task ${name} if the text alone is to be learned`
-      )
-    })
-    return `"${text}" is text and there is no label column`
+    return asked.able && !asked.able.includes(name) ? undefined : textAlone(name, rows, columns, asked)
   },
   readable: textRows,
 

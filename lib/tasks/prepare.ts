@@ -25,6 +25,8 @@ export interface SplitOptions extends OpenOptions {
   readonly task?: string | undefined
   /** How labels are read, where a trained model knows; inferred otherwise. */
   readonly problem?: Problem | undefined
+  /** Tasks that the model has heads for; any, where no model is known. */
+  readonly able?: readonly string[] | undefined
   readonly columnNames?: ColumnNames | undefined
   /** Label map to keep to (of a trained model, or named by the user); from all splits of the data otherwise. */
   readonly labels?: LabelMap | undefined

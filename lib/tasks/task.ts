@@ -202,4 +202,6 @@ export interface Asked {
   readonly problem?: Problem | undefined
   /** Names of the labels. */
   readonly labels?: LabelMap | undefined
+  /** Tasks that the model has heads for; any, where no model is known. */
+  readonly able?: readonly string[] | undefined
 }

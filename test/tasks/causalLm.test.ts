@@ -28,12 +28,14 @@ test('prompts with completions are inferred, text alone only where it is asked f
   assert.is(data.duplicates.within, 0, 'rows are told apart by both columns')
   const texts = toRows([{ text: 'it is raining' }])
   assert.is((await splitData({ train: texts, validation: texts })).choice.task, 'masked-lm')
+  const decoder = { able: ['sequence-classification', 'causal-lm'] }
+  assert.is((await splitData({ train: texts, validation: texts }, decoder)).choice.task, 'causal-lm')
   const asked = await splitData({ train: texts, validation: texts }, { task: 'causal-lm' })
   assert.is(asked.choice.task, 'causal-lm')
 })
 
 test('of a prompt nothing is learned, of its completion everything, and its end', () => {
-  const rows = toRows([{ prompt: 'it is', completion: 'raining hard' }])
+  const rows = toRows([{ prompt: 'it is', completion: ' raining hard' }])
   const columns = { prompt: 'prompt', completion: 'completion' }
   const spec = { task: 'causal-lm', columns, maxLength: 50 }
   const [example] = encodeRows(rows, tokenizer, spec).examples
@@ -50,6 +52,16 @@ test('of a prompt nothing is learned, of its completion everything, and its end'
   )
   assert.equal([...values], after)
   assert.is(encodeRows(rows, tokenizer, { ...spec, maxLength: before.length + 1 }).truncated, 1)
+})
+
+test('where prompt and completion meet in one token, that token is learned', () => {
+  const columns = { prompt: 'prompt', completion: 'completion' }
+  const rows = toRows([{ prompt: 'it rain', completion: 'ing' }])
+  const [example] = encodeRows(rows, tokenizer, { task: 'causal-lm', columns, maxLength: 50 }).examples
+  const whole = tokenizer.tokens('it raining')
+  assert.equal([...example!.ids.subarray(0, whole.length)], whole)
+  assert.is((example!.label as Int32Array)[0], IGNORED)
+  assert.ok(nextTokens([example!])!.values.length > 0)
 })
 
 test('long texts lose no token: each is learned once', () => {

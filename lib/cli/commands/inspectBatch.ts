@@ -6,7 +6,7 @@ import { taskOfModel } from '../../tasks/index.ts'
 import { headFor } from '../../tasks/prepare.ts'
 import { supervision } from '../../tasks/supervision.ts'
 import { resolveClassWeights } from '../../train/checks.ts'
-import { findBase, findTokenizer, lengthOf, loadBase } from '../base.ts'
+import { findBase, findTokenizer, lengthOf, loadBase, tasksOf } from '../base.ts'
 import { encode, maskingFor, readSplits } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { renderBatch, viewBatch } from '../terminal/batchView.ts'
@@ -17,7 +17,7 @@ import { countText, plural } from '../terminal/format.ts'
 export async function inspectBatchCommand(settings: Settings, console: Console): Promise<number> {
   const base = findBase(settings.model)
   const tokenizer = findTokenizer(settings, base.path)
-  const data = await readSplits(settings)
+  const data = await readSplits(settings, tasksOf(base.path))
   for (const notice of data.notices) console.note(notice)
   const model = loadBase(base.path, headFor(data, settings.labels), settings, 'meta')
   try {
