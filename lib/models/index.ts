@@ -10,6 +10,7 @@ import { gpt2 } from './gpt2.ts'
 import { gptNeox } from './gptNeox.ts'
 import { llama } from './llama.ts'
 import { mistral } from './mistral.ts'
+import { modernBert } from './modernBert.ts'
 import { opt } from './opt.ts'
 import { phi3 } from './phi3.ts'
 import { qwen2 } from './qwen2.ts'
@@ -22,6 +23,7 @@ const FAMILIES: readonly Family[] = [
   xlmRoberta,
   distilbert,
   electra,
+  modernBert,
   llama,
   mistral,
   qwen2,

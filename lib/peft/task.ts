@@ -23,6 +23,7 @@ const classPrefixes: Readonly<Record<string, string>> = {
   roberta: 'Roberta',
   distilbert: 'DistilBert',
   electra: 'Electra',
+  modernbert: 'ModernBert',
   'xlm-roberta': 'XLMRoberta',
 }
 

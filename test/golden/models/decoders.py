@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForMaskedLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
@@ -27,7 +28,7 @@ logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CLASS = dict(lm=AutoModelForCausalLM, seq=AutoModelForSequenceClassification, tok=AutoModelForTokenClassification)
+CLASS = dict(lm=AutoModelForCausalLM, mlm=AutoModelForMaskedLM, seq=AutoModelForSequenceClassification, tok=AutoModelForTokenClassification)
 LENGTHS = [7, 11, 1]
 COMMON = dict(vocab_size=61, max_position_embeddings=32, pad_token_id=0, bos_token_id=1, eos_token_id=2)
 # Heads whose width is not hidden / heads, and fewer of keys and values.
@@ -59,6 +60,16 @@ OPT = dict(
     pad_token_id=1,
 )
 NEOX = COMMON | dict(hidden_size=24, intermediate_size=36, num_hidden_layers=2, num_attention_heads=3)
+
+MODERN = COMMON | dict(
+    hidden_size=24,
+    intermediate_size=36,
+    num_hidden_layers=4,
+    num_attention_heads=3,
+    local_attention=4,
+    cls_token_id=1,
+    sep_token_id=2,
+)
 
 
 def rope(**more):
@@ -159,6 +170,17 @@ CASES = {
         config=OPT | dict(do_layer_norm_before=False, word_embed_proj_dim=16),
         notes='norms after the sublayers, projected embeddings (OPT 350M)',
     ),
+    'modernbert-mlm': dict(
+        model='modernbert', task='mlm', config=MODERN, notes='two layers with a window, two ropes'
+    ),
+    'modernbert-tok': dict(
+        model='modernbert',
+        task='tok',
+        labels=4,
+        config=MODERN | dict(norm_bias=True, attention_bias=True, mlp_bias=True, classifier_bias=True),
+        notes='every bias',
+    ),
+    'modernbert-seq': dict(model='modernbert', task='seq', labels=3, config=MODERN, notes='from the first token'),
     'neox-lm': dict(model='gpt_neox', config=NEOX | rope(partial_rotary_factor=0.5), notes='half of a head turns'),
     'neox-lm-serial': dict(
         model='gpt_neox',
@@ -198,7 +220,7 @@ def respell(path):
 
 def save(c, folder):
     extra = {}
-    if c['task'] != 'lm':
+    if c['task'] not in ('lm', 'mlm'):
         names = [f'label-{i}' for i in range(c['labels'])]
         extra = dict(id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)})
     given = {k: v for k, v in (c['config'] | extra).items() if k not in c.get('drop', [])}
@@ -223,7 +245,7 @@ def inputs(c):
     if c['task'] == 'seq':
         out['labels'] = torch.randint(0, c['labels'], (len(LENGTHS),))
         return out
-    classes = 61 if c['task'] == 'lm' else c['labels']
+    classes = 61 if c['task'] in ('lm', 'mlm') else c['labels']
     keep = mask.bool() & (torch.rand(mask.shape) < 0.7)
     keep[1, 2] = True
     out['labels'] = torch.randint(0, classes, mask.shape).where(keep, torch.tensor(-100))
@@ -234,7 +256,7 @@ def run(model, given, dtype, attention):
     model.to(dtype).set_attn_implementation(attention)
     model.zero_grad()
     base = getattr(model, model.base_model_prefix)
-    if model.config.get_text_config().to_dict().get('sliding_window'):
+    if model.config.model_type == 'modernbert' or model.config.to_dict().get('sliding_window'):
         got, loss = run_apart(model, base, given)
     else:
         ids = {k: v for k, v in given.items() if k != 'labels'}
@@ -252,17 +274,22 @@ def run(model, given, dtype, attention):
 
 def run_apart(model, base, given):
     """Row by row: behind a window, padding sees nothing but padding, and eager attention makes that NaN."""
-    parts, loss, width = [], 0, max(LENGTHS)
+    parts, losses, count, width = [], [], 0, max(LENGTHS)
     for ids, labels, n in zip(given['input_ids'], given['labels'], LENGTHS):
         seen = base(input_ids=ids[None, :n], output_hidden_states=True)
         part = {f'hidden.{i}': h for i, h in enumerate(seen.hidden_states)}
         part['logits'] = model(input_ids=ids[None, :n]).logits
-        logits, wanted = part['logits'][0, :-1], labels[1:n]
+        logits, wanted = part['logits'][0], labels[None] if labels.dim() == 0 else labels[:n]
+        if type(model).__name__.endswith('CausalLM'):
+            logits, wanted = logits[:-1], wanted[1:]
+        elif labels.dim() == 0:
+            logits = part['logits']
         if (wanted != -100).any():
-            loss = loss + torch.nn.functional.cross_entropy(logits, wanted, reduction='sum')
-        parts.append({k: torch.nn.functional.pad(v, (0, 0, 0, width - n)) for k, v in part.items()})
-    total = sum((labels[1:n] != -100).sum() for labels, n in zip(given['labels'], LENGTHS))
-    return {k: torch.cat([part[k] for part in parts]) for k in parts[0]}, loss / total
+            losses.append(torch.nn.functional.cross_entropy(logits, wanted, reduction='sum'))
+            count += (wanted != -100).sum()
+        pad = lambda v: torch.nn.functional.pad(v, (0, 0, 0, width - n)) if v.dim() == 3 else v
+        parts.append({k: pad(v) for k, v in part.items()})
+    return {k: torch.cat([part[k] for part in parts]) for k in parts[0]}, sum(losses) / count
 
 
 def difference(a, b):
