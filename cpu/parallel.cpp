@@ -53,8 +53,8 @@ struct Pool {
   detail::Body body = nullptr;
   void* context = nullptr;
   int64_t pieces = 0;
-  std::atomic<int64_t> next{0};
-  std::exception_ptr error;  // the first one that a piece threw
+  alignas(64) std::atomic<int64_t> next{0};  // on a line of its own: all write it, and only read what is above
+  alignas(64) std::exception_ptr error;      // the first one that a piece threw
 
   void work() {
     inside = true;

@@ -135,9 +135,9 @@ struct Plan {
     const int64_t fit = std::max<int64_t>(1, PACKED_A / (4 * kernel.mr * std::max<int64_t>(1, k_block)));
     const int64_t most = std::max<int64_t>(1, 2 * p.m * columns * (phase * per_unit + p.slab.r) / PIECE_FLOPS);
     const int64_t strips = std::min(round_up(ceil_div(row_panels, fit), std::min<int64_t>(4, most)), row_panels);
-    // Few rows: cut the columns as well, but leave enough of them to pay for packing a.
-    const int64_t cuts =
-        std::clamp<int64_t>(std::min(most, int64_t(8)) / strips, 1, std::max<int64_t>(1, column_panels / 4));
+    // Fewer strips than threads share evenly: cut the columns as well, but leave enough of them to pay for packing a.
+    const int64_t wanted = std::min<int64_t>(most, std::max(8, 4 * threads()));
+    const int64_t cuts = std::clamp<int64_t>(wanted / strips, 1, std::max<int64_t>(1, column_panels / 4));
     parallel_for(strips * cuts, [&](int64_t piece) {
       const int64_t strip = piece / cuts, cut = piece % cuts;
       Strip s;

@@ -253,6 +253,20 @@ void test_few_rows(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Com
       });
 }
 
+// The cut of a product looks at the number of threads; its bits don't.
+void test_thread_counts(int64_t m, int64_t n, int64_t k, Compute compute) {
+  Matrix x(m, k), w(n, k), a(8, k), b(n, 8), s(m, 8), y(m, n);
+  x.random(), w.random(), a.random(), b.random();
+  std::vector<char> first;
+  for (const int count : {1, 2, 3, 7, 16, 64}) {
+    cpu::set_threads(count);
+    cpu::lora_linear(y.view, s.view, x.view, w.view, View{}, a.view, b.view, 2, Dropout(), compute, true, Rope{});
+    const char* data = y.view.as<char>();
+    if (first.empty()) first.assign(data, data + m * n * 4);
+    expect(std::memcmp(first.data(), data, first.size()) == 0, std::to_string(count) + " threads change bits");
+  }
+}
+
 // The bits of every instruction set are those of the scalar definition.
 void test_dropout_bits() {
   Dropout d;
@@ -362,6 +376,8 @@ int main() {
           test_few_rows(m, m == 3 ? 3 : 45, k, m == 7 ? 17 : 8, type, compute);
   test_few_rows(5, 1030, 576, 16, DType::NF4, Compute::F32);
   test_few_rows(1, 9, 4992, 16, DType::NF4, Compute::BF16);  // several segments of scales
+  for (const Compute compute : {Compute::F32, Compute::BF16})
+    for (const int64_t m : {1, 16, 40, 300}) test_thread_counts(m, 2000, 900, compute);
   test_lora(0, 8, 8, 4, f32, Compute::F32, 256);
   std::printf("gemm_test: %d checks, %d failed (%s)\n", cases, failures, cpu::isa_name());
   return failures ? 1 : 0;
