@@ -26,7 +26,7 @@ export const causalLm: Task<ItemsPrediction> = {
       return `"${completion}" is what is to be said after "${prompt}"`
     if (asked.task === name && text !== undefined) return `asked for; text in "${text}"`
     const { able } = asked
-    const isDecoder = able !== undefined && able.includes(name) && !able.includes(maskedLmHead.task)
+    const isDecoder = able?.includes(name) && !able.includes(maskedLmHead.task)
     return isDecoder ? textAlone(name, rows, columns, asked) : undefined
   },
   encode: (row, tokenizer, spec) =>

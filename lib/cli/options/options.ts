@@ -95,9 +95,15 @@ const data = section('Data', reading, [
     found: 'by the extension',
   }),
   o('delimiter', 'text', undefined, 'Character between fields of a .csv or .tsv file', { found: 'comma or tab' }),
-  o('columns', 'texts', undefined, 'Columns by part: text, text2, label, tokens, tags (label=stars,text=review)', {
-    found: 'by the usual names',
-  }),
+  o(
+    'columns',
+    'texts',
+    undefined,
+    'Columns by part: text, text2, label, tokens, tags, prompt, completion (label=stars,text=review)',
+    {
+      found: 'by the usual names',
+    },
+  ),
   o('task', 'choice', undefined, 'What is learned', {
     choices: taskNames,
     found: 'by the columns and labels',
