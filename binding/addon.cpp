@@ -196,6 +196,12 @@ double byte_length(const Tensor& t) { return double(t.bytes()); }
 void reset(Device& device) { device.queue.reset(); }
 void reset_peak(Device& device) { device.pool.reset_peak(); }
 void trim(Device& device) { device.pool.trim(); }
+// planFor(meta, cuda): whether it counts as CUDA's kernels would.
+void plan_for(Device& device, bool cuda) {
+  check(device.kind == DeviceKind::Meta, Code::Device, "planFor: ", device.name(), ", expected the meta device");
+  device.plan_for(cuda ? DeviceKind::Cuda : DeviceKind::Meta);
+}
+double launches(Device& device) { return double(device.launches); }
 void set_threads(int count) { cpu::set_threads(count); }
 
 Napi::Value describe(const Napi::CallbackInfo& call) {
@@ -295,6 +301,8 @@ void add_services(Napi::Object exports) {
   method<reset>(exports, "reset");
   method<reset_peak>(exports, "resetPeak");
   method<trim>(exports, "trim");
+  method<plan_for>(exports, "planFor");
+  method<launches>(exports, "launches");
   method<set_threads>(exports, "setThreads");
   method<run_case>(exports, "runConformance");
 }

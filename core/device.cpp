@@ -52,7 +52,16 @@ void check_available(DeviceKind kind, int index) {
 Device::Device(DeviceKind kind, int index)
     : kind(kind), index((check_available(kind, index), index)), backend(backend_of(kind)), kernels(kernels_of(kind)),
       pool(kind == DeviceKind::Meta ? nullptr : &backend, index, [this] { queue.drain(); }),
-      queue({backend.enter, backend.finish, backend.begin, backend.end, backend.trail}, index) {}
+      queue({backend.enter, backend.finish, backend.begin, backend.end, backend.trail}, index) {
+  if (backend.measure) measured = &backend;
+}
+
+void Device::plan_for(DeviceKind planned) {
+  std::string reason;
+  const bool counts = planned == DeviceKind::Cuda && device_count(planned, reason) > 0;
+  kernels = kernels_of(counts ? planned : kind);
+  measured = counts ? &backend_of(planned) : nullptr;
+}
 
 Device::~Device() { queue.stop(); }
 

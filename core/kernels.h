@@ -94,12 +94,12 @@
   /* dloss[1] */                                                                                                       \
   K(cross_entropy_backward, BOTH,                                                                                      \
     (View dlogits, View dloss, View logits, View labels, View weights, View lse, CrossEntropy options))                \
-  /* loss[1] = scale * sum; logits, targets [N, C]; positive_weights [C]? */                                           \
   /* cross entropy of x w^T + bias?, in chunks of rows; dx[N, D]? lacks `scale`; x [N, D]; w [V, D], frozen */         \
   K(linear_cross_entropy, BOTH,                                                                                        \
     (View loss, View dx, View x, View w, View bias, View labels, LinearCrossEntropy options))                          \
   /* scaled = scale * dloss[1] * dx */                                                                                 \
   K(linear_cross_entropy_backward, BOTH, (View scaled, View dloss, View dx, double scale))                             \
+  /* loss[1] = scale * sum; logits, targets [N, C]; positive_weights [C]? */                                           \
   K(bce, BOTH, (View loss, View logits, View targets, View positive_weights, double scale))                            \
   K(bce_backward, BOTH, (View dlogits, View dloss, View logits, View targets, View positive_weights, double scale))    \
   K(mse, BOTH, (View loss, View x, View targets, double scale))                                                        \

@@ -44,7 +44,7 @@ Pool::~Pool() { free_cached(); }
 
 void* Pool::allocate(size_t bytes) {
   const size_t asked = rounded(bytes);
-  void* data = nullptr;
+  void* data = reinterpret_cast<void*>(ALIGNMENT);
   if (backend_) {
     Block* block = find(asked);
     if (!block) block = grow(asked);

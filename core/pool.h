@@ -19,7 +19,7 @@ struct Backend;
 // another's memory.
 class Pool {
  public:
-  // No backend: meta. `drain` returns when the queue holds no more work.
+  // No backend: meta, whose blocks are one address that nobody touches. `drain` returns when the queue is empty.
   Pool(const Backend* backend, int index, std::function<void()> drain = {});
   ~Pool();
   Pool(const Pool&) = delete;

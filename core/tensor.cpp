@@ -117,7 +117,7 @@ Tensor Tensor::empty(Device& device, Shape shape, DType dtype) {
 View Tensor::view() const {
   View v;
   if (!buffer) return v;
-  if (buffer->data) v.data = static_cast<char*>(buffer->data) + offset;
+  v.data = static_cast<char*>(buffer->data) + offset;
   v.dtype = dtype;
   v.rank = shape.rank;
   for (int i = 0; i < shape.rank; ++i) v.dims[i] = shape.dims[i];

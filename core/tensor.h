@@ -16,7 +16,7 @@ struct Buffer {
 
   Device& device;
   const size_t bytes;
-  void* data = nullptr;  // null on the meta device
+  void* data = nullptr;
 };
 
 // A shape over a buffer. Always contiguous: layouts change in ops, never in strides.

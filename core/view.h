@@ -8,7 +8,7 @@
 
 namespace lowrank {
 
-// F32, F64, BF16 and I32 have kernels; F16, U8 and I64 are storage that `copy` converts. I8 and NF4 are quantised
+// F32, F64, BF16 and I32 have kernels, on CUDA F16 too; the rest is storage that `copy` converts. I8 and NF4: quantised
 // weights (core/quantized.h): matrices whose parts lie in one buffer.
 enum class DType : uint8_t { F32, F64, BF16, I32, F16, U8, I64, I8, NF4 };
 

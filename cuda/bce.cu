@@ -82,7 +82,8 @@ void cuda::bce(View loss, View logits, View targets, View positive_weights, doub
     using T = decltype(zero);
     constexpr int N = decltype(pack)::value;
     const int64_t blocks = loss_blocks(p.n, N);
-    auto* partial = static_cast<double*>(scratch(0, size_t(blocks) * sizeof(double)));
+    Scratch sums(Owner::Losses);
+    auto* partial = sums.take<double>(blocks);
     launch(forward_elements<T, N>, blocks, LOSS_THREADS, partial, p);
     launch(sum_losses, 1, LOSS_THREADS, Scalar(loss), partial, blocks, scale);
   });

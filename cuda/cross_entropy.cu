@@ -122,7 +122,8 @@ void cuda::cross_entropy(View loss, View lse, View logits, View labels, View wei
   dispatch(logits, [&](auto zero) {
     using T = decltype(zero);
     const auto p = rows_of<T>(logits, labels, weights, lse, options);
-    auto* losses = static_cast<double*>(scratch(0, size_t(p.rows) * sizeof(double)));
+    Scratch sums(Owner::Losses);
+    auto* losses = sums.take<double>(p.rows);
     with_row<T>(p.classes, rows_in_packs<T>(p.classes, logits, weights), [&](auto pack, auto threads) {
       constexpr int N = decltype(pack)::value, Threads = decltype(threads)::value;
       launch(forward_rows<T, N, Threads>, ceil_div(p.rows, SOFTMAX_THREADS / Threads), SOFTMAX_THREADS, losses, p);

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "core/device.h"
@@ -57,34 +58,29 @@ cuda::Properties properties_of(int index) {
   p.capability = 10 * attribute(cudaDevAttrComputeCapabilityMajor) + attribute(cudaDevAttrComputeCapabilityMinor);
   p.shared_block = size_t(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin));
   p.l2 = size_t(attribute(cudaDevAttrL2CacheSize));
+  p.hopper_code = p.capability == 90 && cuda::has_hopper_code(nullptr);
   return p;
 }
 
 // What a queue has on its device.
 struct Context {
-  explicit Context(int index) : device(index), properties(properties_of(index)) {
+  explicit Context(int index) : device(index), properties(cuda::properties_on(index)) {
     check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
-    properties.hopper_code = properties.capability == 90 && cuda::has_hopper_code(stream);
     staging.open();
   }
 
   ~Context() {
     if (!stream || cudaSetDevice(device) != cudaSuccess) return;
     cudaStreamSynchronize(stream);
-    for (const Block& block : scratch) cudaFree(block.data);
     staging.close();
     cudaStreamDestroy(stream);
   }
 
   const int device;
-  cuda::Properties properties;
+  const cuda::Properties& properties;
   cudaStream_t stream = nullptr;
   Staging staging;
   cuda::Recent recent;
-  struct Block {
-    void* data = nullptr;
-    size_t bytes = 0;
-  } scratch[cuda::SCRATCH_SLOTS];
 };
 
 // Of this thread: one, or with LOWRANK_SYNC=1, when all queues run on the JavaScript thread, one a device.
@@ -210,34 +206,54 @@ const char* cure(cudaError_t error) {
 
 namespace cuda {
 
-const Backend backend = {allocate, release, enter, finish, upload, download, begin, end, trail, available};
+const Backend backend = {allocate, release, enter, finish,    upload,  download,
+                         begin,    end,     trail, available, measure, lend};
 
 cudaStream_t stream() { return context().stream; }
+
+void allow_shared(const void* kernel, size_t bytes) {
+  thread_local std::map<std::pair<int, const void*>, size_t> granted;
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), "cudaGetDevice");
+  size_t& most = granted[{device, kernel}];
+  if (bytes <= most) return;
+  cudaFuncAttributes own;
+  check_cuda(cudaFuncGetAttributes(&own, kernel), "cudaFuncGetAttributes");
+  if (own.sharedSizeBytes + bytes > (size_t(48) << 10))
+    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)),
+               "cudaFuncSetAttribute");
+  most = bytes;
+}
 
 void note_launch(const void* kernel, const Launch& launch) {
   const dim3 &grid = launch.grid, &block = launch.block;
   context().recent.note({"", kernel, {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, launch.shared});
 }
 
-// Work that uses the old block may still be on its way: cudaFree waits for it.
-void* scratch(int slot, size_t bytes) {
-  Context::Block& block = context().scratch[slot];
-  if (bytes <= block.bytes) return block.data;
-  if (block.data) check_cuda(cudaFree(block.data), "cudaFree");
-  block = {};
-  const cudaError_t error = cudaMalloc(&block.data, bytes);
-  if (error == cudaErrorMemoryAllocation) {
-    cudaGetLastError();
-    throw Error(Code::Memory, "out of memory: " + std::to_string(bytes) + " bytes of scratch requested, " +
-                                  std::to_string(available(context().device)) +
-                                  " free on the device; lower batchSize or maxLength");
-  }
-  check_cuda(error, "cudaMalloc");
-  block.bytes = bytes;
-  return block.data;
+// Of kernels that are called directly, by programs that test and measure.
+void* allocate_scratch(size_t bytes) {
+  void* data = nullptr;
+  check_cuda(cudaMallocAsync(&data, bytes ? bytes : 1, stream()), "cudaMallocAsync");
+  return data;
+}
+void release_scratch(void* data) { cudaFreeAsync(data, stream()); }
+bool watches_scratch() { return false; }
+
+// Asked by the JavaScript thread and by queues.
+const Properties& properties_on(int device) {
+  static std::mutex mutex;
+  static std::map<int, Properties> known;
+  const std::lock_guard lock(mutex);
+  const auto found = known.find(device);
+  if (found != known.end()) return found->second;
+  check_cuda(cudaSetDevice(device), "cudaSetDevice");
+  return known[device] = properties_of(device);
 }
 
-const Properties& properties() { return context().properties; }
+const Properties& properties() {
+  const Properties* measured = measured_properties();
+  return measured ? *measured : context().properties;
+}
 
 void check_cuda(cudaError_t error, const char* call) {
   if (error == cudaSuccess) return;

@@ -71,15 +71,16 @@ struct Sorted {
   const int32_t* tokens;
 };
 
-// Slots 0 and 1 of scratch.
-Sorted sort_tokens(const int32_t* ids, int64_t n, int64_t vocabulary) {
+// The result lies in `space`.
+Sorted sort_tokens(Scratch& space, const int32_t* ids, int64_t n, int64_t vocabulary) {
   const int64_t chunks = ceil_div(n, CHUNK);
-  auto* space = static_cast<int32_t*>(scratch(0, size_t(4 * n) * sizeof(int32_t)));
-  auto* counts = static_cast<int32_t*>(scratch(1, size_t(2 * chunks * DIGITS) * sizeof(int32_t)));
+  Scratch digits(Owner::Digits);
+  auto* sides = space.take<int32_t>(4 * n);
+  auto* counts = digits.take<int32_t>(2 * chunks * DIGITS);
   int32_t* offsets = counts + chunks * DIGITS;
   Sorted sorted = {ids, nullptr};
   for (int shift = 0; shift == 0 || (vocabulary - 1) >> shift; shift += 8) {
-    int32_t* to = space + (shift / 8 % 2) * 2 * n;
+    int32_t* to = sides + (shift / 8 % 2) * 2 * n;
     launch(count_digits, chunks, CHUNK, counts, sorted.ids, n, shift);
     launch(scan_digits, 1, DIGITS, offsets, counts, chunks);
     launch(scatter, chunks, CHUNK, to, to + n, sorted.ids, sorted.tokens, offsets, n, shift);
@@ -181,8 +182,9 @@ void add_by_id(const View& dtable, const View& dy, const View& ids) {
   using A = Arithmetic<T>;
   constexpr int N = int(16 / sizeof(A));
   const int64_t n = ids.size(), cols = dtable.cols(), pieces = ceil_div(n, PIECE);
-  const Sorted sorted = sort_tokens(ids.as<int32_t>(), n, dtable.rows());
-  auto* partial = static_cast<A*>(scratch(2, size_t(pieces * 2 * cols) * sizeof(A)));
+  Scratch space(Owner::Sorted), runs(Owner::Runs);
+  const Sorted sorted = sort_tokens(space, ids.as<int32_t>(), n, dtable.rows());
+  auto* partial = runs.take<A>(pieces * 2 * cols);
   const bool packed = aligned(dtable) && aligned(dy) && cols % N == 0;
   const Launch shape = {dim3(unsigned(pieces), unsigned(ceil_div(cols, THREADS * N))), dim3(THREADS)};
   launch(sum_runs<P, T, N>, shape, dtable.as<P>(), partial, dy.as<T>(), sorted, n, cols, packed);

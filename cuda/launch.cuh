@@ -8,6 +8,7 @@
 
 #include "core/kernels.h"
 #include "cuda/array.h"
+#include "cuda/scratch.h"
 
 // Variables of a block: SHARED(sums, Array<float, 4, 32>). The dynamic part: SHARED_DYNAMIC(bytes), an unsigned char*
 // that begins at a multiple of 1024.
@@ -30,12 +31,6 @@ cudaStream_t stream();
 
 // Throws ERR_CUDA with the error's name, its text and, where there is one, the cure.
 void check_cuda(cudaError_t error, const char* call);
-
-// Memory of this queue beyond its tensors: a slot keeps its block and grows. Contents are undefined, and valid for work
-// launched before the slot is asked for again. Slots 0 to 7 belong to what a kernel file itself launches, 8 to 15 to
-// cuda/gemm/.
-constexpr int SCRATCH_SLOTS = 16;
-void* scratch(int slot, size_t bytes);
 
 // Of the queue's device.
 struct Properties {
@@ -67,6 +62,10 @@ struct Launch {
   unsigned cluster = 1;
 };
 
+// Lets a kernel have that much dynamic shared memory where, with its static part, it is more than 48 KB. Asked of the
+// driver once a kernel and device.
+void allow_shared(const void* kernel, size_t bytes);
+
 // Remembers a launch for the message of a later fault.
 void note_launch(const void* kernel, const Launch& launch);
 
@@ -84,15 +83,15 @@ void launch_on(cudaStream_t stream, void (*kernel)(Params...), const Launch& sha
   cluster.val.clusterDim = {shape.cluster, 1, 1};
   config.attrs = &cluster;
   config.numAttrs = shape.cluster > 1 ? 1 : 0;
-  if (shape.shared > (size_t(48) << 10))
-    check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shape.shared)),
-               "cudaFuncSetAttribute");
+  if (shape.shared > 0) allow_shared(reinterpret_cast<const void*>(kernel), shape.shared);
   check_cuda(cudaLaunchKernelEx(&config, kernel, Params(args)...), "launch");
 }
 
 // On the queue's stream: launch(kernel, {grid, block, shared}, arguments…).
 template <typename... Params, typename... Args>
 void launch(void (*kernel)(Params...), const Launch& shape, Args... args) {
+  if (shape.grid.x == 0 || shape.grid.y == 0 || shape.grid.z == 0) return;
+  if (is_measuring()) return count_launch();
   note_launch(reinterpret_cast<const void*>(kernel), shape);
   launch_on(stream(), kernel, shape, args...);
 }

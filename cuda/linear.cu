@@ -14,7 +14,8 @@ void cuda::linear(View y, View x, View w, View bias, Compute compute, Rope rope)
   p.bias = bias, p.y = y, p.rope = rope;
   if (gemm::suits_quantized(x, w)) return gemm::multiply_quantized(p, x, w);
   p.segments = 1;
-  p.segment[0] = {x.cols(), gemm::operand_in(x, p.type, true, 0), gemm::weight_operand(w, p.type, true)};
+  Scratch left(Owner::Left), right(Owner::Right);
+  p.segment[0] = {x.cols(), gemm::operand_in(x, p.type, true, left), gemm::operand_in(w, p.type, true, right)};
   gemm::multiply(p);
 }
 

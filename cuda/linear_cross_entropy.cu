@@ -113,8 +113,9 @@ void cuda::linear_cross_entropy(View loss, View dx, View x, View w, View bias, V
     using T = decltype(zero);
     using A = Arithmetic<T>;
     const int64_t rows = x.rows(), classes = w.rows();
-    auto* losses = static_cast<double*>(scratch(0, size_t(rows) * sizeof(double)));
-    auto* values = static_cast<T*>(scratch(1, size_t(std::min(o.chunk, rows) * classes) * sizeof(T)));
+    Scratch sums(Owner::Losses), chunk(Owner::Logits);
+    auto* losses = sums.take<double>(rows);
+    auto* values = chunk.take<T>(std::min(o.chunk, rows) * classes);
     for (int64_t first = 0; first < rows; first += o.chunk) {
       const int64_t end = std::min(first + o.chunk, rows);
       const View logits{values, x.dtype, 2, {end - first, classes}};

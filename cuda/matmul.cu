@@ -23,8 +23,9 @@ void cuda::matmul(View y, View a, View b, bool transpose_a, bool transpose_b, Co
   p.tf32 = compute == Compute::TF32;
   p.m = y.rows(), p.n = y.cols();
   p.segments = 1;
-  p.segment[0] = {a.dims[transpose_a ? 0 : 1], gemm::operand_in(a, p.type, !transpose_a, 0),
-                  gemm::weight_operand(b, p.type, transpose_b)};
+  Scratch left(Owner::Left), right(Owner::Right);
+  p.segment[0] = {a.dims[transpose_a ? 0 : 1], gemm::operand_in(a, p.type, !transpose_a, left),
+                  gemm::operand_in(b, p.type, transpose_b, right)};
   p.y = y;
   gemm::multiply(p);
 }

@@ -61,7 +61,8 @@ void cuda::mse(View loss, View x, View targets, double scale) {
     using T = decltype(zero);
     constexpr int N = decltype(pack)::value;
     const int64_t blocks = loss_blocks(x.size(), N);
-    auto* partial = static_cast<double*>(scratch(0, size_t(blocks) * sizeof(double)));
+    Scratch sums(Owner::Losses);
+    auto* partial = sums.take<double>(blocks);
     launch(forward_elements<T, N>, blocks, LOSS_THREADS, partial, x.as<T>(), Parameter<T>(targets), x.size());
     launch(sum_losses, 1, LOSS_THREADS, Scalar(loss), partial, blocks, scale);
   });

@@ -64,13 +64,13 @@ __global__ void __launch_bounds__(THREADS)
   else static_cast<T*>(to)[c] = T(total);
 }
 
-// Uses scratch slot 0.
 template <typename T>
 void parameter_gradients(const View& dw, const View& db, const Backward<T>& p, bool packs) {
   using A = Arithmetic<T>;
   if (!dw && !db) return;
   const int64_t piece_rows = max(int64_t(64), ceil_div(p.rows, MOST_PIECES)), pieces = ceil_div(p.rows, piece_rows);
-  A* partial = static_cast<A*>(scratch(0, size_t(pieces * 2 * p.cols) * sizeof(A)));
+  Scratch sums(Owner::Sums);
+  A* partial = sums.take<A>(pieces * 2 * p.cols);
   const auto first = [&](auto pack) {
     constexpr int N = decltype(pack)::value;
     const Launch shape{dim3(unsigned(ceil_div(p.cols, 32 * N)), unsigned(pieces)), dim3(THREADS)};

@@ -80,7 +80,8 @@ void cuda::quantize(View y, View x) {
   static_assert(THREADS == NF4_NESTED);
   if (y.dtype == DType::I8) return launch(quantize_rows, x.rows(), THREADS, Int8Weight(y), x.as<float>(), x.cols());
   const Nf4Weight w(y);
-  auto* absmax = static_cast<float*>(scratch(0, size_t(w.blocks + 16) * sizeof(float)));
+  Scratch blocks(Owner::Absmax);
+  auto* absmax = blocks.take<float>(w.blocks + 16);
   launch(quantize_blocks, ceil_div(w.blocks, THREADS / 32), THREADS, w, x.as<float>(), x.size(), absmax);
   launch(average, 1, THREADS, w, absmax);
   launch(quantize_scales, w.nested_blocks(), THREADS, w, absmax);

@@ -114,7 +114,8 @@ __global__ void __launch_bounds__(THREADS) add_totals(Y* y, const double* partia
 // The stride is a constant, not what the device has: sums are the same on every GPU.
 template <typename F>
 void total_of(const View& y, const View& x) {
-  auto* partial = static_cast<double*>(scratch(0, MOST_BLOCKS * sizeof(double)));
+  Scratch sums(Owner::Sums);
+  auto* partial = sums.take<double>(MOST_BLOCKS);
   int64_t blocks = 0;
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
@@ -136,7 +137,8 @@ void cuda::sum_rows(View y, View x) {
     using A = Arithmetic<T>;
     constexpr int64_t TILE = 32 * PACK<T>;
     const bool direct = pieces == 1, packed = aligned(x) && cols % PACK<T> == 0;
-    auto* partial = direct ? y.as<A>() : static_cast<A*>(scratch(0, size_t(pieces * cols) * sizeof(A)));
+    Scratch sums(Owner::Sums);
+    auto* partial = direct ? y.as<A>() : sums.take<A>(pieces * cols);
     launch(sum_columns<T>, Launch{dim3(unsigned(ceil_div(cols, TILE)), unsigned(pieces)), dim3(THREADS)}, partial,
            x.as<T>(), rows, cols, piece, packed);
     if (!direct) launch(add_pieces<A>, ceil_div(cols, 32), THREADS, y.as<A>(), partial, pieces, cols);

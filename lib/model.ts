@@ -10,6 +10,7 @@ import type { Backbone, Family } from './models/family.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
 import { labelRows, withRows } from './models/labelRows.ts'
 import { type LoadSettings, type TensorSource, Weights } from './models/weights.ts'
+import { native } from './native.ts'
 import { type PackedBatch, upload } from './nn/batch.ts'
 import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
@@ -330,6 +331,7 @@ function precisionOf(options: ModelOptions, device: Device): Pick<LoadSettings, 
 function settingsOf(config: ModelConfig, options: ModelOptions): Omit<LoadSettings, 'origin'> {
   const family = familyOf(config.modelType)
   const device = Device.get(options.device ?? 'cpu')
+  if (device.name === 'meta') native.planFor(device.id, options.planFor === 'cuda')
   return {
     device,
     ...precisionOf(options, device),

@@ -12,7 +12,7 @@ export type Struct = Float64Array
 export const DTYPES = ['f32', 'f64', 'bf16', 'i32', 'f16', 'u8', 'i64', 'int8', 'nf4'] as const
 export type DType = (typeof DTYPES)[number]
 
-/** Bytes of a device's stream-ordered pool; `scratch`: kernel scratch of the process. */
+/** Bytes of a device's stream-ordered pool; `scratch`: kernel scratch of the process, on CUDA part of the pool. */
 export interface MemoryUse {
   live: number
   peak: number
@@ -43,6 +43,10 @@ export interface Native {
   memory(device: number): MemoryUse
   resetPeak(device: number): void
   trim(device: number): void
+  /** Whether the meta device counts what CUDA's kernels would take, where this machine has a GPU. */
+  planFor(device: number, cuda: boolean): void
+  /** Kernels that the work handed over to a CUDA device, or to the meta device planned for one, launches. */
+  launches(device: number): number
   /** What `runConformance` can run, in order; `runs`: whether this GPU has the instructions. */
   conformanceCases(device: number): { name: string; runs: boolean }[]
   /** Enqueues a case; where it fails, waiting does. */

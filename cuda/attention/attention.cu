@@ -27,10 +27,11 @@ __global__ void row_sums(RowSums<Arithmetic<T>> rows, const T* dy, const T* o, c
 }
 
 template <typename T>
-RowSums<Arithmetic<T>> prepare_rows(const View& dy, const View& o, const View& lse, const AttentionShape& s) {
+RowSums<Arithmetic<T>> prepare_rows(Scratch& sums, const View& dy, const View& o, const View& lse,
+                                    const AttentionShape& s) {
   using A = Arithmetic<T>;
   const int64_t tokens = o.dims[0], pairs = tokens * s.heads, apart = ceil_div(pairs, 4) * 4;
-  A* memory = static_cast<A*>(scratch(0, size_t(2 * apart) * sizeof(A)));
+  A* memory = sums.take<A>(2 * apart);
   const RowSums<A> rows{memory, memory + apart};
   launch(row_sums<T>, ceil_div(pairs, WARPS), 32 * WARPS, rows, dy.as<T>(), o.as<T>(), lse.as<A>(), tokens, s.heads,
          s.head_dim);
@@ -72,7 +73,8 @@ void cuda::attention_backward(View dq, View dk, View dv, View dy, View q, View k
     using T = decltype(zero);
     const auto p = problem_of<Arithmetic<T>>(q, cu_seqlens, key_seqlens, bias, shape, dropout);
     const int64_t sequences = cu_seqlens.size() - 1, keys = key_seqlens ? shape.max_keys : shape.max_length;
-    const auto rows = prepare_rows<T>(dy, o, lse, shape);
+    Scratch sums(Owner::RowSums);
+    const auto rows = prepare_rows<T>(sums, dy, o, lse, shape);
     if constexpr (sizeof(T) == 2) {
       if (on_tensor_cores(shape, q, k, v, dy, dq, dk, dv)) {
         const Backward g{dq, dk, dv, dy};

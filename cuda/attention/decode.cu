@@ -181,7 +181,8 @@ void run(const View& o, const View& q, const Cache<T>& cache, const Problem<Arit
   using A = Arithmetic<T>;
   const int64_t sequences = q.dims[0], splits = std::max<int64_t>(1, ceil_div(cache.capacity, SPLIT));
   const int64_t rows = sequences * p.heads, parts = splits > 1 ? rows * splits : 0;
-  A* memory = parts ? static_cast<A*>(scratch(0, size_t(parts * (p.dim + 2)) * sizeof(A))) : nullptr;
+  Scratch sums(Owner::Decode);
+  A* memory = parts ? sums.take<A>(parts * (p.dim + 2)) : nullptr;
   const Partial<A> partial{memory, memory + parts, memory + 2 * parts};
   const int64_t blocks = sequences * p.kv_heads * ceil_div(p.heads / p.kv_heads, G) * splits;
   launch(decode<T, E, G>, blocks, THREADS, o.as<T>(), partial, q.as<T>(), cache, p, int(splits), packed);

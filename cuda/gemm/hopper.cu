@@ -29,7 +29,6 @@ using namespace sm90;
 
 // Coordinates of TMA are 32-bit, and boxes may begin up to a tile past the edge.
 constexpr int64_t MOST = INT32_MAX - 512;
-constexpr int SPLIT_SLOT = 8;  // of scratch memory
 
 bool suits_tma(const Operand& x, int64_t rows, int64_t k) {
   const int64_t bytes = x.leading * 2;
@@ -120,10 +119,9 @@ void turn_output(Plan& plan, const Product& p) {
 }
 
 // The sums of splits, for add_pieces.
-Pieces write_splits(Plan& plan, const Product& p) {
+Pieces write_splits(Scratch& sums, Plan& plan, const Product& p) {
   const int64_t pitch = ceil_div(p.n, 4) * 4;
-  const size_t bytes = size_t(plan.splits * p.m * pitch) * sizeof(float);
-  auto* partial = static_cast<float*>(scratch(SPLIT_SLOT, bytes));
+  auto* partial = sums.take<float>(plan.splits * p.m * pitch);
   plan.out_f32 = true;
   plan_output<float>(plan, partial, pitch);
   return {partial, plan.splits, p.m, p.n, pitch, p.bias, p.residual, p.y};
@@ -132,10 +130,11 @@ Pieces write_splits(Plan& plan, const Product& p) {
 template <typename T, int Cluster>
 void launch_tiles(const Product& p, int splits) {
   Plan plan = plan_of<T>(p, Tile<Cluster>::SPAN, splits);
+  Scratch space(Owner::Pieces);
   Pieces sums = {};
   const bool turns = splits == 1 && turns_tiles(p, Tile<Cluster>::SPAN);
   if (turns) turn_output(plan, p);
-  if (splits > 1) sums = write_splits(plan, p);
+  if (splits > 1) sums = write_splits(space, plan, p);
   else write_output(plan, p);
   const int64_t all = int64_t(plan.tile_rows) * plan.tile_columns * splits;
   check(all <= INT32_MAX, Code::Unsupported, "matrix product: ", all, " tiles, expected at most ", INT32_MAX);

@@ -9,8 +9,6 @@
 namespace lowrank::cuda::gemm {
 namespace {
 
-constexpr int PIECES_SLOT = 8;  // of scratch
-
 // Whether cp.async can carry 16 bytes: each line begins at a multiple.
 bool is_fast(const Operand& o, int64_t width) {
   return reinterpret_cast<uintptr_t>(o.data) % 16 == 0 && o.leading * width % 16 == 0;
@@ -85,8 +83,9 @@ void multiply_mma(const Product& product) {
   plan.work.pieces = pieces_of(plan.work);
   if (plan.work.pieces == 1) return run_whole(plan, product);
   const Target target = plan.work.target;
+  Scratch sums(Owner::Pieces);
   View partial;
-  partial.data = scratch(PIECES_SLOT, size_t(plan.work.pieces * target.m * target.n) * sizeof(float));
+  partial.data = sums.take<float>(plan.work.pieces * target.m * target.n);
   plan.work.target = {target.m, target.n, {}, {}, partial, target.n % PACK<float> == 0, {}};
   run(plan);
   if (holds_pairs(product.rope, target.n)) return add_turned(product, partial.as<float>(), plan.work.pieces, target.n);

@@ -54,28 +54,26 @@ void convert_to(void* to, const View& x) {
 }
 
 // Lines of the weight as they are: its blocks run across them.
-Operand dequantized(const View& w, DType type, bool along_k, int slot) {
+Operand dequantized(const View& w, DType type, bool along_k, Scratch& space) {
   View floats = w;
   floats.dtype = type;
-  floats.data = scratch(slot, size_t(w.size()) * bytes_of(type));
+  floats.data = space.take_bytes(size_t(w.size()) * bytes_of(type));
   dequantize(floats, w);
   return {floats.data, w.dims[1], along_k};
 }
 
 }  // namespace
 
-Operand operand_in(const View& x, DType type, bool along_k, int slot) {
+Operand operand_in(const View& x, DType type, bool along_k, Scratch& space) {
   const int64_t rows = x.dims[0], columns = x.dims[1];
   if (x.dtype == type) return {x.data, columns, along_k};
-  if (is_quantized(x.dtype)) return dequantized(x, type, along_k, slot);
+  if (is_quantized(x.dtype)) return dequantized(x, type, along_k, space);
   const int64_t leading = ceil_div(columns, LANES) * LANES;
-  void* to = scratch(slot, size_t(rows * leading) * bytes_of(type));
+  void* to = space.take_bytes(size_t(rows * leading) * bytes_of(type));
   if (type == DType::F32) convert_to<float>(to, x);
   else if (type == DType::F16) convert_to<__half>(to, x);
   else convert_to<__nv_bfloat16>(to, x);
   return {to, leading, along_k};
 }
-
-Operand weight_operand(const View& w, DType type, bool along_k) { return operand_in(w, type, along_k, WEIGHT_SLOT); }
 
 }  // namespace lowrank::cuda::gemm

@@ -6,20 +6,14 @@
 
 namespace lowrank::cuda::gemm {
 
-// Slot of scratch of weight_operand(): one converted weight at a time.
-constexpr int WEIGHT_SLOT = 12;
-
 // What a product beside `activations` is computed in: half precision in itself, f32 as `compute` says, f64 in f64.
 inline DType product_type(DType activations, Compute compute) {
   return activations == DType::F32 && compute == Compute::BF16 ? DType::BF16 : activations;
 }
 
-// The matrix x in `type`: f32, bf16 or f16 as any of them, I8 or NF4 as any float. A converted one lies in `slot` of
-// the scratch, its lines padded to a multiple of 16 bytes, so that products of any shape take the fast loads; those of
+// The matrix x in `type`: f32, bf16 or f16 as any of them, I8 or NF4 as any float. A converted one lies in
+// `space`, its lines padded to a multiple of 16 bytes, so that products of any shape take the fast loads; those of
 // a quantised weight are as long as they are.
-Operand operand_in(const View& x, DType type, bool along_k, int slot);
-
-// A frozen weight in `type`, whatever it is stored as.
-Operand weight_operand(const View& w, DType type, bool along_k);
+Operand operand_in(const View& x, DType type, bool along_k, Scratch& space);
 
 }  // namespace lowrank::cuda::gemm

@@ -198,11 +198,14 @@ void multiply_dx(const Layers& l, const Plan& plan) {
   p.type = l.product(), p.tf32 = l.compute == Compute::TF32;
   p.m = l.rows(), p.n = l.in();
   p.segments = p.slabs = l.count();
+  static_assert(MAX_ADAPTERS == 3);
+  Scratch left[] = {Scratch(Owner::Left, 0), Scratch(Owner::Left, 1), Scratch(Owner::Left, 2)};
+  Scratch right[] = {Scratch(Owner::Right, 0), Scratch(Owner::Right, 1), Scratch(Owner::Right, 2)};
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
     const LayerPlan& own = plan.layer[i];
-    p.segment[i] = {out_of(layer), gemm::operand_in(layer.dy, l.product(), true, ACTIVATIONS + i),
-                    gemm::operand_in(layer.w, l.product(), false, WEIGHTS + i)};
+    p.segment[i] = {out_of(layer), gemm::operand_in(layer.dy, l.product(), true, left[i]),
+                    gemm::operand_in(layer.w, l.product(), false, right[i])};
     p.slab[i] = {own.width, {own.t_slab, own.width, true}, {own.a_slab, plan.leading, false}, layer.dropout};
   }
   p.y = l.dx;
@@ -212,7 +215,8 @@ void multiply_dx(const Layers& l, const Plan& plan) {
 }  // namespace
 
 void backward(const Layers& l) {
-  const Plan plan = plan_in_scratch<Plan>(ROOM, l);
+  Scratch room(Owner::Adapters);
+  const Plan plan = plan_in<Plan>(room, l);
   prepare_factors(l, plan);
   for (int i = 0; i < l.count(); ++i) pass_over_dy(l, l[i], plan.layer[i]);
   sum_t_and_db(l, plan);

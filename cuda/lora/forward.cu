@@ -92,10 +92,11 @@ void sum_s(const Layers& l, const Plan& plan) {
 
 void forward(const Layers& l) {
   if (l.rows() == 0) return;
-  const Plan plan = plan_in_scratch<Plan>(ROOM, l);
+  Scratch room(Owner::Adapters), left(Owner::Left);
+  const Plan plan = plan_in<Plan>(room, l);
   prepare_factors(l, plan);
   sum_s(l, plan);
-  const gemm::Operand x = gemm::operand_in(l.x, l.product(), true, ACTIVATIONS);
+  const gemm::Operand x = gemm::operand_in(l.x, l.product(), true, left);
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
     gemm::Product p;
@@ -111,7 +112,8 @@ void forward(const Layers& l) {
       continue;
     }
     p.segments = 1;
-    p.segment[0] = {l.in(), x, gemm::operand_in(layer.w, l.product(), true, WEIGHTS)};
+    Scratch right(Owner::Right);
+    p.segment[0] = {l.in(), x, gemm::operand_in(layer.w, l.product(), true, right)};
     gemm::multiply(p);
   }
 }

@@ -45,16 +45,13 @@ struct Room {
   int64_t used = 0;
 };
 template <typename Plan, typename... Args>
-Plan plan_in_scratch(int slot, Args&&... args) {
+Plan plan_in(Scratch& scratch, Args&&... args) {
   Room count;
   Plan(count, args...);
   Room room;
-  room.base = static_cast<char*>(scratch(slot, size_t(count.used)));
+  room.base = scratch.take<char>(count.used);
   return Plan(room, args...);
 }
-
-// Scratch: of the plan; of activations and weights in another type than the product's, one slot a layer.
-constexpr int ROOM = 0, ACTIVATIONS = 1, WEIGHTS = ACTIVATIONS + MAX_ADAPTERS;
 
 void forward(const Layers& layers);
 void backward(const Layers& layers);

@@ -15,6 +15,7 @@ import { scale } from '../ops/scale.ts'
 import { sumSquares } from '../ops/sum.ts'
 import { Tensor } from '../tensor.ts'
 import { type Input, ints, type OpCase, real, training } from './case.ts'
+import { computeCases } from './compute.ts'
 
 const [n, d, out, r] = [72, 64, 80, 16]
 const constant = (shape: number[], phase: number): Input => ({ ...real(shape, phase), grad: false })
@@ -26,7 +27,7 @@ const fixed = (shape: number[], phase: number): Input => ({ ...real(shape, phase
 export const mixedCases = (): OpCase[] => [...productCases(), ...quantizedCases()]
 
 /** To run in f32 alone. */
-export const plainCases = (): OpCase[] => [...dequantizeCases(), ...updateCases(), ...sampleCases()]
+export const plainCases = (): OpCase[] => [...dequantizeCases(), ...updateCases(), ...sampleCases(), ...computeCases()]
 
 function productCases(): OpCase[] {
   const factors = (dropout: number, [a, b]: Tensor[]) => ({ a: a!, b: b!, scale: 1.5, dropout, site: 9 })

@@ -32,9 +32,12 @@ void copy_bytes(void* to, const void* from, size_t bytes) { std::memcpy(to, from
 namespace cuda {
 
 // Kernels run where they are launched: in the queue's thread, complete on return.
-const Backend backend = {allocate, release, nullptr, nullptr, copy_bytes, copy_bytes, begin, nullptr, trail, nullptr};
+const Backend backend = {allocate, release, nullptr, nullptr, copy_bytes, copy_bytes,
+                         begin,    nullptr, trail,   nullptr, measure,    lend};
 
 cudaStream_t stream() { return nullptr; }
+
+void allow_shared(const void*, size_t) {}  // the emulator checks sizes itself
 
 void note_launch(const void* kernel, const Launch& launch) {
   const dim3 &grid = launch.grid, &block = launch.block;
@@ -45,21 +48,14 @@ void check_cuda(cudaError_t error, const char* call) {
   check(error == cudaSuccess, Code::Cuda, call, ": ", cudaGetErrorName(error));
 }
 
-// A block of its own for each request: bounds are exact, and what it holds is undefined.
-void* scratch(int slot, size_t bytes) {
-  thread_local struct Blocks {
-    ~Blocks() {
-      for (void* block : list)
-        if (block) emulator::release(block);
-    }
-    void* list[SCRATCH_SLOTS] = {};
-  } blocks;
-  if (blocks.list[slot]) emulator::release(blocks.list[slot]);
-  return blocks.list[slot] = emulator::allocate(bytes);
-}
+// Exact bounds, undefined contents, and nobody's memory afterwards.
+void* allocate_scratch(size_t bytes) { return emulator::allocate(bytes); }
+void release_scratch(void* data) { emulator::release(data); }
+bool watches_scratch() { return true; }
 
 // Few multiprocessors: persistent kernels come round more than once.
-const Properties& properties() {
+const Properties& properties() { return properties_on(0); }
+const Properties& properties_on(int) {
   static const Properties emulated = {3, 90, size_t(227) << 10, size_t(50) << 20, has_hopper_code(nullptr)};
   return emulated;
 }

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <deque>
 #include <mutex>
 
 #include "test/emulator/runtime.h"
@@ -46,6 +47,8 @@ struct Allocation {
 };
 std::mutex allocations_mutex;
 std::map<char*, Allocation> allocations;  // by data
+constexpr size_t QUARANTINED = 256;
+std::deque<Allocation> quarantine;
 
 const char* first_written(const char* begin, const char* end) {
   const char* at = begin;
@@ -79,8 +82,14 @@ void release(void* data) {
   const std::lock_guard lock(allocations_mutex);
   const auto found = allocations.find(static_cast<char*>(data));
   if (found == allocations.end()) return;
-  munmap(found->second.mapped, found->second.mapped_bytes);
+  // For a while nobody else gets these addresses, so that a late access is seen.
+  mprotect(found->second.mapped, found->second.mapped_bytes, PROT_NONE);
+  madvise(found->second.mapped, found->second.mapped_bytes, MADV_DONTNEED);
+  quarantine.push_back(found->second);
   allocations.erase(found);
+  if (quarantine.size() <= QUARANTINED) return;
+  munmap(quarantine.front().mapped, quarantine.front().mapped_bytes);
+  quarantine.pop_front();
 }
 
 void check_guards() {

@@ -92,8 +92,10 @@ Values magnitudes(Values values);
 void expect_close(const std::string& what, const Values& got, const Values& expected, double relative,
                   double absolute = 0);
 // The same for sums in f32 or f64, whose rounding errors grow with their terms, which may cancel one another: `bound`
-// is what the terms' magnitudes add up to.
-void expect_sums(const std::string& what, const Values& got, const Values& expected, const Values& bound, DType dtype);
+// is what the terms' magnitudes add up to. k: how many terms tensor cores add, 16 at a time, which they may truncate to
+// 23 bits of the largest.
+void expect_sums(const std::string& what, const Values& got, const Values& expected, const Values& bound, DType dtype,
+                 int64_t k = 0);
 // The rule for half precision: error <= factor * the error of a plain implementation of that precision, both against
 // `expected`, or half a unit in the last place, plus `absolute`.
 void expect_as_good(const std::string& what, const Values& got, const Values& plain, const Values& expected,

@@ -84,6 +84,23 @@ KERNEL_CASE(linear_cross_entropy_of_any_shape) {
   for (const DType dtype : {DType::F32, DType::F64, DType::BF16, DType::F16}) check_case(Case(fuzz, dtype));
 }
 
+// f32 beside products in bf16, whose operands are converted while losses and logits are held.
+KERNEL_CASE(linear_cross_entropy_of_f32_in_bf16) {
+  Case c(fuzz, DType::F32);
+  c.options.compute = Compute::BF16;
+  c.x = rounded(c.x, DType::BF16), c.w = rounded(c.w, DType::BF16);
+  const std::vector<int64_t> shape{c.rows, c.width}, head{c.classes, c.width};
+  OnHost loss({1}), dx(shape), x(shape, c.x), w(head, c.w), bias({c.classes}, c.bias);
+  OnHost labels({c.rows}, std::vector<int32_t>(c.labels.begin(), c.labels.end()));
+  cpu::linear_cross_entropy(loss, dx, x, w, c.with_bias ? bias.view() : View{}, labels, c.options);
+  OnDevice gloss(DType::F32, {1}), gdx(DType::F32, shape), gx(DType::F32, shape, c.x), gw(DType::F32, head, c.w);
+  OnDevice gbias(DType::F32, {c.classes}, c.bias), glabels(DType::I32, {c.rows}, c.labels);
+  cuda::linear_cross_entropy(gloss, gdx, gx, gw, c.with_bias ? gbias.view() : View{}, glabels, c.options);
+  // Logits are exact to f32; dx is of their gradient rounded to bf16.
+  expect_close("loss", gloss.read(), loss.values(), 4e-6, double(c.rows) * c.options.scale * 1e-6);
+  expect_close("dx", gdx.read(), dx.values(), 1.0 / 128, 1e-7);
+}
+
 KERNEL_CASE(linear_cross_entropy_is_linear_then_cross_entropy) {
   const Case c(fuzz, DType::F64);
   const std::vector<int64_t> shape{c.rows, c.width}, head{c.classes, c.width}, wide{c.rows, c.classes};

@@ -129,8 +129,12 @@ Values RandomProduct::plain() const {
 void RandomProduct::expect_right(const std::string& what) const {
   const std::string name = what + " " + describe(choice);
   const Values got = y->read();
-  if (choice.type == DType::F64 || choice.y == DType::F32)
-    return expect_sums(name, got, expected(), computed<double>(true), choice.y);
+  if (choice.type == DType::F64 || choice.y == DType::F32) {
+    const bool tensor_cores = choice.tf32 || choice.type == DType::BF16 || choice.type == DType::F16;
+    int64_t k = 0;
+    for (const int64_t each : choice.segments) k += tensor_cores ? each : 0;
+    return expect_sums(name, got, expected(), computed<double>(true), choice.y, k);
+  }
   const Values exact = expected();
   expect_as_good(name, got, plain(), exact, choice.y);
   if (!choice.head_dim || choice.turned_rounded) return;

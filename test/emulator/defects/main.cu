@@ -11,6 +11,9 @@ namespace lowrank::cuda {
 
 cudaStream_t stream() { return nullptr; }
 void note_launch(const void*, const Launch&) {}
+bool is_measuring() { return false; }
+void count_launch() {}
+void allow_shared(const void*, size_t) {}
 
 void check_cuda(cudaError_t error, const char* call) {
   check(error == cudaSuccess, Code::Cuda, call, ": ", cudaGetErrorString(error));
