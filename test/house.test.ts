@@ -19,7 +19,7 @@ const ROOMS = [
   ['model', 'check'],
   ['tasks'],
   ['train', 'generate', 'trackers', 'report', 'distributed'],
-  ['serve'],
+  ['serve', 'open'],
   ['cli', 'index'],
 ]
 // Of one row, but meeting only in nn/linear.ts.

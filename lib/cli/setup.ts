@@ -5,14 +5,23 @@ import { join } from 'node:path'
 import { labelMap } from '../data/labels.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
+import {
+  type Base,
+  baseLabels,
+  findBase,
+  findTokenizer,
+  lengthOf,
+  loadBase,
+  tasksOf,
+  useThreads,
+} from '../open/base.ts'
+import { locate } from '../open/trained.ts'
 import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import { taskOf, taskOfModel } from '../tasks/index.ts'
 import { headFor, inOrderOf, type SplitData } from '../tasks/prepare.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainData, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
-import { locate } from './adapter.ts'
-import { type Base, baseLabels, findBase, findTokenizer, lengthOf, loadBase, tasksOf, useThreads } from './base.ts'
 import { encode, maskingFor, readSplits } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'

@@ -32,10 +32,15 @@ export interface RunOptions {
   readonly closeAfter?: number
 }
 
+/** Starts a module with arguments. */
+export function spawnModule(name: string, args: readonly string[], { cwd, env }: RunOptions = {}) {
+  const variables = { ...process.env, LOWRANK_THREADS: '1', NO_COLOR: '', ...env }
+  return spawn(process.execPath, [...loader, moduleFile(name), ...args], { cwd, env: variables })
+}
+
 /** Runs a module with arguments. */
 export function runModule(name: string, args: readonly string[], options: RunOptions = {}): Promise<Finished> {
-  const env = { ...process.env, LOWRANK_THREADS: '1', NO_COLOR: '', ...options.env }
-  const child = spawn(process.execPath, [...loader, moduleFile(name), ...args], { cwd: options.cwd, env })
+  const child = spawnModule(name, args, options)
   let [stdout, stderr] = ['', '']
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     stdout += text

@@ -2,11 +2,11 @@
 
 import { batches } from '../../data/batches.ts'
 import { check } from '../../errors.ts'
+import { findBase, findTokenizer, lengthOf, loadBase, tasksOf } from '../../open/base.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { headFor } from '../../tasks/prepare.ts'
 import { supervision } from '../../tasks/supervision.ts'
 import { resolveClassWeights } from '../../train/checks.ts'
-import { findBase, findTokenizer, lengthOf, loadBase, tasksOf } from '../base.ts'
 import { encode, maskingFor, readSplits } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { renderBatch, viewBatch } from '../terminal/batchView.ts'

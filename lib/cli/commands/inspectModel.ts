@@ -1,13 +1,14 @@
 // `lowrank inspect model`: what a model folder holds and what an adapter would attach to.
 
 import { fail } from '../../errors.ts'
-import { HEADS, headTasks, type Task } from '../../heads/index.ts'
+import { headTasks, type Task } from '../../heads/index.ts'
 import { architectures, labelsOf, readModelConfig, savedDtype } from '../../io/config.ts'
 import type { Model } from '../../model.ts'
 import { MODEL_TYPES } from '../../models/index.ts'
 import { maxTokens } from '../../nn/batch.ts'
+import { findBase, loadBase } from '../../open/base.ts'
+import { taskOfClass } from '../../open/trained.ts'
 import { attach, lora } from '../../peft/index.ts'
-import { findBase, loadBase } from '../base.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 import { bytesText, countText, shareText } from '../terminal/format.ts'
@@ -43,11 +44,6 @@ export interface ModelInspection {
   readonly linears: readonly LinearGroup[]
   /** LoRA with its defaults: r 8 on the family's targets. */
   readonly lora: { readonly trainable: number; readonly total: number }
-}
-
-/** The task of a transformers class such as BertForTokenClassification. */
-export function taskOfClass(name: string): Task | undefined {
-  return HEADS.find(({ classSuffix }) => name.endsWith(classSuffix))?.task
 }
 
 /** Describes a model folder; its weights are checked, not kept. @throws ERR_CONFIG, ERR_CHECKPOINT as loadModel does */

@@ -3,9 +3,9 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { check, fail } from '../../errors.ts'
+import { useThreads } from '../../open/base.ts'
+import { locate, openTrained } from '../../open/trained.ts'
 import { saveMerged } from '../../peft/index.ts'
-import { locate, openTrained } from '../adapter.ts'
-import { useThreads } from '../base.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 

@@ -6,7 +6,7 @@ import { bundled } from '../bundled.ts'
 import type { ColumnNames } from '../data/columns.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
-import { headOf, headTasks, type Task } from '../heads/index.ts'
+import { HEADS, headOf, headTasks, type Task } from '../heads/index.ts'
 import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
 import { openSafetensors } from '../io/safetensors.ts'
@@ -14,9 +14,7 @@ import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
 import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
-import { type Base, findBase, lengthOf, loadBase } from './base.ts'
-import { taskOfClass } from './commands/inspectModel.ts'
-import type { Settings } from './options/options.ts'
+import { type Base, findBase, type LoadSettings, lengthOf, loadBase } from './base.ts'
 
 /** A trained model with all that its use needs. */
 export interface Trained {
@@ -33,8 +31,17 @@ export interface Trained {
   readonly columnNames: ColumnNames
 }
 
+/** What of the settings decides how a trained folder is opened. */
+export interface TrainedSettings extends LoadSettings {
+  /** The folder. */
+  readonly adapter?: string | undefined
+  /** Where the folder does not say its task. */
+  readonly task?: string | boolean | undefined
+  readonly labels?: readonly string[] | undefined
+}
+
 /** Opens an adapter or fine-tuned model folder. @throws ERR_CONFIG, ERR_CHECKPOINT, ERR_OPTION */
-export function openTrained(settings: Settings, options: { trainable?: boolean } = {}): Trained {
+export function openTrained(settings: TrainedSettings, options: { trainable?: boolean } = {}): Trained {
   const folder = locate(settings.adapter ?? fail('ERR_OPTION', 'adapter: none given'))
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
   const info = infoOf(folder, isAdapter)
@@ -101,7 +108,7 @@ function infoOf(folder: string, isAdapter: boolean): AdapterInfo {
   }
 }
 
-function baseOf(folder: string, info: AdapterInfo, settings: Settings): Base {
+function baseOf(folder: string, info: AdapterInfo, settings: TrainedSettings): Base {
   if (settings.model !== undefined) return findBase(settings.model)
   if (info.extra.bundled === true) return findBase(undefined)
   const { baseModel } = info
@@ -114,7 +121,7 @@ function baseOf(folder: string, info: AdapterInfo, settings: Settings): Base {
   return { path: found, bundled: found === bundled.encoder }
 }
 
-function taskFor(info: AdapterInfo, settings: Settings, folder: string): Task {
+function taskFor(info: AdapterInfo, settings: TrainedSettings, folder: string): Task {
   const task = settings.task ?? info.task
   const known = headTasks.find(name => name === task)
   return (
@@ -132,7 +139,7 @@ function labelsFor(
   folder: string,
   base: string,
   info: AdapterInfo,
-  { labels }: Settings,
+  { labels }: TrainedSettings,
 ): readonly string[] | undefined {
   const own = info.labels && info.labels.length > 0 ? info.labels : undefined
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
@@ -155,7 +162,7 @@ function labelsFor(
   }
 }
 
-function tokenizerOf({ extra }: AdapterInfo, base: Base, settings: Settings): Tokenizer {
+function tokenizerOf({ extra }: AdapterInfo, base: Base, settings: TrainedSettings): Tokenizer {
   if (settings.tokenizer !== undefined) return loadTokenizer(settings.tokenizer)
   const saved = extra.tokenizer
   return loadTokenizer(typeof saved === 'string' && existsSync(saved) ? saved : base.path)
@@ -163,4 +170,9 @@ function tokenizerOf({ extra }: AdapterInfo, base: Base, settings: Settings): To
 
 function columnsOf({ columns }: JsonObject): ColumnNames {
   return (columns ?? {}) as ColumnNames
+}
+
+/** The task of a transformers class such as BertForTokenClassification. */
+export function taskOfClass(name: string): Task | undefined {
+  return HEADS.find(({ classSuffix }) => name.endsWith(classSuffix))?.task
 }

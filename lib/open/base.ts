@@ -15,7 +15,19 @@ import type { Storage } from '../nn/module.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { Device } from '../tensor.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
-import type { Settings } from './options/options.ts'
+
+/** What of the settings decides how a model is loaded; options of the command line have these names. */
+export interface LoadSettings {
+  /** Folder of the base; the one that an adapter names otherwise. */
+  readonly model?: string | undefined
+  /** Folder of the tokenizer; the one trained with otherwise. */
+  readonly tokenizer?: string | undefined
+  readonly device: string
+  readonly storage?: string | boolean | undefined
+  readonly compute?: string | boolean | undefined
+  readonly seed: number
+  readonly maxLength?: number | undefined
+}
 
 /** The bundled encoder's folder, if its weights are there. */
 export function bundledEncoder(): string | undefined {
@@ -52,7 +64,7 @@ export function baseLabels(path: string): readonly string[] | undefined {
 }
 
 /** The tokenizer of `--tokenizer`, else of the model folder. */
-export function findTokenizer(settings: Settings, base: string): Tokenizer {
+export function findTokenizer(settings: Pick<LoadSettings, 'tokenizer'>, base: string): Tokenizer {
   return loadTokenizer(settings.tokenizer ?? base)
 }
 
@@ -66,7 +78,7 @@ export interface HeadChoice {
 }
 
 /** Loads a base with a head, as the settings of a command say. */
-export function loadBase(path: string, head: HeadChoice, settings: Settings, device = settings.device): Model {
+export function loadBase(path: string, head: HeadChoice, settings: LoadSettings, device = settings.device): Model {
   const { compute, seed } = settings
   const storage = settings.storage as Storage | undefined
   const planFor = device === 'meta' && Device.get(settings.device).name.startsWith('cuda') ? 'cuda' : undefined
@@ -76,7 +88,7 @@ export function loadBase(path: string, head: HeadChoice, settings: Settings, dev
 const longestDefault = 512
 
 /** Tokens of a sequence: as asked for, else what model and tokenizer take, at most 512. @throws ERR_OPTION */
-export function lengthOf(settings: Settings, model: Model, tokenizer: Tokenizer): number {
+export function lengthOf(settings: Pick<LoadSettings, 'maxLength'>, model: Model, tokenizer: Tokenizer): number {
   const most = maxTokens(model.backbone.limits)
   const { maxLength } = settings
   check(maxLength === undefined || maxLength <= most, 'ERR_OPTION', () => {
@@ -90,6 +102,6 @@ export function lengthOf(settings: Settings, model: Model, tokenizer: Tokenizer)
 }
 
 /** Sets the number of CPU threads where one is asked for. */
-export function useThreads({ threads }: Settings): void {
+export function useThreads({ threads }: { readonly threads?: number | undefined }): void {
   if (threads !== undefined) native.setThreads(threads)
 }

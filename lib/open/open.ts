@@ -1,0 +1,175 @@
+// A trained folder as something to ask: `const model = await open(dir)`, then `await model.predict('text')`.
+
+import type { ColumnNames } from '../data/columns.ts'
+import type { Row } from '../data/row.ts'
+import { check, fail, nearest } from '../errors.ts'
+import type { PredictionRecord } from '../tasks/task.ts'
+import { predictRows } from '../train/predict.ts'
+import { openTrained, type Trained, type TrainedSettings } from './trained.ts'
+
+/** How {@link open} opens a folder; everything is found where the folder says it. */
+export interface OpenTrainedOptions extends Partial<Omit<TrainedSettings, 'adapter'>> {
+  /** Texts of a batch. Default 32. */
+  readonly batchSize?: number
+}
+
+const KNOWN = ['model', 'tokenizer', 'task', 'labels', 'maxLength', 'device', 'storage', 'compute', 'seed', 'batchSize']
+
+/** What can be asked about: a text, a pair of texts, or the words of a sentence. */
+export type Input = string | { readonly text: string; readonly text2?: string } | { readonly tokens: readonly string[] }
+
+export interface AskOptions {
+  /** Likeliest labels to tell. Default 1, for masked words 5. */
+  readonly top?: number
+}
+
+/** A call that waits for its turn. */
+interface Call {
+  readonly rows: readonly Row[]
+  readonly key: string
+  readonly top: number | undefined
+  readonly done: (records: PredictionRecord[]) => void
+  readonly failed: (error: unknown) => void
+}
+
+/**
+ * Opens an adapter, a merged or fine-tuned model, or the folder of a run. Base, tokenizer, labels and length are those
+ * trained with.
+ * @throws ERR_CONFIG, ERR_CHECKPOINT, ERR_OPTION for a folder that is none, or whose base is not here (name it with
+ * `model`)
+ */
+export async function open(folder: string, options: OpenTrainedOptions = {}): Promise<OpenModel> {
+  check(typeof folder === 'string' && folder !== '', 'ERR_OPTION', () => `open: ${folder} is no path of a folder`)
+  for (const key of Object.keys(options))
+    if (!KNOWN.includes(key)) fail('ERR_OPTION', `${key}: is no option of open${nearest(key, KNOWN)}`)
+  return new OpenModel(load(folder, options), options)
+}
+
+function load(adapter: string, { device = 'cpu', seed = 42, ...options }: OpenTrainedOptions): Trained {
+  return openTrained({ ...options, adapter, device, seed })
+}
+
+/** A model that answers; concurrent calls share batches. Free it with {@link dispose}, or by `using`. */
+export class OpenModel implements Disposable {
+  readonly #options: OpenTrainedOptions
+  readonly #waiting: Call[] = []
+  #trained: Trained
+  #running: Promise<void> | undefined
+
+  constructor(trained: Trained, options: OpenTrainedOptions) {
+    this.#trained = trained
+    this.#options = options
+  }
+
+  /** Names of the labels, in the order of their ids. */
+  get labels(): readonly string[] {
+    return this.#trained.model.labels
+  }
+
+  get task(): string {
+    return this.#trained.model.task
+  }
+
+  /**
+   * What the model says: label and probability, several labels, a value, entities or masked words, with `text`. Long
+   * texts are read in windows. Entities of a text lie at [start, end) of its UTF-16 units, those of words at words.
+   * @throws ERR_OPTION for what is no text, ERR_DATA for what the task cannot read
+   */
+  predict(input: Input, options?: AskOptions): Promise<PredictionRecord>
+  predict(inputs: readonly Input[], options?: AskOptions): Promise<PredictionRecord[]>
+  async predict(asked: Input | readonly Input[], { top }: AskOptions = {}) {
+    const inputs = (Array.isArray(asked) ? asked : [asked]) as readonly Input[]
+    if (inputs.length === 0) return []
+    const rows = inputs.map((input, i) => rowOf(input, i + 1))
+    const key = `${top} ${[...new Set(rows.flatMap(({ values }) => Object.keys(values)))].sort()}`
+    const records = await new Promise<PredictionRecord[]>((done, failed) => {
+      this.#waiting.push({ rows, key, top, done, failed })
+      this.#running ??= this.#run()
+    })
+    const placed = records.map((record, i) => withPlaces(record, inputs[i]!))
+    return Array.isArray(asked) ? placed : placed[0]!
+  }
+
+  /** Takes another folder from the next batch on; answers under way are the old one's. It must be sound to be taken. */
+  async swap(folder: string): Promise<void> {
+    const next = load(folder, this.#options)
+    while (this.#running) await this.#running
+    const old = this.#trained
+    this.#trained = next
+    old.model.dispose()
+  }
+
+  dispose(): void {
+    this.#trained.model.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  /** Answers what waits, calls of one kind together, until nothing does. */
+  async #run(): Promise<void> {
+    await null // what is asked in the same turn comes along
+    while (this.#waiting.length > 0) {
+      const { key } = this.#waiting[0]!
+      const calls = this.#waiting.filter(call => call.key === key)
+      for (const call of calls) this.#waiting.splice(this.#waiting.indexOf(call), 1)
+      await this.#answer(calls)
+    }
+    this.#running = undefined
+  }
+
+  async #answer(calls: readonly Call[]): Promise<void> {
+    try {
+      const records: PredictionRecord[] = []
+      const rows = calls.flatMap(call => call.rows)
+      const options = { columns: columnsOf(rows[0]!), batchSize: this.#options.batchSize ?? 32, top: calls[0]!.top }
+      for await (const record of predictRows(this.#trained, rows, options)) records.push(record)
+      for (const call of calls) call.done(records.splice(0, call.rows.length))
+    } catch (error) {
+      // One bad text is not the others' fault.
+      if (calls.length === 1) calls[0]!.failed(error)
+      else for (const call of calls) await this.#answer([call])
+    }
+  }
+}
+
+function rowOf(input: Input, line: number): Row {
+  if (typeof input === 'string') return { values: { text: input }, file: '', line }
+  const { text, text2, tokens } = (input ?? {}) as { text?: unknown; text2?: unknown; tokens?: unknown }
+  const isWords = Array.isArray(tokens) && tokens.every(word => typeof word === 'string')
+  if (isWords && text === undefined) return { values: { tokens }, file: '', line }
+  const isPair = typeof text === 'string' && (text2 === undefined || typeof text2 === 'string')
+  check(isPair, 'ERR_OPTION', () => {
+    return `predict: input ${line} is ${JSON.stringify(input)}, not a text, { text, text2 } or { tokens: words }`
+  })
+  return { values: text2 === undefined ? { text } : { text, text2 }, file: '', line } as Row
+}
+
+function columnsOf({ values }: Row): ColumnNames {
+  return Object.fromEntries(Object.keys(values).map(name => [name, name]))
+}
+
+interface Span {
+  readonly start: number
+  readonly end: number
+  readonly text: string
+}
+
+/** Entities of a text by its UTF-16 units: the words they are made of stand in it in order. */
+function withPlaces(record: PredictionRecord, input: Input): PredictionRecord {
+  const text = typeof input === 'string' ? input : 'text' in input ? input.text : undefined
+  const entities = record.entities as readonly Span[] | undefined
+  if (entities === undefined || text === undefined) return record
+  const places: { start: number; end: number }[] = []
+  for (const word of record.text.split(' ')) {
+    const start = text.indexOf(word, places.at(-1)?.end ?? 0)
+    places.push({ start, end: start + word.length })
+  }
+  const placed = entities.map(entity => {
+    const { start } = places[entity.start]!
+    const { end } = places[entity.end - 1]!
+    return { ...entity, start, end, text: text.slice(start, end) }
+  })
+  return { ...record, text, entities: placed }
+}
