@@ -106,17 +106,21 @@ Napi::Value upload(const Napi::CallbackInfo& info) {
   });
 }
 
-// uploadFile(tensor, file descriptor, position, bytes, file size, dtype): the same from a mapped file, with no copy in
-// JavaScript's memory. False, and nothing uploaded, where a float is NaN or infinite.
+// uploadFile(tensor, file descriptor, position, bytes, file size, dtype): the same from a file, past JavaScript's
+// memory. False, and nothing uploaded, where a float is NaN or infinite.
 bool upload_file(const Tensor& target, int file, int64_t position, int64_t bytes, int64_t file_size, DType dtype) {
   check_upload("uploadFile", target, size_t(bytes), dtype);
   FileRegion region(file, position, bytes, file_size);
-  if (!is_finite(region.data(), region.size(), dtype)) return false;
+  if (!is_finite(region, dtype)) return false;
   Device& device = target.device();
   const Tensor landing = dtype == target.dtype ? target : Tensor::empty(device, target.shape, dtype);
   if (device.kind != DeviceKind::Meta)
-    device.queue.push("upload", [region = std::move(region), to = landing.view().data, copy = device.backend.upload] {
-      copy(to, region.data(), region.size());
+    device.queue.push("upload", [region = std::move(region), to = static_cast<char*>(landing.view().data),
+                                 copy = device.backend.upload] {
+      region.each_piece([&](const char* data, int64_t at, size_t count) {
+        copy(to + at, data, count);
+        return true;
+      });
     });
   if (dtype != target.dtype) ops::copy_into(target, landing);
   return true;

@@ -1,10 +1,12 @@
 #pragma once
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <utility>
 
 #include "core/error.h"
@@ -12,38 +14,54 @@
 
 namespace lowrank::js {
 
-// Bytes of an open file, mapped for reading. The file must still have the size it had when its header was checked: past
-// the end of a shorter one, a read is SIGBUS.
+// Bytes of an open file, read piece by piece: never in memory as a whole. Mapped, a file that somebody cuts would end
+// the process by SIGBUS; read, it is an error.
 class FileRegion {
  public:
-  FileRegion(int file, int64_t position, int64_t bytes, int64_t file_size) : size_(size_t(bytes)) {
+  FileRegion(int file, int64_t position, int64_t bytes, int64_t file_size) : position_(position), size_(bytes) {
     struct stat now;
     check(fstat(file, &now) == 0, Code::Option, "uploadFile: the file is not open");
     check(now.st_size == file_size, Code::Option, "uploadFile: the file had ", file_size, " bytes when opened, has ",
           int64_t(now.st_size), " now; load it again");
     check(position >= 0 && bytes > 0 && bytes <= file_size && position <= file_size - bytes, Code::Option,
           "uploadFile: bytes ", position, " to ", position + bytes, " of a file of ", file_size);
-    const int64_t page = sysconf(_SC_PAGESIZE);
-    before_ = size_t(position % page);
-    void* mapped = mmap(nullptr, before_ + size_, PROT_READ, MAP_PRIVATE, file, off_t(position) - off_t(before_));
-    check(mapped != MAP_FAILED, Code::Memory, "uploadFile: ", bytes, " bytes can't be mapped");
-    base_ = static_cast<char*>(mapped);
-    madvise(base_, before_ + size_, MADV_SEQUENTIAL);
+    file_ = dup(file);
+    check(file_ >= 0, Code::Option, "uploadFile: too many files are open");
   }
   FileRegion(FileRegion&& other) noexcept
-      : base_(std::exchange(other.base_, nullptr)), before_(other.before_), size_(other.size_) {}
+      : file_(std::exchange(other.file_, -1)), position_(other.position_), size_(other.size_) {}
   FileRegion(const FileRegion&) = delete;
   FileRegion& operator=(const FileRegion&) = delete;
   ~FileRegion() {
-    if (base_) munmap(base_, before_ + size_);
+    if (file_ >= 0) close(file_);
   }
 
-  const char* data() const { return base_ + before_; }
-  size_t size() const { return size_; }
+  // visit(bytes, offset in the region, count), in order, until it returns false.
+  template <typename F>
+  void each_piece(F visit) const {
+    const auto piece = std::make_unique<char[]>(size_t(std::min<int64_t>(size_, PIECE)));
+    for (int64_t at = 0; at < size_; at += PIECE) {
+      const int64_t count = std::min<int64_t>(size_ - at, PIECE);
+      read_all(piece.get(), position_ + at, count);
+      if (!visit(piece.get(), at, size_t(count))) return;
+    }
+  }
 
  private:
-  char* base_ = nullptr;
-  size_t before_ = 0, size_;
+  static constexpr int64_t PIECE = 1 << 20;  // a multiple of every element's size
+
+  void read_all(char* to, int64_t from, int64_t count) const {
+    while (count > 0) {
+      const ssize_t got = pread(file_, to, size_t(count), off_t(from));
+      if (got < 0 && errno == EINTR) continue;
+      check(got > 0, Code::Option, "uploadFile: the file ends at ", from,
+            got == 0 ? ", it was cut while it was read" : ", it cannot be read on", "; load it again");
+      to += got, from += got, count -= got;
+    }
+  }
+
+  int file_ = -1;
+  int64_t position_, size_;
 };
 
 // All ones in the exponent are NaN or infinity.
@@ -61,7 +79,7 @@ bool has_ones(const char* data, size_t bytes, Bits mask) {
   return false;
 }
 
-inline bool is_finite(const char* data, size_t bytes, DType dtype) {
+inline bool is_finite_piece(const char* data, size_t bytes, DType dtype) {
   switch (dtype) {
     case DType::F32: return !has_ones<uint32_t>(data, bytes, 0x7f800000u);
     case DType::F64: return !has_ones<uint64_t>(data, bytes, 0x7ff0000000000000ull);
@@ -69,6 +87,13 @@ inline bool is_finite(const char* data, size_t bytes, DType dtype) {
     case DType::F16: return !has_ones<uint16_t>(data, bytes, 0x7c00);
     default: return true;
   }
+}
+
+inline bool is_finite(const FileRegion& region, DType dtype) {
+  bool finite = true;
+  region.each_piece(
+      [&](const char* data, int64_t, size_t count) { return finite = is_finite_piece(data, count, dtype); });
+  return finite;
 }
 
 }  // namespace lowrank::js

@@ -75,6 +75,7 @@ export class Model implements Disposable {
 
   constructor(config: ModelConfig, settings: LoadSettings, options: ModelOptions, path: string | undefined) {
     this.family = familyOf(config.modelType)
+    checkLayers(config, settings)
     this.config = config
     this.labels = labelsOf(config, options, holdsHead(this.family, settings, options.task))
     this.device = settings.device
@@ -238,6 +239,18 @@ export interface Answers {
   readonly likeliest?: readonly LikeliestRows[]
   /** The sum over the batch, shape [1]. */
   readonly loss?: Tensor
+}
+
+/** Every layer has tensors: what a config claims is held against the file before anything is made of it. */
+function checkLayers({ path, values }: ModelConfig, { source }: LoadSettings): void {
+  if (!source) return
+  const most = [...source.names()].length
+  for (const key of ['num_hidden_layers', 'num_layers', 'num_decoder_layers', 'n_layer', 'n_layers']) {
+    const claimed = values[key]
+    check(typeof claimed !== 'number' || claimed <= most, 'ERR_CONFIG', () => {
+      return `${path}: ${key} is ${claimed}, but the checkpoint has ${most} tensors in all; they belong to another config`
+    })
+  }
 }
 
 /** Names that transformers leaves out of config.json. */

@@ -15,7 +15,7 @@ export interface TensorSource {
   names(): Iterable<string>
   info(name: string): { dtype: string; shape: readonly number[] }
   read(name: string): Uint8Array
-  /** Where it lies in a file, so that large tensors are mapped. */
+  /** Where it lies in a file, so that large tensors are read past JavaScript's memory. */
   locate?(name: string): FileRange | undefined
   /** Whether it was made of a stored tensor and is to be saved with what trains. */
   remade?(name: string): boolean
@@ -277,7 +277,7 @@ export class Weights {
   }
 }
 
-/** From this many bytes on a tensor is mapped instead of read. */
+/** From this many bytes on a tensor is read by the addon, piece by piece. */
 const MAPPED_BYTES = 1 << 20
 
 /** Copies a stored tensor to the device; false, with nothing copied, where a number is not finite. */
