@@ -125,3 +125,46 @@ function isNames(value: unknown): boolean {
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === 'object' && !Array.isArray(value)
 }
+
+// What people from transformers, its Trainer and PEFT look for, without case and underscores.
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  learningrate: 'lr',
+  numtrainepochs: 'epochs',
+  numepochs: 'epochs',
+  perdevicetrainbatchsize: 'batchSize',
+  perdeviceevalbatchsize: 'evalBatchSize',
+  gradientaccumulationsteps: 'accumulate',
+  maxgradnorm: 'clip',
+  warmupsteps: 'warmup',
+  warmupratio: 'warmup',
+  lrschedulertype: 'schedule',
+  adambeta1: 'beta1',
+  adambeta2: 'beta2',
+  adamepsilon: 'eps',
+  labelsmoothingfactor: 'labelSmoothing',
+  savetotallimit: 'keepCheckpoints',
+  metricforbestmodel: 'metric',
+  earlystoppingpatience: 'patience',
+  dataloaderdroplast: 'dropLast',
+  resumefromcheckpoint: 'resume',
+  maxseqlength: 'maxLength',
+  modelnameorpath: 'model',
+  rank: 'r',
+  lorar: 'r',
+  loraalpha: 'alpha',
+  loradropout: 'dropout',
+}
+
+/** Our name for an option of transformers, its Trainer or PEFT; undefined where we have none among `known`. */
+export function nameHere(key: string, known: readonly string[]): string | undefined {
+  const ours = ELSEWHERE[key.replace(/[-_]/g, '').toLowerCase()]
+  return ours !== undefined && known.includes(ours) ? ours : undefined
+}
+
+/** ` (here it is "lr")` for an option of another library, ` (did you mean "lr"?)` for one that is near, else `''`. */
+export function nearestOption(key: string, known: readonly string[]): string {
+  const ours = nameHere(key, known)
+  if (ours !== undefined) return ` (here it is "${ours}")`
+  const camel = key.replace(/^-+/, '').replace(/[-_]+(\w)/g, (_, letter: string) => letter.toUpperCase())
+  return nearest(camel, known)
+}

@@ -1,8 +1,9 @@
 // The options of a method as a table: names here and in PEFT's file, kinds, defaults, ranges, help. Checks, the file,
 // the command line and docs/methods.md all follow from it.
 
-import { check, nearest } from '../errors.ts'
+import { check } from '../errors.ts'
 import { isObject, PyFloat, type PyJson, pyFloat, stringifyPython } from '../io/json.ts'
+import { nearestOption } from '../options.ts'
 import { modulesToSaveFor, type TaskType } from './taskType.ts'
 
 /** What an adapter's file says beside the options. */
@@ -74,7 +75,7 @@ export function resolveFields(method: string, fields: readonly Field[], options:
   const names = fields.map(({ name }) => name)
   for (const name of Object.keys(options))
     check(names.includes(name), 'ERR_OPTION', () => {
-      return `${method}: there is no option "${name}"${nearest(name, names)}; known are ${names.join(', ')}`
+      return `${method}: there is no option "${name}"${nearestOption(name, names)}; known are ${names.join(', ')}`
     })
   const given = Object.entries(options).filter(([, value]) => value !== undefined)
   const resolved: Record<string, unknown> = { ...defaultsOf(fields), ...Object.fromEntries(given) }

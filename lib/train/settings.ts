@@ -1,6 +1,6 @@
 import { check, fail, nearest } from '../errors.ts'
 import type { Model } from '../model.ts'
-import { checkValue } from '../options.ts'
+import { checkValue, nearestOption } from '../options.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { defaultMetric, metricNames } from '../tasks/scores.ts'
 import type { Task } from '../tasks/task.ts'
@@ -27,7 +27,7 @@ const REST = ['method', 'signal', 'communicator', 'masking', 'objective', 'outpu
 export function resolveSettings(model: Model, options: TrainOptions, examples: number): Settings {
   const known = [...Object.keys(TRAIN_OPTIONS), ...REST]
   for (const key of Object.keys(options))
-    if (!known.includes(key)) fail('ERR_OPTION', `${key}: is no option of train${nearest(key, known)}`)
+    if (!known.includes(key)) fail('ERR_OPTION', `${key}: is no option of train${nearestOption(key, known)}`)
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   for (const [name, row] of Object.entries(TRAIN_OPTIONS)) if (name in given) checkValue(name, row, given[name])
   const values: TrainOptions = { ...TRAIN_DEFAULTS, ...(given as unknown as TrainOptions) }

@@ -7,6 +7,7 @@ import { OPTIONS } from '../../lib/cli/options/options.ts'
 import { resolveSettings } from '../../lib/cli/options/settings.ts'
 import { parseCommandLine, settingsOf } from '../../lib/cli/program.ts'
 import { methodOptions } from '../../lib/cli/setup.ts'
+import { lora } from '../../lib/index.ts'
 import { createMethod, METHODS } from '../../lib/peft/index.ts'
 import { workFolder } from './support.ts'
 
@@ -77,6 +78,9 @@ test('quickstart has defaults of its own', () => {
 test('mistakes name what is wrong, both values, and the nearest name', () => {
   fails(() => settings('train', 'd', '--learning-rat', '1'), /--learning-rat: there is no such option/)
   fails(() => settings('train', 'd', '--batchsize', '1'), /did you mean "--batch-size"/)
+  fails(() => settings('train', 'd', '--learning-rate', '1'), /--learning-rate: .*\(here it is "--lr"\)/)
+  fails(() => settings('train', 'd', '--config', yaml('num_train_epochs: 3')), /\(here it is "epochs"\)/)
+  fails(() => lora({ lora_alpha: 16 } as object), /"lora_alpha" \(here it is "alpha"\)/)
   fails(() => settings('trian', 'd'), /trian: there is no such command \(did you mean "train"\?\)/)
   fails(() => settings('evaluate', 'a', 'd', '--epochs', '3'), /lowrank evaluate has no such option; train/)
   fails(() => settings('train', 'd', '--r', '2.5'), /--r: "2.5" is not a whole number from 1/)

@@ -9,6 +9,7 @@ import type { Resolved } from '../options/settings.ts'
 import { RunFolder } from '../runFolder.ts'
 import { prepareTraining } from '../setup.ts'
 import type { Console } from '../terminal/console.ts'
+import { shown } from '../terminal/format.ts'
 import { runTraining } from '../trainRun.ts'
 import { dryRun } from './dryRun.ts'
 
@@ -30,7 +31,11 @@ export async function trainCommand(settings: Settings, console: Console, { given
     const setup = await prepareTraining(settings, console, settings.device)
     try {
       const { exitCode, outcome } = await runTraining({ ...setup, folder, checkpoints: true }, settings, console)
-      if (outcome) console.event(outcome.summary)
+      if (outcome) {
+        console.line()
+        console.line(`next: npx lowrank predict ${shown(folder.out)} "a text"`)
+        console.event(outcome.summary)
+      }
       return exitCode
     } finally {
       setup.model.dispose()

@@ -2,6 +2,7 @@
 
 import { check, nearest } from '../../errors.ts'
 import { readText } from '../../io/json.ts'
+import { nameHere, nearestOption } from '../../options.ts'
 import { METHODS, type MethodKind } from '../../peft/index.ts'
 import { type Command, checkYaml, flagOf, type Option, parseFlag } from './option.ts'
 import { OPTIONS, optionsOf, type Settings } from './options.ts'
@@ -68,17 +69,11 @@ function* readConfig(path: string, command: Command): Generator<[string, unknown
     check(
       option && key !== 'config',
       'ERR_OPTION',
-      () => `${path}: there is no option "${key}"${nearestName(key, names)}`,
+      () => `${path}: there is no option "${key}"${nearestOption(key, names)}`,
     )
     const checked = value === null ? undefined : checkYaml(option, value, path)
     if (checked !== undefined && option.commands.includes(command)) yield [key, checked]
   }
-}
-
-/** The nearest option name, also for one written as a flag or with underscores. */
-export function nearestName(key: string, names: readonly string[]): string {
-  const camel = key.replace(/^-+/, '').replace(/[-_]+(\w)/g, (_, letter: string) => letter.toUpperCase())
-  return nearest(camel, names)
 }
 
 /** The message for a flag nobody knows: the nearest flag of this command, or the commands that do take it. */
@@ -87,5 +82,10 @@ export function unknownFlag(command: Command, flag: string): string {
   const known = optionsOf(command).map(option => flagOf(option.name))
   const elsewhere = OPTIONS.find(option => flagOf(option.name) === name)
   if (elsewhere) return `${name}: lowrank ${command} has no such option; ${elsewhere.commands.join(', ')} do`
-  return `${name}: there is no such option${nearest(name, known)}; lowrank ${command} --help lists them`
+  const ours = nameHere(
+    name,
+    optionsOf(command).map(option => option.name),
+  )
+  const hint = ours === undefined ? nearest(name, known) : ` (here it is "${flagOf(ours)}")`
+  return `${name}: there is no such option${hint}; lowrank ${command} --help lists them`
 }
