@@ -8,7 +8,7 @@ const data = await prepareData(process.argv[2] ?? bundled.sample, tokenizer, { m
 const model = loadModel(bundled.encoder, { task: 'sequence-classification', labels: data.labels!.names })
 const method = attach(model, lora({ r: 8, alpha: 16, targetModules: 'all-linear' }))
 const [training, validation, test] = [data.train.examples, data.validation.examples, data.test.examples]
-for await (const event of train(model, { train: training, validation, test }, { method, lr: 2e-3, batchSize: 32 }))
+for await (const event of train(model, { train: training, validation, test }, { method }))
   if (event.type === 'evaluation') console.log(event.when, event.split, event.metrics.accuracy, event.metrics.f1)
 await saveAdapter(method, 'topics-adapter')
 model.dispose()

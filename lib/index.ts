@@ -98,24 +98,7 @@ export { scale } from './ops/scale.ts'
 export { AdamW, type AdamWOptions } from './optim/adamw.ts'
 export { Arena, type States } from './optim/arena.ts'
 export { learningRate, type Schedule, type ScheduleOptions } from './optim/schedule.ts'
-export {
-  type Adapter,
-  type AdapterInfo,
-  type AttachOptions,
-  attach,
-  type FullOptions,
-  fullFineTuning,
-  type LoadOptions,
-  type LoraOptions,
-  loadAdapter,
-  lora,
-  type Method,
-  mergeAdapter,
-  readAdapterInfo,
-  type SaveOptions,
-  saveAdapter,
-  saveMerged,
-} from './peft/index.ts'
+export * from './peft/index.ts'
 export { type Comparison, compareEvaluations } from './report/compare.ts'
 export { type ReportData, renderReport, writeReport } from './report/report.ts'
 export { type RunFacts, type RunRecord, type RunResult, recordRun, reportData, resultOf } from './report/run.ts'

@@ -133,7 +133,7 @@ withTarball('its types are found by TypeScript, from ES modules and from CommonJ
 const SHORT: Readonly<Record<string, readonly string[]>> = {
   train: ['--max-steps', '2', '--rows', '50', '--max-length', '32', '--no-evaluate-before'],
 }
-const UNTRIED = [/--device cuda/]
+const UNTRIED = [/--device cuda/, /SmolLM2/]
 
 /** The command lines of a text: indented or fenced, without their comments. */
 function commandsOf(text: string): string[] {
