@@ -30,8 +30,8 @@ function spelling(text: string): string[] {
 const importsOf = (file: string, name: string) => read(file).match(new RegExp(`from '\\./${name}\\.ts'`, 'g')) ?? []
 
 // The default, and what is saved as a whole model: other rooms ask for these two by name. The others are words with
-// other uses too: a folder, a column of the data, a flag's form.
-const KNOWN_ELSEWHERE = ['lora', 'full', 'adapter', 'prompt', 'prefix']
+// other uses too: a decomposition, a folder, a column of the data, a flag's form.
+const KNOWN_ELSEWHERE = ['lora', 'full', 'svd', 'adapter', 'prompt', 'prefix']
 
 test('a method is one file and one line', () => {
   assert.ok(METHODS.length >= 10, `${METHODS.length} methods`)
