@@ -138,7 +138,7 @@ test('full fine-tuning writes a model, and --init-from goes on from adapter or m
   const clash = await run('train', 'reviews.jsonl', '--init-from', 'full', '--r', '4', '--out', 'on3')
   assert.match(clash.stderr, /--r: the adapter of --init-from keeps its own settings/)
   const useless = await run('train', 'reviews.jsonl', '--method', 'full', '--r', '4', '--out', 'on4')
-  assert.match(useless.stderr, /--r: belongs to lora, .*, the method is full; leave one of them out/)
+  assert.match(useless.stderr, /--r: method full has no such option; lora, .* do/)
 })
 
 test('Ctrl-C stops after the step with a checkpoint; resumed, the adapter is that of an uninterrupted run', async () => {
