@@ -26,8 +26,15 @@ export function readModelConfig(dir: string, knownTypes: readonly string[]): Mod
   check(knownTypes.includes(modelType), 'ERR_CONFIG', () => {
     return `${path}: model_type is "${modelType}"${nearest(modelType, knownTypes)}; known are ${knownTypes.join(', ')}`
   })
+  const labels = values.num_labels
+  check(typeof labels !== 'number' || labels <= MOST_LABELS, 'ERR_CONFIG', () => {
+    return `${path}: num_labels is ${labels}, at most ${MOST_LABELS} are read; is it the number of classes?`
+  })
   return { path, modelType, values }
 }
+
+/** Of a classifier: a claim beyond it is none. */
+const MOST_LABELS = 1 << 20
 
 /** A whole number. Absent or null: the fallback; without one, and for any other value, `ERR_CONFIG`. */
 export function int(config: ModelConfig, key: string, fallback?: number): number {
@@ -124,7 +131,7 @@ export function labelsOf(config: ModelConfig): LabelMap | undefined {
     if (counted === undefined || counted === null) return undefined
     return labelMap(
       config,
-      Array.from({ length: Math.min(count(config, 'num_labels'), 1 << 20) }, (_, i) => [i, `LABEL_${i}`]),
+      Array.from({ length: Math.min(count(config, 'num_labels'), MOST_LABELS) }, (_, i) => [i, `LABEL_${i}`]),
     )
   }
   const entries = forward === undefined ? inverted(config, backward!) : listed(config, forward)

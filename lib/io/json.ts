@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { type ErrorCode, fail } from '../errors.ts'
 import { writeFileAtomic } from './atomic.ts'
-import { JsonError, PyFloat, type PyJson, type PyObject, parseExact, position } from './parseJson.ts'
+import { isTooDeep, JsonError, PyFloat, type PyJson, type PyObject, parseExact, position } from './parseJson.ts'
 
 export { PyFloat, type PyJson, type PyObject } from './parseJson.ts'
 
@@ -34,6 +34,8 @@ export function isObject(value: PyJson | undefined): value is PyObject {
  */
 export function readJson(path: string, code: ErrorCode = 'ERR_CONFIG'): Json {
   const text = readText(path, code)
+  // Whoever walks such a value runs out of stack.
+  if (isTooDeep(text)) exact(path, text, code)
   try {
     return JSON.parse(text) as Json
   } catch (error) {

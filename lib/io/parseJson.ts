@@ -35,6 +35,7 @@ interface Cursor {
 
 // Deep enough for any real file; recursion past it would end in a stack overflow that tells nothing.
 const maxDepth = 512
+const maxDigits = 400
 
 /**
  * Parses a JSON text, strictly by RFC 8259 (no NaN, no comments, no trailing commas), keeping integers and floats
@@ -172,7 +173,10 @@ function parseNumber(cursor: Cursor): number | bigint | PyFloat {
     if (found) throw new JsonError(`holds ${found[0]}, which is not JSON`, cursor.at)
     throw expected(cursor, 'a value')
   }
-  cursor.at += match[0].length
+  // Time to read an integer grows with the square of its digits.
+  const digits = match[0].length
+  if (digits > maxDigits) throw new JsonError(`holds a number of ${digits} digits, ${maxDigits} are read`, cursor.at)
+  cursor.at += digits
   const value = Number(match[0])
   if (match[1] !== undefined || match[2] !== undefined) return new PyFloat(value)
   return Number.isSafeInteger(value) ? value : BigInt(match[0])
@@ -198,4 +202,21 @@ function expected(cursor: Cursor, what: string): JsonError {
 
 function shown(cursor: Cursor): string {
   return cursor.at >= cursor.text.length ? 'its end' : JSON.stringify(cursor.text.slice(cursor.at, cursor.at + 12))
+}
+
+/** Whether brackets are nested deeper than is read. Linear in the text, and without a stack of its own. */
+export function isTooDeep(text: string): boolean {
+  let depth = 0
+  let inString = false
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (inString) {
+      if (code === 0x5c) at++
+      else if (code === 0x22) inString = false
+    } else if (code === 0x22) inString = true
+    else if (code === 0x5b || code === 0x7b) {
+      if (++depth > maxDepth) return true
+    } else if (code === 0x5d || code === 0x7d) depth--
+  }
+  return false
 }

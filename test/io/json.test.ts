@@ -141,4 +141,27 @@ test('what is written reads back the same', () => {
   )
 })
 
+test('what would take time or stack without end is refused at once', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lowrank-json-'))
+  const path = join(folder, 'a.json')
+  const refused = (text: string, pattern: RegExp) => {
+    writeFileSync(path, text)
+    for (const read of [readJson, readExactJson])
+      assert.throws(
+        () => read(path),
+        (error: LowrankError) => error.code === 'ERR_CONFIG' && pattern.test(error.message),
+      )
+  }
+  refused('['.repeat(200_000) + ']'.repeat(200_000), /nested more than 512 deep/)
+  refused(`${'{"a":'.repeat(1000)}1${'}'.repeat(1000)}`, /nested more than 512 deep/)
+  writeFileSync(path, `{"a": "${'['.repeat(2000)}", "b": [${'[1],'.repeat(2000)}2]}`)
+  assert.is((readJson(path) as { b: unknown[] }).b.length, 2001)
+  writeFileSync(path, `{"a": ${'9'.repeat(5_000_000)}}`)
+  assert.throws(
+    () => readExactJson(path),
+    (error: LowrankError) => error.code === 'ERR_CONFIG' && /a number of 5000000 digits/.test(error.message),
+  )
+  rmSync(folder, { recursive: true })
+})
+
 test.run()

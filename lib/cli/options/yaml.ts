@@ -1,7 +1,7 @@
 // YAML files of options, with errors that name the place.
 
-import { parseDocument } from 'yaml'
-import { check } from '../../errors.ts'
+import { type Document, parseDocument } from 'yaml'
+import { check, fail } from '../../errors.ts'
 
 /** The mapping a YAML text holds; an empty text holds none. @throws ERR_OPTION naming line and column */
 export function parseYaml(path: string, text: string): Record<string, unknown> {
@@ -13,9 +13,18 @@ export function parseYaml(path: string, text: string): Record<string, unknown> {
     const column = before.length - before.lastIndexOf('\n')
     return `${path}:${line}:${column}: is not YAML: ${error!.message}`
   })
-  const value: unknown = document.toJS() ?? {}
+  const value: unknown = resolved(path, document) ?? {}
   check(typeof value === 'object' && value !== null && !Array.isArray(value), 'ERR_OPTION', () => {
     return `${path}: holds ${Array.isArray(value) ? 'a list' : `"${String(value)}"`}, not options as "name: value" lines`
   })
   return value as Record<string, unknown>
+}
+
+/** Aliases of aliases may stand for more than any memory holds: the reader refuses them. */
+function resolved(path: string, document: Document): unknown {
+  try {
+    return document.toJS()
+  } catch (error) {
+    fail('ERR_OPTION', `${path}: ${(error as Error).message}; write the values out`, error)
+  }
 }
