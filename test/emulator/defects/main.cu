@@ -101,7 +101,7 @@ int test_sound(const Kernel& kernel) {
   for (const Async async : {Async::Late, Async::Early, Async::Random})
     for (const Schedule schedule : {Schedule::Forward, Schedule::Backward, Schedule::Skewed, Schedule::Random})
       for (const int resident : {1, 2}) {
-        options() = {saved.seed + uint64_t(resident) * 10, schedule, async, true, resident};
+        options() = {saved.seed + uint64_t(resident) * 10, schedule, async, true, saved.generation, resident};
         try {
           kernel.run(Defect::None);
         } catch (const std::exception& error) {
