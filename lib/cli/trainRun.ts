@@ -58,6 +58,7 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
   await trial.folder.results()
   const folder = await saveAdapter(trial.attached, join(trial.folder.work, whole ? 'model' : 'adapter'), {
     baseModel: trial.base.path,
+    tokenizer: trial.tokenizer.path,
     extra,
   })
   const outcome = await writeOutcome({ trial, settings, run: watch.recorder.record(), folder }, console)

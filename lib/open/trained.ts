@@ -53,7 +53,7 @@ export function openTrained(settings: TrainedSettings, options: { trainable?: bo
   try {
     if (!isAdapter) checkComplete(model, folder)
     const attached = isAdapter ? loadAdapter(model, folder, options) : undefined
-    const tokenizer = tokenizerOf(info, base, settings)
+    const tokenizer = tokenizerOf(info, base, settings, isAdapter)
     const saved = info.extra.max_length
     const maxLength = settings.maxLength ?? (typeof saved === 'number' ? saved : undefined)
     const length = lengthOf({ ...settings, maxLength }, model, tokenizer)
@@ -162,10 +162,20 @@ function labelsFor(
   }
 }
 
-function tokenizerOf({ extra }: AdapterInfo, base: Base, settings: TrainedSettings): Tokenizer {
+function tokenizerOf(
+  { extra, baseModel }: AdapterInfo,
+  base: Base,
+  settings: TrainedSettings,
+  isAdapter: boolean,
+): Tokenizer {
   if (settings.tokenizer !== undefined) return loadTokenizer(settings.tokenizer)
-  const saved = extra.tokenizer
-  return loadTokenizer(typeof saved === 'string' && existsSync(saved) ? saved : base.path)
+  // A whole model's folder has the tokenizer that it was trained with.
+  const saved = isAdapter ? extra.tokenizer : undefined
+  if (typeof saved !== 'string' || saved === baseModel) return loadTokenizer(base.path)
+  check(existsSync(saved), 'ERR_CONFIG', () => {
+    return `adapter: it was trained with the tokenizer of ${saved}, which is not here; name its folder with --tokenizer`
+  })
+  return loadTokenizer(saved)
 }
 
 function columnsOf({ columns }: JsonObject): ColumnNames {

@@ -34,6 +34,8 @@ export interface SaveOptions {
   baseModel?: string | undefined
   /** Kept in lowrank.json, for the caller's own use. */
   extra?: PyObject
+  /** Folder of the tokenizer, for a method that is saved as a whole model. Default: the base's. */
+  tokenizer?: string | undefined
 }
 
 /** A method on a model. Nothing trains until an optimizer's arena takes `trainable` in. */
@@ -305,7 +307,7 @@ export class Adapter implements Disposable {
     const base = options.baseModel ?? baseOf(config) ?? host.path
     const info = infoRecord(host, this.method.type, base, options.extra ?? {})
     if (!config) {
-      await saveMerged(host, folder, { info })
+      await saveMerged(host, folder, { info, tokenizer: options.tokenizer })
       return folder
     }
     const entries = [...this.tensors()]

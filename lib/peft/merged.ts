@@ -51,6 +51,8 @@ const fileDtypes: Readonly<Record<ConfigDtype, FloatDtype>> = {
 export interface SaveMergedOptions {
   /** Written as lowrank.json beside the model. */
   info?: PyObject
+  /** Folder of the tokenizer that was trained with. Default: the base's. */
+  tokenizer?: string | undefined
 }
 
 /**
@@ -62,7 +64,8 @@ export interface SaveMergedOptions {
  * values that are not finite, or pass the range of F16; ERR_OPTION where `dir` holds files that are not a model's, or
  * cannot be written.
  */
-export async function saveMerged(model: Host, dir: string, { info }: SaveMergedOptions = {}): Promise<void> {
+export async function saveMerged(model: Host, dir: string, options: SaveMergedOptions = {}): Promise<void> {
+  const { info, tokenizer = model.path } = options
   check(!isQuantized(model.storage), 'ERR_UNSUPPORTED', () => {
     const cure = 'load the base with storage f32 or bf16, the adapter onto it, and merge there'
     return `saveMerged: the base is stored as ${model.storage}, and the file would keep its error; ${cure}`
@@ -81,7 +84,7 @@ export async function saveMerged(model: Host, dir: string, { info }: SaveMergedO
       await writeJson(join(into, 'config.json'), config, { trailingNewline: true })
       if (info) await writeJson(join(into, infoFile), info)
       for (const name of tokenizerFiles) {
-        const source = model.path === undefined ? undefined : join(model.path, name)
+        const source = tokenizer === undefined ? undefined : join(tokenizer, name)
         if (source && existsSync(source)) copyFileSync(source, join(into, basename(name)))
       }
     },

@@ -2,10 +2,11 @@
 // timeout: 300
 
 import { once } from 'node:events'
+import { cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Input, LowrankError, open } from '../../lib/index.ts'
+import { bundled, type Input, LowrankError, open } from '../../lib/index.ts'
 import { native } from '../../lib/native.ts'
 import { cli, records, reviews, spawnModule, workFolder, writeJsonl } from '../cli/support.ts'
 
@@ -51,6 +52,21 @@ test('a run is opened, and says what the command says; calls at once are answere
   assert.ok(['x', 'y'].includes((await model.predict(texts[0]!)).label as string))
   model.dispose()
   assert.is(native.live(), live)
+})
+
+test('the tokenizer trained with goes into a merged folder; where it is gone, it is asked for', async () => {
+  cpSync(bundled.encoder, at('words'), { recursive: true })
+  // Another tokenizer than the base's: its configuration alone tells them apart.
+  const config = JSON.parse(readFileSync(join(at('words'), 'tokenizer_config.json'), 'utf8'))
+  writeFileSync(join(at('words'), 'tokenizer_config.json'), JSON.stringify({ ...config, model_max_length: 77 }))
+  await trained('apart', reviews(40), '--tokenizer', 'words')
+  assert.is((await cli(['merge', 'apart/adapter', '--out', 'merged'], { cwd })).code, 0)
+  const merged = JSON.parse(readFileSync(join(at('merged'), 'tokenizer_config.json'), 'utf8'))
+  assert.is(merged.model_max_length, 77)
+  rmSync(at('words'), { recursive: true })
+  assert.match(await codeOf(open(at('apart'))), /ERR_CONFIG: adapter: it was trained with the tokenizer of .*words/)
+  using model = await open(at('apart'), { tokenizer: at('merged') })
+  assert.ok((await model.predict('a walk')).label)
 })
 
 test('pairs, and entities at their places in the text', async () => {

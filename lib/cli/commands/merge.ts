@@ -23,7 +23,7 @@ export async function mergeCommand(settings: Settings, console: Console): Promis
   const { model, attached, info } = trained
   try {
     const layers = attached?.matched.length ?? 0
-    await saveMerged(model, out)
+    await saveMerged(model, out, { tokenizer: trained.tokenizer.path })
     console.line(`${out}: ${info.method} of ${layers} layers merged into ${trained.base.path}`)
     console.event({ type: 'summary', out, adapter: trained.folder, base: trained.base.path, layers })
     return 0
