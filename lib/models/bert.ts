@@ -13,6 +13,7 @@ import { scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
+import { tokenClassifier } from './heads.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
@@ -122,16 +123,6 @@ const sequence: HeadSpec<HeadLayers> = {
   },
 }
 
-const token: HeadSpec<HeadLayers> = {
-  modules: ['classifier'],
-  reads: 'every',
-  build(config, weights, { hiddenSize }, labels) {
-    const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
-    const [p, where] = [headDropout(config), site('classifier', 'input')]
-    return rows => classifier.apply(dropout(rows, p, where))
-  },
-}
-
 const maskedLm: HeadSpec<LmLayers> = {
   modules: [],
   reads: 'every',
@@ -151,5 +142,5 @@ export const bert: Family = {
   basePrefix: 'bert',
   headTensors: /^(cls|classifier|qa_outputs|bert\.pooler)\./,
   build,
-  heads: { sequence, token, maskedLm },
+  heads: { sequence, token: tokenClassifier(headDropout), maskedLm },
 }

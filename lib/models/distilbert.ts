@@ -12,6 +12,7 @@ import type { Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
+import { tokenClassifier } from './heads.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
@@ -95,16 +96,6 @@ const sequence: HeadSpec<HeadLayers> = {
   },
 }
 
-const token: HeadSpec<HeadLayers> = {
-  modules: ['classifier'],
-  reads: 'every',
-  build(config, weights, { hiddenSize }, labels) {
-    const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
-    const [p, where] = [probability(config, 'dropout', 0.1), site('classifier', 'input')]
-    return rows => classifier.apply(dropout(rows, p, where))
-  },
-}
-
 const maskedLm: HeadSpec<LmLayers> = {
   modules: [],
   reads: 'every',
@@ -123,5 +114,5 @@ export const distilbert: Family = {
   basePrefix: 'distilbert',
   headTensors: /^(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\./,
   build,
-  heads: { sequence, token, maskedLm },
+  heads: { sequence, token: tokenClassifier(config => probability(config, 'dropout', 0.1)), maskedLm },
 }

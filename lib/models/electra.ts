@@ -11,7 +11,8 @@ import { site } from '../ops/random.ts'
 import { scope } from '../tensor.ts'
 import { type Dims, layersOf } from './bert.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
-import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
+import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
+import { denseClassifier, tokenClassifier } from './heads.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
@@ -57,29 +58,6 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
 }
 
-const sequence: HeadSpec<HeadLayers> = {
-  modules: ['classifier'],
-  output: 'classifier.out_proj',
-  reads: 'first',
-  build(config, weights, { hiddenSize }, labels) {
-    const at = weights.at('classifier').fresh()
-    const [dense, out] = [at.linear('dense', hiddenSize, hiddenSize), at.linear('out_proj', hiddenSize, labels)]
-    const p = headDropout(config)
-    const [before, between] = [site(dense.path, 'input'), site(out.path, 'input')]
-    return rows => out.apply(dropout(activation(dense.apply(dropout(rows, p, before)), 'gelu'), p, between))
-  },
-}
-
-const token: HeadSpec<HeadLayers> = {
-  modules: ['classifier'],
-  reads: 'every',
-  build(config, weights, { hiddenSize }, labels) {
-    const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
-    const [p, where] = [headDropout(config), site('classifier', 'input')]
-    return rows => classifier.apply(dropout(rows, p, where))
-  },
-}
-
 const maskedLm: HeadSpec<LmLayers> = {
   modules: [],
   reads: 'every',
@@ -98,5 +76,5 @@ export const electra: Family = {
   basePrefix: 'electra',
   headTensors: /^(generator_predictions|generator_lm_head|discriminator_predictions|classifier|qa_outputs)\./,
   build,
-  heads: { sequence, token, maskedLm },
+  heads: { sequence: denseClassifier('gelu'), token: tokenClassifier(headDropout), maskedLm },
 }

@@ -9,8 +9,9 @@ import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
-import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
-import { adoptTied, outputOf } from './lmOutput.ts'
+import type { Backbone, Family } from './family.ts'
+import { decoderDropout, lastTokenScore, plainLm, tokenClassifier } from './heads.ts'
+import { adoptTied } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
 function dims(config: ModelConfig) {
@@ -81,39 +82,14 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
 }
 
-const sequence: HeadSpec<HeadLayers> = {
-  modules: ['score'],
-  reads: 'last',
-  build(_, weights, { hiddenSize }, labels) {
-    const score = weights.fresh().linear('score', hiddenSize, labels, false)
-    return rows => score.apply(rows)
-  },
-}
-
-const token: HeadSpec<HeadLayers> = {
-  modules: ['classifier'],
-  reads: 'every',
-  build(config, weights, { hiddenSize }, labels) {
-    const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
-    const p = probability(config, 'classifier_dropout', probability(config, 'hidden_dropout', 0.1))
-    const where = site('classifier', 'input')
-    return rows => classifier.apply(dropout(rows, p, where))
-  },
-}
-
-const causalLm: HeadSpec<LmLayers> = {
-  modules: [],
-  reads: 'every',
-  build: (config, weights, backbone) => ({
-    transform: rows => rows,
-    output: outputOf(config, backbone, weights, 'lm_head', {}),
-  }),
-}
-
 export const gpt2: Family = {
   modelType: 'gpt2',
   basePrefix: 'transformer',
   headTensors: /^(lm_head|score|classifier|qa_outputs)\./,
   build,
-  heads: { sequence, token, causalLm },
+  heads: {
+    sequence: lastTokenScore,
+    token: tokenClassifier(decoderDropout),
+    causalLm: plainLm('lm_head'),
+  },
 }

@@ -12,8 +12,9 @@ import { site } from '../ops/random.ts'
 import { rope } from '../ops/rope.ts'
 import type { Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
-import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
-import { adoptTied, outputOf } from './lmOutput.ts'
+import type { Backbone, Family } from './family.ts'
+import { lastTokenScore, plainLm, tokenClassifier } from './heads.ts'
+import { adoptTied } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
 function dims(config: ModelConfig) {
@@ -98,38 +99,14 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
 }
 
-const sequence: HeadSpec<HeadLayers> = {
-  modules: ['score'],
-  reads: 'last',
-  build(_, weights, { hiddenSize }, labels) {
-    const score = weights.fresh().linear('score', hiddenSize, labels, false)
-    return rows => score.apply(rows)
-  },
-}
-
-const token: HeadSpec<HeadLayers> = {
-  modules: ['classifier'],
-  reads: 'every',
-  build(config, weights, { hiddenSize }, labels) {
-    const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
-    const [p, where] = [probability(config, 'classifier_dropout', 0.1), site('classifier', 'input')]
-    return rows => classifier.apply(dropout(rows, p, where))
-  },
-}
-
-const causalLm: HeadSpec<LmLayers> = {
-  modules: [],
-  reads: 'every',
-  build: (config, weights, backbone) => ({
-    transform: rows => rows,
-    output: outputOf(config, backbone, weights, 'embed_out', { isTied: false }),
-  }),
-}
-
 export const gptNeox: Family = {
   modelType: 'gpt_neox',
   basePrefix: 'gpt_neox',
   headTensors: /^(embed_out|score|classifier|qa_outputs)\./,
   build,
-  heads: { sequence, token, causalLm },
+  heads: {
+    sequence: lastTokenScore,
+    token: tokenClassifier(config => probability(config, 'classifier_dropout', 0.1)),
+    causalLm: plainLm('embed_out', false),
+  },
 }

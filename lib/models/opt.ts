@@ -11,8 +11,9 @@ import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
-import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
-import { adoptTied, outputOf } from './lmOutput.ts'
+import type { Backbone, Family } from './family.ts'
+import { lastTokenScore, plainLm } from './heads.ts'
+import { adoptTied } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
 const EPS = 1e-5
@@ -114,28 +115,10 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
 }
 
-const sequence: HeadSpec<HeadLayers> = {
-  modules: ['score'],
-  reads: 'last',
-  build(_, weights, { hiddenSize }, labels) {
-    const score = weights.fresh().linear('score', hiddenSize, labels, false)
-    return rows => score.apply(rows)
-  },
-}
-
-const causalLm: HeadSpec<LmLayers> = {
-  modules: [],
-  reads: 'every',
-  build: (config, weights, backbone) => ({
-    transform: rows => rows,
-    output: outputOf(config, backbone, weights, 'lm_head', {}),
-  }),
-}
-
 export const opt: Family = {
   modelType: 'opt',
   basePrefix: 'model',
   headTensors: /^(lm_head|score|qa_outputs)\./,
   build,
-  heads: { sequence, causalLm },
+  heads: { sequence: lastTokenScore, causalLm: plainLm('lm_head') },
 }

@@ -13,7 +13,8 @@ import { site } from '../ops/random.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
-import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
+import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
+import { denseClassifier, tokenClassifier } from './heads.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
@@ -112,29 +113,6 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
 }
 
-const sequence: HeadSpec<HeadLayers> = {
-  modules: ['classifier'],
-  output: 'classifier.out_proj',
-  reads: 'first',
-  build(config, weights, { hiddenSize }, labels) {
-    const at = weights.at('classifier').fresh()
-    const [dense, out] = [at.linear('dense', hiddenSize, hiddenSize), at.linear('out_proj', hiddenSize, labels)]
-    const p = headDropout(config)
-    const [before, between] = [site(dense.path, 'input'), site(out.path, 'input')]
-    return rows => out.apply(dropout(activation(dense.apply(dropout(rows, p, before)), 'tanh'), p, between))
-  },
-}
-
-const token: HeadSpec<HeadLayers> = {
-  modules: ['classifier'],
-  reads: 'every',
-  build(config, weights, { hiddenSize }, labels) {
-    const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
-    const [p, where] = [headDropout(config), site('classifier', 'input')]
-    return rows => classifier.apply(dropout(rows, p, where))
-  },
-}
-
 const maskedLm: HeadSpec<LmLayers> = {
   modules: [],
   reads: 'every',
@@ -153,7 +131,7 @@ export const roberta: Family = {
   basePrefix: 'roberta',
   headTensors: /^(lm_head|classifier|qa_outputs|roberta\.pooler)\./,
   build,
-  heads: { sequence, token, maskedLm },
+  heads: { sequence: denseClassifier('tanh'), token: tokenClassifier(headDropout), maskedLm },
 }
 
 /** XLM-RoBERTa (Conneau et al. 2020): the same model with a vocabulary of a hundred languages. */

@@ -15,7 +15,8 @@ import { rope as turned } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
 import { gatedOf } from './activations.ts'
-import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
+import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
+import { decoderDropout, lastTokenScore, tokenClassifier } from './heads.ts'
 import { adoptTied, outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
@@ -199,26 +200,6 @@ function build(config: ModelConfig, weights: Weights, family: RotaryDecoder): Ba
   }
 }
 
-const sequence: HeadSpec<HeadLayers> = {
-  modules: ['score'],
-  reads: 'last',
-  build(_, weights, { hiddenSize }, labels) {
-    const score = weights.fresh().linear('score', hiddenSize, labels, false)
-    return rows => score.apply(rows)
-  },
-}
-
-const token: HeadSpec<HeadLayers> = {
-  modules: ['score'],
-  reads: 'every',
-  build(config, weights, { hiddenSize }, labels) {
-    const score = weights.fresh().linear('score', hiddenSize, labels)
-    const p = probability(config, 'classifier_dropout', probability(config, 'hidden_dropout', 0.1))
-    const where = site('score', 'input')
-    return rows => score.apply(dropout(rows, p, where))
-  },
-}
-
 /** A family of this kind. */
 export function rotaryDecoder(family: RotaryDecoder): Family {
   const causalLm: HeadSpec<LmLayers> = {
@@ -235,6 +216,6 @@ export function rotaryDecoder(family: RotaryDecoder): Family {
     basePrefix: 'model',
     headTensors: /^(lm_head|score|qa_outputs)\./,
     build: (config, weights) => build(config, weights, family),
-    heads: { sequence, token, causalLm },
+    heads: { sequence: lastTokenScore, token: tokenClassifier(decoderDropout, 'score'), causalLm },
   }
 }

@@ -1,0 +1,65 @@
+// Layers of heads that several families have alike, under the names that transformers gives them.
+
+import { type ModelConfig, probability } from '../io/config.ts'
+import { activation } from '../ops/activation.ts'
+import { dropout } from '../ops/dropout.ts'
+import { site } from '../ops/random.ts'
+import { headDropout } from './encoder.ts'
+import type { HeadLayers, HeadSpec, LmLayers } from './family.ts'
+import { outputOf } from './lmOutput.ts'
+
+/** Dropout before the classifier of a decoder's tokens. */
+export function decoderDropout(config: ModelConfig): number {
+  return probability(config, 'classifier_dropout', probability(config, 'hidden_dropout', 0.1))
+}
+
+/** One layer on every row, after a dropout. */
+export function tokenClassifier(dropoutOf: (config: ModelConfig) => number, name = 'classifier'): HeadSpec<HeadLayers> {
+  return {
+    modules: [name],
+    reads: 'every',
+    build(config, weights, { hiddenSize }, labels) {
+      const classifier = weights.fresh().linear(name, hiddenSize, labels)
+      const [p, where] = [dropoutOf(config), site(name, 'input')]
+      return rows => classifier.apply(dropout(rows, p, where))
+    },
+  }
+}
+
+/** Two layers on the first row, each after a dropout. */
+export function denseClassifier(between: 'tanh' | 'gelu'): HeadSpec<HeadLayers> {
+  return {
+    modules: ['classifier'],
+    output: 'classifier.out_proj',
+    reads: 'first',
+    build(config, weights, { hiddenSize }, labels) {
+      const at = weights.at('classifier').fresh()
+      const [dense, out] = [at.linear('dense', hiddenSize, hiddenSize), at.linear('out_proj', hiddenSize, labels)]
+      const p = headDropout(config)
+      const [first, second] = [site(dense.path, 'input'), site(out.path, 'input')]
+      return rows => out.apply(dropout(activation(dense.apply(dropout(rows, p, first)), between), p, second))
+    },
+  }
+}
+
+/** Of decoders: one layer without bias on the last row. */
+export const lastTokenScore: HeadSpec<HeadLayers> = {
+  modules: ['score'],
+  reads: 'last',
+  build(_, weights, { hiddenSize }, labels) {
+    const score = weights.fresh().linear('score', hiddenSize, labels, false)
+    return rows => score.apply(rows)
+  },
+}
+
+/** Of decoders: the output layer `name` on the hidden state as it is. `isTied`: where the config does not say. */
+export function plainLm(name: string, isTied?: boolean): HeadSpec<LmLayers> {
+  return {
+    modules: [],
+    reads: 'every',
+    build: (config, weights, backbone) => ({
+      transform: rows => rows,
+      output: outputOf(config, backbone, weights, name, isTied === undefined ? {} : { isTied }),
+    }),
+  }
+}
