@@ -10,6 +10,7 @@ import { scale as scaleBy } from '../ops/scale.ts'
 import { reshape, scaleColumns } from '../ops/scaleColumns.ts'
 import { Budget, type Pattern, type Triplet } from './budget.ts'
 import {
+  dropoutField,
   type Field,
   LAYER_FIELDS,
   type LayerOptions,
@@ -22,7 +23,7 @@ import { LORA } from './lora.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { penalty } from './regularizer.ts'
 import { defaultTargets } from './targets.ts'
-import { BIASES, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
+import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
 
 export interface AdaLoraOptions extends TargetOptions, LayerOptions, SaveWholeOptions {
   /** Ranks of every layer at the start. Default 12. */
@@ -95,20 +96,11 @@ export const adaLoraFields: readonly Field<keyof AdaLoraOptions>[] = [
     help: 'Weight of the penalty that keeps A and B orthogonal',
   },
   { name: 'alpha', peft: 'lora_alpha', kind: 'number', default: 8, help: 'The update is scaled by alpha / initR' },
-  {
-    name: 'dropout',
-    peft: 'lora_dropout',
-    kind: 'number',
-    default: 0,
-    min: 0,
-    below: 1,
-    isFloat: true,
-    help: 'Dropout on the input of the update',
-  },
+  dropoutField('lora_dropout', 'Dropout on the input of the update'),
   ...targetFields(defaults),
   ...LAYER_FIELDS,
   SAVE_FIELD,
-  { name: 'bias', peft: 'bias', kind: 'choice', default: 'none', choices: BIASES, help: 'Biases that are trained' },
+  BIAS_FIELD,
   { name: 'exact', kind: 'boolean', default: true, help: 'Products at f32 accuracy beside bf16 activations' },
   {
     name: 'totalStep',

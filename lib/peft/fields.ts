@@ -221,6 +221,11 @@ export const LAYER_FIELDS: readonly Field<LayerName>[] = [
   { name: 'layersPattern', peft: 'layers_pattern', kind: 'pattern', help: 'Path segment before the layer number' },
 ]
 
+/** Dropout before an update; `peft` is its key there. */
+export const dropoutField = (peft: string, help: string): Field<'dropout'> => {
+  return { name: 'dropout', peft, kind: 'number', default: 0, min: 0, below: 1, isFloat: true, help }
+}
+
 /** What trains whole beside the adapter. */
 export const SAVE_FIELD: Field<'modulesToSave'> = {
   name: 'modulesToSave',

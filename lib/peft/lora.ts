@@ -6,6 +6,7 @@ import { normal, uniform } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import { keepOf, site } from '../ops/random.ts'
 import {
+  dropoutField,
   type Field,
   LAYER_FIELDS,
   type LayerOptions,
@@ -20,7 +21,7 @@ import { withMagnitude } from './magnitude.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { penalty } from './regularizer.ts'
 import { checkPattern, defaultTargets, patternValue, stablePattern } from './targets.ts'
-import { BIASES, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
+import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
 
 /** Settings of LoRA; every one may be left out. */
 export interface LoraOptions extends TargetOptions, LayerOptions, SaveWholeOptions {
@@ -64,16 +65,7 @@ const fields: readonly Field<keyof LoraOptions>[] = [
     default: 8,
     help: 'The update is scaled by alpha / r',
   },
-  {
-    name: 'dropout',
-    peft: 'lora_dropout',
-    kind: 'number',
-    default: 0,
-    min: 0,
-    below: 1,
-    isFloat: true,
-    help: 'Dropout on the input of the factors',
-  },
+  dropoutField('lora_dropout', 'Dropout on the input of the factors'),
   ...targetFields(defaultTargets),
   ...LAYER_FIELDS,
   {
@@ -95,7 +87,7 @@ const fields: readonly Field<keyof LoraOptions>[] = [
     encode: encodePattern,
   },
   SAVE_FIELD,
-  { name: 'bias', peft: 'bias', kind: 'choice', default: 'none', choices: BIASES, help: 'Biases that are trained' },
+  BIAS_FIELD,
   { name: 'useRslora', peft: 'use_rslora', kind: 'boolean', default: false, help: 'Scale by alpha / √r' },
   {
     name: 'useDora',

@@ -9,6 +9,7 @@ import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import { transpose } from '../ops/matmul.ts'
 import { keepOf, site } from '../ops/random.ts'
 import {
+  dropoutField,
   type Field,
   LAYER_FIELDS,
   type LayerOptions,
@@ -19,7 +20,7 @@ import {
 } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { defaultTargets } from './targets.ts'
-import { BIASES, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
+import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
 
 export interface MissOptions extends TargetOptions, LayerOptions, SaveWholeOptions {
   /** Rows of the block: the rank of the update. Default 64. */
@@ -33,20 +34,11 @@ export interface MissOptions extends TargetOptions, LayerOptions, SaveWholeOptio
 
 const fields: readonly Field<keyof MissOptions>[] = [
   { name: 'r', peft: 'r', kind: 'integer', default: 64, min: 1, help: 'Rank of the update' },
-  {
-    name: 'dropout',
-    peft: 'miss_dropout',
-    kind: 'number',
-    default: 0,
-    min: 0,
-    below: 1,
-    isFloat: true,
-    help: 'Dropout on the input of the update',
-  },
+  dropoutField('miss_dropout', 'Dropout on the input of the update'),
   ...targetFields(defaultTargets),
   ...LAYER_FIELDS,
   SAVE_FIELD,
-  { name: 'bias', peft: 'bias', kind: 'choice', default: 'none', choices: BIASES, help: 'Biases that are trained' },
+  BIAS_FIELD,
   {
     name: 'initWeights',
     peft: 'init_weights',

@@ -10,6 +10,7 @@ import { concatRows } from '../nn/routes.ts'
 import { keepOf, site } from '../ops/random.ts'
 import { reshape, scaleColumns, scaleRows } from '../ops/scaleColumns.ts'
 import {
+  dropoutField,
   type Field,
   LAYER_FIELDS,
   type LayerOptions,
@@ -20,7 +21,7 @@ import {
 } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { defaultTargets } from './targets.ts'
-import { BIASES, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
+import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
 
 export interface VeraOptions extends Pick<TargetOptions, 'targetModules'>, LayerOptions, SaveWholeOptions {
   /** Rank of the shared pair. Default 256. */
@@ -42,20 +43,11 @@ const fields: readonly Field<keyof VeraOptions>[] = [
     isFloat: true,
     help: 'Start of the vector between the shared matrices',
   },
-  {
-    name: 'dropout',
-    peft: 'vera_dropout',
-    kind: 'number',
-    default: 0,
-    min: 0,
-    below: 1,
-    isFloat: true,
-    help: 'Dropout on the input of the update',
-  },
+  dropoutField('vera_dropout', 'Dropout on the input of the update'),
   ...targetFields(defaultTargets).filter(({ name }) => name === 'targetModules'),
   ...LAYER_FIELDS,
   SAVE_FIELD,
-  { name: 'bias', peft: 'bias', kind: 'choice', default: 'none', choices: BIASES, help: 'Biases that are trained' },
+  BIAS_FIELD,
 ] as readonly Field<keyof VeraOptions>[]
 
 export const VERA: MethodKind<VeraOptions> = {

@@ -3,6 +3,7 @@
 import { check, nearest } from '../errors.ts'
 import type { Linear } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
+import type { Field } from './fields.ts'
 import type { Host, PlaceContext } from './method.ts'
 import { type MatchOptions, matchModulesToSave, matchTargets, type TargetContext } from './targets.ts'
 import { modulesToSaveFor, type TaskType } from './taskType.ts'
@@ -10,6 +11,16 @@ import { modulesToSaveFor, type TaskType } from './taskType.ts'
 /** Which biases are trained: none, all of the model, or those of the targeted modules. */
 export type Bias = (typeof BIASES)[number]
 export const BIASES = ['none', 'all', 'lora_only'] as const
+
+/** Which biases train beside the adapter. */
+export const BIAS_FIELD: Field<'bias'> = {
+  name: 'bias',
+  peft: 'bias',
+  kind: 'choice',
+  default: 'none',
+  choices: BIASES,
+  help: 'Biases that are trained',
+}
 
 /** Every module path of a model that has parameters in it or below it, outermost first. */
 function modulePaths(host: Host): string[] {
