@@ -4,7 +4,7 @@ import { type BootstrapInterval, type McNemar, mcnemar } from '../metrics/compar
 import { METRICS, metricOf } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import { taskOfModel } from '../tasks/index.ts'
-import type { Task } from '../tasks/task.ts'
+import type { Answer, Task } from '../tasks/task.ts'
 import type { Evaluation } from '../train/evaluate.ts'
 
 /** One metric before and after. */
@@ -31,10 +31,17 @@ export function titleOf(metric: string, model: Pick<Model, 'head' | 'labels'>): 
   return taskOfModel(model).titles?.(model.labels)[metric] ?? metricOf(metric).title
 }
 
+/** What is compared with: of an evaluation the answers alone. */
+export interface Compared {
+  readonly metrics: Readonly<Record<string, number>>
+  /** One an example. */
+  readonly predictions: readonly Answer[]
+}
+
 /** The metrics of two evaluations, most telling first; the bootstrap is seeded. */
 export function compareEvaluations(
   model: Pick<Model, 'head' | 'labels'>,
-  before: Evaluation | undefined,
+  before: Compared | undefined,
   after: Evaluation,
   seed: number,
 ): Comparison {
@@ -56,10 +63,10 @@ function shownMetrics({ metrics }: Evaluation, leading: readonly string[]): stri
   return [...leading, ...shown.filter(name => !leading.includes(name))]
 }
 
-function mcnemarOf(task: Task, before: Evaluation, after: Evaluation): McNemar {
+function mcnemarOf(task: Task, before: Compared, after: Compared): McNemar {
   let [onlyBefore, onlyAfter] = [0, 0]
   for (const [i, prediction] of after.predictions.entries()) {
-    const [was, is] = [before.predictions[i]!, prediction].map(one => task.wrong(one) === undefined)
+    const [was, is] = [task.right(before.predictions[i]!), task.right(prediction)]
     if (was && !is) onlyBefore++
     if (is && !was) onlyAfter++
   }

@@ -8,7 +8,15 @@ import { taskOfModel } from '../tasks/index.ts'
 import { classCounts, type Majority, majorityOf } from '../tasks/supervision.ts'
 import type { Mistake, Reader } from '../tasks/task.ts'
 import type { Evaluation } from '../train/evaluate.ts'
-import type { EndEvent, EvaluationEvent, HistoryEntry, StartEvent, TrainData, TrainEvent } from '../train/events.ts'
+import type {
+  Before,
+  EndEvent,
+  EvaluationEvent,
+  HistoryEntry,
+  StartEvent,
+  TrainData,
+  TrainEvent,
+} from '../train/events.ts'
 import { type Comparison, compareEvaluations } from './compare.ts'
 import type { ComparisonData, DataSummary, MetricRow, ReportData, Setting } from './data.ts'
 
@@ -20,8 +28,9 @@ export interface RunRecord {
   readonly reader: Reader
   readonly start: StartEvent
   readonly end: EndEvent
-  /** Evaluations of the untrained and of the trained model, by split. */
-  readonly before: readonly EvaluationEvent[]
+  /** What the model said before it was trained, by split. */
+  readonly before: readonly Before[]
+  /** Evaluations of the trained model, by split. */
   readonly after: readonly EvaluationEvent[]
   readonly warnings: readonly string[]
   /** Keys the resampling of intervals. */
@@ -55,7 +64,7 @@ const mostMistakes = 20
 
 /** Gathers a record of a run: `for await (const event of train(…)) recorder.take(event)`. */
 export function recordRun(parts: Parts): { take(event: TrainEvent): void; record(): RunRecord } {
-  const found: { before: EvaluationEvent[]; after: EvaluationEvent[]; warnings: string[] } = {
+  const found: { before: Before[]; after: EvaluationEvent[]; warnings: string[] } = {
     before: [],
     after: [],
     warnings: [],
@@ -63,10 +72,16 @@ export function recordRun(parts: Parts): { take(event: TrainEvent): void; record
   let [start, end]: [StartEvent?, EndEvent?] = []
   return {
     take(event) {
-      if (event.type === 'start') start = event
-      else if (event.type === 'end') end = event
+      if (event.type === 'start') {
+        start = event
+        found.before.push(...(event.resumed?.before ?? []))
+      } else if (event.type === 'end') end = event
       else if (event.type === 'warning') found.warnings.push(`${event.message}; ${event.cure}`)
-      else if (event.type === 'evaluation' && event.when !== 'epoch') found[event.when].push(event)
+      else if (event.type === 'evaluation' && event.when === 'after') found.after.push(event)
+      else if (event.type === 'evaluation' && event.when === 'before') {
+        const { split, metrics, evaluation } = event
+        found.before.push({ split, metrics, predictions: evaluation.predictions })
+      }
     },
     record: () => ({ ...parts, ...found, start: start!, end: end!, seed: start!.seed }),
   }
@@ -81,22 +96,9 @@ export function judgedOf(events: readonly EvaluationEvent[]): EvaluationEvent | 
 export function resultOf(run: RunRecord): RunResult {
   const judged = judgedOf(run.after)
   const before = run.before.find(({ split }) => split === judged?.split)
-  const comparison = judged && compareWithHistory(run, before, judged)
+  const comparison = judged && compareEvaluations(run.model, before, judged.evaluation, run.seed)
   const majority = judged && majorityOf(run.model, run.examples.train, judged.evaluation.predictions)
   return { judged, comparison, majority }
-}
-
-/** Of a resumed run only the numbers before are known, from its history: they come without interval and test. */
-function compareWithHistory(run: RunRecord, before: EvaluationEvent | undefined, after: EvaluationEvent): Comparison {
-  const comparison = compareEvaluations(run.model, before?.evaluation, after.evaluation, run.seed)
-  if (before) return comparison
-  const known = run.end.history.find(e => e.kind === 'evaluation' && e.when === 'before' && e.split === after.split)
-  if (known?.kind !== 'evaluation') return comparison
-  const metrics = comparison.metrics.map(pair => {
-    const was = known.metrics[pair.metric]
-    return was === undefined ? pair : { ...pair, before: was }
-  })
-  return { ...comparison, metrics }
 }
 
 /** Everything the report shows of a run. */

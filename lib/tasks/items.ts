@@ -3,7 +3,7 @@
 import type { MicroBatch } from '../data/batches.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { type Answers, argmax, type LogitRows, largest, softmax, softmaxAt } from './logits.ts'
-import type { Prediction, Supervision } from './task.ts'
+import type { Answer, Prediction, Supervision } from './task.ts'
 
 /** One item for each word or token that has an answer. */
 export interface ItemsPrediction extends Prediction {
@@ -50,6 +50,11 @@ function ranked(logits: LogitRows, row: number, count: number) {
   return largest(probabilities, count).map(id => ({ id, probability: probabilities[id]! }))
 }
 
+/** Whether every item is right. */
+export function rightItems({ gold, predicted }: Answer<ItemsPrediction>): boolean {
+  return predicted.every((id, i) => id === gold![i])
+}
+
 /** How sure the model was of its surest wrong item. */
 export function wrongItem({ gold, predicted, probabilities }: ItemsPrediction): number | undefined {
   let most: number | undefined
@@ -60,7 +65,7 @@ export function wrongItem({ gold, predicted, probabilities }: ItemsPrediction): 
 }
 
 /** Right items of an example, and how many it has. */
-export function shareOfItems({ gold, predicted }: ItemsPrediction): readonly [number, number] {
+export function shareOfItems({ gold, predicted }: Answer<ItemsPrediction>): readonly [number, number] {
   return [predicted.reduce((sum, id, i) => sum + (id === gold![i] ? 1 : 0), 0), predicted.length]
 }
 

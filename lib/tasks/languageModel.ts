@@ -4,7 +4,7 @@ import { type Columns, columnNames } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { perplexityReport } from '../metrics/perplexity.ts'
-import { type ItemsPrediction, shareOfItems, viewItems, wrongItem } from './items.ts'
+import { type ItemsPrediction, rightItems, shareOfItems, viewItems, wrongItem } from './items.ts'
 import { bootstrapShares } from './shared.ts'
 import type { Asked, Reader, Task } from './task.ts'
 
@@ -29,7 +29,7 @@ export function textAlone(name: string, rows: readonly Row[], columns: Columns, 
   return `"${text}" is text and there is no label column`
 }
 
-type Shared = 'strata' | 'score' | 'metric' | 'sample' | 'resample' | 'wrong' | 'mistake' | 'view'
+type Shared = 'strata' | 'score' | 'metric' | 'sample' | 'resample' | 'right' | 'wrong' | 'mistake' | 'view'
 
 export const languageModel: Pick<Task<ItemsPrediction>, Shared> = {
   strata: rows => rows.map(() => ''),
@@ -50,6 +50,7 @@ export const languageModel: Pick<Task<ItemsPrediction>, Shared> = {
     accuracy: bootstrapShares(before.map(shareOfItems), after.map(shareOfItems), seed),
   }),
 
+  right: rightItems,
   wrong: wrongItem,
   mistake({ positions, predicted, gold, probabilities }, { ids }, reader) {
     let worst = -1

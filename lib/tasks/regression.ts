@@ -6,7 +6,7 @@ import { type RegressionReport, regressionReport } from '../metrics/regression.t
 import { inferSequence, numberOf } from './labelColumn.ts'
 import { largest, logitsIn, rowOf } from './logits.ts'
 import { textFor, textRows } from './shared.ts'
-import type { Prediction, Task } from './task.ts'
+import type { Answer, Prediction, Task } from './task.ts'
 import { encodeText, labelled, sequenceName as name, sequenceNeeds as needs, numbersAt, textParts } from './texts.ts'
 import { meanOf } from './windows.ts'
 
@@ -24,7 +24,7 @@ function decilesOf(numbers: readonly number[]): string[] {
   return numbers.map(number => String(bounds.filter(bound => number >= bound).length))
 }
 
-const meanSquare = ({ gold, predicted }: ValuesPrediction) =>
+const meanSquare = ({ gold, predicted }: Answer<ValuesPrediction>) =>
   gold!.reduce((sum, value, c) => sum + (value - predicted[c]!) ** 2, 0) / predicted.length
 
 const plain = (values: Float32Array) => (values.length === 1 ? values[0]! : Array.from(values))
@@ -87,6 +87,7 @@ export const regression: Task<ValuesPrediction> = {
     scatter: { gold: predictions.map(p => p.gold![0]!), predicted: predictions.map(p => p.predicted[0]!) },
   }),
 
+  right: ({ gold, predicted }) => predicted.every((value, c) => value === gold![c]),
   wrong({ gold, predicted }) {
     const errors = Array.from(predicted, (value, c) => Math.abs(value - gold![c]!))
     return errors.every(error => error === 0) ? undefined : Math.max(...errors)

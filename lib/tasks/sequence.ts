@@ -19,7 +19,7 @@ import {
   textFor,
   textRows,
 } from './shared.ts'
-import type { Converted, LabelSource, Prediction, Run, Task } from './task.ts'
+import type { Answer, Converted, LabelSource, Prediction, Run, Task } from './task.ts'
 import { encodeText, labelled, sequenceName as name, sequenceNeeds as needs, numbersAt, textParts } from './texts.ts'
 import { meanOf } from './windows.ts'
 
@@ -133,7 +133,7 @@ export const single: Task<ClassPrediction> = {
   sample: () => ({ gold: 0, predicted: 0, probability: 1, probabilities: Float32Array.of(1) }),
   titles: () => averageTitles('macro'),
   resample(before, after, _, seed) {
-    const ids = (list: readonly ClassPrediction[]) => list.map(p => p.predicted)
+    const ids = (list: readonly Answer<ClassPrediction>[]) => list.map(p => p.predicted)
     const args = [after.map(p => p.gold!), ids(before), ids(after), { seed }] as const
     return { accuracy: bootstrapAccuracy(...args), f1: bootstrapMacroF1(...args) }
   },
@@ -142,6 +142,7 @@ export const single: Task<ClassPrediction> = {
     return { className: 'class', classes, confusion: { labels, cells: confusion } }
   },
 
+  right: ({ gold, predicted }) => gold === predicted,
   wrong: ({ gold, predicted, probability }) => (gold === predicted ? undefined : probability),
   mistake: ({ gold, predicted, probability }, example, reader) => ({
     text: [{ text: textFor(example, reader) }],
@@ -239,12 +240,13 @@ export const multi: Task<LabelsPrediction> = {
   }),
   titles: () => ({ ...averageTitles('micro'), accuracy: 'accuracy (all labels right)' }),
   resample(before, after, _, seed) {
-    const right = (predictions: readonly LabelsPrediction[]) =>
-      predictions.map(p => [multi.wrong(p) === undefined ? 1 : 0, 1] as const)
+    const right = (answers: readonly Answer<LabelsPrediction>[]) =>
+      answers.map(p => [multi.right(p) ? 1 : 0, 1] as const)
     return { accuracy: bootstrapShares(right(before), right(after), seed) }
   },
   details: ({ multiLabel }) => ({ className: 'label', classes: (multiLabel as MultiLabelReport).classes }),
 
+  right: ({ gold, predicted }) => predicted.every((value, c) => value === gold![c]),
   wrong({ gold, predicted, probabilities }) {
     let most: number | undefined
     predicted.forEach((value, c) => {

@@ -31,6 +31,9 @@ export interface Prediction {
   readonly probabilities?: Float32Array
 }
 
+/** What a comparison of two models looks at. */
+export type Answer<P extends Prediction = Prediction> = Pick<P, 'gold' | 'predicted'>
+
 /** What is needed to say what a prediction means. */
 export interface Reader {
   readonly tokenizer: Tokenizer
@@ -177,13 +180,15 @@ export interface Task<P extends Prediction = Prediction> {
   /** Metrics that stand first in a table. */
   leading?(labels: readonly string[]): readonly string[]
   resample(
-    before: readonly P[],
-    after: readonly P[],
+    before: readonly Answer<P>[],
+    after: readonly Answer<P>[],
     labels: readonly string[],
     seed: number,
   ): Readonly<Record<string, BootstrapInterval>>
   details?(reports: Reports, predictions: readonly P[], labels: readonly string[]): Details
 
+  /** Whether all of it is right. */
+  right(answer: Answer<P>): boolean
   /** How sure the model was of a wrong answer; undefined for a right one. */
   wrong(prediction: P): number | undefined
   mistake(prediction: P, example: Example, reader: Reader): Mistake

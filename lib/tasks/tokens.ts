@@ -12,7 +12,7 @@ import type { ClassificationReport } from '../metrics/classification.ts'
 import { bootstrapEntityF1 } from '../metrics/compare.ts'
 import { type EntityReport, type EntitySpan, entityReport, entitySpans } from '../metrics/entities.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { type ItemsPrediction, readItems, shareOfItems, viewItems, wrongItem } from './items.ts'
+import { type ItemsPrediction, readItems, rightItems, shareOfItems, viewItems, wrongItem } from './items.ts'
 import {
   averageTitles,
   balancedWeights,
@@ -23,7 +23,7 @@ import {
   oneClass,
   rarest,
 } from './shared.ts'
-import type { Converted, EncodeSpec, LabelSource, Mistake, Piece, Reader, Run, Task } from './task.ts'
+import type { Answer, Converted, EncodeSpec, LabelSource, Mistake, Piece, Reader, Run, Task } from './task.ts'
 import { mergeWords, wordWindows } from './windows.ts'
 
 /** An entity of a sentence: words [start, end), and what it says. */
@@ -111,7 +111,7 @@ export const tokens: Task<ItemsPrediction> = {
   resample(before, after, labels, seed) {
     if (!areEntityTags(labels))
       return { accuracy: bootstrapShares(before.map(shareOfItems), after.map(shareOfItems), seed) }
-    const tags = (list: readonly ItemsPrediction[], of: 'gold' | 'predicted') =>
+    const tags = (list: readonly Answer<ItemsPrediction>[], of: 'gold' | 'predicted') =>
       list.map(p => readable(namesOf(p[of]!, labels)))
     return { f1: bootstrapEntityF1(tags(after, 'gold'), tags(before, 'predicted'), tags(after, 'predicted'), { seed }) }
   },
@@ -121,6 +121,7 @@ export const tokens: Task<ItemsPrediction> = {
     return { className: 'class', classes, confusion: { labels, cells: confusion } }
   },
 
+  right: rightItems,
   wrong: wrongItem,
   mistake: (prediction, example, reader) =>
     areEntityTags(reader.labels) ? spanMistake(prediction, example, reader) : wordMistake(prediction, example, reader),

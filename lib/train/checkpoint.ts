@@ -11,6 +11,8 @@ import type { Arena } from '../optim/arena.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { TrainingHooks } from '../peft/method.ts'
 import type { Tensor } from '../tensor.ts'
+import { readBefore, writeBefore } from './before.ts'
+import type { Before, TrainData } from './events.ts'
 import { type Origin, originDifference } from './fingerprint.ts'
 import { MANIFEST, readManifest, writeManifest } from './manifest.ts'
 import { methodState, readMethodState, writeMethodState } from './methodState.ts'
@@ -21,6 +23,7 @@ const TRAINABLE = 'trainable.safetensors'
 const OPTIMIZER = 'optimizer.safetensors'
 const BEST = 'best.safetensors'
 const METHOD = 'method.safetensors'
+const BEFORE = 'before.safetensors'
 const STATE = 'state.json'
 
 /** A checkpoint whose files are all as they were written. */
@@ -44,6 +47,8 @@ export interface Snapshot {
   readonly state: RunState
   readonly origin: Origin
   readonly facts: Omit<TrainerFacts, 'bestCheckpoint'>
+  readonly data: TrainData
+  readonly before: readonly Before[]
   /** What trained at the best step, where that is another one: a checkpoint needs no other to go on from. */
   readonly best?: Float32Array | Float64Array | undefined
 }
@@ -56,7 +61,7 @@ export const checkpointPath = (outputDir: string, step: number): string => join(
  * whole or not at all. Errors: those of `writeFolderAtomic`; earlier checkpoints stay as they are.
  */
 export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Promise<string> {
-  const { attached, optimizer, state, origin, facts, best } = snapshot
+  const { attached, optimizer, state, origin, facts, best, before, data } = snapshot
   const path = checkpointPath(outputDir, state.step)
   const { arena } = optimizer
   // Reads are in the queue before any later work, so all of them show the same moment.
@@ -73,6 +78,7 @@ export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Pro
       await writeSafetensors(join(folder, BEST), tensorsOf(arena, '', best), pt)
     await writeSafetensors(join(folder, OPTIMIZER), moments, { ...pt, step: String(optimizer.steps) })
     await writeMethodState(join(folder, METHOD), remembered)
+    await writeBefore(join(folder, BEFORE), before, data)
     await writeFileAtomic(join(folder, STATE), stringifyState(state))
     const record = trainerState(state, { ...facts, bestCheckpoint })
     await writeJson(join(folder, 'trainer_state.json'), record, { trailingNewline: true })
@@ -201,6 +207,11 @@ export function readBest({ path, step, state }: Checkpoint, arena: Arena): Float
   if (!state.best) return undefined
   const best = emptyLike(arena.params) as Float32Array | Float64Array
   return readInto(arena, join(path, state.best.step === step ? TRAINABLE : BEST), '', best)
+}
+
+/** What the model said before training, of the splits that are still the same. @throws ERR_CHECKPOINT */
+export function beforeIn({ path, state }: Checkpoint, data: TrainData): Before[] {
+  return readBefore(join(path, BEFORE), state.history, data)
 }
 
 /** Fills `all` with the slices of a file, which have its type. */

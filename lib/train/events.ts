@@ -4,6 +4,7 @@ import type { Example } from '../data/example.ts'
 import type { Masking } from '../data/maskedLm.ts'
 import type { MemoryUse } from '../native.ts'
 import type { Adapter } from '../peft/adapter.ts'
+import type { Answer } from '../tasks/task.ts'
 import type { Evaluation } from './evaluate.ts'
 import type { TrainValues } from './options.ts'
 import type { Communicator, Objective } from './step.ts'
@@ -67,7 +68,24 @@ export interface StartEvent {
   readonly higherIsBetter: boolean
   readonly examples: { readonly train: number; readonly validation: number; readonly test: number }
   /** Steps done before, their record and the folder it came from, where the run goes on from a checkpoint. */
-  readonly resumed?: { readonly step: number; readonly path: string; readonly history: readonly HistoryEntry[] }
+  readonly resumed?: Resumed
+}
+
+/** Where a run goes on from. */
+export interface Resumed {
+  readonly step: number
+  readonly path: string
+  readonly history: readonly HistoryEntry[]
+  /** What was said before training, of splits that are still the same. */
+  readonly before: readonly Before[]
+}
+
+/** What a model said of a split before it was trained. */
+export interface Before {
+  readonly split: 'validation' | 'test'
+  readonly metrics: Readonly<Record<string, number>>
+  /** One an example. */
+  readonly predictions: readonly Answer[]
 }
 
 /** One optimizer step is done. Told in order, one step behind the device. */

@@ -73,11 +73,20 @@ export function originDifference(saved: Origin, now: Origin): string | undefined
 /** SHA-256 of what the examples of the splits that decide a run hold. */
 export function dataHash({ train, validation = [] }: TrainData): string {
   const hash = createHash('sha256')
-  for (const examples of [train, validation]) {
-    hash.update(`${examples.length};`)
-    for (const example of examples) addExample(hash, example)
-  }
+  for (const examples of [train, validation]) addExamples(hash, examples)
   return hash.digest('hex')
+}
+
+/** SHA-256 of what the examples of one split hold. */
+export function examplesHash(examples: readonly Example[]): string {
+  const hash = createHash('sha256')
+  addExamples(hash, examples)
+  return hash.digest('hex')
+}
+
+function addExamples(hash: Hash, examples: readonly Example[]): void {
+  hash.update(`${examples.length};`)
+  for (const example of examples) addExample(hash, example)
 }
 
 function addExample(hash: Hash, { ids, typeIds, label }: Example): void {

@@ -15,6 +15,7 @@ import { learningRate, warmupStepsOf } from '../optim/schedule.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { Tensor } from '../tensor.ts'
 import {
+  beforeIn,
   type Checkpoint,
   checkOrigin,
   checkpointSteps,
@@ -29,7 +30,7 @@ import {
 } from './checkpoint.ts'
 import { resolveClassWeights } from './checks.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
-import type { TrainData } from './events.ts'
+import type { Before, TrainData } from './events.ts'
 import { type Origin, originOf } from './fingerprint.ts'
 import type { Settings } from './settings.ts'
 import { freshState, type RunState } from './state.ts'
@@ -110,6 +111,8 @@ export class Run {
   savedStep = -1
   savedPath: string | undefined
   resumedFrom: Checkpoint | undefined
+  /** What the model said before training. */
+  before: Before[] = []
   skipped: Skipped[] = []
   /** Old checkpoints that could not be removed. */
   left: Skipped[] = []
@@ -176,6 +179,7 @@ export class Run {
   }
 
   #restore(checkpoint: Checkpoint): void {
+    this.before = beforeIn(checkpoint, this.data)
     restoreCheckpoint(checkpoint, this.optimizer, this.method.training)
     this.#best = readBest(checkpoint, this.optimizer.arena)
   }
@@ -233,7 +237,7 @@ export class Run {
 
   /** Saves the state and removes what need not be kept. */
   async save(): Promise<string> {
-    const { settings, method, optimizer, state, length } = this
+    const { settings, method, optimizer, state, length, before, data } = this
     const outputDir = settings.outputDir ?? fail('ERR_OPTION', 'checkpoint: there is no outputDir')
     state.seconds = this.seconds
     const every = (of: 'epoch' | 'never' | number) =>
@@ -246,7 +250,8 @@ export class Run {
       evalSteps: every(settings.evalEvery),
       saveSteps: every(settings.checkpointEvery),
     }
-    const snapshot = { attached: method, optimizer, state, origin: this.#origin!, facts, best: this.#best }
+    const best = this.#best
+    const snapshot = { attached: method, optimizer, state, origin: this.#origin!, facts, best, before, data }
     this.savedPath = await saveCheckpoint(outputDir, snapshot)
     this.savedStep = state.step
     this.left = await pruneCheckpoints(outputDir, state, settings.keepCheckpoints)

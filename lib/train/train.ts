@@ -4,13 +4,15 @@ import type { Model } from '../model.ts'
 import { native } from '../native.ts'
 import { sumSquares } from '../ops/sum.ts'
 import { scope } from '../tensor.ts'
-import type { Skipped } from './checkpoint.ts'
+import { beforeOf } from './before.ts'
+import type { Checkpoint, Skipped } from './checkpoint.ts'
 import { checkRun } from './checks.ts'
 import type { Evaluation } from './evaluate.ts'
 import type {
   EndEvent,
   EndReason,
   EvaluationEvent,
+  Resumed,
   StartEvent,
   StepEvent,
   TrainData,
@@ -196,7 +198,9 @@ async function* evaluateSplits(run: Run, when: 'before' | 'after'): AsyncGenerat
     // The best weights were evaluated on the way, and twice gives the same.
     const known = when === 'after' && split === 'validation' ? run.bestEvaluation : undefined
     const evaluation = known ?? (await unlessAborted(run, run.evaluate(split)))
-    if (evaluation) yield evaluationEvent(run, when, split, evaluation)
+    if (!evaluation) continue
+    if (when === 'before') run.before.push(beforeOf(split, evaluation))
+    yield evaluationEvent(run, when, split, evaluation)
   }
 }
 
@@ -260,7 +264,7 @@ async function* saveAborted(run: Run): AsyncGenerator<TrainEvent> {
 }
 
 function startEvent(run: Run): StartEvent {
-  const { model, method, settings, data, length, optimizer, resumedFrom, state } = run
+  const { model, method, settings, data, length, optimizer, resumedFrom } = run
   const { threads } = native.info()
   return {
     type: 'start',
@@ -288,8 +292,12 @@ function startEvent(run: Run): StartEvent {
       validation: data.validation?.length ?? 0,
       test: data.test?.length ?? 0,
     },
-    ...(resumedFrom ? { resumed: { step: state.step, path: resumedFrom.path, history: [...state.history] } } : {}),
+    ...(resumedFrom ? { resumed: resumedOf(run, resumedFrom) } : {}),
   }
+}
+
+function resumedOf({ state, before }: Run, { path }: Checkpoint): Resumed {
+  return { step: state.step, path, history: [...state.history], before }
 }
 
 function endEvent(run: Run, reason: EndReason): EndEvent {

@@ -98,7 +98,13 @@ test('a finished run that is resumed only evaluates', async () => {
 test('a checkpoint has its files, the adapter among them, and trainer_state.json as the Trainer writes it', async () => {
   const outputDir = await aborted(6)
   const path = join(outputDir, checkpoints(outputDir).at(-1)!)
-  const names = ['adapter_config.json', 'adapter_model.safetensors', 'lowrank.json', 'manifest.json']
+  const names = [
+    'adapter_config.json',
+    'adapter_model.safetensors',
+    'before.safetensors',
+    'lowrank.json',
+    'manifest.json',
+  ]
   const rest = ['optimizer.safetensors', 'state.json', 'trainable.safetensors', 'trainer_state.json']
   assert.equal(
     checkpoints(path).filter(name => name !== 'best.safetensors'),
