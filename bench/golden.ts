@@ -289,7 +289,7 @@ async function replay(dir: string, weights: string, compute: 'f32' | 'bf16'): Pr
       `golden: kind "${meta.kind}" of ${dir} is unknown; known are ${Object.keys(TASK).join(', ')}`,
     )
   const labels = meta.labels ?? undefined
-  const model = loadModel(join(weights, meta.base_model), { task, labels, compute })
+  const model = await loadModel(join(weights, meta.base_model), { task, labels, compute })
   const parameters = trainables(model, trace)
   const init = values(dir, 'init')
   restore(parameters, init)

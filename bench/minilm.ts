@@ -53,8 +53,8 @@ const { values: options } = parseArgs({
   },
 })
 
-function readSplits(model: string, work: string, { settings, labels }: PeerSettings): Splits {
-  const tokenizer = loadTokenizer(model)
+async function readSplits(model: string, work: string, { settings, labels }: PeerSettings): Promise<Splits> {
+  const tokenizer = await loadTokenizer(model)
   const isTagging = settings.task === 'tok'
   const spec = {
     task: isTagging ? 'token-classification' : 'sequence-classification',
@@ -98,17 +98,17 @@ async function entityScores(model: Model, examples: readonly Example[]): Promise
   return { precision, recall, f1, strict_f1: strict.micro.f1, tag_accuracy: tokenAccuracy }
 }
 
-function load(dir: string, peer: PeerSettings, seed: number): Model {
+async function load(dir: string, peer: PeerSettings, seed: number): Promise<Model> {
   const compute = options.compute as 'f32' | 'bf16'
   check(['f32', 'bf16'].includes(compute), 'ERR_OPTION', () => `compute: "${compute}", expected f32 or bf16`)
   const task = peer.settings.task === 'seq' ? 'sequence-classification' : 'token-classification'
-  return loadModel(dir, { task, labels: peer.labels, compute, seed })
+  return await loadModel(dir, { task, labels: peer.labels, compute, seed })
 }
 
 async function runSeed(dir: string, peer: PeerSettings, splits: Splits, seed: number): Promise<object> {
   const { settings: s } = peer
   resetPeak()
-  using model = load(dir, peer, seed)
+  using model = await load(dir, peer, seed)
   const targetModules = s.targets === 'all-linear' ? s.targets : s.targets.split(',')
   // Named, though none: a pooler of the checkpoint stays frozen, as in PEFT, and the classifier trains in any case.
   const method = lora({ r: s.r, alpha: s.alpha, dropout: s.dropout, targetModules, modulesToSave: [] })
@@ -165,7 +165,7 @@ async function main(): Promise<void> {
   }
   native.setThreads(Number(options.threads))
   const peer = JSON.parse(readFileSync(join(work, 'settings.json'), 'utf8')) as PeerSettings
-  const splits = readSplits(model, work, peer)
+  const splits = await readSplits(model, work, peer)
   for (const seed of options.seeds.split(',').map(Number)) {
     const line = JSON.stringify(await runSeed(model, peer, splits, seed))
     console.log(line)

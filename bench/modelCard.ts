@@ -23,7 +23,7 @@ import { fullFineTuning } from '../lib/peft/full.ts'
 import { lora } from '../lib/peft/lora.ts'
 import type { Method } from '../lib/peft/method.ts'
 import { encodeRows } from '../lib/tasks/encode.ts'
-import { loadTokenizer } from '../lib/tokenizer/tokenizer.ts'
+import { loadTokenizer, type Tokenizer } from '../lib/tokenizer/tokenizer.ts'
 import { train } from '../lib/train/train.ts'
 import { type Row, readSample, TOPICS } from '../scripts/pretrain/sample.ts'
 import { SEEDS, subsample } from './baselines/subsample.ts'
@@ -108,9 +108,9 @@ function methodOf(name: Name): Method {
   return lora({ r: R, alpha: 2 * R, targetModules: 'all-linear' })
 }
 
-function modelFor(name: Name, seed: number): Model {
+async function modelFor(name: Name, seed: number): Promise<Model> {
   const settings = { task: 'sequence-classification', labels: TOPICS, seed } as const
-  if (name !== 'random') return loadModel(options.encoder, settings)
+  if (name !== 'random') return await loadModel(options.encoder, settings)
   return createModel(readModelConfig(options.encoder, ['bert']), settings)
 }
 
@@ -121,8 +121,7 @@ class Sample {
   readonly test: Example[]
   readonly #encode: (rows: readonly Row[]) => Example[]
 
-  constructor() {
-    const tokenizer = loadTokenizer(options.encoder)
+  constructor(tokenizer: Tokenizer) {
     const labels = labelMap(TOPICS)
     const columns = { text: 'text', label: 'label' }
     const spec = { task: 'sequence-classification', columns, labels, maxLength: MAX_LENGTH } as const
@@ -141,7 +140,7 @@ async function run(name: Name, sample: Sample, settings: Settings, withTest: boo
   const { rows, seed, lr, epochs, batchSize } = settings
   const start = cpuSeconds()
   resetPeak()
-  using model = modelFor(name, seed)
+  using model = await modelFor(name, seed)
   const method = attach(model, methodOf(name), { seed })
   const { validation } = sample
   const data = { train: sample.chosen(rows, seed), validation, ...(withTest && { test: sample.test }) }
@@ -240,7 +239,7 @@ function fillCard(card: string, means: readonly Means[]): string {
 
 async function main(): Promise<void> {
   native.setThreads(Number(options.threads))
-  const sample = new Sample()
+  const sample = new Sample(await loadTokenizer(options.encoder))
   if (options.tune) return tune(sample, nameOf(options.tune))
   const encoder = encoderHash()
   const before = existsSync(OUTPUT) && !options.fresh ? JSON.parse(readFileSync(OUTPUT, 'utf8')) : undefined

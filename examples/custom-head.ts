@@ -28,9 +28,11 @@ const multiSample: HeadBuilder = ({ weights, backbone, labels }) => {
   return sequenceClassification(logits, labels.length, 'single')
 }
 
-const data = await prepareData(process.argv[2] ?? bundled.sample, loadTokenizer(bundled.encoder), { maxLength: 48 })
+const data = await prepareData(process.argv[2] ?? bundled.sample, await loadTokenizer(bundled.encoder), {
+  maxLength: 48,
+})
 const labels = data.labels!.names
-const model = loadModel(bundled.encoder, { task: 'sequence-classification', labels, head: multiSample })
+const model = await loadModel(bundled.encoder, { task: 'sequence-classification', labels, head: multiSample })
 const method = attach(model, lora({ modulesToSave: ['classifier'] }))
 const splits = { train: data.train.examples, test: data.test.examples }
 for await (const event of train(model, splits, { method, lr: 2e-3, epochs: 2 }))

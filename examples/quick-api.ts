@@ -3,9 +3,9 @@
 
 import { attach, bundled, loadModel, loadTokenizer, lora, prepareData, saveAdapter, train } from '../lib/index.ts'
 
-const tokenizer = loadTokenizer(bundled.encoder)
+const tokenizer = await loadTokenizer(bundled.encoder)
 const data = await prepareData(process.argv[2] ?? bundled.sample, tokenizer, { maxLength: 48 })
-const model = loadModel(bundled.encoder, { task: 'sequence-classification', labels: data.labels!.names })
+const model = await loadModel(bundled.encoder, { task: 'sequence-classification', labels: data.labels!.names })
 const method = attach(model, lora({ r: 8, alpha: 16, targetModules: 'all-linear' }))
 const [training, validation, test] = [data.train.examples, data.validation.examples, data.test.examples]
 for await (const event of train(model, { train: training, validation, test }, { method }))

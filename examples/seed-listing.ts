@@ -125,14 +125,14 @@ const read = (name: string): Promise<Row[]> =>
   collectRows(openFile(join(packageRoot, 'examples', 'data', `people-${name}.conll`)).rows())
 
 const [trainRows, devRows, testRows] = [await read('train'), await read('dev'), await read('test')]
-const tokenizer = loadTokenizer(bundled.encoder)
+const tokenizer = await loadTokenizer(bundled.encoder)
 const label2id = tagLabelsOf([...trainRows, ...devRows, ...testRows], 'tags') // undefined in the listing
 const trainDataset = new TextDataset(trainRows, tokenizer, label2id)
 const devDataset = new TextDataset(devRows, tokenizer, label2id)
 const testDataset = new TextDataset(testRows, tokenizer, label2id)
 
 // BertForTokenClassification with num_labels=2 cannot hold three kinds of entity: 7 tags in IOB2.
-const model = loadModel(bundled.encoder, { task: 'token-classification', labels: label2id.names, device: 'cpu' })
+const model = await loadModel(bundled.encoder, { task: 'token-classification', labels: label2id.names, device: 'cpu' })
 const lora = new LoRA(model, { rank: 8, regularizer: 1e-5 })
 
 await evaluate(model, testDataset, 'test before')

@@ -73,6 +73,7 @@ export class Model implements Disposable {
   readonly notices: readonly string[]
   readonly #weights: Weights
 
+  /** Use {@link loadModel} or {@link createModel}: what a source has is allocated here, and read by {@link read}. */
   constructor(config: ModelConfig, settings: LoadSettings, options: ModelOptions, path: string | undefined) {
     this.family = familyOf(config.modelType)
     checkLayers(config, settings)
@@ -91,6 +92,18 @@ export class Model implements Disposable {
       this.#weights.finish()
     } catch (error) {
       this.dispose()
+      throw error
+    }
+  }
+
+  /** A model of a config with its tensors read from the source, between turns of the event loop. */
+  static async read(...of: ConstructorParameters<typeof Model>): Promise<Model> {
+    const model = new Model(...of)
+    try {
+      await model.#weights.read()
+      return model
+    } catch (error) {
+      model.dispose()
       throw error
     }
   }
@@ -309,9 +322,10 @@ function problemOf(config: ModelConfig, outputs: number): Problem {
 
 /**
  * Loads a Hugging Face folder (config.json, model.safetensors or shards). Heads and poolers that it lacks start newly
- * initialised: `model.newTensors` names them. Throws ERR_CONFIG and ERR_CHECKPOINT with every problem at once.
+ * initialised: `model.newTensors` names them. The event loop has its turn between tensors. Rejects with ERR_CONFIG and
+ * ERR_CHECKPOINT, with every problem at once.
  */
-export function loadModel(dir: string, options: ModelOptions): Model {
+export async function loadModel(dir: string, options: ModelOptions): Promise<Model> {
   check(
     existsSync(dir),
     'ERR_CONFIG',
@@ -320,7 +334,8 @@ export function loadModel(dir: string, options: ModelOptions): Model {
   const config = readModelConfig(dir, MODEL_TYPES)
   const checkpoint = openCheckpoint(dir)
   try {
-    return new Model(config, { ...settingsOf(config, options), source: checkpoint, origin: dir }, options, dir)
+    const settings = { ...settingsOf(config, options), source: checkpoint, origin: dir }
+    return await Model.read(config, settings, options, dir)
   } finally {
     checkpoint.close()
   }

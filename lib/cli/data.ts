@@ -77,7 +77,7 @@ export function maskingFor(task: Task, tokenizer: Tokenizer, settings: Settings)
 
 /** Rows of one file, or of the split of a folder that is to be evaluated. */
 export async function readRows(settings: Settings, notice: (message: string) => void): Promise<readonly Row[]> {
-  const source = openDataset(settings.data!, openOptions(settings, notice))
+  const source = await openDataset(settings.data!, openOptions(settings, notice))
   const wanted = settings.evaluateOn ?? 'auto'
   const split = wanted === 'auto' ? (['test', 'validation', 'train'] as const).find(name => source[name]) : wanted
   const file = source[split as keyof Splits]

@@ -53,13 +53,13 @@ export async function prepareTraining(settings: Settings, console: Console, devi
   const initial = settings.initFrom === undefined ? undefined : locate(settings.initFrom)
   const whole = initial !== undefined && !existsSync(join(initial, 'adapter_config.json'))
   const base = whole ? { path: initial, bundled: false } : findBase(settings.model)
-  const tokenizer = findTokenizer(settings, base.path)
-  const known = initial === undefined ? undefined : readAdapterInfo(initial).labels
+  const tokenizer = await findTokenizer(settings, base.path)
+  const known = initial === undefined ? undefined : (await readAdapterInfo(initial)).labels
   const read = await readSplits(settings, tasksOf(base.path), known && known.length > 0 ? labelMap(known) : undefined)
   const data = known || settings.labels ? read : inOrderOf(read, baseLabels(base.path))
   for (const notice of data.notices) console.note(notice)
   checkClasses(data)
-  const model = loadBase(
+  const model = await loadBase(
     base.path,
     { ...headFor(data, settings.labels), headRows: settings.newHead ? 'anew' : 'byName' },
     settings,
@@ -79,7 +79,7 @@ export async function prepareTraining(settings: Settings, console: Console, devi
       validation: encoded.validation.examples,
       test: encoded.test.examples,
     }
-    const attached = attachMethod(model, settings, whole ? undefined : initial)
+    const attached = await attachMethod(model, settings, whole ? undefined : initial)
     warnOfNewTensors(model, initial !== undefined, console)
     return { base, tokenizer, data, model, attached, maxLength, examples, truncated }
   } catch (error) {
@@ -97,8 +97,8 @@ function checkClasses({ labels, choice, columns }: SplitData): void {
   })
 }
 
-function attachMethod(model: Model, settings: Settings, initial: string | undefined): Adapter {
-  if (initial !== undefined) return loadAdapter(model, initial, { trainable: true })
+async function attachMethod(model: Model, settings: Settings, initial: string | undefined): Promise<Adapter> {
+  if (initial !== undefined) return await loadAdapter(model, initial, { trainable: true })
   const { seed } = settings
   return attach(model, createMethod(settings.method, methodOptions(settings)), { seed })
 }

@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs'
+import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
 import { readConll } from './conll.ts'
@@ -57,10 +57,15 @@ const textCure = 'say what it holds: format text for one text a line, conll for 
  * files of known extensions.
  * @throws ERR_DATA when nothing is there, two files claim one split, or the format is unknown.
  */
-export function openDataset(path: string, options: OpenOptions = {}): DataSource {
-  const found = statSync(path, { throwIfNoEntry: false })
+export async function openDataset(path: string, options: OpenOptions = {}): Promise<DataSource> {
+  const found = await stat(path).catch(missing)
   check(found, 'ERR_DATA', () => `data: ${path} does not exist`)
   return found.isDirectory() ? openFolder(path, options) : { train: openFile(path, options) }
+}
+
+/** Undefined for a path where nothing is. */
+function missing(error: NodeJS.ErrnoException): undefined {
+  if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error
 }
 
 /** One file to read. @throws ERR_DATA for an unknown extension, ERR_OPTION for an unknown format. */
@@ -101,9 +106,9 @@ function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIt
   }
 }
 
-function openFolder(folder: string, options: OpenOptions): DataSource {
+async function openFolder(folder: string, options: OpenOptions): Promise<DataSource> {
   const source: { [name in SplitName]?: DataFile } = {}
-  const files = readdirSync(folder).sort()
+  const files = (await readdir(folder)).sort()
   for (const file of files) {
     const extension = extensionOf(file)
     if (!formats[extension] && !(options.format && extension === '.txt')) continue

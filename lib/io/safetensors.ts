@@ -1,6 +1,7 @@
 import { constants } from 'node:buffer'
-import { closeSync, existsSync, fstatSync, openSync, readSync, statSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, openSync, read as readCallback, readSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
+import { promisify } from 'node:util'
 import { check, fail, LowrankError } from '../errors.ts'
 import { streamFileAtomic } from './atomic.ts'
 import { decodeF32, isStorageDtype, type StorageDtype, storageBits } from './dtype.ts'
@@ -61,6 +62,22 @@ export function openSafetensors(path: string): SafetensorsFile {
   } catch (error) {
     closeSync(file)
     throw error
+  }
+}
+
+/**
+ * {@link openSafetensors}, with every tensor read into memory, off the event loop, and the file closed: for files as
+ * small as adapters are. A file that changes meanwhile: `ERR_CHECKPOINT`.
+ */
+export async function readSafetensors(path: string): Promise<SafetensorsFile> {
+  const file = openSafetensors(path)
+  try {
+    const bytes = new Map<string, Uint8Array<ArrayBuffer>>()
+    for (const name of file.names()) bytes.set(name, await readRange(path, file.locate(name)))
+    const read = (name: string) => bytes.get(file.info(name).name)!
+    return { ...file, read, readF32: name => decodeNamed(path, file.info(name), read) }
+  } finally {
+    file.close()
   }
 }
 
@@ -191,18 +208,39 @@ function readHeader(path: string, file: number, size: number): Uint8Array {
 
 function readAt(path: string, file: number, position: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length)
-  // One read call takes at most 2 GiB.
-  const most = 1 << 30
   for (let at = 0; at < length; ) {
-    const count = readSync(file, bytes, at, Math.min(most, length - at), position + at)
-    check(
-      count > 0,
-      'ERR_CHECKPOINT',
-      () => `${path}: ends at byte ${position + at}, ${length - at} more were promised`,
-    )
+    const count = readSync(file, bytes, at, Math.min(MOST_OF_A_CALL, length - at), position + at)
+    if (count === 0) cutShort(path, position + at, length - at)
     at += count
   }
   return bytes
+}
+
+const readLater = promisify(readCallback)
+
+async function readRange(path: string, range: FileRange): Promise<Uint8Array<ArrayBuffer>> {
+  const { file, position, bytes: length } = range
+  checkUnchanged(path, file, range.fileSize)
+  const bytes = new Uint8Array(length)
+  for (let at = 0; at < length; ) {
+    const { bytesRead } = await readLater(file, bytes, at, Math.min(MOST_OF_A_CALL, length - at), position + at)
+    if (bytesRead === 0) cutShort(path, position + at, length - at)
+    at += bytesRead
+  }
+  return bytes
+}
+
+/** One read call takes at most 2 GiB. */
+const MOST_OF_A_CALL = 1 << 30
+
+function cutShort(path: string, at: number, left: number): never {
+  fail('ERR_CHECKPOINT', `${path}: ends at byte ${at}, ${left} more were promised`)
+}
+
+/** A file that shrinks under a reader gives short reads; one that is rewritten gives another model's bytes. */
+function checkUnchanged(path: string, file: number, size: number): void {
+  const now = fstatSync(file).size
+  check(now === size, 'ERR_CHECKPOINT', () => `${path}: had ${size} bytes when opened, has ${now} now; load it again`)
 }
 
 interface Opened {
@@ -219,9 +257,7 @@ function fileOf(path: string, file: number, { metadata, tensors, dataStart, size
   const read = (name: string): Uint8Array<ArrayBuffer> => {
     const { begin, end } = info(name)
     check(open, 'ERR_DISPOSED', () => `${path}: is closed, so "${name}" cannot be read`)
-    // A file that shrinks under a reader gives short reads; one that is rewritten gives another model's bytes.
-    const now = fstatSync(file).size
-    check(now === size, 'ERR_CHECKPOINT', () => `${path}: had ${size} bytes when opened, has ${now} now; load it again`)
+    checkUnchanged(path, file, size)
     check(end - begin <= constants.MAX_LENGTH, 'ERR_UNSUPPORTED', () => {
       return `${path}: tensor "${name}" has ${end - begin} bytes, an array here at most ${constants.MAX_LENGTH}`
     })

@@ -1,6 +1,7 @@
 import { fail } from '../errors.ts'
 import { type FileRange, type FloatDtype, isFiniteData } from '../io/safetensors.ts'
 import { transposed } from '../io/transpose.ts'
+import { turn } from '../io/turn.ts'
 import type { DType } from '../native.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { normal } from '../nn/init.ts'
@@ -61,6 +62,15 @@ interface Buffer {
   dispose(): void
 }
 
+/** A tensor whose values are still in the source. */
+interface Waiting {
+  readonly tensor: Tensor
+  /** Name in the source. */
+  readonly stored: string
+  readonly host: Host
+  readonly isTransposed: boolean
+}
+
 /** What one loading collects; shared by all its cursors. */
 class Loading {
   readonly settings: LoadSettings
@@ -72,6 +82,7 @@ class Loading {
   /** Parameters with a second use, as tied embeddings have. */
   readonly shared = new Set<Parameter>()
   readonly problems: string[] = []
+  readonly waiting: Waiting[] = []
 
   constructor(settings: LoadSettings) {
     this.settings = settings
@@ -245,6 +256,24 @@ export class Weights {
     )
   }
 
+  /** Reads what the source has of the tensors asked for, in that order. @throws ERR_CHECKPOINT for NaN and infinity */
+  async read(): Promise<void> {
+    const { waiting, settings } = this.#loading
+    const { source, origin } = settings
+    let bytes = 0
+    for (const { tensor, stored, host, isTransposed } of waiting.splice(0)) {
+      if (!uploadFinite(tensor, source!, stored, host, isTransposed))
+        fail(
+          'ERR_CHECKPOINT',
+          `loadModel: ${stored} of ${origin} holds NaN or infinity; the file is damaged, fetch it again`,
+        )
+      bytes += tensor.byteLength
+      if (bytes < BYTES_OF_A_TURN) continue
+      bytes = 0
+      await turn()
+    }
+  }
+
   #join(name: string): string {
     return this.prefix ? `${this.prefix}.${name}` : name
   }
@@ -256,7 +285,7 @@ export class Weights {
   }
 
   #load(tensor: Tensor, name: string, stored: string, isTransposed: boolean): void {
-    const { source, origin, device } = this.#loading.settings
+    const { source, device } = this.#loading.settings
     const { dtype, shape } = source!.info(stored)
     const expected = `[${(isTransposed ? [...tensor.shape].reverse() : tensor.shape).join(', ')}]`
     if (`[${shape.join(', ')}]` !== expected) {
@@ -268,17 +297,14 @@ export class Weights {
       this.#loading.problems.push(`${name}: dtype ${dtype}, expected F32, F16, BF16 or F64`)
       return
     }
-    if (device.name === 'meta') return
-    if (!uploadFinite(tensor, source!, stored, host, isTransposed))
-      fail(
-        'ERR_CHECKPOINT',
-        `loadModel: ${stored} of ${origin} holds NaN or infinity; the file is damaged, fetch it again`,
-      )
+    if (device.name !== 'meta') this.#loading.waiting.push({ tensor, stored, host, isTransposed })
   }
 }
 
 /** From this many bytes on a tensor is read by the addon, piece by piece. */
 const MAPPED_BYTES = 1 << 20
+/** Bytes that are read before the event loop has its turn: a few milliseconds. */
+const BYTES_OF_A_TURN = 4 << 20
 
 /** Copies a stored tensor to the device; false, with nothing copied, where a number is not finite. */
 function uploadFinite(

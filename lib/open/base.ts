@@ -64,8 +64,8 @@ export function baseLabels(path: string): readonly string[] | undefined {
 }
 
 /** The tokenizer of `--tokenizer`, else of the model folder. */
-export function findTokenizer(settings: Pick<LoadSettings, 'tokenizer'>, base: string): Tokenizer {
-  return loadTokenizer(settings.tokenizer ?? base)
+export async function findTokenizer(settings: Pick<LoadSettings, 'tokenizer'>, base: string): Promise<Tokenizer> {
+  return await loadTokenizer(settings.tokenizer ?? base)
 }
 
 /** What the head is for. */
@@ -78,11 +78,16 @@ export interface HeadChoice {
 }
 
 /** Loads a base with a head, as the settings of a command say. */
-export function loadBase(path: string, head: HeadChoice, settings: LoadSettings, device = settings.device): Model {
+export async function loadBase(
+  path: string,
+  head: HeadChoice,
+  settings: LoadSettings,
+  device = settings.device,
+): Promise<Model> {
   const { compute, seed } = settings
   const storage = settings.storage as Storage | undefined
   const planFor = device === 'meta' && Device.get(settings.device).name.startsWith('cuda') ? 'cuda' : undefined
-  return loadModel(path, { ...head, device, planFor, storage, compute: compute as Compute | undefined, seed })
+  return await loadModel(path, { ...head, device, planFor, storage, compute: compute as Compute | undefined, seed })
 }
 
 const longestDefault = 512

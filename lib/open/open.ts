@@ -42,11 +42,11 @@ export async function open(folder: string, options: OpenTrainedOptions = {}): Pr
   check(typeof folder === 'string' && folder !== '', 'ERR_OPTION', () => `open: ${folder} is no path of a folder`)
   for (const key of Object.keys(options))
     if (!KNOWN.includes(key)) fail('ERR_OPTION', `${key}: is no option of open${nearest(key, KNOWN)}`)
-  return new OpenModel(load(folder, options), options)
+  return new OpenModel(await load(folder, options), options)
 }
 
-function load(adapter: string, { device = 'cpu', seed = 42, ...options }: OpenTrainedOptions): Trained {
-  return openTrained({ ...options, adapter, device, seed })
+async function load(adapter: string, { device = 'cpu', seed = 42, ...options }: OpenTrainedOptions): Promise<Trained> {
+  return await openTrained({ ...options, adapter, device, seed })
 }
 
 /** A model that answers; concurrent calls share batches. Free it with {@link dispose}, or by `using`. */
@@ -92,7 +92,7 @@ export class OpenModel implements Disposable {
 
   /** Takes another folder from the next batch on; answers under way are the old one's. It must be sound to be taken. */
   async swap(folder: string): Promise<void> {
-    const next = load(folder, this.#options)
+    const next = await load(folder, this.#options)
     while (this.#running) await this.#running
     const old = this.#trained
     this.#trained = next

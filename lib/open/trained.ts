@@ -41,19 +41,19 @@ export interface TrainedSettings extends LoadSettings {
 }
 
 /** Opens an adapter or fine-tuned model folder. @throws ERR_CONFIG, ERR_CHECKPOINT, ERR_OPTION */
-export function openTrained(settings: TrainedSettings, options: { trainable?: boolean } = {}): Trained {
+export async function openTrained(settings: TrainedSettings, options: { trainable?: boolean } = {}): Promise<Trained> {
   const folder = locate(settings.adapter ?? fail('ERR_OPTION', 'adapter: none given'))
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
-  const info = infoOf(folder, isAdapter)
+  const info = await infoOf(folder, isAdapter)
   const base = isAdapter ? baseOf(folder, info, settings) : { path: folder, bundled: false }
   const task = taskFor(info, settings, folder)
   const labels = headOf(task).isLabelled ? labelsFor(folder, base.path, info, settings) : undefined
   const headRows = isAdapter ? 'byName' : 'inOrder'
-  const model = loadBase(base.path, { task, problem: problemFor(info), labels, headRows }, settings)
+  const model = await loadBase(base.path, { task, problem: problemFor(info), labels, headRows }, settings)
   try {
     if (!isAdapter) checkComplete(model, folder)
-    const attached = isAdapter ? loadAdapter(model, folder, options) : undefined
-    const tokenizer = tokenizerOf(info, base, settings, isAdapter)
+    const attached = isAdapter ? await loadAdapter(model, folder, options) : undefined
+    const tokenizer = await tokenizerOf(info, base, settings, isAdapter)
     const saved = info.extra.max_length
     const maxLength = settings.maxLength ?? (typeof saved === 'number' ? saved : undefined)
     const length = lengthOf({ ...settings, maxLength }, model, tokenizer)
@@ -92,8 +92,8 @@ export function locate(path: string): string {
   )
 }
 
-function infoOf(folder: string, isAdapter: boolean): AdapterInfo {
-  if (isAdapter || existsSync(join(folder, 'lowrank.json'))) return readAdapterInfo(folder)
+async function infoOf(folder: string, isAdapter: boolean): Promise<AdapterInfo> {
+  if (isAdapter || existsSync(join(folder, 'lowrank.json'))) return await readAdapterInfo(folder)
   const config = readModelConfig(folder, MODEL_TYPES)
   const labels = labelsOf(config)?.id2label
   const [task] = architectures(config).flatMap(name => taskOfClass(name) ?? [])
@@ -162,20 +162,20 @@ function labelsFor(
   }
 }
 
-function tokenizerOf(
+async function tokenizerOf(
   { extra, baseModel }: AdapterInfo,
   base: Base,
   settings: TrainedSettings,
   isAdapter: boolean,
-): Tokenizer {
-  if (settings.tokenizer !== undefined) return loadTokenizer(settings.tokenizer)
+): Promise<Tokenizer> {
+  if (settings.tokenizer !== undefined) return await loadTokenizer(settings.tokenizer)
   // A whole model's folder has the tokenizer that it was trained with.
   const saved = isAdapter ? extra.tokenizer : undefined
-  if (typeof saved !== 'string' || saved === baseModel) return loadTokenizer(base.path)
+  if (typeof saved !== 'string' || saved === baseModel) return await loadTokenizer(base.path)
   check(existsSync(saved), 'ERR_CONFIG', () => {
     return `adapter: it was trained with the tokenizer of ${saved}, which is not here; name its folder with --tokenizer`
   })
-  return loadTokenizer(saved)
+  return await loadTokenizer(saved)
 }
 
 function columnsOf({ columns }: JsonObject): ColumnNames {

@@ -44,7 +44,7 @@ export function infoRecord(host: Host, method: string, baseModel: string | undef
  * Reads lowrank.json of a folder, or what adapter_config.json alone tells of one that PEFT wrote. Neither there, or a
  * value of the wrong kind: ERR_CONFIG.
  */
-export function readAdapterInfo(dir: string): AdapterInfo {
+export async function readAdapterInfo(dir: string): Promise<AdapterInfo> {
   const path = join(dir, infoFile)
   if (!existsSync(path)) return infoOfPeft(dir)
   const values = readJson(path)

@@ -6,7 +6,7 @@ import {
   type FileRange,
   type FloatDtype,
   isFiniteData,
-  openSafetensors,
+  readSafetensors,
   type TensorInfo,
 } from '../io/safetensors.ts'
 import type { Parameter } from '../nn/module.ts'
@@ -38,25 +38,21 @@ const floats: readonly string[] = ['F64', 'F32', 'BF16', 'F16'] satisfies FloatD
  * ERR_CHECKPOINT. A config that is broken, for another task, family or other labels: ERR_CONFIG. A method or setting
  * that is not built here: ERR_UNSUPPORTED.
  */
-export function loadAdapter(model: Host, dir: string, options: LoadOptions = {}): Adapter {
+export async function loadAdapter(model: Host, dir: string, options: LoadOptions = {}): Promise<Adapter> {
   const { name = 'default', trainable = false, allowNew = false } = options
   const folder = folderOf(dir, name)
   const config = readAdapterConfig(folder)
-  checkBase(model, folder, readAdapterInfo(folder))
-  const opened = openSafetensors(tensorFile(folder))
+  checkBase(model, folder, await readAdapterInfo(folder))
+  const keys = new KeyedFile(await readSafetensors(tensorFile(folder)), name)
+  // Nothing waits from here on: who uses the model meanwhile sees the adapter whole or not at all.
+  const adapter = attached(model, config, keys, { name, trainable })
   try {
-    const keys = new KeyedFile(opened, name)
-    const adapter = attached(model, config, keys, { name, trainable })
-    try {
-      fill(model, adapter, keys, config)
-      if (!allowNew) checkComplete(model, adapter, folder)
-      return adapter
-    } catch (error) {
-      adapter.detach()
-      throw error
-    }
-  } finally {
-    opened.close()
+    fill(model, adapter, keys, config)
+    if (!allowNew) checkComplete(model, adapter, folder)
+    return adapter
+  } catch (error) {
+    adapter.detach()
+    throw error
   }
 }
 

@@ -155,7 +155,7 @@ export async function prepareData(
 async function readSplits(path: string, options: OpenOptions, notices: string[]): Promise<Given> {
   const notice = options.notice ?? ((message: string) => notices.push(message))
   // Tags are converted here, by one rule for all files.
-  const source: DataSource = openDataset(path, { ...options, notice, keepTags: true })
+  const source: DataSource = await openDataset(path, { ...options, notice, keepTags: true })
   const splits: Partial<Record<keyof Splits, Row[]>> = {}
   for (const name of ['train', 'validation', 'test'] as const) {
     const file = source[name]

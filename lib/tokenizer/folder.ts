@@ -1,6 +1,7 @@
 // The files of a tokenizer folder, in the one shape of tokenizer.json.
 
-import { readFileSync, statSync } from 'node:fs'
+import type { Stats } from 'node:fs'
+import { readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { check, fail } from '../errors.ts'
 import { bertParts } from './config.ts'
@@ -18,17 +19,16 @@ export interface TokenizerFiles {
 const sentencePiece = ['spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model', 'spm.model']
 
 /** Reads a folder or a tokenizer.json. @throws ERR_CONFIG, ERR_UNSUPPORTED where sentencepiece's model stands alone */
-export function readTokenizerFiles(dirOrFile: string): TokenizerFiles {
-  const isFolder = statSync(dirOrFile, { throwIfNoEntry: false })?.isDirectory() ?? false
+export async function readTokenizerFiles(dirOrFile: string): Promise<TokenizerFiles> {
+  const isFolder = (await statOf(dirOrFile))?.isDirectory() ?? false
   const file = isFolder ? join(dirOrFile, 'tokenizer.json') : dirOrFile
   const folder = isFolder ? dirOrFile : dirname(dirOrFile)
-  const config = readJson(join(folder, 'tokenizer_config.json')) ?? {}
-  const map = readJson(join(folder, 'special_tokens_map.json')) ?? {}
-  const tokenizer = readJson(file) ?? (isFolder ? fromVocabulary(folder, config) : undefined)
+  const config = (await readJson(join(folder, 'tokenizer_config.json'))) ?? {}
+  const map = (await readJson(join(folder, 'special_tokens_map.json'))) ?? {}
+  const tokenizer = (await readJson(file)) ?? (isFolder ? await fromVocabulary(folder, config) : undefined)
   if (tokenizer) return { tokenizer, config, map }
-  const native = isFolder
-    ? sentencePiece.find(name => statSync(join(folder, name), { throwIfNoEntry: false }))
-    : undefined
+  const stats = await Promise.all(isFolder ? sentencePiece.map(name => statOf(join(folder, name))) : [])
+  const native = sentencePiece[stats.findIndex(found => found !== undefined)]
   check(!native, 'ERR_UNSUPPORTED', () => {
     return `tokenizer: ${folder} holds ${native} without tokenizer.json, and sentencepiece files are not read; ${cure}`
   })
@@ -39,13 +39,11 @@ const cure =
   "save it in its fast format: AutoTokenizer.from_pretrained(folder).save_pretrained(folder), in Python's transformers"
 
 /** BERT's vocab.txt, or GPT-2's vocab.json and merges.txt, as the tokenizer.json that transformers makes of them. */
-function fromVocabulary(folder: string, config: Json): Json | undefined {
-  const lines = readText(join(folder, 'vocab.txt'))
-    ?.replace(/\r?\n$/, '')
-    .split(/\r?\n/)
+async function fromVocabulary(folder: string, config: Json): Promise<Json | undefined> {
+  const lines = (await readText(join(folder, 'vocab.txt')))?.replace(/\r?\n$/, '').split(/\r?\n/)
   if (lines) return wordPiece(Object.fromEntries(lines.map((token, id) => [token, id])), config)
-  const vocab = readJson(join(folder, 'vocab.json'))
-  const merges = readText(join(folder, 'merges.txt'))
+  const vocab = await readJson(join(folder, 'vocab.json'))
+  const merges = await readText(join(folder, 'merges.txt'))
   if (!vocab || merges === undefined) return undefined
   return byteLevel(
     vocab,
@@ -90,17 +88,22 @@ function byteLevel(vocab: Json, merges: readonly string[]): Json {
   }
 }
 
-function readText(file: string): string | undefined {
+/** What is at a path; undefined: nothing that can be reached. */
+async function statOf(path: string): Promise<Stats | undefined> {
+  return await stat(path).catch(() => undefined)
+}
+
+async function readText(file: string): Promise<string | undefined> {
   try {
-    return readFileSync(file, 'utf8')
+    return await readFile(file, 'utf8')
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     fail('ERR_CONFIG', `tokenizer: cannot read ${file}: ${String((error as Error).message)}`, error)
   }
 }
 
-function readJson(file: string): Json | undefined {
-  const text = readText(file)
+async function readJson(file: string): Promise<Json | undefined> {
+  const text = await readText(file)
   if (text === undefined) return undefined
   let value: unknown
   try {

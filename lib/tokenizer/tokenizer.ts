@@ -85,8 +85,8 @@ const unlimited = 1e15
  * padding stored in the file are ignored.
  * @throws ERR_CONFIG when files are missing or malformed, ERR_UNSUPPORTED for parts this package cannot run.
  */
-export function loadTokenizer(dirOrFile: string): Tokenizer {
-  return createTokenizer(dirOrFile, readTokenizerFiles(dirOrFile))
+export async function loadTokenizer(dirOrFile: string): Promise<Tokenizer> {
+  return createTokenizer(dirOrFile, await readTokenizerFiles(dirOrFile))
 }
 
 function createTokenizer(path: string, { tokenizer, config, map }: TokenizerFiles): Tokenizer {

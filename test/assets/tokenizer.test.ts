@@ -19,8 +19,8 @@ test('the vocabulary starts with the special tokens and has no hole and no doubl
   assert.is(new Set(vocabulary).size, VOCABULARY)
 })
 
-test('the tokenizer reads the files and gives the ids of the Python library', () => {
-  const tokenizer = loadTokenizer(ENCODER)
+test('the tokenizer reads the files and gives the ids of the Python library', async () => {
+  const tokenizer = await loadTokenizer(ENCODER)
   for (const { text, ids } of golden) assert.equal([...tokenizer.encode(text).ids], ids, text)
 })
 

@@ -29,7 +29,7 @@ const lossOf = async (model: Model) => (await evaluate(model, examples)).loss
 
 /** Trains with dev scores told in advance; gives the loss after each epoch, and in the end. */
 async function trained(scores: readonly number[], patience?: number) {
-  using model = load()
+  using model = await load()
   const attached = attach(model, lora({ r: 2, targetModules: 'all-linear' }))
   const losses: number[] = []
   const validate = async () => {

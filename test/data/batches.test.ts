@@ -152,7 +152,7 @@ test('what cannot be batched is a coded error', async () => {
 })
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
-const tokenizer = loadTokenizer(join(golden, 'wordpiece.json'))
+const tokenizer = await loadTokenizer(join(golden, 'wordpiece.json'))
 
 test('tokens are hidden in the shares of BERT', () => {
   const masking = maskingOf(tokenizer)

@@ -15,7 +15,7 @@ import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { rejects } from './support.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
-const tokenizer = loadTokenizer(join(golden, 'wordpiece.json'))
+const tokenizer = await loadTokenizer(join(golden, 'wordpiece.json'))
 const labels = labelMap(['no', 'yes'])
 const single = { task: 'sequence-classification', problem: 'single' } as const
 

@@ -109,15 +109,15 @@ test('files in gzip are read, and told from broken ones', () =>
       'cut.csv.gz': gzipSync('a,b\n1,2\n'.repeat(1000)).subarray(0, 40),
     },
     async path => {
-      assert.equal(values(await collect(openDataset(path('.')).train!.rows())), [{ a: 1 }, { a: 'é' }])
+      assert.equal(values(await collect((await openDataset(path('.'))).train!.rows())), [{ a: 1 }, { a: 'é' }])
       await rejects(() => jsonlDataset(path('train.jsonl.gz')), 'ERR_DATA', /by index/)
-      await rejects(() => collect(openDataset(path('cut.csv.gz')).train!.rows()), 'ERR_DATA', /gzip/)
+      await rejects(async () => collect((await openDataset(path('cut.csv.gz'))).train!.rows()), 'ERR_DATA', /gzip/)
     },
   ))
 
 test('a JSON array of objects is a file of rows', () =>
   withFiles({ 'a.json': '\uFEFF[{"a":1},\n {"a":[2]}]\n', 'bad.json': '[{"a":1},', 'none.json': '[]' }, async path => {
-    assert.equal(values(await collect(openDataset(path('a.json')).train!.rows())), [{ a: 1 }, { a: [2] }])
+    assert.equal(values(await collect((await openDataset(path('a.json'))).train!.rows())), [{ a: 1 }, { a: [2] }])
     await rejects(() => collect(readJsonl(path('bad.json'))), 'ERR_DATA', /not a JSON array/)
     await rejects(() => collect(readJsonl(path('none.json'))), 'ERR_DATA', /empty array/)
   }))

@@ -12,7 +12,7 @@ import { shared } from '../support/shared.ts'
 import { rejects, withFiles } from './support.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
-const tokenizer = loadTokenizer(join(golden, 'wordpiece.json'))
+const tokenizer = await loadTokenizer(join(golden, 'wordpiece.json'))
 
 test('a dataset class of the user gives rows', async () => {
   class Reviews implements Dataset<{ text: string; label: number }> {
@@ -57,7 +57,7 @@ test('a jsonl file is read by index', () =>
         [{ a: [3] }, { a: 'é' }, { a: 2 }],
       )
       assert.is(data.get(2).line, 5)
-      assert.equal(await rowsOf(data), await collectRows(openDataset(path('a.jsonl')).train!.rows()))
+      assert.equal(await rowsOf(data), await collectRows((await openDataset(path('a.jsonl'))).train!.rows()))
       await rejects(() => data.get(3), 'ERR_OPTION', /index 3 is not in \[0, 3\)/)
       data.close()
       await rejects(() => data.get(0), 'ERR_DISPOSED', /closed/)
@@ -129,7 +129,7 @@ test('wnut17: counts, labels, alignment', async () => {
   const path = shared('data/wnut17')
   const weights = shared('weights/minibert-own')
   if (!path || !weights) return console.log('skipped: data/wnut17 or weights/minibert-own is absent')
-  const data = await prepareData(path, loadTokenizer(weights), { maxLength: 160 })
+  const data = await prepareData(path, await loadTokenizer(weights), { maxLength: 160 })
   assert.equal(
     [data.train, data.validation, data.test].map(part => part.examples.length),
     [3394, 1009, 1287],

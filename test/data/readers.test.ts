@@ -164,7 +164,7 @@ test('conll: what is wrong is told with the line', () =>
 
 test('text: one a line, blank lines skipped, quotes and tabs are text', () =>
   withFiles({ 'a.txt': 'one "line"\r\n\n \ntwo\tcolumns', 'empty.txt': '\n' }, async path => {
-    const read = (name: string) => collect(openDataset(path(name), { format: 'text' }).train!.rows())
+    const read = async (name: string) => collect((await openDataset(path(name), { format: 'text' })).train!.rows())
     assert.equal(values(await read('a.txt')), [{ text: 'one "line"' }, { text: 'two\tcolumns' }])
     assert.is((await read('a.txt'))[1]!.line, 4)
     await rejects(() => read('empty.txt'), 'ERR_DATA', /is empty; it needs at least one line of text/)
@@ -172,16 +172,16 @@ test('text: one a line, blank lines skipped, quotes and tabs are text', () =>
 
 test('a dataset is a file or a folder of splits', () =>
   withFiles({ 'train.jsonl': '{"a":1}', 'dev.csv': 'a\n2\n', 'test.conll': 'a O\n', 'notes.txt': '' }, async path => {
-    const folder = openDataset(path('.'))
+    const folder = await openDataset(path('.'))
     assert.equal(Object.keys(folder).sort(), ['test', 'train', 'validation'])
     assert.equal(values(await collect(folder.validation!.rows())), [{ a: '2' }])
-    assert.equal(Object.keys(openDataset(path('train.jsonl'))), ['train'])
+    assert.equal(Object.keys(await openDataset(path('train.jsonl'))), ['train'])
     const again = folder.train!
     assert.equal(values(await collect(again.rows())), values(await collect(again.rows())))
     await rejects(() => openDataset(path('notes.txt')), 'ERR_DATA', /unknown extension "\.txt"/)
     await rejects(() => openDataset(path('notes.txt')), 'ERR_DATA', /format text for one text a line/)
     await rejects(() => openDataset(path('none')), 'ERR_DATA', /does not exist/)
-    const wrong = openDataset(path('notes.txt'), { format: 'jsonll' as never })
+    const wrong = await openDataset(path('notes.txt'), { format: 'jsonll' as never })
     await rejects(() => wrong.train!.rows(), 'ERR_OPTION', /did you mean "jsonl"/)
   }))
 

@@ -116,7 +116,7 @@ test('texts in two splits are reported, dropped or moved', () => {
 test('banking77 is split by class', async () => {
   const path = shared('data/banking77/train.jsonl')
   if (!path) return console.log('skipped: data/banking77 is absent')
-  const rows = await collect(openDataset(path).train!.rows())
+  const rows = await collect((await openDataset(path)).train!.rows())
   assert.is(rows.length, 10_003)
   const parts = split(rows)
   const labels = new Set(rows.map(row => row.values.label as string))

@@ -31,7 +31,7 @@ const packed = (sequences: readonly (readonly number[])[], past: readonly number
 for (const name of CACHED)
   test(`${name}: logits through a cache equal those of whole sequences`, async () => {
     const before = native.live()
-    const model = loadModel(join(MODELS, name), { task: 'causal-lm' })
+    const model = await loadModel(join(MODELS, name), { task: 'causal-lm' })
     const texts = [
       [7, 23, 41, 11, 30, 8, 19, 44, 5],
       [9, 12, 33, 50, 6],
@@ -76,7 +76,7 @@ for (const { model: name, shared: weights, prompt, ids } of greedy)
   test(`${name ?? weights}: greedy tokens of [${prompt}] equal transformers'`, async () => {
     const dir = name ? join(MODELS, name) : shared(`weights/${weights}`)
     if (!dir || !existsSync(dir)) return console.log(`skip: ${weights} is not here`)
-    const model = loadModel(dir, { task: 'causal-lm' })
+    const model = await loadModel(dir, { task: 'causal-lm' })
     assert.equal(await tokens(model, prompt, { maxNewTokens: ids.length, endIds: [] }), ids)
     model.dispose()
   })
@@ -85,7 +85,7 @@ const tiny = () => loadModel(join(MODELS, 'llama-lm'), { task: 'causal-lm' })
 
 test('drawn tokens follow the seed; end ids end; an abort stops between tokens and frees the cache', async () => {
   const before = native.live()
-  const model = tiny()
+  const model = await tiny()
   const drawn = (seed: number) =>
     tokens(model, [5, 6], { maxNewTokens: 20, temperature: 1.5, topP: 0.95, seed, endIds: [] })
   assert.equal(await drawn(1), await drawn(1))
@@ -111,7 +111,7 @@ test('drawn tokens follow the seed; end ids end; an abort stops between tokens a
 })
 
 test('generation stops where positions end, and what cannot be is refused', async () => {
-  const model = tiny()
+  const model = await tiny()
   const most = model.backbone.limits.maxPositions
   assert.is((await tokens(model, [5, 6], { maxNewTokens: 1000, endIds: [] })).length, most - 2)
   const refused = async (prompt: number[], options: object, code: string, message: RegExp) => {
@@ -128,8 +128,8 @@ test('generation stops where positions end, and what cannot be is refused', asyn
 test('text comes in pieces that join to it, and ends before a stop string', async () => {
   const dir = shared('weights/TinyStories-656K')
   if (!dir) return console.log('skip: shared weights are not here')
-  const model = loadModel(dir, { task: 'causal-lm' })
-  const tokenizer = loadTokenizer(dir)
+  const model = await loadModel(dir, { task: 'causal-lm' })
+  const tokenizer = await loadTokenizer(dir)
   const text = async (options: object) => {
     const pieces: string[] = []
     let finish: string | undefined

@@ -40,7 +40,7 @@ function goldenGradients(model: Model, name: string): Map<string, Float64Array> 
 for (const name of CASES)
   test(`${name}: gradients of factors, with layers that run again too`, async () => {
     const before = native.live()
-    const model = loadModel(join(FOLDER, name), { task: 'causal-lm' })
+    const model = await loadModel(join(FOLDER, name), { task: 'causal-lm' })
     const adapter = attach(model, lora({ r: 2, alpha: 6, targetModules: 'all-linear' }), { seed: 4 })
     const arena = new Arena(adapter.trainable, model.device)
     const { batch, labels } = tinyBatch(name)
@@ -81,7 +81,7 @@ for (const name of ['gpt2-lm', 'phi3-lm', 'llama-lm-tied', 'llama-lm-head-only']
   test(`${name}: a merged model is written as its family stores it, and loads again`, async () => {
     const before = native.live()
     await withFolder(async dir => {
-      const model = loadModel(join(FOLDER, name), { task: 'causal-lm' })
+      const model = await loadModel(join(FOLDER, name), { task: 'causal-lm' })
       const adapter = attach(model, lora({ r: 2, targetModules: 'all-linear', initLoraWeights: false }), { seed: 4 })
       assert.is(adapter.config()!.fan_in_fan_out, name === 'gpt2-lm')
       assert.is(adapter.config()!.task_type, 'CAUSAL_LM')
@@ -89,7 +89,7 @@ for (const name of ['gpt2-lm', 'phi3-lm', 'llama-lm-tied', 'llama-lm-head-only']
       const expected = await logitsOf(model, batch)
       await saveMerged(model, join(dir, 'merged'))
       model.dispose()
-      const merged = loadModel(join(dir, 'merged'), { task: 'causal-lm' })
+      const merged = await loadModel(join(dir, 'merged'), { task: 'causal-lm' })
       compare('logits', await logitsOf(merged, batch), expected, { relative: 1e-5 })
       merged.dispose()
     })

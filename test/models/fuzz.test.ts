@@ -54,10 +54,10 @@ function labelsFrom(io: SafetensorsFile, { task, lengths }: Meta): Int32Array | 
   return task === 'seq' ? ints(io, 'labels') : unpad(ints(io, 'labels'), lengths)
 }
 
-function open(dir: string, meta: Meta): Model {
+async function open(dir: string, meta: Meta): Promise<Model> {
   const labels = meta.labels === null ? undefined : Array.from({ length: meta.labels }, (_, i) => `L${i}`)
   const problem = meta.labels !== null && meta.problem ? PROBLEM[meta.problem] : undefined
-  const model = loadModel(dir, { task: TASK[meta.task]!, labels, problem })
+  const model = await loadModel(dir, { task: TASK[meta.task]!, labels, problem })
   assert.equal([...model.newTensors].sort(), meta.missing)
   if (meta.missing.length > 0) {
     const extra = openSafetensors(join(dir, 'extra.safetensors'))
@@ -102,7 +102,7 @@ for (const name of readdirSync(FOLDER).filter(n => existsSync(join(FOLDER, n, 'm
     const dir = join(FOLDER, name)
     const meta = JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8')) as Meta
     const io = openSafetensors(join(dir, 'io.safetensors'))
-    const model = open(dir, meta)
+    const model = await open(dir, meta)
     const batch = batchOf(io, meta.lengths)
     const labels = labelsFrom(io, meta)
     await checkHidden(model, io, batch, meta.lengths)
@@ -188,14 +188,14 @@ for (const [name, from, copies] of [
   ['bert-mlm', 'base_model.model.cls.predictions.bias', ['cls.predictions.decoder.bias']],
 ] as const)
   test(`${name}: copies of biases that PEFT writes beside an adapter change nothing`, async () => {
-    const model = tinyModel(name)
+    const model = await tinyModel(name)
     await withFolder(async out => {
       await withCopies(model, join(out, 'a'), from, [])
       const key = (copy: string) => `base_model.model.${copy}`
       await withCopies(model, join(out, 'b'), from, copies.map(key))
       const logits: Float32Array[] = []
       for (const dir of ['a', 'b']) {
-        const attached = loadAdapter(model, join(out, dir))
+        const attached = await loadAdapter(model, join(out, dir))
         logits.push(await logitsOf(model, tinyBatch(name).batch))
         attached.detach()
       }
@@ -204,9 +204,9 @@ for (const [name, from, copies] of [
     model.dispose()
   })
 
-test('tied word embeddings are not trained as a module of their own', () => {
+test('tied word embeddings are not trained as a module of their own', async () => {
   const before = native.live()
-  const model = tinyModel('bert-mlm')
+  const model = await tinyModel('bert-mlm')
   assert.throws(() => attach(model, lora({ modulesToSave: ['word_embeddings'] })), /is also the decoder of this model/)
   model.dispose()
   assert.is(native.live(), before)

@@ -128,7 +128,7 @@ for (const name of readdirSync(FOLDER).filter(n => existsSync(join(FOLDER, n, 'm
     const meta = JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8')) as Meta
     const io = openSafetensors(join(dir, 'io.safetensors'))
     const problem = meta.problem ? PROBLEM[meta.problem] : 'single'
-    const model = loadModel(dir, { task: TASK[meta.task]!, labels: names(meta), problem })
+    const model = await loadModel(dir, { task: TASK[meta.task]!, labels: names(meta), problem })
     fillMissing(model, dir, meta)
     const batch = batchOf(io, meta.lengths)
     const labels = labelsFrom(io, meta)

@@ -79,8 +79,8 @@ withTarball('doctor names the prebuilt file, and nothing names the folder it was
 
 // One step of training, on the CPU, with what the package brings.
 const JOB = `
-const tokenizer = loadTokenizer(bundled.encoder)
-const model = loadModel(bundled.encoder, { task: 'sequence-classification', labels: ['no', 'yes'] })
+const tokenizer = await loadTokenizer(bundled.encoder)
+const model = await loadModel(bundled.encoder, { task: 'sequence-classification', labels: ['no', 'yes'] })
 const method = attach(model, lora({ r: 4, targetModules: ['query'] }))
 console.log(tokenizer.vocabSize > 1000, method.name)
 model.dispose()

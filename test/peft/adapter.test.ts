@@ -9,8 +9,9 @@ import { faults } from '../../lib/io/atomic.ts'
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../../lib/io/safetensors.ts'
 import type { Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
-import { attach, loadAdapter, lora, readAdapterInfo, saveAdapter } from '../../lib/peft/index.ts'
+import { type Adapter, attach, loadAdapter, lora, readAdapterInfo, saveAdapter } from '../../lib/peft/index.ts'
 import { scope } from '../../lib/tensor.ts'
+import { rejects } from '../data/support.ts'
 import { compare } from '../support/compare.ts'
 import { targetsOf } from '../support/targets.ts'
 import {
@@ -43,12 +44,12 @@ for (const name of CASES)
     const dir = join(ADAPTERS, name)
     const meta = readMeta<AdapterMeta>(dir)
     const io = openSafetensors(join(dir, 'io.safetensors'))
-    const model = tinyModel(meta.base)
+    const model = await tinyModel(meta.base)
     const { batch, labels, total: weight, lengths } = tinyBatch(meta.base)
     const original = await bytesOf(model)
     compare('base logits', await logitsOf(model, batch), expectedLogits(io, 'logits_base', meta, lengths))
 
-    const attached = loadAdapter(model, dir, { trainable: true })
+    const attached = await loadAdapter(model, dir, { trainable: true })
     const modules = Object.fromEntries(attached.matched.map(({ path, r, scale }) => [path, [r, scale]]))
     assert.equal(Object.keys(modules).sort(), Object.keys(meta.modules).sort())
     for (const [path, [r, scale]] of Object.entries(meta.modules)) {
@@ -89,7 +90,7 @@ for (const name of CASES)
     assert.is(native.live(), before, 'every tensor is freed')
   })
 
-async function savedAlike(model: Model, attached: ReturnType<typeof loadAdapter>, dir: string, out: string) {
+async function savedAlike(model: Model, attached: Adapter, dir: string, out: string) {
   await saveAdapter(attached, out)
   assert.equal(asSets(readConfig(out)), asSets(readConfig(dir)))
   const [theirs, ours] = [dir, out].map(folder => openSafetensors(join(folder, 'adapter_model.safetensors')))
@@ -109,7 +110,7 @@ async function savedAlike(model: Model, attached: ReturnType<typeof loadAdapter>
     assert.ok(files[0]!.equals(files[1]!), 'the same file, byte for byte')
   }
   for (const file of [theirs!, ours!]) file.close()
-  assert.equal(readAdapterInfo(out).labels, model.labels)
+  assert.equal((await readAdapterInfo(out)).labels, model.labels)
 }
 
 for (const name of CASES)
@@ -118,7 +119,7 @@ for (const name of CASES)
     const dir = join(ADAPTERS, name)
     const meta = readMeta<AdapterMeta>(dir)
     const config = readConfig(dir)
-    const model = tinyModel(meta.base)
+    const model = await tinyModel(meta.base)
     const heads = ['classifier', 'score']
     const method = lora({
       r: config.r,
@@ -156,20 +157,20 @@ test('a round trip gives the same logits, keeps unknown keys, and another adapte
     cpSync(join(ADAPTERS, 'bert-seq-default'), dir, { recursive: true })
     const config = { ...readConfig(dir), future_option: { b: [1.5, 2], a: 'x' }, revision: 'main' }
     writeFileSync(join(dir, 'adapter_config.json'), JSON.stringify(config))
-    const model = tinyModel('bert-seq')
+    const model = await tinyModel('bert-seq')
     const { batch } = tinyBatch('bert-seq')
-    const first = loadAdapter(model, dir)
+    const first = await loadAdapter(model, dir)
     assert.equal(first.trainable, [], 'loaded frozen unless asked')
     const logits = await logitsOf(model, batch)
     await saveAdapter(first, join(out, 'out'), { extra: { run: 3 } })
     assert.equal(asSets(readConfig(join(out, 'out'))), asSets(config))
-    assert.equal(readAdapterInfo(join(out, 'out')).extra, { run: 3 })
+    assert.equal((await readAdapterInfo(join(out, 'out'))).extra, { run: 3 })
     first.detach()
-    const second = loadAdapter(model, join(out, 'out'), { name: 'other' })
+    const second = await loadAdapter(model, join(out, 'out'), { name: 'other' })
     assert.equal(await logitsOf(model, batch), logits)
     assert.is(await saveAdapter(second, join(out, 'out')), join(out, 'out', 'other'))
     second.detach()
-    const third = loadAdapter(model, join(out, 'out'), { name: 'other' })
+    const third = await loadAdapter(model, join(out, 'out'), { name: 'other' })
     assert.equal(await logitsOf(model, batch), logits)
     third.detach()
     model.dispose()
@@ -182,7 +183,7 @@ test('a new pooler is trained, named in the config, saved and restored', async (
   await withFolder(async out => {
     const { batch } = tinyBatch('bert-mlm')
     const options = { task: 'sequence-classification', labels: ['a', 'b'] } as const
-    const model = tinyModel('bert-mlm', { ...options, seed: 1 })
+    const model = await tinyModel('bert-mlm', { ...options, seed: 1 })
     assert.ok(model.newTensors.includes('bert.pooler.dense.weight'))
     const attached = attach(model, lora({ r: 2 }))
     const logits = await logitsOf(model, batch)
@@ -190,9 +191,9 @@ test('a new pooler is trained, named in the config, saved and restored', async (
     assert.equal(readConfig(join(out, 'a')).modules_to_save, ['bert.pooler.dense', 'classifier', 'score'])
     attached.detach()
     model.dispose()
-    const other = tinyModel('bert-mlm', { ...options, seed: 2 })
+    const other = await tinyModel('bert-mlm', { ...options, seed: 2 })
     assert.not.equal(await logitsOf(other, batch), logits)
-    const loaded = loadAdapter(other, join(out, 'a'))
+    const loaded = await loadAdapter(other, join(out, 'a'))
     assert.equal(await logitsOf(other, batch), logits)
     loaded.detach()
     other.dispose()
@@ -281,12 +282,9 @@ for (const [what, code, message, spoil] of FAULTS)
       for (const file of ['adapter_config.json', 'adapter_model.safetensors'])
         copyFileSync(join(ADAPTERS, 'bert-seq-default', file), join(dir, file))
       await spoil(dir)
-      const model = tinyModel('bert-seq')
+      const model = await tinyModel('bert-seq')
       const original = await bytesOf(model)
-      assert.throws(
-        () => loadAdapter(model, dir),
-        (error: unknown) => error instanceof LowrankError && error.code === code && message.test(error.message),
-      )
+      await rejects(() => loadAdapter(model, dir), code, message)
       assert.equal(await bytesOf(model), original)
       assert.ok([...model.linears.values()].every(({ adapters }) => adapters.length === 0))
       model.dispose()
@@ -295,18 +293,14 @@ for (const [what, code, message, spoil] of FAULTS)
   })
 
 test('a model folder and a pickle are refused by name', async () => {
-  const model = tinyModel('bert-seq')
-  const refusal = (dir: string, message: RegExp) =>
-    assert.throws(
-      () => loadAdapter(model, dir),
-      (error: Error) => message.test(error.message),
-    )
-  refusal(model.path!, /whole model, not an adapter/)
-  await withFolder(dir => {
-    refusal(dir, /adapter_config\.json/)
+  const model = await tinyModel('bert-seq')
+  const refusal = (dir: string, code: string, message: RegExp) => rejects(() => loadAdapter(model, dir), code, message)
+  await refusal(model.path!, 'ERR_CONFIG', /whole model, not an adapter/)
+  await withFolder(async dir => {
+    await refusal(dir, 'ERR_CONFIG', /adapter_config\.json/)
     copyFileSync(join(ADAPTERS, 'bert-seq-default/adapter_config.json'), join(dir, 'adapter_config.json'))
     writeFileSync(join(dir, 'adapter_model.bin'), '')
-    refusal(dir, /pickle/)
+    await refusal(dir, 'ERR_UNSUPPORTED', /pickle/)
   })
   model.dispose()
 })
@@ -314,7 +308,7 @@ test('a model folder and a pickle are refused by name', async () => {
 test('what diverged is not saved, and what was saved before stays', async () => {
   const before = native.live()
   await withFolder(async out => {
-    const model = tinyModel('bert-seq')
+    const model = await tinyModel('bert-seq')
     const attached = attach(model, lora({ r: 2 }))
     const dir = join(out, 'a')
     await saveAdapter(attached, dir)
@@ -351,7 +345,7 @@ test('what diverged is not saved, and what was saved before stays', async () => 
 
 test('a save is of the moment of the call', async () => {
   await withFolder(async out => {
-    const model = tinyModel('bert-seq')
+    const model = await tinyModel('bert-seq')
     const attached = attach(model, lora({ r: 2 }))
     const saving = saveAdapter(attached, join(out, 'a'))
     scope(() => {

@@ -55,13 +55,14 @@ const CASES: [Combination, object, string][] = [
 for (const [kind, options, name] of CASES)
   test(`${name}: the change of each weight is PEFT's`, async () => {
     const before = native.live()
-    const model = tinyModel('bert-mlm')
+    const model = await tinyModel('bert-mlm')
     const io = openSafetensors(join(FOLDER, 'combined.safetensors'))
-    const [a, b] = ['a', 'b'].map(each => loadAdapter(model, join(FOLDER, each), { name: each }))
+    const a = await loadAdapter(model, join(FOLDER, 'a'), { name: 'a' })
+    const b = await loadAdapter(model, join(FOLDER, 'b'), { name: 'b' })
     const { adapter } = await combine(
       [
-        { adapter: a!, weight: 0.7 },
-        { adapter: b!, weight: -0.4 },
+        { adapter: a, weight: 0.7 },
+        { adapter: b, weight: -0.4 },
       ],
       { kind, ...options },
     )
@@ -70,15 +71,15 @@ for (const [kind, options, name] of CASES)
       compare(path, await delta.data(), io.readF32(`${name}/${path}`))
       delta.dispose()
     }
-    assert.not.ok(a!.isActive || b!.isActive)
+    assert.not.ok(a.isActive || b.isActive)
     io.close()
     model.dispose()
     assert.is(native.live(), before)
   })
 
 test('dare keeps the mean, and is the same for one seed', async () => {
-  const model = tinyModel('bert-mlm')
-  const a = loadAdapter(model, join(FOLDER, 'a'), { name: 'a' })
+  const model = await tinyModel('bert-mlm')
+  const a = await loadAdapter(model, join(FOLDER, 'a'), { name: 'a' })
   const run = async (seed: number, name: string) => {
     const { adapter } = await combine([{ adapter: a, weight: 1 }], { kind: 'dare_linear', density: 0.5, seed, name })
     return adapter.trainable[0]!.tensor.data()
@@ -93,7 +94,7 @@ test('dare keeps the mean, and is the same for one seed', async () => {
 
 for (const type of ['adalora', 'vera', 'miss', 'lora'])
   test(`${type} becomes plain LoRA: exact at its rank, with the error told below it`, async () => {
-    const model = tinyModel('bert-mlm')
+    const model = await tinyModel('bert-mlm')
     const { batch } = tinyBatch('bert-mlm')
     const options = type === 'adalora' ? { initR: 4, targetR: 4 } : { r: 4 }
     const source = attach(model, createMethod(type, options), { seed: 1 })
@@ -127,8 +128,9 @@ async function dataOf(
 }
 
 test('distances of the changes of weights', async () => {
-  const model = tinyModel('bert-mlm')
-  const [a, b] = ['a', 'b'].map(each => loadAdapter(model, join(FOLDER, each), { name: each })) as [never, never]
+  const model = await tinyModel('bert-mlm')
+  const a = await loadAdapter(model, join(FOLDER, 'a'), { name: 'a' })
+  const b = await loadAdapter(model, join(FOLDER, 'b'), { name: 'b' })
   for (const [path, { first, second, difference }] of await distances(a, b)) {
     const [x, y] = [await dataOf(a, path), await dataOf(b, path)]
     const norm = (values: ArrayLike<number>) => Math.hypot(...Array.from(values))
@@ -140,7 +142,7 @@ test('distances of the changes of weights', async () => {
 })
 
 test('one head is carried over', async () => {
-  const model = tinyModel('bert-seq')
+  const model = await tinyModel('bert-seq')
   const { batch } = tinyBatch('bert-seq')
   const source = attach(model, createMethod('lora', { r: 2 }))
   for (const [i, { tensor, size }] of source.trainable.entries())
@@ -154,7 +156,7 @@ test('one head is carried over', async () => {
 })
 
 test('two heads cannot be one', async () => {
-  const model = tinyModel('bert-seq')
+  const model = await tinyModel('bert-seq')
   const pair = ['a', 'b'].map(name => ({
     adapter: attach(model, createMethod('lora', { r: 2 }), { name }),
     weight: 0.5,

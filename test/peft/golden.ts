@@ -35,11 +35,11 @@ export interface AdapterMeta {
 export const readMeta = <T>(dir: string): T => JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8')) as T
 
 /** One of the tiny checkpoints with the head it was made for. */
-export function tinyModel(name: string, options: Partial<ModelOptions> = {}): Model {
+export async function tinyModel(name: string, options: Partial<ModelOptions> = {}): Promise<Model> {
   const { task, labels, problem } = readMeta<ModelMeta>(join(MODELS, name))
   const names = typeof labels === 'number' ? Array.from({ length: labels }, (_, i) => `L${i}`) : (labels ?? undefined)
   const kind = problem === 'regression' ? 'regression' : problem ? 'multi' : 'single'
-  return loadModel(join(MODELS, name), { task: TASK[task]!, labels: names, problem: kind, ...options })
+  return await loadModel(join(MODELS, name), { task: TASK[task]!, labels: names, problem: kind, ...options })
 }
 
 /** The inputs and labels of a tiny checkpoint. */

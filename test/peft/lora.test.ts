@@ -23,7 +23,7 @@ const QUERY = 'bert.encoder.layer.0.attention.self.query'
 /** Runs `body` on a tiny model, and checks that nothing is left behind. */
 async function withModel(name: string, body: (model: Model) => void | Promise<void>, storage: 'f32' | 'f64' = 'f32') {
   const before = native.live()
-  const model = tinyModel(name, { storage })
+  const model = await tinyModel(name, { storage })
   await body(model)
   model.dispose()
   assert.is(native.live(), before, 'every tensor is freed')
@@ -241,7 +241,7 @@ test('each adapter has a head of its own; that of the last one switched on count
 
 test('a model frees what is attached to it', async () => {
   const before = native.live()
-  const model = tinyModel('bert-seq')
+  const model = await tinyModel('bert-seq')
   const attached = attach(model, lora({ r: 2 }))
   attach(model, lora({ r: 2 }), { name: 'second' }).merge()
   assert.equal([...model.adapters.keys()], ['default', 'second'])

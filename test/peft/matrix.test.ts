@@ -67,7 +67,7 @@ for (const kind of METHODS) {
   for (const base of ENCODERS)
     test(`${kind.type} on ${base}: nothing changes at the start, all of it comes off`, () =>
       balanced(async () => {
-        const model = tinyModel(base)
+        const model = await tinyModel(base)
         const { batch } = tinyBatch(base)
         const [original, bytes] = [await logitsOf(model, batch), await bytesOf(model)]
         const adapter = attach(model, method(kind))
@@ -90,7 +90,7 @@ for (const kind of METHODS) {
 
   test(`${kind.type}: the gradient of every parameter, by central differences`, () =>
     balanced(async () => {
-      const model = tinyModel('bert-seq', { storage: 'f64' })
+      const model = await tinyModel('bert-seq', { storage: 'f64' })
       const { batch, labels, total } = tinyBatch('bert-seq')
       const adapter = attach(model, method(kind))
       await randomise(adapter)
@@ -126,7 +126,7 @@ for (const kind of METHODS) {
     test(`${kind.type}: saved, loaded and saved again it is the same bytes, and computes the same`, () =>
       balanced(() =>
         withFolder(async out => {
-          const model = tinyModel('bert-seq')
+          const model = await tinyModel('bert-seq')
           const { batch } = tinyBatch('bert-seq')
           const adapter = attach(model, method(kind), { seed: 3 })
           await adapter.save(join(out, 'start')) // what has not been trained can be saved too
@@ -134,7 +134,7 @@ for (const kind of METHODS) {
           const logits = await logitsOf(model, batch)
           await adapter.save(join(out, 'a'))
           adapter.detach()
-          const loaded = loadAdapter(model, join(out, 'a'), { trainable: true })
+          const loaded = await loadAdapter(model, join(out, 'a'), { trainable: true })
           assert.equal(await logitsOf(model, batch), logits)
           await loaded.save(join(out, 'b'))
           for (const file of ['adapter_config.json', 'adapter_model.safetensors'])
@@ -145,7 +145,7 @@ for (const kind of METHODS) {
 
   test(`${kind.type}: merged it computes the same, or says why not`, () =>
     balanced(async () => {
-      const model = tinyModel('roberta-seq', { storage: 'f64' })
+      const model = await tinyModel('roberta-seq', { storage: 'f64' })
       const { batch } = tinyBatch('roberta-seq')
       const adapter = attach(model, method(kind))
       await randomise(adapter)
@@ -197,7 +197,7 @@ for (const kind of METHODS) {
   for (const storage of ['int8', 'nf4'] as const)
     test(`${kind.type}: beside a base in ${storage} the loss falls`, () =>
       balanced(async () => {
-        const model = tinyModel('bert-seq', { storage })
+        const model = await tinyModel('bert-seq', { storage })
         if (isWhole) {
           assert.throws(
             () => attach(model, method(kind)),

@@ -15,8 +15,11 @@ import { ADAPTERS, bytesOf, logitsOf, MODELS, tinyBatch, tinyModel, withFolder }
 const BASES = ['bert-seq', 'bert-tok', 'bert-mlm', 'bert-bf16', 'roberta-seq', 'roberta-tok-f16', 'distilbert-seq']
 
 /** A model with LoRA on every layer, both factors far from zero. */
-function adapted(name: string, storage: 'f32' | 'bf16' | 'f64' = 'f32'): { model: Model; attached: Adapter } {
-  const model = tinyModel(name, { storage })
+async function adapted(
+  name: string,
+  storage: 'f32' | 'bf16' | 'f64' = 'f32',
+): Promise<{ model: Model; attached: Adapter }> {
+  const model = await tinyModel(name, { storage })
   const attached = attach(model, lora({ r: 3, targetModules: 'all-linear', bias: 'all' }), { seed: 4 })
   for (const [i, { tensor, size }] of attached.trainable.entries())
     tensor.upload(Float64Array.from({ length: size }, (_, j) => 0.3 * Math.sin(i * 3.1 + j * 1.7)))
@@ -28,7 +31,7 @@ for (const name of BASES)
     test(`${name} in ${storage}: merged computes the same, unmerged has the original bytes`, async () => {
       const before = native.live()
       const { batch } = tinyBatch(name)
-      const { model, attached } = adapted(name, storage)
+      const { model, attached } = await adapted(name, storage)
       const bytes = await bytesOf(model)
       const logits = await logitsOf(model, batch)
       attached.merge()
@@ -44,7 +47,7 @@ for (const name of BASES)
 
 test('a bf16 base: merged weights are rounded once, unmerged has the original bytes', async () => {
   const before = native.live()
-  const { model, attached } = adapted('bert-bf16', 'bf16')
+  const { model, attached } = await adapted('bert-bf16', 'bf16')
   const { path } = attached.matched[0]!
   const weight = model.parameters.get(`${path}.weight`)!
   const bytes = await bytesOf(model)
@@ -68,13 +71,13 @@ for (const name of BASES)
   test(`${name}: a merged folder loads again, in the dtype of its checkpoint`, async () => {
     const before = native.live()
     const { batch } = tinyBatch(name)
-    const { model, attached } = adapted(name)
+    const { model, attached } = await adapted(name)
     const logits = await logitsOf(model, batch)
     await withFolder(async out => {
       const dir = join(out, 'merged')
       await saveMerged(model, dir)
       assert.equal(await logitsOf(model, batch), logits, 'the model itself is as it was')
-      const loaded = loadModel(dir, { task: model.task })
+      const loaded = await loadModel(dir, { task: model.task })
       assert.equal(loaded.labels, model.labels)
       const dtype = ({ 'bert-bf16': 'BF16', 'roberta-tok-f16': 'F16' } as Record<string, string>)[name] ?? 'F32'
       const file = openSafetensors(join(dir, 'model.safetensors'))
@@ -98,11 +101,15 @@ test('config.json of a merged folder: class, labels and problem of its head; tok
   const before = native.live()
   await withFolder(async out => {
     const base = join(out, 'base')
-    const source = tinyModel('bert-seq')
+    const source = await tinyModel('bert-seq')
     await saveMerged(source, base)
     source.dispose()
     writeFileSync(join(base, 'tokenizer.json'), '{"é": 1}')
-    const model = loadModel(base, { task: 'sequence-classification', labels: ['no', 'yes', 'é'], problem: 'multi' })
+    const model = await loadModel(base, {
+      task: 'sequence-classification',
+      labels: ['no', 'yes', 'é'],
+      problem: 'multi',
+    })
     await saveMerged(model, join(out, 'merged'))
     model.dispose()
     const config = JSON.parse(readFileSync(join(out, 'merged/config.json'), 'utf8'))
@@ -116,7 +123,7 @@ test('config.json of a merged folder: class, labels and problem of its head; tok
 })
 
 test('what diverged, or passes the range of F16, is not written', async () => {
-  const { model, attached } = adapted('roberta-tok-f16')
+  const { model, attached } = await adapted('roberta-tok-f16')
   attached.trainable[0]!.tensor.upload(new Float32Array(attached.trainable[0]!.size).fill(1e9))
   await withFolder(async out => {
     const error = await saveMerged(model, join(out, 'm')).catch((thrown: Error) => thrown)
@@ -180,7 +187,7 @@ test('PEFT loads our adapters without a warning, transformers our merged folders
     const expected: Float32Array[] = []
     const cases: object[] = []
     for (const [name, kind] of KINDS) {
-      const { model, attached } = adapted(name)
+      const { model, attached } = await adapted(name)
       expected.push(await logitsOf(model, tinyBatch(name).batch))
       const [adapter, merged] = [join(out, name, 'adapter'), join(out, name, 'merged')]
       await saveAdapter(attached, adapter)
@@ -205,12 +212,12 @@ test('PEFT loads our adapters without a warning, transformers our merged folders
 test("an adapter of PEFT's merges into a folder of equal logits", async () => {
   const before = native.live()
   const { batch } = tinyBatch('roberta-seq')
-  const model = tinyModel('roberta-seq')
-  const attached = loadAdapter(model, join(ADAPTERS, 'roberta-seq-rslora'))
+  const model = await tinyModel('roberta-seq')
+  const attached = await loadAdapter(model, join(ADAPTERS, 'roberta-seq-rslora'))
   const logits = await logitsOf(model, batch)
   await withFolder(async out => {
     await saveMerged(model, join(out, 'm'))
-    const loaded = loadModel(join(out, 'm'), { task: 'sequence-classification' })
+    const loaded = await loadModel(join(out, 'm'), { task: 'sequence-classification' })
     compare('logits', await logitsOf(loaded, batch), logits)
     loaded.dispose()
   })

@@ -41,7 +41,7 @@ test('PEFT loads every method that it has, and computes the same', async () => {
     const kinds = METHODS.filter(({ peftType }) => peftType && !OWN.includes(peftType))
     const expected: Float32Array[] = []
     for (const { type } of kinds) {
-      const model = tinyModel('bert-seq')
+      const model = await tinyModel('bert-seq')
       const { batch } = tinyBatch('bert-seq')
       batch.typeIds = undefined // PEFT passes none beside virtual tokens
       const adapter = attach(model, createMethod(type, OPTIONS[type] ?? {}))

@@ -25,7 +25,7 @@ function adapter(model: Model, name: string, options: LoraOptions): Adapter {
 for (const name of ['bert-seq', 'roberta-seq', 'distilbert-tok'])
   test(`${name}: rows compute what they compute when their adapter is alone, forward and backward`, async () => {
     const before = native.live()
-    const model = tinyModel(name)
+    const model = await tinyModel(name)
     const { batch, lengths } = tinyBatch(name)
     const adapters = [
       adapter(model, 'a', { r: 2, bias: 'all' }),
@@ -72,7 +72,7 @@ for (const name of ['bert-seq', 'roberta-seq', 'distilbert-tok'])
 
 test('layers that run again in backward see the routes of the forward pass', async () => {
   const before = native.live()
-  const model = tinyModel('bert-seq')
+  const model = await tinyModel('bert-seq')
   const { batch, labels, lengths } = tinyBatch('bert-seq')
   const adapters = ['a', 'b'].map(name => adapter(model, name, { r: 2, targetModules: 'all-linear' }))
   const routes: Route[] = lengths.map((rows, i) => ({ adapter: i === 1 ? 'b' : 'a', rows }))
@@ -97,7 +97,7 @@ test('layers that run again in backward see the routes of the forward pass', asy
 })
 
 test('dropout sees the same rows whether a batch is cut or not', async () => {
-  const model = tinyModel('bert-seq')
+  const model = await tinyModel('bert-seq')
   const { batch, lengths } = tinyBatch('bert-seq')
   const first = adapter(model, 'a', { r: 2, dropout: 0.5 })
   // The same values under another name: cut between them, the batch is the batch of one.
@@ -114,8 +114,8 @@ test('dropout sees the same rows whether a batch is cut or not', async () => {
   model.dispose()
 })
 
-test('routes that do not cover the batch are refused', () => {
-  const model = tinyModel('bert-seq')
+test('routes that do not cover the batch are refused', async () => {
+  const model = await tinyModel('bert-seq')
   const { batch } = tinyBatch('bert-seq')
   adapter(model, 'a', { r: 2 })
   assert.throws(

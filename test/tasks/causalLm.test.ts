@@ -15,7 +15,7 @@ import { evaluate } from '../../lib/train/evaluate.ts'
 import { eventsOf, runToEnd, sequences, tinyLora } from '../train/support.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
-const tokenizer = loadTokenizer(join(golden, 'wordpiece.json'))
+const tokenizer = await loadTokenizer(join(golden, 'wordpiece.json'))
 
 test('prompts with completions are inferred, text alone only where it is asked for', async () => {
   const train = toRows([

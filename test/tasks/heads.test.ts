@@ -44,7 +44,7 @@ for (const modelType of ['bert', 'roberta', 'distilbert'])
     const load = (labels: readonly string[], headRows?: 'byName' | 'inOrder' | 'anew') =>
       loadModel(path, { task: 'sequence-classification', labels, headRows, problem: 'single' })
     const read = async (labels: readonly string[], headRows?: 'byName' | 'inOrder' | 'anew') => {
-      const model = load(labels, headRows)
+      const model = await load(labels, headRows)
       const found = { rows: await classifier(model), notices: model.notices, fresh: model.newTensors.length }
       model.dispose()
       return found

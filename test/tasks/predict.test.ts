@@ -13,7 +13,7 @@ import { predictRows } from '../../lib/train/predict.ts'
 import { sequences, TAGS, tinyModel } from '../train/support.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
-const tokenizer = loadTokenizer(join(golden, 'wordpiece.json'))
+const tokenizer = await loadTokenizer(join(golden, 'wordpiece.json'))
 const big = { vocab_size: tokenizer.vocabSize }
 const [row] = toRows([{}])
 

@@ -36,11 +36,11 @@ function fill(folder: string, { files, config }: Case): void {
 for (const each of cases) {
   const { config } = each
   const said = Object.entries(config).filter(([key]) => !key.endsWith('_token') || key.startsWith('add_'))
-  test(`${each.files} with ${JSON.stringify(Object.fromEntries(said))}`, () => {
+  test(`${each.files} with ${JSON.stringify(Object.fromEntries(said))}`, async () => {
     const folder = mkdtempSync(join(tmpdir(), 'lowrank-config-'))
     try {
       fill(folder, each)
-      const tokenizer = loadTokenizer(folder)
+      const tokenizer = await loadTokenizer(folder)
       for (const [i, text] of texts.entries()) assert.equal([...tokenizer.encode(text).ids], each.ids[i], text)
       assert.equal([...tokenizer.encode(texts[1]!, { maxLength: 10 }).ids], each.cut)
       const words = texts[1]!.split(' ')
@@ -54,15 +54,15 @@ for (const each of cases) {
   })
 }
 
-test('places of tokens and of words point into the text, in UTF-16', () => {
-  const bert = loadTokenizer(join(golden, 'wordpiece.json'))
+test('places of tokens and of words point into the text, in UTF-16', async () => {
+  const bert = await loadTokenizer(join(golden, 'wordpiece.json'))
   const text = '😀 naïve 𠀇x [MASK]!'
   const { ids, starts, ends } = bert.encode(text, { pair: 'second' })
   const parts = [...ids].map((_, t) => text.slice(starts[t], ends[t]))
   assert.is(parts[0], '')
   assert.is(parts[1], '😀')
   assert.ok(parts.includes('[MASK]') && parts.includes('𠀇') && parts.includes('!'))
-  const bytes = loadTokenizer(join(golden, 'bytelevel.json'))
+  const bytes = await loadTokenizer(join(golden, 'bytelevel.json'))
   const words = ['naïve', '😀x', 'the']
   const found = bytes.encodeWords(words)
   words.forEach((word, w) => {

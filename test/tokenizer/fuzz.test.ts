@@ -62,7 +62,7 @@ function mutated(tree: Tree, whole: Tree): Tree {
   return { ...tree, [key]: mutated(tree[key]!, whole) }
 }
 
-test(`${count} mutated tokenizer files load or are coded errors`, () => {
+test(`${count} mutated tokenizer files load or are coded errors`, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'lowrank-fuzz-'))
   try {
     for (let i = 0; i < count; i++) {
@@ -82,7 +82,7 @@ test(`${count} mutated tokenizer files load or are coded errors`, () => {
       writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify(random(2) ? {} : mutated(config, null)))
       const started = performance.now()
       try {
-        const loaded = loadTokenizer(folder)
+        const loaded = await loadTokenizer(folder)
         const { ids } = loaded.encode(text, { pair: text, maxLength: 40 })
         loaded.encodeWords(text.split(' '))
         loaded.decode(ids)

@@ -6,6 +6,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
 import { loadTokenizer, type Tokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { rejects } from '../data/support.ts'
 import { shared } from '../support/shared.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
@@ -31,12 +32,12 @@ interface Encodings {
 
 const encodings: Encodings = JSON.parse(readFileSync(join(golden, 'encodings.json'), 'utf8'))
 
-function withFolder(files: Record<string, unknown>, fn: (folder: string) => void): void {
+async function withFolder(files: Record<string, unknown>, fn: (folder: string) => Promise<void>): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'lowrank-tokenizer-'))
   try {
     for (const [name, value] of Object.entries(files))
       writeFileSync(join(folder, name), typeof value === 'string' ? value : JSON.stringify(value))
-    fn(folder)
+    await fn(folder)
   } finally {
     rmSync(folder, { recursive: true })
   }
@@ -94,40 +95,40 @@ function compareWords(name: string, tokenizer: Tokenizer): void {
   })
 }
 
-test('a byte-level tokenizer answers as Python does, its stored truncation and padding ignored', () => {
-  const tokenizer = loadTokenizer(join(golden, 'bytelevel.json'))
+test('a byte-level tokenizer answers as Python does, its stored truncation and padding ignored', async () => {
+  const tokenizer = await loadTokenizer(join(golden, 'bytelevel.json'))
   compare('bytelevel', tokenizer)
   compareWords('bytelevel', tokenizer)
   assert.equal(tokenizer.specials, { cls: 0, sep: 2, pad: 1, unk: 3, mask: 700, bos: 0, eos: 2 })
 })
 
-test('a cased WordPiece tokenizer answers as Python does', () => {
-  const tokenizer = loadTokenizer(join(golden, 'wordpiece.json'))
+test('a cased WordPiece tokenizer answers as Python does', async () => {
+  const tokenizer = await loadTokenizer(join(golden, 'wordpiece.json'))
   compare('wordpiece', tokenizer)
   compareWords('wordpiece', tokenizer)
   assert.equal(tokenizer.specials, { cls: 2, sep: 3, pad: 0, unk: 1, mask: 4, bos: undefined, eos: undefined })
 })
 
-test('an uncased WordPiece tokenizer answers as Python does', () => {
+test('an uncased WordPiece tokenizer answers as Python does', async () => {
   const uncased = source('wordpiece')
   uncased.normalizer.lowercase = true
-  withFolder({ 'tokenizer.json': uncased }, folder => {
-    compare('wordpiece-lowercase', loadTokenizer(folder))
-    compareWords('wordpiece-lowercase', loadTokenizer(folder))
+  await withFolder({ 'tokenizer.json': uncased }, async folder => {
+    compare('wordpiece-lowercase', await loadTokenizer(folder))
+    compareWords('wordpiece-lowercase', await loadTokenizer(folder))
   })
 })
 
-test('minibert-own answers as Python does', () => {
+test('minibert-own answers as Python does', async () => {
   const folder = shared('weights/minibert-own')
   if (!folder) return console.log('skipped: weights/minibert-own is absent')
-  const tokenizer = loadTokenizer(folder)
+  const tokenizer = await loadTokenizer(folder)
   compare('minibert', tokenizer)
   compareWords('minibert', tokenizer)
   assert.is(tokenizer.modelMaxLength, 160)
   assert.is(tokenizer.vocabSize, 8192)
 })
 
-test('the shared encodings of 188 texts are met', () => {
+test('the shared encodings of 188 texts are met', async () => {
   const file = shared('golden/tokenizers.json')
   if (!file) return console.log('skipped: golden/tokenizers.json is absent')
   const all = JSON.parse(readFileSync(file, 'utf8'))
@@ -137,7 +138,7 @@ test('the shared encodings of 188 texts are met', () => {
       console.log(`skipped: ${name} is absent`)
       continue
     }
-    const tokenizer = loadTokenizer(path)
+    const tokenizer = await loadTokenizer(path)
     all.texts.forEach((text: string, i: number) => {
       const want = wanted[i]!
       assert.equal([...tokenizer.encode(text).ids], want.ids, `${name}: ${JSON.stringify(text)}`)
@@ -151,8 +152,8 @@ test('the shared encodings of 188 texts are met', () => {
 const long = (length: number) => 'lorem ipsum, dolor sit amet\n'.repeat(Math.ceil(length / 28)).slice(0, length)
 
 for (const name of ['wordpiece', 'bytelevel']) {
-  test(`${name}: 10 MB of text, cut and whole`, () => {
-    const tokenizer = loadTokenizer(join(golden, `${name}.json`))
+  test(`${name}: 10 MB of text, cut and whole`, async () => {
+    const tokenizer = await loadTokenizer(join(golden, `${name}.json`))
     const text = long(10_000_000)
     const started = performance.now()
     const cut = tokenizer.encode(text, { maxLength: 128 })
@@ -163,8 +164,8 @@ for (const name of ['wordpiece', 'bytelevel']) {
     assert.ok(tokenizer.tokens(text.slice(0, 1_000_000)).length > 100_000)
   })
 
-  test(`${name}: a text cut anywhere gives a prefix of the whole`, () => {
-    const tokenizer = loadTokenizer(join(golden, `${name}.json`))
+  test(`${name}: a text cut anywhere gives a prefix of the whole`, async () => {
+    const tokenizer = await loadTokenizer(join(golden, `${name}.json`))
     const text = encodings.texts.join('  ').repeat(12)
     const whole = tokenizer.encode(text).ids
     for (const maxLength of [3, 17, 400, 1000, 2000, whole.length - 1]) {
@@ -175,8 +176,8 @@ for (const name of ['wordpiece', 'bytelevel']) {
     assert.is(tokenizer.encode(text, { maxLength: whole.length }).truncated, false)
   })
 
-  test(`${name}: empty text, spaces and lone surrogates`, () => {
-    const tokenizer = loadTokenizer(join(golden, `${name}.json`))
+  test(`${name}: empty text, spaces and lone surrogates`, async () => {
+    const tokenizer = await loadTokenizer(join(golden, `${name}.json`))
     const { cls, sep } = tokenizer.specials
     assert.equal([...tokenizer.encode('').ids], [cls, sep])
     assert.ok(tokenizer.encode('   ').ids.length >= 2)
@@ -188,25 +189,25 @@ for (const name of ['wordpiece', 'bytelevel']) {
   })
 }
 
-test('whole words are told by their pieces', () => {
-  const bert = loadTokenizer(join(golden, 'wordpiece.json'))
+test('whole words are told by their pieces', async () => {
+  const bert = await loadTokenizer(join(golden, 'wordpiece.json'))
   const { ids, wordIds } = bert.encodeWords(['internationalisation', 'ok'])
   for (const [t, id] of ids.entries()) assert.is(bert.continues(id), wordIds[t]! >= 0 && wordIds[t] === wordIds[t - 1])
-  const roberta = loadTokenizer(join(golden, 'bytelevel.json'))
+  const roberta = await loadTokenizer(join(golden, 'bytelevel.json'))
   assert.is(roberta.continues(roberta.tokens(' the')[0]!), false)
 })
 
-test('special tokens are found in every spelling', () => {
+test('special tokens are found in every spelling', async () => {
   const json = source('wordpiece')
   const named = { cls_token: { content: '[SEP]' }, pad_token: '[MASK]', model_max_length: 1e30 }
-  withFolder({ 'tokenizer.json': json, 'tokenizer_config.json': named }, folder => {
-    const tokenizer = loadTokenizer(folder)
+  await withFolder({ 'tokenizer.json': json, 'tokenizer_config.json': named }, async folder => {
+    const tokenizer = await loadTokenizer(folder)
     assert.equal(tokenizer.specials, { cls: 3, sep: 3, pad: 4, unk: 1, mask: 4, bos: undefined, eos: undefined })
     assert.is(tokenizer.modelMaxLength, undefined)
   })
   const map = { mask_token: { content: '[UNK]', lstrip: true } }
-  withFolder({ 'tokenizer.json': json, 'special_tokens_map.json': map }, folder => {
-    assert.equal(loadTokenizer(folder).specials, {
+  await withFolder({ 'tokenizer.json': json, 'special_tokens_map.json': map }, async folder => {
+    assert.equal((await loadTokenizer(folder)).specials, {
       cls: 2,
       sep: 3,
       pad: 0,
@@ -216,12 +217,12 @@ test('special tokens are found in every spelling', () => {
       eos: undefined,
     })
   })
-  withFolder({ 'tokenizer.json': json, 'tokenizer_config.json': { cls_token: '[NONE]' } }, folder => {
-    throws(() => loadTokenizer(folder), 'ERR_CONFIG', /\[NONE\]/)
-  })
+  await withFolder({ 'tokenizer.json': json, 'tokenizer_config.json': { cls_token: '[NONE]' } }, folder =>
+    rejects(() => loadTokenizer(folder), 'ERR_CONFIG', /\[NONE\]/),
+  )
 })
 
-test('broken tokenizer files are coded errors', () => {
+test('broken tokenizer files are coded errors', async () => {
   const json = source('wordpiece')
   const broken: [Record<string, unknown>, string, RegExp][] = [
     [{}, 'ERR_CONFIG', /does not exist/],
@@ -241,15 +242,15 @@ test('broken tokenizer files are coded errors', () => {
     [{ 'tokenizer.json': { ...json, post_processor: { type: 'TemplateProcessing' } } }, 'ERR_CONFIG', /text A/],
   ]
   for (const [files, code, message] of broken)
-    withFolder(files, folder => throws(() => loadTokenizer(folder), code, message))
+    await withFolder(files, folder => rejects(() => loadTokenizer(folder), code, message))
 })
 
-test('wrong lengths and ids are coded errors', () => {
-  const tokenizer = loadTokenizer(join(golden, 'wordpiece.json'))
+test('wrong lengths and ids are coded errors', async () => {
+  const tokenizer = await loadTokenizer(join(golden, 'wordpiece.json'))
   throws(() => tokenizer.encode('a', { maxLength: 2 }), 'ERR_OPTION', /no room/)
   throws(() => tokenizer.encode('a', { pair: 'b', maxLength: 3 }), 'ERR_OPTION', /no room/)
   throws(() => tokenizer.encodeWords(['a'], { maxLength: 2.5 }), 'ERR_OPTION', /integer/)
-  const roberta = loadTokenizer(join(golden, 'bytelevel.json'))
+  const roberta = await loadTokenizer(join(golden, 'bytelevel.json'))
   throws(() => roberta.encode('x'.repeat(10_000_000), { maxLength: 128 }), 'ERR_DATA', /10000000 characters in a row/)
   throws(() => tokenizer.decode([tokenizer.vocabSize]), 'ERR_DATA', /vocabulary/)
 })

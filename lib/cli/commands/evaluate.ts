@@ -23,7 +23,7 @@ import { table } from '../terminal/table.ts'
 /** Prints the metrics of an adapter on data. */
 export async function evaluateCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
-  const trained = openTrained(settings)
+  const trained = await openTrained(settings)
   try {
     const data = await dataFor(trained, settings, console)
     const { examples, truncated } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength)
@@ -109,7 +109,7 @@ async function evaluateBase(
   })
   const { task } = model
   const { problem } = model.head
-  const untrained = loadBase(path, { task, problem, labels: model.labels }, settings)
+  const untrained = await loadBase(path, { task, problem, labels: model.labels }, settings)
   return run(untrained).finally(() => untrained.dispose())
 }
 

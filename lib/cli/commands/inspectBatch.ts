@@ -16,10 +16,10 @@ import { countText, plural } from '../terminal/format.ts'
 /** Prints the first batch of training. @throws ERR_DATA where some row has no label that counts */
 export async function inspectBatchCommand(settings: Settings, console: Console): Promise<number> {
   const base = findBase(settings.model)
-  const tokenizer = findTokenizer(settings, base.path)
+  const tokenizer = await findTokenizer(settings, base.path)
   const data = await readSplits(settings, tasksOf(base.path))
   for (const notice of data.notices) console.note(notice)
-  const model = loadBase(base.path, headFor(data, settings.labels), settings, 'meta')
+  const model = await loadBase(base.path, headFor(data, settings.labels), settings, 'meta')
   try {
     const maxLength = lengthOf(settings, model, tokenizer)
     const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength)

@@ -29,8 +29,9 @@ const defaultLength = 512
 /** Prints what is in the data. */
 export async function inspectDataCommand(settings: Settings, console: Console): Promise<number> {
   const folder = settings.tokenizer ?? settings.model ?? bundled.encoder
-  const tokenizer = existsSync(join(folder, 'tokenizer.json')) || settings.model ? loadTokenizer(folder) : undefined
-  const files = Object.entries(openDataset(settings.data!, openOptions(settings, console.note)))
+  const tokenizer =
+    existsSync(join(folder, 'tokenizer.json')) || settings.model ? await loadTokenizer(folder) : undefined
+  const files = Object.entries(await openDataset(settings.data!, openOptions(settings, console.note)))
   const found: FileInspection[] = []
   for (const [split, file] of files) {
     const inspection = await inspectFile(split, file as DataFile, settings, tokenizer)

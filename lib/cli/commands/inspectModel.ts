@@ -47,14 +47,14 @@ export interface ModelInspection {
 }
 
 /** Describes a model folder; its weights are checked, not kept. @throws ERR_CONFIG, ERR_CHECKPOINT as loadModel does */
-export function inspectModel(settings: Settings): ModelInspection {
+export async function inspectModel(settings: Settings): Promise<ModelInspection> {
   const { path } = findBase(settings.model)
   const config = readModelConfig(path, MODEL_TYPES)
   const classes = architectures(config)
   const task = (settings.task as Task | undefined) ?? classes.flatMap(name => taskOfClass(name) ?? [])[0]
   const labels = labelsOf(config)?.id2label ?? ['LABEL_0', 'LABEL_1']
   const head = { task: task ?? headTasks[0]!, labels }
-  const model = loadBase(path, head, settings, 'meta')
+  const model = await loadBase(path, head, settings, 'meta')
   try {
     return describe(model, path, classes, savedDtype(config) ?? null)
   } finally {
@@ -111,7 +111,7 @@ function groupLinears(model: Model, targets: ReadonlySet<string>): LinearGroup[]
 /** Prints a model's inspection. */
 export async function inspectModelCommand(settings: Settings, console: Console): Promise<number> {
   if (settings.model === undefined) fail('ERR_OPTION', 'model: none given')
-  const found = inspectModel(settings)
+  const found = await inspectModel(settings)
   console.event(found)
   const size = `${countText(found.parameters)} parameters, ${bytesText(found.bytes)} as ${found.storage} in memory`
   const rows: [string, string][] = [

@@ -19,7 +19,7 @@ export async function mergeCommand(settings: Settings, console: Console): Promis
   })
   const source = locate(settings.adapter!)
   check(out !== source, 'ERR_OPTION', () => `out: ${settings.out} is the adapter itself; name another folder`)
-  const trained = openTrained(settings)
+  const trained = await openTrained(settings)
   const { model, attached, info } = trained
   try {
     const layers = attached?.matched.length ?? 0

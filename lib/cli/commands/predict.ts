@@ -22,7 +22,7 @@ const chunk = 256
 export async function predictCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
   const started = performance.now()
-  const trained = openTrained(settings)
+  const trained = await openTrained(settings)
   const task = taskOfModel(trained.model)
   let [count, cut] = [0, 0]
   try {
