@@ -25,6 +25,8 @@ export interface Kinds {
   weights: 'balanced' | readonly number[]
   /** A flag alone, or with a path. */
   pathOrTrue: string | boolean
+  /** Seconds, or a text such as 90s, 2m, 1h30m; see {@link secondsOf}. */
+  duration: number | string
 }
 export type Kind = keyof Kinds
 
@@ -71,6 +73,7 @@ export function describeKind({ kind, choices, min, max }: Domain): string {
     every: 'epoch, never, or a number of steps from 1',
     weights: 'balanced, or a list of numbers',
     pathOrTrue: 'true, false or a path',
+    duration: 'a time such as 90s, 2m or 1h30m',
   }
   return words[kind]
 }
@@ -106,7 +109,19 @@ export function accepts({ kind, choices, min, max }: Domain, value: unknown): bo
       return value === 'balanced' || (Array.isArray(value) && value.length > 0 && value.every(Number.isFinite))
     case 'pathOrTrue':
       return typeof value === 'boolean' || (typeof value === 'string' && value !== '')
+    case 'duration':
+      return (secondsOf(value) ?? 0) > 0
   }
+}
+
+/** The seconds of a number, or of a text of hours, minutes and seconds: `1h30m`, `2m`, `90`; undefined for others. */
+export function secondsOf(value: unknown): number | undefined {
+  if (typeof value === 'number') return Number.isFinite(value) ? value : undefined
+  const number = '(\\d+(?:\\.\\d+)?) *'
+  const parts = new RegExp(`^(?:${number}h *)?(?:${number}m(?:in)? *)?(?:${number}s? *)?$`).exec(String(value).trim())
+  const [hours, minutes, seconds] = (parts ?? []).slice(1)
+  if (hours === undefined && minutes === undefined && seconds === undefined) return undefined
+  return Number(hours ?? 0) * 3600 + Number(minutes ?? 0) * 60 + Number(seconds ?? 0)
 }
 
 /** @throws ERR_OPTION naming the option, the value, what it must be and the nearest choice */

@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { LowrankError } from '../errors.ts'
 import type { Model } from '../model.ts'
+import { secondsOf } from '../options.ts'
 import { saveAdapter } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
 import { recordRun } from '../report/run.ts'
@@ -14,7 +15,7 @@ import { type Trial, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
 import { evaluationBar } from './terminal/evaluationBar.ts'
 import { deviceText, metricText, titleWithBest } from './terminal/format.ts'
-import { createProgress, type Progress } from './terminal/progress.ts'
+import { createProgress, formatDuration, type Progress } from './terminal/progress.ts'
 import { type Outcome, writeOutcome } from './trainOutput.ts'
 
 /** How a run ended: the code for the shell, and its results unless it was interrupted. */
@@ -161,7 +162,9 @@ class Watch {
     const { trainable, total, totalSteps, stepsPerEpoch, resumed, examples } = event
     const note = this.#console.note
     note(`${event.method} trains ${trainable.toLocaleString('en-US')} of ${total.toLocaleString('en-US')} parameters`)
-    note(`${totalSteps} steps, ${stepsPerEpoch} an epoch, on ${deviceText(event)}, lr ${event.lr}`)
+    const { time } = this.#settings
+    const within = time === undefined ? '' : `, to end within ${formatDuration(secondsOf(time)!)}`
+    note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, lr ${event.lr}`)
     note(`frozen weights in ${event.storage}, products in ${event.compute}, adapters and sums in f32`)
     if (resumed) note(`continuing after step ${resumed.step} from ${resumed.path}`)
     else if (this.#settings.evaluateBefore && examples.validation + examples.test > 0)

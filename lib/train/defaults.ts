@@ -25,5 +25,14 @@ export function epochsFor(stepsPerEpoch: number, width: number): number {
   return Math.min(MOST_EPOCHS, Math.max(FEWEST_EPOCHS, Math.round(steps / Math.max(1, stepsPerEpoch))))
 }
 
-/** Validations without a better one that end a run whose epochs nobody asked for. */
-export const PATIENCE = 5
+/** Of a validation split of so many examples, whose scores have a standard error of at most 0.016. */
+const PATIENCE = 5
+const PATIENCE_EXAMPLES = 1000
+
+/**
+ * Validations without a better one that end a run whose epochs nobody asked for. Few examples make noisy scores: the
+ * patience grows with their standard error, which falls with the root of their number.
+ */
+export function patienceFor(validationExamples: number): number {
+  return Math.ceil(PATIENCE * Math.max(1, Math.sqrt(PATIENCE_EXAMPLES / Math.max(1, validationExamples))))
+}

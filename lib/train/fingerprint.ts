@@ -62,7 +62,7 @@ export function originDifference(saved: Origin, now: Origin): string | undefined
     if (saved[key] !== now[key]) return `the ${plain[key]} is ${now[key]}, it was ${saved[key]}`
   for (const name of new Set([...Object.keys(saved.settings), ...Object.keys(now.settings)]))
     if (saved.settings[name] !== now.settings[name])
-      return `${name} is ${now.settings[name]}, it was ${saved.settings[name]}`
+      return `${name} is ${now.settings[name] ?? 'not given'}, it was ${saved.settings[name] ?? 'not given'}`
   const hashes = { data: 'training or validation data', model: 'base model', method: "method's settings" } as const
   for (const key of ['data', 'model', 'method'] as const)
     if (saved[key] !== now[key])

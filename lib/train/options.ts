@@ -17,6 +17,11 @@ export const TRAIN_OPTIONS = {
     found: 'by the number of steps, 3 to 20; see docs/defaults.md',
   },
   maxSteps: { kind: 'integer', help: 'Stop after so many optimizer steps', min: 1, found: 'all epochs' },
+  time: {
+    kind: 'duration',
+    help: 'Plan epochs, steps and schedule to end within this time (90s, 2m, 1h30m), evaluation and saving counted',
+    found: 'no limit',
+  },
   batchSize: { kind: 'integer', default: 16, help: 'Sequences of a micro-batch', min: 1 },
   accumulate: { kind: 'integer', default: 1, help: 'Micro-batches of an optimizer step', min: 1 },
   evalBatchSize: { kind: 'integer', help: 'Sequences of an evaluation batch', min: 1, found: 'batchSize' },
@@ -81,7 +86,7 @@ export const TRAIN_OPTIONS = {
     kind: 'integer',
     help: 'Stop after so many evaluations without a better one; 0 is never',
     min: 0,
-    found: '5 where epochs are found, else 0',
+    found: 'where epochs are found, 5 or more by the validation split, else 0',
   },
   checkpointEvery: {
     kind: 'every',

@@ -53,7 +53,10 @@ export async function planTraining(model: Model, data: TrainData, options: Train
     return `planTraining: the model is on ${device.name}; load it with device 'meta'`
   })
   const { method } = options
-  const settings = resolveSettings(model, options, data.train.length)
+  const settings = resolveSettings(model, options, data)
+  check(settings.time === undefined, 'ERR_OPTION', () => {
+    return 'time: is planned by measuring steps, which the meta device does not run; leave it out of a plan'
+  })
   const warnings = checkRun(model, method, data, settings)
   const weights = resolveClassWeights(model, data.train, settings.classWeights)
   const stepsPerEpoch = epochOf(model, data.train, settings, weights, 0).length

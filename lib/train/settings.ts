@@ -1,16 +1,16 @@
 import { check, fail, nearest } from '../errors.ts'
 import type { Model } from '../model.ts'
-import { checkValue, nearestOption } from '../options.ts'
+import { checkValue, nearestOption, secondsOf } from '../options.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { defaultMetric, metricNames } from '../tasks/scores.ts'
 import type { Task } from '../tasks/task.ts'
-import { epochsFor, learningRateFor, PATIENCE } from './defaults.ts'
+import { epochsFor, learningRateFor, patienceFor } from './defaults.ts'
 import type { TrainOptions } from './events.ts'
 import { TRAIN_DEFAULTS, TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from './options.ts'
 
 /** What `train` takes beside the table of options. */
 type Rest = Pick<TrainOptions, 'communicator' | 'masking' | 'objective' | 'outputDir' | 'progress'>
-type Found = 'maxSteps' | 'classWeights'
+type Found = 'maxSteps' | 'classWeights' | 'time'
 
 /** Options with every default filled in and checked. */
 export type Settings = {
@@ -20,31 +20,37 @@ export type Settings = {
 
 const REST = ['method', 'signal', 'communicator', 'masking', 'objective', 'outputDir', 'progress']
 
+/** How many examples a run has of each split. */
+export interface Sizes {
+  readonly train: { readonly length: number }
+  readonly validation?: { readonly length: number } | undefined
+}
+
 /**
- * Fills in defaults. `examples`: of the training split.
+ * Fills in defaults, some of them by the sizes of the splits.
  * @throws ERR_OPTION for an unknown option or a value out of range
  */
-export function resolveSettings(model: Model, options: TrainOptions, examples: number): Settings {
+export function resolveSettings(model: Model, options: TrainOptions, sizes: Sizes): Settings {
   const known = [...Object.keys(TRAIN_OPTIONS), ...REST]
   for (const key of Object.keys(options))
     if (!known.includes(key)) fail('ERR_OPTION', `${key}: is no option of train${nearestOption(key, known)}`)
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   for (const [name, row] of Object.entries(TRAIN_OPTIONS)) if (name in given) checkValue(name, row, given[name])
   const values: TrainOptions = { ...TRAIN_DEFAULTS, ...(given as unknown as TrainOptions) }
-  const { method: _, signal: __, ...rest } = { ...found(model, values, examples), ...values }
-  const settings = rest as Settings
+  const { method: _, signal: __, ...rest } = { ...found(model, values, sizes), ...values }
+  const settings = (rest.time === undefined ? rest : { ...rest, time: secondsOf(rest.time) }) as Settings
   checkChoices(model, settings)
   return settings
 }
 
 /** What depends on model, method and data. */
-function found(model: Model, options: TrainOptions, examples: number) {
+function found(model: Model, options: TrainOptions, { train, validation }: Sizes) {
   const { batchSize = 1, accumulate = 1, method } = options
   const width = model.backbone.hiddenSize
   return {
     lr: learningRateFor(method.method.kind.lr, width),
-    epochs: epochsFor(Math.ceil(examples / (batchSize * accumulate)), width),
-    patience: options.epochs === undefined && options.maxSteps === undefined ? PATIENCE : 0,
+    epochs: epochsFor(Math.ceil(train.length / (batchSize * accumulate)), width),
+    patience: options.epochs === undefined && options.maxSteps === undefined ? patienceFor(validation?.length ?? 0) : 0,
     evalBatchSize: batchSize,
     metric: defaultMetric(model),
   }

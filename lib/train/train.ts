@@ -23,6 +23,7 @@ import type {
 import { fitWarnings } from './fit.ts'
 import { type Launched, Run } from './run.ts'
 import { resolveSettings } from './settings.ts'
+import { settingsWithin } from './time.ts'
 
 /**
  * Trains what a method attached, and tells what happens as it does; see {@link TrainEvent}. Everything waits for the
@@ -35,9 +36,10 @@ import { resolveSettings } from './settings.ts'
  * number; ERR_MEMORY when one sequence is too much; ERR_CHECKPOINT for a checkpoint of another run
  */
 export async function* train(model: Model, data: TrainData, options: TrainOptions): AsyncGenerator<TrainEvent, void> {
-  const settings = resolveSettings(model, options, data.train.length)
+  const asked = resolveSettings(model, options, data)
   check(model.device.name !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')
-  const warnings = checkRun(model, options.method, data, settings)
+  const warnings = checkRun(model, options.method, data, asked)
+  const settings = await settingsWithin(model, data, options, asked)
   const run = new Run(model, data, settings, options.method, options.signal)
   try {
     await run.open()

@@ -102,7 +102,7 @@ test('a large frozen weight is recognised by pieces of it', async () => {
   const { tensor } = model.parameters.get('bert.embeddings.word_embeddings.weight')!
   const [method, data] = [tinyLora(model), { train: sequences(4) }]
   const identity = async () =>
-    (await originOf(model, method, data, resolveSettings(model, { method }, 4), undefined)).model
+    (await originOf(model, method, data, resolveSettings(model, { method }, { train: { length: 4 } }), undefined)).model
   const first = await identity()
   assert.is(await identity(), first)
   const values = new Float32Array(await tensor.bytes())

@@ -13,7 +13,10 @@ import { table } from '../terminal/table.ts'
 /** Prints what a run would do and take; the model is on the meta device. @throws as `train` before its first step */
 export async function dryRun(setup: Setup, settings: Settings, console: Console): Promise<number> {
   const { model, attached, tokenizer, examples, maxLength, truncated } = setup
-  const plan = await planTraining(model, examples, { ...trainOptions(settings, tokenizer, model), method: attached })
+  const options = { ...trainOptions(settings, tokenizer, model), time: undefined, method: attached }
+  const plan = await planTraining(model, examples, options)
+  if (settings.time !== undefined)
+    console.note(`--time ${settings.time} is planned for by a run, which times its first steps`)
   for (const { message, cure } of plan.warnings) console.warn(`${message}; ${cure}`)
   const task = taskOfModel(model)
   const sequences = viewBatch(plan.firstBatch, { tokenizer, task, labels: model.labels })

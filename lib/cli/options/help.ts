@@ -50,6 +50,7 @@ function placeholder({ kind, choices }: Option): string {
     pattern: 'name,…',
     every: 'epoch|never|n',
     weights: 'balanced|x,…',
+    duration: '2m',
   }
   return words[kind] ?? kind
 }

@@ -1,0 +1,206 @@
+// A run that is to end within a time: what its parts take is measured, and the steps that fit are planned.
+
+import { createHash } from 'node:crypto'
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { Example } from '../data/example.ts'
+import { check } from '../errors.ts'
+import { writeFileAtomic } from '../io/atomic.ts'
+import type { Model } from '../model.ts'
+import type { Adapter } from '../peft/adapter.ts'
+import { checkpointPath, checkpointSteps } from './checkpoint.ts'
+import { resolveClassWeights } from './checks.ts'
+import { evaluate } from './evaluate.ts'
+import type { TrainData, TrainOptions } from './events.ts'
+import { readManifest } from './manifest.ts'
+import { epochOf, lengthOf, optimizerOf, weightsTensor } from './run.ts'
+import type { Settings } from './settings.ts'
+import { Stepper, supervised } from './step.ts'
+
+/** What the parts of a run take, each in seconds; 0 where a part is missing. */
+export interface Costs {
+  /** One optimizer step. */
+  readonly step: number
+  /** All of the split. */
+  readonly validation: number
+  readonly test: number
+  /** One checkpoint. */
+  readonly save: number
+  /** Already gone, on measuring. */
+  readonly spent: number
+}
+
+/** The settings that a time decides. */
+export type Planned = Pick<Settings, 'epochs' | 'maxSteps' | 'evalEvery'>
+
+/** Share of the time that is planned with: steps differ, and machines have other work. */
+const PLANNED = 0.9
+/** Most of the time of steps that validations may take, where nobody said how often they are due. */
+const VALIDATIONS = 0.25
+
+type Asked = Pick<Settings, 'epochs' | 'maxSteps' | 'evalEvery' | 'checkpointEvery' | 'evaluateBefore' | 'outputDir'>
+
+/**
+ * The steps that end within `time` seconds: all of `settings` where they fit, else as many as do. Where they don't,
+ * validations that would take a fifth of the time are made rarer, if `isFree` says that nobody asked for their number.
+ * @throws ERR_OPTION where not even one step fits
+ */
+export function planWithin(
+  time: number,
+  costs: Costs,
+  settings: Asked,
+  stepsPerEpoch: number,
+  isFree: boolean,
+): Planned {
+  const { totalSteps } = lengthOf(stepsPerEpoch, settings as Settings)
+  const { epochs, maxSteps, evalEvery } = settings
+  const available = time * PLANNED
+  const seconds = (steps: number) => secondsOfRun(steps, costs, settings, stepsPerEpoch)
+  if (seconds(totalSteps) <= available) return { epochs, maxSteps, evalEvery }
+  const rare = Math.ceil((costs.validation + costs.save) / (VALIDATIONS * costs.step))
+  if (isFree && evalEvery === 'epoch' && rare > stepsPerEpoch)
+    return planWithin(time, costs, { ...settings, evalEvery: rare }, stepsPerEpoch, false)
+  check(seconds(1) <= available, 'ERR_OPTION', () => {
+    const least = Math.ceil(seconds(1) / PLANNED)
+    const cure = settings.evaluateBefore ? ', evaluateBefore false, or fewer validation rows' : ''
+    return `time: ${time} s is too short, one step with its evaluations takes ${least} s; give more time${cure}`
+  })
+  let [steps, tooMany] = [1, totalSteps]
+  while (tooMany - steps > 1) {
+    const middle = (steps + tooMany) >> 1
+    if (seconds(middle) <= available) steps = middle
+    else tooMany = middle
+  }
+  return { epochs: Math.ceil(steps / stepsPerEpoch), maxSteps: steps, evalEvery }
+}
+
+/** What a run of so many steps takes, from the measuring to the last evaluation. */
+function secondsOfRun(steps: number, costs: Costs, settings: Asked, stepsPerEpoch: number): number {
+  const { evalEvery, checkpointEvery, evaluateBefore } = settings
+  const { step, validation, test, save, spent } = costs
+  const due = (every: Settings['evalEvery']) =>
+    every === 'never' ? 0 : Math.ceil(steps / (every === 'epoch' ? stepsPerEpoch : every))
+  // A validation that finds a better step saves it too.
+  const saves = due(evalEvery) + (checkpointEvery === evalEvery ? 0 : due(checkpointEvery))
+  const around = spent + (evaluateBefore ? validation + test : 0) + test
+  return around + steps * step + due(evalEvery) * validation + saves * save
+}
+
+/** Settings of a run whose length its `time` decides: as a run that is to be resumed had them, else measured here. */
+export async function settingsWithin(
+  model: Model,
+  data: TrainData,
+  options: TrainOptions,
+  settings: Settings,
+): Promise<Settings> {
+  const { time, communicator } = settings
+  if (time === undefined) return settings
+  check(communicator === undefined, 'ERR_OPTION', () => {
+    return 'time: processes that train together would each plan another length; give maxSteps in place of time'
+  })
+  const before = await plannedBefore(settings)
+  if (before) return { ...settings, ...before }
+  const weights = resolveClassWeights(model, data.train, settings.classWeights)
+  const stepsPerEpoch = epochOf(model, data.train, settings, weights, 0).length
+  const costs = await measure(model, options.method, data, settings)
+  return {
+    ...settings,
+    ...planWithin(Number(time), costs, settings, stepsPerEpoch, options.evalEvery === undefined),
+  }
+}
+
+/** What the newest checkpoint says was planned, where the run goes on from one. */
+async function plannedBefore({ resume, outputDir }: Settings): Promise<Planned | undefined> {
+  if (!resume) return undefined
+  const steps = resume === true ? await checkpointSteps(outputDir!) : []
+  const paths = resume === true ? steps.map(step => checkpointPath(outputDir!, step)) : [resume]
+  for (const path of paths) {
+    // One that is broken is told where the run is opened.
+    const manifest = await readManifest(path).catch(() => undefined)
+    if (!manifest) continue
+    const { epochs, maxSteps, evalEvery } = manifest.origin.settings
+    return {
+      epochs: Number(epochs),
+      maxSteps: typeof maxSteps === 'number' ? maxSteps : undefined,
+      evalEvery: evalEvery as Settings['evalEvery'],
+    }
+  }
+  return undefined
+}
+
+const SAMPLED_STEPS = 6
+const SAMPLED_EXAMPLES = 64
+
+/** Times a few steps, evaluations and a write. Weights, states and masks of the run are as if it had not been. */
+export async function measure(model: Model, method: Adapter, data: TrainData, settings: Settings): Promise<Costs> {
+  const started = performance.now()
+  const step = await timeSteps(model, method, data, settings)
+  const rate = await evaluationRate(model, data, settings)
+  const split = (examples: readonly Example[] = []) => tokensOf(examples) * rate
+  const save = await timeSave(method, settings)
+  const [validation, test] = [split(data.validation), split(data.test)]
+  return { step, validation, test, save, spent: (performance.now() - started) / 1000 }
+}
+
+const tokensOf = (examples: readonly Example[]) => examples.reduce((sum, { ids }) => sum + ids.length, 0)
+
+/** Members of a list, evenly spread. */
+function spread<T>(list: readonly T[], count: number): T[] {
+  const taken = Math.min(count, list.length)
+  return Array.from({ length: taken }, (_, i) => list[Math.floor((i * list.length) / taken)]!)
+}
+
+/** Seconds of a mean step: some of the first epoch's, at a rate of 0, which leaves every weight as it is. */
+async function timeSteps(model: Model, method: Adapter, { train }: TrainData, settings: Settings): Promise<number> {
+  const weights = resolveClassWeights(model, train, settings.classWeights)
+  const epoch = epochOf(model, train, settings, weights, 0)
+  const classWeights = weightsTensor(model, weights)
+  const optimizer = optimizerOf(model, method, settings)
+  try {
+    const { seed, labelSmoothing, gradientCheckpointing: checkpoint, objective } = settings
+    const options = { seed, objective: objective ?? supervised({ labelSmoothing, checkpoint, classWeights }) }
+    const stepper = new Stepper(model, optimizer, options)
+    const places = spread(
+      Array.from({ length: epoch.length }, (_, i) => i),
+      SAMPLED_STEPS,
+    )
+    // The first one fills caches and pools, and is not counted.
+    await (await stepper.launch(epoch.at(0), 0, 0)).numbers
+    const from = performance.now()
+    let tokens = 0
+    for (const place of places) {
+      const step = epoch.at(place)
+      await (await stepper.launch(step, 0, 0)).numbers
+      tokens += step.tokens
+    }
+    const rate = (performance.now() - from) / 1000 / tokens
+    return (rate * tokensOf(train)) / epoch.length
+  } finally {
+    await model.device.synchronize()
+    optimizer.arena.dispose()
+    classWeights?.dispose()
+  }
+}
+
+/** Seconds a token of evaluation. */
+async function evaluationRate(model: Model, data: TrainData, settings: Settings): Promise<number> {
+  const sample = spread(data.validation?.length ? data.validation : (data.test ?? []), SAMPLED_EXAMPLES)
+  if (sample.length === 0) return 0
+  const { evalBatchSize: batchSize, masking, seed } = settings
+  const { seconds, tokens } = await evaluate(model, sample, { batchSize, masking, seed })
+  return seconds / tokens
+}
+
+/** What a checkpoint writes beside small files: weights, two moments, the best weights, the adapter. */
+const WRITES = 5
+
+async function timeSave({ trainable }: Adapter, { outputDir, checkpointEvery }: Settings): Promise<number> {
+  if (outputDir === undefined || checkpointEvery === 'never') return 0
+  const from = performance.now()
+  const bytes = new Uint8Array(trainable.reduce((sum, { size }) => sum + 4 * size, 0))
+  const probe = join(outputDir, '.lowrank-write-test')
+  await writeFileAtomic(probe, bytes)
+  await rm(probe, { force: true })
+  createHash('sha256').update(bytes).digest()
+  return (WRITES * (performance.now() - from)) / 1000
+}
