@@ -21,7 +21,7 @@ export type { DuplicateReport, DuplicateRule, Splits } from './data/duplicates.t
 export { type Example, IGNORED } from './data/example.ts'
 export { readJsonl } from './data/jsonl.ts'
 export { checkSameLabels, type LabelMap, type LabelOrder, labelMap, labelsOf, tagLabelsOf } from './data/labels.ts'
-export { type BlockOptions, type Masking, maskingOf, textBlocks } from './data/maskedLm.ts'
+export { type BlockOptions, type Masking, maskingOf, maskTokens, textBlocks } from './data/maskedLm.ts'
 export {
   collectRows,
   type DataFile,
@@ -34,6 +34,7 @@ export {
 } from './data/open.ts'
 export { type Row, toRow, toRows } from './data/row.ts'
 export { type Fractions, parseFractions, splitRows, takeRows } from './data/split.ts'
+export type { Transform } from './data/transform.ts'
 export { type ErrorCode, LowrankError } from './errors.ts'
 export {
   type Generated,

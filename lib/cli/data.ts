@@ -2,7 +2,6 @@
 
 import type { Splits } from '../data/duplicates.ts'
 import { type LabelMap, labelMap } from '../data/labels.ts'
-import { type Masking, maskingOf } from '../data/maskedLm.ts'
 import { collectRows, type DataFormat, type OpenOptions, openDataset, openFile } from '../data/open.ts'
 import type { Row } from '../data/row.ts'
 import { parseFractions, takeRows } from '../data/split.ts'
@@ -10,7 +9,6 @@ import { check } from '../errors.ts'
 import { type EncodedRows, encodeRows } from '../tasks/encode.ts'
 import { strataOf } from '../tasks/infer.ts'
 import { type SplitData, type SplitOptions, splitData } from '../tasks/prepare.ts'
-import type { Task } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { Settings } from './options/options.ts'
 
@@ -68,11 +66,6 @@ export function encode(
   maxLength: number,
 ): EncodedRows {
   return encodeRows(rows, tokenizer, { ...choice, columns, labels, maxLength })
-}
-
-/** How tokens are hidden where the task hides them. */
-export function maskingFor(task: Task, tokenizer: Tokenizer, settings: Settings): Masking | undefined {
-  return task.masks ? maskingOf(tokenizer, { probability: settings.maskProbability }) : undefined
 }
 
 /** Rows of one file, or of the split of a folder that is to be evaluated. */

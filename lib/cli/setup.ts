@@ -22,7 +22,7 @@ import { headFor, inOrderOf, type SplitData } from '../tasks/prepare.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainData, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
-import { encode, maskingFor, readSplits } from './data.ts'
+import { encode, readSplits } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
 import type { Console } from './terminal/console.ts'
@@ -117,7 +117,7 @@ export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Mo
   const names = Object.keys(TRAIN_OPTIONS) as TrainOptionName[]
   const ours = new Set<TrainOptionName>(['resume', 'overwrite', 'checkpointEvery', 'keepCheckpoints'])
   const values = Object.fromEntries(names.filter(name => !ours.has(name)).map(name => [name, settings[name]]))
-  return { ...(values as TrainValues), masking: maskingFor(taskOfModel(model), tokenizer, settings) }
+  return { ...(values as TrainValues), transform: taskOfModel(model).transform?.(tokenizer, settings) }
 }
 
 // A base always lacks a head for a new task; one that an adapter brings is not news.

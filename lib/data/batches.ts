@@ -1,8 +1,8 @@
 import { check } from '../errors.ts'
 import type { Collate, Targets } from '../heads/targets.ts'
 import type { Example } from './example.ts'
-import { type Masking, maskExample } from './maskedLm.ts'
 import { random } from './random.ts'
+import { type Transform, transformed } from './transform.ts'
 
 /** What of an optimizer step stands before a micro-batch. */
 export interface Offsets {
@@ -59,9 +59,9 @@ export interface BatchOptions {
   /** Micro-batches of an optimizer step, 1 by default. */
   readonly accumulate?: number | undefined
   readonly shuffle?: boolean | undefined
-  /** Seed of order and masking, 0 by default. */
+  /** Seed of order and transform, 0 by default. */
   readonly seed?: number | bigint | undefined
-  /** Epoch, from 0: each has its own order and masks. */
+  /** Epoch, from 0: each has its own order, and numbers of its own for the transform. */
   readonly epoch?: number | undefined
   /** Put sequences of like length into one micro-batch. */
   readonly groupByLength?: boolean | undefined
@@ -71,8 +71,8 @@ export interface BatchOptions {
   readonly collate: Collate
   /** One weight a class, for {@link Step.total}. */
   readonly classWeights?: ArrayLike<number> | undefined
-  /** Hide tokens for masked LM; the labels are then the hidden ids. */
-  readonly masking?: Masking | undefined
+  /** Changes examples before they are packed: hides tokens, say. */
+  readonly transform?: Transform | undefined
 }
 
 /** The steps of one epoch. Any step is made on its own, so that a run resumes at step k without replaying others. */
@@ -191,15 +191,14 @@ function sliceMicroBatch(batch: MicroBatch, start: number, end: number): MicroBa
 }
 
 function makeStep(examples: readonly Example[], rows: Int32Array, index: number, options: BatchOptions): Step {
-  const { batchSize, epoch = 0, seed = 0, masking } = options
+  const { batchSize, epoch = 0 } = options
   const microBatches: MicroBatch[] = []
   let total = 0
   let tokens = 0
   for (let start = 0; start < rows.length; start += batchSize) {
     const part = rows.slice(start, start + batchSize)
     const last = microBatches.at(-1)
-    const pack = { ...options, offsets: last && offsetsAfter(last) }
-    const batch = masking ? packMasked(examples, part, pack, masking, seed, epoch) : packExamples(examples, part, pack)
+    const batch = packPart(examples, part, options, last && offsetsAfter(last))
     total += batch.targets?.weight ?? 0
     tokens += batch.ids.length
     microBatches.push(batch)
@@ -211,17 +210,18 @@ function makeStep(examples: readonly Example[], rows: Int32Array, index: number,
   return { epoch, index, microBatches, total, samples: rows.length, tokens }
 }
 
-function packMasked(
+/** A micro-batch of a step, its examples changed where a transform is to. */
+function packPart(
   examples: readonly Example[],
   rows: Int32Array,
-  options: PackOptions,
-  masking: Masking,
-  seed: number | bigint,
-  epoch: number,
+  options: BatchOptions,
+  offsets: Offsets | undefined,
 ): MicroBatch {
-  const masked = Array.from(rows, row => maskExample(examples[row]!, masking, random(seed, 'mask', epoch, row)))
-  const batch = packExamples(masked, Int32Array.from(masked.keys()), options)
-  return { ...batch, rows }
+  const { transform, seed = 0, epoch = 0 } = options
+  if (!transform) return packExamples(examples, rows, { ...options, offsets })
+  const own = Array.from(rows, row => examples[row]!)
+  const changed = transformed(own, rows, transform, seed, epoch)
+  return { ...packExamples(changed, Int32Array.from(own.keys()), { ...options, offsets }), rows }
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type Example, IGNORED } from './example.ts'
 import type { Random } from './random.ts'
 import { type Row, textOf } from './row.ts'
+import type { Transform } from './transform.ts'
 
 /** How tokens are hidden. */
 export interface Masking {
@@ -17,25 +18,42 @@ export interface Masking {
   readonly continues?: ((id: number) => boolean) | undefined
 }
 
-/** Masking by a tokenizer. @throws ERR_CONFIG when it has no mask token, ERR_OPTION for a share outside (0, 1]. */
+/**
+ * Hides tokens of each example; those hidden become its labels.
+ * @throws ERR_OPTION for a share outside (0, 1]
+ */
+export function maskTokens(masking: Masking): Transform {
+  const { probability = 0.15, continues } = masking
+  check(probability > 0 && probability <= 1, 'ERR_OPTION', () => `masking: ${probability} is not a share in (0, 1]`)
+  return {
+    name: 'mask',
+    key: `${probability} ${continues ? 'words' : 'tokens'}`,
+    labels: true,
+    apply: (example, rng) => maskExample(example, masking, rng),
+  }
+}
+
+/**
+ * {@link maskTokens} by a tokenizer: every token (or word) but special ones.
+ * @throws ERR_CONFIG when it has no mask token, ERR_OPTION for a share outside (0, 1]
+ */
 export function maskingOf(
   tokenizer: Tokenizer,
   options: { readonly probability?: number | undefined; readonly wholeWord?: boolean | undefined } = {},
-): Masking {
+): Transform {
   const { probability = 0.15, wholeWord = false } = options
   const { mask } = tokenizer.specials
   check(mask !== undefined, 'ERR_CONFIG', () => `masking: the tokenizer in ${tokenizer.path} has no mask token`)
-  check(probability > 0 && probability <= 1, 'ERR_OPTION', () => `masking: ${probability} is not a share in (0, 1]`)
   const { vocabSize, specialIds } = tokenizer
   const continues = wholeWord ? tokenizer.continues : undefined
-  return { maskId: mask, vocabSize, specialIds, probability, continues }
+  return maskTokens({ maskId: mask, vocabSize, specialIds, probability, continues })
 }
 
 /**
  * An example with tokens hidden: each token (or word) is chosen with the given probability, and at least one of them;
  * of the chosen tokens 80 % become the mask, 10 % a random token, 10 % stay. Labels are the old ids of chosen tokens.
  */
-export function maskExample(example: Example, masking: Masking, rng: Random): Example {
+function maskExample(example: Example, masking: Masking, rng: Random): Example {
   const { probability = 0.15, maskId, specialIds } = masking
   const groups = wordGroups(example.ids, masking)
   const chosen = groups.filter(() => rng.float() < probability)

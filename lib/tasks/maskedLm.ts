@@ -1,7 +1,7 @@
 // Masked language modelling: tokens of a text are hidden and told from the rest.
 
 import { type Example, IGNORED } from '../data/example.ts'
-import { textBlocks } from '../data/maskedLm.ts'
+import { maskingOf, textBlocks } from '../data/maskedLm.ts'
 import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { maskedLmHead } from '../heads/languageModel.ts'
@@ -26,7 +26,7 @@ export const maskedLm: Task<ItemsPrediction> = {
   name,
   needs: 'a text column (columns.text)',
   title: 'masked language model',
-  masks: true,
+  tells: 5,
   ...languageModel,
 
   infer(rows, columns, asked) {
@@ -37,6 +37,7 @@ export const maskedLm: Task<ItemsPrediction> = {
   },
   readable: textRows,
 
+  transform: (tokenizer, { maskProbability: probability }) => maskingOf(tokenizer, { probability }),
   parts: maskParts,
 
   *encode(row, tokenizer, { columns, maxLength }) {

@@ -6,6 +6,7 @@ import type { Splits } from '../data/duplicates.ts'
 import type { Example } from '../data/example.ts'
 import type { LabelMap, LabelOrder } from '../data/labels.ts'
 import type { Row } from '../data/row.ts'
+import type { Transform } from '../data/transform.ts'
 import type { Problem } from '../heads/head.ts'
 import type { ConfusionCell } from '../metrics/classification.ts'
 import type { BootstrapInterval } from '../metrics/compare.ts'
@@ -22,6 +23,12 @@ export interface EncodeSpec {
   readonly maxLength: number
   /** Leave labels out even where the rows have them. */
   readonly unlabelled?: boolean | undefined
+}
+
+/** What the user says of the labels that are made. */
+export interface TransformOptions {
+  /** Share of tokens that are hidden. */
+  readonly maskProbability?: number | undefined
 }
 
 /** What a model says about one example, and the truth where it is known; each task has a form of its own. */
@@ -132,8 +139,8 @@ export interface Task<P extends Prediction = Prediction> {
   readonly problem?: Problem
   /** For people. */
   readonly title: string
-  /** Its examples have labels only once tokens are hidden. */
-  readonly masks?: boolean
+  /** Of tokens: how many of the likeliest predict tells of each, unless told otherwise. */
+  readonly tells?: number
   /** Each answer is one class. */
   readonly oneClass?: boolean
   /** Answers are nearer or farther, not right or wrong. */
@@ -154,6 +161,8 @@ export interface Task<P extends Prediction = Prediction> {
   strata(rows: readonly Row[], columns: Columns): string[]
   /** Rows without labels and their columns as `encode` takes them. @throws ERR_DATA where they are of another kind */
   readable(rows: readonly Row[], columns: Columns): { rows: readonly Row[]; columns: Columns }
+  /** What makes the labels of its examples, where they have none by themselves. */
+  transform?(tokenizer: Tokenizer, options: TransformOptions): Transform
   /** A row as examples: one, or as many as it has parts. */
   encode(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Iterable<Example>
   /** A row without label as the examples that predict reads: all of it, in windows where it is too long for one. */

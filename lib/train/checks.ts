@@ -100,7 +100,7 @@ function splitWarnings(model: Model, split: string, examples: readonly Example[]
       cure: 'raise maxLength, or cut the texts yourself',
     })
   const task = taskOfModel(model)
-  if (task.masks) return warnings
+  if (task.transform) return warnings
   const { total, without } = supervision(model, examples)
   check(total > 0, 'ERR_DATA', () => {
     return `train: no label of the ${split} split counts (all missing or ${IGNORED}); check the label column`

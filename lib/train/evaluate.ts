@@ -1,7 +1,6 @@
 import { type MicroBatch, packExamples } from '../data/batches.ts'
 import { type Example, IGNORED } from '../data/example.ts'
-import { type Masking, maskExample } from '../data/maskedLm.ts'
-import { random } from '../data/random.ts'
+import { type Transform, transformed } from '../data/transform.ts'
 import { check } from '../errors.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
 import type { Targets } from '../heads/targets.ts'
@@ -9,7 +8,7 @@ import type { Model } from '../model.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { Answers } from '../tasks/logits.ts'
 import { score } from '../tasks/scores.ts'
-import type { Prediction, Reports } from '../tasks/task.ts'
+import type { Prediction, Reports, Task } from '../tasks/task.ts'
 import { scope } from '../tensor.ts'
 
 export interface EvaluateOptions {
@@ -17,9 +16,9 @@ export interface EvaluateOptions {
   readonly batchSize?: number | undefined
   /** Stops between batches, with the signal's reason thrown. */
   readonly signal?: AbortSignal | undefined
-  /** How tokens are hidden; needed for masked LM, and only there. */
-  readonly masking?: Masking | undefined
-  /** Keys the masks. Default 0. */
+  /** Makes the labels where a task has none without, as `maskingOf(tokenizer)`. Others change training alone. */
+  readonly transform?: Transform | undefined
+  /** Keys the transform. Default 0. */
   readonly seed?: number | undefined
   /** Told after each batch how many examples are done. */
   readonly progress?: ((done: number, total: number) => void) | undefined
@@ -55,9 +54,7 @@ export async function evaluate<P extends Prediction = Prediction>(
   const started = performance.now()
   const task = taskOfModel(model)
   check(examples.length > 0, 'ERR_DATA', () => 'evaluate: there is no example; the split is empty')
-  check(!task.masks || options.masking, 'ERR_OPTION', () => {
-    return `evaluate: ${task.title} needs to hide tokens; give masking, as maskingOf(tokenizer) makes it`
-  })
+  checkTransform(task, options.transform)
   const predictions: Prediction[] = []
   let [sum, weight, tokens] = [0, 0, 0]
   for await (const { examples: part, batch, answers, loss } of forwardAll(model, examples, options, true)) {
@@ -102,14 +99,14 @@ interface Forwarded {
 async function* forwardAll(
   model: Model,
   examples: readonly Example[],
-  { batchSize = 32, signal, masking, seed = 0, top = 0 }: EvaluateOptions,
+  { batchSize = 32, signal, transform, seed = 0, top = 0 }: EvaluateOptions,
   isLabelled: boolean,
 ): AsyncGenerator<Forwarded> {
   check(Number.isInteger(batchSize) && batchSize > 0, 'ERR_OPTION', () => {
     return `batchSize: ${batchSize} is not a positive integer`
   })
   let pending: Promise<Forwarded> | undefined
-  for (const part of evaluationBatches(examples, { batchSize, masking, seed })) {
+  for (const part of evaluationBatches(examples, { batchSize, transform, seed })) {
     signal?.throwIfAborted()
     const next = enqueueForward(model, part, isLabelled, top)
     // Whoever stops reading early leaves this one unread, and its fault is told by the next wait on the device.
@@ -120,15 +117,25 @@ async function* forwardAll(
   if (pending) yield await pending
 }
 
-/** The examples of each evaluation batch, with tokens hidden where `masking` says so. */
+/** The examples of each evaluation batch, with the labels that a transform makes. */
 export function* evaluationBatches(
   examples: readonly Example[],
-  { batchSize = 32, masking, seed = 0 }: Pick<EvaluateOptions, 'batchSize' | 'masking' | 'seed'>,
+  { batchSize = 32, transform, seed = 0 }: Pick<EvaluateOptions, 'batchSize' | 'transform' | 'seed'>,
 ): Generator<Example[]> {
-  for (let start = 0; start < examples.length; start += batchSize)
-    yield examples.slice(start, start + batchSize).map((example, i) => {
-      return masking ? maskExample(example, masking, random(seed, 'mask', 0, start + i)) : example
-    })
+  for (let start = 0; start < examples.length; start += batchSize) {
+    const part = examples.slice(start, start + batchSize)
+    const rows = Int32Array.from(part, (_, i) => start + i)
+    yield transform?.labels ? transformed(part, rows, transform, seed, 0) : part
+  }
+}
+
+/** @throws ERR_OPTION where a task whose labels a transform makes is given none, or another task one */
+export function checkTransform(task: Task, transform: Transform | undefined): void {
+  const makes = transform?.labels ?? false
+  check((task.transform !== undefined) === makes, 'ERR_OPTION', () => {
+    const cure = makes ? 'has labels of its own; leave it out' : 'has labels only by it; see maskingOf(tokenizer)'
+    return `transform: ${transform?.name ?? 'none'}, but ${task.title} ${cure}`
+  })
 }
 
 /** Enqueues the forward pass of a batch; resolves when its answers are on the host. */

@@ -1,7 +1,7 @@
 // What `train` takes and what it tells: options and events, as plain data.
 
 import type { Example } from '../data/example.ts'
-import type { Masking } from '../data/maskedLm.ts'
+import type { Transform } from '../data/transform.ts'
 import type { MemoryUse } from '../native.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { Answer } from '../tasks/task.ts'
@@ -31,8 +31,8 @@ export interface TrainOptions extends TrainValues {
   readonly communicator?: Communicator | undefined
   /** Told how many examples of a split are evaluated so far: an evaluation is one event only, when it is done. */
   readonly progress?: ((split: 'validation' | 'test', done: number, total: number) => void) | undefined
-  /** How tokens are hidden; needed for masked LM, and only there. */
-  readonly masking?: Masking | undefined
+  /** Changes examples as they go into a batch. Masked LM has labels only by it: `maskingOf(tokenizer)`. */
+  readonly transform?: Transform | undefined
   /** Where checkpoints go; without it there are none. */
   readonly outputDir?: string | undefined
 }

@@ -40,7 +40,7 @@ export async function originOf(
 ): Promise<Origin> {
   const decides = (name: string) => name in TRAIN_OPTIONS && !('neutral' in TRAIN_OPTIONS[name as TrainOptionName])
   const values = Object.entries({ maxSteps: 'all', ...settings }).filter(([name]) => decides(name))
-  const { masking } = settings
+  const { transform } = settings
   return {
     instructionSet: model.device.hardware,
     device: model.device.name,
@@ -50,7 +50,7 @@ export async function originOf(
     settings: {
       ...(Object.fromEntries(values) as Record<string, number | string | boolean>),
       classWeights: classWeights?.join(' ') ?? 'none',
-      masking: masking ? `${masking.probability ?? 0.15} ${masking.continues ? 'words' : 'tokens'}` : 'none',
+      transform: transform ? `${transform.name} ${transform.key}` : 'none',
     },
   }
 }
@@ -60,9 +60,10 @@ export function originDifference(saved: Origin, now: Origin): string | undefined
   const plain = { instructionSet: 'instruction set', device: 'device' } as const
   for (const key of ['instructionSet', 'device'] as const)
     if (saved[key] !== now[key]) return `the ${plain[key]} is ${now[key]}, it was ${saved[key]}`
-  for (const name of new Set([...Object.keys(saved.settings), ...Object.keys(now.settings)]))
-    if (saved.settings[name] !== now.settings[name])
-      return `${name} is ${now.settings[name] ?? 'not given'}, it was ${saved.settings[name] ?? 'not given'}`
+  for (const name of new Set([...Object.keys(saved.settings), ...Object.keys(now.settings)])) {
+    const [was, is] = [saved, now].map(({ settings }) => settings[name] ?? 'none')
+    if (was !== is) return `${name} is ${is}, it was ${was}`
+  }
   const hashes = { data: 'training or validation data', model: 'base model', method: "method's settings" } as const
   for (const key of ['data', 'model', 'method'] as const)
     if (saved[key] !== now[key])

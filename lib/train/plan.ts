@@ -104,9 +104,11 @@ async function simulate(
       const step = { epoch: 0, index: 0, microBatches: [batch], total: 1, samples: 1, tokens: batch.ids.length }
       await stepper.launch(step, 0, settings.lr)
     }
-    const { evalBatchSize: batchSize, masking } = settings
+    const { evalBatchSize: batchSize, transform } = settings
     for (const examples of [data.validation ?? [], data.test ?? []]) {
-      const packed = Array.from(evaluationBatches(examples, { batchSize, masking, seed }), part => packAll(model, part))
+      const packed = Array.from(evaluationBatches(examples, { batchSize, transform, seed }), part =>
+        packAll(model, part),
+      )
       for (const batch of largestOf(model, packed)) scope(() => void model.answers(batch, labelled(batch)))
     }
     return optimizer.arena.bytes

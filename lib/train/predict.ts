@@ -40,9 +40,9 @@ export async function* predictRows(
   const found: Columns = findColumns(columnNames(rows), given)
   const { rows: read, columns } = task.readable(rows, found)
   const reader = { tokenizer, labels: model.labels, columns }
-  const top = wanted ?? (task.masks ? 5 : 1)
+  const top = wanted ?? task.tells ?? 1
   const parts = read.map(row => task.parts(row, tokenizer, { columns, maxLength, unlabelled: true }))
-  const predictions = predict(model, parts.flat(), { batchSize, top: task.masks ? top : 0 })
+  const predictions = predict(model, parts.flat(), { batchSize, top: task.tells ? top : 0 })
   for (const examples of parts) {
     const own = []
     while (own.length < examples.length) own.push((await predictions.next()).value!)

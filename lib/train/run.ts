@@ -57,7 +57,7 @@ export function epochOf(
   classWeights: readonly number[] | undefined,
   epoch: number,
 ): Batches {
-  const { batchSize, accumulate, seed, groupByLength, dropLast, masking } = settings
+  const { batchSize, accumulate, seed, groupByLength, dropLast, transform } = settings
   return batches(examples, {
     batchSize,
     accumulate,
@@ -66,7 +66,7 @@ export function epochOf(
     epoch,
     groupByLength,
     dropLast,
-    masking,
+    transform,
     collate: head.collate,
     ...(classWeights ? { classWeights } : {}),
   })
@@ -200,10 +200,10 @@ export class Run {
 
   /** Evaluates a split. @throws the signal's reason when it is aborted on the way */
   evaluate(split: 'validation' | 'test'): Promise<Evaluation> {
-    const { evalBatchSize: batchSize, masking, seed, progress } = this.settings
+    const { evalBatchSize: batchSize, transform, seed, progress } = this.settings
     return evaluate(this.model, this.data[split] ?? [], {
       batchSize,
-      masking,
+      transform,
       seed,
       signal: this.signal,
       progress: progress && ((done, total) => progress(split, done, total)),

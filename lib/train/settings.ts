@@ -5,11 +5,12 @@ import { taskOfModel } from '../tasks/index.ts'
 import { defaultMetric, metricNames } from '../tasks/scores.ts'
 import type { Task } from '../tasks/task.ts'
 import { epochsFor, learningRateFor, patienceFor } from './defaults.ts'
+import { checkTransform } from './evaluate.ts'
 import type { TrainOptions } from './events.ts'
 import { TRAIN_DEFAULTS, TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from './options.ts'
 
 /** What `train` takes beside the table of options. */
-type Rest = Pick<TrainOptions, 'communicator' | 'masking' | 'objective' | 'outputDir' | 'progress'>
+type Rest = Pick<TrainOptions, 'communicator' | 'objective' | 'outputDir' | 'progress' | 'transform'>
 type Found = 'maxSteps' | 'classWeights' | 'time'
 
 /** Options with every default filled in and checked. */
@@ -18,7 +19,7 @@ export type Settings = {
 } & Pick<TrainValues, Found> &
   Rest
 
-const REST = ['method', 'signal', 'communicator', 'masking', 'objective', 'outputDir', 'progress']
+const REST = ['method', 'signal', 'communicator', 'objective', 'outputDir', 'progress', 'transform']
 
 /** How many examples a run has of each split. */
 export interface Sizes {
@@ -57,18 +58,13 @@ function found(model: Model, options: TrainOptions, { train, validation }: Sizes
 }
 
 function checkChoices(model: Model, settings: Settings): void {
-  const { masking, outputDir, resume, metric } = settings
+  const { transform, outputDir, resume, metric } = settings
   const task = taskOfModel(model)
   const metrics = metricNames(model)
   check(metrics.includes(metric), 'ERR_OPTION', () => {
     return `metric: "${metric}" is unknown${nearest(metric, metrics)}; the task has ${metrics.join(', ')}`
   })
-  check((task.masks ?? false) === (masking !== undefined), 'ERR_OPTION', () => {
-    const cure = masking
-      ? `${task.title} hides no tokens; leave it out`
-      : 'masked LM needs it; see maskingOf(tokenizer)'
-    return `masking: ${cure}`
-  })
+  checkTransform(task, transform)
   check(!resume || outputDir !== undefined || typeof resume === 'string', 'ERR_OPTION', () => {
     return 'resume: there is no outputDir to look for checkpoints in; name it'
   })

@@ -186,8 +186,8 @@ async function timeSteps(model: Model, method: Adapter, { train }: TrainData, se
 async function evaluationRate(model: Model, data: TrainData, settings: Settings): Promise<number> {
   const sample = spread(data.validation?.length ? data.validation : (data.test ?? []), SAMPLED_EXAMPLES)
   if (sample.length === 0) return 0
-  const { evalBatchSize: batchSize, masking, seed } = settings
-  const { seconds, tokens } = await evaluate(model, sample, { batchSize, masking, seed })
+  const { evalBatchSize: batchSize, transform, seed } = settings
+  const { seconds, tokens } = await evaluate(model, sample, { batchSize, transform, seed })
   return seconds / tokens
 }
 

@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { batches } from '../../lib/data/batches.ts'
 import type { Example } from '../../lib/data/example.ts'
+import { maskTokens } from '../../lib/data/maskedLm.ts'
 import { writeFileAtomic } from '../../lib/io/atomic.ts'
 import { type ModelConfig, readModelConfig } from '../../lib/io/config.ts'
 import { encodeF32, openSafetensors, writeSafetensors } from '../../lib/io/safetensors.ts'
@@ -115,13 +116,13 @@ async function main(): Promise<void> {
   const examples = await examplesOf()
   const maskId = SPECIALS.indexOf('[MASK]')
   const specialIds = new Set(SPECIALS.keys())
-  const masking = { maskId, specialIds, vocabSize: model.backbone.limits.vocabSize, probability: 0.15 }
+  const transform = maskTokens({ maskId, specialIds, vocabSize: model.backbone.limits.vocabSize })
   console.log(
     `${arena.size} parameters, ${examples.length} texts, ${native.info().isa}, ${native.info().threads} threads`,
   )
   const perEpoch = Math.floor(examples.length / BATCH)
   const { collate } = model.head
-  const plain = { batchSize: BATCH, shuffle: true, seed: SEED, dropLast: true, masking, collate }
+  const plain = { batchSize: BATCH, shuffle: true, seed: SEED, dropLast: true, transform, collate }
   let plan = { epoch: -1, steps: undefined as unknown as ReturnType<typeof batches> }
   let saved = performance.now()
   while (progress.step < totalSteps) {

@@ -5,7 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type BatchOptions, batches, type Step } from '../../lib/data/batches.ts'
 import type { Example } from '../../lib/data/example.ts'
-import { maskExample, maskingOf, textBlocks } from '../../lib/data/maskedLm.ts'
+import { maskingOf, textBlocks } from '../../lib/data/maskedLm.ts'
 import { random } from '../../lib/data/random.ts'
 import { toRows } from '../../lib/data/row.ts'
 import { type Collate, hiddenTokens, sequenceClasses, sequenceNumbers, tokenClasses } from '../../lib/heads/targets.ts'
@@ -155,9 +155,9 @@ const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
 const tokenizer = await loadTokenizer(join(golden, 'wordpiece.json'))
 
 test('tokens are hidden in the shares of BERT', () => {
-  const masking = maskingOf(tokenizer)
+  const { apply } = maskingOf(tokenizer)
   const ids = new Int32Array(100_000).map((_, i) => (i % 100 === 0 ? tokenizer.specials.cls! : 50 + (i % 600)))
-  const masked = maskExample({ ids, truncated: false, row }, masking, random(1))
+  const masked = apply({ ids, truncated: false, row }, random(1))
   const label = masked.label as Int32Array
   let [chosen, hidden, kept] = [0, 0, 0]
   for (const [t, id] of label.entries()) {
@@ -179,9 +179,9 @@ test('tokens are hidden in the shares of BERT', () => {
 
 test('whole words are hidden together, and at least one', () => {
   const { ids, wordIds } = tokenizer.encodeWords(['internationalisation', 'of', 'unbelievable', 'tokens'])
-  const masking = maskingOf(tokenizer, { wholeWord: true, probability: 0.3 })
+  const { apply } = maskingOf(tokenizer, { wholeWord: true, probability: 0.3 })
   for (let seed = 0; seed < 50; seed++) {
-    const label = maskExample({ ids, truncated: false, row }, masking, random(seed)).label as Int32Array
+    const label = apply({ ids, truncated: false, row }, random(seed)).label as Int32Array
     const words = new Set([...label.keys()].filter(t => label[t] !== -100).map(t => wordIds[t]))
     assert.ok(words.size > 0)
     for (const [t, word] of wordIds.entries()) assert.is(label[t] !== -100, words.has(word))
@@ -192,7 +192,7 @@ test('masks follow seed, epoch and example, whatever the batches', () => {
   const examples = make(Array(12).fill(40), () => undefined).map(e => ({ ...e, ids: e.ids.map((_, t) => 60 + t) }))
   const masks = (options: Partial<BatchOptions>) => {
     const found = new Map<number, string>()
-    const fixed = { batchSize: 3, masking: maskingOf(tokenizer), collate: hiddenTokens }
+    const fixed = { batchSize: 3, transform: maskingOf(tokenizer), collate: hiddenTokens }
     for (const { microBatches } of batches(examples, { ...fixed, ...options }))
       for (const { ids, cuSeqlens, rows } of microBatches)
         for (const [i, r] of rows.entries()) found.set(r, String(ids.subarray(cuSeqlens[i], cuSeqlens[i + 1])))
@@ -201,6 +201,12 @@ test('masks follow seed, epoch and example, whatever the batches', () => {
   assert.is(masks({ seed: 4 }), masks({ seed: 4, batchSize: 5, accumulate: 2, shuffle: true }))
   assert.is.not(masks({ seed: 4 }), masks({ seed: 5 }))
   assert.is.not(masks({ seed: 4 }), masks({ seed: 4, epoch: 1 }))
+  // These draws are part of what a seed promises.
+  const fixed = { batchSize: 3, transform: maskingOf(tokenizer), collate: hiddenTokens, seed: 4, epoch: 1 }
+  const { ids, targets } = batches(examples, fixed).at(0).microBatches[0]!
+  assert.equal([...targets!.rows!], [7, 11, 18, 23, 24, 40, 52, 53, 58, 69, 99, 108, 110, 114])
+  const seen = Array.from(targets!.rows!, t => ids[t])
+  assert.equal(seen, [4, 4, 4, 4, 4, 60, 525, 4, 4, 4, 79, 681, 4, 4])
 })
 
 test('long texts are cut into blocks without losing a token', async () => {

@@ -33,8 +33,9 @@ async function registerTests(): Promise<void> {
   const { native } = await import('../../lib/native.ts')
   const { fullFineTuning } = await import('../../lib/peft/full.ts')
   const { planTraining } = await import('../../lib/train/plan.ts')
-  const { eventsOf, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } = await import('../train/support.ts')
-  const masking = { maskId: 1, vocabSize: 60, specialIds: new Set([0, 1, 2]) }
+  const { eventsOf, hideTokens, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } = await import(
+    '../train/support.ts'
+  )
   const allLinear = (model: Model) => tinyLora(model, { targetModules: 'all-linear' })
   const tokens = { task: 'token-classification', labels: TAGS } as const
 
@@ -56,7 +57,7 @@ async function registerTests(): Promise<void> {
       model: { compute: 'bf16', task: 'masked-lm' },
       examples: sequences(24).map(({ label: _, ...rest }) => rest),
       attach: model => attach(model, fullFineTuning()),
-      options: { masking },
+      options: { transform: hideTokens },
       tolerance: 0.03,
     },
   }

@@ -2,6 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { batches, splitMicroBatch } from '../../lib/data/batches.ts'
 import type { Example } from '../../lib/data/example.ts'
+import type { Transform } from '../../lib/data/transform.ts'
 import { sequenceClasses } from '../../lib/heads/targets.ts'
 import type { ModelOptions } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
@@ -11,15 +12,14 @@ import { Tensor } from '../../lib/tensor.ts'
 import { optimizerOf } from '../../lib/train/run.ts'
 import { resolveSettings } from '../../lib/train/settings.ts'
 import { Stepper, supervised } from '../../lib/train/step.ts'
-import { row, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
+import { hideTokens, row, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
 
-const masking = { maskId: 1, vocabSize: 60, specialIds: new Set([0, 1, 2]) }
 const multi = sequences(16).map(e => ({ ...e, label: Float32Array.of(...[0, 1, 2].map(c => (e.label === c ? 1 : 0))) }))
 
 interface Case {
   options: Partial<ModelOptions>
   examples: readonly Example[]
-  masking?: typeof masking
+  transform?: Transform
   classWeights?: readonly number[]
 }
 
@@ -28,7 +28,11 @@ const CASES: Record<string, Case> = {
   'weighted classes': { options: {}, examples: sequences(16), classWeights: [0.5, 1, 3] },
   'several labels': { options: { problem: 'multi' }, examples: multi },
   tags: { options: { task: 'token-classification', labels: TAGS }, examples: sentences(16) },
-  'hidden tokens': { options: { task: 'masked-lm' }, examples: sequences(16).map(({ label: _, ...e }) => e), masking },
+  'hidden tokens': {
+    options: { task: 'masked-lm' },
+    examples: sequences(16).map(({ label: _, ...e }) => e),
+    transform: hideTokens,
+  },
 }
 
 /** Loss and gradients of one optimizer step over all 16 examples, cut into micro-batches. */
@@ -36,18 +40,15 @@ async function gradients(which: Case, kind: 'lora' | 'full', batchSize: number, 
   const model = tinyModel({ storage: 'f32', ...which.options })
   const targets = { dropout: 0.3, targetModules: 'all-linear', initLoraWeights: false }
   const method = kind === 'full' ? attach(model, fullFineTuning()) : tinyLora(model, targets)
-  const optimizer = optimizerOf(
-    model,
-    method,
-    resolveSettings(model, { method, masking: which.masking }, { train: { length: 16 } }),
-  )
+  const settings = resolveSettings(model, { method, transform: which.transform }, { train: { length: 16 } })
+  const optimizer = optimizerOf(model, method, settings)
   const { classWeights } = which
   const weights = classWeights && Tensor.from(Float32Array.from(classWeights), [3]).keep()
   const options = {
     batchSize,
     accumulate: 16 / batchSize,
     seed: 3,
-    masking: which.masking,
+    transform: which.transform,
     collate: model.head.collate,
   }
   const step = batches(which.examples, classWeights ? { ...options, classWeights } : options).at(0)

@@ -7,7 +7,7 @@ import { metricNames } from '../../lib/tasks/scores.ts'
 import { resolveClassWeights } from '../../lib/train/checks.ts'
 import type { TrainData, TrainOptions } from '../../lib/train/events.ts'
 import { train } from '../../lib/train/train.ts'
-import { eventsOf, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
+import { eventsOf, hideTokens, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
 
 const good = { train: sequences(24), validation: sequences(12, 3) }
 const short = { epochs: 1, batchSize: 8, lr: 1e-3 }
@@ -46,7 +46,7 @@ const REFUSED: [name: string, data: TrainData, options: object, code: string, te
   ['an unknown metric', good, { metric: 'acuracy' }, 'ERR_OPTION', /did you mean "accuracy"/],
   ['an unknown schedule', good, { schedule: 'lineer' }, 'ERR_OPTION', /did you mean "linear"/],
   ['weights of other classes', good, { classWeights: [1, 2] }, 'ERR_OPTION', /classWeights: \[1,2\].*3 numbers/],
-  ['masks for classes', good, { masking: { maskId: 1 } }, 'ERR_OPTION', /masking: .*leave it out/],
+  ['masks for classes', good, { transform: hideTokens }, 'ERR_OPTION', /transform: mask.*leave it out/],
   ['resume of nothing', good, { resume: true }, 'ERR_OPTION', /resume: there is no outputDir/],
 ]
 
@@ -62,7 +62,7 @@ test('refused: all labels of a tagger masked, masked LM without masks', async ()
   const masked = sentences(8).map(e => ({ ...e, label: new Int32Array(e.ids.length).fill(-100) }))
   assert.match((await refusal({ train: masked }, {}, tagger)).message, /no label of the train split counts/)
   const mlm = () => tinyModel({ task: 'masked-lm' })
-  assert.match((await refusal({ train: sequences(8) }, {}, mlm)).message, /masking: masked LM needs it/)
+  assert.match((await refusal({ train: sequences(8) }, {}, mlm)).message, /transform: none, .*maskingOf/)
 })
 
 test('refused: a method of another model, or one that is merged', async () => {

@@ -8,7 +8,7 @@ import { metricNames } from '../../lib/tasks/scores.ts'
 import type { ClassPrediction, LabelsPrediction } from '../../lib/tasks/sequence.ts'
 import { Device } from '../../lib/tensor.ts'
 import { evaluate, predict } from '../../lib/train/evaluate.ts'
-import { sentences, sequences, TAGS, tinyModel } from './support.ts'
+import { hideTokens, sentences, sequences, TAGS, tinyModel } from './support.ts'
 
 test('logits become probabilities', () => {
   const logits = { data: Float32Array.of(1, 3, 3, -1000, 0, 1000), columns: 3 }
@@ -107,10 +107,9 @@ test('several labels and numbers', async () => {
 
 test('masked LM: the masks are the same each time, and hidden tokens are in order', async () => {
   const model = tinyModel({ task: 'masked-lm' })
-  const masking = { maskId: 1, vocabSize: 60, specialIds: new Set([0, 1, 2]) }
   const examples = sequences(10).map(({ label: _, ...e }) => e)
-  const first = await evaluate<ItemsPrediction>(model, examples, { masking, batchSize: 4 })
-  const other = await evaluate<ItemsPrediction>(model, examples, { masking, batchSize: 10 })
+  const first = await evaluate<ItemsPrediction>(model, examples, { transform: hideTokens, batchSize: 4 })
+  const other = await evaluate<ItemsPrediction>(model, examples, { transform: hideTokens, batchSize: 10 })
   assert.ok(Math.abs(first.loss - other.loss) < 1e-6)
   first.predictions.forEach((p, i) => {
     const q = other.predictions[i]!
@@ -152,7 +151,7 @@ test('what cannot be evaluated is said', async () => {
     /labels: 3/,
   )
   const mlm = tinyModel({ task: 'masked-lm' })
-  await coded(evaluate(mlm, sequences(3)), 'ERR_OPTION', /masking/)
+  await coded(evaluate(mlm, sequences(3)), 'ERR_OPTION', /transform/)
   const control = new AbortController()
   control.abort()
   const error = await evaluate(model, sequences(3), { signal: control.signal }).catch(e => e)

@@ -7,9 +7,7 @@ import { attach } from '../../lib/peft/attach.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'
 import { planTraining } from '../../lib/train/plan.ts'
-import { eventsOf, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
-
-const masking = { maskId: 1, vocabSize: 60, specialIds: new Set([0, 1, 2]) }
+import { eventsOf, hideTokens, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
 
 interface Case {
   model: Partial<ModelOptions>
@@ -43,7 +41,7 @@ const CASES: Record<string, Case> = {
   'bf16 base, hidden tokens': {
     model: { task: 'masked-lm', storage: 'bf16' },
     examples: sequences(60).map(({ label: _, ...e }) => e),
-    options: { masking, maxSteps: 5 },
+    options: { transform: hideTokens, maxSteps: 5 },
   },
 }
 

@@ -4,6 +4,7 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Example } from '../../lib/data/example.ts'
+import { maskTokens } from '../../lib/data/maskedLm.ts'
 import { random } from '../../lib/data/random.ts'
 import type { ModelConfig } from '../../lib/io/config.ts'
 import { createModel, type Model, type ModelOptions } from '../../lib/model.ts'
@@ -48,6 +49,9 @@ export const tinyLora = (model: Model, options = {}): Adapter =>
 export function row(line: number): Example['row'] {
   return { values: {}, file: 'made up', line } as Example['row']
 }
+
+/** Masked LM of {@link sequences}. */
+export const hideTokens = maskTokens({ maskId: 1, vocabSize: VOCAB, specialIds: new Set([0, 1, 2]) })
 
 /** Ragged sequences of random words; the class is the third that the third token lies in. */
 export function sequences(count: number, seed = 5, longest = 14): Example[] {

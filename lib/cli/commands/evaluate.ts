@@ -12,7 +12,7 @@ import { taskOfModel } from '../../tasks/index.ts'
 import { type SplitData, splitData } from '../../tasks/prepare.ts'
 import type { Reader } from '../../tasks/task.ts'
 import { type EvaluateOptions, type Evaluation, evaluate } from '../../train/evaluate.ts'
-import { encode, maskingFor, readRows } from '../data.ts'
+import { encode, readRows } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { evaluationBar } from '../terminal/evaluationBar.ts'
@@ -66,8 +66,8 @@ const shownClasses = 500
 function evaluateOptions({ model, tokenizer }: Trained, settings: Settings): EvaluateOptions {
   const bar = evaluationBar(settings.quiet)
   const progress = (done: number, total: number) => bar('data', done, total)
-  const masking = maskingFor(taskOfModel(model), tokenizer, settings)
-  return { batchSize: settings.evalBatchSize, masking, seed: settings.seed, progress }
+  const transform = taskOfModel(model).transform?.(tokenizer, settings)
+  return { batchSize: settings.evalBatchSize, transform, seed: settings.seed, progress }
 }
 
 async function writePredictions(

@@ -1,17 +1,22 @@
 // `lowrank inspect batch`: the first optimizer step as the model sees it.
 
-import { batches } from '../../data/batches.ts'
+import { type BatchOptions, batches } from '../../data/batches.ts'
 import { check } from '../../errors.ts'
 import { findBase, findTokenizer, lengthOf, loadBase, tasksOf } from '../../open/base.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { headFor } from '../../tasks/prepare.ts'
 import { supervision } from '../../tasks/supervision.ts'
 import { resolveClassWeights } from '../../train/checks.ts'
-import { encode, maskingFor, readSplits } from '../data.ts'
+import { encode, readSplits } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { renderBatch, viewBatch } from '../terminal/batchView.ts'
 import type { Console } from '../terminal/console.ts'
 import { countText, plural } from '../terminal/format.ts'
+
+/** What of the settings decides the batches, as training has them. */
+function planOf({ batchSize, accumulate, seed, groupByLength, dropLast }: Settings): Omit<BatchOptions, 'collate'> {
+  return { batchSize, accumulate, seed, groupByLength, dropLast, shuffle: true }
+}
 
 /** Prints the first batch of training. @throws ERR_DATA where some row has no label that counts */
 export async function inspectBatchCommand(settings: Settings, console: Console): Promise<number> {
@@ -25,11 +30,9 @@ export async function inspectBatchCommand(settings: Settings, console: Console):
     const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength)
     const classWeights = resolveClassWeights(model, examples, settings.classWeights)
     const task = taskOfModel(model)
-    const masking = maskingFor(task, tokenizer, settings)
-    const { batchSize, accumulate, seed, groupByLength, dropLast } = settings
+    const transform = task.transform?.(tokenizer, settings)
     const { collate } = model.head
-    const plan = { batchSize, accumulate, seed, groupByLength, dropLast, classWeights, masking, collate, shuffle: true }
-    const step = batches(examples, plan).at(0)
+    const step = batches(examples, { ...planOf(settings), classWeights, transform, collate }).at(0)
     const reader = { tokenizer, task, labels: model.labels, classWeights }
     const sequences = step.microBatches.flatMap(batch => viewBatch(batch, reader))
     const { without } = supervision(model, examples)
@@ -45,7 +48,7 @@ export async function inspectBatchCommand(settings: Settings, console: Console):
       truncated,
       sequences,
     })
-    check(task.masks || without === 0, 'ERR_DATA', () => {
+    check(transform || without === 0, 'ERR_DATA', () => {
       return `labels: ${without} of ${examples.length} training rows have no label that counts; check the label column`
     })
     return 0
