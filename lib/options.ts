@@ -15,6 +15,7 @@ export interface Kinds {
   /** Names, or one text that is a pattern or a word of its own such as all-linear. */
   pattern: string | readonly string[]
   integers: readonly number[]
+  decimals: readonly number[]
   /** name=value pairs as a flag, an object in YAML. */
   numbers: Readonly<Record<string, number>>
   texts: Readonly<Record<string, string>>
@@ -67,6 +68,7 @@ export function describeKind({ kind, choices, min, max }: Domain): string {
     names: 'a list of names',
     pattern: 'a list of names, or a pattern',
     integers: 'a list of whole numbers',
+    decimals: 'a list of numbers',
     numbers: 'name=number pairs',
     texts: 'name=name pairs',
     choice: 'a choice',
@@ -97,6 +99,8 @@ export function accepts({ kind, choices, min, max }: Domain, value: unknown): bo
       return (typeof value === 'string' && value !== '') || isNames(value)
     case 'integers':
       return Array.isArray(value) && value.every(Number.isSafeInteger)
+    case 'decimals':
+      return Array.isArray(value) && value.every(Number.isFinite)
     case 'numbers':
       return isRecord(value) && Object.values(value).every(Number.isFinite)
     case 'texts':

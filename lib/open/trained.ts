@@ -41,7 +41,10 @@ export interface TrainedSettings extends LoadSettings {
 }
 
 /** Opens an adapter or fine-tuned model folder. @throws ERR_CONFIG, ERR_CHECKPOINT, ERR_OPTION */
-export async function openTrained(settings: TrainedSettings, options: { trainable?: boolean } = {}): Promise<Trained> {
+export async function openTrained(
+  settings: TrainedSettings,
+  options: { trainable?: boolean; name?: string } = {},
+): Promise<Trained> {
   const folder = locate(settings.adapter ?? fail('ERR_OPTION', 'adapter: none given'))
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
   const info = await infoOf(folder, isAdapter)

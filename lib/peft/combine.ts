@@ -1,14 +1,15 @@
 // Several adapters made into one LoRA adapter, by PEFT's rules for add_weighted_adapter, and any adapter of low-rank
 // factors made into plain LoRA of another rank.
 
-import { check } from '../errors.ts'
+import { check, fail } from '../errors.ts'
 import { uniformStream } from '../nn/init.ts'
 import { scope } from '../tensor.ts'
 import type { Adapter } from './adapter.ts'
 import { attach } from './attach.ts'
-import { type Matrix, matrix, productSvd } from './linearAlgebra.ts'
+import { type Matrix, matrix, productSvd, type Svd } from './linearAlgebra.ts'
 import { lora } from './lora.ts'
 import { cast } from './merging.ts'
+import { namesThere } from './wholeModules.ts'
 
 /** How factors are combined. */
 export const COMBINATIONS = ['linear', 'cat', 'svd', 'ties', 'dare_linear', 'dare_ties', 'magnitude_prune'] as const
@@ -28,22 +29,29 @@ export interface CombineOptions {
   sign?: 'total' | 'frequency'
   /** Draws what 'dare_…' drops. Default 0. */
   seed?: number
+  /** Name of the adapter whose head the new one takes, where several have one. */
+  head?: string | undefined
   /** Of the adapter that is made. Default 'combined'. */
   name?: string
 }
 
 /** Factors of one layer, on the host. */
-interface Factors {
-  readonly a: Matrix
-  readonly b: Matrix
+interface Factors extends Pair {
   readonly scale: number
   readonly weight: number
 }
 
-/** A combined adapter, and how far 'svd' is from the sum: ‖ΔW − ΔW_k‖ / ‖ΔW‖ by layer. */
+/** A combined adapter, and how far 'svd' is from the sum, in Frobenius norms by layer. */
 export interface Combined {
   readonly adapter: Adapter
+  /** ‖ΔW − ΔW_k‖ / ‖ΔW‖. */
   readonly errors: ReadonlyMap<string, number>
+}
+
+/** Factors B [out, r] and A [r, in] of a layer's change of weight. */
+export interface Pair {
+  readonly a: Matrix
+  readonly b: Matrix
 }
 
 /**
@@ -62,7 +70,7 @@ export async function combine(
   const layers = await readFactors(adapters)
   const rank = options.rank ?? Math.max(...[...layers.values()].flat().map(({ a }) => a.rows))
   const errors = new Map<string, number>()
-  const made = new Map<string, { a: Matrix; b: Matrix }>()
+  const made = new Map<string, Pair>()
   for (const [path, parts] of layers) {
     if (kind === 'cat') made.set(path, stacked(parts))
     else if (kind === 'svd') {
@@ -71,62 +79,77 @@ export async function combine(
       errors.set(path, error)
     } else made.set(path, mixed(parts, { kind, density, sign, seed, path }))
   }
-  return { adapter: attachFactors(adapters, made, name), errors }
-}
-
-/** How far two adapters are apart on a layer: Frobenius norms of their changes of its weight, and of the difference. */
-export interface Distance {
-  readonly first: number
-  readonly second: number
-  readonly difference: number
-}
-
-/** The distance of two adapters by layer; a layer that only one has counts as unchanged by the other. */
-export async function distances(first: Adapter, second: Adapter): Promise<Map<string, Distance>> {
-  const read = (...of: [Adapter, number][]) => readFactors(of.map(([adapter, weight]) => ({ adapter, weight })))
-  const [own, other, both] = await Promise.all([read([first, 1]), read([second, 1]), read([first, 1], [second, -1])])
-  const norm = (parts: readonly Factors[] | undefined) => {
-    if (!parts) return 0
-    const { a, b } = stacked(parts)
-    return Math.hypot(...productSvd(b, a).values)
+  return {
+    adapter: attachFactors(
+      adapters.map(({ adapter }) => adapter),
+      made,
+      name,
+      options.head,
+    ),
+    errors,
   }
-  const found = [...both].map(([path, parts]) => {
-    return [path, { first: norm(own.get(path)), second: norm(other.get(path)), difference: norm(parts) }] as const
-  })
-  return new Map(found)
 }
 
-function attachFactors(
-  adapters: readonly { adapter: Adapter }[],
-  made: ReadonlyMap<string, { a: Matrix; b: Matrix }>,
+/** Plain LoRA of these factors, with scale 1, in place of what it was made of; one of the heads comes along. */
+export function attachFactors(
+  adapters: readonly Adapter[],
+  made: ReadonlyMap<string, Pair>,
   name: string,
+  head?: string,
 ): Adapter {
-  const { host } = adapters[0]!.adapter
+  const headed = headOf(adapters, head)
+  const { host } = adapters[0]!
+  const named = (headed?.method.options ?? {}) as { modulesToSave?: readonly string[] }
+  const modulesToSave = named.modulesToSave && namesThere(host, named.modulesToSave)
   const r = [...made.values()][0]!.a.rows
-  const headed = adapters.filter(({ adapter }) => wholeOf(adapter).length > 0)
-  check(headed.length < 2, 'ERR_UNSUPPORTED', () => {
-    const names = headed.map(({ adapter }) => adapter.name).join(', ')
-    return `combine: ${names} each have a head of their own, and one must be chosen; combine adapters without heads`
-  })
-  const heads = headed.flatMap(({ adapter }) => wholeOf(adapter))
-  const adapter = attach(host, lora({ r, alpha: r, targetModules: [...made.keys()] }), { name })
-  for (const [path, { a, b }] of made)
-    for (const [which, { data }] of [
-      ['A', a],
-      ['B', b],
-    ] as const)
-      adapter.trainable.find(p => p.name === `${path}.lora_${which}.weight`)!.tensor.upload(data)
-  for (const own of wholeOf(adapter)) {
-    const from = heads.find(each => each.name === own.name)
-    if (from) own.replace(cast(from.tensor, from.tensor.dtype))
+  const method = lora({ r, alpha: r, targetModules: [...made.keys()], ...(modulesToSave && { modulesToSave }) })
+  const adapter = attach(host, method, { name })
+  for (const [path, { a, b }] of made) upload(adapter, path, a, b)
+  const places = new Map(wholeOf(adapter).map(own => [own.name, own]))
+  for (const from of headed ? wholeOf(headed) : []) {
+    const own = places.get(from.name)
+    if (!own) {
+      adapter.detach()
+      fail(
+        'ERR_UNSUPPORTED',
+        `combine: ${from.name} of "${headed!.name}" trains whole, and LoRA's file has no place for it`,
+      )
+    }
+    own.replace(cast(from.tensor, from.tensor.dtype))
   }
-  for (const each of adapters) each.adapter.setActive(false)
+  for (const each of adapters) each.setActive(false)
   return adapter
+}
+
+/** B A in the factors of a layer. Zero is B = 0 beside the A of the start: a file holds no A that was never set. */
+function upload(adapter: Adapter, path: string, a: Matrix, b: Matrix): void {
+  if (a.data.every(x => x === 0)) return
+  for (const [which, { data }] of Object.entries({ A: a, B: b }))
+    adapter.trainable.find(p => p.name === `${path}.lora_${which}.weight`)!.tensor.upload(data)
+}
+
+/** The adapter whose head is taken. @throws ERR_UNSUPPORTED where it is not clear, ERR_OPTION where it has none */
+function headOf(adapters: readonly Adapter[], wanted: string | undefined): Adapter | undefined {
+  const headed = adapters.filter(adapter => wholeOf(adapter).length > 0)
+  const names = headed.map(({ name }) => name).join(', ')
+  if (wanted === undefined) {
+    check(headed.length < 2, 'ERR_UNSUPPORTED', () => {
+      return `combine: ${names} each have a head of their own, and one must be chosen; name it with head`
+    })
+    return headed[0]
+  }
+  const found = headed.find(({ name }) => name === wanted)
+  return (
+    found ?? fail('ERR_OPTION', `head: no adapter "${wanted}" with a head is combined; ${names || 'none'} have one`)
+  )
 }
 
 const wholeOf = (adapter: Adapter) => [...adapter.tensors()].flatMap(([, p]) => (p.base ? [p] : []))
 
-async function readFactors(adapters: readonly { adapter: Adapter; weight: number }[]): Promise<Map<string, Factors[]>> {
+/** The factors of every layer, one an adapter. @throws ERR_UNSUPPORTED for a method that has none alone */
+export async function readFactors(
+  adapters: readonly { adapter: Adapter; weight: number }[],
+): Promise<Map<string, Factors[]>> {
   const layers = new Map<string, Factors[]>()
   for (const { adapter, weight } of adapters) {
     const { host, name } = adapter
@@ -152,7 +175,7 @@ async function readFactors(adapters: readonly { adapter: Adapter; weight: number
 }
 
 /** [w s A] and [B] one after the other: the weighted sum of the updates as it is. */
-function stacked(parts: readonly Factors[]): { a: Matrix; b: Matrix } {
+export function stacked(parts: readonly Factors[]): Pair {
   const r = parts.reduce((sum, { a }) => sum + a.rows, 0)
   const [ins, outs] = [parts[0]!.a.columns, parts[0]!.b.rows]
   const [a, b] = [new Float64Array(r * ins), new Float64Array(outs * r)]
@@ -169,19 +192,22 @@ function stacked(parts: readonly Factors[]): { a: Matrix; b: Matrix } {
   return { a: matrix(r, ins, a), b: matrix(outs, r, b) }
 }
 
-/** B = U S, A = Vᵀ of the largest `rank` singular values, and what is lost. */
-function truncated({ a, b }: { a: Matrix; b: Matrix }, rank: number): { a: Matrix; b: Matrix; error: number } {
-  const { u, values, v } = productSvd(b, a)
-  const squares = (from: number) => values.subarray(from).reduce((sum, s) => sum + s * s, 0)
-  const [outs, ins] = [b.rows, a.columns]
+/** The best approximation of B A at a rank, and what is lost. */
+export function truncated({ a, b }: Pair, rank: number): Pair & { error: number } {
+  const svd = productSvd(b, a)
+  const [lost, all] = [rank, 0].map(from => Math.hypot(...svd.values.subarray(from)))
+  return { ...largest(svd, rank), error: all! > 0 ? lost! / all! : 0 }
+}
+
+/** B = U S, A = Vᵀ of the largest `rank` singular values. */
+export function largest({ u, values, v }: Svd, rank: number): Pair {
+  const [outs, ins] = [u.rows, v.rows]
   const [na, nb] = [new Float64Array(rank * ins), new Float64Array(outs * rank)]
   for (let k = 0; k < Math.min(rank, values.length); k++) {
     for (let j = 0; j < ins; j++) na[k * ins + j] = v.data[j * v.columns + k]!
     for (let i = 0; i < outs; i++) nb[i * rank + k] = u.data[i * u.columns + k]! * values[k]!
   }
-  const total = squares(0)
-  const error = total > 0 ? Math.sqrt(squares(rank) / total) : 0
-  return { a: matrix(rank, ins, na), b: matrix(outs, rank, nb), error }
+  return { a: matrix(rank, ins, na), b: matrix(outs, rank, nb) }
 }
 
 interface Mixing {
@@ -193,7 +219,7 @@ interface Mixing {
 }
 
 /** A and B each added up with weight ±√|w s|, the sign on A. */
-function mixed(parts: readonly Factors[], mixing: Mixing): { a: Matrix; b: Matrix } {
+function mixed(parts: readonly Factors[], mixing: Mixing): Pair {
   const [first] = parts
   check(
     parts.every(({ a }) => a.rows === first!.a.rows),

@@ -1,4 +1,6 @@
-// Small dense decompositions on the host, in f64: those of low-rank factors.
+// Small dense decompositions on the host, in f64: those of low-rank factors, and of single layers.
+
+import { normal } from '../nn/init.ts'
 
 /** Rows times columns, in C order. */
 export interface Matrix {
@@ -114,4 +116,44 @@ export function productSvd(b: Matrix, a: Matrix): Svd {
   const middle = product(scaled(left.values, transposed(left.v)), transposed(scaled(right.values, transposed(right.u))))
   const { u, values, v } = jacobiSvd(middle)
   return { u: product(left.u, u), values, v: product(right.v, v) }
+}
+
+/** Frobenius. */
+export function norm({ data }: Matrix): number {
+  return Math.sqrt(data.reduce((sum, x) => sum + x * x, 0))
+}
+
+/**
+ * The largest `rank` singular values of a matrix with their vectors, by a randomised range finder with subspace
+ * iteration (Halko, Martinsson and Tropp 2011, algorithms 4.4 and 5.1). The same for the same matrix.
+ */
+export function randomizedSvd(a: Matrix, rank: number, iterations = 6): Svd {
+  const least = Math.min(a.rows, a.columns)
+  const width = Math.min(least, rank + 10)
+  if (2 * width >= least) return jacobiSvd(a)
+  const flipped = transposed(a)
+  const start = matrix(a.columns, width, normal(a.columns * width, 1, 0, 'svd'))
+  let range = orthonormal(product(a, start))
+  for (let i = 0; i < iterations; i++) range = orthonormal(product(a, orthonormal(product(flipped, range))))
+  const { u, values, v } = jacobiSvd(product(transposed(range), a))
+  return { u: product(range, u), values, v }
+}
+
+/** The columns made orthonormal, by Gram-Schmidt done twice; one that depends on those before it becomes zero. */
+function orthonormal(a: Matrix): Matrix {
+  const rows = transposed(a)
+  const column = (j: number) => rows.data.subarray(j * a.rows, (j + 1) * a.rows)
+  for (let j = 0; j < a.columns; j++) {
+    const own = column(j)
+    const before = Math.hypot(...own)
+    for (let pass = 0; pass < 2; pass++)
+      for (let k = 0; k < j; k++) {
+        const other = column(k)
+        const dot = own.reduce((sum, x, i) => sum + x * other[i]!, 0)
+        for (let i = 0; i < own.length; i++) own[i]! -= dot * other[i]!
+      }
+    const length = Math.hypot(...own)
+    for (let i = 0; i < own.length; i++) own[i] = length > 1e-12 * before ? own[i]! / length : 0
+  }
+  return transposed(rows)
 }

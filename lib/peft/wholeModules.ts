@@ -56,6 +56,12 @@ function prefixes(name: string): string[] {
   return segments.map((_, i) => segments.slice(0, i + 1).join('.'))
 }
 
+/** Those of `names` that stand for a module of the model; PEFT's files also name heads that it lacks. */
+export function namesThere(host: Host, names: readonly string[]): string[] {
+  const paths = modulePaths(host)
+  return names.filter(name => matchModulesToSave(paths, [name]).length > 0 || host.parameters.has(name))
+}
+
 /**
  * Parameters of the modules that names of `modules_to_save` stand for, in the model's order. With `strict`, a name
  * of `asked` that stands for nothing is an `ERR_OPTION`; the heads that a task adds may be absent, as in PEFT.
@@ -67,9 +73,9 @@ export function savedWhole(
   strict: boolean,
 ): Parameter[] {
   const paths = modulePaths(host)
+  const there = new Set(namesThere(host, asked))
   for (const name of strict ? asked : []) {
-    const known = matchModulesToSave(paths, [name]).length > 0 || host.parameters.has(name)
-    check(known, 'ERR_OPTION', () => {
+    check(there.has(name), 'ERR_OPTION', () => {
       const ends = paths.flatMap(path => [path, path.split('.').at(-1)!])
       return `modulesToSave: "${name}" matches no module${nearest(name, ends)}; name one by its path or the end of it`
     })

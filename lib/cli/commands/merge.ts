@@ -1,24 +1,16 @@
 // `lowrank merge`: base and adapter as one Hugging Face folder.
 
-import { existsSync, readdirSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { check, fail } from '../../errors.ts'
 import { useThreads } from '../../open/base.ts'
-import { locate, openTrained } from '../../open/trained.ts'
+import { openTrained } from '../../open/trained.ts'
 import { saveMerged } from '../../peft/index.ts'
+import { freeFolder } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 
 /** Writes the merged model. @throws ERR_OPTION for a folder that is not empty, without --overwrite */
 export async function mergeCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
-  const out = resolve(settings.out ?? fail('ERR_OPTION', 'out: none given'))
-  const taken = existsSync(out) && readdirSync(out).length > 0
-  check(!taken || settings.overwrite, 'ERR_OPTION', () => {
-    return `out: ${settings.out} is not empty; name another folder, or allow --overwrite`
-  })
-  const source = locate(settings.adapter!)
-  check(out !== source, 'ERR_OPTION', () => `out: ${settings.out} is the adapter itself; name another folder`)
+  const out = freeFolder(settings, [settings.adapter!])
   const trained = await openTrained(settings)
   const { model, attached, info } = trained
   try {

@@ -11,6 +11,9 @@ export const SUMMARIES: Readonly<Record<Command, string>> = {
   evaluate: 'Measure a trained adapter on data',
   predict: 'Labels, entities or masked words of texts',
   merge: 'Write base and adapter as one Hugging Face model folder',
+  combine: 'Make one LoRA adapter of several of the same base',
+  convert: 'Write an adapter of any mergeable method as plain LoRA, with the error of each layer',
+  diff: 'How far two adapters of the same base are apart, layer by layer',
   'inspect model': 'Architecture, parameters and modules of a model folder',
   'inspect data': 'Columns, labels, lengths and duplicates of a data file',
   'inspect batch': 'The first training batch as the model sees it, coloured by loss weight',
@@ -22,7 +25,9 @@ export const SUMMARIES: Readonly<Record<Command, string>> = {
 /** Places on the command line, e.g. `ADAPTER DATA`. */
 export function usageOf(command: Command): string {
   const places = optionsOf(command).filter(option => option.more.positional?.includes(command))
-  const words = places.map(({ name, kind }) => (kind === 'names' ? '[TEXT…]' : `[${name.toUpperCase()}]`))
+  const words = places.map(({ name, kind }) =>
+    kind === 'names' ? `[${name.slice(0, -1).toUpperCase()}…]` : `[${name.toUpperCase()}]`,
+  )
   return ['lowrank', command, ...words, '[options]'].join(' ')
 }
 
@@ -47,6 +52,7 @@ function placeholder({ kind, choices }: Option): string {
     texts: 'name=name,…',
     names: 'name,…',
     integers: 'n,…',
+    decimals: 'x,…',
     pattern: 'name,…',
     every: 'epoch|never|n',
     weights: 'balanced|x,…',

@@ -8,6 +8,9 @@ export const COMMANDS = [
   'evaluate',
   'predict',
   'merge',
+  'combine',
+  'convert',
+  'diff',
   'inspect model',
   'inspect data',
   'inspect batch',
@@ -59,7 +62,8 @@ export function parseFlag(option: Option, text: string): unknown {
 /** A YAML value checked against its option. @throws ERR_OPTION naming file, key, value and kind */
 export function checkYaml(option: Option, value: unknown, file: string): unknown {
   const { kind } = option
-  const wrapped = (kind === 'names' || kind === 'integers') && !Array.isArray(value) ? [value] : value
+  const wrapped =
+    (kind === 'names' || kind === 'integers' || kind === 'decimals') && !Array.isArray(value) ? [value] : value
   check(accepts(option, wrapped), 'ERR_OPTION', () => {
     const shown = typeof value === 'string' ? `"${value}"` : JSON.stringify(value)
     const close = option.choices ? nearest(String(value), option.choices.map(String)) : ''
@@ -79,6 +83,7 @@ function decode({ kind, choices }: Option, text: string): unknown {
     case 'names':
       return list
     case 'integers':
+    case 'decimals':
       return list.map(numeric)
     case 'weights':
       return text === 'balanced' ? text : list.map(numeric)

@@ -1,7 +1,7 @@
 // The one table of options: flags, YAML keys, validation, --help and docs/cli.md all come from it.
 
 import type { Domain, Kind, Kinds, OptionRow, ValueOf } from '../../options.ts'
-import { METHODS } from '../../peft/index.ts'
+import { COMBINATIONS, METHODS } from '../../peft/index.ts'
 import { taskNames } from '../../tasks/index.ts'
 import { TRAIN_OPTIONS, type TrainOptionName } from '../../train/options.ts'
 import { methodRows } from './methods.ts'
@@ -69,12 +69,17 @@ const learning: readonly Command[] = ['train', 'quickstart']
 const planning: readonly Command[] = [...learning, 'inspect batch']
 const reading: readonly Command[] = ['train', 'evaluate', 'predict', 'inspect data', 'inspect batch']
 const loading: readonly Command[] = ['train', 'evaluate', 'predict', 'merge', 'inspect batch', 'quickstart']
-const using: readonly Command[] = ['evaluate', 'predict', 'merge']
+const using: readonly Command[] = ['evaluate', 'predict', 'merge', 'convert']
+const changing: readonly Command[] = ['combine', 'convert', 'diff']
 
 const data = section('Data', reading, [
   o('adapter', 'path', undefined, 'Folder that train or merge wrote, or an adapter as PEFT writes it', {
     positional: using,
     commands: using,
+  }),
+  o('adapters', 'names', undefined, 'Folders of adapters of one base', {
+    positional: ['combine', 'diff'],
+    commands: ['combine', 'diff'],
   }),
   o('data', 'path', undefined, 'File (.jsonl, .csv, .tsv, .conll), or folder with train, validation and test files', {
     positional: ['train', 'evaluate', 'inspect data', 'inspect batch'],
@@ -107,11 +112,11 @@ const data = section('Data', reading, [
   o('task', 'choice', undefined, 'What is learned', {
     choices: taskNames,
     found: 'by the columns and labels',
-    commands: [...reading, 'merge', 'inspect model'],
+    commands: [...reading, 'merge', ...changing, 'inspect model'],
   }),
   o('labels', 'names', undefined, 'Label names in the order of their ids', {
     found: 'those of the data, sorted',
-    commands: [...reading, 'merge'],
+    commands: [...reading, 'merge', ...changing],
   }),
   o('maxLength', 'integer', undefined, 'Most tokens of a sequence, special tokens included', {
     min: 3,
@@ -146,7 +151,10 @@ const model = section('Model', loading, [
   o('model', 'path', undefined, 'Hugging Face folder of the base: config.json, safetensors, tokenizer.json', {
     found: 'the bundled encoder',
     positional: ['inspect model'],
-    commands: ['train', 'evaluate', 'predict', 'merge', 'inspect model', 'inspect data', 'inspect batch'],
+    commands: [
+      ...(['train', 'evaluate', 'predict', 'merge', ...changing] as const),
+      ...(['inspect model', 'inspect data', 'inspect batch'] as const),
+    ],
   }),
   o('newHead', 'boolean', false, 'Start the classifier anew, also where the base has one', { commands: ['train'] }),
   o('tokenizer', 'path', undefined, "Folder of the tokenizer, where it is not the model's", {
@@ -181,20 +189,44 @@ const TRAIN_MORE: { readonly [K in TrainOptionName]?: More & { group?: string } 
   accumulate: { commands: planning },
   evalBatchSize: { commands: [...learning, 'evaluate', 'predict'], quickstart: 64 },
   lr: { quickstart: 2e-3 },
-  seed: { commands: [...learning, 'evaluate', 'inspect batch'] },
+  seed: { commands: [...learning, 'evaluate', 'combine', 'inspect batch'] },
   groupByLength: { commands: planning, quickstart: true },
   dropLast: { commands: planning },
   classWeights: { commands: planning },
   checkpointEvery: { group: 'Output', commands: ['train'] },
   keepCheckpoints: { group: 'Output', commands: ['train'] },
   resume: { group: 'Output', commands: ['train'] },
-  overwrite: { group: 'Output', commands: ['train', 'merge'] },
+  overwrite: { group: 'Output', commands: ['train', 'merge', 'combine', 'convert'] },
 }
 
 const training: readonly Option[] = Object.entries(TRAIN_OPTIONS).map(([name, row]) => {
   const { group = 'Training', ...more } = TRAIN_MORE[name as TrainOptionName] ?? {}
   return placed(group, learning, name, row, more)
 })
+
+const combining = section(
+  'Combining',
+  ['combine'],
+  [
+    o('combination', 'choice', 'cat', 'How factors are combined: cat is exact, svd the best of its rank; as in PEFT', {
+      choices: COMBINATIONS,
+    }),
+    o('weights', 'decimals', undefined, 'Weight of each adapter, in their order', { found: 'all alike, 1 in sum' }),
+    o('rank', 'integer', undefined, 'Rank of the LoRA adapter that svd or convert makes', {
+      min: 1,
+      found: 'the largest of the adapters',
+      commands: ['combine', 'convert'],
+    }),
+    o('density', 'number', 0.5, 'Share of the elements that ties, dare_… and magnitude_prune keep', {
+      min: 1e-6,
+      max: 1,
+    }),
+    o('sign', 'choice', 'total', 'Sign that ties elects: of the sum, or of the majority', {
+      choices: ['total', 'frequency'],
+    }),
+    o('headFrom', 'path', undefined, 'The adapter whose head is taken, where several have one'),
+  ],
+)
 
 const output = section(
   'Output',
@@ -203,7 +235,7 @@ const output = section(
     o('out', 'path', undefined, 'Folder to write', {
       short: 'o',
       found: 'lowrank-<data>',
-      commands: ['train', 'quickstart', 'merge'],
+      commands: ['train', 'quickstart', 'merge', 'combine', 'convert'],
       quickstart: 'lowrank-quickstart',
     }),
     o('initFrom', 'path', undefined, 'Start a new run from the weights of an adapter'),
@@ -236,11 +268,11 @@ const general = section('General', COMMANDS, [
   o('quiet', 'boolean', false, 'No progress and no notices', { short: 'q' }),
 ])
 
-const rows = [...data, ...model, ...methodChoice, ...output, ...general] as const
+const rows = [...data, ...model, ...methodChoice, ...combining, ...output, ...general] as const
 type Rows = (typeof rows)[number]
 
 const inGroups = (options: readonly Option[]): Option[] => {
-  const groups = ['Data', 'Model', 'Method', 'Training', 'Output', 'General']
+  const groups = ['Data', 'Model', 'Method', 'Training', 'Combining', 'Output', 'General']
   return groups.flatMap(name => options.filter(({ group }) => group === name))
 }
 

@@ -80,12 +80,13 @@ function* readConfig(path: string, command: Command): Generator<[string, unknown
 export function unknownFlag(command: Command, flag: string): string {
   const name = flag.replace(/=.*/s, '')
   const known = optionsOf(command).map(option => flagOf(option.name))
-  const elsewhere = OPTIONS.find(option => flagOf(option.name) === name)
-  if (elsewhere) return `${name}: lowrank ${command} has no such option; ${elsewhere.commands.join(', ')} do`
   const ours = nameHere(
     name,
     optionsOf(command).map(option => option.name),
   )
+  const elsewhere = OPTIONS.find(option => flagOf(option.name) === name)
+  if (elsewhere && ours === undefined)
+    return `${name}: lowrank ${command} has no such option; ${elsewhere.commands.join(', ')} do`
   const hint = ours === undefined ? nearest(name, known) : ` (here it is "${flagOf(ours)}")`
   return `${name}: there is no such option${hint}; lowrank ${command} --help lists them`
 }

@@ -1,0 +1,65 @@
+// Commands on adapters: several opened on one base, and one that was made of them written.
+
+import { existsSync, readdirSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { check, fail } from '../errors.ts'
+import { locate, openTrained, type Trained } from '../open/trained.ts'
+import { type Adapter, loadAdapter, saveAdapter } from '../peft/index.ts'
+import type { Settings } from './options/options.ts'
+
+/** The folder that is to be written. @throws ERR_OPTION where it is one of the sources, or full without --overwrite */
+export function freeFolder(settings: Settings, sources: readonly string[]): string {
+  const out = resolve(settings.out ?? fail('ERR_OPTION', 'out: none given'))
+  const taken = existsSync(out) && readdirSync(out).length > 0
+  check(!sources.map(locate).includes(out), 'ERR_OPTION', () => {
+    return `out: ${settings.out} is the adapter itself; name another folder`
+  })
+  check(!taken || settings.overwrite, 'ERR_OPTION', () => {
+    return `out: ${settings.out} is not empty; name another folder, or allow --overwrite`
+  })
+  return out
+}
+
+/** Adapters on one model, in the order of their folders. */
+export interface Opened {
+  /** The first, with the model. */
+  readonly trained: Trained
+  readonly adapters: readonly Adapter[]
+}
+
+/** Opens adapters on the base of the first. @throws ERR_OPTION for a whole model, ERR_CONFIG for one of another base */
+export async function openAdapters(settings: Settings, folders: readonly string[]): Promise<Opened> {
+  for (const folder of folders)
+    check(existsSync(`${locate(folder)}/adapter_config.json`), 'ERR_OPTION', () => {
+      return `adapters: ${folder} holds a whole model and no adapter; name a folder that has adapter_config.json`
+    })
+  const trained = await openTrained({ ...settings, adapter: folders[0] }, { name: nameOf(0) })
+  try {
+    const adapters = [trained.attached!]
+    for (const [i, folder] of folders.slice(1).entries())
+      adapters.push(await loadAdapter(trained.model, locate(folder), { name: nameOf(i + 1) }))
+    return { trained, adapters }
+  } catch (error) {
+    trained.model.dispose()
+    throw error
+  }
+}
+
+/** The name of the adapter of a folder on the model. */
+export function nameOf(index: number): string {
+  return `adapter${index + 1}`
+}
+
+/** Writes an adapter made of others, with what the first knew of tokenizer, length and columns. */
+export function saveMade(adapter: Adapter, out: string, { base, info }: Trained): Promise<string> {
+  return saveAdapter(adapter, out, { baseModel: base.path, extra: info.extra })
+}
+
+/** Largest and mean error of the layers, in words. */
+export function errorText(errors: ReadonlyMap<string, number>): string {
+  const values = [...errors.values()]
+  const mean = values.reduce((sum, error) => sum + error, 0) / values.length
+  const [worst] = [...errors].toSorted((a, b) => b[1] - a[1])
+  const share = (value: number) => `${(100 * value).toPrecision(3)} %`
+  return `error ‖ΔW − BA‖ / ‖ΔW‖: mean ${share(mean)}, largest ${share(worst![1])} (${worst![0]})`
+}

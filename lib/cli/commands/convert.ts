@@ -1,0 +1,29 @@
+// `lowrank convert`: an adapter as plain LoRA.
+
+import { useThreads } from '../../open/base.ts'
+import { convert } from '../../peft/index.ts'
+import { errorText, freeFolder, openAdapters, saveMade } from '../adapters.ts'
+import type { Settings } from '../options/options.ts'
+import type { Console } from '../terminal/console.ts'
+
+/** Writes the converted adapter. @throws what `convert` refuses */
+export async function convertCommand(settings: Settings, console: Console): Promise<number> {
+  useThreads(settings)
+  const source = settings.adapter!
+  const out = freeFolder(settings, [source])
+  const { trained, adapters } = await openAdapters(settings, [source])
+  try {
+    const { adapter, errors } = await convert(adapters[0]!, { rank: settings.rank, name: 'default' })
+    await saveMade(adapter, out, trained)
+    const layers = adapter.matched.length
+    const rank = adapter.matched[0]!.r!
+    const { method } = trained.info
+    console.line(`${out}: ${method} as LoRA of rank ${rank} on ${layers} layers`)
+    console.line(errorText(errors))
+    const record = { type: 'summary', out, adapter: trained.folder, method, rank, layers }
+    console.event({ ...record, errors: Object.fromEntries(errors) })
+    return 0
+  } finally {
+    trained.model.dispose()
+  }
+}

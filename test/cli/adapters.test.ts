@@ -1,0 +1,70 @@
+// combine, convert and diff as a user runs them.
+// timeout: 300
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { cli, records, reviews, workFolder, writeJsonl } from './support.ts'
+
+const cwd = workFolder()
+writeJsonl(join(cwd, 'reviews.jsonl'), reviews(60))
+const run = (...args: string[]) => cli(args, { cwd })
+const fast = ['--max-steps', '6', '--batch-size', '8', '--lr', '0.005', '--trackers', 'none', '--no-report', '--quiet']
+const config = (folder: string) => JSON.parse(readFileSync(join(cwd, folder, 'adapter_config.json'), 'utf8'))
+const probability = async (folder: string) => {
+  const { stdout, stderr } = await run('predict', folder, 'the film was great', '--json')
+  const [record] = records(stdout || stderr) as [{ label: string; probability: number }]
+  return record.label === 'good' ? record.probability : 1 - record.probability
+}
+
+test('two adapters are trained', async () => {
+  const plain = await run('train', 'reviews.jsonl', ...fast, '--out', 'a')
+  assert.is(plain.code, 0, plain.stderr)
+  const dora = await run('train', 'reviews.jsonl', ...fast, '--method', 'dora', '--seed', '7', '--out', 'b')
+  assert.is(dora.code, 0, dora.stderr)
+})
+
+test('convert: a DoRA adapter as plain LoRA says nearly the same, and how nearly', async () => {
+  const { code, stdout, stderr } = await run('convert', 'b', '--out', 'plain', '--rank', '24')
+  assert.is(code, 0, stderr)
+  assert.match(stdout, /plain: dora as LoRA of rank 24 on \d+ layers\nerror .*mean [\d.e-]+ %, largest [\d.e-]+ % \(/)
+  assert.equal([config('plain').r, config('plain').use_dora], [24, false])
+  const [before, after] = [await probability('b'), await probability('plain')]
+  assert.ok(Math.abs(before - after) < 0.05, `${before} and ${after}`)
+  const taken = await run('convert', 'b', '--out', 'plain')
+  assert.match(taken.stderr, /^error ERR_OPTION: out: plain is not empty/)
+  const itself = await run('convert', 'b', '--out', 'b/adapter', '--overwrite')
+  assert.match(itself.stderr, /^error ERR_OPTION: out: b\/adapter is the adapter itself/)
+})
+
+test('combine: weights, rank, head; with all the weight on one adapter it is that one', async () => {
+  const none = await run('combine', 'a', 'plain', '--out', 'both')
+  assert.match(none.stderr, /adapter1, adapter2 each have a head of their own/)
+  const shared = ['--out', 'both', '--head-from', 'a', '--overwrite']
+  const { code, stdout, stderr } = await run('combine', 'a', 'plain', ...shared, '--weights', '1,0', '--json')
+  assert.is(code, 0, stderr)
+  const [summary] = records(stdout) as [{ kind: string; rank: number; weights: number[] }]
+  assert.equal([summary.kind, summary.rank, summary.weights], ['cat', 32, [1, 0]])
+  const [before, after] = [await probability('a'), await probability('both')]
+  assert.ok(Math.abs(before - after) < 1e-4, `${before} and ${after}`)
+  const low = await run('combine', 'a', 'plain', ...shared, '--combination', 'svd', '--rank', '4')
+  assert.match(low.stdout, /svd of 2 adapters, LoRA of rank 4 on \d+ layers\nerror /)
+  assert.is(config('both').r, 4)
+  const wrong = await run('combine', 'a', 'plain', ...shared, '--weights', '1')
+  assert.match(wrong.stderr, /^error ERR_OPTION: weights: 1 numbers for 2 adapters/)
+  const rank = await run('combine', 'a', 'plain', ...shared, '--rank', '4')
+  assert.match(rank.stderr, /^error ERR_OPTION: rank: cat has the rank that follows/)
+})
+
+test('diff: distances by layer, none to itself', async () => {
+  const { code, stdout, stderr } = await run('diff', 'a', 'b')
+  assert.is(code, 0, stderr)
+  assert.match(stdout, /attention\.self\.query +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+\n/)
+  const [summary] = records((await run('diff', 'a', 'a', '--json')).stdout) as [{ all: Record<string, number> }]
+  assert.ok(summary.all.first! > 0 && summary.all.difference! < 1e-5 * summary.all.first!)
+  const one = await run('diff', 'a')
+  assert.match(one.stderr, /^error ERR_OPTION: diff: compares two adapters, 1 is given/)
+})
+
+test.run()
