@@ -132,6 +132,12 @@ export class Model implements Disposable {
     return this.#weights.shared
   }
 
+  /** Its class in transformers. */
+  get className(): string {
+    const { sits, classSuffix } = headOf(this.task)
+    return this.family.heads[sits]?.className ?? this.family.className + classSuffix
+  }
+
   /** Modules that PEFT trains whole for this task. */
   get headModules(): readonly string[] {
     return this.family.heads[headOf(this.task).sits]?.modules ?? []

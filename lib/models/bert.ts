@@ -139,6 +139,7 @@ const maskedLm: HeadSpec<LmLayers> = {
 
 export const bert: Family = {
   modelType: 'bert',
+  className: 'Bert',
   basePrefix: 'bert',
   headTensors: /^(cls|classifier|qa_outputs|bert\.pooler)\./,
   build,

@@ -111,6 +111,7 @@ const maskedLm: HeadSpec<LmLayers> = {
 
 export const distilbert: Family = {
   modelType: 'distilbert',
+  className: 'DistilBert',
   basePrefix: 'distilbert',
   headTensors: /^(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\./,
   build,

@@ -73,6 +73,7 @@ const maskedLm: HeadSpec<LmLayers> = {
 
 export const electra: Family = {
   modelType: 'electra',
+  className: 'Electra',
   basePrefix: 'electra',
   headTensors: /^(generator_predictions|generator_lm_head|discriminator_predictions|classifier|qa_outputs)\./,
   build,

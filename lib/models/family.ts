@@ -37,6 +37,8 @@ export interface HeadSpec<L> {
   readonly modules: readonly string[]
   /** The module with a row a label. Default: the last of these. */
   readonly output?: string
+  /** Its class in transformers, where the name is not put together as those of others are. */
+  readonly className?: string
   /** The tokens whose rows it reads. */
   readonly reads: Reads
   build(config: ModelConfig, weights: Weights, backbone: Backbone, outputs: number): L
@@ -61,6 +63,8 @@ export type Reads = 'first' | 'last' | 'every'
 export interface Family {
   /** `model_type` of config.json. */
   readonly modelType: string
+  /** How the names of its classes in transformers begin. */
+  readonly className: string
   /** First part of the backbone's tensor names. */
   readonly basePrefix: string
   /** Tensors of heads: those a task does not use are left alone. */

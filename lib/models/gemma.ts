@@ -5,6 +5,7 @@ import { rotaryDecoder } from './rotaryDecoder.ts'
 
 export const gemma = rotaryDecoder({
   modelType: 'gemma',
+  className: 'Gemma',
   isTied: true,
   headDim: 256,
   variant: config => {

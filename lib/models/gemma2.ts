@@ -23,6 +23,7 @@ export function gemma2Variant(config: ModelConfig, isLocal: (layer: number) => b
 
 export const gemma2 = rotaryDecoder({
   modelType: 'gemma2',
+  className: 'Gemma2',
   isTied: true,
   headDim: 256,
   variant: config => ({

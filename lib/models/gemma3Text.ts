@@ -8,6 +8,8 @@ import { rotaryDecoder } from './rotaryDecoder.ts'
 
 export const gemma3Text = rotaryDecoder({
   modelType: 'gemma3_text',
+  className: 'Gemma3Text',
+  lmClassName: 'Gemma3ForCausalLM',
   isTied: true,
   headDim: 256,
   variant: config => {

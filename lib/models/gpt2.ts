@@ -84,12 +84,13 @@ function build(config: ModelConfig, weights: Weights): Backbone {
 
 export const gpt2: Family = {
   modelType: 'gpt2',
+  className: 'GPT2',
   basePrefix: 'transformer',
   headTensors: /^(lm_head|score|classifier|qa_outputs)\./,
   build,
   heads: {
     sequence: lastTokenScore,
     token: tokenClassifier(decoderDropout),
-    causalLm: plainLm('lm_head'),
+    causalLm: { ...plainLm('lm_head'), className: 'GPT2LMHeadModel' },
   },
 }

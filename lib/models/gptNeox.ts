@@ -101,6 +101,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
 
 export const gptNeox: Family = {
   modelType: 'gpt_neox',
+  className: 'GPTNeoX',
   basePrefix: 'gpt_neox',
   headTensors: /^(embed_out|score|classifier|qa_outputs)\./,
   build,

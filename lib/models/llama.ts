@@ -5,6 +5,7 @@ import { rotaryDecoder } from './rotaryDecoder.ts'
 
 export const llama = rotaryDecoder({
   modelType: 'llama',
+  className: 'Llama',
   isTied: false,
   variant: config => {
     const attention = bool(config, 'attention_bias', false)

@@ -5,6 +5,7 @@ import { rotaryDecoder } from './rotaryDecoder.ts'
 
 export const mistral = rotaryDecoder({
   modelType: 'mistral',
+  className: 'Mistral',
   isTied: false,
   variant: config => {
     const window = orNone(config, 'sliding_window', 4096)

@@ -157,6 +157,7 @@ const maskedLm: HeadSpec<LmLayers> = {
 
 export const modernBert: Family = {
   modelType: 'modernbert',
+  className: 'ModernBert',
   basePrefix: 'model',
   headTensors: /^(head|decoder|classifier|qa_outputs)\./,
   build,

@@ -117,6 +117,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
 
 export const opt: Family = {
   modelType: 'opt',
+  className: 'OPT',
   basePrefix: 'model',
   headTensors: /^(lm_head|score|qa_outputs)\./,
   build,

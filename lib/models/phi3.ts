@@ -6,6 +6,7 @@ import { rotaryDecoder } from './rotaryDecoder.ts'
 
 export const phi3 = rotaryDecoder({
   modelType: 'phi3',
+  className: 'Phi3',
   isTied: false,
   variant: config => {
     const window = orNone(config, 'sliding_window', 0)

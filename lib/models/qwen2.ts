@@ -5,6 +5,7 @@ import { rotaryDecoder } from './rotaryDecoder.ts'
 
 export const qwen2 = rotaryDecoder({
   modelType: 'qwen2',
+  className: 'Qwen2',
   isTied: false,
   variant: config => ({ biases: { qkv: true }, windowOf: qwenWindows(config) }),
 })

@@ -6,6 +6,7 @@ import { rotaryDecoder } from './rotaryDecoder.ts'
 
 export const qwen3 = rotaryDecoder({
   modelType: 'qwen3',
+  className: 'Qwen3',
   isTied: false,
   headDim: 128,
   variant: config => {

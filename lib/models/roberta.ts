@@ -128,6 +128,7 @@ const maskedLm: HeadSpec<LmLayers> = {
 
 export const roberta: Family = {
   modelType: 'roberta',
+  className: 'Roberta',
   basePrefix: 'roberta',
   headTensors: /^(lm_head|classifier|qa_outputs|roberta\.pooler)\./,
   build,
@@ -135,4 +136,4 @@ export const roberta: Family = {
 }
 
 /** XLM-RoBERTa (Conneau et al. 2020): the same model with a vocabulary of a hundred languages. */
-export const xlmRoberta: Family = { ...roberta, modelType: 'xlm-roberta' }
+export const xlmRoberta: Family = { ...roberta, modelType: 'xlm-roberta', className: 'XLMRoberta' }

@@ -48,8 +48,9 @@ export interface Variant {
   readonly dropout?: { readonly embeddings: number; readonly sublayers: number }
 }
 
-export interface RotaryDecoder {
-  readonly modelType: string
+export interface RotaryDecoder extends Pick<Family, 'modelType' | 'className'> {
+  /** Its language model's class in transformers, where that is no `ForCausalLM` of the name. */
+  readonly lmClassName?: string
   /** Whether `tie_word_embeddings` is true where a config lacks it. */
   readonly isTied: boolean
   readonly headDim?: number
@@ -202,7 +203,9 @@ function build(config: ModelConfig, weights: Weights, family: RotaryDecoder): Ba
 
 /** A family of this kind. */
 export function rotaryDecoder(family: RotaryDecoder): Family {
+  const { modelType, className, lmClassName } = family
   const causalLm: HeadSpec<LmLayers> = {
+    ...(lmClassName === undefined ? {} : { className: lmClassName }),
     modules: [],
     reads: 'every',
     build(config, weights, backbone) {
@@ -212,7 +215,8 @@ export function rotaryDecoder(family: RotaryDecoder): Family {
     },
   }
   return {
-    modelType: family.modelType,
+    modelType,
+    className,
     basePrefix: 'model',
     headTensors: /^(lm_head|score|qa_outputs)\./,
     build: (config, weights) => build(config, weights, family),

@@ -16,7 +16,7 @@ import { infoFile, infoRecord } from './info.ts'
 import { saveMerged } from './merged.ts'
 import { cast, changeOf, mergedLayer, trainedDType } from './merging.ts'
 import type { Host, Matched, Method, Placement, TrainingHooks } from './method.ts'
-import { taskTypeOf, transformersClass, transformersModule } from './task.ts'
+import { taskTypeOf, transformersModule } from './task.ts'
 import type { TaskType } from './taskType.ts'
 import { moduleOf } from './wholeModules.ts'
 
@@ -169,9 +169,7 @@ export class Adapter implements Disposable {
       fanInFanOut: this.matched.some(({ path }) => host.linears.get(path)?.fanInFanOut),
       taskType: this.#source ? this.#source.taskType : taskTypeOf(host.task),
       baseModelNameOrPath: baseModel ?? (preserved ? undefined : host.path),
-      autoMapping: preserved
-        ? undefined
-        : { baseModelClass: transformersClass(host), parentLibrary: transformersModule(host) },
+      autoMapping: preserved ? undefined : { baseModelClass: host.className, parentLibrary: transformersModule(host) },
     }
     const options = { ...method.options, ...this.#placement.settings?.() }
     return adapterRecord(method.kind, options, context, preserved)

@@ -23,7 +23,6 @@ import { dtypeOf, writeChecked } from './files.ts'
 import { infoFile } from './info.ts'
 import { mergedLayer } from './merging.ts'
 import type { Host } from './method.ts'
-import { transformersClass } from './task.ts'
 
 /** Files of a tokenizer, copied as they are. */
 const tokenizerFiles = [
@@ -147,7 +146,7 @@ function configOf(model: Host, dtype: FloatDtype): PyObject {
   const values = isObject(stored) ? stored : (config.values as unknown as PyObject)
   const { num_labels: _, ...kept } = values
   const record: Record<string, PyJson> = { ...kept, model_type: config.modelType }
-  record.architectures = [transformersClass(model)]
+  record.architectures = [model.className]
   record.dtype = Object.entries(fileDtypes).find(([, value]) => value === dtype)![0]
   // Readers before transformers 4.57 know only this name.
   if (kept.torch_dtype !== undefined) record.torch_dtype = record.dtype

@@ -26,6 +26,8 @@ export interface Host {
   readonly config: ModelConfig
   /** Name of the head's task. */
   readonly task: string
+  /** The class of transformers for it: BertForTokenClassification. */
+  readonly className: string
   readonly head: { readonly problem: string }
   readonly labels: readonly string[]
   readonly device: Device

@@ -7,6 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Tape } from '../../lib/autograd/tape.ts'
 import type { Task } from '../../lib/heads/index.ts'
+import { architectures } from '../../lib/io/config.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
@@ -129,6 +130,7 @@ for (const name of readdirSync(FOLDER).filter(n => existsSync(join(FOLDER, n, 'm
     const io = openSafetensors(join(dir, 'io.safetensors'))
     const problem = meta.problem ? PROBLEM[meta.problem] : 'single'
     const model = await loadModel(dir, { task: TASK[meta.task]!, labels: names(meta), problem })
+    if (meta.missing.length === 0) assert.equal([model.className], architectures(model.config))
     fillMissing(model, dir, meta)
     const batch = batchOf(io, meta.lengths)
     const labels = labelsFrom(io, meta)
