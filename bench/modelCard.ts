@@ -146,8 +146,8 @@ async function run(name: Name, sample: Sample, settings: Settings, withTest: boo
   const data = { train: sample.chosen(rows, seed), validation, ...(withTest && { test: sample.test }) }
   const trainable = method.trainable.reduce((sum, p) => sum + p.size, 0)
   const found = { bestEpoch: 0, validationAccuracy: 0, accuracy: Number.NaN, macroF1: Number.NaN }
-  const plan = { method, epochs, batchSize, lr, seed, evaluateBefore: false, evalBatchSize: 64 }
-  for await (const event of train(model, data, plan)) {
+  const plan = { epochs, batchSize, lr, seed, evaluateBefore: false, evalBatchSize: 64 }
+  for await (const event of train(method, data, plan)) {
     if (event.type !== 'evaluation') continue
     const { accuracy, f1 } = event.metrics
     if (event.when === 'epoch' && event.best) {

@@ -31,10 +31,9 @@ const multiSample: HeadBuilder = ({ weights, backbone, labels }) => {
 const data = await prepareData(process.argv[2] ?? bundled.sample, await loadTokenizer(bundled.encoder), {
   maxLength: 48,
 })
-const labels = data.labels!.names
-const model = await loadModel(bundled.encoder, { task: 'sequence-classification', labels, head: multiSample })
-const method = attach(model, lora({ modulesToSave: ['classifier'] }))
-const splits = { train: data.train.examples, test: data.test.examples }
-for await (const event of train(model, splits, { method, lr: 2e-3, epochs: 2 }))
+const model = await loadModel(bundled.encoder, { ...data.head, head: multiSample })
+const adapter = attach(model, lora({ modulesToSave: ['classifier'] }))
+const splits = { train: data.train, test: data.test }
+for await (const event of train(adapter, splits, { lr: 2e-3, epochs: 2 }))
   if (event.type === 'evaluation') console.log(event.when, event.metrics.accuracy)
 model.dispose()

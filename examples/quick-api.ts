@@ -5,10 +5,9 @@ import { attach, bundled, loadModel, loadTokenizer, lora, prepareData, saveAdapt
 
 const tokenizer = await loadTokenizer(bundled.encoder)
 const data = await prepareData(process.argv[2] ?? bundled.sample, tokenizer, { maxLength: 48 })
-const model = await loadModel(bundled.encoder, { task: 'sequence-classification', labels: data.labels!.names })
-const method = attach(model, lora({ r: 8, alpha: 16, targetModules: 'all-linear' }))
-const [training, validation, test] = [data.train.examples, data.validation.examples, data.test.examples]
-for await (const event of train(model, { train: training, validation, test }, { method }))
+const model = await loadModel(bundled.encoder, data.head)
+const adapter = attach(model, lora({ r: 8, alpha: 16, targetModules: 'all-linear' }))
+for await (const event of train(adapter, data))
   if (event.type === 'evaluation') console.log(event.when, event.split, event.metrics.accuracy, event.metrics.f1)
-await saveAdapter(method, 'topics-adapter')
+await saveAdapter(adapter, 'topics-adapter')
 model.dispose()

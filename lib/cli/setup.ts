@@ -20,7 +20,7 @@ import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInf
 import { taskOf, taskOfModel } from '../tasks/index.ts'
 import { headFor, inOrderOf, type SplitData } from '../tasks/prepare.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import type { TrainData, TrainOptions } from '../train/events.ts'
+import type { TrainExamples, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
 import { encode, readSplits } from './data.ts'
 import type { Settings } from './options/options.ts'
@@ -34,9 +34,9 @@ export interface Setup {
   readonly tokenizer: Tokenizer
   readonly data: SplitData
   readonly model: Model
-  readonly attached: Adapter
+  readonly attached: Adapter<Model>
   readonly maxLength: number
-  readonly examples: TrainData
+  readonly examples: TrainExamples
   readonly truncated: number
 }
 
@@ -97,7 +97,7 @@ function checkClasses({ labels, choice, columns }: SplitData): void {
   })
 }
 
-async function attachMethod(model: Model, settings: Settings, initial: string | undefined): Promise<Adapter> {
+async function attachMethod(model: Model, settings: Settings, initial: string | undefined): Promise<Adapter<Model>> {
   if (initial !== undefined) return await loadAdapter(model, initial, { trainable: true })
   const { seed } = settings
   return attach(model, createMethod(settings.method, methodOptions(settings)), { seed })
@@ -112,8 +112,8 @@ export function methodOptions(settings: Settings): Readonly<Record<string, unkno
   return { ...recommended?.(given), ...given }
 }
 
-/** The part of the settings that `train` takes; the caller adds method, signal, folders and checkpoints. */
-export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Model): Omit<TrainOptions, 'method'> {
+/** The part of the settings that `train` takes; the caller adds signal, folders and checkpoints. */
+export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Model): TrainOptions {
   const names = Object.keys(TRAIN_OPTIONS) as TrainOptionName[]
   const ours = new Set<TrainOptionName>(['resume', 'overwrite', 'checkpointEvery', 'keepCheckpoints'])
   const values = Object.fromEntries(names.filter(name => !ours.has(name)).map(name => [name, settings[name]]))

@@ -33,10 +33,9 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
   let status: RunStatus = 'failed'
   try {
     const { model, attached, examples } = trial
-    const events = train(model, examples, {
+    const events = train(attached, examples, {
       ...trainOptions(settings, trial.tokenizer, model),
       ...checkpointOptions(trial, settings),
-      method: attached,
       signal: interrupt.signal,
       progress: evaluationBar(settings.quiet),
     })

@@ -24,7 +24,7 @@ export interface Trained {
   readonly base: Base
   readonly model: Model
   /** Undefined where the folder holds a whole model. */
-  readonly attached: Adapter | undefined
+  readonly attached: Adapter<Model> | undefined
   readonly tokenizer: Tokenizer
   readonly maxLength: number
   /** Columns of the training data that were named by hand. */

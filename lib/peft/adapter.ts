@@ -38,9 +38,10 @@ export interface SaveOptions {
   tokenizer?: string | undefined
 }
 
-/** A method on a model. Nothing trains until an optimizer's arena takes `trainable` in. */
-export class Adapter implements Disposable {
-  readonly host: Host
+/** A method on a model, `H`. Nothing trains until an optimizer's arena takes `trainable` in. */
+export class Adapter<H extends Host = Host> implements Disposable {
+  /** The model that it is attached to. */
+  readonly host: H
   readonly method: Method
   readonly name: string
   /**
@@ -67,7 +68,7 @@ export class Adapter implements Disposable {
 
   /** Use {@link attach} or `loadAdapter`. `made`: parameters that it owns. */
   constructor(
-    host: Host,
+    host: H,
     method: Method,
     name: string,
     placement: Placement,

@@ -20,7 +20,11 @@ export interface AttachOptions {
  * Puts a method on a model. Nothing of the model's output changes until something trains, except where the method's
  * options say so. Throws ERR_OPTION where targets match nothing, nothing would train, or the name is taken.
  */
-export function attach(model: Host, method: Method, { name = 'default', seed = 0 }: AttachOptions = {}): Adapter {
+export function attach<H extends Host>(
+  model: H,
+  method: Method,
+  { name = 'default', seed = 0 }: AttachOptions = {},
+): Adapter<H> {
   check(Number.isSafeInteger(seed) && seed >= 0, 'ERR_OPTION', () => {
     return `seed: ${seed}, expected a whole number from 0 to 2^53 - 1`
   })
@@ -32,17 +36,17 @@ export function attach(model: Host, method: Method, { name = 'default', seed = 0
 }
 
 /** Puts a method on a model as a folder describes it. */
-export function attachFile(model: Host, method: Method, name: string, source: Source): Adapter {
+export function attachFile<H extends Host>(model: H, method: Method, name: string, source: Source): Adapter<H> {
   return place(model, method, name, { taskType: source.taskType, isStrict: false }, source)
 }
 
-function place(
-  host: Host,
+function place<H extends Host>(
+  host: H,
   method: Method,
   name: string,
   settings: Pick<PlaceContext, 'taskType' | 'isStrict'> & { seed?: number },
   source?: Source,
-): Adapter {
+): Adapter<H> {
   checkName(host, name)
   const made: Parameter[] = []
   const { taskType, isStrict, seed } = settings

@@ -38,7 +38,11 @@ const floats: readonly string[] = ['F64', 'F32', 'BF16', 'F16'] satisfies FloatD
  * ERR_CHECKPOINT. A config that is broken, for another task, family or other labels: ERR_CONFIG. A method or setting
  * that is not built here: ERR_UNSUPPORTED.
  */
-export async function loadAdapter(model: Host, dir: string, options: LoadOptions = {}): Promise<Adapter> {
+export async function loadAdapter<H extends Host>(
+  model: H,
+  dir: string,
+  options: LoadOptions = {},
+): Promise<Adapter<H>> {
   const { name = 'default', trainable = false, allowNew = false } = options
   const folder = folderOf(dir, name)
   const config = readAdapterConfig(folder)
@@ -57,12 +61,12 @@ export async function loadAdapter(model: Host, dir: string, options: LoadOptions
 }
 
 /** Puts what the config describes on the model; its tensors still wait for their values. */
-function attached(
-  model: Host,
+function attached<H extends Host>(
+  model: H,
   config: AdapterConfig,
   file: KeyedFile,
   { name, trainable }: { name: string; trainable: boolean },
-): Adapter {
+): Adapter<H> {
   const kind = METHODS.find(({ peftType }) => peftType === config.peftType)
   const built = [...new Set(METHODS.flatMap(({ peftType }) => peftType ?? []))].join(', ')
   check(kind, 'ERR_UNSUPPORTED', () => {

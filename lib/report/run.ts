@@ -7,6 +7,7 @@ import type { Adapter } from '../peft/adapter.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { classCounts, type Majority, majorityOf } from '../tasks/supervision.ts'
 import type { Mistake, Reader } from '../tasks/task.ts'
+import { splitsOf } from '../train/checks.ts'
 import type { Evaluation } from '../train/evaluate.ts'
 import type {
   Before,
@@ -16,6 +17,7 @@ import type {
   StartEvent,
   TrainData,
   TrainEvent,
+  TrainExamples,
 } from '../train/events.ts'
 import { type Comparison, compareEvaluations } from './compare.ts'
 import type { ComparisonData, DataSummary, MetricRow, ReportData, Setting } from './data.ts'
@@ -24,7 +26,7 @@ import type { ComparisonData, DataSummary, MetricRow, ReportData, Setting } from
 export interface RunRecord {
   readonly model: Model
   readonly attached: Adapter
-  readonly examples: TrainData
+  readonly examples: TrainExamples
   readonly reader: Reader
   readonly start: StartEvent
   readonly end: EndEvent
@@ -58,7 +60,7 @@ export interface RunFacts {
   readonly environment?: Readonly<Record<string, Setting>>
 }
 
-type Parts = Pick<RunRecord, 'model' | 'attached' | 'examples' | 'reader'>
+type Parts = Pick<RunRecord, 'model' | 'attached' | 'reader'> & { readonly examples: TrainData }
 
 const mostMistakes = 20
 
@@ -69,6 +71,7 @@ export function recordRun(parts: Parts): { take(event: TrainEvent): void; record
     after: [],
     warnings: [],
   }
+  const examples = splitsOf(parts.examples)
   let [start, end]: [StartEvent?, EndEvent?] = []
   return {
     take(event) {
@@ -83,7 +86,7 @@ export function recordRun(parts: Parts): { take(event: TrainEvent): void; record
         found.before.push({ split, metrics, predictions: evaluation.predictions })
       }
     },
-    record: () => ({ ...parts, ...found, start: start!, end: end!, seed: start!.seed }),
+    record: () => ({ ...parts, examples, ...found, start: start!, end: end!, seed: start!.seed }),
   }
 }
 

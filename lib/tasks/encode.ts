@@ -14,6 +14,14 @@ export interface EncodedRows {
   readonly lostWords: number
 }
 
+/** Examples of one split, alone or as {@link encodeRows} and {@link prepareData} give them. */
+export type ExampleSet = readonly Example[] | EncodedRows
+
+/** The examples of a set. */
+export function examplesOf(set: ExampleSet): readonly Example[] {
+  return 'examples' in set ? set.examples : set
+}
+
 /**
  * Rows as examples, by their task. Texts (or pairs) of classification are tokenised whole, tagged sentences word by
  * word with the tag on the first piece of each word; texts of masked LM become blocks that lose nothing.

@@ -50,8 +50,10 @@ export interface SplitData {
   readonly notices: readonly string[]
 }
 
-/** Examples by split. */
+/** Examples by split, ready for `train`. */
 export interface PreparedData extends SplitData {
+  /** The head that they ask for: `loadModel(folder, data.head)`. */
+  readonly head: HeadChoice
   readonly train: EncodedRows
   readonly validation: EncodedRows
   readonly test: EncodedRows
@@ -149,7 +151,7 @@ export async function prepareData(
   const cut = train.truncated + validation.truncated + test.truncated
   const count = train.examples.length + validation.examples.length + test.examples.length
   const notices = [...data.notices, `${cut} of ${count} examples truncated to ${options.maxLength} tokens`]
-  return { ...data, notices, train, validation, test }
+  return { ...data, notices, head: headFor(data), train, validation, test }
 }
 
 async function readSplits(path: string, options: OpenOptions, notices: string[]): Promise<Given> {

@@ -5,7 +5,7 @@ import { check } from '../errors.ts'
 import { openSafetensors, type SafetensorsFile, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts'
 import type { Answer } from '../tasks/task.ts'
 import type { Evaluation } from './evaluate.ts'
-import type { Before, HistoryEntry, TrainData } from './events.ts'
+import type { Before, HistoryEntry, TrainExamples } from './events.ts'
 import { examplesHash } from './fingerprint.ts'
 
 type Split = Before['split']
@@ -21,7 +21,7 @@ export function beforeOf(split: Split, { metrics, predictions }: Evaluation): Be
 }
 
 /** One number for each label, beside the hash of the examples that they belong to. */
-export async function writeBefore(path: string, before: readonly Before[], data: TrainData): Promise<void> {
+export async function writeBefore(path: string, before: readonly Before[], data: TrainExamples): Promise<void> {
   if (before.length === 0) return
   const hashes = before.map(({ split }) => [split, examplesHash(data[split] ?? [])])
   await writeSafetensors(path, before.flatMap(tensorsOf), Object.fromEntries(hashes))
@@ -61,7 +61,7 @@ function tensorOf(name: string, values: readonly Side[]): TensorToWrite {
  * What was said of the splits whose examples are still the same, with its metrics from the history.
  * @throws ERR_CHECKPOINT for a file whose parts do not fit
  */
-export function readBefore(path: string, history: readonly HistoryEntry[], data: TrainData): Before[] {
+export function readBefore(path: string, history: readonly HistoryEntry[], data: TrainExamples): Before[] {
   if (!existsSync(path)) return []
   const file = openSafetensors(path)
   try {

@@ -12,7 +12,7 @@ import type { Adapter } from '../peft/adapter.ts'
 import type { TrainingHooks } from '../peft/method.ts'
 import type { Tensor } from '../tensor.ts'
 import { readBefore, writeBefore } from './before.ts'
-import type { Before, TrainData } from './events.ts'
+import type { Before, TrainExamples } from './events.ts'
 import { type Origin, originDifference } from './fingerprint.ts'
 import { MANIFEST, readManifest, writeManifest } from './manifest.ts'
 import { methodState, readMethodState, writeMethodState } from './methodState.ts'
@@ -47,7 +47,7 @@ export interface Snapshot {
   readonly state: RunState
   readonly origin: Origin
   readonly facts: Omit<TrainerFacts, 'bestCheckpoint'>
-  readonly data: TrainData
+  readonly data: TrainExamples
   readonly before: readonly Before[]
   /** What trained at the best step, where that is another one: a checkpoint needs no other to go on from. */
   readonly best?: Float32Array | Float64Array | undefined
@@ -210,7 +210,7 @@ export function readBest({ path, step, state }: Checkpoint, arena: Arena): Float
 }
 
 /** What the model said before training, of the splits that are still the same. @throws ERR_CHECKPOINT */
-export function beforeIn({ path, state }: Checkpoint, data: TrainData): Before[] {
+export function beforeIn({ path, state }: Checkpoint, data: TrainExamples): Before[] {
   return readBefore(join(path, BEFORE), state.history, data)
 }
 

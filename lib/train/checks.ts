@@ -4,10 +4,11 @@ import { type Example, IGNORED } from '../data/example.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { maxTokens } from '../nn/batch.ts'
-import type { Adapter } from '../peft/adapter.ts'
+import { Adapter } from '../peft/adapter.ts'
+import { examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { classCounts, supervision } from '../tasks/supervision.ts'
-import type { TrainData, WarningEvent } from './events.ts'
+import type { TrainData, TrainExamples, WarningEvent } from './events.ts'
 import type { Settings } from './settings.ts'
 
 /** Share of cut examples from which on a warning is due. */
@@ -22,10 +23,11 @@ type Warn = Omit<WarningEvent, 'type'>
  * @throws ERR_DATA for an empty training split, examples without tokens or too long for the model, no label that
  * counts, or one class alone; ERR_OPTION for a method that cannot train
  */
-export function checkRun(model: Model, method: Adapter, data: TrainData, settings: Settings): WarningEvent[] {
-  checkMethod(model, method)
+export function checkRun(adapter: Adapter<Model>, data: TrainExamples, settings: Settings): WarningEvent[] {
+  const model = adapter.host
+  checkAdapter(adapter)
   check(data.train.length > 0, 'ERR_DATA', () => 'train: the training split is empty; give it at least one row')
-  const warnings: Warn[] = [...learningRate(method, settings)]
+  const warnings: Warn[] = [...learningRate(adapter, settings)]
   for (const split of ['train', 'validation', 'test'] as const) {
     const examples = data[split]
     if (!examples) continue
@@ -35,15 +37,32 @@ export function checkRun(model: Model, method: Adapter, data: TrainData, setting
   return warnings.map(warning => ({ type: 'warning', ...warning }))
 }
 
-function checkMethod(model: Model, method: Adapter): void {
-  check((method.host as unknown) === model, 'ERR_OPTION', () => {
-    return `method: adapter "${method.name}" is attached to another model; attach it to this one`
+function checkAdapter({ name, isMerged, isActive, trainable }: Adapter): void {
+  check(!isMerged, 'ERR_OPTION', () => `train: adapter "${name}" is merged; unmerge it first`)
+  check(isActive, 'ERR_OPTION', () => `train: adapter "${name}" is switched off; switch it on first`)
+  check(trainable.length > 0, 'ERR_OPTION', () => {
+    return `train: adapter "${name}" has nothing to train; load it with trainable: true`
   })
-  check(!method.isMerged, 'ERR_OPTION', () => `method: adapter "${method.name}" is merged; unmerge it first`)
-  check(method.isActive, 'ERR_OPTION', () => `method: adapter "${method.name}" is switched off; switch it on first`)
-  check(method.trainable.length > 0, 'ERR_OPTION', () => {
-    return `method: adapter "${method.name}" has nothing to train; load it with trainable: true`
+}
+
+/**
+ * The data of a run, as arrays.
+ * @throws ERR_OPTION for what JavaScript may hand to `what` in the places of an adapter and its data
+ */
+export function checkArguments(what: string, adapter: unknown, data: TrainData): TrainExamples {
+  check(adapter instanceof Adapter, 'ERR_OPTION', () => {
+    return `${what}: the first argument is no adapter; call ${what}(attach(model, lora()), data, options)`
   })
+  check(data?.train !== undefined, 'ERR_OPTION', () => {
+    return `${what}: the data have no train split; give { train, validation, test }, as prepareData does`
+  })
+  return splitsOf(data)
+}
+
+/** The examples of each split. */
+export function splitsOf({ train, validation, test }: TrainData): TrainExamples {
+  const others = { ...(validation && { validation: examplesOf(validation) }), ...(test && { test: examplesOf(test) }) }
+  return { train: examplesOf(train), ...others }
 }
 
 function learningRate({ method, name }: Adapter, { lr }: Settings): Warn[] {

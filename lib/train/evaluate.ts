@@ -5,6 +5,7 @@ import { check } from '../errors.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
 import type { Targets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
+import { type ExampleSet, examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { Answers } from '../tasks/logits.ts'
 import { score } from '../tasks/scores.ts'
@@ -48,10 +49,11 @@ export interface Evaluation<P extends Prediction = Prediction> {
  */
 export async function evaluate<P extends Prediction = Prediction>(
   model: Model,
-  examples: readonly Example[],
+  set: ExampleSet,
   options: EvaluateOptions = {},
 ): Promise<Evaluation<P>> {
   const started = performance.now()
+  const examples = examplesOf(set)
   const task = taskOfModel(model)
   check(examples.length > 0, 'ERR_DATA', () => 'evaluate: there is no example; the split is empty')
   checkTransform(task, options.transform)
@@ -78,11 +80,11 @@ export async function evaluate<P extends Prediction = Prediction>(
  */
 export async function* predict<P extends Prediction = Prediction>(
   model: Model,
-  examples: readonly Example[],
+  set: ExampleSet,
   options: EvaluateOptions = {},
 ): AsyncGenerator<P> {
   const task = taskOfModel(model)
-  for await (const { examples: part, batch, answers } of forwardAll(model, examples, options, false))
+  for await (const { examples: part, batch, answers } of forwardAll(model, examplesOf(set), options, false))
     yield* task.read(answers, part, batch, options.top ?? 0) as P[]
 }
 

@@ -3,26 +3,31 @@
 import type { Example } from '../data/example.ts'
 import type { Transform } from '../data/transform.ts'
 import type { MemoryUse } from '../native.ts'
-import type { Adapter } from '../peft/adapter.ts'
+import type { ExampleSet } from '../tasks/encode.ts'
 import type { Answer } from '../tasks/task.ts'
 import type { Evaluation } from './evaluate.ts'
 import type { TrainValues } from './options.ts'
 import type { Communicator, Objective } from './step.ts'
 
-/** Encoded examples by split; a missing split is not evaluated. */
+/** Examples by split, as arrays or as `prepareData` gives them; a missing split is not evaluated. */
 export interface TrainData {
+  readonly train: ExampleSet
+  readonly validation?: ExampleSet | undefined
+  readonly test?: ExampleSet | undefined
+}
+
+/** The same, as arrays. */
+export interface TrainExamples extends TrainData {
   readonly train: readonly Example[]
   readonly validation?: readonly Example[] | undefined
   readonly test?: readonly Example[] | undefined
 }
 
 /**
- * Settings of a run; everything has a default but the method. Numbers, their defaults and ranges:
+ * Settings of a run; everything has a default. Numbers, their defaults and ranges:
  * {@link TRAIN_OPTIONS}, the table that docs/cli.md prints.
  */
 export interface TrainOptions extends TrainValues {
-  /** What trains: the result of `attach`. */
-  readonly method: Adapter
   /** Stops after the step in progress, with a checkpoint where there is an output folder. */
   readonly signal?: AbortSignal | undefined
   /** What each micro-batch is trained for. Default: the loss of the model's head against the labels. */

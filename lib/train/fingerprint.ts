@@ -7,7 +7,7 @@ import type { Model } from '../model.ts'
 import { isQuantized } from '../nn/module.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { scope, type Tensor } from '../tensor.ts'
-import type { TrainData } from './events.ts'
+import type { TrainExamples } from './events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName } from './options.ts'
 import type { Settings } from './settings.ts'
 
@@ -34,7 +34,7 @@ const SAMPLE_BYTES = 4096
 export async function originOf(
   model: Model,
   method: Adapter,
-  data: TrainData,
+  data: TrainExamples,
   settings: Settings,
   classWeights: readonly number[] | undefined,
 ): Promise<Origin> {
@@ -72,7 +72,7 @@ export function originDifference(saved: Origin, now: Origin): string | undefined
 }
 
 /** SHA-256 of what the examples of the splits that decide a run hold. */
-export function dataHash({ train, validation = [] }: TrainData): string {
+export function dataHash({ train, validation = [] }: TrainExamples): string {
   const hash = createHash('sha256')
   for (const examples of [train, validation]) addExamples(hash, examples)
   return hash.digest('hex')

@@ -3,11 +3,12 @@
 import type { MicroBatch } from '../data/batches.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
+import type { Adapter } from '../peft/adapter.ts'
 import type { Matched } from '../peft/method.ts'
 import { scope } from '../tensor.ts'
-import { checkRun, resolveClassWeights } from './checks.ts'
+import { checkArguments, checkRun, resolveClassWeights } from './checks.ts'
 import { evaluationBatches, labelled, packAll } from './evaluate.ts'
-import type { TrainData, TrainOptions, WarningEvent } from './events.ts'
+import type { TrainData, TrainExamples, TrainOptions, WarningEvent } from './events.ts'
 import { epochOf, type Length, lengthOf, optimizerOf, weightsTensor } from './run.ts'
 import { resolveSettings, type Settings } from './settings.ts'
 import { Stepper, supervised } from './step.ts'
@@ -47,32 +48,37 @@ const SCRATCH_BYTES = 16 * 2 ** 20
  * `train` checks, and runs the largest micro-batches of all epochs and splits.
  * @throws as `train` before its first step; ERR_DEVICE for a model elsewhere
  */
-export async function planTraining(model: Model, data: TrainData, options: TrainOptions): Promise<TrainPlan> {
+export async function planTraining(
+  adapter: Adapter<Model>,
+  splits: TrainData,
+  options: TrainOptions = {},
+): Promise<TrainPlan> {
+  const data = checkArguments('planTraining', adapter, splits)
+  const { host: model, trainable, matched } = adapter
   const { device } = model
   check(device.name === 'meta', 'ERR_DEVICE', () => {
     return `planTraining: the model is on ${device.name}; load it with device 'meta'`
   })
-  const { method } = options
-  const settings = resolveSettings(model, options, data)
+  const settings = resolveSettings(adapter, options, data)
   check(settings.time === undefined, 'ERR_OPTION', () => {
     return 'time: is planned by measuring steps, which the meta device does not run; leave it out of a plan'
   })
-  const warnings = checkRun(model, method, data, settings)
+  const warnings = checkRun(adapter, data, settings)
   const weights = resolveClassWeights(model, data.train, settings.classWeights)
   const stepsPerEpoch = epochOf(model, data.train, settings, weights, 0).length
   const length = lengthOf(stepsPerEpoch, settings)
   const largest = largestOf(model, microBatches(model, data, settings, weights, length))
   device.resetPeak()
-  const optimizerBytes = await simulate(model, data, options, { ...settings, classWeights: weights }, largest)
+  const optimizerBytes = await simulate(adapter, data, { ...settings, classWeights: weights }, largest)
   const peakBytes = device.memory().peak
   const fixed = model.bytes + optimizerBytes
   const pool = fixed + CACHED * Math.max(0, peakBytes - fixed)
   return {
     ...length,
     epochs: settings.epochs,
-    trainable: method.trainable.reduce((sum, { size }) => sum + size, 0),
-    total: method.totalSize,
-    matched: method.matched,
+    trainable: trainable.reduce((sum, { size }) => sum + size, 0),
+    total: adapter.totalSize,
+    matched,
     tokensPerEpoch: data.train.reduce((sum, { ids }) => sum + ids.length, 0),
     modelBytes: model.bytes,
     optimizerBytes,
@@ -85,20 +91,20 @@ export async function planTraining(model: Model, data: TrainData, options: Train
 
 /** Steps, then evaluations, each with nothing left over from the one before. Returns the bytes of the optimizer. */
 async function simulate(
-  model: Model,
-  data: TrainData,
-  { method }: TrainOptions,
+  adapter: Adapter<Model>,
+  data: TrainExamples,
   settings: Settings,
   largest: readonly MicroBatch[],
 ): Promise<number> {
-  const optimizer = optimizerOf(model, method, settings)
+  const { host: model, training } = adapter
+  const optimizer = optimizerOf(adapter, settings)
   const classWeights = weightsTensor(model, resolveClassWeights(model, data.train, settings.classWeights))
   try {
     const { seed, labelSmoothing, gradientCheckpointing: checkpoint, objective } = settings
     const stepper = new Stepper(model, optimizer, {
       seed,
       objective: objective ?? supervised({ labelSmoothing, checkpoint, classWeights }),
-      training: method.training,
+      training,
     })
     for (const batch of largest) {
       const step = { epoch: 0, index: 0, microBatches: [batch], total: 1, samples: 1, tokens: batch.ids.length }
@@ -120,7 +126,7 @@ async function simulate(
 
 function* microBatches(
   model: Model,
-  data: TrainData,
+  data: TrainExamples,
   settings: Settings,
   weights: readonly number[] | undefined,
   { stepsPerEpoch, totalSteps }: Length,

@@ -30,7 +30,7 @@ import {
 } from './checkpoint.ts'
 import { resolveClassWeights } from './checks.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
-import type { Before, TrainData } from './events.ts'
+import type { Before, TrainExamples } from './events.ts'
 import { type Origin, originOf } from './fingerprint.ts'
 import type { Settings } from './settings.ts'
 import { freshState, type RunState } from './state.ts'
@@ -77,10 +77,10 @@ export function lengthOf(stepsPerEpoch: number, { epochs, maxSteps }: Settings):
 }
 
 /** The optimizer of a run: biases and norms have no decay. */
-export function optimizerOf(model: Model, { trainable, training }: Adapter, settings: Settings): AdamW {
+export function optimizerOf({ host, trainable, training }: Adapter<Model>, settings: Settings): AdamW {
   const { beta1, beta2, eps, weightDecay, clip, optimizerStates } = settings
   const group = (p: Parameter) => ({ decay: p.shape.length > 1 ? 1 : 0, ...training.group?.(p) })
-  const arena = new Arena(trainable, model.device, group, optimizerStates)
+  const arena = new Arena(trainable, host.device, group, optimizerStates)
   try {
     return new AdamW(arena, { beta1, beta2, eps, weightDecay, clip })
   } catch (error) {
@@ -97,8 +97,8 @@ export function weightsTensor(model: Model, weights: readonly number[] | undefin
 
 export class Run {
   readonly model: Model
-  readonly method: Adapter
-  readonly data: TrainData
+  readonly adapter: Adapter<Model>
+  readonly data: TrainExamples
   readonly settings: Settings
   readonly signal: AbortSignal | undefined
   readonly optimizer: AdamW
@@ -126,9 +126,10 @@ export class Run {
   #origin: Origin | undefined
   #lock: Lock | undefined
 
-  constructor(model: Model, data: TrainData, settings: Settings, method: Adapter, signal: AbortSignal | undefined) {
+  constructor(adapter: Adapter<Model>, data: TrainExamples, settings: Settings, signal: AbortSignal | undefined) {
+    const model = adapter.host
     this.model = model
-    this.method = method
+    this.adapter = adapter
     this.data = data
     this.settings = settings
     this.signal = signal
@@ -136,12 +137,12 @@ export class Run {
     this.#epoch = { number: 0, batches: this.#batchesOf(0) }
     this.length = lengthOf(this.#epoch.batches.length, settings)
     model.device.resetPeak()
-    this.optimizer = optimizerOf(model, method, settings)
+    this.optimizer = optimizerOf(adapter, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
     const { seed, labelSmoothing, gradientCheckpointing: checkpoint, objective, communicator } = settings
     this.stepper = new Stepper(model, this.optimizer, {
       seed,
-      training: method.training,
+      training: adapter.training,
       totalSteps: this.length.totalSteps,
       objective: objective ?? supervised({ labelSmoothing, checkpoint, classWeights: this.#weightsTensor }),
       communicator,
@@ -165,7 +166,7 @@ export class Run {
   async open(): Promise<void> {
     const { outputDir, resume, overwrite } = this.settings
     if (outputDir === undefined && !resume) return
-    this.#origin = await originOf(this.model, this.method, this.data, this.settings, this.#weights)
+    this.#origin = await originOf(this.model, this.adapter, this.data, this.settings, this.#weights)
     if (outputDir !== undefined) this.#lock = await prepareOutput(outputDir, Boolean(resume), overwrite)
     const { checkpoint, skipped } = await findCheckpoint(resume, outputDir, this.#origin, found => this.#restore(found))
     this.skipped = skipped
@@ -180,7 +181,7 @@ export class Run {
 
   #restore(checkpoint: Checkpoint): void {
     this.before = beforeIn(checkpoint, this.data)
-    restoreCheckpoint(checkpoint, this.optimizer, this.method.training)
+    restoreCheckpoint(checkpoint, this.optimizer, this.adapter.training)
     this.#best = readBest(checkpoint, this.optimizer.arena)
   }
 
@@ -237,7 +238,7 @@ export class Run {
 
   /** Saves the state and removes what need not be kept. */
   async save(): Promise<string> {
-    const { settings, method, optimizer, state, length, before, data } = this
+    const { settings, adapter, optimizer, state, length, before, data } = this
     const outputDir = settings.outputDir ?? fail('ERR_OPTION', 'checkpoint: there is no outputDir')
     state.seconds = this.seconds
     const every = (of: 'epoch' | 'never' | number) =>
@@ -251,7 +252,7 @@ export class Run {
       saveSteps: every(settings.checkpointEvery),
     }
     const best = this.#best
-    const snapshot = { attached: method, optimizer, state, origin: this.#origin!, facts, best, before, data }
+    const snapshot = { attached: adapter, optimizer, state, origin: this.#origin!, facts, best, before, data }
     this.savedPath = await saveCheckpoint(outputDir, snapshot)
     this.savedStep = state.step
     this.left = await pruneCheckpoints(outputDir, state, settings.keepCheckpoints)

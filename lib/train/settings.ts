@@ -1,6 +1,7 @@
 import { check, fail, nearest } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { checkValue, nearestOption, secondsOf } from '../options.ts'
+import type { Adapter } from '../peft/adapter.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { defaultMetric, metricNames } from '../tasks/scores.ts'
 import type { Task } from '../tasks/task.ts'
@@ -19,7 +20,7 @@ export type Settings = {
 } & Pick<TrainValues, Found> &
   Rest
 
-const REST = ['method', 'signal', 'communicator', 'objective', 'outputDir', 'progress', 'transform']
+const REST = ['signal', 'communicator', 'objective', 'outputDir', 'progress', 'transform']
 
 /** How many examples a run has of each split. */
 export interface Sizes {
@@ -31,29 +32,29 @@ export interface Sizes {
  * Fills in defaults, some of them by the sizes of the splits.
  * @throws ERR_OPTION for an unknown option or a value out of range
  */
-export function resolveSettings(model: Model, options: TrainOptions, sizes: Sizes): Settings {
+export function resolveSettings(adapter: Adapter<Model>, options: TrainOptions, sizes: Sizes): Settings {
   const known = [...Object.keys(TRAIN_OPTIONS), ...REST]
   for (const key of Object.keys(options))
     if (!known.includes(key)) fail('ERR_OPTION', `${key}: is no option of train${nearestOption(key, known)}`)
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   for (const [name, row] of Object.entries(TRAIN_OPTIONS)) if (name in given) checkValue(name, row, given[name])
   const values: TrainOptions = { ...TRAIN_DEFAULTS, ...(given as unknown as TrainOptions) }
-  const { method: _, signal: __, ...rest } = { ...found(model, values, sizes), ...values }
+  const { signal: _, ...rest } = { ...found(adapter, values, sizes), ...values }
   const settings = (rest.time === undefined ? rest : { ...rest, time: secondsOf(rest.time) }) as Settings
-  checkChoices(model, settings)
+  checkChoices(adapter.host, settings)
   return settings
 }
 
 /** What depends on model, method and data. */
-function found(model: Model, options: TrainOptions, { train, validation }: Sizes) {
-  const { batchSize = 1, accumulate = 1, method } = options
-  const width = model.backbone.hiddenSize
+function found({ host, method }: Adapter<Model>, options: TrainOptions, { train, validation }: Sizes) {
+  const { batchSize = 1, accumulate = 1 } = options
+  const width = host.backbone.hiddenSize
   return {
-    lr: learningRateFor(method.method.kind.lr, width),
+    lr: learningRateFor(method.kind.lr, width),
     epochs: epochsFor(Math.ceil(train.length / (batchSize * accumulate)), width),
     patience: options.epochs === undefined && options.maxSteps === undefined ? patienceFor(validation?.length ?? 0) : 0,
     evalBatchSize: batchSize,
-    metric: defaultMetric(model),
+    metric: defaultMetric(host),
   }
 }
 

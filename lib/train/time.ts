@@ -11,7 +11,7 @@ import type { Adapter } from '../peft/adapter.ts'
 import { checkpointPath, checkpointSteps } from './checkpoint.ts'
 import { resolveClassWeights } from './checks.ts'
 import { evaluate } from './evaluate.ts'
-import type { TrainData, TrainOptions } from './events.ts'
+import type { TrainExamples, TrainOptions } from './events.ts'
 import { readManifest } from './manifest.ts'
 import { epochOf, lengthOf, optimizerOf, weightsTensor } from './run.ts'
 import type { Settings } from './settings.ts'
@@ -88,8 +88,8 @@ function secondsOfRun(steps: number, costs: Costs, settings: Asked, stepsPerEpoc
 
 /** Settings of a run whose length its `time` decides: as a run that is to be resumed had them, else measured here. */
 export async function settingsWithin(
-  model: Model,
-  data: TrainData,
+  adapter: Adapter<Model>,
+  data: TrainExamples,
   options: TrainOptions,
   settings: Settings,
 ): Promise<Settings> {
@@ -100,9 +100,10 @@ export async function settingsWithin(
   })
   const before = await plannedBefore(settings)
   if (before) return { ...settings, ...before }
+  const model = adapter.host
   const weights = resolveClassWeights(model, data.train, settings.classWeights)
   const stepsPerEpoch = epochOf(model, data.train, settings, weights, 0).length
-  const costs = await measure(model, options.method, data, settings)
+  const costs = await measure(adapter, data, settings)
   return {
     ...settings,
     ...planWithin(Number(time), costs, settings, stepsPerEpoch, options.evalEvery === undefined),
@@ -132,12 +133,12 @@ const SAMPLED_STEPS = 6
 const SAMPLED_EXAMPLES = 64
 
 /** Times a few steps, evaluations and a write. Weights, states and masks of the run are as if it had not been. */
-export async function measure(model: Model, method: Adapter, data: TrainData, settings: Settings): Promise<Costs> {
+export async function measure(adapter: Adapter<Model>, data: TrainExamples, settings: Settings): Promise<Costs> {
   const started = performance.now()
-  const step = await timeSteps(model, method, data, settings)
-  const rate = await evaluationRate(model, data, settings)
+  const step = await timeSteps(adapter, data, settings)
+  const rate = await evaluationRate(adapter.host, data, settings)
   const split = (examples: readonly Example[] = []) => tokensOf(examples) * rate
-  const save = await timeSave(method, settings)
+  const save = await timeSave(adapter, settings)
   const [validation, test] = [split(data.validation), split(data.test)]
   return { step, validation, test, save, spent: (performance.now() - started) / 1000 }
 }
@@ -151,11 +152,12 @@ function spread<T>(list: readonly T[], count: number): T[] {
 }
 
 /** Seconds of a mean step: some of the first epoch's, at a rate of 0, which leaves every weight as it is. */
-async function timeSteps(model: Model, method: Adapter, { train }: TrainData, settings: Settings): Promise<number> {
+async function timeSteps(adapter: Adapter<Model>, { train }: TrainExamples, settings: Settings): Promise<number> {
+  const model = adapter.host
   const weights = resolveClassWeights(model, train, settings.classWeights)
   const epoch = epochOf(model, train, settings, weights, 0)
   const classWeights = weightsTensor(model, weights)
-  const optimizer = optimizerOf(model, method, settings)
+  const optimizer = optimizerOf(adapter, settings)
   try {
     const { seed, labelSmoothing, gradientCheckpointing: checkpoint, objective } = settings
     const options = { seed, objective: objective ?? supervised({ labelSmoothing, checkpoint, classWeights }) }
@@ -183,7 +185,7 @@ async function timeSteps(model: Model, method: Adapter, { train }: TrainData, se
 }
 
 /** Seconds a token of evaluation. */
-async function evaluationRate(model: Model, data: TrainData, settings: Settings): Promise<number> {
+async function evaluationRate(model: Model, data: TrainExamples, settings: Settings): Promise<number> {
   const sample = spread(data.validation?.length ? data.validation : (data.test ?? []), SAMPLED_EXAMPLES)
   if (sample.length === 0) return 0
   const { evalBatchSize: batchSize, transform, seed } = settings

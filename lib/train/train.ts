@@ -3,10 +3,11 @@ import { higherIsBetter } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import { native } from '../native.ts'
 import { sumSquares } from '../ops/sum.ts'
+import type { Adapter } from '../peft/adapter.ts'
 import { scope } from '../tensor.ts'
 import { beforeOf } from './before.ts'
 import type { Checkpoint, Skipped } from './checkpoint.ts'
-import { checkRun } from './checks.ts'
+import { checkArguments, checkRun } from './checks.ts'
 import type { Evaluation } from './evaluate.ts'
 import type {
   EndEvent,
@@ -26,7 +27,7 @@ import { resolveSettings } from './settings.ts'
 import { settingsWithin } from './time.ts'
 
 /**
- * Trains what a method attached, and tells what happens as it does; see {@link TrainEvent}. Everything waits for the
+ * Trains an adapter of a model, and tells what happens as it does; see {@link TrainEvent}. Everything waits for the
  * consumer but the device, which is one micro-batch ahead. Leaving the loop early stops the run as it is; the signal
  * stops it after the step in progress, with a checkpoint.
  *
@@ -35,12 +36,18 @@ import { settingsWithin } from './time.ts'
  * @throws ERR_OPTION, ERR_DATA before the first step for what cannot work; ERR_OPTION when the loss is no longer a
  * number; ERR_MEMORY when one sequence is too much; ERR_CHECKPOINT for a checkpoint of another run
  */
-export async function* train(model: Model, data: TrainData, options: TrainOptions): AsyncGenerator<TrainEvent, void> {
-  const asked = resolveSettings(model, options, data)
-  check(model.device.name !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')
-  const warnings = checkRun(model, options.method, data, asked)
-  const settings = await settingsWithin(model, data, options, asked)
-  const run = new Run(model, data, settings, options.method, options.signal)
+export async function* train(
+  adapter: Adapter<Model>,
+  data: TrainData,
+  options: TrainOptions = {},
+): AsyncGenerator<TrainEvent, void> {
+  const examples = checkArguments('train', adapter, data)
+  const { device } = adapter.host
+  const asked = resolveSettings(adapter, options, examples)
+  check(device.name !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')
+  const warnings = checkRun(adapter, examples, asked)
+  const settings = await settingsWithin(adapter, examples, options, asked)
+  const run = new Run(adapter, examples, settings, options.signal)
   try {
     await run.open()
     yield startEvent(run)
@@ -266,16 +273,16 @@ async function* saveAborted(run: Run): AsyncGenerator<TrainEvent> {
 }
 
 function startEvent(run: Run): StartEvent {
-  const { model, method, settings, data, length, optimizer, resumedFrom } = run
+  const { model, adapter, settings, data, length, optimizer, resumedFrom } = run
   const { threads } = native.info()
   return {
     type: 'start',
     task: model.task,
     problem: model.head.problem,
     labels: model.labels,
-    method: method.method.type,
+    method: adapter.method.type,
     trainable: optimizer.arena.size,
-    total: method.totalSize,
+    total: adapter.totalSize,
     device: model.device.name,
     isa: model.device.hardware,
     storage: model.storage,

@@ -73,6 +73,6 @@ if (mode === 'train') {
   parentPort!.postMessage(outputDir)
   const model = tinyModel()
   const data = { train: sequences(60), validation: sequences(20, 8) }
-  const options = { method: tinyLora(model), epochs: 20, outputDir, checkpointEvery: 1, batchSize: 8 }
-  for await (const _ of train(model, data, options));
+  const options = { epochs: 20, outputDir, checkpointEvery: 1, batchSize: 8 }
+  for await (const _ of train(tinyLora(model), data, options));
 }

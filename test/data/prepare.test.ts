@@ -82,6 +82,7 @@ test('one file becomes three splits, labels and examples', () =>
     )
     assert.equal(data.labels!.names, ['bad', 'good'])
     assert.is(data.choice.problem, 'single')
+    assert.equal(data.head, { task: 'sequence-classification', problem: 'single', labels: ['bad', 'good'] })
     assert.ok(data.notices.some(notice => /split 0\.8\/0\.1\/0\.1 by seed 3, stratified: 80\/10\/10 rows/.test(notice)))
     assert.ok(data.notices.some(notice => /\d+ of 100 examples truncated to 5 tokens/.test(notice)))
     const again = await splitData(path('a.jsonl'), { seed: 3 })

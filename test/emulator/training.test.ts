@@ -23,7 +23,7 @@ if (existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))) {
 interface Case {
   model: Partial<ModelOptions>
   examples: readonly Example[]
-  attach?: (model: Model) => Adapter
+  attach?: (model: Model) => Adapter<Model>
   options?: Partial<TrainOptions>
   /** Allowed difference of losses, relative. */
   tolerance: number
@@ -67,7 +67,7 @@ async function registerTests(): Promise<void> {
     const model = tinyModel({ ...made, device })
     const method = attach(model)
     const data = { train: examples.slice(0, 16), validation: examples.slice(16) }
-    const events = await runToEnd(model, data, { method, epochs: 2, batchSize: 8, lr: 5e-3, seed: 7, ...options })
+    const events = await runToEnd(method, data, { epochs: 2, batchSize: 8, lr: 5e-3, seed: 7, ...options })
     const losses = eventsOf(events, 'step').map(({ loss }) => loss)
     const after = eventsOf(events, 'evaluation').at(-1)!
     method.detach()
@@ -79,7 +79,7 @@ async function registerTests(): Promise<void> {
     const model = tinyModel({ ...made, device: 'meta', planFor: 'cuda' })
     const method = attach(model)
     const data = { train: examples.slice(0, 16), validation: examples.slice(16) }
-    const plan = await planTraining(model, data, { method, epochs: 2, batchSize: 8, lr: 5e-3, seed: 7, ...options })
+    const plan = await planTraining(method, data, { epochs: 2, batchSize: 8, lr: 5e-3, seed: 7, ...options })
     method.detach()
     model.dispose()
     return plan.peakBytes

@@ -174,7 +174,7 @@ for (const kind of METHODS) {
       const settings = { epochs: 2, batchSize: 8, lr: kind.lr, evaluateBefore: false }
       const run = async (model: Model, options: object) => {
         const adapter = attach(model, method(kind), { seed: 2 })
-        await runToEnd(model, data, { method: adapter, ...settings, ...options })
+        await runToEnd(adapter, data, { ...settings, ...options })
         const bytes = await trainedBytes(adapter)
         model.dispose()
         return bytes
@@ -187,7 +187,7 @@ for (const kind of METHODS) {
       async function interrupted(model: Model, dir: string): Promise<void> {
         const adapter = attach(model, method(kind), { seed: 2 })
         const abort = new AbortController()
-        await runToEnd(model, data, { method: adapter, ...settings, outputDir: dir, signal: abort.signal }, event => {
+        await runToEnd(adapter, data, { ...settings, outputDir: dir, signal: abort.signal }, event => {
           if (event.type === 'step' && event.step === 8) abort.abort()
         })
         model.dispose()

@@ -115,7 +115,7 @@ test('a decoder learns, and is judged by perplexity of the tokens that are learn
   assert.ok(right < examples.length)
   const method = tinyLora(model, { targetModules: 'all-linear', r: 8, alpha: 32 })
   const data = { train: examples, validation: examples }
-  const events = await runToEnd(model, data, { method, epochs: 12, batchSize: 8, lr: 0.02 })
+  const events = await runToEnd(method, data, { epochs: 12, batchSize: 8, lr: 0.02 })
   const after = eventsOf(events, 'evaluation').at(-1)!
   assert.ok(after.loss < loss / 2, `${loss} to ${after.loss}`)
   model.dispose()

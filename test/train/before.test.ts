@@ -10,18 +10,18 @@ import { openSafetensors, type TensorToWrite, writeSafetensors } from '../../lib
 import type { ModelOptions } from '../../lib/model.ts'
 import { type RunRecord, recordRun, resultOf } from '../../lib/report/run.ts'
 import { readBefore } from '../../lib/train/before.ts'
-import type { HistoryEntry, TrainData, TrainOptions } from '../../lib/train/events.ts'
+import type { HistoryEntry, TrainExamples, TrainOptions } from '../../lib/train/events.ts'
 import { train } from '../../lib/train/train.ts'
 import { LABELS, sentences, sequences, TAGS, temporaryFolder, tinyLora, tinyModel } from './support.ts'
 
 const settings = { epochs: 2, batchSize: 8, lr: 5e-3, metric: 'loss', checkpointEvery: 1 } as const
 
-async function run(head: Partial<ModelOptions>, data: TrainData, options: Partial<TrainOptions> = {}, stopAt = 0) {
+async function run(head: Partial<ModelOptions>, data: TrainExamples, options: Partial<TrainOptions> = {}, stopAt = 0) {
   const model = tinyModel(head)
   const attached = tinyLora(model)
   const control = new AbortController()
   const recorder = recordRun({ model, attached, examples: data, reader: {} as RunRecord['reader'] })
-  for await (const event of train(model, data, { method: attached, ...settings, signal: control.signal, ...options })) {
+  for await (const event of train(attached, data, { ...settings, signal: control.signal, ...options })) {
     recorder.take(event)
     if (event.type === 'step' && event.step === stopAt) control.abort()
   }
@@ -30,13 +30,13 @@ async function run(head: Partial<ModelOptions>, data: TrainData, options: Partia
 
 const withLabels = (count: number, seed: number, label: (example: Example) => Example['label']): Example[] =>
   sequences(count, seed).map(example => ({ ...example, label: label(example) }))
-const splitsOf = (make: (count: number, seed: number) => Example[]): TrainData => {
+const splitsOf = (make: (count: number, seed: number) => Example[]): TrainExamples => {
   return { train: make(24, 5), validation: make(16, 8), test: make(20, 9) }
 }
 
 const several = (example: Example) => Float32Array.from(LABELS, (_, c) => (example.ids[c]! > 30 ? 1 : 0))
 const numbers = (example: Example) => Float32Array.of(example.ids[2]! / 60, example.ids[1]! / 60)
-const cases: [name: string, head: Partial<ModelOptions>, data: TrainData][] = [
+const cases: [name: string, head: Partial<ModelOptions>, data: TrainExamples][] = [
   ['one class', {}, splitsOf(sequences)],
   ['several labels', { problem: 'multi' }, splitsOf((count, seed) => withLabels(count, seed, several))],
   ['numbers', { problem: 'regression', labels: ['a', 'b'] }, splitsOf((n, seed) => withLabels(n, seed, numbers))],

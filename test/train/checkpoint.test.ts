@@ -26,7 +26,7 @@ async function run(options: Partial<TrainOptions>, splits: TrainData = data, lor
   const method = tinyLora(model, lora)
   const live = native.live()
   try {
-    const events = await runToEnd(model, splits, { method, ...settings, ...options })
+    const events = await runToEnd(method, splits, { ...settings, ...options })
     return { events, bytes: await trainedBytes(method) }
   } finally {
     assert.is(native.live(), live)
@@ -41,7 +41,7 @@ async function aborted(after: number, options: Partial<TrainOptions> = {}): Prom
   const control = new AbortController()
   const model = tinyModel()
   const method = tinyLora(model)
-  for await (const event of train(model, data, { method, ...settings, outputDir, signal: control.signal, ...options }))
+  for await (const event of train(method, data, { ...settings, outputDir, signal: control.signal, ...options }))
     if (event.type === 'step' && event.step === after) control.abort()
   method.detach()
   model.dispose()

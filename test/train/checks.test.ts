@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Example } from '../../lib/data/example.ts'
 import type { LowrankError } from '../../lib/errors.ts'
 import { attach } from '../../lib/peft/attach.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
@@ -7,6 +8,7 @@ import { metricNames } from '../../lib/tasks/scores.ts'
 import { resolveClassWeights } from '../../lib/train/checks.ts'
 import type { TrainData, TrainOptions } from '../../lib/train/events.ts'
 import { train } from '../../lib/train/train.ts'
+import { rejects } from '../data/support.ts'
 import { eventsOf, hideTokens, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
 
 const good = { train: sequences(24), validation: sequences(12, 3) }
@@ -16,7 +18,7 @@ async function refusal(data: TrainData, options: object = {}, kind = tinyModel):
   const model = kind()
   const method = tinyLora(model)
   try {
-    for await (const _ of train(model, data, { method, ...short, ...options } as TrainOptions));
+    for await (const _ of train(method, data, { ...short, ...options } as TrainOptions));
     return assert.unreachable('should have thrown') as never
   } catch (error) {
     return error as LowrankError
@@ -29,7 +31,7 @@ async function refusal(data: TrainData, options: object = {}, kind = tinyModel):
 async function warnings(data: TrainData, options: Partial<TrainOptions> = {}, full = false): Promise<string[]> {
   const model = tinyModel()
   const method = full ? attach(model, fullFineTuning()) : tinyLora(model)
-  const events = await runToEnd(model, data, { method, ...short, evaluateBefore: false, ...options })
+  const events = await runToEnd(method, data, { ...short, evaluateBefore: false, ...options })
   model.dispose()
   return eventsOf(events, 'warning').map(event => event.code)
 }
@@ -65,21 +67,27 @@ test('refused: all labels of a tagger masked, masked LM without masks', async ()
   assert.match((await refusal({ train: sequences(8) }, {}, mlm)).message, /transform: none, .*maskingOf/)
 })
 
-test('refused: a method of another model, or one that is merged', async () => {
-  const [model, other] = [tinyModel(), tinyModel()]
-  const method = tinyLora(other)
-  const options = { method, ...short }
-  await runToEnd(model, good, options).then(
-    () => assert.unreachable(),
-    e => assert.match(e.message, /another model/),
-  )
-  method.merge()
-  await runToEnd(other, good, options).then(
-    () => assert.unreachable(),
-    e => assert.match(e.message, /is merged/),
-  )
+test('refused: a model in place of an adapter, data without a training split, an adapter that is merged', async () => {
+  const model = tinyModel()
+  const adapter = tinyLora(model)
+  await rejects(() => runToEnd(model as never, good, short), 'ERR_OPTION', /^train: the first argument is no adapter/)
+  await rejects(() => runToEnd(adapter, good.train as never, short), 'ERR_OPTION', /the data have no train split/)
+  await rejects(() => runToEnd(adapter, undefined as never, short), 'ERR_OPTION', /the data have no train split/)
+  adapter.merge()
+  await rejects(() => runToEnd(adapter, good, short), 'ERR_OPTION', /is merged/)
   model.dispose()
-  other.dispose()
+})
+
+test('splits are arrays of examples, or what rows were encoded to', async () => {
+  const losses = async (data: TrainData) => {
+    const model = tinyModel()
+    const events = await runToEnd(tinyLora(model), data, short)
+    model.dispose()
+    return eventsOf(events, 'step').map(({ loss }) => loss)
+  }
+  const encoded = (examples: Example[]) => ({ examples, truncated: 0, lostWords: 0 })
+  const { train, validation } = good
+  assert.equal(await losses({ train: encoded(train), validation: encoded(validation) }), await losses(good))
 })
 
 test('warned of', async () => {

@@ -22,7 +22,7 @@ async function run(
   const method = tinyLora(model)
   const events: TrainEvent[] = []
   try {
-    for await (const event of train(model, splits, { method, ...settings, ...options })) {
+    for await (const event of train(method, splits, { ...settings, ...options })) {
       events.push(event)
       react(event)
     }

@@ -53,12 +53,12 @@ for (const [name, { model: made, examples, options, full, lora }] of Object.entr
     const live = native.live()
     const meta = tinyModel({ ...made, device: 'meta' })
     const planned = attached(meta)
-    const plan = await planTraining(meta, data, { method: planned, ...settings })
+    const plan = await planTraining(planned, data, { ...settings })
     planned.detach()
     meta.dispose()
     const model = tinyModel(made)
     const method = attached(model)
-    const events = await runToEnd(model, data, { method, ...settings })
+    const events = await runToEnd(method, data, { ...settings })
     const { memory } = eventsOf(events, 'end')[0]!
     assert.is(plan.peakBytes, memory.peak)
     const start = eventsOf(events, 'start')[0]!
@@ -73,18 +73,14 @@ for (const [name, { model: made, examples, options, full, lora }] of Object.entr
 test('a plan wants a model on the meta device, and checks what train checks', async () => {
   const model = tinyModel()
   const method = tinyLora(model)
-  const wrong = planTraining(model, { train: sequences(8) }, { method })
+  const wrong = planTraining(method, { train: sequences(8) })
   await wrong.then(
     () => assert.unreachable(),
     e => assert.match(e.message, /is on cpu; load it with device 'meta'/),
   )
   model.dispose()
   const meta = tinyModel({ device: 'meta' })
-  const plan = await planTraining(
-    meta,
-    { train: sequences(24) },
-    { method: tinyLora(meta), lr: 2e-5, batchSize: 4, epochs: 3 },
-  )
+  const plan = await planTraining(tinyLora(meta), { train: sequences(24) }, { lr: 2e-5, batchSize: 4, epochs: 3 })
   assert.equal(
     plan.warnings.map(w => w.code),
     ['low-lr'],

@@ -54,7 +54,7 @@ for (const storage of QUANTIZED) {
     const weight = model.parameters.get('bert.encoder.layer.0.attention.self.query.weight')!
     const before = Buffer.from(await weight.tensor.bytes()).toString('hex')
     const data = { train: sequences(60), validation: sequences(20, 11) }
-    const events = await runToEnd(model, data, { method, epochs: 6, batchSize: 8, lr: 1e-2, seed: 7 })
+    const events = await runToEnd(method, data, { epochs: 6, batchSize: 8, lr: 1e-2, seed: 7 })
     const losses = eventsOf(events, 'epoch').map(({ loss }) => loss)
     assert.ok(losses.at(-1)! < 0.7 * losses[0]!, losses.join(', '))
     assert.is(Buffer.from(await weight.tensor.bytes()).toString('hex'), before)

@@ -16,8 +16,7 @@ faults.write = path => {
 const model = tinyModel({}, { hidden_size: 16, num_hidden_layers: 1, intermediate_size: 32 })
 const method = tinyLora(model)
 const data = { train: sequences(90), validation: sequences(24, 8), test: sequences(8, 9) }
-const events = train(model, data, {
-  method,
+const events = train(method, data, {
   epochs: 8,
   batchSize: 4,
   accumulate: 2,

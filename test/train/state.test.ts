@@ -101,8 +101,8 @@ test('a large frozen weight is recognised by pieces of it', async () => {
   const model = tinyModel({}, { vocab_size: 12000 })
   const { tensor } = model.parameters.get('bert.embeddings.word_embeddings.weight')!
   const [method, data] = [tinyLora(model), { train: sequences(4) }]
-  const identity = async () =>
-    (await originOf(model, method, data, resolveSettings(model, { method }, { train: { length: 4 } }), undefined)).model
+  const settings = resolveSettings(method, {}, { train: { length: 4 } })
+  const identity = async () => (await originOf(model, method, data, settings, undefined)).model
   const first = await identity()
   assert.is(await identity(), first)
   const values = new Float32Array(await tensor.bytes())
@@ -120,11 +120,12 @@ test('a large frozen weight is recognised by pieces of it', async () => {
 
 test('two runs of one adapter at once: the second is refused', async () => {
   const model = tinyModel()
-  const options = { method: tinyLora(model), epochs: 1 }
+  const adapter = tinyLora(model)
+  const options = { epochs: 1 }
   const data = { train: sequences(20) }
-  const first = train(model, data, options)
+  const first = train(adapter, data, options)
   await first.next()
-  const error = await train(model, data, options)
+  const error = await train(adapter, data, options)
     .next()
     .then(
       () => undefined,
@@ -133,7 +134,7 @@ test('two runs of one adapter at once: the second is refused', async () => {
   assert.is(error?.code, 'ERR_OPTION')
   assert.match(error!.message, /in training already/)
   for await (const _ of first);
-  for await (const _ of train(model, data, options));
+  for await (const _ of train(adapter, data, options));
 })
 
 test('weights that overflow in a step that is saved end the run, and are never saved', async () => {
@@ -141,10 +142,10 @@ test('weights that overflow in a step that is saved end the run, and are never s
   const method = tinyLora(model)
   const outputDir = temporaryFolder()
   const data = { train: sequences(16) }
-  const options = { method, epochs: 3, lr: 1e38, clip: 0, warmup: 0, outputDir, checkpointEvery: 1, batchSize: 16 }
+  const options = { epochs: 3, lr: 1e38, clip: 0, warmup: 0, outputDir, checkpointEvery: 1, batchSize: 16 }
   let error: LowrankError | undefined
   try {
-    for await (const event of train(model, data, options)) assert.is.not(event.type, 'checkpoint')
+    for await (const event of train(method, data, options)) assert.is.not(event.type, 'checkpoint')
   } catch (e) {
     error = e as LowrankError
   }

@@ -43,7 +43,7 @@ export function tinyModel(options: Partial<ModelOptions> = {}, values: Record<st
   return createModel(tinyConfig(values), { task: 'sequence-classification', labels: LABELS, seed: 1, ...options })
 }
 
-export const tinyLora = (model: Model, options = {}): Adapter =>
+export const tinyLora = (model: Model, options = {}): Adapter<Model> =>
   attach(model, lora({ r: 4, alpha: 8, dropout: 0.1, ...options }), { seed: 3 })
 
 export function row(line: number): Example['row'] {
@@ -75,13 +75,13 @@ export const TAGS = ['O', 'B-X', 'I-X']
 
 /** All events of a run. */
 export async function runToEnd(
-  model: Model,
+  adapter: Adapter<Model>,
   data: TrainData,
-  options: TrainOptions,
+  options?: TrainOptions,
   told?: (event: TrainEvent) => void,
 ): Promise<TrainEvent[]> {
   const events: TrainEvent[] = []
-  for await (const event of train(model, data, options)) {
+  for await (const event of train(adapter, data, options)) {
     events.push(event)
     told?.(event)
   }

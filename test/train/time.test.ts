@@ -78,7 +78,7 @@ test('measuring leaves weights as they are, and finds every part', async () => {
   const method = tinyLora(model)
   const data = { train: sequences(24), validation: sequences(12, 3) }
   const before = await hashOf(method)
-  const found = await measure(model, method, data, resolveSettings(model, { method, batchSize: 8 }, data))
+  const found = await measure(method, data, resolveSettings(method, { batchSize: 8 }, data))
   assert.is(await hashOf(method), before)
   assert.ok(found.step > 0 && found.validation > 0 && found.spent >= found.step)
   assert.is(found.test, 0)
@@ -91,8 +91,8 @@ async function weightsAfter(options: Partial<TrainOptions>, stopAfter = Number.P
   const method = tinyLora(model)
   const data = { train: sequences(24), validation: sequences(12, 3) }
   const controller = new AbortController()
-  const common = { method, epochs: 3, batchSize: 8, lr: 1e-3, signal: controller.signal }
-  const events = await runToEnd(model, data, { ...common, ...options }, event => {
+  const common = { epochs: 3, batchSize: 8, lr: 1e-3, signal: controller.signal }
+  const events = await runToEnd(method, data, { ...common, ...options }, event => {
     if (event.type === 'step' && event.step === stopAfter) controller.abort()
   })
   assert.is(eventsOf(events, 'start')[0]!.totalSteps, 9)
@@ -116,8 +116,8 @@ test('patience grows as the validation split gets smaller', () => {
   using model = tinyModel()
   const method = tinyLora(model)
   const sizes = { train: { length: 100 }, validation: { length: 250 } }
-  assert.is(resolveSettings(model, { method }, sizes).patience, 10)
-  assert.is(resolveSettings(model, { method, epochs: 3 }, sizes).patience, 0)
+  assert.is(resolveSettings(method, {}, sizes).patience, 10)
+  assert.is(resolveSettings(method, { epochs: 3 }, sizes).patience, 0)
   method.detach()
 })
 

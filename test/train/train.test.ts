@@ -28,7 +28,7 @@ test('events come in order, and nothing is left behind', async () => {
   const before = native.live()
   const told: string[] = []
   const progress = (split: string, done: number, total: number) => told.push(`${split} ${done}/${total}`)
-  const events = await runToEnd(model, data, { method, ...quick, progress })
+  const events = await runToEnd(method, data, { ...quick, progress })
   assert.equal(told.slice(0, 4), ['validation 8/20', 'validation 16/20', 'validation 20/20', 'test 8/20'])
   const order = events.map(e => (e.type === 'evaluation' ? `${e.when} ${e.split}` : e.type))
   const epoch = [...Array(7).fill('step'), 'epoch', 'epoch validation']
@@ -49,7 +49,7 @@ test('events come in order, and nothing is left behind', async () => {
 test('the epoch loss is the mean over examples, and the last event sums the run up', async () => {
   const model = tinyModel()
   const method = tinyLora(model)
-  const events = await runToEnd(model, data, { method, ...quick, epochs: 1 })
+  const events = await runToEnd(method, data, { ...quick, epochs: 1 })
   const steps = eventsOf(events, 'step')
   const mean = steps.reduce((sum, s) => sum + s.loss * s.samples, 0) / 50
   assert.ok(Math.abs(eventsOf(events, 'epoch')[0]!.loss - mean) < 1e-9)
@@ -69,7 +69,7 @@ async function bytesOf(options: Partial<TrainOptions>, threads: number): Promise
   native.setThreads(threads)
   const model = tinyModel()
   const method = tinyLora(model)
-  await runToEnd(model, data, { method, ...quick, epochs: 1, ...options })
+  await runToEnd(method, data, { ...quick, epochs: 1, ...options })
   const bytes = await trainedBytes(method)
   model.dispose()
   native.setThreads(usual)
@@ -88,8 +88,7 @@ test('the best step is put back, and early stopping counts validations', async (
   const method = tinyLora(model)
   const seen = new Map<number, string>()
   const events = []
-  for await (const event of train(model, data, {
-    method,
+  for await (const event of train(method, data, {
     ...quick,
     epochs: 30,
     lr: 0.02,
@@ -117,7 +116,7 @@ test('a penalty on the factors is told beside the loss', async () => {
   let squares = 0
   for (const { a } of [...model.linears.values()].flatMap(linear => linear.adapters.map(each => each.factors!())))
     for (const x of await a.data()) squares += x * x
-  const [first] = eventsOf(await runToEnd(model, data, { method, ...quick, maxSteps: 1 }), 'step')
+  const [first] = eventsOf(await runToEnd(method, data, { ...quick, maxSteps: 1 }), 'step')
   assert.ok(Math.abs(first!.penalty! / (1e-2 * squares) - 1) < 1e-5, `${first!.penalty} ${squares}`)
   model.dispose()
 })
@@ -126,8 +125,7 @@ test('leaving the loop early leaves nothing behind', async () => {
   const model = tinyModel()
   const method = tinyLora(model)
   const before = native.live()
-  for await (const event of train(model, data, { method, ...quick }))
-    if (event.type === 'step' && event.step === 3) break
+  for await (const event of train(method, data, { ...quick })) if (event.type === 'step' && event.step === 3) break
   assert.is(native.live(), before)
   model.dispose()
 })
@@ -136,13 +134,13 @@ test('the signal stops a run after the step in progress', async () => {
   const model = tinyModel()
   const method = tinyLora(model)
   const control = new AbortController()
-  const events = await runToEnd(model, data, { method, ...quick, signal: control.signal }, event => {
+  const events = await runToEnd(method, data, { ...quick, signal: control.signal }, event => {
     if (event.type === 'step' && event.step === 3) control.abort()
   })
   const end = events.at(-1)
   assert.ok(end?.type === 'end' && end.reason === 'aborted' && end.step === 4)
   const twice = new AbortController()
-  const short = await runToEnd(model, data, { method, ...quick, signal: twice.signal }, event => {
+  const short = await runToEnd(method, data, { ...quick, signal: twice.signal }, event => {
     if (event.type === 'evaluation') twice.abort()
   })
   assert.equal(
@@ -161,7 +159,7 @@ for (const kind of ['lora', 'full'] as const)
         : tinyLora(model, { r: 8, dropout: 0, targetModules: 'all-linear' })
     const few = { train: sequences(32, 9) }
     const options = { epochs: 60, batchSize: 16, lr: kind === 'full' ? 2e-3 : 1e-2, weightDecay: 0 }
-    const events = await runToEnd(model, few, { method, ...options })
+    const events = await runToEnd(method, few, { ...options })
     assert.ok(eventsOf(events, 'epoch').at(-1)!.loss < 0.02, `loss ${eventsOf(events, 'epoch').at(-1)!.loss}`)
     model.dispose()
   })
@@ -193,7 +191,7 @@ test('taggers, several labels, numbers and masked LM train', async () => {
     const model = tinyModel(options)
     const method = attach(model, fullFineTuning())
     const split = { train: examples, validation: examples.slice(0, 16) }
-    const events = await runToEnd(model, split, { method, epochs: 4, batchSize: 8, lr: 2e-3, transform })
+    const events = await runToEnd(method, split, { epochs: 4, batchSize: 8, lr: 2e-3, transform })
     const [before, ...rest] = eventsOf(events, 'evaluation')
     assert.ok(rest.at(-1)!.loss < before!.loss, `${model.task}: ${before!.loss} to ${rest.at(-1)!.loss}`)
     assert.is(eventsOf(events, 'start')[0]!.metric, metric)
@@ -211,8 +209,8 @@ test('the event loop stays free during long steps', async () => {
   let fired = 0
   const timer = setInterval(() => fired++, 5)
   const counts: { fired: number; seconds: number }[] = []
-  const options = { method, epochs: 1, batchSize: 32, lr: 1e-3 }
-  for await (const event of train(model, { train: long }, options)) {
+  const options = { epochs: 1, batchSize: 32, lr: 1e-3 }
+  for await (const event of train(method, { train: long }, options)) {
     if (event.type !== 'step') continue
     counts.push({ fired, seconds: event.seconds })
     fired = 0
@@ -228,7 +226,7 @@ test('when memory runs out, smaller micro-batches go on with the same gradients'
   const run = async (limit: number) => {
     const model = tinyModel()
     const method = tinyLora(model)
-    const { stepperLosses } = await shortOfMemory(model, method, limit)
+    const { stepperLosses } = await shortOfMemory(method, limit)
     model.dispose()
     return stepperLosses
   }
@@ -241,15 +239,11 @@ test('when memory runs out, smaller micro-batches go on with the same gradients'
 })
 
 /** A run whose first attempt at its second step fails `failures` times for want of memory. */
-async function shortOfMemory(
-  model: ReturnType<typeof tinyModel>,
-  method: ReturnType<typeof tinyLora>,
-  failures: number,
-) {
+async function shortOfMemory(method: ReturnType<typeof tinyLora>, failures: number) {
   const original = native.layerNorm
   let left = failures
   const before = native.live()
-  const events = await runToEnd(model, { train: data.train }, { method, ...quick, epochs: 1 }, event => {
+  const events = await runToEnd(method, { train: data.train }, { ...quick, epochs: 1 }, event => {
     if (event.type !== 'step' || event.step !== 2 || left === 0) return
     native.layerNorm = (...args) => {
       if (left-- > 0) throw new LowrankError('ERR_MEMORY', 'out of memory: made up for the test')

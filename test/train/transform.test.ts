@@ -37,7 +37,7 @@ test('it changes what is trained on and nothing that is measured', async () => {
   const run = async (transform?: Transform) => {
     const model = tinyModel()
     const method = tinyLora(model)
-    const events = await runToEnd(model, data, { method, ...short, transform })
+    const events = await runToEnd(method, data, { ...short, transform })
     const lost = eventsOf(events, 'step').map(event => event.loss)
     const plain = await evaluate(model, data.validation)
     const given = await evaluate(model, data.validation, { transform })
@@ -54,11 +54,11 @@ test('a checkpoint goes on under an equal transform alone', async () => {
   const outputDir = mkdtempSync(join(tmpdir(), 'lowrank-transform-'))
   const model = tinyModel()
   const method = tinyLora(model)
-  const options = { method, ...short, outputDir }
+  const options = { ...short, outputDir }
   try {
-    await runToEnd(model, data, { ...options, transform: wordDropout(0.5) })
+    await runToEnd(method, data, { ...options, transform: wordDropout(0.5) })
     const again = async (transform?: Transform) => {
-      for await (const _ of train(model, data, { ...options, transform, epochs: 1, resume: true }));
+      for await (const _ of train(method, data, { ...options, transform, epochs: 1, resume: true }));
     }
     await again(wordDropout(0.5))
     for (const other of [wordDropout(0.25), undefined]) {
