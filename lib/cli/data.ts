@@ -6,6 +6,7 @@ import { collectRows, type DataFormat, type OpenOptions, openDataset, openFile }
 import type { Row } from '../data/row.ts'
 import { parseFractions, takeRows } from '../data/split.ts'
 import { check } from '../errors.ts'
+import type { ChatOptions } from '../tasks/chat.ts'
 import { type EncodedRows, encodeRows } from '../tasks/encode.ts'
 import { strataOf } from '../tasks/infer.ts'
 import { type SplitData, type SplitOptions, splitData } from '../tasks/prepare.ts'
@@ -64,8 +65,15 @@ export function encode(
   tokenizer: Tokenizer,
   { choice, columns, labels }: Pick<SplitData, 'choice' | 'columns' | 'labels'>,
   maxLength: number,
+  chat: ChatOptions,
 ): EncodedRows {
-  return encodeRows(rows, tokenizer, { ...choice, columns, labels, maxLength })
+  return encodeRows(rows, tokenizer, { ...choice, columns, labels, maxLength, chat })
+}
+
+/** How conversations are read, as the settings say; what they leave open is as `trained` says. */
+export function chatOf({ template, thinking, turns }: Settings, trained: ChatOptions = {}): ChatOptions {
+  const given = Object.entries({ template, thinking, turns }).filter(([, value]) => value !== undefined)
+  return { ...trained, ...(Object.fromEntries(given) as ChatOptions) }
 }
 
 /** Rows of one file, or of the split of a folder that is to be evaluated. */

@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { labelMap } from '../data/labels.ts'
+import type { Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
 import {
@@ -17,12 +18,13 @@ import {
 } from '../open/base.ts'
 import { locate } from '../open/trained.ts'
 import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
+import type { ChatOptions } from '../tasks/chat.ts'
 import { taskOf, taskOfModel } from '../tasks/index.ts'
 import { headFor, inOrderOf, type SplitData } from '../tasks/prepare.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainExamples, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
-import { encode, readSplits } from './data.ts'
+import { chatOf, encode, readSplits } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
 import type { Console } from './terminal/console.ts'
@@ -67,24 +69,23 @@ export async function prepareTraining(settings: Settings, console: Console, devi
   )
   try {
     const maxLength = lengthOf(settings, model, tokenizer)
-    const encoded = {
-      train: encode(data.splits.train, tokenizer, data, maxLength),
-      validation: encode(data.splits.validation, tokenizer, data, maxLength),
-      test: encode(data.splits.test, tokenizer, data, maxLength),
-    }
-    const truncated = encoded.train.truncated + encoded.validation.truncated + encoded.test.truncated
+    const { examples, truncated } = encodeSplits(data, tokenizer, maxLength, chatOf(settings))
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${maxLength} tokens`)
-    const examples = {
-      train: encoded.train.examples,
-      validation: encoded.validation.examples,
-      test: encoded.test.examples,
-    }
     const attached = await attachMethod(model, settings, whole ? undefined : initial)
     warnOfNewTensors(model, initial !== undefined, console)
     return { base, tokenizer, data, model, attached, maxLength, examples, truncated }
   } catch (error) {
     model.dispose()
     throw error
+  }
+}
+
+function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, chat: ChatOptions) {
+  const encoded = (rows: readonly Row[]) => encode(rows, tokenizer, data, maxLength, chat)
+  const [train, validation, test] = [data.splits.train, data.splits.validation, data.splits.test].map(encoded)
+  return {
+    examples: { train: train!.examples, validation: validation!.examples, test: test!.examples },
+    truncated: train!.truncated + validation!.truncated + test!.truncated,
   }
 }
 

@@ -10,6 +10,7 @@ import { recordRun } from '../report/run.ts'
 import { createTracker, type RunStatus, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
 import { train } from '../train/train.ts'
+import { chatOf } from './data.ts'
 import type { Settings } from './options/options.ts'
 import { type Trial, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
@@ -48,21 +49,27 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
   }
   const { end } = watch
   if (end!.reason === 'aborted') return aborted(end!, trial, console)
-  const extra = {
-    max_length: trial.maxLength,
-    bundled: trial.base.bundled,
-    tokenizer: trial.tokenizer.path,
-    columns: { ...trial.data.columns },
-  }
   const whole = trial.attached.config() === undefined
   await trial.folder.results()
   const folder = await saveAdapter(trial.attached, join(trial.folder.work, whole ? 'model' : 'adapter'), {
     baseModel: trial.base.path,
     tokenizer: trial.tokenizer.path,
-    extra,
+    extra: extraOf(trial, settings),
   })
   const outcome = await writeOutcome({ trial, settings, run: watch.recorder.record(), folder }, console)
   return { exitCode: 0, outcome }
+}
+
+/** What using the adapter takes beside it. */
+function extraOf({ maxLength, base, tokenizer, data }: Trial, settings: Settings) {
+  return {
+    max_length: maxLength,
+    bundled: base.bundled,
+    tokenizer: tokenizer.path,
+    columns: { ...data.columns },
+    chat: { ...chatOf(settings) },
+    truncation_side: tokenizer.truncationSide,
+  }
 }
 
 function checkpointOptions({ folder, checkpoints }: Trial, settings: Settings): Partial<TrainOptions> {

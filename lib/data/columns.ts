@@ -10,6 +10,12 @@ export interface Columns {
   /** What is given, and what is to be said after it. */
   readonly prompt?: string
   readonly completion?: string
+  /** What a prompt is about, below it. */
+  readonly context?: string
+  /** Turns of a conversation, what the assistant may call in it, and a system message before it. */
+  readonly messages?: string
+  readonly tools?: string
+  readonly system?: string
   /** Words of a sentence. */
   readonly tokens?: string
   /** One tag a word. */
@@ -32,8 +38,11 @@ const pairs: readonly (readonly [string, string])[] = [
 const answers: readonly (readonly [string, string])[] = [
   ['prompt', 'completion'],
   ['prompt', 'response'],
+  ['instruction', 'output'],
+  ['instruction', 'response'],
 ]
 const aliases = {
+  messages: ['messages', 'conversations'],
   text: [
     'text',
     'sentence',
@@ -104,8 +113,8 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}): C
   const put = (part: keyof Columns, name: string | undefined): void => {
     if (name !== undefined && found[part] === undefined) found[part] = name
   }
-  if (!found.text) putAnswers(find, put)
-  if (found.prompt) return found
+  if (!found.text) putConversation(found, find, put)
+  if (found.messages || found.prompt) return found
   if (!found.text) put('tokens', find(aliases.tokens))
   if (found.tokens) put('tags', find(aliases.tags))
   if (!found.tokens) {
@@ -117,18 +126,23 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}): C
   return found
 }
 
-/** Prompts with completions, where there are both. */
-function putAnswers(
+/** Conversations; else prompts with completions, where there are both. */
+function putConversation(
+  found: Readonly<Record<string, string>>,
   find: (names: readonly string[]) => string | undefined,
   put: (part: keyof Columns, name: string | undefined) => void,
 ): void {
-  for (const [first, second] of answers) {
-    const [prompt, completion] = [find([first]), find([second])]
+  if (!found.prompt) put('messages', find(aliases.messages))
+  for (const [first, second] of found.messages ? [] : answers) {
+    const [prompt, completion] = [found.prompt ?? find([first]), found.completion ?? find([second])]
     if (prompt === undefined || completion === undefined) continue
     put('prompt', prompt)
     put('completion', completion)
-    return
+    if (first === 'instruction') put('context', find(['input']))
+    break
   }
+  if (found.messages === undefined && found.prompt === undefined) return
+  for (const part of ['tools', 'system'] as const) put(part, find([part]))
 }
 
 function putTexts(

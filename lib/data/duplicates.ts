@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Columns } from './columns.ts'
+import { conversationText } from './conversation.ts'
 import { listOf, type Row, textOf } from './row.ts'
 
 /** Rows of a data set by split. */
@@ -29,10 +30,10 @@ export interface DuplicateReport {
 
 /** A text that is equal for rows a reader would call equal: case, width of characters and spaces don't count. */
 export function normalizedText(row: Row, columns: Columns): string {
-  const parts = columns.tokens !== undefined ? [listOf(row, columns.tokens).join(' ')] : []
-  if (columns.text !== undefined) parts.push(textOf(row, columns.text))
-  for (const column of [columns.text2, columns.prompt, columns.completion])
-    if (column !== undefined) parts.push(textOf(row, column))
+  const { tokens, text, text2, messages, prompt } = columns
+  const parts = tokens !== undefined ? [listOf(row, tokens).join(' ')] : []
+  if (messages !== undefined || prompt !== undefined) parts.push(conversationText(row, columns))
+  for (const column of [text, text2]) if (column !== undefined) parts.push(textOf(row, column))
   return parts.map(text => text.normalize('NFKC').toLowerCase().replace(/\s+/gu, ' ').trim()).join('\n')
 }
 

@@ -14,6 +14,7 @@ import { maxTokens } from '../nn/batch.ts'
 import type { Storage } from '../nn/module.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { Device } from '../tensor.ts'
+import type { Side } from '../tokenizer/config.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 
 /** What of the settings decides how a model is loaded; options of the command line have these names. */
@@ -27,6 +28,8 @@ export interface LoadSettings {
   readonly compute?: string | boolean | undefined
   readonly seed: number
   readonly maxLength?: number | undefined
+  /** The end of a text that is cut off; as the tokenizer says otherwise. */
+  readonly truncationSide?: string | boolean | undefined
 }
 
 /** The bundled encoder's folder, if its weights are there. */
@@ -64,8 +67,11 @@ export function baseLabels(path: string): readonly string[] | undefined {
 }
 
 /** The tokenizer of `--tokenizer`, else of the model folder. */
-export async function findTokenizer(settings: Pick<LoadSettings, 'tokenizer'>, base: string): Promise<Tokenizer> {
-  return await loadTokenizer(settings.tokenizer ?? base)
+export async function findTokenizer(
+  { tokenizer, truncationSide }: Pick<LoadSettings, 'tokenizer' | 'truncationSide'>,
+  base: string,
+): Promise<Tokenizer> {
+  return await loadTokenizer(tokenizer ?? base, { truncationSide: truncationSide as Side | undefined })
 }
 
 /** What the head is for. */

@@ -13,6 +13,7 @@ import { openSafetensors } from '../io/safetensors.ts'
 import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
 import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '../peft/index.ts'
+import type { ChatOptions } from '../tasks/chat.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type Base, findBase, type LoadSettings, lengthOf, loadBase } from './base.ts'
 
@@ -29,6 +30,8 @@ export interface Trained {
   readonly maxLength: number
   /** Columns of the training data that were named by hand. */
   readonly columnNames: ColumnNames
+  /** How the conversations of the training data were read. */
+  readonly chat: ChatOptions
 }
 
 /** What of the settings decides how a trained folder is opened. */
@@ -60,7 +63,9 @@ export async function openTrained(
     const saved = info.extra.max_length
     const maxLength = settings.maxLength ?? (typeof saved === 'number' ? saved : undefined)
     const length = lengthOf({ ...settings, maxLength }, model, tokenizer)
-    return { folder, info, base, model, attached, tokenizer, maxLength: length, columnNames: columnsOf(info.extra) }
+    const { extra } = info
+    const [columnNames, chat] = [columnsOf(extra), (extra.chat ?? {}) as ChatOptions]
+    return { folder, info, base, model, attached, tokenizer, maxLength: length, columnNames, chat }
   } catch (error) {
     model.dispose()
     throw error
@@ -171,14 +176,16 @@ async function tokenizerOf(
   settings: TrainedSettings,
   isAdapter: boolean,
 ): Promise<Tokenizer> {
-  if (settings.tokenizer !== undefined) return await loadTokenizer(settings.tokenizer)
+  const side = settings.truncationSide ?? extra.truncation_side
+  const options = { truncationSide: side === 'left' || side === 'right' ? side : undefined } as const
+  if (settings.tokenizer !== undefined) return await loadTokenizer(settings.tokenizer, options)
   // A whole model's folder has the tokenizer that it was trained with.
   const saved = isAdapter ? extra.tokenizer : undefined
-  if (typeof saved !== 'string' || saved === baseModel) return await loadTokenizer(base.path)
+  if (typeof saved !== 'string' || saved === baseModel) return await loadTokenizer(base.path, options)
   check(existsSync(saved), 'ERR_CONFIG', () => {
     return `adapter: it was trained with the tokenizer of ${saved}, which is not here; name its folder with --tokenizer`
   })
-  return await loadTokenizer(saved)
+  return await loadTokenizer(saved, options)
 }
 
 function columnsOf({ columns }: JsonObject): ColumnNames {

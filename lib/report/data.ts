@@ -2,6 +2,7 @@
 
 import type { ConfusionCell } from '../metrics/classification.ts'
 import type { McNemar } from '../metrics/compare.ts'
+import type { SequenceView } from '../tasks/batchView.ts'
 import type { ClassRow, Mistake } from '../tasks/task.ts'
 
 export type { ClassRow, Mistake, Piece } from '../tasks/task.ts'
@@ -91,6 +92,8 @@ export type ReportData = {
   scatter?: { gold: ArrayLike<number>; predicted: ArrayLike<number> }
   /** Most confident first; the first twenty are shown. */
   mistakes?: readonly Mistake[]
+  /** Training sequences with what the loss looks at. */
+  batch?: readonly SequenceView[]
   data?: DataSummary
   settings?: Readonly<Record<string, Setting>>
   environment?: Readonly<Record<string, Setting>>

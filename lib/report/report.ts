@@ -2,6 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { writeFileAtomic } from '../io/atomic.ts'
+import { batchSection } from './batch.ts'
 import type { ReportData } from './data.ts'
 import { Html, html } from './html.ts'
 import { mistakesSection } from './mistakes.ts'
@@ -41,6 +42,7 @@ ${scatterSection(data)}
 ${confusionSection(data)}
 ${classesSection(data)}
 ${mistakesSection(data)}
+${batchSection(data)}
 ${dataSection(data)}
 ${settingsSection('Settings', data.settings)}
 ${settingsSection('Environment', data.environment)}

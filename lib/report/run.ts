@@ -4,11 +4,12 @@ import type { Example } from '../data/example.ts'
 import { metricOf } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
+import { type SequenceView, viewBatch } from '../tasks/batchView.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { classCounts, type Majority, majorityOf } from '../tasks/supervision.ts'
 import type { Mistake, Reader } from '../tasks/task.ts'
 import { splitsOf } from '../train/checks.ts'
-import type { Evaluation } from '../train/evaluate.ts'
+import { type Evaluation, packAll } from '../train/evaluate.ts'
 import type {
   Before,
   EndEvent,
@@ -127,6 +128,7 @@ export function reportData(run: RunRecord, facts: RunFacts = {}, result = result
     warnings: [...warnings],
     ...curves(end.history),
     ...(judged ? details(judged, run) : {}),
+    batch: batchOf(run),
     data: dataOf(run, facts),
     settings: { ...settings, ...(always ? { 'always the most frequent class': always } : {}) },
     ...(environment ? { environment } : {}),
@@ -199,6 +201,14 @@ function mistakesOf({ predictions }: Evaluation, examples: readonly Example[], r
   })
   wrong.sort((a, b) => b.sureness - a.sureness)
   return wrong.slice(0, mostMistakes).map(({ prediction, example }) => task.mistake(prediction, example, run.reader))
+}
+
+/** The first training sequences, where labels belong to tokens. */
+function batchOf({ model, examples, reader }: RunRecord): readonly SequenceView[] {
+  const task = taskOfModel(model)
+  const first = examples.train.slice(0, 3)
+  if (!(first[0]?.label instanceof Int32Array)) return []
+  return viewBatch(packAll(model, first), { ...reader, task })
 }
 
 function dataOf({ model, examples }: RunRecord, { maxLength, truncated }: RunFacts): DataSummary {

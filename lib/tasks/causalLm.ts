@@ -1,12 +1,16 @@
-// Causal language modelling: each token is told from those before it. Of prompts with completions only the completion
-// is learned.
+// Causal language modelling: each token is told from those before it. Of conversations, and of prompts with
+// completions, only what is answered is learned.
 
+import type { Columns } from '../data/columns.ts'
+import { conversationOf, holdsMessages, promptOf } from '../data/conversation.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { type Row, textOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import { causalLmHead, maskedLmHead } from '../heads/languageModel.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { type ItemsPrediction, readItems } from './items.ts'
+import { chatExample } from './chat.ts'
+import { cutIds } from './cut.ts'
+import { type ItemsPrediction, readItems, viewItems } from './items.ts'
 import { languageModel, nameOf, textAlone } from './languageModel.ts'
 import { shareRun, textFor } from './shared.ts'
 import type { EncodeSpec, Run, Task } from './task.ts'
@@ -16,12 +20,14 @@ const name = causalLmHead.task
 /** The next token. */
 export const causalLm: Task<ItemsPrediction> = {
   name,
-  needs: 'a text column, or prompts and completions (columns.text, or columns.prompt and columns.completion)',
+  needs:
+    'messages, prompts and completions, or texts (columns.messages, columns.prompt and completion, or columns.text)',
   title: 'causal language model',
   ...languageModel,
 
   infer(rows, columns, asked) {
-    const { text, prompt, completion } = columns
+    const { text, prompt, completion, messages } = columns
+    if (messages !== undefined) return `"${messages}" holds conversations`
     if (prompt !== undefined && completion !== undefined)
       return `"${completion}" is what is to be said after "${prompt}"`
     if (asked.task === name && text !== undefined) return `asked for; text in "${text}"`
@@ -29,8 +35,11 @@ export const causalLm: Task<ItemsPrediction> = {
     const isDecoder = able?.includes(name) && !able.includes(maskedLmHead.task)
     return isDecoder ? textAlone(name, rows, columns, asked) : undefined
   },
-  encode: (row, tokenizer, spec) =>
-    spec.columns.prompt === undefined ? textExamples(row, tokenizer, spec) : [answerExample(row, tokenizer, spec)],
+  encode(row, tokenizer, spec) {
+    const { columns } = spec
+    if (isChat(row, columns, tokenizer, spec)) return [chatExample(row, conversationOf(row, columns), tokenizer, spec)]
+    return columns.prompt === undefined ? textExamples(row, tokenizer, spec) : [answerExample(row, tokenizer, spec)]
+  },
   readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts, which predict does not write; use evaluate`),
   parts: (row, tokenizer, spec) => [...causalLm.encode(row, tokenizer, spec)],
 
@@ -51,6 +60,11 @@ export const causalLm: Task<ItemsPrediction> = {
     )
   },
 
+  view(batch, i, reader) {
+    // A label belongs to the row before its token: shown, it stands at the token itself.
+    const { tokenLabels, weight } = viewItems(batch, i, id => nameOf(id, reader))
+    return { tokenLabels: [null, ...tokenLabels!.slice(0, -1)], weight }
+  },
   record({ predicted, gold, probabilities }, example, reader) {
     const tokens = Array.from(predicted, (id, i) => ({
       predicted: nameOf(id, reader),
@@ -84,19 +98,33 @@ function* textExamples(row: Row, tokenizer: Tokenizer, { columns, maxLength }: E
   }
 }
 
+/** Messages are written by the chat template; prompts and completions where there is one, unless they are not to be. */
+export function isChat(row: Row, columns: Columns, tokenizer: Tokenizer, { chat }: Pick<EncodeSpec, 'chat'>): boolean {
+  if (holdsMessages(row, columns)) return true
+  return columns.prompt !== undefined && tokenizer.chatTemplate !== undefined && chat?.template !== 'none'
+}
+
 /**
  * A prompt and its completion, read as one text, since tokens may span where they meet; what the prompt alone would not
- * have begun with is learned. Too long ones lose the end.
+ * have begun with is learned.
  */
 function answerExample(row: Row, tokenizer: Tokenizer, { columns, maxLength }: EncodeSpec): Example {
-  const given = textOf(row, columns.prompt!)
+  const given = plainPrompt(row, columns)
   const prompt = opened(tokenizer, given)
   const whole = ended([...opened(tokenizer, given + textOf(row, columns.completion!))], tokenizer)
   const differs = prompt.findIndex((id, t) => id !== whole[t])
   const known = differs < 0 ? prompt.length : differs
-  const ids = Int32Array.from(whole.slice(0, maxLength))
+  const ids = Int32Array.from(whole)
   const label = ids.map((id, t) => (t < known ? IGNORED : id))
-  return { ids, label, truncated: whole.length > maxLength, row }
+  return cutIds(row, ids, label, maxLength, tokenizer.truncationSide)
+}
+
+/** A prompt as plain text: as it stands, or an instruction under headings as Stanford's Alpaca has them. */
+export function plainPrompt(row: Row, columns: Columns): string {
+  if (columns.context === undefined && columns.prompt !== 'instruction') return promptOf(row, columns)
+  const about = columns.context === undefined ? '' : textOf(row, columns.context)
+  const input = about === '' ? '' : `### Input:\n${about}\n\n`
+  return `### Instruction:\n${textOf(row, columns.prompt!)}\n\n${input}### Response:\n`
 }
 
 /** Ids of a text as the tokenizer begins one, without what it would end it with. */

@@ -1,4 +1,5 @@
 import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
+import { conversationText } from '../data/conversation.ts'
 import { normalizedText } from '../data/duplicates.ts'
 import { countLabels } from '../data/labels.ts'
 import { listOf, type Row, textOf, typeOf } from '../data/row.ts'
@@ -107,11 +108,8 @@ function describeLengths(rows: readonly Row[], roles: Columns, tokenizer?: Token
     return { unit: tokenizer ? 'tokens' : 'words', ...lengthStatistics(lengths) }
   }
   const lengths = rows.map(row => {
-    const pairName = text2 ?? roles.completion
-    const [first, pair] = [
-      textOf(row, text ?? roles.prompt!),
-      pairName === undefined ? undefined : textOf(row, pairName),
-    ]
+    const first = text === undefined ? conversationText(row, roles) : textOf(row, text)
+    const pair = text2 === undefined ? undefined : textOf(row, text2)
     return tokenizer ? tokenizer.encode(first, { pair }).ids.length : first.length + (pair?.length ?? 0)
   })
   return { unit: tokenizer ? 'tokens' : 'characters', ...lengthStatistics(lengths) }

@@ -19,6 +19,7 @@ import { type EncodedRows, encodeRows } from './encode.ts'
 import { taskOf } from './index.ts'
 import { inferTask, type TaskChoice } from './infer.ts'
 import { listCells } from './labelColumn.ts'
+import type { EncodeSpec } from './task.ts'
 
 /** Choices that a data set leaves open; what is not given is inferred and told in `notices`. */
 export interface SplitOptions extends OpenOptions {
@@ -141,11 +142,11 @@ function withLists(splits: Given, { label, tokens, tags }: Columns): Given {
 export async function prepareData(
   source: string | Given,
   tokenizer: Tokenizer,
-  options: SplitOptions & { readonly maxLength: number },
+  options: SplitOptions & Pick<EncodeSpec, 'maxLength' | 'chat'>,
 ): Promise<PreparedData> {
   const data = await splitData(source, options)
   const { columns, choice, labels, splits } = data
-  const spec = { ...choice, columns, labels, maxLength: options.maxLength }
+  const spec = { ...choice, columns, labels, maxLength: options.maxLength, chat: options.chat }
   const encode = (rows: readonly Row[]): EncodedRows => encodeRows(rows, tokenizer, spec)
   const [train, validation, test] = [encode(splits.train), encode(splits.validation), encode(splits.test)]
   const cut = train.truncated + validation.truncated + test.truncated

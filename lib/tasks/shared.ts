@@ -1,6 +1,7 @@
 // What several tasks share: classes, strata, shares of right answers.
 
 import type { Columns } from '../data/columns.ts'
+import { contentText, conversationOf } from '../data/conversation.ts'
 import type { Splits } from '../data/duplicates.ts'
 import type { Example } from '../data/example.ts'
 import { type Row, textOf } from '../data/row.ts'
@@ -89,7 +90,12 @@ export function mapRows(splits: Partial<Splits>, change: (row: Row) => Row): Par
 /** What an example was made from, to be shown. */
 export function textFor({ row, words, ids }: Example, { tokenizer, columns }: Omit<Reader, 'labels'>): string {
   if (words) return words.join(' ')
-  if (columns.prompt !== undefined) return textOf(row, columns.prompt)
+  if (columns.messages !== undefined || columns.prompt !== undefined) {
+    const { messages, from } = conversationOf(row, columns)
+    return contentText(
+      messages.findLast((message, i) => i < (from || messages.length) && message.role === 'user') ?? messages[0]!,
+    )
+  }
   if (columns.text === undefined) return tokenizer.decode(ids)
   const first = textOf(row, columns.text)
   return columns.text2 === undefined ? first : `${first} | ${textOf(row, columns.text2)}`

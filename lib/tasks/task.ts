@@ -12,6 +12,7 @@ import type { ConfusionCell } from '../metrics/classification.ts'
 import type { BootstrapInterval } from '../metrics/compare.ts'
 import type { Scores } from '../metrics/scores.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import type { ChatOptions } from './chat.ts'
 import type { Answers } from './logits.ts'
 
 /** What rows are encoded for. */
@@ -23,6 +24,8 @@ export interface EncodeSpec {
   readonly maxLength: number
   /** Leave labels out even where the rows have them. */
   readonly unlabelled?: boolean | undefined
+  /** How conversations are read. */
+  readonly chat?: ChatOptions | undefined
 }
 
 /** What the user says of the labels that are made. */

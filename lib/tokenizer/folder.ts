@@ -4,6 +4,7 @@ import type { Stats } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { check, fail } from '../errors.ts'
+import { readTemplates, type TemplateSources } from './chatTemplate.ts'
 import { bertParts } from './config.ts'
 import { asObject, type Json, shown } from './json.ts'
 
@@ -14,6 +15,8 @@ export interface TokenizerFiles {
   readonly config: Json
   /** special_tokens_map.json; empty without one. */
   readonly map: Json
+  /** Chat templates by name. */
+  readonly templates: TemplateSources
 }
 
 const sentencePiece = ['spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model', 'spm.model']
@@ -26,7 +29,7 @@ export async function readTokenizerFiles(dirOrFile: string): Promise<TokenizerFi
   const config = (await readJson(join(folder, 'tokenizer_config.json'))) ?? {}
   const map = (await readJson(join(folder, 'special_tokens_map.json'))) ?? {}
   const tokenizer = (await readJson(file)) ?? (isFolder ? await fromVocabulary(folder, config) : undefined)
-  if (tokenizer) return { tokenizer, config, map }
+  if (tokenizer) return { tokenizer, config, map, templates: await readTemplates(folder, config) }
   const stats = await Promise.all(isFolder ? sentencePiece.map(name => statOf(join(folder, name))) : [])
   const native = sentencePiece[stats.findIndex(found => found !== undefined)]
   check(!native, 'ERR_UNSUPPORTED', () => {

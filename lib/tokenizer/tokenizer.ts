@@ -1,9 +1,11 @@
 import { check } from '../errors.ts'
+import { type ChatTemplate, chatTemplate } from './chatTemplate.ts'
 import { followConfig, type Side, sideOf } from './config.ts'
 import { readDecoder } from './decoders.ts'
 import { readTokenizerFiles, type TokenizerFiles } from './folder.ts'
+import type { Json } from './json.ts'
 import { createPipeline, type Pipeline, push, type Spans } from './pipeline.ts'
-import { findSpecials, type SpecialIds } from './specials.ts'
+import { findSpecials, namedSpecials, type SpecialIds } from './specials.ts'
 import { readTemplate, type Template } from './template.ts'
 import { readTraits, type Traits } from './traits.ts'
 import { truncatePair } from './truncate.ts'
@@ -53,6 +55,8 @@ export interface Tokenizer {
   readonly truncationSide: Side
   /** The side on which generation pads. */
   readonly paddingSide: Side
+  /** How conversations are written; undefined where the files do not say it. */
+  readonly chatTemplate: ChatTemplate | undefined
   /**
    * Ids of one text or a pair. Past `maxLength` the special tokens stay and tokens are cut off at `truncationSide`, for
    * pairs from the longer text. @throws ERR_OPTION when maxLength has no room for the special tokens.
@@ -65,6 +69,8 @@ export interface Tokenizer {
   encodeWords(words: readonly string[], options?: { readonly maxLength?: number | undefined }): EncodedWords
   /** Ids of a text without special tokens and without limit. */
   tokens(text: string): number[]
+  /** {@link tokens}, and the UTF-16 units that each stands for. */
+  spans(text: string): Readonly<Spans>
   /** Text of ids. Special tokens are left out unless `keepSpecials`. @throws ERR_DATA for an unknown id. */
   decode(ids: ArrayLike<number>, options?: { readonly keepSpecials?: boolean }): string
   /** Text of one token as the vocabulary has it (`##ing`, `Ġthe`); undefined for an unknown id. */
@@ -73,6 +79,11 @@ export interface Tokenizer {
   id(token: string): number | undefined
   /** Whether a token continues the word of the token before it. */
   continues(id: number): boolean
+}
+
+/** What is taken in place of what the files say. */
+export interface TokenizerOptions {
+  readonly truncationSide?: Side | undefined
 }
 
 const wordCacheSize = 100_000
@@ -85,11 +96,12 @@ const unlimited = 1e15
  * padding stored in the file are ignored.
  * @throws ERR_CONFIG when files are missing or malformed, ERR_UNSUPPORTED for parts this package cannot run.
  */
-export async function loadTokenizer(dirOrFile: string): Promise<Tokenizer> {
-  return createTokenizer(dirOrFile, await readTokenizerFiles(dirOrFile))
+export async function loadTokenizer(dirOrFile: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
+  return createTokenizer(dirOrFile, await readTokenizerFiles(dirOrFile), options)
 }
 
-function createTokenizer(path: string, { tokenizer, config, map }: TokenizerFiles): Tokenizer {
+function createTokenizer(path: string, files: TokenizerFiles, options: TokenizerOptions): Tokenizer {
+  const { tokenizer, config, map, templates } = files
   const source = followConfig(tokenizer, config, map)
   const pipeline = createPipeline(path, source)
   const { vocabulary } = pipeline.model
@@ -100,7 +112,8 @@ function createTokenizer(path: string, { tokenizer, config, map }: TokenizerFile
   const specialIds = new Set(Object.values(specials).filter(id => id !== undefined))
   for (const token of pipeline.added) if (token.special) specialIds.add(token.id)
   const limit = config.model_max_length
-  const truncationSide = sideOf(config.truncation_side, source.truncation, 'truncation_side')
+  const side = options.truncationSide ?? config.truncation_side
+  const truncationSide = sideOf(side, source.truncation, 'truncation_side')
   const coder: Coder = { pipeline, traits, template, side: truncationSide, unknown: specials.unk, words: new Map() }
   const decoder = readDecoder(source.decoder)
   return {
@@ -112,9 +125,11 @@ function createTokenizer(path: string, { tokenizer, config, map }: TokenizerFile
     overhead: template.single.filter(slot => 'id' in slot).length,
     truncationSide,
     paddingSide: sideOf(config.padding_side, source.padding, 'padding_side'),
+    chatTemplate: chatTemplate(path, templates, variablesOf([config, map])),
     encode: (text, options = {}) => encodeText(coder, text, options),
     encodeWords: (list, options = {}) => encodeWordList(coder, list, options.maxLength),
     tokens: text => pipeline.encode(text).ids,
+    spans: text => pipeline.encode(text),
     decode: (ids, options = {}) => {
       const list = textsOf(vocabulary, ids, options.keepSpecials ? undefined : specialIds)
       return list.length === 0 ? '' : decoder(list).join('')
@@ -123,6 +138,11 @@ function createTokenizer(path: string, { tokenizer, config, map }: TokenizerFile
     id: idOf,
     continues: id => traits.continues(vocabulary.token(id) ?? ''),
   }
+}
+
+/** Special tokens under the names that chat templates know. */
+function variablesOf(configs: readonly Json[]): Json {
+  return Object.fromEntries(Object.entries(namedSpecials(configs)).map(([kind, token]) => [`${kind}_token`, token]))
 }
 
 /** What encoding needs. */

@@ -1,11 +1,12 @@
 // `--dry-run`: everything about a run but the run.
 
 import type { Matched } from '../../peft/index.ts'
+import { viewBatch } from '../../tasks/batchView.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { planTraining, type TrainPlan } from '../../train/plan.ts'
 import type { Settings } from '../options/options.ts'
 import { type Setup, trainOptions } from '../setup.ts'
-import { renderBatch, viewBatch } from '../terminal/batchView.ts'
+import { renderBatch } from '../terminal/batchLines.ts'
 import type { Console } from '../terminal/console.ts'
 import { bytesText, countText, plural, shareText } from '../terminal/format.ts'
 import { table } from '../terminal/table.ts'

@@ -12,7 +12,7 @@ import { taskOfModel } from '../../tasks/index.ts'
 import { type SplitData, splitData } from '../../tasks/prepare.ts'
 import type { Reader } from '../../tasks/task.ts'
 import { type EvaluateOptions, type Evaluation, evaluate } from '../../train/evaluate.ts'
-import { encode, readRows } from '../data.ts'
+import { chatOf, encode, readRows } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { evaluationBar } from '../terminal/evaluationBar.ts'
@@ -26,7 +26,8 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
   const trained = await openTrained(settings)
   try {
     const data = await dataFor(trained, settings, console)
-    const { examples, truncated } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength)
+    const chat = chatOf(settings, trained.chat)
+    const { examples, truncated } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, chat)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${trained.maxLength} tokens`)
     const options = evaluateOptions(trained, settings)
     const run = (model: Model): Promise<Evaluation> => evaluate(model, examples, options)

@@ -3,13 +3,14 @@
 import { type BatchOptions, batches } from '../../data/batches.ts'
 import { check } from '../../errors.ts'
 import { findBase, findTokenizer, lengthOf, loadBase, tasksOf } from '../../open/base.ts'
+import { viewBatch } from '../../tasks/batchView.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { headFor } from '../../tasks/prepare.ts'
 import { supervision } from '../../tasks/supervision.ts'
 import { resolveClassWeights } from '../../train/checks.ts'
-import { encode, readSplits } from '../data.ts'
+import { chatOf, encode, readSplits } from '../data.ts'
 import type { Settings } from '../options/options.ts'
-import { renderBatch, viewBatch } from '../terminal/batchView.ts'
+import { renderBatch } from '../terminal/batchLines.ts'
 import type { Console } from '../terminal/console.ts'
 import { countText, plural } from '../terminal/format.ts'
 
@@ -27,7 +28,7 @@ export async function inspectBatchCommand(settings: Settings, console: Console):
   const model = await loadBase(base.path, headFor(data, settings.labels), settings, 'meta')
   try {
     const maxLength = lengthOf(settings, model, tokenizer)
-    const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength)
+    const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength, chatOf(settings))
     const classWeights = resolveClassWeights(model, examples, settings.classWeights)
     const task = taskOfModel(model)
     const transform = task.transform?.(tokenizer, settings)

@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { bundled } from '../../bundled.ts'
+import { conversationText } from '../../data/conversation.ts'
 import { type DataFile, openDataset } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
@@ -64,11 +65,13 @@ async function inspectFile(
 /** How many rows have more tokens than `maxLength`; 0 where lengths are not in tokens. */
 function longer({ roles }: DataInspection, rows: readonly Row[], tokenizer: Tokenizer | undefined, maxLength: number) {
   if (!tokenizer) return 0
-  return rows.filter(({ values }) => {
+  return rows.filter(row => {
+    const { values } = row
     if (roles.tokens !== undefined)
       return tokenizer.encodeWords((values[roles.tokens] as unknown[]).map(String), { maxLength }).truncated
     const pair = roles.text2 === undefined ? undefined : String(values[roles.text2])
-    return tokenizer.encode(String(values[roles.text ?? roles.prompt!]), { pair, maxLength }).truncated
+    const text = roles.text === undefined ? conversationText(row, roles) : String(values[roles.text])
+    return tokenizer.encode(text, { pair, maxLength }).truncated
   }).length
 }
 

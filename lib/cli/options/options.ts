@@ -69,6 +69,7 @@ const learning: readonly Command[] = ['train', 'quickstart']
 const planning: readonly Command[] = [...learning, 'inspect batch']
 const reading: readonly Command[] = ['train', 'evaluate', 'predict', 'inspect data', 'inspect batch']
 const loading: readonly Command[] = ['train', 'evaluate', 'predict', 'merge', 'inspect batch', 'quickstart']
+const conversing: readonly Command[] = ['train', 'evaluate', 'predict', 'inspect batch']
 const using: readonly Command[] = ['evaluate', 'predict', 'merge', 'convert']
 const changing: readonly Command[] = ['combine', 'convert', 'diff']
 
@@ -104,7 +105,7 @@ const data = section('Data', reading, [
     'columns',
     'texts',
     undefined,
-    'Columns by part: text, text2, label, tokens, tags, prompt, completion (label=stars,text=review)',
+    'Columns by part: text, text2, label, tokens, tags, messages, tools, system, prompt, context, completion (label=stars,text=review)',
     {
       found: 'by the usual names',
     },
@@ -123,6 +124,26 @@ const data = section('Data', reading, [
     found: "the model's limit, at most 512",
     commands: [...reading, 'quickstart'],
     quickstart: 48,
+  }),
+  o('truncationSide', 'choice', undefined, 'The end that texts too long lose', {
+    choices: ['right', 'left'],
+    found: 'as the tokenizer says, mostly right',
+    commands: reading,
+  }),
+  o('template', 'choice', undefined, 'Prompts and completions by the chat template, where there is one, or as text', {
+    choices: ['auto', 'none'],
+    found: 'auto, or as trained',
+    commands: conversing,
+  }),
+  o('thinking', 'choice', undefined, 'Reasoning of the assistant: learned, taken out, or an empty thought', {
+    choices: ['keep', 'strip', 'empty'],
+    found: 'keep, or as trained',
+    commands: conversing,
+  }),
+  o('turns', 'choice', undefined, 'Turns of the assistant that are learned', {
+    choices: ['all', 'last'],
+    found: 'all, or as trained',
+    commands: ['train', 'evaluate', 'inspect batch'],
   }),
   o('split', 'text', '0.8/0.1/0.1', 'Shares of train, validation and test, where the data bring no splits', {
     commands: ['train', 'inspect batch'],

@@ -1,0 +1,59 @@
+// A tiny decoder that chats: random weights, the byte-level tokenizer of the golden templates, ChatML.
+
+import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { createModel } from '../../lib/model.ts'
+import { saveMerged } from '../../lib/peft/merged.ts'
+
+const golden = fileURLToPath(new URL('../golden/chat/', import.meta.url))
+
+/** A Hugging Face folder of it. */
+export async function chatModelFolder(values: Record<string, number> = {}): Promise<string> {
+  const folder = join(mkdtempSync(join(tmpdir(), 'lowrank-chat-')), 'tiny-chat')
+  const config = {
+    path: 'config.json',
+    modelType: 'llama',
+    values: {
+      model_type: 'llama',
+      vocab_size: 720,
+      hidden_size: 64,
+      num_hidden_layers: 2,
+      num_attention_heads: 4,
+      num_key_value_heads: 2,
+      intermediate_size: 128,
+      max_position_embeddings: 256,
+      initializer_range: 0.05,
+      rms_norm_eps: 1e-6,
+      eos_token_id: 702,
+      ...values,
+    },
+  }
+  using model = createModel(config, { task: 'causal-lm', seed: 4 })
+  await saveMerged(model, folder)
+  const tokens = { bos_token: '<|im_start|>', eos_token: '<|im_end|>', pad_token: '<|endoftext|>' }
+  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify(tokens))
+  copyFileSync(join(golden, 'tokenizer.json'), join(folder, 'tokenizer.json'))
+  copyFileSync(join(golden, 'templates/chatml.jinja'), join(folder, 'chat_template.jinja'))
+  return folder
+}
+
+/** Questions that have one answer each, as messages. */
+export function capitals(count: number): { messages: { role: string; content: string }[] }[] {
+  const known = [
+    ['France', 'Paris'],
+    ['Italy', 'Rome'],
+    ['Spain', 'Madrid'],
+    ['Norway', 'Oslo'],
+  ] as const
+  return Array.from({ length: count }, (_, i) => {
+    const [country, city] = known[i % known.length]!
+    return {
+      messages: [
+        { role: 'user', content: `What is the capital of ${country}?` },
+        { role: 'assistant', content: city },
+      ],
+    }
+  })
+}
