@@ -15,7 +15,8 @@ import type { Settings } from './options/options.ts'
 
 /** Reader options of a command; `notice` is told about conversions. */
 export function openOptions(settings: Settings, notice?: (message: string) => void): OpenOptions {
-  return { format: settings.format as DataFormat | undefined, delimiter: settings.delimiter, keepTags: true, notice }
+  const { format, delimiter, encoding } = settings
+  return { format: format as DataFormat | undefined, delimiter, encoding, keepTags: true, notice }
 }
 
 /** Rows of the splits that training is to use, with task and labels found out. */
@@ -28,7 +29,7 @@ export async function readSplits(settings: Settings, able: readonly string[], la
     able,
     columnNames: settings.columns,
     labels: labels ?? (settings.labels ? labelMap(settings.labels) : undefined),
-    fractions: parseFractions(settings.split),
+    fractions: settings.split === undefined ? undefined : parseFractions(settings.split),
     seed: settings.seed,
     duplicates: settings.duplicates as 'report' | 'drop' | 'move',
   }

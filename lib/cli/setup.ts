@@ -19,6 +19,7 @@ import {
 import { locate } from '../open/trained.ts'
 import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import type { ChatOptions } from '../tasks/chat.ts'
+import { transformOf } from '../tasks/encode.ts'
 import { taskOf, taskOfModel } from '../tasks/index.ts'
 import { headFor, inOrderOf, type SplitData } from '../tasks/prepare.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -60,7 +61,7 @@ export async function prepareTraining(settings: Settings, console: Console, devi
   const read = await readSplits(settings, tasksOf(base.path), known && known.length > 0 ? labelMap(known) : undefined)
   const data = known || settings.labels ? read : inOrderOf(read, baseLabels(base.path))
   for (const notice of data.notices) console.note(notice)
-  checkClasses(data)
+  checkClasses(data, settings.labels)
   const model = await loadBase(
     base.path,
     { ...headFor(data, settings.labels), headRows: settings.newHead ? 'anew' : 'byName' },
@@ -90,8 +91,11 @@ function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, 
 }
 
 /** @throws ERR_DATA where all rows have one and the same label */
-function checkClasses({ labels, choice, columns }: SplitData): void {
-  const alone = taskOf(choice).oneClass && labels?.names.length === 1
+function checkClasses({ labels, choice, columns }: SplitData, named: readonly string[] | undefined): void {
+  check(named?.length !== 1 || !taskOf(choice).oneClass, 'ERR_OPTION', () => {
+    return `labels: "${named![0]}" alone; name every class, since there is nothing to tell apart`
+  })
+  const alone = taskOf(choice).oneClass && labels?.names.length === 1 && !named
   check(!alone, 'ERR_DATA', () => {
     const name = `"${labels!.names[0]}"`
     return `labels: all rows have the label ${name} in "${columns.label}"; there is nothing to tell apart, add other rows`
@@ -118,7 +122,7 @@ export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Mo
   const names = Object.keys(TRAIN_OPTIONS) as TrainOptionName[]
   const ours = new Set<TrainOptionName>(['resume', 'overwrite', 'checkpointEvery', 'keepCheckpoints'])
   const values = Object.fromEntries(names.filter(name => !ours.has(name)).map(name => [name, settings[name]]))
-  return { ...(values as TrainValues), transform: taskOfModel(model).transform?.(tokenizer, settings) }
+  return { ...(values as TrainValues), transform: transformOf(taskOfModel(model), tokenizer, settings) }
 }
 
 // A base always lacks a head for a new task; one that an adapter brings is not news.

@@ -22,6 +22,21 @@ export interface Columns {
   readonly tags?: string
 }
 
+/** The parts that a column may play. */
+const PARTS = Object.keys({
+  text: true,
+  text2: true,
+  label: true,
+  prompt: true,
+  completion: true,
+  context: true,
+  messages: true,
+  tools: true,
+  system: true,
+  tokens: true,
+  tags: true,
+} satisfies Record<keyof Columns, true>)
+
 /** Column names given by the user. */
 export type ColumnNames = { readonly [part in keyof Columns]?: string | undefined }
 
@@ -91,12 +106,16 @@ export function columnNames(rows: readonly Row[]): string[] {
 /**
  * Which of the columns `seen` play which part: those given by name, the rest found by the usual names (without regard
  * to case). Columns that nobody asked for and nobody knows are left alone.
- * @throws ERR_DATA when a given column is not there, or none can be text or tokens.
+ * @throws ERR_OPTION for a part that there is not, ERR_DATA when a given column is not there, or none can be text or
+ * tokens.
  */
 export function findColumns(seen: readonly string[], given: ColumnNames = {}): Columns {
   const found: Record<string, string> = {}
   for (const [part, name] of Object.entries(given)) {
     if (name === undefined) continue
+    check(PARTS.includes(part), 'ERR_OPTION', () => {
+      return `columns.${part}: there is no such part${nearest(part, PARTS)}; parts are ${PARTS.join(', ')}`
+    })
     check(seen.includes(name), 'ERR_DATA', () => {
       return `columns.${part}: no column "${name}"${nearest(name, seen)}; the data have ${list(seen)}`
     })

@@ -33,7 +33,7 @@ async function* laidOut(
   path: string,
   options: ConllOptions,
 ): AsyncGenerator<{ words: readonly Word[]; layout: Layout }> {
-  const file: File = { path, comments: [] }
+  const file: File = { path, encoding: options.encoding, comments: [] }
   let waiting: Word[][] = []
   let layout: Layout | undefined
   const placed = function* (sentences: readonly Word[][], found: Layout) {
@@ -58,6 +58,7 @@ async function* laidOut(
 
 interface File {
   readonly path: string
+  readonly encoding: string | undefined
   /** Comments before the first word. */
   readonly comments: string[]
   /** Columns of a line, and whether tabs part them: known from the first line that cannot be a comment. */
@@ -69,7 +70,7 @@ async function* readSentences(file: File): AsyncGenerator<Word[]> {
   let words: Word[] = []
   // Lines that begin with # before it is known how wide lines are.
   let unsure: { text: string; number: number }[] = []
-  for await (const { text, number } of readLines(file.path)) {
+  for await (const { text, number } of readLines(file.path, file)) {
     const line = withoutEnd(text)
     const blank = line.trim() === ''
     if (file.width === undefined && (blank || line.startsWith('#'))) {

@@ -1,9 +1,10 @@
 // Which columns of a column file hold words and tags.
 
+import type { EncodingOptions } from './lines.ts'
 import { isEntityTag } from './tags.ts'
 
 /** How a column file is read. Columns count from 0, negative ones from the end. */
-export interface ConllOptions {
+export interface ConllOptions extends EncodingOptions {
   /** Column of the words: by default the first, or the one after a number that counts them. */
   readonly tokenColumn?: number | undefined
   /** Column of the tags: by default the last, or what the layout says (see {@link readConll}). */

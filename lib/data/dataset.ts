@@ -50,7 +50,7 @@ export async function jsonlDataset(path: string): Promise<JsonlDataset> {
   const starts: number[] = []
   const numbers: number[] = []
   let end = 0
-  for await (const { text, number, offset } of readLines(path)) {
+  for await (const { text, number, offset } of readLines(path, { encoding: 'utf-8' })) {
     end = offset + Buffer.byteLength(text)
     if (text.trim() === '') continue
     starts.push(offset)

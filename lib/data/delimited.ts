@@ -1,11 +1,11 @@
 import { pipeline, Readable } from 'node:stream'
 import { CsvError, parse } from 'csv-parse'
 import { check, fail, LowrankError } from '../errors.ts'
-import { readLines, readText } from './lines.ts'
+import { type EncodingOptions, readLines, readText } from './lines.ts'
 import type { Row } from './row.ts'
 
 /** How a delimited file is laid out. */
-export interface DelimitedOptions {
+export interface DelimitedOptions extends EncodingOptions {
   /** One character between fields: ',' by default, a tab for {@link readTsv}. */
   readonly delimiter?: string | undefined
   /** Column names of a file without a header line. */
@@ -21,11 +21,11 @@ export async function* readCsv(path: string, options: DelimitedOptions = {}): As
   check(delimiter.length === 1, 'ERR_OPTION', () => `delimiter: "${delimiter}" is not one character`)
   // Before the parser sees it: with another delimiter it stumbles over quotes, which says nothing.
   if (!options.columns)
-    for await (const { text } of readLines(path)) {
+    for await (const { text } of readLines(path, options)) {
       checkDelimiter(path, text, delimiter)
       break
     }
-  yield* nameFields(path, csvRecords(path, delimiter), options.columns, delimiter)
+  yield* nameFields(path, csvRecords(path, delimiter, options), options.columns, delimiter)
 }
 
 /**
@@ -34,7 +34,7 @@ export async function* readCsv(path: string, options: DelimitedOptions = {}): As
  * @throws ERR_DATA as readCsv
  */
 export async function* readTsv(path: string, options: DelimitedOptions = {}): AsyncGenerator<Row> {
-  yield* nameFields(path, tsvRecords(path, options.delimiter ?? '\t'), options.columns, '\t')
+  yield* nameFields(path, tsvRecords(path, options.delimiter ?? '\t', options), options.columns, '\t')
 }
 
 interface FieldRecord {
@@ -42,10 +42,10 @@ interface FieldRecord {
   readonly line: number
 }
 
-async function* csvRecords(path: string, delimiter: string): AsyncGenerator<FieldRecord> {
+async function* csvRecords(path: string, delimiter: string, options: EncodingOptions): AsyncGenerator<FieldRecord> {
   const parser = parse({ delimiter, info: true, relax_column_count: true, skip_empty_lines: true })
   let failure: unknown
-  pipeline(Readable.from(readText(path)), parser, error => {
+  pipeline(Readable.from(readText(path, options)), parser, error => {
     failure ??= error
   })
   try {
@@ -69,8 +69,8 @@ function failCsv(path: string, error: CsvError): never {
   fail('ERR_DATA', `data: ${path}:${lines}: ${error.message}; quote fields that hold quotes and double those`, error)
 }
 
-async function* tsvRecords(path: string, delimiter: string): AsyncGenerator<FieldRecord> {
-  for await (const { text, number } of readLines(path)) {
+async function* tsvRecords(path: string, delimiter: string, options: EncodingOptions): AsyncGenerator<FieldRecord> {
+  for await (const { text, number } of readLines(path, options)) {
     if (text.trim() === '') continue
     yield { fields: text.split(delimiter).map(unquote), line: number }
   }

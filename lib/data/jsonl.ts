@@ -1,5 +1,5 @@
 import { check, fail } from '../errors.ts'
-import { type Line, readLines } from './lines.ts'
+import { type EncodingOptions, type Line, readLines } from './lines.ts'
 import { isRecord, type Row, typeOf } from './row.ts'
 
 const longestArray = 256 * 2 ** 20
@@ -9,9 +9,9 @@ const longestArray = 256 * 2 ** 20
  * array of objects, which is read whole.
  * @throws ERR_DATA naming the line for invalid UTF-8, broken JSON, anything that is no object; for a file without rows.
  */
-export async function* readJsonl(path: string): AsyncGenerator<Row> {
+export async function* readJsonl(path: string, options: EncodingOptions = {}): AsyncGenerator<Row> {
   let rows = 0
-  const lines = readLines(path)
+  const lines = readLines(path, options)
   for await (const line of lines) {
     if (line.text.trim() === '') continue
     if (rows === 0 && line.text.trimStart().startsWith('[')) {

@@ -1,9 +1,10 @@
-// Lines of a file as strict UTF-8, in constant memory.
+// Lines of a file as strict UTF-8 or as the encoding that was named, in constant memory.
 import { isUtf8 } from 'node:buffer'
 import { open } from 'node:fs/promises'
 import { pipeline, Readable } from 'node:stream'
+import { TextDecoder } from 'node:util'
 import { createGunzip } from 'node:zlib'
-import { check, fail, LowrankError } from '../errors.ts'
+import { check, fail, LowrankError, nearest } from '../errors.ts'
 
 /** A line without its end, and where it starts. */
 export interface Line {
@@ -19,18 +20,28 @@ const longestLine = 256 * 2 ** 20
 const newline = 10
 const carriageReturn = 13
 
+/** Encodings that a file may be said to have. UTF-16 says so itself, by its byte order mark. */
+export const ENCODINGS = ['utf-8', 'utf-16', 'cp1252', 'latin1', 'cp1251', 'shift_jis', 'gb18030', 'euc-kr'] as const
+
+/** How the bytes of a file are read. */
+export interface EncodingOptions {
+  /** One of {@link ENCODINGS}. Default: UTF-8, or UTF-16 where the file begins with its mark. */
+  readonly encoding?: string | undefined
+}
+
 /**
  * Lines of a file, plain or in gzip, ended by LF or CRLF, or by CR where the file has no LF; a UTF-8 byte order mark is
- * skipped. Memory is that of the longest line.
- * @throws ERR_DATA for a file that cannot be read, invalid UTF-8 (naming line and byte), lines over 256 MiB.
+ * skipped. Memory is that of the longest line; offsets are those of the text in UTF-8.
+ * @throws ERR_OPTION for an encoding that is not known; ERR_DATA for a file that cannot be read, invalid UTF-8 (naming
+ * line and byte), lines over 256 MiB
  */
-export async function* readLines(path: string): AsyncGenerator<Line> {
+export async function* readLines(path: string, { encoding }: EncodingOptions = {}): AsyncGenerator<Line> {
   let number = 0
   let offset = 0
   let pending: Buffer[] = []
   let pendingLength = 0
   let lineEnd: number | undefined
-  for await (const chunk of unpacked(path, readChunks(path))) {
+  for await (const chunk of asUtf8(path, unpacked(path, readChunks(path)), encoding)) {
     lineEnd ??= chunk.includes(newline) || !chunk.includes(carriageReturn) ? newline : carriageReturn
     let from = 0
     for (let end = chunk.indexOf(lineEnd); end >= 0; end = chunk.indexOf(lineEnd, from)) {
@@ -50,9 +61,9 @@ export async function* readLines(path: string): AsyncGenerator<Line> {
 }
 
 /** Text of a file in pieces of whole lines, ended by LF; errors as {@link readLines}. */
-export async function* readText(path: string): AsyncGenerator<string> {
+export async function* readText(path: string, options: EncodingOptions = {}): AsyncGenerator<string> {
   let piece = ''
-  for await (const { text } of readLines(path)) {
+  for await (const { text } of readLines(path, options)) {
     piece += `${text}\n`
     if (piece.length < chunkBytes / 16) continue
     yield piece
@@ -66,7 +77,7 @@ export function decodeLine(path: string, bytes: Buffer, number: number, offset: 
   if (number === 1) checkEncoding(path, bytes)
   if (!isUtf8(bytes)) {
     const at = firstInvalid(bytes)
-    const cure = 'convert it to UTF-8 (iconv -f cp1252 -t utf-8, if Windows wrote it)'
+    const cure = 'name its encoding, which is cp1252 where Windows wrote it (--encoding cp1252)'
     const byte = bytes[at]!.toString(16).padStart(2, '0')
     fail('ERR_DATA', `data: ${path}:${number}: invalid UTF-8 (0x${byte}) at byte ${offset + at}; ${cure}`)
   }
@@ -131,15 +142,54 @@ async function* unpacked(path: string, chunks: AsyncGenerator<Buffer>): AsyncGen
   }
 }
 
+/** Chunks as UTF-8: those of UTF-16 and of a named encoding are written anew. */
+async function* asUtf8(
+  path: string,
+  chunks: AsyncGenerator<Buffer>,
+  encoding: string | undefined,
+): AsyncGenerator<Buffer> {
+  let decoder: TextDecoder | undefined
+  let isFirst = true
+  for await (const chunk of chunks) {
+    if (isFirst) decoder = decoderFor(path, chunk, encoding)
+    isFirst = false
+    yield decoder ? Buffer.from(decodePart(path, decoder, chunk), 'utf8') : chunk
+  }
+  if (decoder) yield Buffer.from(decodePart(path, decoder), 'utf8')
+}
+
+function decoderFor(path: string, first: Buffer, encoding: string | undefined): TextDecoder | undefined {
+  check(encoding === undefined || ENCODINGS.includes(encoding as 'utf-8'), 'ERR_OPTION', () => {
+    return `encoding: "${encoding}" is none of ${ENCODINGS.join(', ')}${nearest(encoding!, ENCODINGS)}`
+  })
+  const [a, b] = first
+  const big = a === 0xfe && b === 0xff
+  const wide = big || (a === 0xff && b === 0xfe)
+  if (!wide && (encoding === undefined || encoding === 'utf-8')) return undefined
+  check(!wide || encoding === undefined || encoding === 'utf-16', 'ERR_DATA', () => {
+    return `data: ${path}: begins with the mark of UTF-16, not ${encoding}; leave encoding out, or convert it to UTF-8`
+  })
+  const name = !wide && encoding !== 'utf-16' ? (NAMES[encoding!] ?? encoding) : big ? 'utf-16be' : 'utf-16le'
+  return new TextDecoder(name, { fatal: true })
+}
+
+/** Names that Node knows under others. */
+const NAMES: Readonly<Record<string, string>> = { cp1252: 'windows-1252', cp1251: 'windows-1251' }
+
+function decodePart(path: string, decoder: TextDecoder, chunk?: Buffer): string {
+  try {
+    return decoder.decode(chunk, { stream: chunk !== undefined })
+  } catch (error) {
+    fail('ERR_DATA', `data: ${path}: is not ${decoder.encoding}; name another encoding`, error)
+  }
+}
+
 /** Whether bytes begin as gzip does. */
 export function isGzip(bytes: Uint8Array): boolean {
   return bytes[0] === 0x1f && bytes[1] === 0x8b
 }
 
 function checkEncoding(path: string, bytes: Buffer): void {
-  const [a, b] = bytes
-  const wide = (a === 0xff && b === 0xfe) || (a === 0xfe && b === 0xff)
-  check(!wide, 'ERR_DATA', () => `data: ${path}: UTF-16, not UTF-8; convert it to UTF-8`)
   check(bytes.toString('latin1', 0, 4) !== 'PAR1', 'ERR_UNSUPPORTED', () => {
     return `data: ${path}: a Parquet file; convert it to jsonl or csv`
   })

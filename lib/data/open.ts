@@ -68,7 +68,10 @@ function missing(error: NodeJS.ErrnoException): undefined {
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') throw error
 }
 
-/** One file to read. @throws ERR_DATA for an unknown extension, ERR_OPTION for an unknown format. */
+/**
+ * One file to read.
+ * @throws ERR_DATA for an unknown extension; ERR_OPTION for an unknown format, or a delimiter where there is none
+ */
 export function openFile(path: string, options: OpenOptions = {}): DataFile {
   const extension = extensionOf(path)
   const format = options.format ?? formats[extension]
@@ -76,6 +79,11 @@ export function openFile(path: string, options: OpenOptions = {}): DataFile {
     const compressed = extension === '.zip' || extension === '.zst' || extension === '.bz2'
     const advice = extension === '.txt' ? textCure : compressed ? 'unpack it first' : cure
     return `data: ${path}: unknown extension "${extension}"; ${advice}`
+  })
+  const { delimiter } = options
+  check(delimiter === undefined || format === 'csv' || format === 'tsv', 'ERR_OPTION', () => {
+    const what = `has no effect on ${path}, which is read as ${format}`
+    return `delimiter: "${delimiter}" ${what}; leave it out, or give format csv`
   })
   return { path, format, rows: () => reader(path, format, options) }
 }
@@ -90,7 +98,7 @@ const withoutGzip = (path: string) => path.replace(/\.gz$/i, '')
 function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIterable<Row> {
   switch (format) {
     case 'jsonl':
-      return readJsonl(path)
+      return readJsonl(path, options)
     case 'csv':
       return readCsv(path, options)
     case 'tsv':
@@ -98,7 +106,7 @@ function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIt
     case 'conll':
       return readConll(path, options)
     case 'text':
-      return readPlainText(path)
+      return readPlainText(path, options)
     default: {
       const known = ['jsonl', 'csv', 'tsv', 'conll', 'text']
       fail('ERR_OPTION', `format: "${String(format)}" is none of ${known.join(', ')}${nearest(String(format), known)}`)

@@ -1,14 +1,14 @@
 import { check } from '../errors.ts'
-import { readLines } from './lines.ts'
+import { type EncodingOptions, readLines } from './lines.ts'
 import type { Row } from './row.ts'
 
 /**
  * Rows of plain text, one a line, as the column "text"; blank lines skipped, in constant memory.
  * @throws ERR_DATA naming the line for invalid UTF-8; for a file without text.
  */
-export async function* readPlainText(path: string): AsyncGenerator<Row> {
+export async function* readPlainText(path: string, options: EncodingOptions = {}): AsyncGenerator<Row> {
   let rows = 0
-  for await (const { text, number } of readLines(path)) {
+  for await (const { text, number } of readLines(path, options)) {
     if (text.trim() === '') continue
     rows++
     yield { values: { text }, file: path, line: number }

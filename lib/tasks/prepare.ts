@@ -9,7 +9,7 @@ import {
 } from '../data/duplicates.ts'
 import { type LabelMap, type LabelOrder, labelMap } from '../data/labels.ts'
 import { collectRows, type DataSource, type OpenOptions, openDataset } from '../data/open.ts'
-import type { Row } from '../data/row.ts'
+import { placeOf, type Row } from '../data/row.ts'
 import { type Fractions, splitRows } from '../data/split.ts'
 import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
@@ -77,6 +77,7 @@ export async function splitData(source: string | Given, options: SplitOptions = 
   const given = withLists(labelledSplits(read, columns, notice), columns)
   const choice = inferTask(rowsOf(given), columns, options)
   notice(`task ${choice.task}: ${choice.reason}`)
+  noticeEmpty(rowsOf(given), columns, notice)
   const task = taskOf(choice)
   const kept = options.labels
   const converted = task.convert?.({ splits: given, columns, labels: kept }, notice) ?? { splits: given, labels: kept }
@@ -87,6 +88,14 @@ export async function splitData(source: string | Given, options: SplitOptions = 
   const known = kept ?? converted.labels
   const labels = task.labels && (known ?? task.labels(rowsOf(splits), columns, options.labelOrder))
   return { splits, choice, columns, labels, duplicates: report, splitHash: splitHash(splits), notices }
+}
+
+/** Tells of rows that have nothing to learn from but their label. */
+function noticeEmpty(rows: readonly Row[], { text }: Columns, notice: (text: string) => void): void {
+  const isEmpty = ({ values }: Row) => typeof values[text!] === 'string' && String(values[text!]).trim() === ''
+  const empty = text === undefined ? [] : rows.filter(isEmpty)
+  if (empty.length > 0)
+    notice(`${empty.length} of ${rows.length} rows have an empty "${text}", the first ${placeOf(empty[0]!)}; drop them`)
 }
 
 const duplicateTexts: Readonly<Record<DuplicateRule, string>> = {
@@ -171,10 +180,14 @@ function cutSplits(
   { train = [], validation, test }: Given,
   columns: Columns,
   choice: TaskChoice,
-  { fractions = defaultFractions, seed = 0 }: SplitOptions,
+  { fractions: given, seed = 0 }: SplitOptions,
   notices: string[],
 ): Splits {
+  check(!given || !validation || !test, 'ERR_OPTION', () => {
+    return `split: ${given!.join('/')} has no effect, since the data bring all three splits; leave it out`
+  })
   if (validation || train.length === 0) return { train, validation: validation ?? [], test: test ?? [] }
+  const fractions = given ?? defaultFractions
   const whole = fractions[0] + fractions[1]
   const shares: Fractions = test ? [fractions[0] / whole, fractions[1] / whole, 0] : fractions
   const cut = splitRows(train, taskOf(choice).strata(train, columns), shares, seed)

@@ -54,10 +54,13 @@ export const tokens: Task<ItemsPrediction> = {
   needs: 'words and tags (columns.tokens, columns.tags)',
   title: 'token classification',
 
-  infer(_, { tokens, tags }, asked) {
+  infer(rows, { tokens, tags }, asked) {
     if (tokens === undefined || (asked.task !== undefined && asked.task !== name)) return undefined
     check(tags !== undefined, 'ERR_DATA', () => `task: words in "${tokens}" but no tags; name them with columns.tags`)
-    return `"${tokens}" holds words and "${tags}" one tag a word`
+    const isNumbers = (list: unknown) => Array.isArray(list) && list.every(Number.isInteger)
+    const numbers = asked.labels === undefined && rows.every(({ values }) => isNumbers(values[tags]))
+    const unnamed = numbers ? ', a number; labels name them in the order of their numbers (O,B-PER,I-PER)' : ''
+    return `"${tokens}" holds words and "${tags}" one tag a word${unnamed}`
   },
   convert: convertTags,
   labels: (rows, { tags }, order) => tagLabelsOf(rows, tags!, order),

@@ -42,6 +42,7 @@ export function resolveSettings(adapter: Adapter<Model>, options: TrainOptions, 
   const { signal: _, ...rest } = { ...found(adapter, values, sizes), ...values }
   const settings = (rest.time === undefined ? rest : { ...rest, time: secondsOf(rest.time) }) as Settings
   checkChoices(adapter.host, settings)
+  checkPatience(options, sizes)
   return settings
 }
 
@@ -56,6 +57,16 @@ function found({ host, method }: Adapter<Model>, options: TrainOptions, { train,
     evalBatchSize: batchSize,
     metric: defaultMetric(host),
   }
+}
+
+/** Patience counts validations. */
+function checkPatience({ patience, evalEvery }: TrainOptions, { validation }: Sizes): void {
+  const none = !validation?.length ? 'there is no validation split' : evalEvery === 'never' ? 'evalEvery is never' : ''
+  check(
+    !patience || none === '',
+    'ERR_OPTION',
+    () => `patience: ${patience} has no effect, since ${none}; leave it out`,
+  )
 }
 
 function checkChoices(model: Model, settings: Settings): void {

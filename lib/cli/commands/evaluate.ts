@@ -8,6 +8,7 @@ import type { Model } from '../../model.ts'
 import { findBase, loadBase, useThreads } from '../../open/base.ts'
 import { openTrained, type Trained } from '../../open/trained.ts'
 import { compareEvaluations } from '../../report/compare.ts'
+import { transformOf } from '../../tasks/encode.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { type SplitData, splitData } from '../../tasks/prepare.ts'
 import type { Reader } from '../../tasks/task.ts'
@@ -67,7 +68,7 @@ const shownClasses = 500
 function evaluateOptions({ model, tokenizer }: Trained, settings: Settings): EvaluateOptions {
   const bar = evaluationBar(settings.quiet)
   const progress = (done: number, total: number) => bar('data', done, total)
-  const transform = taskOfModel(model).transform?.(tokenizer, settings)
+  const transform = transformOf(taskOfModel(model), tokenizer, settings)
   return { batchSize: settings.evalBatchSize, transform, seed: settings.seed, progress }
 }
 

@@ -4,6 +4,7 @@ import { type BatchOptions, batches } from '../../data/batches.ts'
 import { check } from '../../errors.ts'
 import { findBase, findTokenizer, lengthOf, loadBase, tasksOf } from '../../open/base.ts'
 import { viewBatch } from '../../tasks/batchView.ts'
+import { transformOf } from '../../tasks/encode.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { headFor } from '../../tasks/prepare.ts'
 import { supervision } from '../../tasks/supervision.ts'
@@ -31,7 +32,7 @@ export async function inspectBatchCommand(settings: Settings, console: Console):
     const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength, chatOf(settings))
     const classWeights = resolveClassWeights(model, examples, settings.classWeights)
     const task = taskOfModel(model)
-    const transform = task.transform?.(tokenizer, settings)
+    const transform = transformOf(task, tokenizer, settings)
     const { collate } = model.head
     const step = batches(examples, { ...planOf(settings), classWeights, transform, collate }).at(0)
     const reader = { tokenizer, task, labels: model.labels, classWeights }

@@ -91,7 +91,8 @@ async function* rowsOf(settings: Settings, console: Console): AsyncGenerator<Row
       yield* openFile(input, openOptions(settings, console.note)).rows()
       return
     }
-    for await (const { text, number } of readLines(input)) if (text.trim() !== '') yield row(text, number, input)
+    for await (const { text, number } of readLines(input, settings))
+      if (text.trim() !== '') yield row(text, number, input)
     return
   }
   if (process.stdin.isTTY) console.note('reading texts from the terminal, one a line; Ctrl-D ends')

@@ -1,5 +1,6 @@
 // The one table of options: flags, YAML keys, validation, --help and docs/cli.md all come from it.
 
+import { ENCODINGS } from '../../data/lines.ts'
 import type { Domain, Kind, Kinds, OptionRow, ValueOf } from '../../options.ts'
 import { COMBINATIONS, METHODS } from '../../peft/index.ts'
 import { taskNames } from '../../tasks/index.ts'
@@ -100,6 +101,10 @@ const data = section('Data', reading, [
     choices: ['jsonl', 'csv', 'tsv', 'conll', 'text'],
     found: 'by the extension',
   }),
+  o('encoding', 'choice', undefined, 'Encoding of the data files', {
+    choices: ENCODINGS,
+    found: 'UTF-8, or UTF-16 by its mark',
+  }),
   o('delimiter', 'text', undefined, 'Character between fields of a .csv or .tsv file', { found: 'comma or tab' }),
   o(
     'columns',
@@ -145,7 +150,8 @@ const data = section('Data', reading, [
     found: 'all, or as trained',
     commands: ['train', 'evaluate', 'inspect batch'],
   }),
-  o('split', 'text', '0.8/0.1/0.1', 'Shares of train, validation and test, where the data bring no splits', {
+  o('split', 'text', undefined, 'Shares of train, validation and test, where the data bring no splits', {
+    found: '0.8/0.1/0.1',
     commands: ['train', 'inspect batch'],
   }),
   o('evaluateOn', 'choice', 'auto', 'Which split of a folder to evaluate; auto is test, else validation, else train', {
@@ -161,7 +167,8 @@ const data = section('Data', reading, [
     found: 'all',
     commands: learning,
   }),
-  o('maskProbability', 'number', 0.15, 'Share of tokens hidden for masked LM', {
+  o('maskProbability', 'number', undefined, 'Share of tokens hidden for masked LM', {
+    found: '0.15',
     min: 0.01,
     max: 1,
     commands: ['train', 'evaluate', 'inspect batch'],
