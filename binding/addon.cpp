@@ -346,6 +346,7 @@ void add_ops(Napi::Object exports) {
   method<ops::rope_backward>(exports, "ropeBackward");
   method<ops::attention>(exports, "attention");
   method<ops::attention_backward>(exports, "attentionBackward");
+  method<ops::attention_bias_backward>(exports, "attentionBiasBackward");
   method<ops::attention_decode>(exports, "attentionDecode");
   method<ops::cross_entropy>(exports, "crossEntropy");
   method<ops::cross_entropy_backward>(exports, "crossEntropyBackward");

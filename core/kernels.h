@@ -78,13 +78,17 @@
     (View qy, View ky, View q, View k, View positions, View table, int64_t head_dim, bool interleaved, bool inverse))  \
   /* o = drop(softmax(x)) v, x of a pair as in AttentionShape. q, o [N, heads * dim]; k, v [M, kv_heads * dim]; */     \
   /* lse [N, heads]; cu_seqlens i32[B + 1] of the queries, and of the keys unless key_seqlens i32[B + 1]? is there; */ \
-  /* bias [heads, 2L - 1]?, a constant, as wide as lse */                                                              \
+  /* bias [heads, 2L - 1]?, as wide as lse */                                                                          \
   K(attention, BOTH,                                                                                                   \
     (View o, View lse, View q, View k, View v, View cu_seqlens, View key_seqlens, View bias, AttentionShape shape,     \
      Dropout dropout))                                                                                                 \
   K(attention_backward, BOTH,                                                                                          \
     (View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse, View cu_seqlens, View key_seqlens,  \
      View bias, AttentionShape shape, Dropout dropout))                                                                \
+  /* dbias [heads, 2L - 1] = sum over all pairs at that distance of p (mask dy v - dy o) */                            \
+  K(attention_bias_backward, BOTH,                                                                                     \
+    (View dbias, View dy, View q, View k, View v, View o, View lse, View cu_seqlens, View key_seqlens, View bias,      \
+     AttentionShape shape, Dropout dropout))                                                                           \
   /* One query a sequence, at position lengths[b] - 1 of its cache: q, o [B, heads * dim]; lengths i32[B]; */          \
   /* caches [B, capacity, kv_heads * dim]; causal, max_length, row_stride, max_keys of the shape are not used */       \
   K(attention_decode, BOTH,                                                                                            \

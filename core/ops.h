@@ -89,6 +89,9 @@ Tensors attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tenso
 Tensors attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
                            const Tensor& lse, const Tensor& cu_seqlens, Maybe key_seqlens, Maybe bias,
                            AttentionShape shape, Dropout dropout);
+Tensor attention_bias_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
+                               const Tensor& lse, const Tensor& cu_seqlens, Maybe key_seqlens, const Tensor& bias,
+                               AttentionShape shape, Dropout dropout);
 Tensor attention_decode(const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& lengths,
                         Maybe bias, AttentionShape shape);
 

@@ -99,11 +99,23 @@ void backward_query(const Head<T>& h, const Call& c, int64_t i) {
   }
 }
 
+// dbias_(j - i) += p_j (mask_j dy v_j - dy o)
+template <typename T>
+void bias_query(const Head<T>& h, const Call& c, T* dbias, int64_t i) {
+  const T *q = h.query(c.q, i), *dy = h.query(c.dy, i);
+  const T norm = c.lse.as<T>()[h.token(i)], delta = dot(dy, h.query(c.o, i), h.dim);
+  if (norm == -std::numeric_limits<T>::infinity()) return;
+  for (int64_t j = h.first_key(i); j < h.end_key(i); ++j) {
+    const T p = std::exp(h.score(dot(q, h.key(c.k, j), h.dim), i, j).value - norm);
+    dbias[j - i] += p * (h.mask(i, j) * dot(dy, h.key(c.v, j), h.dim) - delta);
+  }
+}
+
 }  // namespace
 
 void cpu::attention(View o, View lse, View q, View k, View v, View cu_seqlens, View key_seqlens, View bias,
                     AttentionShape shape, Dropout dropout) {
-  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout, o, lse, {}, {}, {}, {}};
+  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout, o, lse, {}, {}, {}, {}, {}};
   if (q.dtype == DType::F32) return attention_tiled(c);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
@@ -118,7 +130,7 @@ void cpu::attention(View o, View lse, View q, View k, View v, View cu_seqlens, V
 // The query heads that share a key-value head are one piece: they add to the same dk and dv.
 void cpu::attention_backward(View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse,
                              View cu_seqlens, View key_seqlens, View bias, AttentionShape shape, Dropout dropout) {
-  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout, o, lse, dy, dq, dk, dv};
+  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout, o, lse, dy, dq, dk, dv, {}};
   if (q.dtype == DType::F32) return attention_backward_tiled(c);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
@@ -130,6 +142,24 @@ void cpu::attention_backward(View dq, View dk, View dv, View dy, View q, View k,
       for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
         const auto h = head_of<T>(c, sequence, head);
         for (int64_t i = 0; i < h.length; ++i) backward_query(h, c, i);
+      }
+    });
+  });
+}
+
+// The row of a head is one piece: all its pairs add to it.
+void cpu::attention_bias_backward(View dbias, View dy, View q, View k, View v, View o, View lse, View cu_seqlens,
+                                  View key_seqlens, View bias, AttentionShape shape, Dropout dropout) {
+  const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout, o, lse, dy, {}, {}, {}, dbias};
+  if (q.dtype == DType::F32) return attention_bias_backward_tiled(c);
+  dispatch(q, [&](auto zero) {
+    using T = decltype(zero);
+    fill(dbias, 0);
+    parallel_for(shape.heads, [&](int64_t head) {
+      T* row = dbias.as<T>() + head * dbias.cols() + dbias.cols() / 2;
+      for (int64_t sequence = 0; sequence < cu_seqlens.size() - 1; ++sequence) {
+        const auto h = head_of<T>(c, sequence, head);
+        for (int64_t i = 0; i < h.length; ++i) bias_query(h, c, row, i);
       }
     });
   });

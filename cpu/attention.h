@@ -11,12 +11,13 @@ struct AttentionCall {
   AttentionShape shape;
   Dropout dropout;
   View o, lse;
-  View dy, dq, dk, dv;
+  View dy, dq, dk, dv, dbias;
 };
 
 // f32, in blocks: no score matrix beyond one block per thread.
 void attention_tiled(const AttentionCall& call);
 void attention_backward_tiled(const AttentionCall& call);
+void attention_bias_backward_tiled(const AttentionCall& call);
 
 // The scores of one head.
 template <typename T>

@@ -133,4 +133,29 @@ void cpu::attention_backward_tiled(const AttentionCall& call) {
                [&](int64_t piece) { run_backward(task_of(c, piece / s.kv_heads, piece % s.kv_heads * group, group)); });
 }
 
+// Pieces of a few sequences of one head have sums of their own, which are added in order.
+void cpu::attention_bias_backward_tiled(const AttentionCall& call) {
+  constexpr int64_t SEQUENCES = 4;
+  const Call c(call);
+  const int64_t heads = c.shape.heads, sequences = c.cu_seqlens.size() - 1, width = c.dbias.cols();
+  const int64_t stretches = ceil_div(sequences, SEQUENCES);
+  auto* sums = static_cast<float*>(scratch(7, size_t(stretches * heads * width) * sizeof(float)));
+  parallel_for(stretches * heads, [&](int64_t piece) {
+    float* row = sums + piece * width;
+    std::fill(row, row + width, 0.0f);
+    const int64_t first = piece / heads * SEQUENCES;
+    for (int64_t s = first; s < std::min(first + SEQUENCES, sequences); ++s) {
+      AttentionTask t = task_of(c, s, piece % heads, 1);
+      t.scratch =
+          static_cast<float*>(scratch(6, size_t(row_kernels().attention_backward_scratch(t.dim)) * sizeof(float)));
+      row_kernels().attention_bias_backward(t, row + width / 2);
+    }
+  });
+  parallel_for(heads, [&](int64_t head) {
+    float* total = c.dbias.as<float>() + head * width;
+    std::fill(total, total + width, 0.0f);
+    for (int64_t s = 0; s < stretches; ++s) row_kernels().add(total, total, sums + (s * heads + head) * width, width);
+  });
+}
+
 }  // namespace lowrank

@@ -234,6 +234,19 @@ export interface Native {
     shape: Struct,
     dropout: Struct | null,
   ): [dq: Handle, dk: Handle, dv: Handle]
+  attentionBiasBackward(
+    dy: Handle,
+    q: Handle,
+    k: Handle,
+    v: Handle,
+    o: Handle,
+    lse: Handle,
+    cuSeqlens: Handle,
+    keySeqlens: Handle | 0,
+    bias: Handle,
+    shape: Struct,
+    dropout: Struct | null,
+  ): Handle
   attentionDecode(q: Handle, kCache: Handle, vCache: Handle, lengths: Handle, bias: Handle | 0, shape: Struct): Handle
   /** options: ignoreIndex, smoothing, scale */
   crossEntropy(logits: Handle, labels: Handle, weights: Handle | 0, options: Struct): [loss: Handle, lse: Handle]

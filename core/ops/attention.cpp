@@ -104,22 +104,44 @@ Tensors attention(const Tensor& q, const Tensor& k, const Tensor& v, const Tenso
   return {o, lse};
 }
 
+namespace {
+
+void check_results(const Tensor& dy, const Tensor& q, const Tensor& o, const Tensor& lse, const AttentionShape& s) {
+  check_twin("attention", "dy", dy, q);
+  check_twin("attention", "o", o, q);
+  check_same_device("attention", lse, q);
+  check_dtype("attention", "lse", lse, sums_of(q.dtype));
+  check_shape("attention", "lse", lse, {q.shape[0], s.heads});
+}
+
+}  // namespace
+
 Tensors attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
                            const Tensor& lse, const Tensor& cu_seqlens, Maybe key_seqlens, Maybe bias,
                            AttentionShape shape, Dropout dropout) {
   const Inputs in{q, k, v, cu_seqlens, key_seqlens, bias};
   check_attention(in, shape, dropout);
-  check_twin("attention", "dy", dy, q);
-  check_twin("attention", "o", o, q);
-  check_same_device("attention", lse, q);
-  check_dtype("attention", "lse", lse, sums_of(q.dtype));
-  check_shape("attention", "lse", lse, {q.shape[0], shape.heads});
+  check_results(dy, q, o, lse, shape);
   auto dq = like(q), dk = like(k), dv = like(v);
   check_all_sequences(in, shape);
   run(q.device(), "attentionBackward", q.device().kernels.attention_backward, dq.view(), dk.view(), dv.view(),
       dy.view(), q.view(), k.view(), v.view(), o.view(), lse.view(), cu_seqlens.view(), view_of(key_seqlens),
       view_of(bias), shape, dropout);
   return {dq, dk, dv};
+}
+
+Tensor attention_bias_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
+                               const Tensor& lse, const Tensor& cu_seqlens, Maybe key_seqlens, const Tensor& bias,
+                               AttentionShape shape, Dropout dropout) {
+  const Inputs in{q, k, v, cu_seqlens, key_seqlens, &bias};
+  check_attention(in, shape, dropout);
+  check_results(dy, q, o, lse, shape);
+  auto dbias = like(bias);
+  check_all_sequences(in, shape);
+  run(q.device(), "attentionBiasBackward", q.device().kernels.attention_bias_backward, dbias.view(), dy.view(),
+      q.view(), k.view(), v.view(), o.view(), lse.view(), cu_seqlens.view(), view_of(key_seqlens), bias.view(), shape,
+      dropout);
+  return dbias;
 }
 
 Tensor attention_decode(const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& lengths,

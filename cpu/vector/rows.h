@@ -157,6 +157,8 @@ struct RowKernels {
   int64_t (*attention_backward_scratch)(int64_t dim);
   void (*attention)(const AttentionTask& task);
   void (*attention_backward)(const AttentionTask& task);
+  // Adds to dbias, of distance 0, what the queries of the task's first head give it with the keys of the task.
+  void (*attention_bias_backward)(const AttentionTask& task, float* dbias);
 
   void (*attention_decode)(const DecodeTask& task);
 

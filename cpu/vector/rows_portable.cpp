@@ -11,6 +11,7 @@
 #include "cpu/vector/tile.inc"
 #include "cpu/vector/attention.inc"
 #include "cpu/vector/attention_backward.inc"
+#include "cpu/vector/attention_bias.inc"
 #include "cpu/vector/few_rows.inc"
 #include "cpu/vector/table.inc"
 // clang-format on

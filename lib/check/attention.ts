@@ -6,7 +6,7 @@ export function attentionCases({ n, heads, headDim, lengths }: Sizes): OpCase[] 
   const width = heads * headDim
   const maxLength = Math.max(...lengths.slice(1).map((end, i) => end - lengths[i]!))
   const all = { heads, headDim, maxLength, rowStride: 128 }
-  const bias: Input = { ...real([heads, 2 * maxLength + 1], 3), grad: false, wide: true }
+  const bias: Input = { ...real([heads, 2 * maxLength + 1], 3), wide: true }
   const features: [name: string, options: Partial<AttentionOptions>, ...extra: Input[]][] = [
     ...[
       { causal: false, kvHeads: heads, p: 0 },
@@ -21,6 +21,8 @@ export function attentionCases({ n, heads, headDim, lengths }: Sizes): OpCase[] 
     [' in a window to both sides', { window: 2, dropout: { p: 0.2, site: 4 } }],
     [' soft-capped', { softcap: 1.5, kvHeads: 1 }],
     [' with position bias', { causal: true }, bias],
+    [' with position bias to both sides', { kvHeads: 1 }, bias],
+    [' with frozen position bias', {}, { ...bias, grad: false }],
     [' with position bias, soft-capped, in a window', { softcap: 2, window: 3, dropout: { p: 0.2, site: 4 } }, bias],
   ]
   const cases = features.map(([name, options, ...extra]) => {

@@ -1,5 +1,4 @@
 import { record } from '../autograd/tape.ts'
-import { check } from '../errors.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { dropoutStruct } from './random.ts'
@@ -16,7 +15,7 @@ export interface ScoreOptions {
   window?: number
   /** Bound of a score, as in Gemma 2. Default 0: none. */
   softcap?: number
-  /** By distance, frozen: [heads, 2L − 1], L at least the longest sequence; f32, beside f64 f64. As in T5. */
+  /** By distance: [heads, 2L − 1], L at least the longest sequence; f32, beside f64 f64. As in T5. */
   bias?: Tensor | undefined
 }
 
@@ -40,13 +39,10 @@ function structOf(options: ScoreOptions, lengths: Partial<AttentionOptions> = {}
 
 /**
  * Softmax attention within each of the packed sequences cuSeqlens (i32[B + 1]). q [N, heads · dim], k and v
- * [N, kvHeads · dim]. No [T, T] matrix is stored (FlashAttention, Dao et al. 2022). Throws ERR_UNSUPPORTED for a bias
- * that requires a gradient.
+ * [N, kvHeads · dim]. No [T, T] matrix is stored (FlashAttention, Dao et al. 2022).
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, cuSeqlens: Tensor, options: AttentionOptions): Tensor {
   const { bias, keys } = options
-  const trains = 'attention: the position bias requires a gradient, and has none; freeze it'
-  check(!bias?.requiresGrad, 'ERR_UNSUPPORTED', () => trains)
   const shape = structOf(options, options)
   const mask = options.dropout ? dropoutStruct(options.dropout.p, options.dropout.site, 'sequences') : null
   const kh = keys?.cuSeqlens.handle ?? 0
@@ -55,9 +51,14 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, cuSeqlens: Tensor, op
   const o = new Tensor(oh)
   const lse = new Tensor(lh)
   const given = [cuSeqlens, ...(keys ? [keys.cuSeqlens] : []), ...(bias ? [bias] : [])]
-  return record(o, [q, k, v], [q, k, v, o, lse, ...given], dy => {
+  return record(o, [q, k, v, ...(bias ? [bias] : [])], [q, k, v, o, lse, ...given], (dy, needs) => {
     const saved = [q.handle, k.handle, v.handle, o.handle, lse.handle, cuSeqlens.handle] as const
-    return native.attentionBackward(dy.handle, ...saved, kh, bh, shape, mask).map(handle => new Tensor(handle))
+    const [dq, dk, dv] = needs.slice(0, 3).some(Boolean)
+      ? native.attentionBackward(dy.handle, ...saved, kh, bh, shape, mask).map(handle => new Tensor(handle))
+      : []
+    const ofBias = (table: Tensor) =>
+      new Tensor(native.attentionBiasBackward(dy.handle, ...saved, kh, table.handle, shape, mask))
+    return [dq, dk, dv, bias && needs[3] ? ofBias(bias) : undefined]
   })
 }
 
