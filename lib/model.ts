@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { check } from './errors.ts'
+import { check, fail } from './errors.ts'
 import { type Head, type LossOptions, type Problem, rowsRead } from './heads/head.ts'
 import { HEADS, headOf, type Task } from './heads/index.ts'
 import type { LikeliestRows } from './heads/likeliest.ts'
@@ -7,19 +7,21 @@ import { type Targets, uploadTargets } from './heads/targets.ts'
 import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
 import { openCheckpoint } from './io/safetensors.ts'
 import type { Backbone, Family } from './models/family.ts'
+import { checkLayers, widened } from './models/fit.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
 import { labelRows, withRows } from './models/labelRows.ts'
 import { type LoadSettings, type TensorSource, Weights } from './models/weights.ts'
 import { native } from './native.ts'
-import { type PackedBatch, upload } from './nn/batch.ts'
+import type { EncoderMemory } from './nn/attention.ts'
+import { type PackedBatch, shiftedRight, upload } from './nn/batch.ts'
 import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
-import { withSelectedRoutes } from './nn/routes.ts'
+import { isUndecided, withSelectedRoutes } from './nn/routes.ts'
 import type { ForwardOptions, StackCache } from './nn/stack.ts'
 import { prefixOf, shiftedRules, withPrompt, withVirtual } from './nn/virtual.ts'
 import { embedding } from './ops/embedding.ts'
 import type { Compute } from './ops/matmul.ts'
-import { countingSelected, countingVirtual } from './ops/random.ts'
+import { countingDecoder, countingSelected, countingVirtual } from './ops/random.ts'
 import type { Adapter } from './peft/adapter.ts'
 import { Device, Tensor } from './tensor.ts'
 
@@ -69,7 +71,7 @@ export class Model implements Disposable {
   readonly path: string | undefined
   /** What is attached, by name. */
   readonly adapters = new Map<string, Adapter>()
-  /** Sentences for the user: what became of a classifier that the checkpoint has. */
+  /** Sentences for the user: what became of a classifier that the checkpoint has, or of weights that are too narrow. */
   readonly notices: readonly string[]
   readonly #weights: Weights
 
@@ -84,7 +86,7 @@ export class Model implements Disposable {
     this.compute = settings.compute
     this.path = path
     const { source, notices } = headSource(this, settings, options)
-    this.notices = notices
+    this.notices = [...notices, ...widened(this.family, settings)]
     this.#weights = Weights.open({ ...settings, source })
     try {
       this.backbone = this.family.build(config, this.#weights)
@@ -176,10 +178,20 @@ export class Model implements Disposable {
     check(!virtual, 'ERR_UNSUPPORTED', () => {
       return `generate: adapter "${virtual!.name}" has virtual tokens, which a cache does not hold yet; detach it`
     })
-    const hidden = this.backbone.forward(upload(batch, this.device, this.backbone), { cache })
+    const hidden = this.backbone.forward(upload(batch, this.device, this.backbone), { cache, memory: cache.memory })
     const last = rowsRead('last', batch)!
     const index = Tensor.from(last, [last.length], { device: this.device })
     return this.head.logits(embedding(hidden, index, hidden.dtype))
+  }
+
+  /** What the encoder of an encoder-decoder makes of a batch; inside a scope or tape. */
+  encode(batch: PackedBatch, options?: ForwardOptions): EncoderMemory {
+    const { backbone, family } = this
+    const encode = backbone.encode ?? fail('ERR_UNSUPPORTED', `encode: ${family.modelType} has no encoder of its own`)
+    check(!isUndecided(), 'ERR_UNSUPPORTED', () => {
+      return 'withRoutes: the tokens of an encoder-decoder cannot go by rows yet; run one adapter at a time'
+    })
+    return encode(upload(batch, this.device, backbone), options)
   }
 
   /** Runs the backbone, then `body` on the rows of its last hidden state that the head reads. */
@@ -202,6 +214,7 @@ export class Model implements Disposable {
     const { prompt, prefix } = active.at(-1)?.virtual ?? {}
     const more = prefix ? { ...options, prefix: prefixOf(prefix, batch, this.device) } : options
     const rules = prefix ? shiftedRules(this.backbone, prefix.shape[0]!) : this.backbone
+    if (this.backbone.encode) return this.#decoded(batch, targets, options)
     const forward = (given: PackedBatch) => this.backbone.forward(upload(given, this.device, rules), more)
     if (!prompt) return { hidden: forward(batch), rows: this.head.rows(batch, targets) }
     const count = prompt.shape[0]!
@@ -210,6 +223,20 @@ export class Model implements Disposable {
     const hidden = countingVirtual(count, () => withPrompt(wordEmbeddings, prompt, longer, () => forward(longer)))
     const places = targets?.rows && { ...targets, rows: targets.rows.map(t => moved[t]!) }
     return { hidden, rows: this.head.rows(longer, places ?? targets) ?? moved }
+  }
+
+  /** The last hidden state of the decoder, while it is to say `batch.decoder`. */
+  #decoded(batch: PackedBatch, targets: Targets | undefined, options: ForwardOptions) {
+    const { backbone } = this
+    const said =
+      batch.decoder ?? fail('ERR_DATA', 'batch: it does not say what the decoder is to say; give its targets')
+    const { observe: _, ...others } = options
+    const memory = this.encode(batch, others)
+    const given = shiftedRight(said, backbone.startId!)
+    const hidden = countingDecoder(() => {
+      return backbone.forward(upload(given, this.device, backbone), { ...options, memory })
+    })
+    return { hidden, rows: this.head.rows(given, targets) }
   }
 
   #upload(targets: Targets, hidden: Tensor): Tensor {
@@ -258,18 +285,6 @@ export interface Answers {
   readonly likeliest?: readonly LikeliestRows[]
   /** The sum over the batch, shape [1]. */
   readonly loss?: Tensor
-}
-
-/** Every layer has tensors: what a config claims is held against the file before anything is made of it. */
-function checkLayers({ path, values }: ModelConfig, { source }: LoadSettings): void {
-  if (!source) return
-  const most = [...source.names()].length
-  for (const key of ['num_hidden_layers', 'num_layers', 'num_decoder_layers', 'n_layer', 'n_layers']) {
-    const claimed = values[key]
-    check(typeof claimed !== 'number' || claimed <= most, 'ERR_CONFIG', () => {
-      return `${path}: ${key} is ${claimed}, but the checkpoint has ${most} tensors in all; they belong to another config`
-    })
-  }
 }
 
 /** Names that transformers leaves out of config.json. */

@@ -1,5 +1,6 @@
 import { check } from '../errors.ts'
 import type { Collate, Targets } from '../heads/targets.ts'
+import { type PackedBatch, pack } from '../nn/batch.ts'
 import type { Example } from './example.ts'
 import { random } from './random.ts'
 import { type Transform, transformed } from './transform.ts'
@@ -11,9 +12,11 @@ export interface Offsets {
   readonly sequence: number
   /** Rows of logits. */
   readonly selected: number
+  /** Tokens of a decoder beside the encoder. */
+  readonly decoder: number
 }
 
-const START: Offsets = { row: 0, sequence: 0, selected: 0 }
+const START: Offsets = { row: 0, sequence: 0, selected: 0, decoder: 0 }
 
 /** Sequences one after another, never padded. N tokens, B sequences. */
 export interface MicroBatch {
@@ -27,6 +30,8 @@ export interface MicroBatch {
   readonly cuSeqlens: Int32Array
   /** Tokens of the longest sequence. */
   readonly maxLength: number
+  /** What an encoder-decoder is to say to each sequence. */
+  readonly decoder?: PackedBatch | undefined
   /** What its logits are compared with; undefined for examples without labels. */
   readonly targets: Targets | undefined
   /** Indices of the examples, [B]. */
@@ -127,29 +132,26 @@ export function packExamples(
   { collate, classWeights, offsets = START }: PackOptions,
 ): MicroBatch {
   const parts = Array.from(rows, row => examples[row]!)
-  const cuSeqlens = new Int32Array(parts.length + 1)
+  const packed = pack(parts.map(({ ids }) => ids))
+  const typeIds = new Int32Array(packed.ids.length)
   parts.forEach((part, i) => {
-    cuSeqlens[i + 1] = cuSeqlens[i]! + part.ids.length
+    if (part.typeIds) typeIds.set(part.typeIds, packed.cuSeqlens[i]!)
   })
-  const size = cuSeqlens[parts.length]!
-  const [ids, positions, typeIds] = [new Int32Array(size), new Int32Array(size), new Int32Array(size)]
-  let maxLength = 0
-  parts.forEach((part, i) => {
-    const start = cuSeqlens[i]!
-    ids.set(part.ids, start)
-    if (part.typeIds) typeIds.set(part.typeIds, start)
-    for (let t = 0; t < part.ids.length; t++) positions[start + t] = t
-    maxLength = Math.max(maxLength, part.ids.length)
+  const said = parts.flatMap(({ target }) => (target ? [target] : []))
+  check(said.length === 0 || said.length === parts.length, 'ERR_DATA', () => {
+    return `batches: ${said.length} of ${parts.length} examples of a batch say what a decoder is to say`
   })
-  return { ids, positions, typeIds, cuSeqlens, maxLength, targets: collate(parts, classWeights), rows, offsets }
+  const decoder = said.length > 0 ? { decoder: pack(said) } : {}
+  return { ...packed, typeIds, ...decoder, targets: collate(parts, classWeights), rows, offsets }
 }
 
 /** The offsets of the micro-batch that follows another. */
-export function offsetsAfter({ ids, rows, targets, offsets }: MicroBatch): Offsets {
+export function offsetsAfter({ ids, rows, targets, decoder, offsets }: MicroBatch): Offsets {
   return {
     row: offsets.row + ids.length,
     sequence: offsets.sequence + rows.length,
     selected: offsets.selected + logitRows(targets, ids.length),
+    decoder: offsets.decoder + (decoder?.ids.length ?? 0),
   }
 }
 
@@ -170,24 +172,26 @@ export function splitMicroBatch(batch: MicroBatch, parts: number): MicroBatch[] 
 }
 
 function sliceMicroBatch(batch: MicroBatch, start: number, end: number): MicroBatch {
-  const { ids, positions, typeIds, targets, rows, offsets } = batch
+  const { typeIds, targets, rows, offsets, decoder } = batch
   const [from, to] = [batch.cuSeqlens[start]!, batch.cuSeqlens[end]!]
-  const cuSeqlens = batch.cuSeqlens.slice(start, end + 1).map(at => at - from)
-  const lengths = Array.from(cuSeqlens.subarray(1), (at, i) => at - cuSeqlens[i]!)
   return {
-    ids: ids.slice(from, to),
-    positions: positions.slice(from, to),
+    ...slicePacked(batch, start, end),
     typeIds: typeIds.slice(from, to),
-    cuSeqlens,
-    maxLength: Math.max(...lengths),
+    ...(decoder ? { decoder: slicePacked(decoder, start, end) } : {}),
     targets: targets?.slice(start, end, batch),
     rows: rows.slice(start, end),
     offsets: {
       row: offsets.row + from,
       sequence: offsets.sequence + start,
       selected: offsets.selected + logitRows(targets?.slice(0, start, batch), from),
+      decoder: offsets.decoder + (decoder?.cuSeqlens[start] ?? 0),
     },
   }
+}
+
+function slicePacked({ ids, cuSeqlens }: PackedBatch, start: number, end: number): PackedBatch {
+  const parts = Array.from({ length: end - start }, (_, i) => ids.slice(cuSeqlens[start + i], cuSeqlens[start + i + 1]))
+  return pack(parts)
 }
 
 function makeStep(examples: readonly Example[], rows: Int32Array, index: number, options: BatchOptions): Step {

@@ -10,6 +10,8 @@ export { IGNORED }
 export interface Example {
   readonly ids: Int32Array
   readonly typeIds?: Int32Array | undefined
+  /** What an encoder-decoder is to say, its last token included. */
+  readonly target?: Int32Array | undefined
   readonly label?: number | Float32Array | Int32Array | undefined
   /** Words of a tagged sentence, and the word of each token (−1 for special tokens). */
   readonly words?: readonly string[] | undefined

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
-import { causalLmHead } from '../heads/languageModel.ts'
+import { causalLmHead, seq2seqLmHead } from '../heads/languageModel.ts'
 import { readJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
-import { maxTokens } from '../nn/batch.ts'
+import { maxTokens, pack } from '../nn/batch.ts'
 import { sample } from '../ops/sample.ts'
 import { scope } from '../tensor.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -41,8 +41,8 @@ export interface Generated {
 }
 
 /**
- * The tokens that a causal language model adds to a prompt, one after the other, an end token included. Each is a
- * forward pass of one token; those before it lie in a cache.
+ * The tokens that a causal language model adds to a prompt, or an encoder-decoder says to it, one after the other, an
+ * end token included. Each is a forward pass of one token; those before it lie in a cache.
  * @throws ERR_OPTION for a prompt that is empty or leaves no room, ERR_UNSUPPORTED for a model with another head
  */
 export async function* generateTokens(
@@ -52,8 +52,9 @@ export async function* generateTokens(
 ): AsyncGenerator<number> {
   const { maxNewTokens = 256, temperature = 0, topK = 0, topP = 1, seed = 0, signal } = options
   const most = maxTokens(model.backbone.limits)
-  check(model.task === causalLmHead.task, 'ERR_UNSUPPORTED', () => {
-    return `generate: the model has a head for ${model.task}; load it with task causal-lm`
+  const tasks: readonly string[] = [causalLmHead.task, seq2seqLmHead.task]
+  check(tasks.includes(model.task), 'ERR_UNSUPPORTED', () => {
+    return `generate: the model has a head for ${model.task}; load it with task ${tasks.join(' or ')}`
   })
   check(prompt.length > 0 && prompt.length < most, 'ERR_OPTION', () => {
     return `generate: a prompt of ${prompt.length} tokens, expected 1 to ${most - 1}; shorten it`
@@ -62,11 +63,14 @@ export async function* generateTokens(
     return `maxNewTokens: ${maxNewTokens} is not a positive integer`
   })
   const ends = new Set(options.endIds ?? endIdsOf(model))
-  const capacity = Math.min(most, prompt.length + maxNewTokens)
+  const { startId } = model.backbone
+  let ids = startId === undefined ? prompt : Int32Array.of(startId)
+  const begin = ids.length
+  const capacity = Math.min(most, begin + maxNewTokens)
   const cache = new KvCache(model.backbone.layers, { sequences: 1, capacity, device: model.device })
   try {
-    let ids = prompt
-    for (let step = 0; prompt.length + step < capacity; step++) {
+    if (startId !== undefined) scope(() => cache.remember(model.encode(pack([prompt]))))
+    for (let step = 0; begin + step < capacity; step++) {
       signal?.throwIfAborted()
       const { read } = scope(() => {
         const logits = nextLogits(model, ids, cache)
@@ -92,8 +96,8 @@ function nextLogits(model: Model, ids: Int32Array, cache: KvCache) {
 }
 
 /**
- * The text that a causal language model adds to a prompt, piece by piece, up to an end token, a stop string or the last
- * of `maxNewTokens`. Pieces joined are the text.
+ * The text that a language model adds to a prompt, or says to it, piece by piece, up to an end token, a stop string or
+ * the last of `maxNewTokens`. Pieces joined are the text.
  * @throws as {@link generateTokens}
  */
 export async function* generate(
@@ -106,8 +110,9 @@ export async function* generate(
   check(!stop.includes(''), 'ERR_OPTION', () => 'stop: an empty string ends every text; leave it out')
   const { ids: given } = tokenizer.encode(prompt)
   const ends = new Set(options.endIds ?? endIdsOf(model))
-  const ids = [...given]
-  const before = tokenizer.decode(given).length
+  // An encoder-decoder's answer does not begin with what it read.
+  const ids = model.backbone.startId === undefined ? [...given] : []
+  const before = tokenizer.decode(Int32Array.from(ids)).length
   let told = 0
   for await (const id of generateTokens(model, given, options)) {
     if (ends.has(id)) {

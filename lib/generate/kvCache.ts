@@ -2,7 +2,7 @@
 
 import { check } from '../errors.ts'
 import { native } from '../native.ts'
-import type { LayerCache } from '../nn/attention.ts'
+import type { EncoderMemory, LayerCache } from '../nn/attention.ts'
 import type { StackCache } from '../nn/stack.ts'
 import { type Device, Tensor } from '../tensor.ts'
 
@@ -18,6 +18,7 @@ export class KvCache implements StackCache, Disposable {
   #lengths: Int32Array
   #added: Int32Array | undefined
   #onDevice: Tensor | undefined
+  #memory: EncoderMemory | undefined
 
   constructor(
     layers: number,
@@ -56,6 +57,16 @@ export class KvCache implements StackCache, Disposable {
     this.#onDevice = undefined
   }
 
+  /** What the encoder made of the sequences that are answered; it is freed with the cache. */
+  get memory(): EncoderMemory | undefined {
+    return this.#memory
+  }
+
+  remember(memory: EncoderMemory): void {
+    this.#memory = memory
+    for (const tensor of [memory.hidden, memory.cuSeqlens]) tensor.keep()
+  }
+
   /** Tokens that each sequence brings in this forward pass. */
   get added(): Int32Array {
     return this.#added ?? new Int32Array(this.#lengths.length)
@@ -63,6 +74,9 @@ export class KvCache implements StackCache, Disposable {
 
   dispose(): void {
     for (const layer of this.layers) layer.dispose()
+    this.#memory?.hidden.dispose()
+    this.#memory?.cuSeqlens.dispose()
+    this.#memory = undefined
     this.#onDevice?.dispose()
     this.#onDevice = undefined
   }
@@ -76,6 +90,7 @@ class Layer implements LayerCache {
   readonly #cache: KvCache
   #keys: Tensor | undefined
   #values: Tensor | undefined
+  #crossed: readonly [Tensor, Tensor] | undefined
 
   constructor(cache: KvCache) {
     this.#cache = cache
@@ -116,7 +131,15 @@ class Layer implements LayerCache {
     return isFirst
   }
 
+  crossed(make: () => readonly [Tensor, Tensor]): readonly [Tensor, Tensor] {
+    this.#crossed ??= make()
+    for (const tensor of this.#crossed) tensor.keep()
+    return this.#crossed
+  }
+
   dispose(): void {
+    for (const tensor of this.#crossed ?? []) tensor.dispose()
+    this.#crossed = undefined
     this.#keys?.dispose()
     this.#values?.dispose()
     this.#keys = undefined

@@ -2,11 +2,11 @@
 
 import { fail, nearest } from '../errors.ts'
 import type { HeadKind } from './head.ts'
-import { causalLmHead, maskedLmHead } from './languageModel.ts'
+import { causalLmHead, maskedLmHead, seq2seqLmHead } from './languageModel.ts'
 import { sequenceHead } from './sequenceClassification.ts'
 import { tokenHead } from './tokenClassification.ts'
 
-export const HEADS = [sequenceHead, tokenHead, maskedLmHead, causalLmHead] as const
+export const HEADS = [sequenceHead, tokenHead, maskedLmHead, causalLmHead, seq2seqLmHead] as const
 
 /** What a model can be loaded for, by name. */
 export type Task = (typeof HEADS)[number]['task']

@@ -9,7 +9,7 @@ import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Head, type HeadKind, type LossOptions, rowsRead, wide } from './head.ts'
 import { likeliestRows } from './likeliest.ts'
-import { hiddenTokens, nextTokens } from './targets.ts'
+import { decoderTokens, hiddenTokens, nextTokens } from './targets.ts'
 
 export const maskedLmHead = {
   task: 'masked-lm',
@@ -28,6 +28,15 @@ export const causalLmHead = {
   make: (layers: LmLayers) => causalLm(layers),
 } as const satisfies HeadKind
 
+export const seq2seqLmHead = {
+  task: 'seq2seq-lm',
+  sits: 'seq2seqLm',
+  isLabelled: false,
+  peftType: 'SEQ_2_SEQ_LM',
+  classSuffix: 'ForConditionalGeneration',
+  make: (layers: LmLayers) => seq2seqLm(layers),
+} as const satisfies HeadKind
+
 /** The ids of hidden tokens, from their own rows. */
 export function maskedLm(layers: LmLayers): Head {
   return { ...languageModel(layers), task: maskedLmHead.task, collate: hiddenTokens }
@@ -36,6 +45,11 @@ export function maskedLm(layers: LmLayers): Head {
 /** The id of the next token, from the row of each token. */
 export function causalLm(layers: LmLayers): Head {
   return { ...languageModel(layers), task: causalLmHead.task, collate: nextTokens }
+}
+
+/** The id of each token that a decoder says, from the row of the one before it. */
+export function seq2seqLm(layers: LmLayers): Head {
+  return { ...languageModel(layers), task: seq2seqLmHead.task, collate: decoderTokens }
 }
 
 function languageModel(layers: LmLayers): Omit<Head, 'task' | 'collate'> {

@@ -63,6 +63,16 @@ export const nextTokens: Collate = examples => {
   return labels && supervised(joined(Int32Array, labels.map(shifted)))
 }
 
+/** Every token that a decoder is to say: `target` holds them. */
+export const decoderTokens: Collate = examples => {
+  const targets = examples.flatMap(({ target }) => (target ? [target] : []))
+  if (targets.length === 0) return undefined
+  check(targets.length === examples.length, 'ERR_DATA', () => {
+    return 'batches: examples with and without targets in one batch'
+  })
+  return perDecoderToken(targets)
+}
+
 /** On the device: ids i32[rows], or numbers f32[rows, width]. Throws ERR_DATA for what `outputs` columns can't meet. */
 export function uploadTargets(targets: Targets, rows: number, outputs: number, device: Device): Tensor {
   const { values, width } = targets
@@ -99,6 +109,13 @@ function perToken(values: Int32Array, classWeights: ArrayLike<number> | undefine
   const slice = (from: number, to: number, { cuSeqlens }: Sequences) =>
     perToken(values.slice(cuSeqlens[from], cuSeqlens[to]), classWeights)
   return { rows: undefined, values, width: 1, weight: weightOf(values, classWeights), slice }
+}
+
+/** Its sequences are those of the decoder, whatever batch it belongs to. */
+function perDecoderToken(targets: readonly Int32Array[]): Targets {
+  const values = joined(Int32Array, targets)
+  const slice = (from: number, to: number) => perDecoderToken(targets.slice(from, to))
+  return { rows: undefined, values, width: 1, weight: weightOf(values, undefined), slice }
 }
 
 /** Rows of their own for the tokens that have a label. */

@@ -16,6 +16,8 @@ export interface Backbone extends InputRules {
   readonly forward: Forward
   /** Of an encoder-decoder: what `forward` is given as memory. */
   encode?(batch: Batch, options?: ForwardOptions): EncoderMemory
+  /** Of an encoder-decoder: what stands before the first token that is said. */
+  readonly startId?: number
 }
 
 /** A family's part of a classifier: rows [N, D] of the last hidden state → logits. */
@@ -65,10 +67,12 @@ export interface Family {
   readonly modelType: string
   /** How the names of its classes in transformers begin. */
   readonly className: string
-  /** First part of the backbone's tensor names. */
+  /** First part of the backbone's tensor names; '' where its parts have names of their own. */
   readonly basePrefix: string
   /** Tensors of heads: those a task does not use are left alone. */
   readonly headTensors: RegExp
+  /** Why weights that are stored as f16 run in wider types alone; most families can be f16. */
+  readonly wideOnly?: string
   build(config: ModelConfig, weights: Weights): Backbone
   readonly heads: Heads
 }

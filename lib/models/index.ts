@@ -16,6 +16,7 @@ import { phi3 } from './phi3.ts'
 import { qwen2 } from './qwen2.ts'
 import { qwen3 } from './qwen3.ts'
 import { roberta, xlmRoberta } from './roberta.ts'
+import { mt5, t5 } from './t5.ts'
 
 const FAMILIES: readonly Family[] = [
   bert,
@@ -35,6 +36,8 @@ const FAMILIES: readonly Family[] = [
   gpt2,
   opt,
   gptNeox,
+  t5,
+  mt5,
 ]
 
 /** `model_type`s this package can run. */

@@ -34,7 +34,7 @@ export interface LoadSettings {
   activations: DType
   /** Keys the initial values of tensors that the source lacks. */
   seed: number
-  /** First part of the backbone's names ("bert"), which a checkpoint of the bare backbone leaves out. */
+  /** First part of the backbone's names ("bert"), which a checkpoint of the bare backbone leaves out; '' has none. */
   basePrefix: string
   /** Tensors of other heads: left alone. */
   otherHeads: RegExp
@@ -88,7 +88,7 @@ class Loading {
     this.settings = settings
     const names = [...(settings.source?.names() ?? [])]
     const prefix = `${settings.basePrefix}.`
-    const isBare = !names.some(name => name.startsWith(prefix))
+    const isBare = settings.basePrefix !== '' && !names.some(name => name.startsWith(prefix))
     for (const name of names) {
       const modern = name.replace(/\.gamma$/, '.weight').replace(/\.beta$/, '.bias')
       const canonical = isBare && !settings.otherHeads.test(modern) ? prefix + modern : modern
@@ -131,6 +131,11 @@ export class Weights {
     const { available } = this.#loading
     available.set(this.#join(to), available.get(this.#join(from))!)
     available.delete(this.#join(from))
+  }
+
+  /** Leaves the source's tensor alone: nothing reads it. */
+  skip(name: string): void {
+    this.#loading.available.delete(this.#join(name))
   }
 
   /** Whether the source holds both this tensor and the one of the full name `other`, with other values. */

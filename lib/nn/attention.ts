@@ -21,6 +21,8 @@ export interface LayerCache {
   readonly lengths: Tensor
   /** Takes in those of a batch; says whether it held none before. */
   append(keys: Tensor, values: Tensor, batch: Batch): boolean
+  /** Keys and values of an encoder's memory, which stay the same: made the first time. */
+  crossed(make: () => readonly [Tensor, Tensor]): readonly [Tensor, Tensor]
 }
 
 /** What a layer reads beside its input. */

@@ -12,6 +12,33 @@ export interface PackedBatch {
   /** Where each sequence begins, and N, [B + 1]. */
   cuSeqlens: Int32Array
   maxLength: number
+  /** For an encoder-decoder: what it is to say to each sequence, their last tokens included. */
+  decoder?: PackedBatch | undefined
+}
+
+/** Packs sequences in their order. */
+export function pack(sequences: readonly Int32Array[]): PackedBatch {
+  const cuSeqlens = new Int32Array(sequences.length + 1)
+  sequences.forEach((ids, i) => {
+    cuSeqlens[i + 1] = cuSeqlens[i]! + ids.length
+  })
+  const size = cuSeqlens[sequences.length]!
+  const [ids, positions] = [new Int32Array(size), new Int32Array(size)]
+  sequences.forEach((part, i) => {
+    const start = cuSeqlens[i]!
+    ids.set(part, start)
+    for (let t = 0; t < part.length; t++) positions[start + t] = t
+  })
+  const maxLength = sequences.reduce((most, { length }) => Math.max(most, length), 0)
+  return { ids, positions, cuSeqlens, maxLength }
+}
+
+/** What a decoder reads while it is to say these sequences: `startId` before the first token of each, and no last. */
+export function shiftedRight(batch: PackedBatch, startId: number): PackedBatch {
+  const ids = new Int32Array(batch.ids.length)
+  ids.set(batch.ids.subarray(0, -1), 1)
+  for (const begin of batch.cuSeqlens.subarray(0, -1)) ids[begin] = startId
+  return { ...batch, ids }
 }
 
 /** A batch on its device. */

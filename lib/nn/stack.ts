@@ -20,6 +20,10 @@ export type State = readonly (Tensor | undefined)[]
 /** Keys and values of earlier tokens, of every layer. */
 export interface StackCache {
   readonly layers: readonly LayerCache[]
+  /** Most tokens of a sequence. */
+  readonly capacity: number
+  /** What the encoder made of the sequences that are answered. */
+  readonly memory?: EncoderMemory | undefined
 }
 
 export interface ForwardOptions {
@@ -39,7 +43,7 @@ export interface ForwardOptions {
 export type Forward = (batch: Batch, options?: ForwardOptions) => Tensor
 
 export interface Stack<S extends State> {
-  embed(batch: Batch): S
+  embed(batch: Batch, cache?: StackCache): S
   readonly blocks: readonly Block<S>[]
   /** The hidden state [N, D] between layers. */
   hidden(state: S): Tensor
@@ -53,7 +57,7 @@ export function stack<S extends State>({ embed, blocks, hidden, output = hidden 
     const see = (state: S, at: number) => {
       if (at < blocks.length) observe?.(hidden(state))
     }
-    let state = scope<S>(() => embed(batch) as never)
+    let state = scope<S>(() => embed(batch, cache) as never)
     see(state, 0)
     for (const [i, block] of blocks.entries()) {
       const context: LayerContext = { batch, cache: cache?.layers[i], memory, prefix, layer: i }

@@ -16,6 +16,10 @@ export interface StepRandom {
   sequenceOffset: number
   /** Rows that the head selected from earlier micro-batches of this optimizer step. Default: rowOffset. */
   selectedOffset?: number
+  /** Tokens of a decoder beside the encoder, of earlier micro-batches of this optimizer step. Default: rowOffset. */
+  decoderOffset?: number
+  /** While a decoder runs: the rowOffset of the encoder. */
+  memoryOffset?: number
 }
 
 let current: StepRandom | undefined
@@ -52,6 +56,18 @@ export function asNow(): <T>(body: () => T) => T {
 export function countingSelected<T>(body: () => T): T {
   if (current?.selectedOffset === undefined) return body()
   return withRandom({ ...current, rowOffset: current.selectedOffset }, body)
+}
+
+/** Runs `body`, whose rows are tokens of a decoder beside the encoder: those of earlier micro-batches count. */
+export function countingDecoder<T>(body: () => T): T {
+  if (current?.decoderOffset === undefined) return body()
+  return withRandom({ ...current, rowOffset: current.decoderOffset, memoryOffset: current.rowOffset }, body)
+}
+
+/** Runs `body`, a part of the decoder whose rows are the encoder's tokens. */
+export function countingMemory<T>(body: () => T): T {
+  if (current?.memoryOffset === undefined) return body()
+  return withRandom({ ...current, rowOffset: current.memoryOffset }, body)
 }
 
 /** Runs `body`, whose first row is row `begin` of the micro-batch: a part of it sees the masks of the whole. */

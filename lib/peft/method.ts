@@ -42,8 +42,8 @@ export interface Host {
   readonly headModules: readonly string[]
   /** Tensors that the checkpoint lacked. */
   readonly newTensors: readonly string[]
-  /** Its sizes: those of its hidden state, and how many layers there are. */
-  readonly backbone: { readonly hiddenSize: number; readonly layers: number }
+  /** Its sizes: those of its hidden state, and how many layers there are; encoder-decoders have a `startId`. */
+  readonly backbone: { readonly hiddenSize: number; readonly layers: number; readonly startId?: number }
   /** Parameters that two layers use: tied embeddings. */
   readonly shared: ReadonlySet<Parameter>
   /** What is attached, by name; a model frees them with itself. */

@@ -1,5 +1,6 @@
 // Virtual tokens that train: prompt tuning (Lester et al. 2021) and prefix tuning (Li and Liang 2021).
 
+import { check } from '../errors.ts'
 import type { PyObject } from '../io/json.ts'
 import { normal } from '../nn/init.ts'
 import type { Parameter } from '../nn/module.ts'
@@ -115,6 +116,9 @@ function placed(
   which: 'prompt' | 'prefix',
 ): Placement {
   const { numVirtualTokens: count } = options
+  check(host.backbone.startId === undefined, 'ERR_UNSUPPORTED', () => {
+    return `${which}: ${host.config.modelType} reads and says, and virtual tokens are built for one text alone; use lora`
+  })
   const sizes = sizesOf(host)
   const width = which === 'prompt' ? sizes.tokenDim : 2 * sizes.numLayers * sizes.tokenDim
   const parameter = context.parameter('prompt_embeddings', [count, width], (seed, name) => {

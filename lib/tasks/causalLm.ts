@@ -27,6 +27,7 @@ export const causalLm: Task<ItemsPrediction> = {
 
   infer(rows, columns, asked) {
     const { text, prompt, completion, messages } = columns
+    if (asked.able && !asked.able.includes(name)) return undefined
     if (messages !== undefined) return `"${messages}" holds conversations`
     if (prompt !== undefined && completion !== undefined)
       return `"${completion}" is what is to be said after "${prompt}"`

@@ -6,6 +6,7 @@ import type { Model } from '../model.ts'
 import { causalLm } from './causalLm.ts'
 import { maskedLm } from './maskedLm.ts'
 import { regression } from './regression.ts'
+import { seq2seqLm } from './seq2seqLm.ts'
 import { multi, single } from './sequence.ts'
 import type { Task } from './task.ts'
 import { tokens } from './tokens.ts'
@@ -14,7 +15,15 @@ import { tokens } from './tokens.ts'
  * In the order in which data are offered to them. The predictions of a task are its own: whoever holds tasks of all
  * kinds hands them back what they gave.
  */
-export const TASKS: readonly Task[] = [tokens, multi, regression, single, causalLm, maskedLm] as unknown as Task[]
+export const TASKS: readonly Task[] = [
+  tokens,
+  multi,
+  regression,
+  single,
+  causalLm,
+  seq2seqLm,
+  maskedLm,
+] as unknown as Task[]
 
 /** Their names. */
 export const taskNames: readonly string[] = [...new Set(TASKS.map(({ name }) => name))]

@@ -104,6 +104,8 @@ export interface Details {
 
 /** What the loss looks at in one sequence of a batch. */
 export interface Supervision {
+  /** What is shown in place of the tokens of the batch, where a decoder has some of its own. */
+  readonly tokens?: readonly string[]
   /** Label of the sequence: a name, names, or numbers. */
   readonly label?: string | readonly string[] | readonly number[]
   /** What is expected at each token; null where nothing is. */

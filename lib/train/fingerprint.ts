@@ -90,9 +90,9 @@ function addExamples(hash: Hash, examples: readonly Example[]): void {
   for (const example of examples) addExample(hash, example)
 }
 
-function addExample(hash: Hash, { ids, typeIds, label }: Example): void {
+function addExample(hash: Hash, { ids, typeIds, label, target }: Example): void {
   const labels = label === undefined ? undefined : typeof label === 'number' ? Float64Array.of(label) : label
-  for (const array of [ids, typeIds, labels]) {
+  for (const array of [ids, typeIds, labels, ...(target ? [target] : [])]) {
     hash.update(`${array?.byteLength ?? -1};`)
     if (array) hash.update(new Uint8Array(array.buffer, array.byteOffset, array.byteLength))
   }

@@ -139,14 +139,16 @@ function* microBatches(
 }
 
 /**
- * The batches that no other equals or exceeds in tokens, sequences, rows of the head and longest sequence at once:
+ * The batches that no other equals or exceeds in tokens (of a decoder too), sequences, rows of the head and longest
+ * sequence at once:
  * memory grows with each of these, so the peak is among them.
  */
 function largestOf(model: Model, batches: Iterable<MicroBatch>): MicroBatch[] {
   let front: { sizes: number[]; batch: MicroBatch }[] = []
   for (const batch of batches) {
     const selected = model.head.rows(batch, batch.targets)?.length ?? 0
-    const sizes = [batch.ids.length, batch.rows.length, selected, batch.maxLength]
+    const { ids, maxLength } = batch.decoder ?? { ids: [], maxLength: 0 }
+    const sizes = [batch.ids.length, batch.rows.length, selected, batch.maxLength, ids.length, maxLength]
     const covers = (a: readonly number[], b: readonly number[]) => a.every((size, i) => size >= b[i]!)
     if (front.some(other => covers(other.sizes, sizes))) continue
     front = [...front.filter(other => !covers(sizes, other.sizes)), { sizes, batch }]

@@ -141,8 +141,8 @@ export class Stepper {
     while (this.#inFlight.length >= this.#ahead) await this.#inFlight.shift()
     const started = performance.now()
     const { seed, dropout = true } = this.#options
-    const { row: rowOffset, sequence: sequenceOffset, selected: selectedOffset } = batch.offsets
-    const random = { seed, step: index, rowOffset, sequenceOffset, selectedOffset }
+    const { row: rowOffset, sequence: sequenceOffset, selected: selectedOffset, decoder: decoderOffset } = batch.offsets
+    const random = { seed, step: index, rowOffset, sequenceOffset, selectedOffset, decoderOffset }
     const forward = () => this.#objective.loss(this.#model, batch, total)
     // A read is in the queue before the scope frees what it reads.
     const { loss } = scope(() => {

@@ -21,6 +21,8 @@ if (existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))) {
 } else test('training on the emulator', () => console.log('skip: lowrank_emu.node is not built'))
 
 interface Case {
+  /** Default: a tiny encoder. */
+  make?: (options: Partial<ModelOptions>) => Model
   model: Partial<ModelOptions>
   examples: readonly Example[]
   attach?: (model: Model) => Adapter<Model>
@@ -33,9 +35,20 @@ async function registerTests(): Promise<void> {
   const { native } = await import('../../lib/native.ts')
   const { fullFineTuning } = await import('../../lib/peft/full.ts')
   const { planTraining } = await import('../../lib/train/plan.ts')
-  const { eventsOf, hideTokens, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } = await import(
-    '../train/support.ts'
-  )
+  const {
+    answers,
+    counting,
+    eventsOf,
+    hideTokens,
+    runToEnd,
+    sentences,
+    sequences,
+    TAGS,
+    tinyDecoder,
+    tinyLora,
+    tinyModel,
+    tinySeq2seq,
+  } = await import('../train/support.ts')
   const allLinear = (model: Model) => tinyLora(model, { targetModules: 'all-linear' })
   const tokens = { task: 'token-classification', labels: TAGS } as const
 
@@ -60,11 +73,32 @@ async function registerTests(): Promise<void> {
       options: { transform: hideTokens },
       tolerance: 0.03,
     },
+    'LoRA, next tokens': {
+      make: tinyDecoder,
+      model: { compute: 'f32' },
+      examples: counting(24),
+      attach: allLinear,
+      tolerance: 2e-5,
+    },
+    'LoRA, text to text': {
+      make: tinySeq2seq,
+      model: { compute: 'f32' },
+      examples: answers(24),
+      attach: allLinear,
+      tolerance: 2e-5,
+    },
+    'full, text to text, bf16': {
+      make: tinySeq2seq,
+      model: { compute: 'bf16' },
+      examples: answers(24),
+      attach: model => attach(model, fullFineTuning()),
+      tolerance: 0.03,
+    },
   }
 
   /** Losses of steps and of the last evaluation, and the peak of the pool. */
-  async function run(device: string, { model: made, examples, attach = tinyLora, options }: Case) {
-    const model = tinyModel({ ...made, device })
+  async function run(device: string, { make = tinyModel, model: made, examples, attach = tinyLora, options }: Case) {
+    const model = make({ ...made, device })
     const method = attach(model)
     const data = { train: examples.slice(0, 16), validation: examples.slice(16) }
     const events = await runToEnd(method, data, { epochs: 2, batchSize: 8, lr: 5e-3, seed: 7, ...options })
@@ -75,8 +109,8 @@ async function registerTests(): Promise<void> {
     return { losses: [...losses, after.loss], peak: eventsOf(events, 'end')[0]!.memory.peak }
   }
 
-  async function planned({ model: made, examples, attach = tinyLora, options }: Case): Promise<number> {
-    const model = tinyModel({ ...made, device: 'meta', planFor: 'cuda' })
+  async function planned({ make = tinyModel, model: made, examples, attach = tinyLora, options }: Case) {
+    const model = make({ ...made, device: 'meta', planFor: 'cuda' })
     const method = attach(model)
     const data = { train: examples.slice(0, 16), validation: examples.slice(16) }
     const plan = await planTraining(method, data, { epochs: 2, batchSize: 8, lr: 5e-3, seed: 7, ...options })

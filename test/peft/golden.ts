@@ -8,20 +8,29 @@ import type { Task } from '../../lib/heads/index.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model, type ModelOptions } from '../../lib/model.ts'
-import type { PackedBatch } from '../../lib/nn/batch.ts'
+import { type PackedBatch, pack } from '../../lib/nn/batch.ts'
 import type { Parameter } from '../../lib/nn/module.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 
 export const MODELS = join(packageRoot, 'test/golden/models')
 export const ADAPTERS = join(packageRoot, 'test/golden/adapters')
 export const CASES = readdirSync(ADAPTERS).filter(name => existsSync(join(ADAPTERS, name, 'meta.json')))
-const TASK: Record<string, Task> = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' }
+const SEQ2SEQ = join(packageRoot, 'test/golden/seq2seq')
+const TASK: Record<string, Task> = {
+  seq: 'sequence-classification',
+  tok: 'token-classification',
+  mlm: 'masked-lm',
+  lm: 'causal-lm',
+  s2s: 'seq2seq-lm',
+}
 
 interface ModelMeta {
   task: string
   problem: 'regression' | 'multi_label_classification' | null
   labels: number | string[] | null
   lengths: number[]
+  /** Of what an encoder-decoder is to say. */
+  said?: number[]
 }
 
 export interface AdapterMeta {
@@ -34,12 +43,15 @@ export interface AdapterMeta {
 
 export const readMeta = <T>(dir: string): T => JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8')) as T
 
+/** The folder of a tiny checkpoint. */
+export const folderOf = (name: string) => join(existsSync(join(SEQ2SEQ, name)) ? SEQ2SEQ : MODELS, name)
+
 /** One of the tiny checkpoints with the head it was made for. */
 export async function tinyModel(name: string, options: Partial<ModelOptions> = {}): Promise<Model> {
-  const { task, labels, problem } = readMeta<ModelMeta>(join(MODELS, name))
+  const { task, labels, problem } = readMeta<ModelMeta>(folderOf(name))
   const names = typeof labels === 'number' ? Array.from({ length: labels }, (_, i) => `L${i}`) : (labels ?? undefined)
   const kind = problem === 'regression' ? 'regression' : problem ? 'multi' : 'single'
-  return await loadModel(join(MODELS, name), { task: TASK[task]!, labels: names, problem: kind, ...options })
+  return await loadModel(folderOf(name), { task: TASK[task]!, labels: names, problem: kind, ...options })
 }
 
 /** The inputs and labels of a tiny checkpoint. */
@@ -49,8 +61,8 @@ export function tinyBatch(name: string): {
   total: number
   lengths: number[]
 } {
-  const { task, problem, lengths } = readMeta<ModelMeta>(join(MODELS, name))
-  const io = openSafetensors(join(MODELS, name, 'io.safetensors'))
+  const { task, problem, lengths, said } = readMeta<ModelMeta>(folderOf(name))
+  const io = openSafetensors(join(folderOf(name), 'io.safetensors'))
   const ints = (key: string) => new Int32Array(io.read(key).buffer as ArrayBuffer)
   const cuSeqlens = Int32Array.from([0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0)))
   const batch: PackedBatch = {
@@ -61,11 +73,15 @@ export function tinyBatch(name: string): {
     maxLength: Math.max(...lengths),
   }
   const raw = problem ? io.readF32('labels') : ints('labels')
-  const labels = task === 'seq' ? raw : unpad(raw, lengths)
+  const labels = task === 'seq' ? raw : unpad(raw, said ?? lengths)
+  if (said)
+    batch.decoder = pack(said.map((length, i) => (raw as Int32Array).slice(i * width(said), i * width(said) + length)))
   io.close()
   const total = task === 'seq' ? lengths.length : Array.from(labels).filter(label => label !== -100).length
   return { batch, labels, total, lengths }
 }
+
+const width = (lengths: readonly number[]) => Math.max(...lengths)
 
 /** Rows of a padded [B, T, …] array without its padding. */
 export function unpad<A extends Int32Array | Float32Array>(padded: A, lengths: number[], width = 1): A {

@@ -3,9 +3,12 @@ import type { Targets } from '../../lib/heads/targets.ts'
 import type { Model } from '../../lib/model.ts'
 import type { PackedBatch } from '../../lib/nn/batch.ts'
 
-/** Targets of a packed batch from labels that are packed like it: a class or numbers a sequence, or an id a token. */
+/**
+ * Targets of a packed batch from labels that are packed like it: a class or numbers a sequence, or an id a token. Of an
+ * encoder-decoder they are what the batch is to say.
+ */
 export function targetsOf({ head }: Model, batch: PackedBatch, labels: Int32Array | Float32Array): Targets {
-  const { ids, cuSeqlens } = batch
+  const { ids, cuSeqlens, decoder } = batch
   const sequences = cuSeqlens.length - 1
   const width = labels.length / sequences
   const labelOf = (i: number, from: number, to: number): Example['label'] => {
@@ -15,6 +18,8 @@ export function targetsOf({ head }: Model, batch: PackedBatch, labels: Int32Arra
   const examples = Array.from({ length: sequences }, (_, i): Example => {
     const [from, to] = [cuSeqlens[i]!, cuSeqlens[i + 1]!]
     const row = { values: {}, file: 'batch', line: i }
+    const target = decoder?.ids.slice(decoder.cuSeqlens[i], decoder.cuSeqlens[i + 1])
+    if (target) return { ids: ids.slice(from, to), target, truncated: false, row }
     return { ids: ids.slice(from, to), label: labelOf(i, from, to), truncated: false, row }
   })
   return head.collate(examples)!

@@ -12,7 +12,7 @@ import type { ItemsPrediction } from '../../lib/tasks/items.ts'
 import { splitData } from '../../lib/tasks/prepare.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { evaluate } from '../../lib/train/evaluate.ts'
-import { eventsOf, runToEnd, sequences, tinyLora } from '../train/support.ts'
+import { counting, eventsOf, runToEnd, tinyLora } from '../train/support.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
 const tokenizer = await loadTokenizer(join(golden, 'wordpiece.json'))
@@ -90,13 +90,6 @@ const config = {
     rms_norm_eps: 1e-6,
   },
 }
-
-/** Sequences that count up: the next token follows from the last. */
-const counting = (count: number) =>
-  sequences(count).map(example => {
-    const ids = example.ids.map((_, t) => 3 + ((example.ids[0]! + t) % 50))
-    return { ...example, ids, label: ids.slice() }
-  })
 
 test('a decoder learns, and is judged by perplexity of the tokens that are learned', async () => {
   const model = createModel(config, { task: 'causal-lm', seed: 2 })

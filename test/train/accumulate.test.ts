@@ -4,7 +4,7 @@ import { batches, splitMicroBatch } from '../../lib/data/batches.ts'
 import type { Example } from '../../lib/data/example.ts'
 import type { Transform } from '../../lib/data/transform.ts'
 import { sequenceClasses } from '../../lib/heads/targets.ts'
-import type { ModelOptions } from '../../lib/model.ts'
+import type { Model, ModelOptions } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { attach } from '../../lib/peft/attach.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
@@ -12,11 +12,25 @@ import { Tensor } from '../../lib/tensor.ts'
 import { optimizerOf } from '../../lib/train/run.ts'
 import { resolveSettings } from '../../lib/train/settings.ts'
 import { Stepper, supervised } from '../../lib/train/step.ts'
-import { hideTokens, row, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
+import {
+  answers,
+  counting,
+  hideTokens,
+  row,
+  sentences,
+  sequences,
+  TAGS,
+  tinyDecoder,
+  tinyLora,
+  tinyModel,
+  tinySeq2seq,
+} from './support.ts'
 
 const multi = sequences(16).map(e => ({ ...e, label: Float32Array.of(...[0, 1, 2].map(c => (e.label === c ? 1 : 0))) }))
 
 interface Case {
+  /** Default: a tiny encoder. */
+  make?: (options: Partial<ModelOptions>) => Model
   options: Partial<ModelOptions>
   examples: readonly Example[]
   transform?: Transform
@@ -33,11 +47,13 @@ const CASES: Record<string, Case> = {
     examples: sequences(16).map(({ label: _, ...e }) => e),
     transform: hideTokens,
   },
+  'next tokens': { make: tinyDecoder, options: {}, examples: counting(16) },
+  'text to text': { make: tinySeq2seq, options: { storage: 'f64' }, examples: answers(16) },
 }
 
 /** Loss and gradients of one optimizer step over all 16 examples, cut into micro-batches. */
 async function gradients(which: Case, kind: 'lora' | 'full', batchSize: number, parts = 1) {
-  const model = tinyModel({ storage: 'f32', ...which.options })
+  const model = (which.make ?? tinyModel)({ storage: 'f32', ...which.options })
   const targets = { dropout: 0.3, targetModules: 'all-linear', initLoraWeights: false }
   const method = kind === 'full' ? attach(model, fullFineTuning()) : tinyLora(model, targets)
   const settings = resolveSettings(method, { transform: which.transform }, { train: { length: 16 } })
@@ -112,8 +128,8 @@ test('a cut micro-batch is the same sequences', () => {
   assert.equal(
     cut.map(part => [part.offsets, part.maxLength]),
     [
-      [{ row: 0, sequence: 0, selected: 0 }, 4],
-      [{ row: 8, sequence: 3, selected: 3 }, 5],
+      [{ row: 0, sequence: 0, selected: 0, decoder: 0 }, 4],
+      [{ row: 8, sequence: 3, selected: 3, decoder: 0 }, 5],
     ],
   )
   assert.equal(

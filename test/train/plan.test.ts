@@ -7,9 +7,22 @@ import { attach } from '../../lib/peft/attach.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'
 import { planTraining } from '../../lib/train/plan.ts'
-import { eventsOf, hideTokens, runToEnd, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
+import {
+  answers,
+  eventsOf,
+  hideTokens,
+  runToEnd,
+  sentences,
+  sequences,
+  TAGS,
+  tinyLora,
+  tinyModel,
+  tinySeq2seq,
+} from './support.ts'
 
 interface Case {
+  /** Default: a tiny encoder. */
+  make?: (options: Partial<ModelOptions>) => Model
   model: Partial<ModelOptions>
   examples: readonly Example[]
   options?: Partial<TrainOptions>
@@ -43,20 +56,28 @@ const CASES: Record<string, Case> = {
     examples: sequences(60).map(({ label: _, ...e }) => e),
     options: { transform: hideTokens, maxSteps: 5 },
   },
+  'text to text, every layer adapted': {
+    make: tinySeq2seq,
+    model: {},
+    examples: answers(60),
+    lora: { targetModules: 'all-linear' },
+  },
+  'full, text to text': { make: tinySeq2seq, model: {}, examples: answers(60), full: true },
 }
 
-for (const [name, { model: made, examples, options, full, lora }] of Object.entries(CASES))
+for (const [name, { make, model: made, examples, options, full, lora }] of Object.entries(CASES))
   test(`the peak is predicted to the byte: ${name}`, async () => {
+    const create = make ?? tinyModel
     const data = { train: examples.slice(0, 45), validation: examples.slice(45, 55), test: examples.slice(55) }
     const attached = (model: Model) => (full ? attach(model, fullFineTuning()) : tinyLora(model, lora))
     const settings = { epochs: 2, batchSize: 8, lr: 1e-4, ...options }
     const live = native.live()
-    const meta = tinyModel({ ...made, device: 'meta' })
+    const meta = create({ ...made, device: 'meta' })
     const planned = attached(meta)
     const plan = await planTraining(planned, data, { ...settings })
     planned.detach()
     meta.dispose()
-    const model = tinyModel(made)
+    const model = create(made)
     const method = attached(model)
     const events = await runToEnd(method, data, { ...settings })
     const { memory } = eventsOf(events, 'end')[0]!

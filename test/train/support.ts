@@ -43,6 +43,57 @@ export function tinyModel(options: Partial<ModelOptions> = {}, values: Record<st
   return createModel(tinyConfig(values), { task: 'sequence-classification', labels: LABELS, seed: 1, ...options })
 }
 
+/** A tiny decoder of Llama's kind. */
+export function tinyDecoder(options: Partial<ModelOptions> = {}): Model {
+  const {
+    hidden_dropout_prob: _,
+    attention_probs_dropout_prob: __,
+    type_vocab_size: ___,
+    ...values
+  } = tinyConfig().values
+  const more = { model_type: 'llama', num_key_value_heads: 1, attention_dropout: 0.1, bos_token_id: 1, eos_token_id: 2 }
+  const config = { path: 'config.json', modelType: 'llama', values: { ...values, ...more } }
+  return createModel(config, { task: 'causal-lm', seed: 1, ...options })
+}
+
+/** A tiny T5, version 1.1. */
+export function tinySeq2seq(options: Partial<ModelOptions> = {}): Model {
+  const values = {
+    model_type: 't5',
+    vocab_size: VOCAB,
+    d_model: 32,
+    d_kv: 8,
+    d_ff: 48,
+    num_heads: 2,
+    num_layers: 2,
+    relative_attention_num_buckets: 8,
+    relative_attention_max_distance: 10,
+    feed_forward_proj: 'gated-gelu',
+    dropout_rate: 0.1,
+    initializer_range: 0.1,
+    pad_token_id: 0,
+    eos_token_id: 1,
+    decoder_start_token_id: 0,
+  }
+  return createModel({ path: 'config.json', modelType: 't5', values }, { task: 'seq2seq-lm', seed: 1, ...options })
+}
+
+/** What is to be said to ragged sequences: their first tokens, the last of them first, and the end. */
+export function answers(count: number, seed = 8): Example[] {
+  return sequences(count, seed).map(({ label: _, ...rest }) => {
+    const said = [...rest.ids.subarray(0, 1 + (rest.ids[0]! % 4))].reverse()
+    return { ...rest, target: Int32Array.of(...said, 1) }
+  })
+}
+
+/** Sequences that count up: the next token follows from the last. */
+export function counting(count: number, seed = 5): (Example & { readonly label: Int32Array })[] {
+  return sequences(count, seed).map(example => {
+    const ids = example.ids.map((_, t) => 3 + ((example.ids[0]! + t) % 50))
+    return { ...example, ids, label: ids.slice() }
+  })
+}
+
 export const tinyLora = (model: Model, options = {}): Adapter<Model> =>
   attach(model, lora({ r: 4, alpha: 8, dropout: 0.1, ...options }), { seed: 3 })
 

@@ -27,7 +27,7 @@ function labelText({ label, weight }: SequenceView, color: boolean): string {
 
 function tokensText({ tokens, tokenLabels }: SequenceView, color: boolean): string {
   if (!tokenLabels) return tokens.join(' ')
-  const learns = (t: number) => tokenLabels[t] === tokens[t]
+  const learns = (t: number) => t in tokens && tokenLabels[t] === tokens[t]
   return tokens
     .map((token, t) => {
       const label = tokenLabels[t]

@@ -1,0 +1,26 @@
+// What a checkpoint is held against before anything is made of it.
+
+import { check } from '../errors.ts'
+import type { ModelConfig } from '../io/config.ts'
+import type { Family } from './family.ts'
+import type { LoadSettings } from './weights.ts'
+
+/** Every layer has tensors: what a config claims is held against the file before anything is made of it. */
+export function checkLayers({ path, values }: ModelConfig, { source }: LoadSettings): void {
+  if (!source) return
+  const most = [...source.names()].length
+  for (const key of ['num_hidden_layers', 'num_layers', 'num_decoder_layers', 'n_layer', 'n_layers']) {
+    const claimed = values[key]
+    check(typeof claimed !== 'number' || claimed <= most, 'ERR_CONFIG', () => {
+      return `${path}: ${key} is ${claimed}, but the checkpoint has ${most} tensors in all; they belong to another config`
+    })
+  }
+}
+
+/** Says that weights in f16 run in a wider type where f16 is not enough for the family. */
+export function widened({ wideOnly }: Family, { source, activations, compute }: LoadSettings): string[] {
+  const isNarrow = (name: string) => source!.info(name).dtype === 'F16'
+  if (!wideOnly || !source || ![...source.names()].some(isNarrow)) return []
+  const types = activations === compute ? compute : `${activations} and ${compute}`
+  return [`the checkpoint is in f16 and runs in ${types}: ${wideOnly}`]
+}

@@ -1,0 +1,217 @@
+// Encoder-decoders against transformers and PEFT, on the tiny checkpoints of test/golden/seq2seq (see its README).
+
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { generateTokens } from '../../lib/generate/generate.ts'
+import { packageRoot } from '../../lib/io/package.ts'
+import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
+import { loadModel, type Model } from '../../lib/model.ts'
+import { native } from '../../lib/native.ts'
+import { type PackedBatch, pack, shiftedRight, upload } from '../../lib/nn/batch.ts'
+import { bucketOf } from '../../lib/nn/relativeBias.ts'
+import { Arena } from '../../lib/optim/arena.ts'
+import { attach } from '../../lib/peft/attach.ts'
+import { loadAdapter } from '../../lib/peft/load.ts'
+import { lora } from '../../lib/peft/lora.ts'
+import { promptTuning } from '../../lib/peft/prompt.ts'
+import { scope, type Tensor } from '../../lib/tensor.ts'
+import { backward, logitsOf, train, unpad, withFolder } from '../peft/golden.ts'
+import { compare } from '../support/compare.ts'
+
+const FOLDER = join(packageRoot, 'test/golden/seq2seq')
+const CASES = readdirSync(FOLDER).filter(name => existsSync(join(FOLDER, name, 'meta.json')))
+const task = 'seq2seq-lm'
+
+interface Meta {
+  lengths: number[]
+  said: number[]
+  loss: number
+  greedy: { prompt: number[]; ids: number[] }
+  adapterLoss?: number
+}
+
+const open = (name: string) => openSafetensors(join(FOLDER, name, 'io.safetensors'))
+const metaOf = (name: string) => JSON.parse(readFileSync(join(FOLDER, name, 'meta.json'), 'utf8')) as Meta
+
+/** Sequences of a padded tensor. */
+function sequences(io: SafetensorsFile, key: string, lengths: number[]): Int32Array[] {
+  const width = Math.max(...lengths)
+  const ids = new Int32Array(io.read(key).buffer as ArrayBuffer)
+  return lengths.map((length, i) => ids.slice(i * width, i * width + length))
+}
+
+function batchOf(io: SafetensorsFile, { lengths, said }: Meta): PackedBatch & { decoder: PackedBatch } {
+  return {
+    ...pack(sequences(io, 'input_ids', lengths)),
+    decoder: pack(sequences(io, 'labels', said)),
+  }
+}
+
+function targetsOf({ head }: Model, { cuSeqlens, decoder }: PackedBatch & { decoder: PackedBatch }) {
+  const examples = Array.from({ length: cuSeqlens.length - 1 }, (_, i) => ({
+    ids: Int32Array.of(1),
+    target: decoder.ids.slice(decoder.cuSeqlens[i], decoder.cuSeqlens[i + 1]),
+    truncated: false,
+    row: { values: {}, file: 'batch', line: i },
+  }))
+  return head.collate(examples)!
+}
+
+async function checkHidden(
+  model: Model,
+  io: SafetensorsFile,
+  batch: PackedBatch & { decoder: PackedBatch },
+  meta: Meta,
+) {
+  const { backbone, device } = model
+  const seen: { encoder: Tensor[]; decoder: Tensor[] } = { encoder: [], decoder: [] }
+  scope(() => {
+    const into = (list: Tensor[]) => (hidden: Tensor) => void list.push(hidden)
+    const memory = model.encode(batch, { observe: into(seen.encoder) })
+    const given = shiftedRight(batch.decoder, backbone.startId!)
+    backbone.forward(upload(given, device, backbone), { memory, observe: into(seen.decoder) })
+    for (const hidden of [...seen.encoder, ...seen.decoder]) hidden.keep()
+  })
+  for (const side of ['encoder', 'decoder'] as const) {
+    assert.ok(seen[side].length > 2 && !io.has(`${side}.hidden.${seen[side].length}`))
+    for (const [i, hidden] of seen[side].entries()) {
+      const lengths = side === 'encoder' ? meta.lengths : meta.said
+      const expected = unpad(io.readF32(`${side}.hidden.${i}`), lengths, backbone.hiddenSize)
+      compare(`${side} state ${i}`, await hidden.data(), expected, { relative: 1e-5 })
+      hidden.dispose()
+    }
+  }
+}
+
+async function checkGradients(model: Model, io: SafetensorsFile) {
+  const names = io.names().filter(n => n.startsWith('grad.') || n.startsWith('grad_rows.'))
+  assert.is(names.length, model.parameters.size, 'every parameter has a gradient')
+  for (const name of names) {
+    const parameter = model.parameters.get(name.slice(name.indexOf('.') + 1))!
+    const [rows, cols] = parameter.shape as [number, number]
+    const got = await parameter.gradient!.data()
+    const found = name.startsWith('grad.')
+      ? got
+      : Float64Array.from({ length: rows }, (_, i) =>
+          Float64Array.from(got.subarray(i * cols, (i + 1) * cols)).reduce((s, g, j) => s + g * Math.cos(j), 0),
+        )
+    compare(name, found, io.readF32(name), { relative: 5e-5, absolute: 1e-9 })
+  }
+}
+
+for (const name of CASES) {
+  test(`${name}: hidden states, logits, loss and every gradient equal transformers'`, async () => {
+    const before = native.live()
+    const meta = metaOf(name)
+    const io = open(name)
+    const model = await loadModel(join(FOLDER, name), { task })
+    const batch = batchOf(io, meta)
+    await checkHidden(model, io, batch, meta)
+    const logits = unpad(io.readF32('logits'), meta.said, model.head.outputs)
+    compare('logits', await logitsOf(model, batch), logits, { relative: 1e-5 })
+    const targets = targetsOf(model, batch)
+    const end = train([...model.parameters.values()])
+    for (const checkpoint of [false, true]) {
+      for (const parameter of model.parameters.values()) native.fill(parameter.gradient!.handle, 0)
+      const loss = await backward(() => model.loss(batch, targets, { total: targets.weight, checkpoint }))
+      compare('loss', [loss], [meta.loss], { relative: 1e-5 })
+      await checkGradients(model, io)
+    }
+    end()
+    model.dispose()
+    io.close()
+    assert.is(native.live(), before, 'every tensor is freed')
+  })
+
+  test(`${name}: greedy tokens through the caches equal transformers'`, async () => {
+    const before = native.live()
+    const model = await loadModel(join(FOLDER, name), { task })
+    const { prompt, ids } = metaOf(name).greedy
+    const found: number[] = []
+    const options = { maxNewTokens: ids.length, endIds: [] }
+    for await (const id of generateTokens(model, Int32Array.from(prompt), options)) found.push(id)
+    assert.equal(found, ids)
+    model.dispose()
+    assert.is(native.live(), before, 'every tensor is freed')
+  })
+}
+
+for (const name of CASES.filter(each => metaOf(each).adapterLoss !== undefined))
+  test(`${name}: an adapter of PEFT gives its logits, loss and gradients, and is written as it was`, async () => {
+    const before = native.live()
+    const meta = metaOf(name)
+    const io = open(name)
+    const model = await loadModel(join(FOLDER, name), { task })
+    const folder = join(FOLDER, name, 'adapter')
+    const adapter = await loadAdapter(model, folder, { trainable: true })
+    const batch = batchOf(io, meta)
+    const expected = unpad(io.readF32('adapter.logits'), meta.said, model.head.outputs)
+    compare('logits', await logitsOf(model, batch), expected, { relative: 1e-5 })
+    const targets = targetsOf(model, batch)
+    const arena = new Arena(adapter.trainable, model.device)
+    const loss = await backward(() => model.loss(batch, targets, { total: targets.weight }))
+    compare('loss', [loss], [meta.adapterLoss!], { relative: 1e-5 })
+    const tensors = new Map(adapter.tensors())
+    assert.is(tensors.size, io.names().filter(key => key.startsWith('adapter.grad.')).length)
+    for (const [key, { gradient }] of tensors)
+      compare(key, await gradient!.data(), io.readF32(`adapter.grad.${key}`), { relative: 1e-4 })
+    await withFolder(async dir => {
+      await adapter.save(dir)
+      const [mine, its] = [dir, folder].map(at => openSafetensors(join(at, 'adapter_model.safetensors')))
+      assert.equal([...mine!.names()].sort(), [...its!.names()].sort())
+      for (const key of its!.names()) assert.equal(mine!.readF32(key), its!.readF32(key))
+      mine!.close()
+      its!.close()
+      const config = JSON.parse(readFileSync(join(dir, 'adapter_config.json'), 'utf8'))
+      assert.is(config.task_type, 'SEQ_2_SEQ_LM')
+    })
+    arena.dispose()
+    model.dispose()
+    io.close()
+    assert.is(native.live(), before, 'every tensor is freed')
+  })
+
+test('buckets of distances are those of transformers', () => {
+  const cases = JSON.parse(readFileSync(join(FOLDER, 'buckets.json'), 'utf8')) as {
+    buckets: number
+    maxDistance: number
+    bidirectional: boolean
+    found: number[]
+  }[]
+  for (const { found, ...options } of cases)
+    assert.equal(
+      found.map((_, i) => bucketOf(i - 300, options)),
+      found,
+      JSON.stringify(options),
+    )
+})
+
+test('default targets are the queries and values of all attentions', async () => {
+  const model = await loadModel(join(FOLDER, 't5'), { task })
+  const paths = attach(model, lora({ r: 2 })).matched.map(({ path }) => path)
+  assert.is(paths.length, 2 * (2 + 2 * 3))
+  assert.ok(paths.includes('decoder.block.2.layer.1.EncDecAttention.v'))
+  model.dispose()
+})
+
+test('f16 weights run in f32, and the model says why', async () => {
+  const model = await loadModel(join(FOLDER, 't5-f16'), { task })
+  assert.match(model.notices.join(), /f16.*f32.*outgrow the range/)
+  model.dispose()
+})
+
+test('another task, virtual tokens, and a batch without what is to be said are refused', async () => {
+  const io = open('t5')
+  const model = await loadModel(join(FOLDER, 't5'), { task })
+  const { decoder: _, ...batch } = batchOf(io, metaOf('t5'))
+  assert.throws(() => scope(() => model.logits(batch)), /batch: it does not say what the decoder is to say/)
+  assert.throws(() => attach(model, promptTuning()), /prompt: t5 reads and says/)
+  const other = await loadModel(join(FOLDER, 't5'), { task: 'causal-lm' }).catch(error => error)
+  assert.match(String(other), /t5 has no head for causal-lm; .*seq2seq-lm/)
+  model.dispose()
+  io.close()
+})
+
+test.run()
