@@ -2,21 +2,18 @@
 // Run with: node dist/examples/custom-head.js DATA
 
 import {
-  add,
   attach,
   bundled,
-  dropout,
   type HeadBuilder,
   loadModel,
   loadTokenizer,
   lora,
   prepareData,
-  scale,
-  sequenceClassification,
-  site,
   type Tensor,
   train,
-} from '../lib/index.ts'
+} from 'lowrank'
+import { sequenceClassification } from 'lowrank/models'
+import { add, dropout, scale, site } from 'lowrank/ops'
 
 const multiSample: HeadBuilder = ({ weights, backbone, labels }) => {
   const classifier = weights.fresh().linear('classifier', backbone.hiddenSize, labels.length)

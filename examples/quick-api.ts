@@ -1,7 +1,7 @@
 // The main job from code: fine-tune the bundled encoder with LoRA and measure it before and after.
 // Run with: node dist/examples/quick-api.js [DATA]
 
-import { attach, bundled, loadModel, loadTokenizer, lora, prepareData, saveAdapter, train } from '../lib/index.ts'
+import { attach, bundled, loadModel, loadTokenizer, lora, prepareData, saveAdapter, train } from 'lowrank'
 
 const tokenizer = await loadTokenizer(bundled.encoder)
 const data = await prepareData(process.argv[2] ?? bundled.sample, tokenizer, { maxLength: 48 })

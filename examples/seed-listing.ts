@@ -5,29 +5,30 @@
 
 import { join } from 'node:path'
 import {
-  AdamW,
   type Adapter,
-  Arena,
   attach,
-  batches,
   bundled,
-  collectRows,
-  type Dataset,
   type Example,
-  encodeRows,
   evaluate as evaluateModel,
-  type LabelMap,
   loadModel,
   loadTokenizer,
   lora as loraMethod,
   type Model,
-  openFile,
   type Row,
-  type Step,
-  Stepper,
   type Tokenizer,
+} from 'lowrank'
+import {
+  batches,
+  collectRows,
+  type Dataset,
+  encodeRows,
+  type LabelMap,
+  openFile,
+  type Step,
   tagLabelsOf,
-} from '../lib/index.ts'
+} from 'lowrank/data'
+import { AdamW, Arena } from 'lowrank/optim'
+import { Stepper } from 'lowrank/train'
 import { packageRoot } from '../lib/io/package.ts'
 
 // class TextDataset(Dataset): __init__, __len__, __getitem__

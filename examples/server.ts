@@ -3,7 +3,7 @@
 
 import { createServer } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { type Input, open } from '../lib/index.ts'
+import { type Input, open } from 'lowrank'
 
 const model = await open(process.argv[2]!)
 const server = createServer(async (request, response) => {

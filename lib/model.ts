@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { check, fail } from './errors.ts'
 import { type Head, type LossOptions, type Problem, rowsRead } from './heads/head.ts'
-import { HEADS, headOf, type Task } from './heads/index.ts'
+import { HEADS, headOf, type TaskName } from './heads/index.ts'
 import type { LikeliestRows } from './heads/likeliest.ts'
 import { type Targets, uploadTargets } from './heads/targets.ts'
 import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
@@ -33,8 +33,9 @@ export type HeadBuilder = (parts: {
   labels: readonly string[]
 }) => Head
 
+/** What a model is loaded for, where, and in which precision. */
 export interface ModelOptions {
-  task: Task
+  task: TaskName
   /** What the classes are called, in the order of their ids. Default: the config's id2label. */
   labels?: readonly string[] | undefined
   /** Default: the config's problem_type, else `regression` for one label and `single` for more. */
@@ -110,8 +111,8 @@ export class Model implements Disposable {
     }
   }
 
-  get task(): Task {
-    return this.head.task as Task
+  get task(): TaskName {
+    return this.head.task as TaskName
   }
 
   /** By Hugging Face tensor name. */
@@ -161,7 +162,7 @@ export class Model implements Disposable {
    * One forward pass for evaluation: logits, or of a vocabulary the likeliest ids, and where there are targets the sum
    * of their losses; inside a scope, unrecorded.
    */
-  answers(batch: PackedBatch, targets: Targets | undefined): Answers {
+  answers(batch: PackedBatch, targets: Targets | undefined): DeviceAnswers {
     const { head } = this
     return this.#onRows(batch, targets, hidden => ({
       ...(head.likeliest ? { likeliest: head.likeliest(hidden) } : { logits: head.logits(hidden) }),
@@ -280,7 +281,7 @@ export class Model implements Disposable {
 }
 
 /** What a forward pass for evaluation gives. */
-export interface Answers {
+export interface DeviceAnswers {
   readonly logits?: Tensor
   readonly likeliest?: readonly LikeliestRows[]
   /** The sum over the batch, shape [1]. */
@@ -290,7 +291,7 @@ export interface Answers {
 /** Names that transformers leaves out of config.json. */
 const TWO_LABELS = ['LABEL_0', 'LABEL_1']
 
-function holdsHead(family: Family, { source }: LoadSettings, task: Task): boolean {
+function holdsHead(family: Family, { source }: LoadSettings, task: TaskName): boolean {
   const modules = family.heads[headOf(task).sits]?.modules ?? []
   return [...(source?.names() ?? [])].some(name => modules.some(module => name.startsWith(`${module}.`)))
 }

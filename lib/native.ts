@@ -10,6 +10,8 @@ export type Struct = Float64Array
 
 /** Element types. f32, f64, bf16 and i32 have kernels; the rest is storage. int8 and nf4 are quantised matrices. */
 export const DTYPES = ['f32', 'f64', 'bf16', 'i32', 'f16', 'u8', 'i64', 'int8', 'nf4'] as const
+
+/** Element types of tensors; int8 and nf4 hold frozen weights alone. */
 export type DType = (typeof DTYPES)[number]
 
 /** Bytes of a device's stream-ordered pool; `scratch`: kernel scratch of the process, on CUDA part of the pool. */

@@ -29,6 +29,8 @@ export interface Kinds {
   /** Seconds, or a text such as 90s, 2m, 1h30m; see {@link secondsOf}. */
   duration: number | string
 }
+
+/** Kinds of options. */
 export type Kind = keyof Kinds
 
 /** What the values of an option are. */

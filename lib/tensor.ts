@@ -277,7 +277,8 @@ export function onView(record: Viewed): void {
 /** Open scopes, innermost last. */
 export const scopes: Set<Tensor>[] = []
 
-type Synchronous<T> = T extends PromiseLike<unknown> ? never : T
+/** Never for a promise: what a scope makes is freed when its function returns. */
+export type Synchronous<T> = T extends PromiseLike<unknown> ? never : T
 
 /**
  * Runs `body`, then frees every tensor it made except those it returns (a Tensor, or an array, record, Map or Set of

@@ -20,7 +20,7 @@ const ROOMS = [
   ['tasks'],
   ['train', 'generate', 'trackers', 'report', 'distributed'],
   ['serve', 'open'],
-  ['cli', 'index'],
+  ['cli', 'index', 'api'],
 ]
 // Of one row, but meeting only in nn/linear.ts.
 const STRANGERS = [['models', 'peft']]

@@ -10,6 +10,7 @@ import { scope } from '../tensor.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { KvCache } from './kvCache.ts'
 
+/** How {@link generateTokens} picks tokens, and when it ends. */
 export interface TokenOptions {
   /** Most tokens to generate. Default 256, and never more than the model has positions for. */
   readonly maxNewTokens?: number | undefined
@@ -27,6 +28,7 @@ export interface TokenOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** How {@link generate} picks tokens, and when it ends. */
 export interface GenerateOptions extends TokenOptions {
   /** Strings that end the text; they are not part of it. */
   readonly stop?: readonly string[] | undefined

@@ -8,6 +8,7 @@ import type { Collate, Targets } from './targets.ts'
 /** What the labels of a sequence are: one class, any number of classes, or numbers. */
 export type Problem = 'single' | 'multi' | 'regression'
 
+/** How a head weighs its loss. */
 export interface LossOptions {
   /**
    * Supervised weight of the whole optimizer step: samples or tokens, or the sum of their class weights; elements for

@@ -9,10 +9,10 @@ import { tokenHead } from './tokenClassification.ts'
 export const HEADS = [sequenceHead, tokenHead, maskedLmHead, causalLmHead, seq2seqLmHead] as const
 
 /** What a model can be loaded for, by name. */
-export type Task = (typeof HEADS)[number]['task']
+export type TaskName = (typeof HEADS)[number]['task']
 
 /** The names of all tasks. */
-export const headTasks: readonly Task[] = HEADS.map(({ task }) => task)
+export const headTasks: readonly TaskName[] = HEADS.map(({ task }) => task)
 
 /** The head of a task. @throws ERR_OPTION for an unknown one */
 export function headOf(task: string): HeadKind {

@@ -5,7 +5,7 @@ import { check } from '../errors.ts'
 import { type Device, Tensor } from '../tensor.ts'
 
 /** Where sequences begin in a packed batch, and where the last one ends. */
-interface Sequences {
+export interface SequenceBounds {
   readonly cuSeqlens: Int32Array
 }
 
@@ -20,7 +20,7 @@ export interface Targets {
   /** Supervised weight: rows that count, or the sum of their class weights; for numbers, how many. */
   readonly weight: number
   /** Those of the sequences from `from` to before `to` of the batch they belong to. */
-  slice(from: number, to: number, batch: Sequences): Targets
+  slice(from: number, to: number, batch: SequenceBounds): Targets
 }
 
 /** Makes the targets of examples that are packed in their order; undefined where they have no labels. */
@@ -106,7 +106,7 @@ function perSequence<A extends Int32Array | Float32Array>(
 }
 
 function perToken(values: Int32Array, classWeights: ArrayLike<number> | undefined): Targets {
-  const slice = (from: number, to: number, { cuSeqlens }: Sequences) =>
+  const slice = (from: number, to: number, { cuSeqlens }: SequenceBounds) =>
     perToken(values.slice(cuSeqlens[from], cuSeqlens[to]), classWeights)
   return { rows: undefined, values, width: 1, weight: weightOf(values, classWeights), slice }
 }
@@ -121,7 +121,7 @@ function perDecoderToken(targets: readonly Int32Array[]): Targets {
 /** Rows of their own for the tokens that have a label. */
 function supervised(labels: Int32Array): Targets {
   const rows = Int32Array.from(labels.keys()).filter(t => labels[t] !== IGNORED)
-  const slice = (from: number, to: number, { cuSeqlens }: Sequences) =>
+  const slice = (from: number, to: number, { cuSeqlens }: SequenceBounds) =>
     supervised(labels.slice(cuSeqlens[from], cuSeqlens[to]))
   return { rows, values: rows.map(t => labels[t]!), width: 1, weight: rows.length, slice }
 }

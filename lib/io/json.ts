@@ -7,6 +7,8 @@ export { PyFloat, type PyJson, type PyObject } from './parseJson.ts'
 
 /** JSON as JavaScript sees it. */
 export type Json = null | boolean | number | string | Json[] | JsonObject
+
+/** An object of JSON. */
 export interface JsonObject {
   [key: string]: Json
 }

@@ -12,6 +12,8 @@ export class PyFloat {
 
 /** JSON with Python's kinds of number: integers are `number`, or `bigint` past 2^53; floats are {@link PyFloat}. */
 export type PyJson = null | boolean | number | bigint | string | PyFloat | readonly PyJson[] | PyObject
+
+/** An object of JSON as Python's `json` reads and writes it. */
 export interface PyObject {
   readonly [key: string]: PyJson
 }

@@ -27,7 +27,8 @@ export type EntityReport = {
 /** Hits, predictions and gold entities by type. */
 export type EntityCounts = Map<string, Counts>
 
-type Tags = readonly string[]
+/** Tags of the words of a sentence: `O`, `B-PER`, `I-PER`. */
+export type Tags = readonly string[]
 
 function parseTag(tag: string): { prefix: string; type: string } {
   const [prefix] = tag

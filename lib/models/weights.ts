@@ -22,6 +22,7 @@ export interface TensorSource {
   remade?(name: string): boolean
 }
 
+/** Where weights come from, and how they are stored. */
 export interface LoadSettings {
   /** Absent: every tensor is newly initialised. */
   source?: TensorSource | undefined
@@ -57,7 +58,7 @@ const HOST: Record<string, Host> = {
 const OLD_BUFFERS = /(^|\.)(position_ids|token_type_ids|(attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq)$/
 
 /** Memory of a model beside its parameters. */
-interface Buffer {
+export interface ModelBuffer {
   readonly byteLength: number
   dispose(): void
 }
@@ -78,7 +79,7 @@ class Loading {
   readonly linears = new Map<string, Linear>()
   /** Canonical name → name in the source. */
   readonly available = new Map<string, string>()
-  readonly buffers: Buffer[] = []
+  readonly buffers: ModelBuffer[] = []
   /** Parameters with a second use, as tied embeddings have. */
   readonly shared = new Set<Parameter>()
   readonly problems: string[] = []
@@ -155,7 +156,7 @@ export class Weights {
     return this.#loading.linears
   }
 
-  get buffers(): readonly Buffer[] {
+  get buffers(): readonly ModelBuffer[] {
     return this.#loading.buffers
   }
 
@@ -230,7 +231,7 @@ export class Weights {
   }
 
   /** What is no parameter and takes memory, such as the table of a rope: freed with the model. */
-  buffer<B extends Buffer>(buffer: B): B {
+  buffer<B extends ModelBuffer>(buffer: B): B {
     this.#loading.buffers.push(buffer)
     return buffer
   }

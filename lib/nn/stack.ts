@@ -26,6 +26,7 @@ export interface StackCache {
   readonly memory?: EncoderMemory | undefined
 }
 
+/** What a forward pass takes or does beside the batch. */
 export interface ForwardOptions {
   /** Its layers take in keys and values, and give those of earlier tokens. */
   readonly cache?: StackCache | undefined

@@ -5,7 +5,7 @@ import { join, resolve } from 'node:path'
 import { bundled } from '../bundled.ts'
 import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
-import { HEADS, type Task } from '../heads/index.ts'
+import { HEADS, type TaskName } from '../heads/index.ts'
 import { labelsOf, readModelConfig } from '../io/config.ts'
 import { type HeadBuilder, loadModel, type Model, type ModelOptions } from '../model.ts'
 import { familyOf, MODEL_TYPES } from '../models/index.ts'
@@ -18,7 +18,7 @@ import type { Side } from '../tokenizer/config.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 
 /** What of the settings decides how a model is loaded; options of the command line have these names. */
-export interface LoadSettings {
+export interface BaseSettings {
   /** Folder of the base; the one that an adapter names otherwise. */
   readonly model?: string | undefined
   /** Folder of the tokenizer; the one trained with otherwise. */
@@ -68,7 +68,7 @@ export function baseLabels(path: string): readonly string[] | undefined {
 
 /** The tokenizer of `--tokenizer`, else of the model folder. */
 export async function findTokenizer(
-  { tokenizer, truncationSide }: Pick<LoadSettings, 'tokenizer' | 'truncationSide'>,
+  { tokenizer, truncationSide }: Pick<BaseSettings, 'tokenizer' | 'truncationSide'>,
   base: string,
 ): Promise<Tokenizer> {
   return await loadTokenizer(tokenizer ?? base, { truncationSide: truncationSide as Side | undefined })
@@ -76,7 +76,7 @@ export async function findTokenizer(
 
 /** What the head is for. */
 export interface HeadChoice {
-  readonly task: Task
+  readonly task: TaskName
   readonly problem?: Problem | undefined
   readonly labels?: readonly string[] | undefined
   readonly head?: HeadBuilder | undefined
@@ -87,7 +87,7 @@ export interface HeadChoice {
 export async function loadBase(
   path: string,
   head: HeadChoice,
-  settings: LoadSettings,
+  settings: BaseSettings,
   device = settings.device,
 ): Promise<Model> {
   const { compute, seed } = settings
@@ -99,7 +99,7 @@ export async function loadBase(
 const longestDefault = 512
 
 /** Tokens of a sequence: as asked for, else what model and tokenizer take, at most 512. @throws ERR_OPTION */
-export function lengthOf(settings: Pick<LoadSettings, 'maxLength'>, model: Model, tokenizer: Tokenizer): number {
+export function lengthOf(settings: Pick<BaseSettings, 'maxLength'>, model: Model, tokenizer: Tokenizer): number {
   const most = maxTokens(model.backbone.limits)
   const { maxLength } = settings
   check(maxLength === undefined || maxLength <= most, 'ERR_OPTION', () => {

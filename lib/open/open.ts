@@ -18,6 +18,7 @@ const KNOWN = ['model', 'tokenizer', 'task', 'labels', 'maxLength', 'device', 's
 /** What can be asked about: a text, a pair of texts, or the words of a sentence. */
 export type Input = string | { readonly text: string; readonly text2?: string } | { readonly tokens: readonly string[] }
 
+/** What {@link OpenModel.predict} is to tell. */
 export interface AskOptions {
   /** Likeliest labels to tell. Default 1, for masked words 5. */
   readonly top?: number

@@ -6,7 +6,7 @@ import { bundled } from '../bundled.ts'
 import type { ColumnNames } from '../data/columns.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
-import { HEADS, headOf, headTasks, type Task } from '../heads/index.ts'
+import { HEADS, headOf, headTasks, type TaskName } from '../heads/index.ts'
 import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
 import { openSafetensors } from '../io/safetensors.ts'
@@ -15,7 +15,7 @@ import { MODEL_TYPES } from '../models/index.ts'
 import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import type { ChatOptions } from '../tasks/chat.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
-import { type Base, findBase, type LoadSettings, lengthOf, loadBase } from './base.ts'
+import { type Base, type BaseSettings, findBase, lengthOf, loadBase } from './base.ts'
 
 /** A trained model with all that its use needs. */
 export interface Trained {
@@ -35,7 +35,7 @@ export interface Trained {
 }
 
 /** What of the settings decides how a trained folder is opened. */
-export interface TrainedSettings extends LoadSettings {
+export interface TrainedSettings extends BaseSettings {
   /** The folder. */
   readonly adapter?: string | undefined
   /** Where the folder does not say its task. */
@@ -129,7 +129,7 @@ function baseOf(folder: string, info: AdapterInfo, settings: TrainedSettings): B
   return { path: found, bundled: found === bundled.encoder }
 }
 
-function taskFor(info: AdapterInfo, settings: TrainedSettings, folder: string): Task {
+function taskFor(info: AdapterInfo, settings: TrainedSettings, folder: string): TaskName {
   const task = settings.task ?? info.task
   const known = headTasks.find(name => name === task)
   return (
@@ -193,6 +193,6 @@ function columnsOf({ columns }: JsonObject): ColumnNames {
 }
 
 /** The task of a transformers class such as BertForTokenClassification. */
-export function taskOfClass(name: string): Task | undefined {
+export function taskOfClass(name: string): TaskName | undefined {
   return HEADS.find(({ classSuffix }) => name.endsWith(classSuffix))?.task
 }

@@ -4,6 +4,8 @@ import { Tensor } from '../tensor.ts'
 
 /** In the order of the native enum. gelu is the exact (erf) form, geluTanh its tanh approximation. */
 export const ACTIVATIONS = ['gelu', 'geluTanh', 'tanh', 'silu', 'relu'] as const
+
+/** Activation functions: `gelu` is exact, `geluTanh` the approximation by tanh. */
 export type Activation = (typeof ACTIVATIONS)[number]
 
 /** The activation function `kind` of every element of x. */

@@ -3,6 +3,7 @@ import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { IGNORED } from './ignored.ts'
 
+/** How {@link crossEntropy} weighs rows and classes. */
 export interface CrossEntropyOptions {
   /** 1 / supervised weight of the whole optimizer step: samples or tokens, or the sum of their class weights. */
   scale: number

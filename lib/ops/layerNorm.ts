@@ -3,6 +3,7 @@ import { native, type Struct } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { dropoutStruct } from './random.ts'
 
+/** What {@link layerNorm} takes: x and residual [N, D], weight and bias [D]. */
 export interface LayerNormInput {
   x: Tensor
   /** Added to (dropped) x before the norm. */

@@ -7,6 +7,8 @@ import { codeOf, Tensor } from '../tensor.ts'
  * always. In the order of the native enum.
  */
 export const COMPUTE = ['f32', 'bf16', 'tf32'] as const
+
+/** Precision of products; sums are f32 always. `tf32` on CUDA alone. */
 export type Compute = (typeof COMPUTE)[number]
 
 /** a[m, k] b[k, n], in a's dtype. */

@@ -6,6 +6,8 @@ import { codeOf, Tensor } from '../tensor.ts'
  * 2022). nf4: 4-bit codes, doubly quantised scales of blocks of 64, 0.516 bytes a weight (QLoRA, Dettmers et al. 2023).
  */
 export const QUANTIZED = ['int8', 'nf4'] as const
+
+/** Formats of quantised weights: int8 by row, NF4 by block (Dettmers et al. 2023). */
 export type Quantized = (typeof QUANTIZED)[number]
 
 /** x[out, in], f32, in fewer bits. It has no gradient: what trains is never quantised. */

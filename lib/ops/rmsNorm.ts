@@ -3,6 +3,7 @@ import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { dropoutStruct } from './random.ts'
 
+/** What {@link rmsNorm} takes: x and residual [N, D], weight [D]. */
 export interface RmsNormInput {
   x: Tensor
   /** Added to (dropped) x before the norm. */

@@ -2,6 +2,7 @@ import { type Backward, record, take } from '../autograd/tape.ts'
 import { type Handle, native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 
+/** Rotary position embeddings (Su et al. 2021) of the columns of a product. */
 export interface RopeInput {
   /** Row of the table for each token, i32[N]; checked on the host. */
   positions: Tensor

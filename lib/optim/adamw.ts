@@ -3,6 +3,7 @@ import { native } from '../native.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Arena } from './arena.ts'
 
+/** Settings of {@link AdamW} (Loshchilov and Hutter 2019), under the names and defaults of PyTorch. */
 export interface AdamWOptions {
   beta1?: number
   beta2?: number

@@ -5,12 +5,15 @@ import { type Device, Tensor } from '../tensor.ts'
 
 /** How AdamW keeps its moments: in the type of the parameters, or as 8-bit codes with a scale a block of 256. */
 export const STATES = ['f32', '8bit'] as const
+
+/** How the two moments are stored: `8bit` in blocks of 256 numbers, each with a scale (Dettmers et al. 2022). */
 export type States = (typeof STATES)[number]
 
 /** Slices begin at multiples of this many elements: 256 bytes of f32, or a block of 8-bit moments. */
 const ALIGN = { f32: 64, '8bit': 256 }
 const STATE_BLOCK = 256
 
+/** How one parameter's rate and decay differ from the run's. */
 export interface ArenaGroup {
   /** Multiplies the learning rate. Default 1. */
   lrScale?: number

@@ -1,8 +1,11 @@
 import { check } from '../errors.ts'
 
 export const SCHEDULES = ['constant', 'linear', 'cosine'] as const
+
+/** How the learning rate goes on after the warm-up: constant, or down to 0 in a line or half a cosine. */
 export type Schedule = (typeof SCHEDULES)[number]
 
+/** What decides the rate of a step. */
 export interface ScheduleOptions {
   schedule: Schedule
   lr: number

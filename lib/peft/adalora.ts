@@ -25,6 +25,7 @@ import { penalty } from './regularizer.ts'
 import { defaultTargets } from './targets.ts'
 import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
 
+/** Options of {@link adalora}. */
 export interface AdaLoraOptions extends TargetOptions, LayerOptions, SaveWholeOptions {
   /** Ranks of every layer at the start. Default 12. */
   initR?: number

@@ -29,6 +29,7 @@ export interface Source {
   readonly trainable: boolean
 }
 
+/** What {@link saveAdapter} writes beside the tensors. */
 export interface SaveOptions {
   /** What the file names as its base. Default: what it was loaded with, else the model's folder. */
   baseModel?: string | undefined

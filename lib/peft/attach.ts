@@ -9,6 +9,7 @@ import type { Host, Method, PlaceContext } from './method.ts'
 import { taskTypeOf } from './task.ts'
 import { newModules } from './wholeModules.ts'
 
+/** How {@link attach} puts a method on a model. */
 export interface AttachOptions {
   /** Tells several adapters of one model apart. Default 'default'. */
   name?: string | undefined

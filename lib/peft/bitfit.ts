@@ -5,6 +5,7 @@ import { type Field, SAVE_FIELD, type SaveWholeOptions } from './fields.ts'
 import { type Method, type MethodKind, methodOfKind } from './method.ts'
 import { trainedWhole } from './wholeModules.ts'
 
+/** Options of {@link bitfit}. */
 export interface BitFitOptions extends SaveWholeOptions {}
 
 const fields: readonly Field<keyof BitFitOptions>[] = [SAVE_FIELD]

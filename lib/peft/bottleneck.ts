@@ -18,6 +18,7 @@ import { targetsIn, trainedWhole } from './wholeModules.ts'
 /** After which sublayers: attention and feed-forward, or feed-forward alone. */
 export const PLACES = ['both', 'feedforward'] as const
 
+/** Options of {@link bottleneck}. */
 export interface BottleneckOptions extends TargetOptions, SaveWholeOptions {
   /** Default 'both'. */
   sublayers?: (typeof PLACES)[number]

@@ -13,8 +13,11 @@ import { namesThere } from './wholeModules.ts'
 
 /** How factors are combined. */
 export const COMBINATIONS = ['linear', 'cat', 'svd', 'ties', 'dare_linear', 'dare_ties', 'magnitude_prune'] as const
+
+/** How adapters are combined; {@link CombineOptions.kind} says what each does. */
 export type Combination = (typeof COMBINATIONS)[number]
 
+/** How {@link combine} makes one adapter of several. */
 export interface CombineOptions {
   /**
    * 'cat' is exact: the sum of the weighted updates, at the sum of the ranks. 'svd' is the best approximation of that

@@ -8,6 +8,7 @@ import { attachFactors, type Combined, largest, type Pair, readFactors, stacked,
 import { type Matrix, matrix, norm, product, productSvd, randomizedSvd } from './linearAlgebra.ts'
 import { cast, changeOf, trainedDType } from './merging.ts'
 
+/** What {@link convert} makes of an adapter. */
 export interface ConvertOptions {
   /** Of the LoRA adapter that is made. Default: that of the adapter's own factors, else 8. */
   rank?: number | undefined

@@ -236,6 +236,7 @@ export const SAVE_FIELD: Field<'modulesToSave'> = {
   encode: (value, { taskType }) => orNull(modulesToSaveFor(taskType, (value as string[] | undefined) ?? [])),
 }
 
+/** Which linear layers a method goes to. */
 export interface TargetOptions {
   /** Names or path ends; or one Python regular expression for whole paths; or 'all-linear'. Default: the family's. */
   targetModules?: string | readonly string[] | undefined
@@ -243,6 +244,7 @@ export interface TargetOptions {
   excludeModules?: string | readonly string[] | undefined
 }
 
+/** Which layers of the stack a method goes to. */
 export interface LayerOptions {
   /** Only modules of these layers, counted from 0; not with a regular expression. */
   layersToTransform?: number | readonly number[] | undefined
@@ -250,6 +252,7 @@ export interface LayerOptions {
   layersPattern?: string | readonly string[] | undefined
 }
 
+/** What trains whole beside a method. */
 export interface SaveWholeOptions {
   /**
    * Modules trained in full and saved beside the adapter; the head of a task is added by itself. Default: those whose

@@ -5,6 +5,7 @@ import { isQuantized, type Parameter } from '../nn/module.ts'
 import type { Field } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind } from './method.ts'
 
+/** Options of {@link fullFineTuning}. */
 export interface FullOptions {
   /** Leave word, position and segment embeddings (and their norm) as they are. Default false. */
   freezeEmbeddings?: boolean

@@ -11,6 +11,7 @@ import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContex
 import { nameMatcher } from './targets.ts'
 import { targetsIn, trainedWhole } from './wholeModules.ts'
 
+/** Options of {@link ia3}. */
 export interface Ia3Options extends TargetOptions, SaveWholeOptions {
   /** Of the targets, those whose input is scaled in place of the output. Default: the family's. */
   feedforwardModules?: string | readonly string[] | undefined

@@ -7,6 +7,7 @@ import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContex
 import { nameMatcher } from './targets.ts'
 import { moduleOf, trainedWhole } from './wholeModules.ts'
 
+/** Options of {@link normTuning}. */
 export interface NormOptions extends TargetOptions, SaveWholeOptions {}
 
 const llama = ['input_layernorm', 'post_attention_layernorm', 'norm']

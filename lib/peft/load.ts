@@ -20,6 +20,7 @@ import { METHODS } from './registry.ts'
 import { taskOf, taskTypeOf } from './task.ts'
 import { headsIn } from './wholeModules.ts'
 
+/** How {@link loadAdapter} puts a folder on a model. */
 export interface LoadOptions {
   /** Whether it is to be trained on; else `trainable` is empty. Default false, as in PEFT. */
   trainable?: boolean

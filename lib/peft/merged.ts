@@ -47,6 +47,7 @@ const fileDtypes: Readonly<Record<ConfigDtype, FloatDtype>> = {
   bfloat16: 'BF16',
 }
 
+/** What {@link saveMerged} writes beside the model. */
 export interface SaveMergedOptions {
   /** Written as lowrank.json beside the model. */
   info?: PyObject

@@ -22,6 +22,7 @@ import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContex
 import { defaultTargets } from './targets.ts'
 import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
 
+/** Options of {@link miss}. */
 export interface MissOptions extends TargetOptions, LayerOptions, SaveWholeOptions {
   /** Rows of the block: the rank of the update. Default 64. */
   r?: number

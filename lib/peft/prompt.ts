@@ -9,6 +9,7 @@ import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContex
 import { modulesToSaveFor } from './taskType.ts'
 import { trainedWhole } from './wholeModules.ts'
 
+/** Options of {@link promptTuning}. */
 export interface PromptOptions extends SaveWholeOptions {
   /** Virtual tokens before each sequence. Default 20. */
   numVirtualTokens?: number
@@ -18,6 +19,7 @@ export interface PromptOptions extends SaveWholeOptions {
   numAttentionHeads?: number | undefined
 }
 
+/** Options of {@link prefixTuning}. */
 export interface PrefixOptions extends PromptOptions {
   /** Size that a file notes, of a projection. Default: the model's. */
   encoderHiddenSize?: number | undefined

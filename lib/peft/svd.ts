@@ -4,22 +4,15 @@ import { ADALORA, type AdaLoraOptions, adaLoraFields, placeAdaLora } from './ada
 import type { Field } from './fields.ts'
 import { type Method, type MethodKind, methodOfKind } from './method.ts'
 
-type Cut = 'initR' | 'targetR' | 'tinit' | 'tfinal' | 'deltaT' | 'sensitivityDecay' | 'uncertaintyDecay'
+/** Options of AdaLoRA that set its budget. */
+const BUDGET = ['initR', 'targetR', 'tinit', 'tfinal', 'deltaT', 'sensitivityDecay', 'uncertaintyDecay'] as const
 
-export interface SvdOptions extends Omit<AdaLoraOptions, Cut> {
+/** Options of {@link svd}: those of AdaLoRA without a budget of ranks. */
+export interface SvdOptions extends Omit<AdaLoraOptions, (typeof BUDGET)[number]> {
   /** Rank of the update. Default 8. */
   r?: number
 }
 
-const cut: readonly string[] = [
-  'initR',
-  'targetR',
-  'tinit',
-  'tfinal',
-  'deltaT',
-  'sensitivityDecay',
-  'uncertaintyDecay',
-] satisfies Cut[]
 const rank: Field<keyof SvdOptions> = { name: 'r', kind: 'integer', default: 8, min: 1, help: 'Rank of the update' }
 
 export const SVD: MethodKind<SvdOptions> = {
@@ -28,7 +21,9 @@ export const SVD: MethodKind<SvdOptions> = {
   title: 'SVD',
   help: 'singular values and near-orthogonal vectors of the update, at a fixed rank',
   lr: 1e-3,
-  fields: [rank, ...adaLoraFields.filter(({ name }) => !cut.includes(name))] as readonly Field<keyof SvdOptions>[],
+  fields: [rank, ...adaLoraFields.filter(({ name }) => !BUDGET.some(each => each === name))] as readonly Field<
+    keyof SvdOptions
+  >[],
   keys: { ...ADALORA.keys!, tinit: 0, tfinal: 0, deltaT: 1, beta1: 0.85, beta2: 0.85 },
   // PEFT's file has both ranks; a budget that ends where it begins cuts nothing.
   extraKeys: ({ r }) => ({ init_r: r, target_r: r }),

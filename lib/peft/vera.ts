@@ -23,6 +23,7 @@ import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContex
 import { defaultTargets } from './targets.ts'
 import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
 
+/** Options of {@link vera}. */
 export interface VeraOptions extends Pick<TargetOptions, 'targetModules'>, LayerOptions, SaveWholeOptions {
   /** Rank of the shared pair. Default 256. */
   r?: number

@@ -5,7 +5,7 @@ import type { McNemar } from '../metrics/compare.ts'
 import type { SequenceView } from '../tasks/batchView.ts'
 import type { ClassRow, Mistake } from '../tasks/task.ts'
 
-export type { ClassRow, Mistake, Piece } from '../tasks/task.ts'
+export type { ClassRow, Mistake, TextPiece } from '../tasks/task.ts'
 
 /** One row of the before/after table. */
 export type MetricRow = {

@@ -1,6 +1,6 @@
 // The most confident mistakes: text, gold, predicted, probability; for entities the marked sentence.
 
-import type { Mistake, Piece, ReportData } from './data.ts'
+import type { Mistake, ReportData, TextPiece } from './data.ts'
 import { clip, number, percent } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
 
@@ -14,7 +14,7 @@ class="said">${predicted}</dd>${more}</dl>`
 }
 
 /** Pieces of a text, parted by blanks; long ends of what has no mark are cut. */
-function pieces(list: readonly Piece[], most: number): Content[] {
+function pieces(list: readonly TextPiece[], most: number): Content[] {
   const parts: Content[] = []
   list.forEach(({ text, mark, name }, i) => {
     if (text === '') return
@@ -28,7 +28,7 @@ function pieces(list: readonly Piece[], most: number): Content[] {
   return parts
 }
 
-function isText(answer: Mistake['gold']): answer is readonly Piece[] {
+function isText(answer: Mistake['gold']): answer is readonly TextPiece[] {
   return typeof answer === 'object'
 }
 
@@ -38,7 +38,10 @@ function item({ text, gold, predicted, probability }: Mistake): Html {
   if (isText(gold) && isText(predicted)) {
     const sure =
       probability !== undefined && html`<p class="note">probability of the wrong answer ${percent(probability)}</p>`
-    const line = (name: string, list: readonly Piece[]) => html`<div class="tagged"><span>${name}</span><p class="text"
+    const line = (
+      name: string,
+      list: readonly TextPiece[],
+    ) => html`<div class="tagged"><span>${name}</span><p class="text"
 dir="auto">${pieces(list, TEXT_LENGTH)}</p></div>`
     return html`<li class="wide">${line('gold', gold)}
 ${line('predicted', predicted)}${sure}</li>`

@@ -61,12 +61,13 @@ export interface RunFacts {
   readonly environment?: Readonly<Record<string, Setting>>
 }
 
-type Parts = Pick<RunRecord, 'model' | 'attached' | 'reader'> & { readonly examples: TrainData }
+/** What a record of a run is made of, beside its events. */
+export type RunParts = Pick<RunRecord, 'model' | 'attached' | 'reader'> & { readonly examples: TrainData }
 
 const mostMistakes = 20
 
 /** Gathers a record of a run: `for await (const event of train(…)) recorder.take(event)`. */
-export function recordRun(parts: Parts): { take(event: TrainEvent): void; record(): RunRecord } {
+export function recordRun(parts: RunParts): { take(event: TrainEvent): void; record(): RunRecord } {
   const found: { before: Before[]; after: EvaluationEvent[]; warnings: string[] } = {
     before: [],
     after: [],

@@ -13,7 +13,7 @@ import { cutIds } from './cut.ts'
 import { type ItemsPrediction, readItems, viewItems } from './items.ts'
 import { languageModel, nameOf, textAlone } from './languageModel.ts'
 import { shareRun, textFor } from './shared.ts'
-import type { EncodeSpec, Run, Task } from './task.ts'
+import type { EncodeSpec, Task, TextRun } from './task.ts'
 
 const name = causalLmHead.task
 
@@ -76,7 +76,7 @@ export const causalLm: Task<ItemsPrediction> = {
   },
   line({ text, tokens }) {
     const list = tokens as readonly { predicted: string; probability: number }[]
-    const found = list.flatMap((one, i): Run[] => {
+    const found = list.flatMap((one, i): TextRun[] => {
       return [
         { text: i === 0 ? '\n    ' : ' ' },
         { text: one.predicted, style: 'bold' },

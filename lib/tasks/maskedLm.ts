@@ -9,7 +9,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
 import { languageModel, nameOf, textAlone } from './languageModel.ts'
 import { shareRun, textFor, textRows } from './shared.ts'
-import type { EncodeSpec, Run, Task } from './task.ts'
+import type { EncodeSpec, Task, TextRun } from './task.ts'
 
 /** What stands behind a mask. */
 interface TokenRecord {
@@ -73,7 +73,7 @@ export const maskedLm: Task<ItemsPrediction> = {
   },
   line({ text, tokens }) {
     const masks = (tokens as readonly TokenRecord[]).flatMap(({ predicted, probability, top }) => {
-      const found = (top ?? [{ predicted, probability }]).flatMap((one, i): Run[] => [
+      const found = (top ?? [{ predicted, probability }]).flatMap((one, i): TextRun[] => [
         { text: i === 0 ? '\n    ' : ', ' },
         { text: one.predicted, style: 'bold' },
         { text: ' ' },

@@ -60,7 +60,8 @@ export interface PreparedData extends SplitData {
   readonly test: EncodedRows
 }
 
-type Given = Partial<Splits>
+/** Rows of the splits that there are. */
+export type GivenSplits = Partial<Splits>
 
 const defaultFractions: Fractions = [0.8, 0.1, 0.1]
 
@@ -68,7 +69,7 @@ const defaultFractions: Fractions = [0.8, 0.1, 0.1]
  * Reads a file or folder, or takes rows; finds columns, task and labels; makes the splits that are missing.
  * @throws ERR_DATA, ERR_OPTION as the parts do
  */
-export async function splitData(source: string | Given, options: SplitOptions = {}): Promise<SplitData> {
+export async function splitData(source: string | GivenSplits, options: SplitOptions = {}): Promise<SplitData> {
   const notices: string[] = []
   const notice = (text: string): void => void notices.push(text)
   const read = typeof source === 'string' ? await readSplits(source, options, notices) : source
@@ -108,7 +109,7 @@ function acrossText(count: number, rule: DuplicateRule): string {
   return `${count} ${count === 1 ? 'text stands' : 'texts stand'} in more than one split (${duplicateTexts[rule]})`
 }
 
-function rowsOf({ train = [], validation = [], test = [] }: Given): Row[] {
+function rowsOf({ train = [], validation = [], test = [] }: GivenSplits): Row[] {
   return [...train, ...validation, ...test]
 }
 
@@ -116,7 +117,7 @@ function rowsOf({ train = [], validation = [], test = [] }: Given): Row[] {
  * Splits without those that bring no labels where the others do, as test files of competitions: the label is missing in
  * all of their rows, or −1 in all of them and nowhere else.
  */
-function labelledSplits(splits: Given, { label, tags }: Columns, notice: (text: string) => void): Given {
+function labelledSplits(splits: GivenSplits, { label, tags }: Columns, notice: (text: string) => void): GivenSplits {
   const column = label ?? tags
   if (column === undefined) return splits
   const isAbsent = ({ values }: Row) => values[column] === undefined || values[column] === null || values[column] === ''
@@ -134,7 +135,7 @@ function labelledSplits(splits: Given, { label, tags }: Columns, notice: (text: 
 }
 
 /** Lists that a table holds as text, as lists. */
-function withLists(splits: Given, { label, tokens, tags }: Columns): Given {
+function withLists(splits: GivenSplits, { label, tokens, tags }: Columns): GivenSplits {
   let found = splits
   for (const column of [label, tokens, tags]) {
     const lists = column === undefined ? undefined : listCells(rowsOf(found), column)
@@ -149,7 +150,7 @@ function withLists(splits: Given, { label, tokens, tags }: Columns): Given {
 
 /** {@link splitData} and the encoding of every split; empty splits give no examples. */
 export async function prepareData(
-  source: string | Given,
+  source: string | GivenSplits,
   tokenizer: Tokenizer,
   options: SplitOptions & Pick<EncodeSpec, 'maxLength' | 'chat'>,
 ): Promise<PreparedData> {
@@ -164,7 +165,7 @@ export async function prepareData(
   return { ...data, notices, head: headFor(data), train, validation, test }
 }
 
-async function readSplits(path: string, options: OpenOptions, notices: string[]): Promise<Given> {
+async function readSplits(path: string, options: OpenOptions, notices: string[]): Promise<GivenSplits> {
   const notice = options.notice ?? ((message: string) => notices.push(message))
   // Tags are converted here, by one rule for all files.
   const source: DataSource = await openDataset(path, { ...options, notice, keepTags: true })
@@ -177,7 +178,7 @@ async function readSplits(path: string, options: OpenOptions, notices: string[])
 }
 
 function cutSplits(
-  { train = [], validation, test }: Given,
+  { train = [], validation, test }: GivenSplits,
   columns: Columns,
   choice: TaskChoice,
   { fractions: given, seed = 0 }: SplitOptions,

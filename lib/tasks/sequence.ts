@@ -19,7 +19,7 @@ import {
   textFor,
   textRows,
 } from './shared.ts'
-import type { Answer, Converted, LabelSource, Prediction, Run, Task } from './task.ts'
+import type { Answer, Converted, LabelSource, Prediction, Task, TextRun } from './task.ts'
 import { encodeText, labelled, sequenceName as name, sequenceNeeds as needs, numbersAt, textParts } from './texts.ts'
 import { meanOf } from './windows.ts'
 
@@ -76,13 +76,13 @@ function spread(likeliest: readonly { readonly id: number; readonly probability:
   return all
 }
 
-const labelRuns = ({ label, probability }: Ranked): Run[] => [
+const labelRuns = ({ label, probability }: Ranked): TextRun[] => [
   { text: label, style: 'bold' },
   { text: ' ' },
   shareRun(probability),
 ]
 
-const parted = (lists: readonly Run[][]): Run[] =>
+const parted = (lists: readonly TextRun[][]): TextRun[] =>
   lists.flatMap((list, i) => (i === 0 ? list : [{ text: ', ' }, ...list]))
 
 /** One label a text. */
@@ -160,8 +160,8 @@ export const single: Task<ClassPrediction> = {
   },
   line({ text, label, probability, top = [] }) {
     const others = (top as readonly Ranked[]).slice(1).map(one => `${one.label} ${shareRun(one.probability).text}`)
-    const rest: Run[] = others.length > 0 ? [{ text: `  (${others.join(', ')})`, style: 'dim' }] : []
-    const first: Run = { text: label as string, style: 'bold', width: 16 }
+    const rest: TextRun[] = others.length > 0 ? [{ text: `  (${others.join(', ')})`, style: 'dim' }] : []
+    const first: TextRun = { text: label as string, style: 'bold', width: 16 }
     return [first, { text: ' ' }, shareRun(probability as number, 5), { text: `  ${text}` }, ...rest]
   },
   view(batch, i, { labels }, weights) {

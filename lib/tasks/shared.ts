@@ -9,7 +9,7 @@ import { check } from '../errors.ts'
 import { type ClassificationReport, classificationReport } from '../metrics/classification.ts'
 import { type BootstrapInterval, pairedBootstrap } from '../metrics/compare.ts'
 import type { Scores } from '../metrics/scores.ts'
-import type { LabelWarning, Reader, Run, Scored } from './task.ts'
+import type { LabelWarning, Reader, Scored, TextRun } from './task.ts'
 
 /** Scores of an average under their names: `microF1` and its like, or without a prefix `f1`. */
 export function named(prefix: string, { precision, recall, f1 }: Scores): Record<string, number> {
@@ -108,6 +108,6 @@ export function textRows(rows: readonly Row[], columns: Columns): { rows: readon
 }
 
 /** A share for a line: dim, with one decimal. */
-export function shareRun(share: number, width = 0): Run {
+export function shareRun(share: number, width = 0): TextRun {
   return { text: `${(100 * share).toFixed(1).padStart(width)} %`, style: 'dim' }
 }

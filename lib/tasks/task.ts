@@ -55,7 +55,7 @@ export interface Reader {
 export type PredictionRecord = { readonly text: string; readonly [key: string]: unknown }
 
 /** A piece of a line for people. */
-export interface Run {
+export interface TextRun {
   readonly text: string
   readonly style?: 'bold' | 'dim' | 'cyan'
   /** Columns it takes at least, filled with blanks. */
@@ -63,7 +63,7 @@ export interface Run {
 }
 
 /** A piece of a text that may be marked: found, missed or wrong, with the name of what it is. */
-export interface Piece {
+export interface TextPiece {
   readonly text: string
   readonly mark?: 'right' | 'missed' | 'wrong' | 'blank'
   readonly name?: string
@@ -72,10 +72,10 @@ export interface Piece {
 /** A wrong answer; `probability` is the model's for what it predicted, in [0, 1]. */
 export interface Mistake {
   /** What was read; absent where gold and predicted are the text itself. */
-  readonly text?: readonly Piece[]
+  readonly text?: readonly TextPiece[]
   /** A number, a name, or the whole text with its parts marked. */
-  readonly gold: number | string | readonly Piece[]
-  readonly predicted: number | string | readonly Piece[]
+  readonly gold: number | string | readonly TextPiece[]
+  readonly predicted: number | string | readonly TextPiece[]
   readonly probability?: number
 }
 
@@ -209,7 +209,7 @@ export interface Task<P extends Prediction = Prediction> {
   /** `top` asks for the likeliest answers. */
   record(prediction: P, example: Example, reader: Reader, top: number): PredictionRecord
   /** A record as one line for people. */
-  line(record: PredictionRecord): readonly Run[]
+  line(record: PredictionRecord): readonly TextRun[]
   /** What the loss looks at in sequence `i` of a batch. */
   view(batch: MicroBatch, i: number, reader: Omit<Reader, 'columns'>, weights?: readonly number[]): Supervision
 }

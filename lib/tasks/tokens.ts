@@ -23,7 +23,7 @@ import {
   oneClass,
   rarest,
 } from './shared.ts'
-import type { Answer, Converted, EncodeSpec, LabelSource, Mistake, Piece, Reader, Run, Task } from './task.ts'
+import type { Answer, Converted, EncodeSpec, LabelSource, Mistake, Reader, Task, TextPiece, TextRun } from './task.ts'
 import { mergeWords, wordWindows } from './windows.ts'
 
 /** An entity of a sentence: words [start, end), and what it says. */
@@ -144,7 +144,7 @@ export const tokens: Task<ItemsPrediction> = {
   },
   line({ text, entities, words, tags }) {
     if (entities) return entityRuns(text.split(' '), entities as readonly EntityRecord[])
-    return (words as readonly string[]).flatMap((word, i): Run[] => {
+    return (words as readonly string[]).flatMap((word, i): TextRun[] => {
       return [{ text: `${i === 0 ? '' : ' '}${word}/` }, { text: (tags as readonly string[])[i]!, style: 'cyan' }]
     })
   },
@@ -232,7 +232,7 @@ function wordMistake({ positions, predicted, gold, probabilities }: ItemsPredict
   const word = example.wordIds?.[positions[at]!] ?? at
   const { words = [] } = example
   const predictedName = reader.labels[predicted[at]!]!
-  const text: Piece[] = [
+  const text: TextPiece[] = [
     { text: words.slice(0, word + 1).join(' ') },
     { text: predictedName, mark: 'blank' },
     { text: words.slice(word + 1).join(' ') },
@@ -255,10 +255,10 @@ function marked(
   spans: readonly EntitySpan[],
   others: readonly EntitySpan[],
   otherwise: 'missed' | 'wrong',
-): Piece[] {
+): TextPiece[] {
   const key = ({ start, end, type }: EntitySpan) => `${start} ${end} ${type}`
   const known = new Set(others.map(key))
-  const pieces: Piece[] = []
+  const pieces: TextPiece[] = []
   let at = 0
   for (const span of [...spans].sort((a, b) => a.start - b.start)) {
     if (span.start < at) continue
@@ -270,9 +270,9 @@ function marked(
   return [...pieces, { text: words.slice(at).join(' ') }]
 }
 
-function entityRuns(words: readonly string[], entities: readonly EntityRecord[]): Run[] {
-  const runs: Run[] = []
-  const put = (...next: Run[]) => runs.push(...(runs.length > 0 ? [{ text: ' ' }] : []), ...next)
+function entityRuns(words: readonly string[], entities: readonly EntityRecord[]): TextRun[] {
+  const runs: TextRun[] = []
+  const put = (...next: TextRun[]) => runs.push(...(runs.length > 0 ? [{ text: ' ' }] : []), ...next)
   let at = 0
   for (const { start, end, type } of entities) {
     if (start > at) put({ text: words.slice(at, start).join(' ') })

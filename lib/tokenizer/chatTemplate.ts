@@ -13,6 +13,7 @@ export interface Message {
   readonly [key: string]: unknown
 }
 
+/** What a chat template is rendered with. */
 export interface RenderOptions {
   /** JSON schemas of what may be called. */
   readonly tools?: readonly unknown[] | undefined

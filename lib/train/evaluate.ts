@@ -12,6 +12,7 @@ import { score } from '../tasks/scores.ts'
 import type { Prediction, Reports, Task } from '../tasks/task.ts'
 import { scope } from '../tensor.ts'
 
+/** How {@link evaluate} and {@link predict} go through examples. */
 export interface EvaluateOptions {
   /** Sequences of a batch; it changes speed and memory, and results by rounding at most. Default 32. */
   readonly batchSize?: number | undefined

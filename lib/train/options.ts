@@ -9,6 +9,7 @@ export interface TrainRow extends OptionRow {
   readonly neutral?: boolean
 }
 
+/** Every option of a run: kind, range, default, help. Types, checks, flags, YAML and docs follow from it. */
 export const TRAIN_OPTIONS = {
   epochs: {
     kind: 'integer',
@@ -104,16 +105,18 @@ export const TRAIN_OPTIONS = {
   overwrite: { kind: 'boolean', default: false, help: 'Replace a run that stands in the folder', neutral: true },
 } as const satisfies Readonly<Record<string, TrainRow>>
 
-type Rows = typeof TRAIN_OPTIONS
-export type TrainOptionName = keyof Rows
+/** Names of the options of a run. */
+export type TrainOptionName = keyof typeof TRAIN_OPTIONS
 
 /** Options as a caller gives them. */
-export type TrainValues = { readonly [K in TrainOptionName]?: ValueOf<Rows[K]> | undefined }
+export type TrainValues = { readonly [K in TrainOptionName]?: ValueOf<(typeof TRAIN_OPTIONS)[K]> | undefined }
 
 /** The rows that have a default. */
-type Defaulted = { [K in TrainOptionName]: Rows[K] extends { readonly default: unknown } ? K : never }[TrainOptionName]
+type Defaulted = {
+  [K in TrainOptionName]: (typeof TRAIN_OPTIONS)[K] extends { readonly default: unknown } ? K : never
+}[TrainOptionName]
 
 /** Every default that is a value, not found out. */
 export const TRAIN_DEFAULTS = Object.fromEntries(
   Object.entries(TRAIN_OPTIONS).flatMap(([name, row]) => ('default' in row ? [[name, row.default]] : [])),
-) as { readonly [K in Defaulted]: ValueOf<Rows[K]> }
+) as { readonly [K in Defaulted]: ValueOf<(typeof TRAIN_OPTIONS)[K]> }

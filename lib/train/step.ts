@@ -27,6 +27,7 @@ export interface Communicator {
   allReduce(x: Tensor): void
 }
 
+/** How {@link supervised} weighs labels. */
 export interface SupervisedOptions {
   /** Class weights [C] on the device. */
   readonly classWeights?: Tensor | undefined
@@ -54,6 +55,7 @@ export interface StepNumbers {
   readonly gradNorm: number
 }
 
+/** What a {@link Stepper} runs. */
 export interface StepperOptions {
   /** Keys every dropout. */
   readonly seed: number

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Task } from '../../lib/heads/index.ts'
+import type { TaskName } from '../../lib/heads/index.ts'
 import type { ModelConfig } from '../../lib/io/config.ts'
 import type { Json } from '../../lib/io/json.ts'
 import { packageRoot } from '../../lib/io/package.ts'
@@ -20,7 +20,7 @@ import { compare } from '../support/compare.ts'
 import { targetsOf } from '../support/targets.ts'
 
 const FOLDER = process.env.LOWRANK_FUZZ ?? join(packageRoot, 'test/golden/fuzz')
-const TASK: Record<string, Task> = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' }
+const TASK: Record<string, TaskName> = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' }
 const PROBLEM = {
   regression: 'regression',
   multi_label_classification: 'multi',

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Tape } from '../../lib/autograd/tape.ts'
-import type { Task } from '../../lib/heads/index.ts'
+import type { TaskName } from '../../lib/heads/index.ts'
 import { architectures } from '../../lib/io/config.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
@@ -18,7 +18,7 @@ import { compare } from '../support/compare.ts'
 import { targetsOf } from '../support/targets.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/models')
-const TASK: Record<string, Task> = {
+const TASK: Record<string, TaskName> = {
   seq: 'sequence-classification',
   tok: 'token-classification',
   mlm: 'masked-lm',

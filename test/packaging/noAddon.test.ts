@@ -74,6 +74,12 @@ test('importing the package is one coded error, and so is every command that com
   const caught = node(['-e', `import('${entry}').catch(error => console.log(JSON.stringify(error), error.message))`])
   assert.match(caught.stdout, '"code":"ERR_ADDON"')
   assert.match(caught.stdout, ERROR)
+  const rest = ['data', 'tokenizer', 'metrics'].map(
+    name => pathToFileURL(join(installed, `dist/lib/api/${name}.js`)).href,
+  )
+  const script = `const [{ toRow }, , { accuracy }] = await Promise.all(${JSON.stringify(rest)}.map(url => import(url)))
+    console.log(toRow({ text: 'a' }, 1).line, accuracy([1], [1]))`
+  assert.is(node(['--input-type=module', '-e', script]).stdout, '1 1\n')
 
   const train = node([MAIN, 'train', 'rows.jsonl', '--quiet'])
   assert.is(train.status, 1)

@@ -86,17 +86,42 @@ console.log(tokenizer.vocabSize > 1000, method.name)
 model.dispose()
 `
 const NAMES = '{ attach, bundled, loadModel, loadTokenizer, lora }'
+// One name and its use of each other entry point.
+const SUBPATHS: readonly [name: string, from: string, use: string][] = [
+  ['accuracy', 'metrics', 'accuracy([1, 0], [1, 1])'],
+  ['AdamW', 'optim', 'AdamW.name'],
+  ['jsonlTracker', 'trackers', 'typeof jsonlTracker'],
+  ['MODEL_TYPES', 'models', "MODEL_TYPES.includes('bert')"],
+  ['METHODS', 'peft', 'METHODS.length > 10'],
+  ['renderReport', 'report', 'typeof renderReport'],
+  ['scale', 'ops', 'typeof scale'],
+  ['TASKS', 'tasks', 'TASKS.length > 3'],
+  ['toRow', 'data', "toRow({ text: 'a' }, 1).line"],
+  ['loadTokenizer as other', 'tokenizer', 'other === loadTokenizer'],
+  ['train', 'train', 'typeof train'],
+]
+const USES = SUBPATHS.map(([, , use]) => use).join(', ')
+const USED = '0.5 AdamW function true true function function true 1 true function\n'
+const imports = SUBPATHS.map(([name, from]) => `import { ${name} } from 'lowrank/${from}'\n`).join('')
+const requires = SUBPATHS.map(([name, from]) => {
+  return `const { ${name.replace(' as ', ': ')} } = require('lowrank/${from}')\n`
+}).join('')
 
 withTarball('it is imported by ES modules and required by CommonJS', () => {
-  writeFileSync(join(home.path, 'job.mjs'), `import ${NAMES} from 'lowrank'\n${JOB}`)
-  writeFileSync(join(home.path, 'job.cjs'), `const ${NAMES} = require('lowrank')\n${JOB}`)
-  assert.is(home.run('node', 'job.mjs'), 'true default\n')
-  assert.is(home.run('node', '--no-warnings', 'job.cjs'), 'true default\n')
+  const manifest = JSON.parse(read('package.json'))
+  const known = Object.keys(manifest.exports).flatMap(name => /^\.\/(\w+)$/.exec(name)?.[1] ?? [])
+  assert.equal(SUBPATHS.map(([, from]) => from).sort(), known.sort(), 'every entry point is tried')
+  writeFileSync(join(home.path, 'job.mjs'), `import ${NAMES} from 'lowrank'\n${imports}${JOB}console.log(${USES})`)
+  const job = `void (async () => {${JOB}console.log(${USES})})()`
+  writeFileSync(join(home.path, 'job.cjs'), `const ${NAMES} = require('lowrank')\n${requires}${job}`)
+  assert.is(home.run('node', 'job.mjs'), `true default\n${USED}`)
+  assert.is(home.run('node', '--no-warnings', 'job.cjs'), `true default\n${USED}`)
 })
 
 withTarball('its types are found by TypeScript, from ES modules and from CommonJS', () => {
-  writeFileSync(join(home.path, 'job.mts'), `import ${NAMES} from 'lowrank'\n${JOB}`)
-  writeFileSync(join(home.path, 'job.cts'), `import ${NAMES} from 'lowrank'\n${JOB}`)
+  writeFileSync(join(home.path, 'job.mts'), `import ${NAMES} from 'lowrank'\n${imports}${JOB}console.log(${USES})`)
+  const job = `void (async () => {${JOB}console.log(${USES})})()`
+  writeFileSync(join(home.path, 'job.cts'), `import ${NAMES} from 'lowrank'\n${imports}${job}`)
   writeFileSync(join(home.path, 'wrong.mts'), `import { lora } from 'lowrank'\nlora({ r: 'four' })\n`)
   const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
   const types = join(packageRoot, 'node_modules/@types')

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Tape } from '../../lib/autograd/tape.ts'
-import type { Task } from '../../lib/heads/index.ts'
+import type { TaskName } from '../../lib/heads/index.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model, type ModelOptions } from '../../lib/model.ts'
@@ -16,7 +16,7 @@ export const MODELS = join(packageRoot, 'test/golden/models')
 export const ADAPTERS = join(packageRoot, 'test/golden/adapters')
 export const CASES = readdirSync(ADAPTERS).filter(name => existsSync(join(ADAPTERS, name, 'meta.json')))
 const SEQ2SEQ = join(packageRoot, 'test/golden/seq2seq')
-const TASK: Record<string, Task> = {
+const TASK: Record<string, TaskName> = {
   seq: 'sequence-classification',
   tok: 'token-classification',
   mlm: 'masked-lm',

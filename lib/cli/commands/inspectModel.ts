@@ -1,7 +1,7 @@
 // `lowrank inspect model`: what a model folder holds and what an adapter would attach to.
 
 import { fail } from '../../errors.ts'
-import { headTasks, type Task } from '../../heads/index.ts'
+import { headTasks, type TaskName } from '../../heads/index.ts'
 import { architectures, labelsOf, readModelConfig, savedDtype } from '../../io/config.ts'
 import type { Model } from '../../model.ts'
 import { MODEL_TYPES } from '../../models/index.ts'
@@ -29,7 +29,7 @@ export interface ModelInspection {
   readonly path: string
   readonly family: string
   readonly architectures: readonly string[]
-  readonly task: Task
+  readonly task: TaskName
   readonly labels: readonly string[]
   readonly dtype: string | null
   readonly layers: number
@@ -51,7 +51,7 @@ export async function inspectModel(settings: Settings): Promise<ModelInspection>
   const { path } = findBase(settings.model)
   const config = readModelConfig(path, MODEL_TYPES)
   const classes = architectures(config)
-  const task = (settings.task as Task | undefined) ?? classes.flatMap(name => taskOfClass(name) ?? [])[0]
+  const task = (settings.task as TaskName | undefined) ?? classes.flatMap(name => taskOfClass(name) ?? [])[0]
   const labels = labelsOf(config)?.id2label ?? ['LABEL_0', 'LABEL_1']
   const head = { task: task ?? headTasks[0]!, labels }
   const model = await loadBase(path, head, settings, 'meta')

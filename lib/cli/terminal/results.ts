@@ -1,7 +1,7 @@
 // A prediction, and a comparison of two evaluations, as lines for people.
 
 import type { Comparison } from '../../report/compare.ts'
-import type { PredictionRecord, Run, Task } from '../../tasks/task.ts'
+import type { PredictionRecord, Task, TextRun } from '../../tasks/task.ts'
 import { paint } from './console.ts'
 import { metricText, probabilityText, signedText } from './format.ts'
 import { type Column, pad, table } from './table.ts'
@@ -15,7 +15,7 @@ export function predictionLine(task: Task, record: PredictionRecord, color: bool
     .join('')
 }
 
-function runText({ text, style, width }: Run, color: boolean): string {
+function runText({ text, style, width }: TextRun, color: boolean): string {
   const shown = visible(text)
   const painted = style ? paint(color, style, shown) : shown
   return width === undefined ? painted : pad(painted, width)

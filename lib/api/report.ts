@@ -1,0 +1,21 @@
+/**
+ * `lowrank/report`: a run as a record, as tables and as one HTML file.
+ *
+ * @module
+ */
+
+export type { Compared, MetricPair } from '../report/compare.ts'
+export { type Comparison, compareEvaluations } from '../report/compare.ts'
+export type {
+  ComparisonData,
+  ConfusionData,
+  CostData,
+  DataSummary,
+  EvaluationPoint,
+  MetricRow,
+  Setting,
+  StepPoint,
+} from '../report/data.ts'
+export { type ReportData, renderReport, writeReport } from '../report/report.ts'
+export type { RunParts } from '../report/run.ts'
+export { type RunFacts, type RunRecord, type RunResult, recordRun, reportData, resultOf } from '../report/run.ts'

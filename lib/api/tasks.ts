@@ -1,0 +1,37 @@
+/**
+ * `lowrank/tasks`: what models are trained for, as objects: their columns, labels, examples, predictions and scores.
+ *
+ * @module
+ */
+
+export type { SequenceView } from '../tasks/batchView.ts'
+export type { ChatOptions } from '../tasks/chat.ts'
+export { TASKS, taskNames, taskOf, taskOfModel } from '../tasks/index.ts'
+export type { ColumnInfo } from '../tasks/inspect.ts'
+export type { ItemsPrediction } from '../tasks/items.ts'
+export type { Answers, LogitRows } from '../tasks/logits.ts'
+export type { GivenSplits } from '../tasks/prepare.ts'
+export type { ValuesPrediction } from '../tasks/regression.ts'
+export type { ClassPrediction, LabelsPrediction } from '../tasks/sequence.ts'
+export type { Majority } from '../tasks/supervision.ts'
+export type {
+  Answer,
+  Asked,
+  ClassRow,
+  Converted,
+  Details,
+  EncodeSpec,
+  LabelSource,
+  LabelWarning,
+  Mistake,
+  Prediction,
+  PredictionRecord,
+  Reader,
+  Reports,
+  Scored,
+  Supervision,
+  Task,
+  TextPiece,
+  TextRun,
+  TransformOptions,
+} from '../tasks/task.ts'

@@ -1,0 +1,42 @@
+/**
+ * `lowrank/train`: training, evaluation and prediction, whole or step by step.
+ *
+ * @module
+ */
+
+export type { Kind, Kinds, ValueOf } from '../options.ts'
+export { type EvaluateOptions, type Evaluation, evaluate, predict } from '../train/evaluate.ts'
+export type {
+  Before,
+  CheckpointEvent,
+  EndEvent,
+  EndReason,
+  EpochEvent,
+  EvaluationEvent,
+  HistoryEntry,
+  Resumed,
+  StartEvent,
+  StepEvent,
+  TrainData,
+  TrainEvent,
+  TrainExamples,
+  TrainOptions,
+  WarningCode,
+  WarningEvent,
+} from '../train/events.ts'
+export type { TrainOptionName, TrainValues } from '../train/options.ts'
+export { TRAIN_OPTIONS } from '../train/options.ts'
+export { planTraining, type TrainPlan } from '../train/plan.ts'
+export type { PredictOptions, Predictor } from '../train/predict.ts'
+export { predictRows } from '../train/predict.ts'
+export type { Length } from '../train/run.ts'
+export {
+  type Communicator,
+  type Objective,
+  type StepNumbers,
+  Stepper,
+  type StepperOptions,
+  type SupervisedOptions,
+  supervised,
+} from '../train/step.ts'
+export { train } from '../train/train.ts'
