@@ -5,7 +5,8 @@ import { rmdir } from 'node:fs/promises'
 import { dirname, join, resolve, sep } from 'node:path'
 import { check, fail } from '../errors.ts'
 import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
-import { type Lock, lockFolder } from '../io/lock.ts'
+import { LOCK, type Lock, lockFolder } from '../io/lock.ts'
+import { coded } from '../io/systemError.ts'
 
 /** What a run writes: whole results, and what grows while it trains. */
 const RESULTS = ['adapter', 'model', 'metrics.json', 'predictions.jsonl', 'report.html']
@@ -15,6 +16,9 @@ const NAMES = [...RESULTS, ...PROGRESS]
 const HELD = ['adapter', 'model', 'metrics.json', 'checkpoints']
 /** Files that come and go while a run trains, below {@link PROGRESS}. */
 const GROWING = /^(log\.jsonl|checkpoints[/\\].*|tensorboard[/\\]events\.out\.tfevents\.[^/\\]*)$/
+
+/** What a run that was killed before it could mark its folder may have left. */
+const PROBE = /^checkpoints[/\\]\.?\.lowrank-(lock|write-test)(\.tmp-[^/\\]*)?$/
 
 const MARK = '.lowrank-run.json'
 /** Where a run works that is to replace another. */
@@ -68,14 +72,16 @@ export class RunFolder {
     const out = resolve(path)
     checkInputs(out, options.inputs)
     const isNew = !existsSync(out)
-    const lock = lockWritable(out)
+    const lock = lockFolder(out)
     try {
-      await recoverFolder(out, name => NAMES.includes(name) || name === MARK)
-      const next = join(out, NEXT)
-      if (readMark(next)?.done) await promote(out)
-      else if (!isHeld(next, 'checkpoints')) remove(next)
-      checkForeign(out)
-      return new RunFolder(out, placeFor(out, options), lock, options.command, isNew)
+      return await coded(out, async () => {
+        await recoverFolder(out, name => NAMES.includes(name) || name === MARK || name === LOCK)
+        const next = join(out, NEXT)
+        if (readMark(next)?.done) await promote(out)
+        else if (!isHeld(next, 'checkpoints')) remove(next)
+        checkForeign(out)
+        return new RunFolder(out, placeFor(out, options), lock, options.command, isNew)
+      })
     } catch (error) {
       lock.release()
       if (isNew) await rmdir(out).catch(() => undefined)
@@ -87,7 +93,9 @@ export class RunFolder {
   async begin(): Promise<void> {
     const { work } = this
     if (this.#continues) return this.#mark({ names: NAMES, files: readMark(work)?.files, done: false })
-    for (const name of NAMES) if (name !== 'checkpoints') remove(join(work, name))
+    await coded(work, () => {
+      for (const name of NAMES) if (name !== 'checkpoints') remove(join(work, name))
+    })
     return this.#mark({ names: NAMES, files: [], done: false })
   }
 
@@ -100,11 +108,21 @@ export class RunFolder {
   async finish(): Promise<void> {
     const names = NAMES.filter(name => existsSync(join(this.work, name)))
     await this.#mark({ names, files: names.flatMap(name => filesOf(this.work, name)), done: true })
-    if (this.work !== this.out) await promote(this.out)
+    if (this.work !== this.out) await coded(this.out, () => promote(this.out))
   }
 
   /** Lets go of the folder; a run that left nothing to go on from leaves no trace. */
   async close(): Promise<void> {
+    try {
+      await this.#leaveNoTrace()
+    } catch {
+      // What cannot be removed now is removed by the next run; why this one ended counts more.
+    }
+    this.#lock.release()
+    if (this.#isNew) await rmdir(this.out).catch(() => undefined)
+  }
+
+  async #leaveNoTrace(): Promise<void> {
     if (!HELD.some(name => isHeld(this.work, name))) {
       if (this.work !== this.out) remove(this.work)
       else if (!PROGRESS.some(name => filesOf(this.work, name).length > 0)) {
@@ -112,24 +130,11 @@ export class RunFolder {
         remove(join(this.work, MARK))
       }
     }
-    this.#lock.release()
-    if (this.#isNew) await rmdir(this.out).catch(() => undefined)
   }
 
   async #mark(mark: Omit<Mark, 'format' | 'command'>): Promise<void> {
     const whole: Mark = { format: 'lowrank-run', command: this.#command, ...mark }
     await writeFileAtomic(join(this.work, MARK), `${JSON.stringify(whole, null, 1)}\n`)
-  }
-}
-
-/** A folder that cannot be written should be known before hours of work. */
-function lockWritable(out: string): Lock {
-  try {
-    return lockFolder(out)
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === undefined || code.startsWith('ERR_')) throw error
-    fail('ERR_OPTION', `out: ${out} cannot be written (${code}); name another folder with --out`, error)
   }
 }
 
@@ -153,7 +158,7 @@ function checkInputs(out: string, inputs: RunFolderOptions['inputs']): void {
 /** @throws ERR_OPTION for an entry under a name that runs use, which no run made */
 function checkForeign(out: string): void {
   const mark = readMark(out)
-  const foreign = NAMES.flatMap(name => filesOf(out, name)).find(file => !owns(mark, file))
+  const foreign = NAMES.flatMap(name => filesOf(out, name)).find(file => !owns(mark, file) && !PROBE.test(file))
   check(foreign === undefined, 'ERR_OPTION', () => {
     return `out: ${out} holds ${foreign}, which no run of lowrank made; move it, or name another folder with --out`
   })

@@ -2,9 +2,10 @@ import { createHash, randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
-import { check, fail, LowrankError } from '../errors.ts'
+import { check, fail } from '../errors.ts'
 import { ensureFolder } from './folder.ts'
 import { isRunning, startOf } from './process.ts'
+import { coded, codeOf, explained } from './systemError.ts'
 
 /** For tests: called before each write (path, bytes) and before a checkpoint is removed; what they throw fails it. */
 export const faults: {
@@ -91,9 +92,13 @@ export async function writeFolderAtomic(
 /**
  * Cleans what a killed writer left in `folder`: a folder that was moved aside and not yet replaced goes back to its
  * name, temporary files and folders are removed. Leftovers of a process that still runs are not touched, nor those of
- * names that are not `owns`. Returns the names of the entries put back.
+ * names that are not `owns`. Returns the names of the entries put back. Errors: as {@link writeFileAtomic}.
  */
-export async function recoverFolder(folder: string, owns = (_name: string) => true): Promise<string[]> {
+export function recoverFolder(folder: string, owns = (_name: string) => true): Promise<string[]> {
+  return coded(folder, () => recover(folder, owns))
+}
+
+async function recover(folder: string, owns: (name: string) => boolean): Promise<string[]> {
   const restored: string[] = []
   const names = await readdir(folder).catch(() => [] as string[])
   for (const name of names) {
@@ -132,8 +137,11 @@ export async function sha256File(path: string): Promise<string> {
   }
 }
 
-/** A hidden name beside `target`, which no listing of checkpoints sees; id and stamp tell which process' it is. */
-function sibling(target: string, kind: 'tmp' | 'old'): string {
+/**
+ * A hidden name beside `target` for what is to take its place ('tmp') or was moved from it ('old'). No listing of
+ * checkpoints sees it; id and stamp tell {@link recoverFolder} which process' it is.
+ */
+export function sibling(target: string, kind: 'tmp' | 'old'): string {
   const unique = stampOf('self') + randomBytes(2).toString('hex')
   return join(dirname(target), `.${basename(target)}.${kind}-${process.pid}-${unique}`)
 }
@@ -216,32 +224,4 @@ async function syncPath(path: string, flags: number): Promise<void> {
 
 async function exists(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined)) !== undefined
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
-}
-
-const cures: Record<string, [code: 'ERR_OPTION' | 'ERR_CHECKPOINT', what: string]> = {
-  ENOSPC: ['ERR_CHECKPOINT', 'the disk is full; free some space or name a folder on another disk'],
-  EDQUOT: ['ERR_CHECKPOINT', 'the disk quota is used up; free some space or name a folder on another disk'],
-  EFBIG: ['ERR_CHECKPOINT', 'the file is too large for this file system; name a folder on another disk'],
-  EIO: ['ERR_CHECKPOINT', 'the disk reports an error; name a folder on another disk'],
-  EACCES: ['ERR_OPTION', 'permission is denied; change the rights of the folder or name another one'],
-  EPERM: ['ERR_OPTION', 'permission is denied; change the rights of the folder or name another one'],
-  EROFS: ['ERR_OPTION', 'the file system is read-only; name a folder on another one'],
-  ENOTDIR: ['ERR_OPTION', 'a part of the path is a file, not a folder; name another path'],
-  EEXIST: ['ERR_OPTION', 'a part of the path is a file, not a folder; name another path'],
-  EISDIR: ['ERR_OPTION', 'there is a folder of this name; name another path'],
-  ENOENT: ['ERR_OPTION', 'the folder is gone or cannot be made; name another path'],
-  ENAMETOOLONG: ['ERR_OPTION', 'the name is too long; name a shorter path'],
-}
-
-/** The coded error for a failed write of `path`; an error that is not the file system's is passed on as it is. */
-function explained(path: string, error: unknown): unknown {
-  if (error instanceof LowrankError) return error
-  const code = codeOf(error)
-  const cure = code === undefined ? undefined : cures[code]
-  if (!cure) return error
-  return new LowrankError(cure[0], `output: ${path} cannot be written (${code}): ${cure[1]}`, { cause: error })
 }

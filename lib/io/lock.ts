@@ -4,13 +4,19 @@ import { randomBytes } from 'node:crypto'
 import { linkSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail } from '../errors.ts'
+import { sibling } from './atomic.ts'
 import { ensureFolder } from './folder.ts'
 import { isRunning, machine, startOf } from './process.ts'
+import { explained } from './systemError.ts'
 
-const NAME = '.lowrank-lock'
+/** What a lock is called. */
+export const LOCK = '.lowrank-lock'
 /** Milliseconds between signs of life, and how long none of them means that the owner is gone. */
 const BEAT = 15_000
 const SILENCE = 120_000
+
+/** Tokens of locks that this thread has given up, should their files be left. */
+const released = new Set<string>()
 
 /** A folder held by this process until {@link Lock.release}. */
 export interface Lock {
@@ -28,13 +34,27 @@ interface Owner {
 
 /**
  * Holds `folder`, which is made where it is missing, against other writers: of this process, this machine, and of
- * containers and machines that share the file system. The lock of a dead process is taken over.
- * @throws ERR_OPTION naming the process that holds it; the system's error where the folder cannot be written
+ * containers and machines that share the file system. The lock of a dead process is taken over; what it left of one
+ * half made is for `recoverFolder`.
+ * @throws ERR_OPTION naming the process that holds it, or where the folder cannot be written; see `explained`
  */
 export function lockFolder(folder: string): Lock {
+  try {
+    return hold(folder)
+  } catch (error) {
+    throw explained(folder, error)
+  }
+}
+
+function hold(folder: string): Lock {
   ensureFolder(folder)
-  const path = join(folder, NAME)
-  const owner: Owner = { pid: process.pid, started: startOf('self'), machine: machine(), token: unique() }
+  const path = join(folder, LOCK)
+  const owner: Owner = {
+    pid: process.pid,
+    started: startOf('self'),
+    machine: machine(),
+    token: randomBytes(8).toString('hex'),
+  }
   const text = JSON.stringify(owner)
   for (let attempt = 0; !place(path, text); attempt++) {
     const held = read(path)
@@ -50,27 +70,31 @@ export function lockFolder(folder: string): Lock {
   return {
     release() {
       clearInterval(beat)
-      if (read(path)?.text === text) rmSync(path, { force: true })
+      released.add(owner.token)
+      try {
+        if (read(path)?.text === text) rmSync(path, { force: true })
+      } catch {
+        // A lock that stays holds nobody up: here it is known as released, elsewhere its owner will be gone or silent.
+      }
     },
   }
 }
 
-const unique = () => randomBytes(8).toString('hex')
-
 /** Puts the lock there, whole; false where there is one. */
 function place(path: string, text: string): boolean {
-  const own = `${path}-${unique()}`
-  writeFileSync(own, text, { flag: 'wx' })
+  const own = sibling(path, 'tmp')
   try {
+    writeFileSync(own, text, { flag: 'wx' })
     linkSync(own, path)
     return true
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
+    const { code, syscall } = error as NodeJS.ErrnoException
+    if (syscall !== 'link') throw error
     if (code === 'EEXIST') return false
     if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP', 'EMLINK'].includes(code ?? '')) throw error
     return placeWithoutLinks(path, text)
   } finally {
-    rmSync(own, { force: true })
+    removeQuietly(own)
   }
 }
 
@@ -105,7 +129,8 @@ function ownerOf(text: string): Owner {
   return { pid: 0, machine: 'unknown', token: '' }
 }
 
-function isAlive({ pid, started, machine: where }: Owner, silence: number): boolean {
+function isAlive({ pid, started, machine: where, token }: Owner, silence: number): boolean {
+  if (released.has(token)) return false
   // Of processes elsewhere nothing is known but that they give no sign of life.
   if (where !== machine()) return silence < SILENCE
   if (!isRunning(pid)) return false
@@ -114,15 +139,22 @@ function isAlive({ pid, started, machine: where }: Owner, silence: number): bool
 
 /** Moves a dead lock away; one that a quicker process put there meanwhile is put back. */
 function takeAway(path: string, text: string): void {
-  const aside = `${path}-${unique()}`
+  const aside = sibling(path, 'tmp')
   try {
     renameSync(path, aside)
     if (readFileSync(aside, 'utf8') !== text) linkSync(aside, path)
   } catch (error) {
     if (!['ENOENT', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
   } finally {
-    rmSync(aside, { force: true })
+    removeQuietly(aside)
   }
+}
+
+/** A name that stays is for `recoverFolder`. */
+function removeQuietly(path: string): void {
+  try {
+    rmSync(path, { force: true })
+  } catch {}
 }
 
 function touch(path: string, text: string): void {

@@ -66,6 +66,8 @@ export class Adapter<H extends Host = Host> implements Disposable {
   /** What merging put aside. */
   #merged: { parameter: Parameter; original: Tensor }[] | undefined
   #isActive = true
+  /** Numbers of the whole model with what the adapter brings; not what it notes while it trains. */
+  readonly totalSize: number
 
   /** Use {@link attach} or `loadAdapter`. `made`: parameters that it owns. */
   constructor(
@@ -82,6 +84,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
     this.#placement = placement
     this.#made = made
     this.#source = source
+    this.totalSize = [...host.parameters.values(), ...made].reduce((sum, { size }) => sum + size, 0)
     this.fileDtypes = source?.fileDtypes ?? new Map()
     this.matched = placement.matched
     this.#layers = [...placement.linear].map(([path, adapter]) => [host.linears.get(path)!, adapter] as const)
@@ -118,11 +121,6 @@ export class Adapter<H extends Host = Host> implements Disposable {
 
   get isMerged(): boolean {
     return this.#merged !== undefined
-  }
-
-  /** Numbers of the whole model with what the adapter brings. */
-  get totalSize(): number {
-    return [...this.host.parameters.values(), ...this.#made].reduce((sum, { size }) => sum + size, 0)
   }
 
   /** What it puts before each sequence. */

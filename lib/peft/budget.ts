@@ -170,6 +170,14 @@ export class Budget {
           read: async () => (await means[kind].tensor.data()) as Float32Array | Float64Array,
           write: values => means[kind].tensor.upload(values),
         })
+    // A run that is resumed after its last step has no other to learn this from.
+    entries.set('totalStep', {
+      shape: [1],
+      read: async () => Float64Array.of(this.#total ?? 0),
+      write: ([total]) => {
+        this.#total = total || undefined
+      },
+    })
     for (const { path, e } of this.#layers)
       entries.set(`${path}.kept`, {
         shape: [e.size],

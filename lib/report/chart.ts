@@ -37,7 +37,9 @@ const MARGIN = { top: 12, right: 14, bottom: 34, left: 52 }
 /** Round numbers in [low, high], about `count` of them: 1, 2 or 5 times a power of ten apart. */
 export function ticks(low: number, high: number, count: number, whole = false): number[] {
   const raw = (high - low) / Math.max(1, count)
-  if (!(raw > 0) || !Number.isFinite(raw)) return [low]
+  // Below what 12 digits tell apart there are no round numbers between the two, and counting them would not end.
+  const finest = 1e-12 * Math.max(Math.abs(low), Math.abs(high))
+  if (!(raw > finest) || !Number.isFinite(raw)) return [low]
   const power = 10 ** Math.floor(Math.log10(raw))
   const part = raw / power
   const factor = part < 1.5 ? 1 : part < 3 ? 2 : part < 7 ? 5 : 10

@@ -7,6 +7,7 @@ import type { Example } from '../data/example.ts'
 import { check, fail } from '../errors.ts'
 import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
 import { type Lock, lockFolder } from '../io/lock.ts'
+import { coded } from '../io/systemError.ts'
 import type { Model } from '../model.ts'
 import type { Parameter } from '../nn/module.ts'
 import { AdamW } from '../optim/adamw.ts'
@@ -273,7 +274,7 @@ export class Run {
 async function prepareOutput(outputDir: string, resume: boolean, overwrite: boolean): Promise<Lock> {
   const probe = join(outputDir, '.lowrank-write-test')
   await writeFileAtomic(probe, '')
-  await rm(probe, { force: true })
+  await coded(outputDir, () => rm(probe, { force: true }))
   const lock = lockFolder(outputDir)
   try {
     await recoverFolder(outputDir)
@@ -281,7 +282,7 @@ async function prepareOutput(outputDir: string, resume: boolean, overwrite: bool
     check(resume || steps.length === 0 || overwrite, 'ERR_OPTION', () => {
       return `outputDir: ${outputDir} holds checkpoint-${steps[0]} of another run; resume it, overwrite it, or name a new one`
     })
-    if (!resume) await removeCheckpoints(outputDir)
+    if (!resume) await coded(outputDir, () => removeCheckpoints(outputDir))
     return lock
   } catch (error) {
     lock.release()

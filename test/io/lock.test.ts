@@ -25,7 +25,7 @@ function forge(change: object, age = 0): void {
   const lock = lockFolder(dir)
   const owner = JSON.parse(readFileSync(path, 'utf8'))
   lock.release()
-  writeFileSync(path, JSON.stringify({ ...owner, ...change }))
+  writeFileSync(path, JSON.stringify({ ...owner, token: 'of another', ...change }))
   const then = new Date(Date.now() - age)
   utimesSync(path, then, then)
 }
@@ -49,6 +49,15 @@ test('a process of the same id that began at another time is another', () => {
   if (process.platform !== 'linux') return
   forge({ started: '1' })
   assert.is(refused(), '')
+})
+
+test('a lock that its holder could not remove is free to the next of the same process', () => {
+  const lock = lockFolder(dir)
+  const text = readFileSync(path, 'utf8')
+  lock.release()
+  writeFileSync(path, text)
+  assert.is(refused(), '')
+  assert.equal(readdirSync(dir), [])
 })
 
 test('of another machine or container, silence tells', () => {

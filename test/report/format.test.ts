@@ -48,6 +48,9 @@ test('ticks are round and inside', () => {
   assert.equal(ticks(0.58, 0.88, 4), [0.6, 0.7, 0.8])
   assert.equal(ticks(1, 4, 9, true), [1, 2, 3, 4])
   assert.equal(ticks(-1e-5, 3e-4, 3), [0, 1e-4, 2e-4, 3e-4])
+  // Neighbours of a large number: counting from one to the other in steps that it swallows would never end.
+  assert.equal(ticks(4.5, 4.5 + 2 ** -50, 4), [4.5])
+  assert.equal(ticks(-1e17, -1e17 + 16, 4), [-1e17])
 })
 
 test('thinning keeps the extremes and the order; smoothing keeps straight lines', () => {

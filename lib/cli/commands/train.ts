@@ -69,7 +69,4 @@ function checkGiven(settings: Settings, given: Resolved['given']): void {
   check(settings.resume === false || !settings.overwrite, 'ERR_OPTION', () => {
     return 'resume: goes on with the run that overwrite would replace; keep one of them'
   })
-  check(settings.resume === false || settings.initFrom === undefined, 'ERR_OPTION', () => {
-    return 'resume: continues a run as it was, initFrom starts a new one from an adapter; keep one of them'
-  })
 }
