@@ -24,14 +24,29 @@ constexpr bool SPLITS = true;
 constexpr size_t CHUNK = 1 << 20;
 #endif
 
+// Bytes of a unit; 0 for none of them.
+size_t unit_of(const char* name) {
+  constexpr struct {
+    const char* name;
+    size_t bytes;
+  } UNITS[] = {{"", 1},          {"B", 1},         {"KB", 1000},    {"MB", 1000000}, {"GB", 1000000000},
+               {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
+  for (const auto& unit : UNITS)
+    if (!std::strcmp(unit.name, name)) return unit.bytes;
+  return 0;
+}
+
 size_t memory_limit() {
   const char* text = std::getenv("LOWRANK_MEMORY_LIMIT");
   if (!text || !*text) return SIZE_MAX;
   errno = 0;
-  const size_t limit = std::strtoull(text, nullptr, 10);
-  check(std::strspn(text, "0123456789") == std::strlen(text) && limit > 0 && errno == 0, Code::Option,
-        "LOWRANK_MEMORY_LIMIT: \"", text, "\", expected a number of bytes");
-  return limit;
+  const size_t digits = std::strspn(text, "0123456789");
+  const size_t number = std::strtoull(text, nullptr, 10);
+  const size_t unit = unit_of(text + digits);
+  const bool fits = unit > 0 && number <= SIZE_MAX / unit;
+  check(digits > 0 && number > 0 && errno == 0 && fits, Code::Option, "LOWRANK_MEMORY_LIMIT: \"", text,
+        "\", expected a number of bytes, or one with KB, MB, GB, KiB, MiB or GiB");
+  return number * unit;
 }
 
 }  // namespace

@@ -28,10 +28,13 @@ const required: Readonly<Record<Command, readonly string[]>> = {
   doctor: [],
   build: [],
   quickstart: [],
+  init: ['data'],
+  completion: ['shell'],
 }
 
 /** What a command line asks for: a command with what it was given, or a text to print. @throws ERR_OPTION */
 export function parseCommandLine(argv: readonly string[]): Parsed {
+  if (argv[0] === 'help') return parseCommandLine([...argv.slice(1), '--help'])
   let parsed: Parsed | undefined
   const program = quiet(new Parser('lowrank')).version(packageVersion(), '-v, --version')
   program.helpInformation = programHelp
@@ -111,6 +114,8 @@ const actions: Readonly<Record<Command, () => Promise<Action>>> = {
   doctor: async () => (await import('./commands/doctor.ts')).doctorCommand,
   build: async () => (await import('./commands/build.ts')).buildCommand,
   quickstart: async () => (await import('./commands/quickstart.ts')).quickstartCommand,
+  init: async () => (await import('./commands/init.ts')).initCommand,
+  completion: async () => (await import('./commands/completion.ts')).completionCommand,
 }
 
 function quiet(parser: Parser): Parser {

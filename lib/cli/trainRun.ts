@@ -48,7 +48,7 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
     await watch.finish(status)
   }
   const { end } = watch
-  if (end!.reason === 'aborted') return aborted(end!, trial, console)
+  if (end!.reason === 'aborted') return aborted(end!, trial, settings, console)
   const whole = trial.attached.config() === undefined
   await trial.folder.results()
   const folder = await saveAdapter(trial.attached, join(trial.folder.work, whole ? 'model' : 'adapter'), {
@@ -80,19 +80,21 @@ function checkpointOptions({ folder, checkpoints }: Trial, settings: Settings): 
   return { outputDir: join(folder.work, 'checkpoints'), checkpointEvery, keepCheckpoints, resume, overwrite }
 }
 
-function aborted(end: EndEvent, trial: Trial, console: Console): Ended {
+function aborted(end: EndEvent, trial: Trial, { overwrite }: Settings, console: Console): Ended {
   const { checkpoint, step, reason } = end
   const how = checkpoint
-    ? `continue with: ${resumeCommand(process.argv.slice(2))}`
+    ? `continue with: ${resumeCommand(process.argv.slice(2), overwrite)}`
     : 'nothing was saved, since no step was done or checkpoints are off'
   console.note(`stopped after step ${step}; ${how}`)
   console.event({ type: 'summary', reason, step, checkpoint: checkpoint ?? null, out: trial.folder.out })
   return { exitCode: 130 }
 }
 
-/** The command line that goes on where this one stopped. */
-function resumeCommand(args: readonly string[]): string {
-  const kept = args.filter(arg => arg !== '--overwrite' && arg !== '--resume')
+/** The command line that goes on where this one stopped, and replaces nothing, whatever a file says. */
+export function resumeCommand(args: readonly string[], overwrite: boolean): string {
+  const plain = args.filter(arg => !/^--(no-)?overwrite$/.test(arg) && arg !== '--resume')
+  const byFile = overwrite && !args.includes('--overwrite')
+  const kept = byFile ? [...plain, '--no-overwrite'] : plain
   const quoted = kept.map(arg => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`))
   return ['lowrank', ...quoted, '--resume'].join(' ')
 }

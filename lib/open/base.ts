@@ -43,9 +43,23 @@ export interface Base {
   readonly bundled: boolean
 }
 
-/** The base a command is told, or the bundled encoder. @throws ERR_CONFIG where that has no weights */
+/** What to do about a name that looks like an id of a model hub; else what is asked for. */
+export function hubAdvice(name: string): string {
+  if (!/^[\w.-]+(\/[\w.-]+)?$/.test(name) || /^\.{1,2}(\/|$)/.test(name)) return '; name a folder with config.json'
+  const folder = name.split('/').at(-1)
+  return (
+    `; "${name}" looks like the id of a model on the Hugging Face hub (owner/name), and lowrank downloads nothing: ` +
+    `get its files with \`hf download ${name} --local-dir ${folder}\`, or config.json, model.safetensors and ` +
+    `tokenizer.json by a browser, then name that folder: --model ./${folder}`
+  )
+}
+
+/** The base a command is told, or the bundled encoder. @throws ERR_CONFIG where there is none or it has no weights */
 export function findBase(model: string | undefined): Base {
-  if (model !== undefined) return { path: resolve(model), bundled: resolve(model) === bundled.encoder }
+  if (model !== undefined) {
+    check(existsSync(model), 'ERR_CONFIG', () => `model: there is no folder ${model}${hubAdvice(model)}`)
+    return { path: resolve(model), bundled: resolve(model) === bundled.encoder }
+  }
   check(bundledEncoder(), 'ERR_CONFIG', () => {
     return (
       `model: the bundled encoder has no weights, ${join(bundled.encoder, 'model.safetensors')} is missing; ` +

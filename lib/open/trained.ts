@@ -86,7 +86,11 @@ function checkComplete({ newTensors, task }: Model, folder: string): void {
 /** The folder itself, or the adapter or model in a folder that train wrote. */
 export function locate(path: string): string {
   const dir = resolve(path)
-  check(existsSync(dir), 'ERR_CONFIG', () => `adapter: there is no folder ${path}; name what train wrote`)
+  check(existsSync(dir), 'ERR_CONFIG', () => {
+    const isId = /^[\w-]+\/[\w.-]+$/.test(path)
+    const hub = isId ? `; of an adapter on a hub, get the files first: hf download ${path} --local-dir adapter` : ''
+    return `adapter: there is no folder ${path}; name what train wrote${hub}`
+  })
   const candidates = [dir, join(dir, 'adapter'), join(dir, 'model')]
   const found = candidates.find(candidate => {
     return existsSync(join(candidate, 'adapter_config.json')) || existsSync(join(candidate, 'config.json'))

@@ -106,7 +106,7 @@ test('meta predicts the CPU to the byte', () => {
 })
 
 test('LOWRANK_MEMORY_LIMIT is an error with its numbers, and the process goes on', async () => {
-  const { code, stdout, stderr } = await child('limit', { LOWRANK_MEMORY_LIMIT: '1048576' })
+  const { code, stdout, stderr } = await child('limit', { LOWRANK_MEMORY_LIMIT: '1MiB' })
   assert.is(code, 0, stderr)
   const result = JSON.parse(stdout)
   assert.is(result.code, 'ERR_MEMORY')

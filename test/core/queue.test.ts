@@ -124,7 +124,7 @@ test('settings that are no numbers are refused by name', async () => {
   for (const [name, value] of [
     ['LOWRANK_THREADS', 'two'],
     ['LOWRANK_THREADS', '0'],
-    ['LOWRANK_MEMORY_LIMIT', '4GB'],
+    ['LOWRANK_MEMORY_LIMIT', '4 pages'],
     ['LOWRANK_MEMORY_LIMIT', '-1'],
   ] as const) {
     const { code, stdout, stderr } = await child('open', { [name]: value })

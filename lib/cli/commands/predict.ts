@@ -26,7 +26,10 @@ export async function predictCommand(settings: Settings, console: Console): Prom
   const task = taskOfModel(trained.model)
   let [count, cut] = [0, 0]
   try {
-    for await (const rows of chunks(rowsOf(settings, console), groupSize(settings))) {
+    for await (const rows of chunks(
+      rowsOf(settings, trained.columnNames.text2 !== undefined, console),
+      groupSize(settings),
+    )) {
       const columns = columnsFor(rows, trained, settings)
       const options = { columns, batchSize: settings.evalBatchSize, top: settings.top }
       for await (const record of predictRows(trained, rows, options)) {
@@ -64,7 +67,7 @@ function columnsFor(
   const { text, text2, tokens } = trained
   const seen = columnNames(rows)
   const wanted = [text, text2, tokens].filter(name => name !== undefined)
-  const isPlain = seen.length === 1 && seen[0] === 'text'
+  const isPlain = seen.join() === (text2 === undefined ? 'text' : 'text,text2')
   const isKnown = wanted.length > 0 && wanted.every(name => seen.includes(name))
   if (isKnown) return { text, text2, tokens }
   check(wanted.length === 0 || isPlain, 'ERR_DATA', () => {
@@ -74,16 +77,17 @@ function columnsFor(
   return {}
 }
 
-async function* rowsOf(settings: Settings, console: Console): AsyncGenerator<Row> {
+/** Rows of the texts, the file or the lines given; of pairs, where the adapter was trained on them. */
+async function* rowsOf(settings: Settings, pairs: boolean, console: Console): AsyncGenerator<Row> {
   const { texts, input } = settings
   check(
     texts === undefined || input === undefined,
     'ERR_OPTION',
     () => 'predict: texts and input are both given; keep one',
   )
-  const row = (text: string, line: number, file = ''): Row => ({ values: { text }, file, line })
+  const row = pairs ? pairRow : textRow
   if (texts) {
-    for (const [i, text] of texts.entries()) yield row(text, i + 1)
+    yield* pairs ? pairsOf(texts) : texts.map((text, i) => textRow(text, i + 1))
     return
   }
   if (input !== undefined && input !== '-') {
@@ -95,10 +99,34 @@ async function* rowsOf(settings: Settings, console: Console): AsyncGenerator<Row
       if (text.trim() !== '') yield row(text, number, input)
     return
   }
-  if (process.stdin.isTTY) console.note('reading texts from the terminal, one a line; Ctrl-D ends')
+  const what = pairs ? 'pairs from the terminal, one a line with a tab between' : 'texts from the terminal, one a line'
+  if (process.stdin.isTTY) console.note(`reading ${what}; Ctrl-D ends`)
   let line = 0
   for await (const text of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY }))
     if (++line && text.trim() !== '') yield row(text, line)
+}
+
+const textRow = (text: string, line: number, file = ''): Row => ({ values: { text }, file, line })
+
+/** A line of two texts. @throws ERR_DATA for another number of them */
+function pairRow(line: string, number: number, file = ''): Row {
+  const [text, text2, ...more] = line.split('\t')
+  check(text2 !== undefined && more.length === 0, 'ERR_DATA', () => {
+    return `predict: line ${number} holds ${more.length + (text2 === undefined ? 1 : 2)} texts, the adapter reads pairs; part two texts by one tab`
+  })
+  return { values: { text, text2 }, file, line: number }
+}
+
+/** Texts two by two. @throws ERR_OPTION for one that is left over */
+function pairsOf(texts: readonly string[]): Row[] {
+  check(texts.length % 2 === 0, 'ERR_OPTION', () => {
+    return `predict: ${texts.length} texts, but the adapter reads pairs; give two texts for each`
+  })
+  return Array.from({ length: texts.length / 2 }, (_, i) => ({
+    values: { text: texts[2 * i]!, text2: texts[2 * i + 1]! },
+    file: '',
+    line: i + 1,
+  }))
 }
 
 /** Rows to read before predicting: one where somebody types them. */

@@ -2,6 +2,7 @@
 
 import { describeKind } from '../../options.ts'
 import { displayWidth } from '../terminal/table.ts'
+import { COMMON, EXAMPLES } from './examples.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './option.ts'
 import { OPTIONS, optionsOf } from './options.ts'
 
@@ -19,6 +20,8 @@ export const SUMMARIES: Readonly<Record<Command, string>> = {
   'inspect batch': 'The first training batch as the model sees it, coloured by loss weight',
   doctor: 'What this installation can do: addon, instruction set, threads, CUDA, self-test',
   build: 'Build the addon from source, where no prebuilt one fits; says what it lacks',
+  init: 'Write a commented config file for data',
+  completion: 'Print a script that completes commands in bash, zsh or fish',
   quickstart: 'Fine-tune the bundled encoder on the bundled sample in about two minutes',
 }
 
@@ -77,8 +80,12 @@ function grouped(options: readonly Option[]): Map<string, Option[]> {
 
 /** The help of one command. */
 export function commandHelp(command: Command, columns = 100): string {
-  const lines = [`${SUMMARIES[command]}.`, '', `Usage: ${usageOf(command)}`]
-  for (const [group, options] of grouped(optionsOf(command))) {
+  const lines = [`${SUMMARIES[command]}.`, '', `Usage: ${usageOf(command)}`, '', 'Examples:']
+  lines.push(...EXAMPLES[command].map(example => `  ${example}`))
+  const all = optionsOf(command)
+  const common = (COMMON[command] ?? []).map(name => all.find(option => option.name === name)!)
+  if (common.length > 0) lines.push('', 'Most used:', ...common.flatMap(option => entry(option, command, columns)))
+  for (const [group, options] of grouped(all.filter(option => !common.includes(option)))) {
     lines.push('', `${group}:`)
     for (const option of options) lines.push(...entry(option, command, columns))
   }
@@ -118,7 +125,7 @@ export function programHelp(): string {
     '',
     ...rows,
     '',
-    'lowrank COMMAND --help lists the options of a command. `lowrank train data.jsonl` needs none.',
+    'lowrank COMMAND --help lists the options of a command, as does lowrank help COMMAND. `lowrank train data.jsonl` needs none.',
     '',
   ].join('\n')
 }

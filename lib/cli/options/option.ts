@@ -17,8 +17,14 @@ export const COMMANDS = [
   'doctor',
   'build',
   'quickstart',
+  'init',
+  'completion',
 ] as const
 export type Command = (typeof COMMANDS)[number]
+
+/** Shells that completion is written for. */
+export const SHELLS = ['bash', 'zsh', 'fish'] as const
+export type Shell = (typeof SHELLS)[number]
 
 /** What may be added to an option's row. */
 export interface More {

@@ -6,7 +6,7 @@ import { COMBINATIONS, METHODS } from '../../peft/index.ts'
 import { taskNames } from '../../tasks/index.ts'
 import { TRAIN_OPTIONS, type TrainOptionName } from '../../train/options.ts'
 import { methodRows } from './methods.ts'
-import { COMMANDS, type Command, type More, type Option } from './option.ts'
+import { COMMANDS, type Command, type More, type Option, SHELLS } from './option.ts'
 
 type Choice = string | boolean
 
@@ -69,12 +69,14 @@ function placed(group: string, commands: readonly Command[], name: string, row: 
 const learning: readonly Command[] = ['train', 'quickstart']
 const planning: readonly Command[] = [...learning, 'inspect batch']
 const reading: readonly Command[] = ['train', 'evaluate', 'predict', 'inspect data', 'inspect batch']
+/** What finds rows in files. */
+const sourcing: readonly Command[] = [...reading, 'init']
 const loading: readonly Command[] = ['train', 'evaluate', 'predict', 'merge', 'inspect batch', 'quickstart']
 const conversing: readonly Command[] = ['train', 'evaluate', 'predict', 'inspect batch']
 const using: readonly Command[] = ['evaluate', 'predict', 'merge', 'convert']
 const changing: readonly Command[] = ['combine', 'convert', 'diff']
 
-const data = section('Data', reading, [
+const data = section('Data', sourcing, [
   o('adapter', 'path', undefined, 'Folder that train or merge wrote, or an adapter as PEFT writes it', {
     positional: using,
     commands: using,
@@ -84,8 +86,8 @@ const data = section('Data', reading, [
     commands: ['combine', 'diff'],
   }),
   o('data', 'path', undefined, 'File (.jsonl, .csv, .tsv, .conll), or folder with train, validation and test files', {
-    positional: ['train', 'evaluate', 'inspect data', 'inspect batch'],
-    commands: ['train', 'evaluate', 'inspect data', 'inspect batch'],
+    positional: ['train', 'evaluate', 'inspect data', 'inspect batch', 'init'],
+    commands: ['train', 'evaluate', 'inspect data', 'inspect batch', 'init'],
   }),
   o('train', 'path', undefined, 'File of the training split, in place of data', { commands: ['train'] }),
   o('validation', 'path', undefined, 'File of the validation split', { commands: ['train'] }),
@@ -118,11 +120,11 @@ const data = section('Data', reading, [
   o('task', 'choice', undefined, 'What is learned', {
     choices: taskNames,
     found: 'by the columns and labels',
-    commands: [...reading, 'merge', ...changing, 'inspect model'],
+    commands: [...sourcing, 'merge', ...changing, 'inspect model'],
   }),
   o('labels', 'names', undefined, 'Label names in the order of their ids', {
     found: 'those of the data, sorted',
-    commands: [...reading, 'merge', ...changing],
+    commands: [...sourcing, 'merge', ...changing],
   }),
   o('maxLength', 'integer', undefined, 'Most tokens of a sequence, special tokens included', {
     min: 3,
@@ -180,6 +182,7 @@ const model = section('Model', loading, [
     found: 'the bundled encoder',
     positional: ['inspect model'],
     commands: [
+      'init',
       ...(['train', 'evaluate', 'predict', 'merge', ...changing] as const),
       ...(['inspect model', 'inspect data', 'inspect batch'] as const),
     ],
@@ -224,7 +227,7 @@ const TRAIN_MORE: { readonly [K in TrainOptionName]?: More & { group?: string } 
   checkpointEvery: { group: 'Output', commands: ['train'] },
   keepCheckpoints: { group: 'Output', commands: ['train'] },
   resume: { group: 'Output', commands: ['train'] },
-  overwrite: { group: 'Output', commands: ['train', 'merge', 'combine', 'convert'] },
+  overwrite: { group: 'Output', commands: ['train', 'merge', 'combine', 'convert', 'init'] },
 }
 
 const training: readonly Option[] = Object.entries(TRAIN_OPTIONS).map(([name, row]) => {
@@ -260,10 +263,10 @@ const output = section(
   'Output',
   ['train'],
   [
-    o('out', 'path', undefined, 'Folder to write', {
+    o('out', 'path', undefined, 'Folder to write; for init a file (lowrank.yaml)', {
       short: 'o',
       found: 'lowrank-<data>',
-      commands: ['train', 'quickstart', 'merge', 'combine', 'convert'],
+      commands: ['train', 'quickstart', 'merge', 'combine', 'convert', 'init'],
       quickstart: 'lowrank-quickstart',
     }),
     o('initFrom', 'path', undefined, 'Start a new run from the weights of an adapter'),
@@ -288,7 +291,12 @@ const output = section(
 const general = section('General', COMMANDS, [
   o('config', 'path', undefined, 'YAML file of options in camelCase; flags win over it', {
     short: 'c',
-    commands: COMMANDS.filter(name => name !== 'doctor' && name !== 'build'),
+    commands: COMMANDS.filter(name => !['doctor', 'build', 'init', 'completion'].includes(name)),
+  }),
+  o('shell', 'choice', undefined, 'Shell to write completion for', {
+    choices: SHELLS,
+    positional: ['completion'],
+    commands: ['completion'],
   }),
   o('kernels', 'boolean', false, 'Check every instruction and kernel of the GPU', { commands: ['doctor'] }),
   o('threads', 'integer', undefined, 'CPU threads', { min: 1, max: 1024, found: 'LOWRANK_THREADS, else all cores' }),

@@ -1,6 +1,6 @@
 // From what was typed to settings: flags over the YAML file over defaults, each value checked against its option.
 
-import { check, nearest } from '../../errors.ts'
+import { check, fail, LowrankError, nearest } from '../../errors.ts'
 import { readText } from '../../io/json.ts'
 import { nameHere, nearestOption } from '../../options.ts'
 import { METHODS, type MethodKind } from '../../peft/index.ts'
@@ -30,24 +30,50 @@ export function resolveSettings(command: Command, given: Given): Resolved {
     values.set(name, value)
     seen.add(name)
   }
-  if (typeof given.config === 'string') for (const [name, value] of readConfig(given.config, command)) put(name, value)
+  const problems: LowrankError[] = []
+  if (typeof given.config === 'string')
+    for (const [name, value] of readConfig(given.config, command, problems)) put(name, value)
   for (const option of optionsOf(command)) {
     const value = given[option.name]
-    if (value !== undefined) put(option.name, fromFlag(option, value))
+    if (value !== undefined) attempt(problems, () => put(option.name, fromFlag(option, value)))
   }
   const settings = Object.fromEntries(values) as Settings
-  checkMethod(settings, seen)
+  attempt(problems, () => checkMethod(settings, seen, name => nameAsGiven(name, given)))
+  throwAll(problems)
   return { settings, given: seen }
 }
 
+/** Runs a check and remembers its error. */
+function attempt(problems: LowrankError[], work: () => void): void {
+  try {
+    work()
+  } catch (error) {
+    if (!(error instanceof LowrankError)) throw error
+    problems.push(error)
+  }
+}
+
+/** @throws all that is wrong as one error, so that nobody mends a file line by line */
+function throwAll(problems: readonly LowrankError[]): void {
+  const [first] = problems
+  if (!first) return
+  if (problems.length === 1) throw first
+  fail(first.code, `${problems.length} options are wrong:\n${problems.map(({ message }) => `  ${message}`).join('\n')}`)
+}
+
+/** `--batch-size` where a flag gave it, `file: batchSize` where the file did. */
+function nameAsGiven(name: string, given: Given): string {
+  return given[name] === undefined && typeof given.config === 'string' ? `${given.config}: ${name}` : flagOf(name)
+}
+
 /** An option of another method would have no effect. @throws ERR_OPTION */
-function checkMethod({ method }: Settings, given: ReadonlySet<string>): void {
+function checkMethod({ method }: Settings, given: ReadonlySet<string>, nameOf: (name: string) => string): void {
   const takes = (kind: MethodKind, name: string) => kind.fields.some(field => field.name === name)
   const known = METHODS.find(({ type }) => type === method)
   for (const name of given) {
     const owners = METHODS.filter(kind => takes(kind, name)).map(({ type }) => type)
     check(!known || owners.length === 0 || takes(known, name), 'ERR_OPTION', () => {
-      return `${flagOf(name)}: method ${method} has no such option; ${owners.join(', ')} do${owners.length > 1 ? '' : 'es'}`
+      return `${nameOf(name)}: method ${method} has no such option; ${owners.join(', ')} do${owners.length > 1 ? '' : 'es'}`
     })
   }
 }
@@ -61,19 +87,26 @@ function fromFlag(option: Option, value: string | boolean | readonly string[]): 
   return value
 }
 
-function* readConfig(path: string, command: Command): Generator<[string, unknown]> {
+function* readConfig(path: string, command: Command, problems: LowrankError[]): Generator<[string, unknown]> {
   const values = parseYaml(path, readText(path, 'ERR_OPTION'))
-  const names = OPTIONS.map(option => option.name)
   for (const [key, value] of Object.entries(values)) {
-    const option = OPTIONS.find(({ name }) => name === key)
-    check(
-      option && key !== 'config',
-      'ERR_OPTION',
-      () => `${path}: there is no option "${key}"${nearestOption(key, names)}`,
-    )
-    const checked = value === null ? undefined : checkYaml(option, value, path)
-    if (checked !== undefined && option.commands.includes(command)) yield [key, checked]
+    let found: [string, unknown] | undefined
+    attempt(problems, () => {
+      found = entryOf(path, key, value, command)
+    })
+    if (found) yield found
   }
+}
+
+/** One entry of the file that this command takes. @throws ERR_OPTION */
+function entryOf(path: string, key: string, value: unknown, command: Command): [string, unknown] | undefined {
+  const option = OPTIONS.find(({ name }) => name === key)
+  check(option && key !== 'config', 'ERR_OPTION', () => {
+    const names = OPTIONS.map(({ name }) => name)
+    return `${path}: there is no option "${key}"${nearestOption(key, names)}`
+  })
+  const checked = value === null ? undefined : checkYaml(option, value, path)
+  return checked !== undefined && option.commands.includes(command) ? [key, checked] : undefined
 }
 
 /** The message for a flag nobody knows: the nearest flag of this command, or the commands that do take it. */

@@ -1,0 +1,61 @@
+// `lowrank init`: a config file for data, each option with what it means, to be read and changed.
+
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { stringify } from 'yaml'
+import { check } from '../../errors.ts'
+import { writeFileAtomic } from '../../io/atomic.ts'
+import { findBase, tasksOf } from '../../open/base.ts'
+import type { SplitData } from '../../tasks/prepare.ts'
+import { readSplits } from '../data.ts'
+import { COMMON } from '../options/examples.ts'
+import type { Option } from '../options/option.ts'
+import { OPTIONS, type Settings } from '../options/options.ts'
+import type { Console } from '../terminal/console.ts'
+import { shown } from '../terminal/format.ts'
+
+/** Reads the data and writes what was found in it. @throws ERR_OPTION where the file is there, without --overwrite */
+export async function initCommand(settings: Settings, console: Console): Promise<number> {
+  const path = resolve(settings.out ?? 'lowrank.yaml')
+  check(!existsSync(path) || settings.overwrite, 'ERR_OPTION', () => {
+    return `out: ${shown(path)} is there already; name another file, or allow --overwrite`
+  })
+  const data = await readSplits(settings, tasksOf(findBase(settings.model).path))
+  for (const notice of data.notices) console.note(notice)
+  await writeFileAtomic(path, configText(settings, data))
+  console.line(`wrote ${shown(path)}`)
+  console.line(`next: npx lowrank train --config ${shown(path)}`)
+  console.event({ type: 'summary', path })
+  return 0
+}
+
+/** What the file sets: that which was found in the data, so that it stays the same for other files. */
+function configText(settings: Settings, { choice, columns, labels, splits }: SplitData): string {
+  const { train, validation, test } = splits
+  const found: Readonly<Record<string, unknown>> = {
+    data: settings.data,
+    task: choice.task,
+    columns,
+    ...(labels && labels.names.length <= 50 ? { labels: labels.names } : {}),
+    ...(settings.model === undefined ? {} : { model: settings.model }),
+    out: 'lowrank-run',
+  }
+  const names = [...new Set([...Object.keys(found), ...COMMON.train!])].filter(name => name !== 'config')
+  const rows = names.map(name => OPTIONS.find(option => option.name === name)!)
+  return [
+    `# ${shown(settings.data!)}: ${train.length} rows to train, ${validation.length} to validate, ${test.length} to test.`,
+    '# Lines with a # are options at their defaults; lowrank train --help lists all, docs/cli.md explains them.',
+    ...rows.map(option => entry(option, found[option.name])),
+    '',
+  ].join('\n')
+}
+
+function entry(option: Option, value: unknown): string {
+  const { name, help, more } = option
+  const comment = `\n# ${help}`
+  if (value !== undefined) return `${comment}\n${stringify({ [name]: value }).trimEnd()}`
+  const { default: standard } = option
+  return standard === undefined
+    ? `${comment} (${more.found})\n# ${name}:`
+    : `${comment}\n# ${stringify({ [name]: standard }).trimEnd()}`
+}
