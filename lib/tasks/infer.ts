@@ -38,7 +38,8 @@ export function inferTask(
   }
   const held = Object.entries(columns).map(([part, name]) => `"${name}" as ${part}`)
   const has = held.length > 0 ? `the data have ${held.join(' and ')}` : 'no column is known'
-  if (wanted === undefined) fail('ERR_DATA', `task: none fits, ${has}; name columns and task`)
+  const can = able ? `; the model has heads for ${able.join(', ')}` : ''
+  if (wanted === undefined) fail('ERR_DATA', `task: none fits, ${has}${can}; name columns and task`)
   const other = TASKS.find(task => task.name !== wanted && fits(task, rows, columns))
   const cure = other ? `take ${other.name}` : 'name the columns that hold them'
   fail('ERR_DATA', `task: ${wanted} needs ${tasks[0]!.needs}, ${has}; ${cure}`)

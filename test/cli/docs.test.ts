@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { familiesTable } from '../../lib/cli/options/families.ts'
 import { cliDocs, commandHelp, programHelp } from '../../lib/cli/options/help.ts'
 import { COMMANDS, flagOf } from '../../lib/cli/options/option.ts'
 import { OPTIONS, optionsOf } from '../../lib/cli/options/options.ts'
@@ -17,6 +18,15 @@ test('docs/cli.md is what the table says', () => {
     writeFileSync(path, cliDocs())
   }
   assert.is(readFileSync(path, 'utf8'), cliDocs())
+})
+
+test('the README has the families of the registry', () => {
+  const file = join(packageRoot, 'README.md')
+  const block = `<!-- families -->\n${familiesTable()}\n<!-- /families -->`
+  const text = readFileSync(file, 'utf8')
+  const written = text.replace(/<!-- families -->[\s\S]*<!-- \/families -->/, () => block)
+  if (process.env.UPDATE_DOCS) writeFileSync(file, written)
+  assert.ok(text.includes(block) || process.env.UPDATE_DOCS, 'UPDATE_DOCS=1 writes the table of families anew')
 })
 
 test('every option and command stands in docs and help', () => {

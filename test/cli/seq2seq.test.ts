@@ -1,0 +1,80 @@
+// An encoder-decoder from a folder and a file of prompts and completions, as a user trains, judges and merges it.
+
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { generate } from '../../lib/generate/generate.ts'
+import { packageRoot } from '../../lib/io/package.ts'
+import { createModel, loadModel } from '../../lib/model.ts'
+import { saveMerged } from '../../lib/peft/merged.ts'
+import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { cli, workFolder, writeJsonl } from './support.ts'
+
+const dir = workFolder()
+const base = join(dir, 'base')
+const things = ['film', 'book', 'song', 'meal']
+const rows = Array.from({ length: 40 }, (_, i) => {
+  return { prompt: `say ${things[i % 4]}`, completion: `the ${things[i % 4]} is ${i % 2 ? 'good' : 'bad'}` }
+})
+const pairs = writeJsonl(join(dir, 'pairs.jsonl'), rows)
+
+async function makeBase(): Promise<void> {
+  const values = {
+    model_type: 't5',
+    vocab_size: 720,
+    d_model: 64,
+    d_kv: 16,
+    d_ff: 128,
+    num_heads: 4,
+    num_layers: 2,
+    dropout_rate: 0,
+    initializer_range: 0.05,
+    pad_token_id: 0,
+    eos_token_id: 1,
+    decoder_start_token_id: 0,
+  }
+  const model = createModel({ path: 'config.json', modelType: 't5', values }, { task: 'seq2seq-lm', seed: 1 })
+  await saveMerged(model, base)
+  model.dispose()
+  copyFileSync(join(packageRoot, 'test/golden/tokenizer/t5.json'), join(base, 'tokenizer.json'))
+  writeFileSync(join(base, 'tokenizer_config.json'), '{"model_max_length": 32}')
+}
+
+test('prompts and completions train a T5, without a word about the task', async () => {
+  await makeBase()
+  const out = join(dir, 'run')
+  const options = ['--epochs', '40', '--batch-size', '8', '--lr', '0.006', '--r', '16', '--out', out]
+  const { code, stderr } = await cli(['train', pairs, '--model', base, ...options])
+  assert.is(code, 0, stderr)
+  assert.match(stderr, /task seq2seq-lm: "completion" is what is to be said to "prompt"/)
+  const config = JSON.parse(readFileSync(join(out, 'adapter/adapter_config.json'), 'utf8'))
+  assert.is(config.task_type, 'SEQ_2_SEQ_LM')
+  const judged = await cli(['evaluate', join(out, 'adapter'), pairs, '--json'])
+  const { metrics } = JSON.parse(judged.stdout.trim().split('\n').at(-1)!)
+  assert.ok(metrics.accuracy > 0.9, `${JSON.stringify(metrics)}`)
+  const merged = join(dir, 'merged')
+  assert.is((await cli(['merge', join(out, 'adapter'), '--out', merged])).code, 0)
+  const model = await loadModel(merged, { task: 'seq2seq-lm' })
+  const tokenizer = await loadTokenizer(merged)
+  let text = ''
+  for await (const piece of generate(model, tokenizer, 'say book', { maxNewTokens: 30 })) text += piece.text
+  assert.is(text, 'the book is good')
+  model.dispose()
+})
+
+test('conversations are not for a T5, and the error says what is', async () => {
+  const chat = writeJsonl(join(dir, 'chat.jsonl'), [
+    {
+      messages: [
+        { role: 'user', content: 'a' },
+        { role: 'assistant', content: 'b' },
+      ],
+    },
+  ])
+  const { code, stderr } = await cli(['train', chat, '--model', base, '--out', join(dir, 'no')])
+  assert.ok(code !== 0)
+  assert.match(stderr, /error ERR_DATA: task: none fits, .*"messages" as messages; the model has heads for seq2seq-lm/)
+})
+
+test.run()
