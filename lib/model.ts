@@ -22,6 +22,7 @@ import { prefixOf, shiftedRules, withPrompt, withVirtual } from './nn/virtual.ts
 import { embedding } from './ops/embedding.ts'
 import type { Compute } from './ops/matmul.ts'
 import { countingDecoder, countingSelected, countingVirtual } from './ops/random.ts'
+import { SEED } from './options.ts'
 import type { Adapter } from './peft/adapter.ts'
 import { Device, Tensor } from './tensor.ts'
 
@@ -54,7 +55,7 @@ export interface ModelOptions {
   storage?: Storage | undefined
   /** Precision of products. Default `f32`, on CUDA `bf16`, where activations are bf16 too. */
   compute?: Compute | undefined
-  /** Keys newly initialised weights. Default 0. */
+  /** Keys newly initialised weights. Default {@link SEED}. */
   seed?: number | undefined
 }
 
@@ -385,7 +386,7 @@ function settingsOf(config: ModelConfig, options: ModelOptions): Omit<LoadSettin
   return {
     device,
     ...precisionOf(options, device),
-    seed: options.seed ?? 0,
+    seed: options.seed ?? SEED,
     basePrefix: family.basePrefix,
     otherHeads: family.headTensors,
     initStd: float(config, 'initializer_range', 0.02),

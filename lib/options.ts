@@ -41,6 +41,14 @@ export interface Domain {
   readonly max?: number
 }
 
+/** Where the values of an option may be looked for. */
+export type Search =
+  | { readonly from: number; readonly to: number; readonly scale?: 'log' | undefined }
+  | { readonly values: readonly (number | string | boolean)[] }
+
+/** One seed for everything that draws by one, unless told otherwise. */
+export const SEED = 42
+
 /** One option, where it belongs. */
 export interface OptionRow extends Domain {
   /** Undefined: found out when it is needed, as `found` says. */
@@ -48,7 +56,12 @@ export interface OptionRow extends Domain {
   readonly found?: string
   /** One line of --help. */
   readonly help: string
+  /** Where better values than the default may lie; none for what changes no result, or is no matter of search. */
+  readonly search?: Search
 }
+
+/** Options by name. */
+export type OptionTable = Readonly<Record<string, OptionRow>>
 
 /** The type of an option's values: its choices where it has some, else its kind's. */
 export type ValueOf<R> = R extends { readonly choices: readonly (infer C)[] }
@@ -56,6 +69,32 @@ export type ValueOf<R> = R extends { readonly choices: readonly (infer C)[] }
   : R extends { readonly kind: infer K extends Kind }
     ? Kinds[K]
     : never
+
+/** Options of a table as a caller gives them. */
+export type ValuesOf<T> = { readonly [K in keyof T]?: ValueOf<T[K]> | undefined }
+
+/** Options of a table with their defaults; undefined is left for what is found out. */
+export type FilledOf<T> = {
+  readonly [K in keyof T]: T[K] extends { readonly default: unknown } ? ValueOf<T[K]> : ValueOf<T[K]> | undefined
+}
+
+/** Every default of a table that is a value, not found out. */
+export function defaultsOf(table: OptionTable): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(
+    Object.entries(table).flatMap(([name, row]) => ('default' in row ? [[name, row.default]] : [])),
+  )
+}
+
+/** Given options over the defaults of their table. @throws ERR_OPTION for one that is unknown or out of its domain */
+export function filled<const T extends OptionTable>(table: T, given: object, owner: string): FilledOf<T> {
+  const set = Object.entries(given).filter(([, value]) => value !== undefined)
+  for (const [name, value] of set) {
+    const row = Object.hasOwn(table, name) ? table[name] : undefined
+    check(row, 'ERR_OPTION', () => `${name}: is no option of ${owner}${nearestOption(name, Object.keys(table))}`)
+    checkValue(name, row, value)
+  }
+  return { ...defaultsOf(table), ...Object.fromEntries(set) } as FilledOf<T>
+}
 
 /** What the values of an option are called in messages and in the help. */
 export function describeKind({ kind, choices, min, max }: Domain): string {

@@ -246,6 +246,11 @@ test('lib: names of tasks stand in the files of their heads alone', () => {
   noProblems(problems)
 })
 
+test('lib: one default seed', () => {
+  const files = sources('lib').filter(file => /\bseed(: \w+)? = \d|seed \?\? \d/.test(stripComments(read(file))))
+  noProblems(files.map(file => `${file} has a default seed of its own; SEED of lib/options.ts is the one`))
+})
+
 function trackedFiles(): string[] {
   try {
     return execFileSync('git', ['ls-files', '-z'], { cwd: packageRoot, encoding: 'utf8' }).split('\0').filter(Boolean)

@@ -35,6 +35,7 @@ export {
   openFile,
   type SplitName,
 } from '../data/open.ts'
+export { DATA_OPTIONS } from '../data/options.ts'
 export type { Random } from '../data/random.ts'
 export { type Row, toRow, toRows } from '../data/row.ts'
 export { type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'

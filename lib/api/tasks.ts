@@ -5,7 +5,7 @@
  */
 
 export type { SequenceView } from '../tasks/batchView.ts'
-export type { ChatOptions } from '../tasks/chat.ts'
+export { CHAT_OPTIONS, type ChatOptions } from '../tasks/chat.ts'
 export { TASKS, taskNames, taskOf, taskOfModel } from '../tasks/index.ts'
 export type { ColumnInfo } from '../tasks/inspect.ts'
 export type { ItemsPrediction } from '../tasks/items.ts'
@@ -31,7 +31,7 @@ export type {
   Scored,
   Supervision,
   Task,
+  TaskValues,
   TextPiece,
   TextRun,
-  TransformOptions,
 } from '../tasks/task.ts'

@@ -4,7 +4,8 @@
  * @module
  */
 
-export type { Kind, Kinds, ValueOf } from '../options.ts'
+export type { Domain, FilledOf, Kind, Kinds, OptionRow, OptionTable, Search, ValueOf, ValuesOf } from '../options.ts'
+export { SEED } from '../options.ts'
 export { type EvaluateOptions, type Evaluation, evaluate, predict } from '../train/evaluate.ts'
 export type {
   Before,
@@ -30,6 +31,7 @@ export { planTraining, type TrainPlan } from '../train/plan.ts'
 export type { PredictOptions, Predictor } from '../train/predict.ts'
 export { predictRows } from '../train/predict.ts'
 export type { Length } from '../train/run.ts'
+export { type SearchRange, searchSpace } from '../train/searchSpace.ts'
 export {
   type Communicator,
   type Objective,

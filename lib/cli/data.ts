@@ -2,21 +2,21 @@
 
 import type { Splits } from '../data/duplicates.ts'
 import { type LabelMap, labelMap } from '../data/labels.ts'
-import { collectRows, type DataFormat, type OpenOptions, openDataset, openFile } from '../data/open.ts'
+import { collectRows, type OpenOptions, openDataset, openFile } from '../data/open.ts'
 import type { Row } from '../data/row.ts'
-import { parseFractions, takeRows } from '../data/split.ts'
+import { parseFractions } from '../data/split.ts'
 import { check } from '../errors.ts'
-import type { ChatOptions } from '../tasks/chat.ts'
 import { type EncodedRows, encodeRows } from '../tasks/encode.ts'
-import { strataOf } from '../tasks/infer.ts'
+import { taskValues } from '../tasks/options.ts'
 import { type SplitData, type SplitOptions, splitData } from '../tasks/prepare.ts'
+import type { Task, TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { Settings } from './options/options.ts'
 
 /** Reader options of a command; `notice` is told about conversions. */
 export function openOptions(settings: Settings, notice?: (message: string) => void): OpenOptions {
   const { format, delimiter, encoding } = settings
-  return { format: format as DataFormat | undefined, delimiter, encoding, keepTags: true, notice }
+  return { format, delimiter, encoding, keepTags: true, notice }
 }
 
 /** Rows of the splits that training is to use, with task and labels found out. */
@@ -25,18 +25,18 @@ export async function readSplits(settings: Settings, able: readonly string[], la
   const notice = (message: string): void => void notices.push(message)
   const options: SplitOptions = {
     ...openOptions(settings, notice),
-    task: settings.task as string | undefined,
+    task: settings.task,
     able,
     columnNames: settings.columns,
     labels: labels ?? (settings.labels ? labelMap(settings.labels) : undefined),
     fractions: settings.split === undefined ? undefined : parseFractions(settings.split),
     seed: settings.seed,
-    duplicates: settings.duplicates as 'report' | 'drop' | 'move',
+    duplicates: settings.duplicates,
+    rows: settings.rows,
   }
   const source = settings.train === undefined ? settings.data! : await readFiles(settings, notice)
   const found = await splitData(source, options)
-  const splits = settings.rows === undefined ? found.splits : limited(found, settings.rows, settings.seed, notice)
-  return { ...found, splits, notices: [...notices, ...found.notices] }
+  return { ...found, notices: [...notices, ...found.notices] }
 }
 
 async function readFiles(settings: Settings, notice: (message: string) => void): Promise<Partial<Splits>> {
@@ -51,30 +51,20 @@ async function readFiles(settings: Settings, notice: (message: string) => void):
   return splits
 }
 
-function limited(data: SplitData, rows: number, seed: number, notice: (message: string) => void): Splits {
-  const { splits, columns, choice } = data
-  const all = splits.train
-  if (rows >= all.length) return splits
-  const train = takeRows(all, strataOf(all, columns, choice), rows, seed)
-  notice(`${train.length} of ${all.length} training rows taken, stratified by seed ${seed}`)
-  return { ...splits, train }
-}
-
 /** Rows as examples. */
 export function encode(
   rows: readonly Row[],
   tokenizer: Tokenizer,
   { choice, columns, labels }: Pick<SplitData, 'choice' | 'columns' | 'labels'>,
   maxLength: number,
-  chat: ChatOptions,
+  taskOptions: TaskValues,
 ): EncodedRows {
-  return encodeRows(rows, tokenizer, { ...choice, columns, labels, maxLength, chat })
+  return encodeRows(rows, tokenizer, { ...choice, columns, labels, maxLength, taskOptions })
 }
 
-/** How conversations are read, as the settings say; what they leave open is as `trained` says. */
-export function chatOf({ template, thinking, turns }: Settings, trained: ChatOptions = {}): ChatOptions {
-  const given = Object.entries({ template, thinking, turns }).filter(([, value]) => value !== undefined)
-  return { ...trained, ...(Object.fromEntries(given) as ChatOptions) }
+/** Options of a task as the settings say; what they leave open is as `trained` says. */
+export function optionsFor(task: Task, settings: Settings, trained: TaskValues = {}): TaskValues {
+  return { ...trained, ...taskValues(task, settings) }
 }
 
 /** Rows of one file, or of the split of a folder that is to be evaluated. */

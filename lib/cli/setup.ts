@@ -18,14 +18,14 @@ import {
 } from '../open/base.ts'
 import { locate } from '../open/trained.ts'
 import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
-import type { ChatOptions } from '../tasks/chat.ts'
-import { transformOf } from '../tasks/encode.ts'
 import { taskOf, taskOfModel } from '../tasks/index.ts'
+import { taskValues } from '../tasks/options.ts'
 import { headFor, inOrderOf, type SplitData } from '../tasks/prepare.ts'
+import type { TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainExamples, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
-import { chatOf, encode, readSplits } from './data.ts'
+import { encode, optionsFor, readSplits } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
 import type { Console } from './terminal/console.ts'
@@ -70,7 +70,8 @@ export async function prepareTraining(settings: Settings, console: Console, devi
   )
   try {
     const maxLength = lengthOf(settings, model, tokenizer)
-    const { examples, truncated } = encodeSplits(data, tokenizer, maxLength, chatOf(settings))
+    const options = optionsFor(taskOf(data.choice), settings)
+    const { examples, truncated } = encodeSplits(data, tokenizer, maxLength, options)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${maxLength} tokens`)
     const attached = await attachMethod(model, settings, whole ? undefined : initial)
     warnOfNewTensors(model, initial !== undefined, console)
@@ -81,8 +82,8 @@ export async function prepareTraining(settings: Settings, console: Console, devi
   }
 }
 
-function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, chat: ChatOptions) {
-  const encoded = (rows: readonly Row[]) => encode(rows, tokenizer, data, maxLength, chat)
+function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, taskOptions: TaskValues) {
+  const encoded = (rows: readonly Row[]) => encode(rows, tokenizer, data, maxLength, taskOptions)
   const [train, validation, test] = [data.splits.train, data.splits.validation, data.splits.test].map(encoded)
   return {
     examples: { train: train!.examples, validation: validation!.examples, test: test!.examples },
@@ -122,7 +123,8 @@ export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Mo
   const names = Object.keys(TRAIN_OPTIONS) as TrainOptionName[]
   const ours = new Set<TrainOptionName>(['resume', 'overwrite', 'checkpointEvery', 'keepCheckpoints'])
   const values = Object.fromEntries(names.filter(name => !ours.has(name)).map(name => [name, settings[name]]))
-  return { ...(values as TrainValues), transform: transformOf(taskOfModel(model), tokenizer, settings) }
+  const task = taskOfModel(model)
+  return { ...(values as TrainValues), transform: task.transform?.(tokenizer, taskValues(task, settings)) }
 }
 
 // A base always lacks a head for a new task; one that an adapter brings is not news.

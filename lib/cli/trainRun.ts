@@ -2,15 +2,17 @@
 
 import { join } from 'node:path'
 import { LowrankError } from '../errors.ts'
+import type { PyObject } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { secondsOf } from '../options.ts'
 import { saveAdapter } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
 import { recordRun } from '../report/run.ts'
+import { taskOf } from '../tasks/index.ts'
+import { taskValues } from '../tasks/options.ts'
 import { createTracker, type RunStatus, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
 import { train } from '../train/train.ts'
-import { chatOf } from './data.ts'
 import type { Settings } from './options/options.ts'
 import { type Trial, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
@@ -67,7 +69,7 @@ function extraOf({ maxLength, base, tokenizer, data }: Trial, settings: Settings
     bundled: base.bundled,
     tokenizer: tokenizer.path,
     columns: { ...data.columns },
-    chat: { ...chatOf(settings) },
+    task_options: taskValues(taskOf(data.choice), settings) as PyObject,
     truncation_side: tokenizer.truncationSide,
   }
 }

@@ -1,6 +1,7 @@
 import { check } from '../errors.ts'
 import type { Collate, Targets } from '../heads/targets.ts'
 import { type PackedBatch, pack } from '../nn/batch.ts'
+import { SEED } from '../options.ts'
 import type { Example } from './example.ts'
 import { random } from './random.ts'
 import { type Transform, transformed } from './transform.ts'
@@ -64,7 +65,7 @@ export interface BatchOptions {
   /** Micro-batches of an optimizer step, 1 by default. */
   readonly accumulate?: number | undefined
   readonly shuffle?: boolean | undefined
-  /** Seed of order and transform, 0 by default. */
+  /** Seed of order and transform. Default {@link SEED}. */
   readonly seed?: number | bigint | undefined
   /** Epoch, from 0: each has its own order, and numbers of its own for the transform. */
   readonly epoch?: number | undefined
@@ -221,7 +222,7 @@ function packPart(
   options: BatchOptions,
   offsets: Offsets | undefined,
 ): MicroBatch {
-  const { transform, seed = 0, epoch = 0 } = options
+  const { transform, seed = SEED, epoch = 0 } = options
   if (!transform) return packExamples(examples, rows, { ...options, offsets })
   const own = Array.from(rows, row => examples[row]!)
   const changed = transformed(own, rows, transform, seed, epoch)
@@ -233,7 +234,7 @@ function packPart(
  * then mixes the full micro-batches; a last one that is not full stays last.
  */
 function planOrder(examples: readonly Example[], options: BatchOptions, perStep: number): Int32Array {
-  const { batchSize, shuffle = false, groupByLength = false, seed = 0, epoch = 0 } = options
+  const { batchSize, shuffle = false, groupByLength = false, seed = SEED, epoch = 0 } = options
   const order = Int32Array.from(examples.keys())
   if (shuffle) random(seed, 'order', epoch).shuffle(order)
   if (!groupByLength) return order

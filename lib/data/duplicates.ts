@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
+import type { ValueOf } from '../options.ts'
 import type { Columns } from './columns.ts'
 import { conversationText } from './conversation.ts'
+import type { DATA_OPTIONS } from './options.ts'
 import { listOf, type Row, textOf } from './row.ts'
 
 /** Rows of a data set by split. */
@@ -15,7 +17,7 @@ export interface Splits {
  * or chosen on goes (train before validation before test), so that test sets stay as given. 'move': all copies go to
  * the first of these splits that has one.
  */
-export type DuplicateRule = 'report' | 'drop' | 'move'
+export type DuplicateRule = ValueOf<typeof DATA_OPTIONS.duplicates>
 
 /** Texts that stand in two splits, the number of rows within one split that repeat an earlier one, and examples. */
 export interface DuplicateReport {

@@ -1,15 +1,17 @@
 import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
+import type { ValueOf } from '../options.ts'
 import { readConll } from './conll.ts'
 import type { ConllOptions } from './conllLayout.ts'
 import { type DelimitedOptions, readCsv, readTsv } from './delimited.ts'
 import { readJsonl } from './jsonl.ts'
+import { DATA_OPTIONS } from './options.ts'
 import type { Row } from './row.ts'
 import { readPlainText } from './text.ts'
 
 /** Layouts that can be read. */
-export type DataFormat = 'jsonl' | 'csv' | 'tsv' | 'conll' | 'text'
+export type DataFormat = ValueOf<typeof DATA_OPTIONS.format>
 
 /** The parts of a data set. */
 export type SplitName = 'train' | 'validation' | 'test'
@@ -108,7 +110,7 @@ function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIt
     case 'text':
       return readPlainText(path, options)
     default: {
-      const known = ['jsonl', 'csv', 'tsv', 'conll', 'text']
+      const known = DATA_OPTIONS.format.choices
       fail('ERR_OPTION', `format: "${String(format)}" is none of ${known.join(', ')}${nearest(String(format), known)}`)
     }
   }

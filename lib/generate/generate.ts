@@ -6,6 +6,7 @@ import { readJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { maxTokens, pack } from '../nn/batch.ts'
 import { sample } from '../ops/sample.ts'
+import { SEED } from '../options.ts'
 import { scope } from '../tensor.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { KvCache } from './kvCache.ts'
@@ -20,7 +21,7 @@ export interface TokenOptions {
   readonly topK?: number | undefined
   /** Draw among the fewest that together have this probability. Default 1. */
   readonly topP?: number | undefined
-  /** The same seed draws the same tokens. Default 0. */
+  /** The same seed draws the same tokens. Default {@link SEED}. */
   readonly seed?: number | undefined
   /** Ids that end a text. Default: those of generation_config.json or config.json. */
   readonly endIds?: readonly number[] | undefined
@@ -52,7 +53,7 @@ export async function* generateTokens(
   prompt: Int32Array,
   options: TokenOptions = {},
 ): AsyncGenerator<number> {
-  const { maxNewTokens = 256, temperature = 0, topK = 0, topP = 1, seed = 0, signal } = options
+  const { maxNewTokens = 256, temperature = 0, topK = 0, topP = 1, seed = SEED, signal } = options
   const most = maxTokens(model.backbone.limits)
   const tasks: readonly string[] = [causalLmHead.task, seq2seqLmHead.task]
   check(tasks.includes(model.task), 'ERR_UNSUPPORTED', () => {

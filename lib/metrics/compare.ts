@@ -1,6 +1,7 @@
 // Paired comparison of two systems on the same items: McNemar's test and the paired bootstrap.
 
 import { check } from '../errors.ts'
+import { SEED } from '../options.ts'
 import { occurringClasses } from './classification.ts'
 import { type EntityMode, entityCountsBySentence } from './entities.ts'
 import { resampler } from './random.ts'
@@ -33,7 +34,7 @@ export type BootstrapInterval = {
   seed: number
 }
 
-/** Options of the bootstrap: defaults 2000 resamples, 0.95, seed 0. */
+/** Options of the bootstrap: defaults 2000 resamples, 0.95, {@link SEED}. */
 export type BootstrapOptions = { resamples?: number; confidence?: number; seed?: number }
 
 /** McNemar's test from the two discordant counts. Without discordant items both p are 1. */
@@ -81,7 +82,7 @@ export function pairedBootstrap(
   score: (sample: Uint32Array) => { before: number; after: number },
   options: BootstrapOptions = {},
 ): BootstrapInterval {
-  const { resamples = 2000, confidence = 0.95, seed = 0 } = options
+  const { resamples = 2000, confidence = 0.95, seed = SEED } = options
   check(resamples >= 1, 'ERR_OPTION', () => `resamples: ${resamples}; at least 1 is needed`)
   check(confidence > 0 && confidence < 1, 'ERR_OPTION', () => `confidence: ${confidence} is not between 0 and 1`)
   const sample = Uint32Array.from({ length: items }, (_, i) => i)

@@ -3,6 +3,7 @@
 import type { ColumnNames } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
 import { check, fail, nearest } from '../errors.ts'
+import { SEED } from '../options.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import { predictRows } from '../train/predict.ts'
 import { openTrained, type Trained, type TrainedSettings } from './trained.ts'
@@ -46,7 +47,10 @@ export async function open(folder: string, options: OpenTrainedOptions = {}): Pr
   return new OpenModel(await load(folder, options), options)
 }
 
-async function load(adapter: string, { device = 'cpu', seed = 42, ...options }: OpenTrainedOptions): Promise<Trained> {
+async function load(
+  adapter: string,
+  { device = 'cpu', seed = SEED, ...options }: OpenTrainedOptions,
+): Promise<Trained> {
   return await openTrained({ ...options, adapter, device, seed })
 }
 

@@ -13,7 +13,7 @@ import { openSafetensors } from '../io/safetensors.ts'
 import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
 import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '../peft/index.ts'
-import type { ChatOptions } from '../tasks/chat.ts'
+import type { TaskValues } from '../tasks/task.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type Base, type BaseSettings, findBase, lengthOf, loadBase } from './base.ts'
 
@@ -31,7 +31,7 @@ export interface Trained {
   /** Columns of the training data that were named by hand. */
   readonly columnNames: ColumnNames
   /** How the conversations of the training data were read. */
-  readonly chat: ChatOptions
+  readonly taskOptions: TaskValues
 }
 
 /** What of the settings decides how a trained folder is opened. */
@@ -64,8 +64,8 @@ export async function openTrained(
     const maxLength = settings.maxLength ?? (typeof saved === 'number' ? saved : undefined)
     const length = lengthOf({ ...settings, maxLength }, model, tokenizer)
     const { extra } = info
-    const [columnNames, chat] = [columnsOf(extra), (extra.chat ?? {}) as ChatOptions]
-    return { folder, info, base, model, attached, tokenizer, maxLength: length, columnNames, chat }
+    const [columnNames, taskOptions] = [columnsOf(extra), (extra.task_options ?? {}) as TaskValues]
+    return { folder, info, base, model, attached, tokenizer, maxLength: length, columnNames, taskOptions }
   } catch (error) {
     model.dispose()
     throw error

@@ -2,6 +2,7 @@
 
 import { check } from '../errors.ts'
 import { Parameter } from '../nn/module.ts'
+import { SEED } from '../options.ts'
 import { scope, Tensor } from '../tensor.ts'
 import { Adapter, type Source } from './adapter.ts'
 import { trainedDType } from './merging.ts'
@@ -13,7 +14,7 @@ import { newModules } from './wholeModules.ts'
 export interface AttachOptions {
   /** Tells several adapters of one model apart. Default 'default'. */
   name?: string | undefined
-  /** Keys the initial values; each tensor's depend on its name and this alone. Default 0. */
+  /** Keys the initial values; each tensor's depend on its name and this alone. Default {@link SEED}. */
   seed?: number | undefined
 }
 
@@ -24,7 +25,7 @@ export interface AttachOptions {
 export function attach<H extends Host>(
   model: H,
   method: Method,
-  { name = 'default', seed = 0 }: AttachOptions = {},
+  { name = 'default', seed = SEED }: AttachOptions = {},
 ): Adapter<H> {
   check(Number.isSafeInteger(seed) && seed >= 0, 'ERR_OPTION', () => {
     return `seed: ${seed}, expected a whole number from 0 to 2^53 - 1`

@@ -73,6 +73,7 @@ const fields: readonly Field<keyof BottleneckOptions>[] = [
     default: 16,
     min: 1,
     help: 'Width of a layer over that of its bottleneck',
+    search: { values: [4, 8, 16, 32, 64] },
   },
   {
     name: 'nonLinearity',

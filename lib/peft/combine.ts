@@ -3,6 +3,7 @@
 
 import { check, fail } from '../errors.ts'
 import { uniformStream } from '../nn/init.ts'
+import { SEED } from '../options.ts'
 import { scope } from '../tensor.ts'
 import type { Adapter } from './adapter.ts'
 import { attach } from './attach.ts'
@@ -30,7 +31,7 @@ export interface CombineOptions {
   density?: number
   /** Sign of 'ties': of the sum, or of the majority. Default 'total'. */
   sign?: 'total' | 'frequency'
-  /** Draws what 'dare_…' drops. Default 0. */
+  /** Draws what 'dare_…' drops. Default {@link SEED}. */
   seed?: number
   /** Name of the adapter whose head the new one takes, where several have one. */
   head?: string | undefined
@@ -66,7 +67,7 @@ export async function combine(
   adapters: readonly { adapter: Adapter; weight: number }[],
   options: CombineOptions = {},
 ): Promise<Combined> {
-  const { kind = 'cat', density = 0.5, seed = 0, name = 'combined', sign = 'total' } = options
+  const { kind = 'cat', density = 0.5, seed = SEED, name = 'combined', sign = 'total' } = options
   check(adapters.length > 0, 'ERR_OPTION', () => 'combine: there is no adapter; name at least one')
   check(COMBINATIONS.includes(kind), 'ERR_OPTION', () => `kind: "${kind}" is none of ${COMBINATIONS.join(', ')}`)
   check(density > 0 && density <= 1, 'ERR_OPTION', () => `density: ${density}, expected above 0, at most 1`)

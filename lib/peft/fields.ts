@@ -3,7 +3,7 @@
 
 import { check } from '../errors.ts'
 import { isObject, PyFloat, type PyJson, pyFloat, stringifyPython } from '../io/json.ts'
-import { nearestOption } from '../options.ts'
+import { nearestOption, type Search } from '../options.ts'
 import { modulesToSaveFor, type TaskType } from './taskType.ts'
 
 /** What an adapter's file says beside the options. */
@@ -57,6 +57,8 @@ export interface Field<N extends string = string> {
   /** Numbers must be whole, for `numbers`. */
   readonly whole?: boolean
   readonly choices?: readonly unknown[]
+  /** Where better values than the default may lie. */
+  readonly search?: Search
   /** Training or a file sets it: no option of the command line. */
   readonly isFound?: boolean
   /** PEFT holds it as a float: 0 is written 0.0. */
@@ -223,7 +225,8 @@ export const LAYER_FIELDS: readonly Field<LayerName>[] = [
 
 /** Dropout before an update; `peft` is its key there. */
 export const dropoutField = (peft: string, help: string): Field<'dropout'> => {
-  return { name: 'dropout', peft, kind: 'number', default: 0, min: 0, below: 1, isFloat: true, help }
+  const search = { from: 0, to: 0.3 }
+  return { name: 'dropout', peft, kind: 'number', default: 0, min: 0, below: 1, isFloat: true, help, search }
 }
 
 /** What trains whole beside the adapter. */

@@ -56,13 +56,16 @@ export interface LoraOptions extends TargetOptions, LayerOptions, SaveWholeOptio
 /** {@link LoraOptions} with every default filled in; only choices with no default stay undefined. */
 export type ResolvedLora = Required<LoraOptions>
 
+const RANKS = { values: [4, 8, 16, 32, 64] }
+
 const fields: readonly Field<keyof LoraOptions>[] = [
-  { name: 'r', peft: 'r', kind: 'integer', default: 8, min: 1, help: 'Rank of the factors' },
+  { name: 'r', peft: 'r', kind: 'integer', default: 8, min: 1, help: 'Rank of the factors', search: RANKS },
   {
     name: 'alpha',
     peft: 'lora_alpha',
     kind: 'number',
     default: 8,
+    search: { values: [8, 16, 32, 64, 128] },
     help: 'The update is scaled by alpha / r',
   },
   dropoutField('lora_dropout', 'Dropout on the input of the factors'),
@@ -102,6 +105,7 @@ const fields: readonly Field<keyof LoraOptions>[] = [
     default: 1,
     min: 0,
     help: "LoRA+: B's learning rate over A's",
+    search: { values: [1, 4, 16] },
   },
   {
     name: 'exact',

@@ -34,7 +34,15 @@ export interface MissOptions extends TargetOptions, LayerOptions, SaveWholeOptio
 }
 
 const fields: readonly Field<keyof MissOptions>[] = [
-  { name: 'r', peft: 'r', kind: 'integer', default: 64, min: 1, help: 'Rank of the update' },
+  {
+    name: 'r',
+    peft: 'r',
+    kind: 'integer',
+    default: 64,
+    min: 1,
+    help: 'Rank of the update',
+    search: { values: [16, 32, 64, 128] },
+  },
   dropoutField('miss_dropout', 'Dropout on the input of the update'),
   ...targetFields(defaultTargets),
   ...LAYER_FIELDS,

@@ -43,6 +43,7 @@ const fields: readonly Field<keyof PromptOptions>[] = [
     kind: 'integer',
     default: 20,
     min: 1,
+    search: { values: [5, 10, 20, 50, 100] },
     help: 'Virtual tokens before each sequence',
   },
   {

@@ -13,7 +13,14 @@ export interface SvdOptions extends Omit<AdaLoraOptions, (typeof BUDGET)[number]
   r?: number
 }
 
-const rank: Field<keyof SvdOptions> = { name: 'r', kind: 'integer', default: 8, min: 1, help: 'Rank of the update' }
+const rank: Field<keyof SvdOptions> = {
+  name: 'r',
+  kind: 'integer',
+  default: 8,
+  min: 1,
+  help: 'Rank of the update',
+  search: { values: [2, 4, 8, 16] },
+}
 
 export const SVD: MethodKind<SvdOptions> = {
   type: 'svd',

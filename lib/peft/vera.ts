@@ -35,7 +35,15 @@ export interface VeraOptions extends Pick<TargetOptions, 'targetModules'>, Layer
 }
 
 const fields: readonly Field<keyof VeraOptions>[] = [
-  { name: 'r', peft: 'r', kind: 'integer', default: 256, min: 1, help: 'Rank of the shared pair' },
+  {
+    name: 'r',
+    peft: 'r',
+    kind: 'integer',
+    default: 256,
+    min: 1,
+    help: 'Rank of the shared pair',
+    search: { values: [64, 128, 256, 512] },
+  },
   {
     name: 'dInitial',
     peft: 'd_initial',

@@ -7,8 +7,9 @@ import { type Example, IGNORED } from '../data/example.ts'
 import { type Row, textOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import { causalLmHead, maskedLmHead } from '../heads/languageModel.ts'
+import { filled } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { chatExample } from './chat.ts'
+import { CHAT_OPTIONS, type ChatOptions, chatExample } from './chat.ts'
 import { cutIds } from './cut.ts'
 import { type ItemsPrediction, readItems, viewItems } from './items.ts'
 import { languageModel, nameOf, textAlone } from './languageModel.ts'
@@ -23,6 +24,7 @@ export const causalLm: Task<ItemsPrediction> = {
   needs:
     'messages, prompts and completions, or texts (columns.messages, columns.prompt and completion, or columns.text)',
   title: 'causal language model',
+  options: CHAT_OPTIONS,
   ...languageModel,
 
   infer(rows, columns, asked) {
@@ -37,8 +39,10 @@ export const causalLm: Task<ItemsPrediction> = {
     return isDecoder ? textAlone(name, rows, columns, asked) : undefined
   },
   encode(row, tokenizer, spec) {
-    const { columns } = spec
-    if (isChat(row, columns, tokenizer, spec)) return [chatExample(row, conversationOf(row, columns), tokenizer, spec)]
+    const { columns, maxLength } = spec
+    const chat = filled(CHAT_OPTIONS, spec.taskOptions ?? {}, name)
+    if (isChat(row, columns, tokenizer, chat))
+      return [chatExample(row, conversationOf(row, columns), tokenizer, { maxLength, chat })]
     return columns.prompt === undefined ? textExamples(row, tokenizer, spec) : [answerExample(row, tokenizer, spec)]
   },
   readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts, which predict does not write; use evaluate`),
@@ -100,9 +104,9 @@ function* textExamples(row: Row, tokenizer: Tokenizer, { columns, maxLength }: E
 }
 
 /** Messages are written by the chat template; prompts and completions where there is one, unless they are not to be. */
-export function isChat(row: Row, columns: Columns, tokenizer: Tokenizer, { chat }: Pick<EncodeSpec, 'chat'>): boolean {
+export function isChat(row: Row, columns: Columns, tokenizer: Tokenizer, options: ChatOptions): boolean {
   if (holdsMessages(row, columns)) return true
-  return columns.prompt !== undefined && tokenizer.chatTemplate !== undefined && chat?.template !== 'none'
+  return columns.prompt !== undefined && tokenizer.chatTemplate !== undefined && options.template !== 'none'
 }
 
 /**

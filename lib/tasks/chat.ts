@@ -4,23 +4,31 @@ import { type Conversation, contentText } from '../data/conversation.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { placeOf, type Row } from '../data/row.ts'
 import { check, fail, LowrankError } from '../errors.ts'
+import type { OptionTable, ValuesOf } from '../options.ts'
 import type { ChatTemplate, Message } from '../tokenizer/chatTemplate.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { cutIds } from './cut.ts'
 
 /** How conversations are read. */
-export interface ChatOptions {
-  /** `auto`: the tokenizer's chat template, where it has one; `none`: prompts and completions as plain text. */
-  readonly template?: 'auto' | 'none'
-  /**
-   * What becomes of reasoning (`reasoning_content`, or <think>…</think> before an answer). `keep`: it is learned;
-   * `strip`: taken out, and the template is told enable_thinking: false; `empty`: an empty thought is learned in its
-   * place. Default `keep`.
-   */
-  readonly thinking?: 'keep' | 'strip' | 'empty'
-  /** Which turns of the assistant are learned. Default `all`. */
-  readonly turns?: 'all' | 'last'
-}
+export const CHAT_OPTIONS = {
+  template: {
+    kind: 'choice',
+    default: 'auto',
+    help: 'Prompts and completions by the chat template, where there is one, or as text',
+    choices: ['auto', 'none'],
+  },
+  // Reasoning is reasoning_content, or <think>…</think> before an answer; strip sets enable_thinking: false.
+  thinking: {
+    kind: 'choice',
+    default: 'keep',
+    help: 'Reasoning of the assistant: learned, taken out, or an empty thought',
+    choices: ['keep', 'strip', 'empty'],
+  },
+  turns: { kind: 'choice', default: 'all', help: 'Turns of the assistant that are learned', choices: ['all', 'last'] },
+} as const satisfies OptionTable
+
+/** Options of conversations as a caller gives them. */
+export type ChatOptions = ValuesOf<typeof CHAT_OPTIONS>
 
 /** The template of a tokenizer. @throws ERR_CONFIG where it has none */
 export function templateOf({ chatTemplate, path }: Tokenizer): ChatTemplate {

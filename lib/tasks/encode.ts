@@ -1,11 +1,9 @@
 import type { Example } from '../data/example.ts'
 import type { Row } from '../data/row.ts'
-import type { Transform } from '../data/transform.ts'
-import { check } from '../errors.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { taskOf } from './index.ts'
 import type { TaskChoice } from './infer.ts'
-import type { EncodeSpec, Task, TransformOptions } from './task.ts'
+import type { EncodeSpec } from './task.ts'
 
 /** Encoded rows, in order, and what was lost on the way. */
 export interface EncodedRows {
@@ -45,18 +43,6 @@ export function encodeRows(
       examples.push(example)
     }
   return { examples, truncated, lostWords }
-}
-
-/**
- * What a task changes in examples as they go into a batch: masked LM hides tokens.
- * @throws ERR_OPTION for an option that the task has no use for
- */
-export function transformOf(task: Task, tokenizer: Tokenizer, options: TransformOptions): Transform | undefined {
-  const { maskProbability } = options
-  check(task.transform || maskProbability === undefined, 'ERR_OPTION', () => {
-    return `maskProbability: ${maskProbability} has no effect, since ${task.title} hides no tokens; leave it out`
-  })
-  return task.transform?.(tokenizer, options)
 }
 
 function wordsKept({ wordIds }: Example): number {

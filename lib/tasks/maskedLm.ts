@@ -5,6 +5,7 @@ import { maskingOf, textBlocks } from '../data/maskedLm.ts'
 import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { maskedLmHead } from '../heads/languageModel.ts'
+import { filled, type OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
 import { languageModel, nameOf, textAlone } from './languageModel.ts'
@@ -21,6 +22,17 @@ interface TokenRecord {
 }
 
 const name = maskedLmHead.task
+const OPTIONS = {
+  maskProbability: {
+    kind: 'number',
+    default: 0.15,
+    help: 'Share of tokens hidden',
+    min: 0.01,
+    max: 1,
+    search: { from: 0.1, to: 0.4 },
+  },
+} as const satisfies OptionTable
+
 /** Hidden tokens. */
 export const maskedLm: Task<ItemsPrediction> = {
   name,
@@ -37,7 +49,11 @@ export const maskedLm: Task<ItemsPrediction> = {
   },
   readable: textRows,
 
-  transform: (tokenizer, { maskProbability: probability }) => maskingOf(tokenizer, { probability }),
+  options: OPTIONS,
+  transform(tokenizer, options) {
+    const { maskProbability: probability } = filled(OPTIONS, options, name)
+    return maskingOf(tokenizer, { probability })
+  },
   parts: maskParts,
 
   *encode(row, tokenizer, { columns, maxLength }) {

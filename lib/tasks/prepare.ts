@@ -9,11 +9,13 @@ import {
 } from '../data/duplicates.ts'
 import { type LabelMap, type LabelOrder, labelMap } from '../data/labels.ts'
 import { collectRows, type DataSource, type OpenOptions, openDataset } from '../data/open.ts'
+import { DATA_OPTIONS } from '../data/options.ts'
 import { placeOf, type Row } from '../data/row.ts'
-import { type Fractions, splitRows } from '../data/split.ts'
+import { type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'
 import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import type { ModelOptions } from '../model.ts'
+import { checkValue, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type EncodedRows, encodeRows } from './encode.ts'
 import { taskOf } from './index.ts'
@@ -36,6 +38,8 @@ export interface SplitOptions extends OpenOptions {
   readonly fractions?: Fractions | undefined
   readonly seed?: number | bigint | undefined
   readonly duplicates?: DuplicateRule | undefined
+  /** Training rows to take, by the seed; all by default. */
+  readonly rows?: number | undefined
 }
 
 /** Rows by split with all that was found out about them. */
@@ -63,13 +67,14 @@ export interface PreparedData extends SplitData {
 /** Rows of the splits that there are. */
 export type GivenSplits = Partial<Splits>
 
-const defaultFractions: Fractions = [0.8, 0.1, 0.1]
+const defaultFractions: Fractions = parseFractions(DATA_OPTIONS.split.found)
 
 /**
  * Reads a file or folder, or takes rows; finds columns, task and labels; makes the splits that are missing.
  * @throws ERR_DATA, ERR_OPTION as the parts do
  */
 export async function splitData(source: string | GivenSplits, options: SplitOptions = {}): Promise<SplitData> {
+  checkOptions(options)
   const notices: string[] = []
   const notice = (text: string): void => void notices.push(text)
   const read = typeof source === 'string' ? await readSplits(source, options, notices) : source
@@ -83,12 +88,33 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
   const kept = options.labels
   const converted = task.convert?.({ splits: given, columns, labels: kept }, notice) ?? { splits: given, labels: kept }
   const cut = cutSplits(converted.splits, columns, choice, options, notices)
-  const { splits, report } = resolveDuplicates(cut, columns, options.duplicates)
+  const { splits: whole, report } = resolveDuplicates(cut, columns, options.duplicates)
   const across = report.trainValidation + report.trainTest + report.validationTest
   if (across > 0) notice(acrossText(across, options.duplicates ?? 'report'))
   const known = kept ?? converted.labels
-  const labels = task.labels && (known ?? task.labels(rowsOf(splits), columns, options.labelOrder))
-  return { splits, choice, columns, labels, duplicates: report, splitHash: splitHash(splits), notices }
+  const labels = task.labels && (known ?? task.labels(rowsOf(whole), columns, options.labelOrder))
+  const splits = limited(whole, rows => task.strata(rows, columns), options, notice)
+  return { splits, choice, columns, labels, duplicates: report, splitHash: splitHash(whole), notices }
+}
+
+/** @throws ERR_OPTION for a value that its option does not have */
+function checkOptions(options: SplitOptions): void {
+  for (const name of ['format', 'encoding', 'delimiter', 'duplicates', 'rows'] as const)
+    if (options[name] !== undefined) checkValue(name, DATA_OPTIONS[name], options[name])
+}
+
+/** Splits with as many training rows as were asked for. */
+function limited(
+  splits: Splits,
+  strataOf: (rows: readonly Row[]) => readonly string[],
+  { rows, seed = SEED }: SplitOptions,
+  notice: (text: string) => void,
+): Splits {
+  const all = splits.train
+  if (rows === undefined || rows >= all.length) return splits
+  const train = takeRows(all, strataOf(all), rows, seed)
+  notice(`${train.length} of ${all.length} training rows taken, stratified by seed ${seed}`)
+  return { ...splits, train }
 }
 
 /** Tells of rows that have nothing to learn from but their label. */
@@ -152,11 +178,12 @@ function withLists(splits: GivenSplits, { label, tokens, tags }: Columns): Given
 export async function prepareData(
   source: string | GivenSplits,
   tokenizer: Tokenizer,
-  options: SplitOptions & Pick<EncodeSpec, 'maxLength' | 'chat'>,
+  options: SplitOptions & Pick<EncodeSpec, 'maxLength' | 'taskOptions'>,
 ): Promise<PreparedData> {
   const data = await splitData(source, options)
   const { columns, choice, labels, splits } = data
-  const spec = { ...choice, columns, labels, maxLength: options.maxLength, chat: options.chat }
+  const { maxLength, taskOptions } = options
+  const spec = { ...choice, columns, labels, maxLength, taskOptions }
   const encode = (rows: readonly Row[]): EncodedRows => encodeRows(rows, tokenizer, spec)
   const [train, validation, test] = [encode(splits.train), encode(splits.validation), encode(splits.test)]
   const cut = train.truncated + validation.truncated + test.truncated
@@ -181,7 +208,7 @@ function cutSplits(
   { train = [], validation, test }: GivenSplits,
   columns: Columns,
   choice: TaskChoice,
-  { fractions: given, seed = 0 }: SplitOptions,
+  { fractions: given, seed = SEED }: SplitOptions,
   notices: string[],
 ): Splits {
   check(!given || !validation || !test, 'ERR_OPTION', () => {

@@ -11,8 +11,8 @@ import type { Problem } from '../heads/head.ts'
 import type { ConfusionCell } from '../metrics/classification.ts'
 import type { BootstrapInterval } from '../metrics/compare.ts'
 import type { Scores } from '../metrics/scores.ts'
+import type { OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import type { ChatOptions } from './chat.ts'
 import type { Answers } from './logits.ts'
 
 /** What rows are encoded for. */
@@ -22,17 +22,14 @@ export interface EncodeSpec {
   readonly labels?: LabelMap | undefined
   /** Most tokens of an example, special tokens included. */
   readonly maxLength: number
+  /** What of {@link Task.options} was given. */
+  readonly taskOptions?: TaskValues | undefined
   /** Leave labels out even where the rows have them. */
   readonly unlabelled?: boolean | undefined
-  /** How conversations are read. */
-  readonly chat?: ChatOptions | undefined
 }
 
-/** What the user says of the labels that are made. */
-export interface TransformOptions {
-  /** Share of tokens that are hidden. */
-  readonly maskProbability?: number | undefined
-}
+/** Values of a task's own options by name. */
+export type TaskValues = Readonly<Record<string, unknown>>
 
 /** What a model says about one example, and the truth where it is known; each task has a form of its own. */
 export interface Prediction {
@@ -144,6 +141,8 @@ export interface Task<P extends Prediction = Prediction> {
   readonly problem?: Problem
   /** For people. */
   readonly title: string
+  /** Options that it has for itself: flags, YAML keys, help, docs and checks follow. */
+  readonly options?: OptionTable
   /** Of tokens: how many of the likeliest predict tells of each, unless told otherwise. */
   readonly tells?: number
   /** Each answer is one class. */
@@ -167,7 +166,7 @@ export interface Task<P extends Prediction = Prediction> {
   /** Rows without labels and their columns as `encode` takes them. @throws ERR_DATA where they are of another kind */
   readable(rows: readonly Row[], columns: Columns): { rows: readonly Row[]; columns: Columns }
   /** What makes the labels of its examples, where they have none by themselves. */
-  transform?(tokenizer: Tokenizer, options: TransformOptions): Transform
+  transform?(tokenizer: Tokenizer, options: TaskValues): Transform
   /** A row as examples: one, or as many as it has parts. */
   encode(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Iterable<Example>
   /** A row without label as the examples that predict reads: all of it, in windows where it is too long for one. */

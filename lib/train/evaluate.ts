@@ -5,6 +5,7 @@ import { check } from '../errors.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
 import type { Targets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
+import { SEED } from '../options.ts'
 import { type ExampleSet, examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { Answers } from '../tasks/logits.ts'
@@ -20,7 +21,7 @@ export interface EvaluateOptions {
   readonly signal?: AbortSignal | undefined
   /** Makes the labels where a task has none without, as `maskingOf(tokenizer)`. Others change training alone. */
   readonly transform?: Transform | undefined
-  /** Keys the transform. Default 0. */
+  /** Keys the transform. Default {@link SEED}. */
   readonly seed?: number | undefined
   /** Told after each batch how many examples are done. */
   readonly progress?: ((done: number, total: number) => void) | undefined
@@ -102,7 +103,7 @@ interface Forwarded {
 async function* forwardAll(
   model: Model,
   examples: readonly Example[],
-  { batchSize = 32, signal, transform, seed = 0, top = 0 }: EvaluateOptions,
+  { batchSize = 32, signal, transform, seed = SEED, top = 0 }: EvaluateOptions,
   isLabelled: boolean,
 ): AsyncGenerator<Forwarded> {
   check(Number.isInteger(batchSize) && batchSize > 0, 'ERR_OPTION', () => {
@@ -123,7 +124,7 @@ async function* forwardAll(
 /** The examples of each evaluation batch, with the labels that a transform makes. */
 export function* evaluationBatches(
   examples: readonly Example[],
-  { batchSize = 32, transform, seed = 0 }: Pick<EvaluateOptions, 'batchSize' | 'transform' | 'seed'>,
+  { batchSize = 32, transform, seed = SEED }: Pick<EvaluateOptions, 'batchSize' | 'transform' | 'seed'>,
 ): Generator<Example[]> {
   for (let start = 0; start < examples.length; start += batchSize) {
     const part = examples.slice(start, start + batchSize)

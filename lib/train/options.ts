@@ -2,7 +2,7 @@
 
 import { STATES } from '../optim/arena.ts'
 import { SCHEDULES } from '../optim/schedule.ts'
-import type { OptionRow, ValueOf } from '../options.ts'
+import { defaultsOf, type FilledOf, type OptionRow, SEED, type ValuesOf } from '../options.ts'
 
 export interface TrainRow extends OptionRow {
   /** Changes no weight: a checkpoint goes on under another value. */
@@ -16,6 +16,7 @@ export const TRAIN_OPTIONS = {
     help: 'Passes over the training split',
     min: 1,
     found: 'by the number of steps, 3 to 20; see docs/defaults.md',
+    search: { from: 1, to: 20 },
   },
   maxSteps: { kind: 'integer', help: 'Stop after so many optimizer steps', min: 1, found: 'all epochs' },
   time: {
@@ -23,26 +24,59 @@ export const TRAIN_OPTIONS = {
     help: 'Plan epochs, steps and schedule to end within this time (90s, 2m, 1h30m), evaluation and saving counted',
     found: 'no limit',
   },
-  batchSize: { kind: 'integer', default: 16, help: 'Sequences of a micro-batch', min: 1 },
+  batchSize: {
+    kind: 'integer',
+    default: 16,
+    help: 'Sequences of a micro-batch',
+    min: 1,
+    search: { values: [8, 16, 32, 64] },
+  },
   accumulate: { kind: 'integer', default: 1, help: 'Micro-batches of an optimizer step', min: 1 },
   evalBatchSize: { kind: 'integer', help: 'Sequences of an evaluation batch', min: 1, found: 'batchSize' },
-  lr: { kind: 'number', help: 'Peak learning rate', min: 1e-12, found: 'by method and width; see docs/defaults.md' },
+  lr: {
+    kind: 'number',
+    help: 'Peak learning rate',
+    min: 1e-12,
+    found: 'by method and width; see docs/defaults.md',
+    search: { from: 1e-5, to: 1e-2, scale: 'log' },
+  },
   schedule: {
     kind: 'choice',
     default: 'linear',
     help: 'Course of the learning rate after the warm-up',
     choices: SCHEDULES,
+    search: { values: SCHEDULES },
   },
-  warmup: { kind: 'number', default: 0.06, help: 'Steps of warm-up, or below 1 their share', min: 0 },
+  warmup: {
+    kind: 'number',
+    default: 0.06,
+    help: 'Steps of warm-up, or below 1 their share',
+    min: 0,
+    search: { from: 0, to: 0.2 },
+  },
   weightDecay: {
     kind: 'number',
     default: 0.01,
     help: 'Decoupled weight decay; biases and norms have none',
     min: 0,
+    search: { from: 1e-4, to: 0.1, scale: 'log' },
   },
-  clip: { kind: 'number', default: 1, help: 'Largest gradient norm; 0 is off', min: 0 },
+  clip: {
+    kind: 'number',
+    default: 1,
+    help: 'Largest gradient norm; 0 is off',
+    min: 0,
+    search: { values: [0, 0.5, 1, 5] },
+  },
   beta1: { kind: 'number', default: 0.9, help: 'Decay of the first moment', min: 0, max: 0.999999 },
-  beta2: { kind: 'number', default: 0.999, help: 'Decay of the second moment', min: 0, max: 0.999999 },
+  beta2: {
+    kind: 'number',
+    default: 0.999,
+    help: 'Decay of the second moment',
+    min: 0,
+    max: 0.999999,
+    search: { values: [0.95, 0.98, 0.999] },
+  },
   eps: { kind: 'number', default: 1e-8, help: 'Added to the root of the second moment', min: 1e-30 },
   optimizerStates: {
     kind: 'choice',
@@ -50,7 +84,7 @@ export const TRAIN_OPTIONS = {
     help: "AdamW's moments: 8bit takes a quarter of the memory of f32",
     choices: STATES,
   },
-  seed: { kind: 'integer', default: 42, help: 'Keys the split, data order, initial values and dropout', min: 0 },
+  seed: { kind: 'integer', default: SEED, help: 'Keys the split, data order, initial values and dropout', min: 0 },
   groupByLength: {
     kind: 'boolean',
     default: false,
@@ -69,6 +103,7 @@ export const TRAIN_OPTIONS = {
     help: 'Share of the target spread over all classes',
     min: 0,
     max: 0.999,
+    search: { from: 0, to: 0.2 },
   },
   classWeights: { kind: 'weights', help: 'balanced, or one weight a class', found: 'none', neutral: true },
   evaluateBefore: {
@@ -109,14 +144,7 @@ export const TRAIN_OPTIONS = {
 export type TrainOptionName = keyof typeof TRAIN_OPTIONS
 
 /** Options as a caller gives them. */
-export type TrainValues = { readonly [K in TrainOptionName]?: ValueOf<(typeof TRAIN_OPTIONS)[K]> | undefined }
-
-/** The rows that have a default. */
-type Defaulted = {
-  [K in TrainOptionName]: (typeof TRAIN_OPTIONS)[K] extends { readonly default: unknown } ? K : never
-}[TrainOptionName]
+export type TrainValues = ValuesOf<typeof TRAIN_OPTIONS>
 
 /** Every default that is a value, not found out. */
-export const TRAIN_DEFAULTS = Object.fromEntries(
-  Object.entries(TRAIN_OPTIONS).flatMap(([name, row]) => ('default' in row ? [[name, row.default]] : [])),
-) as { readonly [K in Defaulted]: ValueOf<(typeof TRAIN_OPTIONS)[K]> }
+export const TRAIN_DEFAULTS = defaultsOf(TRAIN_OPTIONS) as Partial<FilledOf<typeof TRAIN_OPTIONS>>

@@ -38,7 +38,12 @@ test('train infers the task from messages, and learns answers and nothing else',
   assert.match(report, /What is learned/)
   assert.match(report, /<mark class="right">[^<]*&lt;\|im_end\|&gt;<\/mark>/)
   const info = JSON.parse(readFileSync(join(cwd, 'run/adapter/lowrank.json'), 'utf8')) as { extra: object }
-  assert.equal(info.extra, { ...info.extra, truncation_side: 'right', chat: {}, columns: { messages: 'messages' } })
+  assert.equal(info.extra, {
+    ...info.extra,
+    truncation_side: 'right',
+    task_options: {},
+    columns: { messages: 'messages' },
+  })
 })
 
 test('a row that cannot be learned stops a run before it starts, and is named', async () => {

@@ -35,9 +35,9 @@ test('sequences are packed without padding', () => {
     cuSeqlens: Int32Array.of(0, 2, 5),
     maxLength: 3,
     rows: Int32Array.of(0, 1),
-    offsets: { row: 0, sequence: 0, selected: 0 },
+    offsets: { row: 0, sequence: 0, selected: 0, decoder: 0 },
   })
-  assert.equal(second!.offsets, { row: 5, sequence: 2, selected: 2 })
+  assert.equal(second!.offsets, { row: 5, sequence: 2, selected: 2, decoder: 0 })
   assert.equal([step!.total, step!.samples, step!.tokens], [3, 3, 6])
 })
 

@@ -1,15 +1,12 @@
 // Options that would have no effect are errors, and data that say too little are told.
 
-import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { findColumns } from '../../lib/data/columns.ts'
 import { toRows } from '../../lib/data/row.ts'
-import { packageRoot } from '../../lib/io/package.ts'
-import { transformOf } from '../../lib/tasks/encode.ts'
 import { taskOf } from '../../lib/tasks/index.ts'
+import { taskValues } from '../../lib/tasks/options.ts'
 import { splitData } from '../../lib/tasks/prepare.ts'
-import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { resolveSettings } from '../../lib/train/settings.ts'
 import { rejects } from '../data/support.ts'
 import { tinyLora, tinyModel } from '../train/support.ts'
@@ -31,13 +28,12 @@ test('a part that no row has', async () => {
   )
 })
 
-test('hidden tokens where none are hidden', async () => {
-  const tokenizer = await loadTokenizer(join(packageRoot, 'assets/encoder'))
-  const options = { maskProbability: 0.3 }
+test('an option of another task', async () => {
+  const options = { maskProbability: 0.3, lr: 1e-3 }
   const classes = taskOf({ task: 'sequence-classification', problem: 'single' })
-  await rejects(() => transformOf(classes, tokenizer, options), 'ERR_OPTION', /maskProbability: 0.3 has no effect/)
-  assert.ok(transformOf(taskOf({ task: 'masked-lm' }), tokenizer, options))
-  assert.is(transformOf(classes, tokenizer, {}), undefined)
+  await rejects(() => taskValues(classes, options), 'ERR_OPTION', /maskProbability: 0.3 has no effect/)
+  assert.equal(taskValues(taskOf({ task: 'masked-lm' }), options), { maskProbability: 0.3 })
+  assert.equal(taskValues(classes, { lr: 1e-3 }), {})
 })
 
 test('patience without validations', async () => {

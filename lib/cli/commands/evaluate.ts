@@ -8,12 +8,11 @@ import type { Model } from '../../model.ts'
 import { findBase, loadBase, useThreads } from '../../open/base.ts'
 import { openTrained, type Trained } from '../../open/trained.ts'
 import { compareEvaluations } from '../../report/compare.ts'
-import { transformOf } from '../../tasks/encode.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { type SplitData, splitData } from '../../tasks/prepare.ts'
-import type { Reader } from '../../tasks/task.ts'
+import type { Reader, TaskValues } from '../../tasks/task.ts'
 import { type EvaluateOptions, type Evaluation, evaluate } from '../../train/evaluate.ts'
-import { chatOf, encode, readRows } from '../data.ts'
+import { encode, optionsFor, readRows } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { evaluationBar } from '../terminal/evaluationBar.ts'
@@ -27,10 +26,10 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
   const trained = await openTrained(settings)
   try {
     const data = await dataFor(trained, settings, console)
-    const chat = chatOf(settings, trained.chat)
-    const { examples, truncated } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, chat)
+    const own = optionsFor(taskOfModel(trained.model), settings, trained.taskOptions)
+    const { examples, truncated } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${trained.maxLength} tokens`)
-    const options = evaluateOptions(trained, settings)
+    const options = evaluateOptions(trained, settings, own)
     const run = (model: Model): Promise<Evaluation> => evaluate(model, examples, options)
     const after = await run(trained.model)
     const before = settings.baseline ? await evaluateBase(trained, settings, run) : undefined
@@ -65,10 +64,10 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
 
 const shownClasses = 500
 
-function evaluateOptions({ model, tokenizer }: Trained, settings: Settings): EvaluateOptions {
+function evaluateOptions({ model, tokenizer }: Trained, settings: Settings, own: TaskValues): EvaluateOptions {
   const bar = evaluationBar(settings.quiet)
   const progress = (done: number, total: number) => bar('data', done, total)
-  const transform = transformOf(taskOfModel(model), tokenizer, settings)
+  const transform = taskOfModel(model).transform?.(tokenizer, own)
   return { batchSize: settings.evalBatchSize, transform, seed: settings.seed, progress }
 }
 

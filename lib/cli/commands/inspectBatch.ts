@@ -4,12 +4,11 @@ import { type BatchOptions, batches } from '../../data/batches.ts'
 import { check } from '../../errors.ts'
 import { findBase, findTokenizer, lengthOf, loadBase, tasksOf } from '../../open/base.ts'
 import { viewBatch } from '../../tasks/batchView.ts'
-import { transformOf } from '../../tasks/encode.ts'
-import { taskOfModel } from '../../tasks/index.ts'
+import { taskOf } from '../../tasks/index.ts'
 import { headFor } from '../../tasks/prepare.ts'
 import { supervision } from '../../tasks/supervision.ts'
 import { resolveClassWeights } from '../../train/checks.ts'
-import { chatOf, encode, readSplits } from '../data.ts'
+import { encode, optionsFor, readSplits } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { renderBatch } from '../terminal/batchLines.ts'
 import type { Console } from '../terminal/console.ts'
@@ -29,10 +28,11 @@ export async function inspectBatchCommand(settings: Settings, console: Console):
   const model = await loadBase(base.path, headFor(data, settings.labels), settings, 'meta')
   try {
     const maxLength = lengthOf(settings, model, tokenizer)
-    const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength, chatOf(settings))
+    const task = taskOf(data.choice)
+    const options = optionsFor(task, settings)
+    const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength, options)
     const classWeights = resolveClassWeights(model, examples, settings.classWeights)
-    const task = taskOfModel(model)
-    const transform = transformOf(task, tokenizer, settings)
+    const transform = task.transform?.(tokenizer, options)
     const { collate } = model.head
     const step = batches(examples, { ...planOf(settings), classWeights, transform, collate }).at(0)
     const reader = { tokenizer, task, labels: model.labels, classWeights }

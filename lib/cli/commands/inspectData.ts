@@ -56,7 +56,7 @@ async function inspectFile(
     if (rows.length === settings.limit) break
   }
   check(rows.length > 0, 'ERR_DATA', () => `data: ${file.path} is empty; it needs at least one row`)
-  const options = { tokenizer, columnNames: settings.columns, task: settings.task as string | undefined }
+  const options = { tokenizer, columnNames: settings.columns, task: settings.task }
   const found = inspectData(rows, options)
   const maxLength = settings.maxLength ?? Math.min(defaultLength, tokenizer?.modelMaxLength ?? defaultLength)
   return { ...found, path: file.path, split, maxLength, truncated: longer(found, rows, tokenizer, maxLength) }

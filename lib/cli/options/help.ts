@@ -1,6 +1,6 @@
 // --help and docs/cli.md, written from the option table.
 
-import { describeKind } from '../../options.ts'
+import { describeKind, type Search } from '../../options.ts'
 import { displayWidth } from '../terminal/table.ts'
 import { COMMON, EXAMPLES } from './examples.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './option.ts'
@@ -169,7 +169,19 @@ export function cliDocs(): string {
     )
     for (const option of options) lines.push(docsRow(option))
   }
-  return `${lines.join('\n')}\n`
+  return `${[...lines, ...searchDocs()].join('\n')}\n`
+}
+
+/** Where options may be searched, as a table. */
+function searchDocs(): string[] {
+  const rows = OPTIONS.flatMap(({ name, search }) => (search ? [`| \`${name}\` | ${searchText(search)} |`] : []))
+  const head = 'Where better values than the defaults may lie (`searchSpace` gives them to code):'
+  return ['', '## Search', '', head, '', '| key | values |', '|---|---|', ...rows]
+}
+
+function searchText(search: Search): string {
+  if ('values' in search) return search.values.join(', ')
+  return `${search.from} to ${search.to}${search.scale === 'log' ? ', evenly by their logarithms' : ''}`
 }
 
 function docsRow(option: Option): string {

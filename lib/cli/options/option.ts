@@ -1,7 +1,7 @@
 // Options on the command line: how a flag's text becomes a value, and what a YAML value must be.
 
 import { check, nearest } from '../../errors.ts'
-import { accepts, type Domain, describeKind } from '../../options.ts'
+import { accepts, describeKind, type OptionRow } from '../../options.ts'
 
 export const COMMANDS = [
   'train',
@@ -40,10 +40,8 @@ export interface More {
 }
 
 /** One row of the option table. */
-export interface Option extends Domain {
+export interface Option extends Omit<OptionRow, 'found'> {
   readonly name: string
-  readonly default: unknown
-  readonly help: string
   readonly group: string
   readonly commands: readonly Command[]
   readonly more: More

@@ -1,9 +1,9 @@
 // The one table of options: flags, YAML keys, validation, --help and docs/cli.md all come from it.
 
-import { ENCODINGS } from '../../data/lines.ts'
-import type { Domain, Kind, Kinds, OptionRow, ValueOf } from '../../options.ts'
+import { DATA_OPTIONS } from '../../data/options.ts'
+import type { Domain, FilledOf, Kind, Kinds, OptionRow } from '../../options.ts'
 import { COMBINATIONS, METHODS } from '../../peft/index.ts'
-import { taskNames } from '../../tasks/index.ts'
+import { ownOptions, TASK_OPTIONS } from '../../tasks/options.ts'
 import { TRAIN_OPTIONS, type TrainOptionName } from '../../train/options.ts'
 import { methodRows } from './methods.ts'
 import { COMMANDS, type Command, type More, type Option, SHELLS } from './option.ts'
@@ -48,7 +48,7 @@ function section<const R extends readonly { readonly kind: Kind; readonly more: 
 
 /** Rows of a table that lies where its options belong. */
 function placed(group: string, commands: readonly Command[], name: string, row: OptionRow, more: More = {}): Option {
-  const { kind, choices, min, max, help, found } = row
+  const { kind, choices, min, max, help, found, search } = row
   const domain = {
     kind,
     ...(choices && { choices }),
@@ -60,6 +60,7 @@ function placed(group: string, commands: readonly Command[], name: string, row: 
     name,
     default: row.default,
     help,
+    ...(search && { search }),
     group,
     commands: more.commands ?? commands,
     more: { ...more, ...(found === undefined ? {} : { found }) },
@@ -99,83 +100,33 @@ const data = section('Data', sourcing, [
   o('input', 'path', undefined, 'Data file to predict, or any other file with one text a line; - is standard input', {
     commands: ['predict'],
   }),
-  o('format', 'choice', undefined, 'Layout of the data; text is one text a line', {
-    choices: ['jsonl', 'csv', 'tsv', 'conll', 'text'],
-    found: 'by the extension',
-  }),
-  o('encoding', 'choice', undefined, 'Encoding of the data files', {
-    choices: ENCODINGS,
-    found: 'UTF-8, or UTF-16 by its mark',
-  }),
-  o('delimiter', 'text', undefined, 'Character between fields of a .csv or .tsv file', { found: 'comma or tab' }),
-  o(
-    'columns',
-    'texts',
-    undefined,
-    'Columns by part: text, text2, label, tokens, tags, messages, tools, system, prompt, context, completion (label=stars,text=review)',
-    {
-      found: 'by the usual names',
-    },
-  ),
-  o('task', 'choice', undefined, 'What is learned', {
-    choices: taskNames,
-    found: 'by the columns and labels',
-    commands: [...sourcing, 'merge', ...changing, 'inspect model'],
-  }),
-  o('labels', 'names', undefined, 'Label names in the order of their ids', {
-    found: 'those of the data, sorted',
-    commands: [...sourcing, 'merge', ...changing],
-  }),
-  o('maxLength', 'integer', undefined, 'Most tokens of a sequence, special tokens included', {
-    min: 3,
-    found: "the model's limit, at most 512",
-    commands: [...reading, 'quickstart'],
-    quickstart: 48,
-  }),
-  o('truncationSide', 'choice', undefined, 'The end that texts too long lose', {
-    choices: ['right', 'left'],
-    found: 'as the tokenizer says, mostly right',
-    commands: reading,
-  }),
-  o('template', 'choice', undefined, 'Prompts and completions by the chat template, where there is one, or as text', {
-    choices: ['auto', 'none'],
-    found: 'auto, or as trained',
-    commands: conversing,
-  }),
-  o('thinking', 'choice', undefined, 'Reasoning of the assistant: learned, taken out, or an empty thought', {
-    choices: ['keep', 'strip', 'empty'],
-    found: 'keep, or as trained',
-    commands: conversing,
-  }),
-  o('turns', 'choice', undefined, 'Turns of the assistant that are learned', {
-    choices: ['all', 'last'],
-    found: 'all, or as trained',
-    commands: ['train', 'evaluate', 'inspect batch'],
-  }),
-  o('split', 'text', undefined, 'Shares of train, validation and test, where the data bring no splits', {
-    found: '0.8/0.1/0.1',
-    commands: ['train', 'inspect batch'],
-  }),
   o('evaluateOn', 'choice', 'auto', 'Which split of a folder to evaluate; auto is test, else validation, else train', {
     choices: ['auto', 'train', 'validation', 'test'],
     commands: ['evaluate'],
   }),
-  o('duplicates', 'choice', 'report', 'What to do with texts that stand in two splits', {
-    choices: ['report', 'drop', 'move'],
-    commands: ['train', 'inspect batch'],
-  }),
-  o('rows', 'integer', undefined, 'Take only so many training rows, stratified by the seed', {
-    min: 1,
-    found: 'all',
-    commands: learning,
-  }),
-  o('maskProbability', 'number', undefined, 'Share of tokens hidden for masked LM', {
-    found: '0.15',
-    min: 0.01,
-    max: 1,
-    commands: ['train', 'evaluate', 'inspect batch'],
-  }),
 ])
+
+const inspecting: readonly Command[] = ['train', 'inspect batch']
+const every: readonly Command[] = [...sourcing, 'merge', ...changing]
+
+/** Commands and quickstart's values of the options of data and of tasks. */
+const DATA_MORE: Readonly<Record<string, More>> = {
+  split: { commands: inspecting },
+  duplicates: { commands: inspecting },
+  rows: { commands: learning },
+  task: { commands: [...every, 'inspect model'] },
+  labels: { commands: every },
+  maxLength: { commands: [...reading, 'quickstart'], quickstart: 48 },
+  truncationSide: { commands: reading },
+  template: { commands: conversing },
+  thinking: { commands: conversing },
+  turns: { commands: ['train', 'evaluate', 'inspect batch'] },
+  maskProbability: { commands: ['train', 'evaluate', 'inspect batch'] },
+}
+
+const ofData: readonly Option[] = [...Object.entries({ ...DATA_OPTIONS, ...TASK_OPTIONS }), ...ownOptions()].map(
+  ([name, row]) => placed('Data', sourcing, name, row, DATA_MORE[name]),
+)
 
 const model = section('Model', loading, [
   o('model', 'path', undefined, 'Hugging Face folder of the base: config.json, safetensors, tokenizer.json', {
@@ -313,19 +264,15 @@ const inGroups = (options: readonly Option[]): Option[] => {
 }
 
 /** Every option of every command. */
-export const OPTIONS: readonly Option[] = inGroups([...rows, ...method, ...training])
+export const OPTIONS: readonly Option[] = inGroups([...rows, ...ofData, ...method, ...training])
 
-type TrainSettings = {
-  [K in TrainOptionName]: (typeof TRAIN_OPTIONS)[K] extends { readonly default: unknown }
-    ? ValueOf<(typeof TRAIN_OPTIONS)[K]>
-    : ValueOf<(typeof TRAIN_OPTIONS)[K]> | undefined
-}
+type Tables = FilledOf<typeof TRAIN_OPTIONS> & FilledOf<typeof DATA_OPTIONS> & FilledOf<typeof TASK_OPTIONS>
 
 /**
  * All options by name, as a command gets them: given, else the default, else undefined where it is found out later.
- * Those of methods are in {@link methodOptions}.
+ * Those of methods and of tasks alone are read by methodOptions and taskValues.
  */
-export type Settings = TrainSettings & {
+export type Settings = { -readonly [K in keyof Tables]: Tables[K] } & {
   [R in Rows as R['name']]: undefined extends R['default'] ? ValueOfRow<R> | undefined : ValueOfRow<R>
 }
 
