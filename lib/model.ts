@@ -369,6 +369,11 @@ export function createModel(config: ModelConfig, options: ModelOptions): Model {
   return new Model(config, { ...settingsOf(config, options), origin: 'the config' }, options, undefined)
 }
 
+/** Standard deviation of the initial values of new matrices. */
+export function initStdOf(config: ModelConfig): number {
+  return float(config, 'initializer_range', 0.02)
+}
+
 /** On CUDA everything is bf16 unless asked otherwise; on the CPU f32. */
 function precisionOf(options: ModelOptions, device: Device): Pick<LoadSettings, 'storage' | 'compute' | 'activations'> {
   const onCuda = device.name === 'meta' ? options.planFor === 'cuda' : device.name.startsWith('cuda')
@@ -389,6 +394,6 @@ function settingsOf(config: ModelConfig, options: ModelOptions): Omit<LoadSettin
     seed: options.seed ?? SEED,
     basePrefix: family.basePrefix,
     otherHeads: family.headTensors,
-    initStd: float(config, 'initializer_range', 0.02),
+    initStd: initStdOf(config),
   }
 }

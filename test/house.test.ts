@@ -19,7 +19,7 @@ const ROOMS = [
   ['model', 'check'],
   ['tasks'],
   ['train', 'generate', 'trackers', 'report', 'distributed'],
-  ['serve', 'open'],
+  ['serve', 'open', 'study'],
   ['cli', 'index', 'api'],
 ]
 // Of one row, but meeting only in nn/linear.ts.

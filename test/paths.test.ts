@@ -31,7 +31,7 @@ const importsOf = (file: string, name: string) => read(file).match(new RegExp(`f
 
 // The default, and what is saved as a whole model: other rooms ask for these two by name. The others are words with
 // other uses too: a decomposition, a folder, a column of the data, a flag's form.
-const KNOWN_ELSEWHERE = ['lora', 'full', 'svd', 'adapter', 'prompt', 'prefix']
+const KNOWN_ELSEWHERE = ['lora', 'full', 'svd', 'adapter', 'prompt', 'prefix', 'head']
 
 test('a method is one file and one line', () => {
   assert.ok(METHODS.length >= 10, `${METHODS.length} methods`)

@@ -16,6 +16,7 @@ export type Parsed = { readonly command: Command; readonly given: Given } | { re
 /** Settings that a command cannot do without; one of those parted by | is enough. */
 const required: Readonly<Record<Command, readonly string[]>> = {
   train: ['data|train'],
+  compare: ['data|train'],
   evaluate: ['adapter', 'data'],
   predict: ['adapter'],
   merge: ['adapter', 'out'],
@@ -104,6 +105,7 @@ const actions: Readonly<Record<Command, () => Promise<Action>>> = {
   train: async () => (await import('./commands/train.ts')).trainCommand,
   evaluate: async () => (await import('./commands/evaluate.ts')).evaluateCommand,
   predict: async () => (await import('./commands/predict.ts')).predictCommand,
+  compare: async () => (await import('./commands/compare.ts')).compareCommand,
   merge: async () => (await import('./commands/merge.ts')).mergeCommand,
   combine: async () => (await import('./commands/combine.ts')).combineCommand,
   convert: async () => (await import('./commands/convert.ts')).convertCommand,

@@ -52,10 +52,29 @@ export interface Trial extends Setup {
 
 /** Reads data, loads the base, attaches the method, encodes the splits; tells what it found out. */
 export async function prepareTraining(settings: Settings, console: Console, device: string): Promise<Setup> {
-  useThreads(settings)
   const initial = settings.initFrom === undefined ? undefined : locate(settings.initFrom)
   const whole = initial !== undefined && !existsSync(join(initial, 'adapter_config.json'))
-  const base = whole ? { path: initial, bundled: false } : findBase(settings.model)
+  const prepared = await prepareBase(settings, console, device, initial, whole)
+  try {
+    const attached = await attachMethod(prepared.model, settings, whole ? undefined : initial)
+    warnOfNewTensors(prepared.model, initial !== undefined, console)
+    return { ...prepared, attached }
+  } catch (error) {
+    prepared.model.dispose()
+    throw error
+  }
+}
+
+/** As {@link prepareTraining}, with no method on the base. `initial`: what to start from, a model if it is `whole`. */
+export async function prepareBase(
+  settings: Settings,
+  console: Console,
+  device: string,
+  initial?: string,
+  whole = false,
+): Promise<Omit<Setup, 'attached'>> {
+  useThreads(settings)
+  const base = whole ? { path: initial!, bundled: false } : findBase(settings.model)
   const tokenizer = await findTokenizer(settings, base.path)
   const known = initial === undefined ? undefined : (await readAdapterInfo(initial)).labels
   const read = await readSplits(settings, tasksOf(base.path), known && known.length > 0 ? labelMap(known) : undefined)
@@ -73,9 +92,7 @@ export async function prepareTraining(settings: Settings, console: Console, devi
     const options = optionsFor(taskOf(data.choice), settings)
     const { examples, truncated } = encodeSplits(data, tokenizer, maxLength, options)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${maxLength} tokens`)
-    const attached = await attachMethod(model, settings, whole ? undefined : initial)
-    warnOfNewTensors(model, initial !== undefined, console)
-    return { base, tokenizer, data, model, attached, maxLength, examples, truncated }
+    return { base, tokenizer, data, model, maxLength, examples, truncated }
   } catch (error) {
     model.dispose()
     throw error

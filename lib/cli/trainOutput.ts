@@ -84,7 +84,8 @@ function measured({ before }: RunRecord, { judged, comparison, majority }: RunRe
   }
 }
 
-function folderBytes(folder: string): number {
+/** Bytes of the tensors in a folder. */
+export function folderBytes(folder: string): number {
   return readdirSync(folder)
     .filter(name => name.endsWith('.safetensors'))
     .reduce((sum, name) => sum + statSync(join(folder, name)).size, 0)

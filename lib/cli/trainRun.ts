@@ -13,6 +13,7 @@ import { taskValues } from '../tasks/options.ts'
 import { createTracker, type RunStatus, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
 import { train } from '../train/train.ts'
+import { onInterrupt, resumeCommand } from './interrupt.ts'
 import type { Settings } from './options/options.ts'
 import { type Trial, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
@@ -90,30 +91,6 @@ function aborted(end: EndEvent, trial: Trial, { overwrite }: Settings, console: 
   console.note(`stopped after step ${step}; ${how}`)
   console.event({ type: 'summary', reason, step, checkpoint: checkpoint ?? null, out: trial.folder.out })
   return { exitCode: 130 }
-}
-
-/** The command line that goes on where this one stopped, and replaces nothing, whatever a file says. */
-export function resumeCommand(args: readonly string[], overwrite: boolean): string {
-  const plain = args.filter(arg => !/^--(no-)?overwrite$/.test(arg) && arg !== '--resume')
-  const byFile = overwrite && !args.includes('--overwrite')
-  const kept = byFile ? [...plain, '--no-overwrite'] : plain
-  const quoted = kept.map(arg => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`))
-  return ['lowrank', ...quoted, '--resume'].join(' ')
-}
-
-/** An abort signal that SIGINT and SIGTERM raise. */
-function onInterrupt(warn: (text: string) => void): { signal: AbortSignal; release: () => void } {
-  const controller = new AbortController()
-  const listener = (): void => {
-    if (controller.signal.aborted) process.exit(130)
-    warn('stopping after this step; once more stops at once')
-    controller.abort(new Error('interrupted'))
-  }
-  for (const name of ['SIGINT', 'SIGTERM'] as const) process.on(name, listener)
-  const release = (): void => {
-    for (const name of ['SIGINT', 'SIGTERM'] as const) process.off(name, listener)
-  }
-  return { signal: controller.signal, release }
 }
 
 /** What the events of a run leave behind. */

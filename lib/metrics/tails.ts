@@ -47,3 +47,28 @@ function erfcFraction(x: number): number {
   for (let k = 120; k >= 1; k--) tail = x + k / 2 / tail
   return Math.exp(-x * x) / Math.sqrt(Math.PI) / tail
 }
+
+/** The value that Student's t of `df` degrees of freedom stays below with probability p in (0.5, 1). */
+export function studentQuantile(p: number, df: number): number {
+  let [low, high] = [0, 1]
+  while (studentBelow(high, df) < p) high *= 2
+  for (let i = 0; i < 100; i++) {
+    const middle = (low + high) / 2
+    if (studentBelow(middle, df) < p) low = middle
+    else high = middle
+  }
+  return (low + high) / 2
+}
+
+// P(T ≤ t) for t ≥ 0 and whole degrees of freedom: the finite sums of Abramowitz and Stegun 26.7.3 and 26.7.4.
+function studentBelow(t: number, df: number): number {
+  const theta = Math.atan(t / Math.sqrt(df))
+  const [sin, cos] = [Math.sin(theta), Math.cos(theta)]
+  let [term, sum] = df % 2 === 1 ? [cos, df > 1 ? cos : 0] : [1, 1]
+  for (let k = df % 2 === 1 ? 3 : 2; k <= df - 2; k += 2) {
+    term *= (cos * cos * (k - 1)) / k
+    sum += term
+  }
+  const within = df % 2 === 1 ? (2 / Math.PI) * (theta + sin * sum) : sin * sum
+  return (1 + within) / 2
+}

@@ -9,6 +9,7 @@ export { type ConvertOptions, convert, type Distance, distances } from './conver
 export { dora } from './dora.ts'
 export type { Field, FieldKind } from './fields.ts'
 export { type FullOptions, fullFineTuning } from './full.ts'
+export { type HeadOptions, headOnly } from './head.ts'
 export { type Ia3Options, ia3 } from './ia3.ts'
 export { type AdapterInfo, readAdapterInfo } from './info.ts'
 export { type NormOptions, normTuning } from './lnTuning.ts'

@@ -7,6 +7,7 @@ import { BITFIT } from './bitfit.ts'
 import { BOTTLENECK } from './bottleneck.ts'
 import { DORA } from './dora.ts'
 import { FULL } from './full.ts'
+import { HEAD } from './head.ts'
 import { IA3 } from './ia3.ts'
 import { LN_TUNING } from './lnTuning.ts'
 import { LORA } from './lora.ts'
@@ -32,6 +33,7 @@ export const METHODS: readonly MethodKind[] = [
   kind(BOTTLENECK),
   kind(PROMPT),
   kind(PREFIX),
+  kind(HEAD),
   kind(FULL),
 ]
 

@@ -30,9 +30,10 @@ export type LineChartOptions = {
   title: string
 }
 
-type Scale = { domain: readonly [number, number]; ticks: number[]; at(value: number): number }
+/** Where values of a domain lie on an axis. */
+export type Scale = { domain: readonly [number, number]; ticks: number[]; at(value: number): number }
 
-const MARGIN = { top: 12, right: 14, bottom: 34, left: 52 }
+export const MARGIN = { top: 12, right: 14, bottom: 34, left: 52 }
 
 /** Round numbers in [low, high], about `count` of them: 1, 2 or 5 times a power of ten apart. */
 export function ticks(low: number, high: number, count: number, whole = false): number[] {
@@ -50,7 +51,8 @@ export function ticks(low: number, high: number, count: number, whole = false): 
   return out
 }
 
-function scale(low: number, high: number, from: number, to: number, count: number, whole = false): Scale {
+/** Values between `low` and `high` on the stretch from `from` to `to`. */
+export function scale(low: number, high: number, from: number, to: number, count: number, whole = false): Scale {
   const domain = high > low ? ([low, high] as const) : ([low - 0.5, low + 0.5] as const)
   return {
     domain,
@@ -59,7 +61,8 @@ function scale(low: number, high: number, from: number, to: number, count: numbe
   }
 }
 
-function bounds(values: Iterable<number>): [number, number] {
+/** Least and greatest finite value; [0, 1] where there is none. */
+export function bounds(values: Iterable<number>): [number, number] {
   let low = Number.POSITIVE_INFINITY
   let high = Number.NEGATIVE_INFINITY
   for (const value of values) {
@@ -112,7 +115,7 @@ function tickFormat(values: readonly number[]): (value: number) => string {
   return value => (decimals === 0 ? number(value) : value.toFixed(decimals).replace(/^-/, '\u2212'))
 }
 
-const px = (value: number) => value.toFixed(1)
+export const px = (value: number) => value.toFixed(1)
 
 function path(points: readonly Point[], x: Scale, y: Scale): string {
   let out = ''
@@ -128,9 +131,16 @@ function path(points: readonly Point[], x: Scale, y: Scale): string {
   return out
 }
 
-function axes(x: Scale, y: Scale, size: Size, xName: string, format = tickFormat(y.ticks)): Content[] {
+/** Grid, ticks and the name of the x axis. */
+export function axes(
+  x: Scale,
+  y: Scale,
+  size: Size,
+  xName: string,
+  format = tickFormat(y.ticks),
+  xFormat = tickFormat(x.ticks),
+): Content[] {
   const { width, height } = size
-  const xFormat = tickFormat(x.ticks)
   return [
     y.ticks.map(
       tick => html`<line class="grid" x1="${MARGIN.left}" x2="${width - MARGIN.right}" y1="${px(y.at(tick))}"

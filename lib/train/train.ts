@@ -1,4 +1,4 @@
-import { check, fail, LowrankError } from '../errors.ts'
+import { check, LowrankError } from '../errors.ts'
 import { higherIsBetter } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import { native } from '../native.ts'
@@ -151,17 +151,20 @@ function diverged({ state, settings, savedPath }: Run, loss: number, gradNorm: n
   const kept = savedPath ? `; ${savedPath} is sound` : ''
   const clip = settings.clip === 0 ? ', clip to 1' : ''
   const cure = `lower lr (${settings.lr}; ${lr} at this step)${clip}, lengthen warmup, or use compute f32`
-  fail('ERR_OPTION', `train: ${what} in step ${state.step + 1}; ${cure}${kept}`)
+  throw new Diverged('ERR_OPTION', `train: ${what} in step ${state.step + 1}; ${cure}${kept}`)
 }
+
+/** A run whose loss, gradient or weights are no longer numbers. */
+export class Diverged extends LowrankError {}
 
 /** A step whose loss was finite may still leave weights that are not: neither to be saved nor called sound. */
 async function checkFinite({ optimizer, state, settings, savedPath }: Run): Promise<void> {
   const squared = scope(() => sumSquares(optimizer.arena.params).keep())
   const size = await squared.item().finally(() => squared.dispose())
-  check(Number.isFinite(size), 'ERR_OPTION', () => {
-    const kept = savedPath ? `; ${savedPath} is sound` : ''
-    return `train: weights are no longer finite after step ${state.step}; lower lr (${settings.lr}) or lengthen warmup${kept}`
-  })
+  if (Number.isFinite(size)) return
+  const kept = savedPath ? `; ${savedPath} is sound` : ''
+  const cure = `lower lr (${settings.lr}) or lengthen warmup`
+  throw new Diverged('ERR_OPTION', `train: weights are no longer finite after step ${state.step}; ${cure}${kept}`)
 }
 
 /** What follows a step that ends an epoch, or is validated or saved. Whatever of it is done already is left out. */

@@ -6,12 +6,12 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
+import { resumeCommand } from '../../lib/cli/interrupt.ts'
 import { completionScript } from '../../lib/cli/options/completion.ts'
 import { COMMON, EXAMPLES } from '../../lib/cli/options/examples.ts'
 import { COMMANDS, SHELLS } from '../../lib/cli/options/option.ts'
 import { optionsOf } from '../../lib/cli/options/options.ts'
 import { parseCommandLine, settingsOf } from '../../lib/cli/program.ts'
-import { resumeCommand } from '../../lib/cli/trainRun.ts'
 import { cli, reviews, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()

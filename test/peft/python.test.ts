@@ -7,7 +7,7 @@ import { attach, createMethod, METHODS } from '../../lib/peft/index.ts'
 import { compare } from '../support/compare.ts'
 import { folderOf, logitsOf, readMeta, tinyBatch, tinyModel, unpad, withFolder } from './golden.ts'
 
-const OWN = ['BITFIT', 'BOTTLENECK'] // PEFT has no such methods
+const OWN = ['BITFIT', 'BOTTLENECK', 'HEAD'] // PEFT has no such methods
 const OPTIONS: Readonly<Record<string, object>> = {
   adalora: { initR: 4, targetR: 2 },
   miss: { r: 5 },

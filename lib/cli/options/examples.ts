@@ -18,6 +18,7 @@ export const EXAMPLES: Readonly<Record<Command, readonly string[]>> = {
     'lowrank predict lowrank-reviews --input new.csv --json',
     'lowrank predict lowrank-pairs "a premise" "its hypothesis"',
   ],
+  compare: ['lowrank compare reviews.csv --methods lora,dora,full,head --budget 30m'],
   merge: ['lowrank merge lowrank-reviews --out merged'],
   combine: ['lowrank combine first/adapter second/adapter --out both'],
   convert: ['lowrank convert lowrank-reviews --out plain'],

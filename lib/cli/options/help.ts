@@ -12,6 +12,7 @@ export const SUMMARIES: Readonly<Record<Command, string>> = {
   evaluate: 'Measure a trained adapter on data',
   predict: 'Labels, entities or masked words of texts',
   merge: 'Write base and adapter as one Hugging Face model folder',
+  compare: 'Train several methods alike, each at its best learning rate, and set them side by side',
   combine: 'Make one LoRA adapter of several of the same base',
   convert: 'Write an adapter of any mergeable method as plain LoRA, with the error of each layer',
   diff: 'How far two adapters of the same base are apart, layer by layer',

@@ -7,6 +7,7 @@ export const COMMANDS = [
   'train',
   'evaluate',
   'predict',
+  'compare',
   'merge',
   'combine',
   'convert',

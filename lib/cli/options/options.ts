@@ -35,14 +35,28 @@ function o<
   return { name, kind, default: standard, help, ...limits, more }
 }
 
+/** Commands that train many times: they take what train takes, but for what is of one run alone. */
+const STUDIES: readonly Command[] = ['compare']
+const OF_ONE_RUN = new Set<string>([
+  ...['method', 'lr', 'time', 'evaluateBefore', 'trackers', 'report', 'dryRun', 'initFrom'],
+  ...['checkpointEvery', 'keepCheckpoints'],
+])
+
+function withStudies(name: string, commands: readonly Command[]): readonly Command[] {
+  return commands.includes('train') && !OF_ONE_RUN.has(name) ? [...new Set([...commands, ...STUDIES])] : commands
+}
+
 type Placed<R> = R & Pick<Option, 'group' | 'commands'>
 
-function section<const R extends readonly { readonly kind: Kind; readonly more: More }[]>(
+function section<const R extends readonly { readonly name: string; readonly kind: Kind; readonly more: More }[]>(
   group: string,
   commands: readonly Command[],
   rows: R,
 ): { readonly [I in keyof R]: Placed<R[I]> } {
-  const placed = rows.map(row => ({ ...row, group, commands: row.more.commands ?? commands }))
+  const placed = rows.map(row => {
+    const more = { ...row.more, ...(row.more.positional && { positional: withStudies(row.name, row.more.positional) }) }
+    return { ...row, more, group, commands: withStudies(row.name, row.more.commands ?? commands) }
+  })
   return placed as unknown as { readonly [I in keyof R]: Placed<R[I]> }
 }
 
@@ -62,7 +76,7 @@ function placed(group: string, commands: readonly Command[], name: string, row: 
     help,
     ...(search && { search }),
     group,
-    commands: more.commands ?? commands,
+    commands: withStudies(name, more.commands ?? commands),
     more: { ...more, ...(found === undefined ? {} : { found }) },
   }
 }
@@ -186,6 +200,28 @@ const training: readonly Option[] = Object.entries(TRAIN_OPTIONS).map(([name, ro
   return placed(group, learning, name, row, more)
 })
 
+const comparing = section('Study', STUDIES, [
+  o('methods', 'names', ['lora', 'dora', 'full', 'head'], 'Methods to compare; all stands for every one', {
+    commands: ['compare'],
+  }),
+  o('seeds', 'integer', 3, 'Runs of each method at its best rate, with seeds from --seed on', {
+    min: 1,
+    commands: ['compare'],
+  }),
+  o('lrs', 'integer', 3, 'Learning rates tried for each method, √10 apart around its own; 1 tries none', {
+    min: 1,
+    max: 9,
+    commands: ['compare'],
+  }),
+  o('budget', 'duration', undefined, 'Plan steps so that all runs end within this time (90s, 30m, 2h)', {
+    found: 'no limit',
+  }),
+  o('heldOut', 'path', undefined, "Texts of the base's own kind, on which its forgetting is measured", {
+    found: 'texts of the test split',
+    commands: ['compare'],
+  }),
+])
+
 const combining = section(
   'Combining',
   ['combine'],
@@ -255,11 +291,11 @@ const general = section('General', COMMANDS, [
   o('quiet', 'boolean', false, 'No progress and no notices', { short: 'q' }),
 ])
 
-const rows = [...data, ...model, ...methodChoice, ...combining, ...output, ...general] as const
+const rows = [...data, ...model, ...methodChoice, ...comparing, ...combining, ...output, ...general] as const
 type Rows = (typeof rows)[number]
 
 const inGroups = (options: readonly Option[]): Option[] => {
-  const groups = ['Data', 'Model', 'Method', 'Training', 'Combining', 'Output', 'General']
+  const groups = ['Data', 'Model', 'Method', 'Training', 'Study', 'Combining', 'Output', 'General']
   return groups.flatMap(name => options.filter(({ group }) => group === name))
 }
 

@@ -38,7 +38,8 @@ export function resolveSettings(command: Command, given: Given): Resolved {
     if (value !== undefined) attempt(problems, () => put(option.name, fromFlag(option, value)))
   }
   const settings = Object.fromEntries(values) as Settings
-  attempt(problems, () => checkMethod(settings, seen, name => nameAsGiven(name, given)))
+  const choosesMethod = optionsOf(command).some(({ name }) => name === 'method')
+  if (choosesMethod) attempt(problems, () => checkMethod(settings, seen, name => nameAsGiven(name, given)))
   throwAll(problems)
   return { settings, given: seen }
 }

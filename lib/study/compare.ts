@@ -1,0 +1,203 @@
+// Methods under one roof: each with a small grid of learning rates on validation, then with several seeds.
+
+import { check } from '../errors.ts'
+import { higherIsBetter } from '../metrics/table.ts'
+import { type Adapter, kindOf } from '../peft/index.ts'
+import { learningRateFor } from '../train/defaults.ts'
+import type { StepEvent } from '../train/events.ts'
+import { type Length, planSteps, timeMethods } from './budget.ts'
+import type { StudyFolder } from './folder.ts'
+import { type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
+
+/** What a comparison runs. */
+export interface CompareOptions {
+  readonly methods: readonly Choice[]
+  /** At least one; the first is that of the grid too. */
+  readonly seeds: readonly number[]
+  /** Points of the grid of learning rates. */
+  readonly lrs: number
+  /** Seconds that all of it may take. */
+  readonly budget?: number | undefined
+  readonly signal?: AbortSignal | undefined
+  readonly tell?: ((event: CompareEvent) => void) | undefined
+  /** While a trained adapter is on the model, for the first seed and the best rate so far. */
+  readonly keep?: ((adapter: Adapter, spec: Spec) => Promise<object>) | undefined
+  /** As `keep`, for every run. */
+  readonly measure?: CompareOptions['keep']
+}
+
+/** A method with its options. */
+export interface Choice {
+  readonly method: string
+  readonly options: Readonly<Record<string, unknown>>
+}
+
+/** A run that is done, or was done before. */
+export interface Member {
+  readonly spec: Spec
+  readonly outcome: Outcome | Failed
+}
+
+export type CompareEvent =
+  | { readonly type: 'plan'; readonly members: number; readonly length: Length | undefined }
+  | { readonly type: 'start'; readonly spec: Spec; readonly done: number; readonly members: number }
+  | StepEvent
+  | { readonly type: 'member'; readonly member: Member; readonly known: boolean }
+
+/** What a method came to. */
+export interface Compared extends Choice {
+  /** The runs of the first seed, by rate. */
+  readonly grid: readonly Member[]
+  /** The best rate on validation; undefined where every run diverged. */
+  readonly lr: number | undefined
+  /** The runs at that rate, one a seed. */
+  readonly runs: readonly Member[]
+}
+
+/** Runs what the folder does not hold yet: each run that is done is a file there, for a study that is killed. */
+export async function compareMethods(
+  bench: Bench,
+  folder: StudyFolder,
+  options: CompareOptions,
+): Promise<readonly Compared[]> {
+  const { methods, seeds, lrs, budget, tell } = options
+  check(methods.length > 0 && seeds.length > 0, 'ERR_OPTION', () => 'compare: name at least one method and one seed')
+  check(bench.examples.validation?.length, 'ERR_DATA', () => {
+    return 'compare: there is no validation split, and learning rates are chosen on it; give one, or a split with a share for it'
+  })
+  // A grid may go on by one rate.
+  const members = methods.length * (lrs + seeds.length - (lrs > 1 && budget === undefined ? 0 : 1))
+  const length = await lengthFor(bench, folder, options)
+  tell?.({ type: 'plan', members, length })
+  const runner = new Runner({ ...bench, options: { ...bench.options, ...length } }, folder, options, members)
+  const found: Compared[] = []
+  // One seed at a time: what is there after a kill, or at the end of a budget, is a whole comparison of fewer seeds.
+  for (const choice of methods) found.push(await runner.grid(choice, budget === undefined))
+  for (const seed of seeds.slice(1))
+    for (const [i, compared] of found.entries()) found[i] = await runner.withSeed(compared, seed)
+  return found
+}
+
+/** Steps of every run: as the options say, or as many as the budget has room for. A plan that was made stays. */
+async function lengthFor(bench: Bench, folder: StudyFolder, options: CompareOptions): Promise<Length | undefined> {
+  const { budget, methods, lrs, seeds } = options
+  if (budget === undefined) return undefined
+  const known = folder.note<Length>('length')
+  if (known) return known
+  const runs = lrs + seeds.length - 1
+  const costs = await timeMethods(
+    bench,
+    methods.map(({ method, options }) => ({ method, options, training: {}, seed: seeds[0]! })),
+  )
+  const length = planSteps(
+    budget,
+    costs.map(cost => ({ ...cost, runs })),
+  )
+  await folder.setNote('length', length)
+  return length
+}
+
+const FACTOR = Math.sqrt(10)
+
+/** Rates around the method's own, √10 apart. */
+export function gridAround(center: number, points: number): number[] {
+  return Array.from({ length: points }, (_, i) => rounded(center * FACTOR ** (i - (points - 1) / 2)))
+}
+
+const rounded = (lr: number) => Number(lr.toPrecision(2))
+
+class Runner {
+  readonly #bench: Bench
+  readonly #folder: StudyFolder
+  readonly #options: CompareOptions
+  readonly #members: number
+  #done = 0
+
+  constructor(bench: Bench, folder: StudyFolder, options: CompareOptions, members: number) {
+    this.#bench = bench
+    this.#folder = folder
+    this.#options = options
+    this.#members = members
+  }
+
+  /** The first seed at every rate; where the best is at an end and `extend` says so, one more beyond it. */
+  async grid(choice: Choice, extend: boolean): Promise<Compared> {
+    const { lrs, seeds } = this.#options
+    const center = learningRateFor(kindOf(choice.method).lr, this.#bench.model.backbone.hiddenSize)
+    const rates = gridAround(center, lrs)
+    const grid: Member[] = []
+    for (const lr of rates) grid.push(await this.#run(choice, lr, seeds[0]!, grid))
+    const best = bestOf(grid)
+    const beyond = extend && lrs > 1 && best ? edge(rates, best.outcome.lr!) : undefined
+    if (beyond !== undefined) grid.push(await this.#run(choice, beyond, seeds[0]!, grid))
+    const chosen = bestOf(grid)
+    return { ...choice, grid, lr: chosen?.outcome.lr, runs: chosen ? [chosen] : [] }
+  }
+
+  async withSeed(compared: Compared, seed: number): Promise<Compared> {
+    const { lr, runs } = compared
+    if (lr === undefined) return compared
+    return { ...compared, runs: [...runs, await this.#run(compared, lr, seed)] }
+  }
+
+  /** `before`: the runs of the grid so far, where this is one of it. */
+  async #run({ method, options }: Choice, lr: number, seed: number, before?: readonly Member[]): Promise<Member> {
+    const { signal, tell, keep, measure } = this.#options
+    const spec: Spec = { method, options, training: { lr }, seed }
+    const name = `${method}-lr${lr}-seed${seed}`
+    const known = this.#folder.member<Member>(name)
+    tell?.({ type: 'start', spec, done: this.#done++, members: this.#members })
+    if (known) {
+      const [was, is] = [known.spec.options, options].map(each => JSON.stringify(each))
+      check(
+        was === is,
+        'ERR_OPTION',
+        () => `resume: the options of ${method} are ${is}, they were ${was}; give the same`,
+      )
+      tell?.({ type: 'member', member: known, known: true })
+      return known
+    }
+    const outcome = await runMember(this.#bench, spec, {
+      signal,
+      watch: event => {
+        if (event.type === 'step') tell?.(event)
+        return false
+      },
+      trained: async (adapter, outcome) => ({
+        ...(await measure?.(adapter, spec)),
+        ...(before && isBest(outcome, before) ? await keep?.(adapter, spec) : {}),
+      }),
+    })
+    signal?.throwIfAborted()
+    const member: Member = { spec, outcome: outcome as Outcome | Failed }
+    await this.#folder.setMember(name, member)
+    tell?.({ type: 'member', member, known: false })
+    return member
+  }
+}
+
+/** Its score on validation, the more the better; nothing is worse than a run that diverged. */
+function worth(outcome: Member['outcome']): number {
+  if ('failed' in outcome) return Number.NEGATIVE_INFINITY
+  const { metric, validation } = outcome
+  const value = validation![metric]!
+  if (!Number.isFinite(value)) return Number.NEGATIVE_INFINITY
+  return higherIsBetter(metric) ? value : -value
+}
+
+function isBest(outcome: Outcome, before: readonly Member[]): boolean {
+  return before.every(member => worth(outcome) > worth(member.outcome))
+}
+
+/** The best of a grid; of equals the first. */
+function bestOf(grid: readonly Member[]): Member | undefined {
+  const worths = grid.map(({ outcome }) => worth(outcome))
+  const best = Math.max(...worths)
+  return Number.isFinite(best) ? grid[worths.indexOf(best)] : undefined
+}
+
+/** One rate beyond the grid, where the best is at its end. */
+function edge(rates: readonly number[], best: number): number | undefined {
+  if (best === rates[0]) return rounded(best / FACTOR)
+  return best === rates.at(-1) ? rounded(best * FACTOR) : undefined
+}

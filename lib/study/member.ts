@@ -1,0 +1,173 @@
+// One run of a study: a method with its settings, trained and measured on a base that many runs share.
+
+import { initStdOf, type Model } from '../model.ts'
+import { normal } from '../nn/init.ts'
+import { type Adapter, attach, createMethod } from '../peft/index.ts'
+import type { EndEvent, EvaluationEvent, StartEvent, TrainEvent, TrainExamples, TrainOptions } from '../train/events.ts'
+import { Diverged, train } from '../train/train.ts'
+
+/** What the runs of a study share. */
+export interface Bench {
+  /** With nothing attached, and so after each run. */
+  readonly model: Model
+  readonly examples: TrainExamples
+  /** Bytes of the tensor pool that neither the model nor a run takes. Default 0. */
+  readonly otherBytes?: number
+  /** Of every run, before its own. */
+  readonly options: Omit<TrainOptions, 'signal'>
+}
+
+/** What one run is. */
+export interface Spec {
+  readonly method: string
+  /** Of the method; what is not here has the method's default. */
+  readonly options: Readonly<Record<string, unknown>>
+  /** Of training, over the bench's. */
+  readonly training: Partial<TrainOptions>
+  readonly seed: number
+}
+
+/** What a run came to. */
+export interface Outcome {
+  readonly metric: string
+  /** By name; undefined where there is no such split. */
+  readonly validation: Readonly<Record<string, number>> | undefined
+  readonly test: Readonly<Record<string, number>> | undefined
+  readonly lr: number
+  readonly steps: number
+  readonly bestStep: number | undefined
+  /** Training loss of the last epoch, and the validation loss after it and at its least. */
+  readonly losses: { readonly train?: number; readonly validation?: number; readonly least?: number }
+  /** Trained numbers, and all of the model with them. */
+  readonly trainable: number
+  readonly total: number
+  /** Training with its evaluations. */
+  readonly seconds: number
+  readonly cpuSeconds: number
+  /** Highest use of the tensor pool, as in a process that runs nothing else. */
+  readonly peakBytes: number
+  readonly reason: EndEvent['reason']
+}
+
+/** A run that ended without weights: its loss was no number. */
+export interface Failed {
+  readonly failed: string
+  readonly lr: number | undefined
+  readonly seconds: number
+  readonly cpuSeconds: number
+}
+
+/** A run that was ended on the way. */
+export interface Pruned {
+  readonly pruned: true
+  readonly lr: number
+  readonly seconds: number
+  readonly cpuSeconds: number
+}
+
+/** What is to happen with a run on the way. */
+export interface Watching {
+  readonly signal?: AbortSignal | undefined
+  /** Told every event; true ends the run as it is. */
+  readonly watch?: ((event: TrainEvent) => boolean) | undefined
+  /** While the trained adapter is on the model; what it returns is the run's too. */
+  readonly trained?: ((adapter: Adapter, outcome: Outcome) => Promise<object>) | undefined
+}
+
+/**
+ * Trains what a spec says, as `train` alone would from a model loaded with the same seed: to the bit. The model is as
+ * before when it returns. @throws what `train` throws, but for a loss that is no number
+ */
+export async function runMember(bench: Bench, spec: Spec, watching: Watching = {}): Promise<Outcome | Failed | Pruned> {
+  const { model } = bench
+  const usage = process.cpuUsage()
+  const started = performance.now()
+  const spent = () => {
+    const { user, system } = process.cpuUsage(usage)
+    return { seconds: (performance.now() - started) / 1000, cpuSeconds: (user + system) / 1e6 }
+  }
+  const adapter = attachSpec(model, spec)
+  try {
+    const { start, end, after } = await follow(bench, spec, adapter, watching)
+    const own = spent()
+    if (!end) return { pruned: true, lr: start.lr, ...own }
+    const outcome = { ...outcomeOf(start, end, after, (bench.otherBytes ?? 0) + keptBytes(spec, adapter)), ...own }
+    const more = end.reason === 'aborted' ? {} : await watching.trained?.(adapter, outcome)
+    return { ...outcome, ...more }
+  } catch (error) {
+    if (!(error instanceof Diverged)) throw error
+    return { failed: error.message, lr: spec.training.lr, ...spent() }
+  } finally {
+    adapter.detach()
+  }
+}
+
+/** The method of a spec on the model, with heads as a model loaded with its seed has them. */
+export function attachSpec(model: Model, { method, options, seed }: Spec): Adapter<Model> {
+  // What is trained in place could not be taken off again.
+  const kept = method === 'full' ? { ...options, keepOriginal: true } : options
+  const adapter = attach(model, createMethod(method, kept), { seed })
+  for (const { base, name, shape, size, tensor } of adapter.trainable)
+    if (base?.isNew && shape.length > 1) tensor.upload(normal(size, initStdOf(model.config), seed, name))
+  return adapter
+}
+
+/** Bytes of original weights that a run which trains them in place would not keep. */
+function keptBytes({ method }: Spec, { trainable }: Adapter): number {
+  if (method !== 'full') return 0
+  return trainable.reduce((sum, { base }) => sum + Math.ceil((base?.own.byteLength ?? 0) / BLOCK) * BLOCK, 0)
+}
+
+/** What the tensor pool rounds up to. */
+const BLOCK = 256
+
+interface Events {
+  readonly start: StartEvent
+  /** Undefined where the run was ended. */
+  readonly end: EndEvent | undefined
+  readonly after: readonly EvaluationEvent[]
+}
+
+async function follow(bench: Bench, spec: Spec, method: Adapter<Model>, watching: Watching): Promise<Events> {
+  const { signal, watch } = watching
+  const options = { ...bench.options, ...spec.training, seed: spec.seed, evaluateBefore: false }
+  const events = train(method, bench.examples, signal ? { ...options, signal } : options)
+  let [start, end]: [StartEvent?, EndEvent?] = []
+  const after: EvaluationEvent[] = []
+  for await (const event of events) {
+    if (event.type === 'start') start = event
+    else if (event.type === 'end') end = event
+    else if (event.type === 'evaluation' && event.when === 'after') after.push(event)
+    if (watch?.(event)) break
+  }
+  return { start: start!, end, after }
+}
+
+function outcomeOf(start: StartEvent, end: EndEvent, after: readonly EvaluationEvent[], extra: number) {
+  const of = (split: 'validation' | 'test') => after.find(event => event.split === split)?.metrics
+  const { lr, trainable, total, metric } = start
+  return {
+    metric,
+    validation: of('validation'),
+    test: of('test'),
+    lr,
+    steps: end.step,
+    bestStep: end.bestStep,
+    losses: lossesOf(end),
+    trainable,
+    total,
+    peakBytes: end.memory.peak - extra,
+    reason: end.reason,
+  }
+}
+
+/** Mean training loss of the last tenth of the steps, and what validation said. */
+function lossesOf({ history }: EndEvent): Outcome['losses'] {
+  const steps = history.flatMap(entry => (entry.kind === 'step' ? [entry.loss] : []))
+  const last = steps.slice(-Math.max(1, Math.ceil(steps.length / 10)))
+  const seen = history.flatMap(each => (each.kind === 'evaluation' && each.when === 'epoch' ? [each.loss] : []))
+  return {
+    ...(last.length > 0 && { train: last.reduce((sum, loss) => sum + loss, 0) / last.length }),
+    ...(seen.length > 0 && { validation: seen.at(-1)!, least: Math.min(...seen) }),
+  }
+}
