@@ -16,12 +16,16 @@ export { openDataset } from './data/open.ts'
 export type { Row } from './data/row.ts'
 export { type ErrorCode, LowrankError } from './errors.ts'
 export {
+  type CompleteOptions,
+  type Completion,
+  complete,
   type Generated,
   type GenerateOptions,
   generate,
   generateTokens,
-  type TokenOptions,
+  type Prompt,
 } from './generate/generate.ts'
+export type { TokenNumbers, TokenOptions } from './generate/options.ts'
 export type { TaskName } from './heads/index.ts'
 export { type HeadBuilder, loadModel, type Model, type ModelOptions } from './model.ts'
 export type { DType, MemoryUse } from './native.ts'

@@ -1,38 +1,25 @@
-import { existsSync } from 'node:fs'
-import { join } from 'node:path'
 import { check } from '../errors.ts'
 import { causalLmHead, seq2seqLmHead } from '../heads/languageModel.ts'
-import { readJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
-import { maxTokens, pack } from '../nn/batch.ts'
-import { sample } from '../ops/sample.ts'
-import { SEED } from '../options.ts'
-import { scope } from '../tensor.ts'
+import { openedIds } from '../tasks/causalLm.ts'
+import { type ChatOptions, promptIds } from '../tasks/chat.ts'
+import { withEnd } from '../tasks/seq2seqLm.ts'
+import type { Message } from '../tokenizer/chatTemplate.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { KvCache } from './kvCache.ts'
+import { Decoder } from './decoder.ts'
+import { type Choice, choiceOf, type TokenOptions } from './options.ts'
 
-/** How {@link generateTokens} picks tokens, and when it ends. */
-export interface TokenOptions {
-  /** Most tokens to generate. Default 256, and never more than the model has positions for. */
-  readonly maxNewTokens?: number | undefined
-  /** 0 takes the likeliest token each time. Default 0. */
-  readonly temperature?: number | undefined
-  /** Draw among so many of the likeliest; 0: all. Default 0. */
-  readonly topK?: number | undefined
-  /** Draw among the fewest that together have this probability. Default 1. */
-  readonly topP?: number | undefined
-  /** The same seed draws the same tokens. Default {@link SEED}. */
-  readonly seed?: number | undefined
-  /** Ids that end a text. Default: those of generation_config.json or config.json. */
-  readonly endIds?: readonly number[] | undefined
-  /** Stops between tokens, with its reason thrown. */
-  readonly signal?: AbortSignal | undefined
-}
+/** What is continued: a text as it is, or a conversation in which the assistant is to speak next. */
+export type Prompt = string | readonly Message[]
 
-/** How {@link generate} picks tokens, and when it ends. */
+/** How a text is made. */
 export interface GenerateOptions extends TokenOptions {
   /** Strings that end the text; they are not part of it. */
   readonly stop?: readonly string[] | undefined
+  /** How conversations are written. */
+  readonly chat?: ChatOptions | undefined
+  /** What the assistant may call. */
+  readonly tools?: readonly unknown[] | undefined
 }
 
 /** A piece of a generated text. */
@@ -43,87 +30,174 @@ export interface Generated {
   readonly finish?: 'stop' | 'length'
 }
 
+/** A whole generated text. */
+export interface Completion {
+  readonly text: string
+  readonly finish: 'stop' | 'length'
+  /** Tokens generated, the one that ended it included. */
+  readonly tokens: number
+}
+
 /**
  * The tokens that a causal language model adds to a prompt, or an encoder-decoder says to it, one after the other, an
  * end token included. Each is a forward pass of one token; those before it lie in a cache.
- * @throws ERR_OPTION for a prompt that is empty or leaves no room, ERR_UNSUPPORTED for a model with another head
+ * @throws ERR_OPTION for a prompt that is empty or leaves no room, or an option that is none; ERR_UNSUPPORTED for a
+ * model with another head
  */
 export async function* generateTokens(
   model: Model,
   prompt: Int32Array,
   options: TokenOptions = {},
 ): AsyncGenerator<number> {
-  const { maxNewTokens = 256, temperature = 0, topK = 0, topP = 1, seed = SEED, signal } = options
-  const most = maxTokens(model.backbone.limits)
-  const tasks: readonly string[] = [causalLmHead.task, seq2seqLmHead.task]
-  check(tasks.includes(model.task), 'ERR_UNSUPPORTED', () => {
-    return `generate: the model has a head for ${model.task}; load it with task ${tasks.join(' or ')}`
-  })
-  check(prompt.length > 0 && prompt.length < most, 'ERR_OPTION', () => {
-    return `generate: a prompt of ${prompt.length} tokens, expected 1 to ${most - 1}; shorten it`
-  })
-  check(Number.isInteger(maxNewTokens) && maxNewTokens > 0, 'ERR_OPTION', () => {
-    return `maxNewTokens: ${maxNewTokens} is not a positive integer`
-  })
-  const ends = new Set(options.endIds ?? endIdsOf(model))
-  const { startId } = model.backbone
-  let ids = startId === undefined ? prompt : Int32Array.of(startId)
-  const begin = ids.length
-  const capacity = Math.min(most, begin + maxNewTokens)
-  const cache = new KvCache(model.backbone.layers, { sequences: 1, capacity, device: model.device })
+  checkModel(model)
+  const choice = choiceOf(model, options)
+  const decoder = new Decoder(model, { sequences: 1 })
   try {
-    if (startId !== undefined) scope(() => cache.remember(model.encode(pack([prompt]))))
-    for (let step = 0; begin + step < capacity; step++) {
-      signal?.throwIfAborted()
-      const { read } = scope(() => {
-        const logits = nextLogits(model, ids, cache)
-        return { read: sample(logits, { temperature, topK, topP, seed, step }).data() }
-      })
-      const [id] = (await read) as Int32Array
-      yield id!
-      if (ends.has(id!)) return
-      ids = Int32Array.of(id!)
-    }
+    if (choice.beams > 1) yield* (await decoder.beams(prompt, choice))[0]!
+    else yield* decoder.tokens(prompt, choice)
   } finally {
-    cache.dispose()
+    await decoder.close()
   }
-}
-
-/** Logits of the token after `ids`, which follow those in the cache; inside a scope. */
-function nextLogits(model: Model, ids: Int32Array, cache: KvCache) {
-  const [past = 0] = cache.lengths
-  const { length } = ids
-  cache.advance(Int32Array.of(length))
-  const positions = ids.map((_, i) => past + i)
-  return model.next({ ids, positions, cuSeqlens: Int32Array.of(0, length), maxLength: length }, cache)
 }
 
 /**
  * The text that a language model adds to a prompt, or says to it, piece by piece, up to an end token, a stop string or
- * the last of `maxNewTokens`. Pieces joined are the text.
- * @throws as {@link generateTokens}
+ * the last of `maxNewTokens`. Pieces joined are the text; of a beam search there is one.
+ * @throws as {@link generateTokens}; ERR_CONFIG for messages where the tokenizer has no chat template
  */
 export async function* generate(
   model: Model,
   tokenizer: Tokenizer,
-  prompt: string,
+  prompt: Prompt,
   options: GenerateOptions = {},
 ): AsyncGenerator<Generated> {
-  const { stop = [] } = options
+  const { stop, chat, tools, ...choices } = options
+  const given = promptOf(model, tokenizer, prompt, { chat, tools })
+  const { ends } = choiceOf(model, choices)
+  yield* pieces(tokenizer, generateTokens(model, given, choices), { before: beforeOf(model, given), ends, stop })
+}
+
+/** How many texts are made, and how. */
+export interface CompleteOptions extends GenerateOptions {
+  /** Texts for each prompt, each drawn anew; the best so many of a beam search. Default 1. */
+  readonly n?: number | undefined
+  /** Texts under way at a time; others wait. Default 16. */
+  readonly batchSize?: number | undefined
+}
+
+/**
+ * Texts that a language model adds to prompts, `n` for each, in their order. Prompts of any lengths go side by
+ * side, and one takes the place of another as soon as that is done; what is drawn is the same however many there are.
+ * @throws as {@link generate}
+ */
+export async function complete(
+  model: Model,
+  tokenizer: Tokenizer,
+  prompts: readonly Prompt[],
+  options: CompleteOptions = {},
+): Promise<Completion[][]> {
+  checkModel(model)
+  const { stop, chat, tools, n = 1, batchSize = 16, ...choices } = options
+  for (const [name, value] of Object.entries({ n, batchSize }))
+    check(Number.isInteger(value) && value > 0, 'ERR_OPTION', () => `${name}: ${value} is not a positive integer`)
+  const choice = choiceOf(model, choices)
+  check(choice.beams === 1 || n <= choice.beams, 'ERR_OPTION', () => {
+    return `n: ${n} texts of ${choice.beams} beams; ask for at most as many`
+  })
+  const decoder = new Decoder(model, { sequences: batchSize })
+  const completeOne = async (prompt: Prompt): Promise<Completion[]> => {
+    const given = promptOf(model, tokenizer, prompt, { chat, tools })
+    const whole = (ids: AsyncIterable<number>) =>
+      joined(tokenizer, ids, { before: beforeOf(model, given), ends: choice.ends, stop })
+    if (choice.beams === 1)
+      return Promise.all(
+        Array.from({ length: n }, (_, i) => whole(decoder.tokens(given, { ...choice, sample: choice.sample + i }))),
+      )
+    const beams = await decoder.beams(given, choice)
+    return Promise.all(beams.slice(0, n).map(ids => whole(streamed(ids))))
+  }
+  try {
+    if (choice.beams === 1) return await Promise.all(prompts.map(completeOne))
+    const all: Completion[][] = []
+    for (const prompt of prompts) all.push(await completeOne(prompt))
+    return all
+  } finally {
+    await decoder.close()
+  }
+}
+
+async function* streamed(ids: readonly number[]): AsyncGenerator<number> {
+  yield* ids
+}
+
+/** Ids of a prompt. @throws ERR_CONFIG for messages where the tokenizer has no chat template */
+export function promptOf(
+  { backbone }: Model,
+  tokenizer: Tokenizer,
+  prompt: Prompt,
+  { chat = {}, tools }: Pick<GenerateOptions, 'chat' | 'tools'> = {},
+): Int32Array {
+  if (typeof prompt === 'string') {
+    return backbone.startId === undefined
+      ? Int32Array.from(openedIds(tokenizer, prompt))
+      : withEnd(tokenizer, prompt, Number.POSITIVE_INFINITY).ids
+  }
+  return promptIds({ messages: prompt, ...(tools ? { tools } : {}) }, tokenizer, chat)
+}
+
+/** An encoder-decoder's answer does not go on from what it read. */
+const beforeOf = ({ backbone }: Model, given: Int32Array) =>
+  backbone.startId === undefined ? given : new Int32Array(0)
+
+function checkModel({ task }: Model): void {
+  const tasks: readonly string[] = [causalLmHead.task, seq2seqLmHead.task]
+  check(tasks.includes(task), 'ERR_UNSUPPORTED', () => {
+    return `generate: the model has a head for ${task}; load it with task ${tasks.join(' or ')}`
+  })
+}
+
+/** What is needed to read tokens as text. */
+interface TextOptions {
+  /** Tokens that the text goes on from, and does not begin with. */
+  readonly before: Int32Array
+  readonly ends: Choice['ends']
+  readonly stop: readonly string[] | undefined
+}
+
+async function joined(tokenizer: Tokenizer, ids: AsyncIterable<number>, options: TextOptions): Promise<Completion> {
+  let [text, tokens, finish]: [string, number, Completion['finish']] = ['', 0, 'length']
+  const counted = async function* () {
+    for await (const id of ids) {
+      tokens++
+      yield id
+    }
+  }
+  for await (const piece of pieces(tokenizer, counted(), options)) {
+    text += piece.text
+    finish = piece.finish ?? finish
+  }
+  return { text, finish, tokens }
+}
+
+/** Tokens as pieces of text. */
+export async function* pieces(
+  tokenizer: Tokenizer,
+  tokens: AsyncIterable<number>,
+  { before: given, ends, stop = [] }: TextOptions,
+): AsyncGenerator<Generated> {
   check(!stop.includes(''), 'ERR_OPTION', () => 'stop: an empty string ends every text; leave it out')
-  const { ids: given } = tokenizer.encode(prompt)
-  const ends = new Set(options.endIds ?? endIdsOf(model))
-  // An encoder-decoder's answer does not begin with what it read.
-  const ids = model.backbone.startId === undefined ? [...given] : []
-  const before = tokenizer.decode(Int32Array.from(ids)).length
+  const ids = [...given]
+  const before = tokenizer.decode(given).length
+  const textSoFar = () => tokenizer.decode(Int32Array.from(ids)).slice(before)
   let told = 0
-  for await (const id of generateTokens(model, given, options)) {
+  for await (const id of tokens) {
     if (ends.has(id)) {
-      yield { text: textAfter(tokenizer, ids, before).slice(told), finish: 'stop' }
+      yield { text: textSoFar().slice(told), finish: 'stop' }
       return
     }
-    ids.push(id)
-    const text = textAfter(tokenizer, ids, before)
+    // Embeddings may have more rows than there are tokens.
+    if (tokenizer.token(id) !== undefined) ids.push(id)
+    const text = textSoFar()
     const end = Math.min(...stop.map(each => text.indexOf(each)).filter(at => at >= 0))
     if (Number.isFinite(end)) {
       yield { text: text.slice(told, end), finish: 'stop' }
@@ -133,11 +207,8 @@ export async function* generate(
     yield { text: text.slice(told, safe) }
     told = Math.max(told, safe)
   }
-  yield { text: textAfter(tokenizer, ids, before).slice(told), finish: 'length' }
+  yield { text: textSoFar().slice(told), finish: 'length' }
 }
-
-const textAfter = (tokenizer: Tokenizer, ids: readonly number[], before: number) =>
-  tokenizer.decode(Int32Array.from(ids)).slice(before)
 
 /** How much of a text no later token can change: without half a character, or the beginning of a stop string. */
 function settled(text: string, stop: readonly string[]): number {
@@ -150,12 +221,4 @@ function settled(text: string, stop: readonly string[]): number {
         break
       }
   return end
-}
-
-/** `eos_token_id` of generation_config.json, else of config.json: one id or several. */
-function endIdsOf({ path, config }: Model): number[] {
-  const file = path === undefined ? '' : join(path, 'generation_config.json')
-  const own = existsSync(file) ? (readJson(file) as Readonly<Record<string, unknown>>).eos_token_id : undefined
-  const ids = own ?? config.values.eos_token_id ?? []
-  return [ids].flat().filter(id => typeof id === 'number')
 }

@@ -6,28 +6,42 @@ import type { EncoderMemory, LayerCache } from '../nn/attention.ts'
 import type { StackCache } from '../nn/stack.ts'
 import { type Device, Tensor } from '../tensor.ts'
 
+/** How much a cache holds. */
+interface Room {
+  readonly sequences: number
+  /** Tokens of each sequence. */
+  readonly capacity: number
+}
+
 /**
- * The cache of a decoder for some sequences that grow together: their prompts first, then a token each. Say what comes
- * with {@link advance} before each forward pass. Dispose it to free its memory.
+ * The cache of a decoder for some sequences that grow side by side. Say what comes before each forward pass: the
+ * prompts of new sequences ({@link begin}), or a token of each ({@link advance}). Dispose it to free its memory.
  */
 export class KvCache implements StackCache, Disposable {
   readonly layers: readonly Layer[]
-  /** Most tokens of a sequence. */
-  readonly capacity: number
   readonly #device: Device
-  #lengths: Int32Array
-  #added: Int32Array | undefined
+  #room: Room
+  #lengths: Int32Array = new Int32Array(0)
+  #added: Int32Array = new Int32Array(0)
+  /** Sequences before these were there already. */
+  #first = 0
   #onDevice: Tensor | undefined
   #memory: EncoderMemory | undefined
 
-  constructor(
-    layers: number,
-    { sequences, capacity, device }: { sequences: number; capacity: number; device: Device },
-  ) {
-    this.capacity = capacity
+  /** `sequences` of at most `capacity` tokens each; both may be raised later. */
+  constructor(layers: number, { sequences, capacity, device }: Room & { device: Device }) {
+    this.#room = { sequences, capacity }
     this.#device = device
-    this.#lengths = new Int32Array(sequences)
     this.layers = Array.from({ length: layers }, () => new Layer(this))
+  }
+
+  /** Most tokens of a sequence. */
+  get capacity(): number {
+    return this.#room.capacity
+  }
+
+  get room(): Room {
+    return this.#room
   }
 
   /** Tokens of each sequence so far. */
@@ -41,18 +55,77 @@ export class KvCache implements StackCache, Disposable {
     return this.#onDevice
   }
 
-  /** Tokens that each sequence brings in the next forward pass; ERR_OPTION where there is no room for them. */
-  advance(added: Int32Array): void {
-    const isFirst = this.#added === undefined
-    this.#lengths = this.#lengths.map((length, i) => length + added[i]!)
-    const most = Math.max(...this.#lengths)
-    check(most <= this.capacity, 'ERR_OPTION', () => {
-      return `cache: ${most} tokens of a sequence, it holds ${this.capacity}; generate fewer or shorten the prompt`
+  /** Makes room for more or longer sequences; those that are there stay. */
+  reserve({ sequences, capacity }: Room): void {
+    const old = this.#room
+    this.#room = {
+      sequences: Math.max(old.sequences, sequences),
+      capacity: Math.max(old.capacity, capacity),
+    }
+    if (this.#room.sequences === old.sequences && this.#room.capacity === old.capacity) return
+    const stay = Int32Array.from(this.#lengths.keys())
+    for (const layer of this.layers) layer.move(stay, old, this.#room)
+  }
+
+  /** New sequences behind those that are there; the next forward pass brings so many tokens of each, and no others. */
+  begin(added: Int32Array): void {
+    this.#first = this.#lengths.length
+    this.#come(Int32Array.of(...this.#lengths, ...added), added)
+  }
+
+  /** The next forward pass brings one token of each sequence. */
+  advance(): void {
+    this.#first = 0
+    this.#come(
+      this.#lengths.map(length => length + 1),
+      this.#lengths.map(() => 1),
+    )
+  }
+
+  /** Sequence `i` goes, and the last one takes its place. */
+  drop(i: number): void {
+    const last = this.#lengths.length - 1
+    if (i < last) for (const layer of this.layers) layer.copy(last, i, this.#lengths[last]!)
+    const lengths = this.#lengths.slice(0, last)
+    if (i < last) lengths[i] = this.#lengths[last]!
+    this.#set(lengths)
+  }
+
+  /** Sequence `i` becomes a copy of what sequence `parents[i]` was; there may be more or fewer than before. */
+  reorder(parents: Int32Array): void {
+    const isSame = parents.length === this.#lengths.length && parents.every((parent, i) => parent === i)
+    const lengths = parents.map(parent => this.#lengths[parent]!)
+    const old = this.#room
+    this.#room = { ...old, sequences: Math.max(old.sequences, parents.length) }
+    if (!isSame) for (const layer of this.layers) layer.move(parents, old, this.#room)
+    this.#set(lengths)
+  }
+
+  /** The first of the sequences that the forward pass brings tokens of. */
+  get first(): number {
+    return this.#first
+  }
+
+  /** Whether the tokens of the forward pass are the first of their sequences. */
+  get isPrompt(): boolean {
+    return this.#added.some((count, i) => count === this.#lengths[this.#first + i])
+  }
+
+  #come(lengths: Int32Array, added: Int32Array): void {
+    const { sequences, capacity } = this.#room
+    const most = Math.max(...lengths)
+    check(lengths.length <= sequences, 'ERR_OPTION', () => {
+      return `cache: ${lengths.length} sequences, it holds ${sequences}; reserve more`
     })
-    check(isFirst || added.every(count => count === 1), 'ERR_UNSUPPORTED', () => {
-      return 'cache: past the first forward pass each sequence brings one token'
+    check(most <= capacity, 'ERR_OPTION', () => {
+      return `cache: ${most} tokens of a sequence, it holds ${capacity}; generate fewer or shorten the prompt`
     })
     this.#added = added
+    this.#set(lengths)
+  }
+
+  #set(lengths: Int32Array): void {
+    this.#lengths = lengths
     this.#onDevice?.dispose()
     this.#onDevice = undefined
   }
@@ -69,7 +142,7 @@ export class KvCache implements StackCache, Disposable {
 
   /** Tokens that each sequence brings in this forward pass. */
   get added(): Int32Array {
-    return this.#added ?? new Int32Array(this.#lengths.length)
+    return this.#added
   }
 
   dispose(): void {
@@ -97,11 +170,11 @@ class Layer implements LayerCache {
   }
 
   get keys(): Tensor {
-    return this.#keys!
+    return this.#active(this.#keys!)
   }
 
   get values(): Tensor {
-    return this.#values!
+    return this.#active(this.#values!)
   }
 
   get lengths(): Tensor {
@@ -109,26 +182,48 @@ class Layer implements LayerCache {
   }
 
   append(keys: Tensor, values: Tensor): boolean {
-    const { lengths, capacity, added } = this.#cache
+    const { lengths, room, added, first, isPrompt } = this.#cache
     const width = keys.shape[1]!
-    const isFirst = this.#keys === undefined
-    const room = () => {
-      return Tensor.zeros([lengths.length, capacity, width], { device: keys.device, dtype: keys.dtype }).keep()
-    }
-    this.#keys ??= room()
-    this.#values ??= room()
+    this.#keys ??= empty(room, keys, width)
+    this.#values ??= empty(room, values, width)
     let row = 0
     for (const [i, count] of added.entries()) {
-      const at = (i * capacity + lengths[i]! - count) * width
+      const at = ((first + i) * room.capacity + lengths[first + i]! - count) * width
       const pairs = [
         [this.#keys, keys],
         [this.#values, values],
       ] as const
-      for (const [to, from] of pairs)
-        native.copyInto(to.view(at, [count, width]).handle, from.view(row * width, [count, width]).handle)
+      for (const [to, from] of pairs) fill(to, at, from, row * width, [count, width])
       row += count
     }
-    return isFirst
+    return isPrompt
+  }
+
+  /** Sequence `to` becomes that of `from`. */
+  copy(from: number, to: number, length: number): void {
+    const { capacity } = this.#cache.room
+    for (const tensor of [this.#keys, this.#values]) {
+      if (!tensor) continue
+      const width = tensor.shape[2]!
+      fill(tensor, to * capacity * width, tensor, from * capacity * width, [length, width])
+    }
+  }
+
+  /** The sequences `parents` of the old room into a new one. */
+  move(parents: Int32Array, old: Room, room: Room): void {
+    const moved = (tensor: Tensor | undefined) => {
+      if (!tensor) return undefined
+      const width = tensor.shape[2]!
+      const next = empty(room, tensor, width)
+      for (const [i, parent] of parents.entries()) {
+        const length = Math.min(old.capacity, this.#cache.lengths[parent]!)
+        fill(next, i * room.capacity * width, tensor, parent * old.capacity * width, [length, width])
+      }
+      tensor.dispose()
+      return next
+    }
+    this.#keys = moved(this.#keys)
+    this.#values = moved(this.#values)
   }
 
   crossed(make: () => readonly [Tensor, Tensor]): readonly [Tensor, Tensor] {
@@ -145,4 +240,21 @@ class Layer implements LayerCache {
     this.#keys = undefined
     this.#values = undefined
   }
+
+  #active(tensor: Tensor): Tensor {
+    const { lengths, room } = this.#cache
+    return tensor.view(0, [lengths.length, room.capacity, tensor.shape[2]!])
+  }
+}
+
+function empty({ sequences, capacity }: Room, { device, dtype }: Tensor, width: number): Tensor {
+  return Tensor.empty([sequences, capacity, width], { device, dtype }).keep()
+}
+
+/** Elements of `shape` at `at` of one tensor become those at `from` of another. */
+function fill(to: Tensor, at: number, source: Tensor, from: number, shape: readonly number[]): void {
+  const [target, given] = [to.view(at, shape), source.view(from, shape)]
+  native.copyInto(target.handle, given.handle)
+  target.dispose()
+  given.dispose()
 }

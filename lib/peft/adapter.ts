@@ -330,10 +330,7 @@ function baseOf(config: PyObject | undefined): string | undefined {
 }
 
 /** {@link Adapter.save}. */
-export async function saveAdapter(adapter: Adapter, dir: string, options: SaveOptions = {}): Promise<string> {
-  check(adapter instanceof Adapter && typeof dir === 'string', 'ERR_OPTION', () => {
-    return 'saveAdapter: expected an adapter and a folder; call saveAdapter(attach(model, method), folder)'
-  })
+export function saveAdapter(adapter: Adapter, dir: string, options: SaveOptions = {}): Promise<string> {
   return adapter.save(dir, options)
 }
 

@@ -95,7 +95,7 @@ export const causalLm: Task<ItemsPrediction> = {
 /** A text, with the token that ends it, in as many pieces as it takes; every token but the first is learned. */
 function* textExamples(row: Row, tokenizer: Tokenizer, { columns, maxLength }: EncodeSpec): Generator<Example> {
   check(columns.text !== undefined, 'ERR_OPTION', () => `columns.text: ${name} needs a text column`)
-  const ids = ended([...opened(tokenizer, textOf(row, columns.text))], tokenizer)
+  const ids = ended([...openedIds(tokenizer, textOf(row, columns.text))], tokenizer)
   // Each piece begins with the last token of the one before it, so that none goes unlearned.
   for (let start = 0; start === 0 || start < ids.length - 1; start += maxLength - 1) {
     const piece = Int32Array.from(ids.slice(start, start + maxLength))
@@ -115,8 +115,8 @@ export function isChat(row: Row, columns: Columns, tokenizer: Tokenizer, options
  */
 function answerExample(row: Row, tokenizer: Tokenizer, { columns, maxLength }: EncodeSpec): Example {
   const given = plainPrompt(row, columns)
-  const prompt = opened(tokenizer, given)
-  const whole = ended([...opened(tokenizer, given + textOf(row, columns.completion!))], tokenizer)
+  const prompt = openedIds(tokenizer, given)
+  const whole = ended([...openedIds(tokenizer, given + textOf(row, columns.completion!))], tokenizer)
   const differs = prompt.findIndex((id, t) => id !== whole[t])
   const known = differs < 0 ? prompt.length : differs
   const ids = Int32Array.from(whole)
@@ -133,7 +133,7 @@ export function plainPrompt(row: Row, columns: Columns): string {
 }
 
 /** Ids of a text as the tokenizer begins one, without what it would end it with. */
-function opened(tokenizer: Tokenizer, text: string): number[] {
+export function openedIds(tokenizer: Tokenizer, text: string): number[] {
   const { bos } = tokenizer.specials
   const tokens = tokenizer.tokens(text)
   return bos === undefined || tokenizer.encode(text).ids[0] !== bos || tokens[0] === bos ? tokens : [bos, ...tokens]

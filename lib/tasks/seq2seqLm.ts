@@ -1,6 +1,6 @@
 // Text to text: an encoder reads the prompt, and a decoder says the completion, each with the token that ends it.
 
-import { type Row, textOf } from '../data/row.ts'
+import { textOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import { seq2seqLmHead } from '../heads/languageModel.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -25,8 +25,9 @@ export const seq2seqLm: Task<ItemsPrediction> = {
   *encode(row, tokenizer, { columns, maxLength, unlabelled }) {
     const { prompt, completion } = columns
     check(prompt !== undefined, 'ERR_OPTION', () => `columns.prompt: ${name} needs prompts`)
-    const { ids, truncated } = encoded(row, prompt, tokenizer, maxLength)
-    const said = unlabelled || completion === undefined ? undefined : encoded(row, completion, tokenizer, maxLength)
+    const { ids, truncated } = withEnd(tokenizer, textOf(row, prompt), maxLength)
+    const said =
+      unlabelled || completion === undefined ? undefined : withEnd(tokenizer, textOf(row, completion), maxLength)
     yield { ids, target: said?.ids, truncated: truncated || said?.truncated === true, row }
   },
   readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts, which predict does not write; use evaluate`),
@@ -59,9 +60,9 @@ export const seq2seqLm: Task<ItemsPrediction> = {
 }
 
 /** A text with the token that ends it; a longer one loses what stands before that. */
-function encoded(row: Row, column: string, tokenizer: Tokenizer, maxLength: number) {
+export function withEnd(tokenizer: Tokenizer, text: string, maxLength: number) {
   const { eos } = tokenizer.specials
-  const { ids, truncated } = tokenizer.encode(textOf(row, column), { maxLength })
+  const { ids, truncated } = tokenizer.encode(text, Number.isFinite(maxLength) ? { maxLength } : {})
   if (eos === undefined || ids.at(-1) === eos) return { ids, truncated }
   const kept = ids.slice(0, maxLength - 1)
   return { ids: Int32Array.of(...kept, eos), truncated: truncated || kept.length < ids.length }

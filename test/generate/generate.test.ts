@@ -40,8 +40,9 @@ for (const name of CACHED)
     const prompts = texts.map(ids => ids.slice(0, ids.length - 3))
     for (let step = 0; step <= 3; step++) {
       const given = step === 0 ? prompts : texts.map((ids, i) => [ids[prompts[i]!.length + step - 1]!])
-      const past = [...cache.lengths]
-      cache.advance(Int32Array.from(given, ids => ids.length))
+      const past = step === 0 ? [0, 0] : [...cache.lengths]
+      if (step === 0) cache.begin(Int32Array.from(given, ids => ids.length))
+      else cache.advance()
       const { read } = scope(() => ({ read: model.next(packed(given, past), cache).data() }))
       const whole = texts.map((ids, i) => ids.slice(0, prompts[i]!.length + step))
       const { expected } = scope(() => ({ expected: model.logits(packed(whole)).data() }))

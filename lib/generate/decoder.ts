@@ -1,0 +1,243 @@
+// Sequences that a model continues side by side: new ones join while others are under way, each token is one forward
+// pass of all of them.
+
+import { check } from '../errors.ts'
+import type { Model } from '../model.ts'
+import { maxTokens, type PackedBatch, pack } from '../nn/batch.ts'
+import { sample } from '../ops/sample.ts'
+import { scope, Tensor } from '../tensor.ts'
+import { type Beam, BeamSearch } from './beams.ts'
+import { KvCache } from './kvCache.ts'
+import type { Choice } from './options.ts'
+import { adjust, countAbove, isAdjusted, type Scores } from './penalties.ts'
+
+/** A sequence on its way. */
+interface Sequence {
+  readonly choice: Choice
+  /** What the encoder of an encoder-decoder reads. */
+  readonly source: Int32Array | undefined
+  /** What stands before, and what was generated. */
+  readonly ids: number[]
+  readonly begin: number
+  /** Most tokens, prompt included. */
+  readonly longest: number
+  /** Generated, and not read yet. */
+  readonly unread: number[]
+  isOver: boolean
+  error?: unknown
+}
+
+/** Most prompts that one forward pass reads. */
+const TOKENS_AT_ONCE = 4096
+
+/**
+ * Continues sequences by one model. Nothing runs unless somebody reads; whoever reads moves all sequences on. Close it
+ * when all are done.
+ */
+export class Decoder {
+  readonly #model: Model
+  readonly #most: number
+  readonly #waiting: Sequence[] = []
+  /** In the order of the cache. */
+  readonly #active: Sequence[] = []
+  #cache: KvCache | undefined
+  #round: Promise<void> | undefined
+
+  /** `sequences`: most at a time; others wait. Encoder-decoders answer one after the other. */
+  constructor(model: Model, { sequences = 16 }: { readonly sequences?: number } = {}) {
+    this.#model = model
+    this.#most = model.backbone.startId === undefined ? sequences : 1
+  }
+
+  /** Tokens that follow a prompt, an end token included. @throws ERR_OPTION for a prompt that leaves no room */
+  async *tokens(prompt: Int32Array, choice: Choice): AsyncGenerator<number> {
+    const sequence = this.#sequenceOf(prompt, choice)
+    this.#waiting.push(sequence)
+    try {
+      while (!sequence.isOver || sequence.unread.length > 0) {
+        choice.signal?.throwIfAborted()
+        if (sequence.unread.length > 0) yield sequence.unread.shift()!
+        else await this.#move(sequence)
+      }
+    } finally {
+      await this.#leave(sequence)
+    }
+  }
+
+  /** The best continuations of a prompt by beam search, best first. */
+  async beams(prompt: Int32Array, choice: Choice): Promise<readonly number[][]> {
+    const { ids, begin, longest, source } = this.#sequenceOf(prompt, choice)
+    const search = new BeamSearch(ids, longest, choice)
+    const cache = this.#newCache({ sequences: choice.beams, capacity: longest })
+    try {
+      this.#read(cache, source, choice.beams)
+      while (!search.isOver) {
+        choice.signal?.throwIfAborted()
+        const isFirst = search.running[0]!.ids.length === begin
+        // What an encoder made is there for every beam: at first they are all alike.
+        const running = isFirst && source ? Array<Beam>(choice.beams).fill(search.running[0]!) : search.running
+        const given = running.map(({ ids }) => (isFirst ? ids : ids.slice(-1)))
+        const all = await scope(() => ({ read: this.#logits(cache, given, isFirst).data() })).read
+        const V = this.#model.head.outputs
+        const parents = search.advance(search.running.map((_, i) => (all as Float32Array).subarray(i * V, (i + 1) * V)))
+        if (!search.isOver) cache.reorder(parents)
+      }
+      return search.ended.map(beam => beam.ids.slice(begin))
+    } finally {
+      cache.dispose()
+    }
+  }
+
+  /** Frees the memory, once nothing runs. */
+  async close(): Promise<void> {
+    await this.#round?.catch(() => undefined)
+    this.#cache?.dispose()
+    this.#cache = undefined
+    this.#active.length = 0
+  }
+
+  #sequenceOf(prompt: Int32Array, choice: Choice): Sequence {
+    const most = maxTokens(this.#model.backbone.limits)
+    check(prompt.length > 0 && prompt.length < most, 'ERR_OPTION', () => {
+      return `generate: a prompt of ${prompt.length} tokens, expected 1 to ${most - 1}; shorten it`
+    })
+    const { startId } = this.#model.backbone
+    const ids = startId === undefined ? [...prompt] : [startId]
+    const longest = Math.min(most, ids.length + choice.maxNewTokens)
+    const source = startId === undefined ? undefined : prompt
+    return { choice, source, ids, begin: ids.length, longest, unread: [], isOver: false }
+  }
+
+  #newCache(room: { sequences: number; capacity: number }): KvCache {
+    const { backbone, device } = this.#model
+    return new KvCache(backbone.layers, { ...room, device })
+  }
+
+  /** Lets the encoder of an encoder-decoder read what is answered, so many times. */
+  #read(cache: KvCache, source: Int32Array | undefined, times: number): void {
+    if (source) scope(() => cache.remember(this.#model.encode(pack(Array<Int32Array>(times).fill(source)))))
+  }
+
+  /** Waits for a token of a sequence, moving all on where nobody does. */
+  async #move(sequence: Sequence): Promise<void> {
+    this.#round ??= this.#advance().finally(() => {
+      this.#round = undefined
+    })
+    await this.#round
+    if (sequence.error !== undefined) throw sequence.error
+  }
+
+  /** A sequence that nobody reads any more. */
+  async #leave(sequence: Sequence): Promise<void> {
+    sequence.isOver = true
+    await this.#round?.catch(() => undefined)
+    const waits = this.#waiting.indexOf(sequence)
+    if (waits >= 0) this.#waiting.splice(waits, 1)
+    this.#dropDone()
+  }
+
+  /** One forward pass: of the prompts that wait and fit, else of the last token of each sequence. */
+  async #advance(): Promise<void> {
+    const fresh = this.#admit()
+    const moved = fresh.length > 0 ? fresh : [...this.#active]
+    try {
+      if (moved.length === 0) return
+      const cache = this.#cache!
+      const given = moved.map(({ ids }) => (fresh.length > 0 ? ids : ids.slice(-1)))
+      const { reads } = scope(() => ({ reads: this.#draw(this.#logits(cache, given, fresh.length > 0), moved) }))
+      const ids = await reads
+      moved.forEach((sequence, i) => {
+        const id = ids[i]!
+        sequence.ids.push(id)
+        sequence.unread.push(id)
+        sequence.isOver ||= sequence.choice.ends.has(id) || sequence.ids.length >= sequence.longest
+      })
+    } catch (error) {
+      // What the cache holds now is unknown.
+      for (const sequence of this.#active.splice(0)) Object.assign(sequence, { error, isOver: true })
+    }
+    this.#dropDone()
+  }
+
+  /** Takes in sequences that wait, while there is room. */
+  #admit(): Sequence[] {
+    const fresh: Sequence[] = []
+    let tokens = 0
+    while (this.#waiting.length > 0 && this.#active.length < this.#most) {
+      tokens += this.#waiting[0]!.ids.length
+      if (fresh.length > 0 && tokens > TOKENS_AT_ONCE) break
+      const sequence = this.#waiting.shift()!
+      fresh.push(sequence)
+      this.#active.push(sequence)
+    }
+    if (fresh.length === 0) return fresh
+    const room = { sequences: this.#active.length, capacity: Math.max(...fresh.map(({ longest }) => longest)) }
+    if (!this.#cache) {
+      this.#cache = this.#newCache(room)
+      this.#read(this.#cache, fresh[0]!.source, 1)
+    }
+    this.#cache.reserve(room)
+    return fresh
+  }
+
+  #dropDone(): void {
+    for (let i = this.#active.length - 1; i >= 0; i--) {
+      if (!this.#active[i]!.isOver) continue
+      this.#cache!.drop(i)
+      const last = this.#active.pop()!
+      if (i < this.#active.length) this.#active[i] = last
+    }
+    if (this.#active.length > 0) return
+    this.#cache?.dispose()
+    this.#cache = undefined
+  }
+
+  /** Logits of what follows each sequence, [B, V]; inside a scope. */
+  #logits(cache: KvCache, given: readonly (readonly number[])[], isPrompt: boolean): Tensor {
+    if (isPrompt) cache.begin(Int32Array.from(given, ids => ids.length))
+    else cache.advance()
+    const { lengths, first } = cache
+    return this.#model.next(packed(given, lengths.subarray(first)), cache)
+  }
+
+  /** The next token of each sequence: drawn on the device, after a look at the scores where the options ask for one. */
+  async #draw(logits: Tensor, sequences: readonly Sequence[]): Promise<ArrayLike<number>> {
+    if (sequences.every(({ choice }) => choice.temperature === 0 && !isAdjusted(choice)))
+      return (await sample(logits, { temperature: 0, seed: 0, step: 0 }).data()) as Int32Array
+    const V = logits.shape[1]!
+    const reads = sequences.map((sequence, i) => {
+      const row = logits.view(i * V, [1, V])
+      return isAdjusted(sequence.choice) ? row.data() : drawn(row, sequence).data()
+    })
+    return Promise.all(
+      reads.map(async (read, i) => {
+        const values = await read
+        if (values instanceof Int32Array) return values[0]!
+        return await drawAdjusted(values, sequences[i]!, this.#model.device)
+      }),
+    )
+  }
+}
+
+function drawn(row: Tensor, { choice, ids, begin }: Sequence, topK = choice.topK): Tensor {
+  const { temperature, topP, seed, sample: number } = choice
+  return sample(row, { temperature, topK, topP, seed, step: ids.length - begin, row: number })
+}
+
+/** Draws from scores on the host. What lies below `minP` is what lies behind so many of the likeliest. */
+function drawAdjusted(scores: Scores, sequence: Sequence, device: Tensor['device']): Promise<number> {
+  const { topK, minP, temperature } = sequence.choice
+  adjust(scores, sequence, sequence.choice)
+  const above = minP > 0 && temperature > 0 ? countAbove(scores, minP, temperature) : 0
+  const most = above > 0 && (topK === 0 || above < topK) ? above : topK
+  const { read } = scope(() => {
+    return { read: drawn(Tensor.from(scores, [1, scores.length], { device }), sequence, most).data() }
+  })
+  return read.then(([id]) => id!)
+}
+
+/** Tokens of sequences that reach `lengths` with them, one after the other. */
+function packed(given: readonly (readonly number[])[], lengths: Int32Array): PackedBatch {
+  const positions = given.flatMap((ids, i) => ids.map((_, t) => lengths[i]! - ids.length + t))
+  return { ...pack(given.map(ids => Int32Array.from(ids))), positions: Int32Array.from(positions) }
+}

@@ -1,0 +1,95 @@
+// How tokens are chosen: the options of generation, each once, and their defaults.
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { check } from '../errors.ts'
+import { readJson } from '../io/json.ts'
+import type { Model } from '../model.ts'
+import { type FilledOf, filled, type OptionRow } from '../options.ts'
+
+/** The numbers among them: flags, checks and docs follow from here. */
+export const GENERATE_OPTIONS = {
+  maxNewTokens: { kind: 'integer', default: 256, help: 'Most tokens to generate', min: 1 },
+  temperature: { kind: 'number', default: 0, help: '0 takes the likeliest token each time', min: 0, max: 100 },
+  topK: { kind: 'integer', default: 0, help: 'Draw among so many of the likeliest; 0: all', min: 0 },
+  topP: {
+    kind: 'number',
+    default: 1,
+    help: 'Draw among the fewest that together have this probability',
+    min: 1e-6,
+    max: 1,
+  },
+  minP: {
+    kind: 'number',
+    default: 0,
+    help: 'Draw among those that have at least this share of the probability of the likeliest',
+    min: 0,
+    max: 1,
+  },
+  repetitionPenalty: {
+    kind: 'number',
+    default: 1,
+    help: 'Divides the logits of tokens that are there already, prompt included',
+    min: 0.01,
+    max: 100,
+  },
+  frequencyPenalty: {
+    kind: 'number',
+    default: 0,
+    help: 'Taken from the logit of a token each time it was generated',
+    min: -100,
+    max: 100,
+  },
+  presencePenalty: {
+    kind: 'number',
+    default: 0,
+    help: 'Taken from the logit of a token that was generated',
+    min: -100,
+    max: 100,
+  },
+  noRepeatNgram: { kind: 'integer', default: 0, help: 'No run of so many tokens comes twice; 0: any may', min: 0 },
+  beams: { kind: 'integer', default: 1, help: 'Beams of a beam search; 1 is none', min: 1, max: 64 },
+  lengthPenalty: {
+    kind: 'number',
+    default: 1,
+    help: 'Exponent of the length that the score of a beam is divided by',
+    min: -10,
+    max: 10,
+  },
+  seed: { kind: 'integer', default: 0, help: 'The same seed draws the same tokens', min: 0 },
+} as const satisfies Readonly<Record<string, OptionRow>>
+
+/** The numbers of generation, each with its default. */
+export type TokenNumbers = FilledOf<typeof GENERATE_OPTIONS>
+
+/** How tokens are chosen. */
+export interface TokenOptions extends Partial<{ readonly [K in keyof TokenNumbers]: TokenNumbers[K] | undefined }> {
+  /** Ids that end a text. Default: those of generation_config.json or config.json. */
+  readonly endIds?: readonly number[] | undefined
+  /** Which of several samples of one prompt and seed: each draws anew. Default 0. */
+  readonly sample?: number | undefined
+  /** Stops between tokens, with its reason thrown. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** Options with every default. */
+export interface Choice extends TokenNumbers {
+  readonly ends: ReadonlySet<number>
+  readonly sample: number
+  readonly signal: AbortSignal | undefined
+}
+
+/** @throws ERR_OPTION for an unknown option, or a value out of range */
+export function choiceOf(model: Model, { endIds, sample = 0, signal, ...options }: TokenOptions): Choice {
+  const numbers = filled(GENERATE_OPTIONS, options, 'generate')
+  check(Number.isSafeInteger(sample) && sample >= 0, 'ERR_OPTION', () => `sample: ${sample}, expected 0 or more`)
+  return { ...numbers, ends: new Set(endIds ?? endIdsOf(model)), sample, signal }
+}
+
+/** `eos_token_id` of generation_config.json, else of config.json: one id or several. */
+export function endIdsOf({ path, config }: Pick<Model, 'path' | 'config'>): number[] {
+  const file = path === undefined ? '' : join(path, 'generation_config.json')
+  const own = existsSync(file) ? (readJson(file) as Readonly<Record<string, unknown>>).eos_token_id : undefined
+  const ids = own ?? config.values.eos_token_id ?? []
+  return [ids].flat().filter(id => typeof id === 'number')
+}
