@@ -29,6 +29,11 @@ function dims(config: ModelConfig, feedForward: string) {
   check(isGated || parts.length === 1, 'ERR_CONFIG', () => {
     return `${config.path}: feed_forward_proj "${act}", expected an activation or "gated-" with one`
   })
+  const buckets = count(config, 'relative_attention_num_buckets', 32)
+  const maxDistance = count(config, 'relative_attention_max_distance', 128)
+  check(buckets >= 4 && maxDistance > buckets / 2, 'ERR_CONFIG', () => {
+    return `${config.path}: ${buckets} buckets for distances up to ${maxDistance}, expected 4 or more, half of them below it`
+  })
   return {
     hidden: count(config, 'd_model', 512),
     heads: count(config, 'num_heads', 8),
@@ -36,8 +41,8 @@ function dims(config: ModelConfig, feedForward: string) {
     intermediate: count(config, 'd_ff', 2048),
     eps: float(config, 'layer_norm_epsilon', 1e-6),
     dropout: probability(config, 'dropout_rate', 0.1),
-    buckets: count(config, 'relative_attention_num_buckets', 32),
-    maxDistance: count(config, 'relative_attention_max_distance', 128),
+    buckets,
+    maxDistance,
     isGated,
     // What files call gated gelu is gated by the tanh approximation.
     act: act === 'gated-gelu' ? 'gelu_new' : parts.at(-1)!,

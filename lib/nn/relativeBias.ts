@@ -30,6 +30,8 @@ export class RelativeBias {
   /** [buckets, heads]. */
   readonly weight: Parameter
   readonly options: BucketOptions
+  /** Rows of the table that the last length took: a token that is said needs them again. */
+  #last: { length: number; ids: Int32Array } | undefined
 
   constructor(weight: Parameter, options: Omit<BucketOptions, 'buckets'>) {
     this.weight = weight
@@ -40,10 +42,16 @@ export class RelativeBias {
   table(length: number): Tensor {
     const { tensor } = this.weight
     const [buckets, heads] = this.weight.shape as [number, number]
-    const width = 2 * length - 1
-    const places = Array.from({ length: width }, (_, i) => bucketOf(i + 1 - length, this.options) * heads)
-    const ids = Int32Array.from({ length: heads * width }, (_, i) => places[i % width]! + Math.floor(i / width))
+    if (this.#last?.length !== length) this.#last = { length, ids: this.#places(length, heads) }
+    const { ids } = this.#last
     const index = Tensor.from(ids, [ids.length], { device: tensor.device })
-    return embedding(tensor.reshape([buckets * heads, 1]), index).reshape([heads, width])
+    return embedding(tensor.reshape([buckets * heads, 1]), index).reshape([heads, 2 * length - 1])
+  }
+
+  /** For each head and distance its place in the weight. */
+  #places(length: number, heads: number): Int32Array {
+    const width = 2 * length - 1
+    const rows = Array.from({ length: width }, (_, i) => bucketOf(i + 1 - length, this.options) * heads)
+    return Int32Array.from({ length: heads * width }, (_, i) => rows[i % width]! + Math.floor(i / width))
   }
 }

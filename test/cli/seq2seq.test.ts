@@ -63,6 +63,15 @@ test('prompts and completions train a T5, without a word about the task', async 
   model.dispose()
 })
 
+test('inspect model tells embeddings from layers', async () => {
+  const { code, stdout, stderr } = await cli(['inspect', 'model', base, '--json'])
+  assert.is(code, 0, stderr)
+  const { parameterGroups, task } = JSON.parse(stdout.trim().split('\n').at(-1)!)
+  assert.is(task, 'seq2seq-lm')
+  assert.equal(Object.keys(parameterGroups).sort(), ['embeddings', 'head and pooler', 'layers'])
+  assert.is(parameterGroups.embeddings, 720 * 64)
+})
+
 test('conversations are not for a T5, and the error says what is', async () => {
   const chat = writeJsonl(join(dir, 'chat.jsonl'), [
     {

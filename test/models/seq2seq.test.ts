@@ -7,10 +7,11 @@ import * as assert from 'uvu/assert'
 import { generateTokens } from '../../lib/generate/generate.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
-import { loadModel, type Model } from '../../lib/model.ts'
+import { createModel, loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { type PackedBatch, pack, shiftedRight, upload } from '../../lib/nn/batch.ts'
 import { bucketOf } from '../../lib/nn/relativeBias.ts'
+import { withRoutes } from '../../lib/nn/routes.ts'
 import { Arena } from '../../lib/optim/arena.ts'
 import { attach } from '../../lib/peft/attach.ts'
 import { loadAdapter } from '../../lib/peft/load.ts'
@@ -211,6 +212,30 @@ test('buckets of distances are those of transformers', () => {
       found,
       JSON.stringify(options),
     )
+})
+
+test('configs that make no sense are refused', () => {
+  const config = (values: object) => {
+    const given = { model_type: 't5', vocab_size: 20, d_model: 8, d_kv: 4, num_heads: 2, num_layers: 1, ...values }
+    return () =>
+      createModel({ path: 'config.json', modelType: 't5', values: given }, { task, device: 'meta' }).dispose()
+  }
+  config({})()
+  assert.throws(config({ relative_attention_num_buckets: 2 }), /config.json: 2 buckets for distances up to 128/)
+  assert.throws(config({ relative_attention_max_distance: 16 }), /32 buckets for distances up to 16/)
+  assert.throws(config({ feed_forward_proj: 'twice-gelu' }), /feed_forward_proj "twice-gelu"/)
+  assert.throws(config({ feed_forward_proj: 'gated-none' }), /activation "none" is unknown/)
+})
+
+test('rows of several adapters are refused, since what is read and what is said have rows of their own', async () => {
+  const model = await loadModel(join(FOLDER, 't5'), { task })
+  attach(model, lora({ r: 2 }), { name: 'a' })
+  const io = open('t5')
+  const batch = batchOf(io, metaOf('t5'))
+  const routes = [{ adapter: 'a', rows: batch.ids.length }]
+  assert.throws(() => scope(() => withRoutes(routes, () => model.logits(batch))), /withRoutes: .* encoder-decoder/)
+  io.close()
+  model.dispose()
 })
 
 test('default targets are the queries and values of all attentions', async () => {

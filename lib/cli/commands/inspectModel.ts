@@ -67,7 +67,8 @@ function describe(model: Model, path: string, classes: readonly string[], dtype:
   const groups: Record<string, number> = {}
   let total = 0
   for (const { name, size } of model.parameters.values()) {
-    const group = name.includes('embeddings.') ? 'embeddings' : /\.\d+\./.test(name) ? 'layers' : 'head and pooler'
+    const isTable = name === backbone.wordEmbeddings.weight.name || /(^|\.)(embed\w*|\w*embeddings|wpe)\./.test(name)
+    const group = isTable ? 'embeddings' : /\.\d+\./.test(name) ? 'layers' : 'head and pooler'
     groups[group] = (groups[group] ?? 0) + size
     total += size
   }
