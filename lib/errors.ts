@@ -19,9 +19,17 @@ export class LowrankError extends Error {
   readonly code: ErrorCode
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options)
+    super(shortened(message), options)
     this.code = code
   }
+}
+
+/** Files and data may hold names of any length: a message keeps its beginning and, with the cure, its end. */
+function shortened(message: string): string {
+  const [most, end] = [4000, 800]
+  if (message.length <= most) return message
+  const left = message.length - most
+  return `${message.slice(0, most - end)} … (${left} characters more) … ${message.slice(-end)}`
 }
 
 /** Throws a {@link LowrankError}. */

@@ -88,6 +88,7 @@ async function* nameFields(
   delimiter: string,
 ): AsyncGenerator<Row> {
   let names = given
+  let valuesOf: ((fields: readonly string[]) => Record<string, string>) | undefined
   let rows = 0
   for await (const { fields, line } of records) {
     if (!names) {
@@ -100,11 +101,37 @@ async function* nameFields(
       return `data: ${path}:${line}: ${fields.length} fields, the header has ${wanted}; ${cure}`
     })
     rows++
-    yield { values: Object.fromEntries(names.map((name, i) => [name, fields[i]])), file: path, line }
+    valuesOf ??= valuesUnder(names)
+    yield { values: valuesOf(fields), file: path, line }
   }
   check(rows > 0, 'ERR_DATA', () => {
     return names ? `data: ${path} has a header and no rows` : `data: ${path} is empty; it needs at least one row`
   })
+}
+
+/** Texts of a column from which on it is taken to repeat none. */
+const MANY = 1000
+
+/**
+ * Fields by name, in objects that are as small as they can be: a constructor's have no room to grow, and the texts of a
+ * column of labels are there once.
+ */
+function valuesUnder(names: readonly string[]): (fields: readonly string[]) => Record<string, string> {
+  const known = names.map(() => new Map<string, string>())
+  const once = (column: number, text: string): string => {
+    const texts = known[column]!
+    if (texts.size === MANY) return text
+    const found = texts.get(text)
+    if (found === undefined) texts.set(text, text)
+    return found ?? text
+  }
+  // Assigned, this name would be the object's prototype.
+  if (names.includes('__proto__')) return fields => Object.fromEntries(names.map((name, i) => [name, fields[i]!]))
+  function Values(this: Record<string, string>, fields: readonly string[]): void {
+    for (let i = 0; i < names.length; i++) this[names[i]!] = once(i, fields[i]!)
+  }
+  Values.prototype = Object.prototype
+  return fields => new (Values as unknown as new (fields: readonly string[]) => Record<string, string>)(fields)
 }
 
 /** Column names; an unnamed one (an index column written by pandas) is called by its number. */

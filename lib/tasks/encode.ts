@@ -1,5 +1,6 @@
 import type { Example } from '../data/example.ts'
 import type { Row } from '../data/row.ts'
+import { compacting } from '../data/slab.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { taskOf } from './index.ts'
 import type { TaskChoice } from './infer.ts'
@@ -36,11 +37,12 @@ export function encodeRows(
   const examples: Example[] = []
   let truncated = 0
   let lostWords = 0
+  const compact = compacting()
   for (const row of rows)
     for (const example of task.encode(row, tokenizer, spec)) {
       if (example.truncated) truncated++
       if (example.words) lostWords += example.words.length - wordsKept(example)
-      examples.push(example)
+      examples.push(compact(example))
     }
   return { examples, truncated, lostWords }
 }

@@ -66,7 +66,8 @@ const blank = (char: string) => char === 'Ġ' || isWhiteSpace(char)
 
 /** Leaves the white space at the ends of the last token out of its place, character by character. */
 function trim({ ids, starts, ends }: Spans, text: string, token: string, { addsSpace }: Trimming): void {
-  if (!blank(token[0]!) && !blank(token[token.length - 1]!)) return
+  // A vocabulary may name a token by nothing.
+  if (token === '' || (!blank(token[0]!) && !blank(token[token.length - 1]!))) return
   const last = ids.length - 1
   let start = starts[last]!
   let end = ends[last]!

@@ -98,4 +98,15 @@ test(`${count} mutated tokenizer files load or are coded errors`, async () => {
   }
 })
 
+test('a token may be called by nothing', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lowrank-fuzz-'))
+  const model = { type: 'BPE', vocab: { '': 0, a: 1 }, merges: [], unk_token: '' }
+  const parts = { pre_tokenizer: { type: 'ByteLevel', trim_offsets: true, add_prefix_space: false } }
+  const post = { post_processor: { type: 'ByteLevel', trim_offsets: true, add_prefix_space: false } }
+  writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify({ ...parts, ...post, model }))
+  const { ids } = (await loadTokenizer(folder)).encode('ab')
+  assert.equal([...ids], [1, 0])
+  rmSync(folder, { recursive: true })
+})
+
 test.run()
