@@ -37,6 +37,17 @@ export function fail(code: ErrorCode, message: string, cause?: unknown): never {
   throw new LowrankError(code, message, cause === undefined ? undefined : { cause })
 }
 
+/** What an error says, of whatever kind it is. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** Code of an error of the system, `ENOENT` say; undefined where it has none. */
+export function systemCode(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : undefined
+}
+
 /** Throws unless `ok`; the message is built only on failure. */
 export function check(ok: unknown, code: ErrorCode, message: () => string): asserts ok {
   if (!ok) throw new LowrankError(code, message())

@@ -215,11 +215,11 @@ export class Model implements Disposable {
     const active = [...this.adapters.values()].filter(({ isActive, virtual }) => isActive && virtual)
     const { prompt, prefix } = active.at(-1)?.virtual ?? {}
     const more = prefix ? { ...options, prefix: prefixOf(prefix, batch, this.device) } : options
-    const rules = prefix ? shiftedRules(this.backbone, prefix.shape[0]!) : this.backbone
+    const rules = prefix ? shiftedRules(this.backbone, prefix.rows) : this.backbone
     if (this.backbone.encode) return this.#decoded(batch, targets, options)
     const forward = (given: PackedBatch) => this.backbone.forward(upload(given, this.device, rules), more)
     if (!prompt) return { hidden: forward(batch), rows: this.head.rows(batch, targets) }
-    const count = prompt.shape[0]!
+    const count = prompt.rows
     const { batch: longer, moved } = withVirtual(batch, count)
     const { wordEmbeddings } = this.backbone
     const hidden = countingVirtual(count, () => withPrompt(wordEmbeddings, prompt, longer, () => forward(longer)))
@@ -242,7 +242,7 @@ export class Model implements Disposable {
   }
 
   #upload(targets: Targets, hidden: Tensor): Tensor {
-    return uploadTargets(targets, hidden.shape[0]!, this.head.outputs, this.device)
+    return uploadTargets(targets, hidden.rows, this.head.outputs, this.device)
   }
 
   /** Memory of all weights and tables, in bytes. */

@@ -167,6 +167,20 @@ export class Tensor implements Disposable {
   }
 
   /** Memory of its data, in bytes. */
+  /** Length of the first axis. @throws ERR_SHAPE for a tensor without one */
+  get rows(): number {
+    return this.#axis(0)
+  }
+
+  /** Length of the second axis. @throws ERR_SHAPE for a tensor without one */
+  get columns(): number {
+    return this.#axis(1)
+  }
+
+  #axis(axis: number): number {
+    return this.shape[axis] ?? fail('ERR_SHAPE', `shape: [${this.shape}] has no axis ${axis}; reshape the tensor`)
+  }
+
   get byteLength(): number {
     return native.byteLength(this.handle)
   }
@@ -227,6 +241,24 @@ export class Tensor implements Disposable {
   /** The raw bytes, when all work enqueued before is done. */
   async bytes(): Promise<ArrayBuffer> {
     return await native.read(this.handle)
+  }
+
+  /** The data as f32, of any floating type. @throws ERR_DTYPE for integers */
+  async f32(): Promise<Float32Array> {
+    const data = await this.floats()
+    return data instanceof Float32Array ? data : Float32Array.from(data)
+  }
+
+  /** The data as f64 where that is what they are, else as f32. @throws ERR_DTYPE for integers */
+  async floats(): Promise<Float32Array | Float64Array> {
+    const data = await this.data()
+    return data instanceof Int32Array ? fail('ERR_DTYPE', 'floats: the tensor is i32; read it with i32') : data
+  }
+
+  /** The data of an i32 tensor. @throws ERR_DTYPE for floats */
+  async i32(): Promise<Int32Array> {
+    const data = await this.data()
+    return data instanceof Int32Array ? data : fail('ERR_DTYPE', `i32: the tensor is ${this.dtype}; read it with f32`)
   }
 
   /** The data as f32, f64 or i32; all other types come as f32. */

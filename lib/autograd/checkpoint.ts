@@ -20,7 +20,7 @@ export function checkpoint<S extends State, R extends State>(
   const trial = new Tape() // tells whether anything inside trains
   const result = trial.run(() => body(state))
   trial.dispose()
-  const [inputs, outputs] = [state, result].map(tensorsIn) as [Tensor[], Tensor[]]
+  const [inputs, outputs] = [tensorsIn(state), tensorsIn(result)]
   if (!outer || !outputs.some(output => output.requiresGrad)) return result
   outer.push(outputs, inputs, [...inputs, ...reads], dys => {
     const leaves = inputs.map(input => {

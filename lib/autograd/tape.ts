@@ -1,6 +1,7 @@
 import { check, fail } from '../errors.ts'
 import { DTYPES, native } from '../native.ts'
 import { onView, scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
+import { type Each, mapTuple } from '../tuple.ts'
 
 /**
  * Gradients of the inputs, in order; undefined where `needs` is false. A rule may return `dy` itself (pass-through),
@@ -42,17 +43,17 @@ export function record(
 }
 
 /** {@link record} for an op with several outputs. Its rule runs once, if any of them has a gradient. */
-export function recordGroup(
-  outputs: readonly Tensor[],
+export function recordGroup<const O extends readonly Tensor[]>(
+  outputs: O,
   inputs: readonly Tensor[],
   saved: readonly Tensor[],
   backward: GroupBackward,
-): Tensor[] {
+): Each<O, Tensor> {
   if (recording && recordingFor(inputs)) {
     for (const output of outputs) output.requiresGrad = true
     recording.push(outputs, inputs, saved, backward)
   }
-  return [...outputs]
+  return mapTuple(outputs, output => output)
 }
 
 /** The tape that runs. */

@@ -1,5 +1,6 @@
 // Work on a GPU that may go wrong: the failure is the result, and the next one finds a device that works, or is told.
 
+import { messageOf } from '../errors.ts'
 import type { Device } from '../tensor.ts'
 
 /** How work on a device went. */
@@ -22,7 +23,7 @@ export async function attempt(device: Device, work: () => Promise<void>, patienc
     return {}
   } catch (error) {
     if (error === expired) return { error: `it runs for more than ${patience / 1000} s`, lost: 'hung' }
-    const { message } = error as Error
+    const message = messageOf(error)
     return (await recovers(device)) ? { error: message } : { error: message, lost: 'broken' }
   } finally {
     clearTimeout(timer)

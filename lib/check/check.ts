@@ -111,8 +111,8 @@ async function evaluate(device: Device, { inputs, run }: OpCase, precision: Prec
     return [y, ...leaves.flatMap(leaf => grads.get(leaf) ?? [])]
   })
   try {
-    const values = await Promise.all(tensors.map(tensor => tensor.data()))
-    return values.map(each => Float64Array.from(each as Float32Array))
+    const values = await Promise.all(tensors.map(tensor => tensor.floats()))
+    return values.map(each => Float64Array.from(each))
   } finally {
     for (const tensor of new Set(tensors)) tensor.dispose()
   }
@@ -139,7 +139,7 @@ async function slope(device: Device, opCase: OpCase, i: number, j: number): Prom
     const moved = data.with(j, value)
     const inputs = opCase.inputs.map((input, n) => (n === i ? { ...input, data: moved } : input))
     const y = scope(() => opCase.run(inputs.map(input => leafOf(input, device, 'f64'))))
-    const values = (await y.data()) as Float64Array
+    const values = Float64Array.from(await y.floats())
     y.dispose()
     return values.reduce((sum, v, n) => sum + v * roundedToBf16(Math.cos(n)), 0)
   }

@@ -1,4 +1,4 @@
-import { check, fail } from '../errors.ts'
+import { check, fail, messageOf } from '../errors.ts'
 import { type EncodingOptions, type Line, readLines } from './lines.ts'
 import { isRecord, type Row, typeOf } from './row.ts'
 
@@ -39,7 +39,7 @@ async function* readArray(path: string, first: Line, lines: AsyncGenerator<Line>
   try {
     items = JSON.parse(texts.join('\n'))
   } catch (error) {
-    fail('ERR_DATA', `data: ${path}: not a JSON array: ${(error as Error).message.slice(0, 160)}`, error)
+    fail('ERR_DATA', `data: ${path}: not a JSON array: ${messageOf(error).slice(0, 160)}`, error)
   }
   check(Array.isArray(items) && items.length > 0, 'ERR_DATA', () => `data: ${path} is an empty array; it needs a row`)
   for (const [i, values] of items.entries()) {
@@ -56,7 +56,7 @@ export function parseLine(path: string, { text, number, offset }: Line): Record<
   try {
     value = JSON.parse(text)
   } catch (error) {
-    const reason = (error as Error).message.slice(0, 160)
+    const reason = messageOf(error).slice(0, 160)
     fail('ERR_DATA', `data: ${path}:${number} (byte ${offset}): not JSON: ${reason}`, error)
   }
   check(isRecord(value), 'ERR_DATA', () => {

@@ -4,7 +4,7 @@ import { open } from 'node:fs/promises'
 import { pipeline, Readable } from 'node:stream'
 import { TextDecoder } from 'node:util'
 import { createGunzip } from 'node:zlib'
-import { check, fail, LowrankError, nearest } from '../errors.ts'
+import { check, fail, LowrankError, messageOf, nearest } from '../errors.ts'
 
 /** A line without its end, and where it starts. */
 export interface Line {
@@ -138,7 +138,7 @@ async function* unpacked(path: string, chunks: AsyncGenerator<Buffer>): AsyncGen
     for await (const chunk of gunzip) yield chunk as Buffer
   } catch (error) {
     if (failure instanceof LowrankError) throw failure
-    fail('ERR_DATA', `data: ${path}: broken gzip, or cut short: ${(error as Error).message}`, error)
+    fail('ERR_DATA', `data: ${path}: broken gzip, or cut short: ${messageOf(error)}`, error)
   }
 }
 

@@ -183,7 +183,7 @@ class Layer implements LayerCache {
 
   append(keys: Tensor, values: Tensor): boolean {
     const { lengths, room, added, first, isPrompt } = this.#cache
-    const width = keys.shape[1]!
+    const width = keys.columns
     this.#keys ??= empty(room, keys, width)
     this.#values ??= empty(room, values, width)
     let row = 0

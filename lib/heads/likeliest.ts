@@ -32,7 +32,7 @@ export function likeliestRows(
   logitsOf: (rows: Tensor) => Tensor,
   pieceBytes = PIECE_BYTES,
 ): LikeliestRows[] {
-  const [count, width] = rows.shape as [number, number]
+  const { rows: count, columns: width } = rows
   const most = Math.max(1, Math.floor(pieceBytes / (4 * columns)))
   const pieces: LikeliestRows[] = []
   for (let start = 0; start < count; start += most) {

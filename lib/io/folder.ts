@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
+import { systemCode } from '../errors.ts'
 
 /**
  * Makes a folder and those above it. Node's recursive mkdir never returns where a file system refuses new folders with
@@ -12,6 +13,6 @@ export function ensureFolder(path: string): void {
   try {
     mkdirSync(folder)
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+    if (systemCode(error) !== 'EEXIST') throw error
   }
 }

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { linkSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fail } from '../errors.ts'
+import { fail, systemCode } from '../errors.ts'
 import { sibling } from './atomic.ts'
 import { ensureFolder } from './folder.ts'
 import { isRunning, machine, startOf } from './process.ts'
@@ -103,7 +103,7 @@ function placeWithoutLinks(path: string, text: string): boolean {
     writeFileSync(path, text, { flag: 'wx' })
     return true
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    if (systemCode(error) === 'EEXIST') return false
     throw error
   }
 }
@@ -115,7 +115,7 @@ function read(path: string): { text: string; owner: Owner; silence: number } | u
     const silence = Date.now() - statSync(path).mtimeMs
     return { text, owner: ownerOf(text), silence }
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    if (systemCode(error) === 'ENOENT') return undefined
     throw error
   }
 }
@@ -144,7 +144,7 @@ function takeAway(path: string, text: string): void {
     renameSync(path, aside)
     if (readFileSync(aside, 'utf8') !== text) linkSync(aside, path)
   } catch (error) {
-    if (!['ENOENT', 'EEXIST'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error
+    if (!['ENOENT', 'EEXIST'].includes(systemCode(error) ?? '')) throw error
   } finally {
     removeQuietly(aside)
   }

@@ -2,6 +2,7 @@
 
 import { readFileSync, readlinkSync } from 'node:fs'
 import { hostname } from 'node:os'
+import { systemCode } from '../errors.ts'
 
 /** Whether a process of this id runs on this machine, whoever owns it. */
 export function isRunning(pid: number): boolean {
@@ -9,7 +10,7 @@ export function isRunning(pid: number): boolean {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+    return systemCode(error) === 'EPERM'
   }
 }
 

@@ -10,6 +10,7 @@ import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope, type Tensor } from '../tensor.ts'
+import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
@@ -43,7 +44,7 @@ function dims(config: ModelConfig): Dims {
 }
 
 function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext) => Tensor {
-  const [query, key, value] = ['query', 'key', 'value'].map(name => w.linear(`self.${name}`, d.hidden, d.hidden))
+  const [query, key, value] = mapTuple(['query', 'key', 'value'], name => w.linear(`self.${name}`, d.hidden, d.hidden))
   const dense = w.linear('output.dense', d.hidden, d.hidden)
   const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
   const attention = new Attention(w.at('self').prefix, {
@@ -54,7 +55,7 @@ function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext)
   })
   const output = { p: d.dropout, site: site(dense.path, 'output') }
   return (x, context) => {
-    const [q, k, v] = linearGroup([query!, key!, value!], x) as [Tensor, Tensor, Tensor]
+    const [q, k, v] = linearGroup([query, key, value], x)
     return norm.apply(dense.apply(attention.apply(q, k, v, context)), x, output)
   }
 }

@@ -9,6 +9,7 @@ import { activation } from '../ops/activation.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
+import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
@@ -34,7 +35,7 @@ type Dims = ReturnType<typeof dims>
 
 function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext) => Tensor {
   const at = w.at('attention')
-  const [query, key, value] = ['q_lin', 'k_lin', 'v_lin'].map(name => at.linear(name, d.hidden, d.hidden))
+  const [query, key, value] = mapTuple(['q_lin', 'k_lin', 'v_lin'], name => at.linear(name, d.hidden, d.hidden))
   const dense = at.linear('out_lin', d.hidden, d.hidden)
   const norm = w.norm('sa_layer_norm', d.hidden, EPS)
   const attention = new Attention(at.prefix, {
@@ -44,7 +45,7 @@ function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext)
     dropout: d.attentionDropout,
   })
   return (x, context) => {
-    const [q, k, v] = linearGroup([query!, key!, value!], x) as [Tensor, Tensor, Tensor]
+    const [q, k, v] = linearGroup([query, key, value], x)
     return norm.apply(dense.apply(attention.apply(q, k, v, context)), x)
   }
 }

@@ -45,7 +45,7 @@ function attentionBlock(w: Weights, d: Dims, layer: number): (x: Tensor, context
     scale: (d.scalesScores ? headDim ** -0.5 : 1) / (d.scalesByLayer ? layer + 1 : 1),
   })
   return (x, context) => {
-    const [q, k, v] = qkv.applyParts(x, [d.hidden, d.hidden, d.hidden]) as [Tensor, Tensor, Tensor]
+    const [q, k, v] = qkv.applyParts(x, [d.hidden, d.hidden, d.hidden])
     return output.apply(attention.apply(q, k, v, context))
   }
 }

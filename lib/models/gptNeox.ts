@@ -11,6 +11,7 @@ import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { rope } from '../ops/rope.ts'
 import type { Tensor } from '../tensor.ts'
+import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import type { Backbone, Family } from './family.ts'
 import { lastTokenScore, plainLm, tokenClassifier } from './heads.ts'
@@ -53,9 +54,9 @@ function attentionBlock(w: Weights, d: Dims, rotary: Rotary): (x: Tensor, contex
     rowStride: d.positions,
     dropout: d.attentionDropout,
   })
-  const parts = [0, 1, 2].map(i => ({ start: i * headDim, width: headDim, period: 3 * headDim }))
+  const parts = mapTuple([0, 1, 2], i => ({ start: i * headDim, width: headDim, period: 3 * headDim }))
   return (x, context) => {
-    const [q, k, v] = gatherColumns(qkv.apply(x), parts) as [Tensor, Tensor, Tensor]
+    const [q, k, v] = gatherColumns(qkv.apply(x), parts)
     const [turnedQ, turnedK] = rope(q, k, rotary.of(context.batch))
     return output.apply(attention.apply(turnedQ, turnedK, v, context))
   }

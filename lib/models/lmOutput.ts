@@ -27,7 +27,7 @@ export function outputOf(
   const words = backbone.wordEmbeddings.weight
   const untied = !bool(config, 'tie_word_embeddings', isTied)
   const ownTable = untied || at.differs(`${name}.weight`, words.name)
-  const table = ownTable ? at.parameter(`${name}.weight`, [vocabSize, words.shape[1]!]) : words
+  const table = ownTable ? at.parameter(`${name}.weight`, [vocabSize, words.columns]) : words
   if (!ownTable) at.shared.add(words)
   const shift = bias === undefined ? undefined : biasOf(at, untied, `${name}.bias`, bias, vocabSize)
   return new Linear(at.at(name).prefix, table, shift, at.compute)

@@ -57,7 +57,7 @@ function attentionBlock(w: Weights, d: Dims, rotary: Rotary, isLocal: boolean) {
   const where = site(output.path, 'output')
   return (x: Tensor, context: LayerContext) => {
     const turn = { rope: rotary.of(context.batch), parts: [0, 1] }
-    const [q, k, v] = qkv.applyParts(x, [d.hidden, d.hidden, d.hidden], turn) as [Tensor, Tensor, Tensor]
+    const [q, k, v] = qkv.applyParts(x, [d.hidden, d.hidden, d.hidden], turn)
     return dropout(output.apply(attention.apply(q, k, v, context)), d.attentionDropout, where)
   }
 }
@@ -73,7 +73,7 @@ function layerOf(w: Weights, d: Dims, rotary: Rotary, { layer, isLocal }: { laye
   const block: Block<PreNorm> = ([residual, branch], context) => {
     const { y, h } = before ? before.join(residual, branch) : { y: residual, h: residual }
     const next = between.join(h, attend(y, context))
-    const [input, gate] = up.applyParts(next.y, [d.intermediate, d.intermediate]) as [Tensor, Tensor]
+    const [input, gate] = up.applyParts(next.y, [d.intermediate, d.intermediate])
     return [next.h, down.apply(dropout(d.gated(input, gate), d.mlpDropout, where))]
   }
   return block

@@ -10,6 +10,7 @@ import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
+import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import type { Backbone, Family } from './family.ts'
 import { lastTokenScore, plainLm } from './heads.ts'
@@ -39,7 +40,7 @@ function dims(config: ModelConfig) {
 type Dims = ReturnType<typeof dims>
 
 function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext) => Tensor {
-  const layers = ['q_proj', 'k_proj', 'v_proj'].map(name => w.linear(name, d.hidden, d.hidden, d.bias))
+  const layers = mapTuple(['q_proj', 'k_proj', 'v_proj'], name => w.linear(name, d.hidden, d.hidden, d.bias))
   const output = w.linear('out_proj', d.hidden, d.hidden, d.bias)
   const attention = new Attention(w.prefix, {
     heads: d.heads,
@@ -49,7 +50,7 @@ function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext)
     dropout: d.attentionDropout,
   })
   return (x, context) => {
-    const [q, k, v] = linearGroup(layers, x) as [Tensor, Tensor, Tensor]
+    const [q, k, v] = linearGroup(layers, x)
     return output.apply(attention.apply(q, k, v, context))
   }
 }

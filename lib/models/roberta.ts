@@ -11,6 +11,7 @@ import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope, type Tensor } from '../tensor.ts'
+import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
@@ -34,7 +35,7 @@ function dims(config: ModelConfig) {
 type Dims = ReturnType<typeof dims>
 
 function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext) => Tensor {
-  const [query, key, value] = ['query', 'key', 'value'].map(name => w.linear(`self.${name}`, d.hidden, d.hidden))
+  const [query, key, value] = mapTuple(['query', 'key', 'value'], name => w.linear(`self.${name}`, d.hidden, d.hidden))
   const dense = w.linear('output.dense', d.hidden, d.hidden)
   const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
   const attention = new Attention(w.at('self').prefix, {
@@ -45,7 +46,7 @@ function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext)
   })
   const output = { p: d.dropout, site: site(dense.path, 'output') }
   return (x, context) => {
-    const [q, k, v] = linearGroup([query!, key!, value!], x) as [Tensor, Tensor, Tensor]
+    const [q, k, v] = linearGroup([query, key, value], x)
     return norm.apply(dense.apply(attention.apply(q, k, v, context)), x, output)
   }
 }

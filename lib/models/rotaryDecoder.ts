@@ -5,15 +5,16 @@ import { check } from '../errors.ts'
 import { count, float, type ModelConfig, probability, string } from '../io/config.ts'
 import { Attention, type LayerContext } from '../nn/attention.ts'
 import type { Batch } from '../nn/batch.ts'
-import { type Linear, linearGroup } from '../nn/linear.ts'
+import { linearGroup } from '../nn/linear.ts'
 import type { RmsNorm } from '../nn/norm.ts'
 import { Rotary, ropeReach } from '../nn/rope.ts'
 import { type Block, type PreNorm, preNorm } from '../nn/stack.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
-import { rope as turned } from '../ops/rope.ts'
+import { type RopeInput, rope as turned } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
+import { mapTuple } from '../tuple.ts'
 import { gatedOf } from './activations.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
 import { decoderDropout, lastTokenScore, tokenClassifier } from './heads.ts'
@@ -92,19 +93,24 @@ function dims(config: ModelConfig, family: RotaryDecoder): Dims {
 
 type Sublayer = (x: Tensor, context: LayerContext) => Tensor
 
+type Project = (x: Tensor, rope?: RopeInput) => readonly [query: Tensor, key: Tensor, value: Tensor]
+
+/** Width of the queries, and what makes query, key and value of x; the first two are turned by `rope`. */
+function projections(w: Weights, d: Dims): readonly [queries: number, project: Project] {
+  const [queries, keys, bias] = [d.heads * d.headDim, d.kvHeads * d.headDim, d.biases?.qkv ?? false]
+  if (d.isFused) {
+    const fused = w.linear('qkv_proj', d.hidden, queries + 2 * keys, bias)
+    return [queries, (x, rope) => fused.applyParts(x, [queries, keys, keys], rope && { rope, parts: [0, 1] })]
+  }
+  const widths = { q_proj: queries, k_proj: keys, v_proj: keys }
+  const layers = mapTuple(['q_proj', 'k_proj', 'v_proj'], name => w.linear(name, d.hidden, widths[name], bias))
+  return [queries, (x, rope) => linearGroup(layers, x, rope && { rope, layers: layers.slice(0, 2) })]
+}
+
 function attentionBlock(w: Weights, d: Dims, rotary: Rotary, layer: number): Sublayer {
-  const [queries, keys] = [d.heads * d.headDim, d.kvHeads * d.headDim]
-  const qkv = d.isFused
-    ? [w.linear('qkv_proj', d.hidden, queries + 2 * keys, d.biases?.qkv ?? false)]
-    : (
-        [
-          ['q_proj', queries],
-          ['k_proj', keys],
-          ['v_proj', keys],
-        ] as const
-      ).map(([name, out]) => w.linear(name, d.hidden, out, d.biases?.qkv ?? false))
+  const [queries, project] = projections(w, d)
   const output = w.linear('o_proj', queries, d.hidden, d.biases?.output ?? false)
-  const norms = d.normsHeads && ['q_norm', 'k_norm'].map(name => w.rmsNorm(name, d.headDim, d.eps, d.normOffset))
+  const norms = d.normsHeads && mapTuple(['q_norm', 'k_norm'], name => w.rmsNorm(name, d.headDim, d.eps, d.normOffset))
   const attention = new Attention(w.prefix, {
     heads: d.heads,
     kvHeads: d.kvHeads,
@@ -119,35 +125,39 @@ function attentionBlock(w: Weights, d: Dims, rotary: Rotary, layer: number): Sub
   return (x, context) => {
     const rope = rotary.of(context.batch)
     if (norms) {
-      const [q, k, v] = linearGroup(qkv, x) as [Tensor, Tensor, Tensor]
-      const [turnedQ, turnedK] = turned(ofHeads(q, norms[0]!), ofHeads(k, norms[1]!), rope)
+      const [q, k, v] = project(x)
+      const [turnedQ, turnedK] = turned(ofHeads(q, norms[0]), ofHeads(k, norms[1]), rope)
       return output.apply(attention.apply(turnedQ, turnedK, v, context))
     }
-    const [q, k, v] = (
-      d.isFused
-        ? qkv[0]!.applyParts(x, [queries, keys, keys], { rope, parts: [0, 1] })
-        : linearGroup(qkv, x, { rope, layers: qkv.slice(0, 2) })
-    ) as [Tensor, Tensor, Tensor]
+    const [q, k, v] = project(x, rope)
     return output.apply(attention.apply(q, k, v, context))
   }
 }
 
 /** Each head of x [N, heads · dim] through the norm. */
 function ofHeads(x: Tensor, norm: RmsNorm): Tensor {
-  const dim = norm.weight.shape[0]!
+  const dim = norm.weight.rows
   return norm.apply(x.reshape([x.size / dim, dim])).reshape(x.shape)
+}
+
+/** What makes the gate and what it opens, of x. */
+function feedParts(w: Weights, d: Dims, bias: boolean): (x: Tensor) => readonly [gate: Tensor, up: Tensor] {
+  if (d.isFused) {
+    const fused = w.linear('gate_up_proj', d.hidden, 2 * d.intermediate, bias)
+    return x => fused.applyParts(x, [d.intermediate, d.intermediate])
+  }
+  const layers = mapTuple(['gate_proj', 'up_proj'], name => w.linear(name, d.hidden, d.intermediate, bias))
+  return x => linearGroup(layers, x)
 }
 
 function mlpBlock(w: Weights, d: Dims): Sublayer {
   const bias = d.biases?.mlp ?? false
-  const [fused, apart] = d.isFused
-    ? [w.linear('gate_up_proj', d.hidden, 2 * d.intermediate, bias), []]
-    : [undefined, ['gate_proj', 'up_proj'].map(name => w.linear(name, d.hidden, d.intermediate, bias))]
+  const parts = feedParts(w, d, bias)
   const down = w.linear('down_proj', d.intermediate, d.hidden, bias)
   const gated = gatedOf(d.act!)
   return x => {
-    const [gate, up] = fused ? fused.applyParts(x, [d.intermediate, d.intermediate]) : linearGroup(apart as Linear[], x)
-    return down.apply(gated(gate!, up!))
+    const [gate, up] = parts(x)
+    return down.apply(gated(gate, up))
   }
 }
 

@@ -68,7 +68,7 @@ function attentionOf(w: Weights, d: Dims, causal: boolean) {
 function selfAttention(w: Weights, d: Dims, causal: boolean): Sublayer {
   const { layers, output, attention } = attentionOf(w, d, causal)
   return (x, context, bias) => {
-    const [q, k, v] = linearGroup(layers, x) as [Tensor, Tensor, Tensor]
+    const [q, k, v] = linearGroup(layers, x)
     return output.apply(attention.apply(q, k, v, context, { bias }))
   }
 }
@@ -79,7 +79,7 @@ function crossAttention(w: Weights, d: Dims): Sublayer {
   const [query, ...others] = layers
   return (x, { batch, cache, memory }) => {
     check(memory, 'ERR_OPTION', () => `${w.prefix}: no memory was given; run the encoder first`)
-    const pair = () => countingMemory(() => linearGroup(others, memory.hidden) as [Tensor, Tensor])
+    const pair = () => countingMemory(() => linearGroup(others, memory.hidden))
     const [k, v] = cache ? cache.crossed(pair) : pair()
     return output.apply(attention.apply(query.apply(x), k, v, { batch }, { keys: memory }))
   }

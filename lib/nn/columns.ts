@@ -1,6 +1,7 @@
 import { check } from '../errors.ts'
 import { embedding } from '../ops/embedding.ts'
 import { Tensor } from '../tensor.ts'
+import { type Each, mapTuple } from '../tuple.ts'
 
 /** Columns [start, start + width) of every `period` columns, which divides the columns of the tensor. */
 export interface Columns {
@@ -10,10 +11,10 @@ export interface Columns {
 }
 
 /** The columns of x [N, D], cut into parts of these widths in their order; each [N, width]. */
-export function splitColumns(x: Tensor, widths: readonly number[]): Tensor[] {
-  const period = x.shape[1]!
+export function splitColumns<const W extends readonly number[]>(x: Tensor, widths: W): Each<W, Tensor> {
+  const period = x.columns
   let end = 0
-  const parts = widths.map(width => {
+  const parts = mapTuple(widths, width => {
     end += width
     return { start: end - width, width, period }
   })
@@ -24,11 +25,11 @@ export function splitColumns(x: Tensor, widths: readonly number[]): Tensor[] {
  * Parts of the columns of x [N, D]: part i is [N, D / period · width]. With the period of one head, these are query,
  * key and value of a layer that keeps them head by head (GPT-NeoX).
  */
-export function gatherColumns(x: Tensor, parts: readonly Columns[]): Tensor[] {
-  const [rows, columns] = x.shape as [number, number]
+export function gatherColumns<const P extends readonly Columns[]>(x: Tensor, parts: P): Each<P, Tensor> {
+  const { rows, columns } = x
   const grain = parts.reduce((g, { start, width, period }) => [start, width, period].reduce(divisor, g), columns)
   const grains = x.view(0, [(rows * columns) / grain, grain])
-  return parts.map(part => {
+  return mapTuple(parts, part => {
     const index = grainsOf(rows, columns, grain, part)
     const found = embedding(grains, Tensor.from(index, [index.length], { device: x.device }), x.dtype)
     return found.view(0, [rows, (index.length * grain) / rows])

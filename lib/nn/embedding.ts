@@ -20,7 +20,7 @@ export class Embedding {
   }
 
   get rows(): number {
-    return this.weight.shape[0]!
+    return this.weight.rows
   }
 
   /** ids i32[N] → [N, D]. */

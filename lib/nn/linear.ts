@@ -9,6 +9,7 @@ import { type RopeInput, ropeOne } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
 import { addRow, scaleColumns } from '../ops/scaleColumns.ts'
 import type { Tensor } from '../tensor.ts'
+import { type Each, mapTuple } from '../tuple.ts'
 import { splitColumns } from './columns.ts'
 import { isQuantized, type Parameter } from './module.ts'
 import { byRoute, isUndecided, routedAdapter } from './routes.ts'
@@ -55,11 +56,11 @@ export class Linear {
   }
 
   get inFeatures(): number {
-    return this.weight.shape[1]!
+    return this.weight.columns
   }
 
   get outFeatures(): number {
-    return this.weight.shape[0]!
+    return this.weight.rows
   }
 
   /** The adapters of the rows that are being computed: the one their route names, else those switched on. */
@@ -82,21 +83,25 @@ export class Linear {
    * Outputs [N, h] for heights h of consecutive rows of the weight: query, key and value of a fused layer. `turn`: the
    * rope of some of them. Without adapters, or with one of factors alone, each is a product of its own.
    */
-  applyParts(x: Tensor, heights: readonly number[], turn?: { rope: RopeInput; parts: readonly number[] }): Tensor[] {
+  applyParts<const P extends readonly number[]>(
+    x: Tensor,
+    heights: P,
+    turn?: { rope: RopeInput; parts: readonly number[] },
+  ): Each<P, Tensor> {
     const { weight, bias, compute, inFeatures } = this
     const ropeOf = (i: number) => (turn?.parts.includes(i) ? turn.rope : undefined)
     const adapter = isUndecided() ? undefined : onlyFactors(this)
     if (isQuantized(weight.own.dtype) || isUndecided() || (this.isAdapted && !adapter))
-      return splitColumns(this.apply(x), heights).map((y, i) => (ropeOf(i) ? ropeOne(y, ropeOf(i)!) : y))
+      return mapTuple(splitColumns(this.apply(x), heights), (y, i) => (ropeOf(i) ? ropeOne(y, ropeOf(i)!) : y))
     const factors = adapter?.factors?.()
     let end = 0
-    return heights.map((height, i) => {
+    return mapTuple(heights, (height, i) => {
       const row = end
       end += height
       const w = weight.tensor.view(row * inFeatures, [height, inFeatures])
       const shift = bias?.tensor.view(row, [height])
       if (!factors) return linear(x, w, shift, compute, ropeOf(i))
-      const r = factors.b.shape[1]!
+      const r = factors.b.columns
       return loraLinear(x, w, shift, { ...factors, b: factors.b.view(row * r, [height, r]) }, compute, ropeOf(i))
     })
   }
@@ -152,7 +157,7 @@ export class Linear {
 
 /** The part of a rope that turns the rows of `part`, which begin at row `begin`. */
 function ofRows(rope: RopeInput, begin: number, part: Tensor): RopeInput {
-  return { ...rope, positions: rope.positions.view(begin, [part.shape[0]!]) }
+  return { ...rope, positions: rope.positions.view(begin, [part.rows]) }
 }
 
 /**
@@ -161,15 +166,15 @@ function ofRows(rope: RopeInput, begin: number, part: Tensor): RopeInput {
  * separate calls: the CPU would gain nothing, and add the layers' dx in another order. `turn`: those of the layers
  * whose rows a rope turns, query and key.
  */
-export function linearGroup(
-  layers: readonly Linear[],
+export function linearGroup<const L extends readonly Linear[]>(
+  layers: L,
   x: Tensor,
   turn?: { rope: RopeInput; layers: readonly Linear[] },
-): Tensor[] {
+): Each<L, Tensor> {
   const group = groupOf(layers, x)
-  if (!group) return layers.map(layer => layer.apply(x, turn?.layers.includes(layer) ? turn.rope : undefined))
-  const parts = group.map((factors, i) => {
-    const layer = layers[i]!
+  if (!group) return mapTuple(layers, layer => layer.apply(x, turn?.layers.includes(layer) ? turn.rope : undefined))
+  const parts = mapTuple(layers, (layer, i) => {
+    const factors = group[i]!
     const turned = turn?.layers.includes(layer) ?? false
     return { weight: layer.weight.tensor, bias: layer.bias?.tensor, factors, turned }
   })

@@ -99,6 +99,16 @@ export class Parameter {
     return old
   }
 
+  /** Length of the first axis. */
+  get rows(): number {
+    return this.#tensor.rows
+  }
+
+  /** Length of the second axis. */
+  get columns(): number {
+    return this.#tensor.columns
+  }
+
   get shape(): readonly number[] {
     return this.#tensor.shape
   }

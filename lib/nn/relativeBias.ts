@@ -35,13 +35,13 @@ export class RelativeBias {
 
   constructor(weight: Parameter, options: Omit<BucketOptions, 'buckets'>) {
     this.weight = weight
-    this.options = { ...options, buckets: weight.shape[0]! }
+    this.options = { ...options, buckets: weight.rows }
   }
 
   /** The biases of sequences of at most `length` tokens, [heads, 2 · length − 1], by distance from 1 − length on. */
   table(length: number): Tensor {
     const { tensor } = this.weight
-    const [buckets, heads] = this.weight.shape as [number, number]
+    const { rows: buckets, columns: heads } = this.weight
     if (this.#last?.length !== length) this.#last = { length, ids: this.#places(length, heads) }
     const { ids } = this.#last
     const index = Tensor.from(ids, [ids.length], { device: tensor.device })

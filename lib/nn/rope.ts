@@ -125,7 +125,7 @@ export class Rotary {
     const { device, dtype, headDim, interleaved = false } = this.#options
     const frequencies = ropeFrequencies(this.#config, { ...this.#options, length: reach })
     const isKnown = this.#perPosition.every((f, i) => f === frequencies.perPosition[i])
-    if (!this.#table || !isKnown || this.#table.shape[0]! < reach) {
+    if (!this.#table || !isKnown || this.#table.rows < reach) {
       this.dispose()
       const rows = 2 ** Math.ceil(Math.log2(Math.max(reach, 64)))
       this.#table = ropeTable(frequencies, rows, { device, dtype }).keep()

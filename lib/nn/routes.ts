@@ -128,7 +128,7 @@ export function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
 export function concatRows(parts: readonly Tensor[]): Tensor {
   const { shape, device, dtype } = parts[0]!
   const width = widthOf(shape)
-  const heights = parts.map(part => part.shape[0]!)
+  const heights = parts.map(part => part.rows)
   const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))
   const total = heights.reduce((a, b) => a + b, 0)
   const y = Tensor.empty([total, ...shape.slice(1)], { device, dtype })

@@ -65,7 +65,7 @@ export function withPrompt<T>(owner: object, prompt: Parameter, { cuSeqlens }: P
 export function promptedRows(owner: object, rows: Tensor): Tensor {
   if (current?.owner !== owner) return rows
   const { prompt, cuSeqlens } = current
-  const [n, count] = [rows.shape[0]!, prompt.shape[0]!]
+  const [n, count] = [rows.rows, prompt.rows]
   const index = Int32Array.from({ length: n }, (_, i) => i)
   for (const begin of cuSeqlens.subarray(0, -1)) for (let p = 0; p < count; p++) index[begin + p] = n + p
   const table = concatRows([rows, cast(prompt.tensor, rows.dtype)])
@@ -90,7 +90,7 @@ export interface BatchPrefix {
 
 export function prefixOf(parameter: Parameter, { cuSeqlens, maxLength }: PackedBatch, device: Device): BatchPrefix {
   check(!isUndecided(), 'ERR_UNSUPPORTED', () => 'withRoutes: an adapter with a prefix cannot go by rows; run it alone')
-  const count = parameter.shape[0]!
+  const count = parameter.rows
   const sequences = cuSeqlens.length - 1
   const begins = cuSeqlens.map((at, s) => at + count * s)
   const index = new Int32Array(begins[sequences]!)
@@ -105,10 +105,10 @@ export function prefixOf(parameter: Parameter, { cuSeqlens, maxLength }: PackedB
 
 /** Keys and values [N, width] of layer `layer` with the prefix before those of each sequence. */
 export function prefixed({ parameter, index }: BatchPrefix, layer: number, k: Tensor, v: Tensor): [Tensor, Tensor] {
-  const width = k.shape[1]!
-  const period = parameter.shape[1]!
+  const width = k.columns
+  const period = parameter.columns
   const part = (i: number) => ({ start: (2 * layer + i) * width, width, period })
-  const [keys, values] = gatherColumns(parameter.tensor, [part(0), part(1)]) as [Tensor, Tensor]
+  const [keys, values] = gatherColumns(parameter.tensor, [part(0), part(1)])
   const join = (own: Tensor, rows: Tensor) => embedding(concatRows([cast(own, rows.dtype), rows]), index, rows.dtype)
   return [join(keys, k), join(values, v)]
 }

@@ -7,7 +7,7 @@ import { codeOf, Tensor } from '../tensor.ts'
  * The row `fixed`, if any, gets no gradient: PyTorch's padding_idx.
  */
 export function embedding(table: Tensor, ids: Tensor, dtype = activationsOf(table), fixed?: number): Tensor {
-  const [rows, width] = table.shape as [number, number]
+  const { rows, columns: width } = table
   const stored = codeOf(table.dtype)
   return record(new Tensor(native.embedding(table.handle, ids.handle, codeOf(dtype))), [table], [ids], dy => {
     const dtable = new Tensor(native.embeddingBackward(dy.handle, ids.handle, rows, stored))

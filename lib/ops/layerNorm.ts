@@ -1,6 +1,7 @@
 import { claim, record } from '../autograd/tape.ts'
 import { native, type Struct } from '../native.ts'
 import { Tensor } from '../tensor.ts'
+import { mapTuple } from '../tuple.ts'
 import { dropoutStruct } from './random.ts'
 
 /** What {@link layerNorm} takes: x and residual [N, D], weight and bias [D]. */
@@ -23,7 +24,7 @@ export function layerNormSum(input: LayerNormInput & { residual: Tensor }): { y:
   const { x, residual, weight, bias, eps, dropout } = input
   const mask: Struct | null = dropout ? dropoutStruct(dropout.p, dropout.site) : null
   const made = native.layerNorm(x.handle, residual.handle, weight.handle, bias?.handle ?? 0, eps, mask)
-  const [y, h, mean, rstd] = made.map(handle => new Tensor(handle)) as [Tensor, Tensor, Tensor, Tensor]
+  const [y, h, mean, rstd] = mapTuple(made, handle => new Tensor(handle))
   record(h, [x, residual], [], (dh, needs) => [mask && needs[0] ? new Tensor(native.dropout(dh.handle, mask)) : dh, dh])
   record(y, [h, weight, ...(bias ? [bias] : [])], [h, weight, mean, rstd], (dy, needs) => {
     const dh = needs[0] ? claim(h) : undefined

@@ -1,6 +1,7 @@
 import { recordGroup } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
+import { type Each, mapTuple } from '../tuple.ts'
 import type { LowRankFactors } from './loraLinear.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
@@ -20,12 +21,12 @@ export interface LoraLayer {
  * adapters, backward once for the gradients of their a, and makes dx in one product. `rope` turns the rows of some, as
  * they are written.
  */
-export function loraLinearGroup(
+export function loraLinearGroup<const L extends readonly LoraLayer[]>(
   x: Tensor,
-  layers: readonly LoraLayer[],
+  layers: L,
   compute: Compute = 'f32',
   rope?: RopeInput,
-): Tensor[] {
+): Each<L, Tensor> {
   const n = layers.length
   const c = COMPUTE.indexOf(compute)
   const exact = layers.every(({ factors }) => factors.exact !== false)
@@ -39,7 +40,7 @@ export function loraLinearGroup(
   const frozen = [x.handle, handles(weights), biases.map(bias => bias?.handle ?? 0)] as const
   const made = native.loraLinearGroup(...frozen, ...pairs, ...settings, ...turnArguments(layers, rope))
   const tensors = made.map(handle => new Tensor(handle))
-  const [ys, s] = [tensors.slice(0, n), tensors.slice(n)]
+  const [ys, s] = [mapTuple(layers, (_, i) => tensors[i]!), tensors.slice(n)]
   const present = biases.filter(bias => bias !== undefined)
   const inputs = [x, ...a, ...b, ...present]
   const saved = [x, ...weights, ...a, ...b, ...s, ...ropeTensors(rope)]
@@ -68,7 +69,7 @@ const sumRows = (dy: Tensor) => new Tensor(native.sumRows(dy.handle))
 
 /** The gradient of an output that nothing was made of. */
 function zeros(x: Tensor, w: Tensor): Tensor {
-  const dy = Tensor.empty([x.shape[0]!, w.shape[0]!], { device: x.device, dtype: x.dtype })
+  const dy = Tensor.empty([x.rows, w.rows], { device: x.device, dtype: x.dtype })
   native.fill(dy.handle, 0)
   return dy
 }

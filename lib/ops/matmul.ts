@@ -23,7 +23,7 @@ export function matmul(a: Tensor, b: Tensor, compute: Compute = 'f32'): Tensor {
 
 /** x[m, n]ᵀ, as a product with the identity of the shorter side. */
 export function transpose(x: Tensor): Tensor {
-  const [rows, columns] = x.shape as [number, number]
+  const { rows, columns } = x
   const isWide = rows <= columns
   const size = Math.min(rows, columns)
   const data = new Float32Array(size * size)

@@ -44,7 +44,7 @@ export function rmsNorm(input: RmsNormInput): { y: Tensor; h: Tensor } {
 
 /** 1 / ‖row‖ of x [N, D], shape [N], as a constant: no gradient goes through it. A row of zeros has a huge one. */
 export function inverseRowNorms(x: Tensor): Tensor {
-  const columns = x.shape[1]!
+  const columns = x.columns
   const { device, dtype } = x
   const weight = Tensor.zeros([columns], { device, dtype: dtype === 'f64' ? 'f64' : 'f32' })
   const handles = native.rmsNorm(x.handle, 0, weight.handle, 0, 1e-30, null)

@@ -13,7 +13,7 @@ export function scaleColumns(x: Tensor, v: Tensor): Tensor {
 
 /** x[N, C] with row n times v[n]. */
 export function scaleRows(x: Tensor, v: Tensor): Tensor {
-  return multiply(x, matmul(reshape(v, [x.shape[0]!, 1]), ones([1, x.shape[1]!], x)))
+  return multiply(x, matmul(reshape(v, [x.rows, 1]), ones([1, x.columns], x)))
 }
 
 /** x[N, C] with b[C] added to every row. */
@@ -23,7 +23,7 @@ export function addRow(x: Tensor, b: Tensor): Tensor {
 
 /** v[C] as every row of [N, C], in x's dtype. */
 function spread(v: Tensor, x: Tensor): Tensor {
-  const [rows, columns] = x.shape as [number, number]
+  const { rows, columns } = x
   return matmul(ones([rows, 1], x), reshape(v, [1, columns]))
 }
 

@@ -223,7 +223,7 @@ function packed(tensors: readonly TensorToWrite[], pattern: Pattern | undefined)
 
 /** Rows, or columns, of the ranks that are kept. */
 function keepRanks(tensor: TensorToWrite, kept: readonly boolean[], inColumns: boolean): TensorToWrite {
-  const [rows, columns] = tensor.shape as [number, number]
+  const [rows = 0, columns = 0] = tensor.shape
   const view = tensor.data as ArrayBufferView
   const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
   const width = bytes.length / (rows * columns)

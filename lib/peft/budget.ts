@@ -148,8 +148,8 @@ export class Budget {
       const { sensitivity, uncertainty } = this.#means!.get(parameter)!
       return multiply(sensitivity.tensor, uncertainty.tensor)
     }
-    const [r, ins] = a.shape as [number, number]
-    const outs = b.shape[0]!
+    const { rows: r, columns: ins } = a
+    const outs = b.rows
     const ones = (shape: readonly number[]) => {
       const { device, dtype } = a.tensor
       return Tensor.from(new Float32Array(Math.max(...shape)).fill(1), shape, { device, dtype })
@@ -167,7 +167,7 @@ export class Budget {
       for (const kind of ['sensitivity', 'uncertainty'] as const)
         entries.set(`${name}.${kind}`, {
           shape: means[kind].shape,
-          read: async () => (await means[kind].tensor.data()) as Float32Array | Float64Array,
+          read: async () => await means[kind].tensor.floats(),
           write: values => means[kind].tensor.upload(values),
         })
     // A run that is resumed after its last step has no other to learn this from.

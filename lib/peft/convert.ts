@@ -3,6 +3,7 @@
 import { check } from '../errors.ts'
 import type { LinearAdapter } from '../nn/linear.ts'
 import { scope } from '../tensor.ts'
+import { mapTuple } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
 import { attachFactors, type Combined, largest, type Pair, readFactors, stacked, truncated } from './combine.ts'
 import { type Matrix, matrix, norm, product, productSvd, randomizedSvd } from './linearAlgebra.ts'
@@ -88,7 +89,7 @@ async function denseDistances(first: Adapter, second: Adapter): Promise<Map<stri
     const [a, b] = await Promise.all(
       [first, second].map(each => (each.carries(path) ? readChange(each, path) : undefined)),
     )
-    const [na, nb] = [a, b].map(each => (each ? norm(each) : 0)) as [number, number]
+    const [na, nb] = mapTuple([a, b], each => (each ? norm(each) : 0))
     found.set(path, { first: na, second: nb, difference: a && b ? norm(minus(a, b)) : na + nb })
   }
   return found

@@ -50,7 +50,7 @@ function offOrthogonal(x: Tensor): Tensor {
 }
 
 function identity(like: Tensor, value: number): Tensor {
-  const size = like.shape[0]!
+  const size = like.rows
   const data = new Float64Array(size * size)
   for (let i = 0; i < size; i++) data[i * (size + 1)] = value
   return Tensor.from(data, [size, size], { device: like.device, dtype: like.dtype })

@@ -134,7 +134,7 @@ function vectorsOn(
 function narrowed(a: Parameter, context: PlaceContext): (columns: number) => Parameter {
   const made = new Map<number, Parameter>()
   return columns => {
-    const [r, all] = a.shape as [number, number]
+    const { rows: r, columns: all } = a
     check(columns <= all, 'ERR_SHAPE', () => `vera_A: has ${all} columns, a layer takes ${columns} inputs`)
     if (columns === all) return a
     const found = made.get(columns)

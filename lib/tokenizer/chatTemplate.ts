@@ -3,7 +3,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
-import { check, fail } from '../errors.ts'
+import { check, fail, messageOf, systemCode } from '../errors.ts'
 import { asArray, asObject, type Json } from './json.ts'
 
 /** One turn, as templates read it: `role` and `content`, and whatever else the data have. */
@@ -56,7 +56,7 @@ export function chatTemplate(path: string, sources: TemplateSources, specials: J
       try {
         return template.render({ ...given, add_generation_prompt: addGenerationPrompt })
       } catch (error) {
-        fail('ERR_DATA', `chat template: it refuses the conversation: ${(error as Error).message.slice(0, 200)}`, error)
+        fail('ERR_DATA', `chat template: it refuses the conversation: ${messageOf(error).slice(0, 200)}`, error)
       }
     },
   }
@@ -75,7 +75,7 @@ function parse(path: string, source: string): Template {
   try {
     return new Template(source)
   } catch (error) {
-    const why = (error as Error).message.slice(0, 200)
+    const why = messageOf(error).slice(0, 200)
     fail('ERR_CONFIG', `chat template: that of ${path} cannot be read: ${why}; correct chat_template.jinja`, error)
   }
 }
@@ -106,7 +106,7 @@ async function readText(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    fail('ERR_CONFIG', `chat template: cannot read ${path}: ${(error as Error).message}`, error)
+    if (systemCode(error) === 'ENOENT') return undefined
+    fail('ERR_CONFIG', `chat template: cannot read ${path}: ${messageOf(error)}`, error)
   }
 }

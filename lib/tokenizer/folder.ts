@@ -3,7 +3,7 @@
 import type { Stats } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { check, fail } from '../errors.ts'
+import { check, fail, messageOf, systemCode } from '../errors.ts'
 import { readTemplates, type TemplateSources } from './chatTemplate.ts'
 import { bertParts } from './config.ts'
 import { asObject, type Json, shown } from './json.ts'
@@ -100,8 +100,8 @@ async function readText(file: string): Promise<string | undefined> {
   try {
     return await readFile(file, 'utf8')
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-    fail('ERR_CONFIG', `tokenizer: cannot read ${file}: ${String((error as Error).message)}`, error)
+    if (systemCode(error) === 'ENOENT') return undefined
+    fail('ERR_CONFIG', `tokenizer: cannot read ${file}: ${messageOf(error)}`, error)
   }
 }
 
@@ -112,7 +112,7 @@ async function readJson(file: string): Promise<Json | undefined> {
   try {
     value = JSON.parse(text)
   } catch (error) {
-    fail('ERR_CONFIG', `tokenizer: ${file} is not JSON: ${(error as Error).message}`, error)
+    fail('ERR_CONFIG', `tokenizer: ${file} is not JSON: ${messageOf(error)}`, error)
   }
   const object = asObject(value)
   check(object, 'ERR_CONFIG', () => `tokenizer: ${file} holds no JSON object`)

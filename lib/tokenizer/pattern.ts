@@ -1,6 +1,6 @@
 // Patterns of tokenizer.json: a plain text, or a regular expression of Oniguruma.
 
-import { fail } from '../errors.ts'
+import { fail, messageOf } from '../errors.ts'
 import { Regex, RegexError } from '../regex/regex.ts'
 import { asObject } from './json.ts'
 
@@ -21,7 +21,7 @@ export function readPattern(value: unknown, where: string): Pattern {
       try {
         return regex.matches(text)
       } catch (error) {
-        fail('ERR_DATA', `tokenizer: the pattern "${shown}" of ${where} ${(error as Error).message}`, error)
+        fail('ERR_DATA', `tokenizer: the pattern "${shown}" of ${where} ${messageOf(error)}`, error)
       }
     }
   } catch (error) {

@@ -255,12 +255,8 @@ function roomFor(slots: Template['single'], maxLength: number | undefined): numb
 function assemble(slots: Template['single'], parts: Readonly<Record<'A' | 'B', Spans>>) {
   let length = 0
   for (const slot of slots) length += 'id' in slot ? 1 : parts[slot.text].ids.length
-  const [ids, typeIds, starts, ends] = Array.from({ length: 4 }, () => new Int32Array(length)) as [
-    Int32Array,
-    Int32Array,
-    Int32Array,
-    Int32Array,
-  ]
+  const make = () => new Int32Array(length)
+  const [ids, typeIds, starts, ends] = [make(), make(), make(), make()]
   let at = 0
   let start = 0
   for (const slot of slots) {

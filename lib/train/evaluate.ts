@@ -152,13 +152,13 @@ async function enqueueForward(
   const { batch, reads } = scope(() => {
     const batch = packAll(model, isLabelled ? examples : examples.map(asked))
     // Reads are in the queue before the scope frees what they read.
-    if (top > 0) return { batch, reads: Promise.all([model.logits(batch, rowsAsked(batch)).data(), 0]) }
+    if (top > 0) return { batch, reads: Promise.all([model.logits(batch, rowsAsked(batch)).floats(), 0]) }
     const { logits, likeliest, loss } = model.answers(batch, isLabelled ? labelled(batch) : rowsAsked(batch))
-    const reads = Promise.all([likeliest ? readLikeliest(likeliest) : logits!.data(), loss?.item() ?? 0])
+    const reads = Promise.all([likeliest ? readLikeliest(likeliest) : logits!.floats(), loss?.item() ?? 0])
     return { batch, reads }
   })
   const [read, loss] = await reads
-  const answers = 'ids' in read ? read : { data: read as Float32Array, columns: model.head.outputs }
+  const answers = 'ids' in read ? read : { data: read, columns: model.head.outputs }
   checkFinite(model, answers)
   return { examples, batch, answers, loss: isLabelled ? loss : 0 }
 }

@@ -217,14 +217,14 @@ export class Run {
     const { state } = this
     state.best = { step: state.step, value }
     this.bestEvaluation = evaluation
-    this.#best = (await this.optimizer.arena.params.data()) as Float32Array | Float64Array
+    this.#best = await this.optimizer.arena.params.floats()
   }
 
   /** Puts the best weights in place; {@link restoreLast} takes that back. */
   async restoreBest(): Promise<void> {
     const { best, step } = this.state
     if (!best || best.step === step || !this.#best) return
-    this.#last = (await this.optimizer.arena.params.data()) as Float32Array | Float64Array
+    this.#last = await this.optimizer.arena.params.floats()
     this.optimizer.arena.params.upload(this.#best)
   }
 

@@ -1,6 +1,6 @@
 // Where a run stands, as plain data: all of it beside the tensors that going on needs.
 
-import { check, fail } from '../errors.ts'
+import { check, fail, messageOf } from '../errors.ts'
 import type { HistoryEntry } from './events.ts'
 
 export interface RunState {
@@ -54,7 +54,7 @@ export function parseState(text: string, path = 'state.json'): RunState {
   try {
     state = JSON.parse(text, number)
   } catch (error) {
-    fail('ERR_CHECKPOINT', `${path}: is not JSON (${(error as Error).message}); use another checkpoint`, error)
+    fail('ERR_CHECKPOINT', `${path}: is not JSON (${messageOf(error)}); use another checkpoint`, error)
   }
   const problem = stateProblem(state)
   check(problem === undefined, 'ERR_CHECKPOINT', () => `${path}: ${problem}; use another checkpoint`)

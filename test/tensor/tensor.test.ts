@@ -189,4 +189,22 @@ test('devices are known by name', () => {
   x.dispose()
 })
 
+test('data by kind: f32 of any floats, floats as they are, i32; axes by name', async () => {
+  const wide = Tensor.from(Float64Array.of(1, 2, 0.1), [1, 3])
+  const whole = Tensor.from(Int32Array.of(7), [1])
+  assert.equal(await wide.f32(), Float32Array.of(1, 2, 0.1))
+  assert.equal(await wide.floats(), Float64Array.of(1, 2, 0.1))
+  assert.equal(await whole.i32(), Int32Array.of(7))
+  const codeOf = (work: Promise<unknown>) =>
+    work.then(
+      () => undefined,
+      (error: LowrankError) => error.code,
+    )
+  assert.is(await codeOf(whole.f32()), 'ERR_DTYPE')
+  assert.is(await codeOf(wide.i32()), 'ERR_DTYPE')
+  assert.equal([wide.rows, wide.columns, whole.rows], [1, 3, 1])
+  assert.throws(() => whole.columns, /\[1\] has no axis 1/)
+  for (const tensor of [wide, whole]) tensor.dispose()
+})
+
 test.run()

@@ -1,7 +1,7 @@
 // YAML files of options, with errors that name the place.
 
 import { type Document, parseDocument } from 'yaml'
-import { check, fail } from '../../errors.ts'
+import { check, fail, messageOf } from '../../errors.ts'
 
 /** The mapping a YAML text holds; an empty text holds none. @throws ERR_OPTION naming line and column */
 export function parseYaml(path: string, text: string): Record<string, unknown> {
@@ -25,6 +25,6 @@ function resolved(path: string, document: Document): unknown {
   try {
     return document.toJS()
   } catch (error) {
-    fail('ERR_OPTION', `${path}: ${(error as Error).message}; write the values out`, error)
+    fail('ERR_OPTION', `${path}: ${messageOf(error)}; write the values out`, error)
   }
 }
