@@ -4,7 +4,9 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { Decoder } from '../../lib/generate/decoder.ts'
 import { generateTokens } from '../../lib/generate/generate.ts'
+import { choiceOf, type TokenOptions } from '../../lib/generate/options.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { createModel, loadModel, type Model } from '../../lib/model.ts'
@@ -31,6 +33,7 @@ interface Meta {
   said: number[]
   loss: number
   greedy: { prompt: number[]; ids: number[] }
+  generated?: { options: TokenOptions; ends: number[]; texts: number[][] }[]
   adapterLoss?: number
 }
 
@@ -139,6 +142,28 @@ for (const name of CASES) {
     assert.is(native.live(), before, 'every tensor is freed')
   })
 }
+
+for (const name of CASES.filter(each => metaOf(each).generated))
+  test(`${name}: beams and penalties say what transformers says`, async () => {
+    const before = native.live()
+    const model = await loadModel(join(FOLDER, name), { task })
+    const { greedy, generated } = metaOf(name)
+    const decoder = new Decoder(model)
+    for (const { options, ends, texts } of generated!) {
+      const choice = choiceOf(model, { ...options, maxNewTokens: 10, endIds: ends })
+      const found: number[][] = []
+      if (options.beams) found.push(...(await decoder.beams(Int32Array.from(greedy.prompt), choice)))
+      else {
+        const ids: number[] = []
+        for await (const id of decoder.tokens(Int32Array.from(greedy.prompt), choice)) ids.push(id)
+        found.push(ids)
+      }
+      assert.equal(found, texts, JSON.stringify({ options, ends }))
+    }
+    await decoder.close()
+    model.dispose()
+    assert.is(native.live(), before, 'every tensor is freed')
+  })
 
 for (const name of CASES.filter(each => metaOf(each).adapterLoss !== undefined))
   test(`${name}: an adapter of PEFT gives its logits, loss and gradients, and is written as it was`, async () => {

@@ -160,6 +160,36 @@ def greedy(model, prompt, count=12):
     return ids[1:]
 
 
+def generated(model, prompt):
+    """What generate() says under our options, in our names."""
+    names = dict(
+        beams='num_beams', lengthPenalty='length_penalty', repetitionPenalty='repetition_penalty',
+        noRepeatNgram='no_repeat_ngram_size',
+    )  # fmt: skip
+    probe = greedy(model, prompt)
+    cases = []
+    for options in (
+        dict(beams=3),
+        dict(beams=4, lengthPenalty=2.0),
+        dict(beams=2, noRepeatNgram=2),
+        dict(repetitionPenalty=1.6),
+        dict(noRepeatNgram=2),
+    ):
+        for ends in ([], sorted({probe[3], 5})):
+            count = options.get('beams', 1)
+            found = model.generate(
+                torch.tensor([prompt]), max_new_tokens=10, do_sample=False, eos_token_id=ends or None, pad_token_id=0,
+                use_cache=False,  # transformers counts its layers by those of the encoder
+                num_return_sequences=count, **{names[key]: value for key, value in options.items()},
+            )  # fmt: skip
+            texts = []
+            for ids in found[:, 1:].tolist():
+                stop = next((i + 1 for i, id in enumerate(ids) if id in ends), len(ids))
+                texts.append(ids[:stop])
+            cases.append(dict(options=options, ends=ends, texts=texts))
+    return cases
+
+
 def adapter(folder, given):
     """Low-rank factors on every layer, made and run by PEFT."""
     # peft 0.21 asks transformers 5 for a method that it no longer has; only generate() would need it.
@@ -210,6 +240,8 @@ def make(name):
     meta = dict(task='s2s', labels=None, problem=None, lengths=LENGTHS, said=SAID, loss=loss, notes=c['notes'])
     prompt = given['input_ids'][1].tolist()
     meta['greedy'] = dict(prompt=prompt, ids=greedy(model, prompt))
+    if name in ('t5', 't5-untied'):
+        meta['generated'] = generated(model, prompt)
     if name in ('t5', 'mt5'):
         more, meta['adapterLoss'] = adapter(folder, given)
         tensors |= more
