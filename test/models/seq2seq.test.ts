@@ -11,7 +11,7 @@ import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { createModel, loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
-import { type PackedBatch, pack, shiftedRight, upload } from '../../lib/nn/batch.ts'
+import { type PackedBatch, shiftedRight, upload } from '../../lib/nn/batch.ts'
 import { bucketOf } from '../../lib/nn/relativeBias.ts'
 import { withRoutes } from '../../lib/nn/routes.ts'
 import { Arena } from '../../lib/optim/arena.ts'
@@ -21,8 +21,9 @@ import { lora } from '../../lib/peft/lora.ts'
 import { saveMerged } from '../../lib/peft/merged.ts'
 import { promptTuning } from '../../lib/peft/prompt.ts'
 import { scope, type Tensor } from '../../lib/tensor.ts'
-import { backward, logitsOf, train, unpad, withFolder } from '../peft/golden.ts'
+import { backward, logitsOf, tinyBatch, train, unpad, withFolder } from '../peft/golden.ts'
 import { compare } from '../support/compare.ts'
+import { targetsOf } from '../support/targets.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/seq2seq')
 const CASES = readdirSync(FOLDER).filter(name => existsSync(join(FOLDER, name, 'meta.json')))
@@ -40,42 +41,13 @@ interface Meta {
 const open = (name: string) => openSafetensors(join(FOLDER, name, 'io.safetensors'))
 const metaOf = (name: string) => JSON.parse(readFileSync(join(FOLDER, name, 'meta.json'), 'utf8')) as Meta
 
-/** Sequences of a padded tensor. */
-function sequences(io: SafetensorsFile, key: string, lengths: number[]): Int32Array[] {
-  const width = Math.max(...lengths)
-  const ids = new Int32Array(io.read(key).buffer as ArrayBuffer)
-  return lengths.map((length, i) => ids.slice(i * width, i * width + length))
-}
-
-function batchOf(io: SafetensorsFile, { lengths, said }: Meta): PackedBatch & { decoder: PackedBatch } {
-  return {
-    ...pack(sequences(io, 'input_ids', lengths)),
-    decoder: pack(sequences(io, 'labels', said)),
-  }
-}
-
-function targetsOf({ head }: Model, { cuSeqlens, decoder }: PackedBatch & { decoder: PackedBatch }) {
-  const examples = Array.from({ length: cuSeqlens.length - 1 }, (_, i) => ({
-    ids: Int32Array.of(1),
-    target: decoder.ids.slice(decoder.cuSeqlens[i], decoder.cuSeqlens[i + 1]),
-    truncated: false,
-    row: { values: {}, file: 'batch', line: i },
-  }))
-  return head.collate(examples)!
-}
-
-async function checkHidden(
-  model: Model,
-  io: SafetensorsFile,
-  batch: PackedBatch & { decoder: PackedBatch },
-  meta: Meta,
-) {
+async function checkHidden(model: Model, io: SafetensorsFile, batch: PackedBatch, meta: Meta) {
   const { backbone, device } = model
   const seen: { encoder: Tensor[]; decoder: Tensor[] } = { encoder: [], decoder: [] }
   scope(() => {
     const into = (list: Tensor[]) => (hidden: Tensor) => void list.push(hidden)
     const memory = model.encode(batch, { observe: into(seen.encoder) })
-    const given = shiftedRight(batch.decoder, backbone.startId!)
+    const given = shiftedRight(batch.decoder!, backbone.startId!)
     backbone.forward(upload(given, device, backbone), { memory, observe: into(seen.decoder) })
     for (const hidden of [...seen.encoder, ...seen.decoder]) hidden.keep()
   })
@@ -112,11 +84,11 @@ for (const name of CASES) {
     const meta = metaOf(name)
     const io = open(name)
     const model = await loadModel(join(FOLDER, name), { task })
-    const batch = batchOf(io, meta)
+    const { batch, labels } = tinyBatch(name)
     await checkHidden(model, io, batch, meta)
     const logits = unpad(io.readF32('logits'), meta.said, model.head.outputs)
     compare('logits', await logitsOf(model, batch), logits, { relative: 1e-5 })
-    const targets = targetsOf(model, batch)
+    const targets = targetsOf(model, batch, labels)
     const end = train([...model.parameters.values()])
     for (const checkpoint of [false, true]) {
       for (const parameter of model.parameters.values()) native.fill(parameter.gradient!.handle, 0)
@@ -173,10 +145,10 @@ for (const name of CASES.filter(each => metaOf(each).adapterLoss !== undefined))
     const model = await loadModel(join(FOLDER, name), { task })
     const folder = join(FOLDER, name, 'adapter')
     const adapter = await loadAdapter(model, folder, { trainable: true })
-    const batch = batchOf(io, meta)
+    const { batch, labels } = tinyBatch(name)
     const expected = unpad(io.readF32('adapter.logits'), meta.said, model.head.outputs)
     compare('logits', await logitsOf(model, batch), expected, { relative: 1e-5 })
-    const targets = targetsOf(model, batch)
+    const targets = targetsOf(model, batch, labels)
     const arena = new Arena(adapter.trainable, model.device)
     const loss = await backward(() => model.loss(batch, targets, { total: targets.weight }))
     compare('loss', [loss], [meta.adapterLoss!], { relative: 1e-5 })
@@ -207,9 +179,7 @@ for (const name of CASES)
       const model = await loadModel(join(FOLDER, name), { task })
       const untied = model.shared.size === 0
       attach(model, lora({ r: 2, targetModules: 'all-linear', initLoraWeights: false }), { seed: 4 })
-      const io = open(name)
-      const batch = batchOf(io, metaOf(name))
-      io.close()
+      const { batch } = tinyBatch(name)
       const expected = await logitsOf(model, batch)
       await saveMerged(model, join(dir, 'merged'))
       model.dispose()
@@ -255,11 +225,9 @@ test('configs that make no sense are refused', () => {
 test('rows of several adapters are refused, since what is read and what is said have rows of their own', async () => {
   const model = await loadModel(join(FOLDER, 't5'), { task })
   attach(model, lora({ r: 2 }), { name: 'a' })
-  const io = open('t5')
-  const batch = batchOf(io, metaOf('t5'))
+  const { batch } = tinyBatch('t5')
   const routes = [{ adapter: 'a', rows: batch.ids.length }]
   assert.throws(() => scope(() => withRoutes(routes, () => model.logits(batch))), /withRoutes: .* encoder-decoder/)
-  io.close()
   model.dispose()
 })
 
@@ -278,15 +246,13 @@ test('f16 weights run in f32, and the model says why', async () => {
 })
 
 test('another task, virtual tokens, and a batch without what is to be said are refused', async () => {
-  const io = open('t5')
   const model = await loadModel(join(FOLDER, 't5'), { task })
-  const { decoder: _, ...batch } = batchOf(io, metaOf('t5'))
+  const { decoder: _, ...batch } = tinyBatch('t5').batch
   assert.throws(() => scope(() => model.logits(batch)), /batch: it does not say what the decoder is to say/)
   assert.throws(() => attach(model, promptTuning()), /prompt: t5 reads and says/)
   const other = await loadModel(join(FOLDER, 't5'), { task: 'causal-lm' }).catch(error => error)
   assert.match(String(other), /t5 has no head for causal-lm; .*seq2seq-lm/)
   model.dispose()
-  io.close()
 })
 
 test.run()
