@@ -7,7 +7,7 @@ import { type Targets, uploadTargets } from './heads/targets.ts'
 import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
 import { openCheckpoint } from './io/safetensors.ts'
 import type { Backbone, Family } from './models/family.ts'
-import { checkLayers, widened } from './models/fit.ts'
+import { checkLayers, checkOptions, widened } from './models/fit.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
 import { labelRows, withRows } from './models/labelRows.ts'
 import { type LoadSettings, type TensorSource, Weights } from './models/weights.ts'
@@ -349,11 +349,10 @@ function problemOf(config: ModelConfig, outputs: number): Problem {
  * ERR_CHECKPOINT, with every problem at once.
  */
 export async function loadModel(dir: string, options: ModelOptions): Promise<Model> {
-  check(
-    existsSync(dir),
-    'ERR_CONFIG',
-    () => `loadModel: there is no folder ${dir}; give the path of a Hugging Face model folder`,
-  )
+  checkOptions('loadModel', options)
+  check(typeof dir === 'string' && existsSync(dir), 'ERR_CONFIG', () => {
+    return `loadModel: there is no folder ${dir}; give the path of a Hugging Face model folder`
+  })
   const config = readModelConfig(dir, MODEL_TYPES)
   const checkpoint = openCheckpoint(dir)
   try {
@@ -366,6 +365,7 @@ export async function loadModel(dir: string, options: ModelOptions): Promise<Mod
 
 /** A model of a config with every weight newly initialised, for pretraining and benchmarks. */
 export function createModel(config: ModelConfig, options: ModelOptions): Model {
+  checkOptions('createModel', options)
   return new Model(config, { ...settingsOf(config, options), origin: 'the config' }, options, undefined)
 }
 

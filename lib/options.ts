@@ -39,6 +39,8 @@ export interface Domain {
   readonly choices?: readonly (string | boolean)[]
   readonly min?: number
   readonly max?: number
+  /** Our name for a choice that others call otherwise. */
+  readonly here?: (value: string) => string | undefined
 }
 
 /** Where the values of an option may be looked for. */
@@ -169,12 +171,18 @@ export function secondsOf(value: unknown): number | undefined {
   return Number(hours ?? 0) * 3600 + Number(minutes ?? 0) * 60 + Number(seconds ?? 0)
 }
 
+/** ` (here it is "x")` for what others call a choice, ` (did you mean "x"?)` for what is near one, else `''`. */
+export function nearestChoice({ choices, here }: Domain, value: unknown): string {
+  const ours = here?.(String(value))
+  if (ours !== undefined) return ` (here it is "${ours}")`
+  return choices ? nearest(String(value), choices.map(String)) : ''
+}
+
 /** @throws ERR_OPTION naming the option, the value, what it must be and the nearest choice */
 export function checkValue(name: string, domain: Domain, value: unknown): void {
   check(accepts(domain, value), 'ERR_OPTION', () => {
     const shown = typeof value === 'number' || value === undefined ? String(value) : JSON.stringify(value)
-    const close = domain.choices ? nearest(String(value), domain.choices.map(String)) : ''
-    return `${name}: ${shown}, expected ${describeKind(domain)}${close}`
+    return `${name}: ${shown}, expected ${describeKind(domain)}${nearestChoice(domain, value)}`
   })
 }
 
@@ -209,6 +217,12 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
   resumefromcheckpoint: 'resume',
   maxseqlength: 'maxLength',
   modelnameorpath: 'model',
+  torchdtype: 'storage',
+  dtype: 'storage',
+  devicemap: 'device',
+  problemtype: 'problem',
+  numlabels: 'labels',
+  id2label: 'labels',
   rank: 'r',
   lorar: 'r',
   loraalpha: 'alpha',
@@ -219,6 +233,12 @@ const ELSEWHERE: Readonly<Record<string, string>> = {
 export function nameHere(key: string, known: readonly string[]): string | undefined {
   const ours = ELSEWHERE[key.replace(/[-_]/g, '').toLowerCase()]
   return ours !== undefined && known.includes(ours) ? ours : undefined
+}
+
+/** @throws ERR_OPTION for a key that is none of `known`, with our name for it or the nearest */
+export function checkKeys(what: string, options: object, known: readonly string[]): void {
+  for (const key of Object.keys(options))
+    check(known.includes(key), 'ERR_OPTION', () => `${key}: is no option of ${what}${nearestOption(key, known)}`)
 }
 
 /** ` (here it is "lr")` for an option of another library, ` (did you mean "lr"?)` for one that is near, else `''`. */

@@ -47,6 +47,8 @@ export interface HeadKind {
   readonly sits: HeadName
   /** Whether its outputs have names of their own: classes or values; else they are the vocabulary. */
   readonly isLabelled: boolean
+  /** What others call its task: pipelines of transformers, and everyday names. */
+  readonly aliases: readonly string[]
   /** What PEFT calls its task; absent where it has no name for it. */
   readonly peftType?: string
   /** End of the class's name in transformers. */

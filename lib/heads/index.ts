@@ -14,10 +14,25 @@ export type TaskName = (typeof HEADS)[number]['task']
 /** The names of all tasks. */
 export const headTasks: readonly TaskName[] = HEADS.map(({ task }) => task)
 
+const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, '')
+
+/** Our name for what transformers, PEFT or people call a task; undefined for what is none of them. */
+export function taskHere(name: string): TaskName | undefined {
+  const found = HEADS.find(({ aliases, classSuffix, ...head }) => {
+    const peft: readonly string[] = 'peftType' in head ? [head.peftType] : []
+    return [...aliases, ...peft].some(each => plain(each) === plain(name)) || name.endsWith(classSuffix)
+  })
+  return found?.task
+}
+
+/** The end of an error about a task that is unknown among `known`: what it is called here, and what there is. */
+export function unknownTask(name: string, known: readonly string[] = headTasks): string {
+  const here = taskHere(name)
+  const told = here !== undefined && known.includes(here) ? ` (here it is "${here}")` : nearest(name, known)
+  return `task: "${name}" is unknown${told}; use ${known.join(', ')}`
+}
+
 /** The head of a task. @throws ERR_OPTION for an unknown one */
 export function headOf(task: string): HeadKind {
-  const found = HEADS.find(head => head.task === task)
-  return (
-    found ?? fail('ERR_OPTION', `task: "${task}" is unknown${nearest(task, headTasks)}; use ${headTasks.join(', ')}`)
-  )
+  return HEADS.find(head => head.task === task) ?? fail('ERR_OPTION', unknownTask(String(task)))
 }

@@ -13,6 +13,7 @@ import { decoderTokens, hiddenTokens, nextTokens } from './targets.ts'
 
 export const maskedLmHead = {
   task: 'masked-lm',
+  aliases: ['fill-mask', 'mlm', 'masked-language-modeling'],
   sits: 'maskedLm',
   isLabelled: false,
   classSuffix: 'ForMaskedLM',
@@ -21,6 +22,7 @@ export const maskedLmHead = {
 
 export const causalLmHead = {
   task: 'causal-lm',
+  aliases: ['text-generation', 'clm', 'language-modeling', 'causal-language-modeling', 'chat'],
   sits: 'causalLm',
   isLabelled: false,
   peftType: 'CAUSAL_LM',
@@ -30,6 +32,7 @@ export const causalLmHead = {
 
 export const seq2seqLmHead = {
   task: 'seq2seq-lm',
+  aliases: ['text2text-generation', 'summarization', 'translation', 'seq2seq'],
   sits: 'seq2seqLm',
   isLabelled: false,
   peftType: 'SEQ_2_SEQ_LM',

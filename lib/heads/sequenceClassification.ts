@@ -9,6 +9,7 @@ import { sequenceClasses, sequenceNumbers } from './targets.ts'
 
 export const sequenceHead = {
   task: 'sequence-classification',
+  aliases: ['text-classification', 'sentiment-analysis', 'classification', 'multi-label-classification', 'regression'],
   sits: 'sequence',
   isLabelled: true,
   peftType: 'SEQ_CLS',

@@ -5,6 +5,7 @@ import { tokenClasses } from './targets.ts'
 
 export const tokenHead = {
   task: 'token-classification',
+  aliases: ['ner', 'named-entity-recognition', 'tagging', 'pos-tagging'],
   sits: 'token',
   isLabelled: true,
   peftType: 'TOKEN_CLS',

@@ -1,7 +1,9 @@
 // What a checkpoint is held against before anything is made of it.
 
 import { check } from '../errors.ts'
+import { headOf, headTasks } from '../heads/index.ts'
 import type { ModelConfig } from '../io/config.ts'
+import { checkKeys, isRecord } from '../options.ts'
 import type { Family } from './family.ts'
 import type { LoadSettings } from './weights.ts'
 
@@ -23,4 +25,15 @@ export function widened({ wideOnly }: Family, { source, activations, compute }: 
   if (!wideOnly || !source || ![...source.names()].some(isNarrow)) return []
   const types = activations === compute ? compute : `${activations} and ${compute}`
   return [`the checkpoint is in f16 and runs in ${types}: ${wideOnly}`]
+}
+
+const OPTIONS = 'task labels problem head headRows device planFor storage compute seed'.split(' ')
+
+/** What JavaScript may hand over as options of a model. @throws ERR_OPTION for an unknown task or option, or none */
+export function checkOptions(what: string, options: { readonly task: string }): void {
+  check(isRecord(options) && options.task !== undefined, 'ERR_OPTION', () => {
+    return `${what}: no task; give { task: ${headTasks.map(task => `'${task}'`).join(' | ')} }`
+  })
+  headOf(options.task)
+  checkKeys(what, options, OPTIONS)
 }

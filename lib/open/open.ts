@@ -2,8 +2,8 @@
 
 import type { ColumnNames } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
-import { check, fail, nearest } from '../errors.ts'
-import { SEED } from '../options.ts'
+import { check } from '../errors.ts'
+import { checkKeys, SEED } from '../options.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import { predictRows } from '../train/predict.ts'
 import { openTrained, type Trained, type TrainedSettings } from './trained.ts'
@@ -42,8 +42,7 @@ interface Call {
  */
 export async function open(folder: string, options: OpenTrainedOptions = {}): Promise<OpenModel> {
   check(typeof folder === 'string' && folder !== '', 'ERR_OPTION', () => `open: ${folder} is no path of a folder`)
-  for (const key of Object.keys(options))
-    if (!KNOWN.includes(key)) fail('ERR_OPTION', `${key}: is no option of open${nearest(key, KNOWN)}`)
+  checkKeys('open', options, KNOWN)
   return new OpenModel(await load(folder, options), options)
 }
 

@@ -6,7 +6,7 @@ import { bundled } from '../bundled.ts'
 import type { ColumnNames } from '../data/columns.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
-import { HEADS, headOf, headTasks, type TaskName } from '../heads/index.ts'
+import { HEADS, headOf, headTasks, type TaskName, unknownTask } from '../heads/index.ts'
 import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
 import { openSafetensors } from '../io/safetensors.ts'
@@ -136,6 +136,7 @@ function baseOf(folder: string, info: AdapterInfo, settings: TrainedSettings): B
 function taskFor(info: AdapterInfo, settings: TrainedSettings, folder: string): TaskName {
   const task = settings.task ?? info.task
   const known = headTasks.find(name => name === task)
+  check(known !== undefined || settings.task === undefined, 'ERR_OPTION', () => unknownTask(String(settings.task)))
   return (
     known ??
     fail('ERR_CONFIG', `adapter: ${folder} does not say its task; name it with --task (${headTasks.join(', ')})`)

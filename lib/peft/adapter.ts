@@ -330,7 +330,10 @@ function baseOf(config: PyObject | undefined): string | undefined {
 }
 
 /** {@link Adapter.save}. */
-export function saveAdapter(adapter: Adapter, dir: string, options: SaveOptions = {}): Promise<string> {
+export async function saveAdapter(adapter: Adapter, dir: string, options: SaveOptions = {}): Promise<string> {
+  check(adapter instanceof Adapter && typeof dir === 'string', 'ERR_OPTION', () => {
+    return 'saveAdapter: expected an adapter and a folder; call saveAdapter(attach(model, method), folder)'
+  })
   return adapter.save(dir, options)
 }
 

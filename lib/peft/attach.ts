@@ -18,6 +18,9 @@ export interface AttachOptions {
   seed?: number | undefined
 }
 
+/** Some of them: the registry, which knows all, is above this file. */
+const METHOD_NAMES = 'lora(), dora(), ia3(), fullFineTuning() …'
+
 /**
  * Puts a method on a model. Nothing of the model's output changes until something trains, except where the method's
  * options say so. Throws ERR_OPTION where targets match nothing, nothing would train, or the name is taken.
@@ -27,6 +30,12 @@ export function attach<H extends Host>(
   method: Method,
   { name = 'default', seed = SEED }: AttachOptions = {},
 ): Adapter<H> {
+  check(model?.linears !== undefined, 'ERR_OPTION', () => {
+    return `attach: the first argument is no model; call attach(await loadModel(folder, { task }), lora())`
+  })
+  check(method?.kind !== undefined, 'ERR_OPTION', () => {
+    return `attach: ${JSON.stringify(method)} is no method; make one with ${METHOD_NAMES}`
+  })
   check(Number.isSafeInteger(seed) && seed >= 0, 'ERR_OPTION', () => {
     return `seed: ${seed}, expected a whole number from 0 to 2^53 - 1`
   })

@@ -44,6 +44,9 @@ export async function loadAdapter<H extends Host>(
   dir: string,
   options: LoadOptions = {},
 ): Promise<Adapter<H>> {
+  check(typeof dir === 'string' && model?.linears !== undefined, 'ERR_OPTION', () => {
+    return 'loadAdapter: expected a model and the path of a folder; call loadAdapter(model, folder)'
+  })
   const { name = 'default', trainable = false, allowNew = false } = options
   const folder = folderOf(dir, name)
   const config = readAdapterConfig(folder)

@@ -1,7 +1,8 @@
 // The tasks there are: a new one is a file and a line here.
 
-import { fail, nearest } from '../errors.ts'
+import { fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
+import { unknownTask } from '../heads/index.ts'
 import type { Model } from '../model.ts'
 import { causalLm } from './causalLm.ts'
 import { maskedLm } from './maskedLm.ts'
@@ -32,9 +33,7 @@ export const taskNames: readonly string[] = [...new Set(TASKS.map(({ name }) => 
 export function taskOf({ task: name, problem }: { task: string; problem?: Problem | undefined }): Task {
   const named = TASKS.filter(task => task.name === name)
   const found = named.find(task => task.problem === undefined || task.problem === (problem ?? 'single'))
-  return (
-    found ?? fail('ERR_OPTION', `task: "${name}" is unknown${nearest(name, taskNames)}; use ${taskNames.join(', ')}`)
-  )
+  return found ?? fail('ERR_OPTION', unknownTask(String(name), taskNames))
 }
 
 /** The task of a model's head. */

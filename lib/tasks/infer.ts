@@ -2,8 +2,9 @@
 
 import type { Columns } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
-import { check, fail, nearest } from '../errors.ts'
+import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
+import { unknownTask } from '../heads/index.ts'
 import { TASKS, taskNames, taskOf } from './index.ts'
 import type { Asked, Task } from './task.ts'
 
@@ -28,9 +29,7 @@ export function inferTask(
   { task: wanted, problem, labels, able }: Asked = {},
 ): TaskChoice {
   const known = wanted === undefined || taskNames.includes(wanted)
-  check(known, 'ERR_OPTION', () => {
-    return `task: "${wanted}" is unknown${nearest(wanted!, taskNames)}; use ${taskNames.join(', ')}`
-  })
+  check(known, 'ERR_OPTION', () => unknownTask(String(wanted), taskNames))
   const tasks = TASKS.filter(({ name }) => wanted === undefined || name === wanted)
   for (const task of tasks) {
     const reason = task.infer(rows, columns, { task: wanted, problem, labels, able })

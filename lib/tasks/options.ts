@@ -1,12 +1,19 @@
 // The options of tasks: those of all of them, and what one task has for itself.
 
 import { check } from '../errors.ts'
+import { taskHere } from '../heads/index.ts'
 import type { OptionRow } from '../options.ts'
 import { TASKS, taskNames } from './index.ts'
 import type { Task, TaskValues } from './task.ts'
 
 export const TASK_OPTIONS = {
-  task: { kind: 'choice', help: 'What is learned', choices: taskNames, found: 'by the columns and labels' },
+  task: {
+    kind: 'choice',
+    help: 'What is learned',
+    choices: taskNames,
+    here: taskHere,
+    found: 'by the columns and labels',
+  },
   labels: { kind: 'names', help: 'Label names in the order of their ids', found: 'those of the data, sorted' },
   maxLength: {
     kind: 'integer',

@@ -180,6 +180,12 @@ export async function prepareData(
   tokenizer: Tokenizer,
   options: SplitOptions & Pick<EncodeSpec, 'maxLength' | 'taskOptions'>,
 ): Promise<PreparedData> {
+  check(typeof tokenizer?.encode === 'function', 'ERR_OPTION', () => {
+    return 'prepareData: the second argument is no tokenizer; give what loadTokenizer gives'
+  })
+  check(Number.isInteger(options?.maxLength) && options.maxLength > 0, 'ERR_OPTION', () => {
+    return `maxLength: ${options?.maxLength}, expected a whole number from 1; give { maxLength: 128 }, say`
+  })
   const data = await splitData(source, options)
   const { columns, choice, labels, splits } = data
   const { maxLength, taskOptions } = options

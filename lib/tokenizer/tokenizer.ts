@@ -97,6 +97,9 @@ const unlimited = 1e15
  * @throws ERR_CONFIG when files are missing or malformed, ERR_UNSUPPORTED for parts this package cannot run.
  */
 export async function loadTokenizer(dirOrFile: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
+  check(typeof dirOrFile === 'string', 'ERR_OPTION', () => {
+    return `loadTokenizer: ${dirOrFile} is no path of a folder or file`
+  })
   return createTokenizer(dirOrFile, await readTokenizerFiles(dirOrFile), options)
 }
 

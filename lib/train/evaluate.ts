@@ -4,9 +4,9 @@ import { type Transform, transformed } from '../data/transform.ts'
 import { check } from '../errors.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
 import type { Targets } from '../heads/targets.ts'
-import type { Model } from '../model.ts'
+import { Model } from '../model.ts'
 import { SEED } from '../options.ts'
-import { type ExampleSet, examplesOf } from '../tasks/encode.ts'
+import { type EncodedRows, type ExampleSet, examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { Answers } from '../tasks/logits.ts'
 import { score } from '../tasks/scores.ts'
@@ -55,6 +55,7 @@ export async function evaluate<P extends Prediction = Prediction>(
   options: EvaluateOptions = {},
 ): Promise<Evaluation<P>> {
   const started = performance.now()
+  checkArguments('evaluate', model, set)
   const examples = examplesOf(set)
   const task = taskOfModel(model)
   check(examples.length > 0, 'ERR_DATA', () => 'evaluate: there is no example; the split is empty')
@@ -85,9 +86,20 @@ export async function* predict<P extends Prediction = Prediction>(
   set: ExampleSet,
   options: EvaluateOptions = {},
 ): AsyncGenerator<P> {
+  checkArguments('predict', model, set)
   const task = taskOfModel(model)
   for await (const { examples: part, batch, answers } of forwardAll(model, examplesOf(set), options, false))
     yield* task.read(answers, part, batch, options.top ?? 0) as P[]
+}
+
+/** @throws ERR_OPTION for what JavaScript may hand over in place of a model and examples */
+function checkArguments(what: string, model: unknown, set: ExampleSet): void {
+  check(model instanceof Model, 'ERR_OPTION', () => {
+    return `${what}: the first argument is no model; call ${what}(model, data.test)`
+  })
+  check(Array.isArray(set) || Array.isArray((set as Partial<EncodedRows> | undefined)?.examples), 'ERR_OPTION', () => {
+    return `${what}: expected examples of one split, as data.test of prepareData`
+  })
 }
 
 interface Forwarded {

@@ -1,6 +1,6 @@
-import { check, fail, nearest } from '../errors.ts'
+import { check, nearest } from '../errors.ts'
 import type { Model } from '../model.ts'
-import { checkValue, nearestOption, secondsOf } from '../options.ts'
+import { checkKeys, checkValue, secondsOf } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { defaultMetric, metricNames } from '../tasks/scores.ts'
@@ -34,8 +34,7 @@ export interface Sizes {
  */
 export function resolveSettings(adapter: Adapter<Model>, options: TrainOptions, sizes: Sizes): Settings {
   const known = [...Object.keys(TRAIN_OPTIONS), ...REST]
-  for (const key of Object.keys(options))
-    if (!known.includes(key)) fail('ERR_OPTION', `${key}: is no option of train${nearestOption(key, known)}`)
+  checkKeys('train', options, known)
   const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
   for (const [name, row] of Object.entries(TRAIN_OPTIONS)) if (name in given) checkValue(name, row, given[name])
   const values: TrainOptions = { ...TRAIN_DEFAULTS, ...(given as unknown as TrainOptions) }

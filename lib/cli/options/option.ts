@@ -1,7 +1,7 @@
 // Options on the command line: how a flag's text becomes a value, and what a YAML value must be.
 
-import { check, nearest } from '../../errors.ts'
-import { accepts, describeKind, type OptionRow } from '../../options.ts'
+import { check } from '../../errors.ts'
+import { accepts, describeKind, nearestChoice, type OptionRow } from '../../options.ts'
 
 export const COMMANDS = [
   'train',
@@ -58,8 +58,7 @@ export function parseFlag(option: Option, text: string): unknown {
   const flag = flagOf(option.name)
   const value = decode(option, text)
   check(accepts(option, value), 'ERR_OPTION', () => {
-    const close = option.choices ? nearest(text, option.choices.map(String)) : ''
-    return `${flag}: "${text}" is not ${describeKind(option)}${close}`
+    return `${flag}: "${text}" is not ${describeKind(option)}${nearestChoice(option, text)}`
   })
   return value
 }
@@ -71,7 +70,7 @@ export function checkYaml(option: Option, value: unknown, file: string): unknown
     (kind === 'names' || kind === 'integers' || kind === 'decimals') && !Array.isArray(value) ? [value] : value
   check(accepts(option, wrapped), 'ERR_OPTION', () => {
     const shown = typeof value === 'string' ? `"${value}"` : JSON.stringify(value)
-    const close = option.choices ? nearest(String(value), option.choices.map(String)) : ''
+    const close = nearestChoice(option, value)
     return `${file}: ${option.name}: ${shown} (${typeName(value)}) is not ${describeKind(option)}${close}`
   })
   return wrapped
