@@ -1,7 +1,8 @@
 // Prints for crosscheck.py's runs the same lines: node --import tsx bench/baselines/crosscheck.ts [COUNT].
+
+import { fitLogistic, predictLogistic } from '../../lib/metrics/logistic.ts'
+import { tfidf } from '../../lib/metrics/tfidf.ts'
 import { readSample, TOPICS } from '../../scripts/pretrain/sample.ts'
-import { tfidf } from './features.ts'
-import { fitLogistic, predictLogistic } from './logistic.ts'
 import { labelIds } from './run.ts'
 
 const count = process.argv[2] === undefined ? undefined : Number(process.argv[2])

@@ -3,9 +3,9 @@
 import { fileURLToPath } from 'node:url'
 import { writeFileAtomic } from '../../lib/io/atomic.ts'
 import { accuracy, precisionRecallF1 } from '../../lib/metrics/classification.ts'
+import { fitLogistic, predictLogistic } from '../../lib/metrics/logistic.ts'
+import { tfidf } from '../../lib/metrics/tfidf.ts'
 import { type Row, readSample, TOPICS } from '../../scripts/pretrain/sample.ts'
-import { tfidf } from './features.ts'
-import { fitLogistic, predictLogistic } from './logistic.ts'
 import { SEEDS, SIZES, subsample } from './subsample.ts'
 
 /** Inverse strengths of the L2 penalty that the validation rows choose from, weakest last. */

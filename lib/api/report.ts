@@ -13,9 +13,11 @@ export type {
   DataSummary,
   EvaluationPoint,
   MetricRow,
+  ReferenceRow,
   Setting,
   StepPoint,
 } from '../report/data.ts'
 export { type ReportData, renderReport, writeReport } from '../report/report.ts'
 export type { RunParts } from '../report/run.ts'
 export { type RunFacts, type RunRecord, type RunResult, recordRun, reportData, resultOf } from '../report/run.ts'
+export type { TextBaseline } from '../tasks/textBaseline.ts'

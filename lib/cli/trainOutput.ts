@@ -14,7 +14,7 @@ import type { Trial } from './setup.ts'
 import { type Console, paint, plainJson } from './terminal/console.ts'
 import { bytesText, countText, deviceText, metricText, shareText, shown } from './terminal/format.ts'
 import { formatDuration } from './terminal/progress.ts'
-import { comparisonLines } from './terminal/results.ts'
+import { comparisonLines, textBaselineLine } from './terminal/results.ts'
 
 /** A finished run. */
 export interface Finished {
@@ -72,7 +72,7 @@ export async function writeOutcome(finished: Finished, console: Console): Promis
   return { ...outcome, summary }
 }
 
-function measured({ before }: RunRecord, { judged, comparison, majority }: RunResult): object {
+function measured({ before }: RunRecord, { judged, comparison, majority, textBaseline }: RunResult): object {
   const was = before.find(({ split }) => split === judged?.split)
   return {
     split: judged?.split ?? null,
@@ -81,6 +81,7 @@ function measured({ before }: RunRecord, { judged, comparison, majority }: RunRe
     ...(judged ? { after: judged.metrics } : {}),
     comparison,
     majority: majority ?? null,
+    textBaseline: textBaseline ?? null,
   }
 }
 
@@ -165,10 +166,11 @@ async function writeFiles(
 
 function show({ run, trial, folder, settings }: Finished, outcome: Outcome, console: Console): void {
   const { start, end } = run
-  const { comparison, majority, judged } = outcome
+  const { comparison, majority, textBaseline, judged } = outcome
   const split = judged?.split ?? 'test'
   if (comparison) for (const line of comparisonLines(comparison, `${split} examples`)) console.line(line)
   if (majority) console.line(`always "${majority.label}": accuracy ${metricText(majority.accuracy)}`)
+  if (textBaseline) console.line(textBaselineLine(textBaseline))
   console.line()
   const { trainable, total } = start
   const best = end.bestStep === undefined || end.bestStep === end.step ? '' : `, best at step ${end.bestStep}`

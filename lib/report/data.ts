@@ -20,6 +20,9 @@ export type MetricRow = {
   interval?: { low: number; high: number; confidence: number }
 }
 
+/** What a model has to be better than: shares in [0, 1]. */
+export type ReferenceRow = { name: string; accuracy: number; macroF1?: number }
+
 /** The comparison that heads the report; its first row is the one the verdict speaks of. */
 export type ComparisonData = {
   /** What "before" was, e.g. `base model, untrained head`. */
@@ -30,6 +33,7 @@ export type ComparisonData = {
   itemName: string
   metrics: readonly MetricRow[]
   mcnemar?: McNemar
+  references?: readonly ReferenceRow[]
 }
 
 /** What the run took. */

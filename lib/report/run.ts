@@ -8,6 +8,7 @@ import { type SequenceView, viewBatch } from '../tasks/batchView.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { classCounts, type Majority, majorityOf } from '../tasks/supervision.ts'
 import type { Mistake, Reader } from '../tasks/task.ts'
+import { TEXT_BASELINE, type TextBaseline, textBaselineOf } from '../tasks/textBaseline.ts'
 import { splitsOf } from '../train/checks.ts'
 import { type Evaluation, packAll } from '../train/evaluate.ts'
 import type {
@@ -21,7 +22,7 @@ import type {
   TrainExamples,
 } from '../train/events.ts'
 import { type Comparison, compareEvaluations } from './compare.ts'
-import type { ComparisonData, DataSummary, MetricRow, ReportData, Setting } from './data.ts'
+import type { ComparisonData, DataSummary, MetricRow, ReferenceRow, ReportData, Setting } from './data.ts'
 
 /** What a run was and told. */
 export interface RunRecord {
@@ -46,6 +47,8 @@ export interface RunResult {
   readonly judged: EvaluationEvent | undefined
   readonly comparison: Comparison | undefined
   readonly majority: Majority | undefined
+  /** What words alone tell, where one class of a text is the answer. */
+  readonly textBaseline: TextBaseline | undefined
 }
 
 /** What only the caller knows of a run; everything may be left out. */
@@ -97,26 +100,29 @@ export function judgedOf(events: readonly EvaluationEvent[]): EvaluationEvent | 
   return events.find(({ split }) => split === 'test') ?? events.find(({ split }) => split === 'validation')
 }
 
-/** What a run came to: the comparison with the model before, and with the most frequent class. */
+/** What a run came to: the comparison with the model before, with the most frequent class and with words alone. */
 export function resultOf(run: RunRecord): RunResult {
   const judged = judgedOf(run.after)
   const before = run.before.find(({ split }) => split === judged?.split)
   const comparison = judged && compareEvaluations(run.model, before, judged.evaluation, run.seed)
   const majority = judged && majorityOf(run.model, run.examples.train, judged.evaluation.predictions)
-  return { judged, comparison, majority }
+  const { train } = run.examples
+  const textBaseline = judged && textBaselineOf(run.model, run.reader.columns, train, run.examples[judged.split] ?? [])
+  return { judged, comparison, majority, textBaseline }
 }
 
 /** Everything the report shows of a run. */
 export function reportData(run: RunRecord, facts: RunFacts = {}, result = resultOf(run)): ReportData {
   const { start, end, warnings, model } = run
-  const { judged, comparison, majority } = result
+  const { judged, comparison } = result
   const { settings, environment, device = start.device, adapterBytes } = facts
-  const always = majority && `"${majority.label}", accuracy ${(100 * majority.accuracy).toFixed(1)} %`
   return {
     title: facts.title ?? `${methodTitle(run)} of ${model.family.modelType}`,
     task: taskOfModel(model).title,
     date: new Date().toISOString(),
-    ...(comparison && judged ? { comparison: comparisonOf(run, comparison, judged, facts) } : {}),
+    ...(comparison && judged
+      ? { comparison: { ...comparisonOf(run, comparison, judged, facts), references: referencesOf(result) } }
+      : {}),
     cost: {
       trainable: start.trainable,
       total: start.total,
@@ -131,9 +137,17 @@ export function reportData(run: RunRecord, facts: RunFacts = {}, result = result
     ...(judged ? details(judged, run) : {}),
     batch: batchOf(run),
     data: dataOf(run, facts),
-    settings: { ...settings, ...(always ? { 'always the most frequent class': always } : {}) },
+    settings: { ...settings },
     ...(environment ? { environment } : {}),
   }
+}
+
+/** What a model has to be better than. */
+function referencesOf({ majority, textBaseline }: RunResult): ReferenceRow[] {
+  return [
+    ...(majority ? [{ name: `Always \u201c${majority.label}\u201d`, accuracy: majority.accuracy }] : []),
+    ...(textBaseline ? [{ name: TEXT_BASELINE, ...textBaseline }] : []),
+  ]
 }
 
 /** What trained, for a title. */

@@ -1,6 +1,6 @@
 // Top of the page: title, verdict, key figures, the before/after table.
 
-import type { ComparisonData, CostData, MetricRow, ReportData } from './data.ts'
+import type { ComparisonData, CostData, MetricRow, ReferenceRow, ReportData } from './data.ts'
 import { bytes, difference, duration, integer, number, percent, pValue, short } from './format.ts'
 import { type Html, html } from './html.ts'
 
@@ -102,10 +102,21 @@ ${intervals && html`<td class="num quiet wide-only">${range ?? '–'}</td>`}
 <td class="spark">${dumbbell(row)}</td></tr>`
 }
 
+/** What the model has to be better than, on the same items. */
+function referenceTable(references: readonly ReferenceRow[]): Html {
+  const rows = references.map(({ name, accuracy, macroF1 }) => {
+    return html`<tr><th>${name}</th><td class="num">${percent(accuracy)}</td><td class="num">${
+      macroF1 === undefined ? '\u2013' : percent(macroF1)
+    }</td></tr>`
+  })
+  return html`<h3>Without a model that reads</h3><div class="sideways"><table><thead><tr><th>On the same items</th><th
+class="num">Accuracy</th><th class="num">F1 (macro)</th></tr></thead><tbody>${rows}</tbody></table></div>`
+}
+
 /** The before/after table. */
 export function comparisonSection({ comparison }: ReportData): Html | undefined {
   if (!comparison) return undefined
-  const { metrics, mcnemar, items, itemName, beforeName, afterName } = comparison
+  const { metrics, mcnemar, items, itemName, beforeName, afterName, references = [] } = comparison
   const interval = metrics.find(row => row.interval)?.interval
   const test =
     mcnemar &&
@@ -119,5 +130,5 @@ ${afterName !== undefined && `After: ${afterName}. `}Scored on ${integer(items)}
 class="num">After</th><th class="num">Difference</th>
 ${interval && html`<th class="num wide-only">${percent(interval.confidence, 0)} interval</th>`}<th class="spark"></th>
 </tr></thead>
-<tbody>${metrics.map(row => comparisonRow(row, interval !== undefined))}</tbody></table></div>${test}</section>`
+<tbody>${metrics.map(row => comparisonRow(row, interval !== undefined))}</tbody></table></div>${references.length > 0 && referenceTable(references)}${test}</section>`
 }

@@ -2,6 +2,8 @@
 
 import type { Example } from '../../data/example.ts'
 import { labelMap } from '../../data/labels.ts'
+import { collectRows, openDataset } from '../../data/open.ts'
+import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import type { Model } from '../../model.ts'
@@ -11,13 +13,14 @@ import { compareEvaluations } from '../../report/compare.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { type SplitData, splitData } from '../../tasks/prepare.ts'
 import type { Reader, TaskValues } from '../../tasks/task.ts'
+import { type TextBaseline, textBaselineOf } from '../../tasks/textBaseline.ts'
 import { type EvaluateOptions, type Evaluation, evaluate } from '../../train/evaluate.ts'
-import { encode, optionsFor, readRows } from '../data.ts'
+import { encode, openOptions, optionsFor, readRows } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { evaluationBar } from '../terminal/evaluationBar.ts'
 import { metricText, plural } from '../terminal/format.ts'
-import { comparisonLines } from '../terminal/results.ts'
+import { comparisonLines, textBaselineLine } from '../terminal/results.ts'
 import { table } from '../terminal/table.ts'
 
 /** Prints the metrics of an adapter on data. */
@@ -25,7 +28,7 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
   useThreads(settings)
   const trained = await openTrained(settings)
   try {
-    const data = await dataFor(trained, settings, console)
+    const data = await dataFor(trained, settings, await readRows(settings, console.note), console)
     const own = optionsFor(taskOfModel(trained.model), settings, trained.taskOptions)
     const { examples, truncated } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${trained.maxLength} tokens`)
@@ -35,31 +38,45 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
     const before = settings.baseline ? await evaluateBase(trained, settings, run) : undefined
     const comparison = compareEvaluations(trained.model, before, after, settings.seed)
     for (const line of comparisonLines(comparison, 'examples')) console.line(line)
+    const textBaseline = settings.baseline ? await wordsAlone(trained, settings, examples, data, console) : undefined
+    if (textBaseline) console.line(textBaselineLine(textBaseline))
     classLines(trained.model, after, console)
     if (settings.predictions !== undefined) {
       const reader = { tokenizer: trained.tokenizer, labels: trained.model.labels, columns: data.columns }
       await writePredictions(trained.model, settings.predictions, after, examples, reader)
     }
     const { metrics, seconds, tokens, reports } = after
-    const record = {
+    console.event({
       type: 'summary',
       adapter: trained.folder,
       data: settings.data,
       examples: examples.length,
       truncated,
-    }
-    console.event({
-      ...record,
-      metrics,
-      reports,
-      seconds,
-      tokens,
+      ...{ metrics, reports, seconds, tokens },
       ...(before ? { before: before.metrics, comparison } : {}),
+      ...(textBaseline ? { textBaseline } : {}),
     })
     return 0
   } finally {
     trained.model.dispose()
   }
+}
+
+/** TF-IDF trained on the training split beside the data, where a folder brings one. */
+async function wordsAlone(
+  trained: Trained,
+  settings: Settings,
+  judged: readonly Example[],
+  { columns }: SplitData,
+  console: Console,
+): Promise<TextBaseline | undefined> {
+  const { train, ...others } = await openDataset(settings.data!, openOptions(settings))
+  if (!train || Object.keys(others).length === 0 || settings.evaluateOn === 'train') return undefined
+  const quiet = { ...console, note: () => undefined }
+  const data = await dataFor(trained, settings, await collectRows(train.rows()), quiet)
+  const own = optionsFor(taskOfModel(trained.model), settings, trained.taskOptions)
+  const { examples } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
+  return textBaselineOf(trained.model, columns, examples, judged)
 }
 
 const shownClasses = 500
@@ -84,8 +101,12 @@ async function writePredictions(
 }
 
 /** Rows as the test split of the adapter's task, under its labels. */
-async function dataFor({ model, columnNames }: Trained, settings: Settings, console: Console): Promise<SplitData> {
-  const rows = await readRows(settings, console.note)
+async function dataFor(
+  { model, columnNames }: Trained,
+  settings: Settings,
+  rows: readonly Row[],
+  console: Console,
+): Promise<SplitData> {
   const task = taskOfModel(model)
   const labels = task.labels ? labelMap(model.labels) : undefined
   const options = { task: task.name, problem: task.problem, columnNames: settings.columns ?? columnNames, labels }

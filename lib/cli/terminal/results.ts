@@ -2,6 +2,7 @@
 
 import type { Comparison } from '../../report/compare.ts'
 import type { PredictionRecord, Task, TextRun } from '../../tasks/task.ts'
+import { TEXT_BASELINE, type TextBaseline } from '../../tasks/textBaseline.ts'
 import { paint } from './console.ts'
 import { metricText, probabilityText, signedText } from './format.ts'
 import { type Column, pad, table } from './table.ts'
@@ -19,6 +20,11 @@ function runText({ text, style, width }: TextRun, color: boolean): string {
   const shown = visible(text)
   const painted = style ? paint(color, style, shown) : shown
   return width === undefined ? painted : pad(painted, width)
+}
+
+/** What words alone tell of the same examples. */
+export function textBaselineLine({ accuracy, macroF1 }: TextBaseline): string {
+  return `${TEXT_BASELINE}: accuracy ${metricText(accuracy)}, F1 (macro) ${metricText(macroF1)}`
 }
 
 /** The before/after table, and the test under it. */

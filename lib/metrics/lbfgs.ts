@@ -42,7 +42,8 @@ export function minimise(
 
 /** Two-loop recursion: −H·gradient. */
 function descent(gradient: Float64Array, pairs: readonly Pair[]): Float64Array {
-  const q = Float64Array.from(gradient, component => -component)
+  const q = new Float64Array(gradient.length)
+  accumulate(q, gradient, -1)
   const alphas: number[] = []
   for (const { s, y, rho } of pairs.toReversed()) {
     const alpha = rho * dot(s, q)
@@ -77,11 +78,13 @@ function accumulate(to: Float64Array, from: Float64Array, factor: number): void 
 }
 
 function subtract(a: Float64Array, b: Float64Array): Float64Array {
-  return a.map((component, i) => component - b[i]!)
+  const difference = a.slice()
+  accumulate(difference, b, -1)
+  return difference
 }
 
 function largest(vector: Float64Array): number {
   let most = 0
-  for (const component of vector) most = Math.max(most, Math.abs(component))
+  for (let i = 0; i < vector.length; i++) most = Math.max(most, Math.abs(vector[i]!))
   return most
 }

@@ -15,24 +15,39 @@ export function terms(text: string): string[] {
 }
 
 /**
- * Fitted on `texts`: tf = 1 + ln(count), idf = 1 + ln((1 + n) / (1 + df)), rows of unit length; unknown terms are left
- * out. Returns the transform.
+ * Fitted on `texts`, with the `most` terms that stand in most of them: tf = 1 + ln(count),
+ * idf = 1 + ln((1 + n) / (1 + df)), rows of unit length; unknown terms are left out. Returns the transform.
  */
-export function tfidf(texts: readonly string[]): (texts: readonly string[]) => Features {
-  const columns = new Map<string, number>()
-  const documents: number[] = []
+export function tfidf(
+  texts: readonly string[],
+  most = Number.POSITIVE_INFINITY,
+): (texts: readonly string[]) => Features {
+  let columns = new Map<string, number>()
+  let documents: number[] = []
   for (const text of texts)
     for (const term of new Set(terms(text))) {
       const column = columns.get(term) ?? columns.size
       columns.set(term, column)
       documents[column] = (documents[column] ?? 0) + 1
     }
+  if (columns.size > most) [columns, documents] = frequent(columns, documents, most)
   const idf = documents.map(count => 1 + Math.log((1 + texts.length) / (1 + count)))
   return rows =>
     compress(
       rows.map(text => weigh(text, columns, idf)),
       idf.length,
     )
+}
+
+/** The terms that stand in most texts, in their order; of equals the first. */
+function frequent(
+  columns: ReadonlyMap<string, number>,
+  documents: readonly number[],
+  most: number,
+): [Map<string, number>, number[]] {
+  const kept = new Set([...documents.keys()].sort((a, b) => documents[b]! - documents[a]! || a - b).slice(0, most))
+  const terms = [...columns].filter(([, column]) => kept.has(column))
+  return [new Map(terms.map(([term], i) => [term, i])), terms.map(([, column]) => documents[column]!)]
 }
 
 function weigh(text: string, columns: ReadonlyMap<string, number>, idf: readonly number[]): Map<number, number> {

@@ -1,6 +1,7 @@
 // Multinomial logistic regression on sparse rows, the objective of scikit-learn's LogisticRegression.
-import type { Features } from './features.ts'
+
 import { type LbfgsOptions, minimise } from './lbfgs.ts'
+import type { Features } from './tfidf.ts'
 
 /** Weights [width + 1, classes], the last row the intercept. */
 export interface LogisticModel {

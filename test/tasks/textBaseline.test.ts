@@ -1,0 +1,55 @@
+// What words alone tell: the same each time, right where words tell, silent where there is no text or class.
+
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Example } from '../../lib/data/example.ts'
+import { tfidf } from '../../lib/metrics/tfidf.ts'
+import { textBaselineOf } from '../../lib/tasks/textBaseline.ts'
+import { TAGS, tinyModel } from '../train/support.ts'
+
+const example = (text: unknown, label: number): Example => ({
+  ids: Int32Array.of(1),
+  label,
+  truncated: false,
+  row: { values: { text, other: 'x' }, file: '', line: 1 },
+})
+const WORDS = ['low wet', 'dull', 'high dry']
+const examples = (count: number) =>
+  Array.from({ length: count }, (_, i) => example(`${WORDS[i % 3]} day ${i % 7}`, i % 3))
+
+test('words that tell a class are found, and twice gives the same', () => {
+  using model = tinyModel()
+  const found = textBaselineOf(model, { text: 'text' }, examples(60), examples(21))
+  assert.equal(found, { accuracy: 1, macroF1: 1 })
+  const noise = examples(60).map((one, i) => ({ ...one, label: (i * 7 + (i >> 2)) % 3 }))
+  const first = textBaselineOf(model, { text: 'text' }, noise, examples(21))
+  assert.equal(textBaselineOf(model, { text: 'text' }, noise, examples(21)), first)
+  assert.ok(first!.accuracy < 1)
+})
+
+test('the second text of a pair counts', () => {
+  using model = tinyModel()
+  const pairs = examples(60).map(one => ({
+    ...one,
+    row: { ...one.row, values: { a: 'same', b: one.row.values.text } },
+  }))
+  assert.is(textBaselineOf(model, { text: 'a', text2: 'b' }, pairs, pairs)!.accuracy, 1)
+})
+
+test('no texts, tags or no examples: nothing is claimed', () => {
+  using model = tinyModel()
+  using tagger = tinyModel({ task: 'token-classification', labels: TAGS })
+  const numbers = [example(3, 0), example(4, 1)]
+  assert.is(textBaselineOf(model, {}, examples(9), examples(3)), undefined)
+  assert.is(textBaselineOf(model, { text: 'text' }, numbers, numbers), undefined)
+  assert.is(textBaselineOf(model, { text: 'text' }, [], examples(3)), undefined)
+  assert.is(textBaselineOf(tagger, { text: 'text' }, examples(9), examples(3)), undefined)
+})
+
+test('the most frequent terms are kept, in their order', () => {
+  const [x] = [tfidf(['aa bb', 'bb cc', 'cc bb'], 2)(['aa bb cc'])]
+  assert.is(x.width, 2)
+  assert.is(x.columns.length, 2, 'bb and cc; aa stands in one text')
+})
+
+test.run()
