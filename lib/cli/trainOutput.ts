@@ -1,10 +1,12 @@
 // What a finished run leaves: metrics.json, predictions.jsonl, report.html, and the tables on the screen.
 
-import { readdirSync, statSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { existsSync, readdirSync, statSync } from 'node:fs'
+import { basename, isAbsolute, join, resolve } from 'node:path'
 import { bundled } from '../bundled.ts'
-import { writeFileAtomic } from '../io/atomic.ts'
+import { sha256File, writeFileAtomic } from '../io/atomic.ts'
 import { packageVersion } from '../io/package.ts'
+import { referenceOf } from '../io/reference.ts'
+import { modelCard } from '../report/modelCard.ts'
 import { type Setting, writeReport } from '../report/report.ts'
 import { methodTitle, type RunFacts, type RunRecord, type RunResult, reportData, resultOf } from '../report/run.ts'
 import { taskOfModel } from '../tasks/index.ts'
@@ -67,9 +69,31 @@ export async function writeOutcome(finished: Finished, console: Console): Promis
   await writeFiles(finished, judged, summary)
   if (settings.report)
     await writeReport(join(trial.folder.work, 'report.html'), reportData(run, factsOf(finished, outcome), result))
+  await writeCard(finished, result)
   await trial.folder.finish()
   show(finished, { ...outcome, summary }, console)
   return { ...outcome, summary }
+}
+
+/** README.md of the folder, for whoever gets it without the run. */
+async function writeCard({ trial, settings, run, folder }: Finished, result: RunResult): Promise<void> {
+  const weights = ['adapter_model.safetensors', 'model.safetensors'].map(name => join(folder, name)).find(existsSync)
+  if (weights === undefined) return
+  const facts = {
+    base: await referenceOf(trial.base.path),
+    bundled: trial.base.bundled,
+    data: dataName(settings),
+    splitHash: trial.data.splitHash,
+    sha256: await sha256File(weights),
+    version: packageVersion(),
+    maxLength: trial.maxLength,
+  }
+  await writeFileAtomic(join(folder, 'README.md'), modelCard(run, result, facts))
+}
+
+function dataName({ data, train }: Settings): string {
+  const path = data ?? train ?? ''
+  return path === bundled.sample ? 'the bundled sample' : basename(resolve(path))
 }
 
 function measured({ before }: RunRecord, { judged, comparison, majority, textBaseline }: RunResult): object {
@@ -98,10 +122,8 @@ function factsOf(
   { processBytes, adapterBytes }: Omit<Outcome, 'summary'>,
 ): RunFacts {
   const { start } = run
-  const path = settings.data ?? settings.train ?? ''
-  const name = path === bundled.sample ? 'the bundled sample' : path.split('/').at(-1)
   return {
-    title: `${methodTitle(run)} on ${name}`,
+    title: `${methodTitle(run)} on ${dataName(settings)}`,
     beforeName: settings.initFrom === undefined ? undefined : 'the adapter it started from',
     maxLength: trial.maxLength,
     truncated: trial.truncated,
@@ -123,10 +145,14 @@ function factsOf(
 }
 
 function settingsTable(trial: Trial, settings: Settings, { lr }: StartEvent): Record<string, Setting> {
-  const table: Record<string, Setting> = { base: trial.base.bundled ? 'the bundled encoder' : trial.base.path }
+  const table: Record<string, Setting> = {
+    base: trial.base.bundled ? 'the bundled encoder' : basename(trial.base.path),
+  }
   for (const [name, value] of Object.entries(settings)) {
     if (value === undefined || ['json', 'quiet', 'dryRun', 'config', 'texts'].includes(name)) continue
-    table[name] = typeof value === 'object' ? JSON.stringify(value) : value
+    const plain = typeof value === 'object' ? JSON.stringify(value) : value
+    // A page that goes elsewhere says nothing of the folders of this machine.
+    table[name] = typeof plain === 'string' && isAbsolute(plain) ? basename(plain) : plain
   }
   table.lr = lr
   table.maxLength = trial.maxLength

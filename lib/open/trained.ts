@@ -59,7 +59,7 @@ export async function openTrained(
   try {
     if (!isAdapter) checkComplete(model, folder)
     const attached = isAdapter ? await loadAdapter(model, folder, options) : undefined
-    const tokenizer = await tokenizerOf(info, base, settings, isAdapter)
+    const tokenizer = await tokenizerOf(folder, info, base, settings, isAdapter)
     const saved = info.extra.max_length
     const maxLength = settings.maxLength ?? (typeof saved === 'number' ? saved : undefined)
     const length = lengthOf({ ...settings, maxLength }, model, tokenizer)
@@ -128,7 +128,8 @@ function baseOf(folder: string, info: AdapterInfo, settings: TrainedSettings): B
   const places = isAbsolute(baseModel) ? [baseModel] : [resolve(baseModel), resolve(folder, baseModel)]
   const found = places.find(place => existsSync(join(place, 'config.json')))
   check(found, 'ERR_CONFIG', () => {
-    return `adapter: its base "${baseModel}" is no model folder here; name the folder with --model`
+    const known = info.base ? ` (${info.base.name}, SHA-256 ${info.base.sha256})` : ''
+    return `adapter: its base "${baseModel}"${known} is no model folder here; name the folder with --model`
   })
   return { path: found, bundled: found === bundled.encoder }
 }
@@ -176,6 +177,7 @@ function labelsFor(
 }
 
 async function tokenizerOf(
+  folder: string,
   { extra, baseModel }: AdapterInfo,
   base: Base,
   settings: TrainedSettings,
@@ -184,6 +186,8 @@ async function tokenizerOf(
   const side = settings.truncationSide ?? extra.truncation_side
   const options = { truncationSide: side === 'left' || side === 'right' ? side : undefined } as const
   if (settings.tokenizer !== undefined) return await loadTokenizer(settings.tokenizer, options)
+  const brings = ['tokenizer.json', 'vocab.txt', 'vocab.json'].some(name => existsSync(join(folder, name)))
+  if (isAdapter && brings) return await loadTokenizer(folder, options)
   // A whole model's folder has the tokenizer that it was trained with.
   const saved = isAdapter ? extra.tokenizer : undefined
   if (typeof saved !== 'string' || saved === baseModel) return await loadTokenizer(base.path, options)

@@ -13,7 +13,7 @@ import { scope, type Tensor } from '../tensor.ts'
 import { type AdapterConfig, adapterRecord } from './config.ts'
 import { checkValues, snapshot, writeChecked } from './files.ts'
 import { infoFile, infoRecord } from './info.ts'
-import { saveMerged } from './merged.ts'
+import { copyTokenizer, saveMerged } from './merged.ts'
 import { cast, changeOf, mergedLayer, trainedDType } from './merging.ts'
 import type { Host, Matched, Method, Placement, TrainingHooks } from './method.ts'
 import { taskTypeOf, transformersModule } from './task.ts'
@@ -35,7 +35,7 @@ export interface SaveOptions {
   baseModel?: string | undefined
   /** Kept in lowrank.json, for the caller's own use. */
   extra?: PyObject
-  /** Folder of the tokenizer, for a method that is saved as a whole model. Default: the base's. */
+  /** Folder of a tokenizer to copy. Default: none, and for a method that is saved as a whole model the base's. */
   tokenizer?: string | undefined
 }
 
@@ -303,7 +303,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
     const config = this.config(options.baseModel)
     const folder = config && name !== 'default' ? join(dir, name) : dir
     const base = options.baseModel ?? baseOf(config) ?? host.path
-    const info = infoRecord(host, this.method.type, base, options.extra ?? {})
+    const info = () => infoRecord(host, this.method.type, base, options.extra ?? {})
     if (!config) {
       await saveMerged(host, folder, { info, tokenizer: options.tokenizer })
       return folder
@@ -315,7 +315,8 @@ export class Adapter<H extends Host = Host> implements Disposable {
     const tensors = this.#placement.pack?.(found) ?? found
     const fill = async (into: string) => {
       await writeChecked(join(into, 'adapter_model.safetensors'), tensors)
-      await writeJson(join(into, infoFile), info)
+      await writeJson(join(into, infoFile), await info())
+      if (options.tokenizer !== undefined) await copyTokenizer(options.tokenizer, into)
       await writeJson(join(into, 'adapter_config.json'), config)
     }
     if (existsSync(folder)) await fill(folder)

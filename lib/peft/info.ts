@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
 import { isObject, type Json, type JsonObject, type PyObject, readJson } from '../io/json.ts'
+import { referenceOf } from '../io/reference.ts'
 import { readAdapterConfig, type TaskType } from './config.ts'
 import type { Host } from './method.ts'
 import { taskOf } from './task.ts'
@@ -22,12 +23,20 @@ export interface AdapterInfo {
   readonly labels: readonly string[] | undefined
   /** Where the base was loaded from: a folder, or a name on a hub. */
   readonly baseModel: string | undefined
+  /** Its name and hash, by which it is known on other machines; undefined where the file does not say. */
+  readonly base?: { readonly name: string; readonly sha256: string } | undefined
   /** What was handed to saveAdapter as `extra`. */
   readonly extra: JsonObject
 }
 
 /** The object of lowrank.json. */
-export function infoRecord(host: Host, method: string, baseModel: string | undefined, extra: PyObject): PyObject {
+export async function infoRecord(
+  host: Host,
+  method: string,
+  baseModel: string | undefined,
+  extra: PyObject,
+): Promise<PyObject> {
+  const reference = host.path === undefined ? undefined : await referenceOf(host.path)
   return {
     format: 1,
     method,
@@ -36,6 +45,7 @@ export function infoRecord(host: Host, method: string, baseModel: string | undef
     problem: host.head.problem,
     labels: [...host.labels],
     base_model: baseModel ?? null,
+    base: reference ? { ...reference } : null,
     extra,
   }
 }
@@ -63,6 +73,7 @@ export async function readAdapterInfo(dir: string): Promise<AdapterInfo> {
     problem: text(path, record, 'problem'),
     labels: labels as string[],
     baseModel: text(path, record, 'base_model'),
+    base: isObject(record.base as never) ? (record.base as unknown as { name: string; sha256: string }) : undefined,
     extra: isObject(extra as never) ? (extra as JsonObject) : {},
   }
 }

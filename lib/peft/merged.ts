@@ -1,11 +1,12 @@
 // A model with all that is attached to it, as a Hugging Face folder.
 
-import { copyFileSync, existsSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { check } from '../errors.ts'
 import type { HeadKind, Problem } from '../heads/head.ts'
 import { HEADS } from '../heads/index.ts'
-import { writeFolderAtomic } from '../io/atomic.ts'
+import { writeFileAtomic, writeFolderAtomic } from '../io/atomic.ts'
 import { type ConfigDtype, savedDtype } from '../io/config.ts'
 import { isObject, type PyJson, type PyObject, readExactJson, writeJson } from '../io/json.ts'
 import {
@@ -38,7 +39,7 @@ const tokenizerFiles = [
   'sentencepiece.bpe.model',
   'chat_template.jinja',
 ]
-const ownFiles = ['config.json', 'model.safetensors', infoFile, ...tokenizerFiles]
+const ownFiles = ['config.json', 'model.safetensors', 'README.md', infoFile, ...tokenizerFiles]
 
 const fileDtypes: Readonly<Record<ConfigDtype, FloatDtype>> = {
   float64: 'F64',
@@ -50,7 +51,7 @@ const fileDtypes: Readonly<Record<ConfigDtype, FloatDtype>> = {
 /** What {@link saveMerged} writes beside the model. */
 export interface SaveMergedOptions {
   /** Written as lowrank.json beside the model. */
-  info?: PyObject
+  info?: () => Promise<PyObject>
   /** Folder of the tokenizer that was trained with. Default: the base's. */
   tokenizer?: string | undefined
 }
@@ -82,14 +83,19 @@ export async function saveMerged(model: Host, dir: string, options: SaveMergedOp
     async into => {
       await writeChecked(join(into, 'model.safetensors'), tensors)
       await writeJson(join(into, 'config.json'), config, { trailingNewline: true })
-      if (info) await writeJson(join(into, infoFile), info)
-      for (const name of tokenizerFiles) {
-        const source = tokenizer === undefined ? undefined : join(tokenizer, name)
-        if (source && existsSync(source)) copyFileSync(source, join(into, basename(name)))
-      }
+      if (info) await writeJson(join(into, infoFile), await info())
+      if (tokenizer !== undefined) await copyTokenizer(tokenizer, into)
     },
     { owns: name => ownFiles.includes(name) },
   )
+}
+
+/** Copies the files of a tokenizer. */
+export async function copyTokenizer(from: string, into: string): Promise<void> {
+  for (const name of tokenizerFiles) {
+    const source = join(from, name)
+    if (existsSync(source)) await writeFileAtomic(join(into, name), await readFile(source))
+  }
 }
 
 /** The dtype of the files the model was loaded from; of its matrices in memory where it was not. */

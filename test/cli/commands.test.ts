@@ -29,7 +29,14 @@ test('train with nothing but a file: infers, splits, trains, writes everything',
   for (const name of ['adapter', 'checkpoints', 'log.jsonl', 'metrics.json', 'predictions.jsonl', 'report.html'])
     assert.ok(files.includes(name), name)
   const adapter = readdirSync(join(out, 'adapter')).sort()
-  assert.equal(adapter, ['adapter_config.json', 'adapter_model.safetensors', 'lowrank.json'])
+  assert.equal(adapter, [
+    'README.md',
+    'adapter_config.json',
+    'adapter_model.safetensors',
+    'lowrank.json',
+    'tokenizer.json',
+    'tokenizer_config.json',
+  ])
   assert.is(records(readFileSync(join(out, 'predictions.jsonl'), 'utf8')).length, 8)
   assert.match(readFileSync(join(out, 'report.html'), 'utf8'), /LoRA on reviews.jsonl/)
 })

@@ -54,7 +54,7 @@ test('a run is opened, and says what the command says; calls at once are answere
   assert.is(native.live(), live)
 })
 
-test('the tokenizer trained with goes into a merged folder; where it is gone, it is asked for', async () => {
+test('the tokenizer trained with goes into adapter and merged folders; where it is gone, it is asked for', async () => {
   cpSync(bundled.encoder, at('words'), { recursive: true })
   // Another tokenizer than the base's: its configuration alone tells them apart.
   const config = JSON.parse(readFileSync(join(at('words'), 'tokenizer_config.json'), 'utf8'))
@@ -64,6 +64,8 @@ test('the tokenizer trained with goes into a merged folder; where it is gone, it
   const merged = JSON.parse(readFileSync(join(at('merged'), 'tokenizer_config.json'), 'utf8'))
   assert.is(merged.model_max_length, 77)
   rmSync(at('words'), { recursive: true })
+  ;(await open(at('apart'))).dispose()
+  for (const name of ['tokenizer.json', 'tokenizer_config.json']) rmSync(join(at('apart'), 'adapter', name))
   assert.match(await codeOf(open(at('apart'))), /ERR_CONFIG: adapter: it was trained with the tokenizer of .*words/)
   using model = await open(at('apart'), { tokenizer: at('merged') })
   assert.ok((await model.predict('a walk')).label)

@@ -1,0 +1,51 @@
+// What a model folder is known by elsewhere: a name that is no path of this machine, and a hash of what it holds.
+
+import { createHash } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import { open, readdir } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { type JsonObject, readJson } from './json.ts'
+
+/** A base as an adapter names it. */
+export interface BaseReference {
+  /** The id that its config says it came from, else the name of its folder. */
+  readonly name: string
+  /** SHA-256 of config.json and of the weights, large ones by samples. */
+  readonly sha256: string
+}
+
+const SAMPLES = 16
+const SAMPLE_BYTES = 65_536
+
+/** The reference of a folder; undefined for one without config.json. */
+export async function referenceOf(dir: string): Promise<BaseReference | undefined> {
+  const path = join(dir, 'config.json')
+  if (!existsSync(path)) return undefined
+  const { _name_or_path: origin } = readJson(path) as JsonObject
+  const isId = typeof origin === 'string' && /^[\w.-]+\/[\w.-]+$/.test(origin)
+  const hash = createHash('sha256')
+  const files = (await readdir(dir)).filter(name => /\.(safetensors|bin)$/.test(name)).sort()
+  for (const name of ['config.json', ...files]) {
+    hash.update(`${name};`)
+    for await (const bytes of samplesOf(join(dir, name))) hash.update(bytes)
+  }
+  return { name: isId ? origin : basename(dir), sha256: hash.digest('hex') }
+}
+
+/** The size of a file and its bytes: all, or pieces spread evenly over it. */
+async function* samplesOf(path: string): AsyncGenerator<Uint8Array> {
+  const file = await open(path, 'r')
+  try {
+    const { size } = await file.stat()
+    yield Buffer.from(`${size};`)
+    const whole = size <= SAMPLES * SAMPLE_BYTES
+    const length = whole ? size : SAMPLE_BYTES
+    for (let i = 0; i < (whole ? 1 : SAMPLES); i++) {
+      const at = whole ? 0 : Math.floor(((size - length) * i) / (SAMPLES - 1))
+      const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, at)
+      yield buffer.subarray(0, bytesRead)
+    }
+  } finally {
+    await file.close()
+  }
+}
