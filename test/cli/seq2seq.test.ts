@@ -1,48 +1,24 @@
 // An encoder-decoder from a folder and a file of prompts and completions, as a user trains, judges and merges it.
 
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { generate } from '../../lib/generate/generate.ts'
-import { packageRoot } from '../../lib/io/package.ts'
-import { createModel, loadModel } from '../../lib/model.ts'
-import { saveMerged } from '../../lib/peft/merged.ts'
+import { loadModel } from '../../lib/model.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { HIDDEN, seq2seqFolder, VOCABULARY } from '../support/seq2seqModel.ts'
 import { cli, workFolder, writeJsonl } from './support.ts'
 
 const dir = workFolder()
-const base = join(dir, 'base')
+const base = await seq2seqFolder()
 const things = ['film', 'book', 'song', 'meal']
 const rows = Array.from({ length: 40 }, (_, i) => {
   return { prompt: `say ${things[i % 4]}`, completion: `the ${things[i % 4]} is ${i % 2 ? 'good' : 'bad'}` }
 })
 const pairs = writeJsonl(join(dir, 'pairs.jsonl'), rows)
 
-async function makeBase(): Promise<void> {
-  const values = {
-    model_type: 't5',
-    vocab_size: 720,
-    d_model: 64,
-    d_kv: 16,
-    d_ff: 128,
-    num_heads: 4,
-    num_layers: 2,
-    dropout_rate: 0,
-    initializer_range: 0.05,
-    pad_token_id: 0,
-    eos_token_id: 1,
-    decoder_start_token_id: 0,
-  }
-  const model = createModel({ path: 'config.json', modelType: 't5', values }, { task: 'seq2seq-lm', seed: 1 })
-  await saveMerged(model, base)
-  model.dispose()
-  copyFileSync(join(packageRoot, 'test/golden/tokenizer/t5.json'), join(base, 'tokenizer.json'))
-  writeFileSync(join(base, 'tokenizer_config.json'), '{"model_max_length": 32}')
-}
-
 test('prompts and completions train a T5, without a word about the task', async () => {
-  await makeBase()
   const out = join(dir, 'run')
   const options = ['--epochs', '40', '--batch-size', '8', '--lr', '0.006', '--r', '16', '--out', out]
   const { code, stderr } = await cli(['train', pairs, '--model', base, ...options])
@@ -69,7 +45,7 @@ test('inspect model tells embeddings from layers', async () => {
   const { parameterGroups, task } = JSON.parse(stdout.trim().split('\n').at(-1)!)
   assert.is(task, 'seq2seq-lm')
   assert.equal(Object.keys(parameterGroups).sort(), ['embeddings', 'head and pooler', 'layers'])
-  assert.is(parameterGroups.embeddings, 720 * 64)
+  assert.is(parameterGroups.embeddings, VOCABULARY * HIDDEN)
 })
 
 test('conversations are not for a T5, and the error says what is', async () => {
