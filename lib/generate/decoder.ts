@@ -43,10 +43,10 @@ export class Decoder {
   #cache: KvCache | undefined
   #round: Promise<void> | undefined
 
-  /** `sequences`: most at a time; others wait. Encoder-decoders answer one after the other. */
+  /** `sequences`: most at a time; others wait. */
   constructor(model: Model, { sequences = 16 }: { readonly sequences?: number } = {}) {
     this.#model = model
-    this.#most = model.backbone.startId === undefined ? sequences : 1
+    this.#most = sequences
   }
 
   /** Tokens that follow a prompt, an end token included. @throws ERR_OPTION for a prompt that leaves no room */
@@ -70,7 +70,7 @@ export class Decoder {
     const search = new BeamSearch(ids, longest, choice)
     const cache = this.#newCache({ sequences: choice.beams, capacity: longest })
     try {
-      this.#read(cache, source, choice.beams)
+      if (source) this.#read(cache, Array<Int32Array>(choice.beams).fill(source))
       while (!search.isOver) {
         choice.signal?.throwIfAborted()
         const isFirst = search.running[0]!.ids.length === begin
@@ -113,9 +113,10 @@ export class Decoder {
     return new KvCache(backbone.layers, { ...room, device })
   }
 
-  /** Lets the encoder of an encoder-decoder read what is answered, so many times. */
-  #read(cache: KvCache, source: Int32Array | undefined, times: number): void {
-    if (source) scope(() => cache.remember(this.#model.encode(pack(Array<Int32Array>(times).fill(source)))))
+  /** Lets the encoder of an encoder-decoder read what is answered next. */
+  #read(cache: KvCache, sources: readonly Int32Array[]): void {
+    const lengths = sources.map(({ length }) => length)
+    scope(() => cache.remember(this.#model.encode(pack(sources)), lengths))
   }
 
   /** Waits for a token of a sequence, moving all on where nobody does. */
@@ -164,7 +165,8 @@ export class Decoder {
     const fresh: Sequence[] = []
     let tokens = 0
     while (this.#waiting.length > 0 && this.#active.length < this.#most) {
-      tokens += this.#waiting[0]!.ids.length
+      const { source, ids } = this.#waiting[0]!
+      tokens += (source ?? ids).length
       if (fresh.length > 0 && tokens > TOKENS_AT_ONCE) break
       const sequence = this.#waiting.shift()!
       fresh.push(sequence)
@@ -172,11 +174,10 @@ export class Decoder {
     }
     if (fresh.length === 0) return fresh
     const room = { sequences: this.#active.length, capacity: Math.max(...fresh.map(({ longest }) => longest)) }
-    if (!this.#cache) {
-      this.#cache = this.#newCache(room)
-      this.#read(this.#cache, fresh[0]!.source, 1)
-    }
+    this.#cache ??= this.#newCache(room)
     this.#cache.reserve(room)
+    const sources = fresh.flatMap(({ source }) => (source ? [source] : []))
+    if (sources.length > 0) this.#read(this.#cache, sources)
     return fresh
   }
 

@@ -3,7 +3,9 @@
 import { check } from '../errors.ts'
 import { native } from '../native.ts'
 import type { EncoderMemory, LayerCache } from '../nn/attention.ts'
+import { concatRows } from '../nn/routes.ts'
 import type { StackCache } from '../nn/stack.ts'
+import { embedding } from '../ops/embedding.ts'
 import { type Device, Tensor } from '../tensor.ts'
 
 /** How much a cache holds. */
@@ -26,7 +28,12 @@ export class KvCache implements StackCache, Disposable {
   /** Sequences before these were there already. */
   #first = 0
   #onDevice: Tensor | undefined
-  #memory: EncoderMemory | undefined
+  /** What the encoder made of the newest sequences. */
+  #fresh: EncoderMemory | undefined
+  /** How much the encoder read for each sequence. */
+  #sources: number[] = []
+  /** Where what it made for each sequence begins, i32[B + 1]. */
+  #begins: Tensor | undefined
 
   /** `sequences` of at most `capacity` tokens each; both may be raised later. */
   constructor(layers: number, { sequences, capacity, device }: Room & { device: Device }) {
@@ -88,6 +95,7 @@ export class KvCache implements StackCache, Disposable {
     if (i < last) for (const layer of this.layers) layer.copy(last, i, this.#lengths[last]!)
     const lengths = this.#lengths.slice(0, last)
     if (i < last) lengths[i] = this.#lengths[last]!
+    if (this.#sources.length > 0) this.#dropSource(i)
     this.#set(lengths)
   }
 
@@ -130,14 +138,37 @@ export class KvCache implements StackCache, Disposable {
     this.#onDevice = undefined
   }
 
-  /** What the encoder made of the sequences that are answered; it is freed with the cache. */
+  /** What the encoder made of the sequences of this pass; past their first one the layers have its keys and values. */
   get memory(): EncoderMemory | undefined {
-    return this.#memory
+    if (!this.#fresh || this.isPrompt) return this.#fresh
+    this.#begins ??= Tensor.from(startsOf(this.#sources), [this.#sources.length + 1], { device: this.#device }).keep()
+    return { hidden: this.#fresh.hidden, cuSeqlens: this.#begins, maxLength: Math.max(...this.#sources) }
   }
 
-  remember(memory: EncoderMemory): void {
-    this.#memory = memory
+  /** What the encoder made of the sequences that come with the next forward pass, and how much it read for each. */
+  remember(memory: EncoderMemory, lengths: readonly number[]): void {
+    this.#forget()
+    this.#fresh = memory
+    this.#sources.push(...lengths)
     for (const tensor of [memory.hidden, memory.cuSeqlens]) tensor.keep()
+  }
+
+  #forget(): void {
+    for (const tensor of [this.#fresh?.hidden, this.#fresh?.cuSeqlens, this.#begins]) tensor?.dispose()
+    this.#fresh = undefined
+    this.#begins = undefined
+  }
+
+  /** The memory of sequence `i` goes, and that of the last takes its place. */
+  #dropSource(i: number): void {
+    const starts = startsOf(this.#sources)
+    const last = this.#sources.length - 1
+    const order = Array.from({ length: last }, (_, k) => (k === i ? last : k))
+    const rows = order.flatMap(k => Array.from({ length: this.#sources[k]! }, (_, t) => starts[k]! + t))
+    for (const layer of this.layers) layer.pickCrossed(Int32Array.from(rows))
+    this.#sources = order.map(k => this.#sources[k]!)
+    this.#begins?.dispose()
+    this.#begins = undefined
   }
 
   /** Tokens that each sequence brings in this forward pass. */
@@ -147,9 +178,7 @@ export class KvCache implements StackCache, Disposable {
 
   dispose(): void {
     for (const layer of this.layers) layer.dispose()
-    this.#memory?.hidden.dispose()
-    this.#memory?.cuSeqlens.dispose()
-    this.#memory = undefined
+    this.#forget()
     this.#onDevice?.dispose()
     this.#onDevice = undefined
   }
@@ -159,11 +188,20 @@ export class KvCache implements StackCache, Disposable {
   }
 }
 
+type Pair = readonly [keys: Tensor, values: Tensor]
+
+/** Where sequences of these lengths begin, and the last one ends. */
+function startsOf(lengths: readonly number[]): Int32Array {
+  const starts = new Int32Array(lengths.length + 1)
+  for (const [i, length] of lengths.entries()) starts[i + 1] = starts[i]! + length
+  return starts
+}
+
 class Layer implements LayerCache {
   readonly #cache: KvCache
   #keys: Tensor | undefined
   #values: Tensor | undefined
-  #crossed: readonly [Tensor, Tensor] | undefined
+  #crossed: Pair | undefined
 
   constructor(cache: KvCache) {
     this.#cache = cache
@@ -226,10 +264,29 @@ class Layer implements LayerCache {
     this.#values = moved(this.#values)
   }
 
-  crossed(make: () => readonly [Tensor, Tensor]): readonly [Tensor, Tensor] {
-    this.#crossed ??= make()
+  /** In the first pass of sequences those of these alone, else of all. */
+  crossed(make: () => Pair): Pair {
+    const old = this.#crossed
+    if (old && !this.#cache.isPrompt) return old
+    const made = make()
+    this.#crossed = old ? [concatRows([old[0], made[0]]), concatRows([old[1], made[1]])] : made
     for (const tensor of this.#crossed) tensor.keep()
-    return this.#crossed
+    for (const tensor of old ?? []) tensor.dispose()
+    return made
+  }
+
+  /** Of the keys and values of an encoder's memory these rows stay. */
+  pickCrossed(rows: Int32Array): void {
+    const old = this.#crossed
+    if (!old) return
+    if (rows.length === 0) this.#crossed = undefined
+    else {
+      const index = Tensor.from(rows, [rows.length], { device: old[0].device })
+      this.#crossed = [embedding(old[0], index, old[0].dtype), embedding(old[1], index, old[1].dtype)]
+      for (const tensor of this.#crossed) tensor.keep()
+      index.dispose()
+    }
+    for (const tensor of old) tensor.dispose()
   }
 
   dispose(): void {

@@ -137,6 +137,32 @@ for (const name of CASES.filter(each => metaOf(each).generated))
     assert.is(native.live(), before, 'every tensor is freed')
   })
 
+test('answers are said side by side, join and leave, and each is as it is alone', async () => {
+  const before = native.live()
+  const model = await loadModel(join(FOLDER, 't5'), { task })
+  const prompts = [[5], [7, 23, 41, 11, 30, 8], [9, 12], [3, 3, 3, 3, 8, 9, 10, 4, 5], [17, 6, 20], [44]]
+  const ids = async (tokens: AsyncIterable<number>) => {
+    const found: number[] = []
+    for await (const id of tokens) found.push(id)
+    return found
+  }
+  const of = (i: number) => ({ maxNewTokens: 3 + ((5 * i) % 9), endIds: [31], temperature: i % 2, seed: i })
+  const alone = []
+  for (const [i, prompt] of prompts.entries())
+    alone.push(await ids(generateTokens(model, Int32Array.from(prompt), of(i))))
+  assert.ok(new Set(alone.map(({ length }) => length)).size > 2, 'they end at different times')
+  for (const sequences of [2, 3, 8]) {
+    const decoder = new Decoder(model, { sequences })
+    const together = prompts.map((prompt, i) => {
+      return ids(decoder.tokens(Int32Array.from(prompt), choiceOf(model, of(i))))
+    })
+    assert.equal(await Promise.all(together), alone, `${sequences} at a time`)
+    await decoder.close()
+  }
+  model.dispose()
+  assert.is(native.live(), before, 'every tensor is freed')
+})
+
 for (const name of CASES.filter(each => metaOf(each).adapterLoss !== undefined))
   test(`${name}: an adapter of PEFT gives its logits, loss and gradients, and is written as it was`, async () => {
     const before = native.live()
