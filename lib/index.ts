@@ -29,7 +29,14 @@ export type { TokenNumbers, TokenOptions } from './generate/options.ts'
 export type { TaskName } from './heads/index.ts'
 export { type HeadBuilder, loadModel, type Model, type ModelOptions } from './model.ts'
 export type { DType, MemoryUse } from './native.ts'
-export { type AskOptions, type Input, type OpenModel, type OpenTrainedOptions, open } from './open/open.ts'
+export {
+  type AnswerOptions,
+  type AskOptions,
+  type Input,
+  type OpenModel,
+  type OpenTrainedOptions,
+  open,
+} from './open/open.ts'
 export {
   type Adapter,
   type AdapterInfo,

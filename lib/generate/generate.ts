@@ -146,10 +146,11 @@ export function promptOf(
 }
 
 /** An encoder-decoder's answer does not go on from what it read. */
-const beforeOf = ({ backbone }: Model, given: Int32Array) =>
+export const beforeOf = ({ backbone }: Model, given: Int32Array) =>
   backbone.startId === undefined ? given : new Int32Array(0)
 
-function checkModel({ task }: Model): void {
+/** @throws ERR_UNSUPPORTED for a model that says no texts */
+export function checkModel({ task }: Model): void {
   const tasks: readonly string[] = [causalLmHead.task, seq2seqLmHead.task]
   check(tasks.includes(task), 'ERR_UNSUPPORTED', () => {
     return `generate: the model has a head for ${task}; load it with task ${tasks.join(' or ')}`
@@ -157,14 +158,19 @@ function checkModel({ task }: Model): void {
 }
 
 /** What is needed to read tokens as text. */
-interface TextOptions {
+export interface TextOptions {
   /** Tokens that the text goes on from, and does not begin with. */
   readonly before: Int32Array
   readonly ends: Choice['ends']
   readonly stop: readonly string[] | undefined
 }
 
-async function joined(tokenizer: Tokenizer, ids: AsyncIterable<number>, options: TextOptions): Promise<Completion> {
+/** Tokens as a whole text. */
+export async function joined(
+  tokenizer: Tokenizer,
+  ids: AsyncIterable<number>,
+  options: TextOptions,
+): Promise<Completion> {
   let [text, tokens, finish]: [string, number, Completion['finish']] = ['', 0, 'length']
   const counted = async function* () {
     for await (const id of ids) {

@@ -3,9 +3,23 @@
 import type { ColumnNames } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
 import { check } from '../errors.ts'
+import { Decoder } from '../generate/decoder.ts'
+import {
+  beforeOf,
+  type Completion,
+  checkModel,
+  type Generated,
+  type GenerateOptions,
+  generate,
+  pieces,
+  promptOf,
+} from '../generate/generate.ts'
+import { choiceOf } from '../generate/options.ts'
 import { checkKeys, SEED } from '../options.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
+import type { Message } from '../tokenizer/chatTemplate.ts'
 import { predictRows } from '../train/predict.ts'
+import { chatOf, promptFor } from './ask.ts'
 import { openTrained, type Trained, type TrainedSettings } from './trained.ts'
 
 /** How {@link open} opens a folder; everything is found where the folder says it. */
@@ -23,6 +37,12 @@ export type Input = string | { readonly text: string; readonly text2?: string } 
 export interface AskOptions {
   /** Likeliest labels to tell. Default 1, for masked words 5. */
   readonly top?: number
+}
+
+/** How an opened model answers in words; what its training says of conversations holds here too. */
+export interface AnswerOptions extends Omit<GenerateOptions, 'chat'> {
+  /** A system message before a text. */
+  readonly system?: string | undefined
 }
 
 /** A call that waits for its turn. */
@@ -59,10 +79,14 @@ export class OpenModel implements Disposable {
   readonly #waiting: Call[] = []
   #trained: Trained
   #running: Promise<void> | undefined
+  #decoder: Decoder
+  /** Answers in words that are under way. */
+  readonly #streams = new Set<Promise<void>>()
 
   constructor(trained: Trained, options: OpenTrainedOptions) {
     this.#trained = trained
     this.#options = options
+    this.#decoder = new Decoder(trained.model)
   }
 
   /** Names of the labels, in the order of their ids. */
@@ -94,12 +118,54 @@ export class OpenModel implements Disposable {
     return Array.isArray(asked) ? placed : placed[0]!
   }
 
+  /**
+   * What a language model says to a text (as in its training: a turn of a user, a prompt, or a text to go on with) or
+   * to a conversation, piece by piece. Concurrent calls go side by side; the signal, or leaving the loop, ends one.
+   * @throws ERR_UNSUPPORTED for a model that says no texts; else as `generate`
+   */
+  async *stream(input: string | readonly Message[], options: AnswerOptions = {}): AsyncGenerator<Generated> {
+    const { model, tokenizer } = this.#trained
+    const chat = chatOf(this.#trained)
+    const decoder = this.#decoder
+    checkModel(model)
+    const { system, stop, tools, ...choices } = options
+    const prompt = typeof input === 'string' ? promptFor(this.#trained, input, system) : input
+    let end = (): void => undefined
+    const done = new Promise<void>(resolve => {
+      end = resolve
+    })
+    this.#streams.add(done)
+    try {
+      const choice = choiceOf(model, choices)
+      const given = promptOf(model, tokenizer, prompt, { chat, tools })
+      const text = { before: beforeOf(model, given), ends: choice.ends, stop }
+      if (choice.beams === 1) yield* pieces(tokenizer, decoder.tokens(given, choice), text)
+      else yield* generate(model, tokenizer, prompt, { ...choices, stop, tools, chat })
+    } finally {
+      this.#streams.delete(done)
+      end()
+    }
+  }
+
+  /** {@link stream} as a whole: the text, and why it ended. */
+  async generate(input: string | readonly Message[], options: AnswerOptions = {}): Promise<Omit<Completion, 'tokens'>> {
+    let [text, finish]: [string, Completion['finish']] = ['', 'length']
+    for await (const piece of this.stream(input, options)) {
+      text += piece.text
+      finish = piece.finish ?? finish
+    }
+    return { text, finish }
+  }
+
   /** Takes another folder from the next batch on; answers under way are the old one's. It must be sound to be taken. */
   async swap(folder: string): Promise<void> {
     const next = await load(folder, this.#options)
     while (this.#running) await this.#running
-    const old = this.#trained
+    const [old, decoder, streams] = [this.#trained, this.#decoder, [...this.#streams]]
     this.#trained = next
+    this.#decoder = new Decoder(next.model)
+    await Promise.all(streams)
+    await decoder.close()
     old.model.dispose()
   }
 

@@ -13,8 +13,8 @@ import { CHAT_OPTIONS, type ChatOptions, chatExample } from './chat.ts'
 import { cutIds } from './cut.ts'
 import { type ItemsPrediction, readItems, viewItems } from './items.ts'
 import { languageModel, nameOf, textAlone } from './languageModel.ts'
-import { shareRun, textFor } from './shared.ts'
-import type { EncodeSpec, Task, TextRun } from './task.ts'
+import { textFor } from './shared.ts'
+import type { EncodeSpec, Task } from './task.ts'
 
 const name = causalLmHead.task
 
@@ -26,6 +26,7 @@ export const causalLm: Task<ItemsPrediction> = {
   title: 'causal language model',
   options: CHAT_OPTIONS,
   ...languageModel,
+  says: true,
 
   infer(rows, columns, asked) {
     const { text, prompt, completion, messages } = columns
@@ -45,7 +46,7 @@ export const causalLm: Task<ItemsPrediction> = {
       return [chatExample(row, conversationOf(row, columns), tokenizer, { maxLength, chat })]
     return columns.prompt === undefined ? textExamples(row, tokenizer, spec) : [answerExample(row, tokenizer, spec)]
   },
-  readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts, which predict does not write; use evaluate`),
+  readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts; use generate`),
   parts: (row, tokenizer, spec) => [...causalLm.encode(row, tokenizer, spec)],
 
   read(answers, examples, _, top) {
@@ -78,18 +79,7 @@ export const causalLm: Task<ItemsPrediction> = {
     }))
     return { text: textFor(example, reader), tokens }
   },
-  line({ text, tokens }) {
-    const list = tokens as readonly { predicted: string; probability: number }[]
-    const found = list.flatMap((one, i): TextRun[] => {
-      return [
-        { text: i === 0 ? '\n    ' : ' ' },
-        { text: one.predicted, style: 'bold' },
-        { text: ' ' },
-        shareRun(one.probability),
-      ]
-    })
-    return [{ text }, ...found]
-  },
+  line: ({ text, generated }) => [{ text }, { text: '\n    ' }, { text: String(generated), style: 'bold' }],
 }
 
 /** A text, with the token that ends it, in as many pieces as it takes; every token but the first is learned. */

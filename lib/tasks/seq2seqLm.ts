@@ -17,6 +17,7 @@ export const seq2seqLm: Task<ItemsPrediction> = {
   needs: 'prompts and completions (columns.prompt and columns.completion)',
   title: 'text-to-text model',
   ...languageModel,
+  says: true,
 
   infer(_, { prompt, completion }, { able }) {
     if (prompt === undefined || completion === undefined || (able && !able.includes(name))) return undefined
@@ -30,7 +31,7 @@ export const seq2seqLm: Task<ItemsPrediction> = {
       unlabelled || completion === undefined ? undefined : withEnd(tokenizer, textOf(row, completion), maxLength)
     yield { ids, target: said?.ids, truncated: truncated || said?.truncated === true, row }
   },
-  readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts, which predict does not write; use evaluate`),
+  readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts; use generate`),
   parts: (row, tokenizer, spec) => [...seq2seqLm.encode(row, tokenizer, spec)],
 
   read(answers, examples, { decoder }, top) {

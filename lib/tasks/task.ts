@@ -147,6 +147,8 @@ export interface Task<P extends Prediction = Prediction> {
   readonly tells?: number
   /** Each answer is one class. */
   readonly oneClass?: boolean
+  /** It answers in words: `generate` says what, not `read`. */
+  readonly says?: boolean
   /** Answers are nearer or farther, not right or wrong. */
   readonly graded?: boolean
 

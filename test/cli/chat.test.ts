@@ -5,6 +5,8 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { native } from '../../lib/native.ts'
+import { open } from '../../lib/open/open.ts'
 import { capitals, chatModelFolder } from '../support/chatModel.ts'
 import { cli, records, workFolder, writeJsonl } from './support.ts'
 
@@ -44,6 +46,59 @@ test('train infers the task from messages, and learns answers and nothing else',
     task_options: {},
     columns: { messages: 'messages' },
   })
+})
+
+test('what was learned is said: generate, predict and chat', async () => {
+  const said = await run('generate', 'run', 'What is the capital of Norway?', '--max-new-tokens', '12')
+  assert.is(said.code, 0, said.stderr)
+  assert.is(said.stdout, 'Oslo\n')
+  const two = ['What is the capital of Italy?', 'What is the capital of Spain?']
+  const both = records((await run('generate', 'run', ...two, '--json', '--max-new-tokens', '12')).stdout)
+  assert.equal(
+    both.filter(({ type }) => type === 'generation').map(({ text }) => text),
+    ['Rome', 'Madrid'],
+  )
+  const input = `${two[0]}\n/reset\n\n${two[1]}\n/exit\nnever read\n`
+  const talk = await cli(['chat', 'run', '--max-new-tokens', '12'], { cwd, input })
+  assert.is(talk.code, 0, talk.stderr)
+  assert.is(talk.stdout, 'Rome\nMadrid\n')
+  const told = await run('predict', 'run', two[1]!, '--json', '--max-new-tokens', '12')
+  assert.is(told.code, 0, told.stderr)
+  const [record] = records(told.stdout)
+  assert.is(record!.text, two[1])
+  assert.is(record!.generated, 'Madrid')
+  const rows = await run('predict', 'run', '--input', 'chat.jsonl', '--json', '--max-new-tokens', '12')
+  assert.equal(
+    records(rows.stdout)
+      .slice(0, 4)
+      .map(({ generated }) => generated),
+    ['Paris', 'Rome', 'Madrid', 'Oslo'],
+  )
+})
+
+test('an opened model answers, many at a time', async () => {
+  const before = native.live()
+  const opened = await open(join(cwd, 'run'))
+  const ask = (country: string) => opened.generate(`What is the capital of ${country}?`, { maxNewTokens: 12 })
+  const answers = await Promise.all(['France', 'Spain', 'Norway', 'Italy', 'France'].map(ask))
+  assert.equal(
+    answers.map(({ text }) => text),
+    ['Paris', 'Madrid', 'Oslo', 'Rome', 'Paris'],
+  )
+  const messages = [...capitals(2)[1]!.messages, capitals(1)[0]!.messages[0]!]
+  let said = ''
+  for await (const piece of opened.stream(messages, { maxNewTokens: 12 })) said += piece.text
+  assert.ok(said.length > 0)
+  const stream = opened.stream('What is the capital of Italy?', { maxNewTokens: 12 })
+  await stream.next()
+  const swapped = opened.swap(join(cwd, 'run'))
+  let rest = ''
+  for await (const piece of stream) rest += piece.text
+  assert.ok(rest.length > 0)
+  await swapped
+  assert.is((await ask('Norway')).text, 'Oslo')
+  opened.dispose()
+  assert.is(native.live(), before)
 })
 
 test('a row that cannot be learned stops a run before it starts, and is named', async () => {

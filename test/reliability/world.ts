@@ -149,6 +149,7 @@ export async function runTrain(args: readonly string[], told: Told = { warnings:
     closed: false,
     columns: 80,
     line: ignore,
+    text: ignore,
     event: ignore,
     note: ignore,
     warn: text => void told.warnings.push(text),

@@ -6,11 +6,14 @@ import { readLines } from '../../data/lines.ts'
 import { openFile } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
+import { answerRows } from '../../open/ask.ts'
 import { useThreads } from '../../open/base.ts'
 import { openTrained, type Trained } from '../../open/trained.ts'
 import { taskOfModel } from '../../tasks/index.ts'
+import type { PredictionRecord } from '../../tasks/task.ts'
 import { predictRows } from '../../train/predict.ts'
-import { openOptions } from '../data.ts'
+import { openOptions, optionsFor } from '../data.ts'
+import { generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 import { plural } from '../terminal/format.ts'
@@ -30,9 +33,7 @@ export async function predictCommand(settings: Settings, console: Console): Prom
       rowsOf(settings, trained.columnNames.text2 !== undefined, console),
       groupSize(settings),
     )) {
-      const columns = columnsFor(rows, trained, settings)
-      const options = { columns, batchSize: settings.evalBatchSize, top: settings.top }
-      for await (const record of predictRows(trained, rows, options)) {
+      for await (const record of recordsOf(trained, rows, settings)) {
         if (record.truncated) cut++
         count++
         console.line(predictionLine(task, record, console.color))
@@ -52,6 +53,15 @@ export async function predictCommand(settings: Settings, console: Console): Prom
   } finally {
     trained.model.dispose()
   }
+}
+
+/** What is said of rows, or of a language model to them. */
+function recordsOf(trained: Trained, rows: readonly Row[], settings: Settings): AsyncGenerator<PredictionRecord> {
+  const task = taskOfModel(trained.model)
+  const { evalBatchSize: batchSize, top, columns } = settings
+  if (!task.says) return predictRows(trained, rows, { columns: columnsFor(rows, trained, settings), batchSize, top })
+  const asked = { ...trained, taskOptions: optionsFor(task, settings, trained.taskOptions) }
+  return answerRows(asked, rows, { ...generationOf(settings), batchSize, columns })
 }
 
 /**

@@ -3,6 +3,7 @@
 import { basename, extname, resolve } from 'node:path'
 import { check } from '../../errors.ts'
 import { kindOf, METHODS } from '../../peft/index.ts'
+import { taskOfModel } from '../../tasks/index.ts'
 import { flagOf } from '../options/option.ts'
 import { OPTIONS, type Settings } from '../options/options.ts'
 import type { Resolved } from '../options/settings.ts'
@@ -33,7 +34,8 @@ export async function trainCommand(settings: Settings, console: Console, { given
       const { exitCode, outcome } = await runTraining({ ...setup, folder, checkpoints: true }, settings, console)
       if (outcome) {
         console.line()
-        console.line(`next: npx lowrank predict ${shown(folder.out)} "a text"`)
+        const verb = taskOfModel(setup.model).says ? 'generate' : 'predict'
+        console.line(`next: npx lowrank ${verb} ${shown(folder.out)} "a text"`)
         console.event(outcome.summary)
       }
       return exitCode

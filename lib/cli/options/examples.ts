@@ -18,6 +18,11 @@ export const EXAMPLES: Readonly<Record<Command, readonly string[]>> = {
     'lowrank predict lowrank-reviews --input new.csv --json',
     'lowrank predict lowrank-pairs "a premise" "its hypothesis"',
   ],
+  generate: [
+    'lowrank generate lowrank-chat "What is the capital of France?"',
+    'lowrank generate ./SmolLM2-135M-Instruct "Write a poem" --temperature 0.8 --top-p 0.9 --samples 3',
+  ],
+  chat: ['lowrank chat lowrank-chat', 'lowrank chat ./SmolLM2-135M-Instruct --system "Be brief."'],
   compare: ['lowrank compare reviews.csv --methods lora,dora,full,head --budget 30m'],
   merge: ['lowrank merge lowrank-reviews --out merged'],
   combine: ['lowrank combine first/adapter second/adapter --out both'],

@@ -10,7 +10,9 @@ import { OPTIONS, optionsOf } from './options.ts'
 export const SUMMARIES: Readonly<Record<Command, string>> = {
   train: 'Fine-tune a model on labelled text, measured before and after',
   evaluate: 'Measure a trained adapter on data',
-  predict: 'Labels, entities or masked words of texts',
+  predict: 'Labels, entities, masked words or answers of texts',
+  generate: 'What a language model says to texts, as it says it',
+  chat: 'Talk to a language model in the terminal',
   merge: 'Write base and adapter as one Hugging Face model folder',
   compare: 'Train several methods alike, each at its best learning rate, and set them side by side',
   combine: 'Make one LoRA adapter of several of the same base',

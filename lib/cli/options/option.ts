@@ -7,6 +7,8 @@ export const COMMANDS = [
   'train',
   'evaluate',
   'predict',
+  'generate',
+  'chat',
   'compare',
   'merge',
   'combine',

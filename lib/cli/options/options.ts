@@ -5,6 +5,7 @@ import type { Domain, FilledOf, Kind, Kinds, OptionRow } from '../../options.ts'
 import { COMBINATIONS, METHODS } from '../../peft/index.ts'
 import { ownOptions, TASK_OPTIONS } from '../../tasks/options.ts'
 import { TRAIN_OPTIONS, type TrainOptionName } from '../../train/options.ts'
+import { GENERATION_OPTIONS } from './generation.ts'
 import { methodRows } from './methods.ts'
 import { COMMANDS, type Command, type More, type Option, SHELLS } from './option.ts'
 
@@ -86,9 +87,19 @@ const planning: readonly Command[] = [...learning, 'inspect batch']
 const reading: readonly Command[] = ['train', 'evaluate', 'predict', 'inspect data', 'inspect batch']
 /** What finds rows in files. */
 const sourcing: readonly Command[] = [...reading, 'init']
-const loading: readonly Command[] = ['train', 'evaluate', 'predict', 'merge', 'inspect batch', 'quickstart']
-const conversing: readonly Command[] = ['train', 'evaluate', 'predict', 'inspect batch']
-const using: readonly Command[] = ['evaluate', 'predict', 'merge', 'convert']
+const loading: readonly Command[] = [
+  'generate',
+  'chat',
+  'train',
+  'evaluate',
+  'predict',
+  'merge',
+  'inspect batch',
+  'quickstart',
+]
+const conversing: readonly Command[] = ['train', 'evaluate', 'predict', 'generate', 'chat', 'inspect batch']
+const speaking: readonly Command[] = ['generate', 'chat', 'predict']
+const using: readonly Command[] = ['generate', 'chat', 'evaluate', 'predict', 'merge', 'convert']
 const changing: readonly Command[] = ['combine', 'convert', 'diff']
 
 const data = section('Data', sourcing, [
@@ -107,9 +118,9 @@ const data = section('Data', sourcing, [
   o('train', 'path', undefined, 'File of the training split, in place of data', { commands: ['train'] }),
   o('validation', 'path', undefined, 'File of the validation split', { commands: ['train'] }),
   o('test', 'path', undefined, 'File of the test split', { commands: ['train'] }),
-  o('texts', 'names', undefined, 'Texts to predict; without them and without input, lines of the standard input', {
-    positional: ['predict'],
-    commands: ['predict'],
+  o('texts', 'names', undefined, 'Texts to read; without them and without input, lines of the standard input', {
+    positional: ['predict', 'generate'],
+    commands: ['predict', 'generate'],
   }),
   o('input', 'path', undefined, 'Data file to predict, or any other file with one text a line; - is standard input', {
     commands: ['predict'],
@@ -185,7 +196,7 @@ const TRAIN_MORE: { readonly [K in TrainOptionName]?: More & { group?: string } 
   accumulate: { commands: planning },
   evalBatchSize: { commands: [...learning, 'evaluate', 'predict'], quickstart: 64 },
   lr: { quickstart: 2e-3 },
-  seed: { commands: [...learning, 'evaluate', 'combine', 'inspect batch'] },
+  seed: { commands: [...learning, ...speaking, 'evaluate', 'combine', 'inspect batch'] },
   groupByLength: { commands: planning, quickstart: true },
   dropLast: { commands: planning },
   classWeights: { commands: planning },
@@ -275,6 +286,16 @@ const output = section(
   ],
 )
 
+const numbers: readonly Option[] = Object.entries(GENERATION_OPTIONS).map(([name, row]) => {
+  return placed('Generation', speaking, name, row)
+})
+
+const generation = section('Generation', speaking, [
+  o('stop', 'names', undefined, 'Strings that end a text; they are not part of it', { found: 'none' }),
+  o('system', 'text', undefined, 'A system message before what is said', { found: 'none' }),
+  o('samples', 'integer', 1, 'Texts for each prompt, each drawn anew', { min: 1, commands: ['generate'] }),
+])
+
 const general = section('General', COMMANDS, [
   o('config', 'path', undefined, 'YAML file of options in camelCase; flags win over it', {
     short: 'c',
@@ -291,18 +312,30 @@ const general = section('General', COMMANDS, [
   o('quiet', 'boolean', false, 'No progress and no notices', { short: 'q' }),
 ])
 
-const rows = [...data, ...model, ...methodChoice, ...comparing, ...combining, ...output, ...general] as const
+const rows = [
+  ...data,
+  ...model,
+  ...methodChoice,
+  ...comparing,
+  ...combining,
+  ...generation,
+  ...output,
+  ...general,
+] as const
 type Rows = (typeof rows)[number]
 
 const inGroups = (options: readonly Option[]): Option[] => {
-  const groups = ['Data', 'Model', 'Method', 'Training', 'Study', 'Combining', 'Output', 'General']
+  const groups = ['Data', 'Model', 'Method', 'Training', 'Study', 'Combining', 'Generation', 'Output', 'General']
   return groups.flatMap(name => options.filter(({ group }) => group === name))
 }
 
 /** Every option of every command. */
-export const OPTIONS: readonly Option[] = inGroups([...rows, ...ofData, ...method, ...training])
+export const OPTIONS: readonly Option[] = inGroups([...rows, ...ofData, ...method, ...training, ...numbers])
 
-type Tables = FilledOf<typeof TRAIN_OPTIONS> & FilledOf<typeof DATA_OPTIONS> & FilledOf<typeof TASK_OPTIONS>
+type Tables = FilledOf<typeof TRAIN_OPTIONS> &
+  FilledOf<typeof GENERATION_OPTIONS> &
+  FilledOf<typeof DATA_OPTIONS> &
+  FilledOf<typeof TASK_OPTIONS>
 
 /**
  * All options by name, as a command gets them: given, else the default, else undefined where it is found out later.

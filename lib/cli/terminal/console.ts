@@ -15,6 +15,8 @@ export interface Console {
   readonly columns: number
   /** A result for people; nothing under --json. */
   line(text?: string): void
+  /** A part of a line for people, as it comes; nothing under --json. */
+  text(part: string): void
   /** A result for programs, one line; nothing without --json. */
   event(record: object): void
   /** A notice on standard error. */
@@ -76,6 +78,9 @@ export function createConsole({ json, quiet }: { json: boolean; quiet: boolean }
     },
     line: (text = '') => {
       if (!json) out(`${visible(text, showsColor(process.stdout))}\n`)
+    },
+    text: part => {
+      if (!json) out(visible(part, showsColor(process.stdout)))
     },
     event: record => {
       // JSON escapes the first 32 of them by itself.

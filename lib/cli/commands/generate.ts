@@ -1,0 +1,75 @@
+// `lowrank generate`: what a language model says to texts.
+
+import { complete, type Generated, generate } from '../../generate/generate.ts'
+import { chatOf, promptFor } from '../../open/ask.ts'
+import { useThreads } from '../../open/base.ts'
+import { openTrained, type Trained } from '../../open/trained.ts'
+import { taskOfModel } from '../../tasks/index.ts'
+import { optionsFor } from '../data.ts'
+import { generationOf } from '../options/generation.ts'
+import type { Settings } from '../options/options.ts'
+import { type Console, paint } from '../terminal/console.ts'
+import { linesOf } from '../terminal/lines.ts'
+
+/** Prints what follows each text: one as it comes, several as they are done. */
+export async function generateCommand(settings: Settings, console: Console): Promise<number> {
+  useThreads(settings)
+  const started = performance.now()
+  const opened = await openTrained(settings)
+  const own = optionsFor(taskOfModel(opened.model), settings, opened.taskOptions)
+  const trained = { ...opened, taskOptions: own }
+  try {
+    let count = 0
+    for await (const texts of groups(settings)) {
+      count += texts.length
+      if (texts.length === 1 && settings.samples === 1) await streamOne(trained, texts[0]!, settings, console)
+      else await printAll(trained, texts, settings, console)
+      if (console.closed) break
+    }
+    console.event({ type: 'summary', texts: count, seconds: (performance.now() - started) / 1000 })
+    return 0
+  } finally {
+    opened.model.dispose()
+  }
+}
+
+/** The texts given, at once; those of the standard input one by one. */
+async function* groups({ texts }: Settings): AsyncGenerator<readonly string[]> {
+  if (texts) yield texts
+  else for await (const text of linesOf(process.stdin)) yield [text]
+}
+
+async function streamOne(trained: Trained, text: string, settings: Settings, console: Console): Promise<void> {
+  const { model, tokenizer } = trained
+  const chat = chatOf(trained)
+  let [said, finish]: [string, Generated['finish']] = ['', 'length']
+  const prompt = promptFor(trained, text, settings.system)
+  for await (const piece of generate(model, tokenizer, prompt, { ...generationOf(settings), chat })) {
+    console.text(piece.text)
+    said += piece.text
+    finish = piece.finish ?? finish
+    if (console.closed) return
+  }
+  console.line()
+  console.event({ type: 'generation', prompt: text, text: said, finish })
+}
+
+async function printAll(
+  trained: Trained,
+  texts: readonly string[],
+  settings: Settings,
+  console: Console,
+): Promise<void> {
+  const { model, tokenizer } = trained
+  const chat = chatOf(trained)
+  const prompts = texts.map(text => promptFor(trained, text, settings.system))
+  const options = { ...generationOf(settings), chat, n: settings.samples }
+  const all = await complete(model, tokenizer, prompts, options)
+  for (const [i, completions] of all.entries())
+    for (const { text, finish, tokens } of completions) {
+      console.line(paint(console.color, 'dim', texts[i]!))
+      console.line(text)
+      console.line()
+      console.event({ type: 'generation', prompt: texts[i], text, finish, tokens })
+    }
+}

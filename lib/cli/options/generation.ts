@@ -1,0 +1,15 @@
+// The options of generation as the command line has them.
+
+import { GENERATE_OPTIONS, type TokenNumbers } from '../../generate/options.ts'
+
+const { seed: _, ...numbers } = GENERATE_OPTIONS
+
+/** All but the seed, which training has too. */
+export const GENERATION_OPTIONS = numbers
+
+/** The part of the settings that says how tokens are chosen. */
+export function generationOf(settings: TokenNumbers & { readonly stop?: readonly string[] | undefined }) {
+  const names = Object.keys(GENERATE_OPTIONS) as (keyof TokenNumbers)[]
+  const values = Object.fromEntries(names.map(name => [name, settings[name]])) as unknown as TokenNumbers
+  return { ...values, stop: settings.stop }
+}
