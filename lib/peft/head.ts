@@ -1,5 +1,6 @@
 // The head alone over a frozen base: what any method has to beat.
 
+import { check } from '../errors.ts'
 import { type Field, SAVE_FIELD, type SaveWholeOptions } from './fields.ts'
 import { type Method, type MethodKind, methodOfKind } from './method.ts'
 import { moduleOf, trainedWhole } from './wholeModules.ts'
@@ -18,6 +19,9 @@ export const HEAD: MethodKind<HeadOptions> = {
   fields,
   place: (host, options, context) => {
     const whole = trainedWhole(host, options, context, [])
+    check(whole.length > 0, 'ERR_OPTION', () => {
+      return `head: ${host.config.modelType} for ${host.task} has no head of its own to train; take another method`
+    })
     const modules = [...new Set(whole.map(({ name }) => moduleOf(name)))]
     return { linear: new Map(), whole, matched: modules.map(path => ({ path, text: 'trained whole' })) }
   },

@@ -132,6 +132,21 @@ async function registerTests(): Promise<void> {
       assert.is(native.live(), live)
     })
 
+  test('an encoder-decoder says what it says on the CPU', async () => {
+    const { generateTokens } = await import('../../lib/generate/generate.ts')
+    const said = async (device: string) => {
+      const model = tinySeq2seq({ device, compute: 'f32' })
+      const ids: number[] = []
+      const options = { maxNewTokens: 12, temperature: 1, seed: 5, endIds: [] }
+      for await (const id of generateTokens(model, answers(1)[0]!.ids, options)) ids.push(id)
+      model.dispose()
+      return ids
+    }
+    const expected = await said('cpu')
+    assert.ok(new Set(expected).size > 4, `${expected}`)
+    assert.equal(await said('cuda:0'), expected)
+  })
+
   test('the same seed gives the same bits', async () => {
     const each = CASES['LoRA, bf16']!
     assert.equal((await run('cuda:0', each)).losses, (await run('cuda:0', each)).losses)
