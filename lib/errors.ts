@@ -53,11 +53,20 @@ export function check(ok: unknown, code: ErrorCode, message: () => string): asse
   if (!ok) throw new LowrankError(code, message())
 }
 
+const LONGEST_NAME = 100
+
+/** A text of a file as a message shows it: with … where it is long. */
+export const brief = (text: string): string =>
+  text.length <= LONGEST_NAME ? text : `${text.slice(0, LONGEST_NAME - 1)}…`
+
 /** ` (did you mean "x"?)` for the known name closest to `name`, or `''` when none is near. */
 export function nearest(name: string, known: Iterable<string>): string {
+  // Comparing takes the product of both lengths, and what is long was not typed.
+  if (name.length > LONGEST_NAME) return ''
   let best = ''
   let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1
   for (const candidate of known) {
+    if (Math.abs(candidate.length - name.length) >= bestDistance) continue
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase())
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance]
   }

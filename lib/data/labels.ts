@@ -1,4 +1,4 @@
-import { check, fail, nearest } from '../errors.ts'
+import { brief, check, fail, nearest } from '../errors.ts'
 import { listOf, placeOf, type Row, typeOf } from './row.ts'
 
 /** Label names, their index being the class id. */
@@ -59,10 +59,10 @@ export function labelId(labels: LabelMap, row: Row, value: unknown): number {
   const inside = typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < labels.names.length
   if (inside && !labels.names.some(name => /^-?\d+$/.test(name))) return value
   const text = typeof value === 'string' ? value : JSON.stringify(value)
-  const known = labels.names.length <= 12 ? `; known: ${labels.names.join(', ')}` : ''
+  const known = labels.names.length <= 12 ? `; known: ${labels.names.map(brief).join(', ')}` : ''
   fail(
     'ERR_DATA',
-    `labels: ${placeOf(row)}: "${text}" is not a known label${nearest(text ?? '', labels.names)}${known}`,
+    `labels: ${placeOf(row)}: "${brief(text ?? '')}" is not a known label${nearest(text ?? '', labels.names)}${known}`,
   )
 }
 

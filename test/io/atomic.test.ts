@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import {
   existsSync,
+  lstatSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -8,6 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -98,6 +100,27 @@ test('a file on the way and a folder at the place are ERR_OPTION', async ({ dir 
   assert.is((await rejected(writeFileAtomic(join(dir, 'folder'), ''))).code, 'ERR_OPTION')
   assert.is((await rejected(writeFolderAtomic(join(dir, 'file'), () => undefined))).code, 'ERR_OPTION')
   assert.equal(readdirSync(dir).sort(), ['file', 'folder'])
+})
+
+test('links are replaced, never followed: at the place itself, and under a name that could be guessed', async ({
+  dir,
+}) => {
+  const precious = join(dir, 'precious')
+  writeFileSync(precious, 'mine')
+  const path = join(dir, 'report.html')
+  symlinkSync(precious, path)
+  for (const guess of ['report.html.tmp', '.report.html.tmp', `.report.html.tmp-${process.pid}`])
+    symlinkSync(precious, join(dir, guess))
+  await writeFileAtomic(path, 'new')
+  assert.is(readFileSync(precious, 'utf8'), 'mine')
+  assert.not.ok(lstatSync(path).isSymbolicLink())
+  const folder = join(dir, 'adapter')
+  mkdirSync(join(dir, 'other'))
+  writeFileSync(join(dir, 'other', 'kept'), 'mine')
+  symlinkSync(join(dir, 'other'), folder)
+  await writeFolderAtomic(folder, tmp => writeFileSync(join(tmp, 'one'), '1'))
+  assert.is(readFileSync(join(dir, 'other', 'kept'), 'utf8'), 'mine')
+  assert.equal(readdirSync(join(dir, 'other')), ['kept'])
 })
 
 test('a folder is replaced as a whole', async ({ dir }) => {

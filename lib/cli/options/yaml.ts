@@ -5,7 +5,7 @@ import { check, fail, messageOf } from '../../errors.ts'
 
 /** The mapping a YAML text holds; an empty text holds none. @throws ERR_OPTION naming line and column */
 export function parseYaml(path: string, text: string): Record<string, unknown> {
-  const document = parseDocument(text, { prettyErrors: false })
+  const document = parseDocument(text, { prettyErrors: false, logLevel: 'error' })
   const [error] = document.errors
   check(!error, 'ERR_OPTION', () => {
     const before = text.slice(0, error!.pos[0])
@@ -20,11 +20,14 @@ export function parseYaml(path: string, text: string): Record<string, unknown> {
   return value as Record<string, unknown>
 }
 
-/** Aliases of aliases may stand for more than any memory holds: the reader refuses them. */
+/** Aliases may stand for more than any memory holds, which the reader refuses, or for what they stand in. */
 function resolved(path: string, document: Document): unknown {
   try {
-    return document.toJS()
+    const value: unknown = document.toJS()
+    JSON.stringify(value)
+    return value
   } catch (error) {
-    fail('ERR_OPTION', `${path}: ${messageOf(error)}; write the values out`, error)
+    const [what] = messageOf(error).split('\n')
+    fail('ERR_OPTION', `${path}: an alias stands for too much or for itself (${what}); write the values out`, error)
   }
 }

@@ -5,6 +5,9 @@ import { stripVTControlCharacters } from 'node:util'
 /** One column: its heading and how its cells are aligned. Numbers belong right. */
 export type Column = { header: string; align?: 'left' | 'right' }
 
+/** Characters of a cell that are looked at: names in files may have any length. */
+const LONGEST_CELL = 400
+
 const segmenter = new Intl.Segmenter(undefined, { granularity: 'grapheme' })
 
 // Two cells: East Asian wide and fullwidth blocks, and emoji.
@@ -64,7 +67,7 @@ export function table(
   options: { gap?: number; width?: number; style?: (text: string) => string } = {},
 ): string {
   const { gap = 2, style = text => text } = options
-  const cells = rows.map(row => columns.map((_, c) => (row[c] ?? '').replace(/[\r\n\t]+/g, ' ')))
+  const cells = rows.map(row => columns.map((_, c) => clipped(row[c] ?? '').replace(/[\r\n\t]+/g, ' ')))
   const widths = columns.map(({ header }, c) =>
     cells.reduce((width, row) => Math.max(width, displayWidth(row[c]!)), displayWidth(header)),
   )
@@ -78,6 +81,8 @@ export function table(
   const rule = widths.map(width => '─'.repeat(width)).join(' '.repeat(gap))
   return [style(heading), style(rule), ...cells.map(line)].join('\n')
 }
+
+const clipped = (text: string) => (text.length > LONGEST_CELL ? `${text.slice(0, LONGEST_CELL - 1)}…` : text)
 
 function shrink(columns: readonly Column[], widths: number[], available: number): void {
   const excess = widths.reduce((a, b) => a + b, 0) - available
