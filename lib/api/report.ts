@@ -7,6 +7,8 @@
 export type { Compared, MetricPair } from '../report/compare.ts'
 export { type Comparison, compareEvaluations } from '../report/compare.ts'
 export type {
+  CalibrationBin,
+  CalibrationData,
   ComparisonData,
   ConfusionData,
   CostData,
@@ -16,6 +18,7 @@ export type {
   ReferenceRow,
   Setting,
   StepPoint,
+  ThresholdRow,
 } from '../report/data.ts'
 export { type ReportData, renderReport, writeReport } from '../report/report.ts'
 export type { RunParts } from '../report/run.ts'

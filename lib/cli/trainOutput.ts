@@ -130,6 +130,7 @@ function factsOf(
     adapterBytes,
     device: deviceText(start),
     settings: settingsTable(trial, settings, start),
+    command: commandLine(process.argv.slice(2)),
     environment: {
       lowrank: packageVersion(),
       node: process.version,
@@ -142,6 +143,13 @@ function factsOf(
       'peak of the process': `${(processBytes / 2 ** 20).toFixed(0)} MiB`,
     },
   }
+}
+
+/** As it was typed, but without the folders of this machine. */
+function commandLine(args: readonly string[]): string {
+  const plain = args.map(arg => (isAbsolute(arg) ? basename(arg) : arg))
+  const quoted = plain.map(arg => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`))
+  return ['npx lowrank', ...quoted].join(' ')
 }
 
 function settingsTable(trial: Trial, settings: Settings, { lr }: StartEvent): Record<string, Setting> {

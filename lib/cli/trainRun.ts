@@ -157,7 +157,7 @@ class Watch {
     else if (this.#settings.evaluateBefore && examples.validation + examples.test > 0)
       note(`evaluating before training on ${examples.validation + examples.test} examples`)
     const metrics = [`validation/${event.metric}`, `test/${event.metric}`]
-    const run = { hyperparameters: hyperparameters(this.#settings), metrics, firstStep: resumed?.step ?? 0 }
+    const run = { hyperparameters: hyperparameters(this.#settings), metrics, firstStep: resumed ? resumed.step + 1 : 0 }
     await this.#folder.begin()
     await this.#track(tracker => tracker.start(run))
   }

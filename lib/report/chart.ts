@@ -26,6 +26,8 @@ export type LineChartOptions = {
   yRange?: readonly [number, number]
   /** Whole numbers on the x axis, e.g. epochs. */
   xWhole?: boolean
+  /** A vertical line with its name. */
+  mark?: { x: number; name: string }
   /** What a screen reader says. */
   title: string
 }
@@ -172,6 +174,12 @@ function drawSeries({ points, color = 1, faint, dots }: Series, x: Scale, y: Sca
   return html`<path class="line c${color}${faint ? ' faint' : ''}" d="${path(kept, x, y)}"/>${marks}`
 }
 
+function markLine({ x: at, name }: { x: number; name: string }, x: Scale, height: number): Html {
+  const left = px(x.at(at))
+  return html`<line class="best-mark" x1="${left}" x2="${left}" y1="${MARGIN.top}" y2="${height - MARGIN.bottom}"/>
+<text class="tick" x="${px(x.at(at) - 5)}" y="${MARGIN.top + 9}" text-anchor="end">${name}</text>`
+}
+
 /** A chart of lines over a shared x axis; named lines get a legend. */
 export function lineChart(options: LineChartOptions): Html {
   const { series, xName, format = number, width = 920, height = 260, title } = options
@@ -198,7 +206,7 @@ class="swatch c${line.color ?? 1}"></i>${line.name}</span>`,
 <svg class="chart" viewBox="0 0 ${width} ${height}" role="img" aria-label="${title}" data-hover="${hover}"
 data-x="${xName}">
 ${axes(x, y, { width, height }, xName, options.format)}
-${series.map(line => drawSeries(line, x, y))}
+${series.map(line => drawSeries(line, x, y))}${options.mark && markLine(options.mark, x, height)}
 </svg>`
 }
 

@@ -60,7 +60,7 @@ export function confusionChart(data: ConfusionData): Html {
   const tail = Math.ceil(label * 0.58)
   const width = label + side + tail
   const height = head + side + 4
-  return html`<div class="scroll"><svg class="confusion" style="width:${width}px" viewBox="0 0 ${width} ${height}"
+  return html`<div class="scroll" tabindex="0" role="region" aria-label="Confusion matrix, scrollable"><svg class="confusion" style="width:${width}px" viewBox="0 0 ${width} ${height}"
 role="img" aria-label="Confusion matrix">
 <g transform="translate(${label} ${head})"><rect class="field" width="${side}" height="${side}"/>
 <g class="labels" font-size="${font.toFixed(1)}">${rows}${columns}</g>${cells}</g></svg></div>`
@@ -87,5 +87,5 @@ export function topConfusions(data: ConfusionData, limit = 12): Html | undefined
 <td class="num">${integer(pair.count)}</td><td class="num quiet">${percent(pair.count / pair.total, 0)} of gold</td>
 <td class="meter"><i class="wrong" style="width:${((100 * pair.count) / top).toFixed(1)}%"></i></td></tr>`,
   )
-  return html`<h3>Most frequent confusions</h3><table class="pairs"><tbody>${rows}</tbody></table>`
+  return html`<h3>Most frequent confusions</h3><table class="pairs"><tbody data-search="Search the confusions">${rows}</tbody></table>`
 }

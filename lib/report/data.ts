@@ -5,7 +5,10 @@ import type { McNemar } from '../metrics/compare.ts'
 import type { SequenceView } from '../tasks/batchView.ts'
 import type { ClassRow, Mistake } from '../tasks/task.ts'
 
+import type { CalibrationData } from './calibration.ts'
+
 export type { ClassRow, Mistake, TextPiece } from '../tasks/task.ts'
+export type { CalibrationBin, CalibrationData, ThresholdRow } from './calibration.ts'
 
 /** One row of the before/after table. */
 export type MetricRow = {
@@ -89,16 +92,20 @@ export type ReportData = {
   steps?: readonly StepPoint[]
   evaluations?: readonly EvaluationPoint[]
   confusion?: ConfusionData
+  /** Where one class is the answer. */
+  calibration?: CalibrationData
   /** What a row of `classes` is: a class, a label, an entity type. */
   className?: string
   classes?: readonly ClassRow[]
   /** Gold and predicted values of a regression. */
   scatter?: { gold: ArrayLike<number>; predicted: ArrayLike<number> }
-  /** Most confident first; the first twenty are shown. */
+  /** Most confident first; the first hundred are shown. */
   mistakes?: readonly Mistake[]
   /** Training sequences with what the loss looks at. */
   batch?: readonly SequenceView[]
   data?: DataSummary
   settings?: Readonly<Record<string, Setting>>
   environment?: Readonly<Record<string, Setting>>
+  /** A command line that makes the run again. */
+  command?: string
 }

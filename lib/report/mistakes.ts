@@ -4,7 +4,7 @@ import type { Mistake, ReportData, TextPiece } from './data.ts'
 import { clip, number, percent } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
 
-const SHOWN = 20
+const SHOWN = 100
 const TEXT_LENGTH = 700
 
 function answer(gold: Content, predicted: Content, last: readonly [string, string] | undefined): Html {
@@ -57,7 +57,7 @@ ${line('predicted', predicted)}${sure}</li>`
 const spanLegend = html`<p class="key"><span><mark class="right">found</mark></span><span><mark
 class="missed">gold, not predicted so</mark></span><span><mark class="wrong">predicted, not gold</mark></span></p>`
 
-/** At most twenty mistakes, in the order given. */
+/** At most a hundred mistakes, in the order given. */
 export function mistakesSection({ mistakes = [] }: ReportData): Html | undefined {
   if (mistakes.length === 0) return undefined
   const shown = mistakes.slice(0, SHOWN)
@@ -67,5 +67,5 @@ export function mistakesSection({ mistakes = [] }: ReportData): Html | undefined
     ? 'Where predictions are farthest off.'
     : 'Wrong answers the model was surest of: mislabelled data and blind spots show here first.'
   return html`<section><h2>${title}</h2><p class="lead">${lead}</p>${isText(shown[0]!.gold) && spanLegend}
-<ol class="mistakes">${shown.map(item)}</ol></section>`
+<ol class="mistakes" data-search="Search the mistakes">${shown.map(item)}</ol></section>`
 }

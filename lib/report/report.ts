@@ -2,6 +2,7 @@
 
 import { writeFileAtomic } from '../io/atomic.ts'
 import { batchSection } from './batch.ts'
+import { calibrationSection } from './calibration.ts'
 import type { ReportData } from './data.ts'
 import { mistakesSection } from './mistakes.ts'
 import { page } from './page.ts'
@@ -11,6 +12,7 @@ import {
   curvesSection,
   dataSection,
   evaluationsSection,
+  reproduceSection,
   scatterSection,
   settingsSection,
 } from './sections.ts'
@@ -28,11 +30,13 @@ export function renderReport(data: ReportData): string {
     scatterSection(data),
     confusionSection(data),
     classesSection(data),
+    calibrationSection(data),
     mistakesSection(data),
     batchSection(data),
     dataSection(data),
     settingsSection('Settings', data.settings),
     settingsSection('Environment', data.environment),
+    reproduceSection(data),
   ])
 }
 

@@ -21,6 +21,7 @@ import type {
   TrainEvent,
   TrainExamples,
 } from '../train/events.ts'
+import { calibrationOf } from './calibration.ts'
 import { type Comparison, compareEvaluations } from './compare.ts'
 import type { ComparisonData, DataSummary, MetricRow, ReferenceRow, ReportData, Setting } from './data.ts'
 
@@ -62,12 +63,14 @@ export interface RunFacts {
   readonly device?: string
   readonly settings?: Readonly<Record<string, Setting>>
   readonly environment?: Readonly<Record<string, Setting>>
+  /** A command line that makes the run again. */
+  readonly command?: string
 }
 
 /** What a record of a run is made of, beside its events. */
 export type RunParts = Pick<RunRecord, 'model' | 'attached' | 'reader'> & { readonly examples: TrainData }
 
-const mostMistakes = 20
+const mostMistakes = 100
 
 /** Gathers a record of a run: `for await (const event of train(…)) recorder.take(event)`. */
 export function recordRun(parts: RunParts): { take(event: TrainEvent): void; record(): RunRecord } {
@@ -133,12 +136,13 @@ export function reportData(run: RunRecord, facts: RunFacts = {}, result = result
       device,
     },
     warnings: [...warnings],
-    ...curves(end.history),
+    ...curves(end.history, end.bestStep),
     ...(judged ? details(judged, run) : {}),
     batch: batchOf(run),
     data: dataOf(run, facts),
     settings: { ...settings },
     ...(environment ? { environment } : {}),
+    ...(facts.command === undefined ? {} : { command: facts.command }),
   }
 }
 
@@ -186,7 +190,10 @@ function comparisonOf(
   }
 }
 
-function curves(history: readonly HistoryEntry[]): Pick<ReportData, 'steps' | 'evaluations'> {
+function curves(
+  history: readonly HistoryEntry[],
+  bestStep: number | undefined,
+): Pick<ReportData, 'steps' | 'evaluations'> {
   const steps = history.flatMap(entry => {
     return entry.kind === 'step' ? [{ step: entry.step, loss: entry.loss, learningRate: entry.lr }] : []
   })
@@ -195,7 +202,8 @@ function curves(history: readonly HistoryEntry[]): Pick<ReportData, 'steps' | 'e
     const metrics = Object.entries(entry.metrics).filter(([name, value]) => {
       return metricOf(name).chart !== undefined && Number.isFinite(value)
     })
-    return [{ epoch: entry.epoch, step: entry.step, metrics: Object.fromEntries(metrics) }]
+    const best = entry.when === 'epoch' && entry.step === bestStep
+    return [{ epoch: entry.epoch, step: entry.step, metrics: Object.fromEntries(metrics), ...(best ? { best } : {}) }]
   })
   return { steps, evaluations }
 }
@@ -204,7 +212,16 @@ function details({ evaluation, split }: EvaluationEvent, run: RunRecord): Partia
   const { reports, predictions } = evaluation
   const { model, examples } = run
   const found = taskOfModel(model).details?.(reports, predictions, model.labels) ?? {}
-  return { ...found, mistakes: mistakesOf(evaluation, examples[split]!, run) }
+  return { ...found, ...calibrated(run, evaluation), mistakes: mistakesOf(evaluation, examples[split]!, run) }
+}
+
+/** How sure single answers were. */
+function calibrated({ model }: RunRecord, { predictions }: Evaluation): Partial<ReportData> {
+  if (!taskOfModel(model).oneClass) return {}
+  const answers = predictions.map(({ gold, predicted, probabilities }) => {
+    return { probability: probabilities?.[predicted as number] ?? Number.NaN, right: gold === predicted }
+  })
+  return answers.every(({ probability }) => probability >= 0) ? { calibration: calibrationOf(answers) } : {}
 }
 
 /** The wrong answers the model was surest of. */

@@ -1,4 +1,4 @@
-/** The page's only script: a read-out on the curves and sorting of tables. The report is complete without it. */
+/** The only script of a page: a read-out on the curves, sorting and searching. A page is complete without it. */
 export const script = `
 for (const svg of document.querySelectorAll('svg[data-hover]')) {
   const points = JSON.parse(svg.dataset.hover)
@@ -26,14 +26,38 @@ for (const svg of document.querySelectorAll('svg[data-hover]')) {
 }
 for (const table of document.querySelectorAll('table.sortable')) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0]
-  heads.forEach((head, column) => head.addEventListener('click', () => {
+  heads.forEach((head, column) => {
+    if (!head.textContent) return
+    const button = document.createElement('button')
+    button.type = 'button'
+    button.append(...head.childNodes)
+    head.append(button)
+    button.addEventListener('click', () => {
     const down = head.dataset.down = head.dataset.down === '1' ? '0' : '1'
+    for (const other of heads) other.removeAttribute('aria-sort')
+    head.setAttribute('aria-sort', down === '1' ? 'descending' : 'ascending')
     const value = row => row.cells[column].dataset.value ?? row.cells[column].textContent
     const compare = (a, b) => {
       const n = value(a) - value(b)
       return Number.isNaN(n) ? value(a).localeCompare(value(b)) : n
     }
     body.append(...[...body.rows].sort((a, b) => (down === '1' ? -1 : 1) * compare(a, b)))
-  }))
+    })
+  })
+}
+for (const list of document.querySelectorAll('[data-search]')) {
+  const rows = [...list.children]
+  if (rows.length < 6) continue
+  const input = document.createElement('input')
+  input.type = 'search'
+  input.className = 'search'
+  input.placeholder = list.dataset.search
+  input.setAttribute('aria-label', list.dataset.search)
+  input.addEventListener('input', () => {
+    const wanted = input.value.toLowerCase()
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(wanted)
+  })
+  const frame = list.closest('.sideways, .tall') ?? list.closest('table') ?? list
+  frame.before(input)
 }
 `

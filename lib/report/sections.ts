@@ -13,14 +13,21 @@ type Section = Html | undefined
 const MOST_CLASSES = 300
 const MOST_ROWS = 1000
 
-function lossFigure(steps: readonly StepPoint[]): Html {
+function lossFigure(steps: readonly StepPoint[], evaluations: readonly EvaluationPoint[]): Html {
   const points = steps.map(({ step, loss }): Point => [step, loss])
   const window = 2 * Math.round(steps.length / 80) + 1
   const smoothed = { points: window > 1 ? smooth(points, window) : points }
-  const series: Series[] = window > 1 ? [{ points, faint: true }, smoothed] : [smoothed]
+  const validation = evaluations.flatMap(({ step, metrics: { loss } }): Point[] => {
+    return step === undefined || loss === undefined ? [] : [[step, loss]]
+  })
+  const training = validation.length > 0 ? { ...smoothed, name: 'training' } : smoothed
+  const series: Series[] = window > 1 ? [{ points, faint: true }, training] : [training]
+  if (validation.length > 0) series.push({ name: 'validation', points: validation, color: 2, dots: true })
+  const best = evaluations.find(point => point.best)?.step
   const note = window > 1 && html` <span>and its moving average over ${window} steps</span>`
-  const chart = lineChart({ series, xName: 'step', title: 'Training loss by step' })
-  return html`<figure><figcaption>Training loss${note}</figcaption>${chart}</figure>`
+  const marks = best === undefined ? {} : { mark: { x: best, name: 'best step' } }
+  const chart = lineChart({ series, xName: 'step', title: 'Loss by step', ...marks })
+  return html`<figure><figcaption>Loss${note}</figcaption>${chart}</figure>`
 }
 
 function rateChart(points: readonly Point[]): Html {
@@ -29,7 +36,7 @@ function rateChart(points: readonly Point[]): Html {
 }
 
 /** Loss and learning rate over the optimizer steps. */
-export function curvesSection({ steps = [] }: ReportData): Section {
+export function curvesSection({ steps = [], evaluations = [] }: ReportData): Section {
   if (steps.length < 2) return undefined
   const rates = steps.flatMap(({ step, learningRate }): Point[] =>
     learningRate === undefined ? [] : [[step, learningRate]],
@@ -37,7 +44,7 @@ export function curvesSection({ steps = [] }: ReportData): Section {
   const rate = rates.length > 1 && html`<figure><figcaption>Learning rate</figcaption>${rateChart(rates)}</figure>`
   return html`<section><h2>Training</h2><p
 class="lead">${integer(steps.at(-1)!.step)} optimizer steps; the last loss is ${number(steps.at(-1)!.loss)}.</p>
-${lossFigure(steps)}${rate}</section>`
+${lossFigure(steps, evaluations)}${rate}</section>`
 }
 
 function show(value: number | undefined, metric: Metric): string {
@@ -114,10 +121,10 @@ export function classesSection({ classes = [], className: what = 'class' }: Repo
   const lead =
     weakest && classes.length > 2 && html`Weakest is <b>${weakest.label}</b> with an F1 of ${percent(weakest.f1)}.`
   return html`<section><h2>Every ${what}</h2><p class="lead">${lead}</p>
-<div class="sideways${classes.length > 60 ? ' tall' : ''}"><table class="sortable"><thead><tr>
+<div class="sideways${classes.length > 60 ? ' tall' : ''}" tabindex="0" role="region" aria-label="Every ${what}"><table class="sortable"><thead><tr>
 <th>${what[0]!.toUpperCase() + what.slice(1)}</th><th class="num">Precision</th><th class="num">Recall</th><th
 class="num">F1</th><th class="num">Gold</th><th class="num">Predicted</th><th class="meter wide-only"></th></tr></thead>
-<tbody>${classes.slice(0, MOST_ROWS).map(classRow)}</tbody></table></div>${more(classes.length)}</section>`
+<tbody data-search="Search the ${what} names">${classes.slice(0, MOST_ROWS).map(classRow)}</tbody></table></div>${more(classes.length)}</section>`
 }
 
 /** Predicted over gold values of a regression. */
@@ -146,7 +153,7 @@ function labelBars(data: DataSummary): Html | false {
       html`<tr><th>${label}</th><td class="num">${integer(count)}</td><td class="meter"><i
 style="width:${((100 * count) / top).toFixed(1)}%"></i></td></tr>`,
   )
-  return html`<h3>Labels of the ${data.splits[0]!.name} split</h3><div class="${labels.length > 40 ? 'tall' : ''}">
+  return html`<h3>Labels of the ${data.splits[0]!.name} split</h3><div class="${labels.length > 40 ? 'tall' : ''}" tabindex="0" role="region" aria-label="Label counts">
 <table class="pairs"><tbody>${rows}</tbody></table></div>${more(labels.length)}`
 }
 
@@ -176,6 +183,14 @@ function settingText(value: Setting): string {
   if (typeof value === 'number') return number(value)
   if (typeof value === 'boolean') return value ? 'yes' : 'no'
   return typeof value === 'string' ? value : value.map(item => settingText(item)).join(', ')
+}
+
+/** The command line that makes the run again. */
+export function reproduceSection({ command }: ReportData): Section {
+  if (command === undefined) return undefined
+  const lead = 'The same data, settings and instruction set give the same bytes.'
+  return html`<section><h2>Again</h2><p class="lead">${lead}</p><pre tabindex="0" role="region"
+aria-label="Command line">${command}</pre></section>`
 }
 
 /** Two columns of names and values. */

@@ -2,15 +2,15 @@
 export const style = `
 :root {
   color-scheme: light dark;
-  --paper: #fcfbf8; --raised: #f4f2ec; --ink: #1d1c1a; --soft: #5d5a54; --quiet: #8d8982; --rule: #e0ddd5;
+  --paper: #fcfbf8; --raised: #f4f2ec; --ink: #1d1c1a; --soft: #5d5a54; --quiet: #6b6760; --rule: #e0ddd5;
     --strong-rule: #1d1c1a;
-  --accent: #1f5f99; --good: #1d7a52; --bad: #b5402f; --warm: #b7791f;
+  --accent: #1f5f99; --good: #176343; --bad: #9c3324; --warm: #7d520f;
   --c1: #1f5f99; --c2: #b5622d; --c3: #2f7d62; --c4: #7b4b94; --c5: #97822a; --on: #fcfbf8;
   --good-wash: #d9eee2; --bad-wash: #f6dcd6; --warm-wash: #f8ebcb;
 }
 @media (prefers-color-scheme: dark) {
   :root {
-    --paper: #16171a; --raised: #1f2125; --ink: #e9e6df; --soft: #b0aca3; --quiet: #807d76; --rule: #303237;
+    --paper: #16171a; --raised: #1f2125; --ink: #e9e6df; --soft: #b0aca3; --quiet: #9a968d; --rule: #303237;
       --strong-rule: #d8d4cb;
     --accent: #79b3e8; --good: #66c295; --bad: #ee8a77; --warm: #e2b45c;
     --c1: #79b3e8; --c2: #eaa06b; --c3: #74c7a5; --c4: #c39add; --c5: #d1bd62; --on: #101113;
@@ -66,7 +66,12 @@ tbody th { font-weight: 500; overflow-wrap: anywhere; }
 .big .after { font-weight: 600; }
 .big svg { display: block; width: 100%; min-width: 130px; height: auto; }
 .big .spark { width: 30%; padding-left: 6px; vertical-align: middle; }
-.sortable thead th { cursor: pointer; user-select: none; } .sortable thead th:hover { color: var(--ink); }
+.sortable thead button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
+.sortable thead button:hover { color: var(--ink); }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.search { font: inherit; color: inherit; background: var(--raised); border: 1px solid var(--quiet); border-radius: 4px;
+  padding: 5px 9px; margin: 0 0 12px; width: 100%; max-width: 320px; display: block; }
+pre { background: var(--raised); padding: 12px 14px; border-radius: 4px; overflow-x: auto; margin: 0; }
 .tall { max-height: 760px; overflow: auto; } .tall thead th { position: sticky; top: 0; background: var(--paper); }
 .meter { width: 24%; vertical-align: middle; }
 .meter i { display: block; height: 6px; min-width: 1px; border-radius: 1px; background: var(--accent); }
@@ -107,7 +112,7 @@ figcaption span { color: var(--quiet); font-weight: 400; }
 .bar { fill: var(--c1); }
 .bar.over { fill: var(--bad); }
 .limit, .equal { stroke: var(--bad); stroke-width: 1.2; stroke-dasharray: 4 3; }
-.limit-name { fill: var(--bad); }
+.limit-name { fill: var(--bad); } .best-mark { stroke: var(--good); stroke-width: 1.2; stroke-dasharray: 2 3; }
 .equal { stroke: var(--quiet); } .cloud { fill: var(--c1); fill-opacity: .45; }
 .track { stroke: var(--rule); stroke-width: 2; stroke-linecap: round; }
 .span { stroke: var(--c1); stroke-width: 3; stroke-linecap: round; }
@@ -176,7 +181,7 @@ footer { margin-top: 72px; padding-top: 14px; border-top: 1px solid var(--rule);
 @media print {
   :root { color-scheme: light; --paper: #fff; --raised: #f5f4f0; --ink: #111; --soft: #444; --quiet: #6f6c66;
     --rule: #ddd; --strong-rule: #111;
-    --accent: #1f5f99; --good: #1d7a52; --bad: #b5402f; --warm: #8f5d12; --c1: #1f5f99; --c2: #b5622d;
+    --accent: #1f5f99; --good: #176343; --bad: #9c3324; --warm: #7d520f; --c1: #1f5f99; --c2: #b5622d;
       --c3: #2f7d62; --c4: #7b4b94; --c5: #97822a;
     --on: #fff; --good-wash: #d9eee2; --bad-wash: #f6dcd6; --warm-wash: #f8ebcb; }
   * { -webkit-print-color-adjust: exact; print-color-adjust: exact; }

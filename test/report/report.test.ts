@@ -66,6 +66,7 @@ function everywhere(text: string): ReportData {
     },
     settings: { [text]: text, list: [text, 1, true], nothing: null },
     environment: { [text]: text },
+    command: text,
   }
 }
 
@@ -209,14 +210,14 @@ test('odd numbers do not break it: NaN loss, one step, equal values, empty lists
   scan(renderReport({ ...data, steps: steps.slice(0, 1), scatter: { gold: [2, 2], predicted: [2, 2] } }))
 })
 
-test('only the first twenty mistakes are shown', () => {
-  const mistakes = Array.from({ length: 30 }, (_, i) => ({
+test('only the first hundred mistakes are shown', () => {
+  const mistakes = Array.from({ length: 120 }, (_, i) => ({
     text: [{ text: `row ${i}.` }],
     gold: 1,
     predicted: 2,
   }))
   const page = renderReport({ title: 't', task: 'regression', mistakes })
-  assert.ok(page.includes('row 19.') && !page.includes('row 20.'))
+  assert.ok(page.includes('row 99.') && !page.includes('row 100.'))
 })
 
 test('writing replaces the old page whole and leaves no other file', async () => {
