@@ -5,7 +5,7 @@ import { DTYPES, type DType, type Handle, type MemoryUse, native } from './nativ
 /** Typed arrays that hold tensor data: bf16 and f16 as Uint16Array, i64 as BigInt64Array. */
 export type TensorData = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array | BigInt64Array
 
-const HOST_DTYPE = new Map<unknown, DType>([
+const HOST_DTYPE = new Map<{ readonly name: string }, DType>([
   [Float32Array, 'f32'],
   [Float64Array, 'f64'],
   [Int32Array, 'i32'],
@@ -28,9 +28,9 @@ function hostDtype(data: TensorData, dtype: DType | undefined): DType {
     check(is16, 'ERR_DTYPE', () => `tensor: a Uint16Array for dtype ${dtype ?? 'f32'}; say bf16 or f16`)
     return dtype
   }
-  const host = HOST_DTYPE.get((data as TensorData | undefined)?.constructor)
-  const known = [...HOST_DTYPE.keys()].map(type => (type as { name: string }).name).join(', ')
-  const name = (data as TensorData | undefined)?.constructor?.name ?? String(data)
+  const host = HOST_DTYPE.get(data?.constructor)
+  const known = [...HOST_DTYPE.keys()].map(({ name }) => name).join(', ')
+  const name = data?.constructor?.name ?? String(data)
   check(host, 'ERR_DTYPE', () => `tensor: data is a ${name}, expected ${known} or Uint16Array`)
   return host
 }

@@ -1,3 +1,5 @@
+// Lists and keys whose types say what is in them.
+
 /** As many values as a tuple has, all of one type. */
 export type Each<L extends readonly unknown[], T> = { [K in keyof L]: T }
 
@@ -7,4 +9,24 @@ export function mapTuple<const L extends readonly unknown[], T>(
   of: (item: L[number], index: number) => T,
 ): Each<L, T> {
   return list.map(of) as Each<L, T>
+}
+
+/** Whether a value is one of a list. */
+export function isOneOf<const L extends readonly unknown[]>(list: L, value: unknown): value is L[number] {
+  return list.includes(value)
+}
+
+/** `Object.keys` of an object that has no others than its type says. */
+export function keysOf<T extends object>(object: T): (keyof T & string)[] {
+  return Object.keys(object) as (keyof T & string)[]
+}
+
+/** Whether a value is a list of texts. */
+export function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every(item => typeof item === 'string')
+}
+
+/** Whether a value is a whole number from 0 to before `end`. */
+export function isCount(value: unknown, end = Number.POSITIVE_INFINITY): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 && value < end
 }

@@ -133,7 +133,7 @@ async function againstDifferences(device: Device, opCase: OpCase): Promise<numbe
 }
 
 async function slope(device: Device, opCase: OpCase, i: number, j: number): Promise<number> {
-  const data = opCase.inputs[i]!.data as Float64Array
+  const data = Float64Array.from(opCase.inputs[i]!.data, Number)
   const h = 1e-5 * Math.max(1, Math.abs(data[j]!))
   const at = async (value: number) => {
     const moved = data.with(j, value)

@@ -1,7 +1,7 @@
 // From the command line to a command: parsing by commander, everything it knows taken from the option table.
 
 import { CommanderError, Command as Parser, Option as ParserOption } from 'commander'
-import { fail, LowrankError, nearest } from '../errors.ts'
+import { fail, LowrankError, messageOf, nearest, systemCode } from '../errors.ts'
 import { packageVersion } from '../io/package.ts'
 import { commandHelp, programHelp, usageOf } from './options/help.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts'
@@ -210,12 +210,12 @@ function commandOf(argv: readonly string[]): Command | undefined {
 /** Tells an error on standard error. Stacks are for LOWRANK_DEBUG. */
 export function report(error: unknown, code: number): number {
   const known = error instanceof LowrankError
-  const system = error as NodeJS.ErrnoException
-  const name = known ? error.code : (system.code ?? 'ERR_INTERNAL')
-  const message = error instanceof Error ? error.message : String(error)
+  const system = systemCode(error)
+  const name = known ? error.code : (system ?? 'ERR_INTERNAL')
+  const message = messageOf(error)
   process.stderr.write(`error ${name}: ${visible(message)}\n`)
   if (process.env.LOWRANK_DEBUG && error instanceof Error) process.stderr.write(`${visible(error.stack ?? '')}\n`)
-  else if (!known && system.code === undefined)
+  else if (!known && system === undefined)
     process.stderr.write('This is a fault of lowrank itself; LOWRANK_DEBUG=1 shows where.\n')
   return code
 }

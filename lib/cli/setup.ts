@@ -25,6 +25,7 @@ import type { TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainExamples, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
+import { keysOf } from '../tuple.ts'
 import { encode, optionsFor, readSplits } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
@@ -129,7 +130,7 @@ async function attachMethod(model: Model, settings: Settings, initial: string | 
 /** The part of the settings that their method takes. */
 export function methodOptions(settings: Settings): Readonly<Record<string, unknown>> {
   const { fields, recommended } = kindOf(settings.method)
-  const names = fields.map(({ name }) => name as string)
+  const names: readonly string[] = fields.map(({ name }) => name)
   const entries = Object.entries(settings).filter(([name, value]) => names.includes(name) && value !== undefined)
   const given = Object.fromEntries(entries)
   return { ...recommended?.(given), ...given }
@@ -137,7 +138,7 @@ export function methodOptions(settings: Settings): Readonly<Record<string, unkno
 
 /** The part of the settings that `train` takes; the caller adds signal, folders and checkpoints. */
 export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Model): TrainOptions {
-  const names = Object.keys(TRAIN_OPTIONS) as TrainOptionName[]
+  const names = keysOf(TRAIN_OPTIONS)
   const ours = new Set<TrainOptionName>(['resume', 'overwrite', 'checkpointEvery', 'keepCheckpoints'])
   const values = Object.fromEntries(names.filter(name => !ours.has(name)).map(name => [name, settings[name]]))
   const task = taskOfModel(model)

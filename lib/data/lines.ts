@@ -1,10 +1,12 @@
 // Lines of a file as strict UTF-8 or as the encoding that was named, in constant memory.
+
 import { isUtf8 } from 'node:buffer'
 import { open } from 'node:fs/promises'
 import { pipeline, Readable } from 'node:stream'
 import { TextDecoder } from 'node:util'
 import { createGunzip } from 'node:zlib'
-import { check, fail, LowrankError, messageOf, nearest } from '../errors.ts'
+import { check, fail, LowrankError, messageOf, nearest, systemCode } from '../errors.ts'
+import { isOneOf } from '../tuple.ts'
 
 /** A line without its end, and where it starts. */
 export interface Line {
@@ -100,7 +102,7 @@ async function* readChunks(path: string): AsyncGenerator<Buffer> {
       yield buffer.subarray(0, bytesRead)
     }
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
+    const [code, message] = [systemCode(error), messageOf(error)]
     if (code === 'EISDIR') fail('ERR_DATA', `data: ${path} is a folder, not a file`, error)
     if (code?.startsWith('E') && !code.startsWith('ERR_'))
       fail('ERR_DATA', `data: cannot read ${path}: ${message}`, error)
@@ -135,7 +137,7 @@ async function* unpacked(path: string, chunks: AsyncGenerator<Buffer>): AsyncGen
     failure ??= error
   })
   try {
-    for await (const chunk of gunzip) yield chunk as Buffer
+    for await (const chunk of gunzip) yield chunk
   } catch (error) {
     if (failure instanceof LowrankError) throw failure
     fail('ERR_DATA', `data: ${path}: broken gzip, or cut short: ${messageOf(error)}`, error)
@@ -159,7 +161,7 @@ async function* asUtf8(
 }
 
 function decoderFor(path: string, first: Buffer, encoding: string | undefined): TextDecoder | undefined {
-  check(encoding === undefined || ENCODINGS.includes(encoding as 'utf-8'), 'ERR_OPTION', () => {
+  check(encoding === undefined || isOneOf(ENCODINGS, encoding), 'ERR_OPTION', () => {
     return `encoding: "${encoding}" is none of ${ENCODINGS.join(', ')}${nearest(encoding!, ENCODINGS)}`
   })
   const [a, b] = first

@@ -2,6 +2,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
 import type { ValueOf } from '../options.ts'
+import { keysOf } from '../tuple.ts'
 import { readConll } from './conll.ts'
 import type { ConllOptions } from './conllLayout.ts'
 import { type DelimitedOptions, readCsv, readTsv } from './delimited.ts'
@@ -123,7 +124,7 @@ async function openFolder(folder: string, options: OpenOptions): Promise<DataSou
     const extension = extensionOf(file)
     if (!formats[extension] && !(options.format && extension === '.txt')) continue
     const stem = withoutGzip(file).slice(0, -extension.length).toLowerCase()
-    const split = (Object.keys(names) as SplitName[]).find(name => names[name].includes(stem))
+    const split = keysOf(names).find(name => names[name].includes(stem))
     if (!split) continue
     const other = source[split]
     check(!other, 'ERR_DATA', () => `data: ${join(folder, file)} and ${other?.path} are both the ${split} split`)

@@ -28,6 +28,12 @@ export function toRow(values: unknown, line: number): Row {
 }
 
 /** Whether `value` is an object of columns. */
+/** The list in a column; empty where there is none. */
+export function itemsIn({ values }: Row, column: string): readonly unknown[] {
+  const value = values[column]
+  return Array.isArray(value) ? value : []
+}
+
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === 'object' && !Array.isArray(value)
 }

@@ -77,9 +77,9 @@ export class Decoder {
         // What an encoder made is there for every beam: at first they are all alike.
         const running = isFirst && source ? Array<Beam>(choice.beams).fill(search.running[0]!) : search.running
         const given = running.map(({ ids }) => (isFirst ? ids : ids.slice(-1)))
-        const all = await scope(() => ({ read: this.#logits(cache, given, isFirst).data() })).read
+        const all = await scope(() => ({ read: this.#logits(cache, given, isFirst).f32() })).read
         const V = this.#model.head.outputs
-        const parents = search.advance(search.running.map((_, i) => (all as Float32Array).subarray(i * V, (i + 1) * V)))
+        const parents = search.advance(search.running.map((_, i) => all.subarray(i * V, (i + 1) * V)))
         if (!search.isOver) cache.reorder(parents)
       }
       return search.ended.map(beam => beam.ids.slice(begin))
@@ -204,8 +204,8 @@ export class Decoder {
   /** The next token of each sequence: drawn on the device, after a look at the scores where the options ask for one. */
   async #draw(logits: Tensor, sequences: readonly Sequence[]): Promise<ArrayLike<number>> {
     if (sequences.every(({ choice }) => choice.temperature === 0 && !isAdjusted(choice)))
-      return (await sample(logits, { temperature: 0, seed: 0, step: 0 }).data()) as Int32Array
-    const V = logits.shape[1]!
+      return await sample(logits, { temperature: 0, seed: 0, step: 0 }).i32()
+    const V = logits.columns
     const reads = sequences.map((sequence, i) => {
       const row = logits.view(i * V, [1, V])
       return isAdjusted(sequence.choice) ? row.data() : drawn(row, sequence).data()

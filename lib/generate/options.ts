@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
-import { readJson } from '../io/json.ts'
+import { isJsonObject, type Json, readJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { type FilledOf, filled, type OptionRow } from '../options.ts'
 
@@ -86,10 +86,12 @@ export function choiceOf(model: Model, { endIds, sample = 0, signal, ...options 
   return { ...numbers, ends: new Set(endIds ?? endIdsOf(model)), sample, signal }
 }
 
+const endsIn = (config: Json) => (isJsonObject(config) ? config.eos_token_id : undefined)
+
 /** `eos_token_id` of generation_config.json, else of config.json: one id or several. */
 export function endIdsOf({ path, config }: Pick<Model, 'path' | 'config'>): number[] {
   const file = path === undefined ? '' : join(path, 'generation_config.json')
-  const own = existsSync(file) ? (readJson(file) as Readonly<Record<string, unknown>>).eos_token_id : undefined
+  const own = existsSync(file) ? endsIn(readJson(file)) : undefined
   const ids = own ?? config.values.eos_token_id ?? []
   return [ids].flat().filter(id => typeof id === 'number')
 }

@@ -100,11 +100,11 @@ export function recoverFolder(folder: string, owns = (_name: string) => true): P
 
 async function recover(folder: string, owns: (name: string) => boolean): Promise<string[]> {
   const restored: string[] = []
-  const names = await readdir(folder).catch(() => [] as string[])
+  const names = await readdir(folder).catch((): string[] => [])
   for (const name of names) {
     const leftover = /^\.(.+)\.(tmp|old)-(\d+)-([0-9a-f]{4})[0-9a-f]{4}$/.exec(name)
     if (!leftover) continue
-    const [, original, , pid, stamp] = leftover as unknown as [string, string, string, string, string]
+    const [, original = '', , pid = '', stamp = ''] = leftover
     if (!owns(original) || isWriting(Number(pid), stamp)) continue
     if (leftover[2] === 'old' && !(await exists(join(folder, original)))) {
       await rename(join(folder, name), join(folder, original))

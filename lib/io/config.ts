@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
+import { isTexts } from '../tuple.ts'
 import { isObject, type Json, type JsonObject, readJson } from './json.ts'
 
 /** A model's `config.json` as it stands in the file; {@link int} and its like read one checked value each. */
@@ -97,9 +98,8 @@ export function savedDtype(config: ModelConfig): ConfigDtype | undefined {
 export function architectures(config: ModelConfig): string[] {
   const value = config.values.architectures
   if (value === undefined || value === null) return []
-  const good = Array.isArray(value) && value.every(item => typeof item === 'string')
-  return good
-    ? (value as string[])
+  return isTexts(value)
+    ? value
     : fail('ERR_CONFIG', `${config.path}: architectures is ${show(value)}, not a list of names`)
 }
 
@@ -155,11 +155,11 @@ function inverted({ path }: ModelConfig, value: Json): [number, string][] {
   check(isRecord(value), 'ERR_CONFIG', () => `${path}: label2id is ${show(value)}, not an object of ids by name`)
   return Object.entries(value).map(([label, id]) => {
     check(
-      Number.isSafeInteger(id),
+      typeof id === 'number' && Number.isSafeInteger(id),
       'ERR_CONFIG',
       () => `${path}: label2id "${label}" is ${show(id)}, not a whole number`,
     )
-    return [id as number, label]
+    return [id, label]
   })
 }
 

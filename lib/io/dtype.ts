@@ -1,4 +1,5 @@
 import { fail } from '../errors.ts'
+import { isOneOf, keysOf } from '../tuple.ts'
 
 /**
  * Bits of one element of every dtype a safetensors file may name. The order is the writer's: tensors of an earlier
@@ -63,7 +64,8 @@ export function decodeF32(bytes: Uint8Array, dtype: StorageDtype): Float32Array 
 const notFinite: Readonly<Record<FloatDtype, number>> = { F64: 0x7ff0, F32: 0x7f80, BF16: 0x7f80, F16: 0x7c00 }
 
 /** Whether every little-endian element is a number and finite; the bytes may start anywhere. */
-export function isFiniteData(data: ArrayBufferView, dtype: FloatDtype): boolean {
+export function isFiniteData(data: ArrayBufferView, dtype: string): boolean {
+  if (!isOneOf(keysOf(notFinite), dtype)) return true // integers are
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
   const mask = notFinite[dtype] >>> 8
   const rest = notFinite[dtype] & 0xff

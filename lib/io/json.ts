@@ -25,6 +25,11 @@ export function numberOf(value: PyJson | undefined): number | undefined {
   return typeof value === 'bigint' ? Number(value) : undefined
 }
 
+/** Whether a value that {@link readJson} gave is an object (not null, nor an array). */
+export function isJsonObject(value: Json | undefined): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
 /** Whether a value read from JSON is an object (not null, an array or a marked float). */
 export function isObject(value: PyJson | undefined): value is PyObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof PyFloat)
@@ -97,7 +102,7 @@ export async function writeJson(path: string, value: PyJson, options: PythonJson
 export function floatRepr(value: number): string {
   if (!Number.isFinite(value)) fail('ERR_OPTION', `json: ${value} cannot be written; JSON knows finite numbers only`)
   const sign = value < 0 || Object.is(value, -0) ? '-' : ''
-  const [mantissa, power] = Math.abs(value).toExponential().split('e') as [string, string]
+  const [mantissa = '', power = ''] = Math.abs(value).toExponential().split('e')
   const digits = mantissa.replace('.', '')
   const exponent = Number(power)
   if (exponent < -4 || exponent >= 16) {

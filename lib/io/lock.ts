@@ -88,7 +88,8 @@ function place(path: string, text: string): boolean {
     linkSync(own, path)
     return true
   } catch (error) {
-    const { code, syscall } = error as NodeJS.ErrnoException
+    const code = systemCode(error)
+    const syscall = error instanceof Error && 'syscall' in error ? error.syscall : undefined
     if (syscall !== 'link') throw error
     if (code === 'EEXIST') return false
     if (!['EPERM', 'ENOTSUP', 'ENOSYS', 'EOPNOTSUPP', 'EMLINK'].includes(code ?? '')) throw error

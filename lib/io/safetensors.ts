@@ -343,12 +343,11 @@ function readWeightMap(index: string): Map<string, string> {
   const value: Json = readJson(index, 'ERR_CHECKPOINT')
   const map = isObject(value) ? value.weight_map : undefined
   check(isObject(map), 'ERR_CHECKPOINT', () => `${index}: has no object "weight_map"; fetch the file again`)
-  const entries = Object.entries(map)
-  for (const [name, shard] of entries)
-    check(
-      typeof shard === 'string',
-      'ERR_CHECKPOINT',
-      () => `${index}: "${name}" names no shard but ${JSON.stringify(shard)}`,
-    )
-  return new Map(entries as [string, string][])
+  const entries = Object.entries(map).map(([name, shard]) => {
+    check(typeof shard === 'string', 'ERR_CHECKPOINT', () => {
+      return `${index}: "${name}" names no shard but ${JSON.stringify(shard)}`
+    })
+    return [name, shard] as const
+  })
+  return new Map(entries)
 }

@@ -102,7 +102,7 @@ function parseMetadata(path: string, value: PyJson | undefined): Record<string, 
       'ERR_CHECKPOINT',
       () => `${path}: __metadata__ "${key}" is ${show(text)}, not a string`,
     )
-  return value as Record<string, string>
+  return Object.fromEntries(Object.entries(value).map(([key, text]) => [key, String(text)]))
 }
 
 function parseTensor(path: string, name: string, entry: PyJson): TensorInfo {
@@ -116,7 +116,7 @@ function parseTensor(path: string, name: string, entry: PyJson): TensorInfo {
   check(isCounts(offsets) && offsets.length === 2, 'ERR_CHECKPOINT', () => {
     return `${where()} has data_offsets ${show(offsets)}, not two whole numbers`
   })
-  const [begin, end] = offsets as [number, number]
+  const [begin = 0, end = 0] = offsets
   const size = byteSize(dtype, shape)
   check(size !== undefined, 'ERR_CHECKPOINT', () => {
     return `${where()} of ${dtype} [${shape}] has no whole number of bytes below 2^53; the file is damaged`

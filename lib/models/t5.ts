@@ -98,11 +98,9 @@ function feedForward(w: Weights, d: Dims): Sublayer {
 }
 
 function blockOf(w: Weights, d: Dims, isDecoder: boolean): Block<State> {
-  const made: [string, (w: Weights) => Sublayer][] = [
-    ['SelfAttention', at => selfAttention(at, d, isDecoder)],
-    ...(isDecoder ? ([['EncDecAttention', at => crossAttention(at, d)]] as [string, (w: Weights) => Sublayer][]) : []),
-    ['DenseReluDense', at => feedForward(at, d)],
-  ]
+  const made: [string, (w: Weights) => Sublayer][] = [['SelfAttention', at => selfAttention(at, d, isDecoder)]]
+  if (isDecoder) made.push(['EncDecAttention', at => crossAttention(at, d)])
+  made.push(['DenseReluDense', at => feedForward(at, d)])
   const sublayers = made.map(([name, make], i) => {
     const at = w.at(`layer.${i}`)
     return { run: make(at.at(name)), norm: at.rmsNorm('layer_norm', d.hidden, d.eps), where: site(at.prefix, 'output') }

@@ -1,5 +1,5 @@
 import { fail } from '../errors.ts'
-import { type FileRange, type FloatDtype, isFiniteData } from '../io/safetensors.ts'
+import { type FileRange, isFiniteData } from '../io/safetensors.ts'
 import { transposed } from '../io/transpose.ts'
 import { turn } from '../io/turn.ts'
 import type { DType } from '../native.ts'
@@ -323,7 +323,7 @@ function uploadFinite(
   const range = isTransposed ? undefined : source.locate?.(name)
   if (range && range.bytes >= MAPPED_BYTES) return tensor.uploadFile(range, dtype)
   const bytes = source.read(name)
-  if (!isFiniteData(bytes, source.info(name).dtype as FloatDtype)) return false
+  if (!isFiniteData(bytes, source.info(name).dtype)) return false
   const [rows = 1, columns = 1] = source.info(name).shape
   tensor.upload(view(aligned(isTransposed ? transposed(bytes, rows, columns) : bytes)), dtype)
   return true

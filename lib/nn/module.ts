@@ -2,6 +2,7 @@ import { check } from '../errors.ts'
 import type { DType } from '../native.ts'
 import { QUANTIZED, type Quantized } from '../ops/quantize.ts'
 import type { Tensor } from '../tensor.ts'
+import { isOneOf } from '../tuple.ts'
 import { isUndecided, routedAdapter } from './routes.ts'
 
 /**
@@ -146,5 +147,5 @@ export function storedDType(storage: Storage, kind: 'vector' | 'matrix' | 'linea
 }
 
 export function isQuantized(storage: Storage | DType): storage is Quantized {
-  return (QUANTIZED as readonly string[]).includes(storage)
+  return isOneOf(QUANTIZED, storage)
 }

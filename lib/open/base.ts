@@ -24,12 +24,12 @@ export interface BaseSettings {
   /** Folder of the tokenizer; the one trained with otherwise. */
   readonly tokenizer?: string | undefined
   readonly device: string
-  readonly storage?: string | boolean | undefined
-  readonly compute?: string | boolean | undefined
+  readonly storage?: Storage | undefined
+  readonly compute?: Compute | undefined
   readonly seed: number
   readonly maxLength?: number | undefined
   /** The end of a text that is cut off; as the tokenizer says otherwise. */
-  readonly truncationSide?: string | boolean | undefined
+  readonly truncationSide?: Side | undefined
 }
 
 /** The bundled encoder's folder, if its weights are there. */
@@ -85,7 +85,7 @@ export async function findTokenizer(
   { tokenizer, truncationSide }: Pick<BaseSettings, 'tokenizer' | 'truncationSide'>,
   base: string,
 ): Promise<Tokenizer> {
-  return await loadTokenizer(tokenizer ?? base, { truncationSide: truncationSide as Side | undefined })
+  return await loadTokenizer(tokenizer ?? base, { truncationSide })
 }
 
 /** What the head is for. */
@@ -105,9 +105,9 @@ export async function loadBase(
   device = settings.device,
 ): Promise<Model> {
   const { compute, seed } = settings
-  const storage = settings.storage as Storage | undefined
+  const { storage } = settings
   const planFor = device === 'meta' && Device.get(settings.device).name.startsWith('cuda') ? 'cuda' : undefined
-  return await loadModel(path, { ...head, device, planFor, storage, compute: compute as Compute | undefined, seed })
+  return await loadModel(path, { ...head, device, planFor, storage, compute, seed })
 }
 
 const longestDefault = 512

@@ -106,7 +106,7 @@ export class OpenModel implements Disposable {
   predict(input: Input, options?: AskOptions): Promise<PredictionRecord>
   predict(inputs: readonly Input[], options?: AskOptions): Promise<PredictionRecord[]>
   async predict(asked: Input | readonly Input[], { top }: AskOptions = {}) {
-    const inputs = (Array.isArray(asked) ? asked : [asked]) as readonly Input[]
+    const inputs: readonly Input[] = isList(asked) ? asked : [asked]
     if (inputs.length === 0) return []
     const rows = inputs.map((input, i) => rowOf(input, i + 1))
     const key = `${top} ${[...new Set(rows.flatMap(({ values }) => Object.keys(values)))].sort()}`
@@ -204,16 +204,18 @@ export class OpenModel implements Disposable {
   }
 }
 
+const isList = (asked: Input | readonly Input[]): asked is readonly Input[] => Array.isArray(asked)
+
 function rowOf(input: Input, line: number): Row {
   if (typeof input === 'string') return { values: { text: input }, file: '', line }
-  const { text, text2, tokens } = (input ?? {}) as { text?: unknown; text2?: unknown; tokens?: unknown }
+  const { text, text2, tokens }: Readonly<Record<string, unknown>> = { ...input }
   const isWords = Array.isArray(tokens) && tokens.every(word => typeof word === 'string')
   if (isWords && text === undefined) return { values: { tokens }, file: '', line }
   const isPair = typeof text === 'string' && (text2 === undefined || typeof text2 === 'string')
   check(isPair, 'ERR_OPTION', () => {
     return `predict: input ${line} is ${JSON.stringify(input)}, not a text, { text, text2 } or { tokens: words }`
   })
-  return { values: text2 === undefined ? { text } : { text, text2 }, file: '', line } as Row
+  return { values: text2 === undefined ? { text } : { text, text2 }, file: '', line }
 }
 
 function columnsOf({ values }: Row): ColumnNames {

@@ -6,7 +6,7 @@ import { SEED } from '../options.ts'
 import { scope, Tensor } from '../tensor.ts'
 import { Adapter, type Source } from './adapter.ts'
 import { trainedDType } from './merging.ts'
-import type { Host, Method, PlaceContext } from './method.ts'
+import { type Host, type Method, modulesOf, type PlaceContext } from './method.ts'
 import { taskTypeOf } from './task.ts'
 import { newModules } from './wholeModules.ts'
 
@@ -40,10 +40,9 @@ export function attach<H extends Host>(
     return `seed: ${seed}, expected a whole number from 0 to 2^53 - 1`
   })
   const taskType = taskTypeOf(model.task)
-  const options = method.options as { modulesToSave?: readonly string[] }
-  const takesModules = method.kind.fields.some(field => (field.name as string) === 'modulesToSave')
-  const whole = takesModules ? { modulesToSave: options.modulesToSave ?? newModules(model, taskType) } : {}
-  return place(model, { ...method, options: { ...options, ...whole } }, name, { taskType, isStrict: true, seed })
+  const names: readonly string[] = method.kind.fields.map(({ name }) => name)
+  const whole = names.includes('modulesToSave') && { modulesToSave: modulesOf(method) ?? newModules(model, taskType) }
+  return place(model, { ...method, options: { ...method.options, ...whole } }, name, { taskType, isStrict: true, seed })
 }
 
 /** Puts a method on a model as a folder describes it. */
@@ -69,7 +68,7 @@ function place<H extends Host>(
       create(host, made, full, shape, seed === undefined ? undefined : () => start(seed, full)),
   }
   try {
-    return new Adapter(host, method, name, method.kind.place(host, method.options as never, context), made, source)
+    return new Adapter(host, method, name, method.kind.place(host, method.options, context), made, source)
   } catch (error) {
     for (const parameter of made) parameter.dispose()
     throw error

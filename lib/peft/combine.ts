@@ -10,6 +10,7 @@ import { attach } from './attach.ts'
 import { type Matrix, matrix, productSvd, type Svd } from './linearAlgebra.ts'
 import { lora } from './lora.ts'
 import { cast } from './merging.ts'
+import { modulesOf } from './method.ts'
 import { namesThere } from './wholeModules.ts'
 
 /** How factors are combined. */
@@ -103,8 +104,8 @@ export function attachFactors(
 ): Adapter {
   const headed = headOf(adapters, head)
   const { host } = adapters[0]!
-  const named = (headed?.method.options ?? {}) as { modulesToSave?: readonly string[] }
-  const modulesToSave = named.modulesToSave && namesThere(host, named.modulesToSave)
+  const named = headed && modulesOf(headed.method)
+  const modulesToSave = named && namesThere(host, named)
   const r = [...made.values()][0]!.a.rows
   const method = lora({ r, alpha: r, targetModules: [...made.keys()], ...(modulesToSave && { modulesToSave }) })
   const adapter = attach(host, method, { name })

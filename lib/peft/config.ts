@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { check, nearest } from '../errors.ts'
 import { isObject, type PyJson, type PyObject, readExactJson } from '../io/json.ts'
+import { isOneOf } from '../tuple.ts'
 import { type AdapterContext, decodeField, defaultsOf, encodeField, type Field, type Resolved, show } from './fields.ts'
 import { type TaskType, taskTypes } from './taskType.ts'
 
@@ -73,12 +74,12 @@ export function settingsOfFile(kind: FileKind, { path, peftType, values }: Adapt
     if (decoded !== undefined) options[field.name] = decoded
   }
   const taskType = text(path, values, 'task_type')
-  check(taskType === undefined || (taskTypes as readonly string[]).includes(taskType), 'ERR_CONFIG', () => {
+  check(taskType === undefined || isOneOf(taskTypes, taskType), 'ERR_CONFIG', () => {
     return `${path}: task_type is "${taskType}"${nearest(taskType!, taskTypes)}; known are ${taskTypes.join(', ')}`
   })
   return {
     options,
-    taskType: taskType as TaskType | undefined,
+    taskType,
     baseModelNameOrPath: text(path, values, 'base_model_name_or_path'),
     revision: text(path, values, 'revision'),
   }
@@ -95,7 +96,7 @@ export function adapterRecord(
   context: AdapterContext,
   preserved?: AdapterConfig,
 ): PyObject {
-  const values = options as Resolved
+  const values: Resolved = { ...options }
   const { runtime_config: _, ...kept } = preserved?.values ?? {}
   const before = preserved && settingsOfFile(kind, preserved).options
   const record: Record<string, PyJson> = {

@@ -3,7 +3,8 @@
 
 import { check } from '../errors.ts'
 import { isObject, PyFloat, type PyJson, pyFloat, stringifyPython } from '../io/json.ts'
-import { nearestOption, type Search } from '../options.ts'
+import { isRecord, nearestOption, type Search } from '../options.ts'
+import { isTexts } from '../tuple.ts'
 import { modulesToSaveFor, type TaskType } from './taskType.ts'
 
 /** What an adapter's file says beside the options. */
@@ -156,13 +157,10 @@ function accepts(
       return [value].flat().every(item => Number.isSafeInteger(item) && Number(item) >= 0)
     case 'masks': {
       const isMask = (item: unknown) => Array.isArray(item) && item.every(each => typeof each === 'boolean')
-      return isObject(value as PyJson) && Object.values(value as object).every(isMask)
+      return isRecord(value) && Object.values(value).every(isMask)
     }
     case 'numbers':
-      return (
-        isObject(value as PyJson) &&
-        Object.values(value as object).every(n => isIn(n) && (!whole || Number.isInteger(n)))
-      )
+      return isRecord(value) && Object.values(value).every(n => isIn(n) && (!whole || Number.isInteger(n)))
   }
 }
 
@@ -236,7 +234,7 @@ export const SAVE_FIELD: Field<'modulesToSave'> = {
   kind: 'names',
   help: 'Modules trained whole and saved with the adapter, the head aside',
   found: 'those the checkpoint lacks',
-  encode: (value, { taskType }) => orNull(modulesToSaveFor(taskType, (value as string[] | undefined) ?? [])),
+  encode: (value, { taskType }) => orNull(modulesToSaveFor(taskType, isTexts(value) ? value : [])),
 }
 
 /** Which linear layers a method goes to. */

@@ -16,7 +16,8 @@ import type { Tensor } from '../tensor.ts'
 
 /** safetensors' name of a tensor's own dtype. */
 export function dtypeOf(tensor: Tensor): FloatDtype {
-  return ({ f32: 'F32', f64: 'F64', bf16: 'BF16', f16: 'F16' } as Record<string, FloatDtype>)[tensor.dtype] ?? 'F32'
+  const { dtype } = tensor
+  return dtype === 'f64' ? 'F64' : dtype === 'bf16' ? 'BF16' : dtype === 'f16' ? 'F16' : 'F32'
 }
 
 /** The name PEFT and transformers give the metadata of their files. */
@@ -64,7 +65,7 @@ function isZero(data: ArrayBufferView): boolean {
 export function checkValues(tensors: readonly TensorToWrite[], zeros: ReadonlySet<string>): void {
   for (const { name, dtype, shape, data } of tensors) {
     const view = data as ArrayBufferView
-    check(isFiniteData(view, dtype as FloatDtype), 'ERR_CHECKPOINT', () => {
+    check(isFiniteData(view, dtype), 'ERR_CHECKPOINT', () => {
       return `saveAdapter: ${name} holds NaN or infinity, the training diverged; lower the learning rate`
     })
     const mayBeZero = shape.length < 2 || view.byteLength === 0 || zeros.has(name)

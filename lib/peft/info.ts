@@ -3,9 +3,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
-import { isObject, type Json, type JsonObject, type PyObject, readJson } from '../io/json.ts'
+import { isJsonObject, isObject, type Json, type JsonObject, type PyObject, readJson } from '../io/json.ts'
 import { referenceOf } from '../io/reference.ts'
-import { readAdapterConfig, type TaskType } from './config.ts'
+import { isTexts } from '../tuple.ts'
+import { readAdapterConfig } from './config.ts'
 import type { Host } from './method.ts'
 import { taskOf } from './task.ts'
 
@@ -58,45 +59,48 @@ export async function readAdapterInfo(dir: string): Promise<AdapterInfo> {
   const path = join(dir, infoFile)
   if (!existsSync(path)) return infoOfPeft(dir)
   const values = readJson(path)
-  check(isObject(values as never), 'ERR_CONFIG', () => `${path}: is not an object; save the adapter again`)
-  const record = values as JsonObject
+  check(isJsonObject(values), 'ERR_CONFIG', () => `${path}: is not an object; save the adapter again`)
+  const record = values
   check(record.format === 1, 'ERR_CONFIG', () => {
     return `${path}: format is ${JSON.stringify(record.format)}, this version reads 1; update the package`
   })
   const { labels, extra } = record
-  const isList = Array.isArray(labels) && labels.every(label => typeof label === 'string')
-  check(isList, 'ERR_CONFIG', () => `${path}: labels is not a list of names; save the adapter again`)
+  check(isTexts(labels), 'ERR_CONFIG', () => `${path}: labels is not a list of names; save the adapter again`)
   return {
     method: text(path, record, 'method') ?? 'lora',
     modelType: text(path, record, 'model_type'),
     task: text(path, record, 'task'),
     problem: text(path, record, 'problem'),
-    labels: labels as string[],
+    labels,
     baseModel: text(path, record, 'base_model'),
-    base: isObject(record.base as never) ? (record.base as unknown as { name: string; sha256: string }) : undefined,
-    extra: isObject(extra as never) ? (extra as JsonObject) : {},
+    base: baseIn(record.base),
+    extra: isJsonObject(extra) ? extra : {},
   }
+}
+
+function baseIn(value: Json | undefined): AdapterInfo['base'] {
+  if (!isJsonObject(value) || typeof value.name !== 'string' || typeof value.sha256 !== 'string') return undefined
+  return { name: value.name, sha256: value.sha256 }
 }
 
 function infoOfPeft(dir: string): AdapterInfo {
   const { path, peftType, values } = readAdapterConfig(dir)
-  const record = values as unknown as JsonObject
-  const taskType = text(path, record, 'task_type')
-  const mapping = record.auto_mapping
-  const library = isObject(mapping as never) ? text(path, mapping as JsonObject, 'parent_library') : undefined
+  const taskType = text(path, values, 'task_type')
+  const mapping = values.auto_mapping
+  const library = isObject(mapping) ? text(path, mapping, 'parent_library') : undefined
   return {
     method: peftType.toLowerCase(),
     modelType: /^transformers\.models\.(\w+)\./.exec(library ?? '')?.[1],
-    task: taskType === undefined ? undefined : taskOf(taskType as TaskType),
+    task: taskType === undefined ? undefined : taskOf(taskType),
     problem: undefined,
     labels: undefined,
-    baseModel: text(path, record, 'base_model_name_or_path'),
+    baseModel: text(path, values, 'base_model_name_or_path'),
     extra: {},
   }
 }
 
-function text(path: string, record: JsonObject, key: string): string | undefined {
-  const value: Json | undefined = record[key]
+function text(path: string, record: Readonly<Record<string, unknown>>, key: string): string | undefined {
+  const value = record[key]
   if (value === undefined || value === null) return undefined
   check(typeof value === 'string', 'ERR_CONFIG', () => `${path}: ${key} is ${JSON.stringify(value)}, not a text`)
   return value

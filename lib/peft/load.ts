@@ -11,6 +11,7 @@ import {
 } from '../io/safetensors.ts'
 import type { Parameter } from '../nn/module.ts'
 import { keepOf } from '../ops/random.ts'
+import { isOneOf, isTexts } from '../tuple.ts'
 import type { Adapter, Source } from './adapter.ts'
 import { attachFile } from './attach.ts'
 import { type AdapterConfig, readAdapterConfig, settingsOfFile } from './config.ts'
@@ -30,7 +31,9 @@ export interface LoadOptions {
   allowNew?: boolean
 }
 
-const floats: readonly string[] = ['F64', 'F32', 'BF16', 'F16'] satisfies FloatDtype[]
+const floats = ['F64', 'F32', 'BF16', 'F16'] as const satisfies FloatDtype[]
+
+const floatOf = ({ dtype }: TensorInfo): FloatDtype[] => (isOneOf(floats, dtype) ? [dtype] : [])
 
 /**
  * Puts an adapter folder, PEFT's or ours, on a model. Its head, pooler and biases take the place of the model's.
@@ -83,11 +86,11 @@ function attached<H extends Host>(
     return `${config.path}: task_type is ${taskType}, the model does ${model.task}; ${cure}`
   })
   if (trainable && typeof options.dropout === 'number') keepOf(options.dropout, 'dropout')
-  const { modulesToSave = [], bias = 'none' } = options as { modulesToSave?: string[]; bias?: string }
-  const heads = headsIn(model, file, modulesToSave, bias === 'all', taskType)
+  const modulesToSave = isTexts(options.modulesToSave) ? options.modulesToSave : []
+  const heads = headsIn(model, file, modulesToSave, options.bias === 'all', taskType)
   const whole = 'modulesToSave' in options ? { modulesToSave: [...modulesToSave, ...heads] } : {}
   const method: Method = { type: kind.type, kind, options: { ...options, ...whole } }
-  const fileDtypes = new Map(file.names().map(key => [key, file.info(key).dtype as FloatDtype]))
+  const fileDtypes = new Map(file.names().flatMap(key => floatOf(file.info(key)).map(dtype => [key, dtype] as const)))
   const source: Source = { config, taskType, file, fileDtypes, trainable }
   return attachFile(model, method, name, source)
 }
@@ -180,7 +183,7 @@ function fill(model: Host, attached: Adapter, file: Checkpoint, config: AdapterC
   for (const [key, parameter] of expected) {
     const { dtype } = file.info(key)
     const bytes = file.read(key)
-    if (!isFiniteData(bytes, dtype as FloatDtype)) problems.push(`${key} holds NaN or infinity`)
+    if (!isFiniteData(bytes, dtype)) problems.push(`${key} holds NaN or infinity`)
     if (model.device.name === 'meta') continue
     const isWide = parameter.tensor.dtype === 'f64' && dtype === 'F64'
     parameter.tensor.upload(isWide ? new Float64Array(bytes.slice().buffer) : file.readF32(key))
@@ -204,7 +207,7 @@ function mismatches(expected: ReadonlyMap<string, Parameter>, file: Checkpoint):
     const info = file.info(key)
     const found = `[${info.shape.join(', ')}]`
     if (found !== wanted) return [`misshapen ${key}: ${found}, expected ${wanted}`]
-    return floats.includes(info.dtype) ? [] : [`${key}: dtype ${info.dtype}, expected ${floats.join(', ')}`]
+    return isOneOf(floats, info.dtype) ? [] : [`${key}: dtype ${info.dtype}, expected ${floats.join(', ')}`]
   })
 }
 

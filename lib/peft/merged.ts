@@ -4,7 +4,6 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
-import type { HeadKind, Problem } from '../heads/head.ts'
 import { HEADS } from '../heads/index.ts'
 import { writeFileAtomic, writeFolderAtomic } from '../io/atomic.ts'
 import { type ConfigDtype, savedDtype } from '../io/config.ts'
@@ -148,9 +147,9 @@ function toWrite(parameter: Parameter, merge: (() => Tensor | undefined) | undef
 
 function configOf(model: Host, dtype: FloatDtype): PyObject {
   const { path, config, task, labels, head } = model
-  const kind = (HEADS as readonly HeadKind[]).find(one => one.task === task)
+  const kind = HEADS.find(one => one.task === task)
   const stored = path === undefined ? undefined : readExactJson(join(path, 'config.json'))
-  const values = isObject(stored) ? stored : (config.values as unknown as PyObject)
+  const values = isObject(stored) ? stored : config.values
   const { num_labels: _, ...kept } = values
   const record: Record<string, PyJson> = { ...kept, model_type: config.modelType }
   record.architectures = [model.className]
@@ -161,7 +160,8 @@ function configOf(model: Host, dtype: FloatDtype): PyObject {
     record.id2label = Object.fromEntries(labels.map((label, i) => [String(i), label]))
     record.label2id = Object.fromEntries(labels.map((label, i) => [label, i]))
   }
-  const problemType = kind?.problemTypes?.[head.problem as Problem]
+  const types: Readonly<Record<string, string>> = kind && 'problemTypes' in kind ? kind.problemTypes : {}
+  const problemType = types[head.problem]
   if (problemType !== undefined) record.problem_type = problemType
   return record
 }

@@ -8,7 +8,8 @@ import type { Parameter, Storage } from '../nn/module.ts'
 import type { VirtualTokens } from '../nn/virtual.ts'
 import type { ArenaGroup } from '../optim/arena.ts'
 import type { Device, Tensor } from '../tensor.ts'
-import { type Field, resolveFields } from './fields.ts'
+import { isTexts } from '../tuple.ts'
+import { type Field, type Resolved, resolveFields } from './fields.ts'
 import type { TaskType } from './taskType.ts'
 
 /** An adapter as its model sees it. */
@@ -127,7 +128,7 @@ export interface PlaceContext {
 }
 
 /** One kind of method: what its file in this folder exports, and the registry lists. */
-export interface MethodKind<O extends object = object> {
+export interface MethodKind<O extends object = Resolved> {
   /** Its name here: 'lora'. */
   readonly type: string
   /** `peft_type` of adapter_config.json; undefined for a method that is saved as a whole model. */
@@ -158,12 +159,22 @@ export interface Method {
   readonly type: string
   readonly kind: MethodKind
   /** All of them, defaults filled in. */
-  readonly options: object
+  readonly options: Resolved
+}
+
+/** What a method is told to train whole; undefined where it finds that out, or takes no such option. */
+export function modulesOf({ options: { modulesToSave } }: Method): string[] | undefined {
+  return isTexts(modulesToSave) ? modulesToSave : undefined
+}
+
+/** A kind among others: what its options are was checked where they were given. */
+export function anyKind<O extends object>(kind: MethodKind<O>): MethodKind {
+  return kind as unknown as MethodKind
 }
 
 /** A method of a kind with its options checked. Throws ERR_OPTION. */
 export function methodOfKind<O extends object>(kind: MethodKind<O>, options: O): Method {
   const resolved = resolveFields(kind.type, kind.fields, options) as Required<O>
   kind.check?.(resolved)
-  return { type: kind.type, kind: kind as unknown as MethodKind, options: resolved }
+  return { type: kind.type, kind: anyKind(kind), options: { ...resolved } }
 }

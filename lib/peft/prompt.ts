@@ -4,6 +4,7 @@ import { check } from '../errors.ts'
 import type { PyObject } from '../io/json.ts'
 import { normal } from '../nn/init.ts'
 import type { Parameter } from '../nn/module.ts'
+import { isTexts } from '../tuple.ts'
 import { type Field, SAVE_FIELD, type SaveWholeOptions } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { modulesToSaveFor } from './taskType.ts'
@@ -50,7 +51,7 @@ const fields: readonly Field<keyof PromptOptions>[] = [
     ...SAVE_FIELD,
     // PEFT writes the heads of the task twice.
     encode: (value, { taskType }) => {
-      const asked = [...new Set((value as string[] | undefined) ?? [])]
+      const asked = [...new Set(isTexts(value) ? value : [])]
       const heads = modulesToSaveFor(taskType, [])
       const others = asked.filter(name => !heads.includes(name))
       return heads.length + others.length === 0 ? null : [...others, ...heads, ...heads]

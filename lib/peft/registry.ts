@@ -11,30 +11,28 @@ import { HEAD } from './head.ts'
 import { IA3 } from './ia3.ts'
 import { LN_TUNING } from './lnTuning.ts'
 import { LORA } from './lora.ts'
-import { type Method, type MethodKind, methodOfKind } from './method.ts'
+import { anyKind, type Method, type MethodKind, methodOfKind } from './method.ts'
 import { MISS } from './miss.ts'
 import { PREFIX, PROMPT } from './prompt.ts'
 import { SVD } from './svd.ts'
 import { VERA } from './vera.ts'
 
-const kind = <O extends object>(of: MethodKind<O>) => of as unknown as MethodKind
-
 /** Of several with one `peft_type`, the first reads PEFT's folders. */
 export const METHODS: readonly MethodKind[] = [
-  kind(LORA),
-  kind(DORA),
-  kind(ADALORA),
-  kind(SVD),
-  kind(VERA),
-  kind(MISS),
-  kind(IA3),
-  kind(BITFIT),
-  kind(LN_TUNING),
-  kind(BOTTLENECK),
-  kind(PROMPT),
-  kind(PREFIX),
-  kind(HEAD),
-  kind(FULL),
+  anyKind(LORA),
+  anyKind(DORA),
+  anyKind(ADALORA),
+  anyKind(SVD),
+  anyKind(VERA),
+  anyKind(MISS),
+  anyKind(IA3),
+  anyKind(BITFIT),
+  anyKind(LN_TUNING),
+  anyKind(BOTTLENECK),
+  anyKind(PROMPT),
+  anyKind(PREFIX),
+  anyKind(HEAD),
+  anyKind(FULL),
 ]
 
 /** A kind by our name or PEFT's. Throws ERR_OPTION naming the known ones. */
@@ -48,5 +46,5 @@ export function kindOf(type: string): MethodKind {
 
 /** A method by name, with its options checked. Throws ERR_OPTION. */
 export function createMethod(type: string, options: object = {}): Method {
-  return methodOfKind(kindOf(type), options)
+  return methodOfKind(kindOf(type), { ...options })
 }

@@ -2,18 +2,20 @@
 
 import type { HeadKind } from '../heads/head.ts'
 import { HEADS } from '../heads/index.ts'
-import type { TaskType } from './config.ts'
+import { isOneOf } from '../tuple.ts'
 import type { Host } from './method.ts'
+import { type TaskType, taskTypes } from './taskType.ts'
 
 const kinds: readonly HeadKind[] = HEADS
 
 /** PEFT's name of a task; undefined where it has none, as for masked LM. */
 export function taskTypeOf(task: string): TaskType | undefined {
-  return kinds.find(head => head.task === task)?.peftType as TaskType | undefined
+  const name = kinds.find(head => head.task === task)?.peftType
+  return isOneOf(taskTypes, name) ? name : undefined
 }
 
 /** Our name of PEFT's task; undefined where no head of ours does it. */
-export function taskOf(taskType: TaskType): string | undefined {
+export function taskOf(taskType: string): string | undefined {
   return kinds.find(head => head.peftType === taskType)?.task
 }
 

@@ -46,7 +46,7 @@ dir="auto">${pieces(list, TEXT_LENGTH)}</p></div>`
     return html`<li class="wide">${line('gold', gold)}
 ${line('predicted', predicted)}${sure}</li>`
   }
-  const [right, said] = [gold, predicted] as (number | string)[]
+  const [right, said] = [gold, predicted].filter(value => typeof value === 'number' || typeof value === 'string')
   const far = typeof right === 'number' && typeof said === 'number' ? number(said - right) : undefined
   const last = far !== undefined ? (['error', far] as const) : undefined
   const sure = probability === undefined ? last : (['probability', percent(probability)] as const)

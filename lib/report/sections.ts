@@ -9,6 +9,9 @@ import { type Html, html } from './html.ts'
 
 type Section = Html | undefined
 
+/** Colours of lines, by the number of their class. */
+const COLORS = [1, 2, 3, 4, 5] as const
+
 /** Classes of the largest confusion matrix that is drawn, and rows of the longest table. */
 const MOST_CLASSES = 300
 const MOST_ROWS = 1000
@@ -59,7 +62,7 @@ function metricCharts(evaluations: readonly EvaluationPoint[], metrics: readonly
     const lines = metrics.filter(metric => metric.chart === chart)
     const series = lines.slice(0, 5).map(({ name, title }, i): Series => {
       const points = evaluations.map(({ epoch, metrics }): Point => [epoch, metrics[name] ?? Number.NaN])
-      return { name: title, points, color: ((i % 5) + 1) as 1 | 2 | 3 | 4 | 5, dots: true }
+      return { name: title, points, color: COLORS[i % 5]!, dots: true }
     })
     const format = lines[0]!.unit === 'share' ? { format: (y: number) => percent(y, 0) } : {}
     const title = `Validation ${lines.map(line => line.title).join(', ')} by epoch`

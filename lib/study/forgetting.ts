@@ -2,7 +2,7 @@
 
 import type { Columns } from '../data/columns.ts'
 import type { Example } from '../data/example.ts'
-import { type Row, textOf, toRows } from '../data/row.ts'
+import { itemsIn, type Row, textOf, toRows } from '../data/row.ts'
 import { headOf } from '../heads/index.ts'
 import type { Model } from '../model.ts'
 import { type BaseSettings, loadBase, tasksOf } from '../open/base.ts'
@@ -100,7 +100,7 @@ async function perplexityOf(model: Model, examples: readonly Example[], tokenize
 
 /** Rows of data as texts alone: the text of each, or its words. */
 export function textsOf(rows: readonly Row[], { text, tokens, prompt, completion }: Columns): Row[] {
-  const words = (row: Row, column: string) => (row.values[column] as readonly unknown[]).join(' ')
+  const words = (row: Row, column: string) => itemsIn(row, column).join(' ')
   const read = (row: Row): string | undefined => {
     if (text !== undefined) return textOf(row, text)
     if (tokens !== undefined) return words(row, tokens)

@@ -36,7 +36,7 @@ export async function measureLatency(
     }
     return taken
   }
-  const found = { unmerged: [] as number[], merged: [] as number[], base: [] as number[] }
+  const found: Record<'unmerged' | 'merged' | 'base', number[]> = { unmerged: [], merged: [], base: [] }
   const isWhole = adapter.method.kind.peftType === undefined
   const layers = adapter.matched.some(({ path }) => adapter.carries(path))
   await time()

@@ -6,6 +6,7 @@ import { kindOf } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
 import type { MethodRow, MethodsData } from '../report/methods.ts'
 import { taskOfModel } from '../tasks/index.ts'
+import { mapTuple } from '../tuple.ts'
 import type { Compared, Member } from './compare.ts'
 import type { Forgetting } from './forgetting.ts'
 import type { Latency } from './latency.ts'
@@ -69,14 +70,14 @@ function rowOf(
     return found.length > 0 ? spreadOf(found) : undefined
   }
   const pairs = full ? paired(runs, full.runs) : []
-  const [own, other] = [0, 1].map(side => scores(pairs.map(pair => pair[side]!))) as [number[], number[]]
+  const [own, other] = mapTuple([0, 1], side => scores(pairs.map(pair => pair[side]!)))
   return {
     method,
     title: kindOf(method).title,
     lr,
     grid: grid.map(({ spec, outcome }) => ({
       lr: spec.training.lr!,
-      value: 'failed' in outcome ? undefined : (outcome as Outcome).validation?.[metric],
+      value: 'failed' in outcome ? undefined : outcome.validation?.[metric],
     })),
     score: values.length > 0 ? spreadOf(values) : undefined,
     ...(pairs.length > 0 && { difference: differenceOf(own, other) }),
@@ -96,6 +97,6 @@ function rowOf(
 function paired(runs: readonly Member[], others: readonly Member[]): [Member, Member][] {
   return runs.filter(isDone).flatMap(run => {
     const other = others.find(each => each.spec.seed === run.spec.seed && isDone(each))
-    return other ? [[run, other] as [Member, Member]] : []
+    return other ? [[run, other] satisfies [Member, Member]] : []
   })
 }

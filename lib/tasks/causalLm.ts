@@ -55,7 +55,7 @@ export const causalLm: Task<ItemsPrediction> = {
       answers,
       examples,
       ({ label }) => {
-        const labels = label as Int32Array
+        const labels = label instanceof Int32Array ? label : new Int32Array()
         // The first token of a sequence has none before it to be told from.
         const positions = Int32Array.from(labels.keys()).filter(t => t > 0 && labels[t] !== IGNORED)
         const rows = positions.map((_, k) => before + k)

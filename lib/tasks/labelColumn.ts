@@ -2,7 +2,7 @@
 
 import type { Columns } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
-import { placeOf, typeOf } from '../data/row.ts'
+import { itemsIn, placeOf, typeOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import type { Asked } from './task.ts'
@@ -123,31 +123,34 @@ function checkMissing(
 function problemOfLists(rows: readonly Row[], label: string): { problem: Problem; reason: string } {
   if (!vectorWidth(rows, label)) return { problem: 'multi', reason: `"${label}" holds a list of labels` }
   const width = vectorWidth(rows, label)!
-  const binary = rows.every(({ values }) => (values[label] as number[]).every(value => value === 0 || value === 1))
+  const binary = rows.every(row => itemsIn(row, label).every(value => value === 0 || value === 1))
   if (binary) return { problem: 'multi', reason: `"${label}" holds 0 or 1 for each of ${width} labels` }
   return { problem: 'regression', reason: `"${label}" holds ${width} numbers a row` }
 }
+
+const isNumbers = (list: readonly unknown[]): list is readonly number[] =>
+  list.every(value => typeof value === 'number')
 
 /**
  * How many numbers each row has, where a column holds vectors: lists of equally many numbers that are no set of ids.
  * @throws ERR_DATA for numbers with decimals in lists of different lengths
  */
 export function vectorWidth(rows: readonly Row[], label: string): number | undefined {
-  const lists = rows.map(({ values }) => values[label] as unknown[])
-  if (!lists.every(list => list.every(value => typeof value === 'number'))) return undefined
+  const lists = rows.map(row => itemsIn(row, label))
+  if (!lists.every(isNumbers)) return undefined
   const width = lists[0]?.length ?? 0
-  const uneven = rows.find(({ values }) => (values[label] as unknown[]).length !== width)
+  const uneven = rows.find(row => itemsIn(row, label).length !== width)
   if (uneven) {
     const fractions = lists.some(list => list.some(value => !Number.isInteger(value)))
     check(!fractions, 'ERR_DATA', () => {
-      const length = (uneven.values[label] as unknown[]).length
+      const length = itemsIn(uneven, label).length
       return `labels: ${placeOf(uneven)}: "${label}" has ${length} numbers, the first row ${width}; write one for each output`
     })
     return undefined
   }
-  const numbers = lists as number[][]
+  const numbers = lists.filter(isNumbers)
   const binary = numbers.every(list => list.every(value => value === 0 || value === 1))
-  const isSet = (list: number[]) => list.every(Number.isInteger) && new Set(list).size === list.length
+  const isSet = (list: readonly number[]) => list.every(Number.isInteger) && new Set(list).size === list.length
   return width > 0 && (binary || !numbers.every(isSet)) ? width : undefined
 }
 

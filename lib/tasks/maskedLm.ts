@@ -10,7 +10,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
 import { languageModel, nameOf, textAlone } from './languageModel.ts'
 import { shareRun, textFor, textRows } from './shared.ts'
-import type { EncodeSpec, Task, TextRun } from './task.ts'
+import type { EncodeSpec, PredictionRecord, Task, TextRun } from './task.ts'
 
 /** What stands behind a mask. */
 interface TokenRecord {
@@ -34,7 +34,10 @@ const OPTIONS = {
 } as const satisfies OptionTable
 
 /** Hidden tokens. */
-export const maskedLm: Task<ItemsPrediction> = {
+/** What predict tells of a text: each token that was hidden. */
+type MasksRecord = PredictionRecord & { readonly tokens: readonly TokenRecord[] }
+
+export const maskedLm: Task<ItemsPrediction, MasksRecord> = {
   name,
   needs: 'a text column (columns.text)',
   title: 'masked language model',
@@ -88,7 +91,7 @@ export const maskedLm: Task<ItemsPrediction> = {
     return { text: textFor(example, reader), tokens }
   },
   line({ text, tokens }) {
-    const masks = (tokens as readonly TokenRecord[]).flatMap(({ predicted, probability, top }) => {
+    const masks = tokens.flatMap(({ predicted, probability, top }) => {
       const found = (top ?? [{ predicted, probability }]).flatMap((one, i): TextRun[] => [
         { text: i === 0 ? '\n    ' : ', ' },
         { text: one.predicted, style: 'bold' },

@@ -6,7 +6,7 @@ import { type RegressionReport, regressionReport } from '../metrics/regression.t
 import { inferSequence, numberOf } from './labelColumn.ts'
 import { largest, logitsIn, rowOf } from './logits.ts'
 import { textFor, textRows } from './shared.ts'
-import type { Answer, Prediction, Task } from './task.ts'
+import type { Answer, Prediction, PredictionRecord, Task } from './task.ts'
 import { encodeText, labelled, sequenceName as name, sequenceNeeds as needs, numbersAt, textParts } from './texts.ts'
 import { meanOf } from './windows.ts'
 
@@ -30,7 +30,10 @@ const meanSquare = ({ gold, predicted }: Answer<ValuesPrediction>) =>
 const plain = (values: Float32Array) => (values.length === 1 ? values[0]! : Array.from(values))
 
 /** Numbers: one, or several, a text. */
-export const regression: Task<ValuesPrediction> = {
+/** What predict tells of a text: its value, or its values. */
+type ValueRecord = PredictionRecord & { readonly value: number | readonly number[] }
+
+export const regression: Task<ValuesPrediction, ValueRecord> = {
   name,
   needs,
   problem: 'regression',
@@ -52,7 +55,7 @@ export const regression: Task<ValuesPrediction> = {
 
   read: (answers, examples) =>
     examples.map(({ label }, i) => ({
-      gold: label as Float32Array | undefined,
+      gold: label instanceof Float32Array ? label : undefined,
       predicted: Float32Array.from(rowOf(logitsIn(answers), i)),
     })),
   score(predictions) {
@@ -105,7 +108,7 @@ export const regression: Task<ValuesPrediction> = {
     ...(gold === undefined ? {} : { gold: plain(gold) }),
   }),
   line({ text, value }) {
-    const values = (typeof value === 'number' ? [value] : value) as readonly number[]
+    const values = typeof value === 'number' ? [value] : value
     return [{ text: `${values.map(one => one.toPrecision(4)).join(' ')}  ${text}` }]
   },
   view(batch, i) {

@@ -1,7 +1,6 @@
 import { type LabelMap, labelId, labelMap, labelsOf } from '../data/labels.ts'
-import { listOf, placeOf, type Row } from '../data/row.ts'
+import { itemsIn, listOf, placeOf, type Row } from '../data/row.ts'
 import { check } from '../errors.ts'
-import type { ClassificationReport } from '../metrics/classification.ts'
 import { bootstrapAccuracy, bootstrapMacroF1 } from '../metrics/compare.ts'
 import { type MultiLabelReport, multiLabelReport } from '../metrics/multiLabel.ts'
 import { inferSequence, vectorWidth } from './labelColumn.ts'
@@ -19,7 +18,7 @@ import {
   textFor,
   textRows,
 } from './shared.ts'
-import type { Answer, Converted, LabelSource, Prediction, Task, TextRun } from './task.ts'
+import type { Answer, Converted, LabelSource, Prediction, PredictionRecord, Task, TextRun } from './task.ts'
 import { encodeText, labelled, sequenceName as name, sequenceNeeds as needs, numbersAt, textParts } from './texts.ts'
 import { meanOf } from './windows.ts'
 
@@ -86,7 +85,13 @@ const parted = (lists: readonly TextRun[][]): TextRun[] =>
   lists.flatMap((list, i) => (i === 0 ? list : [{ text: ', ' }, ...list]))
 
 /** One label a text. */
-export const single: Task<ClassPrediction> = {
+/** What predict tells of a text of one class. */
+type ClassRecord = PredictionRecord & Ranked & { readonly top?: readonly Ranked[] }
+
+/** What predict tells of a text of any number of labels. */
+type LabelsRecord = PredictionRecord & { readonly labels: readonly Ranked[] }
+
+export const single: Task<ClassPrediction, ClassRecord> = {
   name,
   needs,
   problem: 'single',
@@ -121,7 +126,9 @@ export const single: Task<ClassPrediction> = {
 
   read(answers, examples) {
     const logits = logitsIn(answers)
-    return examples.map(({ label }, i) => classPrediction(label as number | undefined, softmax(logits, i)))
+    return examples.map(({ label }, i) =>
+      classPrediction(typeof label === 'number' ? label : undefined, softmax(logits, i)),
+    )
   },
   score: (predictions, labels) =>
     classScores(
@@ -138,7 +145,7 @@ export const single: Task<ClassPrediction> = {
     return { accuracy: bootstrapAccuracy(...args), f1: bootstrapMacroF1(...args) }
   },
   details({ classification }, _, labels) {
-    const { classes, confusion } = classification as ClassificationReport
+    const { classes = [], confusion = [] } = classification ?? {}
     return { className: 'class', classes, confusion: { labels, cells: confusion } }
   },
 
@@ -159,10 +166,10 @@ export const single: Task<ClassPrediction> = {
     return { text: textFor(example, reader), ...ranked[0]!, ...(top > 1 ? { top: ranked } : {}), ...known }
   },
   line({ text, label, probability, top = [] }) {
-    const others = (top as readonly Ranked[]).slice(1).map(one => `${one.label} ${shareRun(one.probability).text}`)
+    const others = top.slice(1).map(one => `${one.label} ${shareRun(one.probability).text}`)
     const rest: TextRun[] = others.length > 0 ? [{ text: `  (${others.join(', ')})`, style: 'dim' }] : []
-    const first: TextRun = { text: label as string, style: 'bold', width: 16 }
-    return [first, { text: ' ' }, shareRun(probability as number, 5), { text: `  ${text}` }, ...rest]
+    const first: TextRun = { text: label, style: 'bold', width: 16 }
+    return [first, { text: ' ' }, shareRun(probability, 5), { text: `  ${text}` }, ...rest]
   },
   view(batch, i, { labels }, weights) {
     const id = batch.targets!.values[i]!
@@ -174,7 +181,7 @@ const on = (row: ArrayLike<number>, labels: readonly string[]) => labels.filter(
 const list = (names: readonly string[]) => (names.length === 0 ? '(none)' : names.join(', '))
 
 /** Any number of labels a text. */
-export const multi: Task<LabelsPrediction> = {
+export const multi: Task<LabelsPrediction, LabelsRecord> = {
   name,
   needs,
   problem: 'multi',
@@ -211,7 +218,7 @@ export const multi: Task<LabelsPrediction> = {
     examples.map(({ label }, i) => {
       const values = rowOf(logitsIn(answers), i)
       return {
-        gold: label === undefined ? undefined : Uint8Array.from(label as Float32Array),
+        gold: label instanceof Float32Array ? Uint8Array.from(label) : undefined,
         predicted: Uint8Array.from(values, x => (x > 0 ? 1 : 0)),
         probabilities: Float32Array.from(values, x => 1 / (1 + Math.exp(-x))),
       }
@@ -244,7 +251,7 @@ export const multi: Task<LabelsPrediction> = {
       answers.map(p => [multi.right(p) ? 1 : 0, 1] as const)
     return { accuracy: bootstrapShares(right(before), right(after), seed) }
   },
-  details: ({ multiLabel }) => ({ className: 'label', classes: (multiLabel as MultiLabelReport).classes }),
+  details: ({ multiLabel }) => ({ className: 'label', classes: multiLabel?.classes ?? [] }),
 
   right: ({ gold, predicted }) => predicted.every((value, c) => value === gold![c]),
   wrong({ gold, predicted, probabilities }) {
@@ -265,7 +272,7 @@ export const multi: Task<LabelsPrediction> = {
     return { text: textFor(example, reader), labels: found, ...(gold ? { gold: on(gold, reader.labels) } : {}) }
   },
   line({ text, labels }) {
-    const found = (labels as readonly Ranked[]).map(labelRuns)
+    const found = labels.map(labelRuns)
     return [...(found.length > 0 ? parted(found) : [{ text: '(none)' }]), { text: `  ${text}` }]
   },
   view(batch, i, { labels }) {
@@ -285,7 +292,7 @@ function namedVectors({ splits, columns, labels }: LabelSource, notice: (text: s
   if (!labels)
     notice(`"${column}" names no labels: they are called ${names[0]} to ${names.at(-1)}; name them with labels`)
   const convert = (row: Row): Row => {
-    const value = names.filter((_, i) => (row.values[column] as number[])[i] === 1)
+    const value = names.filter((_, i) => itemsIn(row, column)[i] === 1)
     return { ...row, values: { ...row.values, [column]: value } }
   }
   return { splits: mapRows(splits, convert), labels: labels ?? labelMap(names) }

@@ -8,8 +8,12 @@ import type { LabelMap, LabelOrder } from '../data/labels.ts'
 import type { Row } from '../data/row.ts'
 import type { Transform } from '../data/transform.ts'
 import type { Problem } from '../heads/head.ts'
-import type { ConfusionCell } from '../metrics/classification.ts'
+import type { ClassificationReport, ConfusionCell } from '../metrics/classification.ts'
 import type { BootstrapInterval } from '../metrics/compare.ts'
+import type { EntityReport } from '../metrics/entities.ts'
+import type { MultiLabelReport } from '../metrics/multiLabel.ts'
+import type { PerplexityReport } from '../metrics/perplexity.ts'
+import type { RegressionReport } from '../metrics/regression.ts'
 import type { Scores } from '../metrics/scores.ts'
 import type { OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -80,7 +84,15 @@ export interface Mistake {
 export type ClassRow = Scores & { label: string; predicted: number }
 
 /** The reports of an evaluation by name, as metrics/ makes them. */
-export type Reports = Readonly<Record<string, unknown>>
+export interface Reports {
+  readonly classification?: ClassificationReport
+  readonly multiLabel?: MultiLabelReport
+  readonly entities?: EntityReport
+  readonly entitiesStrict?: EntityReport
+  /** One an output. */
+  readonly regression?: readonly RegressionReport[]
+  readonly perplexity?: PerplexityReport
+}
 
 /** Numbers of an evaluation. */
 export interface Scored {
@@ -132,7 +144,7 @@ export interface Converted {
 }
 
 /** One task: the files that list it are tasks/index.ts and, for its head, heads/. */
-export interface Task<P extends Prediction = Prediction> {
+export interface Task<P extends Prediction = Prediction, R extends PredictionRecord = PredictionRecord> {
   /** As options and files name it. */
   readonly name: string
   /** The columns without which it can't be: `words and tags`. */
@@ -208,9 +220,9 @@ export interface Task<P extends Prediction = Prediction> {
   wrong(prediction: P): number | undefined
   mistake(prediction: P, example: Example, reader: Reader): Mistake
   /** `top` asks for the likeliest answers. */
-  record(prediction: P, example: Example, reader: Reader, top: number): PredictionRecord
+  record(prediction: P, example: Example, reader: Reader, top: number): R
   /** A record as one line for people. */
-  line(record: PredictionRecord): readonly TextRun[]
+  line(record: R): readonly TextRun[]
   /** What the loss looks at in sequence `i` of a batch. */
   view(batch: MicroBatch, i: number, reader: Omit<Reader, 'columns'>, weights?: readonly number[]): Supervision
 }

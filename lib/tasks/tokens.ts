@@ -8,9 +8,8 @@ import { detectScheme, isEntityTag, isPureIob1, spellingOf, toIob2 } from '../da
 import { splitWords } from '../data/words.ts'
 import { check, fail } from '../errors.ts'
 import { tokenHead } from '../heads/tokenClassification.ts'
-import type { ClassificationReport } from '../metrics/classification.ts'
 import { bootstrapEntityF1 } from '../metrics/compare.ts'
-import { type EntityReport, type EntitySpan, entityReport, entitySpans } from '../metrics/entities.ts'
+import { type EntitySpan, entityReport, entitySpans } from '../metrics/entities.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type ItemsPrediction, readItems, rightItems, shareOfItems, viewItems, wrongItem } from './items.ts'
 import {
@@ -23,7 +22,18 @@ import {
   oneClass,
   rarest,
 } from './shared.ts'
-import type { Answer, Converted, EncodeSpec, LabelSource, Mistake, Reader, Task, TextPiece, TextRun } from './task.ts'
+import type {
+  Answer,
+  Converted,
+  EncodeSpec,
+  LabelSource,
+  Mistake,
+  PredictionRecord,
+  Reader,
+  Task,
+  TextPiece,
+  TextRun,
+} from './task.ts'
 import { mergeWords, wordWindows } from './windows.ts'
 
 /** An entity of a sentence: words [start, end), and what it says. */
@@ -49,7 +59,14 @@ function readable(tags: readonly string[]): readonly string[] {
 const spansOf = (ids: Int32Array, labels: readonly string[]) => entitySpans(readable(namesOf(ids, labels)))
 
 /** A tag for each word. */
-export const tokens: Task<ItemsPrediction> = {
+/** What predict tells of a sentence: its entities, or words and tags where these are none. */
+type TagsRecord = PredictionRecord & {
+  readonly tags: readonly string[]
+  readonly words?: readonly string[]
+  readonly entities?: readonly EntityRecord[]
+}
+
+export const tokens: Task<ItemsPrediction, TagsRecord> = {
   name,
   needs: 'words and tags (columns.tokens, columns.tags)',
   title: 'token classification',
@@ -119,8 +136,8 @@ export const tokens: Task<ItemsPrediction> = {
     return { f1: bootstrapEntityF1(tags(after, 'gold'), tags(before, 'predicted'), tags(after, 'predicted'), { seed }) }
   },
   details({ entities, classification }, _, labels) {
-    if (entities) return { className: 'entity type', classes: (entities as EntityReport).types }
-    const { classes, confusion } = classification as ClassificationReport
+    if (entities) return { className: 'entity type', classes: entities.types }
+    const { classes = [], confusion = [] } = classification ?? {}
     return { className: 'class', classes, confusion: { labels, cells: confusion } }
   },
 
@@ -143,9 +160,9 @@ export const tokens: Task<ItemsPrediction> = {
     return { text, entities, tags, ...known }
   },
   line({ text, entities, words, tags }) {
-    if (entities) return entityRuns(text.split(' '), entities as readonly EntityRecord[])
-    return (words as readonly string[]).flatMap((word, i): TextRun[] => {
-      return [{ text: `${i === 0 ? '' : ' '}${word}/` }, { text: (tags as readonly string[])[i]!, style: 'cyan' }]
+    if (entities) return entityRuns(text.split(' '), entities)
+    return (words ?? []).flatMap((word, i): TextRun[] => {
+      return [{ text: `${i === 0 ? '' : ' '}${word}/` }, { text: tags[i]!, style: 'cyan' }]
     })
   },
   view: (batch, i, { labels }, weights) => viewItems(batch, i, id => labels[id] ?? `#${id}`, weights),

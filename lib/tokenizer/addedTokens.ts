@@ -32,13 +32,17 @@ export interface Part {
 export function readAddedTokens(value: unknown, vocabulary: Vocabulary): AddedToken[] {
   return asArray(value).map(item => {
     const token = asObject(item)
-    check(typeof token?.content === 'string' && Number.isInteger(token.id), 'ERR_CONFIG', () => {
-      return `tokenizer: an added token is without content or id: ${JSON.stringify(item)?.slice(0, 80)}`
-    })
+    check(
+      typeof token?.content === 'string' && typeof token.id === 'number' && Number.isInteger(token.id),
+      'ERR_CONFIG',
+      () => {
+        return `tokenizer: an added token is without content or id: ${JSON.stringify(item)?.slice(0, 80)}`
+      },
+    )
     const special = token.special === true
     vocabulary.add(token.content, token.id)
     return {
-      id: token.id as number,
+      id: token.id,
       content: token.content,
       special,
       singleWord: token.single_word === true,

@@ -1,3 +1,4 @@
+import { isRecord } from '../options.ts'
 // What is read from JSON, before anybody knows what it is.
 
 /** A parsed JSON object. */
@@ -5,7 +6,7 @@ export type Json = Readonly<Record<string, unknown>>
 
 /** `value` as a JSON object, or undefined. */
 export function asObject(value: unknown): Json | undefined {
-  return value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as Json) : undefined
+  return isRecord(value) ? value : undefined
 }
 
 /** Items of `value`, or none when it is not an array. */

@@ -1,6 +1,7 @@
 // Post-processors of tokenizer.json: which special tokens surround a text.
 
 import { check } from '../errors.ts'
+import { isCount } from '../tuple.ts'
 import { asArray, asObject, type Json, shown } from './json.ts'
 
 /** One place of a sequence template: a special token id, or the text A or B. */
@@ -79,17 +80,17 @@ function templateSlots(item: unknown, config: Json, idOf: IdOf): Slot[] {
 
 function typeId(item: Json): number {
   const type = item.type_id ?? 0
-  check(Number.isInteger(type) && (type as number) >= 0 && (type as number) < 256, 'ERR_CONFIG', () => {
+  check(isCount(type, 256), 'ERR_CONFIG', () => {
     return `tokenizer: a post_processor template has the type_id ${String(type).slice(0, 50)}`
   })
-  return type as number
+  return type
 }
 
 function tokenId(id: unknown, where: string): number {
-  check(Number.isInteger(id) && (id as number) >= 0 && (id as number) < 2 ** 31, 'ERR_CONFIG', () => {
+  check(isCount(id, 2 ** 31), 'ERR_CONFIG', () => {
     return `tokenizer: ${where} has no id`
   })
-  return id as number
+  return id
 }
 
 /** `[CLS] A [SEP] B [SEP]` of BERT, or `<s> A </s> </s> B </s>` of RoBERTa, whose type ids are all 0. */

@@ -1,9 +1,10 @@
 // Unigram: of all ways to cut a word into entries, the one with the largest sum of scores.
 
 import { check } from '../errors.ts'
+import { isCount } from '../tuple.ts'
 import { byteIds, bytesOf } from './bpe.ts'
 import type { Json } from './json.ts'
-import { shown } from './json.ts'
+import { asArray, shown } from './json.ts'
 import type { Model, Tokens } from './model.ts'
 import { Trie } from './trie.ts'
 import { Vocabulary } from './vocabulary.ts'
@@ -12,14 +13,14 @@ const unknownPenalty = 10
 
 /** @throws ERR_CONFIG for a vocabulary that is no list of entries and scores */
 export function readUnigram(config: Json): Model {
-  const list = Array.isArray(config.vocab) ? (config.vocab as unknown[]) : []
+  const list = asArray(config.vocab)
   check(list.length > 0, 'ERR_CONFIG', () => 'tokenizer: Unigram has no vocabulary of entries and scores')
   const vocabulary = new Vocabulary()
   const trie = new Trie()
   const scores = new Float64Array(list.length)
   let lowest = Number.POSITIVE_INFINITY
   list.forEach((item, id) => {
-    const [token, score] = Array.isArray(item) ? (item as unknown[]) : []
+    const [token, score] = asArray(item)
     check(typeof token === 'string' && typeof score === 'number' && Number.isFinite(score), 'ERR_CONFIG', () => {
       return `tokenizer: entry ${id} of Unigram, ${JSON.stringify(item)?.slice(0, 80)}, is no [text, score]`
     })
@@ -29,11 +30,12 @@ export function readUnigram(config: Json): Model {
     lowest = Math.min(lowest, score)
   })
   const unknown = config.unk_id === null || config.unk_id === undefined ? undefined : config.unk_id
-  const sound =
-    unknown === undefined ||
-    (Number.isInteger(unknown) && (unknown as number) >= 0 && (unknown as number) < list.length)
-  check(sound, 'ERR_CONFIG', () => `tokenizer: Unigram has unk_id ${shown(unknown)} and ${list.length} entries`)
-  const unknownId = unknown as number | undefined
+  check(
+    unknown === undefined || isCount(unknown, list.length),
+    'ERR_CONFIG',
+    () => `tokenizer: Unigram has unk_id ${shown(unknown)} and ${list.length} entries`,
+  )
+  const unknownId = unknown
   const bytes = config.byte_fallback === true ? byteIds(vocabulary) : undefined
   const lattice = { vocabulary, trie, scores, unknownScore: lowest - unknownPenalty, unknownId, bytes }
   const unknownToken = unknownId === undefined ? undefined : vocabulary.token(unknownId)

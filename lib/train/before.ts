@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { check } from '../errors.ts'
 import { openSafetensors, type SafetensorsFile, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts'
 import type { Answer } from '../tasks/task.ts'
+import { mapTuple } from '../tuple.ts'
 import type { Evaluation } from './evaluate.ts'
 import type { Before, HistoryEntry, TrainExamples } from './events.ts'
 import { examplesHash } from './fingerprint.ts'
@@ -78,7 +79,7 @@ export function readBefore(path: string, history: readonly HistoryEntry[], data:
 
 function answersIn(path: string, file: SafetensorsFile, split: Split, count: number): Answer[] {
   const lengths = file.has(`${split}.lengths`) ? Int32Array.from(numbersIn(file, `${split}.lengths`)) : undefined
-  const [gold, predicted] = SIDES.map(side => numbersIn(file, `${split}.${side}`)) as [Numbers, Numbers]
+  const [gold, predicted] = mapTuple(SIDES, side => numbersIn(file, `${split}.${side}`))
   const total = lengths ? lengths.reduce((sum, length) => sum + length, 0) : count
   const sound = (lengths?.length ?? count) === count && gold.length === total && predicted.length === total
   check(sound && !lengths?.some(length => length < 0), 'ERR_CHECKPOINT', () => {

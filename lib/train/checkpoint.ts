@@ -66,7 +66,7 @@ export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Pro
   const { arena } = optimizer
   // Reads are in the queue before any later work, so all of them show the same moment.
   const [params, moments, remembered] = await Promise.all([
-    arena.params.data(),
+    arena.params.floats(),
     momentsOf(arena),
     methodState(attached.training),
   ])
@@ -90,8 +90,7 @@ export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Pro
 
 type Numbers = Float32Array | Float64Array | Uint8Array
 
-function* tensorsOf(arena: Arena, prefix: string, data: ArrayLike<number>): Generator<TensorToWrite> {
-  const values = data as Numbers
+function* tensorsOf(arena: Arena, prefix: string, values: Numbers): Generator<TensorToWrite> {
   const dtype = values instanceof Float64Array ? 'F64' : values instanceof Uint8Array ? 'U8' : 'F32'
   for (const { parameter, begin, end } of arena.slices)
     yield { name: prefix + parameter.name, dtype, shape: [...parameter.shape], data: values.subarray(begin, end) }
@@ -101,8 +100,8 @@ function* tensorsOf(arena: Arena, prefix: string, data: ArrayLike<number>): Gene
 async function momentsOf(arena: Arena): Promise<TensorToWrite[]> {
   const codes = async (state: Tensor) => new Uint8Array(await state.bytes())
   const { m, v, scales } = arena
-  const read = scales ? [codes(m), codes(v), scales.m.data(), scales.v.data()] : [m.data(), v.data()]
-  const [first, second, ...rest] = (await Promise.all(read)) as Numbers[]
+  const read = scales ? [codes(m), codes(v), scales.m.floats(), scales.v.floats()] : [m.floats(), v.floats()]
+  const [first, second, ...rest] = await Promise.all<Numbers>(read)
   const moments = [...tensorsOf(arena, 'm.', first!), ...tensorsOf(arena, 'v.', second!)]
   const names = ['scale.m', 'scale.v']
   return [
@@ -126,7 +125,7 @@ export async function readCheckpoint(path: string): Promise<Checkpoint> {
 
 /** Steps of the checkpoint folders of a run, newest first. */
 export async function checkpointSteps(outputDir: string): Promise<number[]> {
-  const names = await readdir(outputDir).catch(() => [] as string[])
+  const names = await readdir(outputDir).catch((): string[] => [])
   const steps = names.flatMap(name => /^checkpoint-(\d+)$/.exec(name)?.[1] ?? [])
   return steps.map(Number).sort((a, b) => b - a)
 }
@@ -199,13 +198,17 @@ function restoreScales(path: string, scales: NonNullable<Arena['scales']>): void
 }
 
 function emptyLike({ size, dtype }: Tensor): Numbers {
-  return dtype === 'f64' ? new Float64Array(size) : dtype === 'u8' ? new Uint8Array(size) : new Float32Array(size)
+  return dtype === 'u8' ? new Uint8Array(size) : emptyFloats({ size, dtype })
+}
+
+function emptyFloats({ size, dtype }: Pick<Tensor, 'size' | 'dtype'>): Float32Array | Float64Array {
+  return dtype === 'f64' ? new Float64Array(size) : new Float32Array(size)
 }
 
 /** What trained at the best step so far, as it lies in the arena; undefined before the first validation. */
 export function readBest({ path, step, state }: Checkpoint, arena: Arena): Float32Array | Float64Array | undefined {
   if (!state.best) return undefined
-  const best = emptyLike(arena.params) as Float32Array | Float64Array
+  const best = emptyFloats(arena.params)
   return readInto(arena, join(path, state.best.step === step ? TRAINABLE : BEST), '', best)
 }
 

@@ -2,13 +2,13 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import type { Example } from '../data/example.ts'
-import { isObject, type PyJson, stringifyPython } from '../io/json.ts'
+import { isObject, type PyJson, type PyObject, stringifyPython } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { isQuantized } from '../nn/module.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import type { TrainExamples } from './events.ts'
-import { TRAIN_OPTIONS, type TrainOptionName } from './options.ts'
+import { TRAIN_OPTIONS } from './options.ts'
 import type { Settings } from './settings.ts'
 
 /** Everything by name that decides the bytes a run ends with; numbers of threads do not. */
@@ -38,7 +38,8 @@ export async function originOf(
   settings: Settings,
   classWeights: readonly number[] | undefined,
 ): Promise<Origin> {
-  const decides = (name: string) => name in TRAIN_OPTIONS && !('neutral' in TRAIN_OPTIONS[name as TrainOptionName])
+  const decides = (name: string) =>
+    name in TRAIN_OPTIONS && !('neutral' in (Object.entries(TRAIN_OPTIONS).find(([key]) => key === name)?.[1] ?? {}))
   const values = Object.entries({ maxSteps: 'all', ...settings }).filter(([name]) => decides(name))
   const { transform } = settings
   return {
@@ -132,12 +133,13 @@ function methodHash(attached: Adapter): string {
   const { method, trainable } = attached
   const record = attached.config()
   // The path of the base says nothing that its weights do not.
-  const { base_model_name_or_path: _, revision: __, ...settings } = isObject(record) ? record : ({} as never)
+  const kept: PyObject = isObject(record) ? record : {}
+  const { base_model_name_or_path: _, revision: __, ...settings } = kept
   // What the file does not hold counts too: penalties, learning rates of groups.
   const options = method.kind.fields.flatMap(({ name, peft }) => (peft ? [] : [[name, optionOf(method, name)]]))
   const tensors = trainable.map(({ name, shape }) => `${name} ${shape.join('x')}`)
-  const text = stringifyPython({ type: method.type, settings: settings as PyJson, options: options as PyJson, tensors })
+  const text = stringifyPython({ type: method.type, settings, options: options as PyJson, tensors })
   return createHash('sha256').update(text).digest('hex')
 }
 
-const optionOf = ({ options }: Adapter['method'], name: string) => (options as Record<string, unknown>)[name] ?? null
+const optionOf = ({ options }: Adapter['method'], name: string) => options[name] ?? null

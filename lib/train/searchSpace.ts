@@ -2,7 +2,7 @@
 
 import { check, fail } from '../errors.ts'
 import { nearestOption, type OptionRow, type OptionTable, type Search } from '../options.ts'
-import { type Field, kindOf } from '../peft/index.ts'
+import { kindOf } from '../peft/index.ts'
 import { ownOptions, TASK_OPTIONS } from '../tasks/options.ts'
 import { TRAIN_OPTIONS } from './options.ts'
 
@@ -15,7 +15,7 @@ export type SearchRange = Search & {
 /** Every option that a search may be over, of training, tasks and a method. */
 function searchable(method: string): Map<string, OptionRow> {
   const tables: OptionTable = { ...TASK_OPTIONS, ...Object.fromEntries(ownOptions()), ...TRAIN_OPTIONS }
-  const fields = (kindOf(method).fields as readonly Field[]).map((field): [string, OptionRow] => {
+  const fields = kindOf(method).fields.map((field): [string, OptionRow] => {
     return [field.name, field as OptionRow]
   })
   return new Map([...Object.entries(tables), ...fields].filter(([, row]) => row.search))

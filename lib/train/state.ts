@@ -1,6 +1,7 @@
 // Where a run stands, as plain data: all of it beside the tensors that going on needs.
 
 import { check, fail, messageOf } from '../errors.ts'
+import { isCount } from '../tuple.ts'
 import type { HistoryEntry } from './events.ts'
 
 export interface RunState {
@@ -65,7 +66,7 @@ export function parseState(text: string, path = 'state.json'): RunState {
 type Kind = 'count' | 'number' | 'text' | 'numbers'
 
 const IS: Readonly<Record<Kind, (value: unknown) => boolean>> = {
-  count: value => Number.isSafeInteger(value) && (value as number) >= 0,
+  count: value => isCount(value),
   number: value => typeof value === 'number',
   text: value => typeof value === 'string',
   numbers: value => isRecord(value) && Object.values(value).every(IS.number),
@@ -94,8 +95,8 @@ function stateProblem(state: unknown): string | undefined {
   const problem = difference('state', state, STATE)
   if (problem || !isRecord(state)) return problem
   const { evaluatedAt, epochLoss, best, history, divisor } = state
-  if (!Number.isSafeInteger(evaluatedAt) || (evaluatedAt as number) < -1) return `evaluatedAt is ${shown(evaluatedAt)}`
-  if (!Number.isInteger(Math.log2(divisor as number))) return `divisor is ${shown(divisor)}, no power of two`
+  if (evaluatedAt !== -1 && !isCount(evaluatedAt)) return `evaluatedAt is ${shown(evaluatedAt)}`
+  if (!Number.isInteger(Math.log2(Number(divisor)))) return `divisor is ${shown(divisor)}, no power of two`
   if (!Array.isArray(history)) return `history is ${shown(history)}, no list`
   const entries = history.map((entry, i) => {
     const kind = isRecord(entry) ? entry.kind : undefined

@@ -6,6 +6,7 @@ import { bundled } from '../../bundled.ts'
 import { conversationText } from '../../data/conversation.ts'
 import { type DataFile, openDataset } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
+import { itemsIn } from '../../data/row.ts'
 import { check } from '../../errors.ts'
 import { type DataInspection, inspectData } from '../../tasks/inspect.ts'
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts'
@@ -68,7 +69,7 @@ function longer({ roles }: DataInspection, rows: readonly Row[], tokenizer: Toke
   return rows.filter(row => {
     const { values } = row
     if (roles.tokens !== undefined)
-      return tokenizer.encodeWords((values[roles.tokens] as unknown[]).map(String), { maxLength }).truncated
+      return tokenizer.encodeWords(itemsIn(row, roles.tokens).map(String), { maxLength }).truncated
     const pair = roles.text2 === undefined ? undefined : String(values[roles.text2])
     const text = roles.text === undefined ? conversationText(row, roles) : String(values[roles.text])
     return tokenizer.encode(text, { pair, maxLength }).truncated

@@ -1,8 +1,9 @@
 // Completion for shells, written from the option table: commands, their flags, the choices of a flag, else files.
 
 import { check } from '../../errors.ts'
+import { isOneOf } from '../../tuple.ts'
 import { SUMMARIES } from './help.ts'
-import { COMMANDS, type Command, flagOf, type Option, SHELLS, type Shell } from './option.ts'
+import { COMMANDS, type Command, flagOf, type Option, SHELLS } from './option.ts'
 import { optionsOf } from './options.ts'
 
 /** Flags of an option: both of a switch. */
@@ -11,12 +12,14 @@ function flagsOf({ name, kind }: Option): string[] {
   return kind === 'boolean' ? [flag, `--no-${flag.slice(2)}`] : [flag]
 }
 
+const summaryOf = (name: string) => (isOneOf(COMMANDS, name) ? SUMMARIES[name] : 'Look at a model or data')
+
 /** The script that a shell reads. @throws ERR_OPTION for another shell */
 export function completionScript(shell: string): string {
-  check(SHELLS.includes(shell as Shell), 'ERR_OPTION', () => {
+  check(isOneOf(SHELLS, shell), 'ERR_OPTION', () => {
     return `completion: "${shell}" is no shell of ${SHELLS.join(', ')}; name one of them`
   })
-  return { bash, zsh, fish }[shell as Shell]()
+  return { bash, zsh, fish }[shell]()
 }
 
 const first = [...new Set(COMMANDS.map(command => command.split(' ')[0]!))]
@@ -72,9 +75,7 @@ function zsh(): string {
     ...specs(command),
     `      ${quoted('*:file:_files')} ;;`,
   ])
-  const described = first.map(name =>
-    quoted(`${name}:${plain(SUMMARIES[name as Command] ?? 'Look at a model or data')}`),
-  )
+  const described = first.map(name => quoted(`${name}:${plain(summaryOf(name))}`))
   return [
     '#compdef lowrank',
     '_lowrank() {',
@@ -112,7 +113,7 @@ function fish(): string {
   return [
     '# fish completion of lowrank',
     ...first.map(name => {
-      const help = SUMMARIES[name as Command] ?? 'Look at a model or data'
+      const help = summaryOf(name)
       return `complete -c lowrank -n __fish_use_subcommand -f -a ${name} -d ${quoted(help)}`
     }),
     `complete -c lowrank -n '__fish_seen_subcommand_from inspect' -f -a ${quoted(second.join(' '))}`,

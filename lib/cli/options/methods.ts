@@ -13,7 +13,7 @@ const RECOMMENDED: Readonly<Record<string, string>> = {
 export function methodRows(): [name: string, row: OptionRow][] {
   const owners = new Map<string, { type: string; field: Field }[]>()
   for (const { type, fields } of METHODS)
-    for (const field of fields as readonly Field[])
+    for (const field of fields)
       if (!field.isFound) owners.set(field.name, [...(owners.get(field.name) ?? []), { type, field }])
   return [...owners].map(([name, own]) => {
     const { default: value, found: standard, ...row } = own[0]!.field as OptionRow
