@@ -124,14 +124,24 @@ export function methodsTable({ rows, metric }: MethodsData, columns = COLUMNS): 
   }
 }
 
+/** Whether nothing was tried beyond the rate that was taken. */
+function isAtEnd({ grid, lr }: MethodRow): boolean {
+  const rates = grid.map(each => each.lr)
+  return rates.length > 1 && (lr === Math.min(...rates) || lr === Math.max(...rates))
+}
+
 /** How the numbers of the table are to be read. */
 export function methodsNotes(data: MethodsData): string[] {
   const { seeds, metric, split, examples, rows, memory } = data
   const compared = rows.find(({ difference }) => difference)?.difference
+  const atEnd = rows.filter(isAtEnd).map(({ method }) => method)
   return [
     `Score: ${metric.title} on ${integer(examples)} ${split} examples, mean ± standard deviation over ` +
       `${seeds.length} ${seeds.length === 1 ? 'seed' : 'seeds'} (${seeds.join(', ')}). The learning rate of each method was ` +
       'chosen on the validation split from its grid, with the first seed.',
+    ...(atEnd.length > 0
+      ? [`The best rate is the last of the grid on its side for ${atEnd.join(', ')}: a better one may lie beyond.`]
+      : []),
     ...(compared
       ? [
           `Difference: to full fine-tuning, paired by seed${compared.low === undefined ? '' : `, with the ${percent(compared.confidence, 0)} interval of Student's t`}` +
@@ -162,6 +172,11 @@ export function methodsMarkdown(data: MethodsData): string {
   ].join('\n')
 }
 
+/** Whether the interval of its difference to full fine-tuning holds 0, or there is none. */
+function isUnsure({ difference: found }: MethodRow): boolean {
+  return found !== undefined && !(found.low! > 0 || found.high! < 0)
+}
+
 function verdict({ rows, metric, seeds }: MethodsData): Html | undefined {
   const told = rows.filter(({ score }) => score)
   const full = told.find(({ difference, method }) => method === 'full' && !difference)
@@ -171,7 +186,7 @@ function verdict({ rows, metric, seeds }: MethodsData): Html | undefined {
   if (!full) return html`Of ${told.length} methods, ${score} over ${seeds.length} seeds.`
   return html`${score}, full fine-tuning ${spreadText(full.score, value => valueText(value, metric))}: with
 <b>${percent(best.trainable / full.trainable, 2)}</b> of the trained parameters and
-${percent(best.peakBytes / full.peakBytes, 0)} of the memory.`
+${percent(best.peakBytes / full.peakBytes, 0)} of the memory.${isUnsure(best) && html` <b>The difference is within what chance explains.</b>`}`
 }
 
 function chartOf(

@@ -63,7 +63,16 @@ test('the verdict names the best method, and what it takes beside full fine-tuni
   const page = renderMethods(data('x', rows)).replaceAll('\u2009', ' ').replaceAll('\n', ' ')
   assert.match(page, /<b>lora<\/b> reaches <b>81.0 % ± 1.0 %<\/b>, full fine-tuning 80.0 % ± 1.0 %/)
   assert.match(page, /<b>1.00 %<\/b> of the trained parameters and 25 % of the memory/)
+  assert.match(page, /within what chance explains/)
+  const difference = { mean: 0.02, low: 0.01, high: 0.03, confidence: 0.95 }
+  assert.not.match(renderMethods(data('x', [row('lora', 0.82, { difference }), full])), /within what chance explains/)
   assert.match(page, />lora<\/text>/)
+})
+
+test('a rate at the end of its grid is told', () => {
+  const inside = [1e-4, 1e-3, 1e-2].map(lr => ({ lr, value: 0.5 }))
+  const told = methodsMarkdown(data('x', [row('lora', 0.8), row('svd', 0.7, { grid: inside })]))
+  assert.match(told, /The best rate is the last of the grid on its side for lora: a better one may lie beyond/)
 })
 
 test('columns of which nothing is known are left out, a method that diverged stays', () => {
