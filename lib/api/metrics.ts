@@ -1,6 +1,6 @@
 /**
  * `lowrank/metrics`: scores of labels, numbers, entities and language models, and how sure they are; equal to
- * scikit-learn's and seqeval's. Nothing here needs the addon.
+ * those of scikit-learn, seqeval, rouge-score and sacrebleu. Nothing here needs the addon.
  *
  * @module
  */
@@ -43,3 +43,13 @@ export { expectedCalibrationError, logLoss, rocAuc, rocAucOneVsRest } from '../m
 export { type RegressionReport, regressionReport } from '../metrics/regression.ts'
 export type { Scores, ZeroDivision } from '../metrics/scores.ts'
 export { METRICS, type Metric } from '../metrics/table.ts'
+export {
+  bleu,
+  chrf,
+  isExact,
+  type RougeScore,
+  rougeL,
+  rougeN,
+  type TextStatistics,
+  textStatistics,
+} from '../metrics/texts.ts'

@@ -34,4 +34,5 @@ export type {
   TaskValues,
   TextPiece,
   TextRun,
+  Words,
 } from '../tasks/task.ts'

@@ -4,6 +4,7 @@
  * @module
  */
 
+export { type AnswersOptions, type Say, sayWith } from '../generate/answers.ts'
 export type { Domain, FilledOf, Kind, Kinds, OptionRow, OptionTable, Search, ValueOf, ValuesOf } from '../options.ts'
 export { SEED } from '../options.ts'
 export { type EvaluateOptions, type Evaluation, evaluate, predict } from '../train/evaluate.ts'

@@ -6,6 +6,7 @@ import { collectRows, type OpenOptions, openDataset, openFile } from '../data/op
 import type { Row } from '../data/row.ts'
 import { parseFractions } from '../data/split.ts'
 import { check } from '../errors.ts'
+import { type Say, sayWith } from '../generate/answers.ts'
 import { type EncodedRows, encodeRows } from '../tasks/encode.ts'
 import { taskValues } from '../tasks/options.ts'
 import { type SplitData, type SplitOptions, splitData } from '../tasks/prepare.ts'
@@ -60,6 +61,14 @@ export function encode(
   taskOptions: TaskValues,
 ): EncodedRows {
   return encodeRows(rows, tokenizer, { ...choice, columns, labels, maxLength, taskOptions })
+}
+
+/** Answers in words, where they are asked for. @throws ERR_OPTION for a task that has none */
+export function sayFor(task: Task, tokenizer: Tokenizer, settings: Settings): Say | undefined {
+  const { generateRows: rows, maxNewTokens, evalBatchSize: batchSize } = settings
+  if (rows === 0) return undefined
+  check(task.says, 'ERR_OPTION', () => `generateRows: a ${task.title} says nothing in words; leave it out`)
+  return sayWith(tokenizer, { rows, maxNewTokens, batchSize })
 }
 
 /** Options of a task as the settings say; what they leave open is as `trained` says. */

@@ -26,7 +26,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainExamples, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
 import { keysOf } from '../tuple.ts'
-import { encode, optionsFor, readSplits } from './data.ts'
+import { encode, optionsFor, readSplits, sayFor } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
 import type { Console } from './terminal/console.ts'
@@ -142,7 +142,8 @@ export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Mo
   const ours = new Set<TrainOptionName>(['resume', 'overwrite', 'checkpointEvery', 'keepCheckpoints'])
   const values = Object.fromEntries(names.filter(name => !ours.has(name)).map(name => [name, settings[name]]))
   const task = taskOfModel(model)
-  return { ...(values as TrainValues), transform: task.transform?.(tokenizer, taskValues(task, settings)) }
+  const say = sayFor(task, tokenizer, settings)
+  return { ...(values as TrainValues), transform: task.transform?.(tokenizer, taskValues(task, settings)), say }
 }
 
 // A base always lacks a head for a new task; one that an adapter brings is not news.

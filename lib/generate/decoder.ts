@@ -44,7 +44,7 @@ export class Decoder {
   #round: Promise<void> | undefined
 
   /** `sequences`: most at a time; others wait. */
-  constructor(model: Model, { sequences = 16 }: { readonly sequences?: number } = {}) {
+  constructor(model: Model, { sequences = 16 }: { readonly sequences?: number | undefined } = {}) {
     this.#model = model
     this.#most = sequences
   }

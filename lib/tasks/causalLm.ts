@@ -71,13 +71,14 @@ export const causalLm: Task<ItemsPrediction> = {
     const { tokenLabels, weight } = viewItems(batch, i, id => nameOf(id, reader))
     return { tokenLabels: [null, ...tokenLabels!.slice(0, -1)], weight }
   },
-  record({ predicted, gold, probabilities }, example, reader) {
+  record({ predicted, gold, probabilities, words }, example, reader) {
     const tokens = Array.from(predicted, (id, i) => ({
       predicted: nameOf(id, reader),
       probability: probabilities[i]!,
       ...(gold ? { gold: nameOf(gold[i]!, reader) } : {}),
     }))
-    return { text: textFor(example, reader), tokens }
+    const { said: generated, wanted } = words ?? {}
+    return { text: textFor(example, reader), ...(words ? { generated, wanted } : {}), tokens }
   },
   line: ({ text, generated }) => [{ text }, { text: '\n    ' }, { text: String(generated), style: 'bold' }],
 }

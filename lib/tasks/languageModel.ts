@@ -7,6 +7,7 @@ import { perplexityReport } from '../metrics/perplexity.ts'
 import { type ItemsPrediction, rightItems, shareOfItems, viewItems, wrongItem } from './items.ts'
 import { bootstrapShares } from './shared.ts'
 import type { Asked, Reader, Task } from './task.ts'
+import { wordIntervals, wordScores } from './words.ts'
 
 /** A token as the vocabulary has it. */
 export const nameOf = (id: number, { tokenizer }: Pick<Reader, 'tokenizer'>): string => tokenizer.token(id) ?? `#${id}`
@@ -37,7 +38,8 @@ export const languageModel: Pick<Task<ItemsPrediction>, Shared> = {
     const correct = predictions.reduce((sum, prediction) => sum + shareOfItems(prediction)[0], 0)
     const report = perplexityReport([{ sum: mean * weight, tokens: weight, correct }])
     const { perplexity, bitsPerToken } = report
-    return { metrics: { perplexity, accuracy: correct / weight, bitsPerToken }, reports: { perplexity: report } }
+    const metrics = { perplexity, accuracy: correct / weight, bitsPerToken, ...wordScores(predictions) }
+    return { metrics, reports: { perplexity: report } }
   },
   metric: () => 'loss',
   sample: () => ({
@@ -48,6 +50,7 @@ export const languageModel: Pick<Task<ItemsPrediction>, Shared> = {
   }),
   resample: (before, after, _, seed) => ({
     accuracy: bootstrapShares(before.map(shareOfItems), after.map(shareOfItems), seed),
+    ...wordIntervals(before, after, seed),
   }),
 
   right: rightItems,

@@ -40,10 +40,18 @@ export interface Prediction {
   readonly gold: unknown
   readonly predicted: unknown
   readonly probabilities?: Float32Array
+  /** What was generated, where it was asked for. */
+  readonly words?: Words
+}
+
+/** A generated text, and the one that was wanted. */
+export interface Words {
+  readonly said: string
+  readonly wanted: string
 }
 
 /** What a comparison of two models looks at. */
-export type Answer<P extends Prediction = Prediction> = Pick<P, 'gold' | 'predicted'>
+export type Answer<P extends Prediction = Prediction> = Pick<P, 'gold' | 'predicted' | 'words'>
 
 /** What is needed to say what a prediction means. */
 export interface Reader {

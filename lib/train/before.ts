@@ -18,7 +18,11 @@ const SIDES = ['gold', 'predicted'] as const
 
 /** Of an evaluation, what a comparison needs. */
 export function beforeOf(split: Split, { metrics, predictions }: Evaluation): Before {
-  return { split, metrics, predictions: predictions.map(({ gold, predicted }) => ({ gold, predicted })) }
+  return {
+    split,
+    metrics,
+    predictions: predictions.map(({ gold, predicted, words }) => ({ gold, predicted, ...(words ? { words } : {}) })),
+  }
 }
 
 /** One number for each label, beside the hash of the examples that they belong to. */

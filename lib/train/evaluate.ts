@@ -2,6 +2,7 @@ import { type MicroBatch, packExamples } from '../data/batches.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { type Transform, transformed } from '../data/transform.ts'
 import { check } from '../errors.ts'
+import type { Say } from '../generate/answers.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
 import type { Targets } from '../heads/targets.ts'
 import { Model } from '../model.ts'
@@ -25,6 +26,8 @@ export interface EvaluateOptions {
   readonly seed?: number | undefined
   /** Told after each batch how many examples are done. */
   readonly progress?: ((done: number, total: number) => void) | undefined
+  /** Generates answers to examples, which are scored beside the loss: `sayWith(tokenizer, …)`. */
+  readonly say?: Say | undefined
   /** Likeliest tokens to name for each that is asked for; classes come with all their probabilities. Default 0. */
   readonly top?: number | undefined
 }
@@ -70,6 +73,8 @@ export async function evaluate<P extends Prediction = Prediction>(
     options.progress?.(predictions.length, examples.length)
   }
   check(weight > 0, 'ERR_DATA', () => 'evaluate: no label counts; are all of them masked?')
+  for (const [i, words] of ((await options.say?.(model, examples)) ?? []).entries())
+    if (words) predictions[i] = { ...predictions[i]!, words }
   const loss = sum / weight
   const { metrics, reports } = score(model, predictions, loss, weight)
   const seconds = (performance.now() - started) / 1000

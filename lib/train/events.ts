@@ -2,6 +2,7 @@
 
 import type { Example } from '../data/example.ts'
 import type { Transform } from '../data/transform.ts'
+import type { Say } from '../generate/answers.ts'
 import type { MemoryUse } from '../native.ts'
 import type { ExampleSet } from '../tasks/encode.ts'
 import type { Answer } from '../tasks/task.ts'
@@ -38,6 +39,8 @@ export interface TrainOptions extends TrainValues {
   readonly progress?: ((split: 'validation' | 'test', done: number, total: number) => void) | undefined
   /** Changes examples as they go into a batch. Masked LM has labels only by it: `maskingOf(tokenizer)`. */
   readonly transform?: Transform | undefined
+  /** Generates answers to the test split, else the validation split, before and after: `sayWith(tokenizer, …)`. */
+  readonly say?: Say | undefined
   /** Where checkpoints go; without it there are none. */
   readonly outputDir?: string | undefined
 }

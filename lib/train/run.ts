@@ -201,12 +201,13 @@ export class Run {
   }
 
   /** Evaluates a split. @throws the signal's reason when it is aborted on the way */
-  evaluate(split: 'validation' | 'test'): Promise<Evaluation> {
-    const { evalBatchSize: batchSize, transform, seed, progress } = this.settings
+  evaluate(split: 'validation' | 'test', says = false): Promise<Evaluation> {
+    const { evalBatchSize: batchSize, transform, seed, progress, say } = this.settings
     return evaluate(this.model, this.data[split] ?? [], {
       batchSize,
       transform,
       seed,
+      say: says ? say : undefined,
       signal: this.signal,
       progress: progress && ((done, total) => progress(split, done, total)),
     })

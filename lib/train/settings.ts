@@ -11,7 +11,7 @@ import type { TrainOptions } from './events.ts'
 import { TRAIN_DEFAULTS, TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from './options.ts'
 
 /** What `train` takes beside the table of options. */
-type Rest = Pick<TrainOptions, 'communicator' | 'objective' | 'outputDir' | 'progress' | 'transform'>
+type Rest = Pick<TrainOptions, 'communicator' | 'objective' | 'outputDir' | 'progress' | 'say' | 'transform'>
 type Found = 'maxSteps' | 'classWeights' | 'time'
 
 /** Options with every default filled in and checked. */
@@ -20,7 +20,7 @@ export type Settings = {
 } & Pick<TrainValues, Found> &
   Rest
 
-const REST = ['signal', 'communicator', 'objective', 'outputDir', 'progress', 'transform']
+const REST = ['signal', 'communicator', 'objective', 'outputDir', 'progress', 'say', 'transform']
 
 /** How many examples a run has of each split. */
 export interface Sizes {

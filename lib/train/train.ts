@@ -205,11 +205,13 @@ async function* validate(run: Run): AsyncGenerator<TrainEvent> {
 }
 
 async function* evaluateSplits(run: Run, when: 'before' | 'after'): AsyncGenerator<TrainEvent> {
+  const judged = run.data.test?.length ? 'test' : 'validation'
   for (const split of ['validation', 'test'] as const) {
     if (!run.data[split]?.length || run.aborted) continue
     // The best weights were evaluated on the way, and twice gives the same.
-    const known = when === 'after' && split === 'validation' ? run.bestEvaluation : undefined
-    const evaluation = known ?? (await unlessAborted(run, run.evaluate(split)))
+    const says = run.settings.say !== undefined && split === judged
+    const known = when === 'after' && split === 'validation' && !says ? run.bestEvaluation : undefined
+    const evaluation = known ?? (await unlessAborted(run, run.evaluate(split, says)))
     if (!evaluation) continue
     if (when === 'before') run.before.push(beforeOf(split, evaluation))
     yield evaluationEvent(run, when, split, evaluation)

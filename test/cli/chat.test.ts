@@ -27,17 +27,37 @@ test('inspect batch shows the tokens that are learned', async () => {
 interface Scores {
   readonly loss: number
   readonly accuracy: number
+  readonly exactMatch: number
+  readonly rougeL: number
+}
+
+interface Summary {
+  readonly before: Scores
+  readonly after: Scores
+  readonly comparison: { metrics: { metric: string; interval: { low: number; high: number } }[] }
 }
 
 test('train infers the task from messages, and learns answers and nothing else', async () => {
   const options = ['--epochs', '16', '--batch-size', '8', '--lr', '0.01', '--target-modules', 'all-linear', '--json']
+  options.push('--generate-rows', '3', '--max-new-tokens', '12')
   const { code, stdout, stderr } = await run('train', 'chat.jsonl', '--model', model, '--out', 'run', ...options)
   assert.is(code, 0, stderr)
-  const summary = records(stdout).at(-1) as { before: Scores; after: Scores }
+  const summary = records(stdout).at(-1) as unknown as Summary
   assert.ok(summary.before.accuracy < 0.1 && summary.after.accuracy === 1, JSON.stringify(summary))
   assert.ok(summary.after.loss < summary.before.loss)
+  assert.is(summary.before.exactMatch, 0)
+  assert.is(summary.after.exactMatch, 1)
+  assert.is(summary.after.rougeL, 1)
+  const exact = summary.comparison.metrics.find(({ metric }) => metric === 'exactMatch')!
+  assert.equal([exact.interval.low, exact.interval.high], [1, 1])
+  const predictions = records(readFileSync(join(cwd, 'run/predictions.jsonl'), 'utf8'))
+  assert.equal(
+    predictions.map(({ generated, wanted }) => generated === wanted && wanted !== undefined),
+    [true, true, true, false],
+  )
   const report = readFileSync(join(cwd, 'run/report.html'), 'utf8')
   assert.match(report, /What is learned/)
+  assert.match(report, /Exact match/)
   assert.match(report, /<mark class="right">[^<]*&lt;\|im_end\|&gt;<\/mark>/)
   const info = JSON.parse(readFileSync(join(cwd, 'run/adapter/lowrank.json'), 'utf8')) as { extra: object }
   assert.equal(info.extra, {

@@ -15,7 +15,7 @@ import { type SplitData, splitData } from '../../tasks/prepare.ts'
 import type { Reader, TaskValues } from '../../tasks/task.ts'
 import { type TextBaseline, textBaselineOf } from '../../tasks/textBaseline.ts'
 import { type EvaluateOptions, type Evaluation, evaluate } from '../../train/evaluate.ts'
-import { encode, openOptions, optionsFor, readRows } from '../data.ts'
+import { encode, openOptions, optionsFor, readRows, sayFor } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { evaluationBar } from '../terminal/evaluationBar.ts'
@@ -85,7 +85,8 @@ function evaluateOptions({ model, tokenizer }: Trained, settings: Settings, own:
   const bar = evaluationBar(settings.quiet)
   const progress = (done: number, total: number) => bar('data', done, total)
   const transform = taskOfModel(model).transform?.(tokenizer, own)
-  return { batchSize: settings.evalBatchSize, transform, seed: settings.seed, progress }
+  const say = sayFor(taskOfModel(model), tokenizer, settings)
+  return { batchSize: settings.evalBatchSize, transform, seed: settings.seed, progress, say }
 }
 
 async function writePredictions(

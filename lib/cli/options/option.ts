@@ -10,8 +10,6 @@ export const COMMANDS = [
   'generate',
   'chat',
   'compare',
-  'sweep',
-  'sweep worker',
   'merge',
   'combine',
   'convert',
