@@ -155,7 +155,7 @@ export class Model implements Disposable {
   /** The loss of a micro-batch, shape [1]; `total` is the supervised weight of its whole optimizer step. */
   loss(batch: PackedBatch, targets: Targets, options: LossOptions & Pick<ForwardOptions, 'checkpoint'>): Tensor {
     const { checkpoint, ...others } = options
-    const loss = (hidden: Tensor) => this.head.loss(hidden, this.#upload(targets, hidden), others)
+    const loss = (hidden: Tensor) => this.head.loss(hidden, this.#upload(targets, hidden), others, batch)
     return this.#onRows(batch, targets, loss, { checkpoint })
   }
 
@@ -167,7 +167,7 @@ export class Model implements Disposable {
     const { head } = this
     return this.#onRows(batch, targets, hidden => ({
       ...(head.likeliest ? { likeliest: head.likeliest(hidden) } : { logits: head.logits(hidden) }),
-      ...(targets ? { loss: head.loss(hidden, this.#upload(targets, hidden), { total: 1 }) } : {}),
+      ...(targets ? { loss: head.loss(hidden, this.#upload(targets, hidden), { total: 1 }, batch) } : {}),
     }))
   }
 
@@ -275,7 +275,7 @@ export class Model implements Disposable {
       const has = HEADS.filter(({ sits }) => heads[sits]).map(({ task }) => task)
       return `task: ${modelType} has no head for ${options.task}; it has them for ${has.join(', ')}`
     })
-    const outputs = labels.length
+    const outputs = kind.outputs ?? labels.length
     const layers = spec.build(config, weights, backbone, outputs)
     return kind.make(layers as never, outputs, options.problem ?? problemOf(config, outputs), spec.reads)
   }

@@ -5,6 +5,7 @@ import { basename, join } from 'node:path'
 import ts from 'typescript'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { headTasks } from '../lib/heads/index.ts'
 import { packageRoot } from '../lib/io/package.ts'
 import { MODEL_TYPES } from '../lib/models/index.ts'
 import { METHODS } from '../lib/peft/index.ts'
@@ -57,6 +58,44 @@ test('a family is one file and one line', () => {
     const inPeft = spelling(type).filter(file => file.startsWith('lib/peft/') && file !== 'lib/peft/targets.ts')
     assert.equal(inPeft, [], `${type} is named in lib/peft`)
   }
+})
+
+test('a task is one file and one line, and so is its head', () => {
+  const heads = sources.filter(file => file.startsWith('lib/heads/'))
+  for (const task of headTasks) {
+    const own = heads.filter(file => read(file).includes(`task: '${task}'`))
+    assert.is(own.length, 1, `${task} is named in ${own.join(', ')}`)
+    assert.is(importsOf('lib/heads/index.ts', basename(own[0]!, '.ts')).length, 1, own[0]!)
+    assert.equal(spelling(task), own, `${task} is named outside the file of its head`)
+    const objects = sources.filter(file => {
+      return (
+        file.startsWith('lib/tasks/') && /: Task<[\w, ]+> = \{/.test(read(file)) && read(file).includes('Head.task')
+      )
+    })
+    for (const file of objects) {
+      const index = importsOf('lib/tasks/index.ts', basename(file, '.ts'))
+      assert.is(index.length, 1, `lib/tasks/index.ts imports ${file} once`)
+    }
+  }
+  // What knows question answering: its metrics, head and task, a line where each is listed, and its layers by family.
+  const inside = sources.filter(file => !file.startsWith('lib/api/'))
+  const know = inside.filter(file => /questionAnswering|metrics\/squad|answerSpan\b/.test(read(file)))
+  const families = know.filter(file => file.startsWith('lib/models/') && file !== 'lib/models/heads.ts')
+  assert.equal(
+    know.filter(file => !families.includes(file)),
+    [
+      'lib/heads/index.ts',
+      'lib/heads/questionAnswering.ts',
+      'lib/models/heads.ts',
+      'lib/tasks/index.ts',
+      'lib/tasks/questionAnswering.ts',
+      'lib/tasks/task.ts', // the type of its report
+    ],
+  )
+  assert.equal(
+    families.map(file => basename(file)),
+    ['bert.ts', 'distilbert.ts', 'electra.ts', 'roberta.ts'],
+  )
 })
 
 test('a training step goes through the files that ARCHITECTURE.md names, each importing the next', () => {

@@ -7,7 +7,7 @@
 
 export type { Offsets, PackOptions } from '../data/batches.ts'
 export { type Batches, type BatchOptions, batches, type MicroBatch, packExamples, type Step } from '../data/batches.ts'
-export { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
+export { type ColumnNames, type Columns, columnNames, findColumns, type UsualNames } from '../data/columns.ts'
 export { readConll } from '../data/conll.ts'
 export type { ConllOptions } from '../data/conllLayout.ts'
 export {
@@ -20,7 +20,7 @@ export {
 } from '../data/dataset.ts'
 export { type DelimitedOptions, readCsv, readTsv } from '../data/delimited.ts'
 export type { DuplicateReport, DuplicateRule, Splits } from '../data/duplicates.ts'
-export { type Example, IGNORED } from '../data/example.ts'
+export { type Example, IGNORED, type Passage, wholeRows } from '../data/example.ts'
 export { readJsonl } from '../data/jsonl.ts'
 export { checkSameLabels, type LabelMap, type LabelOrder, labelMap, labelsOf, tagLabelsOf } from '../data/labels.ts'
 export type { EncodingOptions } from '../data/lines.ts'

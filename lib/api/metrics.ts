@@ -42,6 +42,7 @@ export type { Probabilities } from '../metrics/probability.ts'
 export { expectedCalibrationError, logLoss, rocAuc, rocAucOneVsRest } from '../metrics/probability.ts'
 export { type RegressionReport, regressionReport } from '../metrics/regression.ts'
 export type { Scores, ZeroDivision } from '../metrics/scores.ts'
+export { type AnswerReport, type AnswerScore, answerReport, answerScore } from '../metrics/squad.ts'
 export { METRICS, type Metric } from '../metrics/table.ts'
 export {
   bleu,

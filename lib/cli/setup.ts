@@ -20,13 +20,13 @@ import { locate } from '../open/trained.ts'
 import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import { taskOf, taskOfModel } from '../tasks/index.ts'
 import { taskValues } from '../tasks/options.ts'
-import { headFor, inOrderOf, type SplitData } from '../tasks/prepare.ts'
+import { headFor, inOrderOf, type SplitData, settledOptions } from '../tasks/prepare.ts'
 import type { TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainExamples, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
 import { keysOf } from '../tuple.ts'
-import { encode, optionsFor, readSplits, sayFor } from './data.ts'
+import { encode, readSplits, sayFor } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
 import type { Console } from './terminal/console.ts'
@@ -40,6 +40,8 @@ export interface Setup {
   readonly model: Model
   readonly attached: Adapter<Model>
   readonly maxLength: number
+  /** Options of the task's own: given, or settled by the rows. */
+  readonly taskOptions: TaskValues
   readonly examples: TrainExamples
   readonly truncated: number
 }
@@ -90,10 +92,10 @@ export async function prepareBase(
   )
   try {
     const maxLength = lengthOf(settings, model, tokenizer)
-    const options = optionsFor(taskOf(data.choice), settings)
-    const { examples, truncated } = encodeSplits(data, tokenizer, maxLength, options)
+    const taskOptions = settledOptions(data, taskValues(taskOf(data.choice), settings))
+    const { examples, truncated } = encodeSplits(data, tokenizer, maxLength, taskOptions)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${maxLength} tokens`)
-    return { base, tokenizer, data, model, maxLength, examples, truncated }
+    return { base, tokenizer, data, model, maxLength, taskOptions, examples, truncated }
   } catch (error) {
     model.dispose()
     throw error

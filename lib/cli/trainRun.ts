@@ -8,8 +8,6 @@ import { secondsOf } from '../options.ts'
 import { saveAdapter } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
 import { recordRun } from '../report/run.ts'
-import { taskOf } from '../tasks/index.ts'
-import { taskValues } from '../tasks/options.ts'
 import { createTracker, type RunStatus, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
 import { train } from '../train/train.ts'
@@ -57,20 +55,20 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
   const folder = await saveAdapter(trial.attached, join(trial.folder.work, whole ? 'model' : 'adapter'), {
     baseModel: trial.base.path,
     tokenizer: trial.tokenizer.path,
-    extra: extraOf(trial, settings),
+    extra: extraOf(trial),
   })
   const outcome = await writeOutcome({ trial, settings, run: watch.recorder.record(), folder }, console)
   return { exitCode: 0, outcome }
 }
 
 /** What using the adapter takes beside it. */
-function extraOf({ maxLength, base, tokenizer, data }: Trial, settings: Settings) {
+function extraOf({ maxLength, base, tokenizer, data, taskOptions }: Trial) {
   return {
     max_length: maxLength,
     bundled: base.bundled,
     tokenizer: tokenizer.path,
     columns: { ...data.columns },
-    task_options: taskValues(taskOf(data.choice), settings) as PyObject,
+    task_options: taskOptions as PyObject,
     truncation_side: tokenizer.truncationSide,
   }
 }

@@ -109,7 +109,7 @@ export function columnNames(rows: readonly Row[]): string[] {
  * @throws ERR_OPTION for a part that there is not, ERR_DATA when a given column is not there, or none can be text or
  * tokens.
  */
-export function findColumns(seen: readonly string[], given: ColumnNames = {}): Columns {
+export function findColumns(seen: readonly string[], given: ColumnNames = {}, usual: UsualNames = NO_NAMES): Columns {
   const found: Record<string, string> = {}
   for (const [part, name] of Object.entries(given)) {
     if (name === undefined) continue
@@ -132,6 +132,8 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}): C
   const put = (part: keyof Columns, name: string | undefined): void => {
     if (name !== undefined && found[part] === undefined) found[part] = name
   }
+  const whole = wholeSet(found, find, usual)
+  if (whole) return whole
   if (!found.text) putConversation(found, find, put)
   if (found.messages || found.prompt) return found
   if (!found.text) put('tokens', find(aliases.tokens))
@@ -143,6 +145,28 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}): C
   if (!found.text && !found.tokens)
     fail('ERR_DATA', `columns: none of ${list(seen)} is known as text or tokens; name it with columns.text`)
   return found
+}
+
+/** Names of parts that are known where they stand together; the label may be missing where it is not asked for. */
+export interface UsualNames {
+  readonly names: readonly Columns[]
+  readonly mayLackLabel: boolean
+}
+
+const NO_NAMES: UsualNames = { names: [], mayLackLabel: false }
+
+/** The first set of names of which a data set has every one. */
+function wholeSet(
+  given: Readonly<Record<string, string>>,
+  find: (names: readonly string[]) => string | undefined,
+  { names, mayLackLabel }: UsualNames,
+): Columns | undefined {
+  for (const set of names) {
+    const parts = Object.entries(set).map(([part, name]) => [part, given[part] ?? find([name])] as const)
+    const missing = parts.filter(([part, name]) => name === undefined && !(mayLackLabel && part === 'label'))
+    if (missing.length === 0) return { ...Object.fromEntries(parts.filter(([, name]) => name !== undefined)), ...given }
+  }
+  return undefined
 }
 
 /** Conversations; else prompts with completions, where there are both. */

@@ -5,7 +5,8 @@ export { IGNORED }
 
 /**
  * One row, or a part of one, ready for the model. `label` is a class id; the numbers of a regression or the 0/1 targets
- * of several labels [C] (Float32Array); one id a token, {@link IGNORED} where there is none (Int32Array); or undefined.
+ * of several labels [C] (Float32Array); one id a token, {@link IGNORED} where there is none, or the first and the last
+ * token of an answer (Int32Array); or undefined.
  */
 export interface Example {
   readonly ids: Int32Array
@@ -18,8 +19,28 @@ export interface Example {
   readonly wordIds?: Int32Array | undefined
   /** Positions of tokens that are asked for without a label: the masks of a text. */
   readonly asked?: Int32Array | undefined
+  /** Of a question: the text that may answer it. */
+  readonly passage?: Passage | undefined
+  /** Which part of its row it is, where its answer is put together from all of them: from 0, one after another. */
+  readonly part?: number | undefined
   readonly truncated: boolean
   readonly row: Row
+}
+
+/** The text in which an answer is looked for. */
+export interface Passage {
+  readonly text: string
+  /** Right answers; none where the text has no answer, undefined where they are not known. */
+  readonly golds: readonly string[] | undefined
+  /** Where each token of the example begins and ends in the text, in UTF-16 units; −1 for tokens not of it. */
+  readonly places: Int32Array
+  /** Whether there may be no answer. */
+  readonly mayLack: boolean
+}
+
+/** The first part of each row: what there is one answer for. */
+export function wholeRows(examples: readonly Example[]): readonly Example[] {
+  return examples.some(({ part }) => part) ? examples.filter(({ part }) => !part) : examples
 }
 
 /** Index of the first token of each word that was not cut away. */

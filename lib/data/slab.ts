@@ -32,7 +32,7 @@ export function compacting(): (example: Example) => Example {
   const slabs = new Slabs()
   return example => {
     const ids = slabs.keep(example.ids)
-    const { typeIds, label, wordIds, target } = example
+    const { typeIds, label, wordIds, target, passage } = example
     const small: Example = {
       ids,
       typeIds: typeIds?.some(type => type !== 0) ? slabs.keep(typeIds) : undefined,
@@ -40,11 +40,12 @@ export function compacting(): (example: Example) => Example {
       truncated: example.truncated,
       row: example.row,
     }
-    if (!example.words && !wordIds && !target && !example.asked) return small
+    if (!example.words && !wordIds && !target && !example.asked && !passage) return small
     return {
       ...example,
       ...small,
       ...(wordIds ? { wordIds: slabs.keep(wordIds) } : {}),
+      ...(passage ? { passage: { ...passage, places: slabs.keep(passage.places) } } : {}),
       ...(target ? { target: target === label ? (small.label as Int32Array) : slabs.keep(target) } : {}),
     }
   }

@@ -33,8 +33,11 @@ export interface Head {
   rows(batch: PackedBatch, targets?: Targets): Int32Array | undefined
   /** Rows [N, D] → logits [N, outputs], in f32 at least. */
   logits(hidden: Tensor): Tensor
-  /** The loss, shape [1]: the sum over the rows divided by `total`. `targets`: ids i32[N], or numbers [N, outputs]. */
-  loss(hidden: Tensor, targets: Tensor, options: LossOptions): Tensor
+  /**
+   * The loss, shape [1]: the sum over the rows divided by `total`. `targets`: ids i32[N], or numbers [N, outputs];
+   * `batch` says where sequences begin.
+   */
+  loss(hidden: Tensor, targets: Tensor, options: LossOptions, batch: PackedBatch): Tensor
   /** Of a head over a vocabulary: what evaluation reads of many rows, in place of all their logits. */
   likeliest?(hidden: Tensor): LikeliestRows[]
 }
@@ -49,6 +52,8 @@ export interface HeadKind {
   readonly isLabelled: boolean
   /** What others call its task: pipelines of transformers, and everyday names. */
   readonly aliases: readonly string[]
+  /** Columns of the logits, where they are neither named nor a vocabulary. */
+  readonly outputs?: number
   /** What PEFT calls its task; absent where it has no name for it. */
   readonly peftType?: string
   /** End of the class's name in transformers. */

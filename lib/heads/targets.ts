@@ -45,7 +45,7 @@ export const sequenceNumbers: Collate = examples => {
 /** A class for each token: `label` holds an id, or {@link IGNORED}, for each. */
 export const tokenClasses: Collate = (examples, classWeights) => {
   const labels = tokenLabels(examples)
-  return labels && perToken(joined(Int32Array, labels), classWeights)
+  return labels && perToken(joined(Int32Array, labels), 1, values => weightOf(values, classWeights))
 }
 
 /** The tokens that were hidden: `label` holds the old id of each, else {@link IGNORED}. Only these get logits. */
@@ -105,10 +105,15 @@ function perSequence<A extends Int32Array | Float32Array>(
   return { rows: undefined, values, width, weight: weigh(values), slice }
 }
 
-function perToken(values: Int32Array, classWeights: ArrayLike<number> | undefined): Targets {
+/** Targets with `width` values for every token; `weigh` says what some of them weigh. */
+export function perToken<A extends Int32Array | Float32Array>(
+  values: A,
+  width: number,
+  weigh: (values: A) => number,
+): Targets {
   const slice = (from: number, to: number, { cuSeqlens }: SequenceBounds) =>
-    perToken(values.slice(cuSeqlens[from], cuSeqlens[to]), classWeights)
-  return { rows: undefined, values, width: 1, weight: weightOf(values, classWeights), slice }
+    perToken(values.slice(width * cuSeqlens[from]!, width * cuSeqlens[to]!) as A, width, weigh)
+  return { rows: undefined, values, width, weight: weigh(values), slice }
 }
 
 /** Its sequences are those of the decoder, whatever batch it belongs to. */

@@ -34,10 +34,13 @@ function averaged(prefix: string, how: string, shown: readonly string[] = []): M
 
 /** All metrics, most telling first. */
 export const METRICS: readonly Metric[] = [
+  share('exactMatch', 'exact match', { chart: 'scores' }),
   share('accuracy', 'accuracy', { chart: 'scores' }),
   share('precision', 'precision', { chart: 'scores' }),
   share('recall', 'recall', { chart: 'scores' }),
   share('f1', 'F1', { chart: 'scores' }),
+  share('hasAnswerF1', 'F1 where there is an answer'),
+  share('noAnswerF1', 'F1 where there is none'),
   ...averaged('binary', ' of the positive class', ['F1']),
   share('accuracyWithoutO', 'accuracy without O'),
   ...averaged('strict', ', strict', ['F1']),

@@ -14,7 +14,7 @@ import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
-import { tokenClassifier } from './heads.ts'
+import { answerSpan, tokenClassifier } from './heads.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
@@ -144,5 +144,5 @@ export const bert: Family = {
   basePrefix: 'bert',
   headTensors: /^(cls|classifier|qa_outputs|bert\.pooler)\./,
   build,
-  heads: { sequence, token: tokenClassifier(headDropout), maskedLm },
+  heads: { sequence, token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }

@@ -13,7 +13,7 @@ import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
-import { tokenClassifier } from './heads.ts'
+import { answerSpan, tokenClassifier } from './heads.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
@@ -116,5 +116,10 @@ export const distilbert: Family = {
   basePrefix: 'distilbert',
   headTensors: /^(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\./,
   build,
-  heads: { sequence, token: tokenClassifier(config => probability(config, 'dropout', 0.1)), maskedLm },
+  heads: {
+    sequence,
+    token: tokenClassifier(config => probability(config, 'dropout', 0.1)),
+    span: answerSpan(config => probability(config, 'qa_dropout', 0.1)),
+    maskedLm,
+  },
 }

@@ -12,7 +12,7 @@ import { scope } from '../tensor.ts'
 import { type Dims, layersOf } from './bert.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
-import { denseClassifier, tokenClassifier } from './heads.ts'
+import { answerSpan, denseClassifier, tokenClassifier } from './heads.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
@@ -77,5 +77,5 @@ export const electra: Family = {
   basePrefix: 'electra',
   headTensors: /^(generator_predictions|generator_lm_head|discriminator_predictions|classifier|qa_outputs)\./,
   build,
-  heads: { sequence: denseClassifier('gelu'), token: tokenClassifier(headDropout), maskedLm },
+  heads: { sequence: denseClassifier('gelu'), token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }

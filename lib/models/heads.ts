@@ -26,6 +26,11 @@ export function tokenClassifier(dropoutOf: (config: ModelConfig) => number, name
   }
 }
 
+/** One layer on every row: the logits of where an answer starts, and of where it ends. */
+export function answerSpan(dropoutOf: (config: ModelConfig) => number = () => 0): HeadSpec<HeadLayers> {
+  return tokenClassifier(dropoutOf, 'qa_outputs')
+}
+
 /** Two layers on the first row, each after a dropout. */
 export function denseClassifier(between: 'tanh' | 'gelu'): HeadSpec<HeadLayers> {
   return {

@@ -15,7 +15,7 @@ import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
-import { denseClassifier, tokenClassifier } from './heads.ts'
+import { answerSpan, denseClassifier, tokenClassifier } from './heads.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
@@ -133,7 +133,7 @@ export const roberta: Family = {
   basePrefix: 'roberta',
   headTensors: /^(lm_head|classifier|qa_outputs|roberta\.pooler)\./,
   build,
-  heads: { sequence: denseClassifier('tanh'), token: tokenClassifier(headDropout), maskedLm },
+  heads: { sequence: denseClassifier('tanh'), token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }
 
 /** XLM-RoBERTa (Conneau et al. 2020): the same model with a vocabulary of a hundred languages. */

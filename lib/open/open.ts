@@ -30,8 +30,12 @@ export interface OpenTrainedOptions extends Partial<Omit<TrainedSettings, 'adapt
 
 const KNOWN = ['model', 'tokenizer', 'task', 'labels', 'maxLength', 'device', 'storage', 'compute', 'seed', 'batchSize']
 
-/** What can be asked about: a text, a pair of texts, or the words of a sentence. */
-export type Input = string | { readonly text: string; readonly text2?: string } | { readonly tokens: readonly string[] }
+/** What can be asked about: a text, a pair of texts, a question with its text, or the words of a sentence. */
+export type Input =
+  | string
+  | { readonly text: string; readonly text2?: string }
+  | { readonly question: string; readonly context: string }
+  | { readonly tokens: readonly string[] }
 
 /** What {@link OpenModel.predict} is to tell. */
 export interface AskOptions {
@@ -208,7 +212,8 @@ const isList = (asked: Input | readonly Input[]): asked is readonly Input[] => A
 
 function rowOf(input: Input, line: number): Row {
   if (typeof input === 'string') return { values: { text: input }, file: '', line }
-  const { text, text2, tokens }: Readonly<Record<string, unknown>> = { ...input }
+  const given: Readonly<Record<string, unknown>> = { ...input }
+  const { text = given.question, text2 = given.context, tokens } = given
   const isWords = Array.isArray(tokens) && tokens.every(word => typeof word === 'string')
   if (isWords && text === undefined) return { values: { tokens }, file: '', line }
   const isPair = typeof text === 'string' && (text2 === undefined || typeof text2 === 'string')

@@ -6,6 +6,8 @@ import { type Content, type Html, html } from './html.ts'
 
 const SHOWN = 100
 const TEXT_LENGTH = 700
+/** Beside a mark, where there is more to show. */
+const AROUND = 240
 
 function answer(gold: Content, predicted: Content, last: readonly [string, string] | undefined): Html {
   const more = last && html`<dt>${last[0]}</dt><dd>${last[1]}</dd>`
@@ -42,15 +44,16 @@ function item({ text, gold, predicted, probability }: Mistake): Html {
       name: string,
       list: readonly TextPiece[],
     ) => html`<div class="tagged"><span>${name}</span><p class="text"
-dir="auto">${pieces(list, TEXT_LENGTH)}</p></div>`
-    return html`<li class="wide">${line('gold', gold)}
+dir="auto">${pieces(list, text ? AROUND : TEXT_LENGTH)}</p></div>`
+    const about = text && html`<p class="text" dir="auto">${pieces(text, TEXT_LENGTH)}</p>`
+    return html`<li class="wide">${about}${line('gold', gold)}
 ${line('predicted', predicted)}${sure}</li>`
   }
   const [right, said] = [gold, predicted].filter(value => typeof value === 'number' || typeof value === 'string')
   const far = typeof right === 'number' && typeof said === 'number' ? number(said - right) : undefined
   const last = far !== undefined ? (['error', far] as const) : undefined
   const sure = probability === undefined ? last : (['probability', percent(probability)] as const)
-  const most = text && text.length > 1 ? 240 : TEXT_LENGTH
+  const most = text && text.length > 1 ? AROUND : TEXT_LENGTH
   return html`<li><p class="text" dir="auto">${pieces(text ?? [], most)}</p>${answer(plain(right!), plain(said!), sure)}</li>`
 }
 

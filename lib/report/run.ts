@@ -1,6 +1,6 @@
 // A finished run as the report shows it.
 
-import type { Example } from '../data/example.ts'
+import { type Example, wholeRows } from '../data/example.ts'
 import { metricOf } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
@@ -212,7 +212,11 @@ function details({ evaluation, split }: EvaluationEvent, run: RunRecord): Partia
   const { reports, predictions } = evaluation
   const { model, examples } = run
   const found = taskOfModel(model).details?.(reports, predictions, model.labels) ?? {}
-  return { ...found, ...calibrated(run, evaluation), mistakes: mistakesOf(evaluation, examples[split]!, run) }
+  return {
+    ...found,
+    ...calibrated(run, evaluation),
+    mistakes: mistakesOf(evaluation, wholeRows(examples[split]!), run),
+  }
 }
 
 /** How sure single answers were. */

@@ -6,6 +6,7 @@ import { unknownTask } from '../heads/index.ts'
 import type { Model } from '../model.ts'
 import { causalLm } from './causalLm.ts'
 import { maskedLm } from './maskedLm.ts'
+import { questionAnswering } from './questionAnswering.ts'
 import { regression } from './regression.ts'
 import { seq2seqLm } from './seq2seqLm.ts'
 import { multi, single } from './sequence.ts'
@@ -17,6 +18,7 @@ import { tokens } from './tokens.ts'
  * kinds hands them back what they gave.
  */
 export const TASKS: readonly Task[] = [
+  questionAnswering,
   tokens,
   multi,
   regression,

@@ -1,12 +1,19 @@
 // Which task the columns of a data set ask for.
 
-import type { Columns } from '../data/columns.ts'
+import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { unknownTask } from '../heads/index.ts'
 import { TASKS, taskNames, taskOf } from './index.ts'
 import type { Asked, Task } from './task.ts'
+
+/** Which column plays which part: as given, by the usual names of a task, else by those of all; see findColumns. */
+export function columnsIn(rows: readonly Row[], given?: ColumnNames, task?: string): Columns {
+  const tasks = TASKS.filter(({ name, usual }) => usual && (task === undefined || task === name))
+  const names = tasks.flatMap(each => each.usual!)
+  return findColumns(columnNames(rows), given, { names, mayLackLabel: task !== undefined })
+}
 
 /** A task and why it was chosen. */
 export interface TaskChoice {

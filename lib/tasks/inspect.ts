@@ -1,4 +1,4 @@
-import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
+import type { ColumnNames, Columns } from '../data/columns.ts'
 import { conversationText } from '../data/conversation.ts'
 import { normalizedText } from '../data/duplicates.ts'
 import { countLabels } from '../data/labels.ts'
@@ -8,7 +8,7 @@ import { detectScheme, type TagScheme } from '../data/tags.ts'
 import { LowrankError } from '../errors.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { taskOf } from './index.ts'
-import { inferTask, type TaskChoice } from './infer.ts'
+import { columnsIn, inferTask, type TaskChoice } from './infer.ts'
 
 /** One column of a data set. */
 export interface ColumnInfo {
@@ -48,7 +48,7 @@ export function inspectData(
     readonly task?: string | undefined
   } = {},
 ): DataInspection {
-  const roles = findColumns(columnNames(rows), options.columnNames)
+  const roles = columnsIn(rows, options.columnNames, options.task)
   const { choice, problem } = choose(rows, roles, options.task)
   const { tags } = roles
   const scheme = tags === undefined ? {} : { scheme: detectScheme(rows.map(row => listOf(row, tags))) }

@@ -38,7 +38,10 @@ export function ownOptions(): [name: string, row: OptionRow][] {
       owners.set(name, { row, tasks: [...(owners.get(name)?.tasks ?? []), task.name] })
   return [...owners].map(([name, { row, tasks }]) => {
     const { default: value, ...rest } = row
-    return [name, { ...rest, help: `${row.help} [${tasks.join(', ')}]`, found: `${value}, or as trained` }]
+    return [
+      name,
+      { ...rest, help: `${row.help} [${tasks.join(', ')}]`, found: `${rest.found ?? value}, or as trained` },
+    ]
   })
 }
 

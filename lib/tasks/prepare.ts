@@ -1,5 +1,5 @@
 // From a path or rows to examples of three splits: the order in which the parts of this room are used.
-import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
+import type { ColumnNames, Columns } from '../data/columns.ts'
 import {
   type DuplicateReport,
   type DuplicateRule,
@@ -19,9 +19,9 @@ import { checkValue, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type EncodedRows, encodeRows } from './encode.ts'
 import { taskOf } from './index.ts'
-import { inferTask, type TaskChoice } from './infer.ts'
+import { columnsIn, inferTask, type TaskChoice } from './infer.ts'
 import { listCells } from './labelColumn.ts'
-import type { EncodeSpec } from './task.ts'
+import type { EncodeSpec, TaskValues } from './task.ts'
 
 /** Choices that a data set leaves open; what is not given is inferred and told in `notices`. */
 export interface SplitOptions extends OpenOptions {
@@ -79,7 +79,7 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
   const notice = (text: string): void => void notices.push(text)
   const read = typeof source === 'string' ? await readSplits(source, options, notices) : source
   check(rowsOf(read).length > 0, 'ERR_DATA', () => 'data: no rows')
-  const columns = findColumns(columnNames(rowsOf(read)), options.columnNames)
+  const columns = columnsIn(rowsOf(read), options.columnNames, options.task)
   const given = withLists(labelledSplits(read, columns, notice), columns)
   const choice = inferTask(rowsOf(given), columns, options)
   notice(`task ${choice.task}: ${choice.reason}`)
@@ -174,6 +174,11 @@ function withLists(splits: GivenSplits, { label, tokens, tags }: Columns): Given
   return found
 }
 
+/** A task's own options: given, else what the rows trained on settle. */
+export function settledOptions({ choice, splits: { train }, columns }: SplitData, given: TaskValues = {}): TaskValues {
+  return { ...(train.length > 0 ? taskOf(choice).found?.(train, columns) : {}), ...given }
+}
+
 /** {@link splitData} and the encoding of every split; empty splits give no examples. */
 export async function prepareData(
   source: string | GivenSplits,
@@ -188,7 +193,8 @@ export async function prepareData(
   })
   const data = await splitData(source, options)
   const { columns, choice, labels, splits } = data
-  const { maxLength, taskOptions } = options
+  const { maxLength } = options
+  const taskOptions = settledOptions(data, options.taskOptions)
   const spec = { ...choice, columns, labels, maxLength, taskOptions }
   const encode = (rows: readonly Row[]): EncodedRows => encodeRows(rows, tokenizer, spec)
   const [train, validation, test] = [encode(splits.train), encode(splits.validation), encode(splits.test)]

@@ -15,6 +15,7 @@ import type { MultiLabelReport } from '../metrics/multiLabel.ts'
 import type { PerplexityReport } from '../metrics/perplexity.ts'
 import type { RegressionReport } from '../metrics/regression.ts'
 import type { Scores } from '../metrics/scores.ts'
+import type { AnswerReport } from '../metrics/squad.ts'
 import type { OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { Answers } from './logits.ts'
@@ -100,6 +101,7 @@ export interface Reports {
   /** One an output. */
   readonly regression?: readonly RegressionReport[]
   readonly perplexity?: PerplexityReport
+  readonly answers?: AnswerReport
 }
 
 /** Numbers of an evaluation. */
@@ -157,6 +159,8 @@ export interface Task<P extends Prediction = Prediction, R extends PredictionRec
   readonly name: string
   /** The columns without which it can't be: `words and tags`. */
   readonly needs: string
+  /** Usual names of its columns, by which it is known where a data set has them all. */
+  readonly usual?: readonly Columns[]
   /** How the labels of a sequence are read, where the task leaves that open. */
   readonly problem?: Problem
   /** For people. */
@@ -183,6 +187,8 @@ export interface Task<P extends Prediction = Prediction, R extends PredictionRec
   labels?(rows: readonly Row[], columns: Columns, order?: LabelOrder): LabelMap
   /** Names of the outputs where there are no classes. */
   outputs?(rows: readonly Row[], columns: Columns): readonly string[]
+  /** Options of its own that the rows trained on settle, where they are not given. */
+  found?(rows: readonly Row[], columns: Columns): TaskValues
   /** A name a row: splits keep the shares of these. */
   strata(rows: readonly Row[], columns: Columns): string[]
   /** Rows without labels and their columns as `encode` takes them. @throws ERR_DATA where they are of another kind */
@@ -193,7 +199,10 @@ export interface Task<P extends Prediction = Prediction, R extends PredictionRec
   encode(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Iterable<Example>
   /** A row without label as the examples that predict reads: all of it, in windows where it is too long for one. */
   parts(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): readonly Example[]
-  /** One prediction of those of the parts; without it, each part has a record of its own. */
+  /**
+   * One prediction of those of the parts; without it, each part has a record of its own. Evaluation puts together what
+   * has a {@link Example.part}.
+   */
   merge?(predictions: readonly P[], parts: readonly Example[]): P
 
   /** Ids of the classes that an example is labelled with. */

@@ -22,6 +22,8 @@ export interface Encoded {
    */
   readonly starts: Int32Array
   readonly ends: Int32Array
+  /** The text that each token is of: 0 for the first, 1 for the second, −1 for special tokens around them. */
+  readonly textIds: Int32Array
   /** Whether tokens were cut to keep `maxLength`. */
   readonly truncated: boolean
 }
@@ -259,7 +261,7 @@ function assemble(slots: Template['single'], parts: Readonly<Record<'A' | 'B', S
   let length = 0
   for (const slot of slots) length += 'id' in slot ? 1 : parts[slot.text].ids.length
   const make = () => new Int32Array(length)
-  const [ids, typeIds, starts, ends] = [make(), make(), make(), make()]
+  const [ids, typeIds, starts, ends, textIds] = [make(), make(), make(), make(), make().fill(-1)]
   let at = 0
   let start = 0
   for (const slot of slots) {
@@ -270,12 +272,13 @@ function assemble(slots: Template['single'], parts: Readonly<Record<'A' | 'B', S
       ids.set(spans.ids, at)
       starts.set(spans.starts, at)
       ends.set(spans.ends, at)
+      textIds.fill(slot.text === 'A' ? 0 : 1, at, at + spans.ids.length)
     }
     const count = 'id' in slot ? 1 : parts[slot.text].ids.length
     typeIds.fill(slot.type, at, at + count)
     at += count
   }
-  return { ids, typeIds, starts, ends, start }
+  return { ids, typeIds, starts, ends, textIds, start }
 }
 
 /** Entries of ids, those of `without` left out. */

@@ -1,6 +1,7 @@
 // What the model said before it was trained, in a checkpoint: a run that is resumed is compared with it.
 
 import { existsSync } from 'node:fs'
+import { wholeRows } from '../data/example.ts'
 import { check } from '../errors.ts'
 import { openSafetensors, type SafetensorsFile, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts'
 import type { Answer } from '../tasks/task.ts'
@@ -74,7 +75,7 @@ export function readBefore(path: string, history: readonly HistoryEntry[], data:
       const examples = data[split] ?? []
       const entry = history.find(e => e.kind === 'evaluation' && e.when === 'before' && e.split === split)
       if (entry?.kind !== 'evaluation' || file.metadata[split] !== examplesHash(examples)) return []
-      return [{ split, metrics: entry.metrics, predictions: answersIn(path, file, split, examples.length) }]
+      return [{ split, metrics: entry.metrics, predictions: answersIn(path, file, split, wholeRows(examples).length) }]
     })
   } finally {
     file.close()

@@ -34,6 +34,7 @@ export interface EvaluateOptions {
 
 /** What a model gets right on a set of labelled examples. */
 export interface Evaluation<P extends Prediction = Prediction> {
+  /** Rows of one answer, be they read in parts. */
   readonly examples: number
   readonly tokens: number
   readonly seconds: number
@@ -42,7 +43,7 @@ export interface Evaluation<P extends Prediction = Prediction> {
   /** By name, `loss` among them; see {@link score}. */
   readonly metrics: Readonly<Record<string, number>>
   readonly reports: Reports
-  /** One an example, in their order. */
+  /** One an example, in their order; of rows in parts one a row, see {@link wholeRows}. */
   readonly predictions: readonly P[]
 }
 
@@ -76,9 +77,22 @@ export async function evaluate<P extends Prediction = Prediction>(
   for (const [i, words] of ((await options.say?.(model, examples)) ?? []).entries())
     if (words) predictions[i] = { ...predictions[i]!, words }
   const loss = sum / weight
-  const { metrics, reports } = score(model, predictions, loss, weight)
+  const whole = together(task, predictions, examples)
+  const { metrics, reports } = score(model, whole, loss, weight)
   const seconds = (performance.now() - started) / 1000
-  return { examples: examples.length, tokens, seconds, loss, metrics, reports, predictions: predictions as P[] }
+  return { examples: whole.length, tokens, seconds, loss, metrics, reports, predictions: whole as P[] }
+}
+
+/** One prediction a row, where the examples are parts of rows. */
+function together(task: Task, predictions: readonly Prediction[], examples: readonly Example[]): readonly Prediction[] {
+  if (!examples.some(({ part }) => part)) return predictions
+  const whole: Prediction[] = []
+  for (let from = 0, to = 1; from < examples.length; from = to, to++) {
+    while (examples[to]?.part) to++
+    const own = [predictions.slice(from, to), examples.slice(from, to)] as const
+    whole.push(to - from === 1 ? predictions[from]! : task.merge!(...own))
+  }
+  return whole
 }
 
 /**

@@ -1,11 +1,11 @@
 // Records of what a model says about rows.
 
-import type { ColumnNames } from '../data/columns.ts'
-import { type Columns, columnNames, findColumns } from '../data/columns.ts'
+import type { ColumnNames, Columns } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
 import type { Model } from '../model.ts'
 import { taskOfModel } from '../tasks/index.ts'
-import type { PredictionRecord } from '../tasks/task.ts'
+import { columnsIn } from '../tasks/infer.ts'
+import type { PredictionRecord, TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { predict } from './evaluate.ts'
 
@@ -15,6 +15,8 @@ export interface Predictor {
   readonly tokenizer: Tokenizer
   /** Tokens that it reads at once; longer rows are read in windows. */
   readonly maxLength: number
+  /** Options of the task's own, as it was trained. */
+  readonly taskOptions?: TaskValues
 }
 
 /** How rows are read and what is told of them. */
@@ -32,16 +34,16 @@ export interface PredictOptions {
  * @throws ERR_DATA for rows that the task can't read, ERR_CHECKPOINT for a model whose logits are not finite
  */
 export async function* predictRows(
-  { model, tokenizer, maxLength }: Predictor,
+  { model, tokenizer, maxLength, taskOptions }: Predictor,
   rows: readonly Row[],
   { columns: given = {}, batchSize, top: wanted }: PredictOptions = {},
 ): AsyncGenerator<PredictionRecord> {
   const task = taskOfModel(model)
-  const found: Columns = findColumns(columnNames(rows), given)
+  const found: Columns = columnsIn(rows, given, task.name)
   const { rows: read, columns } = task.readable(rows, found)
   const reader = { tokenizer, labels: model.labels, columns }
   const top = wanted ?? task.tells ?? 1
-  const parts = read.map(row => task.parts(row, tokenizer, { columns, maxLength, unlabelled: true }))
+  const parts = read.map(row => task.parts(row, tokenizer, { columns, maxLength, taskOptions, unlabelled: true }))
   const predictions = predict(model, parts.flat(), { batchSize, top: task.tells ? top : 0 })
   for (const examples of parts) {
     const own = []

@@ -22,6 +22,7 @@ const TASK: Record<string, TaskName> = {
   seq: 'sequence-classification',
   tok: 'token-classification',
   mlm: 'masked-lm',
+  qa: 'question-answering',
   lm: 'causal-lm',
 }
 const PROBLEM = { regression: 'regression', multi_label_classification: 'multi' } as const
@@ -64,7 +65,7 @@ function batchOf(io: SafetensorsFile, lengths: number[]): PackedBatch {
 function labelsFrom(io: SafetensorsFile, meta: Meta): Int32Array | Float32Array {
   if (meta.problem) return io.readF32('labels')
   const labels = ints(io, 'labels')
-  return meta.task === 'seq' ? labels : unpad(labels, meta.lengths)
+  return meta.task === 'seq' || meta.task === 'qa' ? labels : unpad(labels, meta.lengths)
 }
 
 const names = (meta: Meta) =>

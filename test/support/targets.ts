@@ -12,6 +12,7 @@ export function targetsOf({ head }: Model, batch: PackedBatch, labels: Int32Arra
   const sequences = cuSeqlens.length - 1
   const width = labels.length / sequences
   const labelOf = (i: number, from: number, to: number): Example['label'] => {
+    if (head.task === 'question-answering') return labels.slice(2 * i, 2 * i + 2)
     if (head.task !== 'sequence-classification') return labels.slice(from, to)
     return head.problem === 'single' ? labels[i]! : labels.slice(i * width, (i + 1) * width)
   }

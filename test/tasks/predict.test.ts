@@ -8,7 +8,7 @@ import { toRows } from '../../lib/data/row.ts'
 import { textWindows, wordWindows } from '../../lib/tasks/windows.ts'
 import { Tensor } from '../../lib/tensor.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
-import { evaluate } from '../../lib/train/evaluate.ts'
+import { evaluate, packAll } from '../../lib/train/evaluate.ts'
 import { predictRows } from '../../lib/train/predict.ts'
 import { sequences, TAGS, tinyModel } from '../train/support.ts'
 
@@ -102,9 +102,10 @@ test('label smoothing of several labels is the loss of smoothed targets', async 
   const { predictions } = await evaluate(model, examples)
   const targets = model.head.collate(examples)!
   const smoothing = 0.3
+  const batch = packAll(model, examples)
   const hidden = Tensor.from(new Float32Array(6 * 32).fill(0.1), [6, 32])
   const [plain, smooth] = [0, smoothing].map(labelSmoothing => {
-    return model.head.loss(hidden, Tensor.from(targets.values, [6, 3]), { total: 18, labelSmoothing })
+    return model.head.loss(hidden, Tensor.from(targets.values, [6, 3]), { total: 18, labelSmoothing }, batch)
   })
   const logits = (await model.head.logits(hidden).data()) as Float32Array
   const bce = (z: number, t: number) => Math.max(z, 0) - z * t + Math.log1p(Math.exp(-Math.abs(z)))

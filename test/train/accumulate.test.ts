@@ -42,6 +42,10 @@ const CASES: Record<string, Case> = {
   'weighted classes': { options: {}, examples: sequences(16), classWeights: [0.5, 1, 3] },
   'several labels': { options: { problem: 'multi' }, examples: multi },
   tags: { options: { task: 'token-classification', labels: TAGS }, examples: sentences(16) },
+  answers: {
+    options: { task: 'question-answering' },
+    examples: sequences(16).map(e => ({ ...e, label: Int32Array.of(1, 2) })),
+  },
   'hidden tokens': {
     options: { task: 'masked-lm' },
     examples: sequences(16).map(({ label: _, ...e }) => e),

@@ -1,6 +1,6 @@
 // `lowrank evaluate`: a trained adapter measured on data, alone or against its base.
 
-import type { Example } from '../../data/example.ts'
+import { type Example, wholeRows } from '../../data/example.ts'
 import { labelMap } from '../../data/labels.ts'
 import { collectRows, openDataset } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
@@ -50,7 +50,7 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
       type: 'summary',
       adapter: trained.folder,
       data: settings.data,
-      examples: examples.length,
+      examples: after.examples,
       truncated,
       ...{ metrics, reports, seconds, tokens },
       ...(before ? { before: before.metrics, comparison } : {}),
@@ -97,7 +97,8 @@ async function writePredictions(
   reader: Reader,
 ): Promise<void> {
   const task = taskOfModel(model)
-  const lines = predictions.map((prediction, i) => plainJson(task.record(prediction, examples[i]!, reader, 1)))
+  const rows = wholeRows(examples)
+  const lines = predictions.map((prediction, i) => plainJson(task.record(prediction, rows[i]!, reader, 1)))
   await writeFileAtomic(path, `${lines.join('\n')}\n`)
 }
 

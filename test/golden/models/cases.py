@@ -203,5 +203,10 @@ CASES = {
     'xlm-roberta-seq': case('xlm_roberta', 'seq', roberta(), 'RoBERTa under another model_type', labels=3),
     'electra-seq': case('electra', 'seq', bert(embedding_size=16), 'projected embeddings, dense + gelu + out_proj'),
     'electra-tok': case('electra', 'tok', bert(embedding_size=24), 'embeddings as wide as the layers', labels=4),
+    'bert-qa': case('bert', 'qa', bert(), 'qa_outputs on every token, no pooler'),
+    'roberta-qa': case('roberta', 'qa', roberta(num_hidden_layers=1), 'the same under RoBERTa'),
+    'xlm-roberta-qa': case('xlm_roberta', 'qa', roberta(num_hidden_layers=1), 'and under XLM-RoBERTa'),
+    'distilbert-qa': case('distilbert', 'qa', distilbert(qa_dropout=0.2, n_layers=1), 'qa_dropout before the layer'),
+    'electra-qa': case('electra', 'qa', bert(embedding_size=16, num_hidden_layers=1), 'and under ELECTRA'),
     'electra-mlm': case('electra', 'mlm', bert(embedding_size=16), 'a generator: its tied decoder is narrower'),
 }

@@ -1,0 +1,353 @@
+// Extractive question answering: the answer to a question is a stretch of a text, or the text has none. Long texts are
+// read in windows, and the best stretch of all of them is taken (Devlin et al. 2019, section 4.2 and 4.3).
+
+import type { Example, Passage } from '../data/example.ts'
+import { placeOf, type Row, textOf } from '../data/row.ts'
+import { check } from '../errors.ts'
+import { questionHead } from '../heads/questionAnswering.ts'
+import { pairedBootstrap } from '../metrics/compare.ts'
+import { type AnswerScore, answerReport, answerScore } from '../metrics/squad.ts'
+import { filled, isRecord, type OptionTable } from '../options.ts'
+import type { Encoded, Tokenizer } from '../tokenizer/tokenizer.ts'
+import { type LogitRows, largest, logitsIn } from './logits.ts'
+import type { Answer, EncodeSpec, Prediction, Task, TextPiece } from './task.ts'
+
+const name = questionHead.task
+
+/** A stretch of a text, or none of it. */
+export interface Candidate {
+  /** Its places in the text; both are 0 for none. */
+  readonly start: number
+  readonly end: number
+  /** Sum of the logits of its first and last token. */
+  readonly score: number
+}
+
+/** An answer, and how near the right one it is. */
+export interface QuestionPrediction extends Prediction {
+  /** Exact match and F1 of a right answer, both 1; undefined where it is not known. */
+  readonly gold: Float32Array | undefined
+  /** Exact match and F1 of the answer. */
+  readonly predicted: Float32Array
+  /** The likeliest stretches, best first. */
+  readonly candidates: readonly Candidate[]
+  /** The score of there being no answer. */
+  readonly none: number
+  readonly passage: Passage
+}
+
+const OPTIONS = {
+  docStride: {
+    kind: 'integer',
+    min: 0,
+    help: 'Tokens that windows of a long text share',
+    found: '128, at most half a window',
+  },
+  unanswerable: {
+    kind: 'boolean',
+    help: 'Texts may lack the answer, which is then empty',
+    found: 'whether any training row has none',
+  },
+} as const satisfies OptionTable
+
+const STRIDE = 128
+/** Starts, ends and answers that are looked at, and the longest answer, in tokens: those of transformers' script. */
+const BEST = 20
+const LONGEST = 30
+
+/** Where answers start, in a column beside one of their texts. */
+const STARTS = 'answer_start'
+
+/** Answers as SQuAD has them: their texts and where they start; empty lists where there is none. */
+function answersOf(row: Row, column: string): { text: string; start: number }[] {
+  const value = row.values[column]
+  const starts = row.values[STARTS]
+  if (starts === null && !value) return []
+  const isFlat = starts !== undefined && !isRecord(value)
+  const given = isFlat ? { text: value, answer_start: starts } : typeof value === 'string' ? parsed(value) : value
+  const listed = isRecord(given) ? pairs(given) : given
+  const wrong = (): string => {
+    const shown = JSON.stringify(value)?.slice(0, 80)
+    const forms = `{ text: […], answer_start: […] } as in SQuAD, or a text beside a column ${STARTS}`
+    return `answers: ${placeOf(row)}: "${column}" is ${shown}; expected ${forms}`
+  }
+  check(Array.isArray(listed), 'ERR_DATA', wrong)
+  return listed.map(one => {
+    check(isRecord(one) && typeof one.text === 'string', 'ERR_DATA', wrong)
+    const start = Number(one.answer_start)
+    check(Number.isInteger(start) && start >= 0, 'ERR_DATA', wrong)
+    return { text: one.text, start }
+  })
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/** { text: ['a'], answer_start: [1] } as [{ text: 'a', answer_start: 1 }]. */
+function pairs({ text, answer_start: starts }: Record<string, unknown>): unknown {
+  const [texts, places] = [text, starts].map(list => (Array.isArray(list) ? list : [list]))
+  if (texts!.length !== places!.length) return undefined
+  return texts!.map((one, i) => ({ text: one, answer_start: places![i] }))
+}
+
+/** The UTF-16 unit of each code point, since SQuAD counts as Python does; undefined where they are the same. */
+function unitsOf(text: string): number[] | undefined {
+  if (!/[\ud800-\udbff]/.test(text)) return undefined
+  const units: number[] = []
+  for (let at = 0; at < text.length; at += text.codePointAt(at)! > 0xffff ? 2 : 1) units.push(at)
+  return units
+}
+
+/** Where an answer stands. @throws ERR_DATA where the text has something else there */
+function placed(row: Row, text: string, answer: { text: string; start: number }): readonly [number, number] {
+  const start = unitsOf(text)?.[answer.start] ?? answer.start
+  const end = start + answer.text.length
+  check(text.slice(start, end) === answer.text, 'ERR_DATA', () => {
+    const there = JSON.stringify(text.slice(start, end))
+    return `answers: ${placeOf(row)}: the text has ${there} at ${answer.start}, not ${JSON.stringify(answer.text)}`
+  })
+  return [start, end]
+}
+
+function* windowsOf(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Generator<Example> {
+  const { text: question, text2: context, label } = spec.columns
+  check(question !== undefined && context !== undefined, 'ERR_OPTION', () => {
+    return `columns.text, columns.text2: ${name} needs a question and its text`
+  })
+  const { docStride, unanswerable = false } = filled(OPTIONS, spec.taskOptions ?? {}, name)
+  const text = textOf(row, context)
+  const pair = tokenizer.encode(textOf(row, question), { pair: text })
+  const { room, step } = stepOf(row, pair, spec.maxLength, docStride)
+  const golds = spec.unlabelled || label === undefined ? undefined : answersOf(row, label)
+  const answer = golds?.[0] && placed(row, text, golds[0])
+  const known = { text, golds: golds?.map(one => one.text), mayLack: unanswerable }
+  const count = pair.textIds.reduce((total, of) => total + (of === 1 ? 1 : 0), 0)
+  for (let start = 0, part = 0; part === 0 || start + room - step < count; start += step, part++) {
+    const { ids, typeIds, places } = windowOf(pair, start, Math.min(count, start + room))
+    const target = golds && labelOf(answer, places)
+    yield { ids, typeIds, label: target, truncated: false, row, part, passage: { ...known, places } }
+  }
+}
+
+/** Tokens of the text that a window has room for, and how far the next one is. */
+function stepOf(row: Row, { ids, textIds }: Encoded, maxLength: number, docStride: number | undefined) {
+  const around = textIds.reduce((total, of) => total + (of === 1 ? 0 : 1), 0)
+  const room = maxLength - around
+  check(room > 0, 'ERR_DATA', () => {
+    return `maxLength: ${placeOf(row)}: the question takes ${around} of ${maxLength} tokens; raise maxLength`
+  })
+  const isLong = ids.length > maxLength
+  check(!isLong || docStride === undefined || docStride < room, 'ERR_OPTION', () => {
+    return `docStride: ${docStride} tokens of a window that has room for ${room}; give fewer, or raise maxLength`
+  })
+  return { room, step: isLong ? room - (docStride ?? Math.min(STRIDE, Math.floor(room / 2))) : room }
+}
+
+/** A pair with the tokens from `start` to before `end` of its second text alone, and where they stand in it. */
+function windowOf({ ids, typeIds, textIds, starts, ends }: Encoded, start: number, end: number) {
+  let at = 0
+  const kept = Array.from(textIds.keys()).filter(t => {
+    if (textIds[t] !== 1) return true
+    at++
+    return at > start && at <= end
+  })
+  const pick = (list: Int32Array) => Int32Array.from(kept, t => list[t]!)
+  const places = Int32Array.from(kept.flatMap(t => (textIds[t] === 1 ? [starts[t]!, ends[t]!] : [-1, -1])))
+  return { ids: pick(ids), typeIds: pick(typeIds), places }
+}
+
+/** First and last token of an answer; the first token of all where the window does not hold it whole. */
+function labelOf(answer: readonly [number, number] | undefined, places: Int32Array): Int32Array {
+  if (!answer) return Int32Array.of(0, 0)
+  const [start, end] = answer
+  let [first, last] = [-1, -1]
+  for (let t = 0; 2 * t < places.length; t++) {
+    if (places[2 * t]! < 0) continue
+    if (places[2 * t]! <= start) first = t
+    if (last < 0 && places[2 * t + 1]! >= end) last = t
+  }
+  return first < 0 || last < first ? Int32Array.of(0, 0) : Int32Array.of(first, last)
+}
+
+/** The likeliest stretches of one window. */
+function candidatesOf({ data }: LogitRows, from: number, { places }: Passage): Candidate[] {
+  const count = places.length / 2
+  const column = (c: number) => Array.from({ length: count }, (_, t) => data[2 * (from + t) + c]!)
+  const inText = (t: number) => places[2 * t]! >= 0
+  const [starts, ends] = [column(0), column(1)].map(list => largest(list, BEST).filter(inText))
+  const found = starts!.flatMap(first =>
+    ends!.flatMap(last => {
+      if (last < first || last - first + 1 > LONGEST) return []
+      const score = data[2 * (from + first)]! + data[2 * (from + last) + 1]!
+      return [{ start: places[2 * first]!, end: places[2 * last + 1]!, score }]
+    }),
+  )
+  return bestOf(found)
+}
+
+const bestOf = (list: readonly Candidate[]) => [...list].sort((a, b) => b.score - a.score).slice(0, BEST)
+
+const said = ({ text }: Passage, { start, end }: Candidate) => text.slice(start, end)
+
+/** The answer: the best stretch, or none where that scores higher and may be. */
+function answerOf({ candidates, none, passage }: Omit<QuestionPrediction, 'gold' | 'predicted'>): string {
+  const [best] = candidates
+  return best && !(passage.mayLack && none > best.score) ? said(passage, best) : ''
+}
+
+function predictionOf(passage: Passage, candidates: readonly Candidate[], none: number): QuestionPrediction {
+  const answer = { candidates, none, passage }
+  if (!passage.golds) return { ...answer, gold: undefined, predicted: new Float32Array(2) }
+  const { exact, f1 } = answerScore(answerOf(answer), passage.golds)
+  return { ...answer, gold: Float32Array.of(1, 1), predicted: Float32Array.of(exact, f1) }
+}
+
+/** Shares of the candidates, and of none where it may be: a softmax over their scores. */
+function shares({ candidates, none, passage }: QuestionPrediction): { of: readonly number[]; none: number } {
+  const scores = [...candidates.map(({ score }) => score), ...(passage.mayLack ? [none] : [])]
+  const most = Math.max(...scores)
+  const parts = scores.map(score => Math.exp(score - most))
+  const whole = parts.reduce((total, one) => total + one, 0)
+  const of = parts.map(one => one / whole)
+  return { of: of.slice(0, candidates.length), none: passage.mayLack ? of.at(-1)! : 0 }
+}
+
+const scoresOf = ({ predicted }: Answer<QuestionPrediction>): AnswerScore => {
+  return { exact: predicted[0]!, f1: predicted[1]! }
+}
+
+const probabilityOf = (prediction: QuestionPrediction): number => {
+  const { of, none } = shares(prediction)
+  return answerOf(prediction) === '' ? none : (of[0] ?? 0)
+}
+
+/** An answer in its text. */
+function markedIn({ text }: Passage, start: number, end: number, mark: 'right' | 'missed' | 'wrong'): TextPiece[] {
+  return [{ text: text.slice(0, start) }, { text: text.slice(start, end), mark }, { text: text.slice(end) }]
+}
+
+/** Stretches of a text that answer a question. */
+export const questionAnswering: Task<QuestionPrediction> = {
+  name,
+  needs: 'questions, texts and answers (columns.text, columns.text2, columns.label)',
+  title: 'question answering',
+  usual: ['answers', 'answer'].map(label => ({ text: 'question', text2: 'context', label })),
+  options: OPTIONS,
+
+  infer(rows, { text, text2, label }, { task, able }) {
+    if (text === undefined || text2 === undefined || label === undefined) return undefined
+    const [row] = rows
+    const value = row?.values[label]
+    const isBeside = row !== undefined && STARTS in row.values
+    const shaped = isBeside || (isRecord(value) ? STARTS in value : Array.isArray(value) && value.every(isRecord))
+    if (task !== name && (!shaped || (able && !able.includes(name)))) return undefined
+    return `"${label}" are answers to "${text}" in "${text2}"`
+  },
+  found: (rows, { label }) => ({ unanswerable: rows.some(row => answersOf(row, label!).length === 0) }),
+  strata: (rows, { label }) => rows.map(row => (answersOf(row, label!).length > 0 ? 'answer' : 'none')),
+  readable(rows, columns) {
+    const { text, text2 } = columns
+    check(text !== undefined && text2 !== undefined, 'ERR_DATA', () => {
+      return 'predict: the rows hold no question and text; give { text: question, text2: text }, or name the columns'
+    })
+    return { rows, columns }
+  },
+  encode: windowsOf,
+  parts: (row, tokenizer, spec) => [...windowsOf(row, tokenizer, spec)],
+  merge: predictions =>
+    predictionOf(
+      predictions[0]!.passage,
+      bestOf(predictions.flatMap(({ candidates }) => candidates)),
+      Math.min(...predictions.map(({ none }) => none)),
+    ),
+
+  read(answers, examples, { cuSeqlens }) {
+    const logits = logitsIn(answers)
+    return examples.map(({ passage }, i) => {
+      const from = cuSeqlens[i]!
+      const none = logits.data[2 * from]! + logits.data[2 * from + 1]!
+      return predictionOf(passage!, candidatesOf(logits, from, passage!), none)
+    })
+  },
+  score(predictions) {
+    const answered = predictions.map(({ passage }) => passage.golds!.some(gold => gold !== ''))
+    const report = answerReport(predictions.map(scoresOf), answered)
+    const { exact: exactMatch, f1, hasAnswer, noAnswer } = report
+    const parts = hasAnswer && noAnswer && { hasAnswerF1: hasAnswer.f1, noAnswerF1: noAnswer.f1 }
+    return { metrics: { exactMatch, f1, ...parts }, reports: { answers: report } }
+  },
+  metric: () => 'f1',
+  sample: () => ({
+    gold: Float32Array.of(1, 1),
+    predicted: Float32Array.of(1, 1),
+    candidates: [],
+    none: 0,
+    passage: { text: '', golds: ['a'], places: new Int32Array(0), mayLack: false },
+  }),
+  titles: () => ({ f1: 'F1 (words of the answer)' }),
+  leading: () => ['exactMatch', 'f1'],
+  resample(before, after, _, seed) {
+    const mean = (list: readonly Answer<QuestionPrediction>[], sample: Uint32Array, of: number) =>
+      sample.reduce((total, i) => total + list[i]!.predicted[of]!, 0) / sample.length
+    const interval = (metric: string, of: number) => {
+      const score = (sample: Uint32Array) => ({ before: mean(before, sample, of), after: mean(after, sample, of) })
+      return pairedBootstrap(metric, after.length, score, { seed })
+    }
+    return { exactMatch: interval('exactMatch', 0), f1: interval('f1', 1) }
+  },
+
+  right: ({ predicted }) => predicted[0] === 1,
+  wrong: prediction => (questionAnswering.right(prediction) ? undefined : probabilityOf(prediction)),
+  mistake(prediction, { row }, { columns }) {
+    const { passage, candidates } = prediction
+    const [gold] = answersOf(row, columns.label!)
+    const [best] = candidates
+    const isNone = answerOf(prediction) === ''
+    const none: TextPiece[] = [{ text: '(no answer)' }]
+    return {
+      text: [{ text: textOf(row, columns.text!) }],
+      gold: gold ? markedIn(passage, ...placed(row, passage.text, gold), 'missed') : none,
+      predicted: isNone || !best ? none : markedIn(passage, best.start, best.end, 'wrong'),
+      probability: probabilityOf(prediction),
+    }
+  },
+  record(prediction, { row, passage }, { columns }, top) {
+    const { candidates } = prediction
+    const answer = answerOf(prediction)
+    const { of, none } = shares(prediction)
+    const [best] = candidates
+    const place = answer === '' ? {} : { start: best!.start, end: best!.end }
+    const others = candidates
+      .slice(0, top)
+      .map((one, i) => ({ ...one, answer: said(passage!, one), probability: of[i]! }))
+    const known = passage!.golds ? { gold: passage!.golds } : {}
+    return {
+      text: textOf(row, columns.text!),
+      answer,
+      probability: answer === '' ? none : of[0]!,
+      ...place,
+      ...(passage!.mayLack ? { noAnswer: none } : {}),
+      ...(top > 1 ? { top: others } : {}),
+      ...known,
+    }
+  },
+  line({ text, answer, probability }) {
+    const shown = answer === '' ? '(no answer)' : (answer as string)
+    const share = `${(100 * (probability as number)).toFixed(1)} %`
+    return [{ text: shown, style: 'bold' }, { text: ' ' }, { text: share, style: 'dim' }, { text: `  ${text}` }]
+  },
+  view({ targets, cuSeqlens }, i) {
+    const { values } = targets!
+    const [start, end] = [cuSeqlens[i]!, cuSeqlens[i + 1]!]
+    const tokenLabels = Array.from({ length: end - start }, (_, t) => {
+      const [starts, ends] = [values[2 * (start + t)]! > 0, values[2 * (start + t) + 1]! > 0]
+      return starts && ends ? 'answer' : starts ? 'start' : ends ? 'end' : null
+    })
+    return { tokenLabels, weight: 1 }
+  },
+}
