@@ -31,6 +31,20 @@ __device__ void load_tile(uint32_t to, const TensorMap* map, uint32_t barrier, i
     ptx::tma_load<2>(to + uint32_t(panel) * PANEL<R>, map, barrier, column + 64 * panel, int(row));
 }
 
+// Rows [valid, R) of tiles become zeros: they are the sequence's neighbour's, whose infinities would be NaN times any
+// weight. By all consumers, ahead of the products of a sequence's last tile.
+template <int D, int R, typename... Tiles>
+__device__ void clear_rows(int valid, Tiles*... tiles) {
+  const auto clear = [valid](unsigned char* tile) {
+    for (int panel = 0; panel < D / 64; ++panel)
+      for (uint32_t at = uint32_t(valid) * LINE + (threadIdx.x - 128) * 16; at < PANEL<R>; at += 128 * CONSUMERS * 16)
+        store(reinterpret_cast<float*>(tile + uint32_t(panel) * PANEL<R> + at), Pack<float, 4>{});
+  };
+  (clear(tiles), ...);
+  ptx::fence_proxy_async();
+  ptx::barrier_sync<3, 128 * CONSUMERS>();
+}
+
 // What passes through shared memory in stages: a step's number says which stage, and which phase of its barriers.
 template <int Stages>
 struct Steps {

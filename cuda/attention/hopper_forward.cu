@@ -4,8 +4,8 @@
 // 128 rows, in panels of 64 columns with 128-byte swizzle; two warpgroups have 64 queries each. Scores by wgmma from
 // shared memory; P goes into the second product from registers, values are transposed by their descriptor. The
 // warpgroups meet only at the stages, so that one's softmax covers the other's products. Rows of a tile past the
-// sequence belong to its neighbour and count with weight 0. Otherwise as cuda/attention/mma_forward.cu. Bound by tensor
-// cores: 4 * pairs * dim FLOPs; the target is 60 % of wgmma's peak.
+// sequence belong to its neighbour: such keys don't count, and the values are cleared. Otherwise as
+// cuda/attention/mma_forward.cu. Bound by tensor cores: 4 * pairs * dim FLOPs; the target is 60 % of wgmma's peak.
 
 #include "cuda/attention/hopper.cuh"
 #include "cuda/attention/online_softmax.cuh"
@@ -86,6 +86,8 @@ __global__ void __launch_bounds__(BLOCK, 1) attend_wgmma(T* o, float* lse, const
     uint32_t probabilities[1][KEYS / 16][4];
     to_operand<T>(probabilities, s);
     ptx::mbarrier_wait(barriers.second(i), barriers.parity(i));
+    const int left = seq.keys - begin - i * KEYS;
+    if (left < KEYS) clear_rows<D, KEYS>(left, bytes + (keys + TILE<D, KEYS> - queries));
     ptx::wgmma_fence();
     add_rows<T, D>(rows.o, probabilities, keys + TILE<D, KEYS>);
     ptx::wgmma_commit();

@@ -4,9 +4,9 @@
 // A block has 128 keys of one key-value head: a producer thread brings keys and values once, then queries, dy and their
 // row sums by TMA in stages, for the queries of all heads of the group; two warpgroups have 64 keys each. Products are
 // computed with keys as rows, so that p and ds go into the second products from registers; queries and dy are
-// transposed by their descriptor. Without a bias or a soft-cap p is computed while dy v is in flight. The
-// warpgroups meet only at the stages, so that one's exponentials cover the other's products. Rows of a tile past the
-// sequence belong to its neighbour and count with weight 0.
+// transposed by their descriptor. Without a bias or a soft-cap p is computed while dy v is in flight. The warpgroups
+// meet only at the stages, so that one's exponentials cover the other's products. Rows of a tile past the sequence
+// belong to its neighbour: those of queries and dy are cleared, those of keys and values have sums of their own.
 //
 // Products in T, f32 sums. Queries and dy are read once per block, from L2: pairs / 128 * 4 * dim bytes, 256 FLOPs a
 // byte. Bound by tensor cores: 8 * pairs * dim FLOPs; of dim 128, q k and dy v as much by shared memory. The target is
@@ -79,6 +79,16 @@ __device__ void produce(const Memory<T, D>& memory, const Barriers<STAGES>& barr
   });
 }
 
+// The neighbour's rows, and what is beside them.
+template <typename T, int D>
+__device__ void clear_neighbour(const Memory<T, D>& memory, int step, int valid) {
+  constexpr int Q = QUERIES<D>;
+  Side<Q, CONSUMERS>& side = memory.side(step);
+  for (int i = valid + int(threadIdx.x) - 128; i < Q; i += 128 * CONSUMERS) side.norm[i] = side.delta[i] = 0;
+  unsigned char* queries = memory.bytes + (memory.queries(step) - memory.keys());
+  clear_rows<D, Q>(valid, queries, queries + TILE<D, Q>);
+}
+
 // Of the thread's two queries of column group n.
 __device__ inline Pack<float, 4> of_queries(const float* values, int n) {
   const Pack<float, 2> pair = load<2>(values + 8 * n + 2 * (threadIdx.x % 4));
@@ -109,6 +119,10 @@ __device__ void consume(T* dk, T* dv, const Memory<T, D>& memory, const Barriers
     const bool all = q0 + Q <= seq.length && p.allows_all(q0, q0 + Q, k0 + first, k0 + first + 16);
     float s[1][Q / 8][4], dp[1][Q / 8][4];
     ptx::mbarrier_wait(barriers.first(step), barriers.parity(step));
+    if (q0 + Q > seq.length) {
+      ptx::mbarrier_wait(barriers.second(step), barriers.parity(step));
+      clear_neighbour(memory, step, seq.length - q0);
+    }
     ptx::wgmma_fence();
     multiply_rows<T, D, KEYS>(s, keys, queries);
     ptx::wgmma_commit();

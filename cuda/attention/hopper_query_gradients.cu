@@ -3,7 +3,8 @@
 // A block has 128 queries of one head: a producer thread brings queries and dy once, keys and values by TMA in stages;
 // two warpgroups have 64 queries each. Scores and dy v are computed with queries as rows, and ds goes into the second
 // product from registers; keys are transposed by their descriptor. Without a bias or a soft-cap p is computed while
-// dy v is in flight. Rows of a tile past the sequence belong to its neighbour and count with weight 0.
+// dy v is in flight. Rows of a tile past the sequence belong to its neighbour: those of keys and values
+// are cleared, those of queries and dy have sums of their own.
 //
 // Products in T, f32 sums. Keys and values are read once per block, from L2: pairs / 128 * 4 * dim bytes, 192 FLOPs a
 // byte. Bound by tensor cores: 6 * pairs * dim FLOPs; targets as of hopper_key_gradients.cu.
@@ -33,11 +34,11 @@ struct Memory {
   static constexpr uint32_t FIXED = 2 * TILE<D, QUERIES>, STAGE = 2 * TILE<D, KEYS>;
   static constexpr uint32_t BYTES = FIXED + STAGES<D> * STAGE;
 
-  __device__ uint32_t queries() const { return at; }
-  __device__ uint32_t gradients() const { return at + TILE<D, QUERIES>; }
-  __device__ uint32_t keys(int step) const { return at + FIXED + Steps<STAGES<D>>::stage(step) * STAGE; }
+  __device__ uint32_t queries() const { return ptx::shared_address(bytes); }
+  __device__ uint32_t gradients() const { return queries() + TILE<D, QUERIES>; }
+  __device__ uint32_t keys(int step) const { return queries() + FIXED + Steps<STAGES<D>>::stage(step) * STAGE; }
   __device__ uint32_t values(int step) const { return keys(step) + TILE<D, KEYS>; }
-  uint32_t at;
+  unsigned char* bytes;
 };
 
 template <typename T, int D>
@@ -95,6 +96,11 @@ __device__ void consume(T* dq, const RowSums<float>& sums, const Memory<D>& memo
     const bool all = k0 + KEYS <= seq.keys && p.allows_all(q0 + first, q0 + first + 16, k0, k0 + KEYS);
     float s[1][KEYS / 8][4], dp[1][KEYS / 8][4];
     ptx::mbarrier_wait(barriers.first(step), barriers.parity(step));
+    if (k0 + KEYS > seq.keys) {
+      ptx::mbarrier_wait(barriers.second(step), barriers.parity(step));
+      unsigned char* tile = memory.bytes + (keys - memory.queries());
+      clear_rows<D, KEYS>(seq.keys - k0, tile, tile + TILE<D, KEYS>);
+    }
     ptx::wgmma_fence();
     multiply_rows<T, D, QUERIES>(s, queries, keys);
     ptx::wgmma_commit();
@@ -134,7 +140,7 @@ __global__ void __launch_bounds__(BLOCK, 1)
   if (q0 >= seq.length) return;
   SHARED_DYNAMIC(bytes);
   SHARED(store, Array<uint64_t, Barriers<STAGES<D>>::COUNT>);
-  const Memory<D> memory{ptx::shared_address(bytes)};
+  const Memory<D> memory{bytes};
   const Barriers<STAGES<D>> barriers{ptx::shared_address(store)};
   barriers.start();
   Range range = p.keys_of(seq, q0, min(q0 + QUERIES, seq.length));

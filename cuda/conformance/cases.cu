@@ -9,7 +9,7 @@ const std::vector<ConformanceCase>& conformance_cases() {
   static const Cases all = [] {
     Cases list;
     for (const Cases& some : {generation_cases(), warp_cases(), intrinsics_cases(), barrier_cases(), copy_cases(),
-                              matrix_cases(), tma_cases(), wgmma_cases()})
+                              matrix_cases(), tma_cases(), wgmma_cases(), tile_cases()})
       list.insert(list.end(), some.begin(), some.end());
     return list;
   }();

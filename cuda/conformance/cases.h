@@ -16,5 +16,6 @@ Cases copy_cases();
 Cases matrix_cases();
 Cases tma_cases();
 Cases wgmma_cases();
+Cases tile_cases();
 
 }  // namespace lowrank::conformance

@@ -252,7 +252,43 @@ void expect_wide(const Case& c, DType dtype, double tolerance) {
   expect_close(name + "dv", got.dv, expected.dv, 2 * tolerance, tolerance);
 }
 
+// Three sequences, of which the middle one is infinite or NaN in `broken`: results of the others keep their bits.
+void expect_apart(Fuzz& fuzz, int32_t dim, DType dtype) {
+  Case sound = some_case(fuzz, dim, dtype);
+  sound.starts = {0}, sound.key_starts.clear(), sound.shape.max_keys = 0;
+  for (const int64_t length : {fuzz.between(1, 70), fuzz.between(1, 140), fuzz.between(1, 150)})
+    sound.starts.push_back(sound.starts.back() + int32_t(length));
+  sound.shape.max_length = 150, sound.shape.row_stride = 512;
+  if (sound.reach) sound.reach = 150, sound.bias = rounded(fuzz.values(sound.shape.heads * 299), DType::F32);
+  fill(sound, fuzz, dtype);
+  Case broken = sound;
+  const auto spoil = [&](Values& x, int64_t width) {
+    for (int64_t i = broken.starts[1] * width; i < broken.starts[2] * width; ++i) x[size_t(i)] = i % 3 ? INFINITY : NAN;
+  };
+  spoil(broken.q, broken.width()), spoil(broken.dy, broken.width());
+  spoil(broken.k, broken.key_width()), spoil(broken.v, broken.key_width());
+  const DeviceRun one(sound, dtype), other(broken, dtype);
+  const Results expected = one.read(), got = other.read();
+  const auto compare = [&](const char* what, const Values& a, const Values& b, int64_t width) {
+    for (int64_t i = 0; i < sound.tokens() * width; ++i) {
+      const bool inside = i >= sound.starts[1] * width && i < sound.starts[2] * width;
+      expect(inside || a[size_t(i)] == b[size_t(i)], name_of_case(sound, dtype) + what + " of a neighbour of NaN");
+    }
+  };
+  compare("o", got.o, expected.o, sound.width());
+  compare("lse", got.lse, expected.lse, sound.shape.heads);
+  compare("dq", got.dq, expected.dq, sound.width());
+  compare("dk", got.dk, expected.dk, sound.key_width());
+  compare("dv", got.dv, expected.dv, sound.key_width());
+}
+
 }  // namespace
+
+KERNEL_CASE(attention_apart_from_its_neighbours) {
+  const DType half = fuzz.pick({DType::BF16, DType::F16});
+  for (const int32_t dim : {fuzz.pick({64, 128}), fuzz.pick({20, 32, 96})}) expect_apart(fuzz, dim, half);
+  expect_apart(fuzz, 16, DType::F32);
+}
 
 KERNEL_CASE(attention_in_f32_and_f64) {
   const int32_t dim = fuzz.pick({1, 3, 8, 16, 24, 40, 64, 72, 96, 128, 256});
@@ -331,8 +367,11 @@ KERNEL_CASE(attention_decode_of_any_cache) {
     const DType sums = dtype == DType::F64 ? DType::F64 : DType::F32;
     const int64_t width = int64_t(kv_heads) * dim, table = fuzz.pick<int64_t>({0, 2 * capacity - 1});
     const Values q = rounded(fuzz.values(sequences * heads * dim), dtype);
-    const Values k = rounded(fuzz.values(sequences * capacity * width), dtype);
-    const Values v = rounded(fuzz.values(sequences * capacity * width), dtype);
+    Values k = rounded(fuzz.values(sequences * capacity * width), dtype);
+    Values v = rounded(fuzz.values(sequences * capacity * width), dtype);
+    for (int64_t i = 0; i < sequences * capacity; ++i)  // past its end a cache is what it was
+      if (i % capacity >= lengths[size_t(i / capacity)])
+        for (int64_t c = i * width; c < (i + 1) * width; ++c) k[size_t(c)] = v[size_t(c)] = NAN;
     const Values bias = rounded(fuzz.values(heads * table), DType::F32);
 
     const OnHost hq({sequences, heads * dim}, q), hk({sequences, capacity, width}, k),
