@@ -38,6 +38,8 @@ Fault Queue::caught(const char* op) const {
   const std::string prefix = std::string(op) + ": ";
   try {
     throw;
+  } catch (const Fault& fault) {
+    return fault;
   } catch (const Error& e) {
     return {e.code, prefix + e.what() + (e.code == Code::Cuda && hooks_.trail ? hooks_.trail(index_) : "")};
   } catch (const std::bad_alloc&) {

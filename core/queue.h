@@ -15,6 +15,7 @@
 
 namespace lowrank {
 
+// What a queue tells of work that failed. A backend may throw one, which names its op.
 struct Fault {
   Code code;
   std::string message;

@@ -5,6 +5,7 @@
 // softmax.cuh), and read and written once backward. f32 arithmetic, f64 for f64; the row losses are added up in f64 and
 // in order. Bound by bandwidth: bytes(logits) forward and twice that backward / peak.
 
+#include "cuda/indices.cuh"
 #include "cuda/loss.cuh"
 #include "cuda/softmax.cuh"
 
@@ -17,7 +18,7 @@ template <typename T>
 struct Rows {
   using A = Arithmetic<T>;
   const T* logits;
-  const int32_t* labels;
+  Indices labels;
   Parameter<T> w;
   A* lse;
   int64_t rows, classes;
@@ -28,8 +29,9 @@ struct Rows {
 template <typename T>
 Rows<T> rows_of(const View& logits, const View& labels, const View& weights, const View& lse, const CrossEntropy& o) {
   using A = Arithmetic<T>;
-  return {logits.as<T>(), labels.as<int32_t>(), Parameter<T>(weights), lse.as<A>(),
-          logits.rows(),  logits.cols(),        o.ignore_index,        A(o.smoothing)};
+  const Indices indices = Indices(labels, logits.cols(), IndexKind::Label).except(o.ignore_index);
+  return {logits.as<T>(), indices,       Parameter<T>(weights), lse.as<A>(),
+          logits.rows(),  logits.cols(), o.ignore_index,        A(o.smoothing)};
 }
 
 // A row's part of the second term is eps / C ((lse - x0) sum w - sum w (x - x0)), x0 = x[0]: nothing large cancels.

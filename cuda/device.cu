@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/device.h"
+#include "cuda/indices.cuh"
 #include "cuda/info.h"
 #include "cuda/launch.cuh"
 #include "cuda/recent.h"
@@ -67,12 +68,15 @@ struct Context {
   explicit Context(int index) : device(index), properties(cuda::properties_on(index)) {
     check_cuda(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreate");
     staging.open();
+    check_cuda(cudaMallocHost(&fault, sizeof(*fault)), "cudaMallocHost");
+    *fault = {};
   }
 
   ~Context() {
     if (!stream || cudaSetDevice(device) != cudaSuccess) return;
     cudaStreamSynchronize(stream);
     staging.close();
+    cudaFreeHost(fault);
     cudaStreamDestroy(stream);
   }
 
@@ -80,6 +84,7 @@ struct Context {
   const cuda::Properties& properties;
   cudaStream_t stream = nullptr;
   Staging staging;
+  cuda::IndexFault* fault = nullptr;
   cuda::Recent recent;
 };
 
@@ -154,7 +159,10 @@ size_t available(int index) {
   return free;
 }
 
-void finish(int) { check_cuda(cudaStreamSynchronize(cuda::stream()), "cudaStreamSynchronize"); }
+void finish(int) {
+  check_cuda(cudaStreamSynchronize(cuda::stream()), "cudaStreamSynchronize");
+  cuda::check_indices(*context().fault);
+}
 
 void upload(void* to, const void* host, size_t bytes) {
   const cudaStream_t stream = cuda::stream();
@@ -210,6 +218,7 @@ const Backend backend = {allocate, release, enter, finish,    upload,  download,
                          begin,    end,     trail, available, measure, lend};
 
 cudaStream_t stream() { return context().stream; }
+IndexFault* index_fault() { return is_measuring() ? nullptr : context().fault; }
 
 void allow_shared(const void* kernel, size_t bytes) {
   thread_local std::map<std::pair<int, const void*>, size_t> granted;

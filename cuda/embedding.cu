@@ -3,7 +3,7 @@
 // One pack of y a thread; the lanes of a warp read neighbouring packs of one row. One pass. Bound by bandwidth: the
 // target is (bytes(y) + bytes of the rows read) / peak.
 
-#include "cuda/launch.cuh"
+#include "cuda/indices.cuh"
 
 namespace lowrank {
 namespace {
@@ -13,7 +13,7 @@ constexpr int THREADS = 256;
 
 template <typename T, typename S, int N>
 __global__ void __launch_bounds__(THREADS)
-    gather(T* y, const S* table, const int32_t* ids, int64_t rows, int64_t cols, bool packed) {
+    gather(T* y, const S* table, const Indices ids, int64_t rows, int64_t cols, bool packed) {
   const int64_t i = int64_t(blockIdx.x) * THREADS + threadIdx.x, packs = ceil_div(cols, N);
   const int64_t row = divide(i, packs), first = (i - row * packs) * N;
   if (row >= rows) return;
@@ -34,7 +34,7 @@ void gather_rows(const View& y, const View& table, const View& ids) {
   constexpr int N = int(16 / (sizeof(T) > sizeof(S) ? sizeof(T) : sizeof(S)));
   const bool packed = aligned(y) && aligned(table) && y.cols() % N == 0;
   launch(gather<T, S, N>, ceil_div(ids.size() * ceil_div(y.cols(), N), THREADS), THREADS, y.as<T>(), table.as<S>(),
-         ids.as<int32_t>(), ids.size(), y.cols(), packed);
+         Indices(ids, table.rows(), IndexKind::Embedding), ids.size(), y.cols(), packed);
 }
 
 }  // namespace

@@ -7,7 +7,7 @@
 // of every sum depends on the ids alone. Sums are f32 (f64 for f64). One pass over dy, one over dtable for the zeros
 // and one over the rows met. Bound by bandwidth: the target is (bytes(dy) + bytes(dtable)) / peak, plus ten launches.
 
-#include "cuda/launch.cuh"
+#include "cuda/indices.cuh"
 
 namespace lowrank {
 namespace {
@@ -21,7 +21,7 @@ constexpr int CHUNK = 256, DIGITS = 256;
 __device__ int digit_of(int32_t id, int shift) { return (id >> shift) & (DIGITS - 1); }
 
 // counts[chunk, digit]
-__global__ void __launch_bounds__(CHUNK) count_digits(int32_t* counts, const int32_t* ids, int64_t n, int shift) {
+__global__ void __launch_bounds__(CHUNK) count_digits(int32_t* counts, const Indices ids, int64_t n, int shift) {
   SHARED(count, Array<int32_t, DIGITS>);
   count[threadIdx.x] = 0;
   __syncthreads();
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(DIGITS) scan_digits(int32_t* offsets, const in
 }
 
 // Without `tokens` these are 0, 1, 2, …
-__global__ void __launch_bounds__(CHUNK) scatter(int32_t* ids_to, int32_t* tokens_to, const int32_t* ids,
+__global__ void __launch_bounds__(CHUNK) scatter(int32_t* ids_to, int32_t* tokens_to, const Indices ids,
                                                  const int32_t* tokens, const int32_t* offsets, int64_t n, int shift) {
   SHARED(digits, Array<int32_t, CHUNK>);
   const int64_t i = int64_t(blockIdx.x) * CHUNK + threadIdx.x;
@@ -72,19 +72,21 @@ struct Sorted {
 };
 
 // The result lies in `space`.
-Sorted sort_tokens(Scratch& space, const int32_t* ids, int64_t n, int64_t vocabulary) {
+Sorted sort_tokens(Scratch& space, const Indices& given, int64_t n, int64_t vocabulary) {
   const int64_t chunks = ceil_div(n, CHUNK);
   Scratch digits(Owner::Digits);
   auto* sides = space.take<int32_t>(4 * n);
   auto* counts = digits.take<int32_t>(2 * chunks * DIGITS);
   int32_t* offsets = counts + chunks * DIGITS;
-  Sorted sorted = {ids, nullptr};
+  Sorted sorted = {nullptr, nullptr};
+  Indices ids = given;
   for (int shift = 0; shift == 0 || (vocabulary - 1) >> shift; shift += 8) {
     int32_t* to = sides + (shift / 8 % 2) * 2 * n;
-    launch(count_digits, chunks, CHUNK, counts, sorted.ids, n, shift);
+    launch(count_digits, chunks, CHUNK, counts, ids, n, shift);
     launch(scan_digits, 1, DIGITS, offsets, counts, chunks);
-    launch(scatter, chunks, CHUNK, to, to + n, sorted.ids, sorted.tokens, offsets, n, shift);
+    launch(scatter, chunks, CHUNK, to, to + n, ids, sorted.tokens, offsets, n, shift);
     sorted = {to, to + n};
+    ids.data = to;
   }
   return sorted;
 }
@@ -183,7 +185,7 @@ void add_by_id(const View& dtable, const View& dy, const View& ids) {
   constexpr int N = int(16 / sizeof(A));
   const int64_t n = ids.size(), cols = dtable.cols(), pieces = ceil_div(n, PIECE);
   Scratch space(Owner::Sorted), runs(Owner::Runs);
-  const Sorted sorted = sort_tokens(space, ids.as<int32_t>(), n, dtable.rows());
+  const Sorted sorted = sort_tokens(space, Indices(ids, dtable.rows(), IndexKind::EmbeddingBackward), n, dtable.rows());
   auto* partial = runs.take<A>(pieces * 2 * cols);
   const bool packed = aligned(dtable) && aligned(dy) && cols % N == 0;
   const Launch shape = {dim3(unsigned(pieces), unsigned(ceil_div(cols, THREADS * N))), dim3(THREADS)};

@@ -7,6 +7,7 @@
 // once, in f32 (f64 for f64); losses are added up in f64 and in order, whatever the chunk. Bound by the two products;
 // traffic of logits is 5 N V elements, with bf16 and a vocabulary of 128k an eighth of their time.
 
+#include "cuda/indices.cuh"
 #include "cuda/loss.cuh"
 #include "cuda/softmax.cuh"
 
@@ -19,7 +20,7 @@ template <typename T>
 struct Chunk {
   using A = Arithmetic<T>;
   T* logits;  // [rows, classes]; their gradient afterwards
-  const int32_t* labels;
+  Indices labels;
   double* losses;
   int64_t classes;
   int32_t ignore_index;
@@ -113,6 +114,7 @@ void cuda::linear_cross_entropy(View loss, View dx, View x, View w, View bias, V
     using T = decltype(zero);
     using A = Arithmetic<T>;
     const int64_t rows = x.rows(), classes = w.rows();
+    const Indices all = Indices(labels, classes, IndexKind::LinearLabel).except(o.ignore_index);
     Scratch sums(Owner::Losses), chunk(Owner::Logits);
     auto* losses = sums.take<double>(rows);
     auto* values = chunk.take<T>(std::min(o.chunk, rows) * classes);
@@ -120,8 +122,8 @@ void cuda::linear_cross_entropy(View loss, View dx, View x, View w, View bias, V
       const int64_t end = std::min(first + o.chunk, rows);
       const View logits{values, x.dtype, 2, {end - first, classes}};
       linear(logits, rows_of(x, first, end), w, bias, o.compute, Rope{});
-      run_chunk<T>({values, labels.as<int32_t>() + first, losses + first, classes, o.ignore_index, A(o.smoothing),
-                    A(o.softcap), A(o.z_loss), bool(dx)},
+      run_chunk<T>({values, all.from(first), losses + first, classes, o.ignore_index, A(o.smoothing), A(o.softcap),
+                    A(o.z_loss), bool(dx)},
                    end - first);
       if (dx) matmul(rows_of(dx, first, end), logits, w, false, false, o.compute);
     }

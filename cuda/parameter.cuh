@@ -64,4 +64,16 @@ bool rows_in_packs(int64_t cols, const Views&... views) {
   return cols % PACK<T> == 0 && (aligned(views) && ...);
 }
 
+// Of `view`, an element of any float type; of none 0. For epilogues, which read few of them.
+template <typename A>
+__device__ A element_of(const View& view, int64_t i) {
+  if (!view.data) return A(0);
+  switch (view.dtype) {
+    case DType::F32: return A(static_cast<const float*>(view.data)[i]);
+    case DType::F64: return A(static_cast<const double*>(view.data)[i]);
+    case DType::F16: return A(float(static_cast<const __half*>(view.data)[i]));
+    default: return A(float(static_cast<const __nv_bfloat16*>(view.data)[i]));
+  }
+}
+
 }  // namespace lowrank::cuda

@@ -7,6 +7,7 @@
 // before it is written, so y may be x. One pass, f32 arithmetic (f64 for f64). Bound by bandwidth: the target is
 // 2 * bytes(q, k) / peak.
 
+#include "cuda/indices.cuh"
 #include "cuda/parameter.cuh"
 
 namespace lowrank {
@@ -20,7 +21,7 @@ struct Rotation {
   T* y[2];
   const T* x[2];  // q and k, [rows, heads * head_dim]
   int heads[2];
-  const int32_t* positions;
+  Indices positions;
   Parameter<T> table;  // [positions, rotary]: cosines, then sines
   int64_t rotary, head_dim;
   bool interleaved;
@@ -121,7 +122,7 @@ void cuda::rope(View qy, View ky, View q, View k, View positions, View table, in
     const Rotation<T> p{{qy.as<T>(), ky.as<T>()},
                         {q.as<T>(), k.as<T>()},
                         {int(q.cols() / head_dim), k ? int(k.cols() / head_dim) : 0},
-                        positions.as<int32_t>(),
+                        Indices(positions, table.rows(), IndexKind::Position),
                         Parameter<T>(table),
                         rotary,
                         head_dim,

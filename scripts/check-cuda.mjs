@@ -2,16 +2,19 @@
 // the instructions that test/cuda/kernels.json expects, for every kernel and architecture.
 //
 // node scripts/check-cuda.mjs [build] [--install] [--table[=FILTER]]
-// It needs cuobjdump and nvdisasm: of the CUDA toolkit, or of the Python package triton, which --install downloads into
-// the build folder. Where there are none, PTX is searched instead; spills fail the build itself.
+// It needs cuobjdump and nvdisasm: of the CUDA toolkit, or as Python packages of NVIDIA's (5 MB), which --install
+// downloads into the build folder. Where there are none, PTX is searched instead; spills fail the build itself.
+// Where warpgroups split their registers (setmaxnreg), all ways of the code are walked: what is reached after a change
+// has to fit. Where TMA fills shared memory, its dynamic part has to begin at a multiple of 1024, as swizzles count.
 // --table prints registers, shared memory and the telling instructions of each kernel.
 
 import { execFile, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { instructionOf, registerLimits, turnsOf } from './sass.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const args = process.argv.slice(2)
@@ -30,35 +33,31 @@ const succeeds = (program, ...rest) => spawnSync(program, rest, { stdio: 'ignore
 
 // ---- the disassembler
 
-/** The folder of triton's cuobjdump: installed, or downloaded into `tools` and unpacked. */
-function tritonBinaries(tools) {
-  const folder = 'triton/backends/nvidia/bin'
-  const python =
-    'import importlib.util as u; s = u.find_spec("triton"); print(s.submodule_search_locations[0] if s else "")'
-  const found = spawnSync('python3', ['-c', python], { encoding: 'utf8' })
-  const installed = found.status === 0 && found.stdout.trim()
-  if (installed && existsSync(join(installed, 'backends/nvidia/bin/cuobjdump')))
-    return join(installed, 'backends/nvidia/bin')
-  if (existsSync(join(tools, folder, 'cuobjdump'))) return join(tools, folder)
-  if (!args.includes('--install')) return undefined
-  mkdirSync(tools, { recursive: true })
-  const wheel = join(tools, 'wheel')
-  const unpack = [
-    'import glob, os, sys, zipfile',
-    `for name in ("cuobjdump", "nvdisasm"):`,
-    `  path = zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0]).extract("${folder}/" + name, sys.argv[2])`,
-    '  os.chmod(path, 0o755)',
-  ].join('\n')
-  const ok =
-    succeeds('python3', '-m', 'pip', 'download', '-q', '--no-deps', '--only-binary=:all:', 'triton', '-d', wheel) &&
-    succeeds('python3', '-c', unpack, wheel, tools)
-  rmSync(wheel, { recursive: true, force: true })
-  return ok ? join(tools, folder) : undefined
+const PACKAGES = ['nvidia-cuda-cuobjdump', 'nvidia-cuda-nvdisasm']
+
+/** The folder of the two programs as Python packages, in `tools`; `--install` downloads them there. */
+function packagedBinaries(tools) {
+  const binaries = () =>
+    existsSync(tools) ? readdirSync(tools, { recursive: true }).find(name => name.endsWith('bin/cuobjdump')) : undefined
+  if (!binaries() && args.includes('--install')) {
+    mkdirSync(tools, { recursive: true })
+    const unpack = [
+      'import glob, os, sys, zipfile',
+      'for wheel in glob.glob(sys.argv[1] + "/*.whl"):',
+      '  with zipfile.ZipFile(wheel) as files:',
+      '    for name in files.namelist():',
+      '      if "/bin/" in name: os.chmod(files.extract(name, sys.argv[1]), 0o755)',
+    ].join('\n')
+    const download = ['-m', 'pip', 'download', '-q', '--no-deps', '--only-binary=:all:', ...PACKAGES, '-d', tools]
+    if (!succeeds('python3', ...download) || !succeeds('python3', '-c', unpack, tools)) return undefined
+  }
+  const found = binaries()
+  return found && dirname(join(tools, found))
 }
 
 function disassembler() {
   if (succeeds('cuobjdump', '--version') && succeeds('nvdisasm', '--version')) return 'cuobjdump'
-  const folder = tritonBinaries(join(build, 'disassembler'))
+  const folder = packagedBinaries(join(build, 'disassembler'))
   if (!folder) return undefined
   process.env.PATH = `${folder}${delimiter}${process.env.PATH}` // cuobjdump calls nvdisasm
   return join(folder, 'cuobjdump')
@@ -66,7 +65,16 @@ function disassembler() {
 
 // ---- what is in an object
 
-const blank = () => ({ registers: 0, stack: 0, shared: 0, local: 0, instructions: new Map() })
+const blank = () => ({ registers: 0, stack: 0, shared: 0, local: 0, instructions: new Map(), code: [] })
+
+/** What the ways through the code say; then it is forgotten. */
+function measure(kernel) {
+  if (count(kernel, 'USETMAXREG')) {
+    kernel.limits = registerLimits(kernel.code)
+    kernel.turns = turnsOf(kernel.code)
+  }
+  kernel.code = []
+}
 
 /** Kernels of an object: `sm_90a mangled name` to resources and counts of instructions. */
 async function kernelsOf(cuobjdump, object) {
@@ -86,15 +94,22 @@ async function kernelsOf(cuobjdump, object) {
     const [registers, stack, shared, local] = usage.slice(1).map(Number)
     Object.assign(entry(arch, name), { registers, stack, shared, local })
   }
-  let counts = new Map()
+  let kernel = blank()
   for (const line of (await output(cuobjdump, '-sass', object)).split('\n')) {
-    const instruction = line.match(/^\s+\/\*[0-9a-f]{4,}\*\/\s+(?:@!?U?P\w+\s+)?([A-Z][\w.]*)/)?.[1]
-    // Without a scoreboard of its own, which each has once ptxas serialises them.
-    if (instruction?.startsWith('HGMMA') && !line.includes('gsb0')) counts.set('HGMMA in flight', 1)
-    if (instruction) counts.set(instruction, (counts.get(instruction) ?? 0) + 1)
-    else if (line.startsWith('arch = ')) arch = line.slice(7).trim()
-    else if (line.includes('Function : ')) counts = entry(arch, line.split('Function : ')[1].trim()).instructions
+    const instruction = instructionOf(line)
+    if (instruction) {
+      const { op } = instruction
+      // Without a scoreboard of its own, which each has once ptxas serialises them.
+      if (op.startsWith('HGMMA') && !line.includes('gsb0')) kernel.instructions.set('HGMMA in flight', 1)
+      kernel.instructions.set(op, (kernel.instructions.get(op) ?? 0) + 1)
+      if (arch === 'sm_90a') kernel.code.push(instruction)
+    } else if (line.startsWith('arch = ')) arch = line.slice(7).trim()
+    else if (line.includes('Function : ')) {
+      measure(kernel)
+      kernel = entry(arch, line.split('Function : ')[1].trim())
+    }
   }
+  measure(kernel)
   return kernels
 }
 
@@ -125,6 +140,7 @@ function ruleOf(file, kernel, arch) {
     if (!new RegExp(`^cuda/(.*/)?${rule.file}$`).test(file) || !new RegExp(rule.kernel).test(kernel)) continue
     rule.used = true
     merged.registers = rule.registers ?? merged.registers
+    merged.masked = rule.masked ?? merged.masked
     merged.has.push(...(rule.has ?? []))
     merged.lacks.push(...(rule.lacks ?? []))
   }
@@ -139,6 +155,13 @@ function problemsOf(kernel, rule) {
   if (kernel.stack) problems.push(`a stack frame of ${kernel.stack} bytes`)
   if (kernel.local) problems.push(`${kernel.local} bytes of local memory`)
   if (kernel.registers > rule.registers) problems.push(`${kernel.registers} registers; at most ${rule.registers}`)
+  for (const { limit, highest } of kernel.limits ?? [])
+    if (highest >= limit) problems.push(`R${highest} is reached with ${limit} registers after setmaxnreg`)
+  if (count(kernel, 'UTMALDG') && kernel.shared % 1024)
+    problems.push(`${kernel.shared} bytes of static shared memory: what follows begins at no multiple of 1024`)
+  const { plain, masked } = kernel.turns ?? {}
+  if (rule.masked && !(masked <= rule.masked * plain))
+    problems.push(`a masked tile takes ${masked} instructions, a plain one ${plain}; at most ${rule.masked} times`)
   for (const name of rule.has) if (!count(kernel, name)) problems.push(`no ${name}`)
   for (const name of rule.lacks) if (count(kernel, name)) problems.push(`${count(kernel, name)} ${name}`)
   return problems
@@ -153,10 +176,12 @@ function report(file, arch, name, kernel) {
     grouped.set(group, (grouped.get(group) ?? 0) + n)
   }
   const text = [...grouped].map(([mnemonic, n]) => `${mnemonic} ${n}`).join(', ')
+  const limits = (kernel.limits ?? []).map(({ limit, highest }) => `, R${highest} of ${limit}`).join('')
+  const turns = kernel.turns ? `, a tile ${kernel.turns.plain} instructions, masked ${kernel.turns.masked}` : ''
   console.log(
     `${arch.padEnd(6)} ${String(kernel.registers).padStart(3)} registers ${String(kernel.shared).padStart(6)} B`,
   )
-  console.log(`       ${file} ${name}  ${text}`)
+  console.log(`       ${file} ${name}  ${text}${limits}${turns}`)
 }
 
 /** A kernel for sm_90a is a trap elsewhere: nothing is expected of it there. */

@@ -113,7 +113,8 @@ inline void check_dropout_rows(const char* op, const Dropout& dropout, int64_t r
 }
 
 // Indices are data, checked by whoever uploads them. Where a wrong one would reach foreign memory, the CPU's queue
-// looks again, ahead of the kernel: a bad one is a fault of `op`, and the kernel is skipped.
+// looks again, ahead of the kernel: a bad one is a fault of `op`, and the kernel is skipped. Kernels of CUDA look
+// themselves (cuda/indices.cuh).
 template <typename F>
 void check_in_queue(Device& device, const char* op, F&& body) {
   if (device.kind == DeviceKind::Cpu) device.queue.push(op, std::forward<F>(body));

@@ -55,15 +55,14 @@ void cuda::attention(View o, View lse, View q, View k, View v, View cu_seqlens, 
                      AttentionShape shape, Dropout dropout) {
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
-    const auto p = problem_of<Arithmetic<T>>(q, cu_seqlens, key_seqlens, bias, shape, dropout);
-    const int64_t sequences = cu_seqlens.size() - 1;
+    const auto p = problem_of<Arithmetic<T>>(q, k, cu_seqlens, key_seqlens, bias, shape, dropout);
     if constexpr (sizeof(T) == 2) {
       if (on_tensor_cores(shape, o, q, k, v)) {
-        if (on_hopper(shape, q, k)) return attention_hopper<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
-        return attention_mma<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
+        if (on_hopper(shape, q, k)) return attention_hopper<T>({o, lse}, {q, k, v}, p);
+        return attention_mma<T>({o, lse}, {q, k, v}, p);
       }
     }
-    attention_simt<T>({o, lse}, {q, k, v}, p, sequences, shape.max_length);
+    attention_simt<T>({o, lse}, {q, k, v}, p);
   });
 }
 
@@ -71,24 +70,23 @@ void cuda::attention_backward(View dq, View dk, View dv, View dy, View q, View k
                               View cu_seqlens, View key_seqlens, View bias, AttentionShape shape, Dropout dropout) {
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
-    const auto p = problem_of<Arithmetic<T>>(q, cu_seqlens, key_seqlens, bias, shape, dropout);
-    const int64_t sequences = cu_seqlens.size() - 1, keys = key_seqlens ? shape.max_keys : shape.max_length;
+    const auto p = problem_of<Arithmetic<T>>(q, k, cu_seqlens, key_seqlens, bias, shape, dropout);
     Scratch sums(Owner::RowSums);
     const auto rows = prepare_rows<T>(sums, dy, o, lse, shape);
     if constexpr (sizeof(T) == 2) {
       if (on_tensor_cores(shape, q, k, v, dy, dq, dk, dv)) {
         const Backward g{dq, dk, dv, dy};
         if (on_hopper(shape, q, k)) {
-          if (dk || dv) key_gradients_hopper<T>(g, {q, k, v}, rows, p, sequences, keys);
-          if (dq) query_gradients_hopper<T>(g, {q, k, v}, rows, p, sequences, shape.max_length);
+          if (dk || dv) key_gradients_hopper<T>(g, {q, k, v}, rows, p);
+          if (dq) query_gradients_hopper<T>(g, {q, k, v}, rows, p);
           return;
         }
-        if (dk || dv) key_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, p, sequences, keys);
-        if (dq) query_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, p, sequences, shape.max_length);
+        if (dk || dv) key_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, p);
+        if (dq) query_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, p);
         return;
       }
     }
-    attention_backward_simt<T>({dq, dk, dv, dy}, {q, k, v}, rows, p, sequences, shape.max_length, keys);
+    attention_backward_simt<T>({dq, dk, dv, dy}, {q, k, v}, rows, p);
   });
 }
 

@@ -7,6 +7,7 @@
 // peak.
 
 #include "cuda/attention/problem.cuh"
+#include "cuda/indices.cuh"
 
 namespace lowrank {
 namespace {
@@ -18,7 +19,7 @@ constexpr int WARPS = 4, THREADS = 32 * WARPS, AT_ONCE = 4, SPLIT = 256;
 template <typename T>
 struct Cache {
   const T *k, *v;
-  const int32_t* lengths;
+  Indices lengths;
   int64_t capacity;
 };
 
@@ -160,7 +161,7 @@ __global__ void __launch_bounds__(THREADS, 1)
 }
 
 template <typename T>
-__global__ void combine_splits(T* out, const Partial<Arithmetic<T>> partial, const int32_t* lengths,
+__global__ void combine_splits(T* out, const Partial<Arithmetic<T>> partial, const Indices lengths,
                                const Problem<Arithmetic<T>> p, int splits) {
   using A = Arithmetic<T>;
   const int64_t row = blockIdx.x, sequence = row / p.heads;
@@ -194,8 +195,9 @@ void run(const View& o, const View& q, const Cache<T>& cache, const Problem<Arit
 void cuda::attention_decode(View o, View q, View k_cache, View v_cache, View lengths, View bias, AttentionShape shape) {
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
-    const auto p = problem_of<Arithmetic<T>>(q, lengths, View{}, bias, shape, Dropout{});
-    const Cache<T> cache{k_cache.as<T>(), v_cache.as<T>(), lengths.as<int32_t>(), k_cache.dims[1]};
+    const auto p = problem_of<Arithmetic<T>>(q, k_cache, lengths, View{}, bias, shape, Dropout{});
+    const Cache<T> cache{k_cache.as<T>(), v_cache.as<T>(), Indices(lengths, k_cache.dims[1] + 1, IndexKind::Length),
+                         k_cache.dims[1]};
     const auto with = [&](auto columns) {
       constexpr int E = decltype(columns)::value;
       const bool packed = p.dim % E == 0 && aligned(q) && aligned(k_cache) && aligned(v_cache);

@@ -74,6 +74,23 @@ struct Barriers {
   uint32_t at;
 };
 
+// The course of a block: barriers are made ready; then one thread of the first warpgroup brings tiles, produce(barriers),
+// and the other warpgroups, with most of the registers, compute, consume(barriers).
+template <int Stages, typename Produce, typename Consume>
+__device__ __forceinline__ void run_block(Produce&& produce, Consume&& consume) {
+  SHARED(store, Array<uint64_t, Barriers<Stages>::COUNT>);
+  const Barriers<Stages> barriers{ptx::shared_address(store)};
+  barriers.start();
+  if (threadIdx.x < 128) {
+    ptx::registers_down<PRODUCER_REGISTERS>();
+    if (threadIdx.x == 0) produce(barriers);
+    __syncwarp();
+  } else {
+    ptx::registers_up<CONSUMER_REGISTERS>();
+    consume(barriers);
+  }
+}
+
 // This thread's warpgroup among the consumers, the same in the whole warp.
 __device__ inline int consumer_index() { return ptx::shuffle(int(threadIdx.x) / 128, 0) - 1; }
 

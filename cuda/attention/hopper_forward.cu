@@ -29,70 +29,55 @@ __device__ uint32_t keys_at(uint32_t shared, int step) {
   return shared + TILE<D, QUERIES> + 2 * TILE<D, KEYS> * Steps<STAGES>::stage(step);
 }
 
-template <typename T, int D>
-__global__ void __launch_bounds__(BLOCK, 1) attend_wgmma(T* o, float* lse, const __grid_constant__ Maps maps,
-                                                         const __grid_constant__ Problem<float> p, int tiles) {
-  const Work work = work_of_block(p.heads, tiles, p.causal);
-  const Sequence seq = p.sequence(work.sequence);
-  const int q0 = work.tile * QUERIES;
-  if (q0 >= seq.length) return;
-  SHARED_DYNAMIC(bytes);
-  SHARED(store, Array<uint64_t, Barriers<STAGES>::COUNT>);
-  const uint32_t queries = ptx::shared_address(bytes);
-  const Barriers<STAGES> barriers{ptx::shared_address(store)};
-  barriers.start();
-  const Range range = p.keys_of(seq, q0, min(q0 + QUERIES, seq.length));
-  const int begin = range.begin / KEYS * KEYS, steps = range.end > begin ? (range.end - begin + KEYS - 1) / KEYS : 0;
-  if (threadIdx.x < 128) {
-    ptx::registers_down<PRODUCER_REGISTERS>();
-    if (threadIdx.x == 0 && steps > 0) {
-      ptx::mbarrier_arrive_expect(barriers.fixed(), TILE<D, QUERIES>);
-      load_tile<D, QUERIES>(queries, &maps.q, barriers.fixed(), work.head * D, seq.start + q0);
-      const int column = p.kv_head_of(work.head) * D;
-      for (int i = 0; i < steps; ++i) {
-        const uint32_t keys = keys_at<D>(queries, i);
-        const int64_t row = seq.key_start + begin + i * KEYS;
-        ptx::mbarrier_wait(barriers.empty(i), barriers.parity(i) ^ 1);
-        ptx::mbarrier_arrive_expect(barriers.first(i), TILE<D, KEYS>);
-        load_tile<D, KEYS>(keys, &maps.k, barriers.first(i), column, row);
-        ptx::mbarrier_arrive_expect(barriers.second(i), TILE<D, KEYS>);
-        load_tile<D, KEYS>(keys + TILE<D, KEYS>, &maps.v, barriers.second(i), column, row);
-      }
-    }
-    __syncwarp();
-    return;
+template <int D>
+__device__ void produce(uint32_t queries, const Barriers<STAGES>& barriers, const Maps& maps, const Problem<float>& p,
+                        const Work& work, const Sequence& seq, Range range) {
+  if (range.begin >= range.end) return;
+  ptx::mbarrier_arrive_expect(barriers.fixed(), TILE<D, QUERIES>);
+  load_tile<D, QUERIES>(queries, &maps.q, barriers.fixed(), work.head * D, seq.start + work.first);
+  const int column = p.kv_head_of(work.head) * D;
+  for (int k0 = range.begin, step = 0; k0 < range.end; k0 += KEYS, ++step) {
+    const uint32_t keys = keys_at<D>(queries, step);
+    const int64_t row = seq.key_start + k0;
+    ptx::mbarrier_wait(barriers.empty(step), barriers.parity(step) ^ 1);
+    ptx::mbarrier_arrive_expect(barriers.first(step), TILE<D, KEYS>);
+    load_tile<D, KEYS>(keys, &maps.k, barriers.first(step), column, row);
+    ptx::mbarrier_arrive_expect(barriers.second(step), TILE<D, KEYS>);
+    load_tile<D, KEYS>(keys + TILE<D, KEYS>, &maps.v, barriers.second(step), column, row);
   }
-  ptx::registers_up<CONSUMER_REGISTERS>();
-  const int first = (int(threadIdx.x) / 32 - 4) * 16;
-  const uint32_t mine = queries + uint32_t(consumer_index()) * 64 * LINE;
+}
+
+template <typename T, int D, bool Plain>
+__device__ void consume(T* o, float* lse, unsigned char* bytes, const Barriers<STAGES>& barriers,
+                        const Problem<float>& p, const Work& work, const Sequence& seq, Range range) {
+  const int q0 = work.first, first = (int(threadIdx.x) / 32 - 4) * 16;
+  const uint32_t queries = ptx::shared_address(bytes), mine = queries + uint32_t(consumer_index()) * 64 * LINE;
   const Scores<float> score = p.scores(work.head);
-  const bool plain = p.softcap == 0 && !p.bias && p.scale > 0;
-  const float factor = plain ? p.scale : 1;
+  const float factor = Plain ? p.scale : 1;
   const uint32_t row = p.first_row(work.sequence, work.head) + uint32_t(q0 + first);
   Rows<1, D> rows = {};
   rows.maximum[0][0] = rows.maximum[0][1] = -infinity<float>();
-  if (steps > 0) ptx::mbarrier_wait(barriers.fixed(), 0);
-  for (int i = 0; i < steps; ++i) {
-    const uint32_t keys = keys_at<D>(queries, i);
+  if (range.begin < range.end) ptx::mbarrier_wait(barriers.fixed(), 0);
+  for (int k0 = range.begin, step = 0; k0 < range.end; k0 += KEYS, ++step) {
+    const uint32_t keys = keys_at<D>(queries, step);
     float s[1][KEYS / 8][4];
-    ptx::mbarrier_wait(barriers.first(i), barriers.parity(i));
+    ptx::mbarrier_wait(barriers.first(step), barriers.parity(step));
     ptx::wgmma_fence();
     multiply_rows<T, D, QUERIES>(s, mine, keys);
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
-    score_tile(s, p, seq, score, q0 + first, begin + i * KEYS, plain);
+    score_tile(s, p, seq, score, q0 + first, k0, Plain);
     update(rows, s, factor);
-    if (p.drops()) drop(s, p.dropout, row, begin + i * KEYS);
+    if (p.drops()) drop(s, p.dropout, row, k0);
     uint32_t probabilities[1][KEYS / 16][4];
     to_operand<T>(probabilities, s);
-    ptx::mbarrier_wait(barriers.second(i), barriers.parity(i));
-    const int left = seq.keys - begin - i * KEYS;
-    if (left < KEYS) clear_rows<D, KEYS>(left, bytes + (keys + TILE<D, KEYS> - queries));
+    ptx::mbarrier_wait(barriers.second(step), barriers.parity(step));
+    if (seq.keys - k0 < KEYS) clear_rows<D, KEYS>(seq.keys - k0, bytes + (keys + TILE<D, KEYS> - queries));
     ptx::wgmma_fence();
     add_rows<T, D>(rows.o, probabilities, keys + TILE<D, KEYS>);
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
-    if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(barriers.empty(i));
+    if (threadIdx.x % 32 == 0) ptx::mbarrier_arrive(barriers.empty(step));
   }
   float last[1][2];
   finish(last, rows, lse, p, seq, work.head, q0 + first, factor);
@@ -100,26 +85,40 @@ __global__ void __launch_bounds__(BLOCK, 1) attend_wgmma(T* o, float* lse, const
                    D);
 }
 
+// Plain: as is_plain() says, in code of its own, half as much of it.
+template <typename T, int D, bool Plain>
+__global__ void __launch_bounds__(BLOCK, 1)
+    attend_wgmma(T* o, float* lse, const __grid_constant__ Maps maps, const __grid_constant__ Problem<float> p) {
+  const Work work = work_of_block<QUERIES>(p.starts, p.sequences, p.heads, p.causal);
+  const Sequence seq = p.sequence(work.sequence);
+  if (work.first >= seq.length) return;
+  SHARED_DYNAMIC(bytes);
+  Range range = p.keys_of(seq, work.first, min(work.first + QUERIES, seq.length));
+  range.begin = range.begin / KEYS * KEYS;
+  run_block<STAGES>(
+      [&](const auto& barriers) { produce<D>(ptx::shared_address(bytes), barriers, maps, p, work, seq, range); },
+      [&](const auto& barriers) { consume<T, D, Plain>(o, lse, bytes, barriers, p, work, seq, range); });
+}
+
 template <typename T, int D>
-void run(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences, int64_t length) {
-  const int64_t tiles = ceil_div(length, QUERIES);
+void run(const Outputs& out, const Inputs& in, const Problem<float>& p) {
   const Maps maps{map_of<QUERIES, T>(in.q), map_of<KEYS, T>(in.k), map_of<KEYS, T>(in.v)};
-  launch(attend_wgmma<T, D>,
-         Launch{blocks_of(tiles, p.heads, sequences), dim3(BLOCK), TILE<D, QUERIES> + STAGES * 2 * TILE<D, KEYS>},
-         out.o.as<T>(), out.lse.as<float>(), maps, p, int(tiles));
+  const Launch shape{blocks_of(p.tokens, QUERIES, p.heads, p.sequences), dim3(BLOCK),
+                     TILE<D, QUERIES> + STAGES * 2 * TILE<D, KEYS>};
+  launch(is_plain(p) ? attend_wgmma<T, D, true> : attend_wgmma<T, D, false>, shape, out.o.as<T>(), out.lse.as<float>(),
+         maps, p);
 }
 
 }  // namespace
 
 template <typename T>
-void attention_hopper(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences,
-                      int64_t max_length) {
-  if (p.dim == 64) run<T, 64>(out, in, p, sequences, max_length);
-  else run<T, 128>(out, in, p, sequences, max_length);
+void attention_hopper(const Outputs& out, const Inputs& in, const Problem<float>& p) {
+  if (p.dim == 64) run<T, 64>(out, in, p);
+  else run<T, 128>(out, in, p);
 }
 
-template void attention_hopper<__nv_bfloat16>(const Outputs&, const Inputs&, const Problem<float>&, int64_t, int64_t);
-template void attention_hopper<__half>(const Outputs&, const Inputs&, const Problem<float>&, int64_t, int64_t);
+template void attention_hopper<__nv_bfloat16>(const Outputs&, const Inputs&, const Problem<float>&);
+template void attention_hopper<__half>(const Outputs&, const Inputs&, const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

@@ -63,7 +63,7 @@ template <typename T, int D>
 __device__ void produce(const Memory<T, D>& memory, const Barriers<STAGES>& barriers, const Maps& maps,
                         const Problem<float>& p, const Work& work, const Sequence& seq, Range range) {
   constexpr int Q = QUERIES<D>;
-  const int64_t first_key = seq.key_start + work.tile * KEYS;
+  const int64_t first_key = seq.key_start + work.first;
   ptx::mbarrier_arrive_expect(barriers.fixed(), 2 * TILE<D, KEYS>);
   load_tile<D, KEYS>(memory.keys(), &maps.k, barriers.fixed(), work.head * D, first_key);
   load_tile<D, KEYS>(memory.values(), &maps.v, barriers.fixed(), work.head * D, first_key);
@@ -107,7 +107,7 @@ template <typename T, int D>
 __device__ void consume(T* dk, T* dv, const Memory<T, D>& memory, const Barriers<STAGES>& barriers,
                         const Problem<float>& p, const Work& work, const Sequence& seq, Range range) {
   constexpr int Q = QUERIES<D>;
-  const int k0 = work.tile * KEYS, group = consumer_index(), first = (int(threadIdx.x) / 32 - 4) * 16;
+  const int k0 = work.first, group = consumer_index(), first = (int(threadIdx.x) / 32 - 4) * 16;
   const uint32_t keys = memory.keys() + uint32_t(group) * 64 * LINE, values = keys + TILE<D, KEYS>;
   const int key = k0 + first + int(threadIdx.x % 32) / 4;
   const bool plain = p.softcap == 0 && !p.bias;
@@ -163,56 +163,46 @@ __device__ void consume(T* dk, T* dv, const Memory<T, D>& memory, const Barriers
 }
 
 template <typename T, int D>
-__global__ void __launch_bounds__(BLOCK, 1) key_gradients_wgmma(T* dk, T* dv, const __grid_constant__ Maps maps,
-                                                                const __grid_constant__ Problem<float> p, int tiles) {
-  const Work work = work_of_block(p.kv_heads, tiles, false);
+__global__ void __launch_bounds__(BLOCK, 1)
+    key_gradients_wgmma(T* dk, T* dv, const __grid_constant__ Maps maps, const __grid_constant__ Problem<float> p) {
+  const Work work = work_of_block<KEYS>(p.key_starts, p.sequences, p.kv_heads, false);
   const Sequence seq = p.sequence(work.sequence);
-  const int k0 = work.tile * KEYS;
+  const int k0 = work.first;
   if (k0 >= seq.keys) return;
   SHARED_DYNAMIC(bytes);
-  SHARED(store, Array<uint64_t, Barriers<STAGES>::COUNT>);
   const Memory<T, D> memory{bytes};
-  const Barriers<STAGES> barriers{ptx::shared_address(store)};
-  barriers.start();
   Range range = p.queries_of(seq, k0, min(k0 + KEYS, seq.keys));
   range.begin = range.begin / QUERIES<D> * QUERIES<D>;
-  if (threadIdx.x < 128) {
-    ptx::registers_down<PRODUCER_REGISTERS>();
-    if (threadIdx.x == 0) produce<T, D>(memory, barriers, maps, p, work, seq, range);
-    __syncwarp();
-  } else {
-    ptx::registers_up<CONSUMER_REGISTERS>();
-    consume<T, D>(dk, dv, memory, barriers, p, work, seq, range);
-  }
+  run_block<STAGES>([&](const auto& barriers) { produce<T, D>(memory, barriers, maps, p, work, seq, range); },
+                    [&](const auto& barriers) { consume<T, D>(dk, dv, memory, barriers, p, work, seq, range); });
 }
 
 template <typename T, int D>
-void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p, int64_t sequences,
-         int64_t keys) {
+void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p) {
   constexpr int Q = QUERIES<D>;
-  const int64_t tiles = ceil_div(keys, KEYS), pairs = p.tokens * p.heads;
+  const int64_t pairs = p.tokens * p.heads;
   check(pairs <= INT32_MAX - Q, Code::Unsupported, "attention: ", pairs, " queries of all heads; CUDA allows ",
         INT32_MAX - Q);
   const TensorMap sums = tensor_map(
       rows.norm, {{uint64_t(pairs), 2}, {uint64_t(rows.delta - rows.norm) * sizeof(float)}, {uint32_t(Q), 2}});
   const Maps maps{map_of<Q, T>(in.q), map_of<KEYS, T>(in.k), map_of<KEYS, T>(in.v), map_of<Q, T>(g.dy), sums};
-  launch(key_gradients_wgmma<T, D>, Launch{blocks_of(tiles, p.kv_heads, sequences), dim3(BLOCK), Memory<T, D>::BYTES},
-         g.dk.as<T>(), g.dv.as<T>(), maps, p, int(tiles));
+  launch(key_gradients_wgmma<T, D>,
+         Launch{blocks_of(p.keys, KEYS, p.kv_heads, p.sequences), dim3(BLOCK), Memory<T, D>::BYTES}, g.dk.as<T>(),
+         g.dv.as<T>(), maps, p);
 }
 
 }  // namespace
 
 template <typename T>
-void key_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p,
-                          int64_t sequences, int64_t max_keys) {
-  if (p.dim == 64) run<T, 64>(g, in, rows, p, sequences, max_keys);
-  else run<T, 128>(g, in, rows, p, sequences, max_keys);
+void key_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p) {
+  if (p.dim == 64) run<T, 64>(g, in, rows, p);
+  else run<T, 128>(g, in, rows, p);
 }
 
 template void key_gradients_hopper<__nv_bfloat16>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                  const Problem<float>&, int64_t, int64_t);
-template void key_gradients_hopper<__half>(const Backward&, const Inputs&, const RowSums<float>&, const Problem<float>&,
-                                           int64_t, int64_t);
+                                                  const Problem<float>&);
+template void key_gradients_hopper<__half>(const Backward&, const Inputs&, const RowSums<float>&,
+                                           const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

@@ -44,7 +44,7 @@ struct Memory {
 template <typename T, int D>
 __device__ void produce(const Memory<D>& memory, const Barriers<STAGES<D>>& barriers, const Maps& maps,
                         const Problem<float>& p, const Work& work, const Sequence& seq, Range range) {
-  const int64_t first_query = seq.start + work.tile * QUERIES;
+  const int64_t first_query = seq.start + work.first;
   ptx::mbarrier_arrive_expect(barriers.fixed(), 2 * TILE<D, QUERIES>);
   load_tile<D, QUERIES>(memory.queries(), &maps.q, barriers.fixed(), work.head * D, first_query);
   load_tile<D, QUERIES>(memory.gradients(), &maps.dy, barriers.fixed(), work.head * D, first_query);
@@ -83,7 +83,7 @@ struct KeptPairs {
 template <typename T, int D>
 __device__ void consume(T* dq, const RowSums<float>& sums, const Memory<D>& memory, const Barriers<STAGES<D>>& barriers,
                         const Problem<float>& p, const Work& work, const Sequence& seq, Range range) {
-  const int q0 = work.tile * QUERIES, first = (int(threadIdx.x) / 32 - 4) * 16;
+  const int q0 = work.first, first = (int(threadIdx.x) / 32 - 4) * 16;
   const uint32_t queries = memory.queries() + uint32_t(consumer_index()) * 64 * LINE;
   const uint32_t dy = queries + TILE<D, QUERIES>, row = p.first_row(work.sequence, work.head) + uint32_t(q0 + first);
   const int g = int(threadIdx.x % 32) / 4, query = q0 + first + g;
@@ -133,50 +133,39 @@ __device__ void consume(T* dq, const RowSums<float>& sums, const Memory<D>& memo
 template <typename T, int D>
 __global__ void __launch_bounds__(BLOCK, 1)
     query_gradients_wgmma(T* dq, const RowSums<float> sums, const __grid_constant__ Maps maps,
-                          const __grid_constant__ Problem<float> p, int tiles) {
-  const Work work = work_of_block(p.heads, tiles, p.causal);
+                          const __grid_constant__ Problem<float> p) {
+  const Work work = work_of_block<QUERIES>(p.starts, p.sequences, p.heads, p.causal);
   const Sequence seq = p.sequence(work.sequence);
-  const int q0 = work.tile * QUERIES;
+  const int q0 = work.first;
   if (q0 >= seq.length) return;
   SHARED_DYNAMIC(bytes);
-  SHARED(store, Array<uint64_t, Barriers<STAGES<D>>::COUNT>);
   const Memory<D> memory{bytes};
-  const Barriers<STAGES<D>> barriers{ptx::shared_address(store)};
-  barriers.start();
   Range range = p.keys_of(seq, q0, min(q0 + QUERIES, seq.length));
   range.begin = range.begin / KEYS * KEYS;
-  if (threadIdx.x < 128) {
-    ptx::registers_down<PRODUCER_REGISTERS>();
-    if (threadIdx.x == 0) produce<T, D>(memory, barriers, maps, p, work, seq, range);
-    __syncwarp();
-  } else {
-    ptx::registers_up<CONSUMER_REGISTERS>();
-    consume<T, D>(dq, sums, memory, barriers, p, work, seq, range);
-  }
+  run_block<STAGES<D>>([&](const auto& barriers) { produce<T, D>(memory, barriers, maps, p, work, seq, range); },
+                       [&](const auto& barriers) { consume<T, D>(dq, sums, memory, barriers, p, work, seq, range); });
 }
 
 template <typename T, int D>
-void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p, int64_t sequences,
-         int64_t length) {
-  const int64_t tiles = ceil_div(length, QUERIES);
+void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p) {
   const Maps maps{map_of<QUERIES, T>(in.q), map_of<KEYS, T>(in.k), map_of<KEYS, T>(in.v), map_of<QUERIES, T>(g.dy)};
-  launch(query_gradients_wgmma<T, D>, Launch{blocks_of(tiles, p.heads, sequences), dim3(BLOCK), Memory<D>::BYTES},
-         g.dq.as<T>(), rows, maps, p, int(tiles));
+  launch(query_gradients_wgmma<T, D>,
+         Launch{blocks_of(p.tokens, QUERIES, p.heads, p.sequences), dim3(BLOCK), Memory<D>::BYTES}, g.dq.as<T>(), rows,
+         maps, p);
 }
 
 }  // namespace
 
 template <typename T>
-void query_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p,
-                            int64_t sequences, int64_t max_length) {
-  if (p.dim == 64) run<T, 64>(g, in, rows, p, sequences, max_length);
-  else run<T, 128>(g, in, rows, p, sequences, max_length);
+void query_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p) {
+  if (p.dim == 64) run<T, 64>(g, in, rows, p);
+  else run<T, 128>(g, in, rows, p);
 }
 
 template void query_gradients_hopper<__nv_bfloat16>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                    const Problem<float>&, int64_t, int64_t);
+                                                    const Problem<float>&);
 template void query_gradients_hopper<__half>(const Backward&, const Inputs&, const RowSums<float>&,
-                                             const Problem<float>&, int64_t, int64_t);
+                                             const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

@@ -18,11 +18,11 @@ using namespace tensor_core;
 
 template <typename T, int D, int M, int KEYS>
 __global__ void __launch_bounds__(THREADS, 1)
-    attend_mma(T* o, float* lse, const T* q, const T* k, const T* v, const Problem<float> p, int tiles) {
+    attend_mma(T* o, float* lse, const T* q, const T* k, const T* v, const Problem<float> p) {
   constexpr int QUERIES = 16 * M * WARPS;
-  const Work work = work_of_block(p.heads, tiles, p.causal);
+  const Work work = work_of_block<QUERIES>(p.starts, p.sequences, p.heads, p.causal);
   const Sequence seq = p.sequence(work.sequence);
-  const int q0 = work.tile * QUERIES;
+  const int q0 = work.first;
   if (q0 >= seq.length) return;
   SHARED_DYNAMIC(bytes);
   const uint32_t queries = ptx::shared_address(bytes), keys = queries + tile_bytes<T, D>(QUERIES);
@@ -37,7 +37,7 @@ __global__ void __launch_bounds__(THREADS, 1)
   };
   const Range range = p.keys_of(seq, q0, min(q0 + QUERIES, seq.length));
   const Scores<float> score = p.scores(work.head);
-  const bool plain = p.softcap == 0 && !p.bias && p.scale > 0;
+  const bool plain = is_plain(p);
   const float factor = plain ? p.scale : 1;
   const uint32_t row = p.first_row(work.sequence, work.head) + uint32_t(q0 + first);
   Rows<M, D> rows = {};
@@ -73,28 +73,26 @@ __global__ void __launch_bounds__(THREADS, 1)
 }
 
 template <typename T, int D, int M, int KEYS>
-void run(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences, int64_t length) {
+void run(const Outputs& out, const Inputs& in, const Problem<float>& p) {
   constexpr int QUERIES = 16 * M * WARPS;
-  const int64_t tiles = ceil_div(length, QUERIES);
-  const dim3 blocks = blocks_of(tiles, p.heads, sequences);
+  const dim3 blocks = blocks_of(p.tokens, QUERIES, p.heads, p.sequences);
   launch(attend_mma<T, D, M, KEYS>, Launch{blocks, dim3(THREADS), tile_bytes<T, D>(QUERIES + 2 * KEYS)}, out.o.as<T>(),
-         out.lse.as<float>(), in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), p, int(tiles));
+         out.lse.as<float>(), in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), p);
 }
 
 }  // namespace
 
 // Row tiles a warp and keys a tile: as many as registers hold.
 template <typename T>
-void attention_mma(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences,
-                   int64_t max_length) {
-  if (p.dim <= 32) run<T, 32, 2, 64>(out, in, p, sequences, max_length);
-  else if (p.dim <= 64) run<T, 64, 2, 64>(out, in, p, sequences, max_length);
-  else if (p.dim <= 128) run<T, 128, 2, 32>(out, in, p, sequences, max_length);
-  else run<T, 256, 1, 64>(out, in, p, sequences, max_length);
+void attention_mma(const Outputs& out, const Inputs& in, const Problem<float>& p) {
+  if (p.dim <= 32) run<T, 32, 2, 64>(out, in, p);
+  else if (p.dim <= 64) run<T, 64, 2, 64>(out, in, p);
+  else if (p.dim <= 128) run<T, 128, 2, 32>(out, in, p);
+  else run<T, 256, 1, 64>(out, in, p);
 }
 
-template void attention_mma<__nv_bfloat16>(const Outputs&, const Inputs&, const Problem<float>&, int64_t, int64_t);
-template void attention_mma<__half>(const Outputs&, const Inputs&, const Problem<float>&, int64_t, int64_t);
+template void attention_mma<__nv_bfloat16>(const Outputs&, const Inputs&, const Problem<float>&);
+template void attention_mma<__half>(const Outputs&, const Inputs&, const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

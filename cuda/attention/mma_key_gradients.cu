@@ -27,12 +27,11 @@ __device__ void load_side(Side<Q, G>& side, const RowSums<float>& rows, int64_t 
 
 template <typename T, int D, int M, int Q, int C, bool DK, bool DV>
 __global__ void __launch_bounds__(THREADS, 1)
-    key_gradients_mma(T* dk, T* dv, const Operands<T> in, const RowSums<float> rows, const Problem<float> p,
-                      int tiles) {
+    key_gradients_mma(T* dk, T* dv, const Operands<T> in, const RowSums<float> rows, const Problem<float> p) {
   constexpr int KEYS = 16 * M * WARPS, G = KEYS / 64;
-  const Work work = work_of_block(p.kv_heads, tiles, false);
+  const Work work = work_of_block<KEYS>(p.key_starts, p.sequences, p.kv_heads, false);
   const Sequence seq = p.sequence(work.sequence);
-  const int k0 = work.tile * KEYS, group = p.heads / p.kv_heads;
+  const int k0 = work.first, group = p.heads / p.kv_heads;
   if (k0 >= seq.keys) return;
   SHARED_DYNAMIC(bytes);
   SHARED(sides, Array<Side<Q, G>, 2>);
@@ -104,14 +103,12 @@ __global__ void __launch_bounds__(THREADS, 1)
 }
 
 template <typename T, int D, int M, int Q, int C, bool DK, bool DV>
-void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p, int64_t sequences,
-         int64_t keys) {
+void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p) {
   constexpr int KEYS = 16 * M * WARPS;
   const Operands<T> operands{in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), g.dy.as<T>()};
-  const int64_t tiles = ceil_div(keys, KEYS);
   launch(key_gradients_mma<T, D, M, Q, C, DK, DV>,
-         Launch{blocks_of(tiles, p.kv_heads, sequences), dim3(THREADS), tile_bytes<T, D>(2 * KEYS + 4 * Q)},
-         g.dk.as<T>(), g.dv.as<T>(), operands, rows, p, int(tiles));
+         Launch{blocks_of(p.keys, KEYS, p.kv_heads, p.sequences), dim3(THREADS), tile_bytes<T, D>(2 * KEYS + 4 * Q)},
+         g.dk.as<T>(), g.dv.as<T>(), operands, rows, p);
 }
 
 }  // namespace
@@ -119,18 +116,18 @@ void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const 
 // Row tiles a warp and queries at a time: as many as registers hold. Of 256 columns they hold one sum at a time.
 template <typename T>
 void key_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
-                                   const Problem<float>& p, int64_t sequences, int64_t max_keys) {
-  if (p.dim <= 32) return run<T, 32, 2, 64, 32, true, true>(g, in, rows, p, sequences, max_keys);
-  if (p.dim <= 64) return run<T, 64, 2, 64, 16, true, true>(g, in, rows, p, sequences, max_keys);
-  if (p.dim <= 128) return run<T, 128, 1, 32, 16, true, true>(g, in, rows, p, sequences, max_keys);
-  run<T, 256, 1, 16, 16, true, false>(g, in, rows, p, sequences, max_keys);
-  run<T, 256, 1, 16, 16, false, true>(g, in, rows, p, sequences, max_keys);
+                                   const Problem<float>& p) {
+  if (p.dim <= 32) return run<T, 32, 2, 64, 32, true, true>(g, in, rows, p);
+  if (p.dim <= 64) return run<T, 64, 2, 64, 16, true, true>(g, in, rows, p);
+  if (p.dim <= 128) return run<T, 128, 1, 32, 16, true, true>(g, in, rows, p);
+  run<T, 256, 1, 16, 16, true, false>(g, in, rows, p);
+  run<T, 256, 1, 16, 16, false, true>(g, in, rows, p);
 }
 
 template void key_gradients_on_tensor_cores<__nv_bfloat16>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                           const Problem<float>&, int64_t, int64_t);
+                                                           const Problem<float>&);
 template void key_gradients_on_tensor_cores<__half>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                    const Problem<float>&, int64_t, int64_t);
+                                                    const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

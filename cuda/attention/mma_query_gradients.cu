@@ -15,11 +15,11 @@ using namespace tensor_core;
 
 template <typename T, int D, int M, int KEYS, int C>
 __global__ void __launch_bounds__(THREADS, 1)
-    query_gradients_mma(T* dq, const Operands<T> in, const RowSums<float> sums, const Problem<float> p, int tiles) {
+    query_gradients_mma(T* dq, const Operands<T> in, const RowSums<float> sums, const Problem<float> p) {
   constexpr int QUERIES = 16 * M * WARPS;
-  const Work work = work_of_block(p.heads, tiles, p.causal);
+  const Work work = work_of_block<QUERIES>(p.starts, p.sequences, p.heads, p.causal);
   const Sequence seq = p.sequence(work.sequence);
-  const int q0 = work.tile * QUERIES;
+  const int q0 = work.first;
   if (q0 >= seq.length) return;
   SHARED_DYNAMIC(bytes);
   const uint32_t queries = ptx::shared_address(bytes), gradients = queries + tile_bytes<T, D>(QUERIES);
@@ -73,14 +73,13 @@ __global__ void __launch_bounds__(THREADS, 1)
 }
 
 template <typename T, int D, int M, int KEYS, int C>
-void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p, int64_t sequences,
-         int64_t length) {
+void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p) {
   constexpr int QUERIES = 16 * M * WARPS;
   const Operands<T> operands{in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), g.dy.as<T>()};
-  const int64_t tiles = ceil_div(length, QUERIES);
   launch(query_gradients_mma<T, D, M, KEYS, C>,
-         Launch{blocks_of(tiles, p.heads, sequences), dim3(THREADS), tile_bytes<T, D>(2 * QUERIES + 4 * KEYS)},
-         g.dq.as<T>(), operands, rows, p, int(tiles));
+         Launch{blocks_of(p.tokens, QUERIES, p.heads, p.sequences), dim3(THREADS),
+                tile_bytes<T, D>(2 * QUERIES + 4 * KEYS)},
+         g.dq.as<T>(), operands, rows, p);
 }
 
 }  // namespace
@@ -88,17 +87,17 @@ void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const 
 // Tiles as large as 96 KB of shared memory and registers hold.
 template <typename T>
 void query_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
-                                     const Problem<float>& p, int64_t sequences, int64_t max_length) {
-  if (p.dim <= 32) return run<T, 32, 2, 64, 32>(g, in, rows, p, sequences, max_length);
-  if (p.dim <= 64) return run<T, 64, 2, 64, 32>(g, in, rows, p, sequences, max_length);
-  if (p.dim <= 128) return run<T, 128, 1, 64, 32>(g, in, rows, p, sequences, max_length);
-  run<T, 256, 1, 16, 16>(g, in, rows, p, sequences, max_length);
+                                     const Problem<float>& p) {
+  if (p.dim <= 32) return run<T, 32, 2, 64, 32>(g, in, rows, p);
+  if (p.dim <= 64) return run<T, 64, 2, 64, 32>(g, in, rows, p);
+  if (p.dim <= 128) return run<T, 128, 1, 64, 32>(g, in, rows, p);
+  run<T, 256, 1, 16, 16>(g, in, rows, p);
 }
 
 template void query_gradients_on_tensor_cores<__nv_bfloat16>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                             const Problem<float>&, int64_t, int64_t);
+                                                             const Problem<float>&);
 template void query_gradients_on_tensor_cores<__half>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                      const Problem<float>&, int64_t, int64_t);
+                                                      const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

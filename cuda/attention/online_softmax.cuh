@@ -11,25 +11,56 @@ struct Rows {
   float maximum[M][2], sum[M][2], o[M][D / 8][4];
 };
 
+// Whether nothing but the scale touches a score; it then goes into the exponent, and scores stay products.
+__host__ __device__ inline bool is_plain(const Problem<float>& p) { return p.softcap == 0 && !p.bias && p.scale > 0; }
+
+// Of a thread's columns of 8 N, those in the range: bit 2 n + e is column 8 n + 2 t + e.
+template <int N>
+__device__ uint32_t columns_in(Range range) {
+  static_assert(2 * N <= 32);
+  const int first = int(threadIdx.x % 4) * 2;
+  const auto below = [first](int end) {
+    const int width = min(max(end - first, 0), 8 * N), count = width / 8 * 2 + min(width % 8, 2);
+    return count >= 32 ? ~0u : (1u << count) - 1;
+  };
+  return below(range.end) & ~below(range.begin);
+}
+
+// Scores of pairs that don't count, of the warp's queries from `query` on with the keys at k0, become -inf: one select
+// an element, without a branch.
+template <int M, int N>
+__device__ void discard_scores(float (&s)[M][N][4], const Problem<float>& p, const Sequence& seq, int query, int k0) {
+#pragma unroll
+  for (int r = 0; r < 2 * M; ++r) {
+    const int row = query + 8 * r + int(threadIdx.x % 32) / 4;
+    const uint32_t counts = columns_in<N>(p.keys_of(seq, row, row + 1).from(k0));
+#pragma unroll
+    for (int i = 0; i < 2 * N; ++i) {
+      float& x = s[r / 2][i / 2][r % 2 * 2 + i % 2];
+      x = counts >> i & 1 ? x : -infinity<float>();
+    }
+  }
+}
+
 // Scores of the tile of 8 N keys at k0 from the products: -inf where a pair does not count, and in units of log 2
 // unless `plain`.
 template <int M, int N>
 __device__ void score_tile(float (&s)[M][N][4], const Problem<float>& p, const Sequence& seq,
                            const Scores<float>& score, int query, int k0, bool plain) {
   const int g = int(threadIdx.x % 32) / 4, t = int(threadIdx.x % 4);
+  if (!plain) {
+#pragma unroll
+    for (int m = 0; m < M; ++m)
+#pragma unroll
+      for (int i = 0; i < 4 * N; ++i) {
+        const int row = query + 16 * m + i % 4 / 2 * 8 + g, key = k0 + i / 4 * 8 + 2 * t + i % 2;
+        float& x = s[m][i / 4][i % 4];
+        float slope;
+        x = score(x, row < seq.length && key < seq.keys ? key - row : 0, slope);
+      }
+  }
   const bool all = k0 + 8 * N <= seq.keys && p.allows_all(query, query + 16 * M, k0, k0 + 8 * N);
-  if (plain && all) return;
-#pragma unroll
-  for (int m = 0; m < M; ++m)
-#pragma unroll
-    for (int i = 0; i < 4 * N; ++i) {
-      const int row = query + 16 * m + i % 4 / 2 * 8 + g, key = k0 + i / 4 * 8 + 2 * t + i % 2;
-      float& x = s[m][i / 4][i % 4];
-      float slope;
-      const bool counts = all || (key < seq.keys && p.allows(row, key));
-      if (!counts) x = -infinity<float>();
-      else if (!plain) x = score(x, row < seq.length ? key - row : 0, slope);
-    }
+  if (!all) discard_scores(s, p, seq, query, k0);
 }
 
 // Takes in the scores, in units of 1 / factor; leaves probabilities, not yet divided by their sum.

@@ -93,7 +93,7 @@ struct Problem {
   const A* bias;
   A scale, softcap, inner;  // as in Scores
   A factor;                 // scale alone
-  int64_t tokens, reach, row_stride;
+  int64_t sequences, tokens, keys, reach, row_stride;
   int heads, kv_heads, dim, window;
   bool causal;
   Dropout dropout;
@@ -101,7 +101,7 @@ struct Problem {
 };
 
 template <typename A>
-Problem<A> problem_of(const View& q, const View& cu_seqlens, const View& key_seqlens, const View& bias,
+Problem<A> problem_of(const View& q, const View& k, const View& cu_seqlens, const View& key_seqlens, const View& bias,
                       const AttentionShape& s, const Dropout& dropout) {
   constexpr int64_t FARTHEST = 1 << 30;
   Problem<A> p;
@@ -110,24 +110,33 @@ Problem<A> problem_of(const View& q, const View& cu_seqlens, const View& key_seq
   p.bias = bias.as<A>(), p.reach = bias ? bias.cols() / 2 : 0;
   p.scale = A(s.scale * LOG2_E), p.factor = A(s.scale);
   p.softcap = A(s.softcap * LOG2_E), p.inner = s.softcap > 0 ? A(s.scale / s.softcap) : A(0);
-  p.tokens = q.dims[0], p.row_stride = s.row_stride;
+  p.sequences = cu_seqlens.size() - 1, p.tokens = q.dims[0], p.keys = k.dims[0], p.row_stride = s.row_stride;
   p.heads = s.heads, p.kv_heads = s.kv_heads, p.dim = s.head_dim;
   p.window = int(std::min(s.window, FARTHEST)), p.causal = s.causal != 0;
   p.dropout = dropout, p.multiplier = A(dropout.multiplier());
   return p;
 }
 
-// What a block works on: blocks of one head follow each other, so that they meet its keys in the cache; under a causal
-// mask those with the most keys come first.
+// What a block works on: the rows from `first` on of a sequence. Blocks of one head follow each other, so that they meet
+// its keys in the cache; under a causal mask those with the most keys come first within a sequence.
 struct Work {
   int64_t sequence;
-  int head, tile;
+  int head, first;
 };
 
-__device__ inline Work work_of_block(int heads, int tiles, bool backwards) {
-  const int64_t pair = blockIdx.x / unsigned(tiles);
-  const int tile = int(blockIdx.x % unsigned(tiles));
-  return {pair / heads, int(pair % heads), backwards ? tiles - 1 - tile : tile};
+// Of packed sequences cut into tiles of `Tile` rows. Sequence i owns the places from starts[i] / Tile + i on, which are
+// as many as its tiles or one more: so the grid follows from what is packed, not from the longest sequence, and a block
+// finds its sequence without a table. Places without a tile begin past the sequence's end.
+template <int Tile>
+__device__ inline Work work_of_block(const int32_t* starts, int64_t sequences, int heads, bool backwards) {
+  const unsigned places = gridDim.x / unsigned(heads);
+  const int head = int(blockIdx.x / places), place = int(blockIdx.x % places);
+  int before = 0;  // sequences that begin at this place or earlier
+  for (int64_t i = threadIdx.x % 32; i < sequences; i += 32) before += starts[i] / Tile + int(i) <= place;
+  const int64_t sequence = reduce_warp(before, Sum{}) - 1;
+  const int start = starts[sequence], tiles = (starts[sequence + 1] - start + Tile - 1) / Tile;
+  const int tile = place - (start / Tile + int(sequence));
+  return {sequence, head, (backwards && tile < tiles ? tiles - 1 - tile : tile) * Tile};
 }
 
 // Of the backward pass, prepared once: [heads, tokens] each. Delta lies behind norm, a multiple of 16 bytes from it.
@@ -137,9 +146,9 @@ struct RowSums {
   A* delta;  // dy o
 };
 
-// Of the host: a block for each of `tiles` of each head and sequence.
-inline dim3 blocks_of(int64_t tiles, int heads, int64_t sequences) {
-  const int64_t blocks = tiles * heads * sequences;
+// Of the host: the blocks of work_of_block, for `rows` packed rows.
+inline dim3 blocks_of(int64_t rows, int tile, int heads, int64_t sequences) {
+  const int64_t blocks = rows == 0 ? 0 : (rows / tile + sequences) * heads;
   check(blocks <= INT32_MAX, Code::Unsupported, "attention: ", blocks, " blocks; CUDA allows ", INT32_MAX);
   return dim3(unsigned(blocks));
 }
@@ -160,34 +169,29 @@ struct Backward {
   View dq, dk, dv, dy;
 };
 
-// Each in its own file. The longest sequences are bounds for the grid.
+// Each in its own file.
 template <typename T>
-void attention_simt(const Outputs& out, const Inputs& in, const Problem<Arithmetic<T>>& p, int64_t sequences,
-                    int64_t max_length);
+void attention_simt(const Outputs& out, const Inputs& in, const Problem<Arithmetic<T>>& p);
 template <typename T>
 void attention_backward_simt(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows,
-                             const Problem<Arithmetic<T>>& p, int64_t sequences, int64_t max_length, int64_t max_keys);
+                             const Problem<Arithmetic<T>>& p);
 
 // On tensor cores: T is bf16 or f16, head sizes are multiples of 8, all begins at multiples of 16 bytes.
 template <typename T>
-void attention_mma(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences,
-                   int64_t max_length);
+void attention_mma(const Outputs& out, const Inputs& in, const Problem<float>& p);
 // The same on Hopper, for head sizes 64 and 128, with at least one query and one key.
 template <typename T>
-void attention_hopper(const Outputs& out, const Inputs& in, const Problem<float>& p, int64_t sequences,
-                      int64_t max_length);
+void attention_hopper(const Outputs& out, const Inputs& in, const Problem<float>& p);
 template <typename T>
 void key_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
-                                   const Problem<float>& p, int64_t sequences, int64_t max_keys);
+                                   const Problem<float>& p);
 template <typename T>
 void query_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
-                                     const Problem<float>& p, int64_t sequences, int64_t max_length);
+                                     const Problem<float>& p);
 // The same on Hopper, as attention_hopper.
 template <typename T>
-void key_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p,
-                          int64_t sequences, int64_t max_keys);
+void key_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p);
 template <typename T>
-void query_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p,
-                            int64_t sequences, int64_t max_length);
+void query_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p);
 
 }  // namespace lowrank::cuda

@@ -43,13 +43,13 @@ __device__ void draw_key_masks(A (&mask)[R], const Problem<A>& p, uint32_t row, 
 
 template <typename T, int D>
 __global__ void __launch_bounds__(THREADS, 1)
-    key_gradients(T* dk, T* dv, const Operands<T> in, const RowSums<Arithmetic<T>> rows, const Problem<Arithmetic<T>> p,
-                  int tiles) {
+    key_gradients(T* dk, T* dv, const Operands<T> in, const RowSums<Arithmetic<T>> rows,
+                  const Problem<Arithmetic<T>> p) {
   using A = Arithmetic<T>;
   constexpr int R = ROWS<A>;
-  const Work work = work_of_block(p.kv_heads, tiles, false);
+  const Work work = work_of_block<BLOCK<A>>(p.key_starts, p.sequences, p.kv_heads, false);
   const Sequence s = p.sequence(work.sequence);
-  const int k0 = work.tile * BLOCK<A>, dim = p.dim, group = p.heads / p.kv_heads;
+  const int k0 = work.first, dim = p.dim, group = p.heads / p.kv_heads;
   if (k0 >= s.keys) return;
   SHARED_DYNAMIC(bytes);
   A* keys = reinterpret_cast<A*>(bytes);
@@ -101,13 +101,12 @@ __global__ void __launch_bounds__(THREADS, 1)
 
 template <typename T, int D>
 __global__ void __launch_bounds__(THREADS, 1)
-    query_gradients(T* dq, const Operands<T> in, const RowSums<Arithmetic<T>> rows, const Problem<Arithmetic<T>> p,
-                    int tiles) {
+    query_gradients(T* dq, const Operands<T> in, const RowSums<Arithmetic<T>> rows, const Problem<Arithmetic<T>> p) {
   using A = Arithmetic<T>;
   constexpr int R = ROWS<A>;
-  const Work work = work_of_block(p.heads, tiles, p.causal);
+  const Work work = work_of_block<BLOCK<A>>(p.starts, p.sequences, p.heads, p.causal);
   const Sequence s = p.sequence(work.sequence);
-  const int q0 = work.tile * BLOCK<A>, dim = p.dim;
+  const int q0 = work.first, dim = p.dim;
   if (q0 >= s.length) return;
   SHARED_DYNAMIC(bytes);
   A* queries = reinterpret_cast<A*>(bytes);
@@ -151,39 +150,35 @@ __global__ void __launch_bounds__(THREADS, 1)
 }
 
 template <typename T, int D>
-void run(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows, const Problem<Arithmetic<T>>& p,
-         int64_t sequences, int64_t length, int64_t keys) {
+void run(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows, const Problem<Arithmetic<T>>& p) {
   using A = Arithmetic<T>;
   const Operands<T> operands{in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), g.dy.as<T>()};
   const size_t shared = size_t(2 * BLOCK<A> * p.dim + TILE * tile_stride(p.dim)) * sizeof(A);
-  const auto shape = [&](int64_t tiles, int heads) {
-    return Launch{blocks_of(tiles, heads, sequences), dim3(THREADS), shared};
+  const auto shape = [&](int64_t rows, int heads) {
+    return Launch{blocks_of(rows, BLOCK<A>, heads, p.sequences), dim3(THREADS), shared};
   };
-  const int64_t key_tiles = ceil_div(keys, BLOCK<A>), query_tiles = ceil_div(length, BLOCK<A>);
   if (g.dk || g.dv)
-    launch(key_gradients<T, D>, shape(key_tiles, p.kv_heads), g.dk.as<T>(), g.dv.as<T>(), operands, rows, p,
-           int(key_tiles));
-  if (g.dq)
-    launch(query_gradients<T, D>, shape(query_tiles, p.heads), g.dq.as<T>(), operands, rows, p, int(query_tiles));
+    launch(key_gradients<T, D>, shape(p.keys, p.kv_heads), g.dk.as<T>(), g.dv.as<T>(), operands, rows, p);
+  if (g.dq) launch(query_gradients<T, D>, shape(p.tokens, p.heads), g.dq.as<T>(), operands, rows, p);
 }
 
 }  // namespace
 
 template <typename T>
 void attention_backward_simt(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows,
-                             const Problem<Arithmetic<T>>& p, int64_t sequences, int64_t max_length, int64_t max_keys) {
-  if (p.dim <= 64) run<T, 64>(g, in, rows, p, sequences, max_length, max_keys);
-  else run<T, 256>(g, in, rows, p, sequences, max_length, max_keys);
+                             const Problem<Arithmetic<T>>& p) {
+  if (p.dim <= 64) run<T, 64>(g, in, rows, p);
+  else run<T, 256>(g, in, rows, p);
 }
 
 template void attention_backward_simt<float>(const Backward&, const Inputs&, const RowSums<float>&,
-                                             const Problem<float>&, int64_t, int64_t, int64_t);
+                                             const Problem<float>&);
 template void attention_backward_simt<double>(const Backward&, const Inputs&, const RowSums<double>&,
-                                              const Problem<double>&, int64_t, int64_t, int64_t);
+                                              const Problem<double>&);
 template void attention_backward_simt<__nv_bfloat16>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                     const Problem<float>&, int64_t, int64_t, int64_t);
+                                                     const Problem<float>&);
 template void attention_backward_simt<__half>(const Backward&, const Inputs&, const RowSums<float>&,
-                                              const Problem<float>&, int64_t, int64_t, int64_t);
+                                              const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

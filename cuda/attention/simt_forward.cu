@@ -35,12 +35,12 @@ __device__ void update(Rows<A, R, N>& rows, A (&s)[R], const A (&mask)[R]) {
 
 template <typename T, int D>
 __global__ void __launch_bounds__(THREADS, 1)
-    attend(T* o, Arithmetic<T>* lse, const T* q, const T* k, const T* v, const Problem<Arithmetic<T>> p, int tiles) {
+    attend(T* o, Arithmetic<T>* lse, const T* q, const T* k, const T* v, const Problem<Arithmetic<T>> p) {
   using A = Arithmetic<T>;
   constexpr int R = ROWS<A>;
-  const Work work = work_of_block(p.heads, tiles, p.causal);
+  const Work work = work_of_block<BLOCK<A>>(p.starts, p.sequences, p.heads, p.causal);
   const Sequence s = p.sequence(work.sequence);
-  const int q0 = work.tile * BLOCK<A>, dim = p.dim;
+  const int q0 = work.first, dim = p.dim;
   if (q0 >= s.length) return;
   SHARED_DYNAMIC(bytes);
   A* queries = reinterpret_cast<A*>(bytes);
@@ -82,27 +82,25 @@ __global__ void __launch_bounds__(THREADS, 1)
 }
 
 template <typename T, int D>
-void run(const Outputs& out, const Inputs& in, const Problem<Arithmetic<T>>& p, int64_t sequences, int64_t length) {
+void run(const Outputs& out, const Inputs& in, const Problem<Arithmetic<T>>& p) {
   using A = Arithmetic<T>;
-  const int64_t tiles = ceil_div(length, BLOCK<A>);
   const size_t shared = size_t(BLOCK<A> * p.dim + TILE * tile_stride(p.dim)) * sizeof(A);
-  launch(attend<T, D>, Launch{blocks_of(tiles, p.heads, sequences), dim3(THREADS), shared}, out.o.as<T>(),
-         out.lse.as<A>(), in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), p, int(tiles));
+  launch(attend<T, D>, Launch{blocks_of(p.tokens, BLOCK<A>, p.heads, p.sequences), dim3(THREADS), shared},
+         out.o.as<T>(), out.lse.as<A>(), in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), p);
 }
 
 }  // namespace
 
 template <typename T>
-void attention_simt(const Outputs& out, const Inputs& in, const Problem<Arithmetic<T>>& p, int64_t sequences,
-                    int64_t max_length) {
-  if (p.dim <= 64) run<T, 64>(out, in, p, sequences, max_length);
-  else run<T, 256>(out, in, p, sequences, max_length);
+void attention_simt(const Outputs& out, const Inputs& in, const Problem<Arithmetic<T>>& p) {
+  if (p.dim <= 64) run<T, 64>(out, in, p);
+  else run<T, 256>(out, in, p);
 }
 
-template void attention_simt<float>(const Outputs&, const Inputs&, const Problem<float>&, int64_t, int64_t);
-template void attention_simt<double>(const Outputs&, const Inputs&, const Problem<double>&, int64_t, int64_t);
-template void attention_simt<__nv_bfloat16>(const Outputs&, const Inputs&, const Problem<float>&, int64_t, int64_t);
-template void attention_simt<__half>(const Outputs&, const Inputs&, const Problem<float>&, int64_t, int64_t);
+template void attention_simt<float>(const Outputs&, const Inputs&, const Problem<float>&);
+template void attention_simt<double>(const Outputs&, const Inputs&, const Problem<double>&);
+template void attention_simt<__nv_bfloat16>(const Outputs&, const Inputs&, const Problem<float>&);
+template void attention_simt<__half>(const Outputs&, const Inputs&, const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

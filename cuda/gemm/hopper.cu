@@ -20,7 +20,7 @@
 #include "cuda/gemm/hopper.h"
 #include "cuda/gemm/hopper_kernel.cuh"
 #include "cuda/gemm/pieces.cuh"
-#include "cuda/gemm/turn.cuh"
+#include "cuda/gemm/rope.cuh"
 
 namespace lowrank::cuda::gemm {
 namespace {
@@ -105,7 +105,7 @@ void write_output(Plan& plan, const Product& p) {
 
 // Whether tiles of `span` turn y: whole heads whose columns are all in pairs half a head apart. Both columns of a pair
 // are then accumulators of one thread, at a distance that the compiler knows.
-bool turns_tiles(const Product& p, int span) {
+bool rotates_tiles(const Product& p, int span) {
   const Rope& r = p.rope;
   const Part first = first_part(p);
   return r && !r.interleaved && r.table.cols() == r.head_dim && r.table.dtype == DType::F32 && aligned(r.table) &&
@@ -113,8 +113,9 @@ bool turns_tiles(const Product& p, int span) {
          first.b.along_k;
 }
 
-void turn_output(Plan& plan, const Product& p) {
-  plan.table = p.rope.table.as<float>(), plan.positions = p.rope.positions.as<int32_t>();
+void rope_output(Plan& plan, const Product& p) {
+  plan.table = p.rope.table.as<float>(),
+  plan.positions = Indices(p.rope.positions, p.rope.table.rows(), IndexKind::Position);
   plan.head_dim = int(p.rope.head_dim);
 }
 
@@ -132,8 +133,8 @@ void launch_tiles(const Product& p, int splits) {
   Plan plan = plan_of<T>(p, Tile<Cluster>::SPAN, splits);
   Scratch space(Owner::Pieces);
   Pieces sums = {};
-  const bool turns = splits == 1 && turns_tiles(p, Tile<Cluster>::SPAN);
-  if (turns) turn_output(plan, p);
+  const bool rotates = splits == 1 && rotates_tiles(p, Tile<Cluster>::SPAN);
+  if (rotates) rope_output(plan, p);
   if (splits > 1) sums = write_splits(space, plan, p);
   else write_output(plan, p);
   const int64_t all = int64_t(plan.tile_rows) * plan.tile_columns * splits;
@@ -144,9 +145,9 @@ void launch_tiles(const Product& p, int splits) {
   if (!first.a.along_k) launch(multiply_tiles<T, Cluster, false, false>, shape, plan);
   else if (!first.b.along_k) launch(multiply_tiles<T, Cluster, true, false>, shape, plan);
   else launch(multiply_tiles<T, Cluster, true, true>, shape, plan);
-  if (splits > 1 && holds_pairs(p.rope, p.n)) return add_turned(p, sums.partial, splits, sums.pitch);
+  if (splits > 1 && adds_rotated(p.rope)) return add_rotated(p, sums.partial, splits, sums.pitch);
   if (splits > 1) launch_pieces<T>(sums);
-  if (p.rope && !turns) turn_rounded(p);
+  if (p.rope && !rotates) rotate_rounded(p);
 }
 
 int64_t whole_stages(const Product& p) {

@@ -3,6 +3,7 @@
 // ring, the order of tiles.
 
 #include "cuda/gemm/product.h"
+#include "cuda/indices.cuh"
 #include "cuda/philox.cuh"
 #include "cuda/tensor_map.cuh"
 
@@ -38,7 +39,7 @@ struct Plan {
   bool stores_boxes;  // y suits TMA
   // Of Product::rope, where tiles turn y: the table or null, [positions, head_dim].
   const float* table;
-  const int32_t* positions;
+  Indices positions;
   int head_dim;
 };
 

@@ -1,7 +1,7 @@
 #pragma once
 // Producer, consumers and kernel of the Hopper product; how they work together is said in cuda/gemm/hopper.cu.
 
-#include "cuda/gemm/hopper_turn.cuh"
+#include "cuda/gemm/hopper_rope.cuh"
 
 namespace lowrank::cuda::gemm::sm90 {
 
@@ -197,7 +197,7 @@ __device__ __forceinline__ void consume(const Plan& plan, Ring ring, unsigned ch
       if (plan.k[part] % DEPTH) add_tail(d, consumer, plan.k[part] % DEPTH);
     out.split = share.split;
     if constexpr (AlongA && AlongB)
-      if (plan.table) turn_tile<COLUMNS>(plan, out, index, d, tile_bias, positions, row);
+      if (plan.table) rotate_tile<COLUMNS>(plan, out, index, d, tile_bias, positions, row);
     if (plan.out_f32) write_rows<T, float, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
     else write_rows<T, T, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
   });

@@ -25,8 +25,8 @@ struct Work {
   Segment stretch[2 * MAX_SEGMENTS];
   Dropout dropout[MAX_SEGMENTS];  // of the first `masks` stretches
   Target target;
-  int turns = 0;   // tiles of K of all stretches without a mask
-  int pieces = 1;  // that K is cut into, each summed by blocks of its own; then y is [pieces, m, n]
+  int k_tiles = 0;  // tiles of K of all stretches without a mask
+  int pieces = 1;   // that K is cut into, each summed by blocks of its own; then y is [pieces, m, n]
   unsigned tiles_m = 0, tiles_n = 0;
 };
 
@@ -197,12 +197,12 @@ __device__ void add_masked_slabs(Ring<S, B>& ring, B& block, float (&sum)[MT][NT
 
 // All stretches without a mask. Fragments are read one step ahead of their products, across tiles too.
 template <typename T, typename S, typename B, int MT, int NT>
-__device__ void add_stretches(Ring<S, B>& ring, B& block, float (&sum)[MT][NT][4], int turns) {
+__device__ void add_stretches(Ring<S, B>& ring, B& block, float (&sum)[MT][NT][4], int count) {
   static_assert(KB<T> == 2 * KSTEP<T>);
   Fragments<MT, NT> fragments[2];
   ring.wait();
   fragments[0].read(block, ring.stage, 0);
-  for (int turn = 0; turn < turns; ++turn) {
+  for (int i = 0; i < count; ++i) {
     fragments[1].read(block, ring.stage, 1);
     ring.load_ahead();
     fragments[0].template multiply<T>(sum);
@@ -220,15 +220,15 @@ __global__ void __launch_bounds__(S::THREADS, Fast ? S::RESIDENT : S::RESIDENT -
   using B = Block<T, S, AK, BK, Fast>;
   B block(shared, tile_of(blockIdx.x, work.tiles_m, work.tiles_n));
   float sum[B::MT][B::NT][4] = {};
-  const int first = int(int64_t(work.turns) * blockIdx.y / work.pieces);
-  const int last = int(int64_t(work.turns) * (blockIdx.y + 1) / work.pieces);
+  const int first = int(int64_t(work.k_tiles) * blockIdx.y / work.pieces);
+  const int last = int(int64_t(work.k_tiles) * (blockIdx.y + 1) / work.pieces);
   Ring<S, B> ring(block, work, first);
   add_masked_slabs<T, S>(ring, block, sum, work);
   if (last > first) add_stretches<T, S>(ring, block, sum, last - first);
   ptx::cp_async_wait<0>();
   __syncthreads();
   static_assert(S::THREADS / 32 * 16 * (S::WN + 8) * 4 <= int(S::SHARED_BYTES));
-  store_tile<T, S, AK && BK>(work.target, sum, reinterpret_cast<float*>(shared), block.row(), block.column());
+  store_tile<T, S>(work.target, sum, reinterpret_cast<float*>(shared), block.row(), block.column());
 }
 
 // ---- host
@@ -247,9 +247,6 @@ void launch_mma(Work work) {
 inline bool takes_large(const Work& work, bool fast) {
   const int64_t large = ceil_div(work.target.m, LargeTiling::BM) * ceil_div(work.target.n, LargeTiling::BN);
   return fast && large >= properties().multiprocessors;
-}
-inline int64_t tile_columns(const Work& work, bool fast) {
-  return takes_large(work, fast) ? LargeTiling::BN : SmallTiling::BN;
 }
 
 template <typename T, bool AK, bool BK>

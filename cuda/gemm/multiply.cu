@@ -4,7 +4,7 @@
 
 #include "cuda/gemm/mma.cuh"
 #include "cuda/gemm/pieces.cuh"
-#include "cuda/gemm/turn.cuh"
+#include "cuda/gemm/rope.cuh"
 
 namespace lowrank::cuda::gemm {
 namespace {
@@ -33,7 +33,7 @@ void add_stretch(Plan& plan, const Segment& s) {
 void add_unmasked(Plan& plan, const Segment& s) {
   if (s.k == 0) return;
   check(s.k < INT32_MAX / MAX_SEGMENTS, Code::Unsupported, "product: k of ", s.k, " is too large");
-  plan.work.turns += int(ceil_div(s.k, 64 / int64_t(bytes_of(plan.type))));
+  plan.work.k_tiles += int(ceil_div(s.k, 64 / int64_t(bytes_of(plan.type))));
   add_stretch(plan, s);
 }
 
@@ -50,7 +50,7 @@ Plan plan_of(const Product& p) {
   for (int i = 0; i < p.slabs; ++i)
     if (!p.slab[i].dropout.active()) add_unmasked(plan, {p.slab[i].r, p.slab[i].a, p.slab[i].b});
   const bool wide = p.n % (16 / int64_t(bytes_of(p.y.dtype))) == 0 && aligned(p.y) && aligned(p.residual);
-  plan.work.target = {p.m, p.n, p.bias, p.residual, p.y, wide, {}};
+  plan.work.target = {p.m, p.n, p.bias, p.residual, p.y, wide};
   return plan;
 }
 
@@ -60,7 +60,7 @@ int pieces_of(const Work& work) {
   const int64_t tiles = ceil_div(work.target.m, SmallTiling::BM) * ceil_div(work.target.n, SmallTiling::BN);
   const int64_t processors = properties().multiprocessors;
   if (work.masks || tiles == 0 || tiles >= processors) return 1;
-  return int(std::max<int64_t>(1, std::min<int64_t>({work.turns / 16, 2 * processors / tiles, 32})));
+  return int(std::max<int64_t>(1, std::min<int64_t>({work.k_tiles / 16, 2 * processors / tiles, 32})));
 }
 
 void run(const Plan& plan) {
@@ -69,11 +69,9 @@ void run(const Plan& plan) {
 }
 
 // K in one piece.
-void run_whole(Plan& plan, const Product& p) {
-  const bool turns = plan.a_along_k && plan.b_along_k && holds_pairs(p.rope, tile_columns(plan.work, plan.fast));
-  if (turns) plan.work.target.rope = p.rope;
+void run_whole(const Plan& plan, const Product& p) {
   run(plan);
-  if (p.rope && !turns) turn_rounded(p);
+  if (p.rope) rotate_rounded(p);
 }
 
 }  // namespace
@@ -86,16 +84,16 @@ void multiply_mma(const Product& product) {
   Scratch sums(Owner::Pieces);
   View partial;
   partial.data = sums.take<float>(plan.work.pieces * target.m * target.n);
-  plan.work.target = {target.m, target.n, {}, {}, partial, target.n % PACK<float> == 0, {}};
+  plan.work.target = {target.m, target.n, {}, {}, partial, target.n % PACK<float> == 0};
   run(plan);
-  if (holds_pairs(product.rope, target.n)) return add_turned(product, partial.as<float>(), plan.work.pieces, target.n);
+  if (adds_rotated(product.rope)) return add_rotated(product, partial.as<float>(), plan.work.pieces, target.n);
   const Pieces pieces = {partial.as<float>(), plan.work.pieces, target.m, target.n, target.n,
                          target.bias,         target.residual,  target.y};
   const DType type = target.y.dtype == DType::F32 ? plan.type : target.y.dtype;
   if (type == DType::F32) launch_pieces<float>(pieces);
   else if (type == DType::F16) launch_pieces<__half>(pieces);
   else launch_pieces<__nv_bfloat16>(pieces);
-  if (product.rope) turn_rounded(product);
+  if (product.rope) rotate_rounded(product);
 }
 
 void multiply(const Product& product) {

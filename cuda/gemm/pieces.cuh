@@ -3,7 +3,8 @@
 // the device otherwise. Four columns a thread, where rows of the partial sums allow 16-byte loads, else one; one pass
 // over the partial sums, which L2 mostly still has.
 
-#include "cuda/gemm/turn.cuh"
+#include "cuda/gemm/product.h"
+#include "cuda/parameter.cuh"
 
 namespace lowrank::cuda::gemm {
 
@@ -30,8 +31,7 @@ __global__ void add_pieces(Pieces s) {
   for (int i = 0; i < N && column + i < s.n; ++i) {
     const int64_t to = row * s.n + column + i;
     float value = sum.lane[i];
-    if (s.bias.data) value += element_of<float>(s.bias, column + i);
-    if (s.residual.data) value += element_of<float>(s.residual, to);
+    value += element_of<float>(s.bias, column + i) + element_of<float>(s.residual, to);
     if (s.y.dtype == DType::F32) static_cast<float*>(s.y.data)[to] = value;
     else static_cast<T*>(s.y.data)[to] = T(value);
   }

@@ -31,7 +31,7 @@ struct Slab {
 constexpr int MAX_SEGMENTS = 3;
 
 // y[m, n] = sum of segments + sum of slabs + bias[n] + residual[m, n], accumulated in f32 and rounded once. With `rope`
-// its rows are turned at last, before they are rounded where a kernel can (cuda/gemm/turn.cuh), else after.
+// its rows are turned at last, before they are rounded where a kernel can (cuda/gemm/rope.cuh), else after.
 struct Product {
   DType type = DType::BF16;  // of segments and slabs: bf16 or f16 on tensor cores; f32, f64
   int64_t m = 0, n = 0;

@@ -13,7 +13,7 @@
 // by those of x.
 
 #include "cuda/gemm/quantized_rows.cuh"
-#include "cuda/gemm/turn.cuh"
+#include "cuda/gemm/rope.cuh"
 #include "cuda/parameter.cuh"
 #include "cuda/ptx.cuh"
 #include "cuda/quantized.cuh"
@@ -309,7 +309,7 @@ void multiply_quantized(const Product& p, const View& x, const View& w) {
     if (w.dtype == DType::NF4) launch_rows<T, Nf4Codes>(rows, Nf4Weight(w));
     else launch_rows<T, Int8Codes>(rows, Int8Weight(w));
   });
-  if (p.rope) turn_rounded(p);
+  if (p.rope) rotate_rounded(p);
 }
 
 }  // namespace lowrank::cuda::gemm

@@ -7,7 +7,7 @@
 // Memory: each operand once per tile of the other. f32 (f64) multiply-adds in the order of k.
 // Bound by multiply-adds: 2 m n k / peak without tensor cores.
 
-#include "cuda/gemm/turn.cuh"
+#include "cuda/gemm/rope.cuh"
 #include "cuda/philox.cuh"
 #include "cuda/ptx.cuh"
 
@@ -153,37 +153,6 @@ __device__ void add_product(T (&sum)[M][M], T* shared, const Product& p, const S
   __syncthreads();
 }
 
-// A tile's rows turned, bias and all: 16 of them at a time meet in shared memory.
-template <typename T, int M>
-__device__ void turn_tile(T (&sum)[M][M], T* shared, const Product& p, int64_t row, int64_t column) {
-  constexpr int ROW = Shape<T, M>::ROW, UNITS = Shape<T, M>::TILE / 2;
-  const int ty = int(threadIdx.x) / SIDE, tx = int(threadIdx.x) % SIDE;
-  const Pair pair = pair_of(p.rope, column / 2 + int(threadIdx.x) % UNITS);
-  const bool inside = pair.first < p.n;
-  const T bias_a = inside ? element_of<T>(p.bias, pair.first) : T(0);
-  const T bias_b = inside ? element_of<T>(p.bias, pair.second) : T(0);
-#pragma unroll
-  for (int i = 0; i < M; ++i) {
-#pragma unroll
-    for (int j = 0; j < M; ++j) shared[ty * ROW + place_of<M>(tx, j)] = sum[i][j];
-    __syncthreads();
-    for (int line = int(threadIdx.x) / UNITS; line < SIDE; line += THREADS / UNITS) {
-      const int64_t y = row + place_of<M>(line, i);
-      if (!inside || y >= p.m) continue;
-      T* first = shared + line * ROW + (pair.first - column);
-      T* second = shared + line * ROW + (pair.second - column);
-      T a = *first + bias_a, b = *second + bias_b;
-      Turn<T> turn;
-      if (pair.angle >= 0) turn.load(p.rope, y, pair.angle);
-      turn.apply(a, b);
-      *first = a, *second = b;
-    }
-    __syncthreads();
-#pragma unroll
-    for (int j = 0; j < M; ++j) sum[i][j] = shared[ty * ROW + place_of<M>(tx, j)];
-  }
-}
-
 template <typename T, int M>
 __global__ void __launch_bounds__(THREADS, sizeof(T) * M > 16 ? 1 : 2) simt_product(const __grid_constant__ Product p) {
   using S = Shape<T, M>;
@@ -203,8 +172,6 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) * M > 16 ? 1 : 2) simt_prod
     const Segment segment = low ? Segment{s.r, s.a, s.b} : p.segment[i];
     add_product<false>(sum, shared, p, segment, row, column, s.dropout);
   }
-  const bool turns = p.rope.table.data != nullptr;
-  if (turns) turn_tile(sum, shared, p, row, column);
 #pragma unroll
   for (int i = 0; i < M; ++i)
 #pragma unroll
@@ -213,22 +180,19 @@ __global__ void __launch_bounds__(THREADS, sizeof(T) * M > 16 ? 1 : 2) simt_prod
                     x = column + place_of<M>(int(threadIdx.x) % SIDE, j);
       if (y >= p.m || x >= p.n) continue;
       T value = sum[i][j];
-      if (p.bias.data && !turns) value += static_cast<const T*>(p.bias.data)[x];
+      if (p.bias.data) value += static_cast<const T*>(p.bias.data)[x];
       if (p.residual.data) value += static_cast<const T*>(p.residual.data)[y * p.n + x];
       static_cast<T*>(p.y.data)[y * p.n + x] = value;
     }
 }
 
 template <typename T, int M>
-void run_simt(Product p) {
+void run_simt(const Product& p) {
   using S = Shape<T, M>;
-  const Rope rope = p.rope;
-  if (!holds_pairs(rope, S::TILE)) p.rope = {};
   const int64_t blocks = ceil_div(p.m, S::TILE) * ceil_div(p.n, S::TILE);
   check(blocks <= INT32_MAX, Code::Unsupported, "a product of ", blocks, " tiles; CUDA allows ", INT32_MAX);
   launch(simt_product<T, M>, Launch{dim3(unsigned(blocks)), dim3(THREADS), S::SHARED_BYTES}, p);
-  p.rope = rope;
-  if (rope && !holds_pairs(rope, S::TILE)) turn_rounded(p);
+  if (p.rope) rotate_rounded(p);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cuda/indices.cuh"
 #include "cuda/info.h"
 #include "cuda/launch.cuh"
 #include "cuda/recent.h"
@@ -21,6 +22,8 @@ int count_of_devices() {
 void* allocate(int, size_t bytes) { return emulator::allocate(bytes); }
 void release(int, void* data, size_t) { emulator::release(data); }
 thread_local cuda::Recent recent;
+thread_local cuda::IndexFault fault;
+void finish(int) { cuda::check_indices(fault); }
 void begin(int, const char* op) { recent.begin(op); }
 std::string trail(int) {
   return recent.text([](const void*) { return "a kernel"; });
@@ -32,10 +35,11 @@ void copy_bytes(void* to, const void* from, size_t bytes) { std::memcpy(to, from
 namespace cuda {
 
 // Kernels run where they are launched: in the queue's thread, complete on return.
-const Backend backend = {allocate, release, nullptr, nullptr, copy_bytes, copy_bytes,
+const Backend backend = {allocate, release, nullptr, finish,  copy_bytes, copy_bytes,
                          begin,    nullptr, trail,   nullptr, measure,    lend};
 
 cudaStream_t stream() { return nullptr; }
+IndexFault* index_fault() { return is_measuring() ? nullptr : &fault; }
 
 void allow_shared(const void*, size_t) {}  // the emulator checks sizes itself
 

@@ -23,8 +23,8 @@ __device__ inline Positions positions_of(const Plan& plan, const Group& group, i
 }
 
 // d: two columns, in the upper row, then in the lower one.
-__device__ __forceinline__ void turn_pairs(float* a, float* b, const float* bias_a, const float* bias_b,
-                                           const Pack<float, 2> (&cosines)[2], const Pack<float, 2> (&sines)[2]) {
+__device__ __forceinline__ void rotate_pairs(float* a, float* b, const float* bias_a, const float* bias_b,
+                                             const Pack<float, 2> (&cosines)[2], const Pack<float, 2> (&sines)[2]) {
   const Pack<float, 2> of_a = load<2>(bias_a), of_b = load<2>(bias_b);
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
@@ -37,8 +37,8 @@ __device__ __forceinline__ void turn_pairs(float* a, float* b, const float* bias
 
 // All heads of a tile; columns are in groups of 8, pairs Half groups apart.
 template <int Half, int N>
-__device__ __forceinline__ void turn_heads(const Plan& plan, const Group& group, float (&d)[N], const float* bias,
-                                           Positions positions) {
+__device__ __forceinline__ void rotate_heads(const Plan& plan, const Group& group, float (&d)[N], const float* bias,
+                                             Positions positions) {
   const float* upper = plan.table + positions.upper * (16 * Half) + 2 * group.t;
   const float* lower = plan.table + positions.lower * (16 * Half) + 2 * group.t;
   bias += 2 * group.t;
@@ -48,22 +48,22 @@ __device__ __forceinline__ void turn_heads(const Plan& plan, const Group& group,
     const Pack<float, 2> sines[2] = {load<2>(upper + 8 * (Half + i)), load<2>(lower + 8 * (Half + i))};
 #pragma unroll
     for (int j = i; j < N / 4; j += 2 * Half)
-      turn_pairs(d + 4 * j, d + 4 * (j + Half), bias + 8 * j, bias + 8 * (j + Half), cosines, sines);
+      rotate_pairs(d + 4 * j, d + 4 * (j + Half), bias + 8 * j, bias + 8 * (j + Half), cosines, sines);
   }
 }
 
 // A consumer's 64 rows from `row` on, bias and all, which is then 0.
 template <int Columns>
-__device__ __forceinline__ void turn_tile(const Plan& plan, const Output& out, int index, float (&d)[Columns / 2],
-                                          Pack<float, Columns / 128>& bias, Positions positions, int row) {
+__device__ __forceinline__ void rotate_tile(const Plan& plan, const Output& out, int index, float (&d)[Columns / 2],
+                                            Pack<float, Columns / 128>& bias, Positions positions, int row) {
   const Group group(index);
   if (row >= plan.m) return;
   group.meet();  // the last tile's bias has been read
   for (int i = 0; i < Columns / 128; ++i) out.bias[threadIdx.x % 128 + 128 * unsigned(i)] = bias.lane[i];
   group.meet();
-  if (plan.head_dim == 64) turn_heads<4>(plan, group, d, out.bias, positions);
-  else if (plan.head_dim == 128) turn_heads<8>(plan, group, d, out.bias, positions);
-  else if constexpr (Columns >= 256) turn_heads<16>(plan, group, d, out.bias, positions);
+  if (plan.head_dim == 64) rotate_heads<4>(plan, group, d, out.bias, positions);
+  else if (plan.head_dim == 128) rotate_heads<8>(plan, group, d, out.bias, positions);
+  else if constexpr (Columns >= 256) rotate_heads<16>(plan, group, d, out.bias, positions);
   bias = {};
 }
 
