@@ -311,7 +311,7 @@ void add_services(Napi::Object exports) {
   method<run_case>(exports, "runConformance");
 }
 
-void add_ops(Napi::Object exports) {
+void add_elements_and_products(Napi::Object exports) {
   method<ops::fill>(exports, "fill");
   method<ops::cast>(exports, "cast");
   method<ops::copy_into>(exports, "copyInto");
@@ -320,6 +320,7 @@ void add_ops(Napi::Object exports) {
   method<ops::add>(exports, "add");
   method<ops::multiply>(exports, "multiply");
   method<ops::accumulate>(exports, "accumulate");
+  method<ops::accumulate_all>(exports, "accumulateAll");
   method<ops::scale>(exports, "scale");
   method<ops::activation>(exports, "activation");
   method<ops::activation_backward>(exports, "activationBackward");
@@ -335,6 +336,9 @@ void add_ops(Napi::Object exports) {
   method<ops::lora_linear_backward>(exports, "loraLinearBackward");
   method<ops::lora_linear_group>(exports, "loraLinearGroup");
   method<ops::lora_linear_group_backward>(exports, "loraLinearGroupBackward");
+}
+
+void add_layers(Napi::Object exports) {
   method<ops::embedding>(exports, "embedding");
   method<ops::embedding_backward>(exports, "embeddingBackward");
   method<ops::sample>(exports, "sample");
@@ -348,6 +352,9 @@ void add_ops(Napi::Object exports) {
   method<ops::attention_backward>(exports, "attentionBackward");
   method<ops::attention_bias_backward>(exports, "attentionBiasBackward");
   method<ops::attention_decode>(exports, "attentionDecode");
+}
+
+void add_losses_and_updates(Napi::Object exports) {
   method<ops::cross_entropy>(exports, "crossEntropy");
   method<ops::cross_entropy_backward>(exports, "crossEntropyBackward");
   method<ops::linear_cross_entropy>(exports, "linearCrossEntropy");
@@ -363,7 +370,9 @@ void add_ops(Napi::Object exports) {
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(new Environment(env));
   add_services(exports);
-  add_ops(exports);
+  add_elements_and_products(exports);
+  add_layers(exports);
+  add_losses_and_updates(exports);
   return exports;
 }
 

@@ -3,7 +3,7 @@
 namespace lowrank {
 namespace {
 
-#define LOWRANK_CPU(name, where, args) table.name = cpu::name;
+#define LOWRANK_CPU(name, args) table.name = cpu::name;
 Kernels cpu_kernels() {
   Kernels table;
   LOWRANK_KERNELS(LOWRANK_CPU)
@@ -11,9 +11,7 @@ Kernels cpu_kernels() {
 }
 
 #ifdef LOWRANK_HAS_CUDA
-#define LOWRANK_TAKE_BOTH(name) table.name = cuda::name;
-#define LOWRANK_TAKE_CPU_ONLY(name)
-#define LOWRANK_CUDA(name, where, args) LOWRANK_TAKE_##where(name)
+#define LOWRANK_CUDA(name, args) table.name = cuda::name;
 Kernels cuda_kernels() {
   Kernels table;
   LOWRANK_KERNELS(LOWRANK_CUDA)

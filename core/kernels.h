@@ -2,7 +2,6 @@
 #include "core/view.h"
 
 // What a backend provides: one row per kernel, defined in cpu/<op>.cpp and cuda/<op>.cu.
-// BOTH: CPU and CUDA have it. CPU_ONLY: CUDA answers ERR_UNSUPPORTED (a test prints how many such rows are left).
 // Inputs are checked and outputs allocated before a kernel is called (core/ops/). A View without data is an optional
 // input that is absent, or a gradient that nobody wants. i32: ids, labels, cu_seqlens. Sums accumulate in fixed order,
 // whatever the number of threads.
@@ -13,113 +12,115 @@
 // weights, targets of losses) are f32 or T, frozen weights f32, bf16 or f16, and sums (loss, lse, mean, rstd, s,
 // gradients of parameters that are f32) are f32. Arithmetic is f32, f64 for f64.
 #define LOWRANK_KERNELS(K)                                                                                             \
-  K(fill, BOTH, (View y, double value))                                                                                \
+  K(fill, (View y, double value))                                                                                      \
   /* y = x, converted to y's dtype */                                                                                  \
-  K(copy, BOTH, (View y, View x))                                                                                      \
+  K(copy, (View y, View x))                                                                                            \
   /* y[out, in], I8 or NF4, = x f32; y, a float, = w[out, in], I8 or NF4: core/quantized.h */                          \
-  K(quantize, BOTH, (View y, View x))                                                                                  \
-  K(dequantize, BOTH, (View y, View w))                                                                                \
-  K(add, BOTH, (View y, View a, View b))                                                                               \
-  K(multiply, BOTH, (View y, View a, View b))                                                                          \
+  K(quantize, (View y, View x))                                                                                        \
+  K(dequantize, (View y, View w))                                                                                      \
+  K(add, (View y, View a, View b))                                                                                     \
+  K(multiply, (View y, View a, View b))                                                                                \
   /* y += alpha * x */                                                                                                 \
-  K(accumulate, BOTH, (View y, View x, double alpha))                                                                  \
+  K(accumulate, (View y, View x, double alpha))                                                                        \
+  /* y += x, of each pair */                                                                                           \
+  K(accumulate_all, (Accumulations pairs))                                                                             \
   /* y = alpha * x */                                                                                                  \
-  K(scale, BOTH, (View y, View x, double alpha))                                                                       \
-  K(activation, BOTH, (View y, View x, Activation kind))                                                               \
+  K(scale, (View y, View x, double alpha))                                                                             \
+  K(activation, (View y, View x, Activation kind))                                                                     \
   /* dx may be dy's own memory */                                                                                      \
-  K(activation_backward, BOTH, (View dx, View dy, View x, Activation kind))                                            \
+  K(activation_backward, (View dx, View dy, View x, Activation kind))                                                  \
   /* y = f(gate) * up */                                                                                               \
-  K(gated_activation, BOTH, (View y, View gate, View up, Activation kind))                                             \
+  K(gated_activation, (View y, View gate, View up, Activation kind))                                                   \
   /* dgate may be dy's own memory */                                                                                   \
-  K(gated_activation_backward, BOTH, (View dgate, View dup, View dy, View gate, View up, Activation kind))             \
-  K(dropout, BOTH, (View y, View x, Dropout dropout))                                                                  \
+  K(gated_activation_backward, (View dgate, View dup, View dy, View gate, View up, Activation kind))                   \
+  K(dropout, (View y, View x, Dropout dropout))                                                                        \
   /* y[D] = sum over rows of x[N, D] */                                                                                \
-  K(sum_rows, BOTH, (View y, View x))                                                                                  \
+  K(sum_rows, (View y, View x))                                                                                        \
   /* y[1] = sum of x; y[1] = sum of x^2 */                                                                             \
-  K(sum, BOTH, (View y, View x))                                                                                       \
-  K(sum_squares, BOTH, (View y, View x))                                                                               \
+  K(sum, (View y, View x))                                                                                             \
+  K(sum_squares, (View y, View x))                                                                                     \
   /* y = op(a) op(b); a, b, y of T, or a or b bf16 storage, or b I8 or NF4; CUDA: each f32, bf16 or f16 */             \
-  K(matmul, BOTH, (View y, View a, View b, bool transpose_a, bool transpose_b, Compute compute))                       \
+  K(matmul, (View y, View a, View b, bool transpose_a, bool transpose_b, Compute compute))                             \
   /* y[N, out] = x[N, in] w[out, in]^T + bias[out]?, turned by `rope` where it has a table */                          \
-  K(linear, BOTH, (View y, View x, View w, View bias, Compute compute, Rope rope))                                     \
+  K(linear, (View y, View x, View w, View bias, Compute compute, Rope rope))                                           \
   /* s[N, r] = scale * drop(x) a^T;  y = x w^T + bias? + s b^T, turned by `rope`;  a[r, in], b[out, r] */              \
   /* exact: the adapter's products keep f32 accuracy beside bf16 and f16 too */                                        \
-  K(lora_linear, BOTH,                                                                                                 \
-    (View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout, Compute compute,        \
-     bool exact, Rope rope))                                                                                           \
+  K(lora_linear, (View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,            \
+                  Compute compute, bool exact, Rope rope))                                                             \
   /* t = scale * dy b;  dx = dy w + drop(t a);  da[r, in] = t^T drop(x);  db[out, r] = dy^T s */                       \
-  K(lora_linear_backward, BOTH,                                                                                        \
-    (View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale, Dropout dropout,        \
-     Compute compute, bool exact))                                                                                     \
+  K(lora_linear_backward, (View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,   \
+                           Dropout dropout, Compute compute, bool exact))                                              \
   /* lora_linear of up to three layers on one x, of which some are turned; backward: their dx are summed */            \
-  K(lora_linear_group, BOTH, (View x, LoraLayers layers, Compute compute, bool exact, Rope rope))                      \
-  K(lora_linear_group_backward, BOTH, (View dx, View x, LoraLayers layers, Compute compute, bool exact))               \
+  K(lora_linear_group, (View x, LoraLayers layers, Compute compute, bool exact, Rope rope))                            \
+  K(lora_linear_group_backward, (View dx, View x, LoraLayers layers, Compute compute, bool exact))                     \
   /* y[N, D] = table[ids[N]]; also selects rows of activations */                                                      \
-  K(embedding, BOTH, (View y, View table, View ids))                                                                   \
+  K(embedding, (View y, View table, View ids))                                                                         \
   /* dtable[V, D] = rows of dy added up by id; all other rows 0 */                                                     \
-  K(embedding_backward, BOTH, (View dtable, View dy, View ids))                                                        \
+  K(embedding_backward, (View dtable, View dy, View ids))                                                              \
   /* ids i32[N] = a token drawn from each row of logits [N, V], compared as f32; equal ones by id */                   \
-  K(sample, BOTH, (View ids, View logits, Sampling options))                                                           \
+  K(sample, (View ids, View logits, Sampling options))                                                                 \
   /* h = drop(x) + residual?;  y = (h - mean) * rstd * w + b?;  h has no data where it would equal x */                \
-  K(layer_norm, BOTH,                                                                                                  \
+  K(layer_norm,                                                                                                        \
     (View y, View h, View mean, View rstd, View x, View residual, View w, View b, double eps, Dropout dropout))        \
   /* g = gradient of h = norm'(dy) + dh?;  dx = drop(g);  dresidual = g (no data where dropout is off: it is dx) */    \
-  K(layer_norm_backward, BOTH,                                                                                         \
-    (View dx, View dresidual, View dw, View db, View dy, View dh, View h, View w, View mean, View rstd,                \
-     Dropout dropout))                                                                                                 \
+  K(layer_norm_backward, (View dx, View dresidual, View dw, View db, View dy, View dh, View h, View w, View mean,      \
+                          View rstd, Dropout dropout))                                                                 \
   /* h = drop(x) + residual?;  y = h * rstd * (w + offset);  h has no data where it would equal x */                   \
-  K(rms_norm, BOTH,                                                                                                    \
-    (View y, View h, View rstd, View x, View residual, View w, double offset, double eps, Dropout dropout))            \
+  K(rms_norm, (View y, View h, View rstd, View x, View residual, View w, double offset, double eps, Dropout dropout))  \
   /* dx = norm'(dy) + dh?, the gradient of h */                                                                        \
-  K(rms_norm_backward, BOTH, (View dx, View dw, View dy, View dh, View h, View w, View rstd, double offset))           \
+  K(rms_norm_backward, (View dx, View dw, View dy, View dh, View h, View w, View rstd, double offset))                 \
   /* Turns pairs of columns of each head by the angles in row positions[n] of table[P, rotary]: cosines, sines. */     \
   /* inverse: the other way. k may be absent; qy may be q's own memory, ky k's. */                                     \
-  K(rope, BOTH,                                                                                                        \
+  K(rope,                                                                                                              \
     (View qy, View ky, View q, View k, View positions, View table, int64_t head_dim, bool interleaved, bool inverse))  \
   /* o = drop(softmax(x)) v, x of a pair as in AttentionShape. q, o [N, heads * dim]; k, v [M, kv_heads * dim]; */     \
   /* lse [N, heads]; cu_seqlens i32[B + 1] of the queries, and of the keys unless key_seqlens i32[B + 1]? is there; */ \
   /* bias [heads, 2L - 1]?, as wide as lse */                                                                          \
-  K(attention, BOTH,                                                                                                   \
-    (View o, View lse, View q, View k, View v, View cu_seqlens, View key_seqlens, View bias, AttentionShape shape,     \
-     Dropout dropout))                                                                                                 \
-  K(attention_backward, BOTH,                                                                                          \
-    (View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse, View cu_seqlens, View key_seqlens,  \
-     View bias, AttentionShape shape, Dropout dropout))                                                                \
+  K(attention, (View o, View lse, View q, View k, View v, View cu_seqlens, View key_seqlens, View bias,                \
+                AttentionShape shape, Dropout dropout))                                                                \
+  K(attention_backward, (View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse,                 \
+                         View cu_seqlens, View key_seqlens, View bias, AttentionShape shape, Dropout dropout))         \
   /* dbias [heads, 2L - 1] = sum over all pairs at that distance of p (mask dy v - dy o) */                            \
-  K(attention_bias_backward, BOTH,                                                                                     \
-    (View dbias, View dy, View q, View k, View v, View o, View lse, View cu_seqlens, View key_seqlens, View bias,      \
-     AttentionShape shape, Dropout dropout))                                                                           \
+  K(attention_bias_backward, (View dbias, View dy, View q, View k, View v, View o, View lse, View cu_seqlens,          \
+                              View key_seqlens, View bias, AttentionShape shape, Dropout dropout))                     \
   /* One query a sequence, at position lengths[b] - 1 of its cache: q, o [B, heads * dim]; lengths i32[B]; */          \
   /* caches [B, capacity, kv_heads * dim]; causal, max_length, row_stride, max_keys of the shape are not used */       \
-  K(attention_decode, BOTH,                                                                                            \
-    (View o, View q, View k_cache, View v_cache, View lengths, View bias, AttentionShape shape))                       \
+  K(attention_decode, (View o, View q, View k_cache, View v_cache, View lengths, View bias, AttentionShape shape))     \
   /* loss[1] = scale * sum over rows; logits [N, C]; labels i32[N]; weights [C]?; lse [N] */                           \
-  K(cross_entropy, BOTH, (View loss, View lse, View logits, View labels, View weights, CrossEntropy options))          \
+  K(cross_entropy, (View loss, View lse, View logits, View labels, View weights, CrossEntropy options))                \
   /* dloss[1] */                                                                                                       \
-  K(cross_entropy_backward, BOTH,                                                                                      \
+  K(cross_entropy_backward,                                                                                            \
     (View dlogits, View dloss, View logits, View labels, View weights, View lse, CrossEntropy options))                \
   /* cross entropy of x w^T + bias?, in chunks of rows; dx[N, D]? lacks `scale`; x [N, D]; w [V, D], frozen */         \
-  K(linear_cross_entropy, BOTH,                                                                                        \
-    (View loss, View dx, View x, View w, View bias, View labels, LinearCrossEntropy options))                          \
+  K(linear_cross_entropy, (View loss, View dx, View x, View w, View bias, View labels, LinearCrossEntropy options))    \
   /* scaled = scale * dloss[1] * dx */                                                                                 \
-  K(linear_cross_entropy_backward, BOTH, (View scaled, View dloss, View dx, double scale))                             \
+  K(linear_cross_entropy_backward, (View scaled, View dloss, View dx, double scale))                                   \
   /* loss[1] = scale * sum; logits, targets [N, C]; positive_weights [C]? */                                           \
-  K(bce, BOTH, (View loss, View logits, View targets, View positive_weights, double scale))                            \
-  K(bce_backward, BOTH, (View dlogits, View dloss, View logits, View targets, View positive_weights, double scale))    \
-  K(mse, BOTH, (View loss, View x, View targets, double scale))                                                        \
-  K(mse_backward, BOTH, (View dx, View dloss, View x, View targets, double scale))                                     \
+  K(bce, (View loss, View logits, View targets, View positive_weights, double scale))                                  \
+  K(bce_backward, (View dlogits, View dloss, View logits, View targets, View positive_weights, double scale))          \
+  K(mse, (View loss, View x, View targets, double scale))                                                              \
+  K(mse_backward, (View dx, View dloss, View x, View targets, double scale))                                           \
   /* One AdamW step over the arena, in place, f32 or f64. */                                                           \
   /* slices f64[S, 4], ascending: begin, end (elements), lr scale, decay scale. */                                     \
   /* squared_norm f64[1] or f32[1]: of all gradients; clip 0 is off. */                                                \
-  K(adamw, BOTH, (View params, View grads, View m, View v, View slices, View squared_norm, AdamW options))             \
+  K(adamw, (View params, View grads, View m, View v, View slices, View squared_norm, AdamW options))                   \
   /* The same with u8 moments: codes (core/code_book.h) times their block's scale, f32[ceil(size / 256)]. */           \
-  K(adamw8, BOTH,                                                                                                      \
-    (View params, View grads, View m, View v, View m_scale, View v_scale, View slices, View squared_norm,              \
-     AdamW options))
+  K(adamw8, (View params, View grads, View m, View v, View m_scale, View v_scale, View slices, View squared_norm,      \
+             AdamW options))
 
 namespace lowrank {
 
 enum class Activation : int32_t { Gelu, GeluTanh, Tanh, Silu, Relu };
+
+// Sums of one dtype, no two of which share memory.
+struct Accumulations {
+  static constexpr int MOST = 32;
+  struct Pair {
+    View y, x;
+  };
+  int32_t count = 0;
+  Pair pair[MOST];
+};
 
 // Products in f32, or of operands rounded to bf16, or to TF32 (10 bits of mantissa, on a GPU alone); accumulation is
 // f32 always. f64 tensors ignore it; bf16 and f16 ones are multiplied as they are. On the CPU up to 16 rows x w^T,
@@ -209,7 +210,7 @@ struct Sampling {
   Dropout random;  // seed, site, step and row offset: one Philox word a row
 };
 
-#define LOWRANK_DECLARE(name, where, args) void name args;
+#define LOWRANK_DECLARE(name, args) void name args;
 namespace cpu {
 LOWRANK_KERNELS(LOWRANK_DECLARE)
 }
@@ -218,7 +219,7 @@ LOWRANK_KERNELS(LOWRANK_DECLARE)
 }
 #undef LOWRANK_DECLARE
 
-#define LOWRANK_POINTER(name, where, args) void(*name) args = nullptr;
+#define LOWRANK_POINTER(name, args) void(*name) args = nullptr;
 struct Kernels {
   LOWRANK_KERNELS(LOWRANK_POINTER)
 };

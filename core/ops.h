@@ -20,6 +20,8 @@ Tensor dequantize(const Tensor& w, DType dtype);
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor multiply(const Tensor& a, const Tensor& b);
 void accumulate(const Tensor& y, const Tensor& x, double alpha);
+// y[i] += x[i] for each of the lists, whose tensors have one dtype.
+void accumulate_all(Tensors y, Tensors x);
 Tensor scale(const Tensor& x, double alpha);
 
 Tensor activation(const Tensor& x, Activation kind);

@@ -31,9 +31,9 @@ struct QueueHooks {
 };
 
 // The order of a device's work. One executor thread takes tasks from a ring and runs them; they are stored in the ring
-// itself, so handing over allocates nothing. A full ring blocks the caller. After a fault every later task is skipped,
-// and whoever waits is told the fault, until reset(). LOWRANK_SYNC=1 runs each task in the calling thread and waits for
-// it, so that its error is thrown where the op was called.
+// itself, so handing over allocates nothing (but for the largest tasks, of many layers). A full ring blocks the caller.
+// After a fault every later task is skipped, and whoever waits is told the fault, until reset(). LOWRANK_SYNC=1 runs
+// each task in the calling thread and waits for it, so that its error is thrown where the op was called.
 //
 // One thread hands over, waits and stops; only the executor (or, with LOWRANK_SYNC=1, that thread) touches the fault.
 class Queue {
@@ -77,7 +77,15 @@ class Queue {
   template <typename F>
   void put(const char* op, Kind kind, F&& task) {
     using Task = std::decay_t<F>;
-    static_assert(sizeof(Task) <= sizeof(Slot::task), "a task must fit into a slot of the ring");
+    if constexpr (sizeof(Task) > sizeof(Slot::task)) {
+      put(op, kind, [task = std::make_unique<Task>(std::forward<F>(task))] { (*task)(); });
+    } else {
+      put_small(op, kind, std::forward<F>(task));
+    }
+  }
+  template <typename F>
+  void put_small(const char* op, Kind kind, F&& task) {
+    using Task = std::decay_t<F>;
     if (synchronous_) {
       Task local(std::forward<F>(task));
       return run_here(

@@ -47,6 +47,10 @@ void cpu::multiply(View y, View a, View b) {
   });
 }
 
+void cpu::accumulate_all(Accumulations list) {
+  for (int i = 0; i < list.count; ++i) accumulate(list.pair[i].y, list.pair[i].x, 1);
+}
+
 void cpu::accumulate(View y, View x, double alpha) {
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);

@@ -3,18 +3,13 @@
 // cpu/activation.h, with accurate exp, erfc and tanh.
 
 #include "cuda/elementwise.cuh"
+#include "cuda/sigmoid.cuh"
 
 namespace lowrank::cuda {
 
 inline constexpr double SQRT_HALF = 0.70710678118654752440, INV_SQRT_2PI = 0.39894228040143267794;
 // gelu_tanh(x) = x sigmoid(2 u), u = GELU_A (x + GELU_B x^3)
 inline constexpr double GELU_A = 0.79788456080286535588, GELU_B = 0.044715;
-
-template <typename A>
-__device__ A sigmoid(A x) {
-  const A e = exp(x >= 0 ? -x : x);
-  return (x >= 0 ? 1 : e) / (1 + e);
-}
 
 template <typename A>
 __device__ A gelu_gate(A x) {

@@ -5,6 +5,7 @@
 // arithmetic, f64 for f64. Bound by bandwidth; the heads that use it have few labels, so launches are what it costs.
 
 #include "cuda/loss.cuh"
+#include "cuda/sigmoid.cuh"
 
 namespace lowrank {
 namespace {
@@ -15,12 +16,6 @@ using namespace cuda;
 template <typename A>
 __device__ A softplus(A x) {
   return (x > 0 ? x : A(0)) + log1p(exp(-fabs(x)));
-}
-
-template <typename A>
-__device__ A sigmoid(A x) {
-  const A e = exp(-fabs(x));
-  return x >= 0 ? 1 / (1 + e) : e / (1 + e);
 }
 
 template <typename T>

@@ -112,9 +112,12 @@ Context& context() {
 }
 
 // Of a __global__ function, without its parameters.
-std::string kernel_name(const void* kernel) {
+std::string kernel_name([[maybe_unused]] const void* kernel) {
   const char* mangled = nullptr;
-  if (!kernel || cudaFuncGetName(&mangled, kernel) != cudaSuccess || !mangled) return "a kernel";
+#if CUDART_VERSION >= 12030
+  if (!kernel || cudaFuncGetName(&mangled, kernel) != cudaSuccess) mangled = nullptr;
+#endif
+  if (!mangled) return "a kernel";
   int status = 0;
   const std::unique_ptr<char, void (*)(void*)> plain(abi::__cxa_demangle(mangled, nullptr, nullptr, &status),
                                                      std::free);

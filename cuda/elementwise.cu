@@ -27,7 +27,54 @@ struct Scale {
   A alpha;
 };
 
+// A pair has the blocks of one row of the grid, which take as many turns as it is long.
+template <typename T>
+struct Pairs {
+  struct Pair {
+    T* y;
+    const T* x;
+    int64_t n;
+  };
+  Pair pair[Accumulations::MOST];
+};
+constexpr int64_t MOST_BLOCKS_A_PAIR = 64;
+
+template <typename T>
+__global__ void __launch_bounds__(MAP_THREADS) accumulate_pairs(const __grid_constant__ Pairs<T> pairs) {
+  using A = Arithmetic<T>;
+  constexpr int N = PACK<T>;
+  const auto [y, x, n] = pairs.pair[blockIdx.y];
+  const bool packed = (reinterpret_cast<uintptr_t>(y) | reinterpret_cast<uintptr_t>(x)) % 16 == 0;
+  for (int64_t i = (int64_t(blockIdx.x) * MAP_THREADS + threadIdx.x) * N; i < n;
+       i += int64_t(gridDim.x) * MAP_THREADS * N) {
+    if (packed && i + N <= n) {
+      Pack<T, N> sum = load<N>(y + i);
+      const Pack<T, N> more = load<N>(x + i);
+      for (int k = 0; k < N; ++k) sum.lane[k] = T(A(sum.lane[k]) + A(more.lane[k]));
+      store(y + i, sum);
+    } else {
+      for (int64_t j = i; j < i + N && j < n; ++j) y[j] = T(A(y[j]) + A(x[j]));
+    }
+  }
+}
+
 }  // namespace
+
+// One launch for small tensors, such as the gradients of a layer's factors.
+void cuda::accumulate_all(Accumulations list) {
+  dispatch(list.pair[0].y, [&](auto zero) {
+    using T = decltype(zero);
+    Pairs<T> pairs = {};
+    int64_t longest = 0;
+    for (int i = 0; i < list.count; ++i) {
+      const auto& [y, x] = list.pair[i];
+      pairs.pair[i] = {y.as<T>(), x.as<T>(), y.size()};
+      longest = std::max(longest, y.size());
+    }
+    const int64_t blocks = std::min(MOST_BLOCKS_A_PAIR, ceil_div(longest, MAP_THREADS * PACK<T>));
+    launch(accumulate_pairs<T>, Launch{dim3(unsigned(blocks), unsigned(list.count)), dim3(MAP_THREADS)}, pairs);
+  });
+}
 
 void cuda::add(View y, View a, View b) {
   dispatch(y, [&](auto zero) {

@@ -75,6 +75,8 @@ export interface Native {
   add(a: Handle, b: Handle): Handle
   multiply(a: Handle, b: Handle): Handle
   accumulate(y: Handle, x: Handle, alpha: number): void
+  /** y += x of each pair. */
+  accumulateAll(y: readonly Handle[], x: readonly Handle[]): void
   scale(x: Handle, alpha: number): Handle
   activation(x: Handle, kind: number): Handle
   activationBackward(dy: Handle, x: Handle, kind: number): void

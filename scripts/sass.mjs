@@ -1,5 +1,5 @@
-// Machine code of a kernel as a graph: what a listing of `cuobjdump -sass` says about which way the code can go, how many
-// registers it reaches, and how many instructions a turn of a loop takes.
+// Machine code of a kernel as a graph: what a listing of `cuobjdump -sass` says about which way the code can go, how
+// many registers it reaches, and how many instructions a turn of a loop takes.
 
 const LINE = /^\s+\/\*([0-9a-f]{4,})\*\/\s+(?:(@!?U?P\w+)\s+)?([A-Z][\w.]*)\s*(.*?)\s*;/
 

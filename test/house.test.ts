@@ -35,6 +35,7 @@ const NATIVE = new Set(['.h', '.cpp', '.inc', '.cu', '.cuh'])
 const MAX_FILE = 400
 const MAX_LINE = 120
 const MAX_FUNCTION = 40
+const MAX_KERNEL = 60
 
 /** Paths of code files below `dir`, relative to the package. */
 function sources(dir: string, extensions = CODE): string[] {
@@ -158,22 +159,14 @@ test('instruction sets: their objects include no standard library, whose inline 
   noProblems(problems)
 })
 
-interface Row {
-  name: string
-  where: string
-}
-
-function kernelRows(): Row[] {
-  const rows = [...read('core/kernels.h').matchAll(/^\s*K\((\w+), (BOTH|CPU_ONLY),/gm)]
-  return rows.map(([, name, where]) => ({ name: name!, where: where! }))
-}
+const kernelRows = () => [...read('core/kernels.h').matchAll(/^\s*K\((\w+), /gm)].map(match => match[1]!)
 
 /** Names of the kernels that files below `dir` define. */
 function defined(dir: string, extension: string): Set<string> {
   const text = sources(dir, new Set([extension]))
     .map(read)
     .join('\n')
-  return new Set([...text.matchAll(new RegExp(`^void (?:${dir}::)?(\\w+)\\(View `, 'gm'))].map(match => match[1]!))
+  return new Set([...text.matchAll(new RegExp(`^void (?:${dir}::)?(\\w+)\\(\\w+ `, 'gm'))].map(match => match[1]!))
 }
 
 test('every op has a row in the kernel table, a shape rule and its kernels', () => {
@@ -181,20 +174,17 @@ test('every op has a row in the kernel table, a shape rule and its kernels', () 
   const kernels = { cpu: defined('cpu', '.cpp'), cuda: defined('cuda', '.cu') }
   assert.ok(rows.length > 0)
   const problems: string[] = []
-  for (const { name, where } of rows) {
-    if (!kernels.cpu.has(name)) problems.push(`core/kernels.h: no file of cpu/ defines ${name}`)
-    if (where === 'BOTH' && !kernels.cuda.has(name)) problems.push(`core/kernels.h: no file of cuda/ defines ${name}`)
-  }
+  for (const [backend, found] of Object.entries(kernels))
+    for (const name of rows)
+      if (!found.has(name)) problems.push(`core/kernels.h: no file of ${backend}/ defines ${name}`)
   for (const file of sources('lib/ops')) {
     if (!/^import \{[^}]*\bnative\b/m.test(read(file))) continue // not an op, but what ops share
     const op = file.split('/').at(-1)!.replace('.ts', '')
     const snake = op.replace(/[A-Z]/g, letter => `_${letter.toLowerCase()}`)
-    if (!rows.some(({ name }) => name === snake)) problems.push(`${file}: core/kernels.h has no row ${snake}`)
+    if (!rows.includes(snake)) problems.push(`${file}: core/kernels.h has no row ${snake}`)
     if (!existsSync(join(packageRoot, `core/ops/${snake}.cpp`))) problems.push(`${file}: no core/ops/${snake}.cpp`)
   }
   noProblems(problems)
-  const left = rows.filter(({ where }) => where === 'CPU_ONLY').length
-  console.log(`kernel rows on the CPU only: ${left} of ${rows.length}`)
 })
 
 test('files and lines stay short', () => {
@@ -210,6 +200,61 @@ test('files and lines stay short', () => {
         if (width > MAX_LINE) problems.push(`${file}:${i + 1} has ${width} characters, the limit is ${MAX_LINE}`)
       })
     }
+  noProblems(problems)
+})
+
+interface Body {
+  /** Of its first and its last character. */
+  readonly begin: number
+  readonly end: number
+}
+
+/** Functions of C++ or CUDA: what has parameters before its braces and nothing but scopes around it. */
+function nativeFunctions(text: string): Body[] {
+  const blank = (part: string) => part.replace(/[^\n]/g, ' ')
+  const code = text
+    .replace(/\/\*[\s\S]*?\*\/|\/\/.*/g, blank)
+    .replace(/"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)+'/g, blank)
+    .replace(/^[ \t]*#(?:.*\\\n)*.*/gm, blank)
+  const found: Body[] = []
+  const open: { begin: number; isFunction: boolean }[] = []
+  let start = 0 // of the statement at hand
+  let parentheses = 0
+  for (const { 0: sign, index } of code.matchAll(/[(){};]/g)) {
+    if (sign === '(') parentheses++
+    else if (sign === ')') parentheses--
+    else if (parentheses > 0) continue
+    else if (sign === '{') {
+      const head = code.slice(start, index)
+      const isScope =
+        /^\s*(template\s*<[^{]*>\s*)?(namespace|struct|class|union|enum)\b/.test(head) || /=\s*$/.test(head)
+      const isFunction = !isScope && head.includes(')') && !open.some(each => each.isFunction)
+      open.push({ begin: start + head.search(/\S/), isFunction })
+    } else if (sign === '}') {
+      const body = open.pop()
+      if (body?.isFunction) found.push({ begin: body.begin, end: index })
+    }
+    if (parentheses === 0 && sign !== '(' && sign !== ')') start = index + 1
+  }
+  return found
+}
+
+test('functions of C++ and CUDA stay short', () => {
+  const problems: string[] = []
+  let count = 0
+  for (const dir of ['core', 'cpu', 'cuda', 'binding'])
+    for (const file of sources(dir, NATIVE)) {
+      const text = read(file)
+      const lineOf = (at: number) => text.slice(0, at).split('\n').length
+      // A kernel has its registers and its shared memory in one body.
+      const limit = dir === 'cuda' ? MAX_KERNEL : MAX_FUNCTION
+      for (const { begin, end } of nativeFunctions(text)) {
+        const lines = lineOf(end) - lineOf(begin) + 1
+        count++
+        if (lines > limit) problems.push(`${file}:${lineOf(begin)} has ${lines} lines, the limit is ${limit}`)
+      }
+    }
+  assert.ok(count > 500, `${count} functions`)
   noProblems(problems)
 })
 

@@ -11,7 +11,6 @@ void attend(int32_t dim, int64_t length, int64_t tokens) {
   const int32_t heads = int32_t(pick(2048, 128)) / dim;
   const int64_t sequences = tokens / length, width = int64_t(heads) * dim;
   const std::string name = text("hd %d, causal, %lldk", dim, (long long)(length / 1024));
-  if constexpr (!has::attention) return skip("attention " + name, "no kernel");
   const Data q(DType::BF16, {tokens, width}), k(DType::BF16, {tokens, width}), v(DType::BF16, {tokens, width});
   const Data o(DType::BF16, {tokens, width}), dy(DType::BF16, {tokens, width}), lse(DType::F32, {tokens, heads});
   const Data dq(DType::BF16, {tokens, width}), dk(DType::BF16, {tokens, width}), dv(DType::BF16, {tokens, width});
@@ -24,16 +23,11 @@ void attend(int32_t dim, int64_t length, int64_t tokens) {
   shape.causal = 1;
   shape.max_length = shape.row_stride = length;
   shape.scale = 1 / std::sqrt(double(dim));
-  const auto ms = contest({{"forward",
-                            [&] {
-                              if constexpr (has::attention)
-                                cuda::attention(o, lse, q, k, v, cu_seqlens, View{}, View{}, shape, Dropout{});
-                            }},
-                           {"backward", [&] {
-                              if constexpr (has::attention_backward)
-                                cuda::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, cu_seqlens, View{}, View{},
-                                                         shape, Dropout{});
-                            }}});
+  const auto ms = contest(
+      {{"forward", [&] { cuda::attention(o, lse, q, k, v, cu_seqlens, View{}, View{}, shape, Dropout{}); }},
+       {"backward", [&] {
+          cuda::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, cu_seqlens, View{}, View{}, shape, Dropout{});
+        }}});
   // Two products forward and five backward, half of each masked away.
   const double product = double(tokens) * double(length) * double(width);
   const std::string peer = text("attention_%d_%lld", dim, (long long)length);

@@ -11,14 +11,6 @@
 
 namespace lowrank::bench {
 
-// ---- which rows of core/kernels.h CUDA has: has::layer_norm
-constexpr bool BOTH = true, CPU_ONLY = false;
-namespace has {
-#define LOWRANK_HAS(name, where, args) constexpr bool name = where;
-LOWRANK_KERNELS(LOWRANK_HAS)
-#undef LOWRANK_HAS
-}  // namespace has
-
 // Device memory of a shape, freed with the object. Floats hold bell-shaped values of that deviation.
 class Data {
  public:

@@ -17,21 +17,17 @@ void against_copies(const std::string& what, int64_t bytes, const std::function<
 }  // namespace
 
 GPU_BENCH(layer_norm) {
-  if constexpr (!has::layer_norm) return skip("layer_norm", "no kernel");
   const int64_t rows = pick(16384, 32), d = pick(4096, 64);
   const Data x(DType::BF16, {rows, d}), residual(DType::BF16, {rows, d}), y(DType::BF16, {rows, d});
   const Data h(DType::BF16, {rows, d}), dy(DType::BF16, {rows, d}), dx(DType::BF16, {rows, d});
   const Data w(DType::F32, {d}), b(DType::F32, {d}), mean(DType::F32, {rows}), rstd(DType::F32, {rows});
   const Dropout off;
-  if constexpr (has::layer_norm) {
-    against_copies("layer_norm", x.bytes() * 2,
-                   [&] { cuda::layer_norm(y, View{}, mean, rstd, x, View{}, w, b, 1e-5, off); });
-    against_copies("layer_norm with residual", x.bytes() * 4,
-                   [&] { cuda::layer_norm(y, h, mean, rstd, x, residual, w, b, 1e-5, off); });
-  }
-  if constexpr (has::layer_norm_backward)
-    against_copies("layer_norm backward, frozen weights", x.bytes() * 3,
-                   [&] { cuda::layer_norm_backward(dx, View{}, View{}, View{}, dy, View{}, x, w, mean, rstd, off); });
+  against_copies("layer_norm", x.bytes() * 2,
+                 [&] { cuda::layer_norm(y, View{}, mean, rstd, x, View{}, w, b, 1e-5, off); });
+  against_copies("layer_norm with residual", x.bytes() * 4,
+                 [&] { cuda::layer_norm(y, h, mean, rstd, x, residual, w, b, 1e-5, off); });
+  against_copies("layer_norm backward, frozen weights", x.bytes() * 3,
+                 [&] { cuda::layer_norm_backward(dx, View{}, View{}, View{}, dy, View{}, x, w, mean, rstd, off); });
 }
 
 GPU_BENCH(rms_norm) {
@@ -46,7 +42,6 @@ GPU_BENCH(rms_norm) {
 }
 
 GPU_BENCH(adamw) {
-  if constexpr (!has::adamw) return skip("adamw", "no kernel");
   const int64_t n = pick(int64_t(64) << 20, 4096);
   const Data p(DType::F32, {n}), g(DType::F32, {n}), m(DType::F32, {n}), v(DType::F32, {n});
   const Data slices(DType::F64, {1, 4}), squared_norm(DType::F32, {1});
@@ -55,8 +50,7 @@ GPU_BENCH(adamw) {
   AdamW options = {};
   options.lr = 1e-4, options.beta1 = 0.9, options.beta2 = 0.999, options.eps = 1e-8, options.step = 1;
   cuda::backend.upload(View(v).data, std::vector<float>(size_t(n), 1.0f).data(), size_t(v.bytes()));
-  if constexpr (has::adamw)
-    against_copies("adamw, f32 states", n * 28, [&] { cuda::adamw(p, g, m, v, slices, squared_norm, options); });
+  against_copies("adamw, f32 states", n * 28, [&] { cuda::adamw(p, g, m, v, slices, squared_norm, options); });
 }
 
 GPU_BENCH(dequantize) {
@@ -76,9 +70,7 @@ GPU_BENCH(elementwise) {
   const int64_t rows = pick(16384, 32), d = pick(4096, 64);
   const Data x(DType::BF16, {rows, d}), y(DType::BF16, {rows, d}), z(DType::BF16, {rows, d});
   against_copies("add", x.bytes() * 3, [&] { cuda::add(z, x, y); });
-  if constexpr (has::activation)
-    against_copies("gelu", x.bytes() * 2, [&] { cuda::activation(y, x, Activation::Gelu); });
-  else skip("gelu", "no kernel");
+  against_copies("gelu", x.bytes() * 2, [&] { cuda::activation(y, x, Activation::Gelu); });
 }
 
 }  // namespace lowrank::bench

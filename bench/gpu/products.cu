@@ -38,7 +38,6 @@ GPU_BENCH(gemm) {
 // y = x w^T + s b^T and its backward, against the two products that a frozen linear layer makes without LoRA.
 GPU_BENCH(lora_linear) {
   const std::string what = "lora_linear forward + backward / two plain cuBLAS GEMMs, time";
-  if constexpr (!has::lora_linear) return skip(what, "no kernel");
   const int64_t m = pick(8192, 64), n = pick(4096, 64), k = n, r = 16;
   const Data x(BF16, {m, k}), w(BF16, {n, k}, 0.02), dy(BF16, {m, n}), y(BF16, {m, n}), dx(BF16, {m, k});
   const Data a(DType::F32, {r, k}, 0.02), b(DType::F32, {n, r}, 0.02), s(DType::F32, {m, r});
@@ -46,13 +45,9 @@ GPU_BENCH(lora_linear) {
   Dropout dropout;
   dropout.keep = 230;
   dropout.seed = 7;
-  const auto forward = [&] {
-    if constexpr (has::lora_linear)
-      cuda::lora_linear(y, s, x, w, View{}, a, b, 2.0, dropout, Compute::BF16, true, Rope{});
-  };
+  const auto forward = [&] { cuda::lora_linear(y, s, x, w, View{}, a, b, 2.0, dropout, Compute::BF16, true, Rope{}); };
   const auto backward = [&] {
-    if constexpr (has::lora_linear)
-      cuda::lora_linear_backward(dx, da, db, dy, x, w, a, b, s, 2.0, dropout, Compute::BF16, true);
+    cuda::lora_linear_backward(dx, da, db, dy, x, w, a, b, s, 2.0, dropout, Compute::BF16, true);
   };
   std::vector<Contestant> contestants = {
       {"forward", forward}, {"backward", backward}, {"both", [&] { forward(), backward(); }}};

@@ -86,7 +86,7 @@ __device__ Arithmetic<T> sum_of_tile(const Given<T>& in, const Problem<Arithmeti
 
 template <typename T>
 __global__ void __launch_bounds__(THREADS, 1)
-    bias_gradients(Arithmetic<T>* dbias, const Given<T> in, const Problem<Arithmetic<T>> p, int sequences, int tiles) {
+    bias_gradients(Arithmetic<T>* dbias, const Given<T> in, const Problem<Arithmetic<T>> p, int tiles) {
   using A = Arithmetic<T>;
   const int head = int(blockIdx.x) / tiles, reach = int(p.reach);
   const int lane = int(threadIdx.x % 32), d0 = int(blockIdx.x) % tiles * 32 - reach;
@@ -94,7 +94,7 @@ __global__ void __launch_bounds__(THREADS, 1)
   A* rows = reinterpret_cast<A*>(bytes);
   const Blocks<A> shared{rows, rows + BLOCK<A> * p.dim};
   A sum = 0;
-  for (int64_t i = 0; i < sequences && !(p.causal && d0 > 0); ++i) {
+  for (int64_t i = 0; i < p.sequences && !(p.causal && d0 > 0); ++i) {
     const Sequence s = p.sequence(i);
     const int end = min(s.length, s.keys - d0);
     for (int q0 = max(0, -(d0 + 31)); q0 < end; q0 += BLOCK<A>)
@@ -115,12 +115,12 @@ void cuda::attention_bias_backward(View dbias, View dy, View q, View k, View v, 
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     using A = Arithmetic<T>;
-    const auto p = problem_of<A>(q, cu_seqlens, key_seqlens, bias, shape, dropout);
+    const auto p = problem_of<A>(q, k, cu_seqlens, key_seqlens, bias, shape, dropout);
     const Given<T> in{{q.as<T>(), k.as<T>(), v.as<T>(), dy.as<T>()}, o.as<T>(), lse.as<A>()};
     const int64_t tiles = ceil_div(dbias.cols(), 32);
     const size_t bytes = size_t(BLOCK<A> * p.dim + (BLOCK<A> + 31) * tile_stride(p.dim)) * sizeof(A);
-    launch(bias_gradients<T>, Launch{blocks_of(tiles, p.heads, 1), dim3(THREADS), bytes}, dbias.as<A>(), in, p,
-           int(cu_seqlens.size() - 1), int(tiles));
+    launch(bias_gradients<T>, Launch{dim3(unsigned(tiles * p.heads)), dim3(THREADS), bytes}, dbias.as<A>(), in, p,
+           int(tiles));
   });
 }
 

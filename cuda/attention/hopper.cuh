@@ -74,8 +74,8 @@ struct Barriers {
   uint32_t at;
 };
 
-// The course of a block: barriers are made ready; then one thread of the first warpgroup brings tiles, produce(barriers),
-// and the other warpgroups, with most of the registers, compute, consume(barriers).
+// The course of a block: barriers are made ready; then one thread of the first warpgroup brings tiles,
+// produce(barriers), and the other warpgroups, with most of the registers, compute, consume(barriers).
 template <int Stages, typename Produce, typename Consume>
 __device__ __forceinline__ void run_block(Produce&& produce, Consume&& consume) {
   SHARED(store, Array<uint64_t, Barriers<Stages>::COUNT>);

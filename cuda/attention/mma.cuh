@@ -4,6 +4,7 @@
 // copies nor ldmatrix meet a bank twice. In fragments, g = lane / 4 and t = lane % 4, as in ptx.cuh.
 
 #include "cuda/attention/problem.cuh"
+#include "cuda/pair.cuh"
 
 namespace lowrank::cuda::tensor_core {
 
@@ -92,14 +93,6 @@ __device__ void add_products(float (&sum)[M][D / 8][4], const uint32_t (&p)[M][K
         ptx::mma<T>(sum[m][n + 1], p[m][k], second);
       }
     }
-}
-
-template <typename T>
-__device__ uint32_t pack_pair(float low, float high) {
-  const Pack<T, 2> pair{{T(low), T(high)}};
-  uint32_t bits;
-  memcpy(&bits, &pair, 4);
-  return bits;
 }
 
 // Sums as the left operand of the next product, rounded to T.

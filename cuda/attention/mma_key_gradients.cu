@@ -25,6 +25,38 @@ __device__ void load_side(Side<Q, G>& side, const RowSums<float>& rows, int64_t 
   }
 }
 
+template <typename T, int D, int M>
+__device__ void store_scaled(T* to, int64_t stride, const float (&sum)[M][D / 8][4], float by, int first, int valid,
+                             int dim) {
+  float factor[M][2];
+#pragma unroll
+  for (int i = 0; i < 2 * M; ++i) factor[i / 2][i % 2] = by;
+  store_rows<T, D>(to, stride, sum, factor, first, valid, dim);
+}
+
+// dk and dv from a stage of Q queries, C at a time.
+template <typename T, int D, int M, int Q, int C, bool DK, bool DV, int G, typename DKs, typename DVs>
+__device__ __forceinline__ void add_stage(DKs& dk_sum, DVs& dv_sum, const Problem<float>& p, const Side<Q, G>& side,
+                                          const Differentiate& rule, uint32_t keys, uint32_t queries, int k0, int first,
+                                          int q0, int valid) {
+  const uint32_t values = keys + tile_bytes<T, D>(16 * M * WARPS), gradients = queries + tile_bytes<T, D>(Q);
+  for (int c = 0; c < Q; c += C) {
+    float s[M][C / 8][4], dp[M][C / 8][4] = {};
+    multiply<T, D>(s, keys, first, queries, c);
+    if constexpr (DK) multiply<T, D>(dp, values, first, gradients, c);
+    differentiate<M, C, Q, G>(s, dp, p, side, rule, k0, first, q0, c, valid);
+    uint32_t operand[M][C / 16][4];
+    if constexpr (DV) {
+      to_operand<T>(operand, s);
+      add_products<T, D>(dv_sum, operand, gradients, c);
+    }
+    if constexpr (DK) {
+      to_operand<T>(operand, dp);
+      add_products<T, D>(dk_sum, operand, queries, c);
+    }
+  }
+}
+
 template <typename T, int D, int M, int Q, int C, bool DK, bool DV>
 __global__ void __launch_bounds__(THREADS, 1)
     key_gradients_mma(T* dk, T* dv, const Operands<T> in, const RowSums<float> rows, const Problem<float> p) {
@@ -67,39 +99,15 @@ __global__ void __launch_bounds__(THREADS, 1)
       ptx::cp_async_wait<0>();
     }
     __syncthreads();
-    const uint32_t queries = stages + uint32_t(i % 2) * tile_bytes<T, D>(2 * Q);
-    const uint32_t gradients = queries + tile_bytes<T, D>(Q);
-    const Differentiate rule = rule_of(p, work.head * group + i / steps);
     const int q0 = begin + i % steps * Q;
-    for (int c = 0; c < Q; c += C) {
-      float s[M][C / 8][4], dp[M][C / 8][4] = {};
-      multiply<T, D>(s, keys, first, queries, c);
-      if constexpr (DK) multiply<T, D>(dp, values, first, gradients, c);
-      differentiate<M, C, Q, G>(s, dp, p, sides[i % 2], rule, k0, first, q0, c, seq.length - q0);
-      uint32_t operand[M][C / 16][4];
-      if constexpr (DV) {
-        to_operand<T>(operand, s);
-        add_products<T, D>(dv_sum, operand, gradients, c);
-      }
-      if constexpr (DK) {
-        to_operand<T>(operand, dp);
-        add_products<T, D>(dk_sum, operand, queries, c);
-      }
-    }
+    add_stage<T, D, M, Q, C, DK, DV>(dk_sum, dv_sum, p, sides[i % 2], rule_of(p, work.head * group + i / steps), keys,
+                                     stages + uint32_t(i % 2) * tile_bytes<T, D>(2 * Q), k0, first, q0,
+                                     seq.length - q0);
     __syncthreads();
   }
   ptx::cp_async_wait<0>();
-  float factor[M][2];
-  if constexpr (DK) {
-#pragma unroll
-    for (int i = 0; i < 2 * M; ++i) factor[i / 2][i % 2] = p.factor;
-    store_rows<T, D>(dk + kv_from, kv_stride, dk_sum, factor, first, seq.keys - k0, p.dim);
-  }
-  if constexpr (DV) {
-#pragma unroll
-    for (int i = 0; i < 2 * M; ++i) factor[i / 2][i % 2] = p.multiplier;
-    store_rows<T, D>(dv + kv_from, kv_stride, dv_sum, factor, first, seq.keys - k0, p.dim);
-  }
+  if constexpr (DK) store_scaled<T, D>(dk + kv_from, kv_stride, dk_sum, p.factor, first, seq.keys - k0, p.dim);
+  if constexpr (DV) store_scaled<T, D>(dv + kv_from, kv_stride, dv_sum, p.multiplier, first, seq.keys - k0, p.dim);
 }
 
 template <typename T, int D, int M, int Q, int C, bool DK, bool DV>

@@ -117,8 +117,8 @@ Problem<A> problem_of(const View& q, const View& k, const View& cu_seqlens, cons
   return p;
 }
 
-// What a block works on: the rows from `first` on of a sequence. Blocks of one head follow each other, so that they meet
-// its keys in the cache; under a causal mask those with the most keys come first within a sequence.
+// What a block works on: the rows from `first` on of a sequence. Blocks of one head follow each other, so that they
+// meet its keys in the cache; under a causal mask those with the most keys come first within a sequence.
 struct Work {
   int64_t sequence;
   int head, first;

@@ -1,6 +1,6 @@
 // Products and copies as the kernels for Hopper combine them: tiles that TMA brings in panels of 128-byte lines,
-// k-steps within a swizzled line, the second warpgroup's rows, the second panel's columns; what multicast owes; how much
-// shared memory there is, and where it begins.
+// k-steps within a swizzled line, the second warpgroup's rows, the second panel's columns; what multicast owes; how
+// much shared memory there is, and where it begins.
 
 #include "cuda/conformance/case.cuh"
 

@@ -3,6 +3,7 @@
 // lines. A panel is 64 rows of 128 bytes; of two, one is filled while TMA reads the other.
 
 #include "cuda/gemm/hopper.cuh"
+#include "cuda/pair.cuh"
 #include "cuda/ptx.cuh"
 
 namespace lowrank::cuda::gemm::sm90 {
@@ -22,17 +23,6 @@ struct Group {
 
   int index, warp, lane, g, t;
 };
-
-template <typename T>
-__device__ uint32_t packed(float low, float high) {
-  if constexpr (std::is_same_v<T, __half>) {
-    const __half2 pair = __floats2half2_rn(low, high);
-    return reinterpret_cast<const uint32_t&>(pair);
-  } else {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-    return reinterpret_cast<const uint32_t&>(pair);
-  }
-}
 
 // Bias of a tile, zeros where there is none: column `thread + 128 i` of it in lane i. Loaded before the products that
 // it waits for, kept in shared memory only after them.
@@ -98,8 +88,8 @@ __device__ __forceinline__ void stage_panel(const Group& group, const float* d, 
         store(reinterpret_cast<float*>(panel + at), Pack<float, 2>{{x[2 * i], x[2 * i + 1]}});
       }
     } else {
-      const uint32_t r[4] = {packed<T>(x[0], x[1]), packed<T>(x[2], x[3]), packed<T>(x[4], x[5]),
-                             packed<T>(x[6], x[7])};
+      const uint32_t r[4] = {pack_pair<T>(x[0], x[1]), pack_pair<T>(x[2], x[3]), pack_pair<T>(x[4], x[5]),
+                             pack_pair<T>(x[6], x[7])};
       ptx::stmatrix(ptx::shared_address(panel) + (origin ^ uint32_t(piece * 16)), r);
     }
   }

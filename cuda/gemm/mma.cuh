@@ -137,7 +137,7 @@ struct Fragments {
 
 // Whether the columns 8 j + 2 t + e, j < N, of a row are kept, in bits 2 j + e: one call of Philox has 64 columns of t.
 template <int N>
-__device__ uint32_t kept_columns(const Dropout& dropout, uint32_t row, int64_t column) {
+__device__ uint32_t kept_bits(const Dropout& dropout, uint32_t row, int64_t column) {
   constexpr int SPARE = 4 - N / 2;  // words of the group's other columns
   const MaskBytes bytes = mask_bytes(dropout, row, dropout_group(column + 2 * (threadIdx.x % 4)));
   uint32_t bits = 0;
@@ -157,8 +157,8 @@ __device__ void add_masked(const B& block, int stage, float (&sum)[MT][NT][4], i
 #pragma unroll
   for (int i = 0; i < MT; ++i) {
     const uint32_t row = uint32_t(block.row() + 16 * i + int(threadIdx.x) % 32 / 4 + dropout.row_offset);
-    const uint32_t upper = kept_columns<NT>(dropout, row, block.column());
-    const uint32_t lower = kept_columns<NT>(dropout, row + 8, block.column());
+    const uint32_t upper = kept_bits<NT>(dropout, row, block.column());
+    const uint32_t lower = kept_bits<NT>(dropout, row + 8, block.column());
 #pragma unroll
     for (int j = 0; j < NT / 2; ++j) {
       float part[2][4] = {};

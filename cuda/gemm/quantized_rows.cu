@@ -14,6 +14,7 @@
 
 #include "cuda/gemm/quantized_rows.cuh"
 #include "cuda/gemm/rope.cuh"
+#include "cuda/pair.cuh"
 #include "cuda/parameter.cuh"
 #include "cuda/ptx.cuh"
 #include "cuda/quantized.cuh"
@@ -78,13 +79,6 @@ struct Int8Codes {
 };
 
 template <typename T>
-__device__ uint32_t pair_of(float low, float high) {
-  Pack<T, 2> pair;
-  pair.lane[0] = T(low), pair.lane[1] = T(high);
-  return reinterpret_cast<const uint32_t&>(pair);
-}
-
-template <typename T>
 struct Rows {
   T* y;
   const T* x;
@@ -140,7 +134,7 @@ __device__ void multiply_slice(float (&sum)[MT][2][4], const unsigned char* x, c
       float values[8];
       codes[t].decode(values, part, tables, absmax[t]);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) b[i / 2][t][i % 2] = pair_of<T>(values[2 * i], values[2 * i + 1]);
+      for (int i = 0; i < 4; ++i) b[i / 2][t][i % 2] = pack_pair<T>(values[2 * i], values[2 * i + 1]);
     }
 #pragma unroll
     for (int tile = 0; tile < MT; ++tile) {

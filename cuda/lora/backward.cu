@@ -23,24 +23,24 @@ struct LayerPlan {
 };
 
 struct Plan {
-  Plan(Room& room, const Layers& l) {
+  Plan(Workspace& workspace, const Layers& l) {
     sums = int64_t(bytes_of(l.sums()));
     leading = padded(l.in(), 8);
     for (int i = 0; i < l.count(); ++i) {
       begin[i] = sites.rank();
       if (l[i].da) sites.add(rank_of(l[i]), l[i].dropout);
     }
-    for (int i = 0; i < l.count(); ++i) layer[i] = plan_layer(room, l, l[i]);
+    for (int i = 0; i < l.count(); ++i) layer[i] = plan_layer(workspace, l, l[i]);
     const int64_t rows = l.rows(), rank = sites.rank();
     if (rank == 0) return;
     da_pieces = l.half() ? outer_pieces(rows, l.in(), rank) : plain_pieces(rows, l.in());
-    da_sum = room.take(da_pieces * l.in() * rank * sums);
+    da_sum = workspace.take(da_pieces * l.in() * rank * sums);
     if (!l.half()) return;
-    t_high = room.take<__nv_bfloat16>(rows * rank);
-    if (l.low()) t_low = room.take<__nv_bfloat16>(rows * rank);
+    t_high = workspace.take<__nv_bfloat16>(rows * rank);
+    if (l.low()) t_low = workspace.take<__nv_bfloat16>(rows * rank);
   }
 
-  LayerPlan plan_layer(Room& room, const Layers& l, const LoraLayer& layer) const {
+  LayerPlan plan_layer(Workspace& workspace, const Layers& l, const LoraLayer& layer) const {
     const int64_t rows = l.rows(), out = out_of(layer), r = rank_of(layer), side = l.half() ? side_of(layer) : r;
     LayerPlan p;
     p.wants_t = l.dx || layer.da;
@@ -50,18 +50,18 @@ struct Plan {
     p.width = slab_width(r, l.left());
     if (l.half()) {
       const int64_t of_b = p.wants_t ? side * padded(out, 64) : 0, of_s = layer.db ? rows * side : 0;
-      p.b_high = room.take<__nv_bfloat16>(of_b);
-      p.s_high = room.take<__nv_bfloat16>(of_s);
-      if (l.low()) p.b_low = room.take<__nv_bfloat16>(of_b), p.s_low = room.take<__nv_bfloat16>(of_s);
+      p.b_high = workspace.take<__nv_bfloat16>(of_b);
+      p.s_high = workspace.take<__nv_bfloat16>(of_s);
+      if (l.low()) p.b_low = workspace.take<__nv_bfloat16>(of_b), p.s_low = workspace.take<__nv_bfloat16>(of_s);
     } else if (p.wants_t) {
-      p.t = room.take(rows * r * sums);
+      p.t = workspace.take(rows * r * sums);
     }
-    if (p.wants_t) p.t_sum = room.take(p.t_pieces * rows * side * sums);
-    if (layer.db) p.db_sum = room.take(p.db_pieces * out * side * sums);
+    if (p.wants_t) p.t_sum = workspace.take(p.t_pieces * rows * side * sums);
+    if (layer.db) p.db_sum = workspace.take(p.db_pieces * out * side * sums);
     if (!l.dx) return p;
     const int64_t element = int64_t(bytes_of(l.product()));
-    p.t_slab = room.take(rows * p.width * element);
-    p.a_slab = room.take(p.width * leading * element);
+    p.t_slab = workspace.take(rows * p.width * element);
+    p.a_slab = workspace.take(p.width * leading * element);
     return p;
   }
 
@@ -76,36 +76,36 @@ struct Plan {
 };
 
 void prepare_factors(const Layers& l, const Plan& plan) {
-  Spreads spreads;
+  CastFactors casts;
   const int64_t in = l.in();
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
     const LayerPlan& p = plan.layer[i];
     const int64_t r = rank_of(layer), out = out_of(layer), side = side_of(layer);
     if (l.half() && p.wants_t) {
-      Spread b;
+      CastFactor b;
       b.from = layer.b.data, b.type = layer.b.dtype;
       b.count = out, b.rank = r, b.from_i = r, b.from_j = 1, b.along_i = true;
       b.high = p.b_high, b.low = p.b_low, b.split_i = 1, b.split_j = padded(out, 64);
       b.padded_count = b.split_j, b.padded_rank = side;
-      spreads.add(b);
+      casts.add(b);
     }
     if (l.half() && layer.db) {
-      Spread s;
+      CastFactor s;
       s.from = layer.s.data, s.type = layer.s.dtype;
       s.count = l.rows(), s.rank = r, s.from_i = r, s.from_j = 1;
       s.high = p.s_high, s.low = p.s_low, s.split_i = side, s.split_j = 1, s.padded_rank = side;
-      spreads.add(s);
+      casts.add(s);
     }
     if (l.dx) {
-      Spread a;
+      CastFactor a;
       a.from = layer.a.data, a.type = layer.a.dtype;
       a.count = in, a.rank = r, a.from_i = 1, a.from_j = in, a.along_i = true;
       a.slab = p.a_slab, a.form = l.right(), a.width = p.width, a.slab_i = 1, a.slab_j = plan.leading;
-      spreads.add(a);
+      casts.add(a);
     }
   }
-  spread(spreads, l.product());
+  cast_factors(casts, l.product());
 }
 
 // Sums of t and of db: what is read of dy.
@@ -129,14 +129,14 @@ void pass_over_dy(const Layers& l, const LoraLayer& layer, const LayerPlan& p) {
 }
 
 void sum_t_and_db(const Layers& l, const Plan& plan) {
-  Spreads spreads;
+  CastFactors casts;
   const int64_t rows = l.rows();
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
     const LayerPlan& p = plan.layer[i];
     const int64_t r = rank_of(layer), side = l.half() ? side_of(layer) : r;
     if (p.wants_t) {
-      Spread t;
+      CastFactor t;
       t.from = p.t_sum, t.type = l.sums();
       t.count = rows, t.rank = r, t.from_i = side, t.from_j = 1;
       t.pieces = p.t_pieces, t.plane = rows * side, t.factor = layer.scale;
@@ -146,18 +146,18 @@ void sum_t_and_db(const Layers& l, const Plan& plan) {
         t.high = plan.t_high + plan.begin[i], t.low = plan.t_low ? plan.t_low + plan.begin[i] : nullptr;
         t.split_i = plan.sites.rank(), t.split_j = 1, t.padded_rank = side;
       }
-      spreads.add(t);
+      casts.add(t);
     }
     if (layer.db) {
-      Spread db;
+      CastFactor db;
       db.from = p.db_sum, db.type = l.sums();
       db.count = out_of(layer), db.rank = r, db.from_i = side, db.from_j = 1;
       db.pieces = p.db_pieces, db.plane = out_of(layer) * side;
       db.plain = layer.db.data, db.plain_type = layer.db.dtype, db.plain_i = r, db.plain_j = 1;
-      spreads.add(db);
+      casts.add(db);
     }
   }
-  spread(spreads, l.product());
+  cast_factors(casts, l.product());
 }
 
 void sum_da(const Layers& l, const Plan& plan) {
@@ -172,7 +172,7 @@ void sum_da(const Layers& l, const Plan& plan) {
     thin.across = true;
     outer(thin);
   }
-  Spreads spreads;
+  CastFactors casts;
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
     if (!layer.da) continue;
@@ -181,16 +181,16 @@ void sum_da(const Layers& l, const Plan& plan) {
     View t = layer.s;
     t.data = plan.layer[i].t;
     if (!l.half()) plain_outer(sum, l.x, {t, r, 1}, r, layer.dropout);
-    Spread da;
+    CastFactor da;
     da.from = sum, da.type = l.sums();
     da.count = in, da.rank = r, da.from_i = l.half() ? 1 : r, da.from_j = l.half() ? in : 1;
     da.pieces = plan.da_pieces, da.plane = in * (l.half() ? rank : r);
     if (layer.dropout.active()) da.factor = layer.dropout.multiplier();
     da.plain = layer.da.data, da.plain_type = layer.da.dtype, da.plain_i = 1, da.plain_j = in;
     da.along_i = l.half();
-    spreads.add(da);
+    casts.add(da);
   }
-  spread(spreads, l.product());
+  cast_factors(casts, l.product());
 }
 
 void multiply_dx(const Layers& l, const Plan& plan) {
@@ -215,8 +215,8 @@ void multiply_dx(const Layers& l, const Plan& plan) {
 }  // namespace
 
 void backward(const Layers& l) {
-  Scratch room(Owner::Adapters);
-  const Plan plan = plan_in<Plan>(room, l);
+  Scratch workspace(Owner::Adapters);
+  const Plan plan = plan_in<Plan>(workspace, l);
   prepare_factors(l, plan);
   for (int i = 0; i < l.count(); ++i) pass_over_dy(l, l[i], plan.layer[i]);
   sum_t_and_db(l, plan);

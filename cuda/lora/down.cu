@@ -2,7 +2,7 @@
 // adapters that share x, and t = dy b where nothing else is wanted of dy.
 //
 // A block has 128 rows, each of its 4 warps 32 of them, and walks along the columns in steps of 64, so the sums stay in
-// registers; where rows alone don't fill the GPU, columns are cut into pieces, whose partial sums spread() adds up.
+// registers; where rows alone don't fill the GPU, columns are cut into pieces, whose partial sums cast_factors() adds up.
 // z and the factor come through three stages of cp.async. Masks are made in registers: as operand a of mma a lane holds
 // exactly the 16 columns of one call of Philox. Blocks that differ only in the piece of the rank are neighbours in the
 // grid and meet in L2, so z crosses HBM once whatever the rank.

@@ -13,20 +13,20 @@ namespace lowrank::cuda::lora {
 namespace {
 
 struct Plan {
-  Plan(Room& room, const Layers& l) {
+  Plan(Workspace& workspace, const Layers& l) {
     const int64_t rows = l.rows(), in = padded(l.in(), 64), element = int64_t(bytes_of(l.product()));
     for (int i = 0; i < l.count(); ++i) sites.add(rank_of(l[i]), l[i].dropout);
     const int64_t rank = sites.rank();
     pieces = l.half() ? down_pieces(rows, l.x.cols(), rank) : 1;
-    sum = room.take(pieces * rows * rank * int64_t(bytes_of(l.sums())));
+    sum = workspace.take(pieces * rows * rank * int64_t(bytes_of(l.sums())));
     if (l.half()) {
-      high = room.take<__nv_bfloat16>(rank * in);
-      low = l.low() ? room.take<__nv_bfloat16>(rank * in) : nullptr;
+      high = workspace.take<__nv_bfloat16>(rank * in);
+      low = l.low() ? workspace.take<__nv_bfloat16>(rank * in) : nullptr;
     }
     for (int i = 0; i < l.count(); ++i) {
       width[i] = slab_width(rank_of(l[i]), l.left());
-      s[i] = room.take(rows * width[i] * element);
-      b[i] = room.take(out_of(l[i]) * width[i] * element);
+      s[i] = workspace.take(rows * width[i] * element);
+      b[i] = workspace.take(out_of(l[i]) * width[i] * element);
     }
   }
 
@@ -38,26 +38,26 @@ struct Plan {
 };
 
 void prepare_factors(const Layers& l, const Plan& plan) {
-  Spreads spreads;
+  CastFactors casts;
   const int64_t in = l.in(), leading = padded(in, 64);
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
     const int64_t r = rank_of(layer);
-    Spread b;
+    CastFactor b;
     b.from = layer.b.data, b.type = layer.b.dtype;
     b.count = out_of(layer), b.rank = r, b.from_i = r, b.from_j = 1;
     b.slab = plan.b[i], b.form = l.right(), b.width = plan.width[i], b.slab_i = b.width, b.slab_j = 1;
-    spreads.add(b);
+    casts.add(b);
     if (!l.half()) continue;
-    Spread a;
+    CastFactor a;
     a.from = layer.a.data, a.type = layer.a.dtype;
     a.count = in, a.rank = r, a.from_i = 1, a.from_j = in, a.along_i = true;
     const int64_t begin = plan.sites.begin(i) * leading;
     a.high = plan.high + begin, a.low = plan.low ? plan.low + begin : nullptr;
     a.split_i = 1, a.split_j = leading, a.padded_count = leading, a.padded_rank = side_of(layer);
-    spreads.add(a);
+    casts.add(a);
   }
-  spread(spreads, l.product());
+  cast_factors(casts, l.product());
 }
 
 void sum_s(const Layers& l, const Plan& plan) {
@@ -70,30 +70,30 @@ void sum_s(const Layers& l, const Plan& plan) {
     thin.down_sum = reinterpret_cast<float*>(plan.sum);
     down(thin);
   }
-  Spreads spreads;
+  CastFactors casts;
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
     const int64_t r = rank_of(layer);
     char* sum = plan.sum + (l.half() ? 1 : rows) * plan.sites.begin(i) * int64_t(bytes_of(l.sums()));
     if (!l.half()) plain_down(sum, l.x, {layer.a, 1, l.in()}, r, layer.dropout);
-    Spread s;
+    CastFactor s;
     s.from = sum, s.type = l.sums();
     s.count = rows, s.rank = r, s.from_i = l.half() ? rank : r, s.from_j = 1;
     s.pieces = plan.pieces, s.plane = rows * rank;
     s.factor = layer.dropout.active() ? layer.scale * layer.dropout.multiplier() : layer.scale;
     s.plain = layer.s.data, s.plain_type = layer.s.dtype, s.plain_i = r, s.plain_j = 1;
     s.slab = plan.s[i], s.form = l.left(), s.width = plan.width[i], s.slab_i = s.width, s.slab_j = 1;
-    spreads.add(s);
+    casts.add(s);
   }
-  spread(spreads, l.product());
+  cast_factors(casts, l.product());
 }
 
 }  // namespace
 
 void forward(const Layers& l) {
   if (l.rows() == 0) return;
-  Scratch room(Owner::Adapters), left(Owner::Left);
-  const Plan plan = plan_in<Plan>(room, l);
+  Scratch workspace(Owner::Adapters), left(Owner::Left);
+  const Plan plan = plan_in<Plan>(workspace, l);
   prepare_factors(l, plan);
   sum_s(l, plan);
   const gemm::Operand x = gemm::operand_in(l.x, l.product(), true, left);

@@ -34,7 +34,7 @@ struct Layers {
 };
 
 // Memory of one call, handed out in a first round that only counts and a second one that gives addresses.
-struct Room {
+struct Workspace {
   template <typename T = char>
   T* take(int64_t n) {
     T* from = base ? reinterpret_cast<T*>(base + used) : nullptr;
@@ -46,11 +46,11 @@ struct Room {
 };
 template <typename Plan, typename... Args>
 Plan plan_in(Scratch& scratch, Args&&... args) {
-  Room count;
+  Workspace count;
   Plan(count, args...);
-  Room room;
-  room.base = scratch.take<char>(count.used);
-  return Plan(room, args...);
+  Workspace workspace;
+  workspace.base = scratch.take<char>(count.used);
+  return Plan(workspace, args...);
 }
 
 void forward(const Layers& layers);

@@ -3,7 +3,7 @@
 // small. Both read z once:
 //   down:  S[m, j] = sum over c of drop(z)[m, c] f[j, c]      s = x a^T, t = dy b
 //   outer: D[c, j] = sum over m of drop(z)[m, c] f[m, j]      da^T = x^T t, db = dy^T s
-// They leave partial sums, which spread() adds up in fixed order, scales in f32, and writes in the forms that the
+// They leave partial sums, which cast_factors() adds up in fixed order, scales in f32, and writes in the forms that the
 // following products read. Several adapters of one input lie side by side along the rank, each with its own mask.
 //
 // Tensor cores multiply z by factors in two parts, f = high + low, both bf16: 16 bits of mantissa, in which an f32
@@ -83,7 +83,7 @@ enum class Form : int32_t { Rounded, Left, Right };
 
 // A small matrix [count, rank] on its way from where it was stored or summed to the forms in which products read it.
 // Element (i, j) = factor * sum over pieces of from[piece * plane + i * from_i + j * from_j].
-struct Spread {
+struct CastFactor {
   const void* from = nullptr;
   DType type = DType::F32;
   int64_t count = 0, rank = 0;
@@ -103,13 +103,13 @@ struct Spread {
   __nv_bfloat16 *high = nullptr, *low = nullptr;  // zeros up to padded_count, padded_rank
   int64_t split_i = 0, split_j = 0, padded_count = 0, padded_rank = 0;
 };
-constexpr int MAX_SPREADS = 3 * MAX_ADAPTERS;
-struct Spreads {
-  void add(const Spread& spread) { list[count++] = spread; }
+constexpr int MAX_CASTS = 3 * MAX_ADAPTERS;
+struct CastFactors {
+  void add(const CastFactor& cast) { list[count++] = cast; }
   int count = 0;
-  Spread list[MAX_SPREADS];
+  CastFactor list[MAX_CASTS];
 };
 inline int64_t slab_width(int64_t rank, Form form) { return padded(form == Form::Rounded ? rank : 3 * rank, 8); }
-void spread(const Spreads& spreads, DType type);  // type: of the slabs
+void cast_factors(const CastFactors& casts, DType type);  // type: of the slabs
 
 }  // namespace lowrank::cuda::lora

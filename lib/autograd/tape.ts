@@ -65,6 +65,7 @@ onView((view, base, offset) => {
   const { shape, device, dtype, size } = base
   record(view, [base], [], dy => {
     if (base.grad) {
+      replaying?.addPending()
       native.accumulate(base.grad.view(offset, dy.shape).handle, dy.handle, 1)
       return [undefined]
     }
@@ -88,6 +89,12 @@ export function claim(tensor: Tensor): Tensor | undefined {
   return replaying?.claim(tensor)
 }
 
+/** Gradients up to this size, in bytes, are added to those of their leaves many at a time, by one launch of a GPU. */
+const SMALL = 1 << 20
+/** So many at a time, or so many bytes, which wait in memory until then. */
+const MOST_PENDING = 32
+const MOST_PENDING_BYTES = 4 << 20
+
 /** One forward pass, recorded so that its gradients can be computed once. */
 export class Tape {
   readonly #nodes: Node[] = []
@@ -98,6 +105,9 @@ export class Tape {
   /** Gradients so far, while backward runs. */
   #grads = new Map<Tensor, Tensor>()
   readonly #claimed: Tensor[] = []
+  /** What is still to be added to the `grad` of leaves, by that. */
+  readonly #pending = new Map<Tensor, Tensor>()
+  #pendingBytes = 0
 
   /** Runs `body` and records it. What backward will read stays alive; all else but the result is freed on return. */
   run<T>(body: () => T): T {
@@ -158,6 +168,7 @@ export class Tape {
   backwardFrom(outputs: readonly Tensor[], seeds: readonly (Tensor | undefined)[]): Map<Tensor, Tensor> {
     const grads = new Map<Tensor, Tensor>()
     const outer = replaying
+    outer?.addPending() // before what this tape adds to the same leaves
     this.#grads = grads
     replaying = this
     try {
@@ -170,6 +181,7 @@ export class Tape {
         if (dys.some(Boolean)) this.#step(node, dys, grads)
         for (const tensor of node.lastReads) if (tensor.owner === this.#saved) tensor.dispose()
       }
+      this.addPending()
       for (const gradient of grads.values()) gradient.moveTo(scopes.at(-1))
       return grads
     } finally {
@@ -183,6 +195,7 @@ export class Tape {
     for (const tensor of this.#saved) tensor.dispose()
     this.#nodes.length = 0
     this.#uses.clear()
+    this.#pending.clear()
     this.#grads = new Map()
   }
 
@@ -210,13 +223,14 @@ export class Tape {
     })
     for (const dy of dys) if (dy) this.#release(dy)
     for (const gradient of this.#claimed.splice(0)) this.#release(gradient)
-    for (const dx of mine) if (!this.#uses.has(dx)) dx.dispose()
+    // What was pending may have been added, and freed, meanwhile.
+    for (const dx of mine) if (!this.#uses.has(dx) && dx.owner === this.#saved) dx.dispose()
   }
 
   /** Adds dx to the gradient of `input`. */
   #give(grads: Map<Tensor, Tensor>, input: Tensor, dx: Tensor): void {
     const sum = grads.get(input)
-    if (input.grad) native.accumulate(input.grad.handle, dx.handle, 1)
+    if (input.grad) this.#addToLeaf(input.grad, dx)
     else if (!sum) {
       grads.set(input, dx)
       this.#uses.set(dx, (this.#uses.get(dx) ?? 0) + 1)
@@ -227,6 +241,33 @@ export class Tape {
       this.#uses.set(total, 1)
       this.#release(sum)
     }
+  }
+
+  /** grad += dx, now or with others; in the order in which they come. */
+  #addToLeaf(grad: Tensor, dx: Tensor): void {
+    const bytes = dx.size * 4
+    const [other = grad] = this.#pending.keys()
+    const isApart = this.#pending.has(grad) || other.dtype !== grad.dtype || other.device !== grad.device
+    const isFull = this.#pendingBytes + bytes > MOST_PENDING_BYTES || this.#pending.size === MOST_PENDING
+    if (isApart || isFull) this.addPending()
+    // What a rule passes through is dy, which the node before it may overwrite.
+    if (bytes > SMALL || dx.owner !== this.#saved || this.#uses.has(dx)) {
+      native.accumulate(grad.handle, dx.handle, 1)
+      return
+    }
+    this.#pending.set(grad, dx)
+    this.#pendingBytes += bytes
+    this.#uses.set(dx, 1)
+  }
+
+  /** Adds what is pending to its leaves. */
+  addPending(): void {
+    if (this.#pending.size === 0) return
+    const handles = (tensors: Iterable<Tensor>) => [...tensors].map(tensor => tensor.handle)
+    native.accumulateAll(handles(this.#pending.keys()), handles(this.#pending.values()))
+    for (const dx of this.#pending.values()) this.#release(dx)
+    this.#pending.clear()
+    this.#pendingBytes = 0
   }
 
   #release(gradient: Tensor): void {

@@ -88,6 +88,69 @@ test('leaves with a gradient slice add up in it, micro-batch after micro-batch',
   for (const tensor of [arena, x, x.grad]) tensor.dispose()
 })
 
+test('many leaves are added to at once, each in the order in which its gradients come', async () => {
+  // Sums that keep their order give 1: each large gradient hides a small one that comes before it is gone.
+  const parts = [1e17, -1e17, 1]
+  const x = constant([1])
+  const leaves = Array.from({ length: 70 }, () => leaf([2]))
+  for (const each of leaves) each.grad = Tensor.zeros([1], { dtype: 'f64' })
+  let calls = 0
+  const { accumulateAll } = native
+  Object.defineProperty(native, 'accumulateAll', {
+    configurable: true,
+    value: (y: number[], dx: number[]) => {
+      calls++
+      assert.is(new Set(y).size, y.length, 'no leaf twice at once')
+      accumulateAll(y, dx)
+    },
+  })
+  try {
+    scope(() => {
+      const tape = new Tape()
+      const y = tape.run(() => {
+        let total = scale(x, 0)
+        // Backward goes from the last part to the first.
+        for (const part of [...parts].reverse())
+          for (const each of leaves) total = add(total, scale(multiply(each, x), part))
+        return total
+      })
+      tape.backward(y)
+    })
+  } finally {
+    delete (native as unknown as Record<string, unknown>).accumulateAll
+  }
+  for (const each of leaves) assert.equal(await values(each.grad), [1])
+  assert.ok(calls <= (3 * 70) / 32 + 3, `${calls} calls`)
+  for (const each of leaves) {
+    each.grad!.dispose()
+    each.dispose()
+  }
+  x.dispose()
+})
+
+test('one op may have more leaves than are added to at once, and leaves larger than wait', async () => {
+  const leaves = [...Array.from({ length: 70 }, () => leaf([2])), leaf([0], [1])]
+  const large = Tensor.zeros([1 << 19], { dtype: 'f64' })
+  large.requiresGrad = true
+  for (const each of [...leaves, large]) each.grad = Tensor.zeros(each.shape, { dtype: 'f64' })
+  scope(() => {
+    const tape = new Tape()
+    const y = tape.run(() => {
+      const inputs = [...leaves, large, leaves[0]!]
+      return record(constant([0]), inputs, [], () =>
+        inputs.map(({ size, shape }) => constant(Array(size).fill(1), [...shape])),
+      )
+    })
+    tape.backward(y)
+  })
+  for (const [i, each] of leaves.entries()) assert.equal(await values(each.grad), [i === 0 ? 2 : 1])
+  assert.is((await values(large.grad)).at(-1), 1)
+  for (const each of [...leaves, large]) {
+    each.grad!.dispose()
+    each.dispose()
+  }
+})
+
 test('the tape holds what backward reads, and backward frees it as it goes', async () => {
   const [w, x] = [
     leaf(

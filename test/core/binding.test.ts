@@ -42,6 +42,7 @@ const SIGNATURES: Record<string, string> = {
   add: 'TT',
   multiply: 'TT',
   accumulate: 'TTn',
+  accumulateAll: 'LL',
   scale: 'Tn',
   activation: 'Tk',
   activationBackward: 'TTk',

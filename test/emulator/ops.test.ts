@@ -1,8 +1,7 @@
-// The op table on the kernels of cuda/, run by the emulator as device cuda:0, against the CPU. What core/kernels.h
-// marks CPU_ONLY is skipped by name; a row that becomes BOTH joins by itself. With LOWRANK_TEST_GPU=1 the same on the
-// real cuda:0 (npm run test:gpu).
+// The op table on the kernels of cuda/, run by the emulator as device cuda:0, against the CPU. With LOWRANK_TEST_GPU=1
+// the same on the real cuda:0 (npm run test:gpu).
 
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -16,22 +15,6 @@ const BUILD = process.env.LOWRANK_PREBUILD ?? packageRoot
 const FOLDER = ON_GPU ? BUILD : join(BUILD, 'build/emulator')
 const BUILT = ON_GPU || existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))
 
-/** Names of the CPU_ONLY rows of the kernel table, as errors spell them. */
-function cpuOnly(): Set<string> {
-  const table = readFileSync(join(packageRoot, 'core/kernels.h'), 'utf8')
-  const rows = [...table.matchAll(/^\s*K\((\w+), CPU_ONLY,/gm)].map(match => match[1]!)
-  const camel = (name: string) => name.replace(/_(\w)/g, (_, letter: string) => letter.toUpperCase())
-  // One kernel may serve several ops.
-  const ops: Record<string, string[]> = { copy: ['cast', 'copyInto'] }
-  return new Set(rows.flatMap(name => [camel(name), ...(ops[name] ?? [])]))
-}
-
-/** The op that CUDA does not have yet, where that is what an error says. */
-function missingOp(error: unknown): string | undefined {
-  const { code, message } = error as { code?: string; message?: string }
-  return code === 'ERR_UNSUPPORTED' ? message?.match(/^(\w+): no kernel on cuda:0/)?.[1] : undefined
-}
-
 async function registerTests(): Promise<void> {
   process.env.LOWRANK_PREBUILD = FOLDER
   const { Tape } = await import('../../lib/autograd/tape.ts')
@@ -39,7 +22,6 @@ async function registerTests(): Promise<void> {
   const { Device, Tensor, scope } = await import('../../lib/tensor.ts')
   const { opCases } = await import('../../lib/check/cases.ts')
   const { compare } = await import('../support/compare.ts')
-  const later = cpuOnly()
 
   /** The output of a case and the gradients of its inputs. */
   async function evaluate({ inputs, run }: OpCase, device: string, wide: boolean): Promise<TensorData[]> {
@@ -74,15 +56,7 @@ async function registerTests(): Promise<void> {
       test(`${opCase.name}, ${size}`, async () => {
         const before = native.live()
         for (const wide of [false, true]) {
-          let got: TensorData[]
-          try {
-            got = await evaluate(opCase, 'cuda:0', wide)
-          } catch (error) {
-            const op = missingOp(error)
-            if (op === undefined || !later.has(op)) throw error
-            assert.is(native.live(), before, 'every tensor is freed')
-            return console.log(`skip: ${opCase.name}: ${op} has no CUDA kernel yet`)
-          }
+          const got = await evaluate(opCase, 'cuda:0', wide)
           const expected = await evaluate(opCase, 'cpu', wide)
           const tolerance = { relative: wide ? 1e-12 : (opCase.tolerance ?? 2e-6), absolute: wide ? 1e-14 : 1e-7 }
           assert.is(got.length, expected.length)

@@ -1,4 +1,6 @@
 // fill, add, multiply, accumulate, scale, activations
+#include <memory>
+
 #include "test/kernels/kernel_case.cuh"
 
 namespace lowrank::testing {
@@ -75,6 +77,26 @@ KERNEL_CASE(activations_of_extremes) {
       cuda::activation_backward(grad, grad, in, Activation(kind));
       expect_same_kinds(name + ", gradient", grad.read(), g.values());
     }
+}
+
+KERNEL_CASE(accumulate_all_of_any_lengths) {
+  for (const DType dtype : FLOATS) {
+    std::vector<std::unique_ptr<OnDevice>> sums, terms, single;
+    Accumulations list;
+    list.count = int32_t(fuzz.pick<int64_t>({1, 2, Accumulations::MOST}));
+    for (int i = 0; i < list.count; ++i) {
+      const int64_t n = i == 0 ? fuzz.pick<int64_t>({1, 70000}) : any_length(fuzz);
+      const Values y = fuzz.values(n), x = fuzz.values(n);
+      const int64_t offset = any_offset(fuzz);
+      for (auto* all : {&sums, &single})
+        all->push_back(std::make_unique<OnDevice>(dtype, std::vector<int64_t>{n}, y, offset));
+      terms.push_back(std::make_unique<OnDevice>(dtype, std::vector<int64_t>{n}, x));
+      list.pair[i] = {*sums[size_t(i)], *terms[size_t(i)]};
+      cuda::accumulate(*single[size_t(i)], *terms[size_t(i)], 1);
+    }
+    cuda::accumulate_all(list);
+    for (int i = 0; i < list.count; ++i) expect_same_bits("accumulate_all", *sums[size_t(i)], *single[size_t(i)]);
+  }
 }
 
 }  // namespace lowrank::testing

@@ -203,11 +203,12 @@ void expect_close(const std::string& what, const Values& got, const Values& expe
   if (worst > allowed) fail(what, at, got[at], expected[at], allowed);
 }
 
+double truncation_of(int64_t k) { return double((k + 15) / 16) * 0x1p-23; }
+
 void expect_sums(const std::string& what, const Values& got, const Values& expected, const Values& bound, DType dtype,
                  int64_t k) {
   if (dtype == DType::F64) return expect_close(what, got, expected, 1e-13, 1e-15 * largest(bound));
-  const double truncated = double((k + 15) / 16) * 0x1p-23;
-  expect_close(what, got, expected, 2e-6, std::max(2e-7, truncated) * largest(bound));
+  expect_close(what, got, expected, 2e-6, std::max(2e-7, truncation_of(k)) * largest(bound));
 }
 
 void expect_as_good(const std::string& what, const Values& got, const Values& plain, const Values& expected,

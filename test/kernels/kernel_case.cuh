@@ -91,9 +91,11 @@ Values magnitudes(Values values);
 // Fails where |got - expected| exceeds relative * (largest |expected|) + absolute, or is NaN where expected is not.
 void expect_close(const std::string& what, const Values& got, const Values& expected, double relative,
                   double absolute = 0);
-// The same for sums in f32 or f64, whose rounding errors grow with their terms, which may cancel one another: `bound`
-// is what the terms' magnitudes add up to. k: how many terms tensor cores add, 16 at a time, which they may truncate to
-// 23 bits of the largest.
+// The share of the terms' magnitudes that tensor cores may lose of a sum of k: they add 16 at a time, which they may
+// truncate to 23 bits of the largest.
+double truncation_of(int64_t k);
+// As expect_close for sums in f32 or f64, whose rounding errors grow with their terms, which may cancel one another:
+// `bound` is what the terms' magnitudes add up to. k: how many terms tensor cores add.
 void expect_sums(const std::string& what, const Values& got, const Values& expected, const Values& bound, DType dtype,
                  int64_t k = 0);
 // The rule for half precision: error <= factor * the error of a plain implementation of that precision, both against

@@ -61,6 +61,21 @@ void queue_order() {
   }
   queue.drain();
   expect(hash == expected, "100,000 tasks run once each, in order");
+  // A task larger than a slot, between small ones.
+  struct Large {
+    uint64_t words[1500];
+  };
+  for (uint64_t i = 0; i < 1000; ++i) {
+    Large large{};
+    large.words[1499] = i;
+    queue.push("large", [&hash, large] { hash = hash * 31 + large.words[1499]; });
+    queue.push("small", [&hash, i] { hash = hash * 31 + i; });
+    expected = (expected * 31 + i) * 31 + i;
+  }
+  queue.drain();
+  expect(hash == expected, "tasks larger than a slot run in their place");
+  queue.push("op", [] { throw Fault{Code::Option, "another: what it says"}; });
+  expect(fault_of(queue) == "ERR_OPTION another: what it says", "a fault that names its op");
 }
 
 void queue_ownership() {

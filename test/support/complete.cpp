@@ -6,10 +6,8 @@ namespace {
 
 using Address = void (*)();
 
-#define LOWRANK_CPU_ADDRESS(name, where, args) reinterpret_cast<Address>(&lowrank::cpu::name),
-#define LOWRANK_CUDA_BOTH(name) reinterpret_cast<Address>(&lowrank::cuda::name),
-#define LOWRANK_CUDA_CPU_ONLY(name)
-#define LOWRANK_CUDA_ADDRESS(name, where, args) LOWRANK_CUDA_##where(name)
+#define LOWRANK_CPU_ADDRESS(name, args) reinterpret_cast<Address>(&lowrank::cpu::name),
+#define LOWRANK_CUDA_ADDRESS(name, args) reinterpret_cast<Address>(&lowrank::cuda::name),
 
 // Volatile: the optimiser may not drop a reference.
 const volatile Address kernels[] = {LOWRANK_KERNELS(LOWRANK_CPU_ADDRESS)

@@ -1,4 +1,4 @@
-// Small matrices of adapters (a, b, s, t, and sums of da, db) into the forms that products read: see Spread.
+// Small matrices of adapters (a, b, s, t, and sums of da, db) into the forms that products read: see CastFactor.
 //
 // One thread an element, one row of the grid a matrix; partial sums are added in the order of their pieces, in f32 (f64
 // for f64), and scaled before anything is rounded. Bound by the partial sums it reads, which the pass before has left
@@ -32,7 +32,7 @@ __device__ void write(void* to, DType type, int64_t i, A value) {
 }
 
 template <typename T, typename A>
-__device__ void write_slab(const Spread& p, int64_t i, int64_t j, A value) {
+__device__ void write_slab(const CastFactor& p, int64_t i, int64_t j, A value) {
   T* line = static_cast<T*>(p.slab) + i * p.slab_i;
   const T high = T(value);
   line[j * p.slab_j] = high;
@@ -46,9 +46,9 @@ __device__ void write_slab(const Spread& p, int64_t i, int64_t j, A value) {
 }
 
 template <typename T>
-__global__ void spread_elements(const __grid_constant__ Spreads spreads) {
+__global__ void cast_elements(const __grid_constant__ CastFactors casts) {
   using A = Arithmetic<T>;
-  const Spread& p = spreads.list[blockIdx.y];
+  const CastFactor& p = casts.list[blockIdx.y];
   const int64_t counts = max(p.count, p.padded_count), ranks = max(p.rank, p.padded_rank);
   const int64_t at = int64_t(blockIdx.x) * THREADS + threadIdx.x;
   if (at >= counts * ranks) return;
@@ -70,10 +70,10 @@ __global__ void spread_elements(const __grid_constant__ Spreads spreads) {
 
 }  // namespace
 
-void spread(const Spreads& spreads, DType type) {
+void cast_factors(const CastFactors& casts, DType type) {
   int64_t most = 0;
-  for (int k = 0; k < spreads.count; ++k) {
-    const Spread& p = spreads.list[k];
+  for (int k = 0; k < casts.count; ++k) {
+    const CastFactor& p = casts.list[k];
     most = std::max(most, std::max(p.count, p.padded_count) * std::max(p.rank, p.padded_rank));
   }
   const int64_t blocks = ceil_div(most, THREADS);
@@ -81,8 +81,7 @@ void spread(const Spreads& spreads, DType type) {
   View typed;
   typed.dtype = type;
   dispatch(typed, [&](auto zero) {
-    launch(spread_elements<decltype(zero)>, Launch{dim3(unsigned(blocks), unsigned(spreads.count)), dim3(THREADS)},
-           spreads);
+    launch(cast_elements<decltype(zero)>, Launch{dim3(unsigned(blocks), unsigned(casts.count)), dim3(THREADS)}, casts);
   });
 }
 
