@@ -1,11 +1,11 @@
 // S = drop(z) f^T for a big z of half precision and a factor of rank r <= 64 a block, on tensor cores: s = x a^T of all
 // adapters that share x, and t = dy b where nothing else is wanted of dy.
 //
-// A block has 128 rows, each of its 4 warps 32 of them, and walks along the columns in steps of 64, so the sums stay in
-// registers; where rows alone don't fill the GPU, columns are cut into pieces, whose partial sums cast_factors() adds up.
-// z and the factor come through three stages of cp.async. Masks are made in registers: as operand a of mma a lane holds
-// exactly the 16 columns of one call of Philox. Blocks that differ only in the piece of the rank are neighbours in the
-// grid and meet in L2, so z crosses HBM once whatever the rank.
+// A block has 128 rows, each of its 4 warps 32 of them, and walks along the columns in steps of 64, so the sums stay
+// in registers; where rows alone don't fill the GPU, columns are cut into pieces, whose partial sums cast_factors()
+// adds up. z and the factor come through three stages of cp.async. Masks are made in registers: as operand a of mma a
+// lane holds exactly the 16 columns of one call of Philox. Blocks that differ only in the piece of the rank are
+// neighbours in the grid and meet in L2, so z crosses HBM once whatever the rank.
 //
 // Passes: z once, the sums [pieces, rows, r] in f32 written once. Bound by HBM: at M 8192, K 4096, r 16 it reads 67 MB
 // and writes 2 MB, 23 us at 3 TB/s, where mma of two parts takes 5 us, and Philox 8 us an adapter, both hidden.

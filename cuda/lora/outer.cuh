@@ -3,10 +3,10 @@
 // all adapters that share x, and db = dy^T s; the latter with t = dy b from the same pass over dy.
 //
 // A block has 256 columns, each of its 4 warps 64 of them, and a stretch of rows; D stays in registers while tiles of
-// 16 rows come through four stages of cp.async. Each block writes its D; cast_factors() adds them up in fixed order. With
-// `down` the block also keeps its 256 columns of b in shared memory: the warps' sums of t meet there, in their order,
-// and are written for every tile. Masks are made where a lane holds the 16 columns of one call of Philox, as operand a
-// of mma over rows; the masked tile goes through a buffer of the warp's own, since D needs it transposed.
+// 16 rows come through four stages of cp.async. Each block writes its D; cast_factors() adds them up in fixed order.
+// With `down` the block also keeps its 256 columns of b in shared memory: the warps' sums of t meet there, in their
+// order, and are written for every tile. Masks are made where a lane holds the 16 columns of one call of Philox, as
+// operand a of mma over rows; the masked tile goes through a buffer of the warp's own, since D needs it transposed.
 //
 // Passes: z once (blocks that differ only in the piece of the rank meet in L2), D [pieces, columns, r] and t
 // [columns / 256, rows, r] in f32 written once. Bound by HBM: at M 8192, K = N = 4096, r 16, da reads 67 MB and writes

@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { claim, record, Tape, take } from '../../lib/autograd/tape.ts'
 import type { LowrankError } from '../../lib/errors.ts'
-import { native } from '../../lib/native.ts'
+import { type Handle, native } from '../../lib/native.ts'
 import { activation } from '../../lib/ops/activation.ts'
 import { add } from '../../lib/ops/add.ts'
 import { linear } from '../../lib/ops/linear.ts'
@@ -98,7 +98,7 @@ test('many leaves are added to at once, each in the order in which its gradients
   const { accumulateAll } = native
   Object.defineProperty(native, 'accumulateAll', {
     configurable: true,
-    value: (y: number[], dx: number[]) => {
+    value: (y: readonly Handle[], dx: readonly Handle[]) => {
       calls++
       assert.is(new Set(y).size, y.length, 'no leaf twice at once')
       accumulateAll(y, dx)
