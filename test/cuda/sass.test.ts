@@ -1,9 +1,11 @@
 // What scripts/sass.mjs reads in a listing of machine code.
 
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-// @ts-expect-error: a script without types
-import { instructionOf, registerLimits, turnsOf } from '../../scripts/sass.mjs'
+import { packageRoot } from '../../lib/io/package.ts'
+
+const { instructionOf, registerLimits, turnsOf } = await import(join(packageRoot, 'scripts/sass.mjs'))
 
 /** Instructions at 0x10, 0x20, …, as cuobjdump prints them. */
 const listing = (text: string) =>
