@@ -93,7 +93,8 @@ struct Problem {
   const A* bias;
   A scale, softcap, inner;  // as in Scores
   A factor;                 // scale alone
-  int64_t sequences, tokens, keys, reach, row_stride;
+  int64_t tokens, keys, reach, row_stride;
+  int sequences;
   int heads, kv_heads, dim, window;
   bool causal;
   Dropout dropout;
@@ -110,7 +111,7 @@ Problem<A> problem_of(const View& q, const View& k, const View& cu_seqlens, cons
   p.bias = bias.as<A>(), p.reach = bias ? bias.cols() / 2 : 0;
   p.scale = A(s.scale * LOG2_E), p.factor = A(s.scale);
   p.softcap = A(s.softcap * LOG2_E), p.inner = s.softcap > 0 ? A(s.scale / s.softcap) : A(0);
-  p.sequences = cu_seqlens.size() - 1, p.tokens = q.dims[0], p.keys = k.dims[0], p.row_stride = s.row_stride;
+  p.sequences = int(cu_seqlens.size() - 1), p.tokens = q.dims[0], p.keys = k.dims[0], p.row_stride = s.row_stride;
   p.heads = s.heads, p.kv_heads = s.kv_heads, p.dim = s.head_dim;
   p.window = int(std::min(s.window, FARTHEST)), p.causal = s.causal != 0;
   p.dropout = dropout, p.multiplier = A(dropout.multiplier());
@@ -120,22 +121,21 @@ Problem<A> problem_of(const View& q, const View& k, const View& cu_seqlens, cons
 // What a block works on: the rows from `first` on of a sequence. Blocks of one head follow each other, so that they
 // meet its keys in the cache; under a causal mask those with the most keys come first within a sequence.
 struct Work {
-  int64_t sequence;
-  int head, first;
+  int sequence, head, first;
 };
 
 // Of packed sequences cut into tiles of `Tile` rows. Sequence i owns the places from starts[i] / Tile + i on, which are
 // as many as its tiles or one more: so the grid follows from what is packed, not from the longest sequence, and a block
 // finds its sequence without a table. Places without a tile begin past the sequence's end.
 template <int Tile>
-__device__ inline Work work_of_block(const int32_t* starts, int64_t sequences, int heads, bool backwards) {
+__device__ inline Work work_of_block(const int32_t* starts, int sequences, int heads, bool backwards) {
   const unsigned places = gridDim.x / unsigned(heads);
   const int head = int(blockIdx.x / places), place = int(blockIdx.x % places);
   int before = 0;  // sequences that begin at this place or earlier
-  for (int64_t i = threadIdx.x % 32; i < sequences; i += 32) before += starts[i] / Tile + int(i) <= place;
-  const int64_t sequence = reduce_warp(before, Sum{}) - 1;
+  for (int i = int(threadIdx.x % 32); i < sequences; i += 32) before += starts[i] / Tile + i <= place;
+  const int sequence = ptx::shuffle(reduce_warp(before, Sum{}) - 1, 0);  // known to be the same in the whole warp
   const int start = starts[sequence], tiles = (starts[sequence + 1] - start + Tile - 1) / Tile;
-  const int tile = place - (start / Tile + int(sequence));
+  const int tile = place - (start / Tile + sequence);
   return {sequence, head, (backwards && tile < tiles ? tiles - 1 - tile : tile) * Tile};
 }
 
