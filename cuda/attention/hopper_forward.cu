@@ -66,7 +66,8 @@ __device__ void consume(T* o, float* lse, unsigned char* bytes, const Barriers<S
     multiply_rows<T, D, QUERIES>(s, mine, keys);
     ptx::wgmma_commit();
     ptx::wgmma_wait<0>();
-    score_tile(s, p, seq, score, q0 + first, k0, Plain);
+    if constexpr (Plain) discard_scores(s, p, seq, q0 + first, k0);
+    else score_tile(s, p, seq, score, q0 + first, k0, false);
     update(rows, s, factor);
     if (p.drops()) drop(s, p.dropout, row, k0);
     uint32_t probabilities[1][KEYS / 16][4];

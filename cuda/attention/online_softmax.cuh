@@ -26,10 +26,32 @@ __device__ uint32_t columns_in(Range range) {
   return below(range.end) & ~below(range.begin);
 }
 
-// Scores of pairs that don't count, of the warp's queries from `query` on with the keys at k0, become -inf: one select
-// an element, without a branch.
+// Scores of the tile of 8 N keys at k0 from the products: -inf where a pair does not count, and in units of log 2
+// unless `plain`.
+template <int M, int N>
+__device__ void score_tile(float (&s)[M][N][4], const Problem<float>& p, const Sequence& seq,
+                           const Scores<float>& score, int query, int k0, bool plain) {
+  const int g = int(threadIdx.x % 32) / 4, t = int(threadIdx.x % 4);
+  const bool all = k0 + 8 * N <= seq.keys && p.allows_all(query, query + 16 * M, k0, k0 + 8 * N);
+  if (plain && all) return;
+#pragma unroll
+  for (int m = 0; m < M; ++m)
+#pragma unroll
+    for (int i = 0; i < 4 * N; ++i) {
+      const int row = query + 16 * m + i % 4 / 2 * 8 + g, key = k0 + i / 4 * 8 + 2 * t + i % 2;
+      float& x = s[m][i / 4][i % 4];
+      float slope;
+      const bool counts = all || (key < seq.keys && p.allows(row, key));
+      if (!counts) x = -infinity<float>();
+      else if (!plain) x = score(x, row < seq.length ? key - row : 0, slope);
+    }
+}
+
+// The same of plain scores, without a branch an element: what doesn't count is discarded by one select. It takes more
+// registers than mma.sync's tiles leave.
 template <int M, int N>
 __device__ void discard_scores(float (&s)[M][N][4], const Problem<float>& p, const Sequence& seq, int query, int k0) {
+  if (k0 + 8 * N <= seq.keys && p.allows_all(query, query + 16 * M, k0, k0 + 8 * N)) return;
 #pragma unroll
   for (int r = 0; r < 2 * M; ++r) {
     const int row = query + 8 * r + int(threadIdx.x % 32) / 4;
@@ -40,27 +62,6 @@ __device__ void discard_scores(float (&s)[M][N][4], const Problem<float>& p, con
       x = counts >> i & 1 ? x : -infinity<float>();
     }
   }
-}
-
-// Scores of the tile of 8 N keys at k0 from the products: -inf where a pair does not count, and in units of log 2
-// unless `plain`.
-template <int M, int N>
-__device__ void score_tile(float (&s)[M][N][4], const Problem<float>& p, const Sequence& seq,
-                           const Scores<float>& score, int query, int k0, bool plain) {
-  const int g = int(threadIdx.x % 32) / 4, t = int(threadIdx.x % 4);
-  if (!plain) {
-#pragma unroll
-    for (int m = 0; m < M; ++m)
-#pragma unroll
-      for (int i = 0; i < 4 * N; ++i) {
-        const int row = query + 16 * m + i % 4 / 2 * 8 + g, key = k0 + i / 4 * 8 + 2 * t + i % 2;
-        float& x = s[m][i / 4][i % 4];
-        float slope;
-        x = score(x, row < seq.length && key < seq.keys ? key - row : 0, slope);
-      }
-  }
-  const bool all = k0 + 8 * N <= seq.keys && p.allows_all(query, query + 16 * M, k0, k0 + 8 * N);
-  if (!all) discard_scores(s, p, seq, query, k0);
 }
 
 // Takes in the scores, in units of 1 / factor; leaves probabilities, not yet divided by their sum.
