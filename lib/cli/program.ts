@@ -17,6 +17,8 @@ export type Parsed = { readonly command: Command; readonly given: Given } | { re
 const required: Readonly<Record<Command, readonly string[]>> = {
   train: ['data|train'],
   compare: ['data|train'],
+  sweep: ['data|train'],
+  'sweep worker': ['study'],
   evaluate: ['adapter', 'data'],
   predict: ['adapter'],
   generate: ['adapter'],
@@ -39,12 +41,15 @@ const required: Readonly<Record<Command, readonly string[]>> = {
 export function parseCommandLine(argv: readonly string[]): Parsed {
   if (argv[0] === 'help') return parseCommandLine([...argv.slice(1), '--help'])
   let parsed: Parsed | undefined
-  const program = quiet(new Parser('lowrank')).version(packageVersion(), '-v, --version')
+  const program = quiet(new Parser('lowrank')).enablePositionalOptions().version(packageVersion(), '-v, --version')
   program.helpInformation = programHelp
   const inspect = quiet(program.command('inspect'))
   inspect.helpInformation = programHelp
+  const parents = new Map([['inspect', inspect]])
   for (const command of COMMANDS) {
-    const parser = command.startsWith('inspect ') ? inspect.command(command.slice(8)) : program.command(command)
+    const [first, second] = command.split(' ') as [string, string?]
+    const parser = second === undefined ? program.command(first) : parents.get(first)!.command(second)
+    parents.set(command, parser)
     addOptions(quiet(parser), command)
     parser.helpInformation = () => commandHelp(command, process.stdout.columns || 100)
     parser.action((...args: unknown[]) => {
@@ -110,6 +115,8 @@ const actions: Readonly<Record<Command, () => Promise<Action>>> = {
   generate: async () => (await import('./commands/generate.ts')).generateCommand,
   chat: async () => (await import('./commands/chat.ts')).chatCommand,
   compare: async () => (await import('./commands/compare.ts')).compareCommand,
+  sweep: async () => (await import('./commands/sweep.ts')).sweepCommand,
+  'sweep worker': async () => (await import('./commands/sweepWorker.ts')).sweepWorkerCommand,
   merge: async () => (await import('./commands/merge.ts')).mergeCommand,
   combine: async () => (await import('./commands/combine.ts')).combineCommand,
   convert: async () => (await import('./commands/convert.ts')).convertCommand,
@@ -196,7 +203,8 @@ function explain(error: CommanderError, argv: readonly string[]): Parsed {
 }
 
 function commandOf(argv: readonly string[]): Command | undefined {
-  return COMMANDS.find(command => command.split(' ').every((word, i) => argv[i] === word))
+  // Of sweep and sweep worker the longer one.
+  return COMMANDS.findLast(command => command.split(' ').every((word, i) => argv[i] === word))
 }
 
 /** Tells an error on standard error. Stacks are for LOWRANK_DEBUG. */

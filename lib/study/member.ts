@@ -69,7 +69,7 @@ export interface Pruned {
 export interface Watching {
   readonly signal?: AbortSignal | undefined
   /** Told every event; true ends the run as it is. */
-  readonly watch?: ((event: TrainEvent) => boolean) | undefined
+  readonly watch?: ((event: TrainEvent) => boolean | Promise<boolean>) | undefined
   /** While the trained adapter is on the model; what it returns is the run's too. */
   readonly trained?: ((adapter: Adapter, outcome: Outcome) => Promise<object>) | undefined
 }
@@ -138,7 +138,7 @@ async function follow(bench: Bench, spec: Spec, method: Adapter<Model>, watching
     if (event.type === 'start') start = event
     else if (event.type === 'end') end = event
     else if (event.type === 'evaluation' && event.when === 'after') after.push(event)
-    if (watch?.(event)) break
+    if (await watch?.(event)) break
   }
   return { start: start!, end, after }
 }

@@ -29,6 +29,8 @@ test('prompts and completions train a T5, without a word about the task', async 
   const judged = await cli(['evaluate', join(out, 'adapter'), pairs, '--json'])
   const { metrics } = JSON.parse(judged.stdout.trim().split('\n').at(-1)!)
   assert.ok(metrics.accuracy > 0.9, `${JSON.stringify(metrics)}`)
+  const said = await cli(['generate', join(out, 'adapter'), 'say film', '--max-new-tokens', '30'])
+  assert.is(said.stdout, 'the film is bad\n', said.stderr)
   const merged = join(dir, 'merged')
   assert.is((await cli(['merge', join(out, 'adapter'), '--out', merged])).code, 0)
   const model = await loadModel(merged, { task: 'seq2seq-lm' })

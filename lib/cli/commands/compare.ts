@@ -19,14 +19,13 @@ import { Memory, textsOf } from '../../study/forgetting.ts'
 import { measureLatency } from '../../study/latency.ts'
 import type { Bench, Spec } from '../../study/member.ts'
 import { type Extras, methodsData } from '../../study/results.ts'
-import { dataHash, examplesHash } from '../../train/fingerprint.ts'
-import { TRAIN_OPTIONS, type TrainOptionName } from '../../train/options.ts'
 import { openOptions } from '../data.ts'
 import { onInterrupt, resumeCommand } from '../interrupt.ts'
 import { flagOf } from '../options/option.ts'
 import type { Settings } from '../options/options.ts'
 import type { Resolved } from '../options/settings.ts'
 import { methodOptions, prepareBase, trainOptions } from '../setup.ts'
+import { originOf, settingsTable } from '../studyFacts.ts'
 import { StudyProgress } from '../studyProgress.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { shown } from '../terminal/format.ts'
@@ -155,7 +154,10 @@ async function write(
     title: `Methods of fine-tuning on ${name}`,
     seeds: seedsOf(settings),
     memory: memoryText(memory, settings),
-    settings: settingsTable(settings, base.bundled ? 'the bundled encoder' : base.path),
+    settings: settingsTable(
+      { ...settings, method: undefined } as never,
+      base.bundled ? 'the bundled encoder' : base.path,
+    ),
     environment: environmentOf(bench),
   }
   const data = methodsData(bench, compared, facts)
@@ -205,31 +207,6 @@ function environmentOf({ model }: Bench): Record<string, Setting> {
     threads,
     storage: model.storage,
     compute: model.compute,
-  }
-}
-
-function settingsTable(settings: Settings, base: string): Record<string, Setting> {
-  const left = ['json', 'quiet', 'config', 'method', 'texts', 'resume', 'overwrite']
-  const entries = Object.entries(settings).filter(([name, value]) => value !== undefined && !left.includes(name))
-  const plain = entries.map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : value])
-  return { base, ...Object.fromEntries(plain) }
-}
-
-/** What decides a run beside its method, rate and seed. */
-function originOf({ base, examples, maxLength }: Prepared, settings: Settings): Record<string, unknown> {
-  const decides = (name: string) => !('neutral' in TRAIN_OPTIONS[name as TrainOptionName]) && name !== 'seed'
-  const options = Object.keys(TRAIN_OPTIONS).filter(decides)
-  return {
-    version: packageVersion(),
-    base: base.path,
-    data: dataHash(examples),
-    test: examplesHash(examples.test ?? []),
-    maxLength,
-    device: settings.device,
-    storage: settings.storage,
-    compute: settings.compute,
-    classWeights: settings.classWeights,
-    ...Object.fromEntries(options.map(name => [name, settings[name as TrainOptionName]])),
   }
 }
 

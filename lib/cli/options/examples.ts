@@ -24,6 +24,8 @@ export const EXAMPLES: Readonly<Record<Command, readonly string[]>> = {
   ],
   chat: ['lowrank chat lowrank-chat', 'lowrank chat ./SmolLM2-135M-Instruct --system "Be brief."'],
   compare: ['lowrank compare reviews.csv --methods lora,dora,full,head --budget 30m'],
+  sweep: ['lowrank sweep reviews.csv --trials 20', 'lowrank sweep reviews.csv --space space.yaml --sampler grid'],
+  'sweep worker': ['lowrank sweep worker --study lowrank-sweep-reviews/study.log'],
   merge: ['lowrank merge lowrank-reviews --out merged'],
   combine: ['lowrank combine first/adapter second/adapter --out both'],
   convert: ['lowrank convert lowrank-reviews --out plain'],

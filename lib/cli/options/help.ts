@@ -15,6 +15,8 @@ export const SUMMARIES: Readonly<Record<Command, string>> = {
   chat: 'Talk to a language model in the terminal',
   merge: 'Write base and adapter as one Hugging Face model folder',
   compare: 'Train several methods alike, each at its best learning rate, and set them side by side',
+  sweep: 'Search options for the best validation score, by TPE with early ends, in any number of processes',
+  'sweep worker': 'Take trials of a search that another process began',
   combine: 'Make one LoRA adapter of several of the same base',
   convert: 'Write an adapter of any mergeable method as plain LoRA, with the error of each layer',
   diff: 'How far two adapters of the same base are apart, layer by layer',

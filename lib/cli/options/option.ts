@@ -10,6 +10,8 @@ export const COMMANDS = [
   'generate',
   'chat',
   'compare',
+  'sweep',
+  'sweep worker',
   'merge',
   'combine',
   'convert',

@@ -3,6 +3,7 @@
 import { DATA_OPTIONS } from '../../data/options.ts'
 import type { Domain, FilledOf, Kind, Kinds, OptionRow } from '../../options.ts'
 import { COMBINATIONS, METHODS } from '../../peft/index.ts'
+import { SAMPLERS } from '../../study/samplers.ts'
 import { ownOptions, TASK_OPTIONS } from '../../tasks/options.ts'
 import { TRAIN_OPTIONS, type TrainOptionName } from '../../train/options.ts'
 import { GENERATION_OPTIONS } from './generation.ts'
@@ -37,14 +38,17 @@ function o<
 }
 
 /** Commands that train many times: they take what train takes, but for what is of one run alone. */
-const STUDIES: readonly Command[] = ['compare']
+const STUDIES: readonly Command[] = ['compare', 'sweep']
+/** Of these a comparison takes none, since it has several of each. */
+const COMPARED = ['method', 'lr']
 const OF_ONE_RUN = new Set<string>([
-  ...['method', 'lr', 'time', 'evaluateBefore', 'trackers', 'report', 'dryRun', 'initFrom'],
+  ...['time', 'evaluateBefore', 'trackers', 'report', 'dryRun', 'initFrom'],
   ...['checkpointEvery', 'keepCheckpoints'],
 ])
 
 function withStudies(name: string, commands: readonly Command[]): readonly Command[] {
-  return commands.includes('train') && !OF_ONE_RUN.has(name) ? [...new Set([...commands, ...STUDIES])] : commands
+  if (!commands.includes('train') || OF_ONE_RUN.has(name)) return commands
+  return [...new Set([...commands, ...STUDIES])].filter(each => each !== 'compare' || !COMPARED.includes(name))
 }
 
 type Placed<R> = R & Pick<Option, 'group' | 'commands'>
@@ -226,12 +230,31 @@ const comparing = section('Study', STUDIES, [
   }),
   o('budget', 'duration', undefined, 'Plan steps so that all runs end within this time (90s, 30m, 2h)', {
     found: 'no limit',
+    commands: ['compare'],
   }),
   o('heldOut', 'path', undefined, "Texts of the base's own kind, on which its forgetting is measured", {
     found: 'texts of the test split',
     commands: ['compare'],
   }),
 ])
+
+const searching = section(
+  'Study',
+  ['sweep'],
+  [
+    o('space', 'path', undefined, 'YAML file of what is searched: lr: {from: 1e-4, to: 1e-2, scale: log}, r: [4, 8]', {
+      found: 'lr, and rank and dropout where the method has them',
+    }),
+    o('trials', 'integer', 20, 'Trials to make', { min: 1 }),
+    o('sampler', 'choice', 'tpe', 'What to try next: by what was learned, at random, or every combination', {
+      choices: SAMPLERS,
+    }),
+    o('pruner', 'choice', 'asha', 'Which trials end early: asha goes on with the best third at 1, 3, 9 … validations', {
+      choices: ['asha', 'none'],
+    }),
+    o('study', 'path', undefined, 'Journal of the search, study.log in its folder', { commands: ['sweep worker'] }),
+  ],
+)
 
 const combining = section(
   'Combining',
@@ -322,6 +345,7 @@ const rows = [
   ...model,
   ...methodChoice,
   ...comparing,
+  ...searching,
   ...combining,
   ...generation,
   ...output,

@@ -1,0 +1,37 @@
+// What the files of a study say of its settings.
+
+import { packageVersion } from '../io/package.ts'
+import type { Setting } from '../report/report.ts'
+import { dataHash, examplesHash } from '../train/fingerprint.ts'
+import { TRAIN_OPTIONS, type TrainOptionName } from '../train/options.ts'
+import type { Settings } from './options/options.ts'
+import type { prepareBase } from './setup.ts'
+
+/** What decides a run beside its method, rate and seed. */
+export function originOf(
+  { base, examples, maxLength }: Pick<Awaited<ReturnType<typeof prepareBase>>, 'base' | 'examples' | 'maxLength'>,
+  settings: Settings,
+): Record<string, unknown> {
+  const decides = (name: string) => !('neutral' in TRAIN_OPTIONS[name as TrainOptionName]) && name !== 'seed'
+  const options = Object.keys(TRAIN_OPTIONS).filter(decides)
+  return {
+    version: packageVersion(),
+    base: base.path,
+    data: dataHash(examples),
+    test: examplesHash(examples.test ?? []),
+    maxLength,
+    device: settings.device,
+    storage: settings.storage,
+    compute: settings.compute,
+    classWeights: settings.classWeights,
+    ...Object.fromEntries(options.map(name => [name, settings[name as TrainOptionName]])),
+  }
+}
+
+/** Settings for a page, without those that change no result. */
+export function settingsTable(settings: Settings, base: string): Record<string, Setting> {
+  const left = ['json', 'quiet', 'config', 'texts', 'resume', 'overwrite']
+  const entries = Object.entries(settings).filter(([name, value]) => value !== undefined && !left.includes(name))
+  const plain = entries.map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : value])
+  return { base, ...Object.fromEntries(plain) }
+}

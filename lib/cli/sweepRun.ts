@@ -1,0 +1,130 @@
+// What the command that searches and its workers have in common.
+
+import { resolve } from 'node:path'
+import { check } from '../errors.ts'
+import { kindOf } from '../peft/index.ts'
+import type { Choice, Study, Trial } from '../study/journal.ts'
+import type { Bench, Spec } from '../study/member.ts'
+import { STUDY_NAME, type Sweep, type SweepEvent, trialsOf } from '../study/sweep.ts'
+import { dataHash } from '../train/fingerprint.ts'
+import { TRAIN_OPTIONS } from '../train/options.ts'
+import type { Settings } from './options/options.ts'
+import { methodOptions, type prepareBase, trainOptions } from './setup.ts'
+import type { Console } from './terminal/console.ts'
+import { metricText, plural } from './terminal/format.ts'
+import { createProgress, type Progress } from './terminal/progress.ts'
+
+/** What a study says to its workers: a user attribute of this name. */
+export const ATTRIBUTE = 'lowrank'
+
+/** All that a worker needs beside the journal and the data. */
+export interface Order {
+  readonly sweep: Sweep
+  /** Of the command that began it, with paths from the root. */
+  readonly settings: Settings
+  /** SHA-256 of what the examples of the training and validation splits hold. */
+  readonly data: string
+}
+
+type Prepared = Awaited<ReturnType<typeof prepareBase>>
+
+/** What the runs share. The test split stays out: a search sees it once, at its end. */
+export function benchOf({ model, examples, tokenizer }: Prepared, settings: Settings): Bench {
+  const { train, validation } = examples
+  check(validation?.length, 'ERR_DATA', () => {
+    return 'sweep: there is no validation split, on which trials are judged; give one, or a split with a share for it'
+  })
+  return { model, examples: { train, validation }, options: trainOptions(settings, tokenizer, model) }
+}
+
+/** The order of a sweep. */
+export function orderOf(sweep: Sweep, settings: Settings, { examples }: Prepared): Order {
+  const absolute = (path: string | undefined) => (path === undefined ? undefined : resolve(path))
+  const { data, train, validation, test, model, tokenizer } = settings
+  const paths = { data, train, validation, test, model, tokenizer }
+  const found = Object.fromEntries(Object.entries(paths).map(([name, path]) => [name, absolute(path)]))
+  return { sweep, settings: { ...settings, ...found }, data: dataHash(examples) }
+}
+
+/** The order in a journal. @throws ERR_CONFIG where no sweep of ours wrote it */
+export function orderIn(study: Study | undefined, path: string): Order {
+  const order = study?.userAttrs[ATTRIBUTE] as Order | undefined
+  check(order?.sweep && order.settings, 'ERR_CONFIG', () => {
+    return `study: ${path} has no study "${STUDY_NAME}" that lowrank sweep began; name its study.log`
+  })
+  return order
+}
+
+/** The run of a trial's parameters: those that its method has not are left out. */
+export function specOf(settings: Settings, params: Readonly<Record<string, Choice>>): Spec {
+  const merged = { ...settings, ...params } as Settings
+  const training = Object.fromEntries(Object.entries(params).filter(([name]) => name in TRAIN_OPTIONS))
+  return { method: merged.method, options: methodOptions(merged), training, seed: settings.seed }
+}
+
+/** Parameters that count for the method of a trial. */
+export function ownParams(settings: Settings, params: Readonly<Record<string, Choice>>): Record<string, Choice> {
+  const { fields } = kindOf((params.method as string | undefined) ?? settings.method)
+  const isOwn = (name: string) =>
+    name === 'method' || name in TRAIN_OPTIONS || fields.some(field => field.name === name)
+  return Object.fromEntries(Object.entries(params).filter(([name]) => isOwn(name)))
+}
+
+/** One line for each trial, and a bar for the one in progress. */
+export class SweepProgress {
+  readonly #console: Console
+  readonly #sweep: Sweep
+  #bar: Progress | undefined
+  #label = ''
+  #isWaiting = false
+
+  constructor(console: Console, sweep: Sweep) {
+    this.#console = console
+    this.#sweep = sweep
+  }
+
+  take(event: SweepEvent): void {
+    const console = this.#console
+    switch (event.type) {
+      case 'start':
+        this.#label = `trial ${event.trial.number} (${event.done}/${trialsOf(this.#sweep)}) ${paramsText(event.trial)}`
+        break
+      case 'step': {
+        const { totalSteps: total, step, loss, tokensPerSecond: rate } = event
+        this.#bar ??= createProgress({ label: this.#label, total, quiet: console.quiet })
+        this.#bar.update({ step, loss, rate })
+        break
+      }
+      case 'trial': {
+        this.finish()
+        console.note(`${this.#label}: ${outcomeText(event.trial, this.#sweep)}`)
+        const { intermediate, ...trial } = event.trial
+        console.event({ type: 'trial', ...trial, intermediate: Object.fromEntries(intermediate) })
+        break
+      }
+      case 'retry':
+        console.note(`trial ${event.trial.number}: its worker is gone; it is tried again`)
+        break
+      case 'wait':
+        if (!this.#isWaiting) console.note(`waiting for ${plural(event.running, 'trial')} of other workers`)
+        this.#isWaiting = true
+    }
+  }
+
+  finish(): void {
+    this.#bar?.finish()
+    this.#bar = undefined
+  }
+}
+
+function paramsText({ params }: Trial): string {
+  return Object.entries(params)
+    .map(([name, value]) => `${name} ${String(value)}`)
+    .join(', ')
+}
+
+function outcomeText({ state, values, intermediate, userAttrs }: Trial, { metric }: Sweep): string {
+  if (state === 'complete') return `${metric} ${metricText(values?.[0])}`
+  if (state === 'pruned') return `${metric} ${metricText([...intermediate.values()].at(-1))}, ended early`
+  return String(userAttrs.diverged ?? 'failed')
+}

@@ -1,0 +1,366 @@
+// The journal file of Optuna (JournalFileBackend, as optuna 5.0 reads and writes it): an append-only log of operations,
+// one JSON object a line, that any number of processes share. Whoever reads it from the start knows the study.
+
+import { randomUUID } from 'node:crypto'
+import { existsSync, lstatSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
+import { resolve } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { check, fail } from '../errors.ts'
+
+/** Operations by their numbers in the file. */
+const OP = {
+  createStudy: 0,
+  deleteStudy: 1,
+  studyUserAttr: 2,
+  studySystemAttr: 3,
+  createTrial: 4,
+  param: 5,
+  state: 6,
+  intermediate: 7,
+  userAttr: 8,
+  systemAttr: 9,
+} as const
+
+/** States of a trial by their numbers in the file. */
+export const STATES = ['running', 'complete', 'pruned', 'fail', 'waiting'] as const
+export type TrialState = (typeof STATES)[number]
+const DIRECTIONS = [undefined, 'minimize', 'maximize'] as const
+
+/** What the values of a parameter are, as the file says it. */
+export type Distribution =
+  | { readonly name: 'FloatDistribution'; readonly attributes: Range }
+  | { readonly name: 'IntDistribution'; readonly attributes: Range }
+  | { readonly name: 'CategoricalDistribution'; readonly attributes: { readonly choices: readonly Choice[] } }
+
+export type Choice = string | number | boolean | null
+
+interface Range {
+  readonly low: number
+  readonly high: number
+  readonly log: boolean
+  readonly step: number | null
+}
+
+/** One trial as the journal has it. */
+export interface Trial {
+  readonly id: number
+  /** Within its study, from 0. */
+  readonly number: number
+  readonly state: TrialState
+  readonly values: readonly number[] | undefined
+  readonly params: Readonly<Record<string, Choice>>
+  readonly distributions: Readonly<Record<string, Distribution>>
+  readonly userAttrs: Readonly<Record<string, unknown>>
+  readonly systemAttrs: Readonly<Record<string, unknown>>
+  /** By step. */
+  readonly intermediate: ReadonlyMap<number, number>
+  /** Worker that runs it, or ran it last. */
+  readonly owner: string | undefined
+}
+
+/** One study as the journal has it. */
+export interface Study {
+  readonly id: number
+  readonly name: string
+  readonly direction: 'minimize' | 'maximize'
+  readonly userAttrs: Readonly<Record<string, unknown>>
+  readonly trials: readonly Trial[]
+}
+
+type Open<T> = { -readonly [K in keyof T]: T[K] }
+type Log = Readonly<Record<string, unknown>> & { readonly op_code: number; readonly worker_id: string }
+type OpenTrial = Open<Trial> & { intermediate: Map<number, number> }
+
+const isFinished = (state: TrialState) => state === 'complete' || state === 'pruned' || state === 'fail'
+
+/** A journal file that is read along and appended to. */
+export class Journal {
+  readonly path: string
+  /** Of this process, in every line it writes. */
+  readonly worker = `${randomUUID()}-${process.pid}`
+  readonly #studies = new Map<number, Open<Study> & { trials: OpenTrial[] }>()
+  readonly #trials: OpenTrial[] = []
+  #nextStudy = 0
+  /** Bytes that are read. */
+  #offset = 0
+
+  constructor(path: string) {
+    this.path = resolve(path)
+  }
+
+  /** Reads what was written since. @throws ERR_CONFIG for a file that is no journal */
+  sync(): void {
+    if (!existsSync(this.path)) return
+    const bytes = readFileSync(this.path).subarray(this.#offset)
+    // A line without its end is being written, or was left by a process that died: the next writer takes it away.
+    const end = bytes.lastIndexOf(10) + 1
+    for (const line of bytes.subarray(0, end).toString('utf8').split('\n').slice(0, -1))
+      this.#apply(parse(line, this.path))
+    this.#offset += end
+  }
+
+  /** A study by name; undefined where there is none. */
+  study(name: string): Study | undefined {
+    return [...this.#studies.values()].find(study => study.name === name)
+  }
+
+  /** The studies in it. */
+  get studies(): readonly Study[] {
+    return [...this.#studies.values()]
+  }
+
+  /**
+   * Appends what `make` returns for the state at that moment, in one turn no other process has a part in, and reads it
+   * back. Without operations nothing is written.
+   */
+  async append(make: () => readonly Operation[]): Promise<void> {
+    await withLock(this.path, async () => {
+      this.sync()
+      const operations = make()
+      if (operations.length === 0) return
+      const lines = operations.map(each => `${JSON.stringify({ ...each, worker_id: this.worker })}\n`).join('')
+      const file = await open(this.path, 'a+')
+      try {
+        const { size } = await file.stat()
+        if (size > this.#offset) await file.truncate(this.#offset)
+        await file.write(lines)
+        await file.sync()
+      } finally {
+        await file.close()
+      }
+      this.sync()
+    })
+  }
+
+  #apply(log: Log): void {
+    const id = log.study_id as number
+    const study = this.#studies.get(id)
+    switch (log.op_code) {
+      case OP.createStudy:
+        this.#createStudy(log)
+        return
+      case OP.deleteStudy:
+        this.#studies.delete(id)
+        return
+      case OP.studyUserAttr:
+        if (study) study.userAttrs = { ...study.userAttrs, ...(log.user_attr as object) }
+        return
+      case OP.createTrial:
+        if (study) this.#createTrial(log, study)
+        return
+      default: {
+        const trial = this.#trials[log.trial_id as number]
+        if (trial && !isFinished(trial.state)) applyToTrial(trial, log)
+      }
+    }
+  }
+
+  #createStudy(log: Log): void {
+    const name = log.study_name as string
+    if (this.study(name)) return
+    const id = this.#nextStudy++
+    const direction = DIRECTIONS[(log.directions as number[])[0]!] ?? 'minimize'
+    this.#studies.set(id, { id, name, direction, userAttrs: {}, trials: [] })
+  }
+
+  #createTrial(log: Log, study: Open<Study> & { trials: OpenTrial[] }): void {
+    const distributions = mapped((log.distributions as Record<string, string>) ?? {}, decode)
+    const params = (log.params as Record<string, number>) ?? {}
+    const state = STATES[(log.state as number | undefined) ?? 0]!
+    const values = (log.values as number[] | null) ?? (typeof log.value === 'number' ? [log.value] : undefined)
+    const trial: OpenTrial = {
+      id: this.#trials.length,
+      number: study.trials.length,
+      state,
+      values: values ?? undefined,
+      distributions,
+      params: mapped(params, (value, name) => external(distributions[name]!, value)),
+      userAttrs: (log.user_attrs as object | undefined) ?? {},
+      systemAttrs: (log.system_attrs as object | undefined) ?? {},
+      intermediate: steps(log.intermediate_values as Record<string, number> | undefined),
+      owner: state === 'running' ? log.worker_id : undefined,
+    } as OpenTrial
+    this.#trials.push(trial)
+    study.trials.push(trial)
+  }
+}
+
+/** One line of a journal, but for who writes it. */
+export type Operation = Readonly<Record<string, unknown>> & { readonly op_code: number }
+
+const now = () => new Date().toISOString().replace('Z', '000+00:00')
+
+/** What a worker writes. */
+export const operations = {
+  createStudy: (name: string, direction: 'minimize' | 'maximize'): Operation => ({
+    op_code: OP.createStudy,
+    study_name: name,
+    directions: [DIRECTIONS.indexOf(direction)],
+  }),
+  studyAttr: (study: Study, key: string, value: unknown): Operation => ({
+    op_code: OP.studyUserAttr,
+    study_id: study.id,
+    user_attr: { [key]: value },
+  }),
+  /** A trial that runs at once, or one that waits for a worker. */
+  createTrial: (
+    study: Study,
+    state: 'running' | 'waiting',
+    params: Readonly<Record<string, Choice>>,
+    distributions: Readonly<Record<string, Distribution>>,
+    attrs: { readonly user: object; readonly system?: object },
+  ): Operation => ({
+    op_code: OP.createTrial,
+    study_id: study.id,
+    datetime_start: state === 'running' ? now() : null,
+    state: STATES.indexOf(state),
+    value: null,
+    values: null,
+    distributions: mapped(distributions, each => JSON.stringify(each)),
+    params: mapped(params, (value, name) => internal(distributions[name]!, value)),
+    user_attrs: attrs.user,
+    system_attrs: attrs.system ?? {},
+    intermediate_values: {},
+  }),
+  param: ({ id }: Trial, name: string, value: Choice, distribution: Distribution): Operation => ({
+    op_code: OP.param,
+    trial_id: id,
+    param_name: name,
+    param_value_internal: internal(distribution, value),
+    distribution: JSON.stringify(distribution),
+  }),
+  state: ({ id }: Trial, state: TrialState, value?: number): Operation => ({
+    op_code: OP.state,
+    trial_id: id,
+    state: STATES.indexOf(state),
+    values: value === undefined ? null : [value],
+    ...(state === 'running' ? { datetime_start: now() } : { datetime_complete: now() }),
+  }),
+  report: ({ id }: Trial, step: number, value: number): Operation => ({
+    op_code: OP.intermediate,
+    trial_id: id,
+    step,
+    intermediate_value: value,
+  }),
+  userAttr: ({ id }: Trial, key: string, value: unknown): Operation => ({
+    op_code: OP.userAttr,
+    trial_id: id,
+    user_attr: { [key]: value },
+  }),
+  systemAttr: ({ id }: Trial, key: string, value: unknown): Operation => ({
+    op_code: OP.systemAttr,
+    trial_id: id,
+    system_attr: { [key]: value },
+  }),
+}
+
+function applyToTrial(trial: OpenTrial, log: Log): void {
+  switch (log.op_code) {
+    case OP.param: {
+      const name = log.param_name as string
+      const distribution = decode(log.distribution as string)
+      trial.distributions = { ...trial.distributions, [name]: distribution }
+      trial.params = { ...trial.params, [name]: external(distribution, log.param_value_internal as number) }
+      return
+    }
+    case OP.state: {
+      const state = STATES[log.state as number]!
+      // Of two workers that take a waiting trial the first has it.
+      if (state === 'running' && trial.state === 'running') return
+      if (state === 'running') trial.owner = log.worker_id
+      trial.state = state
+      trial.values = (log.values as number[] | null) ?? trial.values
+      return
+    }
+    case OP.intermediate:
+      trial.intermediate.set(log.step as number, log.intermediate_value as number)
+      return
+    case OP.userAttr:
+      trial.userAttrs = { ...trial.userAttrs, ...(log.user_attr as object) }
+      return
+    case OP.systemAttr:
+      trial.systemAttrs = { ...trial.systemAttrs, ...(log.system_attr as object) }
+  }
+}
+
+/** Python's json also writes NaN and infinities, which JSON has not. */
+function parse(line: string, path: string): Log {
+  const plain = (text: string) => text.replace(/([[:,]\s*)(-?Infinity|NaN)(?=\s*[,\]}])/g, '$1null')
+  for (const text of [line, plain(line)])
+    try {
+      const log = JSON.parse(text) as Log
+      if (typeof log.op_code === 'number') return log
+    } catch {}
+  fail('ERR_CONFIG', `study: ${path} is no journal of Optuna's; a line of it is ${line.slice(0, 60)}`)
+}
+
+const decode = (text: string): Distribution => JSON.parse(text) as Distribution
+
+/** A value as the file has it: of choices their place. */
+function internal(distribution: Distribution, value: Choice): number {
+  if (distribution.name !== 'CategoricalDistribution') return Number(value)
+  return distribution.attributes.choices.indexOf(value)
+}
+
+function external(distribution: Distribution, value: number): Choice {
+  return distribution.name === 'CategoricalDistribution' ? distribution.attributes.choices[value]! : value
+}
+
+function steps(values: Readonly<Record<string, number>> = {}): Map<number, number> {
+  return new Map(Object.entries(values).map(([step, value]) => [Number(step), value]))
+}
+
+function mapped<A, B>(record: Readonly<Record<string, A>>, change: (value: A, name: string) => B): Record<string, B> {
+  return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value, name)]))
+}
+
+/** How long a lock may stand unchanged before its owner counts as dead, as Optuna's: 30 s. */
+const GRACE = 30_000
+
+/** Optuna's lock: a symbolic link beside the file, which file systems make in one step, NFS among them. */
+async function withLock(path: string, body: () => Promise<void>): Promise<void> {
+  const lock = `${path}.lock`
+  if (!existsSync(path)) writeFileSync(path, '', { flag: 'a' })
+  let [seen, since, wait] = ['', Date.now(), 1]
+  while (!tryLink(path, lock)) {
+    const mark = markOf(lock)
+    if (mark !== seen) [seen, since] = [mark, Date.now()]
+    else if (Date.now() - since > GRACE) release(lock)
+    await sleep(wait)
+    wait = Math.min(wait * 2, 500)
+  }
+  try {
+    await body()
+  } finally {
+    release(lock)
+  }
+}
+
+function tryLink(path: string, lock: string): boolean {
+  try {
+    symlinkSync(path, lock)
+    return true
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    check(code === 'EEXIST', 'ERR_OPTION', () => `study: ${lock} cannot be made (${code}); name another folder`)
+    return false
+  }
+}
+
+/** Tells one lock from the next. */
+function markOf(lock: string): string {
+  const found = lstatSync(lock, { throwIfNoEntry: false })
+  return found ? `${found.ino} ${found.ctimeMs}` : ''
+}
+
+/** Moved away first, so that of two who release one lock only one does. */
+function release(lock: string): void {
+  const aside = `${lock}${randomUUID()}.rename`
+  try {
+    renameSync(lock, aside)
+  } catch {
+    return
+  }
+  rmSync(aside, { force: true })
+}
