@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util'
 import { Tape } from '../lib/autograd/tape.ts'
 import type { OpCase } from '../lib/check/case.ts'
+import { operands } from '../lib/check/case.ts'
 import { opCases } from '../lib/check/cases.ts'
 import { table } from '../lib/cli/terminal/table.ts'
 import { native } from '../lib/native.ts'
@@ -42,11 +43,11 @@ async function measure({ name, inputs, run }: OpCase) {
     leaf.requiresGrad = isReal && grad !== false
     return leaf
   })
-  const forward = await fewest(() => scope(() => void run(leaves)))
+  const forward = await fewest(() => scope(() => void run(operands(leaves))))
   const both = await fewest(() =>
     scope(() => {
       const tape = new Tape()
-      const y = tape.run(() => run(leaves))
+      const y = tape.run(() => run(operands(leaves)))
       const seed = Tensor.empty(y.shape)
       native.fill(seed.handle, 1)
       tape.backward(y, seed)

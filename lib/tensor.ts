@@ -333,7 +333,8 @@ export function scope<T>(body: () => Synchronous<T>): T {
 }
 
 function refusePromise(result: unknown): void {
-  if (typeof (result as PromiseLike<unknown> | undefined)?.then !== 'function') return
+  const isPromise = result instanceof Object && 'then' in result && typeof result.then === 'function'
+  if (!isPromise) return
   // Its tensors are gone, so it may well reject, and nobody would hear it.
   void Promise.resolve(result).catch(() => undefined)
   fail('ERR_OPTION', 'scope: the body returned a Promise, expected a value; await outside of it')

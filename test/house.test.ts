@@ -277,6 +277,31 @@ test('functions stay short', () => {
   noProblems(problems)
 })
 
+// Casts and non-null marks take the compiler's word from it. These are as many as there were; fewer is better, more is
+// an error: `lib/tuple.ts` (mapTuple, isOneOf, keysOf), `Tensor.f32` and type guards do without.
+const MOST_CASTS = 160
+const MOST_NON_NULL = 1150
+const BORDER = new Set(['lib/native.ts', 'lib/addon.ts'])
+
+test('lib: casts and non-null marks do not grow', () => {
+  let [casts, marks] = [0, 0]
+  for (const file of sources('lib').filter(name => !BORDER.has(name))) {
+    const source = ts.createSourceFile(file, read(file), ts.ScriptTarget.Latest, true)
+    const visit = (node: ts.Node): void => {
+      if (ts.isAsExpression(node) && node.type.getText(source) !== 'const') casts++
+      if (ts.isNonNullExpression(node)) marks++
+      ts.forEachChild(node, visit)
+    }
+    visit(source)
+  }
+  console.log(`casts: ${casts}, non-null marks: ${marks}`)
+  assert.ok(casts <= MOST_CASTS, `${casts} casts (as), the limit is ${MOST_CASTS}; see lib/tuple.ts and type guards`)
+  assert.ok(
+    marks <= MOST_NON_NULL,
+    `${marks} non-null marks (!), the limit is ${MOST_NON_NULL}; test the value instead`,
+  )
+})
+
 test('lib: names of tasks stand in the files of their heads alone', () => {
   const problems: string[] = []
   const files = sources('lib')

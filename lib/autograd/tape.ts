@@ -217,7 +217,7 @@ export class Tape {
     const needs = inputs.map(input => input.requiresGrad)
     const found = scope<(Tensor | undefined)[]>(() => backward(dys, needs))
     for (const dx of new Set(found)) if (dx && !dys.includes(dx)) dx.moveTo(this.#saved)
-    const mine = new Set(found.filter(dx => dx !== undefined && !dys.includes(dx))) as Set<Tensor>
+    const mine = new Set(found.filter(dx => dx !== undefined).filter(dx => !dys.includes(dx)))
     found.forEach((dx, i) => {
       if (dx && needs[i]) this.#give(grads, inputs[i]!, dx)
     })

@@ -30,7 +30,7 @@ export function attentionCases({ n, heads, headDim, lengths }: Sizes): OpCase[] 
     return {
       name: `attention${name}`,
       inputs: [real([n, width]), real([n, kv], 1), real([n, kv], 2), ints(...lengths), ...extra],
-      run: training(([q, k, v, cu, b]) => attention(q!, k!, v!, cu!, { ...all, ...options, bias: b })),
+      run: training(([q, k, v, cu, b]) => attention(q, k, v, cu, { ...all, ...options, bias: b })),
       tolerance: 5e-6,
     }
   })
@@ -46,7 +46,7 @@ function crossAttentionCase(n: number, heads: number, headDim: number, lengths: 
     name: 'attention to other sequences',
     inputs: [real([n, width]), real([n, width], 1), real([n, width], 2), ints(...lengths), ints(...keys)],
     run: training(([q, k, v, cu, cuK]) =>
-      attention(q!, k!, v!, cu!, { ...options, keys: { cuSeqlens: cuK!, maxLength: n } }),
+      attention(q, k, v, cu, { ...options, keys: { cuSeqlens: cuK, maxLength: n } }),
     ),
     tolerance: 5e-6,
   }
@@ -67,7 +67,7 @@ function decodeCase(heads: number, headDim: number, capacity: number): OpCase {
       { ...constant(real([heads, 2 * capacity - 1], 3)), wide: true },
     ],
     run: ([x, q, k, v, lengths, bias]) =>
-      add(x!, attentionDecode(q!, k!, v!, lengths!, { heads, kvHeads: 1, headDim, window: 3, softcap: 2, bias })),
+      add(x, attentionDecode(q, k, v, lengths, { heads, kvHeads: 1, headDim, window: 3, softcap: 2, bias })),
     tolerance: 5e-6,
   }
 }

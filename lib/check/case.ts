@@ -13,10 +13,18 @@ export interface Input {
   wide?: boolean
 }
 
+/** The inputs of a case as tensors, as many as it has: it takes apart only these. */
+export type Operands = readonly [Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, ...Tensor[]]
+
+/** Tensors as the operands of a case. */
+export function operands(tensors: readonly Tensor[]): Operands {
+  return tensors as Operands
+}
+
 export interface OpCase {
   name: string
   inputs: Input[]
-  run(inputs: Tensor[]): Tensor
+  run(inputs: Operands): Tensor
   /** Allowed error of f32 against f64, relative to the largest value. Default 2e-6. */
   tolerance?: number
 }
@@ -37,7 +45,7 @@ export const real = (shape: number[], phase = 0.3, amplitude = 1): Input => ({
 export const ints = (...data: number[]): Input => ({ shape: [data.length], data: Int32Array.from(data) })
 
 const RANDOM: StepRandom = { seed: 1234567890123, step: 3, rowOffset: 5, sequenceOffset: 2 }
-export const training = (f: (t: Tensor[]) => Tensor) => (t: Tensor[]) => withRandom(RANDOM, () => f(t))
+export const training = (f: (t: Operands) => Tensor) => (t: Operands) => withRandom(RANDOM, () => f(t))
 
 /** Small enough for central differences; large enough for the fast code's blocks and tails; or as in BERT-base. */
 export type Size = 'small' | 'large' | 'bench'

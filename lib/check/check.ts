@@ -5,6 +5,7 @@ import { Tape } from '../autograd/tape.ts'
 import { type Device, Device as Devices, scope, Tensor } from '../tensor.ts'
 import { attempt, type Outcome } from './attempt.ts'
 import type { Input, OpCase } from './case.ts'
+import { operands } from './case.ts'
 import { opCases } from './cases.ts'
 import { mixedCases, plainCases } from './mixed.ts'
 
@@ -104,7 +105,7 @@ async function evaluate(device: Device, { inputs, run }: OpCase, precision: Prec
   const tensors = scope(() => {
     const leaves = inputs.map(input => leafOf(input, device, precision))
     const tape = new Tape()
-    const y = tape.run(() => run(leaves))
+    const y = tape.run(() => run(operands(leaves)))
     const seed = Float64Array.from({ length: y.size }, (_, i) => roundedToBf16(Math.cos(i)))
     const host = precision === 'f64' ? seed : Float32Array.from(seed)
     const grads = tape.backward(y, Tensor.from(host, y.shape, { device, dtype: y.dtype }))
@@ -138,7 +139,7 @@ async function slope(device: Device, opCase: OpCase, i: number, j: number): Prom
   const at = async (value: number) => {
     const moved = data.with(j, value)
     const inputs = opCase.inputs.map((input, n) => (n === i ? { ...input, data: moved } : input))
-    const y = scope(() => opCase.run(inputs.map(input => leafOf(input, device, 'f64'))))
+    const y = scope(() => opCase.run(operands(inputs.map(input => leafOf(input, device, 'f64')))))
     const values = Float64Array.from(await y.floats())
     y.dispose()
     return values.reduce((sum, v, n) => sum + v * roundedToBf16(Math.cos(n)), 0)

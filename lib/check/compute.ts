@@ -7,13 +7,13 @@ import { loraLinearGroup } from '../ops/loraLinearGroup.ts'
 import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
 import type { Tensor } from '../tensor.ts'
-import { type Input, ints, type OpCase, real, training } from './case.ts'
+import { type Input, ints, type OpCase, type Operands, real, training } from './case.ts'
 
 const [n, d, out, r] = [72, 64, 80, 16]
 const constant = (shape: number[], phase: number): Input => ({ ...real(shape, phase), grad: false })
-const factors = (a?: Tensor, b?: Tensor) => ({ a: a!, b: b!, scale: 1.5, dropout: 0.25, site: 9 })
-const layer = (weight?: Tensor, a?: Tensor, b?: Tensor) => ({
-  weight: weight!,
+const factors = (a: Tensor, b: Tensor) => ({ a, b, scale: 1.5, dropout: 0.25, site: 9 })
+const layer = (weight: Tensor, a: Tensor, b: Tensor) => ({
+  weight,
   bias: undefined,
   factors: factors(a, b),
 })
@@ -24,17 +24,17 @@ export const computeCases = (): OpCase[] =>
     {
       name: 'matmul in bf16',
       inputs: [real([n, d]), real([d, out], 1)],
-      run: ([a, b]: Tensor[]) => matmul(a!, b!, 'bf16'),
+      run: ([a, b]: Operands) => matmul(a, b, 'bf16'),
     },
     {
       name: 'linear in bf16',
       inputs: [real([n, d]), constant([out, d], 1), constant([out], 2)],
-      run: ([x, w, bias]: Tensor[]) => linear(x!, w!, bias, 'bf16'),
+      run: ([x, w, bias]: Operands) => linear(x, w, bias, 'bf16'),
     },
     {
       name: 'loraLinear in bf16',
       inputs: [real([n, d]), constant([out, d], 1), real([r, d], 3), real([out, r], 4)],
-      run: training(([x, w, a, b]) => loraLinear(x!, w!, undefined, factors(a, b), 'bf16')),
+      run: training(([x, w, a, b]) => loraLinear(x, w, undefined, factors(a, b), 'bf16')),
     },
     {
       name: 'loraLinearGroup in bf16',
@@ -43,14 +43,13 @@ export const computeCases = (): OpCase[] =>
         ...[1, 2].flatMap(i => [constant([out, d], i), real([r, d], i + 0.4), real([out, r], i + 0.6)]),
       ],
       run: training(([x, w, a, b, w2, a2, b2]) => {
-        const [q, k] = loraLinearGroup(x!, [layer(w, a, b), layer(w2, a2, b2)], 'bf16')
-        return multiply(q!, k!)
+        const [q, k] = loraLinearGroup(x, [layer(w, a, b), layer(w2, a2, b2)], 'bf16')
+        return multiply(q, k)
       }),
     },
     {
       name: 'linearCrossEntropy in bf16, in chunks',
       inputs: [real([n, d]), constant([out, d], 1), ints(...Array.from({ length: n }, (_, i) => (i * 5) % out))],
-      run: ([x, w, labels]: Tensor[]) =>
-        linearCrossEntropy(x!, w!, labels!, { scale: 1 / n, chunk: 16, compute: 'bf16' }),
+      run: ([x, w, labels]: Operands) => linearCrossEntropy(x, w, labels, { scale: 1 / n, chunk: 16, compute: 'bf16' }),
     },
   ].map(each => ({ ...each, tolerance: 1 / 64 }))

@@ -6,29 +6,28 @@ import { gatedActivation } from '../ops/gatedActivation.ts'
 import { multiply } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
 import { sum, sumSquares } from '../ops/sum.ts'
-import type { Tensor } from '../tensor.ts'
-import { ints, type OpCase, real, type Sizes, training } from './case.ts'
+import { ints, type OpCase, type Operands, real, type Sizes, training } from './case.ts'
 
 export function elementwiseCases({ n, d }: Sizes): OpCase[] {
   const ids = Array.from({ length: n }, (_, i) => (i * 7) % 4)
   return [
-    { name: 'add', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => add(a!, b!) },
-    { name: 'add of one tensor twice', inputs: [real([n, d])], run: ([a]) => add(add(a!, a!), a!) },
-    { name: 'multiply', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => multiply(a!, b!) },
-    { name: 'scale', inputs: [real([n, d])], run: ([x]) => scale(x!, -1.7) },
-    { name: 'sum', inputs: [real([n, d])], run: ([x]) => sum(x!), tolerance: 2e-5 },
-    { name: 'sumSquares', inputs: [real([n, d])], run: ([x]) => sumSquares(x!) },
+    { name: 'add', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => add(a, b) },
+    { name: 'add of one tensor twice', inputs: [real([n, d])], run: ([a]) => add(add(a, a), a) },
+    { name: 'multiply', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => multiply(a, b) },
+    { name: 'scale', inputs: [real([n, d])], run: ([x]) => scale(x, -1.7) },
+    { name: 'sum', inputs: [real([n, d])], run: ([x]) => sum(x), tolerance: 2e-5 },
+    { name: 'sumSquares', inputs: [real([n, d])], run: ([x]) => sumSquares(x) },
     ...ACTIVATIONS.map(kind => ({
       name: `activation ${kind}`,
       inputs: [real([n, d], 0.31, 3)],
-      run: ([x]: Tensor[]) => activation(add(x!, x!), kind),
+      run: ([x]: Operands) => activation(add(x, x), kind),
     })),
     ...ACTIVATIONS.map(kind => ({
       name: `gatedActivation ${kind}`,
       inputs: [real([n, d], 0.31, 3), real([n, d], 1)],
-      run: ([gate, up]: Tensor[]) => gatedActivation(gate!, up!, kind),
+      run: ([gate, up]: Operands) => gatedActivation(gate, up, kind),
     })),
-    { name: 'dropout', inputs: [real([n, d])], run: training(([x]) => dropout(x!, 0.3, 77)) },
-    { name: 'embedding', inputs: [{ ...real([4, d]), wide: true }, ints(...ids)], run: ([t, i]) => embedding(t!, i!) },
+    { name: 'dropout', inputs: [real([n, d])], run: training(([x]) => dropout(x, 0.3, 77)) },
+    { name: 'embedding', inputs: [{ ...real([4, d]), wide: true }, ints(...ids)], run: ([t, i]) => embedding(t, i) },
   ]
 }

@@ -13,20 +13,20 @@ export function lossCases({ n }: Sizes): OpCase[] {
     {
       name: 'crossEntropy',
       inputs: [real([n, classes]), ints(...labels)],
-      run: ([x, y]) => crossEntropy(x!, y!, { scale: 1 / 3 }),
+      run: ([x, y]) => crossEntropy(x, y, { scale: 1 / 3 }),
     },
     {
       name: 'crossEntropy weighted, smoothed',
       inputs: [real([n, classes], 1, 4), ints(...labels), weights],
-      run: ([x, y, w]) => crossEntropy(x!, y!, { scale: 1 / 3, weights: w, smoothing: 0.1 }),
+      run: ([x, y, w]) => crossEntropy(x, y, { scale: 1 / 3, weights: w, smoothing: 0.1 }),
     },
-    { name: 'bce', inputs: [real([n, classes], 1, 4), targets], run: ([x, t]) => bce(x!, t!, 0.2) },
+    { name: 'bce', inputs: [real([n, classes], 1, 4), targets], run: ([x, t]) => bce(x, t, 0.2) },
     {
       name: 'bce weighted',
       inputs: [real([n, classes], 1, 4), targets, weights],
-      run: ([x, t, w]) => bce(x!, t!, 0.2, w),
+      run: ([x, t, w]) => bce(x, t, 0.2, w),
     },
-    { name: 'mse', inputs: [real([n, classes]), { ...targets, grad: false }], run: ([x, t]) => mse(x!, t!, 0.2) },
+    { name: 'mse', inputs: [real([n, classes]), { ...targets, grad: false }], run: ([x, t]) => mse(x, t, 0.2) },
   ]
 }
 
@@ -37,14 +37,14 @@ export function headCases({ n, d, out }: Sizes): OpCase[] {
     {
       name: 'linearCrossEntropy',
       inputs: [real([n, d]), frozen([out, d], 1), labels],
-      run: ([x, w, y]) => linearCrossEntropy(x!, w!, y!, { scale: 1 / 3 }),
+      run: ([x, w, y]) => linearCrossEntropy(x, w, y, { scale: 1 / 3 }),
       tolerance: 5e-6,
     },
     {
       name: 'linearCrossEntropy with bias, smoothed, capped, in chunks',
       inputs: [real([n, d]), frozen([out, d], 1), labels, frozen([out], 2)],
       run: ([x, w, y, bias]) =>
-        linearCrossEntropy(x!, w!, y!, { scale: 1 / 3, bias, smoothing: 0.1, softcap: 3, zLoss: 0.01, chunk: 3 }),
+        linearCrossEntropy(x, w, y, { scale: 1 / 3, bias, smoothing: 0.1, softcap: 3, zLoss: 0.01, chunk: 3 }),
       tolerance: 5e-6,
     },
   ]

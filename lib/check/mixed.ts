@@ -14,7 +14,8 @@ import { sample } from '../ops/sample.ts'
 import { scale } from '../ops/scale.ts'
 import { sumSquares } from '../ops/sum.ts'
 import { Tensor } from '../tensor.ts'
-import { type Input, ints, type OpCase, real, training } from './case.ts'
+import { mapTuple } from '../tuple.ts'
+import { type Input, ints, type OpCase, type Operands, operands, real, training } from './case.ts'
 import { computeCases } from './compute.ts'
 
 const [n, d, out, r] = [72, 64, 80, 16]
@@ -30,17 +31,17 @@ export const mixedCases = (): OpCase[] => [...productCases(), ...quantizedCases(
 export const plainCases = (): OpCase[] => [...dequantizeCases(), ...updateCases(), ...sampleCases(), ...computeCases()]
 
 function productCases(): OpCase[] {
-  const factors = (dropout: number, [a, b]: Tensor[]) => ({ a: a!, b: b!, scale: 1.5, dropout, site: 9 })
+  const factors = (dropout: number, [a, b]: Operands) => ({ a: a, b: b, scale: 1.5, dropout, site: 9 })
   return [
     {
       name: 'linear of whole tiles',
       inputs: [real([n, d]), constant([out, d], 1), constant([out], 2)],
-      run: ([x, w, bias]) => linear(x!, w!, bias),
+      run: ([x, w, bias]) => linear(x, w, bias),
     },
     ...[0, 0.25].map(p => ({
       name: `loraLinear of whole tiles, dropout ${p}`,
       inputs: [real([n, d]), constant([out, d], 1), constant([out], 2), factor([r, d], 3), factor([out, r], 4)],
-      run: training(([x, w, bias, ...ab]) => loraLinear(x!, w!, bias, factors(p, ab))),
+      run: training(([x, w, bias, ...ab]) => loraLinear(x, w, bias, factors(p, operands(ab)))),
     })),
     {
       name: 'loraLinearGroup of whole tiles, dropout 0.3',
@@ -49,19 +50,18 @@ function productCases(): OpCase[] {
         ...[1, 2].flatMap(i => [constant([out, d], i), factor([r, d], i + 0.4), factor([out, r], i + 0.6)]),
       ],
       run: training(([x, ...rest]) => {
-        const layers = [rest.slice(0, 3), rest.slice(3)].map(([weight, ...ab]) => ({
-          weight: weight!,
-          bias: undefined,
-          factors: factors(0.3, ab),
-        }))
-        const [q, k] = loraLinearGroup(x!, layers)
-        return multiply(q!, k!)
+        const layers = mapTuple([0, 3], at => {
+          const [weight, ...ab] = operands(rest.slice(at))
+          return { weight, bias: undefined, factors: factors(0.3, operands(ab)) }
+        })
+        const [q, k] = loraLinearGroup(x, layers)
+        return multiply(q, k)
       }),
     },
     {
       name: 'linearCrossEntropy of whole tiles',
       inputs: [real([n, d]), constant([out, d], 1), ints(...Array.from({ length: n }, (_, i) => (i * 5) % out))],
-      run: ([x, w, labels]) => linearCrossEntropy(x!, w!, labels!, { scale: 1 / n }),
+      run: ([x, w, labels]) => linearCrossEntropy(x, w, labels, { scale: 1 / n }),
       tolerance: 5e-6,
     },
   ]
@@ -73,13 +73,13 @@ function quantizedCases(): OpCase[] {
     ...[n, 4].map(rows => ({
       name: `linear of ${dtype} weights, ${rows} rows`,
       inputs: [real([rows, d]), fixed([out, d], 1)],
-      run: ([x, w]: Tensor[]) => linear(x!, quantize(w!, dtype), undefined),
+      run: ([x, w]: Operands) => linear(x, quantize(w, dtype), undefined),
     })),
     {
       name: `loraLinear of ${dtype} weights`,
       inputs: [real([n, d]), fixed([out, d], 1), factor([r, d], 3), factor([out, r], 4)],
-      run: ([x, w, a, b]: Tensor[]) =>
-        loraLinear(x!, quantize(w!, dtype), undefined, { a: a!, b: b!, scale: 1.5, dropout: 0, site: 9 }),
+      run: ([x, w, a, b]: Operands) =>
+        loraLinear(x, quantize(w, dtype), undefined, { a: a, b: b, scale: 1.5, dropout: 0, site: 9 }),
     },
   ])
 }
@@ -88,7 +88,7 @@ function dequantizeCases(): OpCase[] {
   return QUANTIZED.map(dtype => ({
     name: `dequantize of ${dtype} weights`,
     inputs: [real([out, d], 2), constant([out, d], 1)],
-    run: ([x, w]) => add(x!, dequantize(quantize(w!, dtype))),
+    run: ([x, w]) => add(x, dequantize(quantize(w, dtype))),
   }))
 }
 
@@ -102,16 +102,16 @@ function updateCases(): OpCase[] {
     name: narrow ? 'adamw with 8-bit moments' : 'adamw',
     inputs: [real([size], 3), constant([size], 1), constant([size], 2)],
     run: ([x, start, grads]) => {
-      const { device } = x!
+      const { device } = x
       const zeros = (dtype: 'f32' | 'u8', length = size) => Tensor.zeros([length], { device, dtype })
       const table = Tensor.from(slices, [2, 4], { device })
-      const params = scale(start!, 1)
-      const [p, g, norm] = [params.handle, grads!.handle, sumSquares(grads!).handle]
+      const params = scale(start, 1)
+      const [p, g, norm] = [params.handle, grads.handle, sumSquares(grads).handle]
       if (narrow) {
         const [m, v, mScale, vScale] = [zeros('u8'), zeros('u8'), zeros('f32', 4), zeros('f32', 4)]
         native.adamw8(p, g, m.handle, v.handle, mScale.handle, vScale.handle, table.handle, norm, options)
       } else native.adamw(p, g, zeros('f32').handle, zeros('f32').handle, table.handle, norm, options)
-      return add(x!, params)
+      return add(x, params)
     },
   }))
 }
@@ -122,6 +122,6 @@ function sampleCases(): OpCase[] {
   return [{ temperature: 0 }, { temperature: 0.8, topK: 20, topP: 0.9 }].map(options => ({
     name: `sample at temperature ${options.temperature}`,
     inputs: [real([rows], 1), { ...real([rows, 129], 2, 4), grad: false }],
-    run: ([x, logits]) => add(x!, cast(sample(logits!, { ...options, seed: 7, step: 3 }), 'f32')),
+    run: ([x, logits]) => add(x, cast(sample(logits, { ...options, seed: 7, step: 3 }), 'f32')),
   }))
 }

@@ -6,16 +6,17 @@ import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
 import type { RopeInput } from '../ops/rope.ts'
 import type { Tensor } from '../tensor.ts'
-import { type Input, ints, type OpCase, real, type Sizes, training } from './case.ts'
+import { mapTuple } from '../tuple.ts'
+import { type Input, ints, type OpCase, type Operands, operands, real, type Sizes, training } from './case.ts'
 
 export function productCases(sizes: Sizes): OpCase[] {
   const { n, d, out } = sizes
   return [
-    { name: 'matmul', inputs: [real([n, d]), real([d, out], 1)], run: ([a, b]) => matmul(a!, b!) },
+    { name: 'matmul', inputs: [real([n, d]), real([d, out], 1)], run: ([a, b]) => matmul(a, b) },
     ...[true, false].map(bias => ({
       name: `linear ${bias ? 'with' : 'without'} bias`,
       inputs: [real([n, d]), real([out, d], 1), ...(bias ? [real([out], 2)] : [])],
-      run: ([x, w, b]: Tensor[]) => linear(x!, w!, b),
+      run: ([x, w, b]: Operands) => linear(x, w, b),
     })),
     ...loraCases(sizes),
     ...loraGroupCases(sizes),
@@ -28,14 +29,12 @@ function loraCases({ n, d, out, r }: Sizes): OpCase[] {
     ...[0, 0.25].map(p => ({
       name: `loraLinear dropout ${p}`,
       inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([out], 2), real([r, d], 3), real([out, r], 4)],
-      run: training(([x, w, bias, a, b]) =>
-        loraLinear(x!, w!, bias, { a: a!, b: b!, scale: 1.5, dropout: p, site: 9 }),
-      ),
+      run: training(([x, w, bias, a, b]) => loraLinear(x, w, bias, { a: a, b: b, scale: 1.5, dropout: p, site: 9 })),
     })),
     {
       name: 'loraLinear without bias, r 1',
       inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([1, d], 3), real([out, 1], 4)],
-      run: ([x, w, a, b]) => loraLinear(x!, w!, undefined, { a: a!, b: b!, scale: 2, dropout: 0, site: 9 }),
+      run: ([x, w, a, b]) => loraLinear(x, w, undefined, { a: a, b: b, scale: 2, dropout: 0, site: 9 }),
     },
   ]
 }
@@ -54,13 +53,13 @@ function loraGroupCases({ n, d, out, r }: Sizes): OpCase[] {
         ]),
       ],
       run: training(([x, ...rest]) => {
-        const layers = [0, 1, 2].map(i => {
-          const [weight, bias, a, b] = rest.slice(4 * i, 4 * i + 4)
-          const factors = { a: a!, b: b!, scale: 1.5 + i, dropout: p, site: 9 + i }
-          return { weight: weight!, bias, factors }
+        const layers = mapTuple([0, 1, 2], i => {
+          const [weight, bias, a, b] = operands(rest.slice(4 * i))
+          const factors = { a, b, scale: 1.5 + i, dropout: p, site: 9 + i }
+          return { weight, bias, factors }
         })
-        const [q, k, v] = loraLinearGroup(x!, layers)
-        return add(multiply(q!, k!), v!)
+        const [q, k, v] = loraLinearGroup(x, layers)
+        return add(multiply(q, k), v)
       }),
     })),
   ]
@@ -80,27 +79,27 @@ function turnedCases({ n, d, heads, headDim, r }: Sizes): OpCase[] {
     {
       name: 'linear, turned',
       inputs: [real([n, d]), real([width, d], 1), real([width], 2), positions, angles(2 * headDim)],
-      run: ([x, w, bias, at, table]) => linear(x!, w!, bias, 'f32', ropeOf(at!, table!, false)),
+      run: ([x, w, bias, at, table]) => linear(x, w, bias, 'f32', ropeOf(at, table, false)),
     },
     ...[false, true].map(interleaved => ({
       name: `loraLinear, turned${interleaved ? ' by neighbours, partly' : ''}`,
       inputs: [real([n, d]), frozen(1), ...adapter(1), positions, angles(interleaved ? 2 : 2 * headDim)],
       run: training(([x, w, a, b, at, table]) => {
-        const factors = { a: a!, b: b!, scale: 1.5, dropout: 0.25, site: 9 }
-        return loraLinear(x!, w!, undefined, factors, 'f32', ropeOf(at!, table!, interleaved))
+        const factors = { a: a, b: b, scale: 1.5, dropout: 0.25, site: 9 }
+        return loraLinear(x, w, undefined, factors, 'f32', ropeOf(at, table, interleaved))
       }),
     })),
     {
       name: 'loraLinearGroup, query and key turned',
       inputs: [real([n, d]), positions, angles(2 * headDim), ...[1, 2, 3].flatMap(i => [frozen(i), ...adapter(i)])],
       run: training(([x, at, table, ...rest]) => {
-        const layers = [0, 1, 2].map(i => {
-          const [weight, a, b] = rest.slice(3 * i, 3 * i + 3)
-          const factors = { a: a!, b: b!, scale: 1.5 + i, dropout: 0.3, site: 9 + i }
-          return { weight: weight!, bias: undefined, factors, turned: i < 2 }
+        const layers = mapTuple([0, 1, 2], i => {
+          const [weight, a, b] = operands(rest.slice(3 * i))
+          const factors = { a, b, scale: 1.5 + i, dropout: 0.3, site: 9 + i }
+          return { weight, bias: undefined, factors, turned: i < 2 }
         })
-        const [q, k, v] = loraLinearGroup(x!, layers, 'f32', ropeOf(at!, table!, false))
-        return add(multiply(q!, k!), v!)
+        const [q, k, v] = loraLinearGroup(x, layers, 'f32', ropeOf(at, table, false))
+        return add(multiply(q, k), v)
       }),
     },
   ]

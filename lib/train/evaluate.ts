@@ -6,8 +6,8 @@ import type { Say } from '../generate/answers.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
 import type { Targets } from '../heads/targets.ts'
 import { Model } from '../model.ts'
-import { SEED } from '../options.ts'
-import { type EncodedRows, type ExampleSet, examplesOf } from '../tasks/encode.ts'
+import { isRecord, SEED } from '../options.ts'
+import { type ExampleSet, examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { Answers } from '../tasks/logits.ts'
 import { score } from '../tasks/scores.ts'
@@ -116,7 +116,7 @@ function checkArguments(what: string, model: unknown, set: ExampleSet): void {
   check(model instanceof Model, 'ERR_OPTION', () => {
     return `${what}: the first argument is no model; call ${what}(model, data.test)`
   })
-  check(Array.isArray(set) || Array.isArray((set as Partial<EncodedRows> | undefined)?.examples), 'ERR_OPTION', () => {
+  check(Array.isArray(set) || (isRecord(set) && Array.isArray(set.examples)), 'ERR_OPTION', () => {
     return `${what}: expected examples of one split, as data.test of prepareData`
   })
 }

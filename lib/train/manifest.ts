@@ -38,7 +38,8 @@ export async function readManifest(folder: string): Promise<{ step: number; orig
   if (sumOf(body) !== sha256) return broken(`${MANIFEST} is not as it was written`)
   const { version, files, origin, step } = body
   if (version !== VERSION) return broken(`it has version ${version}, this program reads ${VERSION}`)
-  if (!Number.isSafeInteger(step)) return broken(`${MANIFEST}: step is ${JSON.stringify(step)}`)
+  if (typeof step !== 'number' || !Number.isSafeInteger(step))
+    return broken(`${MANIFEST}: step is ${JSON.stringify(step)}`)
   if (!isRecord(files)) return broken(`${MANIFEST} lists no files`)
   if (!isOrigin(origin)) return broken(`${MANIFEST} does not say where the run came from`)
   for (const [name, file] of Object.entries(files)) {
@@ -47,7 +48,7 @@ export async function readManifest(folder: string): Promise<{ step: number; orig
     if (size !== file.bytes) return broken(`${name} has ${size ?? 'no'} bytes, ${file.bytes} were written`)
     if ((await sha256File(join(folder, name))) !== file.sha256) return broken(`${name} is not as it was written`)
   }
-  return { step: step as number, origin }
+  return { step, origin }
 }
 
 function isOrigin(value: unknown): value is Origin {

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { OpCase } from '../../lib/check/case.ts'
+import { operands } from '../../lib/check/case.ts'
 import type { Tensor, TensorData } from '../../lib/tensor.ts'
 
 const { packageRoot } = await import('../../lib/io/package.ts')
@@ -34,7 +35,7 @@ async function registerTests(): Promise<void> {
         return leaf
       })
       const tape = new Tape()
-      const y = tape.run(() => run(leaves))
+      const y = tape.run(() => run(operands(leaves)))
       const seed = Float64Array.from({ length: y.size }, (_, i) => Math.cos(i))
       const grads = tape.backward(y, Tensor.from(real(seed), y.shape, on))
       return [y, ...leaves.flatMap(leaf => grads.get(leaf) ?? [])]

@@ -7,6 +7,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Tape } from '../../lib/autograd/tape.ts'
 import type { OpCase } from '../../lib/check/case.ts'
+import { operands } from '../../lib/check/case.ts'
 import { opCases } from '../../lib/check/cases.ts'
 import { native } from '../../lib/native.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
@@ -24,7 +25,7 @@ async function evaluate({ inputs, run }: OpCase, wide: boolean): Promise<(Float3
       return leaf
     })
     const tape = new Tape()
-    const y = tape.run(() => run(leaves))
+    const y = tape.run(() => run(operands(leaves)))
     const seed = Float64Array.from({ length: y.size }, (_, i) => Math.cos(i))
     const grads = tape.backward(y, Tensor.from(wide ? seed : Float32Array.from(seed), y.shape))
     return [y, ...leaves.flatMap(leaf => grads.get(leaf) ?? [])]
