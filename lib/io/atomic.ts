@@ -75,6 +75,7 @@ export async function writeFolderAtomic(
   check(relative(target, process.cwd()).startsWith('..'), 'ERR_OPTION', () => {
     return `output: ${dir} holds the working directory, so it cannot be replaced; name a folder of its own`
   })
+  await recoverFolder(target)
   await checkReplaceable(target, options.owns)
   await recoverFolder(dirname(target), name => name === basename(target))
   const temporary = sibling(target, 'tmp')

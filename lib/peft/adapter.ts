@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
-import { writeFolderAtomic } from '../io/atomic.ts'
+import { recoverFolder, writeFolderAtomic } from '../io/atomic.ts'
 import { type PyObject, writeJson } from '../io/json.ts'
 import type { Checkpoint, FloatDtype } from '../io/safetensors.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
@@ -319,8 +319,10 @@ export class Adapter<H extends Host = Host> implements Disposable {
       if (options.tokenizer !== undefined) await copyTokenizer(options.tokenizer, into)
       await writeJson(join(into, 'adapter_config.json'), config)
     }
-    if (existsSync(folder)) await fill(folder)
-    else await writeFolderAtomic(folder, fill)
+    if (existsSync(folder)) {
+      await recoverFolder(folder)
+      await fill(folder)
+    } else await writeFolderAtomic(folder, fill)
     return folder
   }
 }

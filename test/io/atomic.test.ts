@@ -123,6 +123,16 @@ test('links are replaced, never followed: at the place itself, and under a name 
   assert.equal(readdirSync(join(dir, 'other')), ['kept'])
 })
 
+test('what a dead writer left inside a folder does not keep it from being replaced', async ({ dir }) => {
+  const target = join(dir, 'model')
+  mkdirSync(target)
+  for (const name of ['config.json', `.README.md.tmp-${endedPid()}-00000000`]) writeFileSync(join(target, name), '')
+  await writeFolderAtomic(target, tmp => writeFileSync(join(tmp, 'config.json'), 'new'), {
+    owns: name => name === 'config.json',
+  })
+  assert.equal(readdirSync(target), ['config.json'])
+})
+
 test('a folder is replaced as a whole', async ({ dir }) => {
   const target = join(dir, 'adapter')
   await writeFolderAtomic(target, tmp => writeFileSync(join(tmp, 'one'), '1'))
