@@ -1,13 +1,14 @@
 // Methods under one roof: each with a small grid of learning rates on validation, then with several seeds.
 
-import { check } from '../errors.ts'
+import { check, LowrankError } from '../errors.ts'
 import { higherIsBetter } from '../metrics/table.ts'
 import { type Adapter, kindOf } from '../peft/index.ts'
 import { learningRateFor } from '../train/defaults.ts'
+import { evaluate } from '../train/evaluate.ts'
 import type { StepEvent } from '../train/events.ts'
 import { type Length, planSteps, timeMethods } from './budget.ts'
 import type { StudyFolder } from './folder.ts'
-import { type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
+import { attachSpec, type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
 
 /** What a comparison runs. */
 export interface CompareOptions {
@@ -76,6 +77,28 @@ export async function compareMethods(
   for (const seed of seeds.slice(1))
     for (const [i, compared] of found.entries()) found[i] = await runner.withSeed(compared, seed)
   return found
+}
+
+/** What a model says to a method that it cannot have, by the method's name: put on, and asked about one example. */
+export async function refusals(bench: Bench, methods: readonly Choice[]): Promise<Map<string, string>> {
+  const found = new Map<string, string>()
+  for (const choice of methods)
+    try {
+      await tryOn(bench, choice)
+    } catch (error) {
+      if (!(error instanceof LowrankError)) throw error
+      found.set(choice.method, error.message)
+    }
+  return found
+}
+
+async function tryOn({ model, examples, options: { transform } }: Bench, { method, options }: Choice): Promise<void> {
+  const adapter = attachSpec(model, { method, options, training: {}, seed: 0 })
+  try {
+    await evaluate(model, examples.train.slice(0, 1), { transform, batchSize: 1 })
+  } finally {
+    adapter.detach()
+  }
 }
 
 /** Steps of every run: as the options say, or as many as the budget has room for. A plan that was made stays. */

@@ -45,8 +45,8 @@ export class Memory implements Disposable {
     settings: BaseSettings,
     maxLength: number,
   ): Promise<Memory | string> {
-    const [name] = tasksOf(path).filter(task => !headOf(task).isLabelled)
-    if (name === undefined) return 'this family has no language-model head'
+    const [name] = tasksOf(path).filter(task => !headOf(task).isLabelled && learnsTexts(task))
+    if (name === undefined) return 'this family has no language-model head for a text alone'
     const texts = rows.slice(0, MOST_TEXTS)
     if (texts.length === 0) return 'there are no texts'
     const model = await loadBase(path, { task: name as never }, settings)
@@ -84,6 +84,11 @@ export class Memory implements Disposable {
   [Symbol.dispose](): void {
     this.#model.dispose()
   }
+}
+
+/** Whether a text alone is something to learn: pairs of prompt and answer are not what a base knew. */
+function learnsTexts(task: string): boolean {
+  return taskOf({ task }).infer(toRows([{ text: '' }]), { text: 'text' }, { task, able: [task] }) !== undefined
 }
 
 function memoryLacks(model: Model): string {

@@ -13,7 +13,7 @@ import { secondsOf } from '../../options.ts'
 import { type Adapter, kindOf, METHODS, saveAdapter } from '../../peft/index.ts'
 import { type MethodsData, methodsMarkdown, methodsNotes, methodsTable, renderMethods } from '../../report/methods.ts'
 import type { Setting } from '../../report/report.ts'
-import { type Choice, type Compared, compareMethods } from '../../study/compare.ts'
+import { type Choice, type Compared, compareMethods, refusals } from '../../study/compare.ts'
 import { StudyFolder } from '../../study/folder.ts'
 import { Memory, textsOf } from '../../study/forgetting.ts'
 import { measureLatency } from '../../study/latency.ts'
@@ -40,6 +40,7 @@ export async function compareCommand(settings: Settings, console: Console, { giv
   const prepared = await prepareBase(settings, console, settings.device)
   try {
     const bench: Bench = { ...prepared, options: trainOptions(settings, prepared.tokenizer, prepared.model) }
+    const fitting = await fittingOf(choices, bench, settings, console)
     const folder = await StudyFolder.open(settings.out ?? defaultOut(settings), {
       format: 'lowrank-compare',
       origin: originOf(prepared, settings),
@@ -48,7 +49,7 @@ export async function compareCommand(settings: Settings, console: Console, { giv
       files: ['adapters', 'compare.json', 'compare.html', 'compare.md'],
     })
     try {
-      return await run(bench, prepared, choices, folder, settings, console)
+      return await run(bench, prepared, fitting, folder, settings, console)
     } finally {
       folder.close()
     }
@@ -223,6 +224,21 @@ function choicesOf(settings: Settings, given: Resolved['given']): Choice[] {
     })
   }
   return kinds.map(({ type }) => ({ method: type, options: methodOptions({ ...settings, method: type }) }))
+}
+
+/** Without what the base cannot have, where all methods were asked for. @throws ERR_OPTION for one that was named */
+async function fittingOf(
+  choices: readonly Choice[],
+  bench: Bench,
+  settings: Settings,
+  console: Console,
+): Promise<Choice[]> {
+  const refused = await refusals(bench, choices)
+  for (const [method, reason] of refused) {
+    check(settings.methods.includes('all'), 'ERR_OPTION', () => `methods: ${method} is not for this base: ${reason}`)
+    console.warn(`${method} is left out: ${reason}`)
+  }
+  return choices.filter(({ method }) => !refused.has(method))
 }
 
 function defaultOut({ data, train }: Settings): string {
