@@ -107,4 +107,16 @@ built('the TypeScript of the README runs as ES module and as CommonJS', async ()
   }
 })
 
+built('esbuild as docs/bundlers.md says', async () => {
+  const esbuild = join(packageRoot, 'node_modules/.bin/esbuild')
+  if (!existsSync(esbuild)) return console.log('skip: there is no esbuild')
+  const cwd = home()
+  const app =
+    "import { bundled, loadTokenizer } from 'lowrank'\nconsole.log((await loadTokenizer(bundled.encoder)).vocabSize)"
+  writeFileSync(join(cwd, 'app.mjs'), app)
+  const [, line] = /`esbuild ([^`]+)`/.exec(read('docs/bundlers.md'))!
+  execFileSync(esbuild, line!.split(' '), { cwd, stdio: 'pipe' })
+  assert.match(node(cwd, 'out.mjs'), /^\d+\n$/)
+})
+
 test.run()
