@@ -15,9 +15,8 @@ import { onInterrupt, resumeCommand } from './interrupt.ts'
 import type { Settings } from './options/options.ts'
 import { type Trial, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
-import { evaluationBar } from './terminal/evaluationBar.ts'
 import { deviceText, metricText, titleWithBest } from './terminal/format.ts'
-import { createProgress, formatDuration, type Progress } from './terminal/progress.ts'
+import { createProgress, evaluationBar, formatDuration, type Progress } from './terminal/progress.ts'
 import { type Outcome, writeOutcome } from './trainOutput.ts'
 
 /** How a run ended: the code for the shell, and its results unless it was interrupted. */

@@ -167,6 +167,7 @@ export const LORA: MethodKind<LoraOptions> = {
   lr: 5e-4,
   fields,
   recommended: ({ r = 8 }) => ({ targetModules: 'all-linear', alpha: 2 * r }),
+  recommendedAs: { alpha: '2 r', targetModules: "all-linear for lora, else the family's" },
   keys,
   notBuilt,
   check: ({ alpha, alphaPattern, dropout }) => {

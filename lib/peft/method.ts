@@ -141,6 +141,8 @@ export interface MethodKind<O extends object = Resolved> {
   readonly fields: readonly Field<keyof O & string>[]
   /** What serves better than PEFT's defaults, given the rest: the command line takes it. docs/defaults.md says why. */
   readonly recommended?: (given: Partial<O>) => Partial<O>
+  /** What --help says of these, by option. */
+  readonly recommendedAs?: Readonly<Record<string, string>>
   /** Keys of PEFT's file that no field stands for, with their values. */
   readonly keys?: PyObject
   /** Keys of PEFT's file that follow from several options. */

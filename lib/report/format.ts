@@ -51,7 +51,7 @@ export function pValue(p: number): string {
 }
 
 /** Binary units: 1.42 GiB. */
-export function bytes(value: number): string {
+export function bytes(value: number, gap = THIN): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
   let unit = 0
   let size = value
@@ -59,7 +59,7 @@ export function bytes(value: number): string {
     size /= 1024
     unit++
   }
-  return `${unit === 0 || size >= 100 ? size.toFixed(0) : size.toPrecision(3)}${THIN}${units[unit]}`
+  return `${unit === 0 || size >= 100 ? size.toFixed(0) : size.toPrecision(3)}${gap}${units[unit]}`
 }
 
 /** 48 s, 3 min 05 s, 2 h 10 min. */

@@ -18,8 +18,8 @@ import { type EvaluateOptions, type Evaluation, evaluate } from '../../train/eva
 import { encode, openOptions, optionsFor, readRows, sayFor } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
-import { evaluationBar } from '../terminal/evaluationBar.ts'
 import { metricText, plural } from '../terminal/format.ts'
+import { evaluationBar } from '../terminal/progress.ts'
 import { comparisonLines, textBaselineLine } from '../terminal/results.ts'
 import { table } from '../terminal/table.ts'
 

@@ -4,10 +4,7 @@ import type { OptionRow } from '../../options.ts'
 import { type Field, METHODS } from '../../peft/index.ts'
 
 /** Where the recommended value of a method is not its default. */
-const RECOMMENDED: Readonly<Record<string, string>> = {
-  alpha: '2 r',
-  targetModules: "all-linear for lora, else the family's",
-}
+const RECOMMENDED: Readonly<Record<string, string>> = Object.assign({}, ...METHODS.map(kind => kind.recommendedAs))
 
 /** One row a name: methods share options of one meaning, but not always their default, which stays the method's. */
 export function methodRows(): [name: string, row: OptionRow][] {

@@ -1,17 +1,11 @@
 // Numbers and paths for the terminal.
 
 import { relative } from 'node:path'
+import { bytes } from '../../report/format.ts'
 
-/** 1.42 GiB; below 1 KiB whole bytes. */
-export function bytesText(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB']
-  let unit = 0
-  let size = bytes
-  while (size >= 1024 && unit < units.length - 1) {
-    size /= 1024
-    unit++
-  }
-  return unit === 0 ? `${size} B` : `${size.toPrecision(3)} ${units[unit]}`
+/** 1.42 GiB; whole numbers below 1 KiB and from 100 on. */
+export function bytesText(count: number): string {
+  return bytes(count, ' ')
 }
 
 /** 1234567 as 1,234,567. */
