@@ -82,7 +82,8 @@ export function turnsOf(code) {
     const from = distances(successors, head)
     const through = selects.filter(i => from[i] < Number.POSITIVE_INFINITY)
     const masked = through.map(i => from[i] + distances(successors, i, j => j === head)[tail])
-    return masked.length ? [{ plain: from[tail] + 1, masked: Math.min(...masked) + 1 }] : []
+    const least = Math.min(...masked)
+    return Number.isFinite(least) ? [{ plain: from[tail] + 1, masked: least + 1 }] : []
   })
   return turns.sort((a, b) => a.plain - b.plain)[0]
 }
