@@ -193,7 +193,8 @@ function docsRow(option: Option): string {
   const { name, help, commands, more } = option
   const flag = more.short === undefined ? flagOf(name) : `${flagOf(name)}\`, \`-${more.short}`
   const quick = more.quickstart === undefined ? '' : `; quickstart ${String(more.quickstart)}`
-  const standard = option.kind === 'boolean' ? (option.default ? 'on' : 'off') : standardText(option, 'train') || '–'
+  const isSwitch = option.kind === 'boolean' && more.found === undefined
+  const standard = isSwitch ? (option.default ? 'on' : 'off') : standardText(option, 'train') || '–'
   const where = commands.length === COMMANDS.length ? 'all' : commands.join(', ')
   const cells = [`\`${flag}\``, `\`${name}\``, describeKind(option), standard + quick, help, where]
   return `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`
