@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packageRoot } from '../../lib/io/package.ts'
+import { capitals, chatModelFolder } from '../support/chatModel.ts'
 import { seq2seqFolder } from '../support/seq2seqModel.ts'
 import { cli, records, reviews, runModule, workFolder, writeJsonl } from './support.ts'
 
@@ -22,16 +23,29 @@ const shapes: Record<string, object[]> = {
   'regression.yaml': reviews(30).map(({ text }, i) => ({ text, score: (i % 5) + 0.5 })),
   'text-pairs.yaml': reviews(30).map(({ text, label }) => ({ premise: text, hypothesis: 'it was fine', label })),
   'flan-t5.yaml': reviews(30).map(({ text, label }) => ({ prompt: `good or bad? ${text}`, completion: label })),
+  'chat-llama.yaml': capitals(30),
   'domain-adaptation.yaml': reviews(30).map(({ text }) => ({ text })),
 }
 
 /** Recipes for other models than the bundled encoder. */
-const models: Record<string, string> = { 'flan-t5.yaml': await seq2seqFolder() }
+const models: Record<string, string> = {
+  'flan-t5.yaml': await seq2seqFolder(),
+  'chat-llama.yaml': await chatModelFolder(),
+}
 
 for (const name of readdirSync(recipes))
   test(`recipe ${name} is planned`, async () => {
     const file = shapes[name] ? writeJsonl(join(cwd, `${name}.jsonl`), shapes[name]) : data
-    const args = ['train', file, '--config', join(recipes, name), '--max-length', '32', '--dry-run', '--json']
+    const args = [
+      'train',
+      file,
+      '--config',
+      join(recipes, name),
+      '--max-length',
+      name === 'chat-llama.yaml' ? '64' : '32',
+      '--dry-run',
+      '--json',
+    ]
     if (models[name]) args.push('--model', models[name])
     const { code, stdout, stderr } = await cli(args, { cwd })
     assert.is(code, 0, stderr)

@@ -91,6 +91,21 @@ const config = {
   },
 }
 
+test('sequences that are packed say nothing to each other: losses are those of each alone', async () => {
+  const model = createModel(config, { task: 'causal-lm', seed: 2 })
+  const examples = counting(6)
+  const { loss, predictions } = await evaluate<ItemsPrediction>(model, examples, { batchSize: 6 })
+  let [sum, weight] = [0, 0]
+  for (const [i, example] of examples.entries()) {
+    const alone = await evaluate<ItemsPrediction>(model, [example])
+    sum += alone.loss * (example.ids.length - 1)
+    weight += example.ids.length - 1
+    assert.equal([...alone.predictions[0]!.predicted], [...predictions[i]!.predicted])
+  }
+  assert.ok(Math.abs(sum / weight - loss) < 1e-6, `${sum / weight} alone, ${loss} together`)
+  model.dispose()
+})
+
 test('a decoder learns, and is judged by perplexity of the tokens that are learned', async () => {
   const model = createModel(config, { task: 'causal-lm', seed: 2 })
   const examples = counting(32).map(e => ({ ...e, label: e.label.map((id, t) => (t < 2 ? IGNORED : id)) }))

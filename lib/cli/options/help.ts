@@ -52,7 +52,7 @@ function short(letter: string | undefined): string {
 }
 
 function placeholder({ kind, choices }: Option): string {
-  if (choices) return choices.join('|')
+  if (choices && choices.join('|').length <= 80) return choices.join('|')
   const words: Partial<Record<Option['kind'], string>> = {
     integer: 'n',
     number: 'x',
@@ -65,6 +65,7 @@ function placeholder({ kind, choices }: Option): string {
     every: 'epoch|never|n',
     weights: 'balanced|x,…',
     duration: '2m',
+    choice: 'name',
   }
   return words[kind] ?? kind
 }
