@@ -82,6 +82,8 @@ export class Journal {
   readonly #studies = new Map<number, Open<Study> & { trials: OpenTrial[] }>()
   readonly #trials: OpenTrial[] = []
   #nextStudy = 0
+  /** The append before. */
+  #last: Promise<void> = Promise.resolve()
   /** Bytes that are read. */
   #offset = 0
 
@@ -112,9 +114,15 @@ export class Journal {
 
   /**
    * Appends what `make` returns for the state at that moment, in one turn no other process has a part in, and reads it
-   * back. Without operations nothing is written.
+   * back; calls of one journal in their order. Without operations nothing is written.
    */
-  async append(make: () => readonly Operation[]): Promise<void> {
+  append(make: () => readonly Operation[]): Promise<void> {
+    const turn = this.#last.then(() => this.#append(make))
+    this.#last = turn.catch(() => undefined)
+    return turn
+  }
+
+  async #append(make: () => readonly Operation[]): Promise<void> {
     await withLock(this.path, async () => {
       this.sync()
       const operations = make()
