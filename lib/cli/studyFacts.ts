@@ -3,7 +3,8 @@
 import { packageVersion } from '../io/package.ts'
 import type { Setting } from '../report/report.ts'
 import { dataHash, examplesHash } from '../train/fingerprint.ts'
-import { TRAIN_OPTIONS, type TrainOptionName } from '../train/options.ts'
+import { TRAIN_OPTIONS } from '../train/options.ts'
+import { keysOf } from '../tuple.ts'
 import type { Settings } from './options/options.ts'
 import type { prepareBase } from './setup.ts'
 
@@ -12,8 +13,7 @@ export function originOf(
   { base, examples, maxLength }: Pick<Awaited<ReturnType<typeof prepareBase>>, 'base' | 'examples' | 'maxLength'>,
   settings: Settings,
 ): Record<string, unknown> {
-  const decides = (name: string) => !('neutral' in TRAIN_OPTIONS[name as TrainOptionName]) && name !== 'seed'
-  const options = Object.keys(TRAIN_OPTIONS).filter(decides)
+  const options = keysOf(TRAIN_OPTIONS).filter(name => !('neutral' in TRAIN_OPTIONS[name]) && name !== 'seed')
   return {
     version: packageVersion(),
     base: base.path,
@@ -24,7 +24,7 @@ export function originOf(
     storage: settings.storage,
     compute: settings.compute,
     classWeights: settings.classWeights,
-    ...Object.fromEntries(options.map(name => [name, settings[name as TrainOptionName]])),
+    ...Object.fromEntries(options.map(name => [name, settings[name]])),
   }
 }
 

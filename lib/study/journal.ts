@@ -69,7 +69,30 @@ export interface Study {
 }
 
 type Open<T> = { -readonly [K in keyof T]: T[K] }
-type Log = Readonly<Record<string, unknown>> & { readonly op_code: number; readonly worker_id: string }
+interface Log {
+  readonly op_code: number
+  readonly worker_id: string
+  /** What only entries of some kinds have; an entry is as Optuna wrote it. */
+  readonly study_id: number
+  readonly trial_id: number
+  readonly study_name: string
+  readonly directions: readonly number[]
+  readonly user_attr: object
+  readonly system_attr: object
+  readonly user_attrs?: object
+  readonly system_attrs?: object
+  readonly distributions?: Readonly<Record<string, string>>
+  readonly params?: Readonly<Record<string, number>>
+  readonly state?: number
+  readonly value?: number | null
+  readonly values?: readonly number[] | null
+  readonly intermediate_values?: Readonly<Record<string, number>>
+  readonly param_name: string
+  readonly param_value_internal: number
+  readonly distribution: string
+  readonly step: number
+  readonly intermediate_value: number
+}
 type OpenTrial = Open<Trial> & { intermediate: Map<number, number> }
 
 const isFinished = (state: TrialState) => state === 'complete' || state === 'pruned' || state === 'fail'
@@ -142,7 +165,7 @@ export class Journal {
   }
 
   #apply(log: Log): void {
-    const id = log.study_id as number
+    const id = log.study_id
     const study = this.#studies.get(id)
     switch (log.op_code) {
       case OP.createStudy:
@@ -152,31 +175,31 @@ export class Journal {
         this.#studies.delete(id)
         return
       case OP.studyUserAttr:
-        if (study) study.userAttrs = { ...study.userAttrs, ...(log.user_attr as object) }
+        if (study) study.userAttrs = { ...study.userAttrs, ...log.user_attr }
         return
       case OP.createTrial:
         if (study) this.#createTrial(log, study)
         return
       default: {
-        const trial = this.#trials[log.trial_id as number]
+        const trial = this.#trials[log.trial_id]
         if (trial && !isFinished(trial.state)) applyToTrial(trial, log)
       }
     }
   }
 
   #createStudy(log: Log): void {
-    const name = log.study_name as string
+    const name = log.study_name
     if (this.study(name)) return
     const id = this.#nextStudy++
-    const direction = DIRECTIONS[(log.directions as number[])[0]!] ?? 'minimize'
+    const direction = DIRECTIONS[log.directions[0]!] ?? 'minimize'
     this.#studies.set(id, { id, name, direction, userAttrs: {}, trials: [] })
   }
 
   #createTrial(log: Log, study: Open<Study> & { trials: OpenTrial[] }): void {
-    const distributions = mapped((log.distributions as Record<string, string>) ?? {}, decode)
-    const params = (log.params as Record<string, number>) ?? {}
-    const state = STATES[(log.state as number | undefined) ?? 0]!
-    const values = (log.values as number[] | null) ?? (typeof log.value === 'number' ? [log.value] : undefined)
+    const distributions = mapped(log.distributions ?? {}, decode)
+    const params = log.params ?? {}
+    const state = STATES[log.state ?? 0]!
+    const values = log.values ?? (typeof log.value === 'number' ? [log.value] : undefined)
     const trial: OpenTrial = {
       id: this.#trials.length,
       number: study.trials.length,
@@ -184,9 +207,9 @@ export class Journal {
       values: values ?? undefined,
       distributions,
       params: mapped(params, (value, name) => external(distributions[name]!, value)),
-      userAttrs: (log.user_attrs as object | undefined) ?? {},
-      systemAttrs: (log.system_attrs as object | undefined) ?? {},
-      intermediate: steps(log.intermediate_values as Record<string, number> | undefined),
+      userAttrs: log.user_attrs ?? {},
+      systemAttrs: log.system_attrs ?? {},
+      intermediate: steps(log.intermediate_values),
       owner: state === 'running' ? log.worker_id : undefined,
     } as OpenTrial
     this.#trials.push(trial)
@@ -266,29 +289,29 @@ export const operations = {
 function applyToTrial(trial: OpenTrial, log: Log): void {
   switch (log.op_code) {
     case OP.param: {
-      const name = log.param_name as string
-      const distribution = decode(log.distribution as string)
+      const name = log.param_name
+      const distribution = decode(log.distribution)
       trial.distributions = { ...trial.distributions, [name]: distribution }
-      trial.params = { ...trial.params, [name]: external(distribution, log.param_value_internal as number) }
+      trial.params = { ...trial.params, [name]: external(distribution, log.param_value_internal) }
       return
     }
     case OP.state: {
-      const state = STATES[log.state as number]!
+      const state = STATES[Number(log.state)]!
       // Of two workers that take a waiting trial the first has it.
       if (state === 'running' && trial.state === 'running') return
       if (state === 'running') trial.owner = log.worker_id
       trial.state = state
-      trial.values = (log.values as number[] | null) ?? trial.values
+      trial.values = log.values ?? trial.values
       return
     }
     case OP.intermediate:
-      trial.intermediate.set(log.step as number, log.intermediate_value as number)
+      trial.intermediate.set(log.step, log.intermediate_value)
       return
     case OP.userAttr:
-      trial.userAttrs = { ...trial.userAttrs, ...(log.user_attr as object) }
+      trial.userAttrs = { ...trial.userAttrs, ...log.user_attr }
       return
     case OP.systemAttr:
-      trial.systemAttrs = { ...trial.systemAttrs, ...(log.system_attr as object) }
+      trial.systemAttrs = { ...trial.systemAttrs, ...log.system_attr }
   }
 }
 

@@ -1,10 +1,11 @@
 // Where a search looks: parameters by name, each with values or a range.
 
 import { check, fail } from '../errors.ts'
-import { accepts, nearestOption, type OptionRow } from '../options.ts'
-import { type Field, kindOf, METHODS } from '../peft/index.ts'
+import { accepts, isRecord, nearestOption, type OptionRow } from '../options.ts'
+import { kindOf, METHODS } from '../peft/index.ts'
 import { TRAIN_OPTIONS } from '../train/options.ts'
 import { type SearchRange, searchSpace } from '../train/searchSpace.ts'
+import { isTexts, mapTuple } from '../tuple.ts'
 import type { Choice, Distribution } from './journal.ts'
 
 /** Parameters with their distributions, in the order they are drawn in. */
@@ -20,24 +21,24 @@ const FIXED = ['seed', 'time', 'resume', 'overwrite', 'checkpointEvery', 'keepCh
  */
 export function parseSpace(written: Readonly<Record<string, unknown>>, method: string): Space {
   check(Object.keys(written).length > 0, 'ERR_OPTION', () => 'space: is empty; name at least one option')
-  const methods = Array.isArray(written.method) ? (written.method as string[]) : [method]
+  const methods = isTexts(written.method) ? written.method : [method]
   const rows = rowsOf(methods)
   const entries = Object.entries(written).map(([name, value]): [string, Distribution] => {
     const row = rows.get(name) ?? unknown(name, [...rows.keys()])
     if (value === null || value === undefined)
       return [name, distribution(name, searchSpace([name], methods[0])[name]!, row)]
     if (Array.isArray(value)) return [name, choicesOf(name, value, row)]
-    check(typeof value === 'object', 'ERR_OPTION', () => {
+    check(isRecord(value), 'ERR_OPTION', () => {
       return `space: ${name} is ${JSON.stringify(value)}; write a list of values, or from and to`
     })
-    return [name, distribution(name, rangeOf(name, value as Record<string, unknown>), row)]
+    return [name, distribution(name, rangeOf(name, value), row)]
   })
   return Object.fromEntries(entries)
 }
 
 /** What is searched where nothing is said: the learning rate, and rank and dropout of a method that has them. */
 export function defaultSpace(method: string): Space {
-  const fields = kindOf(method).fields as readonly Field[]
+  const { fields } = kindOf(method)
   const has = (name: string) => fields.some(field => field.name === name && (field as OptionRow).search)
   // Of dropout few values differ: its thresholds are whole 256ths.
   return parseSpace(
@@ -47,7 +48,7 @@ export function defaultSpace(method: string): Space {
 }
 
 function rowsOf(methods: readonly string[]): Map<string, OptionRow> {
-  const fields = methods.flatMap(name => (kindOf(name).fields as readonly Field[]).filter(({ isFound }) => !isFound))
+  const fields = methods.flatMap(name => kindOf(name).fields.filter(({ isFound }) => !isFound))
   const training = Object.entries(TRAIN_OPTIONS).filter(([name]) => !FIXED.includes(name))
   const choice: OptionRow = { kind: 'choice', choices: METHODS.map(({ type }) => type), help: 'The method' }
   return new Map([
@@ -86,7 +87,7 @@ function rangeOf(name: string, { from, to, scale, step, ...others }: Record<stri
   check(step === undefined || (typeof step === 'number' && step > 0 && scale !== 'log'), 'ERR_OPTION', () => {
     return `space: ${name}: step is ${String(step)}; write a number above 0, on a linear scale`
   })
-  return { from, to, ...(scale === 'log' && { scale }), ...(step !== undefined && { step: step as number }) }
+  return { from, to, ...(scale === 'log' && { scale }), ...(step !== undefined && { step }) }
 }
 
 interface Step {
@@ -130,11 +131,7 @@ export function shareOf(distribution: Distribution, value: Choice): number {
   }
   const { low, high, log } = distribution.attributes
   if (high === low) return 0.5
-  const [x, from, to] = [Number(value), low, high].map(each => (log ? Math.log(each) : each)) as [
-    number,
-    number,
-    number,
-  ]
+  const [x, from, to] = mapTuple([Number(value), low, high], each => (log ? Math.log(each) : each))
   return (x - from) / (to - from)
 }
 
