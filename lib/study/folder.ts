@@ -3,6 +3,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import { isRecord } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
 import { readText } from '../io/json.ts'
@@ -112,6 +113,8 @@ function readRecord(folder: string, format: string): StudyRecord | undefined {
   const path = join(folder, FILE)
   if (!existsSync(path)) return undefined
   const record = readJsonFile(path) as StudyRecord
+  const sound = isRecord(record) && isRecord(record.origin) && isRecord(record.notes)
+  check(sound, 'ERR_CHECKPOINT', () => `study: ${path} is not as it was written; move ${folder} away`)
   check(record.format === format, 'ERR_OPTION', () => {
     return `out: ${path} is of format ${record.format}, not ${format}; name another folder`
   })

@@ -2,11 +2,11 @@
 // one JSON object a line, that any number of processes share. Whoever reads it from the start knows the study.
 
 import { randomUUID } from 'node:crypto'
-import { existsSync, lstatSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { check, fail } from '../errors.ts'
+import { fail } from '../errors.ts'
+import { withLock } from './journalLock.ts'
 
 /** Operations by their numbers in the file. */
 const OP = {
@@ -120,8 +120,7 @@ export class Journal {
     const bytes = readFileSync(this.path).subarray(this.#offset)
     // A line without its end is being written, or was left by a process that died: the next writer takes it away.
     const end = bytes.lastIndexOf(10) + 1
-    for (const line of bytes.subarray(0, end).toString('utf8').split('\n').slice(0, -1))
-      this.#apply(parse(line, this.path))
+    for (const line of bytes.subarray(0, end).toString('utf8').split('\n').slice(0, -1)) this.#take(line)
     this.#offset += end
   }
 
@@ -164,6 +163,16 @@ export class Journal {
     })
   }
 
+  /** @throws ERR_CONFIG for a line whose parts are not as Optuna writes them */
+  #take(line: string): void {
+    const log = parse(line, this.path)
+    try {
+      this.#apply(log)
+    } catch (error) {
+      notJournal(this.path, line, error)
+    }
+  }
+
   #apply(log: Log): void {
     const id = log.study_id
     const study = this.#studies.get(id)
@@ -198,7 +207,7 @@ export class Journal {
   #createTrial(log: Log, study: Open<Study> & { trials: OpenTrial[] }): void {
     const distributions = mapped(log.distributions ?? {}, decode)
     const params = log.params ?? {}
-    const state = STATES[log.state ?? 0]!
+    const state = stateOf(log.state ?? 0)
     const values = log.values ?? (typeof log.value === 'number' ? [log.value] : undefined)
     const trial: OpenTrial = {
       id: this.#trials.length,
@@ -296,7 +305,7 @@ function applyToTrial(trial: OpenTrial, log: Log): void {
       return
     }
     case OP.state: {
-      const state = STATES[Number(log.state)]!
+      const state = stateOf(log.state)
       // Of two workers that take a waiting trial the first has it.
       if (state === 'running' && trial.state === 'running') return
       if (state === 'running') trial.owner = log.worker_id
@@ -323,10 +332,30 @@ function parse(line: string, path: string): Log {
       const log = JSON.parse(text) as Log
       if (typeof log.op_code === 'number') return log
     } catch {}
-  fail('ERR_CONFIG', `study: ${path} is no journal of Optuna's; a line of it is ${line.slice(0, 60)}`)
+  notJournal(path, line)
 }
 
-const decode = (text: string): Distribution => JSON.parse(text) as Distribution
+function notJournal(path: string, line: string, cause?: unknown): never {
+  fail('ERR_CONFIG', `study: ${path} is no journal of Optuna's; a line of it is ${line.slice(0, 60)}`, cause)
+}
+
+function stateOf(number: unknown): TrialState {
+  return (Number.isInteger(number) ? STATES[number as number] : undefined) ?? wrong(`state ${number}`)
+}
+
+const wrong = (what: string): never => {
+  throw new RangeError(what)
+}
+
+function decode(text: string): Distribution {
+  const found = JSON.parse(text) as Distribution
+  const { name, attributes } = found
+  const isRange = name === 'FloatDistribution' || name === 'IntDistribution'
+  const sound = isRange
+    ? typeof attributes.low === 'number' && typeof attributes.high === 'number'
+    : name === 'CategoricalDistribution' && Array.isArray(attributes.choices)
+  return sound ? found : wrong(`distribution ${text}`)
+}
 
 /** A value as the file has it: of choices their place. */
 function internal(distribution: Distribution, value: Choice): number {
@@ -335,7 +364,11 @@ function internal(distribution: Distribution, value: Choice): number {
 }
 
 function external(distribution: Distribution, value: number): Choice {
-  return distribution.name === 'CategoricalDistribution' ? distribution.attributes.choices[value]! : value
+  if (distribution.name !== 'CategoricalDistribution') return value
+  const { choices } = distribution.attributes
+  return Number.isInteger(value) && value >= 0 && value < choices.length
+    ? choices[value]!
+    : wrong(`choice ${value} of ${choices.length}`)
 }
 
 function steps(values: Readonly<Record<string, number>> = {}): Map<number, number> {
@@ -344,54 +377,4 @@ function steps(values: Readonly<Record<string, number>> = {}): Map<number, numbe
 
 function mapped<A, B>(record: Readonly<Record<string, A>>, change: (value: A, name: string) => B): Record<string, B> {
   return Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value, name)]))
-}
-
-/** How long a lock may stand unchanged before its owner counts as dead, as Optuna's: 30 s. */
-const GRACE = 30_000
-
-/** Optuna's lock: a symbolic link beside the file, which file systems make in one step, NFS among them. */
-async function withLock(path: string, body: () => Promise<void>): Promise<void> {
-  const lock = `${path}.lock`
-  if (!existsSync(path)) writeFileSync(path, '', { flag: 'a' })
-  let [seen, since, wait] = ['', Date.now(), 1]
-  while (!tryLink(path, lock)) {
-    const mark = markOf(lock)
-    if (mark !== seen) [seen, since] = [mark, Date.now()]
-    else if (Date.now() - since > GRACE) release(lock)
-    await sleep(wait)
-    wait = Math.min(wait * 2, 500)
-  }
-  try {
-    await body()
-  } finally {
-    release(lock)
-  }
-}
-
-function tryLink(path: string, lock: string): boolean {
-  try {
-    symlinkSync(path, lock)
-    return true
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    check(code === 'EEXIST', 'ERR_OPTION', () => `study: ${lock} cannot be made (${code}); name another folder`)
-    return false
-  }
-}
-
-/** Tells one lock from the next. */
-function markOf(lock: string): string {
-  const found = lstatSync(lock, { throwIfNoEntry: false })
-  return found ? `${found.ino} ${found.ctimeMs}` : ''
-}
-
-/** Moved away first, so that of two who release one lock only one does. */
-function release(lock: string): void {
-  const aside = `${lock}${randomUUID()}.rename`
-  try {
-    renameSync(lock, aside)
-  } catch {
-    return
-  }
-  rmSync(aside, { force: true })
 }

@@ -17,9 +17,10 @@ import { loadAdapter, readAdapterInfo } from '../../lib/peft/index.ts'
 import { prepareData } from '../../lib/tasks/prepare.ts'
 import { loadTokenizer, type Tokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { mutateBytes, mutateJson } from './mutate.ts'
+import { STUDY_READERS } from './studyReaders.ts'
 import { runTrain } from './world.ts'
 
-type Mutate = (bytes: Uint8Array, rng: Random, others: readonly Uint8Array[]) => Uint8Array
+export type Mutate = (bytes: Uint8Array, rng: Random, others: readonly Uint8Array[]) => Uint8Array
 
 /** A kind of file and who reads it. */
 export interface Reader {
@@ -381,6 +382,7 @@ export const READERS: readonly Reader[] = [
       await folder.close()
     },
   },
+  ...STUDY_READERS,
   {
     name: 'texts for the terminal',
     files: ['text'],
