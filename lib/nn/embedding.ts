@@ -2,6 +2,7 @@ import type { DType } from '../native.ts'
 import { embedding } from '../ops/embedding.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Parameter } from './module.ts'
+import { noisyRows } from './noise.ts'
 import { byRoute } from './routes.ts'
 import { promptedRows } from './virtual.ts'
 
@@ -26,6 +27,7 @@ export class Embedding {
   /** ids i32[N] → [N, D]. */
   apply(ids: Tensor): Tensor {
     const of = (part: Tensor) => embedding(this.weight.tensor, part, this.dtype, this.fixed)
-    return promptedRows(this, this.weight.isCovered ? byRoute([ids], ([part]) => of(part!)) : of(ids))
+    const rows = this.weight.isCovered ? byRoute([ids], ([part]) => of(part!)) : of(ids)
+    return promptedRows(this, noisyRows(this, rows))
   }
 }

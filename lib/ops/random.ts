@@ -35,6 +35,9 @@ export function withRandom<T>(random: StepRandom, body: () => T): T {
   }
 }
 
+/** Whether masks are drawn now: in training mode. */
+export const isRandom = (): boolean => current !== undefined
+
 /** Runs something later as it would run now, in or out of training mode: a forward pass that backward runs again. */
 export function asNow(): <T>(body: () => T) => T {
   const now = current

@@ -97,6 +97,13 @@ export const TRAIN_OPTIONS = {
     help: 'Run each layer again in backward: less memory, a third more time, the same weights to the bit',
     neutral: true,
   },
+  neftune: {
+    kind: 'number',
+    default: 0,
+    help: 'Noise on word embeddings while training (NEFTune): its alpha, 5 to 15; 0 is none',
+    min: 0,
+    max: 1000,
+  },
   labelSmoothing: {
     kind: 'number',
     default: 0,

@@ -100,10 +100,10 @@ async function simulate(
   const optimizer = optimizerOf(adapter, settings)
   const classWeights = weightsTensor(model, resolveClassWeights(model, data.train, settings.classWeights))
   try {
-    const { seed, labelSmoothing, gradientCheckpointing: checkpoint, objective } = settings
+    const { seed, neftune, labelSmoothing, gradientCheckpointing: checkpoint, objective } = settings
     const stepper = new Stepper(model, optimizer, {
       seed,
-      objective: objective ?? supervised({ labelSmoothing, checkpoint, classWeights }),
+      objective: objective ?? supervised({ neftune, labelSmoothing, checkpoint, classWeights }),
       training,
     })
     for (const batch of largest) {

@@ -140,12 +140,12 @@ export class Run {
     model.device.resetPeak()
     this.optimizer = optimizerOf(adapter, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
-    const { seed, labelSmoothing, gradientCheckpointing: checkpoint, objective, communicator } = settings
+    const { seed, neftune, labelSmoothing, gradientCheckpointing: checkpoint, objective, communicator } = settings
     this.stepper = new Stepper(model, this.optimizer, {
       seed,
       training: adapter.training,
       totalSteps: this.length.totalSteps,
-      objective: objective ?? supervised({ labelSmoothing, checkpoint, classWeights: this.#weightsTensor }),
+      objective: objective ?? supervised({ neftune, labelSmoothing, checkpoint, classWeights: this.#weightsTensor }),
       communicator,
     })
   }

@@ -83,7 +83,12 @@ function checkChoices(model: Model, settings: Settings): void {
 }
 
 /** Options that a task has no use for. */
-function checkEffects(model: Model, { classWeights, labelSmoothing }: Settings, task: Task): void {
+function checkEffects(model: Model, { classWeights, labelSmoothing, neftune }: Settings, task: Task): void {
+  const isPlain =
+    model.backbone.startId === undefined && ![...model.adapters.values()].some(a => a.isActive && a.virtual)
+  check(neftune === 0 || isPlain, 'ERR_UNSUPPORTED', () => {
+    return `neftune: ${neftune}, but encoder-decoders and trained prompts have no noise yet; leave it out`
+  })
   check(labelSmoothing === 0 || !task.graded, 'ERR_OPTION', () => {
     return `labelSmoothing: ${labelSmoothing}, but ${task.title} has no classes to spread a target over; leave it out`
   })

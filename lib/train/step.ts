@@ -5,6 +5,7 @@ import { Tape } from '../autograd/tape.ts'
 import { type MicroBatch, type Step, splitMicroBatch } from '../data/batches.ts'
 import { check, fail, LowrankError } from '../errors.ts'
 import type { Model } from '../model.ts'
+import { withNoise } from '../nn/noise.ts'
 import { withRandom } from '../ops/random.ts'
 import type { AdamW } from '../optim/adamw.ts'
 import type { TrainingHooks } from '../peft/method.ts'
@@ -33,16 +34,19 @@ export interface SupervisedOptions {
   readonly classWeights?: Tensor | undefined
   /** Share of the target spread over all classes. Default 0. */
   readonly labelSmoothing?: number | undefined
+  /** Noise on the word embeddings (NEFTune): its alpha. Default 0: none. */
+  readonly neftune?: number
   /** Runs each layer again in backward in place of keeping what it made: the same gradients. Default false. */
   readonly checkpoint?: boolean | undefined
 }
 
 /** The loss of the model's head against the targets of the batch. */
-export function supervised(options: SupervisedOptions = {}): Objective {
+export function supervised({ neftune = 0, ...options }: SupervisedOptions = {}): Objective {
   return {
     loss(model, batch, total) {
       const targets = batch.targets ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
-      return model.loss(batch, targets, { ...options, total })
+      const loss = () => model.loss(batch, targets, { ...options, total })
+      return withNoise(model.backbone.wordEmbeddings, neftune, batch.cuSeqlens, loss)
     },
   }
 }

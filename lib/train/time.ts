@@ -159,8 +159,8 @@ async function timeSteps(adapter: Adapter<Model>, { train }: TrainExamples, sett
   const classWeights = weightsTensor(model, weights)
   const optimizer = optimizerOf(adapter, settings)
   try {
-    const { seed, labelSmoothing, gradientCheckpointing: checkpoint, objective } = settings
-    const options = { seed, objective: objective ?? supervised({ labelSmoothing, checkpoint, classWeights }) }
+    const { seed, neftune, labelSmoothing, gradientCheckpointing: checkpoint, objective } = settings
+    const options = { seed, objective: objective ?? supervised({ neftune, labelSmoothing, checkpoint, classWeights }) }
     const stepper = new Stepper(model, optimizer, options)
     const places = spread(
       Array.from({ length: epoch.length }, (_, i) => i),
