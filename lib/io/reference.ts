@@ -4,7 +4,9 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
+import { fail, LowrankError } from '../errors.ts'
 import { type JsonObject, readJson } from './json.ts'
+import { codeOf } from './systemError.ts'
 
 /** A base as an adapter names it. */
 export interface BaseReference {
@@ -17,8 +19,18 @@ export interface BaseReference {
 const SAMPLES = 16
 const SAMPLE_BYTES = 65_536
 
-/** The reference of a folder; undefined for one without config.json. */
+/** The reference of a folder; undefined for one without config.json. @throws ERR_CONFIG where it cannot be read */
 export async function referenceOf(dir: string): Promise<BaseReference | undefined> {
+  try {
+    return await readReference(dir)
+  } catch (error) {
+    const code = codeOf(error)
+    if (error instanceof LowrankError || code === undefined) throw error
+    fail('ERR_CONFIG', `model: ${dir} cannot be read (${code}); make it readable again`, error)
+  }
+}
+
+async function readReference(dir: string): Promise<BaseReference | undefined> {
   const path = join(dir, 'config.json')
   if (!existsSync(path)) return undefined
   const { _name_or_path: origin } = readJson(path) as JsonObject

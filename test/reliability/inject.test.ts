@@ -2,8 +2,11 @@
 // what `npm run test:faults` does whole.
 // timeout: 600
 
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { referenceOf } from '../../lib/io/reference.ts'
+import { watchChanges } from './fileSystem.ts'
 import { faultEverywhere } from './inject.ts'
 import { enterWorld } from './kill.ts'
 import { CASES } from './world.ts'
@@ -26,5 +29,21 @@ for (const [name, every] of SLICES)
     console.log(`${name}: ${faults} faults, ${went} runs went on, ${ended} ended with a coded error`)
     assert.ok(faults > 8 && went > 0 && ended > 0)
   })
+
+test('a base that cannot be read when the results are written is a coded error', async () => {
+  const base = join(dir, 'encoder')
+  const stop = watchChanges(
+    base,
+    ({ name, path }) => {
+      if (name === 'read' && path.endsWith('.safetensors'))
+        throw Object.assign(new Error('EMFILE: injected'), { code: 'EMFILE' })
+    },
+    { reads: true },
+  )
+  const error = await referenceOf(base)
+    .catch((thrown: unknown) => thrown)
+    .finally(stop)
+  assert.is((error as { code: string }).code, 'ERR_CONFIG')
+})
 
 test.run()
