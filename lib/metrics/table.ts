@@ -56,7 +56,6 @@ export const METRICS: readonly Metric[] = [
   number('r2', 'R²'),
   number('pearson', 'Pearson', { chart: 'correlation' }),
   number('spearman', 'Spearman'),
-  share('exactMatch', 'exact match'),
   share('rougeL', 'ROUGE-L'),
   share('rouge1', 'ROUGE-1', { shown: false }),
   share('rouge2', 'ROUGE-2', { shown: false }),

@@ -11,6 +11,7 @@ import { OPTIONS } from '../../lib/cli/options/options.ts'
 import { parseCommandLine, settingsOf } from '../../lib/cli/program.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { nameHere } from '../../lib/options.ts'
+import { capitals, chatModelFolder } from '../support/chatModel.ts'
 import { reviews, workFolder, writeJsonl } from './support.ts'
 
 const pages = ['README.md', ...readdirSync(join(packageRoot, 'docs')).map(name => `docs/${name}`)]
@@ -93,11 +94,13 @@ built('the tutorial, line by line', async () => {
 built('the TypeScript of the README runs as ES module and as CommonJS', async () => {
   const cwd = home()
   writeJsonl(join(cwd, 'questions.jsonl'), reviews(24))
+  writeJsonl(join(cwd, 'chat.jsonl'), capitals(12))
+  symlinkSync(await chatModelFolder(), join(cwd, 'SmolLM2-135M-Instruct'))
   // The blocks are complete programs; the second reads what the first wrote. Fewer epochs say the same.
   const blocks = blocksOf('README.md', 'ts').map(block =>
-    block.replace('train(adapter, data)', 'train(adapter, data, { epochs: 1 })'),
+    block.replace(/train\((\w+), data\)/, 'train($1, data, { epochs: 1 })'),
   )
-  assert.ok(blocks.length >= 2)
+  assert.ok(blocks.length >= 3)
   for (const [i, block] of blocks.entries()) {
     writeFileSync(join(cwd, `block${i}.mjs`), block)
     const plain = block.replace(/^import (\{[^}]*\}) from ('[^']*')$/gm, 'const $1 = require($2)')

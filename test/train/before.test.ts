@@ -20,7 +20,7 @@ async function run(head: Partial<ModelOptions>, data: TrainExamples, options: Pa
   const model = tinyModel(head)
   const attached = tinyLora(model)
   const control = new AbortController()
-  const recorder = recordRun({ model, attached, examples: data, reader: {} as RunRecord['reader'] })
+  const recorder = recordRun({ model, attached, examples: data, reader: { columns: {} } as RunRecord['reader'] })
   for await (const event of train(attached, data, { ...settings, signal: control.signal, ...options })) {
     recorder.take(event)
     if (event.type === 'step' && event.step === stopAt) control.abort()
