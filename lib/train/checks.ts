@@ -4,6 +4,7 @@ import { type Example, IGNORED } from '../data/example.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { maxTokens } from '../nn/batch.ts'
+import { warmupStepsOf } from '../optim/schedule.ts'
 import { Adapter } from '../peft/adapter.ts'
 import { examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
@@ -35,6 +36,14 @@ export function checkRun(adapter: Adapter<Model>, data: TrainExamples, settings:
     warnings.push(...(examples.length === 0 ? emptySplit(split) : splitWarnings(model, split, examples)))
   }
   return warnings.map(warning => ({ type: 'warning', ...warning }))
+}
+
+/** What is to be told of a schedule, once it is known how many steps there are. */
+export function scheduleWarnings({ warmup }: Settings, { totalSteps }: { totalSteps: number }): WarningEvent[] {
+  const steps = warmupStepsOf(warmup, totalSteps)
+  if (steps < totalSteps) return []
+  const message = `warmup: ${steps} steps, and the run has ${totalSteps}; the learning rate never reaches lr`
+  return [{ type: 'warning', code: 'long-warmup', message, cure: 'give a share of the steps below 1, or train longer' }]
 }
 
 function checkAdapter({ name, isMerged, isActive, trainable }: Adapter): void {

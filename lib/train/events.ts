@@ -162,6 +162,7 @@ export type WarningCode =
   | 'unlabelled'
   | 'low-lr'
   | 'high-lr'
+  | 'long-warmup'
   | 'memory'
   | 'checkpoint-skipped'
   | 'checkpoint-failed'

@@ -6,7 +6,7 @@ import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { Matched } from '../peft/method.ts'
 import { scope } from '../tensor.ts'
-import { checkArguments, checkRun, resolveClassWeights } from './checks.ts'
+import { checkArguments, checkRun, resolveClassWeights, scheduleWarnings } from './checks.ts'
 import { evaluationBatches, labelled, packAll } from './evaluate.ts'
 import type { TrainData, TrainExamples, TrainOptions, WarningEvent } from './events.ts'
 import { epochOf, type Length, lengthOf, optimizerOf, weightsTensor } from './run.ts'
@@ -85,7 +85,7 @@ export async function planTraining(
     peakBytes,
     rssBytes: Math.round(process.memoryUsage().rss + pool + SCRATCH_BYTES),
     firstBatch: epochOf(model, data.train, settings, weights, 0).at(0).microBatches[0]!,
-    warnings,
+    warnings: [...warnings, ...scheduleWarnings(settings, length)],
   }
 }
 

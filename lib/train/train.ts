@@ -7,7 +7,7 @@ import type { Adapter } from '../peft/adapter.ts'
 import { scope } from '../tensor.ts'
 import { beforeOf } from './before.ts'
 import type { Checkpoint, Skipped } from './checkpoint.ts'
-import { checkArguments, checkRun } from './checks.ts'
+import { checkArguments, checkRun, scheduleWarnings } from './checks.ts'
 import type { Evaluation } from './evaluate.ts'
 import type {
   EndEvent,
@@ -52,6 +52,7 @@ export async function* train(
     await run.open()
     yield startEvent(run)
     yield* warnings
+    yield* scheduleWarnings(settings, run.length)
     yield* run.skipped.map(({ reason }) => skippedWarning(reason))
     if (!run.resumedFrom && settings.evaluateBefore) yield* evaluateSplits(run, 'before')
     const reason = yield* runSteps(run)

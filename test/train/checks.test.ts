@@ -95,6 +95,7 @@ test('warned of', async () => {
   assert.equal(await warnings({ ...good, test: [] }), ['empty-split'])
   assert.equal(await warnings(good, { lr: 2e-5 }), ['low-lr'])
   assert.equal(await warnings(good, { lr: 5e-4 }, true), ['high-lr'])
+  assert.equal(await warnings(good, { warmup: 500 }), ['long-warmup'])
   assert.equal(await warnings({ train: good.train.map((e, i) => ({ ...e, truncated: i % 3 === 0 })) }), ['truncated'])
   assert.equal(await warnings({ train: good.train.map((e, i) => ({ ...e, truncated: i % 4 === 0 })) }), [])
   assert.equal(await warnings({ ...good, validation: good.train.map(e => ({ ...e, label: 1 })) }), ['one-class'])
