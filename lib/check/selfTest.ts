@@ -1,7 +1,6 @@
 // Ops on numbers whose results can be worked out by hand: whether the addon computes at all on this machine.
 
 import { Tape } from '../autograd/tape.ts'
-import { native } from '../native.ts'
 import { activation } from '../ops/activation.ts'
 import { attention } from '../ops/attention.ts'
 import { crossEntropy } from '../ops/crossEntropy.ts'
@@ -85,9 +84,4 @@ export async function selfTest(device: Device): Promise<SelfTest[]> {
 function judge(op: string, found: ArrayLike<number>, expected: readonly number[]): SelfTest {
   const error = expected.reduce((most, value, i) => Math.max(most, Math.abs(value - (found[i] ?? Number.NaN))), 0)
   return { op, ok: error < 1e-5 && found.length === expected.length, error }
-}
-
-/** Live tensors before and after must be equal; `doctor` tells if not. */
-export function liveTensors(): number {
-  return native.live()
 }

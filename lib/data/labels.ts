@@ -66,24 +66,6 @@ export function labelId(labels: LabelMap, row: Row, value: unknown): number {
   )
 }
 
-/** Checks every label of a column (single, list or tags) against a map. @throws ERR_DATA at the first unknown one. */
-export function checkLabels(rows: Iterable<Row>, column: string, labels: LabelMap): void {
-  for (const row of rows) {
-    const value = row.values[column]
-    for (const one of Array.isArray(value) ? value : [value]) labelId(labels, row, one)
-  }
-}
-
-/** `{ "0": name, … }` as config.json has it. */
-export function id2label(labels: LabelMap): Record<string, string> {
-  return Object.fromEntries(labels.names.map((name, id) => [String(id), name]))
-}
-
-/** `{ name: 0, … }` as config.json has it. */
-export function label2id(labels: LabelMap): Record<string, number> {
-  return Object.fromEntries(labels.names.map((name, id) => [name, id]))
-}
-
 /**
  * Checks that two label maps give every name the same id.
  * @throws ERR_CONFIG naming the first difference, instead of a silent permutation

@@ -1,6 +1,6 @@
 // The options of data, each once: flags, YAML keys, types, checks, help and docs follow from here.
 
-import type { OptionRow, ValuesOf } from '../options.ts'
+import type { OptionRow } from '../options.ts'
 import { ENCODINGS } from './lines.ts'
 
 /** Options of data by name. */
@@ -45,6 +45,3 @@ export const DATA_OPTIONS = {
     found: 'all',
   },
 } as const satisfies Readonly<Record<string, OptionRow>>
-
-/** Options of data as a caller gives them. */
-export type DataValues = ValuesOf<typeof DATA_OPTIONS>

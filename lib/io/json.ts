@@ -18,13 +18,6 @@ export function pyFloat(value: number): PyFloat {
   return new PyFloat(value)
 }
 
-/** The number behind an integer or float of {@link PyJson}; undefined for anything else. */
-export function numberOf(value: PyJson | undefined): number | undefined {
-  if (typeof value === 'number') return value
-  if (value instanceof PyFloat) return value.value
-  return typeof value === 'bigint' ? Number(value) : undefined
-}
-
 /** Whether a value that {@link readJson} gave is an object (not null, nor an array). */
 export function isJsonObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

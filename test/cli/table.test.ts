@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { displayWidth, pad, sparkline, table, truncate } from '../../lib/cli/terminal/table.ts'
+import { displayWidth, pad, table, truncate } from '../../lib/cli/terminal/table.ts'
 
 test('width in cells: ASCII 1, CJK and emoji 2, combining marks and escapes 0', () => {
   assert.is(displayWidth('abc'), 3)
@@ -42,20 +42,6 @@ test('a table fits the width it is given by cutting its widest text column', () 
 test('pad aligns left and right by cells', () => {
   assert.is(pad('日', 4), '日  ')
   assert.is(pad('日', 4, 'right'), '  日')
-})
-
-test('sparkline spans low to high, averages long series, and shows gaps', () => {
-  assert.is(sparkline([0, 1, 2, 3, 4, 5, 6, 7]), '▁▂▃▄▅▆▇█')
-  assert.is(sparkline([5, 5]), '▄▄')
-  assert.is(sparkline([1, Number.NaN, 2]), '▁ █')
-  assert.is(
-    sparkline(
-      Array.from({ length: 1000 }, (_, i) => i),
-      20,
-    ).length,
-    20,
-  )
-  assert.is(sparkline([]), '')
 })
 
 test.run()

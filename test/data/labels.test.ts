@@ -86,20 +86,17 @@ test('label maps: sorted, as seen, numbers by value, tags with O first', () => {
 
 test('unknown labels are told with row and nearest name', async () => {
   const map = labels.labelMap(['negative', 'positive'])
-  const check = (y: unknown) => () => labels.checkLabels(toRows([{ y: 'negative' }, { y }]), 'y', map)
+  const check = (y: unknown) => () => labels.labelId(map, toRows([{ y: 'negative' }, { y }])[1]!, y)
   await rejects(check('positiv'), 'ERR_DATA', /row 2: "positiv" is not a known label \(did you mean "positive"\?\)/)
   await rejects(check(2), 'ERR_DATA', /"2" is not/)
-  await rejects(check(['positive', 'x']), 'ERR_DATA', /"x" is not/)
-  check(1)()
+  assert.is(check(1)(), 1)
   const numbers = labels.labelMap(['1', '2'])
   assert.is(labels.labelId(numbers, toRows([{}])[0]!, 1), 0)
   await rejects(() => labels.labelId(numbers, toRows([{}])[0]!, 0), 'ERR_DATA', /"0" is not/)
 })
 
-test('label maps travel through config.json', async () => {
+test('label maps of other names or another order are told apart', async () => {
   const map = labels.labelMap(['x', 'y'])
-  const config = { id2label: labels.id2label(map), label2id: labels.label2id(map) }
-  assert.equal(config, { id2label: { 0: 'x', 1: 'y' }, label2id: { x: 0, y: 1 } })
   await rejects(() => labels.labelMap(['x', 'x']), 'ERR_CONFIG', /twice/)
   const swapped = labels.labelMap(['y', 'x'])
   await rejects(() => labels.checkSameLabels(map, swapped, 'adapter'), 'ERR_CONFIG', /label 0 is "y", "x" expected/)

@@ -8,7 +8,6 @@ import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
 import {
   floatRepr,
-  numberOf,
   PyFloat,
   type PyJson,
   pyFloat,
@@ -29,7 +28,8 @@ interface Golden {
 const golden = readJson(fileURLToPath(new URL('../golden/io/json.json', import.meta.url))) as unknown as Golden
 
 function plain(value: PyJson): unknown {
-  if (value instanceof PyFloat || typeof value === 'bigint') return numberOf(value)
+  if (value instanceof PyFloat) return value.value
+  if (typeof value === 'bigint') return Number(value)
   if (Array.isArray(value)) return value.map(plain)
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]))

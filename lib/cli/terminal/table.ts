@@ -91,24 +91,3 @@ function shrink(columns: readonly Column[], widths: number[], available: number)
   const widest = left.indexOf(Math.max(...left))
   if (widest >= 0) widths[widest] = Math.max(4, widths[widest]! - excess)
 }
-
-const levels = '▁▂▃▄▅▆▇█'
-
-/** A line of bars from the least to the greatest value, one cell each; more values than `width` are averaged. */
-export function sparkline(values: readonly number[], width = 40): string {
-  const count = Math.min(width, values.length)
-  const points = Array.from({ length: count }, (_, i) => {
-    const from = Math.floor((i * values.length) / count)
-    const part = values.slice(from, Math.floor(((i + 1) * values.length) / count)).filter(Number.isFinite)
-    return part.reduce((a, b) => a + b, 0) / part.length
-  })
-  const finite = points.filter(Number.isFinite)
-  const low = Math.min(...finite)
-  const range = Math.max(...finite) - low
-  return points
-    .map(value => {
-      if (!Number.isFinite(value)) return ' '
-      return levels[range === 0 ? 3 : Math.min(7, Math.floor(((value - low) / range) * 8))]!
-    })
-    .join('')
-}
