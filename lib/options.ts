@@ -190,6 +190,7 @@ function isNames(value: unknown): boolean {
   return Array.isArray(value) && value.length > 0 && value.every(item => typeof item === 'string' && item !== '')
 }
 
+/** Whether a value of any origin is an object (not null, nor an array). */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === 'object' && !Array.isArray(value)
 }

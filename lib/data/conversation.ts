@@ -1,9 +1,10 @@
 // Conversations in rows: messages as OpenAI and transformers have them, ShareGPT's, and questions with answers.
 
 import { check, fail, nearest } from '../errors.ts'
+import { isRecord } from '../options.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
 import type { Columns } from './columns.ts'
-import { isRecord, placeOf, type Row, textOf, typeOf } from './row.ts'
+import { placeOf, type Row, textOf, typeOf } from './row.ts'
 
 /** Turns of somebody and an assistant. */
 export interface Conversation {

@@ -1,6 +1,7 @@
 import { check, fail, messageOf } from '../errors.ts'
+import { isRecord } from '../options.ts'
 import { type EncodingOptions, type Line, readLines } from './lines.ts'
-import { isRecord, type Row, typeOf } from './row.ts'
+import { type Row, typeOf } from './row.ts'
 
 const longestArray = 256 * 2 ** 20
 

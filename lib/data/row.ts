@@ -1,4 +1,5 @@
 import { check, fail } from '../errors.ts'
+import { isRecord } from '../options.ts'
 
 /** One record of a data set, with the place it came from. */
 export interface Row {
@@ -27,15 +28,10 @@ export function toRow(values: unknown, line: number): Row {
   return { values, file: '', line }
 }
 
-/** Whether `value` is an object of columns. */
 /** The list in a column; empty where there is none. */
 export function itemsIn({ values }: Row, column: string): readonly unknown[] {
   const value = values[column]
   return Array.isArray(value) ? value : []
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return value !== null && typeof value === 'object' && !Array.isArray(value)
 }
 
 /** Name of the JSON type of a value: null, boolean, integer, number, string, array, object or undefined. */

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
 import { isTexts } from '../tuple.ts'
-import { isObject, type Json, type JsonObject, readJson } from './json.ts'
+import { isJsonObject, type Json, type JsonObject, readJson } from './json.ts'
 
 /** A model's `config.json` as it stands in the file; {@link int} and its like read one checked value each. */
 export interface ModelConfig {
@@ -19,7 +19,7 @@ export interface ModelConfig {
 export function readModelConfig(dir: string, knownTypes: readonly string[]): ModelConfig {
   const path = join(dir, 'config.json')
   const values = readJson(path)
-  check(isRecord(values), 'ERR_CONFIG', () => `${path}: holds ${show(values)}, not an object; name a model folder`)
+  check(isJsonObject(values), 'ERR_CONFIG', () => `${path}: holds ${show(values)}, not an object; name a model folder`)
   const modelType = values.model_type
   check(typeof modelType === 'string', 'ERR_CONFIG', () => {
     return `${path}: model_type is ${show(modelType)}; it must be one of ${knownTypes.join(', ')}`
@@ -141,7 +141,7 @@ export function labelsOf(config: ModelConfig): LabelMap | undefined {
 }
 
 function listed({ path }: ModelConfig, value: Json): [number, string][] {
-  check(isRecord(value), 'ERR_CONFIG', () => `${path}: id2label is ${show(value)}, not an object of names by id`)
+  check(isJsonObject(value), 'ERR_CONFIG', () => `${path}: id2label is ${show(value)}, not an object of names by id`)
   return Object.entries(value).map(([id, label]) => {
     check(/^(0|[1-9]\d{0,8})$/.test(id), 'ERR_CONFIG', () => `${path}: id2label has the id "${id}", not a whole number`)
     // Names of numbers are written as numbers here and there.
@@ -152,7 +152,7 @@ function listed({ path }: ModelConfig, value: Json): [number, string][] {
 }
 
 function inverted({ path }: ModelConfig, value: Json): [number, string][] {
-  check(isRecord(value), 'ERR_CONFIG', () => `${path}: label2id is ${show(value)}, not an object of ids by name`)
+  check(isJsonObject(value), 'ERR_CONFIG', () => `${path}: label2id is ${show(value)}, not an object of ids by name`)
   return Object.entries(value).map(([label, id]) => {
     check(
       typeof id === 'number' && Number.isSafeInteger(id),
@@ -204,10 +204,6 @@ function read<T extends Json>(
   if (value === null) return fallback ?? fail('ERR_CONFIG', `${path}: ${key} is missing; it must be ${what}`)
   check(accepts(value), 'ERR_CONFIG', () => `${path}: ${key} is ${show(value)}, not ${what}`)
   return value as T
-}
-
-function isRecord(value: Json): value is JsonObject {
-  return isObject(value)
 }
 
 function show(value: Json | undefined): string {

@@ -18,6 +18,11 @@ export function pyFloat(value: number): PyFloat {
   return new PyFloat(value)
 }
 
+/** For `JSON.stringify`: JSON has no NaN or infinity; null would hide that a value was there, so each is a text. */
+export function nonFiniteAsText(_: string, value: unknown): unknown {
+  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value
+}
+
 /** Whether a value that {@link readJson} gave is an object (not null, nor an array). */
 export function isJsonObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -5,7 +5,7 @@
 
 import { check } from '../errors.ts'
 import { count, float, type ModelConfig, string } from '../io/config.ts'
-import type { Json, JsonObject } from '../io/json.ts'
+import { isJsonObject, type JsonObject } from '../io/json.ts'
 import type { RopeInput } from '../ops/rope.ts'
 import { Device, Tensor } from '../tensor.ts'
 import type { Batch } from './batch.ts'
@@ -147,17 +147,13 @@ export interface RotaryOptions extends Omit<RopeFrequencyOptions, 'length'> {
   readonly interleaved?: boolean
 }
 
-function isRecord(value: Json | undefined): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
 /** The object that holds the parameters, of one kind of layer where there are several; empty without any. */
 function parametersOf(config: ModelConfig, layerType: string | undefined): ModelConfig {
   const { rope_parameters: current, rope_scaling: older } = config.values
-  const key = isRecord(current) ? 'rope_parameters' : 'rope_scaling'
-  const found = isRecord(current) ? current : isRecord(older) ? older : {}
+  const key = isJsonObject(current) ? 'rope_parameters' : 'rope_scaling'
+  const found = isJsonObject(current) ? current : isJsonObject(older) ? older : {}
   const own = layerType === undefined ? undefined : found[layerType]
-  if (isRecord(own)) return { ...config, path: `${config.path}: ${key}.${layerType}`, values: own }
+  if (isJsonObject(own)) return { ...config, path: `${config.path}: ${key}.${layerType}`, values: own }
   // Gemma 3 before transformers 5: sliding layers have a theta of their own, and no scaling.
   const local = config.values.rope_local_base_freq
   const values: JsonObject =

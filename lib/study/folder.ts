@@ -3,11 +3,11 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { isRecord } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
 import { readText } from '../io/json.ts'
 import { type Lock, lockFolder } from '../io/lock.ts'
+import { isRecord } from '../options.ts'
 
 const FILE = 'study.json'
 const MEMBERS = 'members'

@@ -2,13 +2,9 @@
 
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { check } from '../errors.ts'
+import { nonFiniteAsText } from '../io/json.ts'
 import { type AppendFile, appendFile } from './appendFile.ts'
 import type { RunDescription, RunStatus, Tracker } from './tracker.ts'
-
-// JSON has no NaN or Infinity; null would hide that a value was there.
-function finite(_: string, value: unknown): unknown {
-  return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value
-}
 
 // A process killed while writing leaves half a line; the next record must not continue it.
 function endsInsideLine(path: string): boolean {
@@ -31,7 +27,7 @@ export function jsonlTracker(path: string, options: { now?: () => number } = {})
   let file: AppendFile | undefined
   const line = (event: string, fields: object) => {
     check(file, 'ERR_OPTION', () => `jsonl tracker: ${event} before start; call start(run) first`)
-    file.write(Buffer.from(`${JSON.stringify({ event, time: now(), ...fields }, finite)}\n`))
+    file.write(Buffer.from(`${JSON.stringify({ event, time: now(), ...fields }, nonFiniteAsText)}\n`))
   }
   return {
     start(run: RunDescription) {

@@ -5,7 +5,8 @@ import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fail } from '../errors.ts'
 import { sha256File, writeFileAtomic } from '../io/atomic.ts'
-import { type JsonObject, readJson } from '../io/json.ts'
+import { readJson } from '../io/json.ts'
+import { isRecord } from '../options.ts'
 import type { Origin } from './fingerprint.ts'
 
 const VERSION = 1
@@ -25,9 +26,6 @@ export async function writeManifest(folder: string, step: number, origin: Origin
 }
 
 const sumOf = (body: object): string => createHash('sha256').update(JSON.stringify(body)).digest('hex')
-
-const isRecord = (value: unknown): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Reads the manifest of a folder and checks every file by it. Anything wrong: ERR_CHECKPOINT that says what. */
 export async function readManifest(folder: string): Promise<{ step: number; origin: Origin }> {

@@ -1,6 +1,8 @@
 // Where a run stands, as plain data: all of it beside the tensors that going on needs.
 
 import { check, fail, messageOf } from '../errors.ts'
+import { nonFiniteAsText } from '../io/json.ts'
+import { isRecord } from '../options.ts'
 import { isCount } from '../tuple.ts'
 import type { HistoryEntry } from './events.ts'
 
@@ -37,9 +39,7 @@ export function freshState(): RunState {
 
 /** JSON of a state. Numbers come back bit for bit; NaN and infinities as strings, which JSON lacks. */
 export function stringifyState(state: RunState): string {
-  const plain = (_: string, value: unknown) =>
-    typeof value === 'number' && !Number.isFinite(value) ? String(value) : value
-  return `${JSON.stringify(state, plain, 1)}\n`
+  return `${JSON.stringify(state, nonFiniteAsText, 1)}\n`
 }
 
 const NUMBERS = new Map([
@@ -86,9 +86,6 @@ const EVALUATION = {
   seconds: 'number',
   samples: 'count',
 } as const
-
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** The first thing that a value read from a file has otherwise than a state; undefined where it is one. */
 function stateProblem(state: unknown): string | undefined {

@@ -1,6 +1,7 @@
 // Results on standard output, everything else on standard error.
 
 import { styleText } from 'node:util'
+import { nonFiniteAsText } from '../../io/json.ts'
 import { visible } from './visible.ts'
 
 /** Where a command writes. */
@@ -51,12 +52,11 @@ function guard(): void {
     })
 }
 
-/** JSON has no NaN or infinity: they are written as texts. */
+/** One line of JSON: NaN and infinities as texts, typed arrays as lists. */
 export function plainJson(record: object): string {
-  return JSON.stringify(record, (_, value: unknown) => {
-    if (typeof value === 'number' && !Number.isFinite(value)) return String(value)
-    return ArrayBuffer.isView(value) ? Array.from(value as unknown as ArrayLike<number>) : value
-  })
+  return JSON.stringify(record, (key, value: unknown) =>
+    ArrayBuffer.isView(value) ? Array.from(value as unknown as ArrayLike<number>) : nonFiniteAsText(key, value),
+  )
 }
 
 const escapeControl = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
