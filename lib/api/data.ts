@@ -36,12 +36,12 @@ export {
   type SplitName,
 } from '../data/open.ts'
 export { DATA_OPTIONS } from '../data/options.ts'
-export type { Random } from '../data/random.ts'
 export { type Row, toRow, toRows } from '../data/row.ts'
 export { type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'
 export type { LengthStatistics } from '../data/statistics.ts'
 export type { TagScheme } from '../data/tags.ts'
 export type { Transform } from '../data/transform.ts'
+export type { Random } from '../random.ts'
 export { type EncodedRows, type ExampleSet, encodeRows } from '../tasks/encode.ts'
 export { inferTask, strataOf, type TaskChoice } from '../tasks/infer.ts'
 export { type DataInspection, inspectData } from '../tasks/inspect.ts'

@@ -2,8 +2,8 @@ import { check } from '../errors.ts'
 import type { Collate, Targets } from '../heads/targets.ts'
 import { type PackedBatch, pack } from '../nn/batch.ts'
 import { SEED } from '../options.ts'
+import { random } from '../random.ts'
 import type { Example } from './example.ts'
-import { random } from './random.ts'
 import { type Transform, transformed } from './transform.ts'
 
 /** What of an optimizer step stands before a micro-batch. */

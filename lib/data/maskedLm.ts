@@ -1,8 +1,8 @@
 // Masked language modelling: hiding tokens (Devlin et al. 2019, section 3.1) and cutting long texts into blocks.
 import { check } from '../errors.ts'
+import type { Random } from '../random.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { type Example, IGNORED } from './example.ts'
-import type { Random } from './random.ts'
 import { type Row, textOf } from './row.ts'
 import type { Transform } from './transform.ts'
 

@@ -1,6 +1,6 @@
 import { check } from '../errors.ts'
+import { random } from '../random.ts'
 import type { Splits } from './duplicates.ts'
-import { random } from './random.ts'
 import type { Row } from './row.ts'
 
 /** Shares of train, validation and test; they sum to 1. */

@@ -1,5 +1,5 @@
+import { type Random, random } from '../random.ts'
 import type { Example } from './example.ts'
-import { type Random, random } from './random.ts'
 
 /** Changes examples as they go into a batch; the data themselves stay as they are. */
 export interface Transform {

@@ -2,9 +2,9 @@
 
 import { check } from '../errors.ts'
 import { SEED } from '../options.ts'
+import { resampler } from '../random.ts'
 import { occurringClasses } from './classification.ts'
 import { type EntityMode, entityCountsBySentence } from './entities.ts'
-import { resampler } from './random.ts'
 import { checkPaired } from './scores.ts'
 import { binomialTwoSided, chiSquareOneTail } from './tails.ts'
 

@@ -2,20 +2,11 @@
 // name, so that adding a parameter never changes another's start.
 
 import { hash } from '../ops/random.ts'
+import { sfc32 } from '../random.ts'
 
-/** Uniform numbers in [0, 1) from sfc32 (Chris Doty-Humphrey's small fast counting generator). */
+/** Uniform numbers in [0, 1). */
 export function uniformStream(seed: number, name: string): () => number {
-  let [a, b, c, counter] = [seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, hash(name), 1]
-  const next = () => {
-    const t = (a + b + counter) | 0
-    counter = (counter + 1) | 0
-    a = b ^ (b >>> 9)
-    b = (c + (c << 3)) | 0
-    c = (((c << 21) | (c >>> 11)) + t) | 0
-    return (t >>> 0) / 2 ** 32
-  }
-  for (let i = 0; i < 15; i++) next()
-  return next
+  return sfc32(seed >>> 0, Math.floor(seed / 2 ** 32) >>> 0, hash(name))
 }
 
 /** n normal numbers (Box-Muller) of mean 0 and the given standard deviation. */

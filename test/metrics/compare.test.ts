@@ -9,7 +9,7 @@ import {
   mcnemarOfPredictions,
 } from '../../lib/metrics/compare.ts'
 import { entityReport } from '../../lib/metrics/entities.ts'
-import { resampler } from '../../lib/metrics/random.ts'
+import { resampler } from '../../lib/random.ts'
 import { golden, near } from './golden.ts'
 
 type Case = { b: number; c: number; exact: number; chiSquare: number; pChiSquare: number }

@@ -1,6 +1,6 @@
 // Mutations of files: bytes, texts and JSON trees, keyed by a seed so that each can be made again.
 
-import type { Random } from '../../lib/data/random.ts'
+import type { Random } from '../../lib/random.ts'
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json }
 

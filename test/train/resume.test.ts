@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { random } from '../../lib/data/random.ts'
+import { random } from '../../lib/random.ts'
 import { temporaryFolder } from './support.ts'
 
 const KILLS = 12

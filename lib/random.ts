@@ -1,7 +1,7 @@
-// Seeded random numbers for data order and masking: equal on every platform and version, for they are part of what a
-// seed promises. Generator: xoshiro128** (Blackman and Vigna). Seeding: each 32-bit word of seed and stream is mixed
-// into four lanes by the finaliser of MurmurHash3. Only 32-bit integer arithmetic is used.
-import { check } from '../errors.ts'
+// Seeded random numbers of the host: equal on every platform and version, for they are part of what a seed promises.
+// Only 32-bit integer arithmetic is used. Reproducible, not for secrets. Those of a step's ops are in ops/random.ts.
+
+import { check } from './errors.ts'
 
 /** A stream of random numbers. */
 export interface Random {
@@ -16,12 +16,43 @@ export interface Random {
 }
 
 /**
+ * Numbers for the order of data and for masking. Generator: xoshiro128** (Blackman and Vigna 2018). Seeding: each
+ * 32-bit word of seed and stream is mixed into four lanes by the finaliser of MurmurHash3.
+ *
  * The stream of a run's seed and what it is used for; other streams of a seed are independent of it.
  * @param seed integer in [0, 2^64)
  * @param stream words that name the use: text, or integers in [0, 2^53)
  */
 export function random(seed: number | bigint, ...stream: readonly (string | number)[]): Random {
   return xoshiro(seedState([...seedWords(seed), ...stream.flatMap(streamWords)]))
+}
+
+/** Uniform integers in [0, below) for resampling: xoshiro128**, its state filled by splitmix32. */
+export function resampler(seed: number): (below: number) => number {
+  let mix = seed >>> 0
+  const splitmix = () => {
+    mix = (mix + 0x9e3779b9) >>> 0
+    let z = mix
+    z = Math.imul(z ^ (z >>> 16), 0x21f0aaad)
+    z = Math.imul(z ^ (z >>> 15), 0x735a2d97)
+    return (z ^ (z >>> 15)) >>> 0
+  }
+  return xoshiro(Uint32Array.from({ length: 4 }, splitmix)).below
+}
+
+/** Uniform numbers in [0, 1): sfc32 (Chris Doty-Humphrey's small fast counting generator), seeded by three words. */
+export function sfc32(a: number, b: number, c: number): () => number {
+  let counter = 1
+  const next = () => {
+    const t = (a + b + counter) | 0
+    counter = (counter + 1) | 0
+    a = b ^ (b >>> 9)
+    b = (c + (c << 3)) | 0
+    c = (((c << 21) | (c >>> 11)) + t) | 0
+    return (t >>> 0) / 2 ** 32
+  }
+  for (let i = 0; i < 15; i++) next()
+  return next
 }
 
 function xoshiro(s: Uint32Array): Random {
@@ -37,6 +68,7 @@ function xoshiro(s: Uint32Array): Random {
     return result
   }
   const below = (n: number): number => {
+    // The topmost partial interval is rejected, so that no value is favoured.
     const end = 2 ** 32 - (2 ** 32 % n)
     let value = next()
     while (value >= end) value = next()
