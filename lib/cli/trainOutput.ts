@@ -14,8 +14,7 @@ import type { EvaluationEvent, StartEvent } from '../train/events.ts'
 import type { Settings } from './options/options.ts'
 import type { Trial } from './setup.ts'
 import { type Console, paint, plainJson } from './terminal/console.ts'
-import { bytesText, countText, deviceText, metricText, shareText, shown } from './terminal/format.ts'
-import { formatDuration } from './terminal/progress.ts'
+import { bytesText, countText, deviceText, durationText, metricText, shareText, shown } from './terminal/format.ts'
 import { comparisonLines, textBaselineLine } from './terminal/results.ts'
 
 /** A finished run. */
@@ -212,7 +211,7 @@ function show({ run, trial, folder, settings }: Finished, outcome: Outcome, cons
     ['trained', `${countText(trainable)} of ${countText(total)} parameters (${shareText(trainable / total)})`],
     [
       'time',
-      `${formatDuration(end.seconds)}, ${end.step} steps${best}${end.reason === 'early-stopping' ? ', stopped early' : ''}`,
+      `${durationText(end.seconds)}, ${end.step} steps${best}${end.reason === 'early-stopping' ? ', stopped early' : ''}`,
     ],
     ['memory', `peak ${bytesText(outcome.peakBytes)} of tensors, ${bytesText(outcome.processBytes)} of the process`],
     ['adapter', `${shown(join(trial.folder.out, basename(folder)))} (${bytesText(outcome.adapterBytes)})`],

@@ -15,8 +15,8 @@ import { onInterrupt, resumeCommand } from './interrupt.ts'
 import type { Settings } from './options/options.ts'
 import { type Trial, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
-import { deviceText, metricText, titleWithBest } from './terminal/format.ts'
-import { createProgress, evaluationBar, formatDuration, type Progress } from './terminal/progress.ts'
+import { deviceText, durationText, metricText, titleWithBest } from './terminal/format.ts'
+import { createProgress, evaluationBar, type Progress } from './terminal/progress.ts'
 import { type Outcome, writeOutcome } from './trainOutput.ts'
 
 /** How a run ended: the code for the shell, and its results unless it was interrupted. */
@@ -147,7 +147,7 @@ class Watch {
     const note = this.#console.note
     note(`${event.method} trains ${trainable.toLocaleString('en-US')} of ${total.toLocaleString('en-US')} parameters`)
     const { time } = this.#settings
-    const within = time === undefined ? '' : `, to end within ${formatDuration(secondsOf(time)!)}`
+    const within = time === undefined ? '' : `, to end within ${durationText(secondsOf(time)!)}`
     note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, lr ${event.lr}`)
     note(`frozen weights in ${event.storage}, products in ${event.compute}, adapters and sums in f32`)
     if (resumed) note(`continuing after step ${resumed.step} from ${resumed.path}`)

@@ -13,6 +13,26 @@ export function countText(value: number): string {
   return value.toLocaleString('en-US')
 }
 
+/** Seconds as 0:07, 12:34 or 3:04:05. */
+export function durationText(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '–'
+  const whole = Math.max(0, Math.round(seconds))
+  const two = (n: number) => String(n).padStart(2, '0')
+  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
+  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`
+}
+
+/** 987, 12.3k, 4.56M: three significant digits. */
+export function shortCountText(value: number): string {
+  for (const [limit, unit] of [
+    [1e9, 'G'],
+    [1e6, 'M'],
+    [1e3, 'k'],
+  ] as const)
+    if (value >= limit) return `${Number((value / limit).toPrecision(3))}${unit}`
+  return String(Number(value.toPrecision(3)))
+}
+
 /** A share as 12.34 %, with more digits where it is small. */
 export function shareText(share: number): string {
   if (!Number.isFinite(share)) return '–'
@@ -30,11 +50,6 @@ export function metricText(value: number | undefined): string {
 /** A difference with its sign. */
 export function signedText(value: number): string {
   return Number.isFinite(value) ? `${value >= 0 ? '+' : ''}${metricText(value)}` : '–'
-}
-
-/** p < 0.001 or three decimals. */
-export function probabilityText(p: number): string {
-  return p < 0.001 ? '< 0.001' : p.toFixed(3)
 }
 
 /** 1 row, 2 rows. */

@@ -1,6 +1,7 @@
 // Progress of a long job: one line redrawn in place on a terminal, plain lines now and then elsewhere.
 
 import { styleText } from 'node:util'
+import { durationText, shortCountText } from './format.ts'
 import { displayWidth, truncate } from './table.ts'
 import { visible } from './visible.ts'
 
@@ -80,26 +81,6 @@ function writer(stream: ProgressStream): (text: string) => void {
   }
 }
 
-/** Seconds as 0:07, 12:34 or 3:04:05. */
-export function formatDuration(seconds: number): string {
-  if (!Number.isFinite(seconds)) return '–'
-  const whole = Math.max(0, Math.round(seconds))
-  const two = (n: number) => String(n).padStart(2, '0')
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
-  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`
-}
-
-/** 987, 12.3k, 4.56M: three significant digits. */
-export function formatCount(value: number): string {
-  for (const [limit, unit] of [
-    [1e9, 'G'],
-    [1e6, 'M'],
-    [1e3, 'k'],
-  ] as const)
-    if (value >= limit) return `${Number((value / limit).toPrecision(3))}${unit}`
-  return String(Number(value.toPrecision(3)))
-}
-
 function formatLoss(loss: number): string {
   return Math.abs(loss) >= 1e-3 && Math.abs(loss) < 1e4 ? loss.toFixed(4) : loss.toPrecision(4)
 }
@@ -120,8 +101,8 @@ function parts(view: View): { count: string; percent: string; loss: string; rate
     count: total === undefined ? `${state.step}` : `${step}/${total}`,
     percent: total ? `${String(Math.floor((100 * state.step) / total)).padStart(3)}%` : '',
     loss: state.loss === undefined ? '' : `loss ${formatLoss(state.loss)}`,
-    rate: state.rate === undefined ? '' : `${formatCount(state.rate)} ${unit}`,
-    eta: total === undefined ? '' : `ETA ${formatDuration(view.eta)}`,
+    rate: state.rate === undefined ? '' : `${shortCountText(state.rate)} ${unit}`,
+    eta: total === undefined ? '' : `ETA ${durationText(view.eta)}`,
   }
 }
 

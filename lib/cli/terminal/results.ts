@@ -1,10 +1,11 @@
 // A prediction, and a comparison of two evaluations, as lines for people.
 
 import type { Comparison } from '../../report/compare.ts'
+import { pValue } from '../../report/format.ts'
 import type { PredictionRecord, Task, TextRun } from '../../tasks/task.ts'
 import { TEXT_BASELINE, type TextBaseline } from '../../tasks/textBaseline.ts'
 import { paint } from './console.ts'
-import { metricText, probabilityText, signedText } from './format.ts'
+import { metricText, signedText } from './format.ts'
 import { type Column, pad, table } from './table.ts'
 import { oneLine, visible } from './visible.ts'
 
@@ -45,7 +46,7 @@ export function comparisonLines({ metrics, mcnemar: test, examples }: Comparison
   if (test) {
     const { onlyBefore, onlyAfter, pExact } = test
     const counts = `${onlyAfter} newly right, ${onlyBefore} newly wrong`
-    lines.push(`McNemar's test: ${counts}, p ${pExact < 0.001 ? '' : '= '}${probabilityText(pExact)}`)
+    lines.push(`McNemar's test: ${counts}, ${pValue(pExact)}`)
   }
   return lines
 }
