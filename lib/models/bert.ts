@@ -30,7 +30,8 @@ export interface Dims {
   positions: number
 }
 
-function dims(config: ModelConfig): Dims {
+/** The sizes and settings as BERT and RoBERTa spell them. */
+export function dims(config: ModelConfig): Dims {
   return {
     hidden: count(config, 'hidden_size', 768),
     heads: count(config, 'num_attention_heads', 12),

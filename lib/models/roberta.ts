@@ -1,63 +1,20 @@
 // RoBERTa (Liu et al. 2019): BERT's encoder; positions count from the padding id on, one segment, no pooler.
 
 import { check } from '../errors.ts'
-import { count, float, int, type ModelConfig, probability, string } from '../io/config.ts'
-import { Attention, type LayerContext } from '../nn/attention.ts'
+import { count, int, type ModelConfig } from '../io/config.ts'
 import type { Batch, PackedBatch } from '../nn/batch.ts'
-import { linearGroup } from '../nn/linear.ts'
 import { postNorm } from '../nn/stack.ts'
 import { activation } from '../ops/activation.ts'
 import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
-import { scope, type Tensor } from '../tensor.ts'
-import { mapTuple } from '../tuple.ts'
-import { activationOf } from './activations.ts'
+import { scope } from '../tensor.ts'
+import { dims, layersOf } from './bert.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
 import { answerSpan, denseClassifier, tokenClassifier } from './heads.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
-
-function dims(config: ModelConfig) {
-  return {
-    hidden: count(config, 'hidden_size', 768),
-    heads: count(config, 'num_attention_heads', 12),
-    intermediate: count(config, 'intermediate_size', 3072),
-    eps: float(config, 'layer_norm_eps', 1e-12),
-    act: activationOf(string(config, 'hidden_act', 'gelu')),
-    dropout: probability(config, 'hidden_dropout_prob', 0.1),
-    attentionDropout: probability(config, 'attention_probs_dropout_prob', 0.1),
-    positions: count(config, 'max_position_embeddings', 512),
-    types: int(config, 'type_vocab_size', 2),
-  }
-}
-type Dims = ReturnType<typeof dims>
-
-function attentionBlock(w: Weights, d: Dims): (x: Tensor, context: LayerContext) => Tensor {
-  const [query, key, value] = mapTuple(['query', 'key', 'value'], name => w.linear(`self.${name}`, d.hidden, d.hidden))
-  const dense = w.linear('output.dense', d.hidden, d.hidden)
-  const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
-  const attention = new Attention(w.at('self').prefix, {
-    heads: d.heads,
-    headDim: d.hidden / d.heads,
-    rowStride: d.positions,
-    dropout: d.attentionDropout,
-  })
-  const output = { p: d.dropout, site: site(dense.path, 'output') }
-  return (x, context) => {
-    const [q, k, v] = linearGroup([query, key, value], x)
-    return norm.apply(dense.apply(attention.apply(q, k, v, context)), x, output)
-  }
-}
-
-function mlpBlock(w: Weights, d: Dims): (x: Tensor) => Tensor {
-  const up = w.linear('intermediate.dense', d.hidden, d.intermediate)
-  const down = w.linear('output.dense', d.intermediate, d.hidden)
-  const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
-  const output = { p: d.dropout, site: site(down.path, 'output') }
-  return x => norm.apply(down.apply(d.act(up.apply(x))), x, output)
-}
 
 /** The padding id, which positions count from. */
 function positionsAfter(config: ModelConfig, vocabSize: number, positions: number): number {
@@ -87,14 +44,10 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const padId = positionsAfter(config, vocabSize, d.positions)
   const words = at.embedding('word_embeddings', vocabSize, d.hidden, padId)
   const positions = at.embedding('position_embeddings', d.positions, d.hidden, padId)
-  const types = at.embedding('token_type_embeddings', d.types, d.hidden)
+  const types = at.embedding('token_type_embeddings', int(config, 'type_vocab_size', 2), d.hidden)
   const norm = at.norm('LayerNorm', d.hidden, d.eps)
   const where = site(at.prefix, 'output')
-  const layers = Array.from({ length: count(config, 'num_hidden_layers', 12) }, (_, i) => {
-    const layer = w.at(`encoder.layer.${i}`)
-    const [attend, mlp] = [attentionBlock(layer.at('attention'), d), mlpBlock(layer, d)]
-    return (x: Tensor, context: LayerContext) => mlp(attend(x, context))
-  })
+  const layers = layersOf(w, config, d)
   const embed = (batch: Batch) => {
     const placed = scope(() => add(words.apply(batch.ids), positions.apply(batch.positions)))
     return dropout(norm.apply(placed, types.apply(batch.typeIds)), d.dropout, where)
@@ -105,7 +58,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
     wordEmbeddings: words,
     limits: {
       vocabSize: words.rows,
-      typeVocabSize: d.types,
+      typeVocabSize: types.rows,
       maxPositions: d.positions,
       maxLength: d.positions - padId - 1,
     },

@@ -4,6 +4,7 @@ import { check } from '../errors.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
 import type { Field } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind } from './method.ts'
+import { layerNumber } from './targets.ts'
 
 /** Options of {@link fullFineTuning}. */
 export interface FullOptions {
@@ -55,23 +56,17 @@ function chosen(host: Host, { freezeEmbeddings, layers, keepOriginal }: Required
     return `full: an adapter has its own ${covered!.name}; merge or detach it first`
   })
   const wanted = layers === undefined ? undefined : typeof layers === 'number' ? [layers] : layers
-  const there = new Set(all.map(({ name }) => layerOf(name)))
+  const there = new Set(all.map(({ name }) => layerNumber(name)))
   for (const layer of wanted ?? [])
     check(there.has(layer), 'ERR_OPTION', () => {
       const last = Math.max(...[...there].map(n => n ?? -1))
       return `layers: there is no layer ${layer}; the model has 0 to ${last}`
     })
   const found = all.filter(({ name }) => {
-    const layer = layerOf(name)
+    const layer = layerNumber(name)
     const isFrozen = freezeEmbeddings && name.split('.').includes('embeddings')
     return !isFrozen && (wanted === undefined || layer === undefined || wanted.includes(layer))
   })
   check(found.length > 0, 'ERR_OPTION', () => 'full: the options leave nothing to train; choose layers')
   return found
-}
-
-/** The number in the first numbered segment of a tensor's name. */
-function layerOf(name: string): number | undefined {
-  const number = /\.(\d+)\./.exec(name)?.[1]
-  return number === undefined ? undefined : Number(number)
 }

@@ -18,6 +18,7 @@ import { type AdapterConfig, readAdapterConfig, settingsOfFile } from './config.
 import { type AdapterInfo, readAdapterInfo } from './info.ts'
 import type { Host, Method } from './method.ts'
 import { METHODS } from './registry.ts'
+import { layerNumber } from './targets.ts'
 import { taskOf, taskTypeOf } from './task.ts'
 import { headsIn } from './wholeModules.ts'
 
@@ -248,5 +249,5 @@ function describe(model: Host, file: Checkpoint, config: AdapterConfig, problems
 
 /** One more than the largest layer number in names. */
 function layersIn(names: Iterable<string>): number {
-  return [...names].reduce((most, name) => Math.max(most, Number(/\.(\d+)\./.exec(name)?.[1] ?? -1) + 1), 0)
+  return [...names].reduce((most, name) => Math.max(most, (layerNumber(name) ?? -1) + 1), 0)
 }

@@ -202,6 +202,12 @@ function layersOf({ layersToTransform }: MatchOptions): readonly number[] {
   return typeof layersToTransform === 'number' ? [layersToTransform] : layersToTransform
 }
 
+/** The number in the first numbered segment of a tensor's name or a module's path that another follows. */
+export function layerNumber(name: string): number | undefined {
+  const number = /\.(\d+)\./.exec(name)?.[1]
+  return number === undefined ? undefined : Number(number)
+}
+
 function layerTest(options: MatchOptions): (path: string) => boolean {
   const layers = layersOf(options)
   if (layers.length === 0) return () => true
