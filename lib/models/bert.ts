@@ -145,5 +145,6 @@ export const bert: Family = {
   basePrefix: 'bert',
   headTensors: /^(cls|classifier|qa_outputs|bert\.pooler)\./,
   build,
+  sublayerEnds: { attention: 'attention.output.dense', feedforward: 'output.dense' },
   heads: { sequence, token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }

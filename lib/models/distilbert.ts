@@ -116,6 +116,7 @@ export const distilbert: Family = {
   basePrefix: 'distilbert',
   headTensors: /^(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\./,
   build,
+  sublayerEnds: { attention: 'out_lin', feedforward: 'lin2' },
   heads: {
     sequence,
     token: tokenClassifier(config => probability(config, 'dropout', 0.1)),

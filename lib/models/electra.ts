@@ -77,5 +77,6 @@ export const electra: Family = {
   basePrefix: 'electra',
   headTensors: /^(generator_predictions|generator_lm_head|discriminator_predictions|classifier|qa_outputs)\./,
   build,
+  sublayerEnds: { attention: 'attention.output.dense', feedforward: 'output.dense' },
   heads: { sequence: denseClassifier('gelu'), token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }

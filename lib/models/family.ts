@@ -75,4 +75,6 @@ export interface Family {
   readonly wideOnly?: string
   build(config: ModelConfig, weights: Weights): Backbone
   readonly heads: Heads
+  /** How the path of each sublayer's last linear layer ends. Absent: who adapts sublayers must name the layers. */
+  readonly sublayerEnds?: { readonly attention: string; readonly feedforward: string }
 }

@@ -88,6 +88,7 @@ export const gpt2: Family = {
   basePrefix: 'transformer',
   headTensors: /^(lm_head|score|classifier|qa_outputs)\./,
   build,
+  sublayerEnds: { attention: 'attn.c_proj', feedforward: 'mlp.c_proj' },
   heads: {
     sequence: lastTokenScore,
     token: tokenClassifier(decoderDropout),

@@ -106,6 +106,7 @@ export const gptNeox: Family = {
   basePrefix: 'gpt_neox',
   headTensors: /^(embed_out|score|classifier|qa_outputs)\./,
   build,
+  sublayerEnds: { attention: 'attention.dense', feedforward: 'dense_4h_to_h' },
   heads: {
     sequence: lastTokenScore,
     token: tokenClassifier(config => probability(config, 'classifier_dropout', 0.1)),

@@ -122,5 +122,6 @@ export const opt: Family = {
   basePrefix: 'model',
   headTensors: /^(lm_head|score|qa_outputs)\./,
   build,
+  sublayerEnds: { attention: 'out_proj', feedforward: 'fc2' },
   heads: { sequence: lastTokenScore, causalLm: plainLm('lm_head') },
 }

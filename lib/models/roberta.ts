@@ -86,6 +86,7 @@ export const roberta: Family = {
   basePrefix: 'roberta',
   headTensors: /^(lm_head|classifier|qa_outputs|roberta\.pooler)\./,
   build,
+  sublayerEnds: { attention: 'attention.output.dense', feedforward: 'output.dense' },
   heads: { sequence: denseClassifier('tanh'), token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }
 

@@ -230,6 +230,7 @@ export function rotaryDecoder(family: RotaryDecoder): Family {
     basePrefix: 'model',
     headTensors: /^(lm_head|score|qa_outputs)\./,
     build: (config, weights) => build(config, weights, family),
+    sublayerEnds: { attention: 'o_proj', feedforward: 'down_proj' },
     heads: { sequence: lastTokenScore, token: tokenClassifier(decoderDropout, 'score'), causalLm },
   }
 }

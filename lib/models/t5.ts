@@ -180,6 +180,7 @@ function lmHead(scales: (config: ModelConfig) => boolean): HeadSpec<LmLayers> {
 const shared = {
   basePrefix: '',
   headTensors: /^(lm_head|classification_head|classifier|qa_outputs)\./,
+  sublayerEnds: { attention: 'o', feedforward: 'wo' },
   wideOnly: 'their hidden states outgrow the range of f16',
 }
 

@@ -30,33 +30,6 @@ export interface BottleneckOptions extends TargetOptions, SaveWholeOptions {
   scaling?: number
 }
 
-const both = (attention: string, feedforward: string) => ({ attention, feedforward })
-const gate = both('o_proj', 'down_proj')
-const bert = both('attention.output.dense', 'output.dense')
-
-/** The last layer of each sublayer, by family. */
-const lastLayers: Readonly<Record<string, { attention: string; feedforward: string }>> = {
-  bert,
-  distilbert: both('out_lin', 'lin2'),
-  electra: bert,
-  gemma: gate,
-  gemma2: gate,
-  gemma3_text: gate,
-  gpt2: both('attn.c_proj', 'mlp.c_proj'),
-  gpt_neox: both('attention.dense', 'dense_4h_to_h'),
-  llama: gate,
-  mistral: gate,
-  mt5: both('o', 'wo'),
-  opt: both('out_proj', 'fc2'),
-  phi3: gate,
-  qwen2: gate,
-  qwen3: gate,
-  roberta: bert,
-  t5: both('o', 'wo'),
-}
-
-const known = (modelType: string) => (Object.hasOwn(lastLayers, modelType) ? lastLayers[modelType] : undefined)
-
 const fields: readonly Field<keyof BottleneckOptions>[] = [
   {
     name: 'sublayers',
@@ -117,10 +90,9 @@ function place(host: Host, options: Required<BottleneckOptions>, context: PlaceC
 /** BERT's attention also ends in `output.dense`: it is left out where only feed-forward is meant. */
 function targetsOf(host: Host, { targetModules, excludeModules, sublayers }: Required<BottleneckOptions>) {
   if (targetModules !== undefined) return {}
-  const { modelType } = host.config
-  const ends = known(modelType)
+  const ends = host.family.sublayerEnds
   check(ends, 'ERR_OPTION', () => {
-    return `targetModules: there is no default for "${modelType}"; name the last linear layer of each sublayer`
+    return `targetModules: there is no default for "${host.config.modelType}"; name the last linear layer of each sublayer`
   })
   if (sublayers === 'both') return { targetModules: [ends.attention, ends.feedforward] }
   const isInside = ends.attention.endsWith(`.${ends.feedforward}`)

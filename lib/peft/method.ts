@@ -25,6 +25,8 @@ export interface Attachment {
 /** A model as methods see it; `Model` is one. */
 export interface Host {
   readonly config: ModelConfig
+  /** Of what its family says: how the path of each sublayer's last linear layer ends. */
+  readonly family: { readonly sublayerEnds?: { readonly attention: string; readonly feedforward: string } }
   /** Name of the head's task. */
   readonly task: string
   /** The class of transformers for it: BertForTokenClassification. */
