@@ -187,7 +187,7 @@ async function writeFiles(
     duplicates: data.duplicates,
     settings: given,
   }
-  await writeFileAtomic(join(out, 'metrics.json'), `${JSON.stringify(JSON.parse(plainJson(all)), null, 2)}\n`)
+  await writeFileAtomic(join(out, 'metrics.json'), `${plainJson(all, 2)}\n`)
   if (!after) return
   const task = taskOfModel(model)
   const reader = { tokenizer, labels: model.labels, columns: data.columns }

@@ -15,7 +15,7 @@ import { onInterrupt, resumeCommand } from './interrupt.ts'
 import type { Settings } from './options/options.ts'
 import { type Trial, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
-import { deviceText, durationText, metricText, titleWithBest } from './terminal/format.ts'
+import { countText, deviceText, durationText, metricText, titleWithBest } from './terminal/format.ts'
 import { createProgress, evaluationBar, type Progress } from './terminal/progress.ts'
 import { type Outcome, writeOutcome } from './trainOutput.ts'
 
@@ -145,7 +145,7 @@ class Watch {
     this.start = event
     const { trainable, total, totalSteps, stepsPerEpoch, resumed, examples } = event
     const note = this.#console.note
-    note(`${event.method} trains ${trainable.toLocaleString('en-US')} of ${total.toLocaleString('en-US')} parameters`)
+    note(`${event.method} trains ${countText(trainable)} of ${countText(total)} parameters`)
     const { time } = this.#settings
     const within = time === undefined ? '' : `, to end within ${durationText(secondsOf(time)!)}`
     note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, lr ${event.lr}`)

@@ -164,7 +164,7 @@ async function write(
   const data = methodsData(bench, compared, facts)
   const record = { ...data, members: compared.flatMap(({ grid, runs }) => [...new Set([...grid, ...runs])]) }
   const file = (name: string) => join(folder.path, name)
-  await writeFileAtomic(file('compare.json'), `${JSON.stringify(JSON.parse(plainJson(record)), null, 1)}\n`)
+  await writeFileAtomic(file('compare.json'), `${plainJson(record, 1)}\n`)
   await writeFileAtomic(file('compare.md'), methodsMarkdown(data))
   await writeFileAtomic(file('compare.html'), renderMethods(data))
   show(data, folder.path, console)

@@ -137,7 +137,7 @@ async function finish(parts: Search, study: Study, signal: AbortSignal): Promise
     console.warn(`retrained, trial ${best.number} has ${sweep.metric} ${is}, not ${was}: another machine ran it`)
   const record = sweepData(parts, study, best, outcome.test?.[sweep.metric])
   const whole = { ...record, best: { number: best.number, params: ownParams(settings, best.params), outcome } }
-  await writeFileAtomic(file('sweep.json'), `${JSON.stringify(JSON.parse(plainJson(whole)), null, 1)}\n`)
+  await writeFileAtomic(file('sweep.json'), `${plainJson(whole, 1)}\n`)
   await writeFileAtomic(file('sweep.html'), renderSweep(record))
   show(parts, best, outcome)
 }

@@ -52,11 +52,11 @@ function guard(): void {
     })
 }
 
-/** One line of JSON: NaN and infinities as texts, typed arrays as lists. */
-export function plainJson(record: object): string {
-  return JSON.stringify(record, (key, value: unknown) =>
-    ArrayBuffer.isView(value) ? Array.from(value as unknown as ArrayLike<number>) : nonFiniteAsText(key, value),
-  )
+/** JSON, in one line unless it is indented: NaN and infinities as texts, typed arrays as lists. */
+export function plainJson(record: object, indent = 0): string {
+  const plain = (key: string, value: unknown) =>
+    ArrayBuffer.isView(value) ? Array.from(value as unknown as ArrayLike<number>) : nonFiniteAsText(key, value)
+  return JSON.stringify(record, plain, indent)
 }
 
 const escapeControl = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`

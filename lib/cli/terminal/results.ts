@@ -5,7 +5,7 @@ import { pValue } from '../../report/format.ts'
 import type { PredictionRecord, Task, TextRun } from '../../tasks/task.ts'
 import { TEXT_BASELINE, type TextBaseline } from '../../tasks/textBaseline.ts'
 import { paint } from './console.ts'
-import { metricText, signedText } from './format.ts'
+import { countText, metricText, signedText } from './format.ts'
 import { type Column, pad, table } from './table.ts'
 import { oneLine, visible } from './visible.ts'
 
@@ -42,7 +42,7 @@ export function comparisonLines({ metrics, mcnemar: test, examples }: Comparison
     return [name, metricText(before), metricText(after), difference, range]
   })
   const lines = table(columns, rows).split('\n')
-  lines.push(`on ${examples.toLocaleString('en-US')} ${itemName}`)
+  lines.push(`on ${countText(examples)} ${itemName}`)
   if (test) {
     const { onlyBefore, onlyAfter, pExact } = test
     const counts = `${onlyAfter} newly right, ${onlyBefore} newly wrong`
