@@ -139,7 +139,7 @@ function headOf(adapters: readonly Adapter[], wanted: string | undefined): Adapt
   const names = headed.map(({ name }) => name).join(', ')
   if (wanted === undefined) {
     check(headed.length < 2, 'ERR_UNSUPPORTED', () => {
-      return `combine: ${names} each have a head of their own, and one must be chosen; name it with head`
+      return `combine: ${names} each have a head of their own, and one must be chosen; name it with head (--head-from)`
     })
     return headed[0]
   }
