@@ -157,7 +157,8 @@ withTarball('its types are found by TypeScript, from ES modules and from CommonJ
   assert.match(check('wrong.mts'), /^wrong\.mts\(2,\d+\): error TS2322/)
 })
 
-// Settings that keep a documented command short; commands that need what is not here, or minutes (and tests of their own).
+// Settings that keep a documented command short; commands that need what is not here, or minutes: the latter have tests
+// of their own.
 const SHORT: Readonly<Record<string, readonly string[]>> = {
   train: ['--max-steps', '2', '--rows', '50', '--max-length', '64', '--no-evaluate-before'],
 }
