@@ -4,16 +4,16 @@ import type { CompareEvent, Member } from '../study/compare.ts'
 import type { Spec } from '../study/member.ts'
 import type { Console } from './terminal/console.ts'
 import { metricText, plural } from './terminal/format.ts'
-import { createProgress, type Progress } from './terminal/progress.ts'
+import { RunBar } from './terminal/runBar.ts'
 
 /** One line for each run that is done, and a bar for the one in progress. */
 export class StudyProgress {
   readonly #console: Console
-  #bar: Progress | undefined
-  #label = ''
+  readonly #run: RunBar
 
   constructor(console: Console) {
     this.#console = console
+    this.#run = new RunBar(console)
   }
 
   take(event: CompareEvent): void {
@@ -27,24 +27,19 @@ export class StudyProgress {
         break
       }
       case 'start':
-        this.#label = `${event.done + 1}/${event.members} ${specText(event.spec)}`
+        this.#run.start(`${event.done + 1}/${event.members} ${specText(event.spec)}`)
         break
-      case 'step': {
-        const { totalSteps: total, step, loss, tokensPerSecond: rate } = event
-        this.#bar ??= createProgress({ label: this.#label, total, quiet: console.quiet })
-        this.#bar.update({ step, loss, rate })
+      case 'step':
+        this.#run.step(event)
         break
-      }
       case 'member':
-        this.finish()
-        console.note(`${this.#label}: ${outcomeText(event.member)}${event.known ? ' (done before)' : ''}`)
+        this.#run.end(`${outcomeText(event.member)}${event.known ? ' (done before)' : ''}`)
         console.event(event)
     }
   }
 
   finish(): void {
-    this.#bar?.finish()
-    this.#bar = undefined
+    this.#run.finish()
   }
 }
 

@@ -12,7 +12,7 @@ import type { Settings } from './options/options.ts'
 import { methodOptions, type prepareBase, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
 import { metricText, plural } from './terminal/format.ts'
-import { createProgress, type Progress } from './terminal/progress.ts'
+import { RunBar } from './terminal/runBar.ts'
 
 /** What a study says to its workers: a user attribute of this name. */
 export const ATTRIBUTE = 'lowrank'
@@ -74,12 +74,12 @@ export function ownParams(settings: Settings, params: Readonly<Record<string, Ch
 export class SweepProgress {
   readonly #console: Console
   readonly #sweep: Sweep
-  #bar: Progress | undefined
-  #label = ''
+  readonly #run: RunBar
   #isWaiting = false
 
   constructor(console: Console, sweep: Sweep) {
     this.#console = console
+    this.#run = new RunBar(console)
     this.#sweep = sweep
   }
 
@@ -87,17 +87,15 @@ export class SweepProgress {
     const console = this.#console
     switch (event.type) {
       case 'start':
-        this.#label = `trial ${event.trial.number} (${event.done}/${trialsOf(this.#sweep)}) ${paramsText(event.trial)}`
+        this.#run.start(
+          `trial ${event.trial.number} (${event.done}/${trialsOf(this.#sweep)}) ${paramsText(event.trial)}`,
+        )
         break
-      case 'step': {
-        const { totalSteps: total, step, loss, tokensPerSecond: rate } = event
-        this.#bar ??= createProgress({ label: this.#label, total, quiet: console.quiet })
-        this.#bar.update({ step, loss, rate })
+      case 'step':
+        this.#run.step(event)
         break
-      }
       case 'trial': {
-        this.finish()
-        console.note(`${this.#label}: ${outcomeText(event.trial, this.#sweep)}`)
+        this.#run.end(outcomeText(event.trial, this.#sweep))
         const { intermediate, ...trial } = event.trial
         console.event({ type: 'trial', ...trial, intermediate: Object.fromEntries(intermediate) })
         break
@@ -112,8 +110,7 @@ export class SweepProgress {
   }
 
   finish(): void {
-    this.#bar?.finish()
-    this.#bar = undefined
+    this.#run.finish()
   }
 }
 

@@ -1,0 +1,36 @@
+// The runs of a study, one after another: a bar for the one in progress, a line for each that is done.
+
+import type { StepEvent } from '../../train/events.ts'
+import type { Console } from './console.ts'
+import { createProgress, type Progress } from './progress.ts'
+
+export class RunBar {
+  readonly #console: Console
+  #label = ''
+  #bar: Progress | undefined
+
+  constructor(console: Console) {
+    this.#console = console
+  }
+
+  start(label: string): void {
+    this.#label = label
+  }
+
+  step({ totalSteps: total, step, loss, tokensPerSecond: rate }: StepEvent): void {
+    this.#bar ??= createProgress({ label: this.#label, total, quiet: this.#console.quiet })
+    this.#bar.update({ step, loss, rate })
+  }
+
+  /** Says what the run came to, in place of its bar. */
+  end(outcome: string): void {
+    this.finish()
+    this.#console.note(`${this.#label}: ${outcome}`)
+  }
+
+  /** Clears the bar of a run that is left. */
+  finish(): void {
+    this.#bar?.finish()
+    this.#bar = undefined
+  }
+}
