@@ -5,7 +5,6 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { TaskName } from '../../lib/heads/index.ts'
 import type { ModelConfig } from '../../lib/io/config.ts'
 import type { Json } from '../../lib/io/json.ts'
 import { packageRoot } from '../../lib/io/package.ts'
@@ -17,10 +16,9 @@ import { attach, loadAdapter, lora, saveAdapter } from '../../lib/peft/index.ts'
 import { scope, type Tensor } from '../../lib/tensor.ts'
 import { backward, logitsOf, tinyBatch, tinyModel, train, unpad, withFolder } from '../peft/golden.ts'
 import { compare } from '../support/compare.ts'
-import { targetsOf } from '../support/targets.ts'
+import { TASKS_BY_WORD, targetsOf } from '../support/targets.ts'
 
 const FOLDER = process.env.LOWRANK_FUZZ ?? join(packageRoot, 'test/golden/fuzz')
-const TASK: Record<string, TaskName> = { seq: 'sequence-classification', tok: 'token-classification', mlm: 'masked-lm' }
 const PROBLEM = {
   regression: 'regression',
   multi_label_classification: 'multi',
@@ -57,7 +55,7 @@ function labelsFrom(io: SafetensorsFile, { task, lengths }: Meta): Int32Array | 
 async function open(dir: string, meta: Meta): Promise<Model> {
   const labels = meta.labels === null ? undefined : Array.from({ length: meta.labels }, (_, i) => `L${i}`)
   const problem = meta.labels !== null && meta.problem ? PROBLEM[meta.problem] : undefined
-  const model = await loadModel(dir, { task: TASK[meta.task]!, labels, problem })
+  const model = await loadModel(dir, { task: TASKS_BY_WORD[meta.task]!, labels, problem })
   assert.equal([...model.newTensors].sort(), meta.missing)
   if (meta.missing.length > 0) {
     const extra = openSafetensors(join(dir, 'extra.safetensors'))

@@ -6,7 +6,6 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Tape } from '../../lib/autograd/tape.ts'
-import type { TaskName } from '../../lib/heads/index.ts'
 import { architectures } from '../../lib/io/config.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
@@ -15,16 +14,9 @@ import { native } from '../../lib/native.ts'
 import { type PackedBatch, upload } from '../../lib/nn/batch.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
-import { targetsOf } from '../support/targets.ts'
+import { TASKS_BY_WORD, targetsOf } from '../support/targets.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/models')
-const TASK: Record<string, TaskName> = {
-  seq: 'sequence-classification',
-  tok: 'token-classification',
-  mlm: 'masked-lm',
-  qa: 'question-answering',
-  lm: 'causal-lm',
-}
 const PROBLEM = { regression: 'regression', multi_label_classification: 'multi' } as const
 
 interface Meta {
@@ -130,7 +122,7 @@ for (const name of readdirSync(FOLDER).filter(n => existsSync(join(FOLDER, n, 'm
     const meta = JSON.parse(readFileSync(join(dir, 'meta.json'), 'utf8')) as Meta
     const io = openSafetensors(join(dir, 'io.safetensors'))
     const problem = meta.problem ? PROBLEM[meta.problem] : 'single'
-    const model = await loadModel(dir, { task: TASK[meta.task]!, labels: names(meta), problem })
+    const model = await loadModel(dir, { task: TASKS_BY_WORD[meta.task]!, labels: names(meta), problem })
     if (meta.missing.length === 0) assert.equal([model.className], architectures(model.config))
     fillMissing(model, dir, meta)
     const batch = batchOf(io, meta.lengths)

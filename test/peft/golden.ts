@@ -4,25 +4,18 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Tape } from '../../lib/autograd/tape.ts'
-import type { TaskName } from '../../lib/heads/index.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model, type ModelOptions } from '../../lib/model.ts'
 import { type PackedBatch, pack } from '../../lib/nn/batch.ts'
 import type { Parameter } from '../../lib/nn/module.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
+import { TASKS_BY_WORD } from '../support/targets.ts'
 
 export const MODELS = join(packageRoot, 'test/golden/models')
 export const ADAPTERS = join(packageRoot, 'test/golden/adapters')
 export const CASES = readdirSync(ADAPTERS).filter(name => existsSync(join(ADAPTERS, name, 'meta.json')))
 const SEQ2SEQ = join(packageRoot, 'test/golden/seq2seq')
-const TASK: Record<string, TaskName> = {
-  seq: 'sequence-classification',
-  tok: 'token-classification',
-  mlm: 'masked-lm',
-  lm: 'causal-lm',
-  s2s: 'seq2seq-lm',
-}
 
 interface ModelMeta {
   task: string
@@ -51,7 +44,7 @@ export async function tinyModel(name: string, options: Partial<ModelOptions> = {
   const { task, labels, problem } = readMeta<ModelMeta>(folderOf(name))
   const names = typeof labels === 'number' ? Array.from({ length: labels }, (_, i) => `L${i}`) : (labels ?? undefined)
   const kind = problem === 'regression' ? 'regression' : problem ? 'multi' : 'single'
-  return await loadModel(folderOf(name), { task: TASK[task]!, labels: names, problem: kind, ...options })
+  return await loadModel(folderOf(name), { task: TASKS_BY_WORD[task]!, labels: names, problem: kind, ...options })
 }
 
 /** The inputs and labels of a tiny checkpoint. */

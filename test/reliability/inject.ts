@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url'
 import { LowrankError } from '../../lib/errors.ts'
 import { native } from '../../lib/native.ts'
 import { readTree, type Tree, watchChanges, writeTree } from './fileSystem.ts'
-import { enterWorld, goOn, leftovers, resultsOf, treasure } from './kill.ts'
-import { CASES, type Case, runTrain, type Told } from './world.ts'
+import { goOn, leftovers, resultsOf, runLane, treasure } from './kill.ts'
+import { type Case, runTrain, type Told } from './world.ts'
 
 export const FAULTS = ['EIO', 'ENOSPC', 'EACCES', 'EMFILE'] as const
 
@@ -109,21 +109,8 @@ function differing(expected: Tree, found: Tree): string[] {
   return [...names].filter(name => wanted.get(name) !== got.get(name)).map(name => `${name} differs`)
 }
 
-async function main(words: readonly string[]): Promise<void> {
-  const { dir, leave } = await enterWorld()
-  let [faults, failed] = [0, 0]
-  for (const one of CASES.filter(({ name }) => words.length === 0 || words.some(word => name.includes(word)))) {
-    const found = await faultEverywhere(dir, one)
-    for (const problem of found.problems) console.log(problem)
-    console.log(
-      `${one.name}: ${found.faults} faults, ${found.went} went on, ${found.ended} ended, ${found.problems.length} problems`,
-    )
-    faults += found.faults
-    failed += found.problems.length
-  }
-  leave()
-  console.log(`${faults} faults, ${failed} problems`)
-  process.exitCode = failed ? 1 : 0
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv.slice(2))
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  await runLane('faults', async (dir, one) => {
+    const { faults, went, ended, problems } = await faultEverywhere(dir, one)
+    return { tried: faults, told: `${went} went on, ${ended} ended`, problems }
+  })

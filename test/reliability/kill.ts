@@ -142,20 +142,31 @@ export async function killEverywhere(dir: string, one: Case, every = 1, from = 0
   return { states: chosen.length, resumed, problems }
 }
 
-/** All cases, or those whose names hold one of the words given. */
-async function main(words: readonly string[]): Promise<void> {
+/**
+ * A lane run by command: all cases, or those whose names hold one of the words given. `everywhere` tries one case and
+ * says how much it tried, in words too, and what was wrong.
+ */
+export async function runLane(
+  what: string,
+  everywhere: (dir: string, one: Case) => Promise<{ tried: number; told: string; problems: readonly string[] }>,
+): Promise<void> {
+  const words = process.argv.slice(2)
   const { dir, leave } = await enterWorld()
-  let [states, failed] = [0, 0]
+  let [all, failed] = [0, 0]
   for (const one of CASES.filter(({ name }) => words.length === 0 || words.some(word => name.includes(word)))) {
-    const found = await killEverywhere(dir, one)
-    for (const problem of found.problems) console.log(problem)
-    console.log(`${one.name}: ${found.states} kills, ${found.resumed} resumed, ${found.problems.length} problems`)
-    states += found.states
-    failed += found.problems.length
+    const { tried, told, problems } = await everywhere(dir, one)
+    for (const problem of problems) console.log(problem)
+    console.log(`${one.name}: ${tried} ${what}, ${told}, ${problems.length} problems`)
+    all += tried
+    failed += problems.length
   }
   leave()
-  console.log(`${states} kills, ${failed} problems`)
+  console.log(`${all} ${what}, ${failed} problems`)
   process.exitCode = failed ? 1 : 0
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv.slice(2))
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  await runLane('kills', async (dir, one) => {
+    const { states, resumed, problems } = await killEverywhere(dir, one)
+    return { tried: states, told: `${resumed} resumed`, problems }
+  })

@@ -159,6 +159,12 @@ const mutateHeader: Mutate = (bytes, rng, others) => {
   return Buffer.concat([length, header, all.subarray(end)])
 }
 
+/** Of files in a folder: JSON by its first byte, else `other`. */
+const jsonOr =
+  (other: Mutate): Mutate =>
+  (bytes, rng, others) =>
+    bytes[0] === 123 ? mutateJson(bytes, rng, others) : other(bytes, rng, others)
+
 const adapterFiles = ['adapter_config.json', 'adapter_model.safetensors']
 
 /** Files of a checkpoint, with the hashes in the manifest made right, so that what follows is read too. */
@@ -206,8 +212,7 @@ function checkpoint(method: string): Reader {
     name: `checkpoint (${method})`,
     files: all.map(name => `${at}/${name}`),
     share: 0.2,
-    mutate: (bytes, rng, others) =>
-      bytes[0] === 123 ? mutateJson(bytes, rng, others) : mutateHeader(bytes, rng, others),
+    mutate: jsonOr(mutateHeader),
     prepare: async dir => void (await runTrain(args(dir))),
     async read(dir) {
       sealed(join(dir, at))
@@ -244,8 +249,7 @@ export const READERS: readonly Reader[] = [
   {
     name: 'vocab.txt',
     files: ['vocab.txt', 'tokenizer_config.json'],
-    mutate: (bytes, rng, others) =>
-      bytes[0] === 123 ? mutateJson(bytes, rng, others) : mutateBytes(bytes, rng, others),
+    mutate: jsonOr(mutateBytes),
     prepare(dir) {
       tokenizerFolder(dir, 'wordpiece')
       const { vocab } = JSON.parse(readFileSync(join(dir, 'tokenizer.json'), 'utf8')).model
@@ -257,8 +261,7 @@ export const READERS: readonly Reader[] = [
   {
     name: 'vocab.json and merges.txt',
     files: ['vocab.json', 'merges.txt'],
-    mutate: (bytes, rng, others) =>
-      bytes[0] === 123 ? mutateJson(bytes, rng, others) : mutateBytes(bytes, rng, others),
+    mutate: jsonOr(mutateBytes),
     prepare(dir) {
       const { vocab, merges } = JSON.parse(readFileSync(golden('tokenizer/bytelevel.json'), 'utf8')).model
       writeFileSync(join(dir, 'vocab.json'), JSON.stringify(vocab))
@@ -317,8 +320,7 @@ export const READERS: readonly Reader[] = [
     (name): Reader => ({
       name: `adapter (${name})`,
       files: adapterFiles.concat('lowrank.json'),
-      mutate: (bytes, rng, others) =>
-        bytes[0] === 123 ? mutateJson(bytes, rng, others) : mutateHeader(bytes, rng, others),
+      mutate: jsonOr(mutateHeader),
       prepare(dir) {
         for (const each of adapterFiles) cpSync(golden(`adapters/${name}/${each}`), join(dir, each))
         const info = {

@@ -1,7 +1,18 @@
 import type { Example } from '../../lib/data/example.ts'
+import type { TaskName } from '../../lib/heads/index.ts'
 import type { Targets } from '../../lib/heads/targets.ts'
 import type { Model } from '../../lib/model.ts'
 import type { PackedBatch } from '../../lib/nn/batch.ts'
+
+/** Tasks by the word that golden cases and drawn models have for them. */
+export const TASKS_BY_WORD: Readonly<Record<string, TaskName>> = {
+  seq: 'sequence-classification',
+  tok: 'token-classification',
+  mlm: 'masked-lm',
+  qa: 'question-answering',
+  lm: 'causal-lm',
+  s2s: 'seq2seq-lm',
+}
 
 /**
  * Targets of a packed batch from labels that are packed like it: a class or numbers a sequence, or an id a token. Of an
