@@ -277,7 +277,7 @@ export class Model implements Disposable {
     })
     const outputs = kind.outputs ?? labels.length
     const layers = spec.build(config, weights, backbone, outputs)
-    return kind.make(layers as never, outputs, options.problem ?? problemOf(config, outputs), spec.reads)
+    return kind.make(layers, outputs, options.problem ?? problemOf(config, outputs), spec.reads)
   }
 }
 

@@ -2,6 +2,7 @@
 // belong (train/options.ts, the fields of a method); flags, YAML, help, docs and checks follow from them.
 
 import { check, nearest } from './errors.ts'
+import { isOneOf } from './tuple.ts'
 
 /** The TypeScript type behind each kind of option. */
 export interface Kinds {
@@ -145,11 +146,11 @@ export function accepts({ kind, choices, min, max }: Domain, value: unknown): bo
     case 'decimals':
       return Array.isArray(value) && value.every(Number.isFinite)
     case 'numbers':
-      return isRecord(value) && Object.values(value).every(Number.isFinite)
+      return isNumbers(value)
     case 'texts':
       return isRecord(value) && Object.values(value).every(item => typeof item === 'string' && item !== '')
     case 'choice':
-      return choices!.includes(value as string | boolean)
+      return isOneOf(choices!, value)
     case 'every':
       return value === 'epoch' || value === 'never' || (Number.isSafeInteger(value) && Number(value) >= 1)
     case 'weights':
@@ -193,6 +194,11 @@ function isNames(value: unknown): boolean {
 /** Whether a value of any origin is an object (not null, nor an array). */
 export function isRecord(value: unknown): value is Record<string, unknown> {
   return value !== null && typeof value === 'object' && !Array.isArray(value)
+}
+
+/** Whether a value of any origin is an object of finite numbers. */
+export function isNumbers(value: unknown): value is Record<string, number> {
+  return isRecord(value) && Object.values(value).every(Number.isFinite)
 }
 
 // What people from transformers, its Trainer and PEFT look for, without case and underscores.

@@ -317,6 +317,8 @@ export type Synchronous<T> = T extends PromiseLike<unknown> ? never : T
  * them), which go to the enclosing scope. Synchronous: work is only enqueued here, so there is nothing to wait for.
  * Throws ERR_OPTION where `body` returns a Promise.
  */
+export function scope<S extends readonly unknown[]>(body: () => S): S
+export function scope<T>(body: () => Synchronous<T>): T
 export function scope<T>(body: () => Synchronous<T>): T {
   const mine = new Set<Tensor>()
   const outer = scopes.at(-1)

@@ -21,6 +21,13 @@ export function keysOf<T extends object>(object: T): (keyof T & string)[] {
   return Object.keys(object) as (keyof T & string)[]
 }
 
+/** An object with some of the keys of another. */
+export function pick<T extends object, K extends keyof T & string>(object: T, keys: readonly K[]): Pick<T, K> {
+  const picked: Pick<T, K> = { ...object }
+  for (const key of keysOf(picked)) if (!isOneOf(keys, key)) Reflect.deleteProperty(picked, key)
+  return picked
+}
+
 /** Whether a value is a list of texts. */
 export function isTexts(value: unknown): value is string[] {
   return Array.isArray(value) && value.every(item => typeof item === 'string')

@@ -7,7 +7,7 @@
 
 export type { GroupBackward } from '../autograd/tape.ts'
 export { Tape } from '../autograd/tape.ts'
-export type { Checkpoint, FileRange, TensorToWrite } from '../io/safetensors.ts'
+export type { Checkpoint, FileRange, TensorInMemory, TensorToWrite } from '../io/safetensors.ts'
 export type { Handle } from '../native.ts'
 export type { Activation } from '../ops/activation.ts'
 export { activation } from '../ops/activation.ts'

@@ -29,8 +29,8 @@ export function checkpoint<S extends State, R extends State>(
       return leaf
     })
     const tape = new Tape()
-    const inPlace = state.map(tensor => tensor && leaves[inputs.indexOf(tensor)])
-    const again = tensorsIn(tape.run(() => body(inPlace as State as S)))
+    const inPlace: State = state.map(tensor => tensor && leaves[inputs.indexOf(tensor)])
+    const again = tensorsIn(tape.run(() => body(inPlace as S)))
     // The outer tape frees dy: what it alone holds is lent, all else copied.
     const seeds = dys.map(dy => dy && take(dy).view(0, dy.shape))
     const grads = tape.backwardFrom(again, seeds)

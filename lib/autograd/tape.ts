@@ -1,6 +1,6 @@
 import { check, fail } from '../errors.ts'
 import { DTYPES, native } from '../native.ts'
-import { onView, scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
+import { onView, type Synchronous, scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
 import { type Each, mapTuple } from '../tuple.ts'
 
 /**
@@ -110,16 +110,18 @@ export class Tape {
   #pendingBytes = 0
 
   /** Runs `body` and records it. What backward will read stays alive; all else but the result is freed on return. */
-  run<T>(body: () => T): T {
+  run<S extends readonly unknown[]>(body: () => S): S
+  run<T>(body: () => Synchronous<T>): T
+  run<T>(body: () => Synchronous<T>): T {
     const outer = recording
     recording = this
     this.#outside = scopes.length
     try {
-      return scope(() => {
+      return scope<T>(() => {
         const result = body()
         // Saved and returned: the tape borrows it, and it stays the caller's.
         for (const tensor of tensorsIn(result)) if (tensor.owner === this.#saved) tensor.moveTo(scopes.at(-1))
-        return result as never
+        return result
       })
     } catch (error) {
       this.dispose()

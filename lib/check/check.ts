@@ -9,7 +9,7 @@ import { operands } from './case.ts'
 import { opCases } from './cases.ts'
 import { mixedCases, plainCases } from './mixed.ts'
 
-type Against = 'cpu f32' | 'cpu f64' | 'cpu bf16' | 'differences'
+type Against = `cpu ${Precision}` | 'differences'
 
 /** One op in one way, and how far off it was; `error` is what was thrown instead. */
 export interface KernelCheck extends Outcome {
@@ -22,6 +22,7 @@ export interface KernelCheck extends Outcome {
 }
 
 type Precision = 'f32' | 'f64' | 'bf16'
+const PRECISIONS = { 'cpu f32': 'f32', 'cpu f64': 'f64', 'cpu bf16': 'bf16' } as const
 
 /** Allowed error relative to the largest value. bf16 keeps 8 bits, and ops round more than once. */
 const ALLOWED: Record<Precision, number> = { f32: 2e-6, f64: 1e-11, bf16: 0.03 }
@@ -57,7 +58,7 @@ export async function judgeCase(device: Device, against: Against, opCase: OpCase
   const outcome = await attempt(device, async () => {
     share = await (against === 'differences'
       ? againstDifferences(device, opCase)
-      : againstCpu(device, opCase, against.slice('cpu '.length) as Precision))
+      : againstCpu(device, opCase, PRECISIONS[against]))
   })
   return { op: opCase.name, against, ok: share <= 1, share, ...outcome }
 }

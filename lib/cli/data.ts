@@ -79,9 +79,9 @@ export function optionsFor(task: Task, settings: Settings, trained: TaskValues =
 /** Rows of one file, or of the split of a folder that is to be evaluated. */
 export async function readRows(settings: Settings, notice: (message: string) => void): Promise<readonly Row[]> {
   const source = await openDataset(settings.data!, openOptions(settings, notice))
-  const wanted = settings.evaluateOn ?? 'auto'
+  const { evaluateOn: wanted } = settings
   const split = wanted === 'auto' ? (['test', 'validation', 'train'] as const).find(name => source[name]) : wanted
-  const file = source[split as keyof Splits]
+  const file = split && source[split]
   check(file, 'ERR_DATA', () => {
     return `data: ${settings.data} has no ${String(split)} split; it has ${Object.keys(source).join(', ')}`
   })

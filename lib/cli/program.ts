@@ -3,6 +3,7 @@
 import { CommanderError, Command as Parser, Option as ParserOption } from 'commander'
 import { fail, LowrankError, messageOf, nearest, systemCode } from '../errors.ts'
 import { packageVersion } from '../io/package.ts'
+import { isTexts } from '../tuple.ts'
 import { commandHelp, programHelp, usageOf } from './options/help.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts'
 import { optionsOf, type Settings } from './options/options.ts'
@@ -13,28 +14,28 @@ import { visible } from './terminal/visible.ts'
 /** A command line understood. */
 export type Parsed = { readonly command: Command; readonly given: Given } | { readonly text: string }
 
-/** Settings that a command cannot do without; one of those parted by | is enough. */
-const required: Readonly<Record<Command, readonly string[]>> = {
-  train: ['data|train'],
-  compare: ['data|train'],
-  sweep: ['data|train'],
-  'sweep worker': ['study'],
-  evaluate: ['adapter', 'data'],
-  predict: ['adapter'],
-  generate: ['adapter'],
-  chat: ['adapter'],
-  merge: ['adapter', 'out'],
-  combine: ['adapters', 'out'],
-  convert: ['adapter', 'out'],
-  diff: ['adapters'],
-  'inspect model': ['model'],
-  'inspect data': ['data'],
-  'inspect batch': ['data'],
+/** Settings that a command cannot do without, one of each list. */
+const required: Readonly<Record<Command, readonly (readonly (keyof Settings)[])[]>> = {
+  train: [['data', 'train']],
+  compare: [['data', 'train']],
+  sweep: [['data', 'train']],
+  'sweep worker': [['study']],
+  evaluate: [['adapter'], ['data']],
+  predict: [['adapter']],
+  generate: [['adapter']],
+  chat: [['adapter']],
+  merge: [['adapter'], ['out']],
+  combine: [['adapters'], ['out']],
+  convert: [['adapter'], ['out']],
+  diff: [['adapters']],
+  'inspect model': [['model']],
+  'inspect data': [['data']],
+  'inspect batch': [['data']],
   doctor: [],
   build: [],
   quickstart: [],
-  init: ['data'],
-  completion: ['shell'],
+  init: [['data']],
+  completion: [['shell']],
 }
 
 /** What a command line asks for: a command with what it was given, or a text to print. @throws ERR_OPTION */
@@ -47,8 +48,8 @@ export function parseCommandLine(argv: readonly string[]): Parsed {
   inspect.helpInformation = programHelp
   const parents = new Map([['inspect', inspect]])
   for (const command of COMMANDS) {
-    const [first, second] = command.split(' ') as [string, string?]
-    const parser = second === undefined ? program.command(first) : parents.get(first)!.command(second)
+    const [, parent, name = command] = /^(\S+) (.+)$/.exec(command) ?? []
+    const parser = (parent === undefined ? program : parents.get(parent))!.command(name)
     parents.set(command, parser)
     addOptions(quiet(parser), command)
     parser.helpInformation = () => commandHelp(command, process.stdout.columns || 100)
@@ -69,10 +70,9 @@ export function parseCommandLine(argv: readonly string[]): Parsed {
 export function settingsOf(command: Command, given: Given): Resolved {
   const resolved = resolveSettings(command, given)
   for (const names of required[command]) {
-    const alternatives = names.split('|') as (keyof Settings)[]
-    if (alternatives.some(name => resolved.settings[name] !== undefined)) continue
-    const flags = alternatives.map(name => flagOf(name)).join(' or ')
-    fail('ERR_OPTION', `${command}: ${alternatives[0]} is missing; give ${flags} (${usageOf(command)})`)
+    if (names.some(name => resolved.settings[name] !== undefined)) continue
+    const flags = names.map(name => flagOf(name)).join(' or ')
+    fail('ERR_OPTION', `${command}: ${names[0]} is missing; give ${flags} (${usageOf(command)})`)
   }
   return resolved
 }
@@ -158,15 +158,15 @@ function givenOf(command: Command, parser: Parser, args: readonly unknown[]): Gi
   for (const option of optionsOf(command)) {
     const source = parser.getOptionValueSource(option.name)
     const value: unknown = parser.getOptionValue(option.name)
-    if (source === 'cli') given[option.name] = value as string | boolean
+    if (source === 'cli' && (typeof value === 'string' || typeof value === 'boolean')) given[option.name] = value
   }
   const places = optionsOf(command).filter(option => option.more.positional?.includes(command))
   for (const [i, { name }] of places.entries()) {
     const value = args[i]
-    if (typeof value !== 'string' && !(Array.isArray(value) && value.length > 0)) continue
+    if (typeof value !== 'string' && !(isTexts(value) && value.length > 0)) continue
     if (given[name] !== undefined)
       fail('ERR_OPTION', `${flagOf(name)}: given twice, "${String(given[name])}" and "${String(value)}"; keep one`)
-    given[name] = value as string | readonly string[]
+    given[name] = value
   }
   return given
 }

@@ -5,8 +5,10 @@ import { rmdir } from 'node:fs/promises'
 import { dirname, join, resolve, sep } from 'node:path'
 import { check, fail } from '../errors.ts'
 import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
+import { objectIn } from '../io/json.ts'
 import { LOCK, type Lock, lockFolder } from '../io/lock.ts'
 import { coded } from '../io/systemError.ts'
+import { isTexts } from '../tuple.ts'
 
 /** What a run writes: whole results, and what grows while it trains. */
 const RESULTS = ['adapter', 'model', 'metrics.json', 'predictions.jsonl', 'report.html']
@@ -240,10 +242,9 @@ function readMark(folder: string): Mark | undefined {
   const path = join(folder, MARK)
   if (!existsSync(path)) return undefined
   try {
-    const mark = JSON.parse(readFileSync(path, 'utf8')) as Mark
-    const isList = (value: unknown): boolean => Array.isArray(value) && value.every(item => typeof item === 'string')
-    if (mark.format === 'lowrank-run' && isList(mark.names) && (mark.files === undefined || isList(mark.files)))
-      return mark
+    const { format, command, names, files, done } = objectIn(readFileSync(path, 'utf8')) ?? {}
+    if (format === 'lowrank-run' && isTexts(names) && (files === undefined || isTexts(files)))
+      return { format, command: String(command), names, files, done: done === true }
   } catch {}
   fail('ERR_OPTION', `out: ${path} is not as a run of lowrank wrote it; move the folder ${dirname(path)} away`)
 }

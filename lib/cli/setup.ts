@@ -25,7 +25,7 @@ import type { TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainExamples, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
-import { keysOf } from '../tuple.ts'
+import { keysOf, pick } from '../tuple.ts'
 import { encode, readSplits, sayFor } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
@@ -130,7 +130,7 @@ async function attachMethod(model: Model, settings: Settings, initial: string | 
 }
 
 /** The part of the settings that their method takes. */
-export function methodOptions(settings: Settings): Readonly<Record<string, unknown>> {
+export function methodOptions(settings: Pick<Settings, 'method'>): Readonly<Record<string, unknown>> {
   const { fields, recommended } = kindOf(settings.method)
   const names: readonly string[] = fields.map(({ name }) => name)
   const entries = Object.entries(settings).filter(([name, value]) => names.includes(name) && value !== undefined)
@@ -142,10 +142,13 @@ export function methodOptions(settings: Settings): Readonly<Record<string, unkno
 export function trainOptions(settings: Settings, tokenizer: Tokenizer, model: Model): TrainOptions {
   const names = keysOf(TRAIN_OPTIONS)
   const ours = new Set<TrainOptionName>(['resume', 'overwrite', 'checkpointEvery', 'keepCheckpoints'])
-  const values = Object.fromEntries(names.filter(name => !ours.has(name)).map(name => [name, settings[name]]))
+  const values = pick<TrainValues, TrainOptionName>(
+    settings,
+    names.filter(name => !ours.has(name)),
+  )
   const task = taskOfModel(model)
   const say = sayFor(task, tokenizer, settings)
-  return { ...(values as TrainValues), transform: task.transform?.(tokenizer, taskValues(task, settings)), say }
+  return { ...values, transform: task.transform?.(tokenizer, taskValues(task, settings)), say }
 }
 
 // A base always lacks a head for a new task; one that an adapter brings is not news.

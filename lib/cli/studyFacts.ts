@@ -29,7 +29,7 @@ export function originOf(
 }
 
 /** Settings for a page, without those that change no result. */
-export function settingsTable(settings: Settings, base: string): Record<string, Setting> {
+export function settingsTable(settings: object, base: string): Record<string, Setting> {
   const left = ['json', 'quiet', 'config', 'texts', 'resume', 'overwrite']
   const entries = Object.entries(settings).filter(([name, value]) => value !== undefined && !left.includes(name))
   const plain = entries.map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : value])

@@ -2,6 +2,7 @@
 
 import { resolve } from 'node:path'
 import { check } from '../errors.ts'
+import { isRecord } from '../options.ts'
 import { kindOf } from '../peft/index.ts'
 import type { Choice, Study, Trial } from '../study/journal.ts'
 import type { Bench, Spec } from '../study/member.ts'
@@ -48,23 +49,29 @@ export function orderOf(sweep: Sweep, settings: Settings, { examples }: Prepared
 
 /** The order in a journal. @throws ERR_CONFIG where no sweep of ours wrote it */
 export function orderIn(study: Study | undefined, path: string): Order {
-  const order = study?.userAttrs[ATTRIBUTE] as Order | undefined
-  check(order?.sweep && order.settings, 'ERR_CONFIG', () => {
+  const order = study?.userAttrs[ATTRIBUTE]
+  check(isOrder(order), 'ERR_CONFIG', () => {
     return `study: ${path} has no study "${STUDY_NAME}" that lowrank sweep began; name its study.log`
   })
   return order
 }
 
+function isOrder(value: unknown): value is Order {
+  return isRecord(value) && isRecord(value.sweep) && isRecord(value.settings)
+}
+
 /** The run of a trial's parameters: those that its method has not are left out. */
 export function specOf(settings: Settings, params: Readonly<Record<string, Choice>>): Spec {
-  const merged = { ...settings, ...params } as Settings
+  const merged = { ...settings, ...params, method: methodIn(settings, params) }
   const training = Object.fromEntries(Object.entries(params).filter(([name]) => name in TRAIN_OPTIONS))
   return { method: merged.method, options: methodOptions(merged), training, seed: settings.seed }
 }
 
+const methodIn = ({ method }: Settings, params: Readonly<Record<string, Choice>>) => String(params.method ?? method)
+
 /** Parameters that count for the method of a trial. */
 export function ownParams(settings: Settings, params: Readonly<Record<string, Choice>>): Record<string, Choice> {
-  const { fields } = kindOf((params.method as string | undefined) ?? settings.method)
+  const { fields } = kindOf(methodIn(settings, params))
   const isOwn = (name: string) =>
     name === 'method' || name in TRAIN_OPTIONS || fields.some(field => field.name === name)
   return Object.fromEntries(Object.entries(params).filter(([name]) => isOwn(name)))

@@ -1,13 +1,15 @@
 // One training run as the command line shows it: progress, trackers, then adapter, report and tables.
 
 import { join } from 'node:path'
-import { LowrankError } from '../errors.ts'
-import type { PyObject } from '../io/json.ts'
+import { check, LowrankError } from '../errors.ts'
+import type { PyJson } from '../io/json.ts'
+import { isPyJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { secondsOf } from '../options.ts'
 import { saveAdapter } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
 import { recordRun } from '../report/run.ts'
+import type { TaskValues } from '../tasks/task.ts'
 import { createTracker, type RunStatus, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
 import { train } from '../train/train.ts'
@@ -67,9 +69,15 @@ function extraOf({ maxLength, base, tokenizer, data, taskOptions }: Trial) {
     bundled: base.bundled,
     tokenizer: tokenizer.path,
     columns: { ...data.columns },
-    task_options: taskOptions as PyObject,
+    task_options: writable(taskOptions),
     truncation_side: tokenizer.truncationSide,
   }
+}
+
+function writable(options: TaskValues): PyJson {
+  const written: unknown = options
+  check(isPyJson(written), 'ERR_OPTION', () => `task: options ${Object.keys(options).join(', ')} cannot be written`)
+  return written
 }
 
 function checkpointOptions({ folder, checkpoints }: Trial, settings: Settings): Partial<TrainOptions> {

@@ -50,7 +50,7 @@ async function* csvRecords(path: string, delimiter: string, options: EncodingOpt
   })
   try {
     for await (const item of parser) {
-      const { record, info } = item as { record: string[]; info: { lines: number } }
+      const { record, info }: { record: string[]; info: { lines: number } } = item
       const breaks = record.reduce((sum, field) => sum + field.split('\n').length - 1, 0)
       yield { fields: record, line: info.lines - breaks }
     }
@@ -61,7 +61,7 @@ async function* csvRecords(path: string, delimiter: string, options: EncodingOpt
 }
 
 function failCsv(path: string, error: CsvError): never {
-  const { lines, records } = error as CsvError & { lines: number; records: number }
+  const { lines, records } = { lines: 0, records: 0, ...error }
   if (error.code === 'CSV_QUOTE_NOT_CLOSED') {
     const what = `the quote opened in record ${records + 1} (the header counts) is never closed`
     fail('ERR_DATA', `data: ${path}: ${what}; double the quotes inside a quoted field`, error)

@@ -33,10 +33,11 @@ export function compacting(): (example: Example) => Example {
   return example => {
     const ids = slabs.keep(example.ids)
     const { typeIds, label, wordIds, target, passage } = example
+    const labels = label === example.ids ? ids : label instanceof Int32Array ? slabs.keep(label) : undefined
     const small: Example = {
       ids,
       typeIds: typeIds?.some(type => type !== 0) ? slabs.keep(typeIds) : undefined,
-      label: label === example.ids ? ids : label instanceof Int32Array ? slabs.keep(label) : label,
+      label: labels ?? label,
       truncated: example.truncated,
       row: example.row,
     }
@@ -46,7 +47,7 @@ export function compacting(): (example: Example) => Example {
       ...small,
       ...(wordIds ? { wordIds: slabs.keep(wordIds) } : {}),
       ...(passage ? { passage: { ...passage, places: slabs.keep(passage.places) } } : {}),
-      ...(target ? { target: target === label ? (small.label as Int32Array) : slabs.keep(target) } : {}),
+      ...(target ? { target: target === label && labels ? labels : slabs.keep(target) } : {}),
     }
   }
 }

@@ -83,5 +83,5 @@ function logSoftmax(logits: Scores): Float32Array {
   let sum = 0
   for (const logit of logits) sum += Math.exp(logit - most)
   const offset = most + Math.log(sum)
-  return Float32Array.from(logits as Float32Array, logit => logit - offset)
+  return Float32Array.from<number>(logits, logit => logit - offset)
 }

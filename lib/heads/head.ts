@@ -1,4 +1,4 @@
-import type { HeadName, Reads } from '../models/family.ts'
+import type { HeadLayers, HeadName, LmLayers, Reads } from '../models/family.ts'
 import type { PackedBatch } from '../nn/batch.ts'
 import { cast } from '../ops/copy.ts'
 import type { Tensor } from '../tensor.ts'
@@ -61,7 +61,7 @@ export interface HeadKind {
   /** `problem_type` of config.json, where the class reads it. */
   readonly problemTypes?: Readonly<Record<Problem, string>>
   /** Layers of a family as a head. */
-  make(layers: never, outputs: number, problem: Problem, reads: Reads): Head
+  make(layers: HeadLayers | LmLayers, outputs: number, problem: Problem, reads: Reads): Head
 }
 
 /** Tokens of the batch that a head reads; undefined: all. The last is known by length, never by a padding id. */

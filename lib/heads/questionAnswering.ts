@@ -41,14 +41,21 @@ export const answerSpans: Collate = examples => {
     values[2 * (before + end) + 1] = 1
     before += example.ids.length
   }
-  return perToken(values, 2, some => some.reduce((total, one) => total + one, 0) / 2)
+  return perToken(values, 2, answersIn)
+}
+
+/** Each answer has a start and an end. */
+function answersIn(values: Iterable<number>): number {
+  let ends = 0
+  for (const one of values) ends += one
+  return ends / 2
 }
 
 function spanOf({ label, ids }: Example): readonly [number, number] {
   check(label instanceof Int32Array && label.length === 2, 'ERR_DATA', () => {
     return 'batches: a label is no pair of first and last token, which this task expects'
   })
-  const [start, end] = label as unknown as [number, number]
+  const [start = -1, end = -1] = label
   check(start >= 0 && start <= end && end < ids.length, 'ERR_DATA', () => {
     return `labels: an answer from token ${start} to ${end} of ${ids.length}; give places inside the sequence`
   })

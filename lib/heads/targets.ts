@@ -96,23 +96,17 @@ function checkClasses(ids: Int32Array, classes: number): void {
     })
 }
 
-function perSequence<A extends Int32Array | Float32Array>(
-  values: A,
-  width: number,
-  weigh: (values: A) => number,
-): Targets {
-  const slice = (from: number, to: number) => perSequence(values.slice(from * width, to * width) as A, width, weigh)
+type Values = Targets['values']
+
+function perSequence(values: Values, width: number, weigh: (values: Values) => number): Targets {
+  const slice = (from: number, to: number) => perSequence(values.slice(from * width, to * width), width, weigh)
   return { rows: undefined, values, width, weight: weigh(values), slice }
 }
 
 /** Targets with `width` values for every token; `weigh` says what some of them weigh. */
-export function perToken<A extends Int32Array | Float32Array>(
-  values: A,
-  width: number,
-  weigh: (values: A) => number,
-): Targets {
+export function perToken(values: Values, width: number, weigh: (values: Values) => number): Targets {
   const slice = (from: number, to: number, { cuSeqlens }: SequenceBounds) =>
-    perToken(values.slice(width * cuSeqlens[from]!, width * cuSeqlens[to]!) as A, width, weigh)
+    perToken(values.slice(width * cuSeqlens[from]!, width * cuSeqlens[to]!), width, weigh)
   return { rows: undefined, values, width, weight: weigh(values), slice }
 }
 
@@ -166,7 +160,7 @@ function kindOf(label: Example['label']): string {
   return label instanceof Float32Array ? 'numbers' : 'an id for each token'
 }
 
-function weightOf(ids: Int32Array, classWeights: ArrayLike<number> | undefined): number {
+function weightOf(ids: Values, classWeights: ArrayLike<number> | undefined): number {
   let sum = 0
   for (const id of ids) if (id !== IGNORED) sum += classWeights ? (classWeights[id] ?? 0) : 1
   return sum

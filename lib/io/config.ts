@@ -39,26 +39,24 @@ const MOST_LABELS = 1 << 20
 
 /** A whole number. Absent or null: the fallback; without one, and for any other value, `ERR_CONFIG`. */
 export function int(config: ModelConfig, key: string, fallback?: number): number {
-  return read(config, key, fallback, 'a whole number', value => Number.isSafeInteger(value))
+  return read(config, key, fallback, 'a whole number', isNumber, Number.isSafeInteger)
 }
 
 /** A size or count: a whole number from 1 to 2^31 − 1, else as {@link int}. */
 export function count(config: ModelConfig, key: string, fallback?: number): number {
-  return read(config, key, fallback, 'a whole number from 1 to 2147483647', value => {
-    return Number.isSafeInteger(value) && Number(value) >= 1 && Number(value) < 2 ** 31
+  return read(config, key, fallback, 'a whole number from 1 to 2147483647', isNumber, value => {
+    return Number.isSafeInteger(value) && value >= 1 && value < 2 ** 31
   })
 }
 
 /** A finite number, else as {@link int}. */
 export function float(config: ModelConfig, key: string, fallback?: number): number {
-  return read(config, key, fallback, 'a number', value => typeof value === 'number' && Number.isFinite(value))
+  return read(config, key, fallback, 'a number', isNumber, Number.isFinite)
 }
 
 /** A probability of dropping: a number from 0 up to, not including, 1, else as {@link int}. */
 export function probability(config: ModelConfig, key: string, fallback?: number): number {
-  return read(config, key, fallback, 'a number from 0 up to 1', value => {
-    return typeof value === 'number' && value >= 0 && value < 1
-  })
+  return read(config, key, fallback, 'a number from 0 up to 1', isNumber, value => value >= 0 && value < 1)
 }
 
 /** True or false, else as {@link int}. */
@@ -73,12 +71,15 @@ export function string<T extends string = string>(
   fallback?: T,
   known?: readonly T[],
 ): T {
-  const text = read<T>(config, key, fallback, 'a string', value => typeof value === 'string')
-  check(!known || known.includes(text), 'ERR_CONFIG', () => {
+  const text = read<string>(config, key, fallback, 'a string', value => typeof value === 'string')
+  const isKnown = (name: string): name is T => !known || known.some(each => each === name)
+  check(isKnown(text), 'ERR_CONFIG', () => {
     return `${config.path}: ${key} is "${text}"${nearest(text, known!)}; known are ${known!.join(', ')}`
   })
   return text
 }
+
+const isNumber = (value: Json): value is number => typeof value === 'number'
 
 /** Element types a config may name. */
 export type ConfigDtype = 'float64' | 'float32' | 'float16' | 'bfloat16'
@@ -198,12 +199,13 @@ function read<T extends Json>(
   key: string,
   fallback: T | undefined,
   what: string,
-  accepts: (value: Json) => boolean,
+  isKind: (value: Json) => value is T,
+  accepts: (value: T) => boolean = () => true,
 ): T {
   const value = Object.hasOwn(values, key) ? values[key]! : null
   if (value === null) return fallback ?? fail('ERR_CONFIG', `${path}: ${key} is missing; it must be ${what}`)
-  check(accepts(value), 'ERR_CONFIG', () => `${path}: ${key} is ${show(value)}, not ${what}`)
-  return value as T
+  check(isKind(value) && accepts(value), 'ERR_CONFIG', () => `${path}: ${key} is ${show(value)}, not ${what}`)
+  return value
 }
 
 function show(value: Json | undefined): string {

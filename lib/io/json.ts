@@ -28,6 +28,28 @@ export function isJsonObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
+/** What a JSON text holds. @throws SyntaxError where it is none */
+export function parseJson(text: string): Json {
+  return JSON.parse(text)
+}
+
+/** The object that a JSON text holds; undefined where it holds none. */
+export function objectIn(text: string): JsonObject | undefined {
+  try {
+    const value = parseJson(text)
+    return isJsonObject(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Whether a value of any origin can be written as JSON as it is. */
+export function isPyJson(value: unknown): value is PyJson {
+  if (value === null || value instanceof PyFloat) return true
+  if (typeof value !== 'object') return ['boolean', 'number', 'bigint', 'string'].includes(typeof value)
+  return Object.values(value).every(isPyJson)
+}
+
 /** Whether a value read from JSON is an object (not null, an array or a marked float). */
 export function isObject(value: PyJson | undefined): value is PyObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof PyFloat)
@@ -42,7 +64,7 @@ export function readJson(path: string, code: ErrorCode = 'ERR_CONFIG'): Json {
   // Whoever walks such a value runs out of stack.
   if (isTooDeep(text)) exact(path, text, code)
   try {
-    return JSON.parse(text) as Json
+    return parseJson(text)
   } catch (error) {
     exact(path, text, code)
     fail(code, `${path}: is not JSON: ${error}`, error)

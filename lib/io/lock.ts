@@ -4,8 +4,10 @@ import { randomBytes } from 'node:crypto'
 import { linkSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fail, systemCode } from '../errors.ts'
+import { isCount } from '../tuple.ts'
 import { sibling } from './atomic.ts'
 import { ensureFolder } from './folder.ts'
+import { objectIn } from './json.ts'
 import { isRunning, machine, startOf } from './process.ts'
 import { explained } from './systemError.ts'
 
@@ -122,11 +124,9 @@ function read(path: string): { text: string; owner: Owner; silence: number } | u
 }
 
 function ownerOf(text: string): Owner {
-  try {
-    const { pid, started, machine: where, token } = JSON.parse(text) as Partial<Owner>
-    if (Number.isSafeInteger(pid) && typeof where === 'string' && typeof token === 'string')
-      return { pid: pid!, started: typeof started === 'string' ? started : undefined, machine: where, token }
-  } catch {}
+  const { pid, started, machine: where, token } = objectIn(text) ?? {}
+  if (isCount(pid) && typeof where === 'string' && typeof token === 'string')
+    return { pid, started: typeof started === 'string' ? started : undefined, machine: where, token }
   return { pid: 0, machine: 'unknown', token: '' }
 }
 

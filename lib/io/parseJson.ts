@@ -155,7 +155,7 @@ function unescaped(text: string, start: number, end: number): string {
   const index = pairs.search(bad)
   if (index >= 0)
     throw new JsonError(`has the unknown escape ${JSON.stringify(body.slice(index, index + 2))}`, start + index)
-  return JSON.parse(body) as string
+  return JSON.parse(body)
 }
 
 function parseWord<T extends PyJson>(cursor: Cursor, word: string, value: T): T {

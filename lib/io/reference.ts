@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { fail, LowrankError } from '../errors.ts'
-import { type JsonObject, readJson } from './json.ts'
+import { isJsonObject, readJson } from './json.ts'
 import { codeOf } from './systemError.ts'
 
 /** A base as an adapter names it. */
@@ -33,7 +33,8 @@ export async function referenceOf(dir: string): Promise<BaseReference | undefine
 async function readReference(dir: string): Promise<BaseReference | undefined> {
   const path = join(dir, 'config.json')
   if (!existsSync(path)) return undefined
-  const { _name_or_path: origin } = readJson(path) as JsonObject
+  const config = readJson(path)
+  const origin = isJsonObject(config) ? config._name_or_path : undefined
   const isId = typeof origin === 'string' && /^[\w.-]+\/[\w.-]+$/.test(origin)
   const hash = createHash('sha256')
   const files = (await readdir(dir)).filter(name => /\.(safetensors|bin)$/.test(name)).sort()

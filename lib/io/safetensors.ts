@@ -125,6 +125,11 @@ export interface TensorToWrite {
   readonly data: ArrayBufferView | (() => ArrayBufferView | Promise<ArrayBufferView>)
 }
 
+/** One that is read already. */
+export interface TensorInMemory extends TensorToWrite {
+  readonly data: ArrayBufferView
+}
+
 /**
  * Writes a safetensors file byte for byte as the Python library does (tensors ordered by dtype, then by the bytes of
  * their names), atomically. PEFT and transformers expect the metadata `{ format: 'pt' }`.

@@ -1,6 +1,8 @@
 // Scores of generated texts against what was wanted: exact match, ROUGE, BLEU and chrF, equal to those of rouge-score
 // and sacrebleu.
 
+import { mapTuple } from '../tuple.ts'
+
 /** A score of a text: each in [0, 1]. */
 export interface RougeScore {
   readonly precision: number
@@ -105,7 +107,7 @@ export function bleu(statistics: readonly TextStatistics[]): number {
 export function chrf(statistics: readonly TextStatistics[]): number {
   let [precision, recall, orders] = [0, 0, 0]
   for (let n = 0; n < 6; n++) {
-    const [said, wanted, both] = [0, 1, 2].map(i => sum(statistics, s => s.chrf[n]![i]!)) as [number, number, number]
+    const [said, wanted, both] = mapTuple([0, 1, 2], i => sum(statistics, s => s.chrf[n]![i]!))
     if (said === 0 || wanted === 0) continue
     precision += both / said
     recall += both / wanted

@@ -333,7 +333,9 @@ function isSame(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && a.every((byte, i) => byte === b[i])
 }
 
-function aligned(bytes: Uint8Array): ArrayBuffer {
-  const whole = bytes.byteOffset === 0 && bytes.byteLength === bytes.buffer.byteLength
-  return (whole ? bytes.buffer : bytes.slice().buffer) as ArrayBuffer
+function aligned({ buffer, byteOffset, byteLength }: Uint8Array): ArrayBuffer {
+  const isWhole = byteOffset === 0 && byteLength === buffer.byteLength
+  return isWhole && buffer instanceof ArrayBuffer
+    ? buffer
+    : new Uint8Array(buffer, byteOffset, byteLength).slice().buffer
 }

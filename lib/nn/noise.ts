@@ -29,7 +29,7 @@ const BITS = 8
  * one half, so that the noise is keyed as masks are: by the run's seed, step and token, however a step is cut.
  */
 export function noisyRows(owner: object, rows: Tensor): Tensor {
-  const [tokens, width] = rows.shape as [number, number]
+  const { rows: tokens, columns: width } = rows
   if (current?.owner !== owner || !isRandom() || current.cuSeqlens.at(-1) !== tokens) return rows
   const { alpha, cuSeqlens } = current
   const half = new Float32Array(tokens * width)

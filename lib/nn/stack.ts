@@ -58,11 +58,11 @@ export function stack<S extends State>({ embed, blocks, hidden, output = hidden 
     const see = (state: S, at: number) => {
       if (at < blocks.length) observe?.(hidden(state))
     }
-    let state = scope<S>(() => embed(batch, cache) as never)
+    let state = scope(() => embed(batch, cache))
     see(state, 0)
     for (const [i, block] of blocks.entries()) {
       const context: LayerContext = { batch, cache: cache?.layers[i], memory, prefix, layer: i }
-      const next = again ? rerun(state, block, context) : scope<S>(() => block(state, context) as never)
+      const next = again ? rerun(state, block, context) : scope(() => block(state, context))
       if (!observe) for (const tensor of state) if (tensor && !next.includes(tensor)) release(tensor)
       state = next
       see(state, i + 1)
@@ -101,8 +101,9 @@ function rerun<S extends State>(state: S, block: Block<S>, context: LayerContext
   const { batch, memory, prefix } = context
   const body = ([hidden, ...own]: State) => {
     const given = hidden && memory ? { ...context, memory: { ...memory, hidden } } : context
-    return routed(() => inNow(() => block(own as State as S, given)))
+    const rest: State = own
+    return routed(() => inNow(() => block(rest as S, given)))
   }
   const reads = [...tensorsIn(batch), ...(memory ? [memory.cuSeqlens] : []), ...tensorsIn(prefix)]
-  return checkpoint([memory?.hidden, ...state] as State, body, reads)
+  return checkpoint([memory?.hidden, ...state], body, reads)
 }

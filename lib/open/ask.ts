@@ -5,8 +5,9 @@ import { contentText, conversationOf, holdsMessages } from '../data/conversation
 import type { Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { type CompleteOptions, complete, type Prompt } from '../generate/generate.ts'
+import { filled } from '../options.ts'
 import { plainPrompt } from '../tasks/causalLm.ts'
-import type { ChatOptions } from '../tasks/chat.ts'
+import { CHAT_OPTIONS, type ChatOptions } from '../tasks/chat.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
 import type { Trained } from './trained.ts'
@@ -14,7 +15,10 @@ import type { Trained } from './trained.ts'
 type Asked = Pick<Trained, 'tokenizer' | 'taskOptions' | 'columnNames'>
 
 /** How conversations are written. */
-export const chatOf = ({ taskOptions }: Pick<Trained, 'taskOptions'>): ChatOptions => taskOptions as ChatOptions
+export function chatOf({ taskOptions }: Pick<Trained, 'taskOptions'>): ChatOptions {
+  const own = Object.entries(taskOptions).filter(([name]) => name in CHAT_OPTIONS)
+  return filled(CHAT_OPTIONS, Object.fromEntries(own), 'chat')
+}
 
 /** Whether texts are turns of a user: the tokenizer has a template, and the training data were no plain texts. */
 export function chats(asked: Asked): boolean {

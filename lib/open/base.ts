@@ -70,7 +70,7 @@ export function findBase(model: string | undefined): Base {
 }
 
 /** The tasks that a base has heads for. */
-export function tasksOf(path: string): readonly string[] {
+export function tasksOf(path: string): readonly TaskName[] {
   const { heads } = familyOf(readModelConfig(path, MODEL_TYPES).modelType)
   return HEADS.filter(({ sits }) => heads[sits]).map(({ task }) => task)
 }

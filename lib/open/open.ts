@@ -227,17 +227,11 @@ function columnsOf({ values }: Row): ColumnNames {
   return Object.fromEntries(Object.keys(values).map(name => [name, name]))
 }
 
-interface Span {
-  readonly start: number
-  readonly end: number
-  readonly text: string
-}
-
 /** Entities of a text by its UTF-16 units: the words they are made of stand in it in order. */
 function withPlaces(record: PredictionRecord, input: Input): PredictionRecord {
   const text = typeof input === 'string' ? input : 'text' in input ? input.text : undefined
-  const entities = record.entities as readonly Span[] | undefined
-  if (entities === undefined || text === undefined) return record
+  const { entities } = record
+  if (!Array.isArray(entities) || text === undefined) return record
   const places: { start: number; end: number }[] = []
   for (const word of record.text.split(' ')) {
     const start = text.indexOf(word, places.at(-1)?.end ?? 0)

@@ -9,6 +9,7 @@ import type { Problem } from '../heads/head.ts'
 import { HEADS, headOf, headTasks, type TaskName, unknownTask } from '../heads/index.ts'
 import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
+import { isJsonObject } from '../io/json.ts'
 import { openSafetensors } from '../io/safetensors.ts'
 import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
@@ -64,7 +65,7 @@ export async function openTrained(
     const maxLength = settings.maxLength ?? (typeof saved === 'number' ? saved : undefined)
     const length = lengthOf({ ...settings, maxLength }, model, tokenizer)
     const { extra } = info
-    const [columnNames, taskOptions] = [columnsOf(extra), (extra.task_options ?? {}) as TaskValues]
+    const [columnNames, taskOptions] = [columnsOf(extra, folder), noted(extra, 'task_options', folder)]
     return { folder, info, base, model, attached, tokenizer, maxLength: length, columnNames, taskOptions }
   } catch (error) {
     model.dispose()
@@ -197,8 +198,19 @@ async function tokenizerOf(
   return await loadTokenizer(saved, options)
 }
 
-function columnsOf({ columns }: JsonObject): ColumnNames {
-  return (columns ?? {}) as ColumnNames
+/** What training noted in a folder as an object; an empty one where it noted none. */
+function noted(extra: JsonObject, key: string, folder: string): JsonObject {
+  const value = extra[key] ?? {}
+  check(isJsonObject(value), 'ERR_CONFIG', () => `adapter: ${key} of ${folder} is no object; train it again`)
+  return value
+}
+
+function columnsOf(extra: JsonObject, folder: string): ColumnNames {
+  const texts = Object.entries(noted(extra, 'columns', folder)).map(([part, name]) => {
+    check(typeof name === 'string', 'ERR_CONFIG', () => `adapter: columns.${part} of ${folder} is no text; mend it`)
+    return [part, name]
+  })
+  return Object.fromEntries(texts)
 }
 
 /** The task of a transformers class such as BertForTokenClassification. */

@@ -2,12 +2,13 @@
 
 import { check } from '../errors.ts'
 import type { PyObject } from '../io/json.ts'
-import type { TensorToWrite } from '../io/safetensors.ts'
+import type { TensorInMemory } from '../io/safetensors.ts'
 import { normal } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import { keepOf, site } from '../ops/random.ts'
 import { scale as scaleBy } from '../ops/scale.ts'
 import { reshape, scaleColumns } from '../ops/scaleColumns.ts'
+import { isCount } from '../tuple.ts'
 import { Budget, type Pattern, type Triplet } from './budget.ts'
 import {
   dropoutField,
@@ -111,7 +112,7 @@ export const adaLoraFields: readonly Field<keyof AdaLoraOptions>[] = [
     help: 'Steps of the run',
     found: 'those of the run',
     isFound: true,
-    encode: value => (value as number | undefined) ?? 1,
+    encode: value => (isCount(value) ? value : 1),
   },
   {
     name: 'rankPattern',
@@ -213,7 +214,7 @@ function adapterOf(
 }
 
 /** Without the rows and columns of ranks that are gone, as PEFT writes them. */
-function packed(tensors: readonly TensorToWrite[], pattern: Pattern | undefined): TensorToWrite[] {
+function packed(tensors: readonly TensorInMemory[], pattern: Pattern | undefined): TensorInMemory[] {
   return tensors.map(tensor => {
     const [, path, part] = /^base_model\.model\.(.+)\.lora_([ABE])$/.exec(tensor.name) ?? []
     const kept = path === undefined ? undefined : pattern?.get(path)
@@ -222,10 +223,10 @@ function packed(tensors: readonly TensorToWrite[], pattern: Pattern | undefined)
 }
 
 /** Rows, or columns, of the ranks that are kept. */
-function keepRanks(tensor: TensorToWrite, kept: readonly boolean[], inColumns: boolean): TensorToWrite {
+function keepRanks(tensor: TensorInMemory, kept: readonly boolean[], inColumns: boolean): TensorInMemory {
   const [rows = 0, columns = 0] = tensor.shape
-  const view = tensor.data as ArrayBufferView
-  const bytes = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
+  const { buffer, byteOffset, byteLength } = tensor.data
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength)
   const width = bytes.length / (rows * columns)
   const count = kept.filter(Boolean).length
   const [height, length] = inColumns ? [rows, count] : [count, columns]

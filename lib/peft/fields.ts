@@ -2,9 +2,9 @@
 // the command line and docs/methods.md all follow from it.
 
 import { check } from '../errors.ts'
-import { isObject, PyFloat, type PyJson, pyFloat, stringifyPython } from '../io/json.ts'
-import { isRecord, nearestOption, type Search } from '../options.ts'
-import { isTexts } from '../tuple.ts'
+import { isObject, isPyJson, PyFloat, type PyJson, pyFloat, stringifyPython } from '../io/json.ts'
+import { isRecord, nearestOption, type OptionRow, type Search } from '../options.ts'
+import { isOneOf, isTexts } from '../tuple.ts'
 import { modulesToSaveFor, type TaskType } from './taskType.ts'
 
 /** What an adapter's file says beside the options. */
@@ -57,7 +57,7 @@ export interface Field<N extends string = string> {
   readonly below?: number
   /** Numbers must be whole, for `numbers`. */
   readonly whole?: boolean
-  readonly choices?: readonly unknown[]
+  readonly choices?: readonly (string | boolean)[]
   /** Where better values than the default may lie. */
   readonly search?: Search
   /** Training or a file sets it: no option of the command line. */
@@ -68,6 +68,14 @@ export interface Field<N extends string = string> {
   readonly decode?: (path: string, value: PyJson) => unknown
   /** What is written to the file. Default: the value, null for undefined. */
   readonly encode?: (value: unknown, context: AdapterContext) => PyJson
+}
+
+/** A field that is given by hand, as a row of options. */
+export type OptionField = Field & OptionRow
+
+/** Whether a field is given by hand: what training or a file sets is no row of options. */
+export function isOptionField(field: Field): field is OptionField {
+  return !field.isFound
 }
 
 /** Options checked, with every default filled in. */
@@ -107,7 +115,9 @@ export function decodeField(field: Field, path: string, value: PyJson | undefine
 export function encodeField(field: Field, value: unknown, context: AdapterContext): PyJson {
   if (field.encode) return field.encode(value, context)
   if (field.isFloat && typeof value === 'number') return pyFloat(value)
-  return (value ?? null) as PyJson
+  const written = value ?? null
+  check(isPyJson(written), 'ERR_OPTION', () => `${field.name}: cannot be written to ${field.peft} of a file`)
+  return written
 }
 
 /** What a value must be, in words. */
@@ -148,7 +158,7 @@ function accepts(
     case 'boolean':
       return typeof value === 'boolean'
     case 'choice':
-      return choices!.includes(value)
+      return isOneOf(choices!, value)
     case 'names':
       return isNames(value)
     case 'pattern':
@@ -179,10 +189,8 @@ export function plain(value: PyJson, keepFloats = false): unknown {
 
 export function show(value: unknown): string {
   if (value === undefined) return 'missing'
-  const shown =
-    typeof value === 'number' && !Number.isFinite(value)
-      ? String(value)
-      : stringifyPython(value as PyJson, { indent: 0 })
+  const isPlain = isPyJson(value) && (typeof value !== 'number' || Number.isFinite(value))
+  const shown = isPlain ? stringifyPython(value, { indent: 0 }) : String(value)
   return shown.length > 80 ? `${shown.slice(0, 80)}…` : shown
 }
 
@@ -270,10 +278,9 @@ function encodeTargets(
   { modelType, targets }: AdapterContext,
   defaults: (modelType: string) => readonly string[] | string | undefined,
 ): PyJson {
-  const asked = value as string | readonly string[] | undefined
   // PEFT never writes the short-hand, and a default of ours it may not know: the file names the modules.
-  if (asked === undefined) return defaults(modelType) ?? targets
-  return typeof asked === 'string' && asked.toLowerCase() === 'all-linear' ? targets : asked
+  if (typeof value === 'string') return value.toLowerCase() === 'all-linear' ? targets : value
+  return isTexts(value) ? value : (defaults(modelType) ?? targets)
 }
 
 export function orNull(names: readonly string[]): PyJson {

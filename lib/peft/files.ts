@@ -8,6 +8,7 @@ import {
   type FloatDtype,
   isFiniteData,
   openSafetensors,
+  type TensorInMemory,
   type TensorToWrite,
   writeSafetensors,
 } from '../io/safetensors.ts'
@@ -30,7 +31,7 @@ const metadata = { format: 'pt' }
 export async function snapshot(
   entries: Iterable<[string, Parameter]>,
   fileDtypes: ReadonlyMap<string, FloatDtype>,
-): Promise<TensorToWrite[]> {
+): Promise<TensorInMemory[]> {
   // Every read is enqueued before the first is awaited.
   const reads = [...entries].map(async ([name, { tensor }]) => {
     const { shape } = tensor
@@ -62,14 +63,13 @@ function isZero(data: ArrayBufferView): boolean {
  * Checks an adapter's tensors before they replace what is on disk: NaN or infinity, and a matrix of zeros where none
  * belongs, are ERR_CHECKPOINT. `zeros`: names of those that may be zero, as B at the start.
  */
-export function checkValues(tensors: readonly TensorToWrite[], zeros: ReadonlySet<string>): void {
+export function checkValues(tensors: readonly TensorInMemory[], zeros: ReadonlySet<string>): void {
   for (const { name, dtype, shape, data } of tensors) {
-    const view = data as ArrayBufferView
-    check(isFiniteData(view, dtype), 'ERR_CHECKPOINT', () => {
+    check(isFiniteData(data, dtype), 'ERR_CHECKPOINT', () => {
       return `saveAdapter: ${name} holds NaN or infinity, the training diverged; lower the learning rate`
     })
-    const mayBeZero = shape.length < 2 || view.byteLength === 0 || zeros.has(name)
-    check(mayBeZero || !isZero(view), 'ERR_CHECKPOINT', () => `saveAdapter: ${name} is all zeros; it was never set`)
+    const mayBeZero = shape.length < 2 || data.byteLength === 0 || zeros.has(name)
+    check(mayBeZero || !isZero(data), 'ERR_CHECKPOINT', () => `saveAdapter: ${name} is all zeros; it was never set`)
   }
 }
 

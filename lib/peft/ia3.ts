@@ -6,6 +6,7 @@ import { add } from '../ops/add.ts'
 import { multiply } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
 import { reshape, scaleColumns, scaleRows } from '../ops/scaleColumns.ts'
+import { isTexts } from '../tuple.ts'
 import { type Field, SAVE_FIELD, type SaveWholeOptions, type TargetOptions, targetFields } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { nameMatcher } from './targets.ts'
@@ -70,7 +71,8 @@ const fields: readonly Field<keyof Ia3Options>[] = [
     kind: 'pattern',
     help: 'Of the targets, those whose input is scaled',
     found: "the family's",
-    encode: (value, { modelType }) => (value as string[] | undefined) ?? known(modelType)?.[1] ?? [],
+    encode: (value, { modelType }) =>
+      typeof value === 'string' || isTexts(value) ? value : (known(modelType)?.[1] ?? []),
   },
   SAVE_FIELD,
   {

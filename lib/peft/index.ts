@@ -7,7 +7,7 @@ export { COMBINATIONS, type Combination, type Combined, type CombineOptions, com
 export type { TaskType } from './config.ts'
 export { type ConvertOptions, convert, type Distance, distances } from './convert.ts'
 export { dora } from './dora.ts'
-export type { Field, FieldKind } from './fields.ts'
+export { type Field, type FieldKind, isOptionField, type OptionField } from './fields.ts'
 export { type FullOptions, fullFineTuning } from './full.ts'
 export { type HeadOptions, headOnly } from './head.ts'
 export { type Ia3Options, ia3 } from './ia3.ts'

@@ -5,6 +5,7 @@ import type { PyJson, PyObject } from '../io/json.ts'
 import { normal, uniform } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import { keepOf, site } from '../ops/random.ts'
+import { isNumbers } from '../options.ts'
 import {
   dropoutField,
   type Field,
@@ -285,7 +286,8 @@ function initial(
 }
 
 function encodePattern(value: unknown, { targets }: { targets: readonly string[] }): PyJson {
-  return stablePattern(value as Readonly<Record<string, number>>, targets)
+  check(isNumbers(value), 'ERR_OPTION', () => `lora: a pattern is ${show(value)}, expected name=number pairs`)
+  return stablePattern(value, targets)
 }
 
 /** The initialisation a loaded adapter counts as: its tensors are in the file, so only a changed base matters. */

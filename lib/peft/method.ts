@@ -2,7 +2,7 @@
 
 import type { ModelConfig } from '../io/config.ts'
 import type { PyObject } from '../io/json.ts'
-import type { Checkpoint, TensorToWrite } from '../io/safetensors.ts'
+import type { Checkpoint, TensorInMemory } from '../io/safetensors.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter, Storage } from '../nn/module.ts'
 import type { VirtualTokens } from '../nn/virtual.ts'
@@ -102,7 +102,7 @@ export interface Placement {
   /** Options that training has found, for the config of a file. */
   settings?(): object
   /** Tensors as they are written, where that is not as they are in memory. */
-  pack?(tensors: readonly TensorToWrite[]): TensorToWrite[]
+  pack?(tensors: readonly TensorInMemory[]): TensorInMemory[]
   /** Key of a parameter in PEFT's file, where it is not `base_model.model.` and its name. */
   keyOf?(parameter: Parameter): string | undefined
 }
@@ -142,7 +142,7 @@ export interface MethodKind<O extends object = Resolved> {
   readonly lr: number
   readonly fields: readonly Field<keyof O & string>[]
   /** What serves better than PEFT's defaults, given the rest: the command line takes it. docs/defaults.md says why. */
-  readonly recommended?: (given: Partial<O>) => Partial<O>
+  recommended?(given: Partial<O>): Partial<O>
   /** What --help says of these, by option. */
   readonly recommendedAs?: Readonly<Record<string, string>>
   /** Keys of PEFT's file that no field stands for, with their values. */
@@ -173,7 +173,7 @@ export function modulesOf({ options: { modulesToSave } }: Method): string[] | un
 
 /** A kind among others: what its options are was checked where they were given. */
 export function anyKind<O extends object>(kind: MethodKind<O>): MethodKind {
-  return kind as unknown as MethodKind
+  return kind as MethodKind
 }
 
 /** A method of a kind with its options checked. Throws ERR_OPTION. */

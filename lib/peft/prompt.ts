@@ -142,7 +142,7 @@ function placed(
   }
 }
 
-const encoderOf = (options: PromptOptions): number | undefined => (options as PrefixOptions).encoderHiddenSize
+const encoderOf = (options: PrefixOptions): number | undefined => options.encoderHiddenSize
 
 /** What PEFT notes of the model. */
 function sizesOf({ backbone, config }: Host) {

@@ -53,11 +53,11 @@ const fields: readonly Field<keyof VeraOptions>[] = [
     help: 'Start of the vector between the shared matrices',
   },
   dropoutField('vera_dropout', 'Dropout on the input of the update'),
-  ...targetFields(defaultTargets).filter(({ name }) => name === 'targetModules'),
+  ...targetFields(defaultTargets).filter((field): field is Field<'targetModules'> => field.name === 'targetModules'),
   ...LAYER_FIELDS,
   SAVE_FIELD,
   BIAS_FIELD,
-] as readonly Field<keyof VeraOptions>[]
+]
 
 export const VERA: MethodKind<VeraOptions> = {
   type: 'vera',

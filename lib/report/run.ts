@@ -223,7 +223,7 @@ function details({ evaluation, split }: EvaluationEvent, run: RunRecord): Partia
 function calibrated({ model }: RunRecord, { predictions }: Evaluation): Partial<ReportData> {
   if (!taskOfModel(model).oneClass) return {}
   const answers = predictions.map(({ gold, predicted, probabilities }) => {
-    return { probability: probabilities?.[predicted as number] ?? Number.NaN, right: gold === predicted }
+    return { probability: probabilities?.[Number(predicted)] ?? Number.NaN, right: gold === predicted }
   })
   return answers.every(({ probability }) => probability >= 0) ? { calibration: calibrationOf(answers) } : {}
 }

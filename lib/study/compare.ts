@@ -2,10 +2,12 @@
 
 import { check, LowrankError } from '../errors.ts'
 import { higherIsBetter } from '../metrics/table.ts'
+import { isRecord } from '../options.ts'
 import { type Adapter, kindOf } from '../peft/index.ts'
 import { learningRateFor } from '../train/defaults.ts'
 import { evaluate } from '../train/evaluate.ts'
 import type { StepEvent } from '../train/events.ts'
+import { isCount } from '../tuple.ts'
 import { type Length, planSteps, timeMethods } from './budget.ts'
 import type { StudyFolder } from './folder.ts'
 import { attachSpec, type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
@@ -105,8 +107,8 @@ async function tryOn({ model, examples, options: { transform } }: Bench, { metho
 async function lengthFor(bench: Bench, folder: StudyFolder, options: CompareOptions): Promise<Length | undefined> {
   const { budget, methods, lrs, seeds } = options
   if (budget === undefined) return undefined
-  const known = folder.note<Length>('length')
-  if (known) return known
+  const known = folder.note('length')
+  if (isLength(known)) return known
   const runs = lrs + seeds.length - 1
   const costs = await timeMethods(
     bench,
@@ -118,6 +120,14 @@ async function lengthFor(bench: Bench, folder: StudyFolder, options: CompareOpti
   )
   await folder.setNote('length', length)
   return length
+}
+
+function isLength(value: unknown): value is Length {
+  return isRecord(value) && isCount(value.epochs) && isCount(value.maxSteps)
+}
+
+function isMember(value: unknown): value is Member {
+  return isRecord(value) && isRecord(value.spec) && isRecord(value.spec.options) && isRecord(value.outcome)
 }
 
 const FACTOR = Math.sqrt(10)
@@ -168,7 +178,7 @@ class Runner {
     const { signal, tell, keep, measure } = this.#options
     const spec: Spec = { method, options, training: { lr }, seed }
     const name = `${method}-lr${lr}-seed${seed}`
-    const known = this.#folder.member<Member>(name)
+    const known = this.#folder.member(name, isMember)
     tell?.({ type: 'start', spec, done: this.#done++, members: this.#members })
     if (known) {
       const [was, is] = [known.spec.options, options].map(each => JSON.stringify(each))
@@ -192,7 +202,8 @@ class Runner {
       }),
     })
     signal?.throwIfAborted()
-    const member: Member = { spec, outcome: outcome as Outcome | Failed }
+    check(!('pruned' in outcome), 'ERR_DATA', () => `compare: ${name} ended early, and nobody ended it`)
+    const member: Member = { spec, outcome }
     await this.#folder.setMember(name, member)
     tell?.({ type: 'member', member, known: false })
     return member

@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { rmdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { check } from '../errors.ts'
+import { check, fail } from '../errors.ts'
 import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
 import { readText } from '../io/json.ts'
 import { type Lock, lockFolder } from '../io/lock.ts'
@@ -72,8 +72,8 @@ export class StudyFolder {
   }
 
   /** Something that was settled at the start, such as a plan. */
-  note<T>(name: string): T | undefined {
-    return this.#record.notes[name] as T | undefined
+  note(name: string): unknown {
+    return this.#record.notes[name]
   }
 
   async setNote(name: string, value: unknown): Promise<void> {
@@ -82,9 +82,12 @@ export class StudyFolder {
   }
 
   /** What is known of a run that is done. @throws ERR_CHECKPOINT where its file is broken */
-  member<T>(name: string): T | undefined {
+  member<T>(name: string, isMember: (value: unknown) => value is T): T | undefined {
     const path = this.#memberPath(name)
-    return existsSync(path) ? (readJsonFile(path) as T) : undefined
+    if (!existsSync(path)) return undefined
+    const member = readJsonFile(path)
+    check(isMember(member), 'ERR_CHECKPOINT', () => brokenText(path))
+    return member
   }
 
   async setMember(name: string, value: object): Promise<void> {
@@ -112,24 +115,25 @@ function owned(folder: string, format: string, files: readonly string[]): string
 function readRecord(folder: string, format: string): StudyRecord | undefined {
   const path = join(folder, FILE)
   if (!existsSync(path)) return undefined
-  const record = readJsonFile(path) as StudyRecord
-  const sound = isRecord(record) && isRecord(record.origin) && isRecord(record.notes)
-  check(sound, 'ERR_CHECKPOINT', () => `study: ${path} is not as it was written; move ${folder} away`)
+  const record = readJsonFile(path)
+  check(isStudy(record), 'ERR_CHECKPOINT', () => `study: ${path} is not as it was written; move ${folder} away`)
   check(record.format === format, 'ERR_OPTION', () => {
     return `out: ${path} is of format ${record.format}, not ${format}; name another folder`
   })
   return record
 }
 
+function isStudy(value: unknown): value is StudyRecord {
+  return isRecord(value) && typeof value.format === 'string' && isRecord(value.origin) && isRecord(value.notes)
+}
+
+const brokenText = (path: string) => `study: ${path} is not as it was written; remove it, and its run is made again`
+
 function readJsonFile(path: string): unknown {
   try {
     return JSON.parse(readText(path, 'ERR_CHECKPOINT'))
   } catch {
-    check(
-      false,
-      'ERR_CHECKPOINT',
-      () => `study: ${path} is not as it was written; remove it, and its run is made again`,
-    )
+    fail('ERR_CHECKPOINT', brokenText(path))
   }
 }
 
@@ -153,7 +157,7 @@ function checkOrigin(was: Readonly<Record<string, unknown>>, is: Readonly<Record
 
 /** As it comes back from a file. */
 function plain(origin: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  return JSON.parse(JSON.stringify(origin)) as Record<string, unknown>
+  return JSON.parse(JSON.stringify(origin))
 }
 
 function remove(path: string): void {

@@ -49,7 +49,7 @@ export class Memory implements Disposable {
     if (name === undefined) return 'this family has no language-model head for a text alone'
     const texts = rows.slice(0, MOST_TEXTS)
     if (texts.length === 0) return 'there are no texts'
-    const model = await loadBase(path, { task: name as never }, settings)
+    const model = await loadBase(path, { task: name }, settings)
     try {
       if (model.newTensors.length > 0) return memoryLacks(model)
       const examples = encodeRows(texts, tokenizer, { task: name, columns: { text: 'text' }, maxLength }).examples

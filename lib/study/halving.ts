@@ -18,7 +18,10 @@ export function halve({ trials, direction }: Study, trial: Trial, step: number, 
   const attrs: [string, number][] = []
   for (let rung = rungsOf(trial); step >= REDUCTION ** rung; rung++) {
     const key = `completed_rung_${rung}`
-    const others = trials.flatMap(each => (each.id !== trial.id ? ((each.systemAttrs[key] as number) ?? []) : []))
+    const others = trials.flatMap(({ id, systemAttrs }) => {
+      const there = systemAttrs[key]
+      return id !== trial.id && typeof there === 'number' ? [there] : []
+    })
     attrs.push([key, value])
     if (!isPromoted(value, [...others, value], direction)) return { attrs, prune: true }
   }

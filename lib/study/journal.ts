@@ -6,6 +6,8 @@ import { existsSync, readFileSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { fail } from '../errors.ts'
+import { isRecord } from '../options.ts'
+import { isCount } from '../tuple.ts'
 import { withLock } from './journalLock.ts'
 
 /** Operations by their numbers in the file. */
@@ -34,6 +36,11 @@ export type Distribution =
   | { readonly name: 'CategoricalDistribution'; readonly attributes: { readonly choices: readonly Choice[] } }
 
 export type Choice = string | number | boolean | null
+
+/** Whether a value can be one of a parameter. */
+export function isChoice(value: unknown): value is Choice {
+  return value === null || ['string', 'number', 'boolean'].includes(typeof value)
+}
 
 interface Range {
   readonly low: number
@@ -77,10 +84,10 @@ interface Log {
   readonly trial_id: number
   readonly study_name: string
   readonly directions: readonly number[]
-  readonly user_attr: object
-  readonly system_attr: object
-  readonly user_attrs?: object
-  readonly system_attrs?: object
+  readonly user_attr: Readonly<Record<string, unknown>>
+  readonly system_attr: Readonly<Record<string, unknown>>
+  readonly user_attrs?: Readonly<Record<string, unknown>>
+  readonly system_attrs?: Readonly<Record<string, unknown>>
   readonly distributions?: Readonly<Record<string, string>>
   readonly params?: Readonly<Record<string, number>>
   readonly state?: number
@@ -220,7 +227,7 @@ export class Journal {
       systemAttrs: log.system_attrs ?? {},
       intermediate: steps(log.intermediate_values),
       owner: state === 'running' ? log.worker_id : undefined,
-    } as OpenTrial
+    }
     this.#trials.push(trial)
     study.trials.push(trial)
   }
@@ -329,10 +336,15 @@ function parse(line: string, path: string): Log {
   const plain = (text: string) => text.replace(/([[:,]\s*)(-?Infinity|NaN)(?=\s*[,\]}])/g, '$1null')
   for (const text of [line, plain(line)])
     try {
-      const log = JSON.parse(text) as Log
-      if (typeof log.op_code === 'number') return log
+      const log: unknown = JSON.parse(text)
+      if (isLog(log)) return log
     } catch {}
   notJournal(path, line)
+}
+
+/** Its other parts are as Optuna wrote them; where they are not, applying it throws. */
+function isLog(value: unknown): value is Log {
+  return isRecord(value) && typeof value.op_code === 'number'
 }
 
 function notJournal(path: string, line: string, cause?: unknown): never {
@@ -340,7 +352,7 @@ function notJournal(path: string, line: string, cause?: unknown): never {
 }
 
 function stateOf(number: unknown): TrialState {
-  return (Number.isInteger(number) ? STATES[number as number] : undefined) ?? wrong(`state ${number}`)
+  return (isCount(number) ? STATES[number] : undefined) ?? wrong(`state ${number}`)
 }
 
 const wrong = (what: string): never => {
@@ -348,13 +360,16 @@ const wrong = (what: string): never => {
 }
 
 function decode(text: string): Distribution {
-  const found = JSON.parse(text) as Distribution
-  const { name, attributes } = found
+  const found: unknown = JSON.parse(text)
+  return isDistribution(found) ? found : wrong(`distribution ${text}`)
+}
+
+function isDistribution(value: unknown): value is Distribution {
+  if (!isRecord(value) || !isRecord(value.attributes)) return false
+  const { name, attributes } = value
+  if (name === 'CategoricalDistribution') return Array.isArray(attributes.choices)
   const isRange = name === 'FloatDistribution' || name === 'IntDistribution'
-  const sound = isRange
-    ? typeof attributes.low === 'number' && typeof attributes.high === 'number'
-    : name === 'CategoricalDistribution' && Array.isArray(attributes.choices)
-  return sound ? found : wrong(`distribution ${text}`)
+  return isRange && typeof attributes.low === 'number' && typeof attributes.high === 'number'
 }
 
 /** A value as the file has it: of choices their place. */

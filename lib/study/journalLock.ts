@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import { existsSync, lstatSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { check } from '../errors.ts'
+import { check, systemCode } from '../errors.ts'
 
 /** How long a lock may stand unchanged before its owner counts as dead, as Optuna's: 30 s. */
 const GRACE = 30_000
@@ -32,7 +32,7 @@ function tryLink(path: string, lock: string): boolean {
     symlinkSync(path, lock)
     return true
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
+    const code = systemCode(error)
     check(code === 'EEXIST', 'ERR_OPTION', () => `study: ${lock} cannot be made (${code}); name another folder`)
     return false
   }

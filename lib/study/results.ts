@@ -48,8 +48,8 @@ export function methodsData({ model, examples }: Bench, compared: readonly Compa
   }
 }
 
-const isDone = (member: Member): boolean => !('failed' in member.outcome)
-const donesOf = (members: readonly Member[]): Done[] => members.filter(isDone).map(({ outcome }) => outcome as Done)
+const isDone = (outcome: Member['outcome']): outcome is Outcome => !('failed' in outcome)
+const donesOf = (members: readonly Member[]): Done[] => members.map(({ outcome }) => outcome).filter(isDone)
 
 function metricFor(model: Model, compared: readonly Compared[]): string {
   const [done] = compared.flatMap(({ grid }) => donesOf(grid))
@@ -95,8 +95,8 @@ function rowOf(
 
 /** Runs of one seed in both, where neither diverged. */
 function paired(runs: readonly Member[], others: readonly Member[]): [Member, Member][] {
-  return runs.filter(isDone).flatMap(run => {
-    const other = others.find(each => each.spec.seed === run.spec.seed && isDone(each))
-    return other ? [[run, other] satisfies [Member, Member]] : []
+  return runs.flatMap(run => {
+    const other = others.find(each => each.spec.seed === run.spec.seed && isDone(each.outcome))
+    return other && isDone(run.outcome) ? [[run, other] satisfies [Member, Member]] : []
   })
 }

@@ -2,11 +2,11 @@
 
 import { check, fail } from '../errors.ts'
 import { accepts, isRecord, nearestOption, type OptionRow } from '../options.ts'
-import { kindOf, METHODS } from '../peft/index.ts'
+import { isOptionField, kindOf, METHODS } from '../peft/index.ts'
 import { TRAIN_OPTIONS } from '../train/options.ts'
 import { type SearchRange, searchSpace } from '../train/searchSpace.ts'
 import { isTexts, mapTuple } from '../tuple.ts'
-import type { Choice, Distribution } from './journal.ts'
+import { type Choice, type Distribution, isChoice } from './journal.ts'
 
 /** Parameters with their distributions, in the order they are drawn in. */
 export type Space = Readonly<Record<string, Distribution>>
@@ -39,7 +39,7 @@ export function parseSpace(written: Readonly<Record<string, unknown>>, method: s
 /** What is searched where nothing is said: the learning rate, and rank and dropout of a method that has them. */
 export function defaultSpace(method: string): Space {
   const { fields } = kindOf(method)
-  const has = (name: string) => fields.some(field => field.name === name && (field as OptionRow).search)
+  const has = (name: string) => fields.some(field => field.name === name && field.search)
   // Of dropout few values differ: its thresholds are whole 256ths.
   return parseSpace(
     { lr: null, ...(has('r') && { r: null }), ...(has('dropout') && { dropout: [0, 0.05, 0.1] }) },
@@ -48,14 +48,10 @@ export function defaultSpace(method: string): Space {
 }
 
 function rowsOf(methods: readonly string[]): Map<string, OptionRow> {
-  const fields = methods.flatMap(name => kindOf(name).fields.filter(({ isFound }) => !isFound))
+  const fields = methods.flatMap(name => kindOf(name).fields.filter(isOptionField))
   const training = Object.entries(TRAIN_OPTIONS).filter(([name]) => !FIXED.includes(name))
   const choice: OptionRow = { kind: 'choice', choices: METHODS.map(({ type }) => type), help: 'The method' }
-  return new Map([
-    ['method', choice],
-    ...training,
-    ...fields.map((field): [string, OptionRow] => [field.name, field as unknown as OptionRow]),
-  ])
+  return new Map([['method', choice], ...training, ...fields.map((field): [string, OptionRow] => [field.name, field])])
 }
 
 function unknown(name: string, known: readonly string[]): never {
@@ -64,14 +60,14 @@ function unknown(name: string, known: readonly string[]): never {
 
 function choicesOf(name: string, values: readonly unknown[], row: OptionRow): Distribution {
   check(values.length > 0, 'ERR_OPTION', () => `space: ${name} has no values`)
-  for (const value of values) {
-    const isPlain = value === null || ['string', 'number', 'boolean'].includes(typeof value)
-    check(isPlain && (value === null || accepts(row, value)), 'ERR_OPTION', () => {
+  const choices = values.map(value => {
+    check(isChoice(value) && (value === null || accepts(row, value)), 'ERR_OPTION', () => {
       return `space: ${name}: ${JSON.stringify(value)} is no value of it`
     })
-  }
+    return value
+  })
   check(new Set(values).size === values.length, 'ERR_OPTION', () => `space: ${name} repeats a value`)
-  return { name: 'CategoricalDistribution', attributes: { choices: values as readonly Choice[] } }
+  return { name: 'CategoricalDistribution', attributes: { choices } }
 }
 
 function rangeOf(name: string, { from, to, scale, step, ...others }: Record<string, unknown>): SearchRange & Step {

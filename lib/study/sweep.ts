@@ -1,12 +1,14 @@
 // A search over options: any number of workers take trials from one journal, run them and write what came out.
 
-import { LowrankError } from '../errors.ts'
+import { check, LowrankError } from '../errors.ts'
 import { isRunning, machine, startOf } from '../io/process.ts'
 import { higherIsBetter } from '../metrics/table.ts'
+import { isRecord } from '../options.ts'
 import type { StepEvent } from '../train/events.ts'
+import { isCount } from '../tuple.ts'
 import { halve } from './halving.ts'
-import { type Choice, type Journal, type Operation, operations, type Study, type Trial } from './journal.ts'
-import { type Bench, type Outcome, runMember, type Spec, type Watching } from './member.ts'
+import { type Choice, isChoice, type Journal, type Operation, operations, type Study, type Trial } from './journal.ts'
+import { type Bench, runMember, type Spec, type Watching } from './member.ts'
 import { type Sampler, suggest, type Tried } from './samplers.ts'
 import { gridOf, type Space } from './space.ts'
 
@@ -109,11 +111,17 @@ function takeNext(study: Study, sweep: Sweep): Operation[] {
 
 /** Parameters that a waiting trial lacks: one that a person put in line may name some of them, or none. */
 function completed(study: Study, sweep: Sweep, trial: Trial): Operation[] {
-  const fixed = (trial.systemAttrs.fixed_params ?? {}) as Record<string, Choice>
+  const given = trial.systemAttrs.fixed_params
+  const fixed = isRecord(given) ? given : {}
   const drawn = suggest(sweep.sampler, sweep.space, triedOf(study), sweep.seed, ordinalOf(trial)) ?? {}
   const missing = Object.entries(sweep.space).filter(([name]) => !(name in trial.params))
   const attrs = Object.entries(signOfLife()).map(([key, value]) => operations.userAttr(trial, key, value))
-  return [...attrs, ...missing.map(([name, each]) => operations.param(trial, name, fixed[name] ?? drawn[name]!, each))]
+  const paramOf = (name: string): Choice => {
+    const value = fixed[name] ?? drawn[name]
+    check(isChoice(value), 'ERR_DATA', () => `sweep: trial ${trial.number} has no value for ${name}`)
+    return value
+  }
+  return [...attrs, ...missing.map(([name, each]) => operations.param(trial, name, paramOf(name), each))]
 }
 
 /** How many trials a sweep makes: those of a grid may be fewer than asked for. */
@@ -161,19 +169,17 @@ function signOfLife(): Record<string, unknown> {
 
 /** Whether nobody runs it any more. Of workers that are not ours nothing is known. */
 function isDead({ userAttrs }: Trial): boolean {
-  const { worker, heartbeat } = userAttrs as {
-    worker?: { pid: number; started?: string; machine: string }
-    heartbeat?: string
-  }
-  if (!worker) return false
-  if (worker.machine !== machine()) return Date.now() - Date.parse(heartbeat ?? '') > SILENCE
-  if (!isRunning(worker.pid)) return true
+  const { worker, heartbeat } = userAttrs
+  if (!isRecord(worker)) return false
+  if (worker.machine !== machine()) return Date.now() - Date.parse(String(heartbeat)) > SILENCE
+  if (!isCount(worker.pid) || !isRunning(worker.pid)) return true
   return worker.started !== undefined && startOf(worker.pid) !== worker.started
 }
 
 /** `isStopped`: a person stopped its worker, which says nothing about the trial. */
 function failedAndRetried(study: Study, trial: Trial, isStopped = false): Operation[] {
-  const retries = (trial.userAttrs.retries as number | undefined) ?? 0
+  const before = trial.userAttrs.retries
+  const retries = isCount(before) ? before : 0
   const why = isStopped ? 'its worker was stopped' : 'its worker is gone'
   const failed = [operations.userAttr(trial, 'failed', why), operations.state(trial, 'fail')]
   if (retries >= MOST_RETRIES) return failed
@@ -261,6 +267,6 @@ function attrsOf(outcome: Ended): Record<string, unknown> {
   const { seconds, cpuSeconds } = outcome
   if ('failed' in outcome) return { seconds, cpuSeconds, diverged: outcome.failed }
   if ('pruned' in outcome) return { seconds, cpuSeconds }
-  const { steps, bestStep, trainable, peakBytes } = outcome as Outcome
+  const { steps, bestStep, trainable, peakBytes } = outcome
   return { seconds, cpuSeconds, steps, bestStep, trainable, peakBytes }
 }

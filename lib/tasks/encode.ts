@@ -3,7 +3,6 @@ import type { Row } from '../data/row.ts'
 import { compacting } from '../data/slab.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { taskOf } from './index.ts'
-import type { TaskChoice } from './infer.ts'
 import type { EncodeSpec } from './task.ts'
 
 /** Encoded rows, in order, and what was lost on the way. */
@@ -31,7 +30,7 @@ export function examplesOf(set: ExampleSet): readonly Example[] {
 export function encodeRows(
   rows: Iterable<Row>,
   tokenizer: Tokenizer,
-  spec: EncodeSpec & Omit<TaskChoice, 'reason'>,
+  spec: EncodeSpec & Parameters<typeof taskOf>[0],
 ): EncodedRows {
   const task = taskOf(spec)
   const examples: Example[] = []

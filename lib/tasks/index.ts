@@ -2,7 +2,7 @@
 
 import { fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
-import { unknownTask } from '../heads/index.ts'
+import { type TaskName, unknownTask } from '../heads/index.ts'
 import type { Model } from '../model.ts'
 import { causalLm } from './causalLm.ts'
 import { maskedLm } from './maskedLm.ts'
@@ -26,10 +26,10 @@ export const TASKS: readonly Task[] = [
   causalLm,
   seq2seqLm,
   maskedLm,
-] as unknown as Task[]
+]
 
 /** Their names. */
-export const taskNames: readonly string[] = [...new Set(TASKS.map(({ name }) => name))]
+export const taskNames: readonly TaskName[] = [...new Set(TASKS.map(({ name }) => name))]
 
 /** The task of a name, and of a problem where it has several. @throws ERR_OPTION for an unknown name */
 export function taskOf({ task: name, problem }: { task: string; problem?: Problem | undefined }): Task {

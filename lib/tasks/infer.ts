@@ -4,7 +4,8 @@ import { type ColumnNames, type Columns, columnNames, findColumns } from '../dat
 import type { Row } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
-import { unknownTask } from '../heads/index.ts'
+import { type TaskName, unknownTask } from '../heads/index.ts'
+import { isOneOf } from '../tuple.ts'
 import { TASKS, taskNames, taskOf } from './index.ts'
 import type { Asked, Task } from './task.ts'
 
@@ -17,7 +18,7 @@ export function columnsIn(rows: readonly Row[], given?: ColumnNames, task?: stri
 
 /** A task and why it was chosen. */
 export interface TaskChoice {
-  readonly task: string
+  readonly task: TaskName
   /** Where the task leaves open how labels are read. */
   readonly problem?: Problem
   /** One sentence for the user. */
@@ -35,7 +36,7 @@ export function inferTask(
   columns: Columns,
   { task: wanted, problem, labels, able }: Asked = {},
 ): TaskChoice {
-  const known = wanted === undefined || taskNames.includes(wanted)
+  const known = wanted === undefined || isOneOf(taskNames, wanted)
   check(known, 'ERR_OPTION', () => unknownTask(String(wanted), taskNames))
   const tasks = TASKS.filter(({ name }) => wanted === undefined || name === wanted)
   for (const task of tasks) {
@@ -64,6 +65,6 @@ function fits(task: Task, rows: readonly Row[], columns: Columns): boolean {
 }
 
 /** The stratum of each row, by its task; see {@link Task.strata}. */
-export function strataOf(rows: readonly Row[], columns: Columns, choice: Omit<TaskChoice, 'reason'>): string[] {
+export function strataOf(rows: readonly Row[], columns: Columns, choice: Parameters<typeof taskOf>[0]): string[] {
   return taskOf(choice).strata(rows, columns)
 }

@@ -251,8 +251,7 @@ export type HeadChoice = Pick<ModelOptions, 'task' | 'problem' | 'labels'>
 
 /** The head that data ask for: its task, problem and the names of its outputs. */
 export function headFor({ choice, labels, columns, splits }: SplitData, named?: readonly string[]): HeadChoice {
-  const { problem } = choice
-  const task = choice.task as HeadChoice['task']
+  const { problem, task } = choice
   const outputs = labels?.names ?? named ?? taskOf(choice).outputs?.(rowsOf(splits), columns)
   return { task, problem, labels: outputs }
 }

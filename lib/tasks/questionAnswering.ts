@@ -337,8 +337,8 @@ export const questionAnswering: Task<QuestionPrediction> = {
     }
   },
   line({ text, answer, probability }) {
-    const shown = answer === '' ? '(no answer)' : (answer as string)
-    const share = `${(100 * (probability as number)).toFixed(1)} %`
+    const shown = answer === '' ? '(no answer)' : String(answer)
+    const share = `${(100 * Number(probability)).toFixed(1)} %`
     return [{ text: shown, style: 'bold' }, { text: ' ' }, { text: share, style: 'dim' }, { text: `  ${text}` }]
   },
   view({ targets, cuSeqlens }, i) {

@@ -3,6 +3,7 @@
 import { textOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import { seq2seqLmHead } from '../heads/languageModel.ts'
+import type { Targets } from '../heads/targets.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { causalLm } from './causalLm.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
@@ -48,10 +49,10 @@ export const seq2seqLm: Task<ItemsPrediction> = {
     languageModel.mistake(prediction, { ...example, ids: example.target! }, reader),
 
   view({ ids, cuSeqlens, decoder, targets }, i, reader) {
-    const part = (all: Int32Array, { cuSeqlens: at }: { cuSeqlens: Int32Array }) => {
+    const part = (all: Targets['values'], { cuSeqlens: at }: { cuSeqlens: Int32Array }) => {
       return Array.from(all.subarray(at[i], at[i + 1]), id => nameOf(id, reader))
     }
-    const [read, said] = [part(ids, { cuSeqlens }), part(targets!.values as Int32Array, decoder!)]
+    const [read, said] = [part(ids, { cuSeqlens }), part(targets!.values, decoder!)]
     return {
       tokens: [...read, '→', ...said],
       tokenLabels: [...read.map(() => null), null, ...said],

@@ -8,6 +8,7 @@ import type { LabelMap, LabelOrder } from '../data/labels.ts'
 import type { Row } from '../data/row.ts'
 import type { Transform } from '../data/transform.ts'
 import type { Problem } from '../heads/head.ts'
+import type { TaskName } from '../heads/index.ts'
 import type { ClassificationReport, ConfusionCell } from '../metrics/classification.ts'
 import type { BootstrapInterval } from '../metrics/compare.ts'
 import type { EntityReport } from '../metrics/entities.ts'
@@ -156,7 +157,7 @@ export interface Converted {
 /** One task: the files that list it are tasks/index.ts and, for its head, heads/. */
 export interface Task<P extends Prediction = Prediction, R extends PredictionRecord = PredictionRecord> {
   /** As options and files name it. */
-  readonly name: string
+  readonly name: TaskName
   /** The columns without which it can't be: `words and tags`. */
   readonly needs: string
   /** Usual names of its columns, by which it is known where a data set has them all. */

@@ -38,7 +38,7 @@ export function textBaselineOf(
   const fits = taskOfModel(model).oneClass && text !== undefined && train.length > 0 && judged.length > 0
   if (!fits || !train.every(isText) || !judged.every(isText)) return undefined
   const rows = spread(train, Math.floor(MOST_WORK / (30 * classes)))
-  const labels = (examples: readonly Example[]) => examples.map(({ label }) => label as number)
+  const labels = (examples: readonly Example[]) => examples.map(({ label }) => Number(label))
   const transform = tfidf(rows.map(read), Math.floor(MOST_WEIGHTS / classes))
   const fitted = fitLogistic(transform(rows.map(read)), labels(rows), classes, C, FIT)
   const [gold, predicted] = [labels(judged), predictLogistic(transform(judged.map(read)), fitted)]

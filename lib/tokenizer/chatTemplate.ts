@@ -89,17 +89,21 @@ export async function readTemplates(folder: string, config: Json): Promise<Templ
   if (main === undefined) return configSources(config.chat_template)
   const more = join(folder, 'additional_chat_templates')
   const names = (await readdir(more).catch(() => [])).filter(name => name.endsWith('.jinja'))
-  const entries = names.map(async name => [name.slice(0, -'.jinja'.length), await readText(join(more, name))] as const)
-  return { ...Object.fromEntries(await Promise.all(entries)), default: main } as TemplateSources
+  const sources: Record<string, string> = {}
+  for (const name of names) {
+    const text = await readText(join(more, name))
+    if (text !== undefined) sources[name.slice(0, -'.jinja'.length)] = text
+  }
+  return { ...sources, default: main }
 }
 
 function configSources(value: unknown): TemplateSources {
   if (typeof value === 'string') return { default: value }
-  const entries = asArray(value).flatMap(entry => {
+  const entries = asArray(value).flatMap((entry): [string, string][] => {
     const { name, template } = asObject(entry) ?? {}
     return typeof name === 'string' && typeof template === 'string' ? [[name, template]] : []
   })
-  return Object.fromEntries(entries) as TemplateSources
+  return Object.fromEntries(entries)
 }
 
 async function readText(path: string): Promise<string | undefined> {

@@ -33,7 +33,8 @@ const DT_FLOAT = 1
 const DT_STRING = 7
 const DATA_CLASS = { scalar: 1, tensor: 2 } as const
 const SESSION_START = 1
-const HPARAM_TYPE = { string: 1, boolean: 2, number: 3 } as const
+const hparamType = (value: string | number | boolean): number =>
+  typeof value === 'string' ? 1 : typeof value === 'boolean' ? 2 : 3
 // STATUS_SUCCESS, STATUS_FAILURE, STATUS_UNKNOWN: the protocol has no word for a run that was interrupted.
 const HPARAM_STATUS = { finished: 1, failed: 2, stopped: 0 } as const
 
@@ -99,9 +100,7 @@ function hparamValue(tag: string, content: Uint8Array): Uint8Array {
 
 function hparamsStart(run: RunDescription, time: number): Uint8Array[] {
   const entries = Object.entries(run.hyperparameters)
-  const infos = entries.map(([name, value]) =>
-    bytesField(4, stringField(1, name), integerField(4, HPARAM_TYPE[typeof value as keyof typeof HPARAM_TYPE])),
-  )
+  const infos = entries.map(([name, value]) => bytesField(4, stringField(1, name), integerField(4, hparamType(value))))
   const metrics = (run.metrics ?? []).map(tag => bytesField(5, bytesField(1, stringField(2, tag))))
   const values = entries.map(([name, value]) => bytesField(1, stringField(1, name), bytesField(2, protoValue(value))))
   return [

@@ -37,14 +37,26 @@ function tensorsOf({ split, predictions }: Before): TensorToWrite[] {
   const tensors = SIDES.map(side =>
     tensorOf(
       `${split}.${side}`,
-      predictions.map(p => p[side] as Side),
+      predictions.map(answer => sideOf(answer, side)),
     ),
   )
-  const [{ predicted }] = predictions as [Answer]
-  if (typeof predicted === 'number') return tensors
-  const lengths = Int32Array.from(predictions, p => (p.predicted as Numbers).length)
+  const lengths = Int32Array.from(predictions, answer => lengthOf(sideOf(answer, 'predicted')))
+  if (typeof predictions[0]?.predicted === 'number') return tensors
   return [...tensors, { name: `${split}.lengths`, dtype: 'I32', shape: [lengths.length], data: lengths }]
 }
+
+/** Answers are numbers: an id, or one or some for each label. */
+function sideOf(answer: Answer, side: (typeof SIDES)[number]): Side {
+  const value = answer[side]
+  const isSide = typeof value === 'number' || isNumbers(value)
+  check(isSide, 'ERR_CHECKPOINT', () => `before: an answer is of ${typeof value}, which no checkpoint keeps`)
+  return value
+}
+
+const isNumbers = (value: unknown): value is Numbers =>
+  value instanceof Int32Array || value instanceof Uint8Array || value instanceof Float32Array
+
+const lengthOf = (side: Side) => (typeof side === 'number' ? 1 : side.length)
 
 function tensorOf(name: string, values: readonly Side[]): TensorToWrite {
   const [first] = values

@@ -2,7 +2,8 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import type { Example } from '../data/example.ts'
-import { isObject, type PyJson, type PyObject, stringifyPython } from '../io/json.ts'
+import { check } from '../errors.ts'
+import { isObject, isPyJson, type PyJson, type PyObject, stringifyPython } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { isQuantized } from '../nn/module.ts'
 import type { Adapter } from '../peft/adapter.ts'
@@ -49,7 +50,7 @@ export async function originOf(
     model: await modelHash(model, method),
     method: methodHash(method),
     settings: {
-      ...(Object.fromEntries(values) as Record<string, number | string | boolean>),
+      ...Object.fromEntries(values),
       classWeights: classWeights?.join(' ') ?? 'none',
       transform: transform ? `${transform.name} ${transform.key}` : 'none',
     },
@@ -138,8 +139,12 @@ function methodHash(attached: Adapter): string {
   // What the file does not hold counts too: penalties, learning rates of groups.
   const options = method.kind.fields.flatMap(({ name, peft }) => (peft ? [] : [[name, optionOf(method, name)]]))
   const tensors = trainable.map(({ name, shape }) => `${name} ${shape.join('x')}`)
-  const text = stringifyPython({ type: method.type, settings, options: options as PyJson, tensors })
+  const text = stringifyPython({ type: method.type, settings, options, tensors })
   return createHash('sha256').update(text).digest('hex')
 }
 
-const optionOf = ({ options }: Adapter['method'], name: string) => options[name] ?? null
+function optionOf({ options }: Adapter['method'], name: string): PyJson {
+  const value = options[name] ?? null
+  check(isPyJson(value), 'ERR_OPTION', () => `${name}: is no value that a checkpoint can be known by`)
+  return value
+}

@@ -73,7 +73,7 @@ export function epochOf(
   })
 }
 
-export function lengthOf(stepsPerEpoch: number, { epochs, maxSteps }: Settings): Length {
+export function lengthOf(stepsPerEpoch: number, { epochs, maxSteps }: Pick<Settings, 'epochs' | 'maxSteps'>): Length {
   return { stepsPerEpoch, totalSteps: Math.min(epochs * stepsPerEpoch, maxSteps ?? Number.POSITIVE_INFINITY) }
 }
 

@@ -2,7 +2,7 @@
 
 import { check, fail } from '../errors.ts'
 import { nearestOption, type OptionRow, type OptionTable, type Search } from '../options.ts'
-import { kindOf } from '../peft/index.ts'
+import { isOptionField, kindOf } from '../peft/index.ts'
 import { ownOptions, TASK_OPTIONS } from '../tasks/options.ts'
 import { TRAIN_OPTIONS } from './options.ts'
 
@@ -15,9 +15,9 @@ export type SearchRange = Search & {
 /** Every option that a search may be over, of training, tasks and a method. */
 function searchable(method: string): Map<string, OptionRow> {
   const tables: OptionTable = { ...TASK_OPTIONS, ...Object.fromEntries(ownOptions()), ...TRAIN_OPTIONS }
-  const fields = kindOf(method).fields.map((field): [string, OptionRow] => {
-    return [field.name, field as OptionRow]
-  })
+  const fields = kindOf(method)
+    .fields.filter(isOptionField)
+    .map((field): [string, OptionRow] => [field.name, field])
   return new Map([...Object.entries(tables), ...fields].filter(([, row]) => row.search))
 }
 

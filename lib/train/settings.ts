@@ -5,6 +5,7 @@ import type { Adapter } from '../peft/adapter.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { defaultMetric, metricNames } from '../tasks/scores.ts'
 import type { Task } from '../tasks/task.ts'
+import { keysOf, pick } from '../tuple.ts'
 import { epochsFor, learningRateFor, patienceFor } from './defaults.ts'
 import { checkTransform } from './evaluate.ts'
 import type { TrainOptions } from './events.ts'
@@ -35,9 +36,12 @@ export interface Sizes {
 export function resolveSettings(adapter: Adapter<Model>, options: TrainOptions, sizes: Sizes): Settings {
   const known = [...Object.keys(TRAIN_OPTIONS), ...REST]
   checkKeys('train', options, known)
-  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
-  for (const [name, row] of Object.entries(TRAIN_OPTIONS)) if (name in given) checkValue(name, row, given[name])
-  const values: TrainOptions = { ...TRAIN_DEFAULTS, ...(given as unknown as TrainOptions) }
+  const given = pick(
+    options,
+    keysOf(options).filter(name => options[name] !== undefined),
+  )
+  for (const name of keysOf(TRAIN_OPTIONS)) if (name in given) checkValue(name, TRAIN_OPTIONS[name], given[name])
+  const values = { ...TRAIN_DEFAULTS, ...given }
   const { signal: _, ...rest } = { ...found(adapter, values, sizes), ...values }
   const settings = (rest.time === undefined ? rest : { ...rest, time: secondsOf(rest.time) }) as Settings
   checkChoices(adapter.host, settings)

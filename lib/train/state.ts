@@ -57,10 +57,8 @@ export function parseState(text: string, path = 'state.json'): RunState {
   } catch (error) {
     fail('ERR_CHECKPOINT', `${path}: is not JSON (${messageOf(error)}); use another checkpoint`, error)
   }
-  const problem = stateProblem(state)
-  check(problem === undefined, 'ERR_CHECKPOINT', () => `${path}: ${problem}; use another checkpoint`)
-  const sound = state as RunState
-  return { ...sound, best: sound.best }
+  check(isState(state), 'ERR_CHECKPOINT', () => `${path}: ${stateProblem(state)}; use another checkpoint`)
+  return { ...state, best: state.best }
 }
 
 type Kind = 'count' | 'number' | 'text' | 'numbers'
@@ -86,6 +84,8 @@ const EVALUATION = {
   seconds: 'number',
   samples: 'count',
 } as const
+
+const isState = (value: unknown): value is RunState => stateProblem(value) === undefined
 
 /** The first thing that a value read from a file has otherwise than a state; undefined where it is one. */
 function stateProblem(state: unknown): string | undefined {

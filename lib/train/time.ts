@@ -52,7 +52,7 @@ export function planWithin(
   stepsPerEpoch: number,
   isFree: boolean,
 ): Planned {
-  const { totalSteps } = lengthOf(stepsPerEpoch, settings as Settings)
+  const { totalSteps } = lengthOf(stepsPerEpoch, settings)
   const { epochs, maxSteps, evalEvery } = settings
   const available = time * PLANNED
   const seconds = (steps: number) => secondsOfRun(steps, costs, settings, stepsPerEpoch)
@@ -120,11 +120,8 @@ async function plannedBefore({ resume, outputDir }: Settings): Promise<Planned |
     const manifest = await readManifest(path).catch(() => undefined)
     if (!manifest) continue
     const { epochs, maxSteps, evalEvery } = manifest.origin.settings
-    return {
-      epochs: Number(epochs),
-      maxSteps: typeof maxSteps === 'number' ? maxSteps : undefined,
-      evalEvery: evalEvery as Settings['evalEvery'],
-    }
+    if (evalEvery !== 'epoch' && evalEvery !== 'never' && typeof evalEvery !== 'number') continue
+    return { epochs: Number(epochs), maxSteps: typeof maxSteps === 'number' ? maxSteps : undefined, evalEvery }
   }
   return undefined
 }

@@ -155,10 +155,7 @@ async function write(
     title: `Methods of fine-tuning on ${name}`,
     seeds: seedsOf(settings),
     memory: memoryText(memory, settings),
-    settings: settingsTable(
-      { ...settings, method: undefined } as never,
-      base.bundled ? 'the bundled encoder' : base.path,
-    ),
+    settings: settingsTable({ ...settings, method: undefined }, base.bundled ? 'the bundled encoder' : base.path),
     environment: environmentOf(bench),
   }
   const data = methodsData(bench, compared, facts)

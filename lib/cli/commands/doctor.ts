@@ -96,12 +96,13 @@ function rows(found: Diagnosis): Row[] {
   const { cpu, addon, libc, glibc } = found
   const library = libc === null ? '' : `, ${libc}${glibc === null ? '' : ` ${glibc}`}`
   const threads = `${cpu.threads} ${cpu.threads === 1 ? 'thread' : 'threads'}`
+  const kernels: Row[] = addon ? [['kernels', `${cpu.isa}, ${threads} (LOWRANK_ISA, LOWRANK_THREADS change that)`]] : []
   return [
     ['lowrank', found.version],
     ['node', `${found.node} on ${found.platform}${library}`],
     ['addon', addon ? `${addon.path} (${addon.origin})` : 'none fits this machine'],
     ['cpu', `${cpu.model}, ${cpu.cores} cores`],
-    ...(addon ? [['kernels', `${cpu.isa}, ${threads} (LOWRANK_ISA, LOWRANK_THREADS change that)`] as Row] : []),
+    ...kernels,
     ['memory', bytesText(found.memory)],
     ...(found.cuda ? cudaRows(found.cuda) : []),
     ['encoder', found.encoder ?? 'the bundled encoder has no weights here (assets/encoder/model.safetensors)'],

@@ -36,7 +36,7 @@ export async function inspectDataCommand(settings: Settings, console: Console): 
   const files = Object.entries(await openDataset(settings.data!, openOptions(settings, console.note)))
   const found: FileInspection[] = []
   for (const [split, file] of files) {
-    const inspection = await inspectFile(split, file as DataFile, settings, tokenizer)
+    const inspection = await inspectFile(split, file, settings, tokenizer)
     found.push(inspection)
     if (found.length > 1) console.line()
     show(inspection, console)

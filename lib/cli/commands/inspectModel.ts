@@ -9,6 +9,7 @@ import { maxTokens } from '../../nn/batch.ts'
 import { findBase, loadBase } from '../../open/base.ts'
 import { taskOfClass } from '../../open/trained.ts'
 import { attach, lora } from '../../peft/index.ts'
+import { isOneOf } from '../../tuple.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 import { bytesText, countText, shareText } from '../terminal/format.ts'
@@ -51,7 +52,8 @@ export async function inspectModel(settings: Settings): Promise<ModelInspection>
   const { path } = findBase(settings.model)
   const config = readModelConfig(path, MODEL_TYPES)
   const classes = architectures(config)
-  const task = (settings.task as TaskName | undefined) ?? classes.flatMap(name => taskOfClass(name) ?? [])[0]
+  const asked = isOneOf(headTasks, settings.task) ? settings.task : undefined
+  const task = asked ?? classes.flatMap(name => taskOfClass(name) ?? [])[0]
   const labels = labelsOf(config)?.id2label ?? ['LABEL_0', 'LABEL_1']
   const head = { task: task ?? headTasks[0]!, labels }
   const model = await loadBase(path, head, settings, 'meta')

@@ -127,11 +127,12 @@ async function finish(parts: Search, study: Study, signal: AbortSignal): Promise
     columns: { ...data.columns },
   }
   const options = { baseModel: base.path, tokenizer: tokenizer.path, extra }
-  const outcome = (await runMember({ ...bench, examples }, specOf(settings, best.params), {
+  const outcome = await runMember({ ...bench, examples }, specOf(settings, best.params), {
     signal,
     trained: async adapter => ({ saved: await saveAdapter(adapter, file('best'), options) }),
-  })) as Outcome
+  })
   signal.throwIfAborted()
+  check('validation' in outcome, 'ERR_DATA', () => `sweep: trial ${best.number} came to no end when trained again`)
   const [was, is] = [best.values![0], outcome.validation![sweep.metric]]
   if (was !== is)
     console.warn(`retrained, trial ${best.number} has ${sweep.metric} ${is}, not ${was}: another machine ran it`)
@@ -183,8 +184,9 @@ function sweepData(
   const trials = over.toSorted((a, b) => ordinalOf(a) - ordinalOf(b))
   const rows = trials.map((trial): TrialRow => {
     const value = trial.values?.[0] ?? [...trial.intermediate.values()].at(-1)
-    const { seconds } = trial.userAttrs as { seconds?: number }
-    const state = trial.state === 'fail' ? 'diverged' : (trial.state as 'complete' | 'pruned')
+    const { seconds: noted } = trial.userAttrs
+    const seconds = typeof noted === 'number' ? noted : undefined
+    const state = trial.state === 'complete' || trial.state === 'pruned' ? trial.state : 'diverged'
     return { number: trial.number, state, params: ownParams(settings, trial.params), value, seconds }
   })
   const { unit, better } = metricOf(sweep.metric)

@@ -1,7 +1,7 @@
 // The options of generation as the command line has them.
 
 import { GENERATE_OPTIONS, type TokenNumbers } from '../../generate/options.ts'
-import { keysOf } from '../../tuple.ts'
+import { keysOf, pick } from '../../tuple.ts'
 
 const { seed: _, ...numbers } = GENERATE_OPTIONS
 
@@ -10,7 +10,5 @@ export const GENERATION_OPTIONS = numbers
 
 /** The part of the settings that says how tokens are chosen. */
 export function generationOf(settings: TokenNumbers & { readonly stop?: readonly string[] | undefined }) {
-  const names = keysOf(GENERATE_OPTIONS)
-  const values = Object.fromEntries(names.map(name => [name, settings[name]])) as unknown as TokenNumbers
-  return { ...values, stop: settings.stop }
+  return { ...pick<TokenNumbers, keyof TokenNumbers>(settings, keysOf(GENERATE_OPTIONS)), stop: settings.stop }
 }

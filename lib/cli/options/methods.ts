@@ -1,19 +1,19 @@
 // The options of all methods as rows of the table, from the fields of lib/peft: a new method brings its own.
 
 import type { OptionRow } from '../../options.ts'
-import { type Field, METHODS } from '../../peft/index.ts'
+import { isOptionField, METHODS, type OptionField } from '../../peft/index.ts'
 
 /** Where the recommended value of a method is not its default. */
 const RECOMMENDED: Readonly<Record<string, string>> = Object.assign({}, ...METHODS.map(kind => kind.recommendedAs))
 
 /** One row a name: methods share options of one meaning, but not always their default, which stays the method's. */
 export function methodRows(): [name: string, row: OptionRow][] {
-  const owners = new Map<string, { type: string; field: Field }[]>()
+  const owners = new Map<string, { type: string; field: OptionField }[]>()
   for (const { type, fields } of METHODS)
-    for (const field of fields)
-      if (!field.isFound) owners.set(field.name, [...(owners.get(field.name) ?? []), { type, field }])
+    for (const field of fields.filter(isOptionField))
+      owners.set(field.name, [...(owners.get(field.name) ?? []), { type, field }])
   return [...owners].map(([name, own]) => {
-    const { default: value, found: standard, ...row } = own[0]!.field as OptionRow
+    const { default: value, found: standard, ...row }: OptionRow = own[0]!.field
     const found = RECOMMENDED[name] ?? (isShared(own) ? standard : defaultsText(own))
     const given = RECOMMENDED[name] === undefined && isShared(own) && !isEmpty(value) ? { default: value } : {}
     return [
@@ -23,7 +23,7 @@ export function methodRows(): [name: string, row: OptionRow][] {
   })
 }
 
-type Owned = readonly { type: string; field: Field }[]
+type Owned = readonly { type: string; field: OptionField }[]
 
 const isEmpty = (value: unknown) => typeof value === 'object' && value !== null && Object.keys(value).length === 0
 

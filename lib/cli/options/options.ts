@@ -6,6 +6,7 @@ import { COMBINATIONS, METHODS } from '../../peft/index.ts'
 import { SAMPLERS } from '../../study/samplers.ts'
 import { ownOptions, TASK_OPTIONS } from '../../tasks/options.ts'
 import { TRAIN_OPTIONS, type TrainOptionName } from '../../train/options.ts'
+import { keysOf } from '../../tuple.ts'
 import { GENERATION_OPTIONS } from './generation.ts'
 import { methodRows } from './methods.ts'
 import { COMMANDS, type Command, type More, type Option, SHELLS } from './option.ts'
@@ -62,7 +63,7 @@ function section<const R extends readonly { readonly name: string; readonly kind
     const more = { ...row.more, ...(row.more.positional && { positional: withStudies(row.name, row.more.positional) }) }
     return { ...row, more, group, commands: withStudies(row.name, row.more.commands ?? commands) }
   })
-  return placed as unknown as { readonly [I in keyof R]: Placed<R[I]> }
+  return placed as { readonly [I in keyof R]: Placed<R[I]> }
 }
 
 /** Rows of a table that lies where its options belong. */
@@ -210,9 +211,9 @@ const TRAIN_MORE: { readonly [K in TrainOptionName]?: More & { group?: string } 
   overwrite: { group: 'Output', commands: ['train', 'merge', 'combine', 'convert', 'init'] },
 }
 
-const training: readonly Option[] = Object.entries(TRAIN_OPTIONS).map(([name, row]) => {
-  const { group = 'Training', ...more } = TRAIN_MORE[name as TrainOptionName] ?? {}
-  return placed(group, learning, name, row, more)
+const training: readonly Option[] = keysOf(TRAIN_OPTIONS).map(name => {
+  const { group = 'Training', ...more } = TRAIN_MORE[name] ?? {}
+  return placed(group, learning, name, TRAIN_OPTIONS[name], more)
 })
 
 const comparing = section('Study', STUDIES, [

@@ -2,6 +2,7 @@
 
 import { type Document, parseDocument } from 'yaml'
 import { check, fail, messageOf } from '../../errors.ts'
+import { isRecord } from '../../options.ts'
 
 /** The mapping a YAML text holds; an empty text holds none. @throws ERR_OPTION naming line and column */
 export function parseYaml(path: string, text: string): Record<string, unknown> {
@@ -14,10 +15,10 @@ export function parseYaml(path: string, text: string): Record<string, unknown> {
     return `${path}:${line}:${column}: is not YAML: ${error!.message}`
   })
   const value: unknown = resolved(path, document) ?? {}
-  check(typeof value === 'object' && value !== null && !Array.isArray(value), 'ERR_OPTION', () => {
+  check(isRecord(value), 'ERR_OPTION', () => {
     return `${path}: holds ${Array.isArray(value) ? 'a list' : `"${String(value)}"`}, not options as "name: value" lines`
   })
-  return value as Record<string, unknown>
+  return value
 }
 
 /** Aliases may stand for more than any memory holds, which the reader refuses, or for what they stand in. */

@@ -55,7 +55,7 @@ function guard(): void {
 /** JSON, in one line unless it is indented: NaN and infinities as texts, typed arrays as lists. */
 export function plainJson(record: object, indent = 0): string {
   const plain = (key: string, value: unknown) =>
-    ArrayBuffer.isView(value) ? Array.from(value as unknown as ArrayLike<number>) : nonFiniteAsText(key, value)
+    ArrayBuffer.isView(value) ? Object.values(value) : nonFiniteAsText(key, value)
   return JSON.stringify(record, plain, indent)
 }
 
