@@ -3,6 +3,7 @@
 
 import { batches } from '../lib/data/batches.ts'
 import type { Example } from '../lib/data/example.ts'
+import type { List } from '../lib/data/list.ts'
 import type { Model } from '../lib/model.ts'
 import type { Parameter } from '../lib/nn/module.ts'
 import { AdamW } from '../lib/optim/adamw.ts'
@@ -42,7 +43,7 @@ export interface Fit {
 export async function fit(
   model: Model,
   parameters: readonly Parameter[],
-  examples: readonly Example[],
+  examples: List<Example>,
   settings: FitSettings,
   validate: () => Promise<Record<string, number>>,
   score: string,

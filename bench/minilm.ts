@@ -7,6 +7,7 @@ import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Example } from '../lib/data/example.ts'
 import { labelMap } from '../lib/data/labels.ts'
+import { type List, nth } from '../lib/data/list.ts'
 import { toRows } from '../lib/data/row.ts'
 import { check } from '../lib/errors.ts'
 import { entityReport } from '../lib/metrics/entities.ts'
@@ -39,7 +40,7 @@ interface PeerSettings {
   readonly labels: readonly string[]
 }
 
-type Splits = Record<'train' | 'dev' | 'test', Example[]>
+type Splits = Record<'train' | 'dev' | 'test', List<Example>>
 
 const { values: options } = parseArgs({
   options: {
@@ -72,7 +73,7 @@ async function readSplits(model: string, work: string, { settings, labels }: Pee
 }
 
 /** Scores of a split under the names of the Python side. */
-async function scores(model: Model, examples: readonly Example[]): Promise<Record<string, number>> {
+async function scores(model: Model, examples: List<Example>): Promise<Record<string, number>> {
   if (model.task === 'sequence-classification') {
     const { metrics } = await evaluate(model, examples, { batchSize: 64 })
     return { accuracy: metrics.accuracy!, macro_f1: metrics.f1! }
@@ -81,11 +82,11 @@ async function scores(model: Model, examples: readonly Example[]): Promise<Recor
 }
 
 /** Over whole sentences: words past the length limit count as tagged O. */
-async function entityScores(model: Model, examples: readonly Example[]): Promise<Record<string, number>> {
+async function entityScores(model: Model, examples: List<Example>): Promise<Record<string, number>> {
   const gold = examples.map(({ row }) => row.values.ner_tags as string[])
   const predicted: string[][] = []
   for await (const prediction of predict<ItemsPrediction>(model, examples, { batchSize: 64 })) {
-    const example = examples[predicted.length]!
+    const example = nth(examples, predicted.length)
     const tags: string[] = new Array(example.words!.length).fill('O')
     prediction.positions.forEach((at, k) => {
       tags[example.wordIds![at]!] = model.labels[prediction.predicted[k]!]!

@@ -125,7 +125,7 @@ class Sample {
     const labels = labelMap(TOPICS)
     const columns = { text: 'text', label: 'label' }
     const spec = { task: 'sequence-classification', columns, labels, maxLength: MAX_LENGTH } as const
-    this.#encode = rows => encodeRows(toRows(rows), tokenizer, spec).examples
+    this.#encode = rows => [...encodeRows(toRows(rows), tokenizer, spec).examples]
     this.validation = this.#encode(readSample('validation'))
     this.test = this.#encode(readSample('test'))
   }

@@ -55,7 +55,7 @@ class TextDataset implements Dataset<Example> {
     const { tokenizer, label2id: labels, maxLen: maxLength } = this
     const columns = { tokens: 'tokens', tags: 'tags' }
     const spec = { task: 'token-classification', columns, labels, maxLength }
-    return encodeRows([this.rows[i]!], tokenizer, spec).examples[0]!
+    return encodeRows([this.rows[i]!], tokenizer, spec).examples.at(0)!
   }
 
   all(): Example[] {

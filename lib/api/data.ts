@@ -24,6 +24,7 @@ export { type Example, IGNORED, type Passage, wholeRows } from '../data/example.
 export { readJsonl } from '../data/jsonl.ts'
 export { checkSameLabels, type LabelMap, type LabelOrder, labelMap, labelsOf, tagLabelsOf } from '../data/labels.ts'
 export type { EncodingOptions } from '../data/lines.ts'
+export type { List } from '../data/list.ts'
 export { type BlockOptions, type Masking, maskingOf, maskTokens, textBlocks } from '../data/maskedLm.ts'
 export {
   collectRows,
@@ -39,6 +40,7 @@ export { DATA_OPTIONS } from '../data/options.ts'
 export { type Row, toRow, toRows } from '../data/row.ts'
 export { type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'
 export type { LengthStatistics } from '../data/statistics.ts'
+export { storeRows } from '../data/storedRows.ts'
 export type { TagScheme } from '../data/tags.ts'
 export type { Transform } from '../data/transform.ts'
 export type { Random } from '../random.ts'

@@ -2,9 +2,11 @@
 
 import type { Splits } from '../data/duplicates.ts'
 import { type LabelMap, labelMap } from '../data/labels.ts'
-import { collectRows, type OpenOptions, openDataset, openFile } from '../data/open.ts'
+import type { List } from '../data/list.ts'
+import { type OpenOptions, openDataset, openFile } from '../data/open.ts'
 import type { Row } from '../data/row.ts'
 import { parseFractions } from '../data/split.ts'
+import { storeRows } from '../data/storedRows.ts'
 import { check } from '../errors.ts'
 import { type Say, sayWith } from '../generate/answers.ts'
 import { type EncodedRows, encodeRows } from '../tasks/encode.ts'
@@ -44,17 +46,17 @@ async function readFiles(settings: Settings, notice: (message: string) => void):
   check(settings.data === undefined, 'ERR_OPTION', () => {
     return `train: "${settings.train}" and data "${settings.data}" are both given; keep one`
   })
-  const splits: Partial<Record<keyof Splits, Row[]>> = {}
+  const splits: Partial<Record<keyof Splits, List<Row>>> = {}
   for (const name of ['train', 'validation', 'test'] as const) {
     const path = settings[name]
-    if (path !== undefined) splits[name] = await collectRows(openFile(path, openOptions(settings, notice)).rows())
+    if (path !== undefined) splits[name] = await storeRows(path, openFile(path, openOptions(settings, notice)).rows())
   }
   return splits
 }
 
 /** Rows as examples. */
 export function encode(
-  rows: readonly Row[],
+  rows: List<Row>,
   tokenizer: Tokenizer,
   { choice, columns, labels }: Pick<SplitData, 'choice' | 'columns' | 'labels'>,
   maxLength: number,
@@ -77,7 +79,7 @@ export function optionsFor(task: Task, settings: Settings, trained: TaskValues =
 }
 
 /** Rows of one file, or of the split of a folder that is to be evaluated. */
-export async function readRows(settings: Settings, notice: (message: string) => void): Promise<readonly Row[]> {
+export async function readRows(settings: Settings, notice: (message: string) => void): Promise<List<Row>> {
   const source = await openDataset(settings.data!, openOptions(settings, notice))
   const { evaluateOn: wanted } = settings
   const split = wanted === 'auto' ? (['test', 'validation', 'train'] as const).find(name => source[name]) : wanted
@@ -85,5 +87,5 @@ export async function readRows(settings: Settings, notice: (message: string) => 
   check(file, 'ERR_DATA', () => {
     return `data: ${settings.data} has no ${String(split)} split; it has ${Object.keys(source).join(', ')}`
   })
-  return collectRows(file.rows())
+  return storeRows(file.path, file.rows())
 }

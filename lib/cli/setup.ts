@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { labelMap } from '../data/labels.ts'
+import type { List } from '../data/list.ts'
 import type { Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
@@ -103,7 +104,7 @@ export async function prepareBase(
 }
 
 function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, taskOptions: TaskValues) {
-  const encoded = (rows: readonly Row[]) => encode(rows, tokenizer, data, maxLength, taskOptions)
+  const encoded = (rows: List<Row>) => encode(rows, tokenizer, data, maxLength, taskOptions)
   const [train, validation, test] = [data.splits.train, data.splits.validation, data.splits.test].map(encoded)
   return {
     examples: { train: train!.examples, validation: validation!.examples, test: test!.examples },

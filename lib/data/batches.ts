@@ -4,6 +4,7 @@ import { type PackedBatch, pack } from '../nn/batch.ts'
 import { SEED } from '../options.ts'
 import { random } from '../random.ts'
 import type { Example } from './example.ts'
+import { type List, nth } from './list.ts'
 import { type Transform, transformed } from './transform.ts'
 
 /** What of an optimizer step stands before a micro-batch. */
@@ -98,18 +99,19 @@ const groupedBatches = 50
  * batch options alone.
  * @throws ERR_OPTION for sizes that are no positive integers, ERR_DATA without examples or for one without tokens
  */
-export function batches(examples: readonly Example[], options: BatchOptions): Batches {
+export function batches(examples: List<Example>, options: BatchOptions): Batches {
   const { batchSize, accumulate = 1, epoch = 0, dropLast = false } = options
   for (const [name, value] of Object.entries({ batchSize, accumulate }))
     check(Number.isInteger(value) && value > 0, 'ERR_OPTION', () => `${name}: ${value} is not a positive integer`)
   check(Number.isInteger(epoch) && epoch >= 0, 'ERR_OPTION', () => `epoch: ${epoch} is not an integer from 0`)
   check(examples.length > 0, 'ERR_DATA', () => 'batches: no examples; the data set or split is empty')
-  const blank = examples.findIndex(example => example.ids.length === 0)
+  const lengths = lengthsOf(examples)
+  const blank = lengths.indexOf(0)
   check(blank < 0, 'ERR_DATA', () => `batches: example ${blank} has no tokens`)
   const perStep = batchSize * accumulate
   const length = dropLast ? Math.floor(examples.length / perStep) : Math.ceil(examples.length / perStep)
   check(length > 0, 'ERR_OPTION', () => `dropLast: ${examples.length} examples don't fill one step of ${perStep}`)
-  const order = planOrder(examples, options, perStep)
+  const order = planOrder(lengths, options, perStep)
   const at = (k: number): Step => {
     check(Number.isInteger(k) && k >= 0 && k < length, 'ERR_OPTION', () => `step: ${k} is not in [0, ${length})`)
     return makeStep(examples, order.subarray(k * perStep, (k + 1) * perStep), k, options)
@@ -120,6 +122,14 @@ export function batches(examples: readonly Example[], options: BatchOptions): Ba
   return { length, at, from, [Symbol.iterator]: () => from(0) }
 }
 
+/** Tokens of each example. */
+function lengthsOf(examples: List<Example>): Int32Array {
+  const lengths = new Int32Array(examples.length)
+  let i = 0
+  for (const { ids } of examples) lengths[i++] = ids.length
+  return lengths
+}
+
 /** How examples are packed. */
 export interface PackOptions extends Pick<BatchOptions, 'collate' | 'classWeights'> {
   /** Default: the first of its step. */
@@ -128,11 +138,11 @@ export interface PackOptions extends Pick<BatchOptions, 'collate' | 'classWeight
 
 /** Examples packed into one micro-batch, in the order of `rows`. */
 export function packExamples(
-  examples: readonly Example[],
+  examples: List<Example>,
   rows: Int32Array,
   { collate, classWeights, offsets = START }: PackOptions,
 ): MicroBatch {
-  const parts = Array.from(rows, row => examples[row]!)
+  const parts = Array.from(rows, row => nth(examples, row))
   const packed = pack(parts.map(({ ids }) => ids))
   const typeIds = new Int32Array(packed.ids.length)
   parts.forEach((part, i) => {
@@ -195,7 +205,7 @@ function slicePacked({ ids, cuSeqlens }: PackedBatch, start: number, end: number
   return pack(parts)
 }
 
-function makeStep(examples: readonly Example[], rows: Int32Array, index: number, options: BatchOptions): Step {
+function makeStep(examples: List<Example>, rows: Int32Array, index: number, options: BatchOptions): Step {
   const { batchSize, epoch = 0 } = options
   const microBatches: MicroBatch[] = []
   let total = 0
@@ -217,32 +227,32 @@ function makeStep(examples: readonly Example[], rows: Int32Array, index: number,
 
 /** A micro-batch of a step, its examples changed where a transform is to. */
 function packPart(
-  examples: readonly Example[],
+  examples: List<Example>,
   rows: Int32Array,
   options: BatchOptions,
   offsets: Offsets | undefined,
 ): MicroBatch {
   const { transform, seed = SEED, epoch = 0 } = options
   if (!transform) return packExamples(examples, rows, { ...options, offsets })
-  const own = Array.from(rows, row => examples[row]!)
+  const own = Array.from(rows, row => nth(examples, row))
   const changed = transformed(own, rows, transform, seed, epoch)
   return { ...packExamples(changed, Int32Array.from(own.keys()), { ...options, offsets }), rows }
 }
 
 /**
- * Indices of the examples in the order they are taken. Grouping by length sorts pieces of 50 steps, longest first,
- * then mixes the full micro-batches; a last one that is not full stays last.
+ * Indices of examples of so many tokens each in the order they are taken. Grouping by length sorts pieces of 50 steps,
+ * longest first, then mixes the full micro-batches; a last one that is not full stays last.
  */
-function planOrder(examples: readonly Example[], options: BatchOptions, perStep: number): Int32Array {
+function planOrder(lengths: Int32Array, options: BatchOptions, perStep: number): Int32Array {
   const { batchSize, shuffle = false, groupByLength = false, seed = SEED, epoch = 0 } = options
-  const order = Int32Array.from(examples.keys())
+  const order = lengths.map((_, i) => i)
   if (shuffle) random(seed, 'order', epoch).shuffle(order)
   if (!groupByLength) return order
   const piece = perStep * groupedBatches
   const grouped: number[] = []
   for (let start = 0; start < order.length; start += piece) {
     const part = Array.from(order.subarray(start, start + piece))
-    grouped.push(...part.sort((a, b) => examples[b]!.ids.length - examples[a]!.ids.length))
+    grouped.push(...part.sort((a, b) => lengths[b]! - lengths[a]!))
   }
   if (!shuffle) return Int32Array.from(grouped)
   const full = Array.from({ length: Math.floor(grouped.length / batchSize) }, (_, i) => i * batchSize)

@@ -97,7 +97,7 @@ const aliases = {
 } as const
 
 /** Column names of a data set, in order of appearance. */
-export function columnNames(rows: readonly Row[]): string[] {
+export function columnNames(rows: Iterable<Row>): string[] {
   const names = new Set<string>()
   for (const row of rows) for (const name of Object.keys(row.values)) names.add(name)
   return [...names]

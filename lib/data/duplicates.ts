@@ -2,14 +2,15 @@ import { createHash } from 'node:crypto'
 import type { ValueOf } from '../options.ts'
 import type { Columns } from './columns.ts'
 import { conversationText } from './conversation.ts'
+import { joined, type List, nth, select } from './list.ts'
 import type { DATA_OPTIONS } from './options.ts'
 import { listOf, type Row, textOf } from './row.ts'
 
 /** Rows of a data set by split. */
 export interface Splits {
-  readonly train: readonly Row[]
-  readonly validation: readonly Row[]
-  readonly test: readonly Row[]
+  readonly train: List<Row>
+  readonly validation: List<Row>
+  readonly test: List<Row>
 }
 
 /**
@@ -45,31 +46,25 @@ export function resolveDuplicates(
   columns: Columns,
   rule: DuplicateRule = 'report',
 ): { splits: Splits; report: DuplicateReport } {
-  const keyed = {
-    train: keyRows(splits.train, columns),
-    validation: keyRows(splits.validation, columns),
-    test: keyRows(splits.test, columns),
-  }
-  const sets = {
-    train: new Set(keyed.train.map(([key]) => key)),
-    validation: new Set(keyed.validation.map(([key]) => key)),
-    test: new Set(keyed.test.map(([key]) => key)),
-  }
-  const report = describe(splits, columns, sets)
+  const texts = new SplitTexts(splits, columns)
+  const report = describe(splits, columns, texts)
   if (rule === 'report') return { splits, report }
-  const rows = (list: readonly Keyed[]): Row[] => list.map(([, row]) => row)
+  const { train, test } = splits
+  const pick = (split: keyof Splits, fits: (bits: number) => boolean) => select(splits[split], texts.where(split, fits))
+  const isIn = (split: keyof Splits) => (bits: number) => (bits & BITS[split]) !== 0
   if (rule === 'drop') {
-    const train = keyed.train.filter(([key]) => !sets.validation.has(key) && !sets.test.has(key))
-    const validation = keyed.validation.filter(([key]) => !sets.test.has(key))
-    return { splits: { train: rows(train), validation: rows(validation), test: splits.test }, report }
+    const kept = {
+      train: pick('train', bits => bits === BITS.train),
+      validation: pick('validation', bits => !isIn('test')(bits)),
+    }
+    return { splits: { ...kept, test }, report }
   }
-  const toTrain = [...keyed.validation, ...keyed.test].filter(([key]) => sets.train.has(key))
-  const stays = [...keyed.validation, ...keyed.test.filter(([key]) => sets.validation.has(key))]
+  const own = (bits: number) => !isIn('train')(bits)
   return {
     splits: {
-      train: rows([...keyed.train, ...toTrain]),
-      validation: rows(stays.filter(([key]) => !sets.train.has(key))),
-      test: rows(keyed.test.filter(([key]) => !sets.train.has(key) && !sets.validation.has(key))),
+      train: joined([train, pick('validation', isIn('train')), pick('test', isIn('train'))]),
+      validation: joined([pick('validation', own), pick('test', bits => own(bits) && isIn('validation')(bits))]),
+      test: pick('test', bits => bits === BITS.test),
     },
     report,
   }
@@ -85,27 +80,116 @@ export function splitHash(splits: Splits): string {
   return hash.digest('hex').slice(0, 16)
 }
 
-type Keyed = readonly [key: string, row: Row]
+const SPLITS = ['train', 'validation', 'test'] as const
+const BITS = { train: 1, validation: 2, test: 4 } as const
 
-function keyRows(rows: readonly Row[], columns: Columns): Keyed[] {
-  return rows.map(row => [createHash('sha256').update(normalizedText(row, columns)).digest('base64').slice(0, 22), row])
+/**
+ * In which splits the text of each row stands. A text is known by 64 bits of its SHA-256: among ten million, two that
+ * differ are taken for one with a chance of 3 in a million. A row takes 25 bytes.
+ */
+class SplitTexts {
+  readonly #splits: Splits
+  /** For each row of all splits, the first row with an equal text. */
+  readonly #firsts: Int32Array
+  /** The splits of the text that first stands in a row. */
+  readonly #bits: Uint8Array
+
+  constructor(splits: Splits, columns: Columns) {
+    this.#splits = splits
+    const count = this.#startOf('test') + splits.test.length
+    this.#firsts = new Int32Array(count)
+    this.#bits = new Uint8Array(count)
+    const firstOf = firstTexts(count)
+    let at = 0
+    for (const split of SPLITS)
+      for (const row of splits[split]) {
+        const first = firstOf(normalizedText(row, columns))
+        this.#firsts[at++] = first
+        this.#bits[first]! |= BITS[split]
+      }
+  }
+
+  #startOf(split: keyof Splits): number {
+    const { train, validation } = this.#splits
+    return split === 'train' ? 0 : train.length + (split === 'test' ? validation.length : 0)
+  }
+
+  /** How many texts stand in all of the splits of `bits`. */
+  count(bits: number): number {
+    return this.#bits.reduce((sum, own) => sum + ((own & bits) === bits ? 1 : 0), 0)
+  }
+
+  /** The text of each row of a split, as the number of its first row. */
+  of(split: keyof Splits): Int32Array {
+    const start = this.#startOf(split)
+    return this.#firsts.subarray(start, start + this.#splits[split].length)
+  }
+
+  /** Rows of a split whose text stands in splits that fit. */
+  where(split: keyof Splits, fits: (bits: number) => boolean): Int32Array {
+    const own = this.of(split)
+    return Int32Array.from(own.keys()).filter(i => fits(this.#bits[own[i]!]!))
+  }
+
+  /** Texts of a split that stand in another too, in order of their first rows there, at most `most`. */
+  shared(split: keyof Splits, other: keyof Splits, most: number): number[] {
+    const found = new Set<number>()
+    for (const first of this.of(split)) {
+      if (found.size === most) break
+      if (this.#bits[first]! & BITS[other]) found.add(first)
+    }
+    return [...found]
+  }
 }
 
-function describe(splits: Splits, columns: Columns, sets: Record<keyof Splits, Set<string>>): DuplicateReport {
-  const shared = (a: Set<string>, b: Set<string>): string[] => [...a].filter(key => b.has(key))
-  const trainValidation = shared(sets.train, sets.validation)
-  const trainTest = shared(sets.train, sets.test)
-  const validationTest = shared(sets.validation, sets.test)
-  const wanted = new Set([...trainTest, ...trainValidation, ...validationTest].slice(0, 5))
+/** Tells of texts, one after another, the number of the first that is equal; by open addressing. */
+function firstTexts(count: number): (text: string) => number {
+  const keys = new Uint32Array(2 * count)
+  // Numbers of texts, plus one.
+  const table = new Int32Array(2 ** Math.ceil(Math.log2(2 * count + 2)))
+  let last = 0
+  return text => {
+    const hash = createHash('sha256').update(text).digest()
+    const [low, high] = [hash.readUInt32LE(0), hash.readUInt32LE(4)]
+    const own = last++
+    keys.set([low, high], 2 * own)
+    for (let slot = low & (table.length - 1); ; slot = (slot + 1) & (table.length - 1)) {
+      const other = table[slot]! - 1
+      if (other < 0) {
+        table[slot] = own + 1
+        return own
+      }
+      if (keys[2 * other] === low && keys[2 * other + 1] === high) return other
+    }
+  }
+}
+
+/** How many rows repeat the text of an earlier one. */
+export function repeatedTexts(rows: List<Row>, columns: Columns): number {
+  const firstOf = firstTexts(rows.length)
+  let [repeated, i] = [0, 0]
+  for (const row of rows) if (firstOf(normalizedText(row, columns)) < i++) repeated++
+  return repeated
+}
+
+function describe(splits: Splits, columns: Columns, texts: SplitTexts): DuplicateReport {
+  const shared = [texts.shared('train', 'test', SHOWN), texts.shared('train', 'validation', SHOWN)]
+  const wanted = new Set([...shared.flat(), ...texts.shared('validation', 'test', SHOWN)].slice(0, SHOWN))
   const examples: string[] = []
-  for (const [key, row] of keyRows([...splits.test, ...splits.validation], columns))
-    if (wanted.delete(key)) examples.push(normalizedText(row, columns).slice(0, 200))
-  const distinct = sets.train.size + sets.validation.size + sets.test.size
+  for (const split of ['test', 'validation'] as const)
+    for (const [i, text] of texts.of(split).entries()) {
+      if (wanted.size === 0) break
+      if (wanted.delete(text)) examples.push(normalizedText(nth(splits[split], i), columns).slice(0, 200))
+    }
+  const rows = splits.train.length + splits.validation.length + splits.test.length
   return {
-    trainValidation: trainValidation.length,
-    trainTest: trainTest.length,
-    validationTest: validationTest.length,
-    within: splits.train.length + splits.validation.length + splits.test.length - distinct,
+    trainValidation: texts.count(BITS.train | BITS.validation),
+    trainTest: texts.count(BITS.train | BITS.test),
+    validationTest: texts.count(BITS.validation | BITS.test),
+    within: rows - SPLITS.reduce((sum, split) => sum + texts.count(BITS[split]), 0),
     examples,
   }
 }
+
+/** Texts that are shown. */
+const SHOWN = 5

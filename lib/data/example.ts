@@ -1,4 +1,5 @@
 import { IGNORED } from '../ops/ignored.ts'
+import type { List } from './list.ts'
 import type { Row } from './row.ts'
 
 export { IGNORED }
@@ -39,8 +40,15 @@ export interface Passage {
 }
 
 /** The first part of each row: what there is one answer for. */
-export function wholeRows(examples: readonly Example[]): readonly Example[] {
-  return examples.some(({ part }) => part) ? examples.filter(({ part }) => !part) : examples
+export function wholeRows(examples: List<Example>): List<Example> {
+  return examples.some(({ part }) => part !== undefined && part > 0) ? examples.filter(({ part }) => !part) : examples
+}
+
+/** Tokens of all examples. */
+export function tokensOf(examples: Iterable<Example>): number {
+  let tokens = 0
+  for (const { ids } of examples) tokens += ids.length
+  return tokens
 }
 
 /** Index of the first token of each word that was not cut away. */

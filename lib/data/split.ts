@@ -1,6 +1,7 @@
 import { check } from '../errors.ts'
 import { random } from '../random.ts'
 import type { Splits } from './duplicates.ts'
+import { type List, select } from './list.ts'
 import type { Row } from './row.ts'
 
 /** Shares of train, validation and test; they sum to 1. */
@@ -23,27 +24,21 @@ export function parseFractions(text: string): Fractions {
  * split keeps the order of the rows.
  * @param strata one name a row
  */
-export function splitRows(
-  rows: readonly Row[],
-  strata: readonly string[],
-  fractions: Fractions,
-  seed: number | bigint,
-): Splits {
+export function splitRows(rows: List<Row>, strata: List<string>, fractions: Fractions, seed: number | bigint): Splits {
   check(rows.length === strata.length, 'ERR_OPTION', () => `split: ${strata.length} strata for ${rows.length} rows`)
   const place = new Uint8Array(rows.length)
   const members = membersOf(strata)
   const deficit = [0, 0, 0]
-  const names = [...members.keys()].sort((a, b) => (a < b ? -1 : 1))
-  for (const name of names) {
-    const list = random(seed, 'split', name).shuffle(members.get(name)!)
+  for (const [name, own] of members) {
+    const list = random(seed, 'split', name).shuffle(own)
     const counts = deal(list.length, fractions, deficit)
     let from = 0
     counts.forEach((count, split) => {
-      for (const i of list.slice(from, from + count)) place[i] = split
+      for (const i of list.subarray(from, from + count)) place[i] = split
       from += count
     })
   }
-  const pick = (split: number): Row[] => rows.filter((_, i) => place[i] === split)
+  const pick = (split: number) => select(rows, indicesOf(place, split))
   return { train: pick(0), validation: pick(1), test: pick(2) }
 }
 
@@ -51,35 +46,45 @@ export function splitRows(
  * So many rows, each stratum keeping its share as nearly as whole rows allow, chosen by the seed; in the order of the
  * rows. With fewer rows than strata, the largest strata have one each.
  */
-export function takeRows(
-  rows: readonly Row[],
-  strata: readonly string[],
-  count: number,
-  seed: number | bigint,
-): readonly Row[] {
+export function takeRows(rows: List<Row>, strata: List<string>, count: number, seed: number | bigint): List<Row> {
   if (count >= rows.length) return rows
   const members = membersOf(strata)
-  const names = [...members.keys()].sort((a, b) => (a < b ? -1 : 1))
-  const exact = names.map(name => (members.get(name)!.length * count) / rows.length)
+  const exact = members.map(([, own]) => (own.length * count) / rows.length)
   const counts = exact.map(Math.floor)
   // What whole rows leave over goes to the strata that lost most by it.
   const left = count - counts.reduce((a, b) => a + b, 0)
-  const byLoss = [...names.keys()].sort((a, b) => exact[b]! - counts[b]! - (exact[a]! - counts[a]!) || a - b)
+  const byLoss = [...members.keys()].sort((a, b) => exact[b]! - counts[b]! - (exact[a]! - counts[a]!) || a - b)
   for (const i of byLoss.slice(0, left)) counts[i]!++
-  const taken = new Set(
-    names.flatMap((name, i) => random(seed, 'split', name).shuffle(members.get(name)!).slice(0, counts[i])),
-  )
-  return rows.filter((_, i) => taken.has(i))
+  const taken = new Uint8Array(rows.length)
+  for (const [k, [name, own]] of members.entries())
+    for (const i of random(seed, 'split', name).shuffle(own).subarray(0, counts[k])) taken[i] = 1
+  return select(rows, indicesOf(taken, 1))
 }
 
-function membersOf(strata: readonly string[]): Map<string, number[]> {
-  const members = new Map<string, number[]>()
-  strata.forEach((stratum, i) => {
-    const list = members.get(stratum)
-    if (list) list.push(i)
-    else members.set(stratum, [i])
-  })
-  return members
+/** The rows of each stratum, in order of their names. */
+function membersOf(strata: List<string>): (readonly [name: string, rows: Int32Array])[] {
+  const codes = new Map<string, number>()
+  const of = new Int32Array(strata.length)
+  let at = 0
+  for (const stratum of strata) {
+    const code = codes.get(stratum) ?? codes.size
+    if (code === codes.size) codes.set(stratum, code)
+    of[at++] = code
+  }
+  const counts = new Int32Array(codes.size)
+  for (const code of of) counts[code]!++
+  const members = Array.from(counts, count => new Int32Array(count))
+  counts.fill(0)
+  for (const [i, code] of of.entries()) members[code]![counts[code]!++] = i
+  return [...codes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, code]) => [name, members[code]!] as const)
+}
+
+/** Where a value stands. */
+function indicesOf(values: Uint8Array, value: number): Int32Array {
+  const indices = new Int32Array(values.reduce((count, one) => count + (one === value ? 1 : 0), 0))
+  let at = 0
+  for (const [i, one] of values.entries()) if (one === value) indices[at++] = i
+  return indices
 }
 
 /**

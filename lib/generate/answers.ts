@@ -1,6 +1,7 @@
 // What a language model says to examples, beside what they wanted: an evaluation in words.
 
 import { type Example, IGNORED } from '../data/example.ts'
+import type { List } from '../data/list.ts'
 import type { Model } from '../model.ts'
 import type { Words } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -19,7 +20,7 @@ export interface AnswersOptions {
 }
 
 /** Says something to examples, in their order; undefined to those that ask for nothing. */
-export type Say = (model: Model, examples: readonly Example[]) => Promise<readonly (Words | undefined)[]>
+export type Say = (model: Model, examples: List<Example>) => Promise<readonly (Words | undefined)[]>
 
 /** Answers by the likeliest token each time: to the last turn of the assistant, a prompt, or what an encoder reads. */
 export function sayWith(tokenizer: Tokenizer, { rows, maxNewTokens, batchSize, signal }: AnswersOptions): Say {

@@ -1,6 +1,7 @@
 // A finished run as the report shows it.
 
 import { type Example, wholeRows } from '../data/example.ts'
+import { type List, nth } from '../data/list.ts'
 import { metricOf } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
@@ -229,11 +230,11 @@ function calibrated({ model }: RunRecord, { predictions }: Evaluation): Partial<
 }
 
 /** The wrong answers the model was surest of. */
-function mistakesOf({ predictions }: Evaluation, examples: readonly Example[], run: RunRecord): Mistake[] {
+function mistakesOf({ predictions }: Evaluation, examples: List<Example>, run: RunRecord): Mistake[] {
   const task = taskOfModel(run.model)
   const wrong = predictions.flatMap((prediction, i) => {
     const sureness = task.wrong(prediction)
-    return sureness === undefined ? [] : [{ prediction, example: examples[i]!, sureness }]
+    return sureness === undefined ? [] : [{ prediction, example: nth(examples, i), sureness }]
   })
   wrong.sort((a, b) => b.sureness - a.sureness)
   return wrong.slice(0, mostMistakes).map(({ prediction, example }) => task.mistake(prediction, example, run.reader))

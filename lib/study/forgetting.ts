@@ -2,6 +2,7 @@
 
 import type { Columns } from '../data/columns.ts'
 import type { Example } from '../data/example.ts'
+import type { List } from '../data/list.ts'
 import { itemsIn, type Row, textOf, toRows } from '../data/row.ts'
 import { headOf } from '../heads/index.ts'
 import type { Model } from '../model.ts'
@@ -40,7 +41,7 @@ export class Memory implements Disposable {
   /** Loads it; or says why there is none. */
   static async open(
     path: string,
-    rows: readonly Row[],
+    rows: List<Row>,
     tokenizer: Tokenizer,
     settings: BaseSettings,
     maxLength: number,
@@ -97,19 +98,19 @@ function memoryLacks(model: Model): string {
   return `the base has no trained language-model head (${lacking} is missing)`
 }
 
-async function perplexityOf(model: Model, examples: readonly Example[], tokenizer: Tokenizer): Promise<number> {
+async function perplexityOf(model: Model, examples: List<Example>, tokenizer: Tokenizer): Promise<number> {
   const transform = taskOf({ task: model.task }).transform?.(tokenizer, {})
   const { metrics } = await evaluate(model, examples, { seed: 0, transform })
   return metrics.perplexity!
 }
 
 /** Rows of data as texts alone: the text of each, or its words. */
-export function textsOf(rows: readonly Row[], { text, tokens, prompt, completion }: Columns): Row[] {
+export function textsOf(rows: List<Row>, { text, tokens, prompt, completion }: Columns): Row[] {
   const words = (row: Row, column: string) => itemsIn(row, column).join(' ')
   const read = (row: Row): string | undefined => {
     if (text !== undefined) return textOf(row, text)
     if (tokens !== undefined) return words(row, tokens)
     return prompt === undefined ? undefined : `${textOf(row, prompt)} ${completion ? textOf(row, completion) : ''}`
   }
-  return toRows(rows.flatMap(row => read(row) ?? []).map(value => ({ text: value })))
+  return toRows([...rows].flatMap(row => read(row) ?? []).map(value => ({ text: value })))
 }

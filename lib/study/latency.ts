@@ -1,6 +1,7 @@
 // What one text costs when a model answers.
 
 import type { Example } from '../data/example.ts'
+import type { List } from '../data/list.ts'
 import { LowrankError } from '../errors.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/index.ts'
@@ -22,7 +23,7 @@ const TEXTS = 40
 export async function measureLatency(
   model: Model,
   adapter: Adapter,
-  examples: readonly Example[],
+  examples: List<Example>,
   { transform, seed }: Pick<TrainOptions, 'transform' | 'seed'>,
 ): Promise<Latency> {
   const texts = examples.slice(0, TEXTS)

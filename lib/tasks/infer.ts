@@ -1,6 +1,7 @@
 // Which task the columns of a data set ask for.
 
 import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
+import type { List } from '../data/list.ts'
 import type { Row } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
@@ -10,7 +11,7 @@ import { TASKS, taskNames, taskOf } from './index.ts'
 import type { Asked, Task } from './task.ts'
 
 /** Which column plays which part: as given, by the usual names of a task, else by those of all; see findColumns. */
-export function columnsIn(rows: readonly Row[], given?: ColumnNames, task?: string): Columns {
+export function columnsIn(rows: Iterable<Row>, given?: ColumnNames, task?: string): Columns {
   const tasks = TASKS.filter(({ name, usual }) => usual && (task === undefined || task === name))
   const names = tasks.flatMap(each => each.usual!)
   return findColumns(columnNames(rows), given, { names, mayLackLabel: task !== undefined })
@@ -32,7 +33,7 @@ export interface TaskChoice {
  * ERR_OPTION for an unknown task
  */
 export function inferTask(
-  rows: readonly Row[],
+  rows: List<Row>,
   columns: Columns,
   { task: wanted, problem, labels, able }: Asked = {},
 ): TaskChoice {
@@ -56,7 +57,7 @@ function choiceOf({ name: task, problem }: Task, reason: string): TaskChoice {
   return { task, ...(problem === undefined ? {} : { problem }), reason }
 }
 
-function fits(task: Task, rows: readonly Row[], columns: Columns): boolean {
+function fits(task: Task, rows: List<Row>, columns: Columns): boolean {
   try {
     return task.infer(rows, columns, {}) !== undefined
   } catch {
@@ -65,6 +66,6 @@ function fits(task: Task, rows: readonly Row[], columns: Columns): boolean {
 }
 
 /** The stratum of each row, by its task; see {@link Task.strata}. */
-export function strataOf(rows: readonly Row[], columns: Columns, choice: Parameters<typeof taskOf>[0]): string[] {
+export function strataOf(rows: List<Row>, columns: Columns, choice: Parameters<typeof taskOf>[0]): List<string> {
   return taskOf(choice).strata(rows, columns)
 }

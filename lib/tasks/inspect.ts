@@ -1,7 +1,8 @@
 import type { ColumnNames, Columns } from '../data/columns.ts'
 import { conversationText } from '../data/conversation.ts'
-import { normalizedText } from '../data/duplicates.ts'
+import { repeatedTexts } from '../data/duplicates.ts'
 import { countLabels } from '../data/labels.ts'
+import { changed, type List } from '../data/list.ts'
 import { listOf, type Row, textOf, typeOf } from '../data/row.ts'
 import { type LengthStatistics, lengthStatistics } from '../data/statistics.ts'
 import { detectScheme, type TagScheme } from '../data/tags.ts'
@@ -41,7 +42,7 @@ export interface DataInspection {
 
 /** Describes rows. Lengths are in tokens (special tokens included) with a tokenizer, else in words or characters. */
 export function inspectData(
-  rows: readonly Row[],
+  rows: List<Row>,
   options: {
     readonly tokenizer?: Tokenizer | undefined
     readonly columnNames?: ColumnNames | undefined
@@ -51,7 +52,7 @@ export function inspectData(
   const roles = columnsIn(rows, options.columnNames, options.task)
   const { choice, problem } = choose(rows, roles, options.task)
   const { tags } = roles
-  const scheme = tags === undefined ? {} : { scheme: detectScheme(rows.map(row => listOf(row, tags))) }
+  const scheme = tags === undefined ? {} : { scheme: detectScheme(changed(rows, row => listOf(row, tags))) }
   return {
     rows: rows.length,
     columns: describeColumns(rows),
@@ -61,11 +62,11 @@ export function inspectData(
     labels: choice ? describeLabels(rows, roles, choice) : [],
     ...scheme,
     lengths: describeLengths(rows, roles, options.tokenizer),
-    duplicates: rows.length - new Set(rows.map(row => normalizedText(row, roles))).size,
+    duplicates: repeatedTexts(rows, roles),
   }
 }
 
-function describeColumns(rows: readonly Row[]): ColumnInfo[] {
+function describeColumns(rows: List<Row>): ColumnInfo[] {
   const found = new Map<string, { types: Record<string, number>; count: number; example: string }>()
   for (const row of rows)
     for (const [name, value] of Object.entries(row.values)) {
@@ -78,7 +79,7 @@ function describeColumns(rows: readonly Row[]): ColumnInfo[] {
   return [...found].map(([name, { types, count, example }]) => ({ name, types, missing: rows.length - count, example }))
 }
 
-function choose(rows: readonly Row[], roles: Columns, task?: string): { choice?: TaskChoice; problem?: string } {
+function choose(rows: List<Row>, roles: Columns, task?: string): { choice?: TaskChoice; problem?: string } {
   try {
     return { choice: inferTask(rows, roles, { task }) }
   } catch (error) {
@@ -87,7 +88,7 @@ function choose(rows: readonly Row[], roles: Columns, task?: string): { choice?:
   }
 }
 
-function describeLabels(rows: readonly Row[], roles: Columns, choice: TaskChoice): DataInspection['labels'] {
+function describeLabels(rows: List<Row>, roles: Columns, choice: TaskChoice): DataInspection['labels'] {
   const task = taskOf(choice)
   const column = roles.tags ?? roles.label
   if (column === undefined || !task.labels) return []
@@ -100,10 +101,10 @@ function describeLabels(rows: readonly Row[], roles: Columns, choice: TaskChoice
     .sort((a, b) => b.count - a.count)
 }
 
-function describeLengths(rows: readonly Row[], roles: Columns, tokenizer?: Tokenizer): DataInspection['lengths'] {
+function describeLengths(rows: List<Row>, roles: Columns, tokenizer?: Tokenizer): DataInspection['lengths'] {
   const { tokens, text, text2 } = roles
   if (tokens !== undefined) {
-    const words = rows.map(row => listOf(row, tokens))
+    const words = changed(rows, row => listOf(row, tokens))
     const lengths = words.map(list => (tokenizer ? tokenizer.encodeWords(list).ids.length : list.length))
     return { unit: tokenizer ? 'tokens' : 'words', ...lengthStatistics(lengths) }
   }

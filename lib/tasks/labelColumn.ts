@@ -1,6 +1,7 @@
 // How a column of labels is to be read: names, lists of names, vectors, or numbers.
 
 import type { Columns } from '../data/columns.ts'
+import { changed, type List } from '../data/list.ts'
 import type { Row } from '../data/row.ts'
 import { itemsIn, placeOf, typeOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
@@ -18,12 +19,7 @@ const missingNumber = new Set([...missing, 'na', 'none', '-'])
 type Kind = 'list' | 'integer' | 'decimal' | 'name' | 'missing'
 
 /** The reason why rows are this problem's, or undefined. @throws ERR_DATA for labels that no classifier can take */
-export function inferSequence(
-  problem: Problem,
-  rows: readonly Row[],
-  columns: Columns,
-  asked: Asked,
-): string | undefined {
+export function inferSequence(problem: Problem, rows: List<Row>, columns: Columns, asked: Asked): string | undefined {
   const { text, label } = columns
   if (text === undefined || label === undefined) return undefined
   const found = problemOf(rows, label, asked)
@@ -45,7 +41,7 @@ function checked(wanted: Problem, found: { problem: Problem; numeric: boolean },
 
 /** How the labels of a column are to be read. @throws ERR_DATA for mixed or missing labels, or too many classes */
 export function problemOf(
-  rows: readonly Row[],
+  rows: List<Row>,
   label: string,
   { task, labels }: Asked = {},
 ): { problem: Problem; numeric: boolean; reason: string } {
@@ -60,7 +56,7 @@ export function problemOf(
   if (given) return { problem: 'single', numeric, reason: given }
   if (numeric && kinds.has('decimal'))
     return { problem: 'regression', numeric, reason: `"${label}" holds numbers with decimals` }
-  const classes = new Set(rows.map(row => String(row.values[label]))).size
+  const classes = new Set(changed(rows, row => String(row.values[label]))).size
   check(task !== undefined || classes <= manyClasses || classes <= rows.length / 2, 'ERR_DATA', () => {
     const cure = numeric ? 'write decimals for regression' : 'name another column with columns.label'
     return `labels: "${label}" has ${classes} different values in ${rows.length} rows, too many for classes; ${cure}`
@@ -68,7 +64,7 @@ export function problemOf(
   return { problem: 'single', numeric, reason: `"${label}" holds one of ${classes} labels a row` }
 }
 
-function kindsOf(rows: readonly Row[], label: string): Map<Kind, Row> {
+function kindsOf(rows: List<Row>, label: string): Map<Kind, Row> {
   const kinds = new Map<Kind, Row>()
   for (const row of rows) {
     const kind = kindOf(row, label)
@@ -94,7 +90,7 @@ function kindOfText(text: string): Kind {
 
 /** @throws ERR_DATA where a cell says that there is no label, unless it was named as one */
 function checkMissing(
-  rows: readonly Row[],
+  rows: List<Row>,
   label: string,
   kinds: ReadonlyMap<Kind, Row>,
   named: ReadonlyMap<string, number> | undefined,
@@ -109,18 +105,18 @@ function checkMissing(
   const onlyMissing = others.every(({ values }) => missingNumber.has(String(values[label]).trim().toLowerCase()))
   const without =
     others.length > 0 && onlyMissing && !named ? others : kinds.has('missing') ? rows.filter(isMissing) : []
-  const [first] = without
-  check(first === undefined, 'ERR_DATA', () => {
-    const value = JSON.stringify(first!.values[label])
-    return (
-      `labels: ${placeOf(first!)}: "${label}" is ${value}, as in ${without.length} of ${rows.length} rows: no label; ` +
-      'drop these rows, or name it among the labels if it is one'
-    )
-  })
+  const first = without.at(0)
+  if (!first) return
+  const value = JSON.stringify(first.values[label])
+  fail(
+    'ERR_DATA',
+    `labels: ${placeOf(first)}: "${label}" is ${value}, as in ${without.length} of ${rows.length} rows: no label; ` +
+      'drop these rows, or name it among the labels if it is one',
+  )
 }
 
 /** Lists: of names, of 0 and 1 for each label, or of numbers. */
-function problemOfLists(rows: readonly Row[], label: string): { problem: Problem; reason: string } {
+function problemOfLists(rows: List<Row>, label: string): { problem: Problem; reason: string } {
   if (!vectorWidth(rows, label)) return { problem: 'multi', reason: `"${label}" holds a list of labels` }
   const width = vectorWidth(rows, label)!
   const binary = rows.every(row => itemsIn(row, label).every(value => value === 0 || value === 1))
@@ -128,17 +124,16 @@ function problemOfLists(rows: readonly Row[], label: string): { problem: Problem
   return { problem: 'regression', reason: `"${label}" holds ${width} numbers a row` }
 }
 
-const isNumbers = (list: readonly unknown[]): list is readonly number[] =>
-  list.every(value => typeof value === 'number')
+const isNumbers = (list: readonly unknown[]): boolean => list.every(value => typeof value === 'number')
 
 /**
  * How many numbers each row has, where a column holds vectors: lists of equally many numbers that are no set of ids.
  * @throws ERR_DATA for numbers with decimals in lists of different lengths
  */
-export function vectorWidth(rows: readonly Row[], label: string): number | undefined {
-  const lists = rows.map(row => itemsIn(row, label))
+export function vectorWidth(rows: List<Row>, label: string): number | undefined {
+  const lists = changed(rows, row => itemsIn(row, label))
   if (!lists.every(isNumbers)) return undefined
-  const width = lists[0]?.length ?? 0
+  const width = lists.at(0)?.length ?? 0
   const uneven = rows.find(row => itemsIn(row, label).length !== width)
   if (uneven) {
     const fractions = lists.some(list => list.some(value => !Number.isInteger(value)))
@@ -148,10 +143,9 @@ export function vectorWidth(rows: readonly Row[], label: string): number | undef
     })
     return undefined
   }
-  const numbers = lists.filter(isNumbers)
-  const binary = numbers.every(list => list.every(value => value === 0 || value === 1))
-  const isSet = (list: readonly number[]) => list.every(Number.isInteger) && new Set(list).size === list.length
-  return width > 0 && (binary || !numbers.every(isSet)) ? width : undefined
+  const binary = lists.every(list => list.every(value => value === 0 || value === 1))
+  const isSet = (list: readonly unknown[]) => list.every(Number.isInteger) && new Set(list).size === list.length
+  return width > 0 && (binary || !lists.every(isSet)) ? width : undefined
 }
 
 /** The number of a regression. @throws ERR_DATA for anything that is no finite number */
@@ -162,20 +156,21 @@ export function numberOf(row: Row, column: string, value: unknown = row.values[c
 }
 
 /**
- * Cells of a table that hold lists as text (`["a", "b"]`, `['a', 'b']`, `[1 0 1]`, `1,0,1`) as lists, where all of a
- * column do; undefined where they do not.
+ * What reads the cells of a table that hold lists as text (`["a", "b"]`, `['a', 'b']`, `[1 0 1]`, `1,0,1`) as lists,
+ * where all of a column do; undefined where they do not.
  */
-export function listCells(rows: readonly Row[], column: string): Row[] | undefined {
-  const lists: unknown[][] = []
+export function listCells(rows: List<Row>, column: string): ((row: Row) => Row) | undefined {
+  let [bare, even] = [false, true]
+  let width: number | undefined
   for (const { values } of rows) {
     const list = listIn(values[column])
     if (!list) return undefined
-    lists.push(list)
+    width ??= list.length
+    even &&= list.length === width && list.length > 1
+    bare ||= !String(values[column]).trim().startsWith('[')
+    if (bare && !even) return undefined
   }
-  const bare = rows.some(({ values }) => !String(values[column]).trim().startsWith('['))
-  const width = lists[0]?.length
-  if (bare && lists.some(list => list.length !== width || list.length < 2)) return undefined
-  return rows.map((row, i) => ({ ...row, values: { ...row.values, [column]: lists[i]! } }))
+  return row => ({ ...row, values: { ...row.values, [column]: listIn(row.values[column]) } })
 }
 
 function listIn(value: unknown): unknown[] | undefined {

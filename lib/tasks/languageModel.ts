@@ -1,6 +1,7 @@
 // What language models of both kinds share: tokens are told, and judged by perplexity.
 
 import { type Columns, columnNames } from '../data/columns.ts'
+import { changed, type List } from '../data/list.ts'
 import type { Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { perplexityReport } from '../metrics/perplexity.ts'
@@ -16,7 +17,7 @@ export const nameOf = (id: number, { tokenizer }: Pick<Reader, 'tokenizer'>): st
 const idle = /^(|id|_id|idx|index|no|guid|uuid|unnamed: \d+|__index_level_\d+__)$/i
 
 /** Why a text that stands alone is to be learned. @throws ERR_DATA where unknown columns stand beside it */
-export function textAlone(name: string, rows: readonly Row[], columns: Columns, asked: Asked): string | undefined {
+export function textAlone(name: string, rows: List<Row>, columns: Columns, asked: Asked): string | undefined {
   const { text, label } = columns
   if (text === undefined || label !== undefined || asked.task !== undefined) return undefined
   const others = columnNames(rows).filter(column => column !== text && !idle.test(column))
@@ -33,7 +34,7 @@ export function textAlone(name: string, rows: readonly Row[], columns: Columns, 
 type Shared = 'strata' | 'score' | 'metric' | 'sample' | 'resample' | 'right' | 'wrong' | 'mistake' | 'view'
 
 export const languageModel: Pick<Task<ItemsPrediction>, Shared> = {
-  strata: rows => rows.map(() => ''),
+  strata: rows => changed(rows, () => ''),
   score(predictions, _, { mean, weight }) {
     const correct = predictions.reduce((sum, prediction) => sum + shareOfItems(prediction)[0], 0)
     const report = perplexityReport([{ sum: mean * weight, tokens: weight, correct }])

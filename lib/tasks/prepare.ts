@@ -8,10 +8,12 @@ import {
   splitHash,
 } from '../data/duplicates.ts'
 import { type LabelMap, type LabelOrder, labelMap } from '../data/labels.ts'
-import { collectRows, type DataSource, type OpenOptions, openDataset } from '../data/open.ts'
+import { joined, type List } from '../data/list.ts'
+import { type DataSource, type OpenOptions, openDataset } from '../data/open.ts'
 import { DATA_OPTIONS } from '../data/options.ts'
 import { placeOf, type Row } from '../data/row.ts'
 import { type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'
+import { storeRows } from '../data/storedRows.ts'
 import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import type { ModelOptions } from '../model.ts'
@@ -21,6 +23,7 @@ import { type EncodedRows, encodeRows } from './encode.ts'
 import { taskOf } from './index.ts'
 import { columnsIn, inferTask, type TaskChoice } from './infer.ts'
 import { listCells } from './labelColumn.ts'
+import { mapRows } from './shared.ts'
 import type { EncodeSpec, TaskValues } from './task.ts'
 
 /** Choices that a data set leaves open; what is not given is inferred and told in `notices`. */
@@ -106,7 +109,7 @@ function checkOptions(options: SplitOptions): void {
 /** Splits with as many training rows as were asked for. */
 function limited(
   splits: Splits,
-  strataOf: (rows: readonly Row[]) => readonly string[],
+  strataOf: (rows: List<Row>) => List<string>,
   { rows, seed = SEED }: SplitOptions,
   notice: (text: string) => void,
 ): Splits {
@@ -118,11 +121,12 @@ function limited(
 }
 
 /** Tells of rows that have nothing to learn from but their label. */
-function noticeEmpty(rows: readonly Row[], { text }: Columns, notice: (text: string) => void): void {
+function noticeEmpty(rows: List<Row>, { text }: Columns, notice: (text: string) => void): void {
   const isEmpty = ({ values }: Row) => typeof values[text!] === 'string' && String(values[text!]).trim() === ''
   const empty = text === undefined ? [] : rows.filter(isEmpty)
-  if (empty.length > 0)
-    notice(`${empty.length} of ${rows.length} rows have an empty "${text}", the first ${placeOf(empty[0]!)}; drop them`)
+  const first = empty.at(0)
+  if (first)
+    notice(`${empty.length} of ${rows.length} rows have an empty "${text}", the first ${placeOf(first)}; drop them`)
 }
 
 const duplicateTexts: Readonly<Record<DuplicateRule, string>> = {
@@ -135,8 +139,8 @@ function acrossText(count: number, rule: DuplicateRule): string {
   return `${count} ${count === 1 ? 'text stands' : 'texts stand'} in more than one split (${duplicateTexts[rule]})`
 }
 
-function rowsOf({ train = [], validation = [], test = [] }: GivenSplits): Row[] {
-  return [...train, ...validation, ...test]
+function rowsOf({ train = [], validation = [], test = [] }: GivenSplits): List<Row> {
+  return joined([train, validation, test])
 }
 
 /**
@@ -148,7 +152,7 @@ function labelledSplits(splits: GivenSplits, { label, tags }: Columns, notice: (
   if (column === undefined) return splits
   const isAbsent = ({ values }: Row) => values[column] === undefined || values[column] === null || values[column] === ''
   const isNegative = ({ values }: Row) => String(values[column]) === '-1'
-  const has = (rows: readonly Row[]) => rows.some(row => !isAbsent(row))
+  const has = (rows: List<Row>) => rows.some(row => !isAbsent(row))
   const { train = [] } = splits
   const open = Object.entries(splits).filter(([name, rows]) => {
     if (name === 'train' || rows.length === 0 || !has(train)) return false
@@ -164,12 +168,8 @@ function labelledSplits(splits: GivenSplits, { label, tags }: Columns, notice: (
 function withLists(splits: GivenSplits, { label, tokens, tags }: Columns): GivenSplits {
   let found = splits
   for (const column of [label, tokens, tags]) {
-    const lists = column === undefined ? undefined : listCells(rowsOf(found), column)
-    if (!lists) continue
-    let at = 0
-    const take = (rows: readonly Row[] | undefined) => rows?.map(() => lists[at++]!)
-    const [train, validation, test] = [take(found.train), take(found.validation), take(found.test)]
-    found = { ...(train && { train }), ...(validation && { validation }), ...(test && { test }) }
+    const asList = column === undefined ? undefined : listCells(rowsOf(found), column)
+    if (asList) found = mapRows(found, asList)
   }
   return found
 }
@@ -196,7 +196,7 @@ export async function prepareData(
   const { maxLength } = options
   const taskOptions = settledOptions(data, options.taskOptions)
   const spec = { ...choice, columns, labels, maxLength, taskOptions }
-  const encode = (rows: readonly Row[]): EncodedRows => encodeRows(rows, tokenizer, spec)
+  const encode = (rows: List<Row>): EncodedRows => encodeRows(rows, tokenizer, spec)
   const [train, validation, test] = [encode(splits.train), encode(splits.validation), encode(splits.test)]
   const cut = train.truncated + validation.truncated + test.truncated
   const count = train.examples.length + validation.examples.length + test.examples.length
@@ -208,10 +208,10 @@ async function readSplits(path: string, options: OpenOptions, notices: string[])
   const notice = options.notice ?? ((message: string) => notices.push(message))
   // Tags are converted here, by one rule for all files.
   const source: DataSource = await openDataset(path, { ...options, notice, keepTags: true })
-  const splits: Partial<Record<keyof Splits, Row[]>> = {}
+  const splits: Partial<Record<keyof Splits, List<Row>>> = {}
   for (const name of ['train', 'validation', 'test'] as const) {
     const file = source[name]
-    if (file) splits[name] = await collectRows(file.rows())
+    if (file) splits[name] = await storeRows(file.path, file.rows())
   }
   return splits
 }

@@ -2,6 +2,7 @@
 // read in windows, and the best stretch of all of them is taken (Devlin et al. 2019, section 4.2 and 4.3).
 
 import type { Example, Passage } from '../data/example.ts'
+import { changed } from '../data/list.ts'
 import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { questionHead } from '../heads/questionAnswering.ts'
@@ -249,7 +250,7 @@ export const questionAnswering: Task<QuestionPrediction> = {
     return `"${label}" are answers to "${text}" in "${text2}"`
   },
   found: (rows, { label }) => ({ unanswerable: rows.some(row => answersOf(row, label!).length === 0) }),
-  strata: (rows, { label }) => rows.map(row => (answersOf(row, label!).length > 0 ? 'answer' : 'none')),
+  strata: (rows, { label }) => changed(rows, row => (answersOf(row, label!).length > 0 ? 'answer' : 'none')),
   readable(rows, columns) {
     const { text, text2 } = columns
     check(text !== undefined && text2 !== undefined, 'ERR_DATA', () => {

@@ -43,7 +43,7 @@ export const regression: Task<ValuesPrediction, ValueRecord> = {
   infer: (rows, columns, asked) => inferSequence('regression', rows, columns, asked),
   outputs(rows, columns) {
     const column = columns.label ?? 'value'
-    const value = rows[0]?.values[column]
+    const value = rows.at(0)?.values[column]
     return Array.isArray(value) && value.length > 1 ? value.map((_, i) => `${column}_${i}`) : [column]
   },
   strata: (rows, columns) => decilesOf(rows.map(row => numbersOf(row, labelled(columns))[0]!)),

@@ -1,4 +1,5 @@
 import { type LabelMap, labelId, labelMap, labelsOf } from '../data/labels.ts'
+import { changed, joined } from '../data/list.ts'
 import { itemsIn, listOf, placeOf, type Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { bootstrapAccuracy, bootstrapMacroF1 } from '../metrics/compare.ts'
@@ -100,7 +101,7 @@ export const single: Task<ClassPrediction, ClassRecord> = {
 
   infer: (rows, columns, asked) => inferSequence('single', rows, columns, asked),
   labels: (rows, columns, order) => labelsOf(rows, labelled(columns), order),
-  strata: (rows, columns) => rows.map(row => String(row.values[labelled(columns)])),
+  strata: (rows, columns) => changed(rows, row => String(row.values[labelled(columns)])),
   readable: textRows,
   parts: textParts,
   encode: (row, tokenizer, spec) =>
@@ -190,7 +191,7 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
   infer: (rows, columns, asked) => inferSequence('multi', rows, columns, asked),
   convert: namedVectors,
   labels: (rows, columns, order) => labelsOf(rows, labelled(columns), order),
-  strata: (rows, columns) => rarest(rows.map(row => listOf(row, labelled(columns)))),
+  strata: (rows, columns) => rarest(changed(rows, row => listOf(row, labelled(columns)))),
   readable: textRows,
   parts: textParts,
   encode: (row, tokenizer, spec) =>
@@ -283,7 +284,7 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
 /** Vectors of 0 and 1 as lists of the names of their ones: those given, else LABEL_0 and so on. */
 function namedVectors({ splits, columns, labels }: LabelSource, notice: (text: string) => void): Converted {
   const column = labelled(columns)
-  const width = vectorWidth(Object.values(splits).flat(), column)
+  const width = vectorWidth(joined(Object.values(splits)), column)
   if (width === undefined) return { splits }
   const names = labels?.names ?? Array.from({ length: width }, (_, i) => `LABEL_${i}`)
   check(names.length === width, 'ERR_DATA', () => {

@@ -4,6 +4,7 @@ import type { Columns } from '../data/columns.ts'
 import { contentText, conversationOf } from '../data/conversation.ts'
 import type { Splits } from '../data/duplicates.ts'
 import type { Example } from '../data/example.ts'
+import { changed, type List } from '../data/list.ts'
 import { type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { type ClassificationReport, classificationReport } from '../metrics/classification.ts'
@@ -56,11 +57,11 @@ export function bootstrapShares(
 }
 
 /** The rarest name of each list: what it is stratified by. */
-export function rarest(lists: readonly (readonly string[])[]): string[] {
+export function rarest(lists: List<readonly string[]>): List<string> {
   const counts = new Map<string, number>()
   for (const list of lists) for (const name of new Set(list)) counts.set(name, (counts.get(name) ?? 0) + 1)
   const rank = (name: string): number => counts.get(name)!
-  return lists.map(list => {
+  return changed(lists, list => {
     if (list.length === 0) return ''
     return list.reduce((a, b) => (rank(b) < rank(a) || (rank(b) === rank(a) && b < a) ? b : a))
   })
@@ -82,9 +83,9 @@ export function oneClass(split: string, counts: Int32Array, labels: readonly str
   return [{ code: 'one-class', message, cure: 'shuffle or stratify the split; its metrics mean little' }]
 }
 
-/** Every row of every split changed. */
+/** Every row of every split changed, by a function that gives the same each time. */
 export function mapRows(splits: Partial<Splits>, change: (row: Row) => Row): Partial<Splits> {
-  return Object.fromEntries(Object.entries(splits).map(([name, rows]) => [name, rows.map(change)]))
+  return Object.fromEntries(Object.entries(splits).map(([name, rows]) => [name, changed(rows, change)]))
 }
 
 /** What an example was made from, to be shown. */
@@ -102,7 +103,7 @@ export function textFor({ row, words, ids }: Example, { tokenizer, columns }: Om
 }
 
 /** Rows that hold texts. @throws ERR_DATA where they hold words */
-export function textRows(rows: readonly Row[], columns: Columns): { rows: readonly Row[]; columns: Columns } {
+export function textRows(rows: List<Row>, columns: Columns): { rows: List<Row>; columns: Columns } {
   check(columns.text !== undefined, 'ERR_DATA', () => 'predict: the rows hold words, the adapter reads texts')
   return { rows, columns }
 }

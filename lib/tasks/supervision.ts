@@ -14,7 +14,7 @@ export interface SupervisionCount {
 }
 
 /** Counts the labels that a loss will see. */
-export function supervision({ head }: Pick<Model, 'head'>, examples: readonly Example[]): SupervisionCount {
+export function supervision({ head }: Pick<Model, 'head'>, examples: Iterable<Example>): SupervisionCount {
   let total = 0
   let without = 0
   for (const example of examples) {
@@ -28,7 +28,7 @@ export function supervision({ head }: Pick<Model, 'head'>, examples: readonly Ex
 /** How often each class is a label of the examples; undefined where the task has no classes. */
 export function classCounts(
   { classes }: Pick<Task, 'classes'>,
-  examples: readonly Example[],
+  examples: Iterable<Example>,
   count: number,
 ): Int32Array | undefined {
   if (!classes) return undefined
@@ -46,7 +46,7 @@ export interface Majority {
 /** The most frequent training label, and how often it would be right; undefined where answers are no single class. */
 export function majorityOf(
   model: Pick<Model, 'head' | 'labels'>,
-  train: readonly Example[],
+  train: Iterable<Example>,
   judged: readonly { readonly gold: unknown }[],
 ): Majority | undefined {
   const task = taskOfModel(model)

@@ -5,6 +5,7 @@ import type { Columns } from '../data/columns.ts'
 import type { Splits } from '../data/duplicates.ts'
 import type { Example } from '../data/example.ts'
 import type { LabelMap, LabelOrder } from '../data/labels.ts'
+import type { List } from '../data/list.ts'
 import type { Row } from '../data/row.ts'
 import type { Transform } from '../data/transform.ts'
 import type { Problem } from '../heads/head.ts'
@@ -181,19 +182,19 @@ export interface Task<P extends Prediction = Prediction, R extends PredictionRec
    * Whether rows of these columns are this task's: the reason, or undefined. With `asked` the user named the task.
    * @throws ERR_DATA where the task was asked for and the rows do not fit
    */
-  infer(rows: readonly Row[], columns: Columns, asked: Asked): string | undefined
+  infer(rows: List<Row>, columns: Columns, asked: Asked): string | undefined
   /** Labels as the rest expects them: tags in one scheme, vectors as names; `notice` tells what was changed. */
   convert?(source: LabelSource, notice: (text: string) => void): Converted
   /** The classes of the data; absent where the task has none. */
-  labels?(rows: readonly Row[], columns: Columns, order?: LabelOrder): LabelMap
+  labels?(rows: List<Row>, columns: Columns, order?: LabelOrder): LabelMap
   /** Names of the outputs where there are no classes. */
-  outputs?(rows: readonly Row[], columns: Columns): readonly string[]
+  outputs?(rows: List<Row>, columns: Columns): readonly string[]
   /** Options of its own that the rows trained on settle, where they are not given. */
-  found?(rows: readonly Row[], columns: Columns): TaskValues
+  found?(rows: List<Row>, columns: Columns): TaskValues
   /** A name a row: splits keep the shares of these. */
-  strata(rows: readonly Row[], columns: Columns): string[]
+  strata(rows: List<Row>, columns: Columns): List<string>
   /** Rows without labels and their columns as `encode` takes them. @throws ERR_DATA where they are of another kind */
-  readable(rows: readonly Row[], columns: Columns): { rows: readonly Row[]; columns: Columns }
+  readable(rows: List<Row>, columns: Columns): { rows: List<Row>; columns: Columns }
   /** What makes the labels of its examples, where they have none by themselves. */
   transform?(tokenizer: Tokenizer, options: TaskValues): Transform
   /** A row as examples: one, or as many as it has parts. */

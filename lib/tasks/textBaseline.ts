@@ -3,6 +3,7 @@
 
 import type { Columns } from '../data/columns.ts'
 import type { Example } from '../data/example.ts'
+import { type List, spread } from '../data/list.ts'
 import { accuracy, precisionRecallF1 } from '../metrics/classification.ts'
 import { fitLogistic, predictLogistic } from '../metrics/logistic.ts'
 import { tfidf } from '../metrics/tfidf.ts'
@@ -29,8 +30,8 @@ const FIT = { memory: 5, iterations: 40, tolerance: 1e-4 }
 export function textBaselineOf(
   model: Pick<Model, 'head' | 'labels'>,
   { text, text2 }: Columns,
-  train: readonly Example[],
-  judged: readonly Example[],
+  train: List<Example>,
+  judged: List<Example>,
 ): TextBaseline | undefined {
   const classes = model.labels.length
   const read = ({ row }: Example) => [text, text2].map(column => (column ? row.values[column] : '')).join(' ')
@@ -38,16 +39,10 @@ export function textBaselineOf(
   const fits = taskOfModel(model).oneClass && text !== undefined && train.length > 0 && judged.length > 0
   if (!fits || !train.every(isText) || !judged.every(isText)) return undefined
   const rows = spread(train, Math.floor(MOST_WORK / (30 * classes)))
-  const labels = (examples: readonly Example[]) => examples.map(({ label }) => Number(label))
+  const labels = (examples: List<Example>) => examples.map(({ label }) => Number(label))
   const transform = tfidf(rows.map(read), Math.floor(MOST_WEIGHTS / classes))
   const fitted = fitLogistic(transform(rows.map(read)), labels(rows), classes, C, FIT)
   const [gold, predicted] = [labels(judged), predictLogistic(transform(judged.map(read)), fitted)]
   const average = { average: 'macro', classes: model.labels.map((_, i) => i) } as const
   return { accuracy: accuracy(gold, predicted), macroF1: precisionRecallF1(gold, predicted, average).f1 }
-}
-
-/** At most `most` members, evenly spread. */
-function spread<T>(list: readonly T[], most: number): readonly T[] {
-  if (list.length <= most) return list
-  return Array.from({ length: most }, (_, i) => list[Math.floor((i * list.length) / most)]!)
 }

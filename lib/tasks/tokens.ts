@@ -3,6 +3,7 @@
 import type { Columns } from '../data/columns.ts'
 import { type Example, firstPieces, IGNORED } from '../data/example.ts'
 import { labelId, tagLabelsOf } from '../data/labels.ts'
+import { changed, joined, type List } from '../data/list.ts'
 import { listOf, placeOf, type Row, textOf } from '../data/row.ts'
 import { detectScheme, isEntityTag, isPureIob1, spellingOf, toIob2 } from '../data/tags.ts'
 import { splitWords } from '../data/words.ts'
@@ -81,7 +82,7 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
   },
   convert: convertTags,
   labels: (rows, { tags }, order) => tagLabelsOf(rows, tags!, order),
-  strata: (rows, { tags }) => rarest(rows.map(row => typesOf(listOf(row, tags!)))),
+  strata: (rows, { tags }) => rarest(changed(rows, row => typesOf(listOf(row, tags!)))),
   readable: asWords,
   encode: encodeTagged,
   parts: (row, tokenizer, { columns, maxLength }) =>
@@ -184,9 +185,9 @@ function typesOf(tags: readonly string[]): string[] {
 }
 
 /** Words as they are, or texts split into words. */
-function asWords(rows: readonly Row[], { tokens, text }: Columns) {
+function asWords(rows: List<Row>, { tokens, text }: Columns) {
   if (tokens !== undefined) return { rows, columns: { tokens } }
-  const split = rows.map(row => ({ ...row, values: { tokens: splitWords(textOf(row, text!)) } }))
+  const split = changed(rows, (row): Row => ({ ...row, values: { tokens: splitWords(textOf(row, text!)) } }))
   return { rows: split, columns: { tokens: 'tokens' } }
 }
 
@@ -225,8 +226,7 @@ function* encodeTagged(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Genera
 function convertTags({ splits, columns, labels }: LabelSource, notice: (text: string) => void): Converted {
   const { tags } = columns
   if (tags === undefined) return { splits }
-  const rows = Object.values(splits).flat()
-  const sentences = rows.map(row => listOf(row, tags))
+  const sentences = changed(joined(Object.values(splits)), row => listOf(row, tags))
   const scheme = detectScheme(sentences)
   if (scheme === 'none' || (scheme === 'IOB2' && !labels)) return { splits }
   const known = new Set(labels?.names)
@@ -235,12 +235,13 @@ function convertTags({ splits, columns, labels }: LabelSource, notice: (text: st
   const ends = scheme !== 'BIOES' && [...known].some(label => /^[ESLU]-/.test(label))
   if (isKnown && !ends && !(full && isPureIob1(sentences))) return { splits }
   const spell = labels ? spellingOf(labels.names) : (list: readonly string[]) => [...list]
-  const changed = sentences.map(list => spell(toIob2(list)))
-  if (changed.every((list, i) => list.every((tag, t) => tag === sentences[i]![t]))) return { splits }
-  const own = changed.some(list => toIob2(list).some((tag, t) => tag !== list[t]))
+  const spelled = changed(sentences, list => spell(toIob2(list)))
+  if (sentences.every(list => spell(toIob2(list)).every((tag, t) => tag === list[t]))) return { splits }
+  const own = spelled.some(list => toIob2(list).some((tag, t) => tag !== list[t]))
   notice(`tags converted from ${scheme} to ${own ? "the model's scheme" : 'IOB2'}`)
-  let at = 0
-  const convert = (row: Row): Row => ({ ...row, values: { ...row.values, [tags]: changed[at++]! } })
+  const convert = (row: Row): Row => {
+    return { ...row, values: { ...row.values, [tags]: spell(toIob2(listOf(row, tags))) } }
+  }
   return { splits: mapRows(splits, convert) }
 }
 

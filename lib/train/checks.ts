@@ -1,6 +1,7 @@
 // What is looked at before a run: errors for what cannot train, warnings for what is likely not meant.
 
 import { type Example, IGNORED } from '../data/example.ts'
+import type { List } from '../data/list.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { maxTokens } from '../nn/batch.ts'
@@ -55,7 +56,7 @@ function checkAdapter({ name, isMerged, isActive, trainable }: Adapter): void {
 }
 
 /**
- * The data of a run, as arrays.
+ * The data of a run, as lists.
  * @throws ERR_OPTION for what JavaScript may hand to `what` in the places of an adapter and its data
  */
 export function checkArguments(what: string, adapter: unknown, data: TrainData): TrainExamples {
@@ -96,16 +97,18 @@ function learningRate({ method, name }: Adapter, { lr }: Settings): Warn[] {
   return []
 }
 
-function checkLengths(model: Model, split: string, examples: readonly Example[]): void {
+function checkLengths(model: Model, split: string, examples: List<Example>): void {
   const longest = maxTokens(model.backbone.limits)
-  examples.forEach(({ ids, row }, i) => {
+  let i = 0
+  for (const { ids, row } of examples) {
     check(ids.length > 0, 'ERR_DATA', () => {
       return `train: example ${i} of ${split} (line ${row.line}) has no tokens; drop rows without text`
     })
     check(ids.length <= longest, 'ERR_DATA', () => {
       return `train: example ${i} of ${split} has ${ids.length} tokens, the model takes ${longest}; lower maxLength`
     })
-  })
+    i++
+  }
 }
 
 function emptySplit(split: string): Warn[] {
@@ -118,7 +121,7 @@ function emptySplit(split: string): Warn[] {
   ]
 }
 
-function splitWarnings(model: Model, split: string, examples: readonly Example[]): Warn[] {
+function splitWarnings(model: Model, split: string, examples: List<Example>): Warn[] {
   const warnings: Warn[] = []
   const cut = examples.filter(example => example.truncated).length
   if (cut > MOST_TRUNCATED * examples.length)
@@ -149,7 +152,7 @@ function splitWarnings(model: Model, split: string, examples: readonly Example[]
  */
 export function resolveClassWeights(
   model: Model,
-  examples: readonly Example[],
+  examples: List<Example>,
   weights: Settings['classWeights'],
 ): readonly number[] | undefined {
   if (weights !== 'balanced') return weights

@@ -1,5 +1,6 @@
 import { type MicroBatch, packExamples } from '../data/batches.ts'
 import { type Example, IGNORED } from '../data/example.ts'
+import { isList, type List } from '../data/list.ts'
 import { type Transform, transformed } from '../data/transform.ts'
 import { check } from '../errors.ts'
 import type { Say } from '../generate/answers.ts'
@@ -84,11 +85,11 @@ export async function evaluate<P extends Prediction = Prediction>(
 }
 
 /** One prediction a row, where the examples are parts of rows. */
-function together(task: Task, predictions: readonly Prediction[], examples: readonly Example[]): readonly Prediction[] {
+function together(task: Task, predictions: readonly Prediction[], examples: List<Example>): readonly Prediction[] {
   if (!examples.some(({ part }) => part)) return predictions
   const whole: Prediction[] = []
   for (let from = 0, to = 1; from < examples.length; from = to, to++) {
-    while (examples[to]?.part) to++
+    while (examples.at(to)?.part) to++
     const own = [predictions.slice(from, to), examples.slice(from, to)] as const
     whole.push(to - from === 1 ? predictions[from]! : task.merge!(...own))
   }
@@ -116,7 +117,7 @@ function checkArguments(what: string, model: unknown, set: ExampleSet): void {
   check(model instanceof Model, 'ERR_OPTION', () => {
     return `${what}: the first argument is no model; call ${what}(model, data.test)`
   })
-  check(Array.isArray(set) || (isRecord(set) && Array.isArray(set.examples)), 'ERR_OPTION', () => {
+  check(isList(set) || (isRecord(set) && isList(set.examples)), 'ERR_OPTION', () => {
     return `${what}: expected examples of one split, as data.test of prepareData`
   })
 }
@@ -133,7 +134,7 @@ interface Forwarded {
 /** Forward passes over all batches, each enqueued while the one before it is read. */
 async function* forwardAll(
   model: Model,
-  examples: readonly Example[],
+  examples: List<Example>,
   { batchSize = 32, signal, transform, seed = SEED, top = 0 }: EvaluateOptions,
   isLabelled: boolean,
 ): AsyncGenerator<Forwarded> {
@@ -154,9 +155,9 @@ async function* forwardAll(
 
 /** The examples of each evaluation batch, with the labels that a transform makes. */
 export function* evaluationBatches(
-  examples: readonly Example[],
+  examples: List<Example>,
   { batchSize = 32, transform, seed = SEED }: Pick<EvaluateOptions, 'batchSize' | 'transform' | 'seed'>,
-): Generator<Example[]> {
+): Generator<readonly Example[]> {
   for (let start = 0; start < examples.length; start += batchSize) {
     const part = examples.slice(start, start + batchSize)
     const rows = Int32Array.from(part, (_, i) => start + i)

@@ -1,6 +1,7 @@
 // What `train` takes and what it tells: options and events, as plain data.
 
 import type { Example } from '../data/example.ts'
+import type { List } from '../data/list.ts'
 import type { Transform } from '../data/transform.ts'
 import type { Say } from '../generate/answers.ts'
 import type { MemoryUse } from '../native.ts'
@@ -10,18 +11,18 @@ import type { Evaluation } from './evaluate.ts'
 import type { TrainValues } from './options.ts'
 import type { Communicator, Objective } from './step.ts'
 
-/** Examples by split, as arrays or as `prepareData` gives them; a missing split is not evaluated. */
+/** Examples by split, as lists or as `prepareData` gives them; a missing split is not evaluated. */
 export interface TrainData {
   readonly train: ExampleSet
   readonly validation?: ExampleSet | undefined
   readonly test?: ExampleSet | undefined
 }
 
-/** The same, as arrays. */
+/** The same, as lists. */
 export interface TrainExamples extends TrainData {
-  readonly train: readonly Example[]
-  readonly validation?: readonly Example[] | undefined
-  readonly test?: readonly Example[] | undefined
+  readonly train: List<Example>
+  readonly validation?: List<Example> | undefined
+  readonly test?: List<Example> | undefined
 }
 
 /**

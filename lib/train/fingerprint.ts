@@ -2,6 +2,7 @@
 
 import { createHash, type Hash } from 'node:crypto'
 import type { Example } from '../data/example.ts'
+import type { List } from '../data/list.ts'
 import { check } from '../errors.ts'
 import { isObject, isPyJson, type PyJson, type PyObject, stringifyPython } from '../io/json.ts'
 import type { Model } from '../model.ts'
@@ -81,13 +82,13 @@ export function dataHash({ train, validation = [] }: TrainExamples): string {
 }
 
 /** SHA-256 of what the examples of one split hold. */
-export function examplesHash(examples: readonly Example[]): string {
+export function examplesHash(examples: List<Example>): string {
   const hash = createHash('sha256')
   addExamples(hash, examples)
   return hash.digest('hex')
 }
 
-function addExamples(hash: Hash, examples: readonly Example[]): void {
+function addExamples(hash: Hash, examples: List<Example>): void {
   hash.update(`${examples.length};`)
   for (const example of examples) addExample(hash, example)
 }

@@ -1,6 +1,7 @@
 // A run on the meta device: the same steps without their arithmetic, for what they will take.
 
 import type { MicroBatch } from '../data/batches.ts'
+import { tokensOf } from '../data/example.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
@@ -79,7 +80,7 @@ export async function planTraining(
     trainable: trainable.reduce((sum, { size }) => sum + size, 0),
     total: adapter.totalSize,
     matched,
-    tokensPerEpoch: data.train.reduce((sum, { ids }) => sum + ids.length, 0),
+    tokensPerEpoch: tokensOf(data.train),
     modelBytes: model.bytes,
     optimizerBytes,
     peakBytes,

@@ -4,6 +4,7 @@ import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Batches, batches, type Step } from '../data/batches.ts'
 import type { Example } from '../data/example.ts'
+import type { List } from '../data/list.ts'
 import { check, fail } from '../errors.ts'
 import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
 import { type Lock, lockFolder } from '../io/lock.ts'
@@ -53,7 +54,7 @@ export interface Length {
 /** The steps of an epoch, as every run of these settings has them. */
 export function epochOf(
   { head }: Model,
-  examples: readonly Example[],
+  examples: List<Example>,
   settings: Settings,
   classWeights: readonly number[] | undefined,
   epoch: number,

@@ -3,7 +3,8 @@
 import { createHash } from 'node:crypto'
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Example } from '../data/example.ts'
+import { type Example, tokensOf } from '../data/example.ts'
+import { type List, spread } from '../data/list.ts'
 import { check } from '../errors.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
 import type { Model } from '../model.ts'
@@ -134,18 +135,10 @@ export async function measure(adapter: Adapter<Model>, data: TrainExamples, sett
   const started = performance.now()
   const step = await timeSteps(adapter, data, settings)
   const rate = await evaluationRate(adapter.host, data, settings)
-  const split = (examples: readonly Example[] = []) => tokensOf(examples) * rate
+  const split = (examples: List<Example> = []) => tokensOf(examples) * rate
   const save = await timeSave(adapter, settings)
   const [validation, test] = [split(data.validation), split(data.test)]
   return { step, validation, test, save, spent: (performance.now() - started) / 1000 }
-}
-
-const tokensOf = (examples: readonly Example[]) => examples.reduce((sum, { ids }) => sum + ids.length, 0)
-
-/** Members of a list, evenly spread. */
-function spread<T>(list: readonly T[], count: number): T[] {
-  const taken = Math.min(count, list.length)
-  return Array.from({ length: taken }, (_, i) => list[Math.floor((i * list.length) / taken)]!)
 }
 
 /** Seconds of a mean step: some of the first epoch's, at a rate of 0, which leaves every weight as it is. */

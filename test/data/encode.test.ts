@@ -31,22 +31,22 @@ test('texts and pairs with a label', () => {
     [1, 0],
   )
   assert.is(truncated, 1)
-  assert.equal([...examples[0]!.ids], [...tokenizer.encode('Is it raining?', { pair: 'Yes' }).ids])
-  assert.is(examples[0]!.typeIds!.at(-1), 1)
-  assert.is(examples[1]!.ids.length, 12)
-  assert.is(examples[1]!.row, rows[1])
+  assert.equal([...examples.at(0)!.ids], [...tokenizer.encode('Is it raining?', { pair: 'Yes' }).ids])
+  assert.is(examples.at(0)!.typeIds!.at(-1), 1)
+  assert.is(examples.at(1)!.ids.length, 12)
+  assert.is(examples.at(1)!.row, rows[1])
 })
 
 test('several labels become 0/1, numbers stay numbers, labels may be left out', () => {
   const columns = { text: 'text', label: 'y' }
   const spec = { columns, labels, maxLength: 20 }
   const encode = (y: unknown, problem: 'regression' | 'multi') =>
-    encodeRows(toRows([{ text: 'a', y }]), tokenizer, { ...spec, ...single, problem }).examples[0]!.label
+    encodeRows(toRows([{ text: 'a', y }]), tokenizer, { ...spec, ...single, problem }).examples.at(0)!.label
   assert.equal(encode(['yes'], 'multi'), Float32Array.of(0, 1))
   assert.equal(encode([], 'multi'), Float32Array.of(0, 0))
   assert.equal(encode('0.5', 'regression'), Float32Array.of(0.5))
   const row = toRows([{ text: 'a' }])
-  assert.is(encodeRows(row, tokenizer, { ...spec, ...single, unlabelled: true }).examples[0]!.label, undefined)
+  assert.is(encodeRows(row, tokenizer, { ...spec, ...single, unlabelled: true }).examples.at(0)!.label, undefined)
 })
 
 test('tags stand on the first piece of each word', () => {
@@ -55,7 +55,7 @@ test('tags stand on the first piece of each word', () => {
   ])
   const spec = { task: 'token-classification', columns: { tokens: 'tokens', tags: 'tags' }, labels } as const
   const { examples } = encodeRows(rows, tokenizer, { ...spec, maxLength: 100 })
-  const { ids, wordIds, label } = examples[0]!
+  const { ids, wordIds, label } = examples.at(0)!
   const at = firstPieces(wordIds!)
   assert.is(at.length, 4)
   assert.equal(

@@ -102,7 +102,7 @@ test('splits of a folder are kept; a missing validation is cut from train', () =
 test('tags of jsonl rows become IOB2 with a notice', async () => {
   const train = toRows([{ tokens: ['a', 'b'], tags: ['I-X', 'I-X'] }])
   const data = await splitData({ train, validation: train })
-  assert.equal(data.splits.train[0]!.values.tags, ['B-X', 'I-X'])
+  assert.equal(data.splits.train.at(0)!.values.tags, ['B-X', 'I-X'])
   assert.ok(data.notices.some(notice => /converted from IOB1 to IOB2/.test(notice)))
   assert.equal(data.labels!.names, ['B-X', 'I-X'])
 })
@@ -139,8 +139,11 @@ test('wnut17: counts, labels, alignment', async () => {
   assert.is(data.labels!.names.length, 13)
   assert.is(data.labels!.names[0], 'O')
   for (const { examples, lostWords } of [data.train, data.validation, data.test]) {
-    const words = examples.reduce((sum, example) => sum + example.words!.length, 0)
-    const labelled = examples.reduce((sum, { label }) => sum + (label as Int32Array).filter(id => id >= 0).length, 0)
+    let [words, labelled] = [0, 0]
+    for (const example of examples) {
+      words += example.words!.length
+      labelled += (example.label as Int32Array).filter(id => id >= 0).length
+    }
     assert.is(labelled + lostWords, words)
   }
 })

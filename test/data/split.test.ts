@@ -92,7 +92,7 @@ test('tags, several labels and numbers are stratified by what is rare', () => {
   const numbers = toRows(Array.from({ length: 100 }, (_, label) => ({ label })))
   const deciles = strataOf(numbers, columns, { ...single, problem: 'regression' } as const)
   assert.is(new Set(deciles).size, 10)
-  assert.is(deciles.filter(decile => decile === deciles[55]).length, 10)
+  assert.is(deciles.filter(decile => decile === deciles.at(55)).length, 10)
 })
 
 test('texts in two splits are reported, dropped or moved', () => {

@@ -70,7 +70,7 @@ test('long texts lose no token: each is learned once', () => {
   const spec = { task: 'causal-lm', columns: { text: 'text' }, maxLength: 16 }
   const { examples } = encodeRows(toRows([{ text }]), tokenizer, spec)
   assert.ok(examples.length > 3)
-  const learned = examples.flatMap(example => [...nextTokens([example])!.values])
+  const learned = [...examples].flatMap(example => [...nextTokens([example])!.values])
   assert.equal(learned, tokens.slice(1))
 })
 
@@ -111,7 +111,7 @@ test('a decoder learns, and is judged by perplexity of the tokens that are learn
   const examples = counting(32).map(e => ({ ...e, label: e.label.map((id, t) => (t < 2 ? IGNORED : id)) }))
   const { predictions, loss, metrics } = await evaluate<ItemsPrediction>(model, examples, { batchSize: 7 })
   predictions.forEach((p, i) => {
-    const { ids } = examples[i]!
+    const { ids } = examples.at(i)!
     assert.equal(
       [...p.positions],
       Array.from({ length: ids.length - 2 }, (_, k) => k + 2),

@@ -234,10 +234,10 @@ test('without a template, or where none is wanted, prompts and completions are p
   const rows = toRows([{ instruction: 'Add', input: '1 and 2', output: '3' }])
   const { train, columns } = await prepareData({ train: rows, validation: rows }, plain, { maxLength: 200 })
   const text = (tokenizer: Tokenizer, ids: Int32Array) => tokenizer.decode(ids)
-  assert.is(text(plain, train.examples[0]!.ids), '### Instruction:\nAdd\n\n### Input:\n1 and 2\n\n### Response:\n3')
+  assert.is(text(plain, train.examples.at(0)!.ids), '### Instruction:\nAdd\n\n### Input:\n1 and 2\n\n### Response:\n3')
   const spec = { task: 'causal-lm', columns, maxLength: 200, taskOptions: { template: 'none' } }
   const [example] = encodeRows(rows, await chatml(), spec).examples
-  assert.is(text(await chatml(), example!.ids), text(plain, train.examples[0]!.ids))
+  assert.is(text(await chatml(), example!.ids), text(plain, train.examples.at(0)!.ids))
 })
 
 test.run()

@@ -28,8 +28,9 @@ const asked = (question: string, ...texts: string[]) => ({
   answers: { text: texts, answer_start: texts.map(at) },
 })
 const rows = toRows([asked('Where does Anna live?', 'Oslo'), asked('Where did Bjørn move?', 'New York'), asked('Why?')])
-const encoded = (given = rows, more: object = {}) =>
-  encodeRows(given, tokenizer, { task, columns, maxLength: 48, ...more }).examples
+const encoded = (given = rows, more: object = {}) => [
+  ...encodeRows(given, tokenizer, { task, columns, maxLength: 48, ...more }).examples,
+]
 
 /** Characters of the text that a label stands for; undefined where the window has no answer. */
 function labelled({ label, passage }: Example): string | undefined {
@@ -116,22 +117,22 @@ function read(examples: readonly Example[], spans: readonly (readonly [number, n
 
 test('the best stretch of all windows is the answer; none is, where that scores higher in each', () => {
   const examples = encoded(rows.slice(0, 1), { taskOptions: { unanswerable: true } })
-  const [first, last] = examples[0]!.label as unknown as [number, number]
+  const [first, last] = examples.at(0)!.label as unknown as [number, number]
   const others = examples.slice(1).map(() => [0, 0, 12] as const)
   const found = read(examples, [[first, last, 30], ...others])
   assert.is(questionAnswering.right(found), true)
   const reader = { tokenizer, labels: [], columns }
-  const record = questionAnswering.record(found, examples[0]!, reader, 1)
+  const record = questionAnswering.record(found, examples.at(0)!, reader, 1)
   assert.equal([record.answer, record.start, record.end], ['Oslo', 14, 18])
   assert.ok(Number(record.probability) > 0.9)
   const none = read(examples, [[0, 0, 12], ...others])
-  assert.is(questionAnswering.record(none, examples[0]!, reader, 1).answer, '')
+  assert.is(questionAnswering.record(none, examples.at(0)!, reader, 1).answer, '')
   assert.is(questionAnswering.right(none), false)
-  assert.equal(questionAnswering.mistake(none, examples[0]!, reader).predicted, [{ text: '(no answer)' }])
+  assert.equal(questionAnswering.mistake(none, examples.at(0)!, reader).predicted, [{ text: '(no answer)' }])
   const sure = encoded(rows.slice(0, 1))
   assert.is.not(questionAnswering.record(read(sure, [[0, 0, 12], ...others]), sure[0]!, reader, 1).answer, '')
   const wrong = read(examples, [[first + 1, last + 3, 9], ...others])
-  const shown = questionAnswering.mistake(wrong, examples[0]!, reader)
+  const shown = questionAnswering.mistake(wrong, examples.at(0)!, reader)
   const marks = [shown.gold, shown.predicted].map(side => (Array.isArray(side) ? side[1].mark : side))
   assert.equal(marks, ['missed', 'wrong'])
 })

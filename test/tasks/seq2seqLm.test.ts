@@ -45,8 +45,8 @@ test('what is read and what is said are texts of their own, each cut where it is
   assert.equal(example!.target, tokenizer.encode('raining hard').ids)
   const cut = encodeRows(rows, tokenizer, { task, columns, maxLength: 4 })
   assert.is(cut.truncated, 1)
-  assert.is(cut.examples[0]!.target!.length, 4)
-  assert.is(cut.examples[0]!.target!.at(-1), example!.target!.at(-1), 'the end stays')
+  assert.is(cut.examples.at(0)!.target!.length, 4)
+  assert.is(cut.examples.at(0)!.target!.at(-1), example!.target!.at(-1), 'the end stays')
 })
 
 test('a batch shows what is read, then what is said, with all of the latter in the loss', () => {
@@ -62,8 +62,8 @@ test('an encoder-decoder learns, is judged on every token that it says, and then
   const examples = answers(12)
   const { predictions, loss, metrics } = await evaluate<ItemsPrediction>(model, examples, { batchSize: 7 })
   predictions.forEach(({ gold, positions }, i) => {
-    assert.equal([...gold!], [...examples[i]!.target!])
-    assert.equal([...positions], [...examples[i]!.target!.keys()])
+    assert.equal([...gold!], [...examples.at(i)!.target!])
+    assert.equal([...positions], [...examples.at(i)!.target!.keys()])
   })
   assert.ok(Math.abs(metrics.perplexity! - Math.exp(loss)) < 1e-9)
   const method = attach(model, fullFineTuning())
@@ -79,8 +79,8 @@ test('an encoder-decoder learns, is judged on every token that it says, and then
   })
   assert.ok(known >= 0, 'one of the answers is learned')
   const said: number[] = []
-  for await (const id of generateTokens(model, examples[known]!.ids)) said.push(id)
-  assert.equal(said, [...examples[known]!.target!])
+  for await (const id of generateTokens(model, examples.at(known)!.ids)) said.push(id)
+  assert.equal(said, [...examples.at(known)!.target!])
   model.dispose()
 })
 

@@ -41,7 +41,7 @@ test('loss and accuracy are those of the probabilities', async () => {
   const { predictions, loss, metrics } = await evaluate<ClassPrediction>(model, examples, { batchSize: 7 })
   let [sum, right] = [0, 0]
   predictions.forEach((p, i) => {
-    assert.ok(p.gold !== undefined && p.gold === examples[i]!.label)
+    assert.ok(p.gold !== undefined && p.gold === examples.at(i)!.label)
     sum -= Math.log(p.probabilities![p.gold]!)
     if (p.predicted === p.gold) right++
     assert.ok(Math.abs(p.probabilities!.reduce((a, b) => a + b, 0) - 1) < 1e-6)
@@ -58,8 +58,8 @@ test('taggers answer for words, and entities are scored', async () => {
   const { predictions, metrics, reports, loss } = await evaluate<ItemsPrediction>(model, examples, { batchSize: 5 })
   let [sum, words] = [0, 0]
   for (const [i, p] of predictions.entries()) {
-    assert.is(p.predicted.length, examples[i]!.ids.length - 1)
-    assert.equal(Array.from(p.gold!), Array.from(examples[i]!.label as Int32Array).slice(1))
+    assert.is(p.predicted.length, examples.at(i)!.ids.length - 1)
+    assert.equal(Array.from(p.gold!), Array.from(examples.at(i)!.label as Int32Array).slice(1))
     words += p.gold!.length
     for (let w = 0; w < p.gold!.length; w++) if (p.gold![w] === p.predicted[w]) sum -= Math.log(p.probabilities[w]!)
   }
@@ -114,7 +114,7 @@ test('masked LM: the masks are the same each time, and hidden tokens are in orde
   first.predictions.forEach((p, i) => {
     const q = other.predictions[i]!
     assert.equal(p.predicted, q.predicted)
-    const hidden = p.positions.map(at => examples[i]!.ids[at]!)
+    const hidden = p.positions.map(at => examples.at(i)!.ids[at]!)
     assert.equal(p.gold, hidden)
   })
   assert.ok(Math.abs(first.metrics.perplexity! - Math.exp(first.loss)) < 1e-9)

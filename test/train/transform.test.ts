@@ -28,7 +28,7 @@ test('it sees each example with numbers of its own, whatever the batches', () =>
   const [few, many, later] = [idsOf(4, 0), idsOf(24, 0), idsOf(24, 1)]
   assert.equal([...many.subarray(0, few.length)], [...few])
   assert.not.equal([...many], [...later])
-  const { label: _, ...given } = examples[0]!
+  const { label: _, ...given } = examples.at(0)!
   assert.equal(given, (({ label: _, ...rest }) => rest)(sequences(24)[0]!), 'the data stay as they are')
 })
 

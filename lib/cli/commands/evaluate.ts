@@ -2,8 +2,10 @@
 
 import { type Example, wholeRows } from '../../data/example.ts'
 import { labelMap } from '../../data/labels.ts'
-import { collectRows, openDataset } from '../../data/open.ts'
+import { type List, nth } from '../../data/list.ts'
+import { openDataset } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
+import { storeRows } from '../../data/storedRows.ts'
 import { check } from '../../errors.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import type { Model } from '../../model.ts'
@@ -66,14 +68,14 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
 async function wordsAlone(
   trained: Trained,
   settings: Settings,
-  judged: readonly Example[],
+  judged: List<Example>,
   { columns }: SplitData,
   console: Console,
 ): Promise<TextBaseline | undefined> {
   const { train, ...others } = await openDataset(settings.data!, openOptions(settings))
   if (!train || Object.keys(others).length === 0 || settings.evaluateOn === 'train') return undefined
   const quiet = { ...console, note: () => undefined }
-  const data = await dataFor(trained, settings, await collectRows(train.rows()), quiet)
+  const data = await dataFor(trained, settings, await storeRows(train.path, train.rows()), quiet)
   const own = optionsFor(taskOfModel(trained.model), settings, trained.taskOptions)
   const { examples } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
   return textBaselineOf(trained.model, columns, examples, judged)
@@ -93,12 +95,12 @@ async function writePredictions(
   model: Model,
   path: string,
   { predictions }: Evaluation,
-  examples: readonly Example[],
+  examples: List<Example>,
   reader: Reader,
 ): Promise<void> {
   const task = taskOfModel(model)
   const rows = wholeRows(examples)
-  const lines = predictions.map((prediction, i) => plainJson(task.record(prediction, rows[i]!, reader, 1)))
+  const lines = predictions.map((prediction, i) => plainJson(task.record(prediction, nth(rows, i), reader, 1)))
   await writeFileAtomic(path, `${lines.join('\n')}\n`)
 }
 
@@ -106,7 +108,7 @@ async function writePredictions(
 async function dataFor(
   { model, columnNames }: Trained,
   settings: Settings,
-  rows: readonly Row[],
+  rows: List<Row>,
   console: Console,
 ): Promise<SplitData> {
   const task = taskOfModel(model)
