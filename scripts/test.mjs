@@ -4,10 +4,12 @@
 // node scripts/test.mjs [--sanitize] [--jobs=2] [--no-build] [--without=PATH] [FILTER…]
 // FILTER: part of a path, `test/ops` or `native`; --sanitize: against build-sanitize/, by default the op tests only.
 // A test file may ask for other settings in its first lines: `// threads: 4`, `// timeout: 600` (seconds).
-// A test that can't run here prints `skip: REASON` and returns. A file that contributes no test fails.
+// A test that can't run here prints `skip: REASON` and returns. A file that contributes no test fails, and one that
+// leaves something in the folder for temporary files: each has one of its own, see test/support/temporary.ts.
 
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -64,8 +66,13 @@ function allTests() {
   return [...native, ...uvu]
 }
 
-function environment(threads) {
-  const env = { ...process.env, LOWRANK_THREADS: String(threads), FORCE_COLOR: '0' }
+// Below it each test has its folder for temporary files, so that nothing is left whatever becomes of the tests.
+const temporary = mkdtempSync(join(tmpdir(), 'lowrank-tests-'))
+process.on('exit', () => rmSync(temporary, { recursive: true, force: true }))
+let folders = 0
+
+function environment(threads, folder) {
+  const env = { ...process.env, LOWRANK_THREADS: String(threads), FORCE_COLOR: '0', TMPDIR: folder }
   if (!sanitize) return env
   const library = name => spawnSync('g++', [`-print-file-name=${name}`], { encoding: 'utf8' }).stdout.trim()
   return {
@@ -79,11 +86,14 @@ function environment(threads) {
 }
 
 function run(test) {
-  if (test.missing) return { output: test.missing, status: 0, seconds: 0 }
+  if (test.missing) return { output: test.missing, status: 0, left: [], seconds: 0 }
   const start = performance.now()
   return new Promise(resolve => {
     const [program, ...args] = test.command
-    const child = spawn(program, args, { cwd: root, env: environment(test.threads), stdio: ['ignore', 'pipe', 'pipe'] })
+    const folder = join(temporary, String(folders++))
+    mkdirSync(folder)
+    const env = environment(test.threads, folder)
+    const child = spawn(program, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
     children.add(child)
     let output = ''
     let late = false
@@ -99,13 +109,15 @@ function run(test) {
       children.delete(child)
       if (late) output += `\ntimeout: more than ${test.timeout} s\n`
       else if (signal) output += `\nended by ${signal}\n`
-      resolve({ output, status: code ?? 1, seconds: (performance.now() - start) / 1000 })
+      const left = readdirSync(folder)
+      rmSync(folder, { recursive: true, force: true })
+      resolve({ output, status: code ?? 1, left, seconds: (performance.now() - start) / 1000 })
     })
   })
 }
 
 // What a file contributes. Skips come from uvu's own count and from `skip:` lines, which uvu counts as passed.
-function tally(test, { output, status }) {
+function tally(test, { output, status, left: files }) {
   const skips = [...output.matchAll(/^[\s•]*skip: (.*)$/gm)].map(match => match[1])
   const total = name =>
     [...output.matchAll(new RegExp(`^ {2}${name}: +(\\d+)`, 'gm'))].reduce((sum, match) => sum + Number(match[1]), 0)
@@ -118,6 +130,7 @@ function tally(test, { output, status }) {
   let problem = ''
   if (status !== 0 && failed === 0) problem = `exit status ${status}`
   else if (ran + skipped === 0) problem = 'contributes no test (does it call test.run()?)'
+  else if (failed === 0 && files.length > 0) problem = `leaves ${files.join(', ')} in the folder for temporary files`
   if (problem) failed++
   return { passed, failed, skipped, skips, problem }
 }

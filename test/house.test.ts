@@ -321,6 +321,14 @@ test('lib: one default seed', () => {
   noProblems(files.map(file => `${file} has a default seed of its own; SEED of lib/options.ts is the one`))
 })
 
+test('tests: folders come from test/support/temporary.ts, which removes them', () => {
+  const makers = sources('test').filter(file => /\bmkdtemp/.test(read(file)) && !/^test\/house/.test(file))
+  noProblems(
+    makers.filter(file => file !== 'test/support/temporary.ts').map(file => `${file} makes folders of its own`),
+  )
+  assert.is(makers.length, 1)
+})
+
 function trackedFiles(): string[] {
   try {
     return execFileSync('git', ['ls-files', '-z'], { cwd: packageRoot, encoding: 'utf8' }).split('\0').filter(Boolean)

@@ -1,10 +1,10 @@
 // Running the command line as a user does, on small data.
 
 import { spawn } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { temporaryFolder } from '../support/temporary.ts'
 
 /** What a finished command left. */
 export interface Finished {
@@ -65,7 +65,7 @@ export function cli(args: readonly string[], options: RunOptions = {}): Promise<
 
 /** A folder of its own that is removed when the process ends. */
 export function workFolder(): string {
-  const dir = mkdtempSync(join(tmpdir(), 'lowrank-cli-'))
+  const dir = temporaryFolder()
   process.on('exit', () => rmSync(dir, { recursive: true, force: true }))
   return dir
 }

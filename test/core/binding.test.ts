@@ -1,7 +1,6 @@
 // Random calls of every native function: a coded error or a result, never the end of the process.
 
-import { mkdtempSync, openSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { openSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { test } from 'uvu'
@@ -9,6 +8,7 @@ import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
 import { DTYPES, type Handle, native, openNative } from '../../lib/native.ts'
 import { Device, Tensor } from '../../lib/tensor.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 // Read when the device is opened: a random size must not fill the machine's memory.
 process.env.LOWRANK_MEMORY_LIMIT = String(256 << 20)
@@ -190,7 +190,7 @@ function accepted(): Record<string, unknown[]> {
   const loss = Float64Array.of(-100, 0.1, 1)
   const drop = Float64Array.of(128, 1, 2, 3, 4, 5)
   const x = h(4, 6)
-  const path = join(mkdtempSync(join(tmpdir(), 'lowrank-binding-')), 'weights')
+  const path = join(temporaryFolder(), 'weights')
   writeFileSync(path, new Uint8Array(104))
   const weights = openSync(path, 'r')
   const w = Tensor.from(new Float32Array(24), [4, 6], { dtype: 'nf4' }).keep()

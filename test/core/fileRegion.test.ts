@@ -1,18 +1,18 @@
 // A file that is cut while its tensors are on their way to a device.
 
-import { closeSync, mkdtempSync, openSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { closeSync, openSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
 import { Device, Tensor } from '../../lib/tensor.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { enqueue } from './work.ts'
 
 const SIZE = 3 << 20
 
 async function withFile(work: (path: string, file: number, target: Tensor) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-region-'))
+  const folder = temporaryFolder()
   const path = join(folder, 'weights')
   writeFileSync(path, new Uint8Array(Float32Array.from({ length: SIZE / 4 }, (_, i) => i % 1000).buffer))
   const file = openSync(path, 'r')

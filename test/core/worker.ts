@@ -65,9 +65,10 @@ if (mode === 'reads' || mode === 'reads and exit' || mode === 'reads and throw')
 // A whole run: loading, evaluating, steps, checkpoints.
 if (mode === 'train') {
   parentPort!.postMessage('training')
-  const [{ sequences, temporaryFolder, tinyLora, tinyModel }, { train }] = await Promise.all([
+  const [{ sequences, tinyLora, tinyModel }, { train }, { temporaryFolder }] = await Promise.all([
     import('../train/support.ts'),
     import('../../lib/train/train.ts'),
+    import('../support/temporary.ts'),
   ])
   const outputDir = temporaryFolder()
   parentPort!.postMessage(outputDir)

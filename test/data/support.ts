@@ -1,15 +1,15 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 /** Runs `fn` with a temporary folder that holds the files. */
 export async function withFiles(
   files: Readonly<Record<string, string | Uint8Array>>,
   fn: (path: (name: string) => string) => unknown,
 ): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-data-'))
+  const folder = temporaryFolder()
   try {
     for (const [name, content] of Object.entries(files)) writeFileSync(join(folder, name), content)
     await fn(name => join(folder, name))

@@ -3,7 +3,6 @@ import {
   existsSync,
   lstatSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -12,7 +11,6 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -25,11 +23,12 @@ import {
   writeFileAtomic,
   writeFolderAtomic,
 } from '../../lib/io/atomic.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const test = suite<{ dir: string }>('atomic', { dir: '' })
 
 test.before.each(context => {
-  context.dir = mkdtempSync(join(tmpdir(), 'lowrank-atomic-'))
+  context.dir = temporaryFolder()
 })
 test.after.each(context => {
   faults.write = undefined

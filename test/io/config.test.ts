@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { test } from 'uvu'
@@ -20,9 +19,9 @@ import {
   string,
 } from '../../lib/io/config.ts'
 import { shared } from '../support/shared.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'lowrank-config-'))
-test.after(() => rmSync(dir, { recursive: true, force: true }))
+const dir = temporaryFolder()
 
 const known = ['bert', 'roberta', 'distilbert']
 

@@ -1,12 +1,12 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { ensureFolder } from '../../lib/io/folder.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 test('makes every missing folder, and leaves existing ones alone', () => {
-  const root = mkdtempSync(join(tmpdir(), 'lowrank-folder-'))
+  const root = temporaryFolder()
   try {
     const deep = join(root, 'a/b/c')
     ensureFolder(deep)

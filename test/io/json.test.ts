@@ -1,5 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
@@ -17,9 +16,9 @@ import {
   writeJson,
 } from '../../lib/io/json.ts'
 import { JsonError, parseExact } from '../../lib/io/parseJson.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'lowrank-json-'))
-test.after(() => rmSync(dir, { recursive: true, force: true }))
+const dir = temporaryFolder()
 
 interface Golden {
   floats: [hex: string, repr: string][]
@@ -142,7 +141,7 @@ test('what is written reads back the same', () => {
 })
 
 test('what would take time or stack without end is refused at once', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-json-'))
+  const folder = temporaryFolder()
   const path = join(folder, 'a.json')
   const refused = (text: string, pattern: RegExp) => {
     writeFileSync(path, text)

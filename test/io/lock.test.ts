@@ -1,14 +1,13 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { lockFolder } from '../../lib/io/lock.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'lowrank-lock-'))
+const dir = temporaryFolder()
 const path = join(dir, '.lowrank-lock')
-test.after(() => rmSync(dir, { recursive: true, force: true }))
 
 const refused = (): string => {
   try {

@@ -1,14 +1,4 @@
-import {
-  appendFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { appendFileSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
@@ -25,9 +15,9 @@ import {
   writeSafetensors,
 } from '../../lib/io/safetensors.ts'
 import { shared } from '../support/shared.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'lowrank-safetensors-'))
-test.after(() => rmSync(dir, { recursive: true, force: true }))
+const dir = temporaryFolder()
 
 const golden = (name: string) => fileURLToPath(new URL(`../golden/io/${name}`, import.meta.url))
 

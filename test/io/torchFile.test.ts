@@ -1,5 +1,4 @@
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -7,11 +6,12 @@ import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
 import { readPickle } from '../../lib/io/pickle.ts'
 import { openCheckpoint, openTorchFile } from '../../lib/io/safetensors.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const golden = (name: string) => fileURLToPath(new URL(`../golden/io/${name}`, import.meta.url))
 
 function inFolder(run: (folder: string) => void): void {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-torch-'))
+  const folder = temporaryFolder()
   try {
     run(folder)
   } finally {

@@ -1,17 +1,16 @@
 // Where no addon fits: what needs none works, all else is one coded error; and what a build from source says it lacks.
 
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packageRoot } from '../../lib/io/package.ts'
 import { native } from '../../lib/native.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'lowrank-no-addon-'))
-test.after(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder()
 
 const installed = join(folder, 'lowrank')
 const MAIN = join(installed, 'dist/lib/cli/main.js')

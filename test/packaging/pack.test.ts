@@ -3,9 +3,8 @@
 // works as ES module, as CommonJS and for TypeScript.
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { tmpdir } from 'node:os'
 import { dirname, join, normalize, relative } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -13,12 +12,12 @@ import { packageRoot } from '../../lib/io/package.ts'
 import { writeJsonl } from '../cli/support.ts'
 import { capitals, chatModelFolder } from '../support/chatModel.ts'
 import { seq2seqFolder } from '../support/seq2seqModel.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { type Home, install, type Packed, packRepository, unpackable } from './support.ts'
 
 const PREBUILT = ['prebuilds/linux-x64/lowrank.glibc.node', 'prebuilds/linux-arm64/lowrank.glibc.node']
 const reason = unpackable()
-const folder = mkdtempSync(join(tmpdir(), 'lowrank-pack-'))
-test.after(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder()
 
 let packed: Packed
 let home: Home

@@ -1,16 +1,15 @@
 // What a build does with what an earlier one left behind.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packageRoot } from '../../lib/io/package.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'lowrank-cache-'))
-test.after(() => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder()
 
 const toolchain = pathToFileURL(join(packageRoot, 'scripts/toolchain.mjs')).href
 

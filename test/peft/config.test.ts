@@ -1,5 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
@@ -17,6 +16,7 @@ import {
 import { LORA, type LoraOptions, lora as loraMethod, type ResolvedLora } from '../../lib/peft/lora.ts'
 import { matchTargets } from '../../lib/peft/targets.ts'
 import { shared } from '../support/shared.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const resolveLora = (options: LoraOptions) => loraMethod(options).options as ResolvedLora
 const adapterRecord = (options: object, context: AdapterContext, from?: AdapterConfig) =>
@@ -26,8 +26,7 @@ function loraFromConfig(config: AdapterConfig) {
   return { options: options as unknown as ResolvedLora, ...rest }
 }
 
-const dir = mkdtempSync(join(tmpdir(), 'lowrank-peft-config-'))
-test.after(() => rmSync(dir, { recursive: true, force: true }))
+const dir = temporaryFolder()
 
 interface Golden {
   models: Record<string, { model_type: string; linears: [string, number, number, boolean][] }>

@@ -1,7 +1,6 @@
 // The adapters that PEFT made (test/golden/adapters, see its README), over the tiny checkpoints of test/golden/models.
 
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { Tape } from '../../lib/autograd/tape.ts'
 import { packageRoot } from '../../lib/io/package.ts'
@@ -11,6 +10,7 @@ import { type PackedBatch, pack } from '../../lib/nn/batch.ts'
 import type { Parameter } from '../../lib/nn/module.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { TASKS_BY_WORD } from '../support/targets.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 export const MODELS = join(packageRoot, 'test/golden/models')
 export const ADAPTERS = join(packageRoot, 'test/golden/adapters')
@@ -139,7 +139,7 @@ export async function bytesOf(model: Model): Promise<Map<string, string>> {
 
 /** A fresh folder for the length of `body`. */
 export async function withFolder<T>(body: (dir: string) => T | Promise<T>): Promise<T> {
-  const dir = mkdtempSync(join(tmpdir(), 'lowrank-'))
+  const dir = temporaryFolder()
   try {
     return await body(dir)
   } finally {

@@ -14,12 +14,12 @@ import { type Adapter, attach, createMethod, loadAdapter, METHODS, type MethodKi
 import { scope } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
 import { targetsOf } from '../support/targets.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import {
   answers,
   counting,
   runToEnd,
   sequences,
-  temporaryFolder,
   tinyDecoder,
   tinySeq2seq,
   trainedBytes,

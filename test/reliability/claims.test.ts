@@ -1,8 +1,7 @@
 // Files that claim more than they hold, or hold what nobody writes: each is refused with a code, at once.
 // timeout: 300
 
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -16,10 +15,10 @@ import { loadAdapter } from '../../lib/peft/index.ts'
 import { prepareData } from '../../lib/tasks/prepare.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { parseState } from '../../lib/train/state.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const golden = (path: string) => fileURLToPath(new URL(`../golden/${path}`, import.meta.url))
-const dir = mkdtempSync(join(tmpdir(), 'lowrank-claims-'))
-test.after(() => rmSync(dir, { recursive: true, force: true }))
+const dir = temporaryFolder()
 /** Milliseconds in which a file is refused, on a busy machine. */
 const SOON = 10_000
 const LONG = 'é\x1bx'.repeat(34_000)

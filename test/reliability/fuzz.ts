@@ -5,14 +5,14 @@
 // mutation again and shows its error.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { LowrankError } from '../../lib/errors.ts'
 import { random } from '../../lib/random.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { READERS, type Reader } from './readers.ts'
 import { makeWorld } from './world.ts'
 
@@ -32,7 +32,7 @@ export interface Fuzzed {
 /** A folder with what readers need, which is the working directory until it is left. */
 export async function enterFuzz(): Promise<() => void> {
   const before = process.cwd()
-  const dir = mkdtempSync(join(tmpdir(), 'lowrank-fuzz-'))
+  const dir = temporaryFolder()
   await makeWorld(dir)
   process.chdir(dir)
   return () => {
@@ -49,7 +49,9 @@ export async function fuzz(
   to: number,
   told?: (i: number) => void,
 ): Promise<Fuzzed> {
-  const [whole, changed] = [mkdtempSync('whole-'), mkdtempSync('changed-')]
+  const [whole, changed] = ['whole', 'changed']
+  for (const folder of [whole, changed]) rmSync(folder, { recursive: true, force: true })
+  mkdirSync(whole)
   await reader.prepare(join(process.cwd(), whole))
   // `prepare` may write paths down, so what it made is read where it was made.
   const dir = join(process.cwd(), whole)

@@ -4,13 +4,13 @@
 // before each change (and in the middle of each write) stands for all kills. Each of these states is then put in place,
 // and the run is continued as a user would: with --resume, or anew where that says that there is nothing to resume.
 
-import { mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { deserialize } from 'node:v8'
 import { LowrankError } from '../../lib/errors.ts'
 import { type Finished, runModule } from '../cli/support.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { readTree, type Tree, writeTree } from './fileSystem.ts'
 import { CASES, type Case, makeWorld, runTrain } from './world.ts'
 
@@ -31,7 +31,7 @@ export interface Killed {
 /** A folder with bases and data, which is the working directory until it is left. */
 export async function enterWorld(): Promise<{ dir: string; leave(): void }> {
   const before = process.cwd()
-  const dir = realpathSync(mkdtempSync(join(tmpdir(), 'lowrank-kill-')))
+  const dir = temporaryFolder()
   await makeWorld(dir)
   process.chdir(dir)
   const leave = (): void => {

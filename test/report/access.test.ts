@@ -1,14 +1,14 @@
 // Whether everybody can read and use a report: contrast, keyboard, and the script in a browser where there is one.
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { calibrationOf } from '../../lib/report/calibration.ts'
 import { type ReportData, renderReport } from '../../lib/report/report.ts'
 import { style } from '../../lib/report/style.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const data: ReportData = {
   title: 'a run',
@@ -101,7 +101,7 @@ const browser = ['chromium', 'chromium-browser', 'google-chrome'].find(name => {
 
 test('in a browser the script makes tables sortable and lists searchable, and its policy lets it', () => {
   if (!browser) return console.log('skipped: no browser')
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-report-'))
+  const folder = temporaryFolder()
   const path = join(folder, 'report.html')
   writeFileSync(path, renderReport(data))
   const flags = ['--headless', '--no-sandbox', '--disable-gpu', `--user-data-dir=${join(folder, 'profile')}`]

@@ -1,11 +1,11 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Mistake, ReportData } from '../../lib/report/report.ts'
 import { renderReport, writeReport } from '../../lib/report/report.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const hostile = `</script><script>alert(1)</script><img src=x onerror="alert('2')">&amp;"'\u0000\ud800<!--`
 
@@ -221,7 +221,7 @@ test('only the first hundred mistakes are shown', () => {
 })
 
 test('writing replaces the old page whole and leaves no other file', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-test-'))
+  const folder = temporaryFolder()
   try {
     const path = join(folder, 'run', 'report.html')
     await writeReport(path, { title: 'first', task: 'classification' })

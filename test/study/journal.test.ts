@@ -1,18 +1,17 @@
 // Optuna's journal: what optuna wrote is read as optuna reads it, and what we write optuna reads.
 
 import { execFileSync, spawnSync } from 'node:child_process'
-import { appendFileSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { appendFileSync, copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packageRoot } from '../../lib/io/package.ts'
 import { halve } from '../../lib/study/halving.ts'
 import { type Distribution, Journal, operations, type Study, type Trial } from '../../lib/study/journal.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/study')
-const work = mkdtempSync(join(tmpdir(), 'lowrank-journal-'))
-process.on('exit', () => rmSync(work, { recursive: true, force: true }))
+const work = temporaryFolder()
 
 /** A study as make.py describes it. */
 interface Described {

@@ -1,8 +1,6 @@
 // Trials from one journal: the same for a seed, shared by workers, and tried again when a worker is gone.
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -13,10 +11,10 @@ import type { Bench, Spec } from '../../lib/study/member.ts'
 import { parseSpace } from '../../lib/study/space.ts'
 import { bestTrial, openStudy, ordinalOf, type Sweep, work } from '../../lib/study/sweep.ts'
 import { tinyModel } from '../peft/golden.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { sequences } from '../train/support.ts'
 
-const folder = mkdtempSync(join(tmpdir(), 'lowrank-sweep-'))
-process.on('exit', () => rmSync(folder, { recursive: true, force: true }))
+const folder = temporaryFolder()
 
 const examples = { train: sequences(40), validation: sequences(20, 9) }
 const open = () => tinyModel('bert-mlm', { task: 'sequence-classification', labels: ['a', 'b', 'c'], seed: 1 })

@@ -1,17 +1,17 @@
 // A tiny decoder that chats: random weights, the byte-level tokenizer of the golden templates, ChatML.
 
-import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { createModel } from '../../lib/model.ts'
 import { saveMerged } from '../../lib/peft/merged.ts'
+import { temporaryFolder } from './temporary.ts'
 
 const golden = fileURLToPath(new URL('../golden/chat/', import.meta.url))
 
 /** A Hugging Face folder of it. */
 export async function chatModelFolder(values: Record<string, number> = {}): Promise<string> {
-  const folder = join(mkdtempSync(join(tmpdir(), 'lowrank-chat-')), 'tiny-chat')
+  const folder = join(temporaryFolder(), 'tiny-chat')
   const config = {
     path: 'config.json',
     modelType: 'llama',

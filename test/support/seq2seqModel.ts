@@ -1,18 +1,18 @@
 // A tiny T5 with the tokenizer of the golden encodings: random weights.
 
-import { copyFileSync, mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { packageRoot } from '../../lib/io/package.ts'
 import { createModel } from '../../lib/model.ts'
 import { saveMerged } from '../../lib/peft/merged.ts'
+import { temporaryFolder } from './temporary.ts'
 
 export const VOCABULARY = 720
 export const HIDDEN = 64
 
 /** A Hugging Face folder of it. */
 export async function seq2seqFolder(): Promise<string> {
-  const folder = join(mkdtempSync(join(tmpdir(), 'lowrank-t5-')), 'tiny-t5')
+  const folder = join(temporaryFolder(), 'tiny-t5')
   const values = {
     model_type: 't5',
     vocab_size: VOCABULARY,

@@ -1,5 +1,4 @@
-import { copyFileSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -14,6 +13,7 @@ import { encodeRows } from '../../lib/tasks/encode.ts'
 import { prepareData, splitData } from '../../lib/tasks/prepare.ts'
 import type { Message } from '../../lib/tokenizer/chatTemplate.ts'
 import { loadTokenizer, type Tokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const golden = fileURLToPath(new URL('../golden/chat/', import.meta.url))
 const read = (name: string) => readFileSync(join(golden, name), 'utf8')
@@ -32,7 +32,7 @@ const cases = JSON.parse(read('chat.json')) as Case[]
 
 /** A tokenizer folder with a template, as a file or within the config. */
 async function withTemplate(template: unknown, config: object = {}, asFile = false): Promise<Tokenizer> {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-chat-'))
+  const folder = temporaryFolder()
   copyFileSync(join(golden, 'tokenizer.json'), join(folder, 'tokenizer.json'))
   const own = asFile ? config : { ...config, chat_template: template }
   writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify(own))

@@ -1,7 +1,5 @@
 // A base that classifies already: rows by name, in order, or anew.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -10,10 +8,10 @@ import { createModel, loadModel, type Model } from '../../lib/model.ts'
 import { labelRows } from '../../lib/models/labelRows.ts'
 import { saveMerged } from '../../lib/peft/merged.ts'
 import { inOrderOf, splitData } from '../../lib/tasks/prepare.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { tinyConfig } from '../train/support.ts'
 
-const dir = mkdtempSync(join(tmpdir(), 'lowrank-heads-'))
-process.on('exit', () => rmSync(dir, { recursive: true, force: true }))
+const dir = temporaryFolder()
 const names = ['negative', 'neutral', 'positive']
 
 async function base(modelType: string, labels: readonly string[]): Promise<string> {

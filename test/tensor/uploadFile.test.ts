@@ -1,13 +1,13 @@
-import { closeSync, mkdtempSync, openSync, truncateSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { closeSync, openSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Tensor } from '../../lib/tensor.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 /** A file of `before` bytes and then `data`, open for reading. */
 function fileOf(data: Float32Array | Uint16Array, before: number) {
-  const path = join(mkdtempSync(join(tmpdir(), 'lowrank-upload-')), 'data')
+  const path = join(temporaryFolder(), 'data')
   const bytes = Buffer.concat([Buffer.alloc(before, 1), Buffer.from(data.buffer)])
   writeFileSync(path, bytes)
   const file = openSync(path, 'r')

@@ -1,12 +1,12 @@
 // tokenizer_config.json, and folders without tokenizer.json, as transformers 5 reads them.
 
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { copyFileSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
 const read = (name: string) => JSON.parse(readFileSync(join(golden, name), 'utf8'))
@@ -37,7 +37,7 @@ for (const each of cases) {
   const { config } = each
   const said = Object.entries(config).filter(([key]) => !key.endsWith('_token') || key.startsWith('add_'))
   test(`${each.files} with ${JSON.stringify(Object.fromEntries(said))}`, async () => {
-    const folder = mkdtempSync(join(tmpdir(), 'lowrank-config-'))
+    const folder = temporaryFolder()
     try {
       fill(folder, each)
       const tokenizer = await loadTokenizer(folder)

@@ -1,14 +1,14 @@
 // Tokenizer files as strangers may write them: every one loads, or is a coded error, and none runs for ever.
 // LOWRANK_FUZZ=100000 runs more of them.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 type Tree = null | boolean | number | string | Tree[] | { [key: string]: Tree }
 
@@ -63,7 +63,7 @@ function mutated(tree: Tree, whole: Tree): Tree {
 }
 
 test(`${count} mutated tokenizer files load or are coded errors`, async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-fuzz-'))
+  const folder = temporaryFolder()
   try {
     for (let i = 0; i < count; i++) {
       const { tokenizer, model } = pick(parts.cases as { tokenizer: { model: object }; model: number }[])
@@ -99,7 +99,7 @@ test(`${count} mutated tokenizer files load or are coded errors`, async () => {
 })
 
 test('a token may be called by nothing', async () => {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-fuzz-'))
+  const folder = temporaryFolder()
   const model = { type: 'BPE', vocab: { '': 0, a: 1 }, merges: [], unk_token: '' }
   const parts = { pre_tokenizer: { type: 'ByteLevel', trim_offsets: true, add_prefix_space: false } }
   const post = { post_processor: { type: 'ByteLevel', trim_offsets: true, add_prefix_space: false } }

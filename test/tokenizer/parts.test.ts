@@ -1,13 +1,13 @@
 // Each kind of part of a tokenizer.json, alone and together, against Python's `tokenizers`: ids and places.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { readDecoder } from '../../lib/tokenizer/decoders.ts'
 import { loadTokenizer, type Tokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 interface Case {
   name: string
@@ -29,7 +29,7 @@ const file = process.env.LOWRANK_PARTS ?? golden
 const parts: Parts = JSON.parse(readFileSync(file, 'utf8'))
 
 async function load(json: object): Promise<Tokenizer> {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-parts-'))
+  const folder = temporaryFolder()
   try {
     writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(json))
     return await loadTokenizer(folder)

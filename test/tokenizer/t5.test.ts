@@ -1,12 +1,12 @@
 // The tokenizer of T5: pieces by likelihood, words after a space sign, and the token that ends a text.
 
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packageRoot } from '../../lib/io/package.ts'
 import { loadTokenizer, type Tokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/tokenizer')
 
@@ -53,7 +53,7 @@ test('a T5 tokenizer of transformers 5 answers as Python does', async () => {
 
 test('and so does one as transformers 4 wrote it', async () => {
   const json = read('t5.json')
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-t5-'))
+  const folder = temporaryFolder()
   try {
     const normalizer = { type: 'Sequence', normalizers: [json.normalizer, ...old.normalizers] }
     const spelled = { ...json, normalizer, pre_tokenizer: old.pre_tokenizer }

@@ -1,5 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
@@ -8,6 +7,7 @@ import { LowrankError } from '../../lib/errors.ts'
 import { loadTokenizer, type Tokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { rejects } from '../data/support.ts'
 import { shared } from '../support/shared.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
 
@@ -33,7 +33,7 @@ interface Encodings {
 const encodings: Encodings = JSON.parse(readFileSync(join(golden, 'encodings.json'), 'utf8'))
 
 async function withFolder(files: Record<string, unknown>, fn: (folder: string) => Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-tokenizer-'))
+  const folder = temporaryFolder()
   try {
     for (const [name, value] of Object.entries(files))
       writeFileSync(join(folder, name), typeof value === 'string' ? value : JSON.stringify(value))

@@ -1,10 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
+import { temporaryFolder } from '../support/temporary.ts'
 
 /** Runs `body` with an empty folder and removes the folder after it. */
 export async function inTemporaryFolder(body: (folder: string) => void | Promise<void>): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'lowrank-test-'))
+  const folder = temporaryFolder()
   try {
     await body(folder)
   } finally {

@@ -12,7 +12,8 @@ import { type RunRecord, recordRun, resultOf } from '../../lib/report/run.ts'
 import { readBefore } from '../../lib/train/before.ts'
 import type { HistoryEntry, TrainExamples, TrainOptions } from '../../lib/train/events.ts'
 import { train } from '../../lib/train/train.ts'
-import { LABELS, sentences, sequences, TAGS, temporaryFolder, tinyLora, tinyModel } from './support.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { LABELS, sentences, sequences, TAGS, tinyLora, tinyModel } from './support.ts'
 
 const settings = { epochs: 2, batchSize: 8, lr: 5e-3, metric: 'loss', checkpointEvery: 1 } as const
 

@@ -11,7 +11,8 @@ import type { TrainData, TrainEvent, TrainOptions } from '../../lib/train/events
 import { originDifference } from '../../lib/train/fingerprint.ts'
 import { freshState, parseState, stringifyState } from '../../lib/train/state.ts'
 import { train } from '../../lib/train/train.ts'
-import { eventsOf, runToEnd, sequences, temporaryFolder, tinyLora, tinyModel, trainedBytes } from './support.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { eventsOf, runToEnd, sequences, tinyLora, tinyModel, trainedBytes } from './support.ts'
 
 const data = { train: sequences(40), validation: sequences(16, 8) }
 const settings = { epochs: 3, batchSize: 8, lr: 5e-3, checkpointEvery: 2, metric: 'loss' }

@@ -7,7 +7,8 @@ import * as assert from 'uvu/assert'
 import { faults } from '../../lib/io/atomic.ts'
 import type { EndEvent, TrainData, TrainEvent, TrainOptions } from '../../lib/train/events.ts'
 import { train } from '../../lib/train/train.ts'
-import { eventsOf, sequences, temporaryFolder, tinyLora, tinyModel, trainedBytes } from './support.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { eventsOf, sequences, tinyLora, tinyModel, trainedBytes } from './support.ts'
 
 const data = { train: sequences(24), validation: sequences(16, 8), test: sequences(16, 9) }
 const settings = { epochs: 2, batchSize: 8, lr: 5e-3, metric: 'loss', evaluateBefore: false } as const

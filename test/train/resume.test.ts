@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { random } from '../../lib/random.ts'
-import { temporaryFolder } from './support.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const KILLS = 12
 

@@ -13,7 +13,8 @@ import { writeManifest } from '../../lib/train/manifest.ts'
 import { resolveSettings } from '../../lib/train/settings.ts'
 import { freshState, parseState, type RunState, stringifyState } from '../../lib/train/state.ts'
 import { train } from '../../lib/train/train.ts'
-import { sequences, temporaryFolder, tinyLora, tinyModel } from './support.ts'
+import { temporaryFolder } from '../support/temporary.ts'
+import { sequences, tinyLora, tinyModel } from './support.ts'
 
 const MUTATIONS = 1000
 const STRANGE = [null, -1, 0.5, 1e300, '', 'NaN', 'a', [], {}, [[]], true, '__proto__']

@@ -1,8 +1,5 @@
 // A tiny encoder and a made-up task that it can learn.
 
-import { mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Example } from '../../lib/data/example.ts'
 import { maskTokens } from '../../lib/data/maskedLm.ts'
 import type { ModelConfig } from '../../lib/io/config.ts'
@@ -149,5 +146,3 @@ export async function trainedBytes(method: Adapter): Promise<string> {
   for (const { name, tensor } of method.trainable) parts.push(name, Buffer.from(await tensor.bytes()).toString('hex'))
   return parts.join('\n')
 }
-
-export const temporaryFolder = (): string => mkdtempSync(join(tmpdir(), 'lowrank-train-'))

@@ -1,9 +1,7 @@
 // How long runs are: within a time, and where nothing is said. Held against their plans, not against a clock.
 
 import { createHash } from 'node:crypto'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { secondsOf } from '../../lib/options.ts'
@@ -12,6 +10,7 @@ import { patienceFor } from '../../lib/train/defaults.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'
 import { resolveSettings } from '../../lib/train/settings.ts'
 import { type Costs, measure, planWithin } from '../../lib/train/time.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { eventsOf, runToEnd, sequences, tinyLora, tinyModel } from './support.ts'
 
 const settings = {
@@ -100,7 +99,7 @@ async function weightsAfter(options: Partial<TrainOptions>, stopAfter = Number.P
 }
 
 test('a run within a time ends with the bytes of one without, also where it was stopped and resumed', async () => {
-  const outputDir = mkdtempSync(join(tmpdir(), 'lowrank-time-'))
+  const outputDir = temporaryFolder()
   const plain = await weightsAfter({})
   assert.equal(await weightsAfter({ time: 1000 }), plain)
   await weightsAfter({ time: '1h', outputDir }, 4)

@@ -1,8 +1,6 @@
 // A transform of one's own: what training sees of the examples, and what evaluation and a resumed run do.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { batches } from '../../lib/data/batches.ts'
@@ -10,6 +8,7 @@ import type { Transform } from '../../lib/data/transform.ts'
 import { sequenceClasses } from '../../lib/heads/targets.ts'
 import { evaluate } from '../../lib/train/evaluate.ts'
 import { train } from '../../lib/train/train.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { eventsOf, runToEnd, sequences, tinyLora, tinyModel } from './support.ts'
 
 /** Word dropout: a share of the tokens becomes the unknown one. */
@@ -51,7 +50,7 @@ test('it changes what is trained on and nothing that is measured', async () => {
 
 test('a checkpoint goes on under an equal transform alone', async () => {
   const data = { train: sequences(24), validation: sequences(12, 3) }
-  const outputDir = mkdtempSync(join(tmpdir(), 'lowrank-transform-'))
+  const outputDir = temporaryFolder()
   const model = tinyModel()
   const method = tinyLora(model)
   const options = { ...short, outputDir }
