@@ -21,6 +21,11 @@ export function matmul(a: Tensor, b: Tensor, compute: Compute = 'f32'): Tensor {
   ])
 }
 
+/** a[k, m]ᵀ b[k, n], in a's dtype, of what has no gradient. */
+export function matmulInner(a: Tensor, b: Tensor): Tensor {
+  return new Tensor(native.matmul(a.handle, b.handle, true, false, 0, codeOf(a.dtype)))
+}
+
 /** x[m, n]ᵀ, as a product with the identity of the shorter side. */
 export function transpose(x: Tensor): Tensor {
   const { rows, columns } = x

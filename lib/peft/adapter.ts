@@ -15,7 +15,7 @@ import { checkValues, snapshot, writeChecked } from './files.ts'
 import { infoFile, infoRecord } from './info.ts'
 import { copyTokenizer, saveMerged } from './merged.ts'
 import { cast, changeOf, mergedLayer, trainedDType } from './merging.ts'
-import type { Host, Matched, Method, Placement, TrainingHooks } from './method.ts'
+import type { Host, Matched, Method, Passes, Placement, TrainingHooks } from './method.ts'
 import { taskTypeOf, transformersModule } from './task.ts'
 import type { TaskType } from './taskType.ts'
 import { moduleOf } from './wholeModules.ts'
@@ -51,8 +51,6 @@ export class Adapter<H extends Host = Host> implements Disposable {
    * was loaded frozen.
    */
   readonly trainable: readonly Parameter[]
-  /** What the method did, module by module. */
-  readonly matched: readonly Matched[]
   /** What training does for it beside its gradients. */
   readonly training: TrainingHooks
   /** Dtypes that its tensors had in the file it was loaded from, by key. */
@@ -66,6 +64,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
   /** What merging put aside. */
   #merged: { parameter: Parameter; original: Tensor }[] | undefined
   #isActive = true
+  #isPrepared: boolean
   /** Numbers of the whole model with what the adapter brings; not what it notes while it trains. */
   readonly totalSize: number
 
@@ -86,7 +85,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
     this.#source = source
     this.totalSize = [...host.parameters.values(), ...made].reduce((sum, { size }) => sum + size, 0)
     this.fileDtypes = source?.fileDtypes ?? new Map()
-    this.matched = placement.matched
+    this.#isPrepared = placement.prepare === undefined
     this.#layers = [...placement.linear].map(([path, adapter]) => [host.linears.get(path)!, adapter] as const)
     this.#layWhole()
     for (const [linear, adapter] of this.#layers) linear.adapters.push(adapter)
@@ -112,6 +111,30 @@ export class Adapter<H extends Host = Host> implements Disposable {
       for (const each of this.#whole) each.base!.lift(this.name)
       throw error
     }
+  }
+
+  /** What the method did, module by module. */
+  get matched(): readonly Matched[] {
+    return this.#placement.matched
+  }
+
+  /** Whether {@link prepare} has nothing to do. */
+  get isPrepared(): boolean {
+    return this.#isPrepared
+  }
+
+  /**
+   * Finds where training begins, for the few methods that cannot tell on attaching (LoRA that begins in the weights, or
+   * along the data): until then nothing can be computed with them. `train` and `loadAdapter` do it, and a loop of one's
+   * own does it before its arena is made. `passes`: forward passes over training data, where the method asks for them;
+   * 'filled': what trains gets its values from elsewhere.
+   * @throws ERR_OPTION where data are needed and there are none
+   */
+  async prepare(passes?: Passes | 'filled'): Promise<void> {
+    if (this.#isPrepared || this.host.device.name === 'meta') return
+    const isFilled = passes === 'filled'
+    await this.#placement.prepare!(isFilled ? undefined : passes, isFilled)
+    this.#isPrepared = true
   }
 
   /** Whether it counts for rows that have no route. */
@@ -300,6 +323,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
    */
   async save(dir: string, options: SaveOptions = {}): Promise<string> {
     const { host, name } = this
+    check(this.#isPrepared, 'ERR_OPTION', () => `save: adapter "${name}" has not begun; await adapter.prepare() first`)
     const config = this.config(options.baseModel)
     const folder = config && name !== 'default' ? join(dir, name) : dir
     const base = options.baseModel ?? baseOf(config) ?? host.path

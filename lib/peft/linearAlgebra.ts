@@ -118,6 +118,42 @@ export function productSvd(b: Matrix, a: Matrix): Svd {
   return { u: product(left.u, u), values, v: product(right.v, v) }
 }
 
+/**
+ * R⁻¹, upper triangular, of a symmetric a = Rᵀ R (Cholesky). A column that depends on those before it, to 10⁻¹⁴, is
+ * zero: so where a = yᵀ y, the columns of y R⁻¹ are orthonormal or zero.
+ */
+export function inverseCholesky({ rows: n, data: a }: Matrix): Matrix {
+  // Rows of Rᵀ and of R⁻ᵀ: what is summed over lies in a row.
+  const lower: Float64Array[] = []
+  const inverse: Float64Array[] = []
+  for (let j = 0; j < n; j++) {
+    const row = new Float64Array(n)
+    const turned = new Float64Array(n)
+    for (const [i, other] of lower.entries()) {
+      const length = other[i] ?? 0
+      row[i] = length > 0 ? ((a[i * n + j] ?? 0) - dot(row, other, i)) / length : 0
+    }
+    const whole = a[j * (n + 1)] ?? 0
+    const square = whole - dot(row, row, j)
+    if (square > 1e-14 * whole) {
+      const length = Math.sqrt(square)
+      row[j] = length
+      turned[j] = 1 / length
+      for (const [i, other] of inverse.entries())
+        for (let k = 0; k <= i; k++) turned[k] = (turned[k] ?? 0) - ((row[i] ?? 0) * (other[k] ?? 0)) / length
+    }
+    lower.push(row)
+    inverse.push(turned)
+  }
+  return transposed({ rows: n, columns: n, data: Float64Array.from(inverse.flatMap(row => [...row])) })
+}
+
+function dot(x: Float64Array, y: Float64Array, count: number): number {
+  let sum = 0
+  for (let i = 0; i < count; i++) sum += (x[i] ?? 0) * (y[i] ?? 0)
+  return sum
+}
+
 /** Frobenius. */
 export function norm({ data }: Matrix): number {
   return Math.sqrt(data.reduce((sum, x) => sum + x * x, 0))

@@ -56,16 +56,25 @@ export async function loadAdapter<H extends Host>(
   const config = readAdapterConfig(folder)
   checkBase(model, folder, await readAdapterInfo(folder))
   const keys = new KeyedFile(await readSafetensors(tensorFile(folder)), name)
-  // Nothing waits from here on: who uses the model meanwhile sees the adapter whole or not at all.
+  // Nothing waits while it is put on: who uses the model meanwhile sees the adapter whole or not at all.
   const adapter = attached(model, config, keys, { name, trainable })
   try {
     fill(model, adapter, keys, config)
     if (!allowNew) checkComplete(model, adapter, folder)
+    await begin(adapter)
     return adapter
   } catch (error) {
     adapter.detach()
     throw error
   }
+}
+
+/** Reads of the base what the file counts on, for few adapters; until that is done the model is as before. */
+async function begin(adapter: Adapter): Promise<void> {
+  if (adapter.isPrepared) return
+  adapter.setActive(false)
+  await adapter.prepare('filled')
+  adapter.setActive(true)
 }
 
 /** Puts what the config describes on the model; its tensors still wait for their values. */

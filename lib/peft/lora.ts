@@ -21,6 +21,17 @@ import {
 import { withMagnitude } from './magnitude.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { penalty } from './regularizer.ts'
+import {
+  type Begun,
+  isFoundLater,
+  type LoraStart,
+  matchedAt,
+  orthogonalStart,
+  Part,
+  STARTS,
+  takesPart,
+} from './starts.ts'
+import { foundLater } from './startsLater.ts'
 import { checkPattern, defaultTargets, patternValue, stablePattern } from './targets.ts'
 import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
 
@@ -46,8 +57,14 @@ export interface LoraOptions extends TargetOptions, LayerOptions, SaveWholeOptio
   loraPlusRatio?: number
   /** f32 accuracy of the adapter's products beside bf16 activations (docs/exact-adapters.md). Default true. */
   exact?: boolean
-  /** true: A uniform within ±1/√in, B 0; 'gaussian': A normal, deviation 1/r; false: both random. Default true. */
-  initLoraWeights?: boolean | 'gaussian'
+  /**
+   * true: A uniform within ±1/√in, B 0; 'gaussian': A normal, deviation 1/r; false: both random; 'orthogonal': both
+   * random with B A = 0. 'pissa' (`'pissa_niter_4'`: as near as so many passes come) and 'olora' begin as a part of the
+   * weight, 'loftq' as what quantising it lost, 'eva' with A along what layers read. Default true.
+   */
+  initLoraWeights?: LoraStart
+  /** EVA: how many times its rank a layer may have; ranks go where they explain most. Default 1: they stay. */
+  evaRho?: number
   /** Weight of the regulariser on A and B; it is part of training, not of the adapter's file. Default 0. */
   regularizer?: number
   /** 'l2': Σ ‖A‖² + ‖B‖²; 'orth': the mean of all ‖AAᵀ − I‖² and ‖BᵀB − I‖². Default 'l2'. */
@@ -119,10 +136,11 @@ const fields: readonly Field<keyof LoraOptions>[] = [
     peft: 'init_lora_weights',
     kind: 'choice',
     default: true,
-    choices: [true, 'gaussian', false],
-    help: 'How A and B begin; true is uniform A and B zero',
+    choices: STARTS,
+    help: 'How A and B begin: uniform A and B zero, or one of the names',
     decode: loadedInit,
   },
+  { name: 'evaRho', kind: 'number', default: 1, min: 1, help: 'How many times its rank eva may give a layer' },
   { name: 'regularizer', kind: 'number', default: 0, min: 0, help: 'Weight of a penalty on the factors' },
   {
     name: 'regularizerKind',
@@ -199,18 +217,14 @@ export function lora(options: LoraOptions = {}): Method {
 function placeLora(host: Host, options: ResolvedLora, context: PlaceContext): Placement {
   const targets = targetsIn(host, options, context)
   const sizes = sizesOf(targets, options, context.isStrict)
-  const matched = sizes.map(({ path, r, scale }) => ({
-    path,
-    r,
-    scale,
-    text: `r ${r}, scale ${+scale.toPrecision(4)}`,
-  }))
+  const matched = sizes.map(matchedAt)
   const paths = sizes.map(({ path }) => path)
   const whole = trainedWhole(host, options, context, paths)
-  const linear = new Map(targets.map((each, i) => [each.path, factorsOn(each, sizes[i]!, options, context)]))
-  const pairs = [...linear.values()].flatMap(({ params }) => params.slice(0, 2))
+  const layers = targets.map((each, i) => factorsOn(each, sizes[i]!, options, context))
+  const linear = new Map(layers.map(({ linear: { path }, adapter }) => [path, adapter]))
+  const pairs = layers.flatMap(({ a, b }) => [a, b])
   const { regularizer: weight, regularizerKind: kind } = options
-  return {
+  const placement: Placement = {
     linear,
     whole,
     matched,
@@ -220,6 +234,9 @@ function placeLora(host: Host, options: ResolvedLora, context: PlaceContext): Pl
       ...(options.loraPlusRatio !== 1 && { group: p => ({ lrScale: isB(p) ? options.loraPlusRatio : 1 }) }),
     },
   }
+  return isFoundLater(options.initLoraWeights)
+    ? foundLater(host, placement, layers, options, context.file !== undefined)
+    : placement
 }
 
 /** A module that gets factors, with its rank and scale after all patterns. */
@@ -251,21 +268,24 @@ export function sizesOf(
   })
 }
 
-function factorsOn(linear: Linear, { r, scale }: Sized, options: ResolvedLora, context: PlaceContext): LinearAdapter {
+function factorsOn(linear: Linear, { r, scale }: Sized, options: ResolvedLora, context: PlaceContext): Begun {
   const { path, inFeatures, outFeatures } = linear
+  const start = options.initLoraWeights
   const make = (which: 'A' | 'B', shape: [number, number]) =>
     context.parameter(`${path}.lora_${which}.weight`, shape, (seed, name) => {
-      return initial(which, shape, r, options.initLoraWeights, seed, name)
+      return initial(which, shape, r, start, seed, name)
     })
   const [a, b] = [make('A', [r, inFeatures]), make('B', [outFeatures, r])]
+  const part = takesPart(start) ? new Part(linear, r, context) : undefined
   const fixed = { scale, dropout: options.dropout, exact: options.exact, site: site(path, 'lora') }
   const adapter: LinearAdapter = {
     name: context.name,
     params: [a, b],
     active: true,
-    factors: () => ({ a: a.tensor, b: b.tensor, ...fixed }),
+    factors: () => ({ ...(part?.beside(a.tensor, b.tensor) ?? { a: a.tensor, b: b.tensor }), ...fixed }),
   }
-  return options.useDora ? withMagnitude(adapter, linear, context) : adapter
+  const whole = options.useDora ? withMagnitude(adapter, linear, context) : adapter
+  return { linear, a, b, scale, adapter: whole, ...(part && { part }) }
 }
 
 const isB = ({ name }: { name: string }) => name.endsWith('.lora_B.weight')
@@ -280,6 +300,7 @@ function initial(
   name: string,
 ): Float32Array {
   const size = shape[0] * shape[1]
+  if (init === 'orthogonal') return orthogonalStart(which, shape, seed, name)
   if (which === 'B' && init !== false) return new Float32Array(size)
   if (which === 'A' && init === 'gaussian') return normal(size, 1 / r, seed, name)
   return uniform(size, 1 / Math.sqrt(shape[1]), seed, name)
@@ -290,11 +311,12 @@ function encodePattern(value: unknown, { targets }: { targets: readonly string[]
   return stablePattern(value, targets)
 }
 
-/** The initialisation a loaded adapter counts as: its tensors are in the file, so only a changed base matters. */
+/** The start a loaded adapter counts as: its tensors are in the file, so only a changed base matters. */
 function loadedInit(path: string, value: PyJson): unknown {
-  if (value === 'eva' || value === 'orthogonal') return true
-  check(typeof value !== 'string' || value === 'gaussian', 'ERR_UNSUPPORTED', () => {
-    return `${path}: init_lora_weights is ${show(value)}, which changes the base weights; convert it to plain LoRA`
+  if (value === 'eva') return true
+  const isBuilt = typeof value !== 'string' || ['gaussian', 'orthogonal', 'pissa', 'olora'].includes(value)
+  check(isBuilt, 'ERR_UNSUPPORTED', () => {
+    return `${path}: init_lora_weights is ${show(value)}, which changes the base weights by more than can be told; convert it to plain LoRA`
   })
   return plain(value)
 }

@@ -82,6 +82,9 @@ export interface TrainingHooks {
   state?(): ReadonlyMap<string, StateEntry>
 }
 
+/** Forward passes over some of the training data, one a call; inside a scope, unrecorded. */
+export type Passes = Iterable<() => void>
+
 /** What a method puts on a model, not yet attached. */
 export interface Placement {
   /** On linear layers, by module path, in the model's order. */
@@ -99,6 +102,11 @@ export interface Placement {
   readonly training?: TrainingHooks
   /** Which matrices may be all zeros in a file, as B is at the start; any other was never set. */
   mayBeZero?(parameter: Parameter): boolean
+  /**
+   * Finds where training begins, for a method that cannot tell on attaching. `isFilled`: what trains has its values
+   * from elsewhere. Runs once, before anything is computed.
+   */
+  prepare?(passes: Passes | undefined, isFilled: boolean): Promise<void>
   /** Options that training has found, for the config of a file. */
   settings?(): object
   /** Tensors as they are written, where that is not as they are in memory. */

@@ -18,12 +18,13 @@ import type {
   StepEvent,
   TrainData,
   TrainEvent,
+  TrainExamples,
   TrainOptions,
   WarningEvent,
 } from './events.ts'
 import { fitWarnings } from './fit.ts'
-import { type Launched, Run } from './run.ts'
-import { resolveSettings } from './settings.ts'
+import { epochOf, type Launched, Run } from './run.ts'
+import { resolveSettings, type Settings } from './settings.ts'
 import { settingsWithin } from './time.ts'
 
 /**
@@ -46,6 +47,7 @@ export async function* train(
   const asked = resolveSettings(adapter, options, examples)
   check(device.name !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')
   const warnings = checkRun(adapter, examples, asked)
+  await adapter.prepare(passes(adapter.host, examples, asked))
   const settings = await settingsWithin(adapter, examples, options, asked)
   const run = new Run(adapter, examples, settings, options.signal)
   try {
@@ -61,6 +63,16 @@ export async function* train(
   } finally {
     await run.close()
   }
+}
+
+/** Forward passes over the first epoch, for a method that begins along the data. */
+function* passes(model: Model, { train }: TrainExamples, settings: Settings): Iterable<() => void> {
+  const epoch = epochOf(model, train, settings, undefined, 0)
+  for (let i = 0; i < epoch.length; i++)
+    for (const micro of epoch.at(i).microBatches)
+      yield () => {
+        model.answers(micro, micro.targets)
+      }
 }
 
 /** All steps that are left, to the end or a stop. */

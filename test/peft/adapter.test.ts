@@ -260,8 +260,13 @@ const FAULTS: Fault[] = [
   ],
   ['a method not built', 'ERR_UNSUPPORTED', /peft_type is "LOHA"/, patchConfig({ peft_type: 'LOHA' })],
   ['a missing magnitude', 'ERR_CHECKPOINT', /missing .*lora_magnitude_vector/, patchConfig({ use_dora: true })],
-  ['PiSSA', 'ERR_UNSUPPORTED', /"pissa"/, patchConfig({ init_lora_weights: 'pissa' })],
-  ['OLoRA', 'ERR_UNSUPPORTED', /"olora"/, patchConfig({ init_lora_weights: 'olora' })],
+  [
+    'PiSSA by a random decomposition',
+    'ERR_UNSUPPORTED',
+    /"pissa_niter_4"/,
+    patchConfig({ init_lora_weights: 'pissa_niter_4' }),
+  ],
+  ['CorDA', 'ERR_UNSUPPORTED', /"corda"/, patchConfig({ init_lora_weights: 'corda' })],
   ['another task', 'ERR_CONFIG', /task_type is TOKEN_CLS, the model does seq/, patchConfig({ task_type: 'TOKEN_CLS' })],
   [
     'a task without head here',

@@ -145,7 +145,7 @@ test('options are checked by name, kind and range', () => {
     [{ rankPattern: { a: 0 } }, 'rankPattern', '0'],
     [{ alphaPattern: { a: -1 } }, 'alpha', '-1'],
     [{ modulesToSave: 'pooler' }, 'modulesToSave', 'pooler'],
-    [{ initLoraWeights: 'pissa' }, 'initLoraWeights', 'pissa'],
+    [{ initLoraWeights: 'corda' }, 'initLoraWeights', 'corda'],
     [{ useRslora: 1 }, 'useRslora', '1'],
     [{ exact: 'yes' }, 'exact', '"yes"'],
     [{ regularizer: -1 }, 'regularizer', '-1'],
@@ -188,10 +188,12 @@ test('what is not built is named, never ignored', () => {
     { layer_replication: [[0, 4]] },
   ])
     refused(() => loraFromConfig(lora(values)), 'ERR_UNSUPPORTED', Object.keys(values)[0]!)
-  for (const init of ['pissa', 'pissa_niter_4', 'olora', 'corda', 'loftq', 'mica'])
+  for (const init of ['pissa_niter_4', 'corda', 'loftq', 'mica'])
     refused(() => loraFromConfig(lora({ init_lora_weights: init })), 'ERR_UNSUPPORTED', init)
   refused(() => loraFromConfig(config({ peft_type: 'IA3' })), 'ERR_UNSUPPORTED', 'IA3')
-  assert.is(loraFromConfig(lora({ init_lora_weights: 'orthogonal' })).options.initLoraWeights, true)
+  assert.is(loraFromConfig(lora({ init_lora_weights: 'eva' })).options.initLoraWeights, true)
+  for (const init of ['pissa', 'olora', 'orthogonal'])
+    assert.is(loraFromConfig(lora({ init_lora_weights: init })).options.initLoraWeights, init)
   assert.is(loraFromConfig(lora({ init_lora_weights: 'gaussian', lora_alpha: 0 })).options.initLoraWeights, 'gaussian')
   loraFromConfig(lora({ target_parameters: [], use_dora: null, loftq_config: { bits: 4 } }))
 })
