@@ -1,3 +1,5 @@
+import { nth } from './tuple.ts'
+
 /** Every code an error of this package can carry. */
 export type ErrorCode =
   | 'ERR_ADDON'
@@ -78,8 +80,8 @@ function editDistance(a: string, b: string): number {
   for (let i = 1; i <= a.length; i++) {
     const next = [i]
     for (let j = 1; j <= b.length; j++)
-      next[j] = Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1))
+      next[j] = Math.min(nth(row, j) + 1, nth(next, j - 1) + 1, nth(row, j - 1) + (a[i - 1] === b[j - 1] ? 0 : 1))
     row = next
   }
-  return row[b.length]!
+  return nth(row, b.length)
 }

@@ -25,6 +25,7 @@ import { countingDecoder, countingSelected, countingVirtual } from './ops/random
 import { SEED } from './options.ts'
 import type { Adapter } from './peft/adapter.ts'
 import { Device, Tensor } from './tensor.ts'
+import { nth } from './tuple.ts'
 
 /** Builds a head of one's own in place of a task's: see examples/custom-head.ts. */
 export type HeadBuilder = (parts: {
@@ -223,7 +224,7 @@ export class Model implements Disposable {
     const { batch: longer, moved } = withVirtual(batch, count)
     const { wordEmbeddings } = this.backbone
     const hidden = countingVirtual(count, () => withPrompt(wordEmbeddings, prompt, longer, () => forward(longer)))
-    const places = targets?.rows && { ...targets, rows: targets.rows.map(t => moved[t]!) }
+    const places = targets?.rows && { ...targets, rows: targets.rows.map(t => nth(moved, t)) }
     return { hidden, rows: this.head.rows(longer, places ?? targets) ?? moved }
   }
 
@@ -328,7 +329,7 @@ function headSource(
       ),
       notices: [],
     }
-  const count = source.info(`${output}.weight`).shape[0]!
+  const count = nth(source.info(`${output}.weight`).shape, 0)
   const stored = configLabels(config)?.id2label ?? Array.from({ length: count }, (_, i) => `LABEL_${i}`)
   // A config that names another number of labels than there are rows is told by the shapes.
   if (stored.length !== count || headRows === 'inOrder') return { source, notices: [] }

@@ -28,6 +28,35 @@ export function pick<T extends object, K extends keyof T & string>(object: T, ke
   return picked
 }
 
+/** The value at a place of a list. @throws RangeError where it has none; a tight loop over numbers does without */
+export function nth<T>(list: ArrayLike<T>, index: number): T {
+  const value = list[index]
+  if (value === undefined) throw new RangeError(`there is nothing at ${index} of ${list.length}`)
+  return value
+}
+
+/** The last value of a list. @throws RangeError where it is empty */
+export function lastOf<T>(list: ArrayLike<T>): T {
+  return nth(list, list.length - 1)
+}
+
+/** The value under a key. @throws RangeError where there is none */
+export function under<K, V>(values: ReadonlyMap<K, V>, key: K): V
+export function under<V>(values: Readonly<Record<string, V | undefined>>, key: string): V
+export function under(values: ReadonlyMap<unknown, unknown> | Readonly<Record<string, unknown>>, key: string): unknown {
+  const isOwn = !(values instanceof Map) && Object.hasOwn(values, key)
+  const value: unknown = values instanceof Map ? values.get(key) : isOwn ? Reflect.get(values, key) : undefined
+  if (value === undefined) throw new RangeError(`there is nothing under ${String(key)}`)
+  return value
+}
+
+/** The code point that begins at a unit of a text. @throws RangeError past its end */
+export function codePointIn(text: string, at: number): number {
+  const point = text.codePointAt(at)
+  if (point === undefined) throw new RangeError(`there is nothing at ${at} of a text of ${text.length} units`)
+  return point
+}
+
 /** Whether a value is a list of texts. */
 export function isTexts(value: unknown): value is string[] {
   return Array.isArray(value) && value.every(item => typeof item === 'string')

@@ -1,7 +1,7 @@
 import { check, fail } from '../errors.ts'
 import { DTYPES, native } from '../native.ts'
 import { onView, type Synchronous, scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
-import { type Each, mapTuple } from '../tuple.ts'
+import { type Each, mapTuple, nth } from '../tuple.ts'
 
 /**
  * Gradients of the inputs, in order; undefined where `needs` is false. A rule may return `dy` itself (pass-through),
@@ -221,7 +221,7 @@ export class Tape {
     for (const dx of new Set(found)) if (dx && !dys.includes(dx)) dx.moveTo(this.#saved)
     const mine = new Set(found.filter(dx => dx !== undefined).filter(dx => !dys.includes(dx)))
     found.forEach((dx, i) => {
-      if (dx && needs[i]) this.#give(grads, inputs[i]!, dx)
+      if (dx && needs[i]) this.#give(grads, nth(inputs, i), dx)
     })
     for (const dy of dys) if (dy) this.#release(dy)
     for (const gradient of this.#claimed.splice(0)) this.#release(gradient)

@@ -8,7 +8,7 @@ import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
 import { objectIn } from '../io/json.ts'
 import { LOCK, type Lock, lockFolder } from '../io/lock.ts'
 import { coded } from '../io/systemError.ts'
-import { isTexts } from '../tuple.ts'
+import { isTexts, nth } from '../tuple.ts'
 
 /** What a run writes: whole results, and what grows while it trains. */
 const RESULTS = ['adapter', 'model', 'metrics.json', 'predictions.jsonl', 'report.html']
@@ -167,7 +167,7 @@ function checkForeign(out: string): void {
 }
 
 function owns(mark: Mark | undefined, file: string): boolean {
-  if (!mark?.names.includes(file.split(/[/\\]/)[0]!)) return false
+  if (!mark?.names.includes(nth(file.split(/[/\\]/), 0))) return false
   return GROWING.test(file) || mark.files === undefined || mark.files.includes(file)
 }
 

@@ -1,4 +1,5 @@
 import { check } from '../errors.ts'
+import { nth } from '../tuple.ts'
 import { type ConllOptions, findLayout, type Layout, type Word } from './conllLayout.ts'
 import { readLines } from './lines.ts'
 import type { Row } from './row.ts'
@@ -22,7 +23,7 @@ export async function* readConll(path: string, options: ConllOptions = {}): Asyn
     const changes = !options.keepTags && (scheme === 'IOB1' || scheme === 'BIOES')
     if (changes && converted !== 'BIOES') converted = scheme
     rows++
-    yield { values: { tokens, tags: changes ? toIob2(raw) : raw }, file: path, line: words[0]!.line }
+    yield { values: { tokens, tags: changes ? toIob2(raw) : raw }, file: path, line: nth(words, 0).line }
   }
   check(rows > 0, 'ERR_DATA', () => `data: ${path} is empty; it needs at least one sentence`)
   if (converted !== 'none') options.notice?.(`${path}: tags converted from ${converted} to IOB2`)

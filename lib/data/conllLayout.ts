@@ -1,5 +1,6 @@
 // Which columns of a column file hold words and tags.
 
+import { lastOf, nth } from '../tuple.ts'
 import type { EncodingOptions } from './lines.ts'
 import { isEntityTag } from './tags.ts'
 
@@ -49,7 +50,7 @@ export function findLayout(
 }
 
 function known(sentences: readonly (readonly Word[])[], comments: readonly string[]): [name: string, layout: Layout] {
-  const width = sentences[0]![0]!.fields.length
+  const width = nth(nth(sentences, 0), 0).fields.length
   const named = comments.map(line => /^# global\.columns = (.*)/.exec(line)?.[1]).find(line => line !== undefined)
   if (named) return ['CoNLL-U Plus', plus(named.trim().split(/\s+/))]
   if (width >= 11 && sentences.every(words => counts(words, 2, 0)))
@@ -68,13 +69,13 @@ function counts(words: readonly Word[], column: number, from: number): boolean {
 
 /** Numbers such as 1-2 (a contraction) and 8.1 (a word that is not written) mark lines that are no words. */
 function isWritten({ fields }: Word): boolean {
-  return !/^\d+[-.]\d+$/.test(fields[0]!)
+  return !/^\d+[-.]\d+$/.test(nth(fields, 0))
 }
 
 /** The columns that a header names: FORM, and names if it has them, else parts of speech. */
 function plus(columns: readonly string[]): Layout {
   const find = (...names: string[]) =>
-    columns.findIndex(column => names.includes(column.toUpperCase().split(':').at(-1)!))
+    columns.findIndex(column => names.includes(lastOf(column.toUpperCase().split(':'))))
   const entities = find('NER', 'NE', 'ENTITY', 'ENTITIES', 'TAG')
   const token = find('FORM')
   const tag = entities < 0 ? find('UPOS', 'XPOS') : entities

@@ -1,5 +1,6 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { check, fail } from '../errors.ts'
+import { nth } from '../tuple.ts'
 import { parseLine } from './jsonl.ts'
 import { decodeLine, isGzip, readLines } from './lines.ts'
 import { type Row, toRow } from './row.ts'
@@ -29,7 +30,7 @@ export function arrayDataset<T>(items: readonly T[]): Dataset<T> & { get(i: numb
     },
     get(i) {
       checkIndex(i, items.length)
-      return items[i]!
+      return nth(items, i)
     },
   }
 }
@@ -64,7 +65,7 @@ export async function jsonlDataset(path: string): Promise<JsonlDataset> {
     get(i) {
       checkIndex(i, length)
       check(file !== undefined, 'ERR_DISPOSED', () => `data: ${path} is closed`)
-      const [offset, number] = [starts[i]!, numbers[i]!]
+      const [offset, number] = [nth(starts, i), nth(numbers, i)]
       // The next row starts after this line's end; blank lines between are white space to JSON.
       const bytes = Buffer.alloc((starts[i + 1] ?? end + 4) - offset)
       const size = readSync(file, bytes, 0, bytes.length, offset)

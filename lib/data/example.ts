@@ -1,4 +1,5 @@
 import { IGNORED } from '../ops/ignored.ts'
+import { nth } from '../tuple.ts'
 import type { List } from './list.ts'
 import type { Row } from './row.ts'
 
@@ -53,5 +54,5 @@ export function tokensOf(examples: Iterable<Example>): number {
 
 /** Index of the first token of each word that was not cut away. */
 export function firstPieces(wordIds: Int32Array): number[] {
-  return [...wordIds.keys()].filter(t => wordIds[t]! >= 0 && wordIds[t] !== wordIds[t - 1])
+  return [...wordIds.keys()].filter(t => nth(wordIds, t) >= 0 && wordIds[t] !== wordIds[t - 1])
 }

@@ -6,7 +6,7 @@ import { pipeline, Readable } from 'node:stream'
 import { TextDecoder } from 'node:util'
 import { createGunzip } from 'node:zlib'
 import { check, fail, LowrankError, messageOf, nearest, systemCode } from '../errors.ts'
-import { isOneOf } from '../tuple.ts'
+import { isOneOf, nth } from '../tuple.ts'
 
 /** A line without its end, and where it starts. */
 export interface Line {
@@ -80,7 +80,7 @@ export function decodeLine(path: string, bytes: Buffer, number: number, offset: 
   if (!isUtf8(bytes)) {
     const at = firstInvalid(bytes)
     const cure = 'name its encoding, which is cp1252 where Windows wrote it (--encoding cp1252)'
-    const byte = bytes[at]!.toString(16).padStart(2, '0')
+    const byte = nth(bytes, at).toString(16).padStart(2, '0')
     fail('ERR_DATA', `data: ${path}:${number}: invalid UTF-8 (0x${byte}) at byte ${offset + at}; ${cure}`)
   }
   const start = number === 1 && hasMark(bytes) ? 3 : 0
@@ -211,7 +211,8 @@ function firstInvalid(bytes: Buffer): number {
     else high = middle - 1
   }
   // A character that the end of the line cuts off begins at its lead byte.
-  while (low === bytes.length || (low > 0 && (bytes[low]! & 0xc0) === 0x80 && !isUtf8(bytes.subarray(0, low)))) low--
+  while (low === bytes.length || (low > 0 && (nth(bytes, low) & 0xc0) === 0x80 && !isUtf8(bytes.subarray(0, low))))
+    low--
   return low
 }
 

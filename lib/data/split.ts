@@ -1,5 +1,6 @@
 import { check } from '../errors.ts'
 import { random } from '../random.ts'
+import { nth } from '../tuple.ts'
 import type { Splits } from './duplicates.ts'
 import { type List, select } from './list.ts'
 import type { Row } from './row.ts'
@@ -53,7 +54,9 @@ export function takeRows(rows: List<Row>, strata: List<string>, count: number, s
   const counts = exact.map(Math.floor)
   // What whole rows leave over goes to the strata that lost most by it.
   const left = count - counts.reduce((a, b) => a + b, 0)
-  const byLoss = [...members.keys()].sort((a, b) => exact[b]! - counts[b]! - (exact[a]! - counts[a]!) || a - b)
+  const byLoss = [...members.keys()].sort(
+    (a, b) => nth(exact, b) - nth(counts, b) - (nth(exact, a) - nth(counts, a)) || a - b,
+  )
   for (const i of byLoss.slice(0, left)) counts[i]!++
   const taken = new Uint8Array(rows.length)
   for (const [k, [name, own]] of members.entries())
@@ -75,8 +78,8 @@ function membersOf(strata: List<string>): (readonly [name: string, rows: Int32Ar
   for (const code of of) counts[code]!++
   const members = Array.from(counts, count => new Int32Array(count))
   counts.fill(0)
-  for (const [i, code] of of.entries()) members[code]![counts[code]!++] = i
-  return [...codes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, code]) => [name, members[code]!] as const)
+  for (const [i, code] of of.entries()) nth(members, code)[counts[code]!++] = i
+  return [...codes].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, code]) => [name, nth(members, code)] as const)
 }
 
 /** Where a value stands. */
@@ -95,12 +98,12 @@ function deal(n: number, fractions: Fractions, deficit: number[]): number[] {
   const counts = fractions.map(share => Math.floor(n * share + 1e-9))
   const left = n - counts.reduce((a, b) => a + b, 0)
   fractions.forEach((share, split) => {
-    deficit[split]! += n * share - counts[split]!
+    deficit[split] = nth(deficit, split) + (n * share - nth(counts, split))
   })
   const taken = new Set<number>()
   for (let i = 0; i < left; i++) {
-    const open = [0, 1, 2].filter(split => fractions[split]! > 0 && !taken.has(split))
-    const next = counts[0] === 0 ? 0 : open.reduce((a, b) => (deficit[b]! > deficit[a]! + 1e-9 ? b : a))
+    const open = [0, 1, 2].filter(split => nth(fractions, split) > 0 && !taken.has(split))
+    const next = counts[0] === 0 ? 0 : open.reduce((a, b) => (nth(deficit, b) > nth(deficit, a) + 1e-9 ? b : a))
     counts[next]!++
     deficit[next]!--
     taken.add(next)

@@ -1,3 +1,5 @@
+import { nth } from '../tuple.ts'
+
 /** Spread of lengths. Percentiles are lengths that occur (nearest rank). */
 export interface LengthStatistics {
   readonly count: number
@@ -17,8 +19,8 @@ export function lengthStatistics(lengths: readonly number[], bins = 16): LengthS
   const sorted = Float64Array.from(lengths).sort()
   const count = sorted.length
   if (count === 0) return { count, min: 0, mean: 0, median: 0, p90: 0, p95: 0, p99: 0, max: 0, histogram: [] }
-  const rank = (share: number): number => sorted[Math.max(0, Math.ceil(share * count) - 1)]!
-  const [min, max] = [sorted[0]!, sorted[count - 1]!]
+  const rank = (share: number): number => nth(sorted, Math.max(0, Math.ceil(share * count) - 1))
+  const [min, max] = [nth(sorted, 0), nth(sorted, count - 1)]
   const width = Math.max(1, Math.ceil((max - min + 1) / bins))
   const counts = new Array<number>(Math.floor((max - min) / width) + 1).fill(0)
   for (const length of sorted) counts[Math.floor((length - min) / width)]!++

@@ -1,5 +1,7 @@
 // Entity tags: which scheme a list of them follows, and one scheme as another.
 
+import { nth } from '../tuple.ts'
+
 /**
  * IOB1: B only between neighbours of one type; IOB2: B starts every entity; BIOES (BILOU, BMES) marks ends and singles;
  * none: no tags of entities.
@@ -34,7 +36,7 @@ export function isPureIob1(sentences: Iterable<readonly string[]>): boolean {
     for (const [i, tag] of tags.entries()) {
       const match = shape.exec(tag)
       if (!match) continue
-      const follows = i > 0 && shape.exec(tags[i - 1]!)?.[2] === match[2]
+      const follows = i > 0 && shape.exec(nth(tags, i - 1))?.[2] === match[2]
       if (match[1] === 'B' ? !follows : match[1] !== 'I') return false
       starts ||= match[1] === 'I' && !follows
     }
@@ -69,7 +71,7 @@ export type Spelling = (tags: readonly string[]) => string[]
 export function spellingOf(labels: readonly string[]): Spelling {
   const parts = labels.flatMap(label => {
     const match = shape.exec(label)
-    return match ? [[match[1]!, match[2]!] as const] : []
+    return match ? [[nth(match, 1), nth(match, 2)] as const] : []
   })
   const has = (letter: string) => parts.some(([prefix]) => prefix === letter)
   const known = new Set(labels)
@@ -107,7 +109,7 @@ function schemeOf(tags: readonly string[]): TagScheme {
   for (const tag of tags) {
     const match = shape.exec(tag)
     const type = match?.[2] ?? ''
-    if (match && 'ESLUM'.includes(match[1]!)) return 'BIOES'
+    if (match && 'ESLUM'.includes(nth(match, 1))) return 'BIOES'
     if (match?.[1] === 'I' && type !== previous) scheme = 'IOB1'
     else if (match && scheme === 'none') scheme = 'IOB2'
     previous = type

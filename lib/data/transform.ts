@@ -1,4 +1,5 @@
 import { type Random, random } from '../random.ts'
+import { nth } from '../tuple.ts'
 import type { Example } from './example.ts'
 
 /** Changes examples as they go into a batch; the data themselves stay as they are. */
@@ -21,5 +22,5 @@ export function transformed(
   seed: number | bigint,
   epoch: number,
 ): Example[] {
-  return examples.map((example, i) => apply(example, random(seed, name, epoch, rows[i]!)))
+  return examples.map((example, i) => apply(example, random(seed, name, epoch, nth(rows, i))))
 }

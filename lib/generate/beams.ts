@@ -1,6 +1,7 @@
 // Beam search as transformers has it: the best `beams` continuations go on, those that end are kept by their score over
 // their length.
 
+import { lastOf, nth } from '../tuple.ts'
 import type { Choice } from './options.ts'
 import { adjust, mostOf, type Scores } from './penalties.ts'
 
@@ -45,16 +46,16 @@ export class BeamSearch {
     const { beams, ends, lengthPenalty } = this.#choice
     const kept = Math.max(2, 1 + ends.size) * beams
     const best = this.#best(logits, kept)
-    const length = best[0]!.ids.length - this.#begin
-    const isFull = best[0]!.ids.length >= this.#longest
-    const doesEnd = ({ ids }: Candidate) => isFull || ends.has(ids.at(-1)!)
+    const length = nth(best, 0).ids.length - this.#begin
+    const isFull = nth(best, 0).ids.length >= this.#longest
+    const doesEnd = ({ ids }: Candidate) => isFull || ends.has(lastOf(ids))
     const ended = best.slice(0, beams).filter(doesEnd)
     const scored = ended.map(({ ids, score }) => ({ ids, score: score / length ** lengthPenalty }))
     this.#ended = [...this.#ended, ...scored].sort((a, b) => b.score - a.score).slice(0, beams)
     const next = best.filter(candidate => !doesEnd(candidate)).slice(0, beams)
     this.running = next
     const bound = (next[0]?.score ?? Number.NEGATIVE_INFINITY) / length ** lengthPenalty
-    const isBeaten = this.#ended.length === beams && bound <= this.#ended.at(-1)!.score
+    const isBeaten = this.#ended.length === beams && bound <= lastOf(this.#ended).score
     this.#isOver = next.length === 0 || isBeaten
     return Int32Array.from(next, ({ parent }) => parent)
   }
@@ -63,18 +64,18 @@ export class BeamSearch {
   #best(logits: readonly Scores[], count: number): Candidate[] {
     const top: { parent: number; id: number; score: number }[] = []
     for (const [parent, beam] of this.running.entries()) {
-      const scores = logSoftmax(logits[parent]!)
+      const scores = logSoftmax(nth(logits, parent))
       adjust(scores, { ids: beam.ids, begin: this.#begin }, this.#choice)
       for (let id = 0; id < scores.length; id++) {
         const score = Math.fround(scores[id]! + beam.score)
-        if (top.length === count && score <= top.at(-1)!.score) continue
+        if (top.length === count && score <= lastOf(top).score) continue
         let at = top.length
-        while (at > 0 && top[at - 1]!.score < score) at--
+        while (at > 0 && nth(top, at - 1).score < score) at--
         top.splice(at, 0, { parent, id, score })
         if (top.length > count) top.pop()
       }
     }
-    return top.map(({ parent, id, score }) => ({ parent, score, ids: [...this.running[parent]!.ids, id] }))
+    return top.map(({ parent, id, score }) => ({ parent, score, ids: [...nth(this.running, parent).ids, id] }))
   }
 }
 

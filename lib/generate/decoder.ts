@@ -6,6 +6,7 @@ import type { Model } from '../model.ts'
 import { maxTokens, type PackedBatch, pack } from '../nn/batch.ts'
 import { sample } from '../ops/sample.ts'
 import { scope, Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import { type Beam, BeamSearch } from './beams.ts'
 import { KvCache } from './kvCache.ts'
 import type { Choice } from './options.ts'
@@ -73,9 +74,9 @@ export class Decoder {
       if (source) this.#read(cache, Array<Int32Array>(choice.beams).fill(source))
       while (!search.isOver) {
         choice.signal?.throwIfAborted()
-        const isFirst = search.running[0]!.ids.length === begin
+        const isFirst = nth(search.running, 0).ids.length === begin
         // What an encoder made is there for every beam: at first they are all alike.
-        const running = isFirst && source ? Array<Beam>(choice.beams).fill(search.running[0]!) : search.running
+        const running = isFirst && source ? Array<Beam>(choice.beams).fill(nth(search.running, 0)) : search.running
         const given = running.map(({ ids }) => (isFirst ? ids : ids.slice(-1)))
         const all = await scope(() => ({ read: this.#logits(cache, given, isFirst).f32() })).read
         const V = this.#model.head.outputs
@@ -148,7 +149,7 @@ export class Decoder {
       const { reads } = scope(() => ({ reads: this.#draw(this.#logits(cache, given, fresh.length > 0), moved) }))
       const ids = await reads
       moved.forEach((sequence, i) => {
-        const id = ids[i]!
+        const id = nth(ids, i)
         sequence.ids.push(id)
         sequence.unread.push(id)
         sequence.isOver ||= sequence.choice.ends.has(id) || sequence.ids.length >= sequence.longest
@@ -165,7 +166,7 @@ export class Decoder {
     const fresh: Sequence[] = []
     let tokens = 0
     while (this.#waiting.length > 0 && this.#active.length < this.#most) {
-      const { source, ids } = this.#waiting[0]!
+      const { source, ids } = nth(this.#waiting, 0)
       tokens += (source ?? ids).length
       if (fresh.length > 0 && tokens > TOKENS_AT_ONCE) break
       const sequence = this.#waiting.shift()!
@@ -183,7 +184,7 @@ export class Decoder {
 
   #dropDone(): void {
     for (let i = this.#active.length - 1; i >= 0; i--) {
-      if (!this.#active[i]!.isOver) continue
+      if (!nth(this.#active, i).isOver) continue
       this.#cache!.drop(i)
       const last = this.#active.pop()!
       if (i < this.#active.length) this.#active[i] = last
@@ -213,8 +214,8 @@ export class Decoder {
     return Promise.all(
       reads.map(async (read, i) => {
         const values = await read
-        if (values instanceof Int32Array) return values[0]!
-        return await drawAdjusted(values, sequences[i]!, this.#model.device)
+        if (values instanceof Int32Array) return nth(values, 0)
+        return await drawAdjusted(values, nth(sequences, i), this.#model.device)
       }),
     )
   }
@@ -239,6 +240,6 @@ function drawAdjusted(scores: Scores, sequence: Sequence, device: Tensor['device
 
 /** Tokens of sequences that reach `lengths` with them, one after the other. */
 function packed(given: readonly (readonly number[])[], lengths: Int32Array): PackedBatch {
-  const positions = given.flatMap((ids, i) => ids.map((_, t) => lengths[i]! - ids.length + t))
+  const positions = given.flatMap((ids, i) => ids.map((_, t) => nth(lengths, i) - ids.length + t))
   return { ...pack(given.map(ids => Int32Array.from(ids))), positions: Int32Array.from(positions) }
 }

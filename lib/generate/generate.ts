@@ -6,6 +6,7 @@ import { type ChatOptions, promptIds } from '../tasks/chat.ts'
 import { withEnd } from '../tasks/seq2seqLm.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { nth } from '../tuple.ts'
 import { Decoder } from './decoder.ts'
 import { type Choice, choiceOf, type TokenOptions } from './options.ts'
 
@@ -53,7 +54,7 @@ export async function* generateTokens(
   const choice = choiceOf(model, options)
   const decoder = new Decoder(model, { sequences: 1 })
   try {
-    if (choice.beams > 1) yield* (await decoder.beams(prompt, choice))[0]!
+    if (choice.beams > 1) yield* nth(await decoder.beams(prompt, choice), 0)
     else yield* decoder.tokens(prompt, choice)
   } finally {
     await decoder.close()

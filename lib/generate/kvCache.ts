@@ -7,6 +7,7 @@ import { concatRows } from '../nn/routes.ts'
 import type { StackCache } from '../nn/stack.ts'
 import { embedding } from '../ops/embedding.ts'
 import { type Device, Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 
 /** How much a cache holds. */
 interface Room {
@@ -92,9 +93,9 @@ export class KvCache implements StackCache, Disposable {
   /** Sequence `i` goes, and the last one takes its place. */
   drop(i: number): void {
     const last = this.#lengths.length - 1
-    if (i < last) for (const layer of this.layers) layer.copy(last, i, this.#lengths[last]!)
+    if (i < last) for (const layer of this.layers) layer.copy(last, i, nth(this.#lengths, last))
     const lengths = this.#lengths.slice(0, last)
-    if (i < last) lengths[i] = this.#lengths[last]!
+    if (i < last) lengths[i] = nth(this.#lengths, last)
     if (this.#sources.length > 0) this.#dropSource(i)
     this.#set(lengths)
   }
@@ -102,7 +103,7 @@ export class KvCache implements StackCache, Disposable {
   /** Sequence `i` becomes a copy of what sequence `parents[i]` was; there may be more or fewer than before. */
   reorder(parents: Int32Array): void {
     const isSame = parents.length === this.#lengths.length && parents.every((parent, i) => parent === i)
-    const lengths = parents.map(parent => this.#lengths[parent]!)
+    const lengths = parents.map(parent => nth(this.#lengths, parent))
     const old = this.#room
     this.#room = { ...old, sequences: Math.max(old.sequences, parents.length) }
     if (!isSame) for (const layer of this.layers) layer.move(parents, old, this.#room)
@@ -164,9 +165,9 @@ export class KvCache implements StackCache, Disposable {
     const starts = startsOf(this.#sources)
     const last = this.#sources.length - 1
     const order = Array.from({ length: last }, (_, k) => (k === i ? last : k))
-    const rows = order.flatMap(k => Array.from({ length: this.#sources[k]! }, (_, t) => starts[k]! + t))
+    const rows = order.flatMap(k => Array.from({ length: nth(this.#sources, k) }, (_, t) => nth(starts, k) + t))
     for (const layer of this.layers) layer.pickCrossed(Int32Array.from(rows))
-    this.#sources = order.map(k => this.#sources[k]!)
+    this.#sources = order.map(k => nth(this.#sources, k))
     this.#begins?.dispose()
     this.#begins = undefined
   }
@@ -193,7 +194,7 @@ type Pair = readonly [keys: Tensor, values: Tensor]
 /** Where sequences of these lengths begin, and the last one ends. */
 function startsOf(lengths: readonly number[]): Int32Array {
   const starts = new Int32Array(lengths.length + 1)
-  for (const [i, length] of lengths.entries()) starts[i + 1] = starts[i]! + length
+  for (const [i, length] of lengths.entries()) starts[i + 1] = nth(starts, i) + length
   return starts
 }
 
@@ -226,7 +227,7 @@ class Layer implements LayerCache {
     this.#values ??= empty(room, values, width)
     let row = 0
     for (const [i, count] of added.entries()) {
-      const at = ((first + i) * room.capacity + lengths[first + i]! - count) * width
+      const at = ((first + i) * room.capacity + nth(lengths, first + i) - count) * width
       const pairs = [
         [this.#keys, keys],
         [this.#values, values],
@@ -242,7 +243,7 @@ class Layer implements LayerCache {
     const { capacity } = this.#cache.room
     for (const tensor of [this.#keys, this.#values]) {
       if (!tensor) continue
-      const width = tensor.shape[2]!
+      const width = nth(tensor.shape, 2)
       fill(tensor, to * capacity * width, tensor, from * capacity * width, [length, width])
     }
   }
@@ -251,10 +252,10 @@ class Layer implements LayerCache {
   move(parents: Int32Array, old: Room, room: Room): void {
     const moved = (tensor: Tensor | undefined) => {
       if (!tensor) return undefined
-      const width = tensor.shape[2]!
+      const width = nth(tensor.shape, 2)
       const next = empty(room, tensor, width)
       for (const [i, parent] of parents.entries()) {
-        const length = Math.min(old.capacity, this.#cache.lengths[parent]!)
+        const length = Math.min(old.capacity, nth(this.#cache.lengths, parent))
         fill(next, i * room.capacity * width, tensor, parent * old.capacity * width, [length, width])
       }
       tensor.dispose()
@@ -300,7 +301,7 @@ class Layer implements LayerCache {
 
   #active(tensor: Tensor): Tensor {
     const { lengths, room } = this.#cache
-    return tensor.view(0, [lengths.length, room.capacity, tensor.shape[2]!])
+    return tensor.view(0, [lengths.length, room.capacity, nth(tensor.shape, 2)])
   }
 }
 

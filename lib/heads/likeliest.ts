@@ -2,6 +2,7 @@ import { logSumExp } from '../ops/crossEntropy.ts'
 import { sample } from '../ops/sample.ts'
 import { scale } from '../ops/scale.ts'
 import { scope, type Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 
 /** The largest logit of some rows, on their device. */
 export interface LikeliestRows {
@@ -53,6 +54,6 @@ export async function readLikeliest(pieces: readonly LikeliestRows[]): Promise<L
     pieces.map(each => Promise.all([each.ids.data(), each.sharpLogits.data(), each.logSumExp.data()])),
   )
   const ids = read.flatMap(([found]) => [...found])
-  const logs = read.flatMap(([, sharp, sums]) => Array.from(sharp, (x, i) => x / SHARP - sums[i]!))
+  const logs = read.flatMap(([, sharp, sums]) => Array.from(sharp, (x, i) => x / SHARP - nth(sums, i)))
   return { ids: Int32Array.from(ids), probabilities: Float32Array.from(logs, log => Math.min(1, Math.exp(log))) }
 }

@@ -11,6 +11,7 @@ import { multiply } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
 import { sum } from '../ops/sum.ts'
 import { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import { type Head, type HeadKind, wide } from './head.ts'
 import { type Collate, perToken } from './targets.ts'
 
@@ -94,13 +95,13 @@ const sequences = ({ cuSeqlens }: PackedBatch) => cuSeqlens.length - 1
 function arrange(batch: PackedBatch, device: Tensor['device'], dtype: Tensor['dtype']) {
   const { cuSeqlens, maxLength } = batch
   const count = sequences(batch)
-  const size = cuSeqlens[count]!
+  const size = nth(cuSeqlens, count)
   const index = new Int32Array(2 * count * maxLength)
   const bar = new Float32Array(index.length)
   const first = new Float32Array(2 * size)
   const share = new Float32Array(2 * size)
   for (let i = 0; i < count; i++) {
-    const [start, end] = [cuSeqlens[i]!, cuSeqlens[i + 1]!]
+    const [start, end] = [nth(cuSeqlens, i), nth(cuSeqlens, i + 1)]
     first.fill(1, 2 * start, 2 * start + 2)
     share.fill(1 / (end - start), 2 * start, 2 * end)
     for (let column = 0; column < 2; column++)

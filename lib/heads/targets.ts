@@ -3,6 +3,7 @@
 import { type Example, IGNORED } from '../data/example.ts'
 import { check } from '../errors.ts'
 import { type Device, Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 
 /** Where sequences begin in a packed batch, and where the last one ends. */
 export interface SequenceBounds {
@@ -36,7 +37,7 @@ export const sequenceClasses: Collate = (examples, classWeights) => {
 export const sequenceNumbers: Collate = examples => {
   const labels = labelsOf(examples, 'numbers', (label): label is Float32Array => label instanceof Float32Array)
   if (!labels) return undefined
-  const width = labels[0]!.length
+  const width = nth(labels, 0).length
   for (const { length } of labels)
     check(length === width, 'ERR_DATA', () => `batches: labels of ${width} and ${length} numbers in one batch`)
   return perSequence(joined(Float32Array, labels), width, values => values.length)
@@ -106,7 +107,7 @@ function perSequence(values: Values, width: number, weigh: (values: Values) => n
 /** Targets with `width` values for every token; `weigh` says what some of them weigh. */
 export function perToken(values: Values, width: number, weigh: (values: Values) => number): Targets {
   const slice = (from: number, to: number, { cuSeqlens }: SequenceBounds) =>
-    perToken(values.slice(width * cuSeqlens[from]!, width * cuSeqlens[to]!), width, weigh)
+    perToken(values.slice(width * nth(cuSeqlens, from), width * nth(cuSeqlens, to)), width, weigh)
   return { rows: undefined, values, width, weight: weigh(values), slice }
 }
 
@@ -122,7 +123,7 @@ function supervised(labels: Int32Array): Targets {
   const rows = Int32Array.from(labels.keys()).filter(t => labels[t] !== IGNORED)
   const slice = (from: number, to: number, { cuSeqlens }: SequenceBounds) =>
     supervised(labels.slice(cuSeqlens[from], cuSeqlens[to]))
-  return { rows, values: rows.map(t => labels[t]!), width: 1, weight: rows.length, slice }
+  return { rows, values: rows.map(t => nth(labels, t)), width: 1, weight: rows.length, slice }
 }
 
 function shifted(labels: Int32Array): Int32Array {
@@ -135,7 +136,7 @@ function tokenLabels(examples: readonly Example[]): Int32Array[] | undefined {
   const isList = (label: Example['label']): label is Int32Array => label instanceof Int32Array
   const labels = labelsOf(examples, 'an id for each token', isList)
   labels?.forEach((label, i) => {
-    const { length } = examples[i]!.ids
+    const { length } = nth(examples, i).ids
     check(label.length === length, 'ERR_DATA', () => `labels: ${label.length} for ${length} tokens`)
   })
   return labels

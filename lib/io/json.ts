@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { type ErrorCode, fail } from '../errors.ts'
+import { codePointIn, nth } from '../tuple.ts'
 import { writeFileAtomic } from './atomic.ts'
 import { isTooDeep, JsonError, PyFloat, type PyJson, type PyObject, parseExact, position } from './parseJson.ts'
 
@@ -179,7 +180,7 @@ function byCodePoint(a: string, b: string): number {
   const x = [...a]
   const y = [...b]
   for (let i = 0; i < Math.min(x.length, y.length); i++) {
-    const difference = x[i]!.codePointAt(0)! - y[i]!.codePointAt(0)!
+    const difference = codePointIn(nth(x, i), 0) - codePointIn(nth(y, i), 0)
     if (difference !== 0) return difference
   }
   return x.length - y.length

@@ -2,6 +2,7 @@
 // kinds than those asked for are refused by name.
 
 import { fail } from '../errors.ts'
+import { nth } from '../tuple.ts'
 
 /** A name of a Python module, as `collections.OrderedDict`. */
 export class PyName {
@@ -131,7 +132,7 @@ function append(target: unknown, items: readonly unknown[]): void {
 function long(machine: Machine): number {
   const bytes = take(machine, unsigned(machine, 1))
   let value = 0n
-  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i]!)
+  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(nth(bytes, i))
   return Number(BigInt.asIntN(8 * bytes.length || 1, value))
 }
 

@@ -3,6 +3,7 @@ import { closeSync, existsSync, fstatSync, openSync, read as readCallback, readS
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
 import { check, fail, LowrankError } from '../errors.ts'
+import { nth, under } from '../tuple.ts'
 import { streamFileAtomic } from './atomic.ts'
 import { decodeF32, isStorageDtype, type StorageDtype, storageBits } from './dtype.ts'
 import { isObject, type Json, readJson } from './json.ts'
@@ -74,7 +75,7 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
   try {
     const bytes = new Map<string, Uint8Array<ArrayBuffer>>()
     for (const name of file.names()) bytes.set(name, await readRange(path, file.locate(name)))
-    const read = (name: string) => bytes.get(file.info(name).name)!
+    const read = (name: string) => under(bytes, file.info(name).name)
     return { ...file, read, readF32: name => decodeNamed(path, file.info(name), read) }
   } finally {
     file.close()
@@ -147,7 +148,7 @@ export async function writeSafetensors(
     await sink.write(header)
     for (const [i, { data }] of order.entries()) {
       const view = typeof data === 'function' ? await data() : data
-      const { name, begin, end } = infos[i]!
+      const { name, begin, end } = nth(infos, i)
       check(view.byteLength === end - begin, 'ERR_CHECKPOINT', () => {
         return `${path}: tensor "${name}" has ${view.byteLength} bytes of data, its shape takes ${end - begin}`
       })
@@ -172,7 +173,7 @@ function layOut(path: string, tensors: Iterable<TensorToWrite>): { order: Tensor
     named.set(name, { tensor, bytes: Buffer.from(name, 'utf8') })
   }
   const sorted = [...named.values()].sort((a, b) => {
-    return dtypeRank.get(a.tensor.dtype)! - dtypeRank.get(b.tensor.dtype)! || Buffer.compare(a.bytes, b.bytes)
+    return under(dtypeRank, a.tensor.dtype) - under(dtypeRank, b.tensor.dtype) || Buffer.compare(a.bytes, b.bytes)
   })
   const order = sorted.map(({ tensor }) => tensor)
   let at = 0
@@ -311,7 +312,7 @@ function openShards(dir: string, index: string, open: OpenFile): Checkpoint {
   try {
     for (const [name, shardName] of weightMap) {
       if (!shards.has(shardName)) shards.set(shardName, openShard(dir, index, shardName, open))
-      const shard = shards.get(shardName)!
+      const shard = under(shards, shardName)
       check(shard.has(name), 'ERR_CHECKPOINT', () => `${index}: names "${name}" in ${shardName}, which lacks it`)
     }
   } catch (error) {

@@ -1,6 +1,7 @@
 // pytorch_model.bin: a zip archive of a pickle, which says what the tensors are, and of their storages.
 
 import { check, fail } from '../errors.ts'
+import { nth, under } from '../tuple.ts'
 import type { StorageDtype } from './dtype.ts'
 import { PyCall, PyName, PyPersistent, readPickle } from './pickle.ts'
 import { byteSize, type TensorInfo } from './safetensorsHeader.ts'
@@ -46,7 +47,7 @@ export function readTorchTensors(path: string, size: number, readAt: ReadAt): Ma
   const name = [...entries.keys()].find(key => /^[^/]+\/data\.pkl$/.test(key))
   check(name !== undefined, 'ERR_CHECKPOINT', () => `${path}: holds no data.pkl, so it is not of torch.save`)
   const root = name.slice(0, -'data.pkl'.length)
-  const { position, bytes } = entries.get(name)!
+  const { position, bytes } = under(entries, name)
   check(bytes <= longestPickle, 'ERR_CHECKPOINT', () => `${path}: its pickle has ${bytes} bytes, too many for names`)
   const order = entries.get(`${root}byteorder`)
   const little = !order || Buffer.from(readAt(order.position, Math.min(order.bytes, 8))).toString() === 'little'
@@ -106,7 +107,7 @@ function isContiguous(shape: readonly number[], stride: readonly number[]): bool
   if (shape.length !== stride.length) return false
   for (let i = shape.length - 1; i >= 0; i--) {
     if (shape[i] !== 1 && stride[i] !== wanted) return shape.includes(0)
-    wanted *= shape[i]!
+    wanted *= nth(shape, i)
   }
   return true
 }

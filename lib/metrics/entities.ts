@@ -1,6 +1,7 @@
 // Entity-level scores of tag sequences, equal to seqeval's: `default` is conlleval's chunking, `strict` is IOB2.
 
 import { check } from '../errors.ts'
+import { nth } from '../tuple.ts'
 import { type Counts, checkPaired, meanScores, type Scores, scoresFromCounts } from './scores.ts'
 
 /** `default` lets an I- tag start an entity, as conlleval does; `strict` drops an I- without its B- (IOB2). */
@@ -55,7 +56,7 @@ function defaultSpans(tags: Tags): EntitySpan[] {
   let previous = { prefix: 'O', type: '' }
   let start = 0
   for (let i = 0; i <= tags.length; i++) {
-    const current = i < tags.length ? parseTag(tags[i]!) : { prefix: 'O', type: '_' }
+    const current = i < tags.length ? parseTag(nth(tags, i)) : { prefix: 'O', type: '_' }
     const sameType = previous.type === current.type
     if (endsChunk(previous.prefix, current.prefix, sameType)) spans.push({ type: previous.type, start, end: i })
     if (startsChunk(previous.prefix, current.prefix, sameType)) start = i
@@ -93,9 +94,9 @@ function checkSentences(gold: readonly Tags[], predicted: readonly Tags[]): void
   checkPaired('entities', gold, predicted)
   for (const [i, tags] of gold.entries())
     check(
-      tags.length === predicted[i]!.length,
+      tags.length === nth(predicted, i).length,
       'ERR_DATA',
-      () => `entities: sentence ${i} has ${tags.length} gold tags but ${predicted[i]!.length} predicted ones`,
+      () => `entities: sentence ${i} has ${tags.length} gold tags but ${nth(predicted, i).length} predicted ones`,
     )
 }
 
@@ -112,8 +113,8 @@ function spansBySentence(sentences: readonly Tags[], mode: EntityMode): string[]
   let sentence = 0
   let base = 0
   for (const span of defaultSpans(joinSentences(sentences))) {
-    while (span.end > base + sentences[sentence]!.length + 1) base += sentences[sentence++]!.length + 1
-    bySentence[sentence]!.push(key(span, base))
+    while (span.end > base + nth(sentences, sentence).length + 1) base += nth(sentences, sentence++).length + 1
+    nth(bySentence, sentence).push(key(span, base))
   }
   return bySentence
 }
@@ -174,7 +175,7 @@ function tokenAccuracies(
   const inside = { right: 0, total: 0 }
   for (const [i, tags] of gold.entries())
     for (const [j, tag] of tags.entries()) {
-      const right = tag === predicted[i]![j] ? 1 : 0
+      const right = tag === nth(predicted, i)[j] ? 1 : 0
       all.right += right
       all.total++
       if (tag === 'O') continue
@@ -209,7 +210,7 @@ export function entityReport(
     micro: entityScores(microCounts(counts), zeroDivision),
     macro: rows.length === 0 ? entityScores(microCounts([]), zeroDivision) : meanScores(rows),
     weighted: weightedScores(rows, counts, zeroDivision),
-    types: rows.map((scores, i) => ({ label: names[i]!, ...scores, predicted: counts[i]!.predicted })),
+    types: rows.map((scores, i) => ({ label: nth(names, i), ...scores, predicted: nth(counts, i).predicted })),
     ...tokenAccuracies(gold, predicted),
   }
 }

@@ -4,6 +4,7 @@ import { gatedActivation } from '../ops/gatedActivation.ts'
 import { multiply } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
+import { under } from '../tuple.ts'
 
 /** Elementwise, of one shape. */
 type Nonlinearity = (x: Tensor) => Tensor
@@ -51,7 +52,7 @@ export function gatedOf(name: string): (gate: Tensor, up: Tensor) => Tensor {
 /** The activation that config.json calls `name`. */
 export function activationOf(name: string): Nonlinearity {
   const known = Object.keys(BY_NAME)
-  if (Object.hasOwn(BY_NAME, name)) return BY_NAME[name]!
+  if (Object.hasOwn(BY_NAME, name)) return under(BY_NAME, name)
   fail(
     'ERR_CONFIG',
     `config.json: activation "${name}" is unknown${nearest(name, known)}; known are ${known.join(', ')}`,

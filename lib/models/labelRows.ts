@@ -1,5 +1,6 @@
 // The last layer of a classifier has a row a label: a checkpoint's rows are taken by the names of their labels.
 
+import { nth } from '../tuple.ts'
 import type { TensorSource } from './weights.ts'
 
 /** How the labels of a model relate to those of its checkpoint. */
@@ -26,7 +27,7 @@ export function labelRows(labels: readonly string[], stored: readonly string[]):
     return { rows: [...labels.keys()], notice: `${base}: its rows are taken in this order for ${list(labels)}` }
   if (found === 0) return { rows: byName, notice: `${base}, none of which is a label here: the classifier starts anew` }
   if (found < labels.length) {
-    const anew = labels.filter((_, i) => byName[i]! < 0)
+    const anew = labels.filter((_, i) => nth(byName, i) < 0)
     return { rows: byName, notice: `${base}: ${list(anew)} ${anew.length === 1 ? 'starts' : 'start'} anew` }
   }
   if (byName.every((row, i) => row === i) && stored.length === labels.length) return { rows: byName }
@@ -51,7 +52,7 @@ export function withRows(source: TensorSource, module: string, rows: readonly nu
     read(name) {
       const bytes = source.read(name)
       if (!outputs.has(name)) return bytes
-      const width = bytes.byteLength / source.info(name).shape[0]!
+      const width = bytes.byteLength / nth(source.info(name).shape, 0)
       const made = new Uint8Array(rows.length * width)
       rows.forEach((row, i) => {
         if (row >= 0) made.set(bytes.subarray(row * width, (row + 1) * width), i * width)

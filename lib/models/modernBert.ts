@@ -10,6 +10,7 @@ import { type Block, type PreNorm, preNorm } from '../nn/stack.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import { activationOf, gatedOf } from './activations.ts'
 import { padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
@@ -97,7 +98,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const typeOf = layerTypes(config, layer => layer % every !== 0)
   const blocks = Array.from({ length: count(config, 'num_hidden_layers', 22) }, (_, layer) => {
     const isLocal = typeOf(layer) === 'sliding_attention'
-    return layerOf(w.at(`layers.${layer}`), d, rotaries[isLocal ? 1 : 0]!, { layer, isLocal })
+    return layerOf(w.at(`layers.${layer}`), d, nth(rotaries, isLocal ? 1 : 0), { layer, isLocal })
   })
   const last = w.norm('final_norm', d.hidden, d.eps, d.norm)
   const [p, where] = [probability(config, 'embedding_dropout', 0), site(w.prefix, 'embeddings')]

@@ -9,6 +9,7 @@ import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import { dims, layersOf } from './bert.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
@@ -30,7 +31,7 @@ function positionsSkipping({ ids, cuSeqlens }: PackedBatch, padId: number): Int3
   const placed = new Int32Array(ids.length)
   for (let s = 0; s + 1 < cuSeqlens.length; s++) {
     let position = padId
-    for (let i = cuSeqlens[s]!; i < cuSeqlens[s + 1]!; i++) placed[i] = ids[i] === padId ? padId : ++position
+    for (let i = nth(cuSeqlens, s); i < nth(cuSeqlens, s + 1); i++) placed[i] = ids[i] === padId ? padId : ++position
   }
   return placed
 }

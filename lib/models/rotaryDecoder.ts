@@ -14,7 +14,7 @@ import { site } from '../ops/random.ts'
 import { type RopeInput, rope as turned } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
-import { mapTuple } from '../tuple.ts'
+import { mapTuple, nth } from '../tuple.ts'
 import { gatedOf } from './activations.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
 import { decoderDropout, lastTokenScore, tokenClassifier } from './heads.ts'
@@ -170,7 +170,7 @@ function layerOf(w: Weights, d: Dims, rotary: Rotary, layer: number): Block<PreN
   const after = d.isSandwich && ['post_attention_layernorm', 'post_feedforward_layernorm'].map(norm)
   const [attended, fed] = ['self_attn', 'mlp'].map((name, i) => {
     const where = site(w.at(name).prefix, 'output')
-    return (x: Tensor) => dropout(after ? after[i]!.apply(x) : x, d.dropout?.sublayers ?? 0, where)
+    return (x: Tensor) => dropout(after ? nth(after, i).apply(x) : x, d.dropout?.sublayers ?? 0, where)
   })
   return ([residual, branch], context) => {
     const { y, h } = before.join(residual, branch)

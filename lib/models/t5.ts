@@ -14,6 +14,7 @@ import { dropout } from '../ops/dropout.ts'
 import { countingMemory, site } from '../ops/random.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
+import { lastOf } from '../tuple.ts'
 import { activationOf, gatedOf } from './activations.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
 import { outputOf } from './lmOutput.ts'
@@ -45,7 +46,7 @@ function dims(config: ModelConfig, feedForward: string) {
     maxDistance,
     isGated,
     // What files call gated gelu is gated by the tanh approximation.
-    act: act === 'gated-gelu' ? 'gelu_new' : parts.at(-1)!,
+    act: act === 'gated-gelu' ? 'gelu_new' : lastOf(parts),
   }
 }
 type Dims = ReturnType<typeof dims>

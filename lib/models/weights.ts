@@ -10,6 +10,7 @@ import { Parameter, type Storage, storedDType } from '../nn/module.ts'
 import { LayerNorm, RmsNorm } from '../nn/norm.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { type Device, Tensor, type TensorData } from '../tensor.ts'
+import { under } from '../tuple.ts'
 
 /** Where tensors come from: a checkpoint on disk, usually. dtype in safetensors' spelling. */
 export interface TensorSource {
@@ -130,7 +131,7 @@ export class Weights {
   /** Reads the source's tensor `from` as `to`. */
   rename(from: string, to: string): void {
     const { available } = this.#loading
-    available.set(this.#join(to), available.get(this.#join(from))!)
+    available.set(this.#join(to), under(available, this.#join(from)))
     available.delete(this.#join(from))
   }
 

@@ -1,5 +1,6 @@
 import { check, fail } from '../errors.ts'
 import { type Device, Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 
 /** Sequences packed one after the other, on the host: no padding exists inside. */
 export interface PackedBatch {
@@ -20,12 +21,12 @@ export interface PackedBatch {
 export function pack(sequences: readonly Int32Array[]): PackedBatch {
   const cuSeqlens = new Int32Array(sequences.length + 1)
   sequences.forEach((ids, i) => {
-    cuSeqlens[i + 1] = cuSeqlens[i]! + ids.length
+    cuSeqlens[i + 1] = nth(cuSeqlens, i) + ids.length
   })
-  const size = cuSeqlens[sequences.length]!
+  const size = nth(cuSeqlens, sequences.length)
   const [ids, positions] = [new Int32Array(size), new Int32Array(size)]
   sequences.forEach((part, i) => {
-    const start = cuSeqlens[i]!
+    const start = nth(cuSeqlens, i)
     ids.set(part, start)
     for (let t = 0; t < part.length; t++) positions[start + t] = t
   })
@@ -113,7 +114,7 @@ function checkSequences({ ids, cuSeqlens, maxLength }: PackedBatch, most: number
   )
   let longest = 0
   for (let s = 0; s < count; s++) {
-    const length = cuSeqlens[s + 1]! - cuSeqlens[s]!
+    const length = nth(cuSeqlens, s + 1) - nth(cuSeqlens, s)
     check(length > 0, 'ERR_DATA', () => `batch: sequence ${s} has ${length} tokens; every sequence needs one`)
     longest = Math.max(longest, length)
   }

@@ -9,7 +9,7 @@ import { type RopeInput, ropeOne } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
 import { addRow, scaleColumns } from '../ops/scaleColumns.ts'
 import type { Tensor } from '../tensor.ts'
-import { type Each, mapTuple } from '../tuple.ts'
+import { type Each, mapTuple, nth } from '../tuple.ts'
 import { splitColumns } from './columns.ts'
 import { isQuantized, type Parameter } from './module.ts'
 import { byRoute, isUndecided, routedAdapter } from './routes.ts'
@@ -174,11 +174,11 @@ export function linearGroup<const L extends readonly Linear[]>(
   const group = groupOf(layers, x)
   if (!group) return mapTuple(layers, layer => layer.apply(x, turn?.layers.includes(layer) ? turn.rope : undefined))
   const parts = mapTuple(layers, (layer, i) => {
-    const factors = group[i]!
+    const factors = nth(group, i)
     const turned = turn?.layers.includes(layer) ?? false
     return { weight: layer.weight.tensor, bias: layer.bias?.tensor, factors, turned }
   })
-  return loraLinearGroup(x, parts, layers[0]!.compute, turn?.rope)
+  return loraLinearGroup(x, parts, nth(layers, 0).compute, turn?.rope)
 }
 
 const MOST_IN_GROUP = 3
@@ -191,7 +191,7 @@ function groupOf(layers: readonly Linear[], x: Tensor): LowRankFactors[] | undef
   const alone = layers.flatMap(layer => onlyFactors(layer) ?? [])
   if (alone.length < layers.length || layers.some(({ compute }) => compute !== first!.compute)) return undefined
   const factors = alone.map(each => each.factors!())
-  return factors.every(({ exact = true }) => exact === (factors[0]!.exact ?? true)) ? factors : undefined
+  return factors.every(({ exact = true }) => exact === (nth(factors, 0).exact ?? true)) ? factors : undefined
 }
 
 /** The one current adapter of a layer that has factors and nothing else. */

@@ -6,6 +6,7 @@ import { dropout } from '../ops/dropout.ts'
 import { isRandom, site } from '../ops/random.ts'
 import { scale } from '../ops/scale.ts'
 import { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 
 /** Noise in force on the embeddings of `owner`, for the sequences of a batch. */
 let current: { owner: object; alpha: number; cuSeqlens: Int32Array } | undefined
@@ -34,7 +35,7 @@ export function noisyRows(owner: object, rows: Tensor): Tensor {
   const { alpha, cuSeqlens } = current
   const half = new Float32Array(tokens * width)
   for (let s = 0; s + 1 < cuSeqlens.length; s++) {
-    const [from, to] = [cuSeqlens[s]!, cuSeqlens[s + 1]!]
+    const [from, to] = [nth(cuSeqlens, s), nth(cuSeqlens, s + 1)]
     half.fill(alpha / Math.sqrt((to - from) * width) / 2, from * width, to * width)
   }
   const base = Tensor.from(half, [tokens, width], { device: rows.device })

@@ -1,5 +1,6 @@
 import { embedding } from '../ops/embedding.ts'
 import { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import type { Parameter } from './module.ts'
 
 export interface BucketOptions {
@@ -52,6 +53,6 @@ export class RelativeBias {
   #places(length: number, heads: number): Int32Array {
     const width = 2 * length - 1
     const rows = Array.from({ length: width }, (_, i) => bucketOf(i + 1 - length, this.options) * heads)
-    return Int32Array.from({ length: heads * width }, (_, i) => rows[i % width]! + Math.floor(i / width))
+    return Int32Array.from({ length: heads * width }, (_, i) => nth(rows, i % width) + Math.floor(i / width))
   }
 }

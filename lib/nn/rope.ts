@@ -8,6 +8,7 @@ import { count, float, type ModelConfig, string } from '../io/config.ts'
 import { isJsonObject, type JsonObject } from '../io/json.ts'
 import type { RopeInput } from '../ops/rope.ts'
 import { Device, Tensor } from '../tensor.ts'
+import { under } from '../tuple.ts'
 import type { Batch } from './batch.ts'
 
 export interface RopeFrequencies {
@@ -63,7 +64,10 @@ export function ropeFrequencies(config: ModelConfig, options: RopeFrequencyOptio
   )
   const maxPositions = count(config, 'max_position_embeddings', 2048)
   const original = 'original_max_position_embeddings'
-  return RULES[type]!({
+  return under(
+    RULES,
+    type,
+  )({
     parameters,
     theta: float(parameters, 'rope_theta', float(config, 'rope_theta', 10000)),
     dim,

@@ -5,6 +5,7 @@ import { check } from '../errors.ts'
 import { native } from '../native.ts'
 import { countingFrom } from '../ops/random.ts'
 import { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 
 /** Consecutive rows that go through one adapter, whether it is switched on or not; null: through the base alone. */
 export interface Route {
@@ -36,7 +37,7 @@ export function withSelectedRoutes<T>(selected: ArrayLike<number>, body: () => T
   const remapped = routes.map(({ adapter, rows }) => {
     end += rows
     const from = at
-    while (at < selected.length && selected[at]! < end) at++
+    while (at < selected.length && nth(selected, at) < end) at++
     return { adapter, rows: at - from }
   })
   return withRoutes(remapped, body)
@@ -60,17 +61,17 @@ export function byRoute(inputs: readonly Tensor[], body: (parts: readonly Tensor
   if (!isUndecided()) return body(inputs, 0)
   const given = routes!
   const rows = given.reduce((sum, route) => sum + route.rows, 0)
-  check(rows === inputs[0]!.shape[0], 'ERR_SHAPE', () => {
-    return `withRoutes: the routes have ${rows} rows, the batch ${inputs[0]!.shape[0]}; give every row a route`
+  check(rows === nth(inputs, 0).shape[0], 'ERR_SHAPE', () => {
+    return `withRoutes: the routes have ${rows} rows, the batch ${nth(inputs, 0).shape[0]}; give every row a route`
   })
-  if (given.length === 1) return during(given, given[0]!.adapter, () => body(inputs, 0))
+  if (given.length === 1) return during(given, nth(given, 0).adapter, () => body(inputs, 0))
   const heights = given.map(route => route.rows)
   const parts = inputs.map(input => splitRows(input, heights))
   let begin = 0
   const made = given.map(({ adapter, rows: height }, i) => {
     const from = begin
     begin += height
-    const mine = parts.map(each => each[i]!)
+    const mine = parts.map(each => nth(each, i))
     return countingFrom(from, () => during(given, adapter, () => body(mine, from)))
   })
   return concatRows(made)
@@ -111,12 +112,12 @@ export function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
   const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))
   // Views that the tape does not see: one rule makes the gradient of all.
   const parts = heights.map((height, i) => {
-    return new Tensor(native.view(x.handle, begins[i]! * width, [height, ...shape.slice(1)]))
+    return new Tensor(native.view(x.handle, nth(begins, i) * width, [height, ...shape.slice(1)]))
   })
   return recordGroup(parts, [x], [], dys => {
     const dx = Tensor.empty(shape, { device, dtype })
     dys.forEach((dy, i) => {
-      const place = dx.view(begins[i]! * width, [heights[i]!, ...shape.slice(1)])
+      const place = dx.view(nth(begins, i) * width, [nth(heights, i), ...shape.slice(1)])
       if (dy) native.copyInto(place.handle, dy.handle)
       else native.fill(place.handle, 0)
     })
@@ -126,17 +127,17 @@ export function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
 
 /** Rows of several tensors one after the other, in one tensor. */
 export function concatRows(parts: readonly Tensor[]): Tensor {
-  const { shape, device, dtype } = parts[0]!
+  const { shape, device, dtype } = nth(parts, 0)
   const width = widthOf(shape)
   const heights = parts.map(part => part.rows)
   const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))
   const total = heights.reduce((a, b) => a + b, 0)
   const y = Tensor.empty([total, ...shape.slice(1)], { device, dtype })
   parts.forEach((part, i) => {
-    native.copyInto(y.view(begins[i]! * width, part.shape).handle, part.handle)
+    native.copyInto(y.view(nth(begins, i) * width, part.shape).handle, part.handle)
   })
   const [joined] = recordGroup([y], parts, [], ([dy]) => {
-    return heights.map((height, i) => dy!.view(begins[i]! * width, [height, ...shape.slice(1)]))
+    return heights.map((height, i) => dy!.view(nth(begins, i) * width, [height, ...shape.slice(1)]))
   })
   return joined!
 }

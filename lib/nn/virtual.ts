@@ -5,6 +5,7 @@ import { check } from '../errors.ts'
 import { cast } from '../ops/copy.ts'
 import { embedding } from '../ops/embedding.ts'
 import { type Device, Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import type { InputRules, PackedBatch } from './batch.ts'
 import { gatherColumns } from './columns.ts'
 import type { Parameter } from './module.ts'
@@ -33,14 +34,14 @@ export function withVirtual(batch: PackedBatch, count: number) {
   /** Where each token of the batch went. */
   const moved = new Int32Array(ids.length)
   for (let s = 0; s < sequences; s++) {
-    const [from, to] = [cuSeqlens[s]!, cuSeqlens[s + 1]!]
-    const begin = longer.cuSeqlens[s]!
+    const [from, to] = [nth(cuSeqlens, s), nth(cuSeqlens, s + 1)]
+    const begin = nth(longer.cuSeqlens, s)
     for (let i = 0; i < count + to - from; i++) longer.positions[begin + i] = i
     for (let t = from; t < to; t++) {
       const place = begin + count + t - from
       moved[t] = place
-      longer.ids[place] = ids[t]!
-      if (typeIds) longer.typeIds![place] = typeIds[t]!
+      longer.ids[place] = nth(ids, t)
+      if (typeIds) longer.typeIds![place] = nth(typeIds, t)
     }
   }
   return { batch: longer, moved }
@@ -93,11 +94,11 @@ export function prefixOf(parameter: Parameter, { cuSeqlens, maxLength }: PackedB
   const count = parameter.rows
   const sequences = cuSeqlens.length - 1
   const begins = cuSeqlens.map((at, s) => at + count * s)
-  const index = new Int32Array(begins[sequences]!)
+  const index = new Int32Array(nth(begins, sequences))
   for (let s = 0; s < sequences; s++)
-    for (let i = begins[s]!; i < begins[s + 1]!; i++) {
-      const offset = i - begins[s]!
-      index[i] = offset < count ? offset : count + cuSeqlens[s]! + offset - count
+    for (let i = nth(begins, s); i < nth(begins, s + 1); i++) {
+      const offset = i - nth(begins, s)
+      index[i] = offset < count ? offset : count + nth(cuSeqlens, s) + offset - count
     }
   const on = (data: Int32Array) => Tensor.from(data, [data.length], { device })
   return { parameter, index: on(index), cuSeqlens: on(begins), maxLength: maxLength + count }

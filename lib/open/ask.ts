@@ -10,6 +10,7 @@ import { plainPrompt } from '../tasks/causalLm.ts'
 import { CHAT_OPTIONS, type ChatOptions } from '../tasks/chat.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
+import { lastOf, nth } from '../tuple.ts'
 import type { Trained } from './trained.ts'
 
 type Asked = Pick<Trained, 'tokenizer' | 'taskOptions' | 'columnNames'>
@@ -81,7 +82,7 @@ export async function* answerRows(
   const asked = rows.map(row => promptOfRow(trained, row, columns))
   for (const [i, { prompt, tools }] of asked.entries()) {
     // Those that share their tools go side by side.
-    if (i > 0 && asked[i - 1]!.tools === tools) continue
+    if (i > 0 && nth(asked, i - 1).tools === tools) continue
     const end = asked.findIndex((other, k) => k > i && other.tools !== tools)
     const group = asked.slice(i, end < 0 ? undefined : end)
     const prompts = group.map(one => one.prompt)
@@ -94,5 +95,5 @@ export async function* answerRows(
 }
 
 function lastText(prompt: Prompt): string {
-  return typeof prompt === 'string' ? prompt : contentText(prompt.at(-1)!)
+  return typeof prompt === 'string' ? prompt : contentText(lastOf(prompt))
 }

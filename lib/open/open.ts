@@ -19,6 +19,7 @@ import { checkKeys, SEED } from '../options.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
 import { predictRows } from '../train/predict.ts'
+import { nth } from '../tuple.ts'
 import { chatOf, promptFor } from './ask.ts'
 import { openTrained, type Trained, type TrainedSettings } from './trained.ts'
 
@@ -118,8 +119,8 @@ export class OpenModel implements Disposable {
       this.#waiting.push({ rows, key, top, done, failed })
       this.#running ??= this.#run()
     })
-    const placed = records.map((record, i) => withPlaces(record, inputs[i]!))
-    return Array.isArray(asked) ? placed : placed[0]!
+    const placed = records.map((record, i) => withPlaces(record, nth(inputs, i)))
+    return Array.isArray(asked) ? placed : nth(placed, 0)
   }
 
   /**
@@ -185,7 +186,7 @@ export class OpenModel implements Disposable {
   async #run(): Promise<void> {
     await null // what is asked in the same turn comes along
     while (this.#waiting.length > 0) {
-      const { key } = this.#waiting[0]!
+      const { key } = nth(this.#waiting, 0)
       const calls = this.#waiting.filter(call => call.key === key)
       for (const call of calls) this.#waiting.splice(this.#waiting.indexOf(call), 1)
       await this.#answer(calls)
@@ -197,12 +198,16 @@ export class OpenModel implements Disposable {
     try {
       const records: PredictionRecord[] = []
       const rows = calls.flatMap(call => call.rows)
-      const options = { columns: columnsOf(rows[0]!), batchSize: this.#options.batchSize ?? 32, top: calls[0]!.top }
+      const options = {
+        columns: columnsOf(nth(rows, 0)),
+        batchSize: this.#options.batchSize ?? 32,
+        top: nth(calls, 0).top,
+      }
       for await (const record of predictRows(this.#trained, rows, options)) records.push(record)
       for (const call of calls) call.done(records.splice(0, call.rows.length))
     } catch (error) {
       // One bad text is not the others' fault.
-      if (calls.length === 1) calls[0]!.failed(error)
+      if (calls.length === 1) nth(calls, 0).failed(error)
       else for (const call of calls) await this.#answer([call])
     }
   }
@@ -238,8 +243,8 @@ function withPlaces(record: PredictionRecord, input: Input): PredictionRecord {
     places.push({ start, end: start + word.length })
   }
   const placed = entities.map(entity => {
-    const { start } = places[entity.start]!
-    const { end } = places[entity.end - 1]!
+    const { start } = nth(places, entity.start)
+    const { end } = nth(places, entity.end - 1)
     return { ...entity, start, end, text: text.slice(start, end) }
   })
   return { ...record, text, entities: placed }

@@ -1,7 +1,7 @@
 import { claim, record } from '../autograd/tape.ts'
 import { native, type Struct } from '../native.ts'
 import { Tensor } from '../tensor.ts'
-import { mapTuple } from '../tuple.ts'
+import { mapTuple, nth } from '../tuple.ts'
 import { dropoutStruct } from './random.ts'
 
 /** What {@link layerNorm} takes: x and residual [N, D], weight and bias [D]. */
@@ -29,7 +29,7 @@ export function layerNormSum(input: LayerNormInput & { residual: Tensor }): { y:
   record(y, [h, weight, ...(bias ? [bias] : [])], [h, weight, mean, rstd], (dy, needs) => {
     const dh = needs[0] ? claim(h) : undefined
     const saved = [h.handle, weight.handle, mean.handle, rstd.handle] as const
-    const wants = [false, needs[1]!, needs[2] ?? false] as const
+    const wants = [false, nth(needs, 1), needs[2] ?? false] as const
     const found = native.layerNormBackward(dy.handle, dh?.handle ?? 0, ...saved, null, ...wants)
     const [dx, , dw, db] = found.map(handle => (handle ? new Tensor(handle) : undefined))
     return [dx, dw, ...(bias ? [db] : [])]
@@ -46,10 +46,10 @@ export function layerNorm({ x, residual, weight, bias, eps, dropout }: LayerNorm
   const [mean, rstd] = [new Tensor(handles[2]), new Tensor(handles[3])]
   const inputs = [x, weight, ...(residual ? [residual] : []), ...(bias ? [bias] : [])]
   return record(y, inputs, [h, weight, mean, rstd], (dy, needs) => {
-    const needsResidual = residual ? needs[2]! : false
+    const needsResidual = residual ? nth(needs, 2) : false
     // Before the norm, x has other readers, which have given their gradients by now: the sum is made in the same pass.
     const dh = h === x && needs[0] ? claim(x) : undefined
-    const needsBias = bias ? needs[residual ? 3 : 2]! : false
+    const needsBias = bias ? nth(needs, residual ? 3 : 2) : false
     const [dx, dresidual, dw, db] = native
       .layerNormBackward(
         dy.handle,
@@ -60,7 +60,7 @@ export function layerNorm({ x, residual, weight, bias, eps, dropout }: LayerNorm
         rstd.handle,
         mask,
         needsResidual,
-        needs[1]!,
+        nth(needs, 1),
         needsBias,
       )
       .map(handle => (handle ? new Tensor(handle) : undefined))

@@ -1,6 +1,7 @@
 import { record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
 import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
@@ -40,7 +41,7 @@ export function loraLinear(
   const s = new Tensor(sh)
   return record(y, bias ? [x, a, b, bias] : [x, a, b], [x, w, a, b, s, ...ropeTensors(rope)], (turned, needs) => {
     const dy = turnBack(turned, rope)
-    const wants = [needs[0]!, needs[1]!, needs[2]!] as const
+    const wants = [nth(needs, 0), nth(needs, 1), nth(needs, 2)] as const
     const pair = [a.handle, b.handle, s.handle] as const
     const found = native.loraLinearBackward(dy.handle, x.handle, w.handle, ...pair, ...settings, ...wants)
     const grads = found.map(h => (h ? new Tensor(h) : undefined))

@@ -1,7 +1,7 @@
 import { recordGroup } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
-import { type Each, mapTuple } from '../tuple.ts'
+import { type Each, mapTuple, nth } from '../tuple.ts'
 import type { LowRankFactors } from './loraLinear.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
@@ -40,15 +40,15 @@ export function loraLinearGroup<const L extends readonly LoraLayer[]>(
   const frozen = [x.handle, handles(weights), biases.map(bias => bias?.handle ?? 0)] as const
   const made = native.loraLinearGroup(...frozen, ...pairs, ...settings, ...turnArguments(layers, rope))
   const tensors = made.map(handle => new Tensor(handle))
-  const [ys, s] = [mapTuple(layers, (_, i) => tensors[i]!), tensors.slice(n)]
+  const [ys, s] = [mapTuple(layers, (_, i) => nth(tensors, i)), tensors.slice(n)]
   const present = biases.filter(bias => bias !== undefined)
   const inputs = [x, ...a, ...b, ...present]
   const saved = [x, ...weights, ...a, ...b, ...s, ...ropeTensors(rope)]
   return recordGroup(ys, inputs, saved, (given, needs) => {
-    const turnedBack = (dy: Tensor, i: number) => turnBack(dy, layers[i]!.turned ? rope : undefined)
-    const dy = given.map((each, i) => (each ? turnedBack(each, i) : zeros(x, weights[i]!)))
+    const turnedBack = (dy: Tensor, i: number) => turnBack(dy, nth(layers, i).turned ? rope : undefined)
+    const dy = given.map((each, i) => (each ? turnedBack(each, i) : zeros(x, nth(weights, i))))
     const any = (from: number, to: number) => needs.slice(from, to).some(Boolean)
-    const wants = [needs[0]!, any(1, 1 + n), any(1 + n, 1 + 2 * n)] as const
+    const wants = [nth(needs, 0), any(1, 1 + n), any(1 + n, 1 + 2 * n)] as const
     const operands = [handles(dy), handles(weights), ...pairs, handles(s)] as const
     const found = native.loraLinearGroupBackward(x.handle, ...operands, ...settings, ...wants)
     const ofBiases = dy.filter((_, i) => biases[i]).map((each, i) => (needs[1 + 2 * n + i] ? sumRows(each) : undefined))

@@ -1,6 +1,7 @@
 import { claim, record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import { dropoutStruct } from './random.ts'
 
 /** What {@link rmsNorm} takes: x and residual [N, D], weight [D]. */
@@ -36,7 +37,16 @@ export function rmsNorm(input: RmsNormInput): { y: Tensor; h: Tensor } {
     // What else reads h has given its gradient by now: the sum is made in the same pass.
     const dh = needs[0] ? claim(h) : undefined
     return native
-      .rmsNormBackward(dy.handle, dh?.handle ?? 0, h.handle, weight.handle, rstd.handle, offset, needs[0]!, needs[1]!)
+      .rmsNormBackward(
+        dy.handle,
+        dh?.handle ?? 0,
+        h.handle,
+        weight.handle,
+        rstd.handle,
+        offset,
+        nth(needs, 0),
+        nth(needs, 1),
+      )
       .map(handle => (handle ? new Tensor(handle) : undefined))
   })
   return { y, h }

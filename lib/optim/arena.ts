@@ -2,6 +2,7 @@ import { check } from '../errors.ts'
 import { type DType, native } from '../native.ts'
 import type { Parameter } from '../nn/module.ts'
 import { type Device, Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 
 /** How AdamW keeps its moments: in the type of the parameters, or as 8-bit codes with a scale a block of 256. */
 export const STATES = ['f32', '8bit'] as const
@@ -62,7 +63,7 @@ export class Arena {
       end = begin + parameter.size
       return { parameter, begin, end, lrScale: 1, decay: 1, ...group(parameter) }
     })
-    const dtype = parameters[0]!.tensor.dtype === 'f64' ? 'f64' : 'f32'
+    const dtype = nth(parameters, 0).tensor.dtype === 'f64' ? 'f64' : 'f32'
     const zeros = (size: number, type: DType) => Tensor.zeros([size], { device, dtype: type }).keep()
     const narrow = states === '8bit'
     const scales = () => zeros(Math.ceil(end / STATE_BLOCK), 'f32')

@@ -10,6 +10,7 @@ import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
 import type { VirtualTokens } from '../nn/virtual.ts'
 import { scope, type Tensor } from '../tensor.ts'
+import { under } from '../tuple.ts'
 import { type AdapterConfig, adapterRecord } from './config.ts'
 import { checkValues, snapshot, writeChecked } from './files.ts'
 import { infoFile, infoRecord } from './info.ts'
@@ -86,7 +87,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
     this.totalSize = [...host.parameters.values(), ...made].reduce((sum, { size }) => sum + size, 0)
     this.fileDtypes = source?.fileDtypes ?? new Map()
     this.#isPrepared = placement.prepare === undefined
-    this.#layers = [...placement.linear].map(([path, adapter]) => [host.linears.get(path)!, adapter] as const)
+    this.#layers = [...placement.linear].map(([path, adapter]) => [under(host.linears, path), adapter] as const)
     this.#layWhole()
     for (const [linear, adapter] of this.#layers) linear.adapters.push(adapter)
     const isFrozen = source && !source.trainable

@@ -11,6 +11,7 @@ import { cast } from '../ops/copy.ts'
 import { linear } from '../ops/linear.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
+import { nth, under } from '../tuple.ts'
 import { type Field, SAVE_FIELD, type SaveWholeOptions, type TargetOptions, targetFields } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { targetsIn, trainedWhole } from './wholeModules.ts'
@@ -82,7 +83,10 @@ function place(host: Host, options: Required<BottleneckOptions>, context: PlaceC
   return {
     linear: layers,
     whole: trainedWhole(host, options, context, []),
-    matched: targets.map(({ path }) => ({ path, text: `bottleneck of ${layers.get(path)!.params[0]!.shape[0]}` })),
+    matched: targets.map(({ path }) => ({
+      path,
+      text: `bottleneck of ${nth(under(layers, path).params, 0).shape[0]}`,
+    })),
     mayBeZero: ({ name }) => name.endsWith('.adapter_up.weight'),
   }
 }

@@ -8,6 +8,7 @@ import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
 import { scope, Tensor } from '../tensor.ts'
+import { nth, under } from '../tuple.ts'
 import type { PlaceContext, StateEntry } from './method.ts'
 
 /** The parts of a layer's update B diag(E) A: a [r, in], b [out, r], e [r, 1]. */
@@ -113,7 +114,7 @@ export class Budget {
 
   /** Switches off the `count` least important singular values of all layers, and those that are as little. */
   async #cut(count: number): Promise<void> {
-    if (this.#layers[0]!.e.tensor.device.name === 'meta') return
+    if (nth(this.#layers, 0).e.tensor.device.name === 'meta') return
     this.#means ??= this.#fresh()
     // Reads are in the queue before the scope frees what they read.
     const { reads } = scope(() => ({
@@ -121,12 +122,15 @@ export class Budget {
     }))
     const found = await Promise.all(reads)
     const scores = found.map(([score]) => Array.from(score))
-    const threshold = scores.flat().sort((x, y) => x - y)[count - 1]!
+    const threshold = nth(
+      scores.flat().sort((x, y) => x - y),
+      count - 1,
+    )
     this.#pattern = new Map()
     this.#layers.forEach(({ path, e }, i) => {
-      const kept = scores[i]!.map(score => score > threshold)
+      const kept = nth(scores, i).map(score => score > threshold)
       this.#pattern!.set(path, kept)
-      e.tensor.upload(found[i]![1].map((value, k) => (kept[k] ? value : 0)))
+      e.tensor.upload(nth(found, i)[1].map((value, k) => (kept[k] ? value : 0)))
     })
   }
 
@@ -145,7 +149,7 @@ export class Budget {
   /** Of each singular value with its vectors, [r, 1]: the score of E and the mean scores of its row and column. */
   #importance({ a, b, e }: Triplet): Tensor {
     const score = (parameter: Parameter) => {
-      const { sensitivity, uncertainty } = this.#means!.get(parameter)!
+      const { sensitivity, uncertainty } = under(this.#means!, parameter)
       return multiply(sensitivity.tensor, uncertainty.tensor)
     }
     const { rows: r, columns: ins } = a

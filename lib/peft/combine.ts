@@ -5,6 +5,7 @@ import { check, fail } from '../errors.ts'
 import { uniformStream } from '../nn/init.ts'
 import { SEED } from '../options.ts'
 import { scope } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
 import { attach } from './attach.ts'
 import { type Matrix, matrix, productSvd, type Svd } from './linearAlgebra.ts'
@@ -103,10 +104,10 @@ export function attachFactors(
   head?: string,
 ): Adapter {
   const headed = headOf(adapters, head)
-  const { host } = adapters[0]!
+  const { host } = nth(adapters, 0)
   const named = headed && modulesOf(headed.method)
   const modulesToSave = named && namesThere(host, named)
-  const r = [...made.values()][0]!.a.rows
+  const r = nth([...made.values()], 0).a.rows
   const method = lora({ r, alpha: r, targetModules: [...made.keys()], ...(modulesToSave && { modulesToSave }) })
   const adapter = attach(host, method, { name })
   for (const [path, { a, b }] of made) upload(adapter, path, a, b)
@@ -158,7 +159,7 @@ export async function readFactors(
   const layers = new Map<string, Factors[]>()
   for (const { adapter, weight } of adapters) {
     const { host, name } = adapter
-    check(host === adapters[0]!.adapter.host, 'ERR_OPTION', () => `combine: "${name}" is on another model`)
+    check(host === nth(adapters, 0).adapter.host, 'ERR_OPTION', () => `combine: "${name}" is on another model`)
     for (const { path } of adapter.matched) {
       const own = host.linears.get(path)?.adapters.find(each => each.name === name)
       const isPlain = own?.factors && !own.gain && !own.input && !own.output && own.params.length >= 1
@@ -172,7 +173,7 @@ export async function readFactors(
         return { reads: Promise.all([a.data(), b.data()]), scale, ra, rb }
       })
       const [a, b] = await found.reads
-      const [ma, mb] = [matrix(found.ra[0]!, found.ra[1]!, a), matrix(found.rb[0]!, found.rb[1]!, b)]
+      const [ma, mb] = [matrix(nth(found.ra, 0), nth(found.ra, 1), a), matrix(nth(found.rb, 0), nth(found.rb, 1), b)]
       layers.set(path, [...(layers.get(path) ?? []), { a: ma, b: mb, scale: found.scale, weight }])
     }
   }
@@ -182,7 +183,7 @@ export async function readFactors(
 /** [w s A] and [B] one after the other: the weighted sum of the updates as it is. */
 export function stacked(parts: readonly Factors[]): Pair {
   const r = parts.reduce((sum, { a }) => sum + a.rows, 0)
-  const [ins, outs] = [parts[0]!.a.columns, parts[0]!.b.rows]
+  const [ins, outs] = [nth(parts, 0).a.columns, nth(parts, 0).b.rows]
   const [a, b] = [new Float64Array(r * ins), new Float64Array(outs * r)]
   let at = 0
   for (const part of parts) {
@@ -191,7 +192,7 @@ export function stacked(parts: readonly Factors[]): Pair {
       at * ins,
     )
     const { rows, columns, data } = part.b
-    for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) b[i * r + at + j] = data[i * columns + j]!
+    for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) b[i * r + at + j] = nth(data, i * columns + j)
     at += part.a.rows
   }
   return { a: matrix(r, ins, a), b: matrix(outs, r, b) }
@@ -209,8 +210,8 @@ export function largest({ u, values, v }: Svd, rank: number): Pair {
   const [outs, ins] = [u.rows, v.rows]
   const [na, nb] = [new Float64Array(rank * ins), new Float64Array(outs * rank)]
   for (let k = 0; k < Math.min(rank, values.length); k++) {
-    for (let j = 0; j < ins; j++) na[k * ins + j] = v.data[j * v.columns + k]!
-    for (let i = 0; i < outs; i++) nb[i * rank + k] = u.data[i * u.columns + k]! * values[k]!
+    for (let j = 0; j < ins; j++) na[k * ins + j] = nth(v.data, j * v.columns + k)
+    for (let i = 0; i < outs; i++) nb[i * rank + k] = nth(u.data, i * u.columns + k) * nth(values, k)
   }
   return { a: matrix(rank, ins, na), b: matrix(outs, rank, nb) }
 }
@@ -242,15 +243,17 @@ function mixed(parts: readonly Factors[], mixing: Mixing): Pair {
 }
 
 function added(parts: readonly Float64Array[], weights: readonly number[]): Float64Array {
-  return parts[0]!.map((_, at) => parts.reduce((sum, part, i) => sum + weights[i]! * part[at]!, 0))
+  return nth(parts, 0).map((_, at) => parts.reduce((sum, part, i) => sum + nth(weights, i) * nth(part, at), 0))
 }
 
 /** The mean of the weighted values whose sign most agree with. */
 function elected(parts: readonly Float64Array[], weights: readonly number[], by: 'total' | 'frequency'): Float64Array {
-  return parts[0]!.map((_, at) => {
-    const votes = parts.reduce((sum, part) => sum + (by === 'total' ? part[at]! : Math.sign(part[at]!)), 0)
+  return nth(parts, 0).map((_, at) => {
+    const votes = parts.reduce((sum, part) => sum + (by === 'total' ? nth(part, at) : Math.sign(nth(part, at))), 0)
     const wanted = votes >= 0 ? 1 : -1
-    const agreeing = parts.flatMap((part, i) => (Math.sign(part[at]!) === wanted ? [weights[i]! * part[at]!] : []))
+    const agreeing = parts.flatMap((part, i) =>
+      Math.sign(nth(part, at)) === wanted ? [nth(weights, i) * nth(part, at)] : [],
+    )
     return agreeing.reduce((sum, x) => sum + x, 0) / Math.max(1, agreeing.length)
   })
 }

@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import type { LinearAdapter } from '../nn/linear.ts'
 import { scope } from '../tensor.ts'
-import { mapTuple } from '../tuple.ts'
+import { mapTuple, nth, under } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
 import { attachFactors, type Combined, largest, type Pair, readFactors, stacked, truncated } from './combine.ts'
 import { type Matrix, matrix, norm, product, productSvd, randomizedSvd } from './linearAlgebra.ts'
@@ -53,7 +53,7 @@ function decomposed(change: Matrix, rank: number): Pair & { error: number } {
 }
 
 function minus(a: Matrix, b: Matrix): Matrix {
-  return { ...a, data: a.data.map((x, at) => x - b.data[at]!) }
+  return { ...a, data: a.data.map((x, at) => x - nth(b.data, at)) }
 }
 
 /** How far two adapters are apart on a layer: Frobenius norms of their changes of its weight, and of the difference. */
@@ -109,7 +109,7 @@ function hasFactors(adapter: Adapter): boolean {
 
 /** LoRA has no place for the change of a bias. */
 function checkBias({ host, name, method }: Adapter, path: string): void {
-  const linear = host.linears.get(path)!
+  const linear = under(host.linears, path)
   const own = linear.adapters.find(each => each.name === name)!
   const changes = scope<boolean>(() => {
     const weight = cast(linear.weight.tensor, trainedDType(host.storage))

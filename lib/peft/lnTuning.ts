@@ -2,6 +2,7 @@
 
 import { check, nearest } from '../errors.ts'
 import type { Parameter } from '../nn/module.ts'
+import { lastOf } from '../tuple.ts'
 import { type Field, SAVE_FIELD, type SaveWholeOptions, type TargetOptions, targetFields } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { nameMatcher } from './targets.ts'
@@ -87,7 +88,7 @@ function normsOf(host: Host): Map<string, Parameter[]> {
 function chosen(host: Host, options: Required<NormOptions>, paths: readonly string[]): string[] {
   const { modelType } = host.config
   const targets = options.targetModules ?? defaults(modelType)
-  const ends = () => [...new Set(paths.map(path => path.split('.').at(-1)!))]
+  const ends = () => [...new Set(paths.map(path => lastOf(path.split('.'))))]
   check(targets, 'ERR_OPTION', () => {
     return `targetModules: there is no default for "${modelType}"; name some of ${ends().join(', ')}`
   })

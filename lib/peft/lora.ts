@@ -6,6 +6,7 @@ import { normal, uniform } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import { keepOf, site } from '../ops/random.ts'
 import { isNumbers } from '../options.ts'
+import { nth } from '../tuple.ts'
 import {
   dropoutField,
   type Field,
@@ -220,7 +221,7 @@ function placeLora(host: Host, options: ResolvedLora, context: PlaceContext): Pl
   const matched = sizes.map(matchedAt)
   const paths = sizes.map(({ path }) => path)
   const whole = trainedWhole(host, options, context, paths)
-  const layers = targets.map((each, i) => factorsOn(each, sizes[i]!, options, context))
+  const layers = targets.map((each, i) => factorsOn(each, nth(sizes, i), options, context))
   const linear = new Map(layers.map(({ linear: { path }, adapter }) => [path, adapter]))
   const pairs = layers.flatMap(({ a, b }) => [a, b])
   const { regularizer: weight, regularizerKind: kind } = options

@@ -2,6 +2,7 @@
 // (a name that matches nothing) it is an error here, unless a file that PEFT wrote is being loaded.
 
 import { check, fail, nearest } from '../errors.ts'
+import { lastOf, nth } from '../tuple.ts'
 import type { LayerOptions, SaveWholeOptions, TargetOptions } from './fields.ts'
 import { type PathPattern, pythonRegex } from './pythonRegex.ts'
 import { modulesToSaveFor, type TaskType } from './taskType.ts'
@@ -301,7 +302,7 @@ function targetFault(entry: string, paths: readonly string[], choice: Choice): s
   const reached = paths.filter(path => endsAt(entry, path))
   if (reached.length === 0) return unmatched('targetModules', entry, paths)
   if (reached.some(path => choice(path) === 'chosen')) return undefined
-  return `targetModules: "${entry}" matches only modules ${reasons[choice(reached[0]!)]}`
+  return `targetModules: "${entry}" matches only modules ${reasons[choice(nth(reached, 0))]}`
 }
 
 function unmatched(option: string, entry: string, paths: readonly string[]): string {
@@ -318,11 +319,11 @@ const reasons: Readonly<Record<Outcome, string>> = {
 
 /** The last one and two segments of every path: what a target is usually called. */
 function ends(paths: readonly string[]): Set<string> {
-  return new Set(paths.flatMap(path => [path.split('.').at(-1)!, path.split('.').slice(-2).join('.')]))
+  return new Set(paths.flatMap(path => [lastOf(path.split('.')), path.split('.').slice(-2).join('.')]))
 }
 
 function offered(linears: readonly LinearInfo[]): string {
-  const names = [...new Set(linears.map(({ path }) => path.split('.').at(-1)!))]
+  const names = [...new Set(linears.map(({ path }) => lastOf(path.split('.'))))]
   const most = 16
   return `name some of ${names.slice(0, most).join(', ')}${names.length > most ? ' …' : ''}, or "all-linear"`
 }

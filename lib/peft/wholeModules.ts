@@ -3,6 +3,7 @@
 import { check, nearest } from '../errors.ts'
 import type { Linear } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
+import { lastOf, under } from '../tuple.ts'
 import type { Field } from './fields.ts'
 import type { Host, PlaceContext } from './method.ts'
 import { type MatchOptions, matchModulesToSave, matchTargets, type TargetContext } from './targets.ts'
@@ -76,7 +77,7 @@ export function savedWhole(
   const there = new Set(namesThere(host, asked))
   for (const name of strict ? asked : []) {
     check(there.has(name), 'ERR_OPTION', () => {
-      const ends = paths.flatMap(path => [path, path.split('.').at(-1)!])
+      const ends = paths.flatMap(path => [path, lastOf(path.split('.'))])
       return `modulesToSave: "${name}" matches no module${nearest(name, ends)}; name one by its path or the end of it`
     })
   }
@@ -128,7 +129,7 @@ export function targetsIn(
   }))
   const { modelType } = host.config
   const found = matchTargets(infos, options, { modelType, taskType, strict: isStrict, ...(defaults && { defaults }) })
-  return found.map(({ path }) => host.linears.get(path)!)
+  return found.map(({ path }) => under(host.linears, path))
 }
 
 /** What trains whole under options: heads, modules to save, then biases. */

@@ -1,5 +1,6 @@
 // What stands between [ and ].
 
+import { codePointIn, nth } from '../tuple.ts'
 import type { Cursor } from './cursor.ts'
 import { RegexError } from './error.ts'
 import { parseEscape } from './escapes.ts'
@@ -51,7 +52,7 @@ function parseItem(cursor: Cursor, depth: number): CharTest {
     const posix = /^\[:(\^?[a-z]{1,20}):\]/.exec(pattern.slice(at, at + 30))
     if (!posix) return parseClass(cursor, depth + 1)[0]
     cursor.at += posix[0].length
-    return property(posix[1]!)
+    return property(nth(posix, 1))
   }
   const low = parseOne(cursor)
   if (typeof low !== 'number') return low
@@ -74,7 +75,7 @@ function parseOne(cursor: Cursor): number | CharTest {
     if ('anchor' in found) throw new RegexError('has an anchor in a class')
     return found.codePoint ?? found.test
   }
-  const codePoint = cursor.pattern.codePointAt(cursor.at)!
+  const codePoint = codePointIn(cursor.pattern, cursor.at)
   cursor.at += codePoint > 0xffff ? 2 : 1
   return codePoint
 }

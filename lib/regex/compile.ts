@@ -1,5 +1,6 @@
 // A pattern's tree as instructions for the matcher.
 
+import { nth } from '../tuple.ts'
 import type { Anchor } from './cursor.ts'
 import { RegexError } from './error.ts'
 import type { Node } from './parse.ts'
@@ -56,7 +57,7 @@ export function compile(node: Node): Program {
   const column = (i: 0 | 1 | 2 | 3) => writer.code.map(row => row[i])
   const first = firstCharacters(writer)
   return {
-    branches: writer.code.map(([code, a, b]) => (code === op.split ? merged(first[a]!, first[b]!) : undefined)),
+    branches: writer.code.map(([code, a, b]) => (code === op.split ? merged(nth(first, a), nth(first, b)) : undefined)),
     ops: Uint8Array.from(column(0)),
     a: Int32Array.from(column(1)),
     b: Int32Array.from(column(2)),
@@ -109,7 +110,7 @@ function writeBlock(writer: Writer, code: number, part: Node, b = 0, c = 0): voi
   const at = emit(writer, code, 0, b, c)
   write(writer, part)
   emit(writer, op.match)
-  writer.code[at]![1] = writer.code.length
+  nth(writer.code, at)[1] = writer.code.length
 }
 
 function writeChoice(writer: Writer, parts: readonly Node[]): void {
@@ -117,13 +118,13 @@ function writeChoice(writer: Writer, parts: readonly Node[]): void {
   parts.forEach((part, i) => {
     const last = i === parts.length - 1
     const split = last ? -1 : emit(writer, op.split)
-    if (!last) writer.code[split]![1] = split + 1
+    if (!last) nth(writer.code, split)[1] = split + 1
     write(writer, part)
     if (last) return
     ends.push(emit(writer, op.jump))
-    writer.code[split]![2] = writer.code.length
+    nth(writer.code, split)[2] = writer.code.length
   })
-  for (const end of ends) writer.code[end]![1] = writer.code.length
+  for (const end of ends) nth(writer.code, end)[1] = writer.code.length
 }
 
 function writeRepeat(writer: Writer, node: Extract<Node, { type: 'repeat' }>): void {
@@ -138,8 +139,8 @@ function writeCopies(writer: Writer, { part, min, max, kind }: Extract<Node, { t
   for (let i = 0; i < min; i++) write(writer, part)
   const choose = (split: number, out: number) => {
     const body = split + 1
-    writer.code[split]![1] = kind === 'lazy' ? out : body
-    writer.code[split]![2] = kind === 'lazy' ? body : out
+    nth(writer.code, split)[1] = kind === 'lazy' ? out : body
+    nth(writer.code, split)[2] = kind === 'lazy' ? body : out
   }
   if (max === Number.POSITIVE_INFINITY) {
     const split = emit(writer, op.split)
@@ -184,10 +185,10 @@ function firstCharacters({ code, sets }: Writer): readonly Uint8Array[] {
   for (let changed = true; changed; ) {
     changed = false
     for (let pc = code.length - 1; pc >= 0; pc--)
-      for (const other of startsOf(code[pc]!, pc, first, sets, all))
+      for (const other of startsOf(nth(code, pc), pc, first, sets, all))
         for (let c = 0; c < 128; c++)
-          if (other[c]! > first[pc]![c]!) {
-            first[pc]![c] = 1
+          if (nth(other, c) > nth(nth(first, pc), c)) {
+            nth(first, pc)[c] = 1
             changed = true
           }
   }
@@ -204,18 +205,18 @@ function startsOf(
 ): Uint8Array[] {
   switch (kind) {
     case op.set:
-      return [sets[a]!.ascii]
+      return [nth(sets, a).ascii]
     case op.run:
-      return b === 0 ? [sets[a]!.ascii, first[pc + 1]!] : [sets[a]!.ascii]
+      return b === 0 ? [nth(sets, a).ascii, nth(first, pc + 1)] : [nth(sets, a).ascii]
     case op.split:
-      return [first[a]!, first[b]!]
+      return [nth(first, a), nth(first, b)]
     case op.jump:
-      return [first[a]!]
+      return [nth(first, a)]
     default:
       return [all]
   }
 }
 
 function merged(a: Uint8Array, b: Uint8Array): Uint8Array {
-  return a.map((value, c) => value | (b[c]! << 1))
+  return a.map((value, c) => value | (nth(b, c) << 1))
 }

@@ -1,5 +1,6 @@
 // What a backslash begins.
 
+import { codePointIn, nth } from '../tuple.ts'
 import type { Anchor, Cursor } from './cursor.ts'
 import { RegexError } from './error.ts'
 import { type CharTest, digit, hexDigit, loneWord, not, property, space, word } from './sets.ts'
@@ -41,14 +42,14 @@ export function parseCharacter(cursor: Cursor, letter: string, inClass: boolean)
   const found =
     /^\\x\{([0-9A-Fa-f]{1,6})\}/.exec(rest) ?? /^\\x([0-9A-Fa-f]{1,2})/.exec(rest) ?? /^\\u([0-9A-Fa-f]{4})/.exec(rest)
   const octal = /^\\(0[0-7]{0,2})/.exec(rest)
-  const codePoint = found ? Number.parseInt(found[1]!, 16) : octal ? Number.parseInt(octal[1]!, 8) : undefined
+  const codePoint = found ? Number.parseInt(nth(found, 1), 16) : octal ? Number.parseInt(nth(octal, 1), 8) : undefined
   if (codePoint !== undefined) {
     if (codePoint > 0x10ffff) throw new RegexError(`uses the character ${(found ?? octal)![0]}, which does not exist`)
     cursor.at += (found ?? octal)![0].length
     return codePoint
   }
   if (/[A-Za-z1-9]/.test(letter)) throw new RegexError(`uses \\${letter}`)
-  const plain = cursor.pattern.codePointAt(cursor.at + 1)!
+  const plain = codePointIn(cursor.pattern, cursor.at + 1)
   cursor.at += plain > 0xffff ? 3 : 2
   return plain
 }
@@ -66,7 +67,7 @@ function classSet(cursor: Cursor, letter: string, inClass: boolean): CharTest | 
   const found = /^\\[pP](?:\{([^}]{1,80})\}|([A-Z]))/.exec(cursor.pattern.slice(cursor.at, cursor.at + 90))
   if (!found) throw new RegexError('uses \\p without a class')
   cursor.at += found[0].length
-  const test = property(found[1] ?? found[2]!)
+  const test = property(found[1] ?? nth(found, 2))
   return letter === 'p' ? test : not(test)
 }
 

@@ -1,5 +1,6 @@
 // Patterns of other languages as trees: Oniguruma's as Ruby writes them (tokenizer.json) and Python's (adapters).
 
+import { codePointIn, nth, under } from '../tuple.ts'
 import { parseClass } from './classes.ts'
 import type { Anchor, Cursor, Dialect } from './cursor.ts'
 import { RegexError } from './error.ts'
@@ -34,7 +35,7 @@ export function parse(pattern: string, dialect: Dialect): Node {
   }
   const global = dialect === 'python' ? /^\(\?([aimsu]+)\)/.exec(pattern) : null
   if (global) {
-    setFlags(cursor, global[1]!, true)
+    setFlags(cursor, nth(global, 1), true)
     cursor.at = global[0].length
   }
   const node = parseChoice(cursor)
@@ -53,7 +54,7 @@ function parseChoice(cursor: Cursor): Node {
   }
   const { ignoreCase, dotAll, multiline, depth } = flags
   Object.assign(cursor, { ignoreCase, dotAll, multiline, depth })
-  return parts.length === 1 ? parts[0]! : { type: 'choice', parts }
+  return parts.length === 1 ? nth(parts, 0) : { type: 'choice', parts }
 }
 
 function parseSequence(cursor: Cursor): Node {
@@ -64,7 +65,7 @@ function parseSequence(cursor: Cursor): Node {
     const atom = parseAtom(cursor)
     if (atom) parts.push(parseRepeats(cursor, atom))
   }
-  return parts.length === 1 ? parts[0]! : { type: 'sequence', parts }
+  return parts.length === 1 ? nth(parts, 0) : { type: 'sequence', parts }
 }
 
 /** One character, class, group or anchor; undefined for a comment. */
@@ -77,7 +78,7 @@ function parseAtom(cursor: Cursor): Node | undefined {
     return 'anchor' in found ? { type: 'anchor', at: found.anchor } : set(cursor, found.test, found.key)
   }
   if ('*+?'.includes(c)) throw new RegexError(`is not a regular expression: nothing stands before its ${c}`)
-  const codePoint = cursor.pattern.codePointAt(cursor.at)!
+  const codePoint = codePointIn(cursor.pattern, cursor.at)
   cursor.at += codePoint > 0xffff ? 2 : 1
   if (c === '.') return cursor.dotAll ? set(cursor, anything, 'any') : set(cursor, not(lineFeed), 'dot')
   if (c === '^') return { type: 'anchor', at: cursor.multiline ? 'lineStart' : 'start' }
@@ -105,7 +106,7 @@ function parseGroup(cursor: Cursor): Node | undefined {
     return undefined
   }
   const look = /^\(\?<?[=!]/.exec(rest)?.[0]
-  if (look) return { type: 'look', part: inGroup(cursor, look.length), ...looks[look]! }
+  if (look) return { type: 'look', part: inGroup(cursor, look.length), ...under(looks, look) }
   if (rest.startsWith('(?:')) return inGroup(cursor, 3)
   const name = (cursor.dialect === 'python' ? /^\(\?P<[A-Za-z_]\w*>/ : /^\(\?<[A-Za-z_]\w*>/).exec(rest)
   if (name) return inGroup(cursor, name[0].length)
@@ -127,7 +128,7 @@ function flagged(cursor: Cursor, rest: string): Node {
   const found = /^\(\?([im]*)(?:-([im]+))?([:)])/.exec(rest)
   if (!found) throw new RegexError(`uses the group ${rest.slice(0, 4)}`)
   const before = { ignoreCase: cursor.ignoreCase, dotAll: cursor.dotAll }
-  setFlags(cursor, found[1]!, true)
+  setFlags(cursor, nth(found, 1), true)
   setFlags(cursor, found[2] ?? '', false)
   if (found[3] === ':') {
     const node = inGroup(cursor, found[0].length)

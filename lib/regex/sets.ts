@@ -1,5 +1,6 @@
 // Sets of characters: what [...], \w, \p{L} and . stand for, as tests of code points.
 
+import { codePointIn, nth } from '../tuple.ts'
 import { RegexError } from './error.ts'
 
 /** Whether a code point belongs to a set. */
@@ -42,7 +43,7 @@ export const not =
   c =>
     !test(c)
 export const either = (tests: readonly CharTest[]): CharTest =>
-  tests.length === 1 ? tests[0]! : c => tests.some(t => t(c))
+  tests.length === 1 ? nth(tests, 0) : c => tests.some(t => t(c))
 export const both =
   (a: CharTest, b: CharTest): CharTest =>
   c =>
@@ -112,5 +113,5 @@ function otherCases(codePoint: number): number[] {
   // The long s and the Kelvin sign fold to s and k, which have no way back to them.
   if (lower === 's') forms.add('ſ')
   if (lower === 'k') forms.add('\u212a')
-  return [...forms].filter(form => [...form].length === 1).map(form => form.codePointAt(0)!)
+  return [...forms].filter(form => [...form].length === 1).map(form => codePointIn(form, 0))
 }

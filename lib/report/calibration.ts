@@ -1,5 +1,6 @@
 // Whether a model is as sure as it is right: answers by their probability, and what a threshold would leave out.
 
+import { nth } from '../tuple.ts'
 import { lineChart, type Point } from './chart.ts'
 import { integer, percent } from './format.ts'
 import { type Html, html } from './html.ts'
@@ -24,7 +25,7 @@ const THRESHOLDS = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99]
 export function calibrationOf(answers: readonly { probability: number; right: boolean }[]): CalibrationData {
   const groups = Array.from({ length: BINS }, () => ({ sum: 0, right: 0, count: 0 }))
   for (const { probability, right } of answers) {
-    const group = groups[Math.min(BINS - 1, Math.floor(probability * BINS))]!
+    const group = nth(groups, Math.min(BINS - 1, Math.floor(probability * BINS)))
     group.sum += probability
     group.count++
     if (right) group.right++

@@ -1,5 +1,6 @@
 // Line charts, histograms and scatter plots as inline SVG, coloured by the page's CSS for both themes and paper.
 
+import { nth } from '../tuple.ts'
 import { number } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
 
@@ -98,19 +99,19 @@ export function smooth(points: readonly Point[], window: number): Point[] {
   const counts = new Uint32Array(points.length + 1)
   for (const [i, [, y]] of points.entries()) {
     const finite = Number.isFinite(y)
-    sums[i + 1] = sums[i]! + (finite ? y : 0)
-    counts[i + 1] = counts[i]! + (finite ? 1 : 0)
+    sums[i + 1] = nth(sums, i) + (finite ? y : 0)
+    counts[i + 1] = nth(counts, i) + (finite ? 1 : 0)
   }
   return points.map(([x], i) => {
     const reach = Math.min(half, i, points.length - 1 - i)
     const [from, to] = [i - reach, i + reach + 1]
-    return [x, (sums[to]! - sums[from]!) / (counts[to]! - counts[from]!)]
+    return [x, (nth(sums, to) - nth(sums, from)) / (nth(counts, to) - nth(counts, from))]
   })
 }
 
 // Ticks of one axis share their decimals; powers of ten only where plain digits would be long.
 function tickFormat(values: readonly number[]): (value: number) => string {
-  const step = values.length > 1 ? values[1]! - values[0]! : 1
+  const step = values.length > 1 ? nth(values, 1) - nth(values, 0) : 1
   const top = Math.max(...values.map(Math.abs))
   if (step < 1e-3 || top >= 1e7) return number
   const decimals = Math.max(0, Math.ceil(-Math.log10(step) - 1e-9))
@@ -220,7 +221,7 @@ export function histogramChart(
   const [low, high] = bounds(Array.from(values))
   const step = Math.max(1, Math.ceil((high - low + 1) / 46))
   const counts = new Array<number>(Math.floor((high - low) / step) + 1).fill(0)
-  for (let i = 0; i < values.length; i++) counts[Math.floor((values[i]! - low) / step)]!++
+  for (let i = 0; i < values.length; i++) counts[Math.floor((nth(values, i) - low) / step)]!++
   const top = Math.max(...counts)
   const end = low + counts.length * step
   const x = scale(low, Math.max(end, limit ?? end), MARGIN.left, width - MARGIN.right, 9, true)
@@ -256,7 +257,7 @@ export function scatterChart(gold: ArrayLike<number>, predicted: ArrayLike<numbe
   const stride = Math.max(1, Math.ceil(gold.length / 2000))
   const dots: Html[] = []
   for (let i = 0; i < gold.length; i += stride)
-    dots.push(html`<circle class="cloud" cx="${px(x.at(gold[i]!))}" cy="${px(y.at(predicted[i]!))}" r="2.6"/>`)
+    dots.push(html`<circle class="cloud" cx="${px(x.at(nth(gold, i)))}" cy="${px(y.at(nth(predicted, i)))}" r="2.6"/>`)
   const [a, b] = x.domain
   return html`<svg class="chart square" viewBox="0 0 ${width} ${height}" role="img"
 aria-label="Predicted over gold values">

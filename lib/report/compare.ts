@@ -6,6 +6,7 @@ import type { Model } from '../model.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { Answer, Task } from '../tasks/task.ts'
 import type { Evaluation } from '../train/evaluate.ts'
+import { nth, under } from '../tuple.ts'
 
 /** One metric before and after. */
 export interface MetricPair {
@@ -49,7 +50,7 @@ export function compareEvaluations(
   const { labels } = model
   const intervals = before ? task.resample(before.predictions, after.predictions, labels, seed) : {}
   const metrics = shownMetrics(after, task.leading?.(labels) ?? []).map((metric): MetricPair => {
-    const pair = { metric, name: titleOf(metric, model), after: after.metrics[metric]! }
+    const pair = { metric, name: titleOf(metric, model), after: under(after.metrics, metric) }
     const was = before?.metrics[metric]
     const interval = intervals[metric]
     return { ...pair, ...(was === undefined ? {} : { before: was }), ...(interval ? { interval } : {}) }
@@ -66,7 +67,7 @@ function shownMetrics({ metrics }: Evaluation, leading: readonly string[]): stri
 function mcnemarOf(task: Task, before: Compared, after: Compared): McNemar {
   let [onlyBefore, onlyAfter] = [0, 0]
   for (const [i, prediction] of after.predictions.entries()) {
-    const [was, is] = [task.right(before.predictions[i]!), task.right(prediction)]
+    const [was, is] = [task.right(nth(before.predictions, i)), task.right(prediction)]
     if (was && !is) onlyBefore++
     if (is && !was) onlyAfter++
   }

@@ -1,6 +1,7 @@
 // Confusion matrix as an SVG heat map that stays readable from 2 to some 150 classes, and its most frequent errors.
 
 import type { ConfusionCell } from '../metrics/classification.ts'
+import { nth, under } from '../tuple.ts'
 import type { ConfusionData } from './data.ts'
 import { clip, integer, percent } from './format.ts'
 import { type Html, html } from './html.ts'
@@ -46,7 +47,7 @@ export function confusionChart(data: ConfusionData): Html {
   const side = classes * cell
   const totals = rowTotals(data)
   const drawn = data.cells.filter(([, , count]) => count > 0)
-  const cells = drawn.map(one => cellMarkup(data, one, totals.get(one[0])!, cell, counts))
+  const cells = drawn.map(one => cellMarkup(data, one, under(totals, one[0]), cell, counts))
   const middle = (i: number) => (i + 0.5) * cell
   const rows = data.labels.map(
     (name, i) =>
@@ -76,14 +77,14 @@ function rowTotals({ cells }: ConfusionData): Map<number, number> {
 export function topConfusions(data: ConfusionData, limit = 12): Html | undefined {
   const totals = rowTotals(data)
   const pairs = data.cells.flatMap(([gold, predicted, count]) => {
-    return gold === predicted || count === 0 ? [] : [{ gold, predicted, count, total: totals.get(gold)! }]
+    return gold === predicted || count === 0 ? [] : [{ gold, predicted, count, total: under(totals, gold) }]
   })
   pairs.sort((a, b) => b.count - a.count || b.count / b.total - a.count / a.total)
   if (pairs.length === 0) return undefined
-  const top = pairs[0]!.count
+  const top = nth(pairs, 0).count
   const rows = pairs.slice(0, limit).map(
-    pair => html`<tr><td>${clip(data.labels[pair.gold]!, 40)}</td><td class="arrow">→</td>
-<td>${clip(data.labels[pair.predicted]!, 40)}</td>
+    pair => html`<tr><td>${clip(nth(data.labels, pair.gold), 40)}</td><td class="arrow">→</td>
+<td>${clip(nth(data.labels, pair.predicted), 40)}</td>
 <td class="num">${integer(pair.count)}</td><td class="num quiet">${percent(pair.count / pair.total, 0)} of gold</td>
 <td class="meter"><i class="wrong" style="width:${((100 * pair.count) / top).toFixed(1)}%"></i></td></tr>`,
   )

@@ -1,5 +1,7 @@
 // HTML by tagged template: every interpolated string is escaped, only Html values are not.
 
+import { nth, under } from '../tuple.ts'
+
 /** Markup that is safe to embed. */
 export class Html {
   readonly markup: string
@@ -25,7 +27,7 @@ export function escapeHtml(text: string): string {
   return text
     .replace(/\p{Surrogate}/gu, '\ufffd')
     .replace(/[^\P{Cc}\t\n\r]|[\ufffe\uffff]/gu, '\ufffd')
-    .replace(/[&<>"']/g, character => entities[character]!)
+    .replace(/[&<>"']/g, character => under(entities, character))
 }
 
 function render(content: Content): string {
@@ -37,7 +39,7 @@ function render(content: Content): string {
 
 /** Template tag. Interpolate into element content and double-quoted attributes only. */
 export function html(strings: TemplateStringsArray, ...values: Content[]): Html {
-  let markup = strings[0]!
-  for (const [i, value] of values.entries()) markup += render(value) + strings[i + 1]!
+  let markup = nth(strings, 0)
+  for (const [i, value] of values.entries()) markup += render(value) + nth(strings, i + 1)
   return new Html(markup)
 }

@@ -1,5 +1,6 @@
 // The most confident mistakes: text, gold, predicted, probability; for entities the marked sentence.
 
+import { nth } from '../tuple.ts'
 import type { Mistake, ReportData, TextPiece } from './data.ts'
 import { clip, number, percent } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
@@ -64,11 +65,11 @@ class="missed">gold, not predicted so</mark></span><span><mark class="wrong">pre
 export function mistakesSection({ mistakes = [] }: ReportData): Html | undefined {
   if (mistakes.length === 0) return undefined
   const shown = mistakes.slice(0, SHOWN)
-  const values = typeof shown[0]!.gold === 'number'
+  const values = typeof nth(shown, 0).gold === 'number'
   const title = values ? 'Largest errors' : 'Most confident mistakes'
   const lead = values
     ? 'Where predictions are farthest off.'
     : 'Wrong answers the model was surest of: mislabelled data and blind spots show here first.'
-  return html`<section><h2>${title}</h2><p class="lead">${lead}</p>${isText(shown[0]!.gold) && spanLegend}
+  return html`<section><h2>${title}</h2><p class="lead">${lead}</p>${isText(nth(shown, 0).gold) && spanLegend}
 <ol class="mistakes" data-search="Search the mistakes">${shown.map(item)}</ol></section>`
 }

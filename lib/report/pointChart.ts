@@ -1,5 +1,6 @@
 // Named points with error bars as inline SVG: what a few things cost, and what they are worth.
 
+import { nth } from '../tuple.ts'
 import { axes, bounds, MARGIN, px, type Scale, scale } from './chart.ts'
 import { short } from './format.ts'
 import { type Html, html } from './html.ts'
@@ -42,7 +43,7 @@ export function pointChart(points: readonly NamedPoint[], options: PointChartOpt
   const labels = labelPlaces(placed.map(({ point, cx, cy }) => ({ name: point.name, cx, cy })))
   return html`<svg class="chart" viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${title}">
 ${axes(x, y, { width: WIDTH, height: HEIGHT }, xName, yFormat, shown)}
-${placed.map(({ point, cx, cy }, i) => drawPoint(point, cx, cy, y, labels[i]!))}</svg>`
+${placed.map(({ point, cx, cy }, i) => drawPoint(point, cx, cy, y, nth(labels, i)))}</svg>`
 }
 
 interface Label {
@@ -83,8 +84,8 @@ function labelPlaces(points: readonly { name: string; cx: number; cy: number }[]
     const boxes = places.map(label => boxOf(label, width))
     const free = boxes.findIndex(box => isInside(box) && !taken.some(other => overlaps(box, other)))
     const chosen = Math.max(0, free)
-    taken.push(boxes[chosen]!)
-    return places[chosen]!
+    taken.push(nth(boxes, chosen))
+    return nth(places, chosen)
   })
 }
 

@@ -179,7 +179,7 @@ function comparisonOf(
     }
   })
   const main = comparison.metrics.findIndex(pair => pair.metric === run.start.metric)
-  const ordered = main > 0 ? [rows[main]!, ...rows.filter((_, i) => i !== main)] : rows
+  const ordered = main > 0 ? [nth(rows, main), ...rows.filter((_, i) => i !== main)] : rows
   const isNew = run.model.newTensors.length > 0
   return {
     beforeName: facts.beforeName ?? (isNew ? 'base model, untrained head' : 'before training'),

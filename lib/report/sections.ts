@@ -1,6 +1,7 @@
 // The sections of the page below the before/after table.
 
 import { type Metric, metricOf } from '../metrics/table.ts'
+import { lastOf, nth } from '../tuple.ts'
 import { histogramChart, lineChart, type Point, type Series, scatterChart, smooth } from './chart.ts'
 import { confusionChart, topConfusions } from './confusion.ts'
 import type { ClassRow, DataSummary, EvaluationPoint, ReportData, Setting, StepPoint } from './data.ts'
@@ -46,7 +47,7 @@ export function curvesSection({ steps = [], evaluations = [] }: ReportData): Sec
   )
   const rate = rates.length > 1 && html`<figure><figcaption>Learning rate</figcaption>${rateChart(rates)}</figure>`
   return html`<section><h2>Training</h2><p
-class="lead">${integer(steps.at(-1)!.step)} optimizer steps; the last loss is ${number(steps.at(-1)!.loss)}.</p>
+class="lead">${integer(lastOf(steps).step)} optimizer steps; the last loss is ${number(lastOf(steps).loss)}.</p>
 ${lossFigure(steps, evaluations)}${rate}</section>`
 }
 
@@ -62,9 +63,9 @@ function metricCharts(evaluations: readonly EvaluationPoint[], metrics: readonly
     const lines = metrics.filter(metric => metric.chart === chart)
     const series = lines.slice(0, 5).map(({ name, title }, i): Series => {
       const points = evaluations.map(({ epoch, metrics }): Point => [epoch, metrics[name] ?? Number.NaN])
-      return { name: title, points, color: COLORS[i % 5]!, dots: true }
+      return { name: title, points, color: nth(COLORS, i % 5), dots: true }
     })
-    const format = lines[0]!.unit === 'share' ? { format: (y: number) => percent(y, 0) } : {}
+    const format = nth(lines, 0).unit === 'share' ? { format: (y: number) => percent(y, 0) } : {}
     const title = `Validation ${lines.map(line => line.title).join(', ')} by epoch`
     return html`<figure>${lineChart({ series, xName: 'epoch', xWhole: true, ...format, height: 230, title })}</figure>`
   })
@@ -150,13 +151,13 @@ class="num">${counts.length || '–'}</td><td class="quiet">${top.join(', ')}</t
 function labelBars(data: DataSummary): Html | false {
   const labels = Object.entries(data.splits[0]?.labels ?? {}).sort((a, b) => b[1] - a[1])
   if (labels.length < 2) return false
-  const top = labels[0]![1]
+  const top = nth(labels, 0)[1]
   const rows = labels.slice(0, MOST_ROWS).map(
     ([label, count]) =>
       html`<tr><th>${label}</th><td class="num">${integer(count)}</td><td class="meter"><i
 style="width:${((100 * count) / top).toFixed(1)}%"></i></td></tr>`,
   )
-  return html`<h3>Labels of the ${data.splits[0]!.name} split</h3><div class="${labels.length > 40 ? 'tall' : ''}" tabindex="0" role="region" aria-label="Label counts">
+  return html`<h3>Labels of the ${nth(data.splits, 0).name} split</h3><div class="${labels.length > 40 ? 'tall' : ''}" tabindex="0" role="region" aria-label="Label counts">
 <table class="pairs"><tbody>${rows}</tbody></table></div>${more(labels.length)}`
 }
 

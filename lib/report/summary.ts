@@ -1,5 +1,6 @@
 // Top of the page: title, verdict, key figures, the before/after table.
 
+import { nth } from '../tuple.ts'
 import type { ComparisonData, CostData, MetricRow, ReferenceRow, ReportData } from './data.ts'
 import { bytes, difference, duration, integer, number, percent, pValue, short } from './format.ts'
 import { type Html, html } from './html.ts'
@@ -20,7 +21,7 @@ function gained(row: MetricRow): string {
 
 /** The sentence under the title: what the first metric did, and whether chance explains it. */
 function composeVerdict(comparison: ComparisonData): Html {
-  const row = comparison.metrics[0]!
+  const row = nth(comparison.metrics, 0)
   const unit = row.unit ?? 'number'
   const on = `on ${integer(comparison.items)} ${comparison.itemName}`
   if (row.before === undefined) return html`${row.name} is <b>${show(row.after, unit)}</b> ${on}.`

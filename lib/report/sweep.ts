@@ -1,5 +1,6 @@
 // A search over options as a page: its best trial, parallel coordinates, what made the difference.
 
+import { nth, under } from '../tuple.ts'
 import { lineChart, MARGIN, px } from './chart.ts'
 import type { Setting } from './data.ts'
 import { duration, number, percent } from './format.ts'
@@ -82,9 +83,9 @@ export function parallelCoordinates({ rows, axes, metric, best }: SweepData): Ht
   const worth = ({ value }: { value: number }) => (metric.better === 'higher' ? value : -value)
   const order = told.toSorted((a, b) => worth(a) - worth(b))
   const lines = order.map(({ i }, rank) => {
-    const points = all.map((axis, k) => `${px(x(k))} ${px(y(axis.places[i]!))}`)
-    const look = rows[i]!.number === best ? 'c2' : rank >= (2 * order.length) / 3 ? 'c1' : 'c1 faint'
-    return html`<path class="line ${look}" d="M${points.join('L')}"><title>trial ${rows[i]!.number}: ${valueText(rows[i]!.value, metric)}</title></path>`
+    const points = all.map((axis, k) => `${px(x(k))} ${px(y(nth(axis.places, i)))}`)
+    const look = nth(rows, i).number === best ? 'c2' : rank >= (2 * order.length) / 3 ? 'c1' : 'c1 faint'
+    return html`<path class="line ${look}" d="M${points.join('L')}"><title>trial ${nth(rows, i).number}: ${valueText(nth(rows, i).value, metric)}</title></path>`
   })
   const drawn = all.map((axis, k) => {
     const ticks = axis.ticks.map(
@@ -139,7 +140,7 @@ function trialsSection({ rows, metric, best, axes }: SweepData): Html {
     .slice(0, 100)
     .map(row => {
       const params = names.map(
-        name => html`<td class="num">${name in row.params ? paramText(row.params[name]!) : '–'}</td>`,
+        name => html`<td class="num">${name in row.params ? paramText(under(row.params, name)) : '–'}</td>`,
       )
       const mark = row.number === best && html` <span class="quiet">best</span>`
       return html`<tr><th>${row.number}${mark}</th><td class="num">${valueText(row.value, metric)}</td>${params}<td

@@ -5,6 +5,7 @@ import { resolveClassWeights } from '../train/checks.ts'
 import { epochOf } from '../train/run.ts'
 import { resolveSettings } from '../train/settings.ts'
 import { type Costs, measure } from '../train/time.ts'
+import { nth } from '../tuple.ts'
 import { attachSpec, type Bench, type Spec } from './member.ts'
 
 /** Options of training that decide how long a run is. */
@@ -69,5 +70,5 @@ export function planSteps(budget: number, costs: readonly (MethodCosts & { reado
     if (seconds(middle) <= available) fits = middle
     else tooMany = middle
   }
-  return { maxSteps: fits, epochs: Math.ceil(fits / costs[0]!.stepsPerEpoch) }
+  return { maxSteps: fits, epochs: Math.ceil(fits / nth(costs, 0).stepsPerEpoch) }
 }

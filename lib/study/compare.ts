@@ -7,7 +7,7 @@ import { type Adapter, kindOf } from '../peft/index.ts'
 import { learningRateFor } from '../train/defaults.ts'
 import { evaluate } from '../train/evaluate.ts'
 import type { StepEvent } from '../train/events.ts'
-import { isCount } from '../tuple.ts'
+import { isCount, nth, under } from '../tuple.ts'
 import { type Length, planSteps, timeMethods } from './budget.ts'
 import type { StudyFolder } from './folder.ts'
 import { attachSpec, type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
@@ -112,7 +112,7 @@ async function lengthFor(bench: Bench, folder: StudyFolder, options: CompareOpti
   const runs = lrs + seeds.length - 1
   const costs = await timeMethods(
     bench,
-    methods.map(({ method, options }) => ({ method, options, training: {}, seed: seeds[0]! })),
+    methods.map(({ method, options }) => ({ method, options, training: {}, seed: nth(seeds, 0) })),
   )
   const length = planSteps(
     budget,
@@ -159,10 +159,10 @@ class Runner {
     const center = learningRateFor(kindOf(choice.method).lr, this.#bench.model.backbone.hiddenSize)
     const rates = gridAround(center, lrs)
     const grid: Member[] = []
-    for (const lr of rates) grid.push(await this.#run(choice, lr, seeds[0]!, grid))
+    for (const lr of rates) grid.push(await this.#run(choice, lr, nth(seeds, 0), grid))
     const best = bestOf(grid)
     const beyond = extend && lrs > 1 && best ? edge(rates, best.outcome.lr!) : undefined
-    if (beyond !== undefined) grid.push(await this.#run(choice, beyond, seeds[0]!, grid))
+    if (beyond !== undefined) grid.push(await this.#run(choice, beyond, nth(seeds, 0), grid))
     const chosen = bestOf(grid)
     return { ...choice, grid, lr: chosen?.outcome.lr, runs: chosen ? [chosen] : [] }
   }
@@ -214,7 +214,7 @@ class Runner {
 function worth(outcome: Member['outcome']): number {
   if ('failed' in outcome) return Number.NEGATIVE_INFINITY
   const { metric, validation } = outcome
-  const value = validation![metric]!
+  const value = under(validation!, metric)
   if (!Number.isFinite(value)) return Number.NEGATIVE_INFINITY
   return higherIsBetter(metric) ? value : -value
 }

@@ -1,6 +1,7 @@
 // Asynchronous successive halving (Li et al. 2020), by the rules and in the attributes of Optuna's
 // SuccessiveHalvingPruner, so that workers of both kinds judge alike.
 
+import { nth } from '../tuple.ts'
 import type { Study, Trial } from './journal.ts'
 
 /** Of so many at a rung one goes on. */
@@ -39,5 +40,5 @@ function isPromoted(value: number, competing: readonly number[], direction: Stud
   const sign = direction === 'maximize' ? -1 : 1
   const sorted = competing.toSorted((a, b) => sign * (a - b))
   const last = Math.max(0, Math.floor(sorted.length / REDUCTION) - 1)
-  return sign * value <= sign * sorted[last]!
+  return sign * value <= sign * nth(sorted, last)
 }

@@ -1,5 +1,6 @@
 // Which parameter made the difference: the share of the scores' variance that lies between groups of its values.
 
+import { nth } from '../tuple.ts'
 import type { Choice, Distribution } from './journal.ts'
 
 const GROUPS = 4
@@ -10,7 +11,7 @@ const GROUPS = 4
  */
 export function importanceOf(distribution: Distribution, values: readonly Choice[], scores: readonly number[]): number {
   const groups = groupsOf(distribution, values)
-    .map(group => group.map(i => scores[i]!))
+    .map(group => group.map(i => nth(scores, i)))
     .filter(group => group.length > 0)
   const [n, k] = [scores.length, groups.length]
   if (k < 2 || n <= k) return 0

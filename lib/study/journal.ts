@@ -7,7 +7,7 @@ import { open } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { fail } from '../errors.ts'
 import { isRecord } from '../options.ts'
-import { isCount } from '../tuple.ts'
+import { isCount, nth, under } from '../tuple.ts'
 import { withLock } from './journalLock.ts'
 
 /** Operations by their numbers in the file. */
@@ -207,7 +207,7 @@ export class Journal {
     const name = log.study_name
     if (this.study(name)) return
     const id = this.#nextStudy++
-    const direction = DIRECTIONS[log.directions[0]!] ?? 'minimize'
+    const direction = DIRECTIONS[nth(log.directions, 0)] ?? 'minimize'
     this.#studies.set(id, { id, name, direction, userAttrs: {}, trials: [] })
   }
 
@@ -222,7 +222,7 @@ export class Journal {
       state,
       values: values ?? undefined,
       distributions,
-      params: mapped(params, (value, name) => external(distributions[name]!, value)),
+      params: mapped(params, (value, name) => external(under(distributions, name), value)),
       userAttrs: log.user_attrs ?? {},
       systemAttrs: log.system_attrs ?? {},
       intermediate: steps(log.intermediate_values),
@@ -265,7 +265,7 @@ export const operations = {
     value: null,
     values: null,
     distributions: mapped(distributions, each => JSON.stringify(each)),
-    params: mapped(params, (value, name) => internal(distributions[name]!, value)),
+    params: mapped(params, (value, name) => internal(under(distributions, name), value)),
     user_attrs: attrs.user,
     system_attrs: attrs.system ?? {},
     intermediate_values: {},
@@ -382,7 +382,7 @@ function external(distribution: Distribution, value: number): Choice {
   if (distribution.name !== 'CategoricalDistribution') return value
   const { choices } = distribution.attributes
   return Number.isInteger(value) && value >= 0 && value < choices.length
-    ? choices[value]!
+    ? nth(choices, value)
     : wrong(`choice ${value} of ${choices.length}`)
 }
 

@@ -5,6 +5,7 @@ import { normal } from '../nn/init.ts'
 import { type Adapter, attach, createMethod } from '../peft/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, TrainEvent, TrainExamples, TrainOptions } from '../train/events.ts'
 import { Diverged, train } from '../train/train.ts'
+import { lastOf } from '../tuple.ts'
 
 /** What the runs of a study share. */
 export interface Bench {
@@ -168,6 +169,6 @@ function lossesOf({ history }: EndEvent): Outcome['losses'] {
   const seen = history.flatMap(each => (each.kind === 'evaluation' && each.when === 'epoch' ? [each.loss] : []))
   return {
     ...(last.length > 0 && { train: last.reduce((sum, loss) => sum + loss, 0) / last.length }),
-    ...(seen.length > 0 && { validation: seen.at(-1)!, least: Math.min(...seen) }),
+    ...(seen.length > 0 && { validation: lastOf(seen), least: Math.min(...seen) }),
   }
 }

@@ -6,7 +6,7 @@ import { kindOf } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
 import type { MethodRow, MethodsData } from '../report/methods.ts'
 import { taskOfModel } from '../tasks/index.ts'
-import { mapTuple } from '../tuple.ts'
+import { mapTuple, nth, under } from '../tuple.ts'
 import type { Compared, Member } from './compare.ts'
 import type { Forgetting } from './forgetting.ts'
 import type { Latency } from './latency.ts'
@@ -29,7 +29,7 @@ export type Facts = Pick<MethodsData, 'title' | 'memory' | 'settings' | 'environ
 export function methodsData({ model, examples }: Bench, compared: readonly Compared[], facts: Facts): MethodsData {
   const split = examples.test?.length ? 'test' : 'validation'
   const metric = metricFor(model, compared)
-  const scores = (runs: readonly Member[]) => donesOf(runs).map(done => done[split]![metric]!)
+  const scores = (runs: readonly Member[]) => donesOf(runs).map(done => under(done[split]!, metric))
   const full = compared.find(({ method }) => method === 'full')
   const rows = compared.map(each =>
     rowOf(each, metric, scores(each.runs), full && full !== each ? full : undefined, scores),
@@ -70,7 +70,7 @@ function rowOf(
     return found.length > 0 ? spreadOf(found) : undefined
   }
   const pairs = full ? paired(runs, full.runs) : []
-  const [own, other] = mapTuple([0, 1], side => scores(pairs.map(pair => pair[side]!)))
+  const [own, other] = mapTuple([0, 1], side => scores(pairs.map(pair => nth(pair, side))))
   return {
     method,
     title: kindOf(method).title,

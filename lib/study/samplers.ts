@@ -3,6 +3,7 @@
 
 import { erfc } from '../metrics/tails.ts'
 import { uniformStream } from '../nn/init.ts'
+import { lastOf, nth, under } from '../tuple.ts'
 import type { Choice, Distribution } from './journal.ts'
 import { gridOf, type Space, shareOf, valueAt } from './space.ts'
 
@@ -56,11 +57,11 @@ function estimators(space: Space, tried: readonly Tried[]) {
   const better = Math.min(25, Math.ceil(0.1 * sorted.length))
   const parts = [sorted.slice(0, better), sorted.slice(better)]
   return (name: string) => {
-    const distribution = space[name]!
+    const distribution = under(space, name)
     const [good, rest] = parts.map(part =>
       density(
         distribution,
-        part.map(({ params }) => params[name]!),
+        part.map(({ params }) => under(params, name)),
       ),
     )
     return (next: () => number): Choice => {
@@ -95,11 +96,11 @@ function categories(choices: readonly Choice[], values: readonly Choice[]): Dens
       let left = next() * total
       for (const [i, weight] of weights.entries()) {
         left -= weight
-        if (left < 0) return choices[i]!
+        if (left < 0) return nth(choices, i)
       }
-      return choices.at(-1)!
+      return lastOf(choices)
     },
-    at: value => weights[choices.indexOf(value)]! / total,
+    at: value => nth(weights, choices.indexOf(value)) / total,
   }
 }
 
@@ -113,15 +114,15 @@ function mixture(distribution: Distribution, values: readonly Choice[]): Density
     )
     return ways.length === 0 ? 1 : Math.max(least, ...ways)
   })
-  const within = centers.map((center, i) => below((1 - center) / widths[i]!) - below(-center / widths[i]!))
+  const within = centers.map((center, i) => below((1 - center) / nth(widths, i)) - below(-center / nth(widths, i)))
   const bell = (x: number, i: number) => {
-    const z = (x - centers[i]!) / widths[i]!
-    return Math.exp((-z * z) / 2) / (widths[i]! * Math.sqrt(2 * Math.PI) * within[i]!)
+    const z = (x - nth(centers, i)) / nth(widths, i)
+    return Math.exp((-z * z) / 2) / (nth(widths, i) * Math.sqrt(2 * Math.PI) * nth(within, i))
   }
   return {
     draw(next) {
       const i = Math.floor(next() * (centers.length + 1))
-      return valueAt(distribution, i === centers.length ? next() : inBell(centers[i]!, widths[i]!, next))
+      return valueAt(distribution, i === centers.length ? next() : inBell(nth(centers, i), nth(widths, i), next))
     },
     at(value) {
       const x = shareOf(distribution, value)

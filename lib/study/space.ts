@@ -5,7 +5,7 @@ import { accepts, isRecord, nearestOption, type OptionRow } from '../options.ts'
 import { isOptionField, kindOf, METHODS } from '../peft/index.ts'
 import { TRAIN_OPTIONS } from '../train/options.ts'
 import { type SearchRange, searchSpace } from '../train/searchSpace.ts'
-import { isTexts, mapTuple } from '../tuple.ts'
+import { isTexts, mapTuple, nth, under } from '../tuple.ts'
 import { type Choice, type Distribution, isChoice } from './journal.ts'
 
 /** Parameters with their distributions, in the order they are drawn in. */
@@ -26,7 +26,7 @@ export function parseSpace(written: Readonly<Record<string, unknown>>, method: s
   const entries = Object.entries(written).map(([name, value]): [string, Distribution] => {
     const row = rows.get(name) ?? unknown(name, [...rows.keys()])
     if (value === null || value === undefined)
-      return [name, distribution(name, searchSpace([name], methods[0])[name]!, row)]
+      return [name, distribution(name, under(searchSpace([name], methods[0]), name), row)]
     if (Array.isArray(value)) return [name, choicesOf(name, value, row)]
     check(isRecord(value), 'ERR_OPTION', () => {
       return `space: ${name} is ${JSON.stringify(value)}; write a list of values, or from and to`
@@ -105,7 +105,7 @@ function distribution(name: string, range: SearchRange & Step, row: OptionRow): 
 export function valueAt(distribution: Distribution, share: number): Choice {
   if (distribution.name === 'CategoricalDistribution') {
     const { choices } = distribution.attributes
-    return choices[Math.min(choices.length - 1, Math.floor(share * choices.length))]!
+    return nth(choices, Math.min(choices.length - 1, Math.floor(share * choices.length)))
   }
   const { low, high, log, step } = distribution.attributes
   const isWhole = distribution.name === 'IntDistribution'

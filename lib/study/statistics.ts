@@ -1,6 +1,7 @@
 // What a few seeds say.
 
 import { studentQuantile } from '../metrics/tails.ts'
+import { nth } from '../tuple.ts'
 
 /** Mean with the standard deviation of a sample; of one value there is none. */
 export interface Spread {
@@ -27,7 +28,7 @@ export interface Difference {
 
 /** `values` less `others`, pair by pair: runs of the same seed see the same rows in the same order. */
 export function differenceOf(values: readonly number[], others: readonly number[], confidence = 0.95): Difference {
-  const { mean, sd, count } = spreadOf(values.map((x, i) => x - others[i]!))
+  const { mean, sd, count } = spreadOf(values.map((x, i) => x - nth(others, i)))
   if (sd === undefined) return { mean, low: undefined, high: undefined, confidence }
   const reach = (studentQuantile((1 + confidence) / 2, count - 1) * sd) / Math.sqrt(count)
   return { mean, low: mean - reach, high: mean + reach, confidence }
@@ -36,5 +37,5 @@ export function differenceOf(values: readonly number[], others: readonly number[
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b)
   const half = sorted.length >> 1
-  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2
+  return sorted.length % 2 === 1 ? nth(sorted, half) : (nth(sorted, half - 1) + nth(sorted, half)) / 2
 }

@@ -5,7 +5,7 @@ import { isRunning, machine, startOf } from '../io/process.ts'
 import { higherIsBetter } from '../metrics/table.ts'
 import { isRecord } from '../options.ts'
 import type { StepEvent } from '../train/events.ts'
-import { isCount } from '../tuple.ts'
+import { isCount, nth, under } from '../tuple.ts'
 import { halve } from './halving.ts'
 import { type Choice, isChoice, type Journal, type Operation, operations, type Study, type Trial } from './journal.ts'
 import { type Bench, runMember, type Spec, type Watching } from './member.ts'
@@ -207,7 +207,7 @@ async function runTrial(
         if (event.type === 'start') totalSteps = event.totalSteps
         if (event.type === 'step') tell?.(event)
         if (event.type !== 'evaluation' || event.when !== 'epoch') return false
-        const isBehind = await reported(journal, sweep, trial, ++seen, event.metrics[sweep.metric]!)
+        const isBehind = await reported(journal, sweep, trial, ++seen, under(event.metrics, sweep.metric))
         // At its last step a run has nothing left to save.
         return isBehind && event.step < totalSteps
       },
@@ -216,7 +216,7 @@ async function runTrial(
     if (signal?.aborted) await journal.append(() => failedAndRetried(studyOf(journal), trial, true))
     signal?.throwIfAborted()
     await journal.append(() => ended(trial, sweep, outcome))
-    tell?.({ type: 'trial', trial: studyOf(journal).trials[trial.number]! })
+    tell?.({ type: 'trial', trial: nth(studyOf(journal).trials, trial.number) })
   } finally {
     clearInterval(beat)
   }
@@ -244,7 +244,7 @@ async function reported(
   let prune = false
   await journal.append(() => {
     const study = studyOf(journal)
-    const trial = study.trials[number]!
+    const trial = nth(study.trials, number)
     const report = operations.report(trial, step, value)
     if (sweep.pruner === 'none') return [report]
     const judged = halve(study, trial, step, value)
@@ -260,7 +260,7 @@ function ended(trial: Trial, { metric }: Sweep, outcome: Ended): Operation[] {
   const attrs = Object.entries(attrsOf(outcome)).map(([key, value]) => operations.userAttr(trial, key, value))
   if ('failed' in outcome) return [...attrs, operations.state(trial, 'fail')]
   if ('pruned' in outcome) return [...attrs, operations.state(trial, 'pruned')]
-  return [...attrs, operations.state(trial, 'complete', outcome.validation![metric]!)]
+  return [...attrs, operations.state(trial, 'complete', under(outcome.validation!, metric))]
 }
 
 function attrsOf(outcome: Ended): Record<string, unknown> {

@@ -9,6 +9,7 @@ import { check, fail } from '../errors.ts'
 import { causalLmHead, maskedLmHead } from '../heads/languageModel.ts'
 import { filled } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { nth } from '../tuple.ts'
 import { CHAT_OPTIONS, type ChatOptions, chatExample } from './chat.ts'
 import { cutIds } from './cut.ts'
 import { type ItemsPrediction, readItems, viewItems } from './items.ts'
@@ -74,8 +75,8 @@ export const causalLm: Task<ItemsPrediction> = {
   record({ predicted, gold, probabilities, words }, example, reader) {
     const tokens = Array.from(predicted, (id, i) => ({
       predicted: nameOf(id, reader),
-      probability: probabilities[i]!,
-      ...(gold ? { gold: nameOf(gold[i]!, reader) } : {}),
+      probability: nth(probabilities, i),
+      ...(gold ? { gold: nameOf(nth(gold, i), reader) } : {}),
     }))
     const { said: generated, wanted } = words ?? {}
     return { text: textFor(example, reader), ...(words ? { generated, wanted } : {}), tokens }

@@ -7,6 +7,7 @@ import { check, fail, LowrankError } from '../errors.ts'
 import type { OptionTable, ValuesOf } from '../options.ts'
 import type { ChatTemplate, Message } from '../tokenizer/chatTemplate.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { nth } from '../tuple.ts'
 import { cutIds } from './cut.ts'
 
 /** How conversations are read. */
@@ -63,14 +64,16 @@ export function chatExample(
   const messages = thought(conversation.messages, chat)
   const render = renderer(templateOf(tokenizer), conversation, chat, row)
   const whole = render(messages, false)
-  const turns = [...messages.keys()].filter(i => i >= conversation.from && isLearned(messages[i]!))
+  const turns = [...messages.keys()].filter(i => i >= conversation.from && isLearned(nth(messages, i)))
   check(turns.length > 0, 'ERR_DATA', () => `data: ${placeOf(row)}: no turn of the assistant is there to learn`)
   const places = (chat.turns === 'last' ? turns.slice(-1) : turns).map(i => {
     return turnPlace(row, { messages, i, whole, render, specials: specialTexts(tokenizer) })
   })
   const { ids, starts, ends } = tokenizer.spans(whole)
   const label = ids.map((id, t) => {
-    const isInside = places.some(([from, to]) => ends[t]! > from && starts[t]! < to && ends[t]! > starts[t]!)
+    const isInside = places.some(
+      ([from, to]) => nth(ends, t) > from && nth(starts, t) < to && nth(ends, t) > nth(starts, t),
+    )
     return isInside ? id : IGNORED
   })
   return cutIds(row, Int32Array.from(ids), Int32Array.from(label), maxLength, tokenizer.truncationSide)

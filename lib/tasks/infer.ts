@@ -6,7 +6,7 @@ import type { Row } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { type TaskName, unknownTask } from '../heads/index.ts'
-import { isOneOf } from '../tuple.ts'
+import { isOneOf, nth } from '../tuple.ts'
 import { TASKS, taskNames, taskOf } from './index.ts'
 import type { Asked, Task } from './task.ts'
 
@@ -50,7 +50,7 @@ export function inferTask(
   if (wanted === undefined) fail('ERR_DATA', `task: none fits, ${has}${can}; name columns and task`)
   const other = TASKS.find(task => task.name !== wanted && fits(task, rows, columns))
   const cure = other ? `take ${other.name}` : 'name the columns that hold them'
-  fail('ERR_DATA', `task: ${wanted} needs ${tasks[0]!.needs}, ${has}; ${cure}`)
+  fail('ERR_DATA', `task: ${wanted} needs ${nth(tasks, 0).needs}, ${has}; ${cure}`)
 }
 
 function choiceOf({ name: task, problem }: Task, reason: string): TaskChoice {

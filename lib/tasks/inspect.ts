@@ -8,6 +8,7 @@ import { type LengthStatistics, lengthStatistics } from '../data/statistics.ts'
 import { detectScheme, type TagScheme } from '../data/tags.ts'
 import { LowrankError } from '../errors.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { nth } from '../tuple.ts'
 import { taskOf } from './index.ts'
 import { columnsIn, inferTask, type TaskChoice } from './infer.ts'
 
@@ -96,7 +97,7 @@ function describeLabels(rows: List<Row>, roles: Columns, choice: TaskChoice): Da
   const counts = countLabels(rows, column, labels)
   const total = counts.reduce((sum, count) => sum + count, 0)
   return labels.names
-    .map((label, id) => ({ label, count: counts[id]!, share: counts[id]! / total }))
+    .map((label, id) => ({ label, count: nth(counts, id), share: nth(counts, id) / total }))
     .filter(({ count }) => count > 0)
     .sort((a, b) => b.count - a.count)
 }

@@ -2,6 +2,7 @@
 
 import type { MicroBatch } from '../data/batches.ts'
 import { type Example, IGNORED } from '../data/example.ts'
+import { nth } from '../tuple.ts'
 import { type Answers, argmax, type LogitRows, largest, softmax, softmaxAt } from './logits.ts'
 import type { Answer, Prediction, Supervision } from './task.ts'
 
@@ -33,13 +34,18 @@ export function readItems(
   return examples.map((example, i) => {
     const { rows, positions } = itemsOf(example, i)
     const { label } = example
-    const gold = label instanceof Int32Array ? positions.map(t => label[t]!) : undefined
+    const gold = label instanceof Int32Array ? positions.map(t => nth(label, t)) : undefined
     if ('ids' in answers) {
-      const predicted = Int32Array.from(rows, row => answers.ids[row]!)
-      return { positions, gold, predicted, probabilities: Float32Array.from(rows, row => answers.probabilities[row]!) }
+      const predicted = Int32Array.from(rows, row => nth(answers.ids, row))
+      return {
+        positions,
+        gold,
+        predicted,
+        probabilities: Float32Array.from(rows, row => nth(answers.probabilities, row)),
+      }
     }
     const predicted = Int32Array.from(rows, row => argmax(answers, row))
-    const probabilities = Float32Array.from(rows, (row, k) => softmaxAt(answers, row, predicted[k]!))
+    const probabilities = Float32Array.from(rows, (row, k) => softmaxAt(answers, row, nth(predicted, k)))
     if (top === 0) return { positions, gold, predicted, probabilities }
     return { positions, gold, predicted, probabilities, top: Array.from(rows, row => ranked(answers, row, top)) }
   })
@@ -47,7 +53,7 @@ export function readItems(
 
 function ranked(logits: LogitRows, row: number, count: number) {
   const probabilities = softmax(logits, row)
-  return largest(probabilities, count).map(id => ({ id, probability: probabilities[id]! }))
+  return largest(probabilities, count).map(id => ({ id, probability: nth(probabilities, id) }))
 }
 
 /** Whether every item is right. */
@@ -59,7 +65,7 @@ export function rightItems({ gold, predicted }: Answer<ItemsPrediction>): boolea
 export function wrongItem({ gold, predicted, probabilities }: ItemsPrediction): number | undefined {
   let most: number | undefined
   predicted.forEach((id, i) => {
-    if (id !== gold![i]) most = Math.max(most ?? 0, probabilities[i]!)
+    if (id !== gold![i]) most = Math.max(most ?? 0, nth(probabilities, i))
   })
   return most
 }
@@ -77,10 +83,10 @@ export function viewItems(
   weights?: readonly number[],
 ): Supervision {
   const { rows, values } = targets!
-  const known = rows && new Map(Array.from(rows, (token, row) => [token, values[row]!]))
-  const [start, end] = [cuSeqlens[i]!, cuSeqlens[i + 1]!]
+  const known = rows && new Map(Array.from(rows, (token, row) => [token, nth(values, row)]))
+  const [start, end] = [nth(cuSeqlens, i), nth(cuSeqlens, i + 1)]
   const ids = Array.from({ length: end - start }, (_, t) => {
-    return known ? (known.get(start + t) ?? IGNORED) : values[start + t]!
+    return known ? (known.get(start + t) ?? IGNORED) : nth(values, start + t)
   })
   return {
     tokenLabels: ids.map(id => (id === IGNORED ? null : nameOf(id))),

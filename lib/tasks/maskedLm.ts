@@ -7,6 +7,7 @@ import { check } from '../errors.ts'
 import { maskedLmHead } from '../heads/languageModel.ts'
 import { filled, type OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { nth } from '../tuple.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
 import { languageModel, nameOf, textAlone } from './languageModel.ts'
 import { shareRun, textFor, textRows } from './shared.ts'
@@ -83,9 +84,9 @@ export const maskedLm: Task<ItemsPrediction, MasksRecord> = {
       const ranked = top?.[i]?.map(one => ({ predicted: nameOf(one.id, reader), probability: one.probability }))
       return {
         predicted: nameOf(id, reader),
-        probability: probabilities[i]!,
+        probability: nth(probabilities, i),
         ...(ranked ? { top: ranked } : {}),
-        ...(gold ? { gold: nameOf(gold[i]!, reader) } : {}),
+        ...(gold ? { gold: nameOf(nth(gold, i), reader) } : {}),
       }
     })
     return { text: textFor(example, reader), tokens }

@@ -10,6 +10,7 @@ import { pairedBootstrap } from '../metrics/compare.ts'
 import { type AnswerScore, answerReport, answerScore } from '../metrics/squad.ts'
 import { filled, isRecord, type OptionTable } from '../options.ts'
 import type { Encoded, Tokenizer } from '../tokenizer/tokenizer.ts'
+import { codePointIn, lastOf, nth } from '../tuple.ts'
 import { type LogitRows, largest, logitsIn } from './logits.ts'
 import type { Answer, EncodeSpec, Prediction, Task, TextPiece } from './task.ts'
 
@@ -100,7 +101,7 @@ function pairs({ text, answer_start: starts }: Record<string, unknown>): unknown
 function unitsOf(text: string): number[] | undefined {
   if (!/[\ud800-\udbff]/.test(text)) return undefined
   const units: number[] = []
-  for (let at = 0; at < text.length; at += text.codePointAt(at)! > 0xffff ? 2 : 1) units.push(at)
+  for (let at = 0; at < text.length; at += codePointIn(text, at) > 0xffff ? 2 : 1) units.push(at)
   return units
 }
 
@@ -157,8 +158,8 @@ function windowOf({ ids, typeIds, textIds, starts, ends }: Encoded, start: numbe
     at++
     return at > start && at <= end
   })
-  const pick = (list: Int32Array) => Int32Array.from(kept, t => list[t]!)
-  const places = Int32Array.from(kept.flatMap(t => (textIds[t] === 1 ? [starts[t]!, ends[t]!] : [-1, -1])))
+  const pick = (list: Int32Array) => Int32Array.from(kept, t => nth(list, t))
+  const places = Int32Array.from(kept.flatMap(t => (textIds[t] === 1 ? [nth(starts, t), nth(ends, t)] : [-1, -1])))
   return { ids: pick(ids), typeIds: pick(typeIds), places }
 }
 
@@ -168,9 +169,9 @@ function labelOf(answer: readonly [number, number] | undefined, places: Int32Arr
   const [start, end] = answer
   let [first, last] = [-1, -1]
   for (let t = 0; 2 * t < places.length; t++) {
-    if (places[2 * t]! < 0) continue
-    if (places[2 * t]! <= start) first = t
-    if (last < 0 && places[2 * t + 1]! >= end) last = t
+    if (nth(places, 2 * t) < 0) continue
+    if (nth(places, 2 * t) <= start) first = t
+    if (last < 0 && nth(places, 2 * t + 1) >= end) last = t
   }
   return first < 0 || last < first ? Int32Array.of(0, 0) : Int32Array.of(first, last)
 }
@@ -178,14 +179,14 @@ function labelOf(answer: readonly [number, number] | undefined, places: Int32Arr
 /** The likeliest stretches of one window. */
 function candidatesOf({ data }: LogitRows, from: number, { places }: Passage): Candidate[] {
   const count = places.length / 2
-  const column = (c: number) => Array.from({ length: count }, (_, t) => data[2 * (from + t) + c]!)
-  const inText = (t: number) => places[2 * t]! >= 0
+  const column = (c: number) => Array.from({ length: count }, (_, t) => nth(data, 2 * (from + t) + c))
+  const inText = (t: number) => nth(places, 2 * t) >= 0
   const [starts, ends] = [column(0), column(1)].map(list => largest(list, BEST).filter(inText))
   const found = starts!.flatMap(first =>
     ends!.flatMap(last => {
       if (last < first || last - first + 1 > LONGEST) return []
-      const score = data[2 * (from + first)]! + data[2 * (from + last) + 1]!
-      return [{ start: places[2 * first]!, end: places[2 * last + 1]!, score }]
+      const score = nth(data, 2 * (from + first)) + nth(data, 2 * (from + last) + 1)
+      return [{ start: nth(places, 2 * first), end: nth(places, 2 * last + 1), score }]
     }),
   )
   return bestOf(found)
@@ -215,11 +216,11 @@ function shares({ candidates, none, passage }: QuestionPrediction): { of: readon
   const parts = scores.map(score => Math.exp(score - most))
   const whole = parts.reduce((total, one) => total + one, 0)
   const of = parts.map(one => one / whole)
-  return { of: of.slice(0, candidates.length), none: passage.mayLack ? of.at(-1)! : 0 }
+  return { of: of.slice(0, candidates.length), none: passage.mayLack ? lastOf(of) : 0 }
 }
 
 const scoresOf = ({ predicted }: Answer<QuestionPrediction>): AnswerScore => {
-  return { exact: predicted[0]!, f1: predicted[1]! }
+  return { exact: nth(predicted, 0), f1: nth(predicted, 1) }
 }
 
 const probabilityOf = (prediction: QuestionPrediction): number => {
@@ -262,7 +263,7 @@ export const questionAnswering: Task<QuestionPrediction> = {
   parts: (row, tokenizer, spec) => [...windowsOf(row, tokenizer, spec)],
   merge: predictions =>
     predictionOf(
-      predictions[0]!.passage,
+      nth(predictions, 0).passage,
       bestOf(predictions.flatMap(({ candidates }) => candidates)),
       Math.min(...predictions.map(({ none }) => none)),
     ),
@@ -270,8 +271,8 @@ export const questionAnswering: Task<QuestionPrediction> = {
   read(answers, examples, { cuSeqlens }) {
     const logits = logitsIn(answers)
     return examples.map(({ passage }, i) => {
-      const from = cuSeqlens[i]!
-      const none = logits.data[2 * from]! + logits.data[2 * from + 1]!
+      const from = nth(cuSeqlens, i)
+      const none = nth(logits.data, 2 * from) + nth(logits.data, 2 * from + 1)
       return predictionOf(passage!, candidatesOf(logits, from, passage!), none)
     })
   },
@@ -294,7 +295,7 @@ export const questionAnswering: Task<QuestionPrediction> = {
   leading: () => ['exactMatch', 'f1'],
   resample(before, after, _, seed) {
     const mean = (list: readonly Answer<QuestionPrediction>[], sample: Uint32Array, of: number) =>
-      sample.reduce((total, i) => total + list[i]!.predicted[of]!, 0) / sample.length
+      sample.reduce((total, i) => total + nth(nth(list, i).predicted, of), 0) / sample.length
     const interval = (metric: string, of: number) => {
       const score = (sample: Uint32Array) => ({ before: mean(before, sample, of), after: mean(after, sample, of) })
       return pairedBootstrap(metric, after.length, score, { seed })
@@ -325,12 +326,12 @@ export const questionAnswering: Task<QuestionPrediction> = {
     const place = answer === '' ? {} : { start: best!.start, end: best!.end }
     const others = candidates
       .slice(0, top)
-      .map((one, i) => ({ ...one, answer: said(passage!, one), probability: of[i]! }))
+      .map((one, i) => ({ ...one, answer: said(passage!, one), probability: nth(of, i) }))
     const known = passage!.golds ? { gold: passage!.golds } : {}
     return {
       text: textOf(row, columns.text!),
       answer,
-      probability: answer === '' ? none : of[0]!,
+      probability: answer === '' ? none : nth(of, 0),
       ...place,
       ...(passage!.mayLack ? { noAnswer: none } : {}),
       ...(top > 1 ? { top: others } : {}),
@@ -344,9 +345,9 @@ export const questionAnswering: Task<QuestionPrediction> = {
   },
   view({ targets, cuSeqlens }, i) {
     const { values } = targets!
-    const [start, end] = [cuSeqlens[i]!, cuSeqlens[i + 1]!]
+    const [start, end] = [nth(cuSeqlens, i), nth(cuSeqlens, i + 1)]
     const tokenLabels = Array.from({ length: end - start }, (_, t) => {
-      const [starts, ends] = [values[2 * (start + t)]! > 0, values[2 * (start + t) + 1]! > 0]
+      const [starts, ends] = [nth(values, 2 * (start + t)) > 0, nth(values, 2 * (start + t) + 1) > 0]
       return starts && ends ? 'answer' : starts ? 'start' : ends ? 'end' : null
     })
     return { tokenLabels, weight: 1 }

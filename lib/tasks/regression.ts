@@ -3,6 +3,7 @@
 import type { Row } from '../data/row.ts'
 import { pairedBootstrap } from '../metrics/compare.ts'
 import { type RegressionReport, regressionReport } from '../metrics/regression.ts'
+import { nth } from '../tuple.ts'
 import { inferSequence, numberOf } from './labelColumn.ts'
 import { largest, logitsIn, rowOf } from './logits.ts'
 import { textFor, textRows } from './shared.ts'
@@ -20,14 +21,16 @@ const deciles = 10
 
 function decilesOf(numbers: readonly number[]): string[] {
   const sorted = [...numbers].sort((a, b) => a - b)
-  const bounds = Array.from({ length: deciles - 1 }, (_, i) => sorted[Math.floor(((i + 1) * sorted.length) / deciles)]!)
+  const bounds = Array.from({ length: deciles - 1 }, (_, i) =>
+    nth(sorted, Math.floor(((i + 1) * sorted.length) / deciles)),
+  )
   return numbers.map(number => String(bounds.filter(bound => number >= bound).length))
 }
 
 const meanSquare = ({ gold, predicted }: Answer<ValuesPrediction>) =>
-  gold!.reduce((sum, value, c) => sum + (value - predicted[c]!) ** 2, 0) / predicted.length
+  gold!.reduce((sum, value, c) => sum + (value - nth(predicted, c)) ** 2, 0) / predicted.length
 
-const plain = (values: Float32Array) => (values.length === 1 ? values[0]! : Array.from(values))
+const plain = (values: Float32Array) => (values.length === 1 ? nth(values, 0) : Array.from(values))
 
 /** Numbers: one, or several, a text. */
 /** What predict tells of a text: its value, or its values. */
@@ -46,7 +49,7 @@ export const regression: Task<ValuesPrediction, ValueRecord> = {
     const value = rows.at(0)?.values[column]
     return Array.isArray(value) && value.length > 1 ? value.map((_, i) => `${column}_${i}`) : [column]
   },
-  strata: (rows, columns) => decilesOf(rows.map(row => numbersOf(row, labelled(columns))[0]!)),
+  strata: (rows, columns) => decilesOf(rows.map(row => nth(numbersOf(row, labelled(columns)), 0))),
   readable: textRows,
   parts: textParts,
   encode: (row, tokenizer, spec) =>
@@ -59,10 +62,10 @@ export const regression: Task<ValuesPrediction, ValueRecord> = {
       predicted: Float32Array.from(rowOf(logitsIn(answers), i)),
     })),
   score(predictions) {
-    const reports: RegressionReport[] = Array.from(predictions[0]!.predicted, (_, c) =>
+    const reports: RegressionReport[] = Array.from(nth(predictions, 0).predicted, (_, c) =>
       regressionReport(
-        predictions.map(p => p.gold![c]!),
-        predictions.map(p => p.predicted[c]!),
+        predictions.map(p => nth(p.gold!, c)),
+        predictions.map(p => nth(p.predicted, c)),
       ),
     )
     const mean = (of: (report: RegressionReport) => number) =>
@@ -82,25 +85,23 @@ export const regression: Task<ValuesPrediction, ValueRecord> = {
   resample(before, after, _, seed) {
     const [b, a] = [before.map(meanSquare), after.map(meanSquare)]
     const rmse = (values: readonly number[], sample: Uint32Array) =>
-      Math.sqrt(sample.reduce((sum, i) => sum + values[i]!, 0) / sample.length)
+      Math.sqrt(sample.reduce((sum, i) => sum + nth(values, i), 0) / sample.length)
     const score = (sample: Uint32Array) => ({ before: rmse(b, sample), after: rmse(a, sample) })
     return { rmse: pairedBootstrap('rmse', after.length, score, { seed }) }
   },
   details: (_, predictions) => ({
-    scatter: { gold: predictions.map(p => p.gold![0]!), predicted: predictions.map(p => p.predicted[0]!) },
+    scatter: { gold: predictions.map(p => nth(p.gold!, 0)), predicted: predictions.map(p => nth(p.predicted, 0)) },
   }),
 
   right: ({ gold, predicted }) => predicted.every((value, c) => value === gold![c]),
   wrong({ gold, predicted }) {
-    const errors = Array.from(predicted, (value, c) => Math.abs(value - gold![c]!))
+    const errors = Array.from(predicted, (value, c) => Math.abs(value - nth(gold!, c)))
     return errors.every(error => error === 0) ? undefined : Math.max(...errors)
   },
   mistake: ({ gold, predicted }, example, reader) => {
-    const worst = largest(
-      predicted.map((value, c) => Math.abs(value - gold![c]!)),
-      1,
-    )[0]!
-    return { text: [{ text: textFor(example, reader) }], gold: gold![worst]!, predicted: predicted[worst]! }
+    const errors = predicted.map((value, c) => Math.abs(value - nth(gold!, c)))
+    const worst = nth(largest(errors, 1), 0)
+    return { text: [{ text: textFor(example, reader) }], gold: nth(gold!, worst), predicted: nth(predicted, worst) }
   },
   record: ({ gold, predicted }, example, reader) => ({
     text: textFor(example, reader),

@@ -5,6 +5,7 @@ import { check, fail } from '../errors.ts'
 import { seq2seqLmHead } from '../heads/languageModel.ts'
 import type { Targets } from '../heads/targets.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { nth } from '../tuple.ts'
 import { causalLm } from './causalLm.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
 import { languageModel, nameOf } from './languageModel.ts'
@@ -38,7 +39,7 @@ export const seq2seqLm: Task<ItemsPrediction> = {
   read(answers, examples, { decoder }, top) {
     const itemsOf = (target: Int32Array, i: number) => {
       const positions = Int32Array.from(target.keys())
-      return { positions, rows: positions.map(t => decoder!.cuSeqlens[i]! + t) }
+      return { positions, rows: positions.map(t => nth(decoder!.cuSeqlens, i) + t) }
     }
     const labelled = examples.map(example => ({ ...example, label: example.target }))
     return readItems(answers, labelled, ({ target }, i) => itemsOf(target!, i), top)

@@ -4,6 +4,7 @@ import { itemsIn, listOf, placeOf, type Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { bootstrapAccuracy, bootstrapMacroF1 } from '../metrics/compare.ts'
 import { type MultiLabelReport, multiLabelReport } from '../metrics/multiLabel.ts'
+import { nth } from '../tuple.ts'
 import { inferSequence, vectorWidth } from './labelColumn.ts'
 import { largest, logitsIn, rowOf, softmax } from './logits.ts'
 import {
@@ -60,14 +61,14 @@ function required(labels: LabelMap | undefined): LabelMap {
 }
 
 const rank = (probabilities: Float32Array, labels: readonly string[], count: number): Ranked[] =>
-  largest(probabilities, count).map(c => ({ label: labels[c]!, probability: probabilities[c]! }))
+  largest(probabilities, count).map(c => ({ label: nth(labels, c), probability: nth(probabilities, c) }))
 
 function classPrediction(gold: number | undefined, probabilities: Float32Array): ClassPrediction {
   const best = largest(probabilities, probabilities.length > MANY ? KEPT : 1)
   const [predicted] = best
-  const found = { gold, predicted: predicted!, probability: probabilities[predicted!]! }
+  const found = { gold, predicted: predicted!, probability: nth(probabilities, predicted!) }
   if (probabilities.length <= MANY) return { ...found, probabilities }
-  return { ...found, likeliest: best.map(id => ({ id, probability: probabilities[id]! })) }
+  return { ...found, likeliest: best.map(id => ({ id, probability: nth(probabilities, id) })) }
 }
 
 function spread(likeliest: readonly { readonly id: number; readonly probability: number }[], classes: number) {
@@ -108,7 +109,7 @@ export const single: Task<ClassPrediction, ClassRecord> = {
     encodeText(row, tokenizer, spec, (row, column, labels) => labelId(required(labels), row, row.values[column])),
 
   merge(predictions) {
-    if (predictions.length === 1) return predictions[0]!
+    if (predictions.length === 1) return nth(predictions, 0)
     const classes = Math.max(0, ...predictions.flatMap(p => p.likeliest?.map(({ id }) => id + 1) ?? []))
     const known = predictions.map(p => p.probabilities ?? spread(p.likeliest!, classes))
     return classPrediction(undefined, meanOf(known))
@@ -154,17 +155,17 @@ export const single: Task<ClassPrediction, ClassRecord> = {
   wrong: ({ gold, predicted, probability }) => (gold === predicted ? undefined : probability),
   mistake: ({ gold, predicted, probability }, example, reader) => ({
     text: [{ text: textFor(example, reader) }],
-    gold: reader.labels[gold!]!,
-    predicted: reader.labels[predicted]!,
+    gold: nth(reader.labels, gold!),
+    predicted: nth(reader.labels, predicted),
     probability,
   }),
   record({ gold, probabilities, likeliest }, example, reader, top) {
     const count = Math.max(1, top)
     const ranked = probabilities
       ? rank(probabilities, reader.labels, count)
-      : likeliest!.slice(0, count).map(one => ({ label: reader.labels[one.id]!, probability: one.probability }))
-    const known = gold === undefined ? {} : { gold: reader.labels[gold]! }
-    return { text: textFor(example, reader), ...ranked[0]!, ...(top > 1 ? { top: ranked } : {}), ...known }
+      : likeliest!.slice(0, count).map(one => ({ label: nth(reader.labels, one.id), probability: one.probability }))
+    const known = gold === undefined ? {} : { gold: nth(reader.labels, gold) }
+    return { text: textFor(example, reader), ...nth(ranked, 0), ...(top > 1 ? { top: ranked } : {}), ...known }
   },
   line({ text, label, probability, top = [] }) {
     const others = top.slice(1).map(one => `${one.label} ${shareRun(one.probability).text}`)
@@ -173,12 +174,12 @@ export const single: Task<ClassPrediction, ClassRecord> = {
     return [first, { text: ' ' }, shareRun(probability, 5), { text: `  ${text}` }, ...rest]
   },
   view(batch, i, { labels }, weights) {
-    const id = batch.targets!.values[i]!
+    const id = nth(batch.targets!.values, i)
     return { label: labels[id] ?? `#${id}`, weight: weights?.[id] ?? 1 }
   },
 }
 
-const on = (row: ArrayLike<number>, labels: readonly string[]) => labels.filter((_, c) => row[c]! > 0)
+const on = (row: ArrayLike<number>, labels: readonly string[]) => labels.filter((_, c) => nth(row, c) > 0)
 const list = (names: readonly string[]) => (names.length === 0 ? '(none)' : names.join(', '))
 
 /** Any number of labels a text. */
@@ -205,8 +206,8 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
     }),
 
   merge(predictions) {
-    const most = (c: number) => Math.max(...predictions.map(p => p.probabilities[c]!))
-    const probabilities = predictions[0]!.probabilities.map((_, c) => most(c))
+    const most = (c: number) => Math.max(...predictions.map(p => nth(p.probabilities, c)))
+    const probabilities = nth(predictions, 0).probabilities.map((_, c) => most(c))
     return { gold: undefined, predicted: Uint8Array.from(probabilities, p => (p > 0.5 ? 1 : 0)), probabilities }
   },
 
@@ -258,7 +259,7 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
   wrong({ gold, predicted, probabilities }) {
     let most: number | undefined
     predicted.forEach((value, c) => {
-      if (value !== gold![c]) most = Math.max(most ?? 0, value ? probabilities[c]! : 1 - probabilities[c]!)
+      if (value !== gold![c]) most = Math.max(most ?? 0, value ? nth(probabilities, c) : 1 - nth(probabilities, c))
     })
     return most
   },

@@ -10,6 +10,7 @@ import { check } from '../errors.ts'
 import { type ClassificationReport, classificationReport } from '../metrics/classification.ts'
 import { type BootstrapInterval, pairedBootstrap } from '../metrics/compare.ts'
 import type { Scores } from '../metrics/scores.ts'
+import { nth, under } from '../tuple.ts'
 import type { LabelWarning, Reader, Scored, TextRun } from './task.ts'
 
 /** Scores of an average under their names: `microF1` and its like, or without a prefix `f1`. */
@@ -47,8 +48,8 @@ export function bootstrapShares(
   const share = (parts: readonly (readonly [number, number])[], sample: Uint32Array) => {
     let [right, all] = [0, 0]
     for (const i of sample) {
-      right += parts[i]![0]
-      all += parts[i]![1]
+      right += nth(parts, i)[0]
+      all += nth(parts, i)[1]
     }
     return all === 0 ? 0 : right / all
   }
@@ -60,7 +61,7 @@ export function bootstrapShares(
 export function rarest(lists: List<readonly string[]>): List<string> {
   const counts = new Map<string, number>()
   for (const list of lists) for (const name of new Set(list)) counts.set(name, (counts.get(name) ?? 0) + 1)
-  const rank = (name: string): number => counts.get(name)!
+  const rank = (name: string): number => under(counts, name)
   return changed(lists, list => {
     if (list.length === 0) return ''
     return list.reduce((a, b) => (rank(b) < rank(a) || (rank(b) === rank(a) && b < a) ? b : a))
@@ -76,9 +77,9 @@ export function balancedWeights(counts: Int32Array): number[] {
 
 /** @throws ERR_DATA where the training split has one class alone */
 export function oneClass(split: string, counts: Int32Array, labels: readonly string[]): LabelWarning[] {
-  const present = [...counts.keys()].filter(id => counts[id]! > 0)
+  const present = [...counts.keys()].filter(id => nth(counts, id) > 0)
   if (present.length !== 1 || counts.length < 2) return []
-  const message = `all labels of the ${split} split are "${labels[present[0]!] ?? present[0]}"`
+  const message = `all labels of the ${split} split are "${labels[nth(present, 0)] ?? present[0]}"`
   check(split !== 'train', 'ERR_DATA', () => `train: ${message}; there is nothing to tell apart, add other rows`)
   return [{ code: 'one-class', message, cure: 'shuffle or stratify the split; its metrics mean little' }]
 }
@@ -94,7 +95,7 @@ export function textFor({ row, words, ids }: Example, { tokenizer, columns }: Om
   if (columns.messages !== undefined || columns.prompt !== undefined) {
     const { messages, from } = conversationOf(row, columns)
     return contentText(
-      messages.findLast((message, i) => i < (from || messages.length) && message.role === 'user') ?? messages[0]!,
+      messages.findLast((message, i) => i < (from || messages.length) && message.role === 'user') ?? nth(messages, 0),
     )
   }
   if (columns.text === undefined) return tokenizer.decode(ids)

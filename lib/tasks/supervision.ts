@@ -2,6 +2,7 @@
 
 import type { Example } from '../data/example.ts'
 import type { Model } from '../model.ts'
+import { nth } from '../tuple.ts'
 import { taskOfModel } from './index.ts'
 import type { Task } from './task.ts'
 
@@ -54,5 +55,5 @@ export function majorityOf(
   if (!counts) return undefined
   const id = counts.indexOf(counts.reduce((most, count) => Math.max(most, count), 0))
   const right = judged.filter(({ gold }) => gold === id).length
-  return { label: model.labels[id]!, accuracy: right / judged.length }
+  return { label: nth(model.labels, id), accuracy: right / judged.length }
 }

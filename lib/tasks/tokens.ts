@@ -12,6 +12,7 @@ import { tokenHead } from '../heads/tokenClassification.ts'
 import { bootstrapEntityF1 } from '../metrics/compare.ts'
 import { type EntitySpan, entityReport, entitySpans } from '../metrics/entities.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { nth } from '../tuple.ts'
 import { type ItemsPrediction, readItems, rightItems, shareOfItems, viewItems, wrongItem } from './items.ts'
 import {
   averageTitles,
@@ -45,7 +46,7 @@ interface EntityRecord extends EntitySpan {
 }
 
 const name = tokenHead.task
-const namesOf = (ids: Int32Array, labels: readonly string[]): string[] => Array.from(ids, id => labels[id]!)
+const namesOf = (ids: Int32Array, labels: readonly string[]): string[] => Array.from(ids, id => nth(labels, id))
 
 /** Whether labels are entity tags (O, B-x, I-x and their kin), which are scored as spans. */
 export function areEntityTags(labels: readonly string[]): boolean {
@@ -97,7 +98,7 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
 
   read: (answers, examples, batch) =>
     readItems(answers, examples, (example, i) => {
-      const start = batch.cuSeqlens[i]!
+      const start = nth(batch.cuSeqlens, i)
       const at = answered(example)
       return { positions: Int32Array.from(at), rows: at.map(t => start + t) }
     }),
@@ -163,7 +164,7 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
   line({ text, entities, words, tags }) {
     if (entities) return entityRuns(text.split(' '), entities)
     return (words ?? []).flatMap((word, i): TextRun[] => {
-      return [{ text: `${i === 0 ? '' : ' '}${word}/` }, { text: tags[i]!, style: 'cyan' }]
+      return [{ text: `${i === 0 ? '' : ' '}${word}/` }, { text: nth(tags, i), style: 'cyan' }]
     })
   },
   view: (batch, i, { labels }, weights) => viewItems(batch, i, id => labels[id] ?? `#${id}`, weights),
@@ -171,7 +172,7 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
 
 /** Labels of words as labels of tokens: on the first piece of each word, {@link IGNORED} elsewhere. */
 export function alignLabels(wordIds: Int32Array, wordLabels: readonly number[]): Int32Array {
-  return wordIds.map((word, t) => (word >= 0 && word !== wordIds[t - 1] ? wordLabels[word]! : IGNORED))
+  return wordIds.map((word, t) => (word >= 0 && word !== wordIds[t - 1] ? nth(wordLabels, word) : IGNORED))
 }
 
 /** The tokens of an example that have an answer: those with a label, else the first pieces of its words, else all. */
@@ -247,15 +248,20 @@ function convertTags({ splits, columns, labels }: LabelSource, notice: (text: st
 
 function wordMistake({ positions, predicted, gold, probabilities }: ItemsPrediction, example: Example, reader: Reader) {
   const at = predicted.findIndex((id, i) => id !== gold![i])
-  const word = example.wordIds?.[positions[at]!] ?? at
+  const word = example.wordIds?.[nth(positions, at)] ?? at
   const { words = [] } = example
-  const predictedName = reader.labels[predicted[at]!]!
+  const predictedName = nth(reader.labels, nth(predicted, at))
   const text: TextPiece[] = [
     { text: words.slice(0, word + 1).join(' ') },
     { text: predictedName, mark: 'blank' },
     { text: words.slice(word + 1).join(' ') },
   ]
-  return { text, gold: reader.labels[gold![at]!]!, predicted: predictedName, probability: probabilities[at]! }
+  return {
+    text,
+    gold: nth(reader.labels, nth(gold!, at)),
+    predicted: predictedName,
+    probability: nth(probabilities, at),
+  }
 }
 
 function spanMistake(prediction: ItemsPrediction, { words = [] }: Example, { labels }: Reader): Mistake {

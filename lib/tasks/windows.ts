@@ -3,6 +3,7 @@
 import type { Example } from '../data/example.ts'
 import type { Row } from '../data/row.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { nth, under } from '../tuple.ts'
 import type { ItemsPrediction } from './items.ts'
 
 /** Share of a window that the next one reads again. */
@@ -47,8 +48,8 @@ export function mergeWords(predictions: readonly ItemsPrediction[], windows: rea
   if (predictions.length === 1) return first!
   const best = new Map<number, { window: number; item: number; edge: number }>()
   windows.forEach(({ wordIds }, window) => {
-    const { positions } = predictions[window]!
-    const words = Array.from(positions, t => wordIds![t]!)
+    const { positions } = nth(predictions, window)
+    const words = Array.from(positions, t => nth(wordIds!, t))
     words.forEach((word, item) => {
       const isFirst = window === 0
       const isLast = window === windows.length - 1
@@ -59,9 +60,9 @@ export function mergeWords(predictions: readonly ItemsPrediction[], windows: rea
       if (edge > (best.get(word)?.edge ?? -1)) best.set(word, { window, item, edge })
     })
   })
-  const order = [...best.keys()].sort((a, b) => a - b).map(word => best.get(word)!)
+  const order = [...best.keys()].sort((a, b) => a - b).map(word => under(best, word))
   const pick = (of: 'positions' | 'predicted' | 'probabilities') =>
-    order.map(({ window, item }) => predictions[window]![of][item]!)
+    order.map(({ window, item }) => nth(nth(predictions, window)[of], item))
   return {
     positions: Int32Array.from(pick('positions')),
     gold: undefined,
@@ -72,5 +73,5 @@ export function mergeWords(predictions: readonly ItemsPrediction[], windows: rea
 
 /** The mean of rows of numbers. */
 export function meanOf(rows: readonly Float32Array[]): Float32Array {
-  return Float32Array.from(rows[0]!, (_, c) => rows.reduce((sum, row) => sum + row[c]!, 0) / rows.length)
+  return Float32Array.from(nth(rows, 0), (_, c) => rows.reduce((sum, row) => sum + nth(row, c), 0) / rows.length)
 }

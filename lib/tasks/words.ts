@@ -2,6 +2,7 @@
 
 import { type BootstrapInterval, pairedBootstrap } from '../metrics/compare.ts'
 import { bleu, chrf, isExact, rougeL, rougeN, type TextStatistics, textStatistics } from '../metrics/texts.ts'
+import { nth } from '../tuple.ts'
 import type { Prediction, Words } from './task.ts'
 
 type Worded = Pick<Prediction, 'words'>
@@ -56,11 +57,11 @@ export function wordIntervals(
     const score = (sample: Uint32Array) => ({
       before: total(
         name,
-        Array.from(sample, i => pairs[i]![0]),
+        Array.from(sample, i => nth(pairs, i)[0]),
       ),
       after: total(
         name,
-        Array.from(sample, i => pairs[i]![1]),
+        Array.from(sample, i => nth(pairs, i)[1]),
       ),
     })
     // A corpus of hundreds of texts is summed anew each time.

@@ -1,6 +1,7 @@
 // Tokens that are found in the text before anything is split: [MASK], <|endoftext|>.
 
 import { check } from '../errors.ts'
+import { codePointIn, nth } from '../tuple.ts'
 import { asArray, asObject } from './json.ts'
 import type { Normalizer } from './normalizers.ts'
 import { Piece } from './piece.ts'
@@ -82,12 +83,12 @@ function finder(entries: readonly (readonly [text: string, token: AddedToken])[]
     let last = 0
     for (let at = 0; at < text.length; ) {
       const [entry, end] = starts[text.charCodeAt(at)] ? longest(trie, text, at) : nothing
-      const span = entry < 0 ? undefined : spanOf(text, at, end, tokens[entry]!, last)
+      const span = entry < 0 ? undefined : spanOf(text, at, end, nth(tokens, entry), last)
       at = entry < 0 ? at + 1 : end
       if (!span) continue
       const [from, to] = span
       if (from > last) parts.push({ piece: piece.slice(last, from), id: undefined })
-      parts.push({ piece: piece.slice(from, to), id: tokens[entry]!.id })
+      parts.push({ piece: piece.slice(from, to), id: nth(tokens, entry).id })
       last = to
     }
     if (last < text.length) parts.push({ piece: piece.slice(last, text.length), id: undefined })
@@ -129,8 +130,8 @@ function spanOf(
   return [from, to]
 }
 
-const charAt = (text: string, at: number) => String.fromCodePoint(text.codePointAt(at)!)
+const charAt = (text: string, at: number) => String.fromCodePoint(codePointIn(text, at))
 const charBefore = (text: string, at: number) => {
-  const pair = at > 1 ? text.codePointAt(at - 2)! : 0
+  const pair = at > 1 ? codePointIn(text, at - 2) : 0
   return pair > 0xffff ? String.fromCodePoint(pair) : text[at - 1]!
 }

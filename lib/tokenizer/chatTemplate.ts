@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
 import { check, fail, messageOf, systemCode } from '../errors.ts'
+import { under } from '../tuple.ts'
 import { asArray, asObject, type Json } from './json.ts'
 
 /** One turn, as templates read it: `role` and `content`, and whatever else the data have. */
@@ -45,7 +46,7 @@ export function chatTemplate(path: string, sources: TemplateSources, specials: J
   if (Object.keys(sources).length === 0) return undefined
   const parsed = new Map<string, Template>()
   const templateOf = (name: string): Template => {
-    const known = parsed.get(name) ?? parse(path, sources[name]!)
+    const known = parsed.get(name) ?? parse(path, under(sources, name))
     parsed.set(name, known)
     return known
   }

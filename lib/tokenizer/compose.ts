@@ -1,5 +1,6 @@
 // Unicode's normal forms with the places of their characters.
 
+import { nth } from '../tuple.ts'
 import { type Piece, Rewriter } from './piece.ts'
 
 export type Form = 'NFC' | 'NFD' | 'NFKC' | 'NFKD'
@@ -38,7 +39,7 @@ function decomposed(segment: string, form: 'NFD' | 'NFKD'): Changed[] {
   // Marks may change places; each takes its count with it.
   return [...segment.normalize(form)].map(char => {
     const at = loose.findIndex(entry => entry[0] === char)
-    return loose.splice(at, 1)[0]!
+    return nth(loose.splice(at, 1), 0)
   })
 }
 
@@ -50,7 +51,7 @@ function composed(segment: string, form: 'NFC' | 'NFKC'): Changed[] {
     [...entry[0].normalize(form === 'NFC' ? 'NFD' : 'NFKD')].forEach((char, i) => {
       const at = parts.findIndex(part => part[0] === char)
       if (at < 0) return
-      entry[1] += parts.splice(at, 1)[0]![1] - (i === 0 ? 0 : 1)
+      entry[1] += nth(parts.splice(at, 1), 0)[1] - (i === 0 ? 0 : 1)
     })
   return result
 }

@@ -1,5 +1,7 @@
 // The part of the protocol-buffer wire format that event files need. Each function encodes one whole field.
 
+import { nth } from '../tuple.ts'
+
 type Bytes = Uint8Array
 
 function varint(value: number | bigint): number[] {
@@ -41,14 +43,14 @@ export function stringField(field: number, text: string): Bytes {
 
 export function packedFloats(field: number, values: ArrayLike<number>): Bytes {
   const body = littleEndian(4 * values.length, view => {
-    for (let i = 0; i < values.length; i++) view.setFloat32(4 * i, values[i]!, true)
+    for (let i = 0; i < values.length; i++) view.setFloat32(4 * i, nth(values, i), true)
   })
   return bytesField(field, new Uint8Array(body))
 }
 
 export function packedDoubles(field: number, values: ArrayLike<number>): Bytes {
   const body = littleEndian(8 * values.length, view => {
-    for (let i = 0; i < values.length; i++) view.setFloat64(8 * i, values[i]!, true)
+    for (let i = 0; i < values.length; i++) view.setFloat64(8 * i, nth(values, i), true)
   })
   return bytesField(field, new Uint8Array(body))
 }

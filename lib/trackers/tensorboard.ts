@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
+import { nth } from '../tuple.ts'
 import { type AppendFile, appendFile } from './appendFile.ts'
 import { maskedCrc32c } from './crc32c.ts'
 import {
@@ -70,7 +71,7 @@ function textValue(tag: string, text: string): Uint8Array {
 function histogramValue(tag: string, values: ArrayLike<number>, buckets = 30): Uint8Array {
   const finite = Array.from(values).filter(Number.isFinite)
   check(finite.length > 0, 'ERR_DATA', () => `histogram: ${tag} holds no finite value among ${values.length}`)
-  let [min, max, sum, squares] = [finite[0]!, finite[0]!, 0, 0]
+  let [min, max, sum, squares] = [nth(finite, 0), nth(finite, 0), 0, 0]
   for (const value of finite) {
     min = Math.min(min, value)
     max = Math.max(max, value)

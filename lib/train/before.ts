@@ -5,7 +5,7 @@ import { wholeRows } from '../data/example.ts'
 import { check } from '../errors.ts'
 import { openSafetensors, type SafetensorsFile, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts'
 import type { Answer } from '../tasks/task.ts'
-import { mapTuple } from '../tuple.ts'
+import { mapTuple, nth } from '../tuple.ts'
 import type { Evaluation } from './evaluate.ts'
 import type { Before, HistoryEntry, TrainExamples } from './events.ts'
 import { examplesHash } from './fingerprint.ts'
@@ -70,9 +70,9 @@ function tensorOf(name: string, values: readonly Side[]): TensorToWrite {
     }
     return data
   }
-  if (first instanceof Float32Array) return { name, dtype: 'F32', shape, data: fill(new Float32Array(shape[0]!)) }
-  if (first instanceof Uint8Array) return { name, dtype: 'U8', shape, data: fill(new Uint8Array(shape[0]!)) }
-  return { name, dtype: 'I32', shape, data: fill(new Int32Array(shape[0]!)) }
+  if (first instanceof Float32Array) return { name, dtype: 'F32', shape, data: fill(new Float32Array(nth(shape, 0))) }
+  if (first instanceof Uint8Array) return { name, dtype: 'U8', shape, data: fill(new Uint8Array(nth(shape, 0))) }
+  return { name, dtype: 'I32', shape, data: fill(new Int32Array(nth(shape, 0))) }
 }
 
 /**

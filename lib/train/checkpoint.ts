@@ -11,6 +11,7 @@ import type { Arena } from '../optim/arena.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { TrainingHooks } from '../peft/method.ts'
 import type { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import { readBefore, writeBefore } from './before.ts'
 import type { Before, TrainExamples } from './events.ts'
 import { type Origin, originDifference } from './fingerprint.ts'
@@ -106,7 +107,7 @@ async function momentsOf(arena: Arena): Promise<TensorToWrite[]> {
   const names = ['scale.m', 'scale.v']
   return [
     ...moments,
-    ...rest.map((data, i) => ({ name: names[i]!, dtype: 'F32' as const, shape: [data.length], data })),
+    ...rest.map((data, i) => ({ name: nth(names, i), dtype: 'F32' as const, shape: [data.length], data })),
   ]
 }
 

@@ -14,6 +14,7 @@ import type { Answers } from '../tasks/logits.ts'
 import { score } from '../tasks/scores.ts'
 import type { Prediction, Reports, Task } from '../tasks/task.ts'
 import { scope } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 
 /** How {@link evaluate} and {@link predict} go through examples. */
 export interface EvaluateOptions {
@@ -76,7 +77,7 @@ export async function evaluate<P extends Prediction = Prediction>(
   }
   check(weight > 0, 'ERR_DATA', () => 'evaluate: no label counts; are all of them masked?')
   for (const [i, words] of ((await options.say?.(model, examples)) ?? []).entries())
-    if (words) predictions[i] = { ...predictions[i]!, words }
+    if (words) predictions[i] = { ...nth(predictions, i), words }
   const loss = sum / weight
   const whole = together(task, predictions, examples)
   const { metrics, reports } = score(model, whole, loss, weight)
@@ -91,7 +92,7 @@ function together(task: Task, predictions: readonly Prediction[], examples: List
   for (let from = 0, to = 1; from < examples.length; from = to, to++) {
     while (examples.at(to)?.part) to++
     const own = [predictions.slice(from, to), examples.slice(from, to)] as const
-    whole.push(to - from === 1 ? predictions[from]! : task.merge!(...own))
+    whole.push(to - from === 1 ? nth(predictions, from) : task.merge!(...own))
   }
   return whole
 }
@@ -213,7 +214,7 @@ function asked(example: Example): Example {
   const { asked, ids } = example
   if (!asked) return example
   const label = new Int32Array(ids.length).fill(IGNORED)
-  for (const t of asked) label[t] = ids[t]!
+  for (const t of asked) label[t] = nth(ids, t)
   return { ...example, label }
 }
 

@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs'
 import { check } from '../errors.ts'
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../io/safetensors.ts'
 import type { TrainingHooks } from '../peft/method.ts'
+import { nth } from '../tuple.ts'
 
 /** As it is at this moment; undefined for a method that remembers nothing. */
 export async function methodState({ state }: TrainingHooks): Promise<TensorToWrite[] | undefined> {
@@ -11,7 +12,7 @@ export async function methodState({ state }: TrainingHooks): Promise<TensorToWri
   if (entries.length === 0) return undefined
   const values = await Promise.all(entries.map(([, entry]) => entry.read()))
   return entries.map(([name, { shape }], i) => {
-    const data = values[i]!
+    const data = nth(values, i)
     return { name, shape: [...shape], dtype: data instanceof Float64Array ? 'F64' : 'F32', data }
   })
 }

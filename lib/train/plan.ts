@@ -7,6 +7,7 @@ import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { Matched } from '../peft/method.ts'
 import { scope } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import { checkArguments, checkRun, resolveClassWeights, scheduleWarnings } from './checks.ts'
 import { evaluationBatches, labelled, packAll } from './evaluate.ts'
 import type { TrainData, TrainExamples, TrainOptions, WarningEvent } from './events.ts'
@@ -85,7 +86,7 @@ export async function planTraining(
     optimizerBytes,
     peakBytes,
     rssBytes: Math.round(process.memoryUsage().rss + pool + SCRATCH_BYTES),
-    firstBatch: epochOf(model, data.train, settings, weights, 0).at(0).microBatches[0]!,
+    firstBatch: nth(epochOf(model, data.train, settings, weights, 0).at(0).microBatches, 0),
     warnings: [...warnings, ...scheduleWarnings(settings, length)],
   }
 }
@@ -150,7 +151,7 @@ function largestOf(model: Model, batches: Iterable<MicroBatch>): MicroBatch[] {
     const selected = model.head.rows(batch, batch.targets)?.length ?? 0
     const { ids, maxLength } = batch.decoder ?? { ids: [], maxLength: 0 }
     const sizes = [batch.ids.length, batch.rows.length, selected, batch.maxLength, ids.length, maxLength]
-    const covers = (a: readonly number[], b: readonly number[]) => a.every((size, i) => size >= b[i]!)
+    const covers = (a: readonly number[], b: readonly number[]) => a.every((size, i) => size >= nth(b, i))
     if (front.some(other => covers(other.sizes, sizes))) continue
     front = [...front.filter(other => !covers(sizes, other.sizes)), { sizes, batch }]
   }

@@ -7,6 +7,7 @@ import { taskOfModel } from '../tasks/index.ts'
 import { columnsIn } from '../tasks/infer.ts'
 import type { PredictionRecord, TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { nth } from '../tuple.ts'
 import { predict } from './evaluate.ts'
 
 /** A model that can be asked. */
@@ -49,10 +50,10 @@ export async function* predictRows(
     const own = []
     while (own.length < examples.length) own.push((await predictions.next()).value!)
     if (!task.merge) {
-      for (const [i, prediction] of own.entries()) yield task.record(prediction, examples[i]!, reader, top)
+      for (const [i, prediction] of own.entries()) yield task.record(prediction, nth(examples, i), reader, top)
       continue
     }
-    const record = task.record(task.merge(own, examples), examples[0]!, reader, top)
+    const record = task.record(task.merge(own, examples), nth(examples, 0), reader, top)
     yield {
       ...record,
       ...(examples.length > 1 ? { windows: examples.length } : {}),

@@ -3,7 +3,7 @@
 import { check, fail, messageOf } from '../errors.ts'
 import { nonFiniteAsText } from '../io/json.ts'
 import { isRecord } from '../options.ts'
-import { isCount } from '../tuple.ts'
+import { isCount, under } from '../tuple.ts'
 import type { HistoryEntry } from './events.ts'
 
 export interface RunState {
@@ -109,7 +109,7 @@ function stateProblem(state: unknown): string | undefined {
 
 function difference(what: string, value: unknown, keys: Readonly<Record<string, Kind>>): string | undefined {
   if (!isRecord(value)) return `${what} is ${shown(value)}, no object`
-  const wrong = Object.keys(keys).find(key => !IS[keys[key]!](value[key]))
+  const wrong = Object.keys(keys).find(key => !IS[under(keys, key)](value[key]))
   return wrong && `${what}.${wrong} is ${shown(value[wrong])}, expected a ${keys[wrong]}`
 }
 

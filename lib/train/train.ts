@@ -5,6 +5,7 @@ import { native } from '../native.ts'
 import { sumSquares } from '../ops/sum.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { scope } from '../tensor.ts'
+import { under } from '../tuple.ts'
 import { beforeOf } from './before.ts'
 import type { Checkpoint, Skipped } from './checkpoint.ts'
 import { checkArguments, checkRun, scheduleWarnings } from './checks.ts'
@@ -200,7 +201,7 @@ async function* validate(run: Run): AsyncGenerator<TrainEvent> {
   const { state, settings } = run
   const evaluation = await unlessAborted(run, run.evaluate('validation'))
   if (!evaluation) return
-  const value = evaluation.metrics[settings.metric]!
+  const value = under(evaluation.metrics, settings.metric)
   const sign = higherIsBetter(settings.metric) ? 1 : -1
   const isBest = Number.isFinite(value) && (!state.best || sign * (value - state.best.value) > 0)
   state.evaluatedAt = state.step

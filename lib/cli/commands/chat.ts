@@ -8,6 +8,7 @@ import { useThreads } from '../../open/base.ts'
 import { openTrained, type Trained } from '../../open/trained.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import type { Message } from '../../tokenizer/chatTemplate.ts'
+import { lastOf } from '../../tuple.ts'
 import { optionsFor } from '../data.ts'
 import { generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
@@ -94,6 +95,6 @@ async function answer(
     console.text(' …')
   }
   console.line()
-  console.event({ type: 'answer', prompt: messages.at(-1)!.content, text: said })
+  console.event({ type: 'answer', prompt: lastOf(messages).content, text: said })
   return [...messages, { role: 'assistant', content: said }]
 }

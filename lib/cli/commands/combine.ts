@@ -4,6 +4,7 @@ import { check, fail } from '../../errors.ts'
 import { useThreads } from '../../open/base.ts'
 import { locate } from '../../open/trained.ts'
 import { combine } from '../../peft/index.ts'
+import { nth } from '../../tuple.ts'
 import { errorText, freeFolder, nameOf, openAdapters, saveMade } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
@@ -24,12 +25,12 @@ export async function combineCommand(settings: Settings, console: Console): Prom
   const out = freeFolder(settings, folders)
   const { trained, adapters } = await openAdapters(settings, folders)
   try {
-    const parts = adapters.map((adapter, i) => ({ adapter, weight: weights[i]! }))
+    const parts = adapters.map((adapter, i) => ({ adapter, weight: nth(weights, i) }))
     const options = { kind, density, sign, seed, head, name: 'default' }
     const { adapter, errors } = await combine(parts, rank === undefined ? options : { ...options, rank })
     await saveMade(adapter, out, trained)
     const layers = adapter.matched.length
-    const made = adapter.matched[0]!.r!
+    const made = nth(adapter.matched, 0).r!
     console.line(`${out}: ${kind} of ${folders.length} adapters, LoRA of rank ${made} on ${layers} layers`)
     if (errors.size > 0) console.line(errorText(errors))
     const record = { type: 'summary', out, adapters: folders, weights, kind, rank: made, layers }

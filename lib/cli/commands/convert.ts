@@ -2,6 +2,7 @@
 
 import { useThreads } from '../../open/base.ts'
 import { convert } from '../../peft/index.ts'
+import { nth } from '../../tuple.ts'
 import { errorText, freeFolder, openAdapters, saveMade } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
@@ -13,10 +14,10 @@ export async function convertCommand(settings: Settings, console: Console): Prom
   const out = freeFolder(settings, [source])
   const { trained, adapters } = await openAdapters(settings, [source])
   try {
-    const { adapter, errors } = await convert(adapters[0]!, { rank: settings.rank, name: 'default' })
+    const { adapter, errors } = await convert(nth(adapters, 0), { rank: settings.rank, name: 'default' })
     await saveMade(adapter, out, trained)
     const layers = adapter.matched.length
-    const rank = adapter.matched[0]!.r!
+    const rank = nth(adapter.matched, 0).r!
     const { method } = trained.info
     console.line(`${out}: ${method} as LoRA of rank ${rank} on ${layers} layers`)
     console.line(errorText(errors))

@@ -3,6 +3,7 @@
 import { check } from '../../errors.ts'
 import { useThreads } from '../../open/base.ts'
 import { type Distance, distances } from '../../peft/index.ts'
+import { nth } from '../../tuple.ts'
 import { openAdapters } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
@@ -18,7 +19,7 @@ export async function diffCommand(settings: Settings, console: Console): Promise
   })
   const { trained, adapters } = await openAdapters(settings, folders)
   try {
-    const layers = await distances(adapters[0]!, adapters[1]!)
+    const layers = await distances(nth(adapters, 0), nth(adapters, 1))
     const whole = total([...layers.values()])
     const rows = [...layers, ['all layers', whole] as const].map(([path, { first, second, difference }]) => {
       return [path, ...[first, second, difference, relative({ first, second, difference })].map(metricText)]

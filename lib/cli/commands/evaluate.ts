@@ -149,5 +149,5 @@ function classLines(model: Model, { reports, predictions }: Evaluation, console:
   const right = (header: string) => ({ header, align: 'right' as const })
   const columns = ['precision', 'recall', 'F1', 'support', 'predicted'].map(right)
   if (classes.length > shownClasses) rows.push([`and ${classes.length - shownClasses} more`])
-  console.line(table([{ header: className!.split(' ')[0]! }, ...columns], rows))
+  console.line(table([{ header: nth(className!.split(' '), 0) }, ...columns], rows))
 }

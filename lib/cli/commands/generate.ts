@@ -5,6 +5,7 @@ import { chatOf, promptFor } from '../../open/ask.ts'
 import { useThreads } from '../../open/base.ts'
 import { openTrained, type Trained } from '../../open/trained.ts'
 import { taskOfModel } from '../../tasks/index.ts'
+import { nth } from '../../tuple.ts'
 import { optionsFor } from '../data.ts'
 import { generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
@@ -22,7 +23,7 @@ export async function generateCommand(settings: Settings, console: Console): Pro
     let count = 0
     for await (const texts of groups(settings)) {
       count += texts.length
-      if (texts.length === 1 && settings.samples === 1) await streamOne(trained, texts[0]!, settings, console)
+      if (texts.length === 1 && settings.samples === 1) await streamOne(trained, nth(texts, 0), settings, console)
       else await printAll(trained, texts, settings, console)
       if (console.closed) break
     }
@@ -67,7 +68,7 @@ async function printAll(
   const all = await complete(model, tokenizer, prompts, options)
   for (const [i, completions] of all.entries())
     for (const { text, finish, tokens } of completions) {
-      console.line(paint(console.color, 'dim', texts[i]!))
+      console.line(paint(console.color, 'dim', nth(texts, i)))
       console.line(text)
       console.line()
       console.event({ type: 'generation', prompt: texts[i], text, finish, tokens })

@@ -10,6 +10,7 @@ import { itemsIn } from '../../data/row.ts'
 import { check } from '../../errors.ts'
 import { type DataInspection, inspectData } from '../../tasks/inspect.ts'
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts'
+import { nth } from '../../tuple.ts'
 import { openOptions } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
@@ -128,6 +129,6 @@ function histogram({ lengths }: FileInspection): string[] {
   const width = Math.max(...names.map(displayWidth), 0)
   return lengths.histogram.map(({ count }, i) => {
     const bar = '█'.repeat(Math.round((40 * count) / most)) || (count > 0 ? '▏' : '')
-    return `  ${pad(names[i]!, width, 'right')}  ${bar}${bar === '' ? '' : ' '}${countText(count)}`
+    return `  ${pad(nth(names, i), width, 'right')}  ${bar}${bar === '' ? '' : ' '}${countText(count)}`
   })
 }

@@ -9,7 +9,7 @@ import { maxTokens } from '../../nn/batch.ts'
 import { findBase, loadBase } from '../../open/base.ts'
 import { taskOfClass } from '../../open/trained.ts'
 import { attach, lora } from '../../peft/index.ts'
-import { isOneOf } from '../../tuple.ts'
+import { isOneOf, nth } from '../../tuple.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 import { bytesText, countText, shareText } from '../terminal/format.ts'
@@ -55,7 +55,7 @@ export async function inspectModel(settings: Settings): Promise<ModelInspection>
   const asked = isOneOf(headTasks, settings.task) ? settings.task : undefined
   const task = asked ?? classes.flatMap(name => taskOfClass(name) ?? [])[0]
   const labels = labelsOf(config)?.id2label ?? ['LABEL_0', 'LABEL_1']
-  const head = { task: task ?? headTasks[0]!, labels }
+  const head = { task: task ?? nth(headTasks, 0), labels }
   const model = await loadBase(path, head, settings, 'meta')
   try {
     return describe(model, path, classes, savedDtype(config) ?? null)

@@ -12,6 +12,7 @@ import { openTrained, type Trained } from '../../open/trained.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import type { PredictionRecord } from '../../tasks/task.ts'
 import { predictRows } from '../../train/predict.ts'
+import { nth } from '../../tuple.ts'
 import { openOptions, optionsFor } from '../data.ts'
 import { generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
@@ -133,7 +134,7 @@ function pairsOf(texts: readonly string[]): Row[] {
     return `predict: ${texts.length} texts, but the adapter reads pairs; give two texts for each`
   })
   return Array.from({ length: texts.length / 2 }, (_, i) => ({
-    values: { text: texts[2 * i]!, text2: texts[2 * i + 1]! },
+    values: { text: nth(texts, 2 * i), text2: nth(texts, 2 * i + 1) },
     file: '',
     line: i + 1,
   }))

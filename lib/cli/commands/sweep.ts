@@ -17,6 +17,7 @@ import { defaultSpace, parseSpace, type Space, shareOf } from '../../study/space
 import { bestTrial, openStudy, ordinalOf, STUDY_NAME, type Sweep, work } from '../../study/sweep.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { defaultMetric } from '../../tasks/scores.ts'
+import { nth, under } from '../../tuple.ts'
 import { onInterrupt, resumeCommand } from '../interrupt.ts'
 import { optionsOf, type Settings } from '../options/options.ts'
 import { parseYaml } from '../options/yaml.ts'
@@ -206,8 +207,8 @@ function sweepData(
 
 function axisOf(name: string, distribution: Distribution, trials: readonly Trial[], rows: readonly TrialRow[]): Axis {
   const told = trials.flatMap((trial, i) => {
-    const { value, state } = rows[i]!
-    return value === undefined || state !== 'complete' ? [] : [{ param: trial.params[name]!, value }]
+    const { value, state } = nth(rows, i)
+    return value === undefined || state !== 'complete' ? [] : [{ param: under(trial.params, name), value }]
   })
   const importance = importanceOf(
     distribution,
@@ -218,7 +219,7 @@ function axisOf(name: string, distribution: Distribution, trials: readonly Trial
     name,
     importance,
     ticks: ticksOf(distribution),
-    places: trials.map(({ params }) => shareOf(distribution, params[name]!)),
+    places: trials.map(({ params }) => shareOf(distribution, under(params, name))),
   }
 }
 

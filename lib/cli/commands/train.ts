@@ -4,6 +4,7 @@ import { basename, extname, resolve } from 'node:path'
 import { check } from '../../errors.ts'
 import { kindOf, METHODS } from '../../peft/index.ts'
 import { taskOfModel } from '../../tasks/index.ts'
+import { nth } from '../../tuple.ts'
 import { flagOf } from '../options/option.ts'
 import { OPTIONS, type Settings } from '../options/options.ts'
 import type { Resolved } from '../options/settings.ts'
@@ -56,7 +57,7 @@ function defaultOut({ data, train }: Settings): string {
 function checkGiven(settings: Settings, given: Resolved['given']): void {
   const methodOptions = OPTIONS.filter(({ group, name }) => group === 'Method' && given.has(name)).map(o => o.name)
   check(settings.initFrom === undefined || methodOptions.length === 0, 'ERR_OPTION', () => {
-    return `${flagOf(methodOptions[0]!)}: the adapter of --init-from keeps its own settings; leave one of them out`
+    return `${flagOf(nth(methodOptions, 0))}: the adapter of --init-from keeps its own settings; leave one of them out`
   })
   const { type, fields } = kindOf(settings.method)
   const [other] = methodOptions.filter(name => name !== 'method' && !fields.some(field => field.name === name))

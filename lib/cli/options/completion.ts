@@ -1,7 +1,7 @@
 // Completion for shells, written from the option table: commands, their flags, the choices of a flag, else files.
 
 import { check } from '../../errors.ts'
-import { isOneOf } from '../../tuple.ts'
+import { isOneOf, nth } from '../../tuple.ts'
 import { SUMMARIES } from './help.ts'
 import { COMMANDS, type Command, flagOf, type Option, SHELLS } from './option.ts'
 import { optionsOf } from './options.ts'
@@ -22,7 +22,7 @@ export function completionScript(shell: string): string {
   return { bash, zsh, fish }[shell]()
 }
 
-const first = [...new Set(COMMANDS.map(command => command.split(' ')[0]!))]
+const first = [...new Set(COMMANDS.map(command => nth(command.split(' '), 0)))]
 const second = COMMANDS.filter(command => command.startsWith('inspect ')).map(command => command.slice(8))
 const takes = (command: Command) => optionsOf(command).flatMap(flagsOf)
 const chosen = (command: Command) => optionsOf(command).filter(({ choices }) => choices !== undefined)

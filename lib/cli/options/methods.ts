@@ -2,6 +2,7 @@
 
 import type { OptionRow } from '../../options.ts'
 import { isOptionField, METHODS, type OptionField } from '../../peft/index.ts'
+import { nth } from '../../tuple.ts'
 
 /** Where the recommended value of a method is not its default. */
 const RECOMMENDED: Readonly<Record<string, string>> = Object.assign({}, ...METHODS.map(kind => kind.recommendedAs))
@@ -13,7 +14,7 @@ export function methodRows(): [name: string, row: OptionRow][] {
     for (const field of fields.filter(isOptionField))
       owners.set(field.name, [...(owners.get(field.name) ?? []), { type, field }])
   return [...owners].map(([name, own]) => {
-    const { default: value, found: standard, ...row }: OptionRow = own[0]!.field
+    const { default: value, found: standard, ...row }: OptionRow = nth(own, 0).field
     const found = RECOMMENDED[name] ?? (isShared(own) ? standard : defaultsText(own))
     const given = RECOMMENDED[name] === undefined && isShared(own) && !isEmpty(value) ? { default: value } : {}
     return [

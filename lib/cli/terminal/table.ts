@@ -1,6 +1,7 @@
 // Plain-text tables and sparklines for the terminal, aligned by what characters measure there.
 
 import { stripVTControlCharacters } from 'node:util'
+import { nth } from '../../tuple.ts'
 
 /** One column: its heading and how its cells are aligned. Numbers belong right. */
 export type Column = { header: string; align?: 'left' | 'right' }
@@ -69,12 +70,12 @@ export function table(
   const { gap = 2, style = text => text } = options
   const cells = rows.map(row => columns.map((_, c) => clipped(row[c] ?? '').replace(/[\r\n\t]+/g, ' ')))
   const widths = columns.map(({ header }, c) =>
-    cells.reduce((width, row) => Math.max(width, displayWidth(row[c]!)), displayWidth(header)),
+    cells.reduce((width, row) => Math.max(width, displayWidth(nth(row, c))), displayWidth(header)),
   )
   if (options.width !== undefined) shrink(columns, widths, options.width - gap * (columns.length - 1))
   const line = (row: readonly string[]) =>
     columns
-      .map(({ align }, c) => pad(truncate(row[c]!, widths[c]!), widths[c]!, align))
+      .map(({ align }, c) => pad(truncate(nth(row, c), nth(widths, c)), nth(widths, c), align))
       .join(' '.repeat(gap))
       .trimEnd()
   const heading = line(columns.map(column => column.header))
@@ -87,7 +88,7 @@ const clipped = (text: string) => (text.length > LONGEST_CELL ? `${text.slice(0,
 function shrink(columns: readonly Column[], widths: number[], available: number): void {
   const excess = widths.reduce((a, b) => a + b, 0) - available
   if (excess <= 0) return
-  const left = widths.map((width, c) => (columns[c]!.align === 'right' ? 0 : width))
+  const left = widths.map((width, c) => (nth(columns, c).align === 'right' ? 0 : width))
   const widest = left.indexOf(Math.max(...left))
-  if (widest >= 0) widths[widest] = Math.max(4, widths[widest]! - excess)
+  if (widest >= 0) widths[widest] = Math.max(4, nth(widths, widest) - excess)
 }
