@@ -214,13 +214,12 @@ export class Model implements Disposable {
   /** The last hidden state, and the rows of it that the head reads; undefined: all. */
   #hidden(batch: PackedBatch, targets: Targets | undefined, options: ForwardOptions) {
     const active = [...this.adapters.values()].filter(({ isActive, virtual }) => isActive && virtual)
-    const { prompt, prefix } = active.at(-1)?.virtual ?? {}
-    const more = prefix ? { ...options, prefix: prefixOf(prefix, batch, this.device) } : options
-    const rules = prefix ? shiftedRules(this.backbone, prefix.rows) : this.backbone
+    const { prompt, prefix, count = 0 } = active.at(-1)?.virtual ?? {}
+    const more = prefix ? { ...options, prefix: prefixOf(count, prefix, batch, this.device) } : options
+    const rules = prefix ? shiftedRules(this.backbone, count) : this.backbone
     if (this.backbone.encode) return this.#decoded(batch, targets, options)
     const forward = (given: PackedBatch) => this.backbone.forward(upload(given, this.device, rules), more)
     if (!prompt) return { hidden: forward(batch), rows: this.head.rows(batch, targets) }
-    const count = prompt.rows
     const { batch: longer, moved } = withVirtual(batch, count)
     const { wordEmbeddings } = this.backbone
     const hidden = countingVirtual(count, () => withPrompt(wordEmbeddings, prompt, longer, () => forward(longer)))

@@ -15,4 +15,4 @@ export type { AdapterContext, LayerOptions, Resolved, SaveWholeOptions, TargetOp
 export * from '../peft/index.ts'
 export type { SaveMergedOptions } from '../peft/merged.ts'
 export type { Attachment, PlaceContext, Placement, StateEntry } from '../peft/method.ts'
-export type { PrefixOptions } from '../peft/prompt.ts'
+export type { NetworkOptions, PrefixOptions } from '../peft/prompt.ts'

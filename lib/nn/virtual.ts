@@ -7,16 +7,17 @@ import { embedding } from '../ops/embedding.ts'
 import { type Device, Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import type { InputRules, PackedBatch } from './batch.ts'
-import { gatherColumns } from './columns.ts'
-import type { Parameter } from './module.ts'
+import { splitColumns } from './columns.ts'
 import { concatRows, isUndecided } from './routes.ts'
 
-/** What an adapter puts before each sequence. */
+/** What an adapter puts before each sequence: rows that train, or that a network which trains makes on the tape. */
 export interface VirtualTokens {
+  /** How many there are. */
+  readonly count: number
   /** Word embeddings of the virtual tokens, [tokens, D]. */
-  readonly prompt?: Parameter
-  /** Their keys and values, [tokens, layers · 2 · width]: of each layer keys, then values. */
-  readonly prefix?: Parameter
+  readonly prompt?: () => Tensor
+  /** Their keys and values in a layer, [tokens, 2 · width]: keys, then values. */
+  readonly prefix?: (layer: number) => Tensor
 }
 
 /** A batch with `count` virtual tokens before each sequence; they have id 0, and segment 0. */
@@ -48,10 +49,10 @@ export function withVirtual(batch: PackedBatch, count: number) {
 }
 
 /** Prompt in force: rows of the word embeddings `owner` are replaced at the virtual tokens of `cuSeqlens`. */
-let current: { owner: object; prompt: Parameter; cuSeqlens: Int32Array } | undefined
+let current: { owner: object; prompt: () => Tensor; cuSeqlens: Int32Array } | undefined
 
 /** Runs `body`, in which the embedding `owner` gives the prompt's rows for virtual tokens. */
-export function withPrompt<T>(owner: object, prompt: Parameter, { cuSeqlens }: PackedBatch, body: () => T): T {
+export function withPrompt<T>(owner: object, prompt: () => Tensor, { cuSeqlens }: PackedBatch, body: () => T): T {
   check(!isUndecided(), 'ERR_UNSUPPORTED', () => 'withRoutes: an adapter with a prompt cannot go by rows; run it alone')
   const outer = current
   current = { owner, prompt, cuSeqlens }
@@ -65,11 +66,12 @@ export function withPrompt<T>(owner: object, prompt: Parameter, { cuSeqlens }: P
 /** Rows [N, D] of an embedding, with those of virtual tokens in their places. */
 export function promptedRows(owner: object, rows: Tensor): Tensor {
   if (current?.owner !== owner) return rows
-  const { prompt, cuSeqlens } = current
+  const { cuSeqlens } = current
+  const prompt = current.prompt()
   const [n, count] = [rows.rows, prompt.rows]
   const index = Int32Array.from({ length: n }, (_, i) => i)
   for (const begin of cuSeqlens.subarray(0, -1)) for (let p = 0; p < count; p++) index[begin + p] = n + p
-  const table = concatRows([rows, cast(prompt.tensor, rows.dtype)])
+  const table = concatRows([rows, cast(prompt, rows.dtype)])
   return embedding(table, Tensor.from(index, [n], { device: rows.device }), rows.dtype)
 }
 
@@ -81,7 +83,8 @@ export function shiftedRules(rules: InputRules, count: number): InputRules {
 
 /** A prefix as one forward pass needs it. */
 export interface BatchPrefix {
-  readonly parameter: Parameter
+  /** Of a layer, as {@link VirtualTokens} has them. */
+  readonly rows: (layer: number) => Tensor
   /** For each key of each sequence its row of [prefix; keys of the batch], i32. */
   readonly index: Tensor
   /** Where the keys of each sequence begin, i32[B + 1]. */
@@ -89,9 +92,13 @@ export interface BatchPrefix {
   readonly maxLength: number
 }
 
-export function prefixOf(parameter: Parameter, { cuSeqlens, maxLength }: PackedBatch, device: Device): BatchPrefix {
+export function prefixOf(
+  count: number,
+  rows: (layer: number) => Tensor,
+  { cuSeqlens, maxLength }: PackedBatch,
+  device: Device,
+): BatchPrefix {
   check(!isUndecided(), 'ERR_UNSUPPORTED', () => 'withRoutes: an adapter with a prefix cannot go by rows; run it alone')
-  const count = parameter.rows
   const sequences = cuSeqlens.length - 1
   const begins = cuSeqlens.map((at, s) => at + count * s)
   const index = new Int32Array(nth(begins, sequences))
@@ -101,15 +108,13 @@ export function prefixOf(parameter: Parameter, { cuSeqlens, maxLength }: PackedB
       index[i] = offset < count ? offset : count + nth(cuSeqlens, s) + offset - count
     }
   const on = (data: Int32Array) => Tensor.from(data, [data.length], { device })
-  return { parameter, index: on(index), cuSeqlens: on(begins), maxLength: maxLength + count }
+  return { rows, index: on(index), cuSeqlens: on(begins), maxLength: maxLength + count }
 }
 
 /** Keys and values [N, width] of layer `layer` with the prefix before those of each sequence. */
-export function prefixed({ parameter, index }: BatchPrefix, layer: number, k: Tensor, v: Tensor): [Tensor, Tensor] {
-  const width = k.columns
-  const period = parameter.columns
-  const part = (i: number) => ({ start: (2 * layer + i) * width, width, period })
-  const [keys, values] = gatherColumns(parameter.tensor, [part(0), part(1)])
-  const join = (own: Tensor, rows: Tensor) => embedding(concatRows([cast(own, rows.dtype), rows]), index, rows.dtype)
+export function prefixed({ rows, index }: BatchPrefix, layer: number, k: Tensor, v: Tensor): [Tensor, Tensor] {
+  const [keys, values] = splitColumns(rows(layer), [k.columns, v.columns])
+  const join = (own: Tensor, after: Tensor) =>
+    embedding(concatRows([cast(own, after.dtype), after]), index, after.dtype)
   return [join(keys, k), join(values, v)]
 }

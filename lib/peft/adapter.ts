@@ -160,15 +160,21 @@ export class Adapter<H extends Host = Host> implements Disposable {
   /** All that is to be saved, under the names PEFT gives them, in the order of `trainable`. */
   *tensors(): Iterable<[key: string, parameter: Parameter]> {
     if (!this.method.kind.peftType) return yield* this.host.parameters
-    for (const parameter of [...this.#own, ...(this.#placement.frozen ?? []), ...this.#whole])
+    yield* this.#entries(this.#placement.own ?? [])
+  }
+
+  *#entries(own: readonly Parameter[]): Iterable<[key: string, parameter: Parameter]> {
+    for (const parameter of [...own, ...this.#onLayers, ...(this.#placement.frozen ?? []), ...this.#whole])
       yield [this.#keyOf(parameter), parameter]
   }
 
   /** What trains beside parameters of the model. */
   get #own(): Parameter[] {
-    const { virtual = {} } = this.#placement
-    const before = [virtual.prompt, virtual.prefix].filter(each => each !== undefined)
-    return [...before, ...this.#layers.flatMap(([, { params }]) => params)]
+    return [...(this.#placement.own ?? []), ...this.#onLayers]
+  }
+
+  get #onLayers(): Parameter[] {
+    return this.#layers.flatMap(([, { params }]) => params)
   }
 
   #keyOf(parameter: Parameter): string {
@@ -333,9 +339,11 @@ export class Adapter<H extends Host = Host> implements Disposable {
       await saveMerged(host, folder, { info, tokenizer: options.tokenizer })
       return folder
     }
-    const entries = [...this.tensors()]
+    const written = this.#placement.written?.()
+    const entries = [...(written ? this.#entries(written) : this.tensors())]
     const zeros = new Set(entries.flatMap(([key, p]) => (this.#placement.mayBeZero?.(p) ? [key] : [])))
     const found = await snapshot(entries, this.fileDtypes)
+    for (const each of written ?? []) each.dispose()
     checkValues(found, zeros)
     const tensors = this.#placement.pack?.(found) ?? found
     const fill = async (into: string) => {

@@ -93,6 +93,10 @@ export interface Placement {
   readonly frozen?: readonly Parameter[]
   /** What it puts before each sequence. */
   readonly virtual?: VirtualTokens
+  /** What trains beside the layers and parameters of the model. */
+  readonly own?: readonly Parameter[]
+  /** What a file holds in place of `own`, computed as it is now; freed by whoever asks. */
+  written?(): Parameter[]
   /** Parameters of the model that train whole, in the order they are saved in. */
   readonly whole: readonly Parameter[]
   /** The model's own weights train: nothing is laid over them, so that they cannot be switched off. */

@@ -14,6 +14,7 @@ import { LORA } from './lora.ts'
 import { anyKind, type Method, type MethodKind, methodOfKind } from './method.ts'
 import { MISS } from './miss.ts'
 import { PREFIX, PROMPT } from './prompt.ts'
+import { PROMPT_ENCODER } from './promptEncoder.ts'
 import { SVD } from './svd.ts'
 import { VERA } from './vera.ts'
 
@@ -30,6 +31,7 @@ export const METHODS: readonly MethodKind[] = [
   anyKind(LN_TUNING),
   anyKind(BOTTLENECK),
   anyKind(PROMPT),
+  anyKind(PROMPT_ENCODER),
   anyKind(PREFIX),
   anyKind(HEAD),
   anyKind(FULL),

@@ -10,7 +10,7 @@ import type { Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { AdamW } from '../../lib/optim/adamw.ts'
 import { Arena } from '../../lib/optim/arena.ts'
-import { type Adapter, attach, createMethod, loadAdapter, METHODS, type MethodKind } from '../../lib/peft/index.ts'
+import { type Adapter, attach, createMethod, loadAdapter, METHODS } from '../../lib/peft/index.ts'
 import { scope } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
 import { targetsOf } from '../support/targets.ts'
@@ -28,6 +28,8 @@ import {
 import { backward, bytesOf, logitsOf, tinyBatch, tinyModel, train, withFolder } from './golden.ts'
 
 interface Row {
+  /** Of which method, where the row is a way of it. */
+  readonly kind?: string
   /** Beside the defaults. */
   readonly options?: object
   /** It trains the model's own weights: nothing to switch off, save as an adapter, merge, or quantise. */
@@ -50,12 +52,29 @@ const ROWS: Readonly<Record<string, Row>> = {
   prefix: { options: { numVirtualTokens: 3 }, changesAtOnce: true, unmergeable: /changes no weight/ },
   adalora: { options: { initR: 6, targetR: 3, tinit: 1, tfinal: 2 } },
   miss: { options: { r: 5 } }, // which divides no layer's inputs
+  ptuning: {
+    options: { numVirtualTokens: 3, encoderHiddenSize: 8 },
+    changesAtOnce: true,
+    unmergeable: /changes no weight/,
+  },
+  'prefix with projection': {
+    kind: 'prefix',
+    options: { numVirtualTokens: 3, prefixProjection: true, encoderHiddenSize: 8 },
+    changesAtOnce: true,
+    unmergeable: /changes no weight/,
+  },
   vera: { options: { r: 16 } },
   dora: { partial: /lora_[AB]/ }, // the norm counts as a constant
 }
 
-const rowOf = ({ type }: MethodKind): Row => ROWS[type] ?? {}
-const method = (kind: MethodKind, more = {}) => createMethod(kind.type, { ...rowOf(kind).options, ...more })
+const WAYS = METHODS.flatMap(({ type, lr }) => {
+  const others = Object.keys(ROWS).filter(name => ROWS[name]!.kind === type)
+  return [type, ...others].map(name => ({ name, type, lr }))
+})
+type Way = (typeof WAYS)[number]
+
+const rowOf = ({ name }: Way): Row => ROWS[name] ?? {}
+const method = (kind: Way, more = {}) => createMethod(kind.type, { ...rowOf(kind).options, ...more })
 /** A decoder with every bias and tied words, and an encoder-decoder. */
 const OTHERS = ['llama-lm-tied', 't5']
 /** Why a method is not for one of them. */
@@ -66,9 +85,10 @@ const REFUSED: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
     t5: /head: t5 for seq2seq-lm has no head of its own/,
   },
   prompt: { t5: /prompt: t5 reads and says/ },
+  ptuning: { t5: /prompt: t5 reads and says/ },
   prefix: { 'llama-lm-tied': /prefix: is built for encoders/, t5: /prefix: t5 reads and says/ },
 }
-const withOthers = ({ type }: MethodKind, ...encoders: string[]) => [
+const withOthers = ({ type }: Way, ...encoders: string[]) => [
   ...encoders,
   ...OTHERS.filter(base => !REFUSED[type]?.[base]),
 ]
@@ -93,11 +113,11 @@ async function balanced(body: () => Promise<void>): Promise<void> {
   assert.is(native.live(), before, 'every tensor is freed')
 }
 
-for (const kind of METHODS) {
+for (const kind of WAYS) {
   const { isWhole, partial, changesAtOnce, unmergeable } = rowOf(kind)
 
   for (const [base, message] of Object.entries(REFUSED[kind.type] ?? {}))
-    test(`${kind.type} on ${base}: refused, with the reason`, async () => {
+    test(`${kind.name} on ${base}: refused, with the reason`, async () => {
       const model = await tinyModel(base)
       const { batch } = tinyBatch(base)
       const used = async () => {
@@ -109,7 +129,7 @@ for (const kind of METHODS) {
     })
 
   for (const base of withOthers(kind, 'bert-seq', 'roberta-seq', 'distilbert-tok'))
-    test(`${kind.type} on ${base}: nothing changes at the start, all of it comes off`, () =>
+    test(`${kind.name} on ${base}: nothing changes at the start, all of it comes off`, () =>
       balanced(async () => {
         const model = await tinyModel(base)
         const { batch } = tinyBatch(base)
@@ -135,7 +155,7 @@ for (const kind of METHODS) {
       }))
 
   for (const base of withOthers(kind, 'bert-seq'))
-    test(`${kind.type} on ${base}: the gradient of every parameter, by central differences`, () =>
+    test(`${kind.name} on ${base}: the gradient of every parameter, by central differences`, () =>
       balanced(async () => {
         const model = await tinyModel(base, { storage: 'f64' })
         const { batch, labels, total } = tinyBatch(base)
@@ -170,7 +190,7 @@ for (const kind of METHODS) {
       }))
 
   for (const base of isWhole ? [] : withOthers(kind, 'bert-seq'))
-    test(`${kind.type} on ${base}: saved, loaded and saved again it is the same bytes, and computes the same`, () =>
+    test(`${kind.name} on ${base}: saved, loaded and saved again it is the same bytes, and computes the same`, () =>
       balanced(() =>
         withFolder(async out => {
           const model = await tinyModel(base)
@@ -191,7 +211,7 @@ for (const kind of METHODS) {
       ))
 
   for (const base of withOthers(kind, 'roberta-seq'))
-    test(`${kind.type} on ${base}: merged it computes the same, or says why not`, () =>
+    test(`${kind.name} on ${base}: merged it computes the same, or says why not`, () =>
       balanced(async () => {
         const model = await tinyModel(base, { storage: 'f64' })
         const { batch } = tinyBatch(base)
@@ -218,7 +238,7 @@ for (const kind of METHODS) {
       }))
 
   for (const [base, make, examples] of RUNS.slice(0, kind.type === 'lora' ? RUNS.length : 1))
-    test(`${kind.type} on ${base}: a run that is resumed ends with the bytes of one that was not`, () =>
+    test(`${kind.name} on ${base}: a run that is resumed ends with the bytes of one that was not`, () =>
       balanced(async () => {
         const data = { train: examples(48), validation: examples(12, 9) }
         const settings = { epochs: 2, batchSize: 8, lr: kind.lr, evaluateBefore: false }
@@ -246,7 +266,7 @@ for (const kind of METHODS) {
 
   for (const base of withOthers(kind, 'bert-seq'))
     for (const storage of ['int8', 'nf4'] as const)
-      test(`${kind.type} on ${base}: beside weights in ${storage} the loss falls`, () =>
+      test(`${kind.name} on ${base}: beside weights in ${storage} the loss falls`, () =>
         balanced(async () => {
           const model = await tinyModel(base, { storage })
           if (isWhole) {

@@ -13,6 +13,7 @@ const OPTIONS: Readonly<Record<string, object>> = {
   miss: { r: 5 },
   prefix: { numVirtualTokens: 3 },
   prompt: { numVirtualTokens: 3 },
+  ptuning: { numVirtualTokens: 3, encoderHiddenSize: 8 },
   vera: { r: 8 },
 }
 
@@ -45,7 +46,7 @@ print(json.dumps(found))
 const REFUSED: Readonly<Record<string, readonly string[]>> = {
   'bert-seq': [],
   'llama-lm-tied': ['prefix'],
-  t5: ['prompt', 'prefix'],
+  t5: ['prompt', 'ptuning', 'prefix'],
 }
 
 for (const [base, refused] of Object.entries(REFUSED))
