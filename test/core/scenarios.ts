@@ -1,10 +1,10 @@
 // What the tests run in processes of their own: node scenarios.ts NAME.
 
-import { rmSync } from 'node:fs'
 import type { Worker } from 'node:worker_threads'
 import type { LowrankError } from '../../lib/errors.ts'
 import { add } from '../../lib/ops/add.ts'
 import { Device, scope, Tensor } from '../../lib/tensor.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { startWorker } from './child.ts'
 import { enqueue, lookUpNowhere } from './work.ts'
 
@@ -99,12 +99,7 @@ const scenarios: Record<string, () => unknown> = {
   },
 
   async 'terminate workers that train'() {
-    const folders: string[] = []
-    await endWorkers('train', (worker, i) => {
-      worker.on('message', (folder: string) => folders.push(folder))
-      setTimeout(() => void worker.terminate(), 5 * i)
-    })
-    for (const folder of folders) rmSync(folder, { recursive: true, force: true })
+    await endWorkers('train', (worker, i) => setTimeout(() => void worker.terminate(), 5 * i))
   },
 
   async 'workers that read exit'() {
@@ -126,10 +121,10 @@ const scenarios: Record<string, () => unknown> = {
 }
 
 /** A hundred workers, four at a time, each ended at another moment of its work. */
-async function endWorkers(mode: string, end: (worker: Worker, i: number) => void): Promise<void> {
+async function endWorkers(mode: string, end: (worker: Worker, i: number) => unknown): Promise<void> {
   for (let i = 0; i < 100; i += 4) {
     const ended = [0, 1, 2, 3].map(async k => {
-      const worker = startWorker({ mode, seed: (i + k) % 13 })
+      const worker = startWorker({ mode, seed: (i + k) % 13, outputDir: temporaryFolder() })
       worker.on('error', () => undefined)
       worker.once('message', () => end(worker, i + k))
       await new Promise(resolve => worker.once('exit', resolve))

@@ -6,7 +6,7 @@ import { matmul } from '../../lib/ops/matmul.ts'
 import { Device, scope, Tensor } from '../../lib/tensor.ts'
 import { enqueue } from './work.ts'
 
-const { mode, seed } = workerData as { mode: string; seed?: number }
+const { mode, seed, outputDir } = workerData as { mode: string; seed?: number; outputDir?: string }
 
 async function compute(start: number): Promise<{ sums: number[]; live: number; peak: number }> {
   const cpu = Device.get('cpu')
@@ -65,13 +65,10 @@ if (mode === 'reads' || mode === 'reads and exit' || mode === 'reads and throw')
 // A whole run: loading, evaluating, steps, checkpoints.
 if (mode === 'train') {
   parentPort!.postMessage('training')
-  const [{ sequences, tinyLora, tinyModel }, { train }, { temporaryFolder }] = await Promise.all([
+  const [{ sequences, tinyLora, tinyModel }, { train }] = await Promise.all([
     import('../train/support.ts'),
     import('../../lib/train/train.ts'),
-    import('../support/temporary.ts'),
   ])
-  const outputDir = temporaryFolder()
-  parentPort!.postMessage(outputDir)
   const model = tinyModel()
   const data = { train: sequences(60), validation: sequences(20, 8) }
   const options = { epochs: 20, outputDir, checkpointEvery: 1, batchSize: 8 }

@@ -3,8 +3,9 @@
 import { existsSync } from 'node:fs'
 import { basename, extname, join, resolve } from 'node:path'
 import { bundled } from '../../bundled.ts'
-import { collectRows, openFile } from '../../data/open.ts'
+import { openFile } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
+import { storeRows } from '../../data/storedRows.ts'
 import { check } from '../../errors.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import { packageVersion } from '../../io/package.ts'
@@ -134,9 +135,8 @@ async function heldOutRows({ data }: Prepared, settings: Settings): Promise<Row[
   const { heldOut } = settings
   if (heldOut === undefined) return textsOf(splits.test.length > 0 ? splits.test : splits.validation, columns)
   const isText = extname(heldOut) === '.txt'
-  const rows = await collectRows(
-    openFile(heldOut, { ...openOptions(settings), ...(isText && { format: 'text' }) }).rows(),
-  )
+  const file = openFile(heldOut, { ...openOptions(settings), ...(isText && { format: 'text' }) })
+  const rows = await storeRows(file.path, file.rows())
   return textsOf(rows, isText ? { text: 'text' } : columns)
 }
 

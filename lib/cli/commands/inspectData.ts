@@ -4,9 +4,10 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { bundled } from '../../bundled.ts'
 import { conversationText } from '../../data/conversation.ts'
+import type { List } from '../../data/list.ts'
 import { type DataFile, openDataset } from '../../data/open.ts'
-import type { Row } from '../../data/row.ts'
-import { itemsIn } from '../../data/row.ts'
+import { itemsIn, type Row } from '../../data/row.ts'
+import { storeRows } from '../../data/storedRows.ts'
 import { check } from '../../errors.ts'
 import { type DataInspection, inspectData } from '../../tasks/inspect.ts'
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts'
@@ -52,11 +53,7 @@ async function inspectFile(
   settings: Settings,
   tokenizer: Tokenizer | undefined,
 ): Promise<FileInspection> {
-  const rows: Row[] = []
-  for await (const row of file.rows()) {
-    rows.push(row)
-    if (rows.length === settings.limit) break
-  }
+  const rows = await storeRows(file.path, firstOf(file.rows(), settings.limit))
   check(rows.length > 0, 'ERR_DATA', () => `data: ${file.path} is empty; it needs at least one row`)
   const options = { tokenizer, columnNames: settings.columns, task: settings.task }
   const found = inspectData(rows, options)
@@ -64,8 +61,16 @@ async function inspectFile(
   return { ...found, path: file.path, split, maxLength, truncated: longer(found, rows, tokenizer, maxLength) }
 }
 
+async function* firstOf(rows: AsyncIterable<Row>, limit = Number.POSITIVE_INFINITY): AsyncGenerator<Row> {
+  let count = 0
+  for await (const row of rows) {
+    yield row
+    if (++count === limit) return
+  }
+}
+
 /** How many rows have more tokens than `maxLength`; 0 where lengths are not in tokens. */
-function longer({ roles }: DataInspection, rows: readonly Row[], tokenizer: Tokenizer | undefined, maxLength: number) {
+function longer({ roles }: DataInspection, rows: List<Row>, tokenizer: Tokenizer | undefined, maxLength: number) {
   if (!tokenizer) return 0
   return rows.filter(row => {
     const { values } = row
