@@ -82,8 +82,8 @@ struct Staged {
 };
 
 void check_upload(const char* op, const Tensor& target, size_t bytes, DType dtype) {
-  check(!is_quantized(dtype) || dtype == target.dtype, Code::DType, op, ": ", name_of(dtype), " for a tensor of ",
-        name_of(target.dtype), "; dequantize it after the upload");
+  check(!is_quantized(dtype) || is_blocks(dtype) || dtype == target.dtype, Code::DType, op, ": ", name_of(dtype),
+        " for a tensor of ", name_of(target.dtype), "; dequantize it after the upload");
   check(bytes_of(dtype, target.shape) == bytes, Code::Shape, op, ": ", bytes, " bytes of ", name_of(dtype),
         " for a tensor of ", target.shape);
 }

@@ -47,7 +47,7 @@ struct From<bool> {
 template <typename T>
 constexpr int LAST = -1;  // the last value of an enum
 template <>
-constexpr int LAST<DType> = int(DType::NF4);
+constexpr int LAST<DType> = int(DType::Q6_K);
 template <>
 constexpr int LAST<Activation> = int(Activation::Relu);
 template <>

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "core/blocks.h"
 #include "core/device.h"
 #include "core/quantized.h"
 
@@ -31,13 +32,15 @@ size_t bytes_of(DType dtype) {
     case DType::BF16:
     case DType::F16: return 2;
     case DType::U8: return 1;
-    case DType::I8:
-    case DType::NF4: return 0;
+    default: return 0;
   }
-  return 0;
 }
 
 size_t bytes_of(DType dtype, const Shape& shape) {
+  if (is_blocks(dtype)) {
+    const BlockFormat format = block_format(dtype);
+    return size_t(shape.size() / format.elements * format.bytes);
+  }
   if (is_quantized(dtype)) return quantized_layout(dtype, shape[0], shape[1]).bytes;
   return size_t(shape.size()) * bytes_of(dtype);
 }
@@ -53,6 +56,16 @@ const char* name_of(DType dtype) {
     case DType::I64: return "i64";
     case DType::I8: return "int8";
     case DType::NF4: return "nf4";
+    case DType::Q4_0: return "q4_0";
+    case DType::Q4_1: return "q4_1";
+    case DType::Q5_0: return "q5_0";
+    case DType::Q5_1: return "q5_1";
+    case DType::Q8_0: return "q8_0";
+    case DType::Q2_K: return "q2_k";
+    case DType::Q3_K: return "q3_k";
+    case DType::Q4_K: return "q4_k";
+    case DType::Q5_K: return "q5_k";
+    case DType::Q6_K: return "q6_k";
   }
   return "?";
 }
@@ -73,6 +86,8 @@ void Shape::check_fits(const char* op, DType dtype) const {
   constexpr int64_t MOST = int64_t(1) << 52;  // bytes
   check(!is_quantized(dtype) || rank == 2, Code::Shape, op, ": ", *this, " as ", name_of(dtype),
         ", expected two dimensions");
+  check(!is_blocks(dtype) || dims[1] % block_format(dtype).elements == 0, Code::Shape, op, ": rows of ", dims[1],
+        " elements as ", name_of(dtype), ", expected a multiple of ", block_format(dtype).elements);
   int64_t n = std::max<int64_t>(1, int64_t(bytes_of(dtype)));
   for (int i = 0; i < rank; ++i) {
     check(dims[i] >= 0, Code::Shape, op, ": dimension ", dims[i], " in ", *this, ", expected 0 or more");

@@ -1,11 +1,13 @@
-// y = w, of I8 or NF4 (core/quantized.h), as f32, f64, bf16 or f16.
+// y = w, of I8, NF4 (core/quantized.h) or blocks (core/blocks.h), as f32, f64, bf16 or f16.
 //
 // One pass: a thread makes one 16-byte pack of y at a time, so that both the loads and the stores of a warp are
 // contiguous, and PACKS of them. NF4 runs over the flattened weight: the 16 values lie in shared memory, in 16 banks,
 // where no pattern of codes conflicts; a block's absmax is read from L1 by the 8 threads that share it. I8 runs over
-// stretches of rows, in packs where their length allows. f32 arithmetic, rounded once: the bits are the CPU's. Bound by
-// bandwidth: the target is (0.516 or 1, + sizeof(y), bytes an element) / peak. What fits stays in L2 for the product.
+// stretches of rows, in packs where their length allows. Of blocks a thread makes one pack, whose elements share a
+// scale; their bytes are read one by one, from L1 after the first. f32 arithmetic, rounded once: the bits are the
+// CPU's. Bound by bandwidth: the target is (bytes of w + bytes of y) / peak. What fits stays in L2 for the product.
 
+#include "core/blocks.h"
 #include "cuda/quantized.cuh"
 
 namespace lowrank {
@@ -58,9 +60,39 @@ __global__ void dequantize_int8(T* y, Int8Weight w, int64_t rows, int64_t column
   }
 }
 
+// N divides 16, so that a pack lies in one run of elements with one scale.
+template <DType Format, typename T, int N>
+__global__ void dequantize_blocks(T* y, const uint8_t* w, int64_t n) {
+  constexpr BlockFormat FORMAT = block_format(Format);
+  const int64_t i = (int64_t(blockIdx.x) * THREADS + threadIdx.x) * N;
+  if (i >= n) return;
+  const int run_index = int(i % FORMAT.elements / BLOCK_RUN), first = int(i % BLOCK_RUN);
+  const BlockRun run = block_run<Format>(w + i / FORMAT.elements * FORMAT.bytes, run_index);
+  Pack<T, N> out;
+  for (int k = 0; k < N; ++k) out.lane[k] = T(run[first + k]);
+  store(y + i, out);
+}
+
+void dequantize_blocks(const View& y, const View& w) {
+  const int64_t n = y.size();
+  dispatch(y, [&](auto zero) {
+    using T = decltype(zero);
+    with_pack<T>(
+        [&](auto pack) {
+          constexpr int N = decltype(pack)::value;
+          with_blocks(w.dtype, [&](auto format) {
+            constexpr DType FORMAT = decltype(format)::value;
+            launch(dequantize_blocks<FORMAT, T, N>, ceil_div(n, THREADS * N), THREADS, y.as<T>(), w.as<uint8_t>(), n);
+          });
+        },
+        y);
+  });
+}
+
 }  // namespace
 
 void cuda::dequantize(View y, View w) {
+  if (is_blocks(w.dtype)) return dequantize_blocks(y, w);
   const int64_t n = y.size(), rows = w.dims[0], columns = w.dims[1];
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);

@@ -5,7 +5,7 @@ import { HEADS, headOf, type TaskName } from './heads/index.ts'
 import type { LikeliestRows } from './heads/likeliest.ts'
 import { type Targets, uploadTargets } from './heads/targets.ts'
 import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
-import { openCheckpoint } from './io/safetensors.ts'
+import { openWeights } from './io/gguf/weights.ts'
 import type { Backbone, Family } from './models/family.ts'
 import { checkLayers, checkOptions, widened } from './models/fit.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
@@ -344,17 +344,17 @@ function problemOf(config: ModelConfig, outputs: number): Problem {
 }
 
 /**
- * Loads a Hugging Face folder (config.json, model.safetensors or shards). Heads and poolers that it lacks start newly
- * initialised: `model.newTensors` names them. The event loop has its turn between tensors. Rejects with ERR_CONFIG and
- * ERR_CHECKPOINT, with every problem at once.
+ * Loads a Hugging Face folder (config.json, model.safetensors or shards) or a GGUF file. Heads and poolers that it
+ * lacks start newly initialised: `model.newTensors` names them. The event loop has its turn between tensors. Rejects
+ * with ERR_CONFIG and ERR_CHECKPOINT, with every problem at once.
  */
 export async function loadModel(dir: string, options: ModelOptions): Promise<Model> {
   checkOptions('loadModel', options)
   check(typeof dir === 'string' && existsSync(dir), 'ERR_CONFIG', () => {
-    return `loadModel: there is no folder ${dir}; give the path of a Hugging Face model folder`
+    return `loadModel: there is no folder ${dir}; give the path of a Hugging Face model folder or of a GGUF file`
   })
   const config = readModelConfig(dir, MODEL_TYPES)
-  const checkpoint = openCheckpoint(dir)
+  const checkpoint = openWeights(dir)
   try {
     const settings = { ...settingsOf(config, options), source: checkpoint, origin: dir }
     return await Model.read(config, settings, options, dir)

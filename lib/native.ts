@@ -8,10 +8,16 @@ export type Handle = number & { readonly __brand: 'Handle' }
 /** Numbers of a native struct, in the order given at each op; null for no dropout. */
 export type Struct = Float64Array
 
-/** Element types. f32, f64, bf16 and i32 have kernels; the rest is storage. int8 and nf4 are quantised matrices. */
-export const DTYPES = ['f32', 'f64', 'bf16', 'i32', 'f16', 'u8', 'i64', 'int8', 'nf4'] as const
+/** Blocks of quantised weights in GGUF files, as ggml names them. */
+export const BLOCKS = ['q4_0', 'q4_1', 'q5_0', 'q5_1', 'q8_0', 'q2_k', 'q3_k', 'q4_k', 'q5_k', 'q6_k'] as const
 
-/** Element types of tensors; int8 and nf4 hold frozen weights alone. */
+/**
+ * Element types. f32, f64, bf16 and i32 have kernels; the rest is storage. int8, nf4 and {@link BLOCKS} are quantised
+ * matrices.
+ */
+export const DTYPES = ['f32', 'f64', 'bf16', 'i32', 'f16', 'u8', 'i64', 'int8', 'nf4', ...BLOCKS] as const
+
+/** Element types of tensors; from int8 on they hold frozen weights alone. */
 export type DType = (typeof DTYPES)[number]
 
 /** Bytes of a device's stream-ordered pool; `scratch`: kernel scratch of the process, on CUDA part of the pool. */

@@ -1,6 +1,7 @@
 import { check, fail, nearest } from './errors.ts'
 import type { FileRange } from './io/safetensors.ts'
-import { DTYPES, type DType, type Handle, type MemoryUse, native } from './native.ts'
+import { BLOCKS, DTYPES, type DType, type Handle, type MemoryUse, native } from './native.ts'
+import { isOneOf } from './tuple.ts'
 
 /** Typed arrays that hold tensor data: bf16 and f16 as Uint16Array, i64 as BigInt64Array. */
 export type TensorData = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array | BigInt64Array
@@ -28,6 +29,7 @@ function hostDtype(data: TensorData, dtype: DType | undefined): DType {
     check(is16, 'ERR_DTYPE', () => `tensor: a Uint16Array for dtype ${dtype ?? 'f32'}; say bf16 or f16`)
     return dtype
   }
+  if (data instanceof Uint8Array && isOneOf(BLOCKS, dtype)) return dtype
   const host = HOST_DTYPE.get(data?.constructor)
   const known = [...HOST_DTYPE.keys()].map(({ name }) => name).join(', ')
   const name = data?.constructor?.name ?? String(data)

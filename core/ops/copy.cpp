@@ -7,7 +7,7 @@ bool is_integer(DType dtype) { return dtype == DType::I32 || dtype == DType::I64
 
 // Floats of any width and quantised weights convert to each other; integers stay what they are or become f32.
 void check_conversion(const char* op, DType to, DType from) {
-  const bool known = to == from || (is_integer(from) ? to == DType::F32 : !is_integer(to));
+  const bool known = to == from || (is_integer(from) ? to == DType::F32 : !is_integer(to) && !is_blocks(to));
   check(known, Code::DType, op, ": no conversion from ", name_of(from), " to ", name_of(to),
         is_integer(from) ? "; cast to f32 first" : "");
 }

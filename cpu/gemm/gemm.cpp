@@ -214,7 +214,7 @@ struct Plan {
   float* slab_b = nullptr;
 };
 
-constexpr int64_t FEW_ROWS = 16;
+constexpr int64_t FEW_ROWS = 16, FEW_LINES = 4;
 constexpr int64_t FEW_PIECE_BYTES = 128 << 10;  // of w
 
 // Packing w would cost more than it brings: few rows read it as it is stored.
@@ -255,6 +255,21 @@ int64_t weight_bits(WeightFormat format) {
   return 32;
 }
 
+// Four rows of w at a time become floats, which stay in the first cache.
+void few_rows_of_blocks(FewRows f, const View& w) {
+  auto* floats = static_cast<float*>(scratch(DEQUANTIZED_SLOT, size_t(4 * FEW_LINES * f.k + 64)));
+  f.w = floats;
+  for (int64_t line = f.begin, stop = f.end; line < stop; line += FEW_LINES) {
+    FewRows part = f;
+    part.begin = 0, part.end = std::min(FEW_LINES, stop - line);
+    part.y += line;
+    if (part.b) part.b += line * f.r;
+    if (part.bias) part.bias += line;
+    dequantize(w, line * f.k, (line + part.end) * f.k, floats);
+    row_kernels().few_rows(part);
+  }
+}
+
 // Memory is the bound, so nothing is rounded to bf16, whatever `compute` says.
 void multiply_few_rows(const Product& p) {
   const RowKernels& rows = row_kernels();
@@ -278,7 +293,8 @@ void multiply_few_rows(const Product& p) {
   parallel_for(pieces, [&](int64_t piece) {
     FewRows mine = f;
     mine.begin = part(groups, piece, pieces) * 4, mine.end = std::min(part(groups, piece + 1, pieces) * 4, p.n);
-    rows.few_rows(mine);
+    if (is_blocks(p.b.quantized.dtype)) few_rows_of_blocks(mine, p.b.quantized);
+    else rows.few_rows(mine);
   });
 }
 

@@ -278,7 +278,8 @@ void launch_rows(const Rows<T>& p, const typename Codes::Weight& w) {
 bool suits_quantized(const View& x, const View& w) {
   const bool halves = x.dtype == DType::BF16 || x.dtype == DType::F16;
   const int64_t most = properties().shared_block >= shared_bytes(64) + sizeof(Tables) + 1024 ? 64 : 32;
-  return halves && is_quantized(w.dtype) && x.rows() <= most && x.cols() % NF4_BLOCK == 0 && aligned(x) && aligned(w);
+  return halves && (w.dtype == DType::I8 || w.dtype == DType::NF4) && x.rows() <= most && x.cols() % NF4_BLOCK == 0 &&
+         aligned(x) && aligned(w);
 }
 
 void multiply_quantized(const Product& p, const View& x, const View& w) {

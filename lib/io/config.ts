@@ -1,6 +1,8 @@
 import { join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
 import { isTexts } from '../tuple.ts'
+import { ggufConfig } from './gguf/config.ts'
+import { isGguf, openGguf } from './gguf/file.ts'
 import { isJsonObject, type Json, type JsonObject, readJson } from './json.ts'
 
 /** A model's `config.json` as it stands in the file; {@link int} and its like read one checked value each. */
@@ -13,12 +15,12 @@ export interface ModelConfig {
 }
 
 /**
- * Reads `config.json` of a model folder. No file, no JSON object, a `model_type` that is missing or not among
- * `knownTypes`: `ERR_CONFIG`.
+ * Reads `config.json` of a model folder, or what the metadata of a GGUF file say of it. No file, no JSON object, a
+ * `model_type` that is missing or not among `knownTypes`: `ERR_CONFIG`.
  */
 export function readModelConfig(dir: string, knownTypes: readonly string[]): ModelConfig {
-  const path = join(dir, 'config.json')
-  const values = readJson(path)
+  const path = isGguf(dir) ? dir : join(dir, 'config.json')
+  const values = isGguf(dir) ? readGgufConfig(dir) : readJson(path)
   check(isJsonObject(values), 'ERR_CONFIG', () => `${path}: holds ${show(values)}, not an object; name a model folder`)
   const modelType = values.model_type
   check(typeof modelType === 'string', 'ERR_CONFIG', () => {
@@ -32,6 +34,15 @@ export function readModelConfig(dir: string, knownTypes: readonly string[]): Mod
     return `${path}: num_labels is ${labels}, at most ${MOST_LABELS} are read; is it the number of classes?`
   })
   return { path, modelType, values }
+}
+
+function readGgufConfig(path: string): JsonObject {
+  const file = openGguf(path)
+  try {
+    return ggufConfig(file)
+  } finally {
+    file.close()
+  }
 }
 
 /** Of a classifier: a claim beyond it is none. */

@@ -1,5 +1,6 @@
 import { fail } from '../errors.ts'
 import { isOneOf, keysOf } from '../tuple.ts'
+import { areFiniteBlocks, ggmlType } from './gguf/types.ts'
 
 /**
  * Bits of one element of every dtype a safetensors file may name. The order is the writer's: tensors of an earlier
@@ -63,10 +64,12 @@ export function decodeF32(bytes: Uint8Array, dtype: StorageDtype): Float32Array 
 /** Exponents of NaN and infinity, all ones, in the highest 16 bits of an element. */
 const notFinite: Readonly<Record<FloatDtype, number>> = { F64: 0x7ff0, F32: 0x7f80, BF16: 0x7f80, F16: 0x7c00 }
 
-/** Whether every little-endian element is a number and finite; the bytes may start anywhere. */
+/** Whether every little-endian element, or scale of a block, is a number and finite; the bytes may start anywhere. */
 export function isFiniteData(data: ArrayBufferView, dtype: string): boolean {
-  if (!isOneOf(keysOf(notFinite), dtype)) return true // integers are
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
+  const blocks = ggmlType(dtype)
+  if (blocks?.scales) return areFiniteBlocks(bytes, blocks)
+  if (!isOneOf(keysOf(notFinite), dtype)) return true // integers are
   const mask = notFinite[dtype] >>> 8
   const rest = notFinite[dtype] & 0xff
   const width = storageBits[dtype] / 8

@@ -3,8 +3,9 @@
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { fail, LowrankError } from '../errors.ts'
+import { isGguf } from './gguf/file.ts'
 import { isJsonObject, readJson } from './json.ts'
 import { codeOf } from './systemError.ts'
 
@@ -12,14 +13,17 @@ import { codeOf } from './systemError.ts'
 export interface BaseReference {
   /** The id that its config says it came from, else the name of its folder. */
   readonly name: string
-  /** SHA-256 of config.json and of the weights, large ones by samples. */
+  /** SHA-256 of config.json and of the weights, or of the GGUF file, large ones by samples. */
   readonly sha256: string
 }
 
 const SAMPLES = 16
 const SAMPLE_BYTES = 65_536
 
-/** The reference of a folder; undefined for one without config.json. @throws ERR_CONFIG where it cannot be read */
+/**
+ * The reference of a folder or GGUF file; undefined for a folder without config.json.
+ * @throws ERR_CONFIG where it cannot be read
+ */
 export async function referenceOf(dir: string): Promise<BaseReference | undefined> {
   try {
     return await readReference(dir)
@@ -31,18 +35,23 @@ export async function referenceOf(dir: string): Promise<BaseReference | undefine
 }
 
 async function readReference(dir: string): Promise<BaseReference | undefined> {
+  if (isGguf(dir)) return { name: basename(dir), sha256: await hashOf(dirname(dir), [basename(dir)]) }
   const path = join(dir, 'config.json')
   if (!existsSync(path)) return undefined
   const config = readJson(path)
   const origin = isJsonObject(config) ? config._name_or_path : undefined
   const isId = typeof origin === 'string' && /^[\w.-]+\/[\w.-]+$/.test(origin)
-  const hash = createHash('sha256')
   const files = (await readdir(dir)).filter(name => /\.(safetensors|bin)$/.test(name)).sort()
-  for (const name of ['config.json', ...files]) {
+  return { name: isId ? origin : basename(dir), sha256: await hashOf(dir, ['config.json', ...files]) }
+}
+
+async function hashOf(dir: string, names: readonly string[]): Promise<string> {
+  const hash = createHash('sha256')
+  for (const name of names) {
     hash.update(`${name};`)
     for await (const bytes of samplesOf(join(dir, name))) hash.update(bytes)
   }
-  return { name: isId ? origin : basename(dir), sha256: hash.digest('hex') }
+  return hash.digest('hex')
 }
 
 /** The size of a file and its bytes: all, or pieces spread evenly over it. */

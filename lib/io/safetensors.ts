@@ -187,7 +187,8 @@ function layOut(path: string, tensors: Iterable<TensorToWrite>): { order: Tensor
   return { order, infos }
 }
 
-function openFile(path: string): number {
+/** @throws ERR_CHECKPOINT where there is no file to read */
+export function openFile(path: string): number {
   try {
     check(!statSync(path).isDirectory(), 'ERR_CHECKPOINT', () => `${path}: is a folder; name a safetensors file`)
     return openSync(path, 'r')
@@ -212,7 +213,8 @@ function readHeader(path: string, file: number, size: number): Uint8Array {
   return readAt(path, file, 8, Number(length))
 }
 
-function readAt(path: string, file: number, position: number, length: number): Uint8Array<ArrayBuffer> {
+/** Bytes of an open file, in memory of their own. @throws ERR_CHECKPOINT where it ends before */
+export function readAt(path: string, file: number, position: number, length: number): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(length)
   for (let at = 0; at < length; ) {
     const count = readSync(file, bytes, at, Math.min(MOST_OF_A_CALL, length - at), position + at)
@@ -244,7 +246,7 @@ function cutShort(path: string, at: number, left: number): never {
 }
 
 /** A file that shrinks under a reader gives short reads; one that is rewritten gives another model's bytes. */
-function checkUnchanged(path: string, file: number, size: number): void {
+export function checkUnchanged(path: string, file: number, size: number): void {
   const now = fstatSync(file).size
   check(now === size, 'ERR_CHECKPOINT', () => `${path}: had ${size} bytes when opened, has ${now} now; load it again`)
 }

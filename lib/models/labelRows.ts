@@ -59,6 +59,7 @@ export function withRows(source: TensorSource, module: string, rows: readonly nu
       })
       return made
     },
+    ...(source.isUpright ? { isUpright: true } : {}),
     ...(source.locate ? { locate: (name: string) => (outputs.has(name) ? undefined : source.locate!(name)) } : {}),
     remade: name => outputs.has(name),
   }
@@ -70,6 +71,7 @@ export function hiding(source: TensorSource, hides: (name: string) => boolean): 
     names: () => [...source.names()].filter(name => !hides(name)),
     info: name => source.info(name),
     read: name => source.read(name),
+    ...(source.isUpright ? { isUpright: true } : {}),
     ...(source.locate ? { locate: (name: string) => source.locate!(name) } : {}),
   }
 }

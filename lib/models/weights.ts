@@ -2,7 +2,7 @@ import { fail } from '../errors.ts'
 import { type FileRange, isFiniteData } from '../io/safetensors.ts'
 import { transposed } from '../io/transpose.ts'
 import { turn } from '../io/turn.ts'
-import type { DType } from '../native.ts'
+import { BLOCKS, type DType } from '../native.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { normal } from '../nn/init.ts'
 import { Linear } from '../nn/linear.ts'
@@ -19,6 +19,8 @@ export interface TensorSource {
   read(name: string): Uint8Array
   /** Where it lies in a file, so that large tensors are read past JavaScript's memory. */
   locate?(name: string): FileRange | undefined
+  /** Matrices that Hugging Face files hold as [in, out] lie here as [out, in]. */
+  readonly isUpright?: boolean
   /** Whether it was made of a stored tensor and is to be saved with what trains. */
   remade?(name: string): boolean
 }
@@ -53,6 +55,9 @@ const HOST: Record<string, Host> = {
   F64: { dtype: 'f64', view: b => new Float64Array(b) },
   F16: { dtype: 'f16', view: b => new Uint16Array(b) },
   BF16: { dtype: 'bf16', view: b => new Uint16Array(b) },
+  ...Object.fromEntries(
+    BLOCKS.map(dtype => [dtype.toUpperCase(), { dtype, view: (b: ArrayBuffer) => new Uint8Array(b) }]),
+  ),
 }
 
 /** Buffers that old versions of transformers wrote. */
@@ -291,8 +296,9 @@ export class Weights {
     tensor.upload(isMatrix ? normal(tensor.size, initStd, seed, name) : new Float32Array(tensor.size).fill(start))
   }
 
-  #load(tensor: Tensor, name: string, stored: string, isTransposed: boolean): void {
+  #load(tensor: Tensor, name: string, stored: string, isConv: boolean): void {
     const { source, device } = this.#loading.settings
+    const isTransposed = isConv && !source?.isUpright
     const { dtype, shape } = source!.info(stored)
     const expected = `[${(isTransposed ? [...tensor.shape].reverse() : tensor.shape).join(', ')}]`
     if (`[${shape.join(', ')}]` !== expected) {
@@ -301,7 +307,7 @@ export class Weights {
     }
     const host = HOST[dtype]
     if (!host) {
-      this.#loading.problems.push(`${name}: dtype ${dtype}, expected F32, F16, BF16 or F64`)
+      this.#loading.problems.push(`${name}: dtype ${dtype}, expected F32, F16, BF16, F64 or blocks of GGUF`)
       return
     }
     if (device.name !== 'meta') this.#loading.waiting.push({ tensor, stored, host, isTransposed })

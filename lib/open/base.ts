@@ -19,7 +19,7 @@ import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 
 /** What of the settings decides how a model is loaded; options of the command line have these names. */
 export interface BaseSettings {
-  /** Folder of the base; the one that an adapter names otherwise. */
+  /** Folder or GGUF file of the base; the one that an adapter names otherwise. */
   readonly model?: string | undefined
   /** Folder of the tokenizer; the one trained with otherwise. */
   readonly tokenizer?: string | undefined
@@ -37,7 +37,7 @@ export function bundledEncoder(): string | undefined {
   return existsSync(join(bundled.encoder, 'model.safetensors')) ? bundled.encoder : undefined
 }
 
-/** A model folder and whether it is the bundled one. */
+/** A model folder or GGUF file, and whether it is the bundled one. */
 export interface Base {
   readonly path: string
   readonly bundled: boolean

@@ -10,6 +10,7 @@ import { HEADS, headOf, headTasks, type TaskName, unknownTask } from '../heads/i
 import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
 import { isJsonObject } from '../io/json.ts'
+import { isModelPath } from '../io/modelPath.ts'
 import { openSafetensors } from '../io/safetensors.ts'
 import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
@@ -44,7 +45,7 @@ export interface TrainedSettings extends BaseSettings {
   readonly labels?: readonly string[] | undefined
 }
 
-/** Opens an adapter or fine-tuned model folder. @throws ERR_CONFIG, ERR_CHECKPOINT, ERR_OPTION */
+/** Opens an adapter, a fine-tuned model folder or a GGUF file. @throws ERR_CONFIG, ERR_CHECKPOINT, ERR_OPTION */
 export async function openTrained(
   settings: TrainedSettings,
   options: { trainable?: boolean; name?: string } = {},
@@ -84,7 +85,7 @@ function checkComplete({ newTensors, task }: Model, folder: string): void {
   })
 }
 
-/** The folder itself, or the adapter or model in a folder that train wrote. */
+/** The folder or GGUF file itself, or the adapter or model in a folder that train wrote. */
 export function locate(path: string): string {
   const dir = resolve(path)
   check(existsSync(dir), 'ERR_CONFIG', () => {
@@ -94,7 +95,7 @@ export function locate(path: string): string {
   })
   const candidates = [dir, join(dir, 'adapter'), join(dir, 'model')]
   const found = candidates.find(candidate => {
-    return existsSync(join(candidate, 'adapter_config.json')) || existsSync(join(candidate, 'config.json'))
+    return existsSync(join(candidate, 'adapter_config.json')) || isModelPath(candidate)
   })
   return (
     found ??
@@ -127,10 +128,10 @@ function baseOf(folder: string, info: AdapterInfo, settings: TrainedSettings): B
   const { baseModel } = info
   check(baseModel !== undefined, 'ERR_CONFIG', () => `adapter: ${folder} names no base; name it with --model`)
   const places = isAbsolute(baseModel) ? [baseModel] : [resolve(baseModel), resolve(folder, baseModel)]
-  const found = places.find(place => existsSync(join(place, 'config.json')))
+  const found = places.find(isModelPath)
   check(found, 'ERR_CONFIG', () => {
     const known = info.base ? ` (${info.base.name}, SHA-256 ${info.base.sha256})` : ''
-    return `adapter: its base "${baseModel}"${known} is no model folder here; name the folder with --model`
+    return `adapter: its base "${baseModel}"${known} is no model here; name its folder or GGUF file with --model`
   })
   return { path: found, bundled: found === bundled.encoder }
 }

@@ -7,18 +7,15 @@ import { check } from '../errors.ts'
 import { HEADS } from '../heads/index.ts'
 import { writeFileAtomic, writeFolderAtomic } from '../io/atomic.ts'
 import { type ConfigDtype, savedDtype } from '../io/config.ts'
+import { isGguf } from '../io/gguf/file.ts'
+import { openWeights } from '../io/gguf/weights.ts'
 import { isObject, type PyJson, type PyObject, readExactJson, writeJson } from '../io/json.ts'
-import {
-  decodeF32,
-  encodeF32,
-  type FloatDtype,
-  isFiniteData,
-  openCheckpoint,
-  type TensorToWrite,
-} from '../io/safetensors.ts'
+import { decodeF32, encodeF32, type FloatDtype, isFiniteData, type TensorToWrite } from '../io/safetensors.ts'
 import { transposed } from '../io/transpose.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
 import type { Tensor } from '../tensor.ts'
+import { ggufTokenizer } from '../tokenizer/gguf.ts'
+import { writeTokenizer } from '../tokenizer/write.ts'
 import { dtypeOf, writeChecked } from './files.ts'
 import { infoFile } from './info.ts'
 import { mergedLayer } from './merging.ts'
@@ -89,8 +86,9 @@ export async function saveMerged(model: Host, dir: string, options: SaveMergedOp
   )
 }
 
-/** Copies the files of a tokenizer. */
+/** Copies the files of a tokenizer; of a GGUF file, writes what it says of its own. */
 export async function copyTokenizer(from: string, into: string): Promise<void> {
+  if (isGguf(from)) return await writeTokenizer(ggufTokenizer(from), into)
   for (const name of tokenizerFiles) {
     const source = join(from, name)
     if (existsSync(source)) await writeFileAtomic(join(into, name), await readFile(source))
@@ -103,7 +101,7 @@ function checkpointDtype(model: Host): FloatDtype {
   if (named) return fileDtypes[named]
   const inMemory: FloatDtype = model.storage === 'f64' ? 'F64' : model.storage === 'bf16' ? 'BF16' : 'F32'
   if (model.path === undefined) return inMemory
-  const file = openCheckpoint(model.path)
+  const file = openWeights(model.path)
   try {
     const first = [...model.parameters.keys()].find(name => file.has(name))
     const found = first === undefined ? undefined : file.info(first).dtype
@@ -148,7 +146,7 @@ function toWrite(parameter: Parameter, merge: (() => Tensor | undefined) | undef
 function configOf(model: Host, dtype: FloatDtype): PyObject {
   const { path, config, task, labels, head } = model
   const kind = HEADS.find(one => one.task === task)
-  const stored = path === undefined ? undefined : readExactJson(join(path, 'config.json'))
+  const stored = path === undefined || isGguf(path) ? undefined : readExactJson(join(path, 'config.json'))
   const values = isObject(stored) ? stored : config.values
   const { num_labels: _, ...kept } = values
   const record: Record<string, PyJson> = { ...kept, model_type: config.modelType }

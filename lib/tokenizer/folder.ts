@@ -4,25 +4,21 @@ import type { Stats } from 'node:fs'
 import { readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { check, fail, messageOf, systemCode } from '../errors.ts'
-import { readTemplates, type TemplateSources } from './chatTemplate.ts'
+import { isGguf } from '../io/gguf/file.ts'
+import { readTemplates } from './chatTemplate.ts'
 import { bertParts } from './config.ts'
+import type { TokenizerFiles } from './files.ts'
+import { ggufTokenizer } from './gguf.ts'
 import { asObject, type Json, shown } from './json.ts'
-
-/** What a folder says. */
-export interface TokenizerFiles {
-  readonly tokenizer: Json
-  /** tokenizer_config.json; empty without one. */
-  readonly config: Json
-  /** special_tokens_map.json; empty without one. */
-  readonly map: Json
-  /** Chat templates by name. */
-  readonly templates: TemplateSources
-}
 
 const sentencePiece = ['spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model', 'spm.model']
 
-/** Reads a folder or a tokenizer.json. @throws ERR_CONFIG, ERR_UNSUPPORTED where sentencepiece's model stands alone */
+/**
+ * Reads a folder, a tokenizer.json or a GGUF file.
+ * @throws ERR_CONFIG, ERR_UNSUPPORTED where sentencepiece's model stands alone
+ */
 export async function readTokenizerFiles(dirOrFile: string): Promise<TokenizerFiles> {
+  if (isGguf(dirOrFile)) return ggufTokenizer(dirOrFile)
   const isFolder = (await statOf(dirOrFile))?.isDirectory() ?? false
   const file = isFolder ? join(dirOrFile, 'tokenizer.json') : dirOrFile
   const folder = isFolder ? dirOrFile : dirname(dirOrFile)

@@ -2,7 +2,8 @@ import { check } from '../errors.ts'
 import { type ChatTemplate, chatTemplate } from './chatTemplate.ts'
 import { followConfig, type Side, sideOf } from './config.ts'
 import { readDecoder } from './decoders.ts'
-import { readTokenizerFiles, type TokenizerFiles } from './folder.ts'
+import type { TokenizerFiles } from './files.ts'
+import { readTokenizerFiles } from './folder.ts'
 import type { Json } from './json.ts'
 import { createPipeline, type Pipeline, push, type Spans } from './pipeline.ts'
 import { findSpecials, namedSpecials, type SpecialIds } from './specials.ts'
@@ -92,7 +93,7 @@ const wordCacheSize = 100_000
 const unlimited = 1e15
 
 /**
- * Loads a tokenizer from a Hugging Face folder or from a tokenizer.json itself. A folder holds tokenizer.json, or
+ * Loads a tokenizer from a Hugging Face folder, a tokenizer.json itself or a GGUF file. A folder holds that, or
  * vocab.txt (BERT), or vocab.json and merges.txt (GPT-2, RoBERTa), and tokenizer_config.json and
  * special_tokens_map.json where present; the config is followed as transformers 5 follows it. Lengths of truncation and
  * padding stored in the file are ignored.

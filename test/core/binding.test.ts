@@ -6,8 +6,9 @@ import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
-import { DTYPES, type Handle, native, openNative } from '../../lib/native.ts'
+import { BLOCKS, DTYPES, type Handle, native, openNative } from '../../lib/native.ts'
 import { Device, Tensor } from '../../lib/tensor.ts'
+import { isOneOf } from '../../lib/tuple.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 // Read when the device is opened: a random size must not fill the machine's memory.
@@ -113,6 +114,11 @@ const junk = fc.oneof(
 
 function tensors(): Handle[] {
   const make = (shape: number[], dtype: (typeof DTYPES)[number], device: Device) => {
+    if (isOneOf(BLOCKS, dtype)) {
+      const blocks = Tensor.empty([2, 256], { dtype, device }).keep()
+      blocks.upload(new Uint8Array(blocks.byteLength), dtype)
+      return blocks
+    }
     const isQuantized = dtype === 'int8' || dtype === 'nf4'
     if (isQuantized) return Tensor.from(new Float32Array(24), shape, { dtype, device }).keep()
     return Tensor.zeros(shape, { dtype, device }).keep()

@@ -1,4 +1,5 @@
 // quantize, dequantize: bit for bit what the CPU makes.
+#include "core/blocks.h"
 #include "core/quantized.h"
 #include "cuda/gemm/quantized_rows.cuh"
 #include "test/kernels/lora.cuh"
@@ -86,6 +87,35 @@ KERNEL_CASE(dequantize_like_the_cpu) {
       expect_same_bits(std::string("dequantize ") + name_of(dtype) + " to " + name_of(to), y,
                        OnDevice(to, {size.out, size.in}, expected));
     }
+}
+
+// Bytes of every value, with scales that are numbers; what they stand for on the host is held against gguf-py.
+KERNEL_CASE(dequantize_blocks_like_the_host) {
+  const int64_t rows = fuzz.between(1, 9), columns = 256 * fuzz.between(1, 3);
+  for (int format = int(DType::Q4_0); format <= int(DType::Q6_K); ++format) {
+    const auto dtype = DType(format);
+    const BlockFormat block = block_format(dtype);
+    std::vector<uint8_t> bytes(size_t(rows * columns / block.elements * block.bytes));
+    for (auto& byte : bytes) byte = uint8_t(fuzz.between(0, 255));
+    for (size_t at = 0; at < bytes.size(); at += size_t(block.bytes))
+      for (const int64_t scale : block.scales)
+        if (scale >= 0) bytes[at + size_t(scale) + 1] &= 0xbb;  // neither NaN nor infinity
+    const OnDevice memory(DType::U8, {int64_t(bytes.size())}, Values(bytes.begin(), bytes.end()));
+    View w = memory;
+    w.dtype = dtype, w.rank = 2, w.dims[0] = rows, w.dims[1] = columns;
+    Values expected;
+    with_blocks(dtype, [&](auto constant) {
+      for (int64_t i = 0; i < rows * columns; ++i)
+        expected.push_back(double(block_run<decltype(constant)::value>(
+            bytes.data() + i / block.elements * block.bytes, int(i % block.elements / BLOCK_RUN))[int(i % BLOCK_RUN)]));
+    });
+    for (const DType to : {DType::F32, DType::F64, DType::BF16, DType::F16}) {
+      const OnDevice y(to, {rows, columns}, nullptr, fuzz.pick<int64_t>({0, 0, 1, 3}));
+      cuda::dequantize(y, w);
+      expect_same_bits(std::string("dequantize ") + name_of(dtype) + " to " + name_of(to), y,
+                       OnDevice(to, {rows, columns}, expected));
+    }
+  }
 }
 
 KERNEL_CASE(linear_with_quantized_weights) {

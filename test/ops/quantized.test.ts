@@ -156,7 +156,7 @@ test('what has no meaning is refused', () => {
     ['ERR_SHAPE', /\[12\] as nf4, expected two dimensions/, () => Tensor.empty([12], { dtype: 'nf4' })],
     ['ERR_DTYPE', /^fill: a tensor of nf4/, () => Tensor.zeros([3, 4], { dtype: 'nf4' })],
     ['ERR_DTYPE', /^quantize: x is f64, expected f32/, () => quantize(Tensor.from(Float64Array.of(1), [1, 1]), 'int8')],
-    ['ERR_DTYPE', /^dequantize: w is f32, expected int8 or nf4/, () => dequantize(Tensor.zeros([1, 1]))],
+    ['ERR_DTYPE', /^dequantize: w is f32, expected a quantised weight/, () => dequantize(Tensor.zeros([1, 1]))],
     ['ERR_DTYPE', /no conversion from nf4 to i32/, () => native.cast(w.handle, codeOf('i32'))],
     ['ERR_DTYPE', /no product of nf4/, () => native.matmul(w.handle, Tensor.zeros([4, 3]).handle, false, false, 0, 0)],
     [

@@ -185,6 +185,7 @@ async function makeInputs(): Promise<void> {
   const pairs = Array.from({ length: 40 }, (_, i) => ({ prompt: `say ${i % 4}`, completion: `it is ${i % 4}` }))
   writeJsonl(join(home.path, 'pairs.jsonl'), pairs)
   symlinkSync(await chatModelFolder(), join(home.path, 'SmolLM2-135M-Instruct'))
+  symlinkSync(join(packageRoot, 'test/golden/gguf/blocks.gguf'), join(home.path, 'model-Q4_K_M.gguf'))
   symlinkSync(await seq2seqFolder(), join(home.path, 'flan-t5-small'))
   for (const name of ['adapter-a', 'adapter-b', 'dora-run']) link('lowrank-questions/adapter', name)
 }

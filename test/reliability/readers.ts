@@ -16,6 +16,7 @@ import { loadAdapter, readAdapterInfo } from '../../lib/peft/index.ts'
 import type { Random } from '../../lib/random.ts'
 import { prepareData } from '../../lib/tasks/prepare.ts'
 import { loadTokenizer, type Tokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { GGUF_READERS } from './ggufReaders.ts'
 import { mutateBytes, mutateJson } from './mutate.ts'
 import { STUDY_READERS } from './studyReaders.ts'
 import { runTrain } from './world.ts'
@@ -384,6 +385,7 @@ export const READERS: readonly Reader[] = [
       await folder.close()
     },
   },
+  ...GGUF_READERS,
   ...STUDY_READERS,
   {
     name: 'texts for the terminal',

@@ -159,15 +159,21 @@ const ofData: readonly Option[] = [...Object.entries({ ...DATA_OPTIONS, ...TASK_
 )
 
 const model = section('Model', loading, [
-  o('model', 'path', undefined, 'Hugging Face folder of the base: config.json, safetensors, tokenizer.json', {
-    found: 'the bundled encoder',
-    positional: ['inspect model'],
-    commands: [
-      'init',
-      ...(['train', 'evaluate', 'predict', 'merge', ...changing] as const),
-      ...(['inspect model', 'inspect data', 'inspect batch'] as const),
-    ],
-  }),
+  o(
+    'model',
+    'path',
+    undefined,
+    'Base: a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file',
+    {
+      found: 'the bundled encoder',
+      positional: ['inspect model'],
+      commands: [
+        'init',
+        ...(['train', 'evaluate', 'predict', 'merge', ...changing] as const),
+        ...(['inspect model', 'inspect data', 'inspect batch'] as const),
+      ],
+    },
+  ),
   o('newHead', 'boolean', false, 'Start the classifier anew, also where the base has one', { commands: ['train'] }),
   o('tokenizer', 'path', undefined, "Folder of the tokenizer, where it is not the model's", {
     commands: ['train', 'evaluate', 'predict', 'inspect data', 'inspect batch'],
