@@ -85,7 +85,7 @@ const BITS = { train: 1, validation: 2, test: 4 } as const
 
 /**
  * In which splits the text of each row stands. A text is known by 64 bits of its SHA-256: among ten million, two that
- * differ are taken for one with a chance of 3 in a million. A row takes 25 bytes.
+ * differ are taken for one with a chance of 3 in a million.
  */
 class SplitTexts {
   readonly #splits: Splits
@@ -145,8 +145,8 @@ class SplitTexts {
 /** Tells of texts, one after another, the number of the first that is equal; by open addressing. */
 function firstTexts(count: number): (text: string) => number {
   const keys = new Uint32Array(2 * count)
-  // Numbers of texts, plus one.
-  const table = new Int32Array(2 ** Math.ceil(Math.log2(2 * count + 2)))
+  // Numbers of texts, plus one; at most seven tenths are taken.
+  const table = new Int32Array(2 ** Math.ceil(Math.log2(1.43 * count + 2)))
   let last = 0
   return text => {
     const hash = createHash('sha256').update(text).digest()
