@@ -8,6 +8,7 @@ import type { ConllOptions } from './conllLayout.ts'
 import { type DelimitedOptions, readCsv, readTsv } from './delimited.ts'
 import { readJsonl } from './jsonl.ts'
 import { DATA_OPTIONS } from './options.ts'
+import { readParquet } from './parquet.ts'
 import type { Row } from './row.ts'
 import { readPlainText } from './text.ts'
 
@@ -17,7 +18,7 @@ export type DataFormat = ValueOf<typeof DATA_OPTIONS.format>
 /** The parts of a data set. */
 export type SplitName = 'train' | 'validation' | 'test'
 
-/** One file of rows; `rows()` starts a new pass each time. */
+/** One file of rows, or the first of its shards; `rows()` starts a new pass each time. */
 export interface DataFile {
   readonly path: string
   readonly format: DataFormat
@@ -36,6 +37,7 @@ const formats: Readonly<Record<string, DataFormat>> = {
   '.jsonl': 'jsonl',
   '.json': 'jsonl',
   '.ndjson': 'jsonl',
+  '.parquet': 'parquet',
   '.csv': 'csv',
   '.tsv': 'tsv',
   '.conll': 'conll',
@@ -52,12 +54,12 @@ const names: Readonly<Record<SplitName, readonly string[]>> = {
   validation: ['validation', 'valid', 'val', 'dev', 'testa'],
   test: ['test', 'testb'],
 }
-const cure = 'name a .jsonl, .csv, .tsv or .conll file, or give the format'
+const cure = 'name a .jsonl, .csv, .tsv, .parquet or .conll file, or give the format'
 const textCure = 'say what it holds: format text for one text a line, conll for words and tags in columns'
 
 /**
  * Finds the data at a path: a file, or a folder with a train file and maybe validation (valid, val, dev) and test
- * files of known extensions.
+ * files of known extensions, each whole or in numbered parts (train-00000-of-00002.parquet); or in its `data`.
  * @throws ERR_DATA when nothing is there, two files claim one split, or the format is unknown.
  */
 export async function openDataset(path: string, options: OpenOptions = {}): Promise<DataSource> {
@@ -88,6 +90,9 @@ export function openFile(path: string, options: OpenOptions = {}): DataFile {
     const what = `has no effect on ${path}, which is read as ${format}`
     return `delimiter: "${delimiter}" ${what}; leave it out, or give format csv`
   })
+  check(options.encoding === undefined || format !== 'parquet', 'ERR_OPTION', () => {
+    return `encoding: "${options.encoding}" has no effect on ${path}, since Parquet has one; leave it out`
+  })
   return { path, format, rows: () => reader(path, format, options) }
 }
 
@@ -97,11 +102,16 @@ function extensionOf(path: string): string {
 }
 
 const withoutGzip = (path: string) => path.replace(/\.gz$/i, '')
+const withoutExtension = (path: string) => withoutGzip(path).slice(0, -extensionOf(path).length)
+/** How parts of one file are numbered. */
+const SHARD = /-\d{5}-of-(\d{5})$/
 
 function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIterable<Row> {
   switch (format) {
     case 'jsonl':
       return readJsonl(path, options)
+    case 'parquet':
+      return readParquet(path)
     case 'csv':
       return readCsv(path, options)
     case 'tsv':
@@ -118,23 +128,45 @@ function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIt
 }
 
 async function openFolder(folder: string, options: OpenOptions): Promise<DataSource> {
-  const source: { [name in SplitName]?: DataFile } = {}
   const files = (await readdir(folder)).sort()
+  const found = new Map<SplitName, string[]>()
   for (const file of files) {
     const extension = extensionOf(file)
     if (!formats[extension] && !(options.format && extension === '.txt')) continue
-    const stem = withoutGzip(file).slice(0, -extension.length).toLowerCase()
+    const stem = withoutGzip(file).slice(0, -extension.length).toLowerCase().replace(SHARD, '')
     const split = keysOf(names).find(name => names[name].includes(stem))
-    if (!split) continue
-    const other = source[split]
-    check(!other, 'ERR_DATA', () => `data: ${join(folder, file)} and ${other?.path} are both the ${split} split`)
-    source[split] = openFile(join(folder, file), options)
+    if (split) found.set(split, [...(found.get(split) ?? []), file])
   }
-  check(Object.keys(source).length > 0, 'ERR_DATA', () => {
+  if (found.size === 0 && files.includes('data') && (await stat(join(folder, 'data'))).isDirectory())
+    return openFolder(join(folder, 'data'), options)
+  check(found.size > 0, 'ERR_DATA', () => {
     const seen = files.slice(0, 8).join(', ') || 'nothing'
     return `data: ${folder} has no train, validation or test file (found: ${seen}); ${cure}`
   })
+  const source: { [name in SplitName]?: DataFile } = {}
+  for (const [split, parts] of found) source[split] = openShards(folder, split, parts, options)
   return source
+}
+
+/** One file, or the numbered parts of one, as `datasets` writes them. */
+function openShards(folder: string, split: SplitName, files: readonly string[], options: OpenOptions): DataFile {
+  const [first, ...others] = files.map(file => openFile(join(folder, file), options))
+  check(first, 'ERR_DATA', () => `data: ${folder} has no file of the ${split} split`)
+  const [other] = others
+  if (!other) return first
+  const counts = new Set(files.map(file => SHARD.exec(withoutExtension(file))?.[1]))
+  const [count] = counts
+  check(counts.size === 1 && count !== undefined, 'ERR_DATA', () => {
+    return `data: ${first.path} and ${other.path} are both the ${split} split; name the one that is meant`
+  })
+  check(Number(count) === files.length, 'ERR_DATA', () => {
+    return `data: ${folder} has ${files.length} of ${Number(count)} parts of its ${split} split; fetch the others too`
+  })
+  return { ...first, rows: () => rowsOfAll([first, ...others]) }
+}
+
+async function* rowsOfAll(parts: readonly DataFile[]): AsyncGenerator<Row> {
+  for (const part of parts) yield* part.rows()
 }
 
 /** All rows of a file. */

@@ -8,7 +8,7 @@ export const DATA_OPTIONS = {
   format: {
     kind: 'choice',
     help: 'Layout of the data; text is one text a line',
-    choices: ['jsonl', 'csv', 'tsv', 'conll', 'text'],
+    choices: ['jsonl', 'csv', 'tsv', 'parquet', 'conll', 'text'],
     found: 'by the extension',
   },
   encoding: {

@@ -13,7 +13,8 @@ export async function storeRows(path: string, rows: AsyncIterable<Row>, most?: n
 }
 
 class StoredRows extends Sequence<Row> {
-  readonly #file: string
+  /** Files of the rows, and the first row of each. */
+  readonly #files: { readonly file: string; readonly from: number }[] = []
   readonly #records: Records
   /** Of the first row, in whose order the values of rows with the same columns are kept without them. */
   #names: readonly string[] | undefined
@@ -22,7 +23,7 @@ class StoredRows extends Sequence<Row> {
 
   constructor(file: string, most?: number) {
     super()
-    this.#file = file
+    this.#files.push({ file, from: 0 })
     this.#records = new Records(most)
   }
 
@@ -31,7 +32,8 @@ class StoredRows extends Sequence<Row> {
   }
 
   push(row: Row): void {
-    if (!isJson(row.values) || row.file !== this.#file) {
+    if (row.file !== this.#files.at(-1)?.file) this.#files.push({ file: row.file, from: this.length })
+    if (!isJson(row.values)) {
       this.#others.set(this.length, row)
       this.#records.add(0)
       return
@@ -55,7 +57,8 @@ class StoredRows extends Sequence<Row> {
     if (other) return other
     const record = this.#records.read(i)
     const value: unknown = JSON.parse(record.toString('utf8', 4))
-    return { values: isRecord(value) ? value : this.#named(value), file: this.#file, line: record.readUInt32LE() }
+    const file = this.#files.findLast(({ from }) => from <= i)?.file ?? ''
+    return { values: isRecord(value) ? value : this.#named(value), file, line: record.readUInt32LE() }
   }
 
   #named(list: unknown): Record<string, unknown> {

@@ -89,7 +89,6 @@ const talks = rows.map(({ text, label }) => {
     ],
   }
 })
-
 const yaml = `data: &d a.csv
 method: lora
 r: 4
@@ -230,6 +229,7 @@ export const READERS: readonly Reader[] = [
   data('array.json', JSON.stringify(rows), undefined, mutateJson),
   data('words.json', JSON.stringify(lists), undefined, mutateJson),
   data('packed.csv.gz', table(','), gzipSync),
+  data('rows.parquet', '', () => readFileSync(golden('data/rows.parquet'))),
   data('tags.conll', conll),
   {
     name: 'config.yaml',

@@ -116,10 +116,16 @@ const data = section('Data', sourcing, [
     positional: ['combine', 'diff'],
     commands: ['combine', 'diff'],
   }),
-  o('data', 'path', undefined, 'File (.jsonl, .csv, .tsv, .conll), or folder with train, validation and test files', {
-    positional: ['train', 'evaluate', 'inspect data', 'inspect batch', 'init'],
-    commands: ['train', 'evaluate', 'inspect data', 'inspect batch', 'init'],
-  }),
+  o(
+    'data',
+    'path',
+    undefined,
+    'File (.jsonl, .csv, .tsv, .parquet, .conll), or folder with train, validation and test files',
+    {
+      positional: ['train', 'evaluate', 'inspect data', 'inspect batch', 'init'],
+      commands: ['train', 'evaluate', 'inspect data', 'inspect batch', 'init'],
+    },
+  ),
   o('train', 'path', undefined, 'File of the training split, in place of data', { commands: ['train'] }),
   o('validation', 'path', undefined, 'File of the validation split', { commands: ['train'] }),
   o('test', 'path', undefined, 'File of the test split', { commands: ['train'] }),
