@@ -25,7 +25,7 @@ import { countingDecoder, countingSelected, countingVirtual } from './ops/random
 import { SEED } from './options.ts'
 import type { Adapter } from './peft/adapter.ts'
 import { Device, Tensor } from './tensor.ts'
-import { nth } from './tuple.ts'
+import { must, nth } from './tuple.ts'
 
 /** Builds a head of one's own in place of a task's: see examples/custom-head.ts. */
 export type HeadBuilder = (parts: {
@@ -179,7 +179,7 @@ export class Model implements Disposable {
   next(batch: PackedBatch, cache: StackCache): Tensor {
     const virtual = [...this.adapters.values()].find(({ isActive, virtual }) => isActive && virtual)
     check(!virtual, 'ERR_UNSUPPORTED', () => {
-      return `generate: adapter "${virtual!.name}" has virtual tokens, which a cache does not hold yet; detach it`
+      return `generate: adapter "${must(virtual, 'virtual').name}" has virtual tokens, which a cache does not hold yet; detach it`
     })
     const hidden = this.backbone.forward(upload(batch, this.device, this.backbone), { cache, memory: cache.memory })
     const last = rowsRead('last', batch)!
@@ -234,7 +234,7 @@ export class Model implements Disposable {
       batch.decoder ?? fail('ERR_DATA', 'batch: it does not say what the decoder is to say; give its targets')
     const { observe: _, ...others } = options
     const memory = this.encode(batch, others)
-    const given = shiftedRight(said, backbone.startId!)
+    const given = shiftedRight(said, must(backbone.startId, 'startId'))
     const hidden = countingDecoder(() => {
       return backbone.forward(upload(given, this.device, backbone), { ...options, memory })
     })

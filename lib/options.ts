@@ -2,7 +2,7 @@
 // belong (train/options.ts, the fields of a method); flags, YAML, help, docs and checks follow from them.
 
 import { check, nearest } from './errors.ts'
-import { isOneOf } from './tuple.ts'
+import { isOneOf, must } from './tuple.ts'
 
 /** The TypeScript type behind each kind of option. */
 export interface Kinds {
@@ -150,7 +150,7 @@ export function accepts({ kind, choices, min, max }: Domain, value: unknown): bo
     case 'texts':
       return isRecord(value) && Object.values(value).every(item => typeof item === 'string' && item !== '')
     case 'choice':
-      return isOneOf(choices!, value)
+      return isOneOf(must(choices, 'choices'), value)
     case 'every':
       return value === 'epoch' || value === 'never' || (Number.isSafeInteger(value) && Number(value) >= 1)
     case 'weights':

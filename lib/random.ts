@@ -2,6 +2,7 @@
 // Only 32-bit integer arithmetic is used. Reproducible, not for secrets. Those of a step's ops are in ops/random.ts.
 
 import { check } from './errors.ts'
+import { codePointIn, mapTuple } from './tuple.ts'
 
 /** A stream of random numbers. */
 export interface Random {
@@ -37,7 +38,7 @@ export function resampler(seed: number): (below: number) => number {
     z = Math.imul(z ^ (z >>> 15), 0x735a2d97)
     return (z ^ (z >>> 15)) >>> 0
   }
-  return xoshiro(Uint32Array.from({ length: 4 }, splitmix)).below
+  return xoshiro([splitmix(), splitmix(), splitmix(), splitmix()]).below
 }
 
 /** Uniform numbers in [0, 1): sfc32 (Chris Doty-Humphrey's small fast counting generator), seeded by three words. */
@@ -55,16 +56,19 @@ export function sfc32(a: number, b: number, c: number): () => number {
   return next
 }
 
-function xoshiro(s: Uint32Array): Random {
+/** The state of a generator: four words of 32 bits. */
+type Lanes = readonly [number, number, number, number]
+
+function xoshiro([a, b, c, d]: Lanes): Random {
   const next = (): number => {
-    const result = Math.imul(rotate(Math.imul(s[1]!, 5), 7), 9) >>> 0
-    const t = s[1]! << 9
-    s[2]! ^= s[0]!
-    s[3]! ^= s[1]!
-    s[1]! ^= s[2]!
-    s[0]! ^= s[3]!
-    s[2]! ^= t
-    s[3] = rotate(s[3]!, 11)
+    const result = Math.imul(rotate(Math.imul(b, 5), 7), 9) >>> 0
+    const t = b << 9
+    c ^= a
+    d ^= b
+    b ^= c
+    a ^= d
+    c ^= t
+    d = rotate(d, 11)
     return result
   }
   const below = (n: number): number => {
@@ -94,12 +98,12 @@ function rotate(x: number, bits: number): number {
   return (x << bits) | (x >>> (32 - bits))
 }
 
-function seedState(words: readonly number[]): Uint32Array {
-  const state = Uint32Array.of(0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344)
-  words.forEach((word, position) => {
+function seedState(words: readonly number[]): Lanes {
+  let state: Lanes = [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344]
+  for (const [position, word] of words.entries()) {
     const mixed = finalise(word + Math.imul(position + 1, 0x9e3779b9))
-    for (let lane = 0; lane < 4; lane++) state[lane] = finalise(state[lane]! ^ (mixed + Math.imul(lane, 0x85ebca6b)))
-  })
+    state = mapTuple(state, (value, lane) => finalise(value ^ (mixed + Math.imul(lane, 0x85ebca6b))))
+  }
   return state
 }
 
@@ -119,5 +123,5 @@ function seedWords(seed: number | bigint): number[] {
 
 function streamWords(part: string | number): number[] {
   if (typeof part === 'number') return [part >>> 0, Math.floor(part / 2 ** 32)]
-  return [part.length, ...Array.from(part, sign => sign.codePointAt(0)!)]
+  return [part.length, ...Array.from(part, sign => codePointIn(sign, 0))]
 }

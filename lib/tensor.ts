@@ -1,7 +1,7 @@
 import { check, fail, nearest } from './errors.ts'
 import type { FileRange } from './io/safetensors.ts'
 import { BLOCKS, DTYPES, type DType, type Handle, type MemoryUse, native } from './native.ts'
-import { isOneOf } from './tuple.ts'
+import { isOneOf, nth } from './tuple.ts'
 
 /** Typed arrays that hold tensor data: bf16 and f16 as Uint16Array, i64 as BigInt64Array. */
 export type TensorData = Float32Array | Float64Array | Int32Array | Uint16Array | Uint8Array | BigInt64Array
@@ -156,7 +156,7 @@ export class Tensor implements Disposable {
   }
 
   get dtype(): DType {
-    this.#dtype ??= DTYPES[native.dtype(this.handle)]!
+    this.#dtype ??= nth(DTYPES, native.dtype(this.handle))
     return this.#dtype
   }
 
@@ -284,7 +284,7 @@ export class Tensor implements Disposable {
       'ERR_SHAPE',
       () => `item: the tensor has shape [${this.shape.join(', ')}], expected one element`,
     )
-    return (await this.data())[0]!
+    return nth(await this.data(), 0)
   }
 
   /** Frees the tensor. Work already enqueued still reads it. Throws ERR_DISPOSED the second time. */

@@ -50,6 +50,12 @@ export function under(values: ReadonlyMap<unknown, unknown> | Readonly<Record<st
   return value
 }
 
+/** What must be there; `what` is its name. @throws Error where it is not */
+export function must<T>(value: T | undefined | null, what: string): T {
+  if (value === undefined || value === null) throw new Error(`there is no ${what}`)
+  return value
+}
+
 /** The code point that begins at a unit of a text. @throws RangeError past its end */
 export function codePointIn(text: string, at: number): number {
   const point = text.codePointAt(at)

@@ -1,7 +1,7 @@
 import { check, fail } from '../errors.ts'
 import { DTYPES, native } from '../native.ts'
 import { onView, type Synchronous, scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
-import { type Each, mapTuple, nth } from '../tuple.ts'
+import { type Each, mapTuple, must, nth } from '../tuple.ts'
 
 /**
  * Gradients of the inputs, in order; undefined where `needs` is false. A rule may return `dy` itself (pass-through),
@@ -38,7 +38,7 @@ export function record(
   saved: readonly Tensor[],
   backward: Backward,
 ): Tensor {
-  recordGroup([output], inputs, saved, ([dy], needs) => backward(dy!, needs))
+  recordGroup([output], inputs, saved, ([dy], needs) => backward(must(dy, 'dy'), needs))
   return output
 }
 

@@ -1,10 +1,11 @@
 import { add } from '../ops/add.ts'
 import { type AttentionOptions, attention, attentionDecode } from '../ops/attention.ts'
+import { nth } from '../tuple.ts'
 import { type Input, ints, type OpCase, real, type Sizes, training } from './case.ts'
 
 export function attentionCases({ n, heads, headDim, lengths }: Sizes): OpCase[] {
   const width = heads * headDim
-  const maxLength = Math.max(...lengths.slice(1).map((end, i) => end - lengths[i]!))
+  const maxLength = Math.max(...lengths.slice(1).map((end, i) => end - nth(lengths, i)))
   const all = { heads, headDim, maxLength, rowStride: 128 }
   const bias: Input = { ...real([heads, 2 * maxLength + 1], 3), wide: true }
   const features: [name: string, options: Partial<AttentionOptions>, ...extra: Input[]][] = [

@@ -3,6 +3,7 @@
 
 import { Tape } from '../autograd/tape.ts'
 import { type Device, Device as Devices, scope, Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import { attempt, type Outcome } from './attempt.ts'
 import type { Input, OpCase } from './case.ts'
 import { operands } from './case.ts'
@@ -68,15 +69,15 @@ async function againstCpu(device: Device, opCase: OpCase, precision: Precision):
   const got = await evaluate(device, opCase, precision)
   const expected = await evaluate(Devices.get('cpu'), opCase, precision === 'bf16' ? 'f32' : precision)
   const allowed = Math.max(ALLOWED[precision], precision === 'f32' ? (opCase.tolerance ?? 0) : 0)
-  return Math.max(...got.map((values, i) => shareOf(values, expected[i]!, allowed)))
+  return Math.max(...got.map((values, i) => shareOf(values, nth(expected, i), allowed)))
 }
 
 function shareOf(got: ArrayLike<number>, expected: ArrayLike<number>, relative: number): number {
   if (got.length !== expected.length) return Number.NaN
   let [largest, worst] = [0, 0]
-  for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(expected[i]!))
+  for (let i = 0; i < expected.length; i++) largest = Math.max(largest, Math.abs(nth(expected, i)))
   for (let i = 0; i < got.length; i++) {
-    const error = got[i] === expected[i] ? 0 : Math.abs(got[i]! - expected[i]!)
+    const error = got[i] === expected[i] ? 0 : Math.abs(nth(got, i) - nth(expected, i))
     if (!(error <= worst)) worst = error
   }
   return worst / (relative * largest + 1e-30)
@@ -98,8 +99,8 @@ const number = new Float32Array(bits.buffer)
 
 function roundedToBf16(x: number): number {
   number[0] = x
-  bits[0] = (bits[0]! + 0x7fff + ((bits[0]! >>> 16) & 1)) & 0xffff0000
-  return number[0]!
+  bits[0] = (nth(bits, 0) + 0x7fff + ((nth(bits, 0) >>> 16) & 1)) & 0xffff0000
+  return nth(number, 0)
 }
 
 async function evaluate(device: Device, { inputs, run }: OpCase, precision: Precision): Promise<Float64Array[]> {
@@ -129,14 +130,14 @@ async function againstDifferences(device: Device, opCase: OpCase): Promise<numbe
     if (!(input.data instanceof Float64Array) || input.grad === false) continue
     const numeric = new Float64Array(input.data.length)
     for (let j = 0; j < numeric.length; j++) numeric[j] = await slope(device, opCase, i, j)
-    worst = Math.max(worst, shareOf(grads[k++]!, numeric, 5e-7))
+    worst = Math.max(worst, shareOf(nth(grads, k++), numeric, 5e-7))
   }
   return worst
 }
 
 async function slope(device: Device, opCase: OpCase, i: number, j: number): Promise<number> {
-  const data = Float64Array.from(opCase.inputs[i]!.data, Number)
-  const h = 1e-5 * Math.max(1, Math.abs(data[j]!))
+  const data = Float64Array.from(nth(opCase.inputs, i).data, Number)
+  const h = 1e-5 * Math.max(1, Math.abs(nth(data, j)))
   const at = async (value: number) => {
     const moved = data.with(j, value)
     const inputs = opCase.inputs.map((input, n) => (n === i ? { ...input, data: moved } : input))
@@ -145,5 +146,5 @@ async function slope(device: Device, opCase: OpCase, i: number, j: number): Prom
     y.dispose()
     return values.reduce((sum, v, n) => sum + v * roundedToBf16(Math.cos(n)), 0)
   }
-  return ((await at(data[j]! + h)) - (await at(data[j]! - h))) / (2 * h)
+  return ((await at(nth(data, j) + h)) - (await at(nth(data, j) - h))) / (2 * h)
 }

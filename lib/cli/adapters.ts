@@ -5,6 +5,7 @@ import { resolve } from 'node:path'
 import { check, fail } from '../errors.ts'
 import { locate, openTrained, type Trained } from '../open/trained.ts'
 import { type Adapter, loadAdapter, saveAdapter } from '../peft/index.ts'
+import { must } from '../tuple.ts'
 import type { Settings } from './options/options.ts'
 
 /** The folder that is to be written. @throws ERR_OPTION where it is one of the sources, or full without --overwrite */
@@ -35,7 +36,7 @@ export async function openAdapters(settings: Settings, folders: readonly string[
     })
   const trained = await openTrained({ ...settings, adapter: folders[0] }, { name: nameOf(0) })
   try {
-    const adapters = [trained.attached!]
+    const adapters = [must(trained.attached, 'attached')]
     for (const [i, folder] of folders.slice(1).entries())
       adapters.push(await loadAdapter(trained.model, locate(folder), { name: nameOf(i + 1) }))
     return { trained, adapters }
@@ -61,5 +62,5 @@ export function errorText(errors: ReadonlyMap<string, number>): string {
   const mean = values.reduce((sum, error) => sum + error, 0) / values.length
   const [worst] = [...errors].toSorted((a, b) => b[1] - a[1])
   const share = (value: number) => `${(100 * value).toPrecision(3)} %`
-  return `error ‖ΔW − BA‖ / ‖ΔW‖: mean ${share(mean)}, largest ${share(worst![1])} (${worst![0]})`
+  return `error ‖ΔW − BA‖ / ‖ΔW‖: mean ${share(mean)}, largest ${share(must(worst, 'worst')[1])} (${must(worst, 'worst')[0]})`
 }

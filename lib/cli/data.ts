@@ -14,6 +14,7 @@ import { taskValues } from '../tasks/options.ts'
 import { type SplitData, type SplitOptions, splitData } from '../tasks/prepare.ts'
 import type { Task, TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { must } from '../tuple.ts'
 import type { Settings } from './options/options.ts'
 
 /** Reader options of a command; `notice` is told about conversions. */
@@ -37,7 +38,7 @@ export async function readSplits(settings: Settings, able: readonly string[], la
     duplicates: settings.duplicates,
     rows: settings.rows,
   }
-  const source = settings.train === undefined ? settings.data! : await readFiles(settings, notice)
+  const source = settings.train === undefined ? must(settings.data, 'data') : await readFiles(settings, notice)
   const found = await splitData(source, options)
   return { ...found, notices: [...notices, ...found.notices] }
 }
@@ -80,7 +81,7 @@ export function optionsFor(task: Task, settings: Settings, trained: TaskValues =
 
 /** Rows of one file, or of the split of a folder that is to be evaluated. */
 export async function readRows(settings: Settings, notice: (message: string) => void): Promise<List<Row>> {
-  const source = await openDataset(settings.data!, openOptions(settings, notice))
+  const source = await openDataset(must(settings.data, 'data'), openOptions(settings, notice))
   const { evaluateOn: wanted } = settings
   const split = wanted === 'auto' ? (['test', 'validation', 'train'] as const).find(name => source[name]) : wanted
   const file = split && source[split]

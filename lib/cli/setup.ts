@@ -26,7 +26,7 @@ import type { TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainExamples, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
-import { keysOf, pick } from '../tuple.ts'
+import { keysOf, mapTuple, must, pick } from '../tuple.ts'
 import { encode, readSplits, sayFor } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
@@ -78,7 +78,7 @@ export async function prepareBase(
   whole = false,
 ): Promise<Omit<Setup, 'attached'>> {
   useThreads(settings)
-  const base = whole ? { path: initial!, bundled: false } : findBase(settings.model)
+  const base = whole ? { path: must(initial, 'initial'), bundled: false } : findBase(settings.model)
   const tokenizer = await findTokenizer(settings, base.path)
   const known = initial === undefined ? undefined : (await readAdapterInfo(initial)).labels
   const read = await readSplits(settings, tasksOf(base.path), known && known.length > 0 ? labelMap(known) : undefined)
@@ -105,21 +105,22 @@ export async function prepareBase(
 
 function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, taskOptions: TaskValues) {
   const encoded = (rows: List<Row>) => encode(rows, tokenizer, data, maxLength, taskOptions)
-  const [train, validation, test] = [data.splits.train, data.splits.validation, data.splits.test].map(encoded)
+  const { splits } = data
+  const [train, validation, test] = mapTuple([splits.train, splits.validation, splits.test], encoded)
   return {
-    examples: { train: train!.examples, validation: validation!.examples, test: test!.examples },
-    truncated: train!.truncated + validation!.truncated + test!.truncated,
+    examples: { train: train.examples, validation: validation.examples, test: test.examples },
+    truncated: train.truncated + validation.truncated + test.truncated,
   }
 }
 
 /** @throws ERR_DATA where all rows have one and the same label */
 function checkClasses({ labels, choice, columns }: SplitData, named: readonly string[] | undefined): void {
   check(named?.length !== 1 || !taskOf(choice).oneClass, 'ERR_OPTION', () => {
-    return `labels: "${named![0]}" alone; name every class, since there is nothing to tell apart`
+    return `labels: "${must(named, 'named')[0]}" alone; name every class, since there is nothing to tell apart`
   })
   const alone = taskOf(choice).oneClass && labels?.names.length === 1 && !named
   check(!alone, 'ERR_DATA', () => {
-    const name = `"${labels!.names[0]}"`
+    const name = `"${must(labels, 'labels').names[0]}"`
     return `labels: all rows have the label ${name} in "${columns.label}"; there is nothing to tell apart, add other rows`
   })
 }

@@ -13,6 +13,7 @@ import type { TaskValues } from '../tasks/task.ts'
 import { createTracker, type RunStatus, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
 import { train } from '../train/train.ts'
+import { must } from '../tuple.ts'
 import { onInterrupt, resumeCommand } from './interrupt.ts'
 import type { Settings } from './options/options.ts'
 import { type Trial, trainOptions } from './setup.ts'
@@ -43,14 +44,14 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
       progress: evaluationBar(settings.quiet),
     })
     for await (const event of events) await watch.take(event)
-    status = watch.end!.reason === 'aborted' ? 'stopped' : 'finished'
+    status = must(watch.end, 'end').reason === 'aborted' ? 'stopped' : 'finished'
   } finally {
     interrupt.release()
     watch.progress?.finish()
     await watch.finish(status)
   }
   const { end } = watch
-  if (end!.reason === 'aborted') return aborted(end!, trial, settings, console)
+  if (must(end, 'end').reason === 'aborted') return aborted(must(end, 'end'), trial, settings, console)
   const whole = trial.attached.config() === undefined
   await trial.folder.results()
   const folder = await saveAdapter(trial.attached, join(trial.folder.work, whole ? 'model' : 'adapter'), {
@@ -192,7 +193,7 @@ class Watch {
     const scalars = Object.entries(metrics).map(([name, value]) => [`${split}/${name}`, value])
     if (when !== 'after' || split === 'test') await this.#record(step, Object.fromEntries(scalars))
     if (when !== 'epoch') return
-    const metric = this.start!.metric
+    const metric = must(this.start, 'start').metric
     const title = titleOf(metric, this.#model)
     const shown = metric === 'loss' ? '' : `, ${title} ${metricText(metrics[metric])}`
     const trained = this.#loss === undefined ? '' : `training loss ${metricText(this.#loss)}, `

@@ -6,7 +6,7 @@ import { pipeline, Readable } from 'node:stream'
 import { TextDecoder } from 'node:util'
 import { createGunzip } from 'node:zlib'
 import { check, fail, LowrankError, messageOf, nearest, systemCode } from '../errors.ts'
-import { isOneOf, nth } from '../tuple.ts'
+import { isOneOf, must, nth } from '../tuple.ts'
 
 /** A line without its end, and where it starts. */
 export interface Line {
@@ -162,7 +162,7 @@ async function* asUtf8(
 
 function decoderFor(path: string, first: Buffer, encoding: string | undefined): TextDecoder | undefined {
   check(encoding === undefined || isOneOf(ENCODINGS, encoding), 'ERR_OPTION', () => {
-    return `encoding: "${encoding}" is none of ${ENCODINGS.join(', ')}${nearest(encoding!, ENCODINGS)}`
+    return `encoding: "${encoding}" is none of ${ENCODINGS.join(', ')}${nearest(must(encoding, 'encoding'), ENCODINGS)}`
   })
   const [a, b] = first
   const big = a === 0xfe && b === 0xff
@@ -171,7 +171,8 @@ function decoderFor(path: string, first: Buffer, encoding: string | undefined): 
   check(!wide || encoding === undefined || encoding === 'utf-16', 'ERR_DATA', () => {
     return `data: ${path}: begins with the mark of UTF-16, not ${encoding}; leave encoding out, or convert it to UTF-8`
   })
-  const name = !wide && encoding !== 'utf-16' ? (NAMES[encoding!] ?? encoding) : big ? 'utf-16be' : 'utf-16le'
+  const name =
+    !wide && encoding !== 'utf-16' ? (NAMES[must(encoding, 'encoding')] ?? encoding) : big ? 'utf-16be' : 'utf-16le'
   return new TextDecoder(name, { fatal: true })
 }
 

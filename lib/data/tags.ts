@@ -1,6 +1,6 @@
 // Entity tags: which scheme a list of them follows, and one scheme as another.
 
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 
 /**
  * IOB1: B only between neighbours of one type; IOB2: B starts every entity; BIOES (BILOU, BMES) marks ends and singles;
@@ -55,7 +55,7 @@ export function toIob2(tags: readonly string[]): string[] {
     }
     const [, prefix, found] = match
     const starts = !open || found !== type || prefix === 'B' || prefix === 'S' || prefix === 'U'
-    type = found!
+    type = must(found, 'found')
     open = prefix === 'B' || prefix === 'I' || prefix === 'M'
     return `${starts ? 'B' : 'I'}-${type}`
   })

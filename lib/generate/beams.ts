@@ -67,7 +67,7 @@ export class BeamSearch {
       const scores = logSoftmax(nth(logits, parent))
       adjust(scores, { ids: beam.ids, begin: this.#begin }, this.#choice)
       for (let id = 0; id < scores.length; id++) {
-        const score = Math.fround(scores[id]! + beam.score)
+        const score = Math.fround(nth(scores, id) + beam.score)
         if (top.length === count && score <= lastOf(top).score) continue
         let at = top.length
         while (at > 0 && nth(top, at - 1).score < score) at--

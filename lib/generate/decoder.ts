@@ -6,7 +6,7 @@ import type { Model } from '../model.ts'
 import { maxTokens, type PackedBatch, pack } from '../nn/batch.ts'
 import { sample } from '../ops/sample.ts'
 import { scope, Tensor } from '../tensor.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { type Beam, BeamSearch } from './beams.ts'
 import { KvCache } from './kvCache.ts'
 import type { Choice } from './options.ts'
@@ -57,7 +57,7 @@ export class Decoder {
     try {
       while (!sequence.isOver || sequence.unread.length > 0) {
         choice.signal?.throwIfAborted()
-        if (sequence.unread.length > 0) yield sequence.unread.shift()!
+        if (sequence.unread.length > 0) yield must(sequence.unread.shift(), 'entry')
         else await this.#move(sequence)
       }
     } finally {
@@ -144,7 +144,7 @@ export class Decoder {
     const moved = fresh.length > 0 ? fresh : [...this.#active]
     try {
       if (moved.length === 0) return
-      const cache = this.#cache!
+      const cache = must(this.#cache, 'cache')
       const given = moved.map(({ ids }) => (fresh.length > 0 ? ids : ids.slice(-1)))
       const { reads } = scope(() => ({ reads: this.#draw(this.#logits(cache, given, fresh.length > 0), moved) }))
       const ids = await reads
@@ -169,7 +169,7 @@ export class Decoder {
       const { source, ids } = nth(this.#waiting, 0)
       tokens += (source ?? ids).length
       if (fresh.length > 0 && tokens > TOKENS_AT_ONCE) break
-      const sequence = this.#waiting.shift()!
+      const sequence = must(this.#waiting.shift(), 'entry')
       fresh.push(sequence)
       this.#active.push(sequence)
     }
@@ -185,8 +185,8 @@ export class Decoder {
   #dropDone(): void {
     for (let i = this.#active.length - 1; i >= 0; i--) {
       if (!nth(this.#active, i).isOver) continue
-      this.#cache!.drop(i)
-      const last = this.#active.pop()!
+      must(this.#cache, 'cache').drop(i)
+      const last = must(this.#active.pop(), 'entry')
       if (i < this.#active.length) this.#active[i] = last
     }
     if (this.#active.length > 0) return
@@ -235,7 +235,7 @@ function drawAdjusted(scores: Scores, sequence: Sequence, device: Tensor['device
   const { read } = scope(() => {
     return { read: drawn(Tensor.from(scores, [1, scores.length], { device }), sequence, most).data() }
   })
-  return read.then(([id]) => id!)
+  return read.then(([id]) => must(id, 'id'))
 }
 
 /** Tokens of sequences that reach `lengths` with them, one after the other. */

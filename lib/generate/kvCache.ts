@@ -7,7 +7,7 @@ import { concatRows } from '../nn/routes.ts'
 import type { StackCache } from '../nn/stack.ts'
 import { embedding } from '../ops/embedding.ts'
 import { type Device, Tensor } from '../tensor.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 
 /** How much a cache holds. */
 interface Room {
@@ -209,11 +209,11 @@ class Layer implements LayerCache {
   }
 
   get keys(): Tensor {
-    return this.#active(this.#keys!)
+    return this.#active(must(this.#keys, 'keys'))
   }
 
   get values(): Tensor {
-    return this.#active(this.#values!)
+    return this.#active(must(this.#values, 'values'))
   }
 
   get lengths(): Tensor {

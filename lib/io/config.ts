@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
-import { isTexts } from '../tuple.ts'
+import { isTexts, must } from '../tuple.ts'
 import { ggufConfig } from './gguf/config.ts'
 import { isGguf, openGguf } from './gguf/file.ts'
 import { isJsonObject, type Json, type JsonObject, readJson } from './json.ts'
@@ -85,7 +85,7 @@ export function string<T extends string = string>(
   const text = read<string>(config, key, fallback, 'a string', value => typeof value === 'string')
   const isKnown = (name: string): name is T => !known || known.some(each => each === name)
   check(isKnown(text), 'ERR_CONFIG', () => {
-    return `${config.path}: ${key} is "${text}"${nearest(text, known!)}; known are ${known!.join(', ')}`
+    return `${config.path}: ${key} is "${text}"${nearest(text, must(known, 'known'))}; known are ${must(known, 'known').join(', ')}`
   })
   return text
 }
@@ -146,7 +146,7 @@ export function labelsOf(config: ModelConfig): LabelMap | undefined {
       Array.from({ length: Math.min(count(config, 'num_labels'), MOST_LABELS) }, (_, i) => [i, `LABEL_${i}`]),
     )
   }
-  const entries = forward === undefined ? inverted(config, backward!) : listed(config, forward)
+  const entries = forward === undefined ? inverted(config, must(backward, 'backward')) : listed(config, forward)
   const map = labelMap(config, entries)
   if (forward !== undefined && backward !== undefined) checkAgreement(config, map, backward)
   return map

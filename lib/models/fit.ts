@@ -4,6 +4,7 @@ import { check } from '../errors.ts'
 import { headOf, headTasks } from '../heads/index.ts'
 import type { ModelConfig } from '../io/config.ts'
 import { checkKeys, isRecord } from '../options.ts'
+import { must } from '../tuple.ts'
 import type { Family } from './family.ts'
 import type { LoadSettings } from './weights.ts'
 
@@ -21,7 +22,7 @@ export function checkLayers({ path, values }: ModelConfig, { source }: LoadSetti
 
 /** Says that weights in f16 run in a wider type where f16 is not enough for the family. */
 export function widened({ wideOnly }: Family, { source, activations, compute }: LoadSettings): string[] {
-  const isNarrow = (name: string) => source!.info(name).dtype === 'F16'
+  const isNarrow = (name: string) => must(source, 'source').info(name).dtype === 'F16'
   if (!wideOnly || !source || ![...source.names()].some(isNarrow)) return []
   const types = activations === compute ? compute : `${activations} and ${compute}`
   return [`the checkpoint is in f16 and runs in ${types}: ${wideOnly}`]

@@ -8,6 +8,7 @@ import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
+import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import type { Backbone, Family } from './family.ts'
 import { decoderDropout, lastTokenScore, plainLm, tokenClassifier } from './heads.ts'
@@ -53,12 +54,12 @@ function attentionBlock(w: Weights, d: Dims, layer: number): (x: Tensor, context
 function layerOf(w: Weights, d: Dims, layer: number): Block<PreNorm> {
   const attend = attentionBlock(w.at('attn'), d, layer)
   const [up, down] = [w.conv1d('mlp.c_fc', d.hidden, d.intermediate), w.conv1d('mlp.c_proj', d.intermediate, d.hidden)]
-  const [before, between] = ['ln_1', 'ln_2'].map(name => w.norm(name, d.hidden, d.eps))
-  const [attended, fed] = ['attn.c_proj', 'mlp.c_proj'].map(name => site(w.at(name).prefix, 'output'))
+  const [before, between] = mapTuple(['ln_1', 'ln_2'], name => w.norm(name, d.hidden, d.eps))
+  const [attended, fed] = mapTuple(['attn.c_proj', 'mlp.c_proj'], name => site(w.at(name).prefix, 'output'))
   return ([residual, branch], context) => {
-    const { y, h } = before!.join(residual, branch)
-    const next = between!.join(h, dropout(attend(y, context), d.dropout, attended!))
-    return [next.h, dropout(down.apply(d.act(up.apply(next.y))), d.dropout, fed!)]
+    const { y, h } = before.join(residual, branch)
+    const next = between.join(h, dropout(attend(y, context), d.dropout, attended))
+    return [next.h, dropout(down.apply(d.act(up.apply(next.y))), d.dropout, fed)]
   }
 }
 

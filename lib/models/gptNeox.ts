@@ -66,14 +66,16 @@ function layerOf(w: Weights, d: Dims, rotary: Rotary): Block<PreNorm> {
   const attend = attentionBlock(w.at('attention'), d, rotary)
   const up = w.linear('mlp.dense_h_to_4h', d.hidden, d.intermediate)
   const down = w.linear('mlp.dense_4h_to_h', d.intermediate, d.hidden)
-  const [first, second] = ['input_layernorm', 'post_attention_layernorm'].map(name => w.norm(name, d.hidden, d.eps))
-  const [attended, fed] = ['attention', 'mlp'].map(name => site(w.at(name).prefix, 'output'))
-  const feed = (x: Tensor) => dropout(down.apply(d.act(up.apply(x))), d.dropout, fed!)
+  const [first, second] = mapTuple(['input_layernorm', 'post_attention_layernorm'], name =>
+    w.norm(name, d.hidden, d.eps),
+  )
+  const [attended, fed] = mapTuple(['attention', 'mlp'], name => site(w.at(name).prefix, 'output'))
+  const feed = (x: Tensor) => dropout(down.apply(d.act(up.apply(x))), d.dropout, fed)
   return ([residual, branch], context) => {
-    const { y, h } = first!.join(residual, branch)
-    const mine = dropout(attend(y, context), d.dropout, attended!)
-    if (d.isParallel) return [h, add(mine, feed(second!.apply(h)))]
-    const next = second!.join(h, mine)
+    const { y, h } = first.join(residual, branch)
+    const mine = dropout(attend(y, context), d.dropout, attended)
+    if (d.isParallel) return [h, add(mine, feed(second.apply(h)))]
+    const next = second.join(h, mine)
     return [next.h, feed(next.y)]
   }
 }

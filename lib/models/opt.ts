@@ -59,18 +59,21 @@ function layerOf(w: Weights, d: Dims): Block<PreNorm> {
   const attend = attentionBlock(w.at('self_attn'), d)
   const up = w.linear('fc1', d.hidden, d.intermediate, d.bias)
   const down = w.linear('fc2', d.intermediate, d.hidden, d.bias)
-  const [first, second] = ['self_attn_layer_norm', 'final_layer_norm'].map(name => w.norm(name, d.hidden, EPS))
-  const [attended, fed] = ['self_attn', 'fc2'].map(name => ({ p: d.dropout, site: site(w.at(name).prefix, 'output') }))
+  const [first, second] = mapTuple(['self_attn_layer_norm', 'final_layer_norm'], name => w.norm(name, d.hidden, EPS))
+  const [attended, fed] = mapTuple(['self_attn', 'fc2'], name => ({
+    p: d.dropout,
+    site: site(w.at(name).prefix, 'output'),
+  }))
   const feed = (x: Tensor) => down.apply(d.act(up.apply(x)))
   if (!d.isPreNorm)
     return ([x], context) => {
-      const middle = first!.apply(attend(x, context), x, attended)
-      return [second!.apply(feed(middle), middle, fed), undefined]
+      const middle = first.apply(attend(x, context), x, attended)
+      return [second.apply(feed(middle), middle, fed), undefined]
     }
   return ([residual, branch], context) => {
-    const { y, h } = first!.join(residual, branch)
-    const next = second!.join(h, dropout(attend(y, context), attended!.p, attended!.site))
-    return [next.h, dropout(feed(next.y), fed!.p, fed!.site)]
+    const { y, h } = first.join(residual, branch)
+    const next = second.join(h, dropout(attend(y, context), attended.p, attended.site))
+    return [next.h, dropout(feed(next.y), fed.p, fed.site)]
   }
 }
 

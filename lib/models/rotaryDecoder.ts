@@ -14,7 +14,7 @@ import { site } from '../ops/random.ts'
 import { type RopeInput, rope as turned } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
-import { mapTuple, nth } from '../tuple.ts'
+import { mapTuple, must, nth } from '../tuple.ts'
 import { gatedOf } from './activations.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
 import { decoderDropout, lastTokenScore, tokenClassifier } from './heads.ts'
@@ -154,7 +154,7 @@ function mlpBlock(w: Weights, d: Dims): Sublayer {
   const bias = d.biases?.mlp ?? false
   const parts = feedParts(w, d, bias)
   const down = w.linear('down_proj', d.intermediate, d.hidden, bias)
-  const gated = gatedOf(d.act!)
+  const gated = gatedOf(must(d.act, 'act'))
   return x => {
     const [gate, up] = parts(x)
     return down.apply(gated(gate, up))
@@ -168,14 +168,14 @@ function layerOf(w: Weights, d: Dims, rotary: Rotary, layer: number): Block<PreN
   const before = norm('input_layernorm')
   const between = norm(d.isSandwich ? 'pre_feedforward_layernorm' : 'post_attention_layernorm')
   const after = d.isSandwich && ['post_attention_layernorm', 'post_feedforward_layernorm'].map(norm)
-  const [attended, fed] = ['self_attn', 'mlp'].map((name, i) => {
+  const [attended, fed] = mapTuple(['self_attn', 'mlp'], (name, i) => {
     const where = site(w.at(name).prefix, 'output')
     return (x: Tensor) => dropout(after ? nth(after, i).apply(x) : x, d.dropout?.sublayers ?? 0, where)
   })
   return ([residual, branch], context) => {
     const { y, h } = before.join(residual, branch)
-    const next = between.join(h, attended!(attend(y, context)))
-    return [next.h, fed!(feed(next.y, context))]
+    const next = between.join(h, attended(attend(y, context)))
+    return [next.h, fed(feed(next.y, context))]
   }
 }
 

@@ -14,7 +14,7 @@ import { dropout } from '../ops/dropout.ts'
 import { countingMemory, site } from '../ops/random.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
-import { lastOf } from '../tuple.ts'
+import { lastOf, mapTuple } from '../tuple.ts'
 import { activationOf, gatedOf } from './activations.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
 import { outputOf } from './lmOutput.ts'
@@ -57,10 +57,9 @@ type Sublayer = (x: Tensor, context: LayerContext, bias: Tensor) => Tensor
 
 function attentionOf(w: Weights, d: Dims, causal: boolean) {
   const inner = d.heads * d.headDim
-  const [q, k, v] = ['q', 'k', 'v'].map(name => w.linear(name, d.hidden, inner, false))
   const options = { heads: d.heads, headDim: d.headDim, scale: 1, causal, rowStride: POSITIONS, dropout: d.dropout }
   return {
-    layers: [q!, k!, v!] as const,
+    layers: mapTuple(['q', 'k', 'v'], name => w.linear(name, d.hidden, inner, false)),
     output: w.linear('o', inner, d.hidden, false),
     attention: new Attention(w.prefix, options),
   }
@@ -87,14 +86,14 @@ function crossAttention(w: Weights, d: Dims): Sublayer {
 }
 
 function feedForward(w: Weights, d: Dims): Sublayer {
-  const names = d.isGated ? ['wi_0', 'wi_1'] : ['wi']
-  const layers = names.map(name => w.linear(name, d.hidden, d.intermediate, false))
+  const inner = (name: string) => w.linear(name, d.hidden, d.intermediate, false)
+  const layers = d.isGated ? ([inner('wi_0'), inner('wi_1')] as const) : ([inner('wi')] as const)
   const down = w.linear('wo', d.intermediate, d.hidden, false)
   const where = site(down.path, 'input')
   const [plain, gated] = [activationOf(d.act), gatedOf(d.act)]
   return x => {
     const [gate, up] = linearGroup(layers, x)
-    return down.apply(dropout(up ? gated(gate!, up) : plain(gate!), d.dropout, where))
+    return down.apply(dropout(up ? gated(gate, up) : plain(gate), d.dropout, where))
   }
 }
 
@@ -122,14 +121,14 @@ function stackOf(w: Weights, d: Dims, words: Embedding, layers: number, isDecode
   const table = w.at('block.0.layer.0.SelfAttention').parameter('relative_attention_bias.weight', [d.buckets, d.heads])
   const biases = new RelativeBias(table, { bidirectional: !isDecoder, maxDistance: d.maxDistance })
   const norm = w.rmsNorm('final_layer_norm', d.hidden, d.eps)
-  const [first, last] = ['embeddings', 'output'].map(kind => site(w.prefix, kind))
+  const [first, last] = mapTuple(['embeddings', 'output'], kind => site(w.prefix, kind))
   return stack<State>({
     embed: ({ ids, maxLength }: Batch, cache?: StackCache) => {
-      return [dropout(words.apply(ids), d.dropout, first!), undefined, biases.table(cache?.capacity ?? maxLength)]
+      return [dropout(words.apply(ids), d.dropout, first), undefined, biases.table(cache?.capacity ?? maxLength)]
     },
     blocks,
     hidden: ([h, branch]) => (branch ? add(h, branch) : h),
-    output: ([h, branch]) => dropout(norm.join(h, branch).y, d.dropout, last!),
+    output: ([h, branch]) => dropout(norm.join(h, branch).y, d.dropout, last),
   })
 }
 

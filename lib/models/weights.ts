@@ -10,7 +10,7 @@ import { Parameter, type Storage, storedDType } from '../nn/module.ts'
 import { LayerNorm, RmsNorm } from '../nn/norm.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { type Device, Tensor, type TensorData } from '../tensor.ts'
-import { under } from '../tuple.ts'
+import { must, under } from '../tuple.ts'
 
 /** Where tensors come from: a checkpoint on disk, usually. dtype in safetensors' spelling. */
 export interface TensorSource {
@@ -151,7 +151,10 @@ export class Weights {
     const [mine, its] = [available.get(this.#join(name)), available.get(other)]
     if (mine === undefined || its === undefined) return false
     const { source } = settings
-    return source!.info(mine).dtype !== source!.info(its).dtype || !isSame(source!.read(mine), source!.read(its))
+    return (
+      must(source, 'source').info(mine).dtype !== must(source, 'source').info(its).dtype ||
+      !isSame(must(source, 'source').read(mine), must(source, 'source').read(its))
+    )
   }
 
   get parameters(): Map<string, Parameter> {
@@ -257,7 +260,7 @@ export class Weights {
     const { available, parameters, problems, settings } = this.#loading
     for (const [canonical, stored] of available)
       if (!parameters.has(canonical) && !settings.otherHeads.test(canonical))
-        problems.push(`unexpected ${stored} [${settings.source!.info(stored).shape.join(', ')}]`)
+        problems.push(`unexpected ${stored} [${must(settings.source, 'source').info(stored).shape.join(', ')}]`)
     if (problems.length === 0) return
     const shown = problems.slice(0, 40).join('\n  ')
     const more = problems.length > 40 ? `\n  and ${problems.length - 40} more` : ''
@@ -274,7 +277,7 @@ export class Weights {
     const { source, origin } = settings
     let bytes = 0
     for (const { tensor, stored, host, isTransposed } of waiting.splice(0)) {
-      if (!uploadFinite(tensor, source!, stored, host, isTransposed))
+      if (!uploadFinite(tensor, must(source, 'source'), stored, host, isTransposed))
         fail(
           'ERR_CHECKPOINT',
           `loadModel: ${stored} of ${origin} holds NaN or infinity; the file is damaged, fetch it again`,
@@ -299,7 +302,7 @@ export class Weights {
   #load(tensor: Tensor, name: string, stored: string, isConv: boolean): void {
     const { source, device } = this.#loading.settings
     const isTransposed = isConv && !source?.isUpright
-    const { dtype, shape } = source!.info(stored)
+    const { dtype, shape } = must(source, 'source').info(stored)
     const expected = `[${(isTransposed ? [...tensor.shape].reverse() : tensor.shape).join(', ')}]`
     if (`[${shape.join(', ')}]` !== expected) {
       this.#loading.problems.push(`misshapen ${name}: [${shape.join(', ')}], expected ${expected}`)

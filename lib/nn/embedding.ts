@@ -27,7 +27,7 @@ export class Embedding {
   /** ids i32[N] → [N, D]. */
   apply(ids: Tensor): Tensor {
     const of = (part: Tensor) => embedding(this.weight.tensor, part, this.dtype, this.fixed)
-    const rows = this.weight.isCovered ? byRoute([ids], ([part]) => of(part!)) : of(ids)
+    const rows = this.weight.isCovered ? byRoute([ids], ([part]) => of(part)) : of(ids)
     return promptedRows(this, noisyRows(this, rows))
   }
 }

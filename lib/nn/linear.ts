@@ -9,7 +9,7 @@ import { type RopeInput, ropeOne } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
 import { addRow, scaleColumns } from '../ops/scaleColumns.ts'
 import type { Tensor } from '../tensor.ts'
-import { type Each, mapTuple, nth } from '../tuple.ts'
+import { type Each, mapTuple, must, nth } from '../tuple.ts'
 import { splitColumns } from './columns.ts'
 import { isQuantized, type Parameter } from './module.ts'
 import { byRoute, isUndecided, routedAdapter } from './routes.ts'
@@ -110,7 +110,7 @@ export class Linear {
   apply(x: Tensor, rope?: RopeInput): Tensor {
     const isPlain = this.adapters.length === 0 && !this.weight.isCovered && !this.bias?.isCovered
     if (isPlain || !isUndecided()) return this.#through(x, this.current, rope)
-    return byRoute([x], ([part], begin) => this.#through(part!, this.current, rope && ofRows(rope, begin, part!)))
+    return byRoute([x], ([part], begin) => this.#through(part, this.current, rope && ofRows(rope, begin, part)))
   }
 
   #through(x: Tensor, adapters: readonly LinearAdapter[], rope?: RopeInput): Tensor {
@@ -189,7 +189,8 @@ function groupOf(layers: readonly Linear[], x: Tensor): LowRankFactors[] | undef
   const [first] = layers
   if (!half || layers.length < 2 || layers.length > MOST_IN_GROUP || isUndecided()) return undefined
   const alone = layers.flatMap(layer => onlyFactors(layer) ?? [])
-  if (alone.length < layers.length || layers.some(({ compute }) => compute !== first!.compute)) return undefined
+  if (alone.length < layers.length || layers.some(({ compute }) => compute !== must(first, 'first').compute))
+    return undefined
   const factors = alone.map(each => each.factors!())
   return factors.every(({ exact = true }) => exact === (nth(factors, 0).exact ?? true)) ? factors : undefined
 }

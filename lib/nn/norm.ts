@@ -90,7 +90,7 @@ function ofEachRoute(
   norm: (x: Tensor, residual: Tensor | undefined) => Tensor,
 ): Tensor {
   if (!isCovered(parameters)) return norm(x, residual)
-  return byRoute(residual ? [x, residual] : [x], ([part, rest]) => norm(part!, rest))
+  return byRoute(residual ? [x, residual] : [x], ([part, rest]) => norm(part, rest))
 }
 
 function summed(residual: Tensor, branch: Tensor | undefined, drop: BranchDropout | undefined): Tensor {

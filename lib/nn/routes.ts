@@ -5,7 +5,7 @@ import { check } from '../errors.ts'
 import { native } from '../native.ts'
 import { countingFrom } from '../ops/random.ts'
 import { Tensor } from '../tensor.ts'
-import { nth } from '../tuple.ts'
+import { type Each, mapTuple, must, nth } from '../tuple.ts'
 
 /** Consecutive rows that go through one adapter, whether it is switched on or not; null: through the base alone. */
 export interface Route {
@@ -57,21 +57,34 @@ export function isUndecided(): boolean {
  * A layer by its routes: cuts the inputs, all of as many rows, and joins what `body` makes of each part. Without
  * routes, or with one for all rows, it is `body(inputs)`. Dropout counts rows from the start of the batch in each part.
  */
-export function byRoute(inputs: readonly Tensor[], body: (parts: readonly Tensor[], begin: number) => Tensor): Tensor {
-  if (!isUndecided()) return body(inputs, 0)
-  const given = routes!
+export function byRoute<const I extends readonly [Tensor, ...Tensor[]]>(
+  inputs: I,
+  body: (parts: Each<I, Tensor>, begin: number) => Tensor,
+): Tensor {
+  if (!isUndecided())
+    return body(
+      mapTuple(inputs, x => x),
+      0,
+    )
+  const given = must(routes, 'routes')
   const rows = given.reduce((sum, route) => sum + route.rows, 0)
-  check(rows === nth(inputs, 0).shape[0], 'ERR_SHAPE', () => {
-    return `withRoutes: the routes have ${rows} rows, the batch ${nth(inputs, 0).shape[0]}; give every row a route`
+  check(rows === inputs[0].shape[0], 'ERR_SHAPE', () => {
+    return `withRoutes: the routes have ${rows} rows, the batch ${inputs[0].shape[0]}; give every row a route`
   })
-  if (given.length === 1) return during(given, nth(given, 0).adapter, () => body(inputs, 0))
+  if (given.length === 1)
+    return during(given, nth(given, 0).adapter, () =>
+      body(
+        mapTuple(inputs, x => x),
+        0,
+      ),
+    )
   const heights = given.map(route => route.rows)
-  const parts = inputs.map(input => splitRows(input, heights))
+  const parts = mapTuple(inputs, input => splitRows(input, heights))
   let begin = 0
   const made = given.map(({ adapter, rows: height }, i) => {
     const from = begin
     begin += height
-    const mine = parts.map(each => nth(each, i))
+    const mine = mapTuple(inputs, (_, k) => nth(nth(parts, k), i))
     return countingFrom(from, () => during(given, adapter, () => body(mine, from)))
   })
   return concatRows(made)
@@ -137,9 +150,9 @@ export function concatRows(parts: readonly Tensor[]): Tensor {
     native.copyInto(y.view(nth(begins, i) * width, part.shape).handle, part.handle)
   })
   const [joined] = recordGroup([y], parts, [], ([dy]) => {
-    return heights.map((height, i) => dy!.view(nth(begins, i) * width, [height, ...shape.slice(1)]))
+    return heights.map((height, i) => must(dy, 'dy').view(nth(begins, i) * width, [height, ...shape.slice(1)]))
   })
-  return joined!
+  return must(joined, 'joined')
 }
 
 const widthOf = (shape: readonly number[]) => shape.slice(1).reduce((a, b) => a * b, 1)

@@ -5,7 +5,7 @@ import { check } from '../errors.ts'
 import { cast } from '../ops/copy.ts'
 import { embedding } from '../ops/embedding.ts'
 import { type Device, Tensor } from '../tensor.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import type { InputRules, PackedBatch } from './batch.ts'
 import { splitColumns } from './columns.ts'
 import { concatRows, isUndecided } from './routes.ts'
@@ -42,7 +42,7 @@ export function withVirtual(batch: PackedBatch, count: number) {
       const place = begin + count + t - from
       moved[t] = place
       longer.ids[place] = nth(ids, t)
-      if (typeIds) longer.typeIds![place] = nth(typeIds, t)
+      if (typeIds) must(longer.typeIds, 'typeIds')[place] = nth(typeIds, t)
     }
   }
   return { batch: longer, moved }

@@ -10,7 +10,7 @@ import { plainPrompt } from '../tasks/causalLm.ts'
 import { CHAT_OPTIONS, type ChatOptions } from '../tasks/chat.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
-import { lastOf, nth } from '../tuple.ts'
+import { lastOf, must, nth } from '../tuple.ts'
 import type { Trained } from './trained.ts'
 
 type Asked = Pick<Trained, 'tokenizer' | 'taskOptions' | 'columnNames'>
@@ -54,7 +54,8 @@ export function promptOfRow(
   const { completion: _, ...given } = columns
   const isChat = holdsMessages(row, columns) || (columns.prompt !== undefined && chats(trained))
   if (!isChat) {
-    const text = columns.prompt === undefined ? String(row.values[columns.text!] ?? '') : plainPrompt(row, given)
+    const text =
+      columns.prompt === undefined ? String(row.values[must(columns.text, 'text')] ?? '') : plainPrompt(row, given)
     return { prompt: columns.prompt === undefined ? promptFor(trained, text) : text }
   }
   const { messages, tools } = conversationOf(row, given)
@@ -88,7 +89,7 @@ export async function* answerRows(
     const prompts = group.map(one => one.prompt)
     const said = await complete(model, tokenizer, prompts, { ...options, chat: chatOf(trained), tools })
     for (const [k, [first]] of said.entries()) {
-      const { text: generated, finish, tokens } = first!
+      const { text: generated, finish, tokens } = must(first, 'first')
       yield { text: lastText(prompts[k] ?? prompt), generated, finish, tokens }
     }
   }

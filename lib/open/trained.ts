@@ -17,6 +17,7 @@ import { MODEL_TYPES } from '../models/index.ts'
 import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import type { TaskValues } from '../tasks/task.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
+import { must } from '../tuple.ts'
 import { type Base, type BaseSettings, findBase, lengthOf, loadBase } from './base.ts'
 
 /** A trained model with all that its use needs. */
@@ -160,7 +161,7 @@ function labelsFor(
   const own = info.labels && info.labels.length > 0 ? info.labels : undefined
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
   check(!labels || !own || !isAdapter || labels.join('\n') === own.join('\n'), 'ERR_OPTION', () => {
-    return `labels: the adapter was trained on ${own!.join(', ')}, not ${labels!.join(', ')}; leave --labels out`
+    return `labels: the adapter was trained on ${must(own, 'own').join(', ')}, not ${must(labels, 'labels').join(', ')}; leave --labels out`
   })
   const known = labels ?? own
   if (known) return known

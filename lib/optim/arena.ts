@@ -2,7 +2,7 @@ import { check } from '../errors.ts'
 import { type DType, native } from '../native.ts'
 import type { Parameter } from '../nn/module.ts'
 import { type Device, Tensor } from '../tensor.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 
 /** How AdamW keeps its moments: in the type of the parameters, or as 8-bit codes with a scale a block of 256. */
 export const STATES = ['f32', '8bit'] as const
@@ -55,7 +55,7 @@ export class Arena {
     check(parameters.length > 0, 'ERR_OPTION', () => 'train: nothing trains; attach a method, or choose other targets')
     const taken = parameters.find(parameter => parameter.trains)
     check(!taken, 'ERR_OPTION', () => {
-      return `train: ${taken!.name} is in training already; wait for that run to end, or attach another adapter`
+      return `train: ${must(taken, 'taken').name} is in training already; wait for that run to end, or attach another adapter`
     })
     let end = 0
     this.slices = parameters.map(parameter => {

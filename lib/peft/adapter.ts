@@ -10,7 +10,7 @@ import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
 import type { VirtualTokens } from '../nn/virtual.ts'
 import { scope, type Tensor } from '../tensor.ts'
-import { under } from '../tuple.ts'
+import { must, under } from '../tuple.ts'
 import { type AdapterConfig, adapterRecord } from './config.ts'
 import { checkValues, snapshot, writeChecked } from './files.ts'
 import { infoFile, infoRecord } from './info.ts'
@@ -109,7 +109,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
     try {
       for (const each of whole) this.#whole.push(each.lay(this.name, cast(each.own, dtype)))
     } catch (error) {
-      for (const each of this.#whole) each.base!.lift(this.name)
+      for (const each of this.#whole) must(each.base, 'base').lift(this.name)
       throw error
     }
   }
@@ -245,7 +245,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
     for (const [name, other] of this.host.adapters) {
       const [shared] = this.#layers.filter(([{ path }]) => other.isMerged && other.carries(path))
       check(!shared, 'ERR_OPTION', () => {
-        return `merge: ${shared![0].weight.name} is held by adapter "${name}", "${this.name}" wants it too; unmerge that one first`
+        return `merge: ${must(shared, 'shared')[0].weight.name} is held by adapter "${name}", "${this.name}" wants it too; unmerge that one first`
       })
     }
     this.#merged = []
@@ -261,10 +261,10 @@ export class Adapter<H extends Host = Host> implements Disposable {
     const { weight, bias } = mergedLayer(linear, [adapter])
     const put = (parameter: Parameter, tensor: Tensor) => {
       const original = parameter.exchange(tensor)
-      this.#merged!.push({ parameter, original })
+      must(this.#merged, 'merged').push({ parameter, original })
     }
     if (weight) put(linear.weight.top, weight)
-    if (bias) put(linear.bias!.top, bias)
+    if (bias) put(must(linear.bias, 'bias').top, bias)
     adapter.active = false
   }
 
@@ -293,7 +293,11 @@ export class Adapter<H extends Host = Host> implements Disposable {
    */
   detach({ keep = false }: { keep?: boolean } = {}): void {
     const held = [...this.#made, ...this.#whole].find(parameter => parameter.trains)
-    check(!held, 'ERR_OPTION', () => `detach: an optimizer still trains ${held!.name}; dispose its arena first`)
+    check(
+      !held,
+      'ERR_OPTION',
+      () => `detach: an optimizer still trains ${must(held, 'held').name}; dispose its arena first`,
+    )
     this.#end(keep)
   }
 

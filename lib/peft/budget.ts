@@ -8,7 +8,7 @@ import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
 import { scope, Tensor } from '../tensor.ts'
-import { nth, under } from '../tuple.ts'
+import { must, nth, under } from '../tuple.ts'
 import type { PlaceContext, StateEntry } from './method.ts'
 
 /** The parts of a layer's update B diag(E) A: a [r, in], b [out, r], e [r, 1]. */
@@ -96,7 +96,7 @@ export class Budget {
     this.#means ??= this.#fresh()
     for (const [parameter, { sensitivity, uncertainty }] of this.#means)
       scope(() => {
-        const now = absolute(multiply(copy(parameter.tensor), parameter.gradient!))
+        const now = absolute(multiply(copy(parameter.tensor), must(parameter.gradient, 'gradient')))
         const mean = add(scale(sensitivity.tensor, beta1), scale(now, 1 - beta1))
         const stray = absolute(add(now, scale(mean, -1)))
         sensitivity.replace(mean)
@@ -129,7 +129,7 @@ export class Budget {
     this.#pattern = new Map()
     this.#layers.forEach(({ path, e }, i) => {
       const kept = nth(scores, i).map(score => score > threshold)
-      this.#pattern!.set(path, kept)
+      must(this.#pattern, 'pattern').set(path, kept)
       e.tensor.upload(nth(found, i)[1].map((value, k) => (kept[k] ? value : 0)))
     })
   }
@@ -149,7 +149,7 @@ export class Budget {
   /** Of each singular value with its vectors, [r, 1]: the score of E and the mean scores of its row and column. */
   #importance({ a, b, e }: Triplet): Tensor {
     const score = (parameter: Parameter) => {
-      const { sensitivity, uncertainty } = under(this.#means!, parameter)
+      const { sensitivity, uncertainty } = under(must(this.#means, 'means'), parameter)
       return multiply(sensitivity.tensor, uncertainty.tensor)
     }
     const { rows: r, columns: ins } = a

@@ -5,7 +5,7 @@ import { check, fail } from '../errors.ts'
 import { uniformStream } from '../nn/init.ts'
 import { SEED } from '../options.ts'
 import { scope } from '../tensor.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
 import { attach } from './attach.ts'
 import { type Matrix, matrix, productSvd, type Svd } from './linearAlgebra.ts'
@@ -118,7 +118,7 @@ export function attachFactors(
       adapter.detach()
       fail(
         'ERR_UNSUPPORTED',
-        `combine: ${from.name} of "${headed!.name}" trains whole, and LoRA's file has no place for it`,
+        `combine: ${from.name} of "${must(headed, 'headed').name}" trains whole, and LoRA's file has no place for it`,
       )
     }
     own.replace(cast(from.tensor, from.tensor.dtype))
@@ -131,7 +131,10 @@ export function attachFactors(
 function upload(adapter: Adapter, path: string, a: Matrix, b: Matrix): void {
   if (a.data.every(x => x === 0)) return
   for (const [which, { data }] of Object.entries({ A: a, B: b }))
-    adapter.trainable.find(p => p.name === `${path}.lora_${which}.weight`)!.tensor.upload(data)
+    must(
+      adapter.trainable.find(p => p.name === `${path}.lora_${which}.weight`),
+      'match',
+    ).tensor.upload(data)
 }
 
 /** The adapter whose head is taken. @throws ERR_UNSUPPORTED where it is not clear, ERR_OPTION where it has none */
@@ -202,7 +205,7 @@ export function stacked(parts: readonly Factors[]): Pair {
 export function truncated({ a, b }: Pair, rank: number): Pair & { error: number } {
   const svd = productSvd(b, a)
   const [lost, all] = [rank, 0].map(from => Math.hypot(...svd.values.subarray(from)))
-  return { ...largest(svd, rank), error: all! > 0 ? lost! / all! : 0 }
+  return { ...largest(svd, rank), error: must(all, 'all') > 0 ? must(lost, 'lost') / must(all, 'all') : 0 }
 }
 
 /** B = U S, A = Vᵀ of the largest `rank` singular values. */
@@ -228,7 +231,7 @@ interface Mixing {
 function mixed(parts: readonly Factors[], mixing: Mixing): Pair {
   const [first] = parts
   check(
-    parts.every(({ a }) => a.rows === first!.a.rows),
+    parts.every(({ a }) => a.rows === must(first, 'first').a.rows),
     'ERR_OPTION',
     () => `combine: ${mixing.kind} of ranks ${parts.map(({ a }) => a.rows).join(' and ')}; take cat or svd`,
   )
@@ -236,7 +239,7 @@ function mixed(parts: readonly Factors[], mixing: Mixing): Pair {
   const side = (which: 'a' | 'b') => {
     const data = parts.map((part, i) => pruned(part[which].data, mixing, `${which}${i}`))
     const roots = weights.map(w => (which === 'a' ? Math.sign(w) || 1 : 1) * Math.sqrt(Math.abs(w)))
-    const { rows, columns } = first![which]
+    const { rows, columns } = must(first, 'first')[which]
     return matrix(rows, columns, /ties/.test(mixing.kind) ? elected(data, roots, mixing.sign) : added(data, roots))
   }
   return { a: side('a'), b: side('b') }
@@ -266,7 +269,7 @@ function pruned(data: Float64Array, { kind, density, seed, path }: Mixing, part:
     return data.map(x => (next() < density ? x / density : 0))
   }
   const kept = Math.trunc(density * data.length)
-  const order = Array.from(data.keys()).sort((x, y) => Math.abs(data[y]!) - Math.abs(data[x]!))
+  const order = Array.from(data.keys()).sort((x, y) => Math.abs(nth(data, y)) - Math.abs(nth(data, x)))
   const stays = new Set(order.slice(0, kept))
   return data.map((x, at) => (stays.has(at) ? x : 0))
 }

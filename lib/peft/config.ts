@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { check, nearest } from '../errors.ts'
 import { isObject, type PyJson, type PyObject, readExactJson } from '../io/json.ts'
-import { isOneOf } from '../tuple.ts'
+import { isOneOf, must } from '../tuple.ts'
 import { type AdapterContext, decodeField, defaultsOf, encodeField, type Field, type Resolved, show } from './fields.ts'
 import { type TaskType, taskTypes } from './taskType.ts'
 
@@ -75,7 +75,7 @@ export function settingsOfFile(kind: FileKind, { path, peftType, values }: Adapt
   }
   const taskType = text(path, values, 'task_type')
   check(taskType === undefined || isOneOf(taskTypes, taskType), 'ERR_CONFIG', () => {
-    return `${path}: task_type is "${taskType}"${nearest(taskType!, taskTypes)}; known are ${taskTypes.join(', ')}`
+    return `${path}: task_type is "${taskType}"${nearest(must(taskType, 'taskType'), taskTypes)}; known are ${taskTypes.join(', ')}`
   })
   return {
     options,

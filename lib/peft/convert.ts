@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import type { LinearAdapter } from '../nn/linear.ts'
 import { scope } from '../tensor.ts'
-import { mapTuple, nth, under } from '../tuple.ts'
+import { mapTuple, must, nth, under } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
 import { attachFactors, type Combined, largest, type Pair, readFactors, stacked, truncated } from './combine.ts'
 import { type Matrix, matrix, norm, product, productSvd, randomizedSvd } from './linearAlgebra.ts'
@@ -33,7 +33,7 @@ export async function convert(adapter: Adapter, options: ConvertOptions = {}): P
     return `convert: ${adapter.method.kind.title} changes no weight of a linear layer; LoRA has no place for what it trains`
   })
   const own = hasFactors(adapter) ? await readFactors([{ adapter, weight: 1 }]) : undefined
-  const k = rank ?? Math.max(8, ...[...(own?.values() ?? [])].map(([part]) => part!.a.rows))
+  const k = rank ?? Math.max(8, ...[...(own?.values() ?? [])].map(([part]) => must(part, 'part').a.rows))
   const errors = new Map<string, number>()
   const made = new Map<string, Pair>()
   for (const path of layers) {
@@ -110,7 +110,10 @@ function hasFactors(adapter: Adapter): boolean {
 /** LoRA has no place for the change of a bias. */
 function checkBias({ host, name, method }: Adapter, path: string): void {
   const linear = under(host.linears, path)
-  const own = linear.adapters.find(each => each.name === name)!
+  const own = must(
+    linear.adapters.find(each => each.name === name),
+    'match',
+  )
   const changes = scope<boolean>(() => {
     const weight = cast(linear.weight.tensor, trainedDType(host.storage))
     const bias = linear.bias && cast(linear.bias.tensor, weight.dtype)
@@ -124,5 +127,5 @@ function checkBias({ host, name, method }: Adapter, path: string): void {
 async function readChange(adapter: Adapter, path: string): Promise<Matrix> {
   const change = adapter.deltaWeight(path)
   const [rows, columns] = change.shape
-  return matrix(rows!, columns!, await change.data().finally(() => change.dispose()))
+  return matrix(must(rows, 'rows'), must(columns, 'columns'), await change.data().finally(() => change.dispose()))
 }

@@ -4,7 +4,7 @@
 import { check } from '../errors.ts'
 import { isObject, isPyJson, PyFloat, type PyJson, pyFloat, stringifyPython } from '../io/json.ts'
 import { isRecord, nearestOption, type OptionRow, type Search } from '../options.ts'
-import { isOneOf, isTexts } from '../tuple.ts'
+import { isOneOf, isTexts, must } from '../tuple.ts'
 import { modulesToSaveFor, type TaskType } from './taskType.ts'
 
 /** What an adapter's file says beside the options. */
@@ -131,7 +131,9 @@ function whatOf({ kind, min, below, whole, choices }: Field): string {
     case 'boolean':
       return 'true or false'
     case 'choice':
-      return `one of ${choices!.map(choice => String(choice)).join(', ')}`
+      return `one of ${must(choices, 'choices')
+        .map(choice => String(choice))
+        .join(', ')}`
     case 'names':
       return 'a list of names'
     case 'pattern':
@@ -158,7 +160,7 @@ function accepts(
     case 'boolean':
       return typeof value === 'boolean'
     case 'choice':
-      return isOneOf(choices!, value)
+      return isOneOf(must(choices, 'choices'), value)
     case 'names':
       return isNames(value)
     case 'pattern':

@@ -2,6 +2,7 @@
 
 import { check } from '../errors.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
+import { must } from '../tuple.ts'
 import type { Field } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind } from './method.ts'
 import { layerNumber } from './targets.ts'
@@ -53,7 +54,7 @@ function chosen(host: Host, { freezeEmbeddings, layers, keepOriginal }: Required
   const all = [...host.parameters.values()]
   const covered = all.find(parameter => parameter.isCovered)
   check(keepOriginal || !covered, 'ERR_OPTION', () => {
-    return `full: an adapter has its own ${covered!.name}; merge or detach it first`
+    return `full: an adapter has its own ${must(covered, 'covered').name}; merge or detach it first`
   })
   const wanted = layers === undefined ? undefined : typeof layers === 'number' ? [layers] : layers
   const there = new Set(all.map(({ name }) => layerNumber(name)))

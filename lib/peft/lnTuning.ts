@@ -2,7 +2,7 @@
 
 import { check, nearest } from '../errors.ts'
 import type { Parameter } from '../nn/module.ts'
-import { lastOf } from '../tuple.ts'
+import { lastOf, must } from '../tuple.ts'
 import { type Field, SAVE_FIELD, type SaveWholeOptions, type TargetOptions, targetFields } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { nameMatcher } from './targets.ts'
@@ -69,7 +69,7 @@ function place(host: Host, options: Required<NormOptions>, context: PlaceContext
     whole: [...heads, ...inNorms],
     matched: paths.map(path => ({ path, text: 'trained whole' })),
     keyOf: parameter => {
-      const isTuned = tuned.has(parameter.base!)
+      const isTuned = tuned.has(must(parameter.base, 'base'))
       return isTuned ? `base_model.model.${parameter.name.replace(/\.(\w+)$/, '.ln_tuning_layers.$1')}` : undefined
     },
   }

@@ -11,7 +11,7 @@ import {
 } from '../io/safetensors.ts'
 import type { Parameter } from '../nn/module.ts'
 import { keepOf } from '../ops/random.ts'
-import { isOneOf, isTexts } from '../tuple.ts'
+import { isOneOf, isTexts, must } from '../tuple.ts'
 import type { Adapter, Source } from './adapter.ts'
 import { attachFile } from './attach.ts'
 import { type AdapterConfig, readAdapterConfig, settingsOfFile } from './config.ts'
@@ -91,7 +91,7 @@ function attached<H extends Host>(
   })
   const { options, taskType } = settingsOfFile(kind, config)
   check(!taskType || taskTypeOf(model.task) === taskType, 'ERR_CONFIG', () => {
-    const task = taskOf(taskType!)
+    const task = taskOf(must(taskType, 'taskType'))
     const cure = task ? `load the model for ${task}` : 'no model of this package has that task'
     return `${config.path}: task_type is ${taskType}, the model does ${model.task}; ${cure}`
   })
@@ -182,7 +182,7 @@ function checkBase({ config, labels }: Host, dir: string, info: AdapterInfo): vo
   })
   if (!info.labels) return
   check(info.labels.join('\n') === labels.join('\n'), 'ERR_CONFIG', () => {
-    return `${dir}: the adapter's labels are [${info.labels!.join(', ')}], the model's [${labels.join(', ')}]; load the model with the adapter's`
+    return `${dir}: the adapter's labels are [${must(info.labels, 'labels').join(', ')}], the model's [${labels.join(', ')}]; load the model with the adapter's`
   })
 }
 

@@ -16,6 +16,7 @@ import { isQuantized, type Parameter } from '../nn/module.ts'
 import type { Tensor } from '../tensor.ts'
 import { ggufTokenizer } from '../tokenizer/gguf.ts'
 import { writeTokenizer } from '../tokenizer/write.ts'
+import { must } from '../tuple.ts'
 import { dtypeOf, writeChecked } from './files.ts'
 import { infoFile } from './info.ts'
 import { mergedLayer } from './merging.ts'
@@ -151,7 +152,10 @@ function configOf(model: Host, dtype: FloatDtype): PyObject {
   const { num_labels: _, ...kept } = values
   const record: Record<string, PyJson> = { ...kept, model_type: config.modelType }
   record.architectures = [model.className]
-  record.dtype = Object.entries(fileDtypes).find(([, value]) => value === dtype)![0]
+  record.dtype = must(
+    Object.entries(fileDtypes).find(([, value]) => value === dtype),
+    'match',
+  )[0]
   // Readers before transformers 4.57 know only this name.
   if (kept.torch_dtype !== undefined) record.torch_dtype = record.dtype
   if (labels.length > 0) {

@@ -8,6 +8,7 @@ import { add } from '../ops/add.ts'
 import { matmul } from '../ops/matmul.ts'
 import { scale } from '../ops/scale.ts'
 import { scope, Tensor } from '../tensor.ts'
+import { must } from '../tuple.ts'
 
 /** What is trained is f32, or f64 on an f64 base. */
 export function trainedDType(storage: Storage): DType {
@@ -61,6 +62,9 @@ export function mergedLayer(linear: Linear, adapters: readonly LinearAdapter[], 
     }
     const round = (tensor: Tensor, { dtype }: Tensor) =>
       keepWide || dtype === tensor.dtype || dtype === 'int8' || dtype === 'nf4' ? tensor : cast(tensor, dtype)
-    return { weight: round(weight, stored.weight), ...(isBiasChanged ? { bias: round(bias!, stored.bias!) } : {}) }
+    return {
+      weight: round(weight, stored.weight),
+      ...(isBiasChanged ? { bias: round(must(bias, 'bias'), must(stored.bias, 'bias')) } : {}),
+    }
   })
 }

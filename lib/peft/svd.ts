@@ -1,6 +1,6 @@
 // Updates in the form of a singular value decomposition, U diag(σ) Vᵀ with σ trained: AdaLoRA at a fixed rank.
 
-import { isOneOf } from '../tuple.ts'
+import { isOneOf, must } from '../tuple.ts'
 import { ADALORA, type AdaLoraOptions, adaLoraFields, placeAdaLora } from './adalora.ts'
 import type { Field } from './fields.ts'
 import { type Method, type MethodKind, methodOfKind } from './method.ts'
@@ -32,7 +32,7 @@ export const SVD: MethodKind<SvdOptions> = {
   help: 'singular values and near-orthogonal vectors of the update, at a fixed rank',
   lr: 1e-3,
   fields: [rank, ...adaLoraFields.filter(isKept)],
-  keys: { ...ADALORA.keys!, tinit: 0, tfinal: 0, deltaT: 1, beta1: 0.85, beta2: 0.85 },
+  keys: { ...must(ADALORA.keys, 'keys'), tinit: 0, tfinal: 0, deltaT: 1, beta1: 0.85, beta2: 0.85 },
   // PEFT's file has both ranks; a budget that ends where it begins cuts nothing.
   extraKeys: ({ r }) => ({ init_r: r, target_r: r }),
   ...(ADALORA.notBuilt && { notBuilt: ADALORA.notBuilt }),

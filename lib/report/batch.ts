@@ -1,5 +1,6 @@
 // Training sequences as the model sees them, with the tokens that the loss looks at.
 
+import { must } from '../tuple.ts'
 import type { ReportData } from './data.ts'
 import { integer } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
@@ -34,7 +35,7 @@ export function batchSection({ batch = [] }: ReportData): Html | undefined {
   const shown = batch.filter(({ tokenLabels }) => tokenLabels !== undefined)
   if (shown.length === 0) return undefined
   const items = shown.map(({ tokens, tokenLabels, weight }) => {
-    return html`<li class="wide"><p class="text" dir="auto">${tokensOf(tokens, tokenLabels!)}</p><p class="note">${integer(weight)}
+    return html`<li class="wide"><p class="text" dir="auto">${tokensOf(tokens, must(tokenLabels, 'tokenLabels'))}</p><p class="note">${integer(weight)}
 of ${integer(tokens.length)} tokens are learned</p></li>`
   })
   return html`<section><h2>What is learned</h2><p class="lead">Training sequences as the model sees them;

@@ -1,5 +1,7 @@
 // Numbers as a reader wants them. A minus sign is U+2212, a thin space separates thousands and units.
 
+import { must } from '../tuple.ts'
+
 const MINUS = '\u2212'
 const THIN = '\u2009'
 
@@ -24,7 +26,7 @@ export function number(value: number): string {
 
 function scientific(value: number): string {
   const [mantissa, exponent] = value.toExponential(2).split('e')
-  return `${signed(mantissa!.replace(/\.?0+$/, ''))}·10${superscript(Number(exponent))}`
+  return `${signed(must(mantissa, 'mantissa').replace(/\.?0+$/, ''))}·10${superscript(Number(exponent))}`
 }
 
 function superscript(value: number): string {

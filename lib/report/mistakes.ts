@@ -1,6 +1,6 @@
 // The most confident mistakes: text, gold, predicted, probability; for entities the marked sentence.
 
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import type { Mistake, ReportData, TextPiece } from './data.ts'
 import { clip, number, percent } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
@@ -55,7 +55,7 @@ ${line('predicted', predicted)}${sure}</li>`
   const last = far !== undefined ? (['error', far] as const) : undefined
   const sure = probability === undefined ? last : (['probability', percent(probability)] as const)
   const most = text && text.length > 1 ? AROUND : TEXT_LENGTH
-  return html`<li><p class="text" dir="auto">${pieces(text ?? [], most)}</p>${answer(plain(right!), plain(said!), sure)}</li>`
+  return html`<li><p class="text" dir="auto">${pieces(text ?? [], most)}</p>${answer(plain(must(right, 'right')), plain(must(said, 'said')), sure)}</li>`
 }
 
 const spanLegend = html`<p class="key"><span><mark class="right">found</mark></span><span><mark

@@ -22,6 +22,7 @@ import type {
   TrainEvent,
   TrainExamples,
 } from '../train/events.ts'
+import { must } from '../tuple.ts'
 import { calibrationOf } from './calibration.ts'
 import { type Comparison, compareEvaluations } from './compare.ts'
 import type { ComparisonData, DataSummary, MetricRow, ReferenceRow, ReportData, Setting } from './data.ts'
@@ -95,7 +96,14 @@ export function recordRun(parts: RunParts): { take(event: TrainEvent): void; rec
         found.before.push({ split, metrics, predictions: evaluation.predictions })
       }
     },
-    record: () => ({ ...parts, examples, ...found, start: start!, end: end!, seed: start!.seed }),
+    record: () => ({
+      ...parts,
+      examples,
+      ...found,
+      start: must(start, 'start'),
+      end: must(end, 'end'),
+      seed: must(start, 'start').seed,
+    }),
   }
 }
 

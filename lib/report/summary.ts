@@ -1,6 +1,6 @@
 // Top of the page: title, verdict, key figures, the before/after table.
 
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import type { ComparisonData, CostData, MetricRow, ReferenceRow, ReportData } from './data.ts'
 import { bytes, difference, duration, integer, number, percent, pValue, short } from './format.ts'
 import { type Html, html } from './html.ts'
@@ -16,7 +16,7 @@ function improves(row: MetricRow): number {
 
 function gained(row: MetricRow): string {
   const unit = row.unit ?? 'number'
-  return `${difference(row.after - row.before!, unit)}${unit === 'share' ? ' points' : ''}`
+  return `${difference(row.after - must(row.before, 'before'), unit)}${unit === 'share' ? ' points' : ''}`
 }
 
 /** The sentence under the title: what the first metric did, and whether chance explains it. */

@@ -1,6 +1,6 @@
 // A search over options as a page: its best trial, parallel coordinates, what made the difference.
 
-import { nth, under } from '../tuple.ts'
+import { must, nth, under } from '../tuple.ts'
 import { lineChart, MARGIN, px } from './chart.ts'
 import type { Setting } from './data.ts'
 import { duration, number, percent } from './format.ts'
@@ -53,7 +53,10 @@ const paramText = (value: string | number | boolean | null) =>
 
 function masthead(data: SweepData): Html {
   const { rows, metric, best, test } = data
-  const row = rows.find(each => each.number === best)!
+  const row = must(
+    rows.find(each => each.number === best),
+    'match',
+  )
   const pruned = rows.filter(({ state }) => state === 'pruned').length
   const params = Object.entries(row.params).map(([name, value]) => `${name} ${paramText(value)}`)
   const day = data.date.replace('T', ' ').replace(/:\d\d(\.\d+)?Z$/, ' UTC')

@@ -7,7 +7,7 @@ import { type Adapter, kindOf } from '../peft/index.ts'
 import { learningRateFor } from '../train/defaults.ts'
 import { evaluate } from '../train/evaluate.ts'
 import type { StepEvent } from '../train/events.ts'
-import { isCount, nth, under } from '../tuple.ts'
+import { isCount, must, nth, under } from '../tuple.ts'
 import { type Length, planSteps, timeMethods } from './budget.ts'
 import type { StudyFolder } from './folder.ts'
 import { attachSpec, type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
@@ -161,7 +161,7 @@ class Runner {
     const grid: Member[] = []
     for (const lr of rates) grid.push(await this.#run(choice, lr, nth(seeds, 0), grid))
     const best = bestOf(grid)
-    const beyond = extend && lrs > 1 && best ? edge(rates, best.outcome.lr!) : undefined
+    const beyond = extend && lrs > 1 && best ? edge(rates, must(best.outcome.lr, 'lr')) : undefined
     if (beyond !== undefined) grid.push(await this.#run(choice, beyond, nth(seeds, 0), grid))
     const chosen = bestOf(grid)
     return { ...choice, grid, lr: chosen?.outcome.lr, runs: chosen ? [chosen] : [] }
@@ -214,7 +214,7 @@ class Runner {
 function worth(outcome: Member['outcome']): number {
   if ('failed' in outcome) return Number.NEGATIVE_INFINITY
   const { metric, validation } = outcome
-  const value = under(validation!, metric)
+  const value = under(must(validation, 'validation'), metric)
   if (!Number.isFinite(value)) return Number.NEGATIVE_INFINITY
   return higherIsBetter(metric) ? value : -value
 }

@@ -13,6 +13,7 @@ import { encodeRows } from '../tasks/encode.ts'
 import { taskOf } from '../tasks/index.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { evaluate } from '../train/evaluate.ts'
+import { must } from '../tuple.ts'
 import type { Spec } from './member.ts'
 
 /** Perplexity of the base's own head. */
@@ -103,7 +104,7 @@ function memoryLacks(model: Model): string {
 async function perplexityOf(model: Model, examples: List<Example>, tokenizer: Tokenizer): Promise<number> {
   const transform = taskOf({ task: model.task }).transform?.(tokenizer, {})
   const { metrics } = await evaluate(model, examples, { seed: 0, transform })
-  return metrics.perplexity!
+  return must(metrics.perplexity, 'perplexity')
 }
 
 /** Rows of data as texts alone: the text of each, or its words. */

@@ -5,7 +5,7 @@ import { normal } from '../nn/init.ts'
 import { type Adapter, attach, createMethod } from '../peft/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, TrainEvent, TrainExamples, TrainOptions } from '../train/events.ts'
 import { Diverged, train } from '../train/train.ts'
-import { lastOf } from '../tuple.ts'
+import { lastOf, must } from '../tuple.ts'
 
 /** What the runs of a study share. */
 export interface Bench {
@@ -141,7 +141,7 @@ async function follow(bench: Bench, spec: Spec, method: Adapter<Model>, watching
     else if (event.type === 'evaluation' && event.when === 'after') after.push(event)
     if (await watch?.(event)) break
   }
-  return { start: start!, end, after }
+  return { start: must(start, 'start'), end, after }
 }
 
 function outcomeOf(start: StartEvent, end: EndEvent, after: readonly EvaluationEvent[], extra: number) {

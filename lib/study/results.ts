@@ -6,7 +6,7 @@ import { kindOf } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
 import type { MethodRow, MethodsData } from '../report/methods.ts'
 import { taskOfModel } from '../tasks/index.ts'
-import { mapTuple, nth, under } from '../tuple.ts'
+import { mapTuple, must, nth, under } from '../tuple.ts'
 import type { Compared, Member } from './compare.ts'
 import type { Forgetting } from './forgetting.ts'
 import type { Latency } from './latency.ts'
@@ -76,7 +76,7 @@ function rowOf(
     title: kindOf(method).title,
     lr,
     grid: grid.map(({ spec, outcome }) => ({
-      lr: spec.training.lr!,
+      lr: must(spec.training.lr, 'lr'),
       value: 'failed' in outcome ? undefined : outcome.validation?.[metric],
     })),
     score: values.length > 0 ? spreadOf(values) : undefined,
@@ -89,7 +89,9 @@ function rowOf(
     adapterBytes: first?.adapterBytes,
     latency: first?.latency,
     forgetting: spread(({ forgetting }) => forgetting && forgetting.after / forgetting.before),
-    gap: spread(({ losses }) => (losses.train === undefined ? undefined : losses.validation! - losses.train)),
+    gap: spread(({ losses }) =>
+      losses.train === undefined ? undefined : must(losses.validation, 'validation') - losses.train,
+    ),
   }
 }
 

@@ -3,7 +3,7 @@
 
 import { erfc } from '../metrics/tails.ts'
 import { uniformStream } from '../nn/init.ts'
-import { lastOf, nth, under } from '../tuple.ts'
+import { lastOf, must, nth, under } from '../tuple.ts'
 import type { Choice, Distribution } from './journal.ts'
 import { gridOf, type Space, shareOf, valueAt } from './space.ts'
 
@@ -53,7 +53,9 @@ const EXPLORED = 5
  * of the better trials, the one where it is highest over the density of the others.
  */
 function estimators(space: Space, tried: readonly Tried[]) {
-  const sorted = tried.toSorted((a, b) => Number(a.isPruned) - Number(b.isPruned) || b.worth! - a.worth!)
+  const sorted = tried.toSorted(
+    (a, b) => Number(a.isPruned) - Number(b.isPruned) || must(b.worth, 'worth') - must(a.worth, 'worth'),
+  )
   const better = Math.min(25, Math.ceil(0.1 * sorted.length))
   const parts = [sorted.slice(0, better), sorted.slice(better)]
   return (name: string) => {
@@ -67,11 +69,11 @@ function estimators(space: Space, tried: readonly Tried[]) {
     return (next: () => number): Choice => {
       let best: { value: Choice; gain: number } | undefined
       for (let i = 0; i < CANDIDATES; i++) {
-        const value = good!.draw(next)
-        const gain = Math.log(good!.at(value)) - Math.log(rest!.at(value))
+        const value = must(good, 'good').draw(next)
+        const gain = Math.log(must(good, 'good').at(value)) - Math.log(must(rest, 'rest').at(value))
         if (!best || gain > best.gain) best = { value, gain }
       }
-      return best!.value
+      return must(best, 'best').value
     }
   }
 }

@@ -5,7 +5,7 @@ import { isRunning, machine, startOf } from '../io/process.ts'
 import { higherIsBetter } from '../metrics/table.ts'
 import { isRecord } from '../options.ts'
 import type { StepEvent } from '../train/events.ts'
-import { isCount, nth, under } from '../tuple.ts'
+import { isCount, must, nth, under } from '../tuple.ts'
 import { halve } from './halving.ts'
 import { type Choice, isChoice, type Journal, type Operation, operations, type Study, type Trial } from './journal.ts'
 import { type Bench, runMember, type Spec, type Watching } from './member.ts'
@@ -103,7 +103,10 @@ function takeNext(study: Study, sweep: Sweep): Operation[] {
   if (waiting) return [operations.state(waiting, 'running'), ...completed(study, sweep, waiting)]
   const ordinals = ordinalsOf(study)
   if (ordinals.size >= sweep.trials) return []
-  const ordinal = [...Array(ordinals.size + 1).keys()].find(each => !ordinals.has(each))!
+  const ordinal = must(
+    [...Array(ordinals.size + 1).keys()].find(each => !ordinals.has(each)),
+    'match',
+  )
   const params = suggest(sweep.sampler, sweep.space, triedOf(study), sweep.seed, ordinal)
   if (!params) return []
   return [operations.createTrial(study, 'running', params, sweep.space, { user: { ordinal, ...signOfLife() } })]
@@ -260,7 +263,7 @@ function ended(trial: Trial, { metric }: Sweep, outcome: Ended): Operation[] {
   const attrs = Object.entries(attrsOf(outcome)).map(([key, value]) => operations.userAttr(trial, key, value))
   if ('failed' in outcome) return [...attrs, operations.state(trial, 'fail')]
   if ('pruned' in outcome) return [...attrs, operations.state(trial, 'pruned')]
-  return [...attrs, operations.state(trial, 'complete', under(outcome.validation!, metric))]
+  return [...attrs, operations.state(trial, 'complete', under(must(outcome.validation, 'validation'), metric))]
 }
 
 function attrsOf(outcome: Ended): Record<string, unknown> {

@@ -9,7 +9,7 @@ import { check, fail } from '../errors.ts'
 import { causalLmHead, maskedLmHead } from '../heads/languageModel.ts'
 import { filled } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { CHAT_OPTIONS, type ChatOptions, chatExample } from './chat.ts'
 import { cutIds } from './cut.ts'
 import { type ItemsPrediction, readItems, viewItems } from './items.ts'
@@ -70,7 +70,7 @@ export const causalLm: Task<ItemsPrediction> = {
   view(batch, i, reader) {
     // A label belongs to the row before its token: shown, it stands at the token itself.
     const { tokenLabels, weight } = viewItems(batch, i, id => nameOf(id, reader))
-    return { tokenLabels: [null, ...tokenLabels!.slice(0, -1)], weight }
+    return { tokenLabels: [null, ...must(tokenLabels, 'tokenLabels').slice(0, -1)], weight }
   },
   record({ predicted, gold, probabilities, words }, example, reader) {
     const tokens = Array.from(predicted, (id, i) => ({
@@ -108,7 +108,7 @@ export function isChat(row: Row, columns: Columns, tokenizer: Tokenizer, options
 function answerExample(row: Row, tokenizer: Tokenizer, { columns, maxLength }: EncodeSpec): Example {
   const given = plainPrompt(row, columns)
   const prompt = openedIds(tokenizer, given)
-  const whole = ended([...openedIds(tokenizer, given + textOf(row, columns.completion!))], tokenizer)
+  const whole = ended([...openedIds(tokenizer, given + textOf(row, must(columns.completion, 'completion')))], tokenizer)
   const differs = prompt.findIndex((id, t) => id !== whole[t])
   const known = differs < 0 ? prompt.length : differs
   const ids = Int32Array.from(whole)
@@ -121,7 +121,7 @@ export function plainPrompt(row: Row, columns: Columns): string {
   if (columns.context === undefined && columns.prompt !== 'instruction') return promptOf(row, columns)
   const about = columns.context === undefined ? '' : textOf(row, columns.context)
   const input = about === '' ? '' : `### Input:\n${about}\n\n`
-  return `### Instruction:\n${textOf(row, columns.prompt!)}\n\n${input}### Response:\n`
+  return `### Instruction:\n${textOf(row, must(columns.prompt, 'prompt'))}\n\n${input}### Response:\n`
 }
 
 /** Ids of a text as the tokenizer begins one, without what it would end it with. */

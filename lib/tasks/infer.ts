@@ -6,14 +6,14 @@ import type { Row } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { type TaskName, unknownTask } from '../heads/index.ts'
-import { isOneOf, nth } from '../tuple.ts'
+import { isOneOf, must, nth } from '../tuple.ts'
 import { TASKS, taskNames, taskOf } from './index.ts'
 import type { Asked, Task } from './task.ts'
 
 /** Which column plays which part: as given, by the usual names of a task, else by those of all; see findColumns. */
 export function columnsIn(rows: Iterable<Row>, given?: ColumnNames, task?: string): Columns {
   const tasks = TASKS.filter(({ name, usual }) => usual && (task === undefined || task === name))
-  const names = tasks.flatMap(each => each.usual!)
+  const names = tasks.flatMap(each => must(each.usual, 'usual'))
   return findColumns(columnNames(rows), given, { names, mayLackLabel: task !== undefined })
 }
 

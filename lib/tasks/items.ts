@@ -2,7 +2,7 @@
 
 import type { MicroBatch } from '../data/batches.ts'
 import { type Example, IGNORED } from '../data/example.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { type Answers, argmax, type LogitRows, largest, softmax, softmaxAt } from './logits.ts'
 import type { Answer, Prediction, Supervision } from './task.ts'
 
@@ -58,21 +58,21 @@ function ranked(logits: LogitRows, row: number, count: number) {
 
 /** Whether every item is right. */
 export function rightItems({ gold, predicted }: Answer<ItemsPrediction>): boolean {
-  return predicted.every((id, i) => id === gold![i])
+  return predicted.every((id, i) => id === must(gold, 'gold')[i])
 }
 
 /** How sure the model was of its surest wrong item. */
 export function wrongItem({ gold, predicted, probabilities }: ItemsPrediction): number | undefined {
   let most: number | undefined
   predicted.forEach((id, i) => {
-    if (id !== gold![i]) most = Math.max(most ?? 0, nth(probabilities, i))
+    if (id !== must(gold, 'gold')[i]) most = Math.max(most ?? 0, nth(probabilities, i))
   })
   return most
 }
 
 /** Right items of an example, and how many it has. */
 export function shareOfItems({ gold, predicted }: Answer<ItemsPrediction>): readonly [number, number] {
-  return [predicted.reduce((sum, id, i) => sum + (id === gold![i] ? 1 : 0), 0), predicted.length]
+  return [predicted.reduce((sum, id, i) => sum + (id === must(gold, 'gold')[i] ? 1 : 0), 0), predicted.length]
 }
 
 /** What the loss looks at in the tokens of sequence `i`. */
@@ -82,7 +82,7 @@ export function viewItems(
   nameOf: (id: number) => string,
   weights?: readonly number[],
 ): Supervision {
-  const { rows, values } = targets!
+  const { rows, values } = must(targets, 'targets')
   const known = rows && new Map(Array.from(rows, (token, row) => [token, nth(values, row)]))
   const [start, end] = [nth(cuSeqlens, i), nth(cuSeqlens, i + 1)]
   const ids = Array.from({ length: end - start }, (_, t) => {

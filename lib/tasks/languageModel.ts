@@ -5,7 +5,7 @@ import { changed, type List } from '../data/list.ts'
 import type { Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { perplexityReport } from '../metrics/perplexity.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { type ItemsPrediction, rightItems, shareOfItems, viewItems, wrongItem } from './items.ts'
 import { bootstrapShares } from './shared.ts'
 import type { Asked, Reader, Task } from './task.ts'
@@ -60,14 +60,14 @@ export const languageModel: Pick<Task<ItemsPrediction>, Shared> = {
   mistake({ positions, predicted, gold, probabilities }, { ids }, reader) {
     let worst = -1
     predicted.forEach((id, i) => {
-      if (id !== gold![i] && (worst < 0 || nth(probabilities, i) > nth(probabilities, worst))) worst = i
+      if (id !== must(gold, 'gold')[i] && (worst < 0 || nth(probabilities, i) > nth(probabilities, worst))) worst = i
     })
     const at = nth(positions, worst)
     const said = nameOf(nth(predicted, worst), reader)
     const text = (part: Int32Array) => reader.tokenizer.decode(part)
     return {
       text: [{ text: text(ids.slice(0, at)) }, { text: said, mark: 'blank' }, { text: text(ids.slice(at + 1)) }],
-      gold: nameOf(nth(gold!, worst), reader),
+      gold: nameOf(nth(must(gold, 'gold'), worst), reader),
       predicted: said,
       probability: nth(probabilities, worst),
     }

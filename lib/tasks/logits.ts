@@ -2,6 +2,7 @@
 
 import { check } from '../errors.ts'
 import type { Likeliest } from '../heads/likeliest.ts'
+import { lastOf, nth } from '../tuple.ts'
 
 /** Logits on the host, [rows, columns], row-major. */
 export interface LogitRows {
@@ -31,7 +32,7 @@ export function rowOf({ data, columns }: LogitRows, row: number): Float32Array |
 export function argmax({ data, columns }: LogitRows, row: number): number {
   const start = row * columns
   let best = 0
-  for (let c = 1; c < columns; c++) if (data[start + c]! > data[start + best]!) best = c
+  for (let c = 1; c < columns; c++) if (nth(data, start + c) > nth(data, start + best)) best = c
   return best
 }
 
@@ -44,8 +45,8 @@ export function softmax(rows: LogitRows, row: number): Float32Array {
   const exps = new Float64Array(columns)
   let sum = 0
   for (let c = 0; c < columns; c++) {
-    exps[c] = Math.exp(logits[c]! - max)
-    sum += exps[c]!
+    exps[c] = Math.exp(nth(logits, c) - max)
+    sum += nth(exps, c)
   }
   return Float32Array.from(exps, e => e / sum)
 }
@@ -53,9 +54,9 @@ export function softmax(rows: LogitRows, row: number): Float32Array {
 /** Softmax of a row at one column alone, without the array of all of them. */
 export function softmaxAt({ data, columns }: LogitRows, row: number, column: number): number {
   const start = row * columns
-  const at = data[start + column]!
+  const at = nth(data, start + column)
   let sum = 0
-  for (let c = 0; c < columns; c++) sum += Math.exp(data[start + c]! - at)
+  for (let c = 0; c < columns; c++) sum += Math.exp(nth(data, start + c) - at)
   return 1 / sum
 }
 
@@ -63,9 +64,9 @@ export function softmaxAt({ data, columns }: LogitRows, row: number, column: num
 export function largest(values: ArrayLike<number>, count: number): number[] {
   const best: number[] = []
   for (let i = 0; i < values.length; i++) {
-    if (best.length === count && values[i]! <= values[best.at(-1)!]!) continue
+    if (best.length === count && nth(values, i) <= nth(values, lastOf(best))) continue
     let at = best.length
-    while (at > 0 && values[best[at - 1]!]! < values[i]!) at--
+    while (at > 0 && nth(values, nth(best, at - 1)) < nth(values, i)) at--
     best.splice(at, 0, i)
     if (best.length > count) best.pop()
   }

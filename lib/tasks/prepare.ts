@@ -1,4 +1,5 @@
 // From a path or rows to examples of three splits: the order in which the parts of this room are used.
+
 import type { ColumnNames, Columns } from '../data/columns.ts'
 import {
   type DuplicateReport,
@@ -19,6 +20,7 @@ import type { Problem } from '../heads/head.ts'
 import type { ModelOptions } from '../model.ts'
 import { checkValue, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { must } from '../tuple.ts'
 import { type EncodedRows, encodeRows } from './encode.ts'
 import { taskOf } from './index.ts'
 import { columnsIn, inferTask, type TaskChoice } from './infer.ts'
@@ -122,7 +124,8 @@ function limited(
 
 /** Tells of rows that have nothing to learn from but their label. */
 function noticeEmpty(rows: List<Row>, { text }: Columns, notice: (text: string) => void): void {
-  const isEmpty = ({ values }: Row) => typeof values[text!] === 'string' && String(values[text!]).trim() === ''
+  const isEmpty = ({ values }: Row) =>
+    typeof values[must(text, 'text')] === 'string' && String(values[must(text, 'text')]).trim() === ''
   const empty = text === undefined ? [] : rows.filter(isEmpty)
   const first = empty.at(0)
   if (first)
@@ -224,7 +227,7 @@ function cutSplits(
   notices: string[],
 ): Splits {
   check(!given || !validation || !test, 'ERR_OPTION', () => {
-    return `split: ${given!.join('/')} has no effect, since the data bring all three splits; leave it out`
+    return `split: ${must(given, 'given').join('/')} has no effect, since the data bring all three splits; leave it out`
   })
   if (validation || train.length === 0) return { train, validation: validation ?? [], test: test ?? [] }
   const fractions = given ?? defaultFractions

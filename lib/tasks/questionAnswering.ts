@@ -10,7 +10,7 @@ import { pairedBootstrap } from '../metrics/compare.ts'
 import { type AnswerScore, answerReport, answerScore } from '../metrics/squad.ts'
 import { filled, isRecord, type OptionTable } from '../options.ts'
 import type { Encoded, Tokenizer } from '../tokenizer/tokenizer.ts'
-import { codePointIn, lastOf, nth } from '../tuple.ts'
+import { codePointIn, lastOf, mapTuple, must, nth } from '../tuple.ts'
 import { type LogitRows, largest, logitsIn } from './logits.ts'
 import type { Answer, EncodeSpec, Prediction, Task, TextPiece } from './task.ts'
 
@@ -92,9 +92,9 @@ function parsed(text: string): unknown {
 
 /** { text: ['a'], answer_start: [1] } as [{ text: 'a', answer_start: 1 }]. */
 function pairs({ text, answer_start: starts }: Record<string, unknown>): unknown {
-  const [texts, places] = [text, starts].map(list => (Array.isArray(list) ? list : [list]))
-  if (texts!.length !== places!.length) return undefined
-  return texts!.map((one, i) => ({ text: one, answer_start: places![i] }))
+  const [texts, places]: [unknown[], unknown[]] = [[text].flat(), [starts].flat()]
+  if (texts.length !== places.length) return undefined
+  return texts.map((one, i) => ({ text: one, answer_start: places[i] }))
 }
 
 /** The UTF-16 unit of each code point, since SQuAD counts as Python does; undefined where they are the same. */
@@ -181,9 +181,9 @@ function candidatesOf({ data }: LogitRows, from: number, { places }: Passage): C
   const count = places.length / 2
   const column = (c: number) => Array.from({ length: count }, (_, t) => nth(data, 2 * (from + t) + c))
   const inText = (t: number) => nth(places, 2 * t) >= 0
-  const [starts, ends] = [column(0), column(1)].map(list => largest(list, BEST).filter(inText))
-  const found = starts!.flatMap(first =>
-    ends!.flatMap(last => {
+  const [starts, ends] = mapTuple([column(0), column(1)], list => largest(list, BEST).filter(inText))
+  const found = starts.flatMap(first =>
+    ends.flatMap(last => {
       if (last < first || last - first + 1 > LONGEST) return []
       const score = nth(data, 2 * (from + first)) + nth(data, 2 * (from + last) + 1)
       return [{ start: nth(places, 2 * first), end: nth(places, 2 * last + 1), score }]
@@ -250,8 +250,9 @@ export const questionAnswering: Task<QuestionPrediction> = {
     if (task !== name && (!shaped || (able && !able.includes(name)))) return undefined
     return `"${label}" are answers to "${text}" in "${text2}"`
   },
-  found: (rows, { label }) => ({ unanswerable: rows.some(row => answersOf(row, label!).length === 0) }),
-  strata: (rows, { label }) => changed(rows, row => (answersOf(row, label!).length > 0 ? 'answer' : 'none')),
+  found: (rows, { label }) => ({ unanswerable: rows.some(row => answersOf(row, must(label, 'label')).length === 0) }),
+  strata: (rows, { label }) =>
+    changed(rows, row => (answersOf(row, must(label, 'label')).length > 0 ? 'answer' : 'none')),
   readable(rows, columns) {
     const { text, text2 } = columns
     check(text !== undefined && text2 !== undefined, 'ERR_DATA', () => {
@@ -273,11 +274,11 @@ export const questionAnswering: Task<QuestionPrediction> = {
     return examples.map(({ passage }, i) => {
       const from = nth(cuSeqlens, i)
       const none = nth(logits.data, 2 * from) + nth(logits.data, 2 * from + 1)
-      return predictionOf(passage!, candidatesOf(logits, from, passage!), none)
+      return predictionOf(must(passage, 'passage'), candidatesOf(logits, from, must(passage, 'passage')), none)
     })
   },
   score(predictions) {
-    const answered = predictions.map(({ passage }) => passage.golds!.some(gold => gold !== ''))
+    const answered = predictions.map(({ passage }) => must(passage.golds, 'golds').some(gold => gold !== ''))
     const report = answerReport(predictions.map(scoresOf), answered)
     const { exact: exactMatch, f1, hasAnswer, noAnswer } = report
     const parts = hasAnswer && noAnswer && { hasAnswerF1: hasAnswer.f1, noAnswerF1: noAnswer.f1 }
@@ -307,33 +308,33 @@ export const questionAnswering: Task<QuestionPrediction> = {
   wrong: prediction => (questionAnswering.right(prediction) ? undefined : probabilityOf(prediction)),
   mistake(prediction, { row }, { columns }) {
     const { passage, candidates } = prediction
-    const [gold] = answersOf(row, columns.label!)
+    const [gold] = answersOf(row, must(columns.label, 'label'))
     const [best] = candidates
     const isNone = answerOf(prediction) === ''
     const none: TextPiece[] = [{ text: '(no answer)' }]
     return {
-      text: [{ text: textOf(row, columns.text!) }],
+      text: [{ text: textOf(row, must(columns.text, 'text')) }],
       gold: gold ? markedIn(passage, ...placed(row, passage.text, gold), 'missed') : none,
       predicted: isNone || !best ? none : markedIn(passage, best.start, best.end, 'wrong'),
       probability: probabilityOf(prediction),
     }
   },
-  record(prediction, { row, passage }, { columns }, top) {
-    const { candidates } = prediction
+  record(prediction, { row, passage: read }, { columns }, top) {
+    const [{ candidates }, passage] = [prediction, must(read, 'passage')]
     const answer = answerOf(prediction)
     const { of, none } = shares(prediction)
     const [best] = candidates
-    const place = answer === '' ? {} : { start: best!.start, end: best!.end }
+    const place = answer === '' || !best ? {} : { start: best.start, end: best.end }
     const others = candidates
       .slice(0, top)
-      .map((one, i) => ({ ...one, answer: said(passage!, one), probability: nth(of, i) }))
-    const known = passage!.golds ? { gold: passage!.golds } : {}
+      .map((one, i) => ({ ...one, answer: said(passage, one), probability: nth(of, i) }))
+    const known = passage.golds ? { gold: passage.golds } : {}
     return {
-      text: textOf(row, columns.text!),
+      text: textOf(row, must(columns.text, 'text')),
       answer,
       probability: answer === '' ? none : nth(of, 0),
       ...place,
-      ...(passage!.mayLack ? { noAnswer: none } : {}),
+      ...(passage.mayLack ? { noAnswer: none } : {}),
       ...(top > 1 ? { top: others } : {}),
       ...known,
     }
@@ -344,7 +345,7 @@ export const questionAnswering: Task<QuestionPrediction> = {
     return [{ text: shown, style: 'bold' }, { text: ' ' }, { text: share, style: 'dim' }, { text: `  ${text}` }]
   },
   view({ targets, cuSeqlens }, i) {
-    const { values } = targets!
+    const { values } = must(targets, 'targets')
     const [start, end] = [nth(cuSeqlens, i), nth(cuSeqlens, i + 1)]
     const tokenLabels = Array.from({ length: end - start }, (_, t) => {
       const [starts, ends] = [nth(values, 2 * (start + t)) > 0, nth(values, 2 * (start + t) + 1) > 0]

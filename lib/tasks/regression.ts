@@ -3,7 +3,7 @@
 import type { Row } from '../data/row.ts'
 import { pairedBootstrap } from '../metrics/compare.ts'
 import { type RegressionReport, regressionReport } from '../metrics/regression.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { inferSequence, numberOf } from './labelColumn.ts'
 import { largest, logitsIn, rowOf } from './logits.ts'
 import { textFor, textRows } from './shared.ts'
@@ -28,7 +28,7 @@ function decilesOf(numbers: readonly number[]): string[] {
 }
 
 const meanSquare = ({ gold, predicted }: Answer<ValuesPrediction>) =>
-  gold!.reduce((sum, value, c) => sum + (value - nth(predicted, c)) ** 2, 0) / predicted.length
+  must(gold, 'gold').reduce((sum, value, c) => sum + (value - nth(predicted, c)) ** 2, 0) / predicted.length
 
 const plain = (values: Float32Array) => (values.length === 1 ? nth(values, 0) : Array.from(values))
 
@@ -64,7 +64,7 @@ export const regression: Task<ValuesPrediction, ValueRecord> = {
   score(predictions) {
     const reports: RegressionReport[] = Array.from(nth(predictions, 0).predicted, (_, c) =>
       regressionReport(
-        predictions.map(p => nth(p.gold!, c)),
+        predictions.map(p => nth(must(p.gold, 'gold'), c)),
         predictions.map(p => nth(p.predicted, c)),
       ),
     )
@@ -90,18 +90,25 @@ export const regression: Task<ValuesPrediction, ValueRecord> = {
     return { rmse: pairedBootstrap('rmse', after.length, score, { seed }) }
   },
   details: (_, predictions) => ({
-    scatter: { gold: predictions.map(p => nth(p.gold!, 0)), predicted: predictions.map(p => nth(p.predicted, 0)) },
+    scatter: {
+      gold: predictions.map(p => nth(must(p.gold, 'gold'), 0)),
+      predicted: predictions.map(p => nth(p.predicted, 0)),
+    },
   }),
 
-  right: ({ gold, predicted }) => predicted.every((value, c) => value === gold![c]),
+  right: ({ gold, predicted }) => predicted.every((value, c) => value === must(gold, 'gold')[c]),
   wrong({ gold, predicted }) {
-    const errors = Array.from(predicted, (value, c) => Math.abs(value - nth(gold!, c)))
+    const errors = Array.from(predicted, (value, c) => Math.abs(value - nth(must(gold, 'gold'), c)))
     return errors.every(error => error === 0) ? undefined : Math.max(...errors)
   },
   mistake: ({ gold, predicted }, example, reader) => {
-    const errors = predicted.map((value, c) => Math.abs(value - nth(gold!, c)))
+    const errors = predicted.map((value, c) => Math.abs(value - nth(must(gold, 'gold'), c)))
     const worst = nth(largest(errors, 1), 0)
-    return { text: [{ text: textFor(example, reader) }], gold: nth(gold!, worst), predicted: nth(predicted, worst) }
+    return {
+      text: [{ text: textFor(example, reader) }],
+      gold: nth(must(gold, 'gold'), worst),
+      predicted: nth(predicted, worst),
+    }
   },
   record: ({ gold, predicted }, example, reader) => ({
     text: textFor(example, reader),

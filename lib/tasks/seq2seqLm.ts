@@ -5,7 +5,7 @@ import { check, fail } from '../errors.ts'
 import { seq2seqLmHead } from '../heads/languageModel.ts'
 import type { Targets } from '../heads/targets.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { causalLm } from './causalLm.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
 import { languageModel, nameOf } from './languageModel.ts'
@@ -39,21 +39,21 @@ export const seq2seqLm: Task<ItemsPrediction> = {
   read(answers, examples, { decoder }, top) {
     const itemsOf = (target: Int32Array, i: number) => {
       const positions = Int32Array.from(target.keys())
-      return { positions, rows: positions.map(t => nth(decoder!.cuSeqlens, i) + t) }
+      return { positions, rows: positions.map(t => nth(must(decoder, 'decoder').cuSeqlens, i) + t) }
     }
     const labelled = examples.map(example => ({ ...example, label: example.target }))
-    return readItems(answers, labelled, ({ target }, i) => itemsOf(target!, i), top)
+    return readItems(answers, labelled, ({ target }, i) => itemsOf(must(target, 'target'), i), top)
   },
   record: causalLm.record,
   line: causalLm.line,
   mistake: (prediction, example, reader) =>
-    languageModel.mistake(prediction, { ...example, ids: example.target! }, reader),
+    languageModel.mistake(prediction, { ...example, ids: must(example.target, 'target') }, reader),
 
   view({ ids, cuSeqlens, decoder, targets }, i, reader) {
     const part = (all: Targets['values'], { cuSeqlens: at }: { cuSeqlens: Int32Array }) => {
       return Array.from(all.subarray(at[i], at[i + 1]), id => nameOf(id, reader))
     }
-    const [read, said] = [part(ids, { cuSeqlens }), part(targets!.values, decoder!)]
+    const [read, said] = [part(ids, { cuSeqlens }), part(must(targets, 'targets').values, must(decoder, 'decoder'))]
     return {
       tokens: [...read, '→', ...said],
       tokenLabels: [...read.map(() => null), null, ...said],

@@ -4,7 +4,7 @@ import { itemsIn, listOf, placeOf, type Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { bootstrapAccuracy, bootstrapMacroF1 } from '../metrics/compare.ts'
 import { type MultiLabelReport, multiLabelReport } from '../metrics/multiLabel.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { inferSequence, vectorWidth } from './labelColumn.ts'
 import { largest, logitsIn, rowOf, softmax } from './logits.ts'
 import {
@@ -66,7 +66,11 @@ const rank = (probabilities: Float32Array, labels: readonly string[], count: num
 function classPrediction(gold: number | undefined, probabilities: Float32Array): ClassPrediction {
   const best = largest(probabilities, probabilities.length > MANY ? KEPT : 1)
   const [predicted] = best
-  const found = { gold, predicted: predicted!, probability: nth(probabilities, predicted!) }
+  const found = {
+    gold,
+    predicted: must(predicted, 'predicted'),
+    probability: nth(probabilities, must(predicted, 'predicted')),
+  }
   if (probabilities.length <= MANY) return { ...found, probabilities }
   return { ...found, likeliest: best.map(id => ({ id, probability: nth(probabilities, id) })) }
 }
@@ -111,7 +115,7 @@ export const single: Task<ClassPrediction, ClassRecord> = {
   merge(predictions) {
     if (predictions.length === 1) return nth(predictions, 0)
     const classes = Math.max(0, ...predictions.flatMap(p => p.likeliest?.map(({ id }) => id + 1) ?? []))
-    const known = predictions.map(p => p.probabilities ?? spread(p.likeliest!, classes))
+    const known = predictions.map(p => p.probabilities ?? spread(must(p.likeliest, 'likeliest'), classes))
     return classPrediction(undefined, meanOf(known))
   },
 
@@ -134,7 +138,7 @@ export const single: Task<ClassPrediction, ClassRecord> = {
   },
   score: (predictions, labels) =>
     classScores(
-      predictions.map(p => p.gold!),
+      predictions.map(p => must(p.gold, 'gold')),
       predictions.map(p => p.predicted),
       labels,
     ),
@@ -143,7 +147,7 @@ export const single: Task<ClassPrediction, ClassRecord> = {
   titles: () => averageTitles('macro'),
   resample(before, after, _, seed) {
     const ids = (list: readonly Answer<ClassPrediction>[]) => list.map(p => p.predicted)
-    const args = [after.map(p => p.gold!), ids(before), ids(after), { seed }] as const
+    const args = [after.map(p => must(p.gold, 'gold')), ids(before), ids(after), { seed }] as const
     return { accuracy: bootstrapAccuracy(...args), f1: bootstrapMacroF1(...args) }
   },
   details({ classification }, _, labels) {
@@ -155,7 +159,7 @@ export const single: Task<ClassPrediction, ClassRecord> = {
   wrong: ({ gold, predicted, probability }) => (gold === predicted ? undefined : probability),
   mistake: ({ gold, predicted, probability }, example, reader) => ({
     text: [{ text: textFor(example, reader) }],
-    gold: nth(reader.labels, gold!),
+    gold: nth(reader.labels, must(gold, 'gold')),
     predicted: nth(reader.labels, predicted),
     probability,
   }),
@@ -163,7 +167,9 @@ export const single: Task<ClassPrediction, ClassRecord> = {
     const count = Math.max(1, top)
     const ranked = probabilities
       ? rank(probabilities, reader.labels, count)
-      : likeliest!.slice(0, count).map(one => ({ label: nth(reader.labels, one.id), probability: one.probability }))
+      : must(likeliest, 'likeliest')
+          .slice(0, count)
+          .map(one => ({ label: nth(reader.labels, one.id), probability: one.probability }))
     const known = gold === undefined ? {} : { gold: nth(reader.labels, gold) }
     return { text: textFor(example, reader), ...nth(ranked, 0), ...(top > 1 ? { top: ranked } : {}), ...known }
   },
@@ -174,7 +180,7 @@ export const single: Task<ClassPrediction, ClassRecord> = {
     return [first, { text: ' ' }, shareRun(probability, 5), { text: `  ${text}` }, ...rest]
   },
   view(batch, i, { labels }, weights) {
-    const id = nth(batch.targets!.values, i)
+    const id = nth(must(batch.targets, 'targets').values, i)
     return { label: labels[id] ?? `#${id}`, weight: weights?.[id] ?? 1 }
   },
 }
@@ -227,7 +233,7 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
     }),
   score(predictions, labels) {
     const report: MultiLabelReport = multiLabelReport(
-      predictions.map(p => p.gold!),
+      predictions.map(p => must(p.gold, 'gold')),
       predictions.map(p => p.predicted),
       labels,
     )
@@ -255,17 +261,18 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
   },
   details: ({ multiLabel }) => ({ className: 'label', classes: multiLabel?.classes ?? [] }),
 
-  right: ({ gold, predicted }) => predicted.every((value, c) => value === gold![c]),
+  right: ({ gold, predicted }) => predicted.every((value, c) => value === must(gold, 'gold')[c]),
   wrong({ gold, predicted, probabilities }) {
     let most: number | undefined
     predicted.forEach((value, c) => {
-      if (value !== gold![c]) most = Math.max(most ?? 0, value ? nth(probabilities, c) : 1 - nth(probabilities, c))
+      if (value !== must(gold, 'gold')[c])
+        most = Math.max(most ?? 0, value ? nth(probabilities, c) : 1 - nth(probabilities, c))
     })
     return most
   },
   mistake: (prediction, example, reader) => ({
     text: [{ text: textFor(example, reader) }],
-    gold: list(on(prediction.gold!, reader.labels)),
+    gold: list(on(must(prediction.gold, 'gold'), reader.labels)),
     predicted: list(on(prediction.predicted, reader.labels)),
     probability: multi.wrong(prediction)!,
   }),

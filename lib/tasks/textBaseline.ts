@@ -8,6 +8,7 @@ import { accuracy, precisionRecallF1 } from '../metrics/classification.ts'
 import { fitLogistic, predictLogistic } from '../metrics/logistic.ts'
 import { tfidf } from '../metrics/tfidf.ts'
 import type { Model } from '../model.ts'
+import { must } from '../tuple.ts'
 import { taskOfModel } from './index.ts'
 
 /** Scores of TF-IDF with logistic regression on the examples that a model is judged by. */
@@ -35,7 +36,8 @@ export function textBaselineOf(
 ): TextBaseline | undefined {
   const classes = model.labels.length
   const read = ({ row }: Example) => [text, text2].map(column => (column ? row.values[column] : '')).join(' ')
-  const isText = ({ row, label }: Example) => typeof row.values[text!] === 'string' && typeof label === 'number'
+  const isText = ({ row, label }: Example) =>
+    typeof row.values[must(text, 'text')] === 'string' && typeof label === 'number'
   const fits = taskOfModel(model).oneClass && text !== undefined && train.length > 0 && judged.length > 0
   if (!fits || !train.every(isText) || !judged.every(isText)) return undefined
   const rows = spread(train, Math.floor(MOST_WORK / (30 * classes)))

@@ -8,12 +8,13 @@ import { type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { sequenceHead } from '../heads/sequenceClassification.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { must } from '../tuple.ts'
 import type { EncodeSpec } from './task.ts'
 import { textWindows } from './windows.ts'
 
 export const sequenceName = sequenceHead.task
 export const sequenceNeeds = 'a text column and a label column (columns.text, columns.label)'
-export const labelled = (columns: Columns): string => columns.label!
+export const labelled = (columns: Columns): string => must(columns.label, 'label')
 
 /** A text or pair, and its label as `labelOf` reads it. */
 export function* encodeText(
@@ -34,12 +35,12 @@ export function* encodeText(
 /** A text in as many windows as it takes; pairs are cut. */
 export function textParts(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): readonly Example[] {
   const [example] = encodeText(row, tokenizer, spec, () => undefined)
-  if (!example!.truncated || spec.columns.text2 !== undefined) return [example!]
-  return textWindows(row, textOf(row, spec.columns.text!), tokenizer, spec.maxLength)
+  if (example && (!example.truncated || spec.columns.text2 !== undefined)) return [example]
+  return textWindows(row, textOf(row, must(spec.columns.text, 'text')), tokenizer, spec.maxLength)
 }
 
 /** Targets of sequence `i`, where they are numbers. */
 export function numbersAt({ targets }: MicroBatch, i: number): number[] {
-  const { values, width } = targets!
+  const { values, width } = must(targets, 'targets')
   return Array.from(values.subarray(i * width, (i + 1) * width))
 }

@@ -12,7 +12,7 @@ import { tokenHead } from '../heads/tokenClassification.ts'
 import { bootstrapEntityF1 } from '../metrics/compare.ts'
 import { type EntitySpan, entityReport, entitySpans } from '../metrics/entities.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { type ItemsPrediction, readItems, rightItems, shareOfItems, viewItems, wrongItem } from './items.ts'
 import {
   averageTitles,
@@ -82,12 +82,12 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
     return `"${tokens}" holds words and "${tags}" one tag a word${unnamed}`
   },
   convert: convertTags,
-  labels: (rows, { tags }, order) => tagLabelsOf(rows, tags!, order),
-  strata: (rows, { tags }) => rarest(changed(rows, row => typesOf(listOf(row, tags!)))),
+  labels: (rows, { tags }, order) => tagLabelsOf(rows, must(tags, 'tags'), order),
+  strata: (rows, { tags }) => rarest(changed(rows, row => typesOf(listOf(row, must(tags, 'tags'))))),
   readable: asWords,
   encode: encodeTagged,
   parts: (row, tokenizer, { columns, maxLength }) =>
-    wordWindows(row, wordsOf(row, columns.tokens!), tokenizer, maxLength),
+    wordWindows(row, wordsOf(row, must(columns.tokens, 'tokens')), tokenizer, maxLength),
   merge: mergeWords,
 
   *classes(label) {
@@ -188,7 +188,10 @@ function typesOf(tags: readonly string[]): string[] {
 /** Words as they are, or texts split into words. */
 function asWords(rows: List<Row>, { tokens, text }: Columns) {
   if (tokens !== undefined) return { rows, columns: { tokens } }
-  const split = changed(rows, (row): Row => ({ ...row, values: { tokens: splitWords(textOf(row, text!)) } }))
+  const split = changed(
+    rows,
+    (row): Row => ({ ...row, values: { tokens: splitWords(textOf(row, must(text, 'text'))) } }),
+  )
   return { rows: split, columns: { tokens: 'tokens' } }
 }
 
@@ -247,7 +250,7 @@ function convertTags({ splits, columns, labels }: LabelSource, notice: (text: st
 }
 
 function wordMistake({ positions, predicted, gold, probabilities }: ItemsPrediction, example: Example, reader: Reader) {
-  const at = predicted.findIndex((id, i) => id !== gold![i])
+  const at = predicted.findIndex((id, i) => id !== must(gold, 'gold')[i])
   const word = example.wordIds?.[nth(positions, at)] ?? at
   const { words = [] } = example
   const predictedName = nth(reader.labels, nth(predicted, at))
@@ -258,14 +261,14 @@ function wordMistake({ positions, predicted, gold, probabilities }: ItemsPredict
   ]
   return {
     text,
-    gold: nth(reader.labels, nth(gold!, at)),
+    gold: nth(reader.labels, nth(must(gold, 'gold'), at)),
     predicted: predictedName,
     probability: nth(probabilities, at),
   }
 }
 
 function spanMistake(prediction: ItemsPrediction, { words = [] }: Example, { labels }: Reader): Mistake {
-  const [gold, predicted] = [spansOf(prediction.gold!, labels), spansOf(prediction.predicted, labels)]
+  const [gold, predicted] = [spansOf(must(prediction.gold, 'gold'), labels), spansOf(prediction.predicted, labels)]
   return {
     gold: marked(words, gold, predicted, 'missed'),
     predicted: marked(words, predicted, gold, 'wrong'),

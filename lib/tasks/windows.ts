@@ -3,7 +3,7 @@
 import type { Example } from '../data/example.ts'
 import type { Row } from '../data/row.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { nth, under } from '../tuple.ts'
+import { must, nth, under } from '../tuple.ts'
 import type { ItemsPrediction } from './items.ts'
 
 /** Share of a window that the next one reads again. */
@@ -45,11 +45,11 @@ export function wordWindows(row: Row, words: readonly string[], tokenizer: Token
 /** The answer for each word from the window in which it stands farther from an edge. */
 export function mergeWords(predictions: readonly ItemsPrediction[], windows: readonly Example[]): ItemsPrediction {
   const [first] = predictions
-  if (predictions.length === 1) return first!
+  if (predictions.length === 1) return must(first, 'first')
   const best = new Map<number, { window: number; item: number; edge: number }>()
   windows.forEach(({ wordIds }, window) => {
     const { positions } = nth(predictions, window)
-    const words = Array.from(positions, t => nth(wordIds!, t))
+    const words = Array.from(positions, t => nth(must(wordIds, 'wordIds'), t))
     words.forEach((word, item) => {
       const isFirst = window === 0
       const isLast = window === windows.length - 1

@@ -11,7 +11,7 @@ import type { Arena } from '../optim/arena.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { TrainingHooks } from '../peft/method.ts'
 import type { Tensor } from '../tensor.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { readBefore, writeBefore } from './before.ts'
 import type { Before, TrainExamples } from './events.ts'
 import { type Origin, originDifference } from './fingerprint.ts'
@@ -103,7 +103,7 @@ async function momentsOf(arena: Arena): Promise<TensorToWrite[]> {
   const { m, v, scales } = arena
   const read = scales ? [codes(m), codes(v), scales.m.floats(), scales.v.floats()] : [m.floats(), v.floats()]
   const [first, second, ...rest] = await Promise.all<Numbers>(read)
-  const moments = [...tensorsOf(arena, 'm.', first!), ...tensorsOf(arena, 'v.', second!)]
+  const moments = [...tensorsOf(arena, 'm.', must(first, 'first')), ...tensorsOf(arena, 'v.', must(second, 'second'))]
   const names = ['scale.m', 'scale.v']
   return [
     ...moments,

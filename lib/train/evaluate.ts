@@ -14,7 +14,7 @@ import type { Answers } from '../tasks/logits.ts'
 import { score } from '../tasks/scores.ts'
 import type { Prediction, Reports, Task } from '../tasks/task.ts'
 import { scope } from '../tensor.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 
 /** How {@link evaluate} and {@link predict} go through examples. */
 export interface EvaluateOptions {
@@ -71,7 +71,7 @@ export async function evaluate<P extends Prediction = Prediction>(
   for await (const { examples: part, batch, answers, loss } of forwardAll(model, examples, options, true)) {
     predictions.push(...task.read(answers, part, batch, 0))
     sum += loss
-    weight += batch.targets!.weight
+    weight += must(batch.targets, 'targets').weight
     tokens += batch.ids.length
     options.progress?.(predictions.length, examples.length)
   }
@@ -187,7 +187,10 @@ async function enqueueForward(
     // Reads are in the queue before the scope frees what they read.
     if (top > 0) return { batch, reads: Promise.all([model.logits(batch, rowsAsked(batch)).floats(), 0]) }
     const { logits, likeliest, loss } = model.answers(batch, isLabelled ? labelled(batch) : rowsAsked(batch))
-    const reads = Promise.all([likeliest ? readLikeliest(likeliest) : logits!.floats(), loss?.item() ?? 0])
+    const reads = Promise.all([
+      likeliest ? readLikeliest(likeliest) : must(logits, 'logits').floats(),
+      loss?.item() ?? 0,
+    ])
     return { batch, reads }
   })
   const [read, loss] = await reads

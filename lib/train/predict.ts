@@ -7,7 +7,7 @@ import { taskOfModel } from '../tasks/index.ts'
 import { columnsIn } from '../tasks/infer.ts'
 import type { PredictionRecord, TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { predict } from './evaluate.ts'
 
 /** A model that can be asked. */
@@ -48,7 +48,7 @@ export async function* predictRows(
   const predictions = predict(model, parts.flat(), { batchSize, top: task.tells ? top : 0 })
   for (const examples of parts) {
     const own = []
-    while (own.length < examples.length) own.push((await predictions.next()).value!)
+    while (own.length < examples.length) own.push(must((await predictions.next()).value, 'value'))
     if (!task.merge) {
       for (const [i, prediction] of own.entries()) yield task.record(prediction, nth(examples, i), reader, top)
       continue

@@ -16,6 +16,7 @@ import { Arena } from '../optim/arena.ts'
 import { learningRate, warmupStepsOf } from '../optim/schedule.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { Tensor } from '../tensor.ts'
+import { must } from '../tuple.ts'
 import {
   beforeIn,
   type Checkpoint,
@@ -255,7 +256,16 @@ export class Run {
       saveSteps: every(settings.checkpointEvery),
     }
     const best = this.#best
-    const snapshot = { attached: adapter, optimizer, state, origin: this.#origin!, facts, best, before, data }
+    const snapshot = {
+      attached: adapter,
+      optimizer,
+      state,
+      origin: must(this.#origin, 'origin'),
+      facts,
+      best,
+      before,
+      data,
+    }
     this.savedPath = await saveCheckpoint(outputDir, snapshot)
     this.savedStep = state.step
     this.left = await pruneCheckpoints(outputDir, state, settings.keepCheckpoints)
@@ -301,8 +311,8 @@ async function findCheckpoint(
 ): Promise<{ checkpoint: Checkpoint | undefined; skipped: Skipped[] }> {
   if (!resume) return { checkpoint: undefined, skipped: [] }
   if (resume === true) {
-    const { checkpoint, skipped } = await newestCheckpoint(outputDir!, origin, restore)
-    return { checkpoint: checkpoint ?? (await nothingToResume(outputDir!, skipped)), skipped }
+    const { checkpoint, skipped } = await newestCheckpoint(must(outputDir, 'outputDir'), origin, restore)
+    return { checkpoint: checkpoint ?? (await nothingToResume(must(outputDir, 'outputDir'), skipped)), skipped }
   }
   const checkpoint = await readCheckpoint(resume)
   checkOrigin(checkpoint, origin)

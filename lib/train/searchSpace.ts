@@ -4,6 +4,7 @@ import { check, fail } from '../errors.ts'
 import { nearestOption, type OptionRow, type OptionTable, type Search } from '../options.ts'
 import { isOptionField, kindOf } from '../peft/index.ts'
 import { ownOptions, TASK_OPTIONS } from '../tasks/options.ts'
+import { must } from '../tuple.ts'
 import { TRAIN_OPTIONS } from './options.ts'
 
 /** Values of an option to look through, or a range in which they lie, both ends with it. */
@@ -35,7 +36,7 @@ export function searchSpace(names?: readonly string[], method = 'lora'): Readonl
     const row =
       rows.get(name) ??
       fail('ERR_OPTION', `search: "${name}" is not searched${nearestOption(name, known)}; use ${known.join(', ')}`)
-    const search = row.search!
+    const search = must(row.search, 'search')
     return [name, 'from' in search && row.kind === 'integer' ? { ...search, isWhole: true } : search]
   })
   return Object.fromEntries(space)

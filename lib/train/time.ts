@@ -9,6 +9,7 @@ import { check } from '../errors.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
+import { must } from '../tuple.ts'
 import { checkpointPath, checkpointSteps } from './checkpoint.ts'
 import { resolveClassWeights } from './checks.ts'
 import { evaluate } from './evaluate.ts'
@@ -114,8 +115,8 @@ export async function settingsWithin(
 /** What the newest checkpoint says was planned, where the run goes on from one. */
 async function plannedBefore({ resume, outputDir }: Settings): Promise<Planned | undefined> {
   if (!resume) return undefined
-  const steps = resume === true ? await checkpointSteps(outputDir!) : []
-  const paths = resume === true ? steps.map(step => checkpointPath(outputDir!, step)) : [resume]
+  const steps = resume === true ? await checkpointSteps(must(outputDir, 'outputDir')) : []
+  const paths = resume === true ? steps.map(step => checkpointPath(must(outputDir, 'outputDir'), step)) : [resume]
   for (const path of paths) {
     // One that is broken is told where the run is opened.
     const manifest = await readManifest(path).catch(() => undefined)

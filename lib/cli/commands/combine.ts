@@ -4,7 +4,7 @@ import { check, fail } from '../../errors.ts'
 import { useThreads } from '../../open/base.ts'
 import { locate } from '../../open/trained.ts'
 import { combine } from '../../peft/index.ts'
-import { nth } from '../../tuple.ts'
+import { must, nth } from '../../tuple.ts'
 import { errorText, freeFolder, nameOf, openAdapters, saveMade } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
@@ -13,7 +13,7 @@ import type { Console } from '../terminal/console.ts'
 export async function combineCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
   const { combination: kind, rank, density, sign, seed } = settings
-  const folders = settings.adapters!
+  const folders = must(settings.adapters, 'adapters')
   const weights = settings.weights ?? folders.map(() => 1 / folders.length)
   check(weights.length === folders.length, 'ERR_OPTION', () => {
     return `weights: ${weights.length} numbers for ${folders.length} adapters; give one each`
@@ -30,7 +30,7 @@ export async function combineCommand(settings: Settings, console: Console): Prom
     const { adapter, errors } = await combine(parts, rank === undefined ? options : { ...options, rank })
     await saveMade(adapter, out, trained)
     const layers = adapter.matched.length
-    const made = nth(adapter.matched, 0).r!
+    const made = must(nth(adapter.matched, 0).r, 'r')
     console.line(`${out}: ${kind} of ${folders.length} adapters, LoRA of rank ${made} on ${layers} layers`)
     if (errors.size > 0) console.line(errorText(errors))
     const record = { type: 'summary', out, adapters: folders, weights, kind, rank: made, layers }

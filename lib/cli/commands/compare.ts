@@ -20,6 +20,7 @@ import { Memory, textsOf } from '../../study/forgetting.ts'
 import { measureLatency } from '../../study/latency.ts'
 import type { Bench, Spec } from '../../study/member.ts'
 import { type Extras, methodsData } from '../../study/results.ts'
+import { must } from '../../tuple.ts'
 import { openOptions } from '../data.ts'
 import { onInterrupt, resumeCommand } from '../interrupt.ts'
 import { flagOf } from '../options/option.ts'
@@ -114,7 +115,7 @@ async function keep(
   }
   const dir = join(folder.path, 'adapters', method)
   const saved = await saveAdapter(adapter, dir, { baseModel: base.path, tokenizer: tokenizer.path, extra })
-  const texts = examples.test?.length ? examples.test : examples.validation!
+  const texts = examples.test?.length ? examples.test : must(examples.validation, 'validation')
   const latency = await measureLatency(model, adapter, texts, { transform: options.transform, seed })
   return { latency, adapterBytes: folderBytes(saved) }
 }
@@ -149,7 +150,7 @@ async function write(
   { base }: Prepared,
   console: Console,
 ): Promise<void> {
-  const path = settings.data ?? settings.train!
+  const path = settings.data ?? must(settings.train, 'train')
   const name = resolve(path) === bundled.sample ? 'the bundled sample' : basename(path)
   const facts = {
     title: `Methods of fine-tuning on ${name}`,
@@ -239,6 +240,6 @@ async function fittingOf(
 }
 
 function defaultOut({ data, train }: Settings): string {
-  const path = resolve(data ?? train!)
+  const path = resolve(data ?? must(train, 'train'))
   return `lowrank-compare-${basename(path, existsSync(path) ? extname(path) : '')}`
 }

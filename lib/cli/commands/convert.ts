@@ -2,7 +2,7 @@
 
 import { useThreads } from '../../open/base.ts'
 import { convert } from '../../peft/index.ts'
-import { nth } from '../../tuple.ts'
+import { must, nth } from '../../tuple.ts'
 import { errorText, freeFolder, openAdapters, saveMade } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
@@ -10,14 +10,14 @@ import type { Console } from '../terminal/console.ts'
 /** Writes the converted adapter. @throws what `convert` refuses */
 export async function convertCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
-  const source = settings.adapter!
+  const source = must(settings.adapter, 'adapter')
   const out = freeFolder(settings, [source])
   const { trained, adapters } = await openAdapters(settings, [source])
   try {
     const { adapter, errors } = await convert(nth(adapters, 0), { rank: settings.rank, name: 'default' })
     await saveMade(adapter, out, trained)
     const layers = adapter.matched.length
-    const rank = nth(adapter.matched, 0).r!
+    const rank = must(nth(adapter.matched, 0).r, 'r')
     const { method } = trained.info
     console.line(`${out}: ${method} as LoRA of rank ${rank} on ${layers} layers`)
     console.line(errorText(errors))

@@ -3,7 +3,7 @@
 import { check } from '../../errors.ts'
 import { useThreads } from '../../open/base.ts'
 import { type Distance, distances } from '../../peft/index.ts'
-import { nth } from '../../tuple.ts'
+import { must, nth } from '../../tuple.ts'
 import { openAdapters } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
@@ -13,7 +13,7 @@ import { table } from '../terminal/table.ts'
 /** Tells the distances of the changes of weights. */
 export async function diffCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
-  const folders = settings.adapters!
+  const folders = must(settings.adapters, 'adapters')
   check(folders.length === 2, 'ERR_OPTION', () => {
     return `diff: compares two adapters, ${folders.length} ${folders.length === 1 ? 'is' : 'are'} given; name two folders`
   })

@@ -17,6 +17,7 @@ import { type SplitData, splitData } from '../../tasks/prepare.ts'
 import type { Reader, TaskValues } from '../../tasks/task.ts'
 import { type TextBaseline, textBaselineOf } from '../../tasks/textBaseline.ts'
 import { type EvaluateOptions, type Evaluation, evaluate } from '../../train/evaluate.ts'
+import { must } from '../../tuple.ts'
 import { encode, openOptions, optionsFor, readRows, sayFor } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
@@ -72,7 +73,7 @@ async function wordsAlone(
   { columns }: SplitData,
   console: Console,
 ): Promise<TextBaseline | undefined> {
-  const { train, ...others } = await openDataset(settings.data!, openOptions(settings))
+  const { train, ...others } = await openDataset(must(settings.data, 'data'), openOptions(settings))
   if (!train || Object.keys(others).length === 0 || settings.evaluateOn === 'train') return undefined
   const quiet = { ...console, note: () => undefined }
   const data = await dataFor(trained, settings, await storeRows(train.path, train.rows()), quiet)
@@ -149,5 +150,5 @@ function classLines(model: Model, { reports, predictions }: Evaluation, console:
   const right = (header: string) => ({ header, align: 'right' as const })
   const columns = ['precision', 'recall', 'F1', 'support', 'predicted'].map(right)
   if (classes.length > shownClasses) rows.push([`and ${classes.length - shownClasses} more`])
-  console.line(table([{ header: nth(className!.split(' '), 0) }, ...columns], rows))
+  console.line(table([{ header: nth(must(className, 'className').split(' '), 0) }, ...columns], rows))
 }

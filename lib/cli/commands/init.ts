@@ -7,6 +7,7 @@ import { check } from '../../errors.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import { findBase, tasksOf } from '../../open/base.ts'
 import type { SplitData } from '../../tasks/prepare.ts'
+import { must } from '../../tuple.ts'
 import { readSplits } from '../data.ts'
 import { COMMON } from '../options/examples.ts'
 import type { Option } from '../options/option.ts'
@@ -40,10 +41,15 @@ function configText(settings: Settings, { choice, columns, labels, splits }: Spl
     ...(settings.model === undefined ? {} : { model: settings.model }),
     out: 'lowrank-run',
   }
-  const names = [...new Set([...Object.keys(found), ...COMMON.train!])].filter(name => name !== 'config')
-  const rows = names.map(name => OPTIONS.find(option => option.name === name)!)
+  const names = [...new Set([...Object.keys(found), ...must(COMMON.train, 'train')])].filter(name => name !== 'config')
+  const rows = names.map(name =>
+    must(
+      OPTIONS.find(option => option.name === name),
+      'match',
+    ),
+  )
   return [
-    `# ${shown(settings.data!)}: ${train.length} rows to train, ${validation.length} to validate, ${test.length} to test.`,
+    `# ${shown(must(settings.data, 'data'))}: ${train.length} rows to train, ${validation.length} to validate, ${test.length} to test.`,
     '# Lines with a # are options at their defaults; lowrank train --help lists all, docs/cli.md explains them.',
     ...rows.map(option => entry(option, found[option.name])),
     '',

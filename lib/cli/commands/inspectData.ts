@@ -11,7 +11,7 @@ import { storeRows } from '../../data/storedRows.ts'
 import { check } from '../../errors.ts'
 import { type DataInspection, inspectData } from '../../tasks/inspect.ts'
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts'
-import { nth } from '../../tuple.ts'
+import { must, nth } from '../../tuple.ts'
 import { openOptions } from '../data.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
@@ -35,7 +35,7 @@ export async function inspectDataCommand(settings: Settings, console: Console): 
   const folder = settings.tokenizer ?? settings.model ?? bundled.encoder
   const tokenizer =
     existsSync(join(folder, 'tokenizer.json')) || settings.model ? await loadTokenizer(folder) : undefined
-  const files = Object.entries(await openDataset(settings.data!, openOptions(settings, console.note)))
+  const files = Object.entries(await openDataset(must(settings.data, 'data'), openOptions(settings, console.note)))
   const found: FileInspection[] = []
   for (const [split, file] of files) {
     const inspection = await inspectFile(split, file, settings, tokenizer)

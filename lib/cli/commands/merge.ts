@@ -3,6 +3,7 @@
 import { useThreads } from '../../open/base.ts'
 import { openTrained } from '../../open/trained.ts'
 import { saveMerged } from '../../peft/index.ts'
+import { must } from '../../tuple.ts'
 import { freeFolder } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
@@ -10,7 +11,7 @@ import type { Console } from '../terminal/console.ts'
 /** Writes the merged model. @throws ERR_OPTION for a folder that is not empty, without --overwrite */
 export async function mergeCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
-  const out = freeFolder(settings, [settings.adapter!])
+  const out = freeFolder(settings, [must(settings.adapter, 'adapter')])
   const trained = await openTrained(settings)
   const { model, attached, info } = trained
   try {

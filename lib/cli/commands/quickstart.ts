@@ -8,6 +8,7 @@ import { check } from '../../errors.ts'
 import { findBase } from '../../open/base.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { predictRows } from '../../train/predict.ts'
+import { must } from '../../tuple.ts'
 import type { Settings } from '../options/options.ts'
 import { RunFolder } from '../runFolder.ts'
 import { prepareTraining, type Setup } from '../setup.ts'
@@ -35,7 +36,12 @@ export async function quickstartCommand(given: Settings, console: Console): Prom
     return dryRun(setup, settings, console).finally(() => setup.model.dispose())
   }
   const inputs = { data: bundled.sample, model: base.path }
-  const folder = await RunFolder.open(settings.out!, { command: 'quickstart', overwrite: false, resume: false, inputs })
+  const folder = await RunFolder.open(must(settings.out, 'out'), {
+    command: 'quickstart',
+    overwrite: false,
+    resume: false,
+    inputs,
+  })
   try {
     const setup = await prepareTraining(settings, console, settings.device)
     return await learn(setup, folder, settings, console).finally(() => setup.model.dispose())

@@ -17,7 +17,7 @@ import { defaultSpace, parseSpace, type Space, shareOf } from '../../study/space
 import { bestTrial, openStudy, ordinalOf, STUDY_NAME, type Sweep, work } from '../../study/sweep.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { defaultMetric } from '../../tasks/scores.ts'
-import { nth, under } from '../../tuple.ts'
+import { must, nth, under } from '../../tuple.ts'
 import { onInterrupt, resumeCommand } from '../interrupt.ts'
 import { optionsOf, type Settings } from '../options/options.ts'
 import { parseYaml } from '../options/yaml.ts'
@@ -108,7 +108,7 @@ function spaceOf({ space, method }: Settings): Space {
 }
 
 function defaultOut({ data, train }: Settings): string {
-  const path = resolve(data ?? train!)
+  const path = resolve(data ?? must(train, 'train'))
   return `lowrank-sweep-${basename(path, extname(path))}`
 }
 
@@ -134,7 +134,7 @@ async function finish(parts: Search, study: Study, signal: AbortSignal): Promise
   })
   signal.throwIfAborted()
   check('validation' in outcome, 'ERR_DATA', () => `sweep: trial ${best.number} came to no end when trained again`)
-  const [was, is] = [best.values![0], outcome.validation![sweep.metric]]
+  const [was, is] = [must(best.values, 'values')[0], must(outcome.validation, 'validation')[sweep.metric]]
   if (was !== is)
     console.warn(`retrained, trial ${best.number} has ${sweep.metric} ${is}, not ${was}: another machine ran it`)
   const record = sweepData(parts, study, best, outcome.test?.[sweep.metric])
@@ -150,10 +150,10 @@ function show({ folder, settings, sweep, console }: Search, best: Trial, { valid
   const text = Object.entries(params).map(([name, value]) => `${name} ${String(value)}`)
   console.line(`best: trial ${best.number}, ${text.join(', ')}`)
   const tested = test ? `, test ${metricText(test[metric])} (read once)` : ''
-  console.line(`${metric}: validation ${metricText(validation![metric])}${tested}`)
+  console.line(`${metric}: validation ${metricText(must(validation, 'validation')[metric])}${tested}`)
   console.line(`config    ${shown(join(folder.path, 'best.yaml'))}`)
   console.line(`report    ${shown(join(folder.path, 'sweep.html'))}`)
-  const scores = { validation: validation![metric], test: test?.[metric] ?? null }
+  const scores = { validation: must(validation, 'validation')[metric], test: test?.[metric] ?? null }
   console.event({ type: 'summary', out: folder.path, metric, trial: best.number, params, ...scores })
 }
 
@@ -168,7 +168,7 @@ function bestYaml(settings: Settings, best: Trial, { metric }: Sweep): string {
     const isStandard = JSON.stringify(value) === JSON.stringify(standard)
     return value === undefined || (isStandard && !(name in best.params)) ? [] : [[name, value] as const]
   })
-  const head = `# Trial ${best.number}: validation ${metric} ${best.values![0]}. lowrank train --config best.yaml\n`
+  const head = `# Trial ${best.number}: validation ${metric} ${must(best.values, 'values')[0]}. lowrank train --config best.yaml\n`
   return head + stringify(Object.fromEntries(told))
 }
 
@@ -191,7 +191,7 @@ function sweepData(
     return { number: trial.number, state, params: ownParams(settings, trial.params), value, seconds }
   })
   const { unit, better } = metricOf(sweep.metric)
-  const path = settings.data ?? settings.train!
+  const path = settings.data ?? must(settings.train, 'train')
   return {
     title: `A search on ${basename(path)}`,
     task: taskOfModel(model).title,

@@ -4,7 +4,7 @@ import { basename, extname, resolve } from 'node:path'
 import { check } from '../../errors.ts'
 import { kindOf, METHODS } from '../../peft/index.ts'
 import { taskOfModel } from '../../tasks/index.ts'
-import { nth } from '../../tuple.ts'
+import { must, nth } from '../../tuple.ts'
 import { flagOf } from '../options/option.ts'
 import { OPTIONS, type Settings } from '../options/options.ts'
 import type { Resolved } from '../options/settings.ts'
@@ -49,7 +49,7 @@ export async function trainCommand(settings: Settings, console: Console, { given
 }
 
 function defaultOut({ data, train }: Settings): string {
-  const path = resolve(data ?? train!)
+  const path = resolve(data ?? must(train, 'train'))
   return `lowrank-${basename(path, extname(path))}`
 }
 
@@ -63,7 +63,7 @@ function checkGiven(settings: Settings, given: Resolved['given']): void {
   const [other] = methodOptions.filter(name => name !== 'method' && !fields.some(field => field.name === name))
   check(other === undefined, 'ERR_OPTION', () => {
     const owners = METHODS.filter(kind => kind.fields.some(({ name }) => name === other)).map(kind => kind.type)
-    return `${flagOf(other!)}: belongs to ${owners.join(', ')}, the method is ${type}; leave one of them out`
+    return `${flagOf(must(other, 'other'))}: belongs to ${owners.join(', ')}, the method is ${type}; leave one of them out`
   })
   const apart = (['validation', 'test'] as const).find(name => settings[name] !== undefined)
   check(settings.train !== undefined || apart === undefined, 'ERR_OPTION', () => {

@@ -1,7 +1,7 @@
 // Completion for shells, written from the option table: commands, their flags, the choices of a flag, else files.
 
 import { check } from '../../errors.ts'
-import { isOneOf, nth } from '../../tuple.ts'
+import { isOneOf, must, nth } from '../../tuple.ts'
 import { SUMMARIES } from './help.ts'
 import { COMMANDS, type Command, flagOf, type Option, SHELLS } from './option.ts'
 import { optionsOf } from './options.ts'
@@ -34,7 +34,7 @@ function bash(): string {
   const flags = COMMANDS.map(command => `    ${caseOf(command)}) words="${takes(command).join(' ')}" ;;`)
   const values = COMMANDS.flatMap(command =>
     chosen(command).map(option => {
-      return `    ${caseOf(command)}\\ ${flagOf(option.name)}) words="${option.choices!.join(' ')}" ;;`
+      return `    ${caseOf(command)}\\ ${flagOf(option.name)}) words="${must(option.choices, 'choices').join(' ')}" ;;`
     }),
   )
   return [

@@ -1,6 +1,7 @@
 // --help and docs/cli.md, written from the option table.
 
 import { describeKind, type Search } from '../../options.ts'
+import { must } from '../../tuple.ts'
 import { displayWidth } from '../terminal/table.ts'
 import { COMMON, EXAMPLES } from './examples.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './option.ts'
@@ -89,7 +90,12 @@ export function commandHelp(command: Command, columns = 100): string {
   const lines = [`${SUMMARIES[command]}.`, '', `Usage: ${usageOf(command)}`, '', 'Examples:']
   lines.push(...EXAMPLES[command].map(example => `  ${example}`))
   const all = optionsOf(command)
-  const common = (COMMON[command] ?? []).map(name => all.find(option => option.name === name)!)
+  const common = (COMMON[command] ?? []).map(name =>
+    must(
+      all.find(option => option.name === name),
+      'match',
+    ),
+  )
   if (common.length > 0) lines.push('', 'Most used:', ...common.flatMap(option => entry(option, command, columns)))
   for (const [group, options] of grouped(all.filter(option => !common.includes(option)))) {
     lines.push('', `${group}:`)

@@ -2,6 +2,7 @@
 
 import { check } from '../../errors.ts'
 import { accepts, describeKind, nearestChoice, type OptionRow } from '../../options.ts'
+import { must } from '../../tuple.ts'
 
 export const COMMANDS = [
   'train',
@@ -105,7 +106,7 @@ function decode({ kind, choices }: Option, text: string): unknown {
     case 'texts':
       return pairs(list, value => value)
     case 'choice':
-      return choices!.find(choice => String(choice) === text) ?? text
+      return must(choices, 'choices').find(choice => String(choice) === text) ?? text
     default:
       return text
   }

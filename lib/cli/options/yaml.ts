@@ -3,16 +3,17 @@
 import { type Document, parseDocument } from 'yaml'
 import { check, fail, messageOf } from '../../errors.ts'
 import { isRecord } from '../../options.ts'
+import { must } from '../../tuple.ts'
 
 /** The mapping a YAML text holds; an empty text holds none. @throws ERR_OPTION naming line and column */
 export function parseYaml(path: string, text: string): Record<string, unknown> {
   const document = parseDocument(text, { prettyErrors: false, logLevel: 'error' })
   const [error] = document.errors
   check(!error, 'ERR_OPTION', () => {
-    const before = text.slice(0, error!.pos[0])
+    const before = text.slice(0, must(error, 'error').pos[0])
     const line = before.split('\n').length
     const column = before.length - before.lastIndexOf('\n')
-    return `${path}:${line}:${column}: is not YAML: ${error!.message}`
+    return `${path}:${line}:${column}: is not YAML: ${must(error, 'error').message}`
   })
   const value: unknown = resolved(path, document) ?? {}
   check(isRecord(value), 'ERR_OPTION', () => {
