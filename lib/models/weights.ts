@@ -149,12 +149,9 @@ export class Weights {
   differs(name: string, other: string): boolean {
     const { available, settings } = this.#loading
     const [mine, its] = [available.get(this.#join(name)), available.get(other)]
-    if (mine === undefined || its === undefined) return false
     const { source } = settings
-    return (
-      must(source, 'source').info(mine).dtype !== must(source, 'source').info(its).dtype ||
-      !isSame(must(source, 'source').read(mine), must(source, 'source').read(its))
-    )
+    if (!source || mine === undefined || its === undefined) return false
+    return source.info(mine).dtype !== source.info(its).dtype || !isSame(source.read(mine), source.read(its))
   }
 
   get parameters(): Map<string, Parameter> {
