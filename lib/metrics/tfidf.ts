@@ -18,25 +18,21 @@ export function terms(text: string): string[] {
  * Fitted on `texts`, with the `most` terms that stand in most of them: tf = 1 + ln(count),
  * idf = 1 + ln((1 + n) / (1 + df)), rows of unit length; unknown terms are left out. Returns the transform.
  */
-export function tfidf(
-  texts: readonly string[],
-  most = Number.POSITIVE_INFINITY,
-): (texts: readonly string[]) => Features {
+export function tfidf(texts: Iterable<string>, most = Number.POSITIVE_INFINITY): (texts: Iterable<string>) => Features {
   let columns = new Map<string, number>()
   let documents: number[] = []
-  for (const text of texts)
+  let count = 0
+  for (const text of texts) {
+    count++
     for (const term of new Set(terms(text))) {
       const column = columns.get(term) ?? columns.size
       columns.set(term, column)
       documents[column] = (documents[column] ?? 0) + 1
     }
+  }
   if (columns.size > most) [columns, documents] = frequent(columns, documents, most)
-  const idf = documents.map(count => 1 + Math.log((1 + texts.length) / (1 + count)))
-  return rows =>
-    compress(
-      rows.map(text => weigh(text, columns, idf)),
-      idf.length,
-    )
+  const idf = documents.map(own => 1 + Math.log((1 + count) / (1 + own)))
+  return rows => compress(rows, text => weigh(text, columns, idf), idf.length)
 }
 
 /** The terms that stand in most texts, in their order; of equals the first. */
@@ -66,21 +62,37 @@ function weigh(text: string, columns: ReadonlyMap<string, number>, idf: readonly
   return counts
 }
 
-function compress(rows: readonly ReadonlyMap<number, number>[], width: number): Features {
-  const size = rows.reduce((sum, row) => sum + row.size, 0)
-  const features = {
-    starts: new Int32Array(rows.length + 1),
-    columns: new Int32Array(size),
-    values: new Float64Array(size),
+/** Rows one after another, none of them kept as it is. */
+function compress(
+  texts: Iterable<string>,
+  weigh: (text: string) => ReadonlyMap<number, number>,
+  width: number,
+): Features {
+  let [columns, values, starts] = [new Int32Array(1 << 10), new Float64Array(1 << 10), new Int32Array(1 << 10)]
+  let [at, rows] = [0, 0]
+  for (const text of texts) {
+    const row = weigh(text)
+    if (at + row.size > columns.length) {
+      columns = grown(columns, at + row.size, Int32Array)
+      values = grown(values, at + row.size, Float64Array)
+    }
+    for (const [column, value] of row) {
+      columns[at] = column
+      values[at++] = value
+    }
+    if (++rows === starts.length) starts = grown(starts, rows + 1, Int32Array)
+    starts[rows] = at
+  }
+  return {
+    starts: starts.subarray(0, rows + 1),
+    columns: columns.subarray(0, at),
+    values: values.subarray(0, at),
     width,
   }
-  let at = 0
-  for (const [r, row] of rows.entries()) {
-    for (const [column, value] of row) {
-      features.columns[at] = column
-      features.values[at++] = value
-    }
-    features.starts[r + 1] = at
-  }
-  return features
+}
+
+function grown<A extends Int32Array | Float64Array>(array: A, least: number, kind: { new (length: number): A }): A {
+  const larger = new kind(Math.max(least, array.length + (array.length >> 1)))
+  larger.set(array)
+  return larger
 }

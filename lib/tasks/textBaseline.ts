@@ -42,9 +42,14 @@ export function textBaselineOf(
   if (!fits || !train.every(isText) || !judged.every(isText)) return undefined
   const rows = spread(train, Math.floor(MOST_WORK / (30 * classes)))
   const labels = (examples: List<Example>) => examples.map(({ label }) => Number(label))
-  const transform = tfidf(rows.map(read), Math.floor(MOST_WEIGHTS / classes))
-  const fitted = fitLogistic(transform(rows.map(read)), labels(rows), classes, C, FIT)
-  const [gold, predicted] = [labels(judged), predictLogistic(transform(judged.map(read)), fitted)]
+  const transform = tfidf(readBy(rows, read), Math.floor(MOST_WEIGHTS / classes))
+  const fitted = fitLogistic(transform(readBy(rows, read)), labels(rows), classes, C, FIT)
+  const [gold, predicted] = [labels(judged), predictLogistic(transform(readBy(judged, read)), fitted)]
   const average = { average: 'macro', classes: model.labels.map((_, i) => i) } as const
   return { accuracy: accuracy(gold, predicted), macroF1: precisionRecallF1(gold, predicted, average).f1 }
+}
+
+/** Texts one after another. */
+function* readBy(examples: List<Example>, read: (example: Example) => string): Generator<string> {
+  for (const example of examples) yield read(example)
 }

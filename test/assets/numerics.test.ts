@@ -60,7 +60,10 @@ test('L-BFGS finds the minimum of an ill-conditioned quadratic', () => {
 })
 
 test('TF-IDF by hand: terms in one of two texts weigh 1 + ln(3/2), in both 1', () => {
-  const { starts, columns, values, width } = tfidf(['red fish', 'blue fish fish'])(['red fish fish', 'unknown'])
+  const once = function* (...texts: string[]) {
+    yield* texts
+  }
+  const { starts, columns, values, width } = tfidf(once('red fish', 'blue fish fish'))(once('red fish fish', 'unknown'))
   assert.is(width, 6)
   assert.equal([...starts], [0, 4, 4])
   assert.equal([...columns], [0, 1, 2, 5])

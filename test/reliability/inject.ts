@@ -1,4 +1,4 @@
-// Runs whose disk fails, at every change they make to it in turn: `npm run test:faults -- NAME…`
+// Runs whose disk fails, at every change they make to it in turn: `npm run test:faults -- [--every N] NAME…`
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -110,7 +110,7 @@ function differing(expected: Tree, found: Tree): string[] {
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url))
-  await runLane('faults', async (dir, one) => {
-    const { faults, went, ended, problems } = await faultEverywhere(dir, one)
+  await runLane('faults', async (...place) => {
+    const { faults, went, ended, problems } = await faultEverywhere(...place)
     return { tried: faults, told: `${went} went on, ${ended} ended`, problems }
   })

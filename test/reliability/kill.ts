@@ -1,4 +1,5 @@
-// Kills runs at every change that they make to their folder, and goes on with each: `npm run test:kill -- NAME…`
+// Kills runs at every change that they make to their folder, and goes on with each:
+// `npm run test:kill -- [--every N] NAME…`
 //
 // A process that is killed leaves the files as its last change left them, so one run that notes what its folder holds
 // before each change (and in the middle of each write) stands for all kills. Each of these states is then put in place,
@@ -7,6 +8,7 @@
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 import { deserialize } from 'node:v8'
 import { LowrankError } from '../../lib/errors.ts'
 import { type Finished, runModule } from '../cli/support.ts'
@@ -143,18 +145,27 @@ export async function killEverywhere(dir: string, one: Case, every = 1, from = 0
 }
 
 /**
- * A lane run by command: all cases, or those whose names hold one of the words given. `everywhere` tries one case and
- * says how much it tried, in words too, and what was wrong.
+ * A lane run by command: all cases, or those whose names hold one of the words given; each place, or every N-th from
+ * one that differs by case. `everywhere` tries one case and says how much it tried, in words too, and what was wrong.
  */
 export async function runLane(
   what: string,
-  everywhere: (dir: string, one: Case) => Promise<{ tried: number; told: string; problems: readonly string[] }>,
+  everywhere: (
+    dir: string,
+    one: Case,
+    every: number,
+    from: number,
+  ) => Promise<{ tried: number; told: string; problems: readonly string[] }>,
 ): Promise<void> {
-  const words = process.argv.slice(2)
+  const { values, positionals: words } = parseArgs({
+    options: { every: { type: 'string', default: '1' } },
+    allowPositionals: true,
+  })
   const { dir, leave } = await enterWorld()
   let [all, failed] = [0, 0]
-  for (const one of CASES.filter(({ name }) => words.length === 0 || words.some(word => name.includes(word)))) {
-    const { tried, told, problems } = await everywhere(dir, one)
+  for (const [place, one] of CASES.entries()) {
+    if (words.length > 0 && !words.some(word => one.name.includes(word))) continue
+    const { tried, told, problems } = await everywhere(dir, one, Number(values.every), place)
     for (const problem of problems) console.log(problem)
     console.log(`${one.name}: ${tried} ${what}, ${told}, ${problems.length} problems`)
     all += tried
@@ -166,7 +177,7 @@ export async function runLane(
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url))
-  await runLane('kills', async (dir, one) => {
-    const { states, resumed, problems } = await killEverywhere(dir, one)
+  await runLane('kills', async (...place) => {
+    const { states, resumed, problems } = await killEverywhere(...place)
     return { tried: states, told: `${resumed} resumed`, problems }
   })
