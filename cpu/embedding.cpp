@@ -1,6 +1,7 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
 #include "cpu/pieces.h"
+#include "cpu/quantized.h"
 #include "cpu/vector/rows.h"
 
 namespace lowrank {
@@ -8,9 +9,21 @@ namespace {
 
 constexpr int64_t PIECE_COLUMNS = 64;
 
+// Rows of blocks are whole blocks; y is f32.
+void embed_blocks(const View& y, const View& table, const View& ids) {
+  const int64_t cols = table.cols();
+  cpu::for_pieces(ids.size(), cpu::PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t from = int64_t(ids.as<int32_t>()[r]) * cols;
+      cpu::dequantize(table, from, from + cols, y.as<float>() + r * cols);
+    }
+  });
+}
+
 }  // namespace
 
 void cpu::embedding(View y, View table, View ids) {
+  if (is_blocks(table.dtype)) return embed_blocks(y, table, ids);
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);
     dispatch_float(table, [&](auto stored) {

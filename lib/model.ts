@@ -7,7 +7,7 @@ import { type Targets, uploadTargets } from './heads/targets.ts'
 import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
 import { openWeights } from './io/gguf/weights.ts'
 import type { Backbone, Family } from './models/family.ts'
-import { checkLayers, checkOptions, widened } from './models/fit.ts'
+import { checkLayers, checkOptions, storageOf, widened } from './models/fit.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
 import { labelRows, withRows } from './models/labelRows.ts'
 import { type LoadSettings, type TensorSource, Weights } from './models/weights.ts'
@@ -52,7 +52,7 @@ export interface ModelOptions {
   device?: string | undefined
   /** On the meta device: which kind of device is planned for. Default `cpu`. */
   planFor?: 'cpu' | 'cuda' | undefined
-  /** How the frozen base is stored. Default `f32`; on CUDA `bf16` where products are. */
+  /** How the frozen base is stored. Default `f32`, of a GGUF file its blocks; on CUDA `bf16` where products are. */
   storage?: Storage | undefined
   /** Precision of products. Default `f32`, on CUDA `bf16`, where activations are bf16 too. */
   compute?: Compute | undefined
@@ -356,7 +356,8 @@ export async function loadModel(dir: string, options: ModelOptions): Promise<Mod
   const config = readModelConfig(dir, MODEL_TYPES)
   const checkpoint = openWeights(dir)
   try {
-    const settings = { ...settingsOf(config, options), source: checkpoint, origin: dir }
+    const storage = storageOf(dir, checkpoint, options.storage)
+    const settings = { ...settingsOf(config, { ...options, storage }), source: checkpoint, origin: dir }
     return await Model.read(config, settings, options, dir)
   } finally {
     checkpoint.close()

@@ -6,9 +6,9 @@ Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype) {
   check_matrix("embedding", "table", table);
   check_dtype("embedding", "ids", ids, DType::I32);
   check_same_device("embedding", table, ids);
-  check(
-      table.dtype == DType::F32 || table.dtype == DType::F64 || table.dtype == DType::BF16 || table.dtype == DType::F16,
-      Code::DType, "embedding: table is ", name_of(table.dtype), ", expected f32, f64, bf16 or f16");
+  check(table.dtype == DType::F32 || table.dtype == DType::F64 || table.dtype == DType::BF16 ||
+            table.dtype == DType::F16 || is_blocks(table.dtype),
+        Code::DType, "embedding: table is ", name_of(table.dtype), ", expected f32, f64, bf16, f16 or blocks");
   auto y = Tensor::empty(table.device(), {ids.size(), table.shape[1]}, dtype);
   check_float("embedding", "y", y);
   check((dtype == DType::F64) == (table.dtype == DType::F64), Code::DType, "embedding: table is ", name_of(table.dtype),

@@ -1,9 +1,11 @@
 // Cases as training and generation have them, which the op table lacks since they have no f64: shapes that tensor cores
 // take, factors in f32 beside bf16, quantised weights, and what has no gradient (that of a sum is checked then).
 
-import { native } from '../native.ts'
+import { ggmlType } from '../io/gguf/types.ts'
+import { BLOCKS, native } from '../native.ts'
 import { add } from '../ops/add.ts'
 import { cast } from '../ops/copy.ts'
+import { embedding } from '../ops/embedding.ts'
 import { linear } from '../ops/linear.ts'
 import { linearCrossEntropy } from '../ops/linearCrossEntropy.ts'
 import { loraLinear } from '../ops/loraLinear.ts'
@@ -25,7 +27,7 @@ const factor = (shape: number[], phase: number): Input => ({ ...real(shape, phas
 const fixed = (shape: number[], phase: number): Input => ({ ...real(shape, phase), grad: false, wide: true })
 
 /** To run in f32 and in bf16. */
-export const mixedCases = (): OpCase[] => [...productCases(), ...quantizedCases()]
+export const mixedCases = (): OpCase[] => [...productCases(), ...quantizedCases(), ...blockCases()]
 
 /** To run in f32 alone. */
 export const plainCases = (): OpCase[] => [...dequantizeCases(), ...updateCases(), ...sampleCases(), ...computeCases()]
@@ -80,6 +82,38 @@ function quantizedCases(): OpCase[] {
       inputs: [real([n, d]), fixed([out, d], 1), factor([r, d], 3), factor([out, r], 4)],
       run: ([x, w, a, b]: Operands) =>
         loraLinear(x, quantize(w, dtype), undefined, { a: a, b: b, scale: 1.5, dropout: 0, site: 9 }),
+    },
+  ])
+}
+
+const WIDTH = 256 // of the widest blocks
+
+/** Weights [rows, 256] of blocks: all bytes but those that make a scale large, or no number. */
+function blocks(like: Tensor, dtype: (typeof BLOCKS)[number], rows: number): Tensor {
+  const w = Tensor.empty([rows, WIDTH], { device: like.device, dtype })
+  const { bytes = 1, scales = [] } = ggmlType(dtype.toUpperCase()) ?? {}
+  const data = Uint8Array.from({ length: w.byteLength }, (_, i) => {
+    return scales.includes((i % bytes) - 1) ? 0x18 + (i % 5) : (i * 2654435761) >>> 13
+  })
+  w.upload(data, dtype)
+  return w
+}
+
+/** Products, forward and backward, and lookups, of each format. */
+function blockCases(): OpCase[] {
+  return BLOCKS.flatMap(dtype => [
+    ...[n, 4].map(rows => ({
+      name: `linear of ${dtype} blocks, ${rows} rows`,
+      inputs: [real([rows, WIDTH])],
+      run: ([x]: Operands) => linear(x, blocks(x, dtype, out), undefined),
+    })),
+    {
+      name: `embedding and loraLinear of ${dtype} blocks`,
+      inputs: [real([3, WIDTH]), ints(5, 0, out - 1), factor([r, WIDTH], 3), factor([out, r], 4)],
+      run: ([x, ids, a, b]: Operands) => {
+        const w = blocks(x, dtype, out)
+        return loraLinear(add(x, embedding(w, ids, x.dtype)), w, undefined, { a, b, scale: 1.5, dropout: 0, site: 9 })
+      },
     },
   ])
 }

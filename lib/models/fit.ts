@@ -3,10 +3,12 @@
 import { check } from '../errors.ts'
 import { headOf, headTasks } from '../heads/index.ts'
 import type { ModelConfig } from '../io/config.ts'
+import { BLOCKS } from '../native.ts'
+import type { Storage } from '../nn/module.ts'
 import { checkKeys, isRecord } from '../options.ts'
-import { must } from '../tuple.ts'
+import { isOneOf, must } from '../tuple.ts'
 import type { Family } from './family.ts'
-import type { LoadSettings } from './weights.ts'
+import type { LoadSettings, TensorSource } from './weights.ts'
 
 /** Every layer has tensors: what a config claims is held against the file before anything is made of it. */
 export function checkLayers({ path, values }: ModelConfig, { source }: LoadSettings): void {
@@ -26,6 +28,15 @@ export function widened({ wideOnly }: Family, { source, activations, compute }: 
   if (!wideOnly || !source || ![...source.names()].some(isNarrow)) return []
   const types = activations === compute ? compute : `${activations} and ${compute}`
   return [`the checkpoint is in f16 and runs in ${types}: ${wideOnly}`]
+}
+
+/** As asked for; else of a file of blocks these, and undefined for others. @throws ERR_OPTION for blocks of none */
+export function storageOf(dir: string, source: TensorSource, asked: Storage | undefined): Storage | undefined {
+  const hasBlocks = [...source.names()].some(name => isOneOf(BLOCKS, source.info(name).dtype.toLowerCase()))
+  check(asked !== 'blocks' || hasBlocks, 'ERR_OPTION', () => {
+    return `storage: blocks are those of a GGUF file, and ${dir} has none; take f32, bf16, int8 or nf4`
+  })
+  return asked ?? (hasBlocks ? 'blocks' : undefined)
 }
 
 const OPTIONS = 'task labels problem head headRows device planFor storage compute seed'.split(' ')

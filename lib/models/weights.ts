@@ -190,7 +190,9 @@ export class Weights {
     const isMissing = stored === undefined
     const isNew = isMissing || settings.source?.remade?.(stored) === true
     if (isMissing && settings.source && !this.#fresh) problems.push(`missing ${full} [${shape.join(', ')}]`)
-    const tensor = Tensor.empty(shape, { device: settings.device, dtype: storedDType(settings.storage, kind) })
+    const held = stored === undefined ? undefined : HOST[settings.source?.info(stored).dtype ?? '']?.dtype
+    const dtype = storedDType(settings.storage, kind, held)
+    const tensor = Tensor.empty(shape, { device: settings.device, dtype })
     if (stored !== undefined) this.#load(tensor, full, stored, isTransposed)
     else if (settings.device.name !== 'meta') this.#initialise(tensor, full, start)
     const parameter = new Parameter(full, tensor, isNew && settings.source !== undefined, { isTransposed })

@@ -1,5 +1,5 @@
 import { check } from '../errors.ts'
-import type { DType } from '../native.ts'
+import { BLOCKS, type DType } from '../native.ts'
 import { QUANTIZED, type Quantized } from '../ops/quantize.ts'
 import type { Tensor } from '../tensor.ts'
 import { isOneOf } from '../tuple.ts'
@@ -135,17 +135,23 @@ export class Parameter {
 
 /**
  * How the frozen base is kept in memory. int8 and nf4 are for the linear layers of the backbone: embeddings and heads
- * are then bf16. Norms, biases and all that trains are f32 (f64 under f64) whatever it says.
+ * are then bf16. blocks are for all matrices that a GGUF file holds as such; others are as wide as in the file, f16 as
+ * f32. Norms, biases and all that trains are f32 (f64 under f64) whatever it says.
  */
-export type Storage = 'f32' | 'bf16' | 'f64' | Quantized
+export type Storage = 'f32' | 'bf16' | 'f64' | 'blocks' | Quantized
 
-/** The dtype of a parameter under `storage`: `linear` is the weight of a linear layer of the backbone. */
-export function storedDType(storage: Storage, kind: 'vector' | 'matrix' | 'linear'): DType {
+/**
+ * The dtype of a parameter under `storage`: `linear` is the weight of a linear layer of the backbone. `held`: its dtype
+ * in the file.
+ */
+export function storedDType(storage: Storage, kind: 'vector' | 'matrix' | 'linear', held?: DType): DType {
   if (storage === 'f32' || storage === 'f64') return storage
   if (kind === 'vector') return 'f32'
+  if (storage === 'blocks') return held === 'bf16' || isOneOf(BLOCKS, held) ? held : 'f32'
   return kind === 'linear' ? storage : 'bf16'
 }
 
-export function isQuantized(storage: Storage | DType): storage is Quantized {
-  return isOneOf(QUANTIZED, storage)
+/** Whether weights are codes with scales: no parts of them can be looked at, nor trained. */
+export function isQuantized(storage: Storage | DType): boolean {
+  return storage === 'blocks' || isOneOf(QUANTIZED, storage) || isOneOf(BLOCKS, storage)
 }

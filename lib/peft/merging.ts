@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import { DTYPES, type DType, native } from '../native.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
-import type { Storage } from '../nn/module.ts'
+import { isQuantized, type Storage } from '../nn/module.ts'
 import { add } from '../ops/add.ts'
 import { matmul } from '../ops/matmul.ts'
 import { scale } from '../ops/scale.ts'
@@ -61,7 +61,7 @@ export function mergedLayer(linear: Linear, adapters: readonly LinearAdapter[], 
       isBiasChanged = true
     }
     const round = (tensor: Tensor, { dtype }: Tensor) =>
-      keepWide || dtype === tensor.dtype || dtype === 'int8' || dtype === 'nf4' ? tensor : cast(tensor, dtype)
+      keepWide || dtype === tensor.dtype || isQuantized(dtype) ? tensor : cast(tensor, dtype)
     return {
       weight: round(weight, stored.weight),
       ...(isBiasChanged ? { bias: round(must(bias, 'bias'), must(stored.bias, 'bias')) } : {}),

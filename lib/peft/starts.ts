@@ -9,13 +9,15 @@ import { decodeF32, openCheckpoint, type TensorInMemory } from '../io/safetensor
 import { gatherColumns } from '../nn/columns.ts'
 import { normal } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
-import { isQuantized, type Parameter } from '../nn/module.ts'
+import type { Parameter } from '../nn/module.ts'
 import { concatRows } from '../nn/routes.ts'
 import { add } from '../ops/add.ts'
 import { matmul, matmulInner, transpose } from '../ops/matmul.ts'
+import { QUANTIZED } from '../ops/quantize.ts'
 import { scale } from '../ops/scale.ts'
 import { scaleRows } from '../ops/scaleColumns.ts'
 import { scope, Tensor } from '../tensor.ts'
+import { isOneOf } from '../tuple.ts'
 import { orthonormal, type TopSvd, topSvd } from './decompose.ts'
 import { inverseCholesky, matrix, product, transposed } from './linearAlgebra.ts'
 import { cast, trainedDType } from './merging.ts'
@@ -207,7 +209,7 @@ async function lost(host: Host, { weight, path }: Linear, kept: Tensor): Promise
 /** @throws ERR_OPTION where a start does not fit the base */
 export function checkStart(host: Host, start: LoraStart): void {
   if (start !== 'loftq') return
-  check(isQuantized(host.storage), 'ERR_OPTION', () => {
+  check(isOneOf(QUANTIZED, host.storage), 'ERR_OPTION', () => {
     return `initLoraWeights: loftq begins with what quantising lost, and the base is stored as ${host.storage}; load it with storage nf4 or int8`
   })
   check(host.path !== undefined, 'ERR_OPTION', () => {

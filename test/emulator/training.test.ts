@@ -13,6 +13,7 @@ import { attach } from '../../lib/peft/attach.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'
 
 const { packageRoot } = await import('../../lib/io/package.ts')
+const GGUF = join(packageRoot, 'test/golden/gguf/blocks.gguf')
 const FOLDER = join(process.env.LOWRANK_PREBUILD ?? packageRoot, 'build/emulator')
 
 if (existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))) {
@@ -22,7 +23,7 @@ if (existsSync(join(FOLDER, 'build/Release/lowrank_emu.node'))) {
 
 interface Case {
   /** Default: a tiny encoder. */
-  make?: (options: Partial<ModelOptions>) => Model
+  make?: (options: Partial<ModelOptions>) => Model | Promise<Model>
   model: Partial<ModelOptions>
   examples: readonly Example[]
   attach?: (model: Model) => Adapter<Model>
@@ -32,6 +33,7 @@ interface Case {
 }
 
 async function registerTests(): Promise<void> {
+  const { loadModel } = await import('../../lib/model.ts')
   const { native } = await import('../../lib/native.ts')
   const { fullFineTuning } = await import('../../lib/peft/full.ts')
   const { planTraining } = await import('../../lib/train/plan.ts')
@@ -87,6 +89,16 @@ async function registerTests(): Promise<void> {
       attach: allLinear,
       tolerance: 2e-5,
     },
+    ...Object.fromEntries(
+      (['f32', 'bf16'] as const).map(compute => {
+        const make = (options: Partial<ModelOptions>) => loadModel(GGUF, { task: 'causal-lm', ...options })
+        const [examples, tolerance] = [counting(24), compute === 'f32' ? 2e-5 : 0.03]
+        return [
+          `LoRA, blocks of a GGUF file, ${compute}`,
+          { make, model: { compute }, examples, attach: allLinear, tolerance },
+        ]
+      }),
+    ),
     'full, text to text, bf16': {
       make: tinySeq2seq,
       model: { compute: 'bf16' },
@@ -98,7 +110,7 @@ async function registerTests(): Promise<void> {
 
   /** Losses of steps and of the last evaluation, and the peak of the pool. */
   async function run(device: string, { make = tinyModel, model: made, examples, attach = tinyLora, options }: Case) {
-    const model = make({ ...made, device })
+    const model = await make({ ...made, device })
     const method = attach(model)
     const data = { train: examples.slice(0, 16), validation: examples.slice(16) }
     const events = await runToEnd(method, data, { epochs: 2, batchSize: 8, lr: 5e-3, seed: 7, ...options })
@@ -110,7 +122,7 @@ async function registerTests(): Promise<void> {
   }
 
   async function planned({ make = tinyModel, model: made, examples, attach = tinyLora, options }: Case) {
-    const model = make({ ...made, device: 'meta', planFor: 'cuda' })
+    const model = await make({ ...made, device: 'meta', planFor: 'cuda' })
     const method = attach(model)
     const data = { train: examples.slice(0, 16), validation: examples.slice(16) }
     const plan = await planTraining(method, data, { epochs: 2, batchSize: 8, lr: 5e-3, seed: 7, ...options })

@@ -8,13 +8,20 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { LowrankError } from '../../lib/errors.ts'
 import { packageRoot } from '../../lib/io/package.ts'
-import { loadModel } from '../../lib/model.ts'
+import { loadModel, type Model } from '../../lib/model.ts'
 import { type DType, native } from '../../lib/native.ts'
+import { pack } from '../../lib/nn/batch.ts'
 import { dequantize } from '../../lib/ops/quantize.ts'
+import { attach } from '../../lib/peft/attach.ts'
+import { fullFineTuning } from '../../lib/peft/full.ts'
+import { lora } from '../../lib/peft/lora.ts'
+import { saveMerged } from '../../lib/peft/merged.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { lastOf, nth, under } from '../../lib/tuple.ts'
 import { logitsOf, tinyBatch, withFolder } from '../peft/golden.ts'
 import { compare } from '../support/compare.ts'
+import { counting, eventsOf, runToEnd } from '../train/support.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/gguf')
 const read = <T>(name: string) => JSON.parse(readFileSync(join(FOLDER, name), 'utf8')) as T
@@ -52,6 +59,7 @@ test('shapes that no blocks fill, and what would make blocks of numbers, are ref
   })
 })
 
+const F32 = { task: 'causal-lm', storage: 'f32' } as const
 /** What those models have otherwise than any that llama.cpp converts, so that no file says it. */
 const UNSAID: Readonly<Record<string, object>> = {
   'gemma2-lm': { query_pre_attn_scalar: 8 },
@@ -94,6 +102,55 @@ test('a Llama of blocks of every type is, dequantised, what gguf-py makes of it'
     const sum = createHash('sha256').update(new Uint8Array(await tensor.bytes()))
     assert.is(sum.digest('hex'), sums[name], name)
   }
+  model.dispose()
+})
+
+test('blocks are kept as they are: in memory, in products, and beside an adapter that trains', async () => {
+  const before = native.live()
+  const path = join(FOLDER, 'blocks.gguf')
+  const [kept, wide] = [await loadModel(path, { task: 'causal-lm' }), await loadModel(path, F32)] as const
+  assert.is(kept.storage, 'blocks')
+  const of = (name: string) => under(kept.parameters, name).tensor.dtype
+  assert.is(of('model.embed_tokens.weight'), 'q8_0')
+  assert.is(of('model.layers.0.self_attn.q_proj.weight'), 'q4_k')
+  assert.is(of('model.layers.0.mlp.gate_proj.weight'), 'q2_k')
+  assert.is(of('model.layers.0.input_layernorm.weight'), 'f32')
+  assert.ok(kept.bytes < wide.bytes / 5, `${kept.bytes} bytes of ${wide.bytes}`)
+  for (const lengths of [[3], [7, 11, 1], [40, 40]]) {
+    const ids = lengths.map((length, s) => Int32Array.from({ length }, (_, i) => (i * 7 + s * 3) % 40))
+    const batch = pack(ids)
+    compare('logits', await logitsOf(kept, batch), await logitsOf(wide, batch), { relative: 1e-5, absolute: 1e-6 })
+  }
+  const data = { train: counting(24), validation: counting(8) }
+  const losses = async (model: Model) => {
+    const adapter = attach(model, lora({ r: 4, targetModules: 'all-linear' }), { seed: 3 })
+    const events = await runToEnd(adapter, data, { epochs: 3, batchSize: 8, lr: 1e-2, seed: 7 })
+    adapter.detach()
+    return eventsOf(events, 'step').map(({ loss }) => loss)
+  }
+  const [ours, theirs] = [await losses(kept), await losses(wide)]
+  compare('losses', ours, theirs, { relative: 1e-4 })
+  assert.ok(lastOf(ours) < 0.9 * nth(ours, 0), ours.join(', '))
+  for (const model of [kept, wide]) model.dispose()
+  assert.is(native.live(), before)
+})
+
+test('storage: blocks need a file that has them, and are neither trained whole nor written', async () => {
+  const path = join(FOLDER, 'blocks.gguf')
+  const code = (wanted: string, message: RegExp) => (error: LowrankError) =>
+    error.code === wanted && message.test(error.message)
+  const rejects = async (promise: Promise<unknown>, accepts: (error: LowrankError) => boolean) => {
+    const error = await promise.then(
+      () => undefined,
+      reason => reason as LowrankError,
+    )
+    assert.ok(error && accepts(error), error?.message)
+  }
+  const plain = loadModel(join(FOLDER, 'models/gpt2-lm.gguf'), { task: 'causal-lm', storage: 'blocks' })
+  await rejects(plain, code('ERR_OPTION', /gpt2-lm\.gguf has none; take f32/))
+  const model = await loadModel(path, { task: 'causal-lm' })
+  assert.throws(() => attach(model, fullFineTuning()), code('ERR_OPTION', /stored as blocks/))
+  await rejects(saveMerged(model, 'never'), code('ERR_UNSUPPORTED', /stored as blocks/))
   model.dispose()
 })
 

@@ -12,7 +12,8 @@ import type { Console } from '../terminal/console.ts'
 export async function mergeCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
   const out = freeFolder(settings, [must(settings.adapter, 'adapter')])
-  const trained = await openTrained(settings)
+  // Blocks of a GGUF file would be refused: what is written has floats.
+  const trained = await openTrained({ ...settings, storage: settings.storage ?? 'f32' })
   const { model, attached, info } = trained
   try {
     const layers = attached?.matched.length ?? 0

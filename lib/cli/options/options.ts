@@ -188,8 +188,8 @@ const model = section('Model', loading, [
     commands: ['train', 'evaluate', 'predict', 'quickstart', 'doctor'],
   }),
   o('storage', 'choice', undefined, 'How frozen weights are kept in memory', {
-    choices: ['f32', 'bf16', 'int8', 'nf4'],
-    found: 'f32; on CUDA as compute',
+    choices: ['f32', 'bf16', 'int8', 'nf4', 'blocks'],
+    found: 'f32, of a GGUF file its blocks; on CUDA as compute',
   }),
   o('compute', 'choice', undefined, 'Precision of products; sums are f32 always; tf32 on CUDA alone', {
     choices: ['f32', 'bf16', 'tf32'],

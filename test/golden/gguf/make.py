@@ -175,7 +175,7 @@ def make_model(case):
 def make_mixed():
     """Two layers whose matrices are of all types; widths that let 256 divide the rows of K types."""
     rng = np.random.default_rng(11)
-    hidden, inner, heads, kv, dim, vocab = 256, 32, 4, 2, 16, 40
+    hidden, inner, heads, kv, dim, vocab = 256, 32, 4, 2, 16, 64
     out = writer(HERE / 'blocks.gguf', 'llama', 'blocks')
     config = dict(hidden_size=hidden, intermediate_size=inner, num_hidden_layers=2, num_attention_heads=heads, num_key_value_heads=kv, head_dim=dim, max_position_embeddings=64, rms_norm_eps=1e-5, rope_theta=10000.0)
     add_llama_values(out, config, 'llama')
@@ -209,9 +209,10 @@ def make_mixed():
         add(f'{to}.ffn_up.weight', f'{at}.mlp.up_proj.weight', up, inner, hidden)
         add(f'{to}.ffn_down.weight', f'{at}.mlp.down_proj.weight', down, hidden, inner)
     out.add_tokenizer_model('llama')
-    out.add_token_list(['<unk>', '<s>', '</s>', *(f'▁{c}' for c in 'abcdefghijklmnopqrstuvwxyz'), *'abcdefghijk'])
-    out.add_token_scores([0.0] * 3 + [-float(i) for i in range(37)])
-    out.add_token_types([2, 3, 3] + [1] * 37)
+    letters = 'abcdefghijklmnopqrstuvwxyz'
+    out.add_token_list(['<unk>', '<s>', '</s>', *(f'▁{letter}' for letter in letters), *letters, *'123456789'])
+    out.add_token_scores([0.0] * 3 + [-float(i) for i in range(61)])
+    out.add_token_types([2, 3, 3] + [1] * 61)
     out.add_bos_token_id(1)
     out.add_eos_token_id(2)
     out.add_unk_token_id(0)
