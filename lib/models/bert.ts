@@ -145,6 +145,9 @@ export const bert: Family = {
   basePrefix: 'bert',
   headTensors: /^(cls|classifier|qa_outputs|bert\.pooler)\./,
   build,
-  sublayerEnds: { attention: 'attention.output.dense', feedforward: 'output.dense' },
+  sublayerEnds: {
+    ...{ attention: 'attention.output.dense', feedforward: 'output.dense' },
+    normedAfter: { reads: 'intermediate.dense', norm: 'output.LayerNorm' },
+  },
   heads: { sequence, token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }

@@ -116,7 +116,10 @@ export const distilbert: Family = {
   basePrefix: 'distilbert',
   headTensors: /^(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\./,
   build,
-  sublayerEnds: { attention: 'out_lin', feedforward: 'lin2' },
+  sublayerEnds: {
+    ...{ attention: 'out_lin', feedforward: 'lin2' },
+    normedAfter: { reads: 'ffn.lin1', norm: 'output_layer_norm' },
+  },
   heads: {
     sequence,
     token: tokenClassifier(config => probability(config, 'dropout', 0.1)),

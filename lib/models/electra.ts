@@ -77,6 +77,9 @@ export const electra: Family = {
   basePrefix: 'electra',
   headTensors: /^(generator_predictions|generator_lm_head|discriminator_predictions|classifier|qa_outputs)\./,
   build,
-  sublayerEnds: { attention: 'attention.output.dense', feedforward: 'output.dense' },
+  sublayerEnds: {
+    ...{ attention: 'attention.output.dense', feedforward: 'output.dense' },
+    normedAfter: { reads: 'intermediate.dense', norm: 'output.LayerNorm' },
+  },
   heads: { sequence: denseClassifier('gelu'), token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }

@@ -61,6 +61,14 @@ export type HeadName = keyof Heads
 /** Which tokens a head reads: of each sequence the first or the last, or every one. */
 export type Reads = 'first' | 'last' | 'every'
 
+/** Where sublayers end, by the ends of paths. */
+export interface SublayerEnds {
+  readonly attention: string
+  readonly feedforward: string
+  /** Below a layer: the first linear layer of the feed-forward sublayer, and the norm after its residual is added. */
+  readonly normedAfter?: { readonly reads: string; readonly norm: string }
+}
+
 /** One family of models: its file exports one of these, and models/index.ts lists it. */
 export interface Family {
   /** `model_type` of config.json. */
@@ -76,5 +84,5 @@ export interface Family {
   build(config: ModelConfig, weights: Weights): Backbone
   readonly heads: Heads
   /** How the path of each sublayer's last linear layer ends. Absent: who adapts sublayers must name the layers. */
-  readonly sublayerEnds?: { readonly attention: string; readonly feedforward: string }
+  readonly sublayerEnds?: SublayerEnds
 }

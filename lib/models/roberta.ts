@@ -87,7 +87,10 @@ export const roberta: Family = {
   basePrefix: 'roberta',
   headTensors: /^(lm_head|classifier|qa_outputs|roberta\.pooler)\./,
   build,
-  sublayerEnds: { attention: 'attention.output.dense', feedforward: 'output.dense' },
+  sublayerEnds: {
+    ...{ attention: 'attention.output.dense', feedforward: 'output.dense' },
+    normedAfter: { reads: 'intermediate.dense', norm: 'output.LayerNorm' },
+  },
   heads: { sequence: denseClassifier('tanh'), token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }
 

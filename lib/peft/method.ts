@@ -26,7 +26,13 @@ export interface Attachment {
 export interface Host {
   readonly config: ModelConfig
   /** Of what its family says: how the path of each sublayer's last linear layer ends. */
-  readonly family: { readonly sublayerEnds?: { readonly attention: string; readonly feedforward: string } }
+  readonly family: {
+    readonly sublayerEnds?: {
+      readonly attention: string
+      readonly feedforward: string
+      readonly normedAfter?: { readonly reads: string; readonly norm: string }
+    }
+  }
   /** Name of the head's task. */
   readonly task: string
   /** The class of transformers for it: BertForTokenClassification. */

@@ -48,6 +48,16 @@ const ROWS: Readonly<Record<string, Row>> = {
     options: { reductionFactor: 4, nonLinearity: 'tanh' },
     unmergeable: /has no change of its weight/,
   },
+  pfeiffer: {
+    kind: 'adapter',
+    options: { form: 'pfeiffer', reductionFactor: 4, nonLinearity: 'tanh' },
+    unmergeable: /has no change of its weight/,
+  },
+  parallel: {
+    kind: 'adapter',
+    options: { form: 'parallel', reductionFactor: 4, nonLinearity: 'tanh', scaling: 4 },
+    unmergeable: /has no change of its weight/,
+  },
   prompt: { options: { numVirtualTokens: 3 }, changesAtOnce: true, unmergeable: /changes no weight/ },
   prefix: { options: { numVirtualTokens: 3 }, changesAtOnce: true, unmergeable: /changes no weight/ },
   adalora: { options: { initR: 6, targetR: 3, tinit: 1, tfinal: 2 } },
@@ -84,14 +94,14 @@ const REFUSED: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
     'llama-lm-tied': /head: llama for causal-lm has no head of its own/,
     t5: /head: t5 for seq2seq-lm has no head of its own/,
   },
+  pfeiffer: { 'llama-lm-tied': /form: llama hands no residual on/, t5: /form: t5 hands no residual on/ },
+  parallel: { 'llama-lm-tied': /form: llama hands no residual on/, t5: /form: t5 hands no residual on/ },
   prompt: { t5: /prompt: t5 reads and says/ },
   ptuning: { t5: /prompt: t5 reads and says/ },
   prefix: { 'llama-lm-tied': /prefix: is built for encoders/, t5: /prefix: t5 reads and says/ },
 }
-const withOthers = ({ type }: Way, ...encoders: string[]) => [
-  ...encoders,
-  ...OTHERS.filter(base => !REFUSED[type]?.[base]),
-]
+const refusedOf = ({ name, type }: Way) => REFUSED[name] ?? REFUSED[type] ?? {}
+const withOthers = (way: Way, ...encoders: string[]) => [...encoders, ...OTHERS.filter(base => !refusedOf(way)[base])]
 
 /** What is trained, for as long as it takes to stop in the middle. */
 const RUNS = [
@@ -116,7 +126,7 @@ async function balanced(body: () => Promise<void>): Promise<void> {
 for (const kind of WAYS) {
   const { isWhole, partial, changesAtOnce, unmergeable } = rowOf(kind)
 
-  for (const [base, message] of Object.entries(REFUSED[kind.type] ?? {}))
+  for (const [base, message] of Object.entries(refusedOf(kind)))
     test(`${kind.name} on ${base}: refused, with the reason`, async () => {
       const model = await tinyModel(base)
       const { batch } = tinyBatch(base)
