@@ -5,6 +5,7 @@ import { check, nearest } from '../errors.ts'
 import { isObject, type PyJson, type PyObject, readExactJson } from '../io/json.ts'
 import { isOneOf, must } from '../tuple.ts'
 import { type AdapterContext, decodeField, defaultsOf, encodeField, type Field, type Resolved, show } from './fields.ts'
+import { isHubConfig, valuesOfHub } from './hubConfig.ts'
 import { type TaskType, taskTypes } from './taskType.ts'
 
 export type { AdapterContext } from './fields.ts'
@@ -16,6 +17,8 @@ export interface AdapterConfig {
   /** The method, PEFT's upper-case name. */
   readonly peftType: string
   readonly values: PyObject
+  /** Of AdapterHub's, whose values are translated: what the adapter is called in its file. */
+  readonly hubName?: string
 }
 
 /** What a method's file is made of: the part of `MethodKind` that this file knows. */
@@ -40,6 +43,9 @@ export function readAdapterConfig(dir: string): AdapterConfig {
   const path = join(dir, 'adapter_config.json')
   const values = readExactJson(path)
   check(isObject(values), 'ERR_CONFIG', () => `${path}: holds ${show(values)}, not an object; name an adapter folder`)
+  if (isHubConfig(values)) {
+    return { path, peftType: 'BOTTLENECK', values: valuesOfHub(path, values), hubName: String(values.name) }
+  }
   const peftType = values.peft_type
   check(typeof peftType === 'string' && peftType !== '', 'ERR_CONFIG', () => {
     return `${path}: peft_type is ${show(peftType)}; it must name the method, e.g. "LORA"`

@@ -1,5 +1,6 @@
 export { type AdaLoraOptions, adalora } from './adalora.ts'
 export { Adapter, mergeAdapter, type SaveOptions, saveAdapter } from './adapter.ts'
+export { saveAdapterHub } from './adapterHub.ts'
 export { type AttachOptions, attach } from './attach.ts'
 export { type BitFitOptions, bitfit } from './bitfit.ts'
 export { type BottleneckOptions, bottleneck } from './bottleneck.ts'

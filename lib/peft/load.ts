@@ -13,6 +13,7 @@ import type { Parameter } from '../nn/module.ts'
 import { keepOf } from '../ops/random.ts'
 import { isOneOf, isTexts, must } from '../tuple.ts'
 import type { Adapter, Source } from './adapter.ts'
+import { readHub } from './adapterHub.ts'
 import { attachFile } from './attach.ts'
 import { type AdapterConfig, readAdapterConfig, settingsOfFile } from './config.ts'
 import { type AdapterInfo, readAdapterInfo } from './info.ts'
@@ -55,7 +56,9 @@ export async function loadAdapter<H extends Host>(
   const folder = folderOf(dir, name)
   const config = readAdapterConfig(folder)
   checkBase(model, folder, await readAdapterInfo(folder))
-  const keys = new KeyedFile(await readSafetensors(tensorFile(folder)), name)
+  const isHub = config.hubName !== undefined
+  const file = isHub ? await readHub(model, folder, config) : await readSafetensors(tensorFile(folder))
+  const keys = new KeyedFile(file, name)
   // Nothing waits while it is put on: who uses the model meanwhile sees the adapter whole or not at all.
   const adapter = attached(model, config, keys, { name, trainable })
   try {

@@ -38,6 +38,29 @@ test('convert: a DoRA adapter as plain LoRA says nearly the same, and how nearly
   assert.match(itself.stderr, /^error ERR_OPTION: out: b\/adapter is the adapter itself/)
 })
 
+test("convert --layout adapterhub writes AdapterHub's files of bottleneck adapters, and of no others", async () => {
+  const trained = await run(
+    'train',
+    'reviews.jsonl',
+    ...fast,
+    '--method',
+    'adapter',
+    '--form',
+    'parallel',
+    '--out',
+    'c',
+  )
+  assert.is(trained.code, 0, trained.stderr)
+  const { code, stdout, stderr } = await run('convert', 'c', '--out', 'hub', '--layout', 'adapterhub')
+  assert.is(code, 0, stderr)
+  assert.match(stdout, /hub: adapter in AdapterHub's files/)
+  assert.is(config('hub').config.is_parallel, true)
+  const again = await run('convert', 'c', '--out', 'hub', '--layout', 'adapterhub', '--overwrite')
+  assert.is(again.code, 0, again.stderr)
+  const other = await run('convert', 'a', '--out', 'none', '--layout', 'adapterhub')
+  assert.match(other.stderr, /bottleneck adapters alone are written so/)
+})
+
 test('combine: weights, rank, head; with all the weight on one adapter it is that one', async () => {
   const none = await run('combine', 'a', 'plain', '--out', 'both')
   assert.match(none.stderr, /adapter1, adapter2 each have a head of their own/)

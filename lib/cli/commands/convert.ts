@@ -1,7 +1,7 @@
-// `lowrank convert`: an adapter as plain LoRA.
+// `lowrank convert`: an adapter as plain LoRA, or in AdapterHub's files.
 
 import { useThreads } from '../../open/base.ts'
-import { convert } from '../../peft/index.ts'
+import { convert, saveAdapterHub } from '../../peft/index.ts'
 import { must, nth } from '../../tuple.ts'
 import { errorText, freeFolder, openAdapters, saveMade } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
@@ -14,6 +14,12 @@ export async function convertCommand(settings: Settings, console: Console): Prom
   const out = freeFolder(settings, [source])
   const { trained, adapters } = await openAdapters(settings, [source])
   try {
+    if (settings.layout === 'adapterhub') {
+      await saveAdapterHub(nth(adapters, 0), out)
+      console.line(`${out}: ${trained.info.method} in AdapterHub's files`)
+      console.event({ type: 'summary', out, adapter: trained.folder, method: trained.info.method })
+      return 0
+    }
     const { adapter, errors } = await convert(nth(adapters, 0), { rank: settings.rank, name: 'default' })
     await saveMade(adapter, out, trained)
     const layers = adapter.matched.length

@@ -282,6 +282,10 @@ const combining = section(
       found: 'the largest of the adapters',
       commands: ['combine', 'convert'],
     }),
+    o('layout', 'choice', 'peft', "Whose files: PEFT's plain LoRA, or AdapterHub's of bottleneck adapters", {
+      choices: ['peft', 'adapterhub'],
+      commands: ['convert'],
+    }),
     o('density', 'number', 0.5, 'Share of the elements that ties, dare_… and magnitude_prune keep', {
       min: 1e-6,
       max: 1,
