@@ -22,6 +22,8 @@ export const TEXT_BASELINE = 'TF-IDF + logistic regression'
 
 /** Inverse strength of the L2 penalty, as scikit-learn's C. */
 const C = 10
+/** Training rows, evenly spread: more of them change little, and their words would take more memory than the run. */
+const MOST_ROWS = 100_000
 /** Weights of the largest fit, and numbers touched in a pass over the training rows: seconds on one core. */
 const MOST_WEIGHTS = 300_000
 const MOST_WORK = 20_000_000
@@ -39,8 +41,8 @@ export function textBaselineOf(
   const isText = ({ row, label }: Example) =>
     typeof row.values[must(text, 'text')] === 'string' && typeof label === 'number'
   const fits = taskOfModel(model).oneClass && text !== undefined && train.length > 0 && judged.length > 0
-  if (!fits || !train.every(isText) || !judged.every(isText)) return undefined
-  const rows = spread(train, Math.floor(MOST_WORK / (30 * classes)))
+  const rows = fits ? spread(train, Math.min(MOST_ROWS, Math.floor(MOST_WORK / (30 * classes)))) : []
+  if (!fits || !rows.every(isText) || !judged.every(isText)) return undefined
   const labels = (examples: List<Example>) => examples.map(({ label }) => Number(label))
   const transform = tfidf(readBy(rows, read), Math.floor(MOST_WEIGHTS / classes))
   const fitted = fitLogistic(transform(readBy(rows, read)), labels(rows), classes, C, FIT)

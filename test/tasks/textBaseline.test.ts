@@ -3,6 +3,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Example } from '../../lib/data/example.ts'
+import { Sequence } from '../../lib/data/list.ts'
 import { tfidf } from '../../lib/metrics/tfidf.ts'
 import { textBaselineOf } from '../../lib/tasks/textBaseline.ts'
 import { TAGS, tinyModel } from '../train/support.ts'
@@ -44,6 +45,22 @@ test('no texts, tags or no examples: nothing is claimed', () => {
   assert.is(textBaselineOf(model, { text: 'text' }, numbers, numbers), undefined)
   assert.is(textBaselineOf(model, { text: 'text' }, [], examples(3)), undefined)
   assert.is(textBaselineOf(tagger, { text: 'text' }, examples(9), examples(3)), undefined)
+})
+
+test('of millions of rows a part is read', () => {
+  using model = tinyModel()
+  class Many extends Sequence<Example> {
+    readonly length = 3_000_000
+    reads = 0
+
+    protected get(i: number): Example {
+      this.reads++
+      return example(WORDS[(i >> 4) % 3], (i >> 4) % 3)
+    }
+  }
+  const many = new Many()
+  assert.is(textBaselineOf(model, { text: 'text' }, many, examples(21))!.accuracy, 1)
+  assert.ok(many.reads < 500_000, `${many.reads} reads`)
 })
 
 test('the most frequent terms are kept, in their order', () => {
