@@ -74,7 +74,7 @@ function rowTotals({ cells }: ConfusionData): Map<number, number> {
 }
 
 /** The off-diagonal cells with the highest counts. */
-export function topConfusions(data: ConfusionData, limit = 12): Html | undefined {
+export function topConfusions(data: ConfusionData, limit = 200): Html | undefined {
   const totals = rowTotals(data)
   const pairs = data.cells.flatMap(([gold, predicted, count]) => {
     return gold === predicted || count === 0 ? [] : [{ gold, predicted, count, total: under(totals, gold) }]
@@ -82,11 +82,17 @@ export function topConfusions(data: ConfusionData, limit = 12): Html | undefined
   pairs.sort((a, b) => b.count - a.count || b.count / b.total - a.count / a.total)
   if (pairs.length === 0) return undefined
   const top = nth(pairs, 0).count
-  const rows = pairs.slice(0, limit).map(
-    pair => html`<tr><td>${clip(nth(data.labels, pair.gold), 40)}</td><td class="arrow">→</td>
-<td>${clip(nth(data.labels, pair.predicted), 40)}</td>
-<td class="num">${integer(pair.count)}</td><td class="num quiet">${percent(pair.count / pair.total, 0)} of gold</td>
-<td class="meter"><i class="wrong" style="width:${((100 * pair.count) / top).toFixed(1)}%"></i></td></tr>`,
-  )
-  return html`<h3>Most frequent confusions</h3><table class="pairs"><tbody data-search="Search the confusions">${rows}</tbody></table>`
+  const rows = pairs.slice(0, limit).map(({ gold, predicted, count, total }) => {
+    const share = count / total
+    return html`<tr><td>${clip(nth(data.labels, gold), 40)}</td><td>${clip(nth(data.labels, predicted), 40)}</td>
+<td class="num" data-value="${count}">${integer(count)}</td><td class="num quiet"
+data-value="${share}">${percent(share, 0)}</td>
+<td class="meter"><i class="wrong" style="width:${((100 * count) / top).toFixed(1)}%"></i></td></tr>`
+  })
+  const left = pairs.length - rows.length
+  const note = left > 0 && html`<p class="note">${integer(left)} rarer pairs are left out.</p>`
+  return html`<h3>Most frequent confusions</h3><div class="${rows.length > 25 ? 'tall' : ''}" tabindex="0" role="region"
+aria-label="Most frequent confusions"><table class="pairs sortable"><thead><tr><th>Gold</th><th>Predicted</th><th
+class="num">Times</th><th class="num">Of gold</th><td class="meter"></td></tr></thead>
+<tbody data-search="Search the confusions">${rows}</tbody></table></div>${note}`
 }

@@ -94,7 +94,7 @@ export function evaluationsSection({ evaluations = [] }: ReportData): Section {
 export function confusionSection({ confusion }: ReportData): Section {
   if (!confusion || confusion.labels.length === 0) return undefined
   const classes = confusion.labels.length
-  const top = topConfusions(confusion, classes > 6 ? 15 : 6)
+  const top = topConfusions(confusion)
   const chart =
     classes > MOST_CLASSES
       ? html`<p class="note">${integer(classes)} classes are too many for a picture; the pairs below are the worst.</p>`
@@ -127,7 +127,7 @@ export function classesSection({ classes = [], className: what = 'class' }: Repo
   return html`<section><h2>Every ${what}</h2><p class="lead">${lead}</p>
 <div class="sideways${classes.length > 60 ? ' tall' : ''}" tabindex="0" role="region" aria-label="Every ${what}"><table class="sortable"><thead><tr>
 <th>${what[0]!.toUpperCase() + what.slice(1)}</th><th class="num">Precision</th><th class="num">Recall</th><th
-class="num">F1</th><th class="num">Gold</th><th class="num">Predicted</th><th class="meter wide-only"></th></tr></thead>
+class="num">F1</th><th class="num">Gold</th><th class="num">Predicted</th><td class="meter wide-only"></td></tr></thead>
 <tbody data-search="Search the ${what} names">${classes.slice(0, MOST_ROWS).map(classRow)}</tbody></table></div>${more(classes.length)}</section>`
 }
 

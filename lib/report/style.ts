@@ -55,7 +55,7 @@ h3 { font-size: 14px; font-weight: 600; margin: 30px 0 8px; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: left; padding: 7px 18px 7px 0; vertical-align: baseline; }
 th:last-child, td:last-child { padding-right: 0; }
-thead th { color: var(--quiet); font-size: 12.5px; font-weight: 400; border-bottom: 1px solid var(--strong-rule);
+thead th, thead td { color: var(--quiet); font-size: 12.5px; font-weight: 400; border-bottom: 1px solid var(--strong-rule);
   padding-bottom: 6px; white-space: nowrap; }
 tbody tr + tr > * { border-top: 1px solid var(--rule); }
 tbody th { font-weight: 500; overflow-wrap: anywhere; }

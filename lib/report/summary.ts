@@ -129,7 +129,7 @@ ${interval && 'The interval is a paired bootstrap.'} Differences of shares are i
 ${afterName !== undefined && `After: ${afterName}. `}Scored on ${integer(items)} ${itemName}.</p>
 <div class="sideways"><table class="big"><thead><tr><th>Metric</th><th class="num">Before</th><th
 class="num">After</th><th class="num">Difference</th>
-${interval && html`<th class="num wide-only">${percent(interval.confidence, 0)} interval</th>`}<th class="spark"></th>
+${interval && html`<th class="num wide-only">${percent(interval.confidence, 0)} interval</th>`}<td class="spark"></td>
 </tr></thead>
 <tbody>${metrics.map(row => comparisonRow(row, interval !== undefined))}</tbody></table></div>${references.length > 0 && referenceTable(references)}${test}</section>`
 }

@@ -151,7 +151,7 @@ class="num">${row.seconds === undefined ? '–' : duration(row.seconds)}</td><td
     })
   const heads = names.map(name => html`<th class="num">${name}</th>`)
   return html`<section><h2>Trials</h2><p class="lead"></p><div class="sideways"><table><thead><tr><th>Trial</th><th
-class="num">${metric.title}</th>${heads}<th class="num">Time</th><th></th></tr></thead><tbody>${body}</tbody></table></div></section>`
+class="num">${metric.title}</th>${heads}<th class="num">Time</th><td></td></tr></thead><tbody>${body}</tbody></table></div></section>`
 }
 
 /** The page as a string of HTML. */

@@ -90,4 +90,17 @@ test('diff: distances by layer, none to itself', async () => {
   assert.match(one.stderr, /^error ERR_OPTION: diff: compares two adapters, 1 is given/)
 })
 
+test('report: two runs as one page, and what it cannot lay over each other', async () => {
+  const { code, stdout, stderr } = await run('report', 'a', 'b', '--out', 'both.html')
+  assert.is(code, 0, stderr)
+  assert.match(stdout, /accuracy +\d.*\d/)
+  const page = readFileSync(join(cwd, 'both.html'), 'utf8')
+  // Another seed, another split: the page says so.
+  assert.match(page, /a and b were scored on other examples/)
+  assert.match(page, /<th>method<\/th><td class="num">lora<\/td><td class="num">dora<\/td>/)
+  const one = await run('report', 'a')
+  assert.is(one.code, 1, one.stderr)
+  assert.match(one.stderr, /2 to 5 runs .*the page of one run is a\/report\.html/)
+})
+
 test.run()

@@ -1,18 +1,33 @@
 // Whether everybody can read and use a report: contrast, keyboard, and the script in a browser where there is one.
 
-import { spawnSync } from 'node:child_process'
-import { rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { calibrationOf } from '../../lib/report/calibration.ts'
 import { type ReportData, renderReport } from '../../lib/report/report.ts'
 import { style } from '../../lib/report/style.ts'
-import { temporaryFolder } from '../support/temporary.ts'
+import { browser, domOf, problemsOf } from './axe.ts'
 
 const data: ReportData = {
   title: 'a run',
   task: 'classification',
+  comparison: {
+    items: 40,
+    itemName: 'test examples',
+    metrics: [
+      { name: 'Accuracy', before: 0.2, after: 0.5, unit: 'share', interval: { low: 0.1, high: 0.4, confidence: 0.95 } },
+    ],
+    references: [{ name: 'TF-IDF', accuracy: 0.4, macroF1: 0.3 }],
+  },
+  cost: { trainable: 10, total: 100, seconds: 3, peakBytes: 2e6 },
+  scatter: { gold: [1, 2], predicted: [1, 3] },
+  data: {
+    splits: [{ name: 'train', examples: 4, labels: { a: 3, b: 1 } }],
+    lengths: [3, 4, 5, 6],
+    maxLength: 5,
+    truncated: 1,
+  },
+  settings: { lr: 0.1, report: true },
+  warnings: ['a warning'],
   steps: [1, 2, 3].map(step => ({ step, loss: 1 / step, learningRate: 1e-3 })),
   evaluations: [
     { epoch: 1, step: 1, metrics: { accuracy: 0.5, loss: 0.9 } },
@@ -95,24 +110,18 @@ test('calibration: bins, error and thresholds by hand', () => {
   )
 })
 
-const browser = ['chromium', 'chromium-browser', 'google-chrome'].find(name => {
-  return spawnSync(name, ['--version']).status === 0
-})
-
 test('in a browser the script makes tables sortable and lists searchable, and its policy lets it', () => {
   if (!browser) return console.log('skipped: no browser')
-  const folder = temporaryFolder()
-  const path = join(folder, 'report.html')
-  writeFileSync(path, renderReport(data))
-  const flags = ['--headless', '--no-sandbox', '--disable-gpu', `--user-data-dir=${join(folder, 'profile')}`]
-  const { stdout } = spawnSync(browser, [...flags, '--dump-dom', `file://${path}`], {
-    encoding: 'utf8',
-    timeout: 60_000,
-  })
-  rmSync(folder, { recursive: true, force: true })
+  const stdout = domOf(renderReport(data), browser)
   assert.match(stdout, /<th[^>]*><button type="button">Class<\/button>/)
   for (const name of ['Search the mistakes', 'Search the class names'])
     assert.match(stdout, new RegExp(`<input type="search"[^>]*aria-label="${name}"`))
+})
+
+test('axe finds nothing on a report', () => {
+  const problems = problemsOf(renderReport(data))
+  if (!problems) return console.log('skipped: no browser')
+  assert.equal(problems, [])
 })
 
 test.run()

@@ -30,6 +30,7 @@ export const EXAMPLES: Readonly<Record<Command, readonly string[]>> = {
   combine: ['lowrank combine first/adapter second/adapter --out both'],
   convert: ['lowrank convert lowrank-reviews --out plain'],
   diff: ['lowrank diff first/adapter second/adapter'],
+  report: ['lowrank report lowrank-first lowrank-second --out both.html'],
   'inspect model': ['lowrank inspect model ./bert-base-cased'],
   'inspect data': ['lowrank inspect data reviews.csv'],
   'inspect batch': ['lowrank inspect batch reviews.csv --batch-size 4'],

@@ -22,6 +22,7 @@ export const SUMMARIES: Readonly<Record<Command, string>> = {
   convert:
     'Write an adapter of any mergeable method as plain LoRA, with the error of each layer, or bottlenecks as AdapterHub does',
   diff: 'How far two adapters of the same base are apart, layer by layer',
+  report: 'Lay finished runs over each other: scores, curves, costs, settings that differ, as one page',
   'inspect model': 'Architecture, parameters and modules of a model folder',
   'inspect data': 'Columns, labels, lengths and duplicates of a data file',
   'inspect batch': 'The first training batch as the model sees it, coloured by loss weight',

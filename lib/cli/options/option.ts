@@ -17,6 +17,7 @@ export const COMMANDS = [
   'combine',
   'convert',
   'diff',
+  'report',
   'inspect model',
   'inspect data',
   'inspect batch',

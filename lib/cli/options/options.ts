@@ -107,32 +107,30 @@ const speaking: readonly Command[] = ['generate', 'chat', 'predict']
 const using: readonly Command[] = ['generate', 'chat', 'evaluate', 'predict', 'merge', 'convert']
 const changing: readonly Command[] = ['combine', 'convert', 'diff']
 
+/** An option of commands, which take it without its flag. */
+const at = (...commands: readonly Command[]) => ({ commands, positional: commands })
+
 const data = section('Data', sourcing, [
-  o('adapter', 'path', undefined, 'Folder that train or merge wrote, or an adapter as PEFT writes it', {
-    positional: using,
-    commands: using,
-  }),
-  o('adapters', 'names', undefined, 'Folders of adapters of one base', {
-    positional: ['combine', 'diff'],
-    commands: ['combine', 'diff'],
-  }),
+  o('adapter', 'path', undefined, 'Folder that train or merge wrote, or an adapter as PEFT writes it', at(...using)),
+  o('adapters', 'names', undefined, 'Folders of adapters of one base', at('combine', 'diff')),
+  o('runs', 'names', undefined, 'Folders of two to five finished runs, the first to compare with', at('report')),
   o(
     'data',
     'path',
     undefined,
     'File (.jsonl, .csv, .tsv, .parquet, .conll), or folder with train, validation and test files',
-    {
-      positional: ['train', 'evaluate', 'inspect data', 'inspect batch', 'init'],
-      commands: ['train', 'evaluate', 'inspect data', 'inspect batch', 'init'],
-    },
+    at('train', 'evaluate', 'inspect data', 'inspect batch', 'init'),
   ),
   o('train', 'path', undefined, 'File of the training split, in place of data', { commands: ['train'] }),
   o('validation', 'path', undefined, 'File of the validation split', { commands: ['train'] }),
   o('test', 'path', undefined, 'File of the test split', { commands: ['train'] }),
-  o('texts', 'names', undefined, 'Texts to read; without them and without input, lines of the standard input', {
-    positional: ['predict', 'generate'],
-    commands: ['predict', 'generate'],
-  }),
+  o(
+    'texts',
+    'names',
+    undefined,
+    'Texts to read; without them and without input, lines of the standard input',
+    at('predict', 'generate'),
+  ),
   o('input', 'path', undefined, 'Data file to predict, or any other file with one text a line; - is standard input', {
     commands: ['predict'],
   }),
@@ -301,10 +299,10 @@ const output = section(
   'Output',
   ['train'],
   [
-    o('out', 'path', undefined, 'Folder to write; for init a file (lowrank.yaml)', {
+    o('out', 'path', undefined, 'Folder to write; for init and report a file (lowrank.yaml, lowrank-report.html)', {
       short: 'o',
       found: 'lowrank-<data>',
-      commands: ['train', 'quickstart', 'merge', 'combine', 'convert', 'init'],
+      commands: ['train', 'quickstart', 'merge', 'combine', 'convert', 'init', 'report'],
       quickstart: 'lowrank-quickstart',
     }),
     o('initFrom', 'path', undefined, 'Start a new run from the weights of an adapter'),
