@@ -53,6 +53,9 @@
   /* lora_linear of up to three layers on one x, of which some are turned; backward: their dx are summed */            \
   K(lora_linear_group, (View x, LoraLayers layers, Compute compute, bool exact, Rope rope))                            \
   K(lora_linear_group_backward, (View dx, View x, LoraLayers layers, Compute compute, bool exact))                     \
+  /* lora_linear whose groups of rows have factors of their own, or none */                                            \
+  K(lora_linear_rows, (LoraRows op))                                                                                   \
+  K(lora_linear_rows_backward, (LoraRows op))                                                                          \
   /* y[N, D] = table[ids[N]]; also selects rows of activations */                                                      \
   K(embedding, (View y, View table, View ids))                                                                         \
   /* dtable[V, D] = rows of dy added up by id; all other rows 0 */                                                     \
@@ -163,6 +166,44 @@ struct LoraLayers {
   static constexpr int MOST = 3;
   int32_t count = 0;
   LoraLayer layer[MOST];
+};
+
+// A linear layer whose rows have different adapters: groups of consecutive rows, in order and together all of x.
+// A group without a and b goes through the frozen layer alone. All share one dropout, whose rows are those of x.
+struct LoraRows {
+  static constexpr int MOST = 64;  // of one call; the op makes several of more
+  struct Group {
+    int64_t rank() const { return a ? a.dims[0] : 0; }
+    // Its rows of a tensor that has all.
+    View of(const View& all) const { return all.part(begin, rows); }
+
+    int64_t begin = 0, rows = 0;
+    View a, b, s;  // a [r, in], b [out, r], s [rows, r]
+    View da, db;
+    double scale = 1;
+  };
+  int64_t rank() const {  // of all groups together
+    int64_t sum = 0;
+    for (int i = 0; i < count; ++i) sum += group[i].rank();
+    return sum;
+  }
+  const Group* begin() const { return group; }
+  const Group* end() const { return group + count; }
+  // The dropout of a group alone, whose rows count from 0.
+  Dropout dropout_of(const Group& own) const {
+    Dropout d = dropout;
+    d.row_offset += own.begin;
+    return d;
+  }
+
+  int32_t count = 0;
+  Group group[MOST];
+  View x, w, bias, y;
+  View dx, dy;
+  Dropout dropout;
+  Compute compute = Compute::F32;
+  bool exact = true;
+  Rope rope;
 };
 
 // Of query i and key j, x = softcap tanh(scale q k / softcap) + bias[head, j - i + L - 1].

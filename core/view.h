@@ -77,6 +77,13 @@ struct View {
   int64_t cols() const { return rank ? dims[rank - 1] : 1; }
   int64_t rows() const { return cols() ? size() / cols() : 0; }
   explicit operator bool() const { return data != nullptr; }
+  // `count` of the first dimension, from `begin` on; not of quantised weights. Nothing stays nothing.
+  View part(int64_t begin, int64_t count) const {
+    View own = *this;
+    if (data) own.data = as<char>() + size_t(begin * (dims[0] ? size() / dims[0] : 0)) * bytes_of(dtype);
+    own.dims[0] = count;
+    return own;
+  }
 
   void* data = nullptr;
   DType dtype = DType::F32;

@@ -7,13 +7,14 @@
 #include "core/kernels.h"
 #include "cpu/gemm/gemm.h"
 #include "cpu/gemm/spec.h"
+#include "cpu/lora.h"
 #include "cpu/parallel.h"
 
 namespace lowrank::cpu {
-namespace {
 
-// Scratch; gemm.cpp has 0 and 1.
-constexpr int ROW_SCRATCH = 2, MASK = 3, TRANSPOSED = 4, PARTIAL = 5;
+using namespace lora;
+
+namespace {
 
 constexpr int64_t STRIP = 64;        // rows, whose mask is made at once
 constexpr int64_t PIECE_ROWS = 128;  // rows of one partial sum of da and db
@@ -22,35 +23,12 @@ constexpr int64_t CACHED_BYTES = 256 << 10;  // of dy: read for t, and again for
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-int64_t mask_stride(int64_t columns) { return ceil_div(columns, 256) * 32; }
-
 // Bits of rows [row, row + count), numbered within the tensor.
 void make_mask(const Dropout& d, int64_t row, int64_t count, int64_t columns, uint8_t* bits) {
   const DropoutKey key = dropout_key(d);
   const auto fill = gemm::skinny().dropout_bits;
   for (int64_t i = 0; i < count; ++i)
     fill(key, uint32_t(row + i + d.row_offset), columns, bits + i * mask_stride(columns));
-}
-
-// s = scale * drop(x) a^T
-void project(const View& s, const View& x, const View& a, double scale, const Dropout& dropout) {
-  const int64_t rows = s.rows(), in = x.cols(), r = s.cols(), stride = mask_stride(in);
-  const gemm::Skinny& thin = gemm::skinny();
-  const float factor = float(dropout.active() ? scale * dropout.multiplier() : scale);
-  const int64_t strips = ceil_div(rows, STRIP),
-                pieces = rows * in * r < (1 << 18) ? std::min<int64_t>(1, strips) : strips;
-  parallel_for(pieces, [&](int64_t piece) {
-    for (int64_t strip = piece; strip < strips; strip += pieces) {
-      const int64_t row = strip * STRIP, count = std::min(STRIP, rows - row);
-      uint8_t* mask = nullptr;
-      if (dropout.active()) {
-        mask = static_cast<uint8_t*>(scratch(ROW_SCRATCH, size_t(STRIP * stride)));
-        make_mask(dropout, row, count, in, mask);
-      }
-      thin.dot({x.as<float>() + row * in, in, mask, stride, a.data, false, in, s.as<float>() + row * r, r, factor,
-                nullptr, count, r, in});
-    }
-  });
 }
 
 // What one backward call shares between its pieces.
@@ -121,6 +99,46 @@ struct Backward {
   }
 };
 
+}  // namespace
+
+void lora::project(const View& s, const View& x, const View& a, double scale, const Dropout& dropout) {
+  const int64_t rows = s.rows(), in = x.cols(), r = s.cols(), stride = mask_stride(in);
+  const gemm::Skinny& thin = gemm::skinny();
+  const float factor = float(dropout.active() ? scale * dropout.multiplier() : scale);
+  const int64_t strips = ceil_div(rows, STRIP),
+                pieces = rows * in * r < (1 << 18) ? std::min<int64_t>(1, strips) : strips;
+  parallel_for(pieces, [&](int64_t piece) {
+    for (int64_t strip = piece; strip < strips; strip += pieces) {
+      const int64_t row = strip * STRIP, count = std::min(STRIP, rows - row);
+      uint8_t* mask = nullptr;
+      if (dropout.active()) {
+        mask = static_cast<uint8_t*>(scratch(ROW_SCRATCH, size_t(STRIP * stride)));
+        make_mask(dropout, row, count, in, mask);
+      }
+      thin.dot({x.as<float>() + row * in, in, mask, stride, a.data, false, in, s.as<float>() + row * r, r, factor,
+                nullptr, count, r, in});
+    }
+  });
+}
+
+void lora::differentiate(const Rows& rows) {
+  const int64_t count = rows.dy.rows(), in = rows.a.dims[1], out = rows.b.dims[0], r = rows.a.dims[0];
+  Backward pass = {rows.da, rows.db, rows.dy, rows.x, rows.a, rows.b, rows.s,  float(rows.scale), rows.dropout,
+                   count,   in,      out,     r,      1,      rows.t, nullptr, rows.mask,         nullptr};
+  const int64_t most = PARTIAL_BYTES / std::max<int64_t>(1, 4 * pass.partial_size());
+  pass.pieces = std::clamp<int64_t>(std::min(ceil_div(count, PIECE_ROWS), most), 1, std::max<int64_t>(count, 1));
+  pass.partial = static_cast<float*>(scratch(PARTIAL, size_t(4 * pass.pieces * pass.partial_size() + 64)));
+  if (count == 0) std::fill(pass.partial, pass.partial + pass.partial_size(), 0.0f);
+  if (rows.t) {
+    pass.transposed = static_cast<float*>(scratch(TRANSPOSED, size_t(4 * out * r + 64)));
+    pass.transpose_b();
+  }
+  parallel_for(pass.pieces, [&](int64_t piece) { pass.piece(piece); });
+  if (rows.da || rows.db) pass.reduce();
+}
+
+namespace {
+
 void multiply_layer(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
                     Compute compute) {
   if (y.dtype == DType::F64) return spec::lora_linear<double>(y, s, x, w, bias, a, b, scale, dropout, compute);
@@ -149,28 +167,21 @@ void lora_linear_backward(View dx, View da, View db, View dy, View x, View w, Vi
   if (dy.dtype == DType::F64)
     return spec::lora_linear_backward<double>(dx, da, db, dy, x, w, a, b, s, scale, dropout, compute);
   const int64_t rows = dy.rows(), in = a.dims[1], out = b.dims[0], r = a.dims[0];
-  Backward pass = {da,   db, dy,  x, a, b,       s,       float(scale), dropout,
-                   rows, in, out, r, 1, nullptr, nullptr, nullptr,      nullptr};
-  const int64_t most = PARTIAL_BYTES / std::max<int64_t>(1, 4 * pass.partial_size());
-  pass.pieces = std::clamp<int64_t>(std::min(ceil_div(rows, PIECE_ROWS), most), 1, std::max<int64_t>(rows, 1));
-  pass.partial = static_cast<float*>(scratch(PARTIAL, size_t(4 * pass.pieces * pass.partial_size() + 64)));
-  if (rows == 0) std::fill(pass.partial, pass.partial + pass.partial_size(), 0.0f);
+  float* t = nullptr;
+  uint8_t* mask = nullptr;
   if (dx || da) {
-    pass.t = static_cast<float*>(scratch(ROW_SCRATCH, size_t(4 * rows * r + 64)));
-    pass.transposed = static_cast<float*>(scratch(TRANSPOSED, size_t(4 * out * r + 64)));
-    pass.transpose_b();
-    if (dropout.active()) pass.mask = static_cast<uint8_t*>(scratch(MASK, size_t(rows * mask_stride(in) + 64)));
+    t = static_cast<float*>(scratch(ROW_SCRATCH, size_t(4 * rows * r + 64)));
+    if (dropout.active()) mask = static_cast<uint8_t*>(scratch(MASK, size_t(rows * mask_stride(in) + 64)));
   }
-  parallel_for(pass.pieces, [&](int64_t piece) { pass.piece(piece); });
-  if (da || db) pass.reduce();
+  lora::differentiate({da, db, dy, x, a, b, s, scale, dropout, t, mask});
   if (!dx || rows == 0) return;
   gemm::Product p = {rows, in, out, gemm::operand(dy, true), gemm::operand(w, false), dx.as<float>()};
   p.compute = compute;
   p.slab.r = r;
-  p.slab.a = pass.t;
+  p.slab.a = t;
   p.slab.scale = float(dropout.active() ? dropout.multiplier() : 1.0);
   p.slab.b = a.as<float>();
-  p.slab.mask = pass.mask;
+  p.slab.mask = mask;
   p.slab.mask_stride = mask_stride(in);
   gemm::multiply(p);
 }

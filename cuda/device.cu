@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/device.h"
+#include "cuda/counters.h"
 #include "cuda/indices.cuh"
 #include "cuda/info.h"
 #include "cuda/launch.cuh"
@@ -70,6 +71,8 @@ struct Context {
     staging.open();
     check_cuda(cudaMallocHost(&fault, sizeof(*fault)), "cudaMallocHost");
     *fault = {};
+    check_cuda(cudaMalloc(&counters, COUNTER_BYTES), "cudaMalloc");
+    check_cuda(cudaMemsetAsync(counters, 0, COUNTER_BYTES, stream), "cudaMemsetAsync");
   }
 
   ~Context() {
@@ -77,6 +80,7 @@ struct Context {
     cudaStreamSynchronize(stream);
     staging.close();
     cudaFreeHost(fault);
+    cudaFree(counters);
     cudaStreamDestroy(stream);
   }
 
@@ -85,6 +89,8 @@ struct Context {
   cudaStream_t stream = nullptr;
   Staging staging;
   cuda::IndexFault* fault = nullptr;
+  static constexpr size_t COUNTER_BYTES = sizeof(unsigned) * cuda::COUNTERS;
+  unsigned* counters = nullptr;
   cuda::Recent recent;
 };
 
@@ -222,6 +228,8 @@ const Backend backend = {allocate, release, enter, finish,    upload,  download,
 
 cudaStream_t stream() { return context().stream; }
 IndexFault* index_fault() { return is_measuring() ? nullptr : context().fault; }
+
+unsigned* counters() { return is_measuring() ? nullptr : context().counters; }
 
 void allow_shared(const void* kernel, size_t bytes) {
   thread_local std::map<std::pair<int, const void*>, size_t> granted;

@@ -169,6 +169,42 @@ export interface Native {
     needsDa: boolean,
     needsDb: boolean,
   ): (Handle | 0)[]
+  /**
+   * rows: of each group, whose factors are 0 where it has none; bias: one or nothing; rope as above. Returns y, then s
+   * of each group, 0 without factors.
+   */
+  loraLinearRows(
+    x: Handle,
+    w: Handle,
+    bias: readonly Handle[],
+    rows: readonly number[],
+    a: readonly (Handle | 0)[],
+    b: readonly (Handle | 0)[],
+    scales: readonly number[],
+    dropout: Struct | null,
+    compute: number,
+    exact: boolean,
+    rope: readonly Handle[],
+    headDim: number,
+    interleaved: boolean,
+  ): [y: Handle, ...s: (Handle | 0)[]]
+  /** Returns dx, then da of each group, then db of each. */
+  loraLinearRowsBackward(
+    dy: Handle,
+    x: Handle,
+    w: Handle,
+    rows: readonly number[],
+    a: readonly (Handle | 0)[],
+    b: readonly (Handle | 0)[],
+    s: readonly (Handle | 0)[],
+    scales: readonly number[],
+    dropout: Struct | null,
+    compute: number,
+    exact: boolean,
+    needsDx: boolean,
+    needsDa: boolean,
+    needsDb: boolean,
+  ): (Handle | 0)[]
   embedding(table: Handle, ids: Handle, dtype: number): Handle
   embeddingBackward(dy: Handle, ids: Handle, rows: number, dtype: number): Handle
   /** options: temperature, topK, topP, site, step, seed (low, high), row */

@@ -114,13 +114,44 @@ struct Plan {
   }
 
   void pack_slab_b(int64_t n0, int64_t j) {
+    const SlabGroup whole_slab = {0, p.m, 0, p.slab.r, p.slab.a, p.slab.b};
+    const SlabGroup* groups = p.slab.groups ? p.slab.groups : &whole_slab;
     const int64_t at = n0 + j * kernel.nr, count = std::min<int64_t>(kernel.nr, columns - j * kernel.nr);
-    const Operand b = {p.slab.b, p.slab.b_along_r ? p.slab.r : p.n, false, p.slab.b_along_r};
-    Pack pack = whole(b, at, 0, kernel.nr, count);
-    pack.unit = Unit::F32;
-    pack.depth = p.slab.r;
-    pack.dst = slab_b + j * p.slab.r * kernel.nr;
-    kernel.pack(pack);
+    for (int64_t g = 0; g < (p.slab.groups ? p.slab.count : 1); ++g) {
+      const Operand b = {groups[g].b, p.slab.b_along_r ? groups[g].r : p.n, false, p.slab.b_along_r};
+      Pack pack = whole(b, at, 0, kernel.nr, count);
+      pack.unit = Unit::F32;
+      pack.depth = groups[g].r;
+      pack.dst = slab_b + (j * p.slab.r + groups[g].first) * kernel.nr;
+      kernel.pack(pack);
+    }
+  }
+
+  // The steps of the slab that `count` rows from `row` on take.
+  struct Steps {
+    int64_t first, end;
+  };
+  Steps steps_of(int64_t row, int64_t count) const {
+    if (!p.slab.groups) return {0, p.slab.r};
+    Steps steps = {p.slab.r, 0};
+    for (int64_t g = 0; g < p.slab.count; ++g) {
+      const SlabGroup& own = p.slab.groups[g];
+      if (own.end <= row || own.begin >= row + count) continue;
+      steps.first = std::min(steps.first, own.first), steps.end = std::max(steps.end, own.first + own.r);
+    }
+    return {std::min(steps.first, steps.end), steps.end};
+  }
+
+  // Of rows of several groups: a row has zeros at the steps of the others.
+  void pack_slab_groups(int64_t row, int64_t count, float* panel) const {
+    const Steps steps = steps_of(row, count);
+    std::fill(panel + steps.first * kernel.mr, panel + steps.end * kernel.mr, 0.0f);
+    for (int64_t g = 0; g < p.slab.count; ++g) {
+      const SlabGroup& own = p.slab.groups[g];
+      for (int64_t i = std::max(own.begin, row); i < std::min(own.end, row + count); ++i)
+        for (int64_t k = 0; k < own.r; ++k)
+          panel[(own.first + k) * kernel.mr + i - row] = p.slab.scale * own.a[(i - own.begin) * own.r + k];
+    }
   }
 
   // A panel whose first element is (i, k).
@@ -164,19 +195,20 @@ struct Plan {
       t.units = block;
       t.ldc = p.n;
       t.accumulate = !first;
-      t.slab = first ? slab : 0;
       t.mask_stride = p.slab.mask_stride;
       for (int64_t j = s.j0; j < s.j1; ++j) {
         const int64_t column = n0 + j * kernel.nr;
         t.b = packed_b + (u * panels + j * block) * kernel.nr;
-        t.slab_b = slab_b + j * slab * kernel.nr;
         t.cols = int(std::min<int64_t>(kernel.nr, columns - j * kernel.nr));
         t.bias = last && p.bias ? p.bias + column : nullptr;
         for (int64_t i = s.i0; i < s.i1; ++i) {
           const int64_t row = i * kernel.mr;
           t.rows = int(std::min<int64_t>(kernel.mr, p.m - row));
           t.a = packed_a + (i - s.i0) * kernel.mr * block;
-          t.slab_a = slab_a + (i - s.i0) * kernel.mr * slab;
+          const Steps steps = first ? steps_of(row, t.rows) : Steps{0, 0};
+          t.slab = steps.end - steps.first;
+          t.slab_a = slab_a + ((i - s.i0) * slab + steps.first) * kernel.mr;
+          t.slab_b = slab_b + (j * slab + steps.first) * kernel.nr;
           t.mask = p.slab.mask ? p.slab.mask + row * p.slab.mask_stride + column / 8 : nullptr;
           t.c = p.c + row * p.n + column;
           kernel.tile(t);
@@ -194,6 +226,10 @@ struct Plan {
       pack.dst = packed_a + (i - s.i0) * kernel.mr * block;
       kernel.pack(pack);
       if (!slab_a) continue;
+      if (p.slab.groups) {
+        pack_slab_groups(row, count, slab_a + (i - s.i0) * kernel.mr * p.slab.r);
+        continue;
+      }
       Pack slab = whole({p.slab.a, p.slab.r, false, true}, row, 0, kernel.mr, count);
       slab.unit = Unit::F32;
       slab.depth = p.slab.r;
@@ -219,7 +255,7 @@ constexpr int64_t FEW_PIECE_BYTES = 128 << 10;  // of w
 
 // Packing w would cost more than it brings: few rows read it as it is stored.
 bool is_few_rows(const Product& p) {
-  const bool slab = !p.slab.r || (p.slab.b_along_r && !p.slab.mask);
+  const bool slab = !p.slab.r || (p.slab.b_along_r && !p.slab.mask && !p.slab.groups);
   const bool blocks = p.b.quantized.dtype != DType::NF4 || p.k % NF4_BLOCK == 0;
   return p.m <= FEW_ROWS && p.a.along_k && p.b.along_k && !p.a.bf16 && slab && blocks;
 }
@@ -299,6 +335,8 @@ void multiply_few_rows(const Product& p) {
 }
 
 }  // namespace
+
+bool takes_few_rows(const Product& p) { return is_few_rows(p); }
 
 void multiply(const Product& p) {
   if (p.m == 0 || p.n == 0) return;

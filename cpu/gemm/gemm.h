@@ -13,6 +13,13 @@ struct Operand {
   View quantized = {};  // b alone: a weight stored as I8 or NF4, in place of data
 };
 
+// Rows [begin, end) of a Slab whose groups of rows have factors of their own.
+struct SlabGroup {
+  int64_t begin, end;
+  int64_t first, r;    // its steps of the slab's r
+  const float *a, *b;  // a [end - begin, r]; b as the slab's, of r alone
+};
+
 // mask(scale * a b), added to a product in its accumulators: r more steps of K, always in f32.
 struct Slab {
   int64_t r = 0;
@@ -22,6 +29,9 @@ struct Slab {
   bool b_along_r = false;
   const uint8_t* mask = nullptr;  // bits of [m][mask_stride bytes], or null
   int64_t mask_stride = 0;
+  // In place of a and b: groups of all rows in order, whose r add up to the slab's. Each row takes its own.
+  const SlabGroup* groups = nullptr;
+  int64_t count = 0;
 };
 
 // c[m, n] = a b + slab + bias
@@ -35,6 +45,8 @@ struct Product {
 };
 
 void multiply(const Product& product);
+// Whether multiply() reads the weight as it is stored; a slab with groups it always packs.
+bool takes_few_rows(const Product& product);
 
 const Skinny& skinny();
 // Dot and Outer are whole when n or r is any size; this one cuts a Dot into pieces for all threads.

@@ -1,10 +1,9 @@
 // t = scale * dy b;  dx = dy w + drop(t a);  da = t^T drop(x);  db = dy^T s, of up to three layers on one x, whose dx
 // are summed: dx is one product with all their k in a row.
 //
-// Six launches for one layer: forms of the factors and s; one pass over dy for the sums of t and db; these together;
-// one pass over x for all da; their sums; and dx, in which t a is masked before the frozen part is added. Beside the
-// product (344 us at M 8192, N = K = 4096, 800 TFLOP/s) the passes take 27 us and 24 us at 3 TB/s, the small launches
-// about 6 us.
+// Four launches for one layer: forms of the factors and s; one pass over dy for t and db (of all layers, or groups of
+// rows, where they fit one launch); one pass over x for all da; and dx, in which t a is masked before the frozen part
+// is added. Beside the product (344 us at M 8192, N = K = 4096, 800 TFLOP/s) the passes take 27 us and 24 us at 3 TB/s.
 
 #include "cuda/gemm/weights.cuh"
 #include "cuda/lora/layer.h"
@@ -19,18 +18,20 @@ struct LayerPlan {
   __nv_bfloat16 *s_high = nullptr, *s_low = nullptr;  // [rows, side]
   char *t_sum = nullptr, *db_sum = nullptr;
   void* t = nullptr;                          // [rows, r] in f32 or f64, without tensor cores
-  void *t_slab = nullptr, *a_slab = nullptr;  // of dx
+  char *t_slab = nullptr, *a_slab = nullptr;  // of dx, t's lines `pitch` apart
+  int64_t pitch;
 };
 
 struct Plan {
-  Plan(Workspace& workspace, const Layers& l) {
+  // Slabs lie in `wide`, from column `first` of it on, else apart.
+  Plan(Workspace& workspace, const Layers& l, const Wide* wide = nullptr, int64_t row = 0, int64_t first = 0) {
     sums = int64_t(bytes_of(l.sums()));
     leading = padded(l.in(), 8);
     for (int i = 0; i < l.count(); ++i) {
       begin[i] = sites.rank();
       if (l[i].da) sites.add(rank_of(l[i]), l[i].dropout);
     }
-    for (int i = 0; i < l.count(); ++i) layer[i] = plan_layer(workspace, l, l[i]);
+    for (int i = 0; i < l.count(); ++i) layer[i] = plan_layer(workspace, l, l[i], wide, row, first);
     const int64_t rows = l.rows(), rank = sites.rank();
     if (rank == 0) return;
     da_pieces = l.half() ? outer_pieces(rows, l.in(), rank) : plain_pieces(rows, l.in());
@@ -40,7 +41,8 @@ struct Plan {
     if (l.low()) t_low = workspace.take<__nv_bfloat16>(rows * rank);
   }
 
-  LayerPlan plan_layer(Workspace& workspace, const Layers& l, const LoraLayer& layer) const {
+  LayerPlan plan_layer(Workspace& workspace, const Layers& l, const LoraLayer& layer, const Wide* wide, int64_t row,
+                       int64_t first) const {
     const int64_t rows = l.rows(), out = out_of(layer), r = rank_of(layer), side = l.half() ? side_of(layer) : r;
     LayerPlan p;
     p.wants_t = l.dx || layer.da;
@@ -60,8 +62,9 @@ struct Plan {
     if (layer.db) p.db_sum = workspace.take(p.db_pieces * out * side * sums);
     if (!l.dx) return p;
     const int64_t element = int64_t(bytes_of(l.product()));
-    p.t_slab = workspace.take(rows * p.width * element);
-    p.a_slab = workspace.take(p.width * leading * element);
+    p.pitch = wide ? wide->width : p.width;
+    p.t_slab = wide ? wide->left + (row * p.pitch + first) * element : workspace.take(rows * p.width * element);
+    p.a_slab = wide ? wide->right + first * leading * element : workspace.take(p.width * leading * element);
     return p;
   }
 
@@ -75,8 +78,7 @@ struct Plan {
   __nv_bfloat16 *t_high = nullptr, *t_low = nullptr;  // [rows, rank of sites]
 };
 
-void prepare_factors(const Layers& l, const Plan& plan) {
-  CastFactors casts;
+void add_factors(CastFactors& casts, const Layers& l, const Plan& plan) {
   const int64_t in = l.in();
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
@@ -88,110 +90,171 @@ void prepare_factors(const Layers& l, const Plan& plan) {
       b.count = out, b.rank = r, b.from_i = r, b.from_j = 1, b.along_i = true;
       b.high = p.b_high, b.low = p.b_low, b.split_i = 1, b.split_j = padded(out, 64);
       b.padded_count = b.split_j, b.padded_rank = side;
-      casts.add(b);
+      casts.push_back(b);
     }
     if (l.half() && layer.db) {
       CastFactor s;
       s.from = layer.s.data, s.type = layer.s.dtype;
       s.count = l.rows(), s.rank = r, s.from_i = r, s.from_j = 1;
       s.high = p.s_high, s.low = p.s_low, s.split_i = side, s.split_j = 1, s.padded_rank = side;
-      casts.add(s);
+      casts.push_back(s);
     }
     if (l.dx) {
       CastFactor a;
       a.from = layer.a.data, a.type = layer.a.dtype;
       a.count = in, a.rank = r, a.from_i = 1, a.from_j = in, a.along_i = true;
       a.slab = p.a_slab, a.form = l.right(), a.width = p.width, a.slab_i = 1, a.slab_j = plan.leading;
-      casts.add(a);
+      casts.push_back(a);
     }
   }
-  cast_factors(casts, l.product());
 }
 
-// Sums of t and of db: what is read of dy.
-void pass_over_dy(const Layers& l, const LoraLayer& layer, const LayerPlan& p) {
-  const int64_t r = rank_of(layer);
-  if (!l.half()) {
-    if (p.wants_t) plain_down(p.t_sum, layer.dy, {layer.b, r, 1}, r, {});
-    if (layer.db) plain_outer(p.db_sum, layer.dy, {layer.s, r, 1}, r, {});
-    return;
+CastFactor cast_of_t(const Layers& l, const Plan& plan, int i) {
+  const LoraLayer& layer = l[i];
+  const LayerPlan& p = plan.layer[i];
+  const int64_t rows = l.rows(), r = rank_of(layer), side = l.half() ? side_of(layer) : r;
+  CastFactor t;
+  t.from = p.t_sum, t.type = l.sums();
+  t.count = rows, t.rank = r, t.from_i = side, t.from_j = 1;
+  t.pieces = p.t_pieces, t.plane = rows * side, t.factor = layer.scale;
+  t.plain = p.t, t.plain_type = l.sums(), t.plain_i = r, t.plain_j = 1;
+  t.slab = p.t_slab, t.form = l.left(), t.width = p.width, t.slab_i = p.pitch, t.slab_j = 1;
+  if (l.half() && layer.da) {
+    t.high = plan.t_high + plan.begin[i], t.low = plan.t_low ? plan.t_low + plan.begin[i] : nullptr;
+    t.split_i = plan.sites.rank(), t.split_j = 1, t.padded_rank = side;
   }
+  return t;
+}
+
+CastFactor cast_of_db(const Layers& l, const Plan& plan, int i) {
+  const LoraLayer& layer = l[i];
+  const LayerPlan& p = plan.layer[i];
+  const int64_t r = rank_of(layer), side = l.half() ? side_of(layer) : r;
+  CastFactor db;
+  db.from = p.db_sum, db.type = l.sums();
+  db.count = out_of(layer), db.rank = r, db.from_i = side, db.from_j = 1;
+  db.pieces = p.db_pieces, db.plane = out_of(layer) * side;
+  db.plain = layer.db.data, db.plain_type = layer.db.dtype, db.plain_i = r, db.plain_j = 1;
+  return db;
+}
+
+CastFactor cast_of_da(const Layers& l, const Plan& plan, int i) {
+  const LoraLayer& layer = l[i];
+  const int64_t in = l.in(), r = rank_of(layer);
+  CastFactor da;
+  da.from = plan.da_sum + (l.half() ? 1 : plan.da_pieces) * plan.begin[i] * in * plan.sums, da.type = l.sums();
+  da.count = in, da.rank = r, da.from_i = l.half() ? 1 : r, da.from_j = l.half() ? in : 1;
+  da.pieces = plan.da_pieces, da.plane = in * (l.half() ? plan.sites.rank() : r);
+  if (layer.dropout.active()) da.factor = layer.dropout.multiplier();
+  da.plain = layer.da.data, da.plain_type = layer.da.dtype, da.plain_i = 1, da.plain_j = in;
+  da.along_i = l.half();
+  return da;
+}
+
+// Passes over dy, by their kind.
+struct PassesOverDy {
+  Thins fused, down, outer;
+};
+
+// t and db: what is read of dy.
+void add_pass(PassesOverDy& passes, const Layers& l, const Plan& plan, int i) {
+  const LoraLayer& layer = l[i];
+  const LayerPlan& p = plan.layer[i];
   Thin thin;
   thin.z = layer.dy;
-  thin.sites.add(r, {});
+  thin.sites.add(rank_of(layer), {});
   thin.down = {p.b_high, p.b_low, padded(out_of(layer), 64)};
   thin.outer = {p.s_high, p.s_low, side_of(layer)};
   thin.down_sum = reinterpret_cast<float*>(p.t_sum);
   thin.outer_sum = reinterpret_cast<float*>(p.db_sum);
-  if (p.fused) return down_and_outer(thin);
-  if (p.wants_t) down(thin);
-  if (layer.db) outer(thin);
+  if (p.wants_t) thin.down_casts = {cast_of_t(l, plan, i)};
+  if (layer.db) thin.outer_casts = {cast_of_db(l, plan, i)};
+  if (p.fused) return passes.fused.push_back(thin);
+  if (p.wants_t) passes.down.push_back(thin);
+  if (layer.db) passes.outer.push_back(thin);
 }
 
-void sum_t_and_db(const Layers& l, const Plan& plan) {
-  CastFactors casts;
-  const int64_t rows = l.rows();
+// da: what is read of x.
+void add_pass_over_x(Thins& thins, const Layers& l, const Plan& plan) {
+  const int64_t rank = plan.sites.rank();
+  if (rank == 0) return;
+  Thin thin;
+  thin.z = l.x;
+  thin.sites = plan.sites;
+  thin.outer = {plan.t_high, plan.t_low, rank};
+  thin.outer_sum = reinterpret_cast<float*>(plan.da_sum);
+  thin.across = true;
+  for (int i = 0; i < l.count(); ++i)
+    if (l[i].da) thin.outer_casts.push_back(cast_of_da(l, plan, i));
+  thins.push_back(thin);
+}
+
+// The same in plain multiply-adds.
+void differentiate_plainly(const Layers& l, const Plan& plan) {
+  CastFactors sums, gradients;
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
     const LayerPlan& p = plan.layer[i];
-    const int64_t r = rank_of(layer), side = l.half() ? side_of(layer) : r;
-    if (p.wants_t) {
-      CastFactor t;
-      t.from = p.t_sum, t.type = l.sums();
-      t.count = rows, t.rank = r, t.from_i = side, t.from_j = 1;
-      t.pieces = p.t_pieces, t.plane = rows * side, t.factor = layer.scale;
-      t.plain = p.t, t.plain_type = l.sums(), t.plain_i = r, t.plain_j = 1;
-      t.slab = p.t_slab, t.form = l.left(), t.width = p.width, t.slab_i = p.width, t.slab_j = 1;
-      if (l.half() && layer.da) {
-        t.high = plan.t_high + plan.begin[i], t.low = plan.t_low ? plan.t_low + plan.begin[i] : nullptr;
-        t.split_i = plan.sites.rank(), t.split_j = 1, t.padded_rank = side;
-      }
-      casts.add(t);
-    }
-    if (layer.db) {
-      CastFactor db;
-      db.from = p.db_sum, db.type = l.sums();
-      db.count = out_of(layer), db.rank = r, db.from_i = side, db.from_j = 1;
-      db.pieces = p.db_pieces, db.plane = out_of(layer) * side;
-      db.plain = layer.db.data, db.plain_type = layer.db.dtype, db.plain_i = r, db.plain_j = 1;
-      casts.add(db);
-    }
+    const int64_t r = rank_of(layer);
+    if (p.wants_t) plain_down(p.t_sum, layer.dy, {layer.b, r, 1}, r, {});
+    if (layer.db) plain_outer(p.db_sum, layer.dy, {layer.s, r, 1}, r, {});
+    if (p.wants_t) sums.push_back(cast_of_t(l, plan, i));
+    if (layer.db) sums.push_back(cast_of_db(l, plan, i));
   }
-  cast_factors(casts, l.product());
+  cast_factors(sums, l.product());
+  for (int i = 0; i < l.count(); ++i) {
+    if (!l[i].da) continue;
+    const CastFactor da = cast_of_da(l, plan, i);
+    View t = l[i].s;
+    t.data = plan.layer[i].t;
+    plain_outer(const_cast<void*>(da.from), l.x, {t, t.dims[1], 1}, t.dims[1], l[i].dropout);
+    gradients.push_back(da);
+  }
+  cast_factors(gradients, l.product());
 }
 
-void sum_da(const Layers& l, const Plan& plan) {
-  const int64_t in = l.in(), rank = plan.sites.rank();
-  if (rank == 0) return;
-  if (l.half()) {
-    Thin thin;
-    thin.z = l.x;
-    thin.sites = plan.sites;
-    thin.outer = {plan.t_high, plan.t_low, rank};
-    thin.outer_sum = reinterpret_cast<float*>(plan.da_sum);
-    thin.across = true;
-    outer(thin);
+// All but dx: of layers of one input, or of groups of rows.
+void differentiate(const Layers* l, const Plan* plans, size_t count) {
+  CastFactors factors;
+  PassesOverDy passes;
+  Thins over_x;
+  for (size_t i = 0; i < count; ++i) add_factors(factors, l[i], plans[i]);
+  cast_factors(factors, l->product());
+  for (size_t i = 0; i < count; ++i) {
+    if (!l->half()) {
+      differentiate_plainly(l[i], plans[i]);
+      continue;
+    }
+    for (int k = 0; k < l[i].count(); ++k) add_pass(passes, l[i], plans[i], k);
+    add_pass_over_x(over_x, l[i], plans[i]);
   }
-  CastFactors casts;
-  for (int i = 0; i < l.count(); ++i) {
-    const LoraLayer& layer = l[i];
-    if (!layer.da) continue;
-    const int64_t r = rank_of(layer);
-    char* sum = plan.da_sum + (l.half() ? 1 : plan.da_pieces) * plan.begin[i] * in * plan.sums;
-    View t = layer.s;
-    t.data = plan.layer[i].t;
-    if (!l.half()) plain_outer(sum, l.x, {t, r, 1}, r, layer.dropout);
-    CastFactor da;
-    da.from = sum, da.type = l.sums();
-    da.count = in, da.rank = r, da.from_i = l.half() ? 1 : r, da.from_j = l.half() ? in : 1;
-    da.pieces = plan.da_pieces, da.plane = in * (l.half() ? rank : r);
-    if (layer.dropout.active()) da.factor = layer.dropout.multiplier();
-    da.plain = layer.da.data, da.plain_type = layer.da.dtype, da.plain_i = 1, da.plain_j = in;
-    da.along_i = l.half();
-    casts.add(da);
-  }
-  cast_factors(casts, l.product());
+  down_and_outer(passes.fused);
+  down(passes.down);
+  outer(passes.outer);
+  outer(over_x);
 }
+
+struct RowsPlan {
+  RowsPlan(Workspace& workspace, const LoraRows& op, const std::vector<Layers>& groups) {
+    const Layers& l = groups[0];
+    const int64_t element = int64_t(bytes_of(l.product())), in = op.x.cols();
+    for (const Layers& own : groups) wide.width += slab_width(rank_of(own[0]), l.left());
+    if (op.dx) {
+      wide.left = workspace.take(op.x.rows() * wide.width * element);
+      wide.right = workspace.take(wide.width * padded(in, 8) * element);
+    }
+    int64_t first = 0;
+    size_t next = 0;
+    for (const LoraRows::Group& own : op) {
+      if (!own.a) continue;
+      plans.emplace_back(workspace, groups[next++], &wide, own.begin, first);
+      first += plans.back().layer[0].width;
+    }
+  }
+
+  Wide wide;
+  std::vector<Plan> plans;
+};
 
 void multiply_dx(const Layers& l, const Plan& plan) {
   gemm::Product p;
@@ -206,9 +269,24 @@ void multiply_dx(const Layers& l, const Plan& plan) {
     const LayerPlan& own = plan.layer[i];
     p.segment[i] = {out_of(layer), gemm::operand_in(layer.dy, l.product(), true, left[i]),
                     gemm::operand_in(layer.w, l.product(), false, right[i])};
-    p.slab[i] = {own.width, {own.t_slab, own.width, true}, {own.a_slab, plan.leading, false}, layer.dropout};
+    p.slab[i] = {own.width, {own.t_slab, own.pitch, true}, {own.a_slab, plan.leading, false}, layer.dropout};
   }
   p.y = l.dx;
+  gemm::multiply(p);
+}
+
+// With adapters of rows, of which there may be none.
+void multiply_dx(const LoraRows& op, const Wide& wide) {
+  gemm::Product p;
+  p.type = gemm::product_type(op.x.dtype, op.compute), p.tf32 = op.compute == Compute::TF32;
+  p.m = op.dx.rows(), p.n = op.dx.cols();
+  p.segments = 1;
+  Scratch left(Owner::Left), right(Owner::Right);
+  p.segment[0] = {op.dy.cols(), gemm::operand_in(op.dy, p.type, true, left),
+                  gemm::operand_in(op.w, p.type, false, right)};
+  p.slabs = wide.width > 0;
+  p.slab[0] = {wide.width, {wide.left, wide.width, true}, {wide.right, padded(p.n, 8), false}, op.dropout};
+  p.y = op.dx;
   gemm::multiply(p);
 }
 
@@ -217,11 +295,18 @@ void multiply_dx(const Layers& l, const Plan& plan) {
 void backward(const Layers& l) {
   Scratch workspace(Owner::Adapters);
   const Plan plan = plan_in<Plan>(workspace, l);
-  prepare_factors(l, plan);
-  for (int i = 0; i < l.count(); ++i) pass_over_dy(l, l[i], plan.layer[i]);
-  sum_t_and_db(l, plan);
-  sum_da(l, plan);
+  differentiate(&l, &plan, 1);
   if (l.dx && l.rows() > 0) multiply_dx(l, plan);
+}
+
+void backward(const LoraRows& op) {
+  const std::vector<Layers> groups = groups_of(op);
+  if (groups.empty()) return op.dx ? multiply_dx(op, {}) : void();
+  Scratch workspace(Owner::Adapters);
+  const RowsPlan plan = plan_in<RowsPlan>(workspace, op, groups);
+  if (op.dx) clear(plan.wide, op.x.rows(), groups[0].product());
+  differentiate(groups.data(), plan.plans.data(), groups.size());
+  if (op.dx) multiply_dx(op, plan.wide);
 }
 
 }  // namespace lowrank::cuda::lora

@@ -2,14 +2,15 @@
 // adapters that share x, and t = dy b where nothing else is wanted of dy.
 //
 // A block has 128 rows, each of its 4 warps 32 of them, and walks along the columns in steps of 64, so the sums stay
-// in registers; where rows alone don't fill the GPU, columns are cut into pieces, whose partial sums cast_factors()
-// adds up. z and the factor come through three stages of cp.async. Masks are made in registers: as operand a of mma a
-// lane holds exactly the 16 columns of one call of Philox. Blocks that differ only in the piece of the rank are
-// neighbours in the grid and meet in L2, so z crosses HBM once whatever the rank.
+// in registers; where rows alone don't fill the GPU, columns are cut into pieces, whose partial sums the last block of
+// these rows adds up. z and the factor come through three stages of cp.async. Masks are made in registers: as operand
+// a of mma a lane holds exactly the 16 columns of one call of Philox. Blocks that differ only in the piece of the rank
+// are neighbours in the grid and meet in L2, so z crosses HBM once whatever the rank.
 //
 // Passes: z once, the sums [pieces, rows, r] in f32 written once. Bound by HBM: at M 8192, K 4096, r 16 it reads 67 MB
 // and writes 2 MB, 23 us at 3 TB/s, where mma of two parts takes 5 us, and Philox 8 us an adapter, both hidden.
 
+#include "cuda/lora/cast.cuh"
 #include "cuda/lora/tile.cuh"
 
 namespace lowrank::cuda::lora {
@@ -29,6 +30,8 @@ struct Down {
   float* sum;
   int rank;               // all columns of the rank: a line of `sum`
   int64_t pieces, steps;  // of columns; steps of 64 in a piece
+  unsigned blocks;
+  Finish finish;
 };
 
 template <typename T, int Tiles>
@@ -120,16 +123,21 @@ struct DownBlock {
 };
 
 template <typename T, int Tiles>
-__global__ void __launch_bounds__(THREADS) down_rows(const __grid_constant__ Down p) {
+__global__ void __launch_bounds__(THREADS) down_rows(const __grid_constant__ Problems<Down> all) {
   SHARED_DYNAMIC(memory);
+  const Down& p = all.list[blockIdx.y];
+  unsigned index = blockIdx.x;
+  if (index >= p.blocks) return;
   const int chunks = (p.rank + Tiles * 8 - 1) / (Tiles * 8);
-  const int64_t all = (p.columns + LINE - 1) / LINE, step = blockIdx.y * p.steps;
+  const unsigned pieces = unsigned(p.pieces), piece = index % pieces;
+  index /= pieces;
+  const int64_t lines = (p.columns + LINE - 1) / LINE, step = piece * p.steps;
   DownBlock<T, Tiles> block = {p,
                                memory,
-                               int(blockIdx.x % chunks) * Tiles * 8,
-                               int64_t(blockIdx.x / chunks) * ROWS,
+                               int(index % chunks) * Tiles * 8,
+                               int64_t(index / chunks) * ROWS,
                                step,
-                               max(int64_t(0), min(p.steps, all - step)),
+                               max(int64_t(0), min(p.steps, lines - step)),
                                {}};
   for (int at = 0; at < STAGES - 1; ++at) block.load(at);
   for (int64_t at = 0; at < block.steps; ++at) {
@@ -139,14 +147,39 @@ __global__ void __launch_bounds__(THREADS) down_rows(const __grid_constant__ Dow
     block.accumulate(at);
   }
   ptx::cp_async_wait<0>();
-  block.write(blockIdx.y);
+  block.write(piece);
+  finish_place<T>(all, p.finish, index / chunks, pieces * chunks, block.row, block.row + ROWS, memory);
+}
+
+Down down_of(const Thin& thin) {
+  const View& z = thin.z;
+  const int64_t pieces = down_pieces(z.rows(), z.cols(), thin.sites.rank());
+  return {z.data,
+          z.rows(),
+          z.cols(),
+          is_wide(z),
+          thin.sites,
+          thin.down,
+          thin.down_sum,
+          thin.sites.rank(),
+          pieces,
+          ceil_div(ceil_div(z.cols(), LINE), pieces),
+          0,
+          {}};
 }
 
 template <typename T, int Tiles>
-void run(const Down& p) {
-  const int64_t blocks = ceil_div(p.rows, ROWS) * ceil_div(p.rank, Tiles * 8);
-  launch(down_rows<T, Tiles>,
-         Launch{dim3(unsigned(blocks), unsigned(p.pieces)), dim3(THREADS), size_t(STAGES) * STAGE_BYTES<Tiles>}, p);
+void run(const Thin* thins, int count) {
+  Problems<Down> all;
+  all.counters = counters();
+  for (int i = 0; i < count; ++i) {
+    Down p = down_of(thins[i]);
+    const int64_t blocks = ceil_div(p.rows, ROWS) * ceil_div(p.rank, Tiles * 8) * p.pieces;
+    p.blocks = unsigned(blocks);
+    p.finish = all.finish(thins[i].down_casts, ceil_div(p.rows, ROWS));
+    all.add(p, blocks);
+  }
+  launch(down_rows<T, Tiles>, Launch{all.grid(), dim3(THREADS), size_t(STAGES) * STAGE_BYTES<Tiles>}, all);
 }
 
 }  // namespace
@@ -157,16 +190,14 @@ int64_t down_pieces(int64_t rows, int64_t columns, int64_t rank) {
   return std::clamp<int64_t>(256 / blocks, 1, std::clamp<int64_t>(columns / (4 * LINE), 1, 16));
 }
 
-void down(const Thin& thin) {
-  const View& z = thin.z;
-  const int64_t pieces = down_pieces(z.rows(), z.cols(), thin.sites.rank());
-  const Down p = {z.data,    z.rows(),      z.cols(),          is_wide(z), thin.sites,
-                  thin.down, thin.down_sum, thin.sites.rank(), pieces,     ceil_div(ceil_div(z.cols(), LINE), pieces)};
-  dispatch_half(z, [&](auto zero) {
-    using T = decltype(zero);
-    if (p.rank <= 16) run<T, 2>(p);
-    else if (p.rank <= 32) run<T, 4>(p);
-    else run<T, 8>(p);
+void down(const Thins& thins) {
+  each_launch<Down>(thins, [](const Thin* some, int count, int rank) {
+    dispatch_half(some->z, [&](auto zero) {
+      using T = decltype(zero);
+      if (rank <= 16) run<T, 2>(some, count);
+      else if (rank <= 32) run<T, 4>(some, count);
+      else run<T, 8>(some, count);
+    });
   });
 }
 

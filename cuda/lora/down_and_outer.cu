@@ -8,11 +8,6 @@ namespace lowrank::cuda::lora {
 bool fused(int64_t rank) { return rank <= 32; }
 int64_t fused_pieces(int64_t columns) { return ceil_div(columns, outer_tile::COLUMNS); }
 
-void down_and_outer(const Thin& thin) {
-  const Outer p = outer_of(thin);
-  const int64_t pieces = outer_pieces(p.rows, p.columns, p.rank);
-  if (p.rank <= 16) run_outer<2, true>(p, thin.z.dtype, pieces);
-  else run_outer<4, true>(p, thin.z.dtype, pieces);
-}
+void down_and_outer(const Thins& thins) { run_outer<true>(thins); }
 
 }  // namespace lowrank::cuda::lora

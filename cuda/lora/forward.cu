@@ -1,7 +1,7 @@
 // y = x w^T + bias + s b^T with s = scale * drop(x) a^T, of up to three layers on one x.
 //
-// Four launches for one layer: the factors into the forms their products read, s as one pass over x for all adapters,
-// the sums of s together, and the frozen product, whose k is longer by the rank. Beside the product (344 us of 275
+// Three launches for one layer: the factors into the forms their products read, s as one pass over x for all adapters,
+// and the frozen product, whose k is longer by the rank. Beside the product (344 us of 275
 // GFLOP at M 8192, N = K = 4096, 800 TFLOP/s) the pass over x takes 23 us at 3 TB/s, the small launches about 4 us. Few
 // rows beside a quantised weight: its codes are read in the product's loop (cuda/gemm/quantized_rows.cu).
 
@@ -12,8 +12,15 @@
 namespace lowrank::cuda::lora {
 namespace {
 
+// Where the slab of one adapter lies: lines `pitch` elements apart.
+struct Slabs {
+  char *s, *b;
+  int64_t width, pitch;
+};
+
 struct Plan {
-  Plan(Workspace& workspace, const Layers& l) {
+  // In `wide`, from column `first` of it on, else in slabs of its own.
+  Plan(Workspace& workspace, const Layers& l, const Wide* wide = nullptr, int64_t begin = 0, int64_t first = 0) {
     const int64_t rows = l.rows(), in = padded(l.in(), 64), element = int64_t(bytes_of(l.product()));
     for (int i = 0; i < l.count(); ++i) sites.add(rank_of(l[i]), l[i].dropout);
     const int64_t rank = sites.rank();
@@ -24,30 +31,34 @@ struct Plan {
       low = l.low() ? workspace.take<__nv_bfloat16>(rank * in) : nullptr;
     }
     for (int i = 0; i < l.count(); ++i) {
-      width[i] = slab_width(rank_of(l[i]), l.left());
-      s[i] = workspace.take(rows * width[i] * element);
-      b[i] = workspace.take(out_of(l[i]) * width[i] * element);
+      const int64_t width = slab_width(rank_of(l[i]), l.left());
+      if (wide)
+        slab[i] = {wide->left + (begin * wide->width + first) * element, wide->right + first * element, width,
+                   wide->width};
+      else
+        slab[i] = {workspace.take(rows * width * element), workspace.take(out_of(l[i]) * width * element), width,
+                   width};
     }
   }
 
   Sites sites;
-  int64_t pieces, width[MAX_ADAPTERS];
+  int64_t pieces;
   char* sum;
   __nv_bfloat16 *high = nullptr, *low = nullptr;  // a
-  void *s[MAX_ADAPTERS], *b[MAX_ADAPTERS];        // slabs
+  Slabs slab[MAX_ADAPTERS];
 };
 
-void prepare_factors(const Layers& l, const Plan& plan) {
-  CastFactors casts;
+void add_factors(CastFactors& casts, const Layers& l, const Plan& plan) {
   const int64_t in = l.in(), leading = padded(in, 64);
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
+    const Slabs& slab = plan.slab[i];
     const int64_t r = rank_of(layer);
     CastFactor b;
     b.from = layer.b.data, b.type = layer.b.dtype;
     b.count = out_of(layer), b.rank = r, b.from_i = r, b.from_j = 1;
-    b.slab = plan.b[i], b.form = l.right(), b.width = plan.width[i], b.slab_i = b.width, b.slab_j = 1;
-    casts.add(b);
+    b.slab = slab.b, b.form = l.right(), b.width = slab.width, b.slab_i = slab.pitch, b.slab_j = 1;
+    casts.push_back(b);
     if (!l.half()) continue;
     CastFactor a;
     a.from = layer.a.data, a.type = layer.a.dtype;
@@ -55,38 +66,83 @@ void prepare_factors(const Layers& l, const Plan& plan) {
     const int64_t begin = plan.sites.begin(i) * leading;
     a.high = plan.high + begin, a.low = plan.low ? plan.low + begin : nullptr;
     a.split_i = 1, a.split_j = leading, a.padded_count = leading, a.padded_rank = side_of(layer);
-    casts.add(a);
+    casts.push_back(a);
   }
-  cast_factors(casts, l.product());
 }
 
-void sum_s(const Layers& l, const Plan& plan) {
+CastFactors casts_of_s(const Layers& l, const Plan& plan) {
+  CastFactors casts;
   const int64_t rows = l.rows(), rank = plan.sites.rank();
-  if (l.half()) {
+  for (int i = 0; i < l.count(); ++i) {
+    const LoraLayer& layer = l[i];
+    const Slabs& slab = plan.slab[i];
+    const int64_t r = rank_of(layer);
+    CastFactor s;
+    s.from = plan.sum + (l.half() ? 1 : rows) * plan.sites.begin(i) * int64_t(bytes_of(l.sums()));
+    s.type = l.sums();
+    s.count = rows, s.rank = r, s.from_i = l.half() ? rank : r, s.from_j = 1;
+    s.pieces = plan.pieces, s.plane = rows * rank;
+    s.factor = layer.dropout.active() ? layer.scale * layer.dropout.multiplier() : layer.scale;
+    s.plain = layer.s.data, s.plain_type = layer.s.dtype, s.plain_i = r, s.plain_j = 1;
+    s.slab = slab.s, s.form = l.left(), s.width = slab.width, s.slab_i = slab.pitch, s.slab_j = 1;
+    casts.push_back(s);
+  }
+  return casts;
+}
+
+// s of each, from passes over x: of all layers at once on tensor cores.
+void project(const std::vector<const Layers*>& layers, const Plan* plans) {
+  Thins thins;
+  CastFactors plain;
+  for (size_t k = 0; k < layers.size(); ++k) {
+    const Layers& l = *layers[k];
+    const Plan& plan = plans[k];
+    const CastFactors casts = casts_of_s(l, plan);
+    for (int i = 0; !l.half() && i < l.count(); ++i) {
+      char* sum = plan.sum + l.rows() * plan.sites.begin(i) * int64_t(bytes_of(l.sums()));
+      plain_down(sum, l.x, {l[i].a, 1, l.in()}, rank_of(l[i]), l[i].dropout);
+    }
+    if (!l.half()) plain.insert(plain.end(), casts.begin(), casts.end());
+    if (!l.half()) continue;
     Thin thin;
     thin.z = l.x;
     thin.sites = plan.sites;
     thin.down = {plan.high, plan.low, padded(l.in(), 64)};
     thin.down_sum = reinterpret_cast<float*>(plan.sum);
-    down(thin);
+    thin.down_casts = casts;
+    thins.push_back(thin);
   }
-  CastFactors casts;
-  for (int i = 0; i < l.count(); ++i) {
-    const LoraLayer& layer = l[i];
-    const int64_t r = rank_of(layer);
-    char* sum = plan.sum + (l.half() ? 1 : rows) * plan.sites.begin(i) * int64_t(bytes_of(l.sums()));
-    if (!l.half()) plain_down(sum, l.x, {layer.a, 1, l.in()}, r, layer.dropout);
-    CastFactor s;
-    s.from = sum, s.type = l.sums();
-    s.count = rows, s.rank = r, s.from_i = l.half() ? rank : r, s.from_j = 1;
-    s.pieces = plan.pieces, s.plane = rows * rank;
-    s.factor = layer.dropout.active() ? layer.scale * layer.dropout.multiplier() : layer.scale;
-    s.plain = layer.s.data, s.plain_type = layer.s.dtype, s.plain_i = r, s.plain_j = 1;
-    s.slab = plan.s[i], s.form = l.left(), s.width = plan.width[i], s.slab_i = s.width, s.slab_j = 1;
-    casts.add(s);
-  }
-  cast_factors(casts, l.product());
+  down(thins);
+  cast_factors(plain, layers[0]->product());
 }
+
+void multiply(gemm::Product& p, const View& x, const gemm::Operand& left, const View& w) {
+  if (gemm::suits_quantized(x, w)) return gemm::multiply_quantized(p, x, w);
+  p.segments = 1;
+  Scratch right(Owner::Right);
+  p.segment[0] = {x.cols(), left, gemm::operand_in(w, p.type, true, right)};
+  gemm::multiply(p);
+}
+
+struct RowsPlan {
+  RowsPlan(Workspace& workspace, const LoraRows& op, const std::vector<Layers>& groups) {
+    const Layers& l = groups[0];
+    const int64_t element = int64_t(bytes_of(l.product()));
+    for (const Layers& own : groups) wide.width += slab_width(rank_of(own[0]), l.left());
+    wide.left = workspace.take(op.x.rows() * wide.width * element);
+    wide.right = workspace.take(op.y.cols() * wide.width * element);
+    int64_t first = 0;
+    size_t next = 0;
+    for (const LoraRows::Group& own : op) {
+      if (!own.a) continue;
+      plans.emplace_back(workspace, groups[next++], &wide, own.begin, first);
+      first += plans.back().slab[0].width;
+    }
+  }
+
+  Wide wide;
+  std::vector<Plan> plans;
+};
 
 }  // namespace
 
@@ -94,28 +150,49 @@ void forward(const Layers& l) {
   if (l.rows() == 0) return;
   Scratch workspace(Owner::Adapters), left(Owner::Left);
   const Plan plan = plan_in<Plan>(workspace, l);
-  prepare_factors(l, plan);
-  sum_s(l, plan);
+  CastFactors factors;
+  add_factors(factors, l, plan);
+  cast_factors(factors, l.product());
+  project({&l}, &plan);
   const gemm::Operand x = gemm::operand_in(l.x, l.product(), true, left);
   for (int i = 0; i < l.count(); ++i) {
     const LoraLayer& layer = l[i];
+    const Slabs& slab = plan.slab[i];
     gemm::Product p;
     p.type = l.product(), p.tf32 = l.compute == Compute::TF32;
     p.m = l.rows(), p.n = out_of(layer);
     p.slabs = 1;
-    p.slab[0] = {plan.width[i], {plan.s[i], plan.width[i], true}, {plan.b[i], plan.width[i], true}, {}};
+    p.slab[0] = {slab.width, {slab.s, slab.pitch, true}, {slab.b, slab.pitch, true}, {}};
     p.bias = layer.bias;
     p.y = layer.y;
     if (layer.turned) p.rope = l.rope;
-    if (gemm::suits_quantized(l.x, layer.w)) {
-      gemm::multiply_quantized(p, l.x, layer.w);
-      continue;
-    }
-    p.segments = 1;
-    Scratch right(Owner::Right);
-    p.segment[0] = {l.in(), x, gemm::operand_in(layer.w, l.product(), true, right)};
-    gemm::multiply(p);
+    multiply(p, l.x, x, layer.w);
   }
+}
+
+void forward(const LoraRows& op) {
+  const std::vector<Layers> groups = groups_of(op);
+  if (groups.empty()) return linear(op.y, op.x, op.w, op.bias, op.compute, op.rope);
+  Scratch workspace(Owner::Adapters), left(Owner::Left);
+  const RowsPlan plan = plan_in<RowsPlan>(workspace, op, groups);
+  const Layers& l = groups[0];
+  CastFactors factors;
+  std::vector<const Layers*> layers;
+  for (size_t i = 0; i < groups.size(); ++i) {
+    add_factors(factors, groups[i], plan.plans[i]);
+    layers.push_back(&groups[i]);
+  }
+  cast_factors(factors, l.product());
+  clear(plan.wide, op.x.rows(), l.product());
+  project(layers, plan.plans.data());
+  const int64_t width = plan.wide.width;
+  gemm::Product p;
+  p.type = l.product(), p.tf32 = op.compute == Compute::TF32;
+  p.m = op.x.rows(), p.n = op.y.cols();
+  p.slabs = 1;
+  p.slab[0] = {width, {plan.wide.left, width, true}, {plan.wide.right, width, true}, {}};
+  p.bias = op.bias, p.y = op.y, p.rope = op.rope;
+  multiply(p, op.x, gemm::operand_in(op.x, p.type, true, left), op.w);
 }
 
 }  // namespace lowrank::cuda::lora

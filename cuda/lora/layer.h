@@ -53,7 +53,20 @@ Plan plan_in(Scratch& scratch, Args&&... args) {
   return Plan(workspace, args...);
 }
 
+// The slabs of a product of all rows in which each group of rows has factors of its own: sides [rows, width] and
+// [n, width] (or [width, n] across), of which a group has columns `first` on, rows of others zeros.
+struct Wide {
+  int64_t width = 0;
+  char *left = nullptr, *right = nullptr;
+};
+
 void forward(const Layers& layers);
 void backward(const Layers& layers);
+void forward(const LoraRows& op);
+void backward(const LoraRows& op);
+// Each group that has factors, as a layer of its own.
+std::vector<Layers> groups_of(const LoraRows& op);
+// Zeros for what no group writes of the left side.
+void clear(const Wide& wide, int64_t rows, DType type);
 
 }  // namespace lowrank::cuda::lora

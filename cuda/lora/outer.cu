@@ -25,14 +25,10 @@ Outer outer_of(const Thin& thin) {
   p.b = thin.down;
   p.down = thin.down_sum;
   p.stretch = padded(ceil_div(z.rows(), pieces), outer_tile::ROWS);
+  p.pieces = unsigned(pieces);
   return p;
 }
 
-void outer(const Thin& thin) {
-  const Outer p = outer_of(thin);
-  const int64_t pieces = outer_pieces(p.rows, p.columns, p.rank);
-  if (p.rank <= 16) run_outer<2, false>(p, thin.z.dtype, pieces);
-  else run_outer<4, false>(p, thin.z.dtype, pieces);
-}
+void outer(const Thins& thins) { run_outer<false>(thins); }
 
 }  // namespace lowrank::cuda::lora

@@ -3,15 +3,17 @@
 // all adapters that share x, and db = dy^T s; the latter with t = dy b from the same pass over dy.
 //
 // A block has 256 columns, each of its 4 warps 64 of them, and a stretch of rows; D stays in registers while tiles of
-// 16 rows come through four stages of cp.async. Each block writes its D; cast_factors() adds them up in fixed order.
-// With `down` the block also keeps its 256 columns of b in shared memory: the warps' sums of t meet there, in their
-// order, and are written for every tile. Masks are made where a lane holds the 16 columns of one call of Philox, as
-// operand a of mma over rows; the masked tile goes through a buffer of the warp's own, since D needs it transposed.
+// 16 rows come through four stages of cp.async. Each block writes its D; the last one of these columns adds them up,
+// in fixed order. With `down` the block also keeps its 256 columns of b in shared memory: the warps' sums of t meet
+// there, in their order, and are written for every tile. Masks are made where a lane holds the 16 columns of one call
+// of Philox, as operand a of mma over rows; the masked tile goes through a buffer of the warp's own, since D needs it
+// transposed.
 //
 // Passes: z once (blocks that differ only in the piece of the rank meet in L2), D [pieces, columns, r] and t
 // [columns / 256, rows, r] in f32 written once. Bound by HBM: at M 8192, K = N = 4096, r 16, da reads 67 MB and writes
-// 4 MB, 24 us at 3 TB/s; dy with both reads 67 MB and writes 13 MB, 27 us, and cast_factors() finds them in L2.
+// 4 MB, 24 us at 3 TB/s; dy with both reads 67 MB and writes 13 MB, 27 us, and the last blocks find them in L2.
 
+#include "cuda/lora/cast.cuh"
 #include "cuda/lora/tile.cuh"
 
 namespace lowrank::cuda::lora {
@@ -28,6 +30,8 @@ struct Outer {
   float* down;  // [columns / 256][rows, rank]
   int rank;
   int64_t stretch;  // rows of a block, a multiple of 16
+  unsigned pieces, blocks;
+  Finish finish_sum, finish_down;
 };
 
 namespace outer_tile {
@@ -229,14 +233,18 @@ struct OuterBlock {
 };
 
 template <typename T, int Tiles, bool WithDown>
-__global__ void __launch_bounds__(outer_tile::THREADS) outer_columns(const __grid_constant__ Outer p) {
+__global__ void __launch_bounds__(outer_tile::THREADS) outer_columns(const __grid_constant__ Problems<Outer> all) {
   SHARED_DYNAMIC(memory);
+  const Outer& p = all.list[blockIdx.y];
+  unsigned index = blockIdx.x;
+  if (index >= p.blocks) return;
+  const unsigned piece = index % p.pieces;
+  index /= p.pieces;
   constexpr int STAGES = outer_tile::STAGES;
   const int chunks = (p.rank + Tiles * 8 - 1) / (Tiles * 8);
-  const int64_t row = blockIdx.y * p.stretch, end = min(p.rows, row + p.stretch);
+  const int64_t row = piece * p.stretch, end = min(p.rows, row + p.stretch);
   OuterBlock<T, Tiles, WithDown> block = {
-      p,   memory, int(blockIdx.x % chunks) * Tiles * 8, int64_t(blockIdx.x / chunks) * outer_tile::COLUMNS, row,
-      end, {}};
+      p, memory, int(index % chunks) * Tiles * 8, int64_t(index / chunks) * outer_tile::COLUMNS, row, end, {}};
   if constexpr (WithDown) block.load_b();
   for (int at = 0; at < STAGES - 1; ++at) block.load(at);
   const int64_t tiles = (max(int64_t(0), end - row) + block.ROWS - 1) / block.ROWS;
@@ -255,22 +263,41 @@ __global__ void __launch_bounds__(outer_tile::THREADS) outer_columns(const __gri
     __syncthreads();
     if (tiles > 0) block.write_t(tiles - 1);
   }
-  block.write(blockIdx.y);
+  block.write(piece);
+  const unsigned columns = index / chunks,
+                 blocks = unsigned((p.columns + outer_tile::COLUMNS - 1) / outer_tile::COLUMNS);
+  if constexpr (WithDown) finish_place<T>(all, p.finish_down, piece, blocks, row, end, memory);
+  finish_place<T>(all, p.finish_sum, columns, p.pieces * chunks, block.column, block.column + outer_tile::COLUMNS,
+                  memory);
 }
 
 Outer outer_of(const Thin& thin);
 
 // Blocks of `Tiles` times 8 columns of the rank.
 template <int Tiles, bool WithDown>
-void run_outer(const Outer& p, DType type, int64_t pieces) {
-  View typed;
-  typed.dtype = type;
-  const int64_t blocks = ceil_div(p.columns, outer_tile::COLUMNS) * ceil_div(p.rank, Tiles * 8);
-  dispatch_half(typed, [&](auto zero) {
+void run_outer(const Thin* thins, int count) {
+  Problems<Outer> all;
+  all.counters = counters();
+  for (int i = 0; i < count; ++i) {
+    Outer p = outer_of(thins[i]);
+    const int64_t blocks = ceil_div(p.columns, outer_tile::COLUMNS) * ceil_div(p.rank, Tiles * 8) * p.pieces;
+    p.blocks = unsigned(blocks);
+    p.finish_sum = all.finish(thins[i].outer_casts, ceil_div(p.columns, outer_tile::COLUMNS));
+    if (WithDown) p.finish_down = all.finish(thins[i].down_casts, p.pieces);
+    all.add(p, blocks);
+  }
+  dispatch_half(thins->z, [&](auto zero) {
     launch(outer_columns<decltype(zero), Tiles, WithDown>,
-           Launch{dim3(unsigned(blocks), unsigned(pieces)), dim3(outer_tile::THREADS),
-                  outer_tile::SHARED_BYTES<Tiles, WithDown>},
-           p);
+           Launch{all.grid(), dim3(outer_tile::THREADS), outer_tile::SHARED_BYTES<Tiles, WithDown>}, all);
+  });
+}
+
+// Of as many problems as there are, by their largest rank.
+template <bool WithDown>
+void run_outer(const Thins& thins) {
+  each_launch<Outer>(thins, [](const Thin* some, int count, int rank) {
+    if (rank <= 16) run_outer<2, WithDown>(some, count);
+    else run_outer<4, WithDown>(some, count);
   });
 }
 

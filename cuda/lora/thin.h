@@ -3,14 +3,19 @@
 // small. Both read z once:
 //   down:  S[m, j] = sum over c of drop(z)[m, c] f[j, c]      s = x a^T, t = dy b
 //   outer: D[c, j] = sum over m of drop(z)[m, c] f[m, j]      da^T = x^T t, db = dy^T s
-// They leave partial sums, which cast_factors() adds up in fixed order, scales in f32, and writes in the forms that the
-// following products read. Several adapters of one input lie side by side along the rank, each with its own mask.
+// They leave partial sums. Which of a launch's blocks comes last at a place adds them up in fixed order, scales in
+// f32, and writes the forms that the following products read (cuda/lora/cast.cuh). Several adapters of one input lie
+// side by side along the rank, each with its own mask.
 //
 // Tensor cores multiply z by factors in two parts, f = high + low, both bf16: 16 bits of mantissa, in which an f32
 // adapter keeps its accuracy. z in f16 is split likewise, without a loss, since its gradients may be below f16's range
 // times anything. Without `low` factors are rounded to bf16.
 
+#include <algorithm>
+#include <vector>
+
 #include "core/kernels.h"
+#include "cuda/counters.h"
 #include "cuda/launch.cuh"
 
 namespace lowrank::cuda::lora {
@@ -42,6 +47,35 @@ struct Split {
   int64_t leading = 0;
 };
 
+// The forms of a slab's side: rounded to the product's type; or high | low | high against high | high | low, whose
+// product is that of the unrounded sides but for low * low.
+enum class Form : int32_t { Rounded, Left, Right };
+
+// A small matrix [count, rank] on its way from where it was stored or summed to the forms in which products read it.
+// Element (i, j) = factor * sum over pieces of from[piece * plane + i * from_i + j * from_j].
+struct CastFactor {
+  const void* from = nullptr;
+  DType type = DType::F32;
+  int32_t count = 0, rank = 0;
+  int32_t from_i = 0, from_j = 0;
+  int32_t pieces = 1;
+  int64_t plane = 0;
+  double factor = 1;
+  bool along_i = false;  // neighbouring threads take neighbouring i, else j
+
+  void* plain = nullptr;  // as it is
+  DType plain_type = DType::F32;
+  int32_t plain_i = 0, plain_j = 0;
+
+  void* slab = nullptr;  // of the product's type; `width` of j after repetition, zeros at its end
+  Form form = Form::Rounded;
+  int32_t slab_i = 0, slab_j = 0, width = 0;
+
+  __nv_bfloat16 *high = nullptr, *low = nullptr;  // zeros up to padded_count, padded_rank
+  int32_t split_i = 0, split_j = 0, padded_count = 0, padded_rank = 0;
+};
+using CastFactors = std::vector<CastFactor>;
+
 // z of half precision. Without dropout `sites` still says how wide the adapters are.
 struct Thin {
   View z;
@@ -51,6 +85,8 @@ struct Thin {
   float* down_sum = nullptr;   // [down_pieces][rows, rank]
   float* outer_sum = nullptr;  // [outer_pieces][columns, rank], or [rank, columns] if `across`
   bool across = false;
+  // What becomes of the sums, in the launch that makes them: by the block that comes last at a place.
+  CastFactors down_casts, outer_casts;
 };
 
 // Pieces of partial sums; they depend on the shape alone.
@@ -61,9 +97,61 @@ int64_t outer_pieces(int64_t rows, int64_t columns, int64_t rank);
 bool fused(int64_t rank);
 int64_t fused_pieces(int64_t columns);
 
-void down(const Thin& thin);
-void outer(const Thin& thin);
-void down_and_outer(const Thin& thin);  // without dropout
+// Problems of one type, in as few launches as their parameters allow: layers of one input, groups of rows.
+using Thins = std::vector<Thin>;
+void down(const Thins& thins);
+void outer(const Thins& thins);
+void down_and_outer(const Thins& thins);  // without dropout
+
+// Casts [first, first + count) of a launch, made place by place; the counters of a problem's places begin at `counter`.
+struct Finish {
+  int first = 0, count = 0;
+  unsigned counter = 0;
+};
+
+// What one launch is given: row i of its grid is problem i, as wide as the one with most blocks. So which problem a
+// block has is known before any register is, and its fields are constants.
+template <typename P>
+struct Problems {
+  static constexpr int MOST = 8, MOST_CASTS = 12;
+  void add(const P& problem, int64_t blocks) {
+    check(blocks <= INT32_MAX, Code::Unsupported, "loraLinear: ", blocks, " blocks of a launch");
+    static_assert(sizeof(Problems) <= 4096, "parameters of a kernel");
+    most = std::max(most, unsigned(blocks));
+    list[count++] = problem;
+  }
+  // Casts of a problem whose blocks meet at `places`.
+  Finish finish(const CastFactors& own, int64_t places) {
+    check(used + places <= COUNTERS, Code::Unsupported, "loraLinear: ", used + places, " places where blocks meet");
+    const Finish made = {casts, int(own.size()), unsigned(used)};
+    for (const CastFactor& each : own) cast[casts++] = each;
+    if (made.count) used += places;
+    return made;
+  }
+  dim3 grid() const { return dim3(most, unsigned(count)); }
+
+  int count = 0, casts = 0;
+  unsigned most = 0;
+  int64_t used = 0;
+  unsigned* counters = nullptr;
+  P list[MOST] = {};
+  CastFactor cast[MOST_CASTS] = {};
+};
+
+// Calls f(thins, count, their largest rank) for as many at a time as one launch takes.
+template <typename P, typename F>
+void each_launch(const Thins& thins, F&& f) {
+  for (size_t first = 0, end = 0; first < thins.size(); first = end) {
+    size_t casts = 0;
+    int rank = 0;
+    for (; end < thins.size() && end - first < Problems<P>::MOST; ++end) {
+      casts += thins[end].down_casts.size() + thins[end].outer_casts.size();
+      if (end > first && casts > Problems<P>::MOST_CASTS) break;
+      rank = std::max(rank, thins[end].sites.rank());
+    }
+    f(&thins[first], int(end - first), rank);
+  }
+}
 
 // The same for f32 and f64, in plain multiply-adds, one adapter at a time: a factor is f32, or f64 beside f64, and
 // element (i, j) of it lies at i * stride_i + j * stride_j. down: i is a column of z, outer: a row.
@@ -77,39 +165,8 @@ void plain_down(void* sum, View z, PlainFactor f, int64_t r, const Dropout& drop
 // sum [pieces][columns, r]
 void plain_outer(void* sum, View z, PlainFactor f, int64_t r, const Dropout& dropout);
 
-// The forms of a slab's side: rounded to the product's type; or high | low | high against high | high | low, whose
-// product is that of the unrounded sides but for low * low.
-enum class Form : int32_t { Rounded, Left, Right };
-
-// A small matrix [count, rank] on its way from where it was stored or summed to the forms in which products read it.
-// Element (i, j) = factor * sum over pieces of from[piece * plane + i * from_i + j * from_j].
-struct CastFactor {
-  const void* from = nullptr;
-  DType type = DType::F32;
-  int64_t count = 0, rank = 0;
-  int64_t from_i = 0, from_j = 0;
-  int64_t pieces = 1, plane = 0;
-  double factor = 1;
-  bool along_i = false;  // neighbouring threads take neighbouring i, else j
-
-  void* plain = nullptr;  // as it is
-  DType plain_type = DType::F32;
-  int64_t plain_i = 0, plain_j = 0;
-
-  void* slab = nullptr;  // of the product's type; `width` of j after repetition, zeros at its end
-  Form form = Form::Rounded;
-  int64_t slab_i = 0, slab_j = 0, width = 0;
-
-  __nv_bfloat16 *high = nullptr, *low = nullptr;  // zeros up to padded_count, padded_rank
-  int64_t split_i = 0, split_j = 0, padded_count = 0, padded_rank = 0;
-};
-constexpr int MAX_CASTS = 3 * MAX_ADAPTERS;
-struct CastFactors {
-  void add(const CastFactor& cast) { list[count++] = cast; }
-  int count = 0;
-  CastFactor list[MAX_CASTS];
-};
 inline int64_t slab_width(int64_t rank, Form form) { return padded(form == Form::Rounded ? rank : 3 * rank, 8); }
-void cast_factors(const CastFactors& casts, DType type);  // type: of the slabs
+// In as few launches as their parameters allow; type: of the slabs.
+void cast_factors(const CastFactors& casts, DType type);
 
 }  // namespace lowrank::cuda::lora

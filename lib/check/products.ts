@@ -2,6 +2,7 @@ import { add } from '../ops/add.ts'
 import { linear } from '../ops/linear.ts'
 import { loraLinear } from '../ops/loraLinear.ts'
 import { loraLinearGroup } from '../ops/loraLinearGroup.ts'
+import { loraLinearRows } from '../ops/loraLinearRows.ts'
 import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
 import type { RopeInput } from '../ops/rope.ts'
@@ -20,6 +21,7 @@ export function productCases(sizes: Sizes): OpCase[] {
     })),
     ...loraCases(sizes),
     ...loraGroupCases(sizes),
+    ...loraRowsCases(sizes),
     ...turnedCases(sizes),
   ]
 }
@@ -63,6 +65,32 @@ function loraGroupCases({ n, d, out, r }: Sizes): OpCase[] {
       }),
     })),
   ]
+}
+
+/** Rows with adapters of their own: mixed ranks and scales, one twice, and rows without. */
+function loraRowsCases({ n, d, out, r }: Sizes): OpCase[] {
+  const adapter = (rank: number, phase: number) => [real([rank, d], phase), real([out, rank], phase + 0.2)]
+  const heights = [1, 1, 2]
+  const rows = [...heights, Math.max(1, n - 5), n - 4 - Math.max(1, n - 5)].filter(height => height > 0)
+  return [0, 0.25].map(p => ({
+    name: `loraLinearRows dropout ${p}`,
+    inputs: [
+      real([n, d]),
+      { ...real([out, d], 1), grad: false },
+      real([out], 2),
+      ...adapter(r, 3),
+      ...adapter(2 * r + 1, 4),
+    ],
+    run: training(([x, w, bias, a, b, a2, b2]) => {
+      const fixed = { dropout: p, site: 9 }
+      const [first, second] = [
+        { a: a, b: b, scale: 1.5, ...fixed },
+        { a: a2, b: b2, scale: 0.5, ...fixed },
+      ]
+      const groups = rows.map((rows, i) => ({ rows, factors: [first, undefined, second, first, second][i] }))
+      return loraLinearRows(x, w, bias, groups)
+    }),
+  }))
 }
 
 /** Products whose rows a rope turns: heads of twice the usual size, so that all columns are in pairs. */

@@ -4,6 +4,7 @@ import { dropout } from '../ops/dropout.ts'
 import { linear } from '../ops/linear.ts'
 import { type LowRankFactors, loraLinear } from '../ops/loraLinear.ts'
 import { loraLinearGroup } from '../ops/loraLinearGroup.ts'
+import { loraLinearRows, type RowGroup, sharesRows } from '../ops/loraLinearRows.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { type RopeInput, ropeOne } from '../ops/rope.ts'
 import { scale } from '../ops/scale.ts'
@@ -12,7 +13,7 @@ import type { Tensor } from '../tensor.ts'
 import { type Each, mapTuple, must, nth } from '../tuple.ts'
 import { splitColumns } from './columns.ts'
 import { isQuantized, type Parameter } from './module.ts'
-import { byRoute, isUndecided, routedAdapter } from './routes.ts'
+import { byRoute, isUndecided, type Route, routedAdapter, undecidedRoutes } from './routes.ts'
 
 /**
  * What an adapter puts on a linear layer. With factors alone the layer stays one fused op. What is computed:
@@ -110,6 +111,8 @@ export class Linear {
   apply(x: Tensor, rope?: RopeInput): Tensor {
     const isPlain = this.adapters.length === 0 && !this.weight.isCovered && !this.bias?.isCovered
     if (isPlain || !isUndecided()) return this.#through(x, this.current, rope)
+    const groups = this.#rowGroups(undecidedRoutes(x.rows))
+    if (groups) return loraLinearRows(x, this.weight.tensor, this.bias?.tensor, groups, this.compute, rope)
     return byRoute([x], ([part], begin) => this.#through(part, this.current, rope && ofRows(rope, begin, part)))
   }
 
@@ -124,6 +127,15 @@ export class Linear {
     for (const other of gains.length > 0 ? factors : factors.slice(1)) y = add(y, this.#update(input, other))
     y = adapters.reduce((t, each) => each.output?.(t, input) ?? t, y)
     return last ? ropeOne(y, last) : y
+  }
+
+  /** The factors of each route, where one op serves all: nothing but factors sits on it, and they share dropout. */
+  #rowGroups(routes: readonly Route[]): RowGroup[] | undefined {
+    if (this.weight.isCovered || this.bias?.isCovered) return undefined
+    const groups = routes.map(({ adapter, rows }) => ({ rows, own: this.adapters.filter(a => a.name === adapter) }))
+    if (groups.some(({ own }) => own.length > 0 && !isOnlyFactors(own))) return undefined
+    const found = groups.map(({ rows, own }) => ({ rows, factors: own[0]?.factors?.() }))
+    return sharesRows(found) ? found : undefined
   }
 
   #product(x: Tensor, factors: LowRankFactors | undefined, withBias: boolean, rope?: RopeInput): Tensor {
@@ -197,7 +209,9 @@ function groupOf(layers: readonly Linear[], x: Tensor): LowRankFactors[] | undef
 
 /** The one current adapter of a layer that has factors and nothing else. */
 function onlyFactors({ current }: Linear): LinearAdapter | undefined {
-  const [adapter, ...more] = current
-  const isAlone = more.length === 0 && adapter?.factors && !adapter.input && !adapter.gain && !adapter.output
-  return isAlone ? adapter : undefined
+  return isOnlyFactors(current) ? current[0] : undefined
+}
+
+function isOnlyFactors([adapter, ...more]: readonly LinearAdapter[]): boolean {
+  return more.length === 0 && adapter?.factors !== undefined && !adapter.input && !adapter.gain && !adapter.output
 }

@@ -1,4 +1,4 @@
-// Which rows of a packed batch go through which adapter: consecutive rows, so that each part is a view.
+// Which rows of a packed batch go through which adapter: consecutive rows: each part is a view, or a group of an op.
 
 import { recordGroup } from '../autograd/tape.ts'
 import { check } from '../errors.ts'
@@ -53,6 +53,16 @@ export function isUndecided(): boolean {
   return routes !== undefined && inside === undefined
 }
 
+/** The routes in force over `rows` rows, of which none has been entered. */
+export function undecidedRoutes(rows: number): readonly Route[] {
+  const given = must(routes, 'routes')
+  const all = given.reduce((sum, route) => sum + route.rows, 0)
+  check(rows === all, 'ERR_SHAPE', () => {
+    return `withRoutes: the routes have ${all} rows, the batch ${rows}; give every row a route`
+  })
+  return given
+}
+
 /**
  * A layer by its routes: cuts the inputs, all of as many rows, and joins what `body` makes of each part. Without
  * routes, or with one for all rows, it is `body(inputs)`. Dropout counts rows from the start of the batch in each part.
@@ -66,11 +76,7 @@ export function byRoute<const I extends readonly [Tensor, ...Tensor[]]>(
       mapTuple(inputs, x => x),
       0,
     )
-  const given = must(routes, 'routes')
-  const rows = given.reduce((sum, route) => sum + route.rows, 0)
-  check(rows === inputs[0].shape[0], 'ERR_SHAPE', () => {
-    return `withRoutes: the routes have ${rows} rows, the batch ${inputs[0].shape[0]}; give every row a route`
-  })
+  const given = undecidedRoutes(inputs[0].rows)
   if (given.length === 1)
     return during(given, nth(given, 0).adapter, () =>
       body(

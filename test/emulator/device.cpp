@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "cuda/counters.h"
 #include "cuda/indices.cuh"
 #include "cuda/info.h"
 #include "cuda/launch.cuh"
@@ -24,7 +25,12 @@ void release(int, void* data, size_t) { emulator::release(data); }
 thread_local cuda::Recent recent;
 thread_local cuda::IndexFault fault;
 void finish(int) { cuda::check_indices(fault); }
-void begin(int, const char* op) { recent.begin(op); }
+thread_local unsigned counters_of_blocks[cuda::COUNTERS];
+// A launch that failed left its counts, and another may come.
+void begin(int, const char* op) {
+  recent.begin(op);
+  std::memset(counters_of_blocks, 0, sizeof(counters_of_blocks));
+}
 std::string trail(int) {
   return recent.text([](const void*) { return "a kernel"; });
 }
@@ -40,6 +46,8 @@ const Backend backend = {allocate, release, nullptr, finish,  copy_bytes, copy_b
 
 cudaStream_t stream() { return nullptr; }
 IndexFault* index_fault() { return is_measuring() ? nullptr : &fault; }
+
+unsigned* counters() { return is_measuring() ? nullptr : counters_of_blocks; }
 
 void allow_shared(const void*, size_t) {}  // the emulator checks sizes itself
 

@@ -1,0 +1,77 @@
+import { record } from '../autograd/tape.ts'
+import { type Handle, native } from '../native.ts'
+import { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
+import type { LowRankFactors } from './loraLinear.ts'
+import { COMPUTE, type Compute } from './matmul.ts'
+import { dropoutStruct } from './random.ts'
+import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
+
+/** Consecutive rows of a batch that share factors; none: they go through the frozen layer alone. */
+export interface RowGroup {
+  rows: number
+  factors?: LowRankFactors | undefined
+}
+
+/**
+ * Whether one call can serve all groups: they share dropout, its site and accuracy. Ranks and scales may differ.
+ */
+export function sharesRows(groups: readonly RowGroup[]): boolean {
+  const [first, ...more] = groups.flatMap(({ factors }) => factors ?? [])
+  return more.every(({ dropout, site, exact = true }) => {
+    return dropout === first?.dropout && site === first.site && exact === (first.exact ?? true)
+  })
+}
+
+/**
+ * {@link loraLinear} in which each group of consecutive rows has factors of its own: y of a row is what it is where its
+ * group is the batch. The frozen weight is read once for all. The groups' rows add up to x's, and {@link sharesRows}
+ * holds of them.
+ */
+export function loraLinearRows(
+  x: Tensor,
+  w: Tensor,
+  bias: Tensor | undefined,
+  groups: readonly RowGroup[],
+  compute: Compute = 'f32',
+  rope?: RopeInput,
+): Tensor {
+  const c = COMPUTE.indexOf(compute)
+  const all = groups.map(({ factors }) => factors)
+  const pairs = all.flatMap(factors => (factors ? [factors] : []))
+  const { exact = true, dropout = 0, site = 0 } = pairs[0] ?? {}
+  const a = all.map(factors => factors?.a.handle ?? 0)
+  const b = all.map(factors => factors?.b.handle ?? 0)
+  const scales = all.map(factors => factors?.scale ?? 1)
+  const given = [groups.map(({ rows }) => rows), a, b] as const
+  const settings = [scales, dropoutStruct(dropout, site), c, exact] as const
+  const frozen = [x.handle, w.handle, bias ? [bias.handle] : []] as const
+  const [yHandle, ...sHandles] = native.loraLinearRows(...frozen, ...given, ...settings, ...turnOf(rope))
+  const y = new Tensor(yHandle)
+  const s = sHandles.map(tensor)
+  const ofA = pairs.map(factors => factors.a)
+  const ofB = pairs.map(factors => factors.b)
+  const inputs = [x, ...ofA, ...ofB, ...(bias ? [bias] : [])]
+  const saved = [x, w, ...ofA, ...ofB, ...s.flatMap(each => each ?? []), ...ropeTensors(rope)]
+  return record(y, inputs, saved, (turned, needs) => {
+    const dy = turnBack(turned, rope)
+    const n = pairs.length
+    const wants = (from: number, to: number) => needs.slice(from, to).some(Boolean)
+    const kept = s.map(each => each?.handle ?? 0)
+    const operands = [dy.handle, x.handle, w.handle, ...given, kept, ...settings] as const
+    const needed = [nth(needs, 0), wants(1, 1 + n), wants(1 + n, 1 + 2 * n)] as const
+    const [dx, ...found] = native.loraLinearRowsBackward(...operands, ...needed)
+    const ofGroups = [found.slice(0, groups.length), found.slice(groups.length)]
+    const grads = ofGroups.flatMap(list => list.filter((_, i) => all[i]).map(tensor))
+    const ofBias = bias && needs[1 + 2 * n] ? [new Tensor(native.sumRows(dy.handle))] : []
+    return [tensor(dx), ...grads, ...ofBias]
+  })
+}
+
+const tensor = (handle: Handle | 0 | undefined) => (handle ? new Tensor(handle) : undefined)
+
+/** The rope of all rows, as the native call takes it. */
+function turnOf(rope: RopeInput | undefined) {
+  const [, , headDim, interleaved] = ropeArguments(rope)
+  return [ropeTensors(rope).map(each => each.handle), headDim, interleaved] as const
+}
