@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs'
 import { check, fail } from './errors.ts'
-import { type Head, type LossOptions, type Problem, rowsRead } from './heads/head.ts'
+import { answersOf, type DeviceAnswers, type Head, type LossOptions, type Problem, rowsRead } from './heads/head.ts'
 import { HEADS, headOf, type TaskName } from './heads/index.ts'
-import type { LikeliestRows } from './heads/likeliest.ts'
 import { type Targets, uploadTargets } from './heads/targets.ts'
 import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
 import { openWeights } from './io/gguf/weights.ts'
@@ -156,20 +155,18 @@ export class Model implements Disposable {
   /** The loss of a micro-batch, shape [1]; `total` is the supervised weight of its whole optimizer step. */
   loss(batch: PackedBatch, targets: Targets, options: LossOptions & Pick<ForwardOptions, 'checkpoint'>): Tensor {
     const { checkpoint, ...others } = options
-    const loss = (hidden: Tensor) => this.head.loss(hidden, this.#upload(targets, hidden), others, batch)
+    const loss = (hidden: Tensor) => this.head.loss(hidden, this.#upload(targets, hidden), others, batch, targets)
     return this.#onRows(batch, targets, loss, { checkpoint })
   }
 
   /**
    * One forward pass for evaluation: logits, or of a vocabulary the likeliest ids, and where there are targets the sum
-   * of their losses; inside a scope, unrecorded.
+   * of their losses, or what is known of sequences that are compared; inside a scope, unrecorded.
    */
   answers(batch: PackedBatch, targets: Targets | undefined): DeviceAnswers {
-    const { head } = this
-    return this.#onRows(batch, targets, hidden => ({
-      ...(head.likeliest ? { likeliest: head.likeliest(hidden) } : { logits: head.logits(hidden) }),
-      ...(targets ? { loss: head.loss(hidden, this.#upload(targets, hidden), { total: 1 }, batch) } : {}),
-    }))
+    return this.#onRows(batch, targets, hidden => {
+      return answersOf(this.head, hidden, batch, targets, targets && this.#upload(targets, hidden))
+    })
   }
 
   /**
@@ -279,14 +276,6 @@ export class Model implements Disposable {
     const layers = spec.build(config, weights, backbone, outputs)
     return kind.make(layers, outputs, options.problem ?? problemOf(config, outputs), spec.reads)
   }
-}
-
-/** What a forward pass for evaluation gives. */
-export interface DeviceAnswers {
-  readonly logits?: Tensor
-  readonly likeliest?: readonly LikeliestRows[]
-  /** The sum over the batch, shape [1]. */
-  readonly loss?: Tensor
 }
 
 /** Names that transformers leaves out of config.json. */

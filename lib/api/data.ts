@@ -20,7 +20,15 @@ export {
 } from '../data/dataset.ts'
 export { type DelimitedOptions, readCsv, readTsv } from '../data/delimited.ts'
 export type { DuplicateReport, DuplicateRule, Splits } from '../data/duplicates.ts'
-export { type Example, IGNORED, type Passage, wholeRows } from '../data/example.ts'
+export {
+  type Example,
+  IGNORED,
+  type OtherSequence,
+  type Passage,
+  type Preference,
+  type PreferenceGoal,
+  wholeRows,
+} from '../data/example.ts'
 export { readJsonl } from '../data/jsonl.ts'
 export { checkSameLabels, type LabelMap, type LabelOrder, labelMap, labelsOf, tagLabelsOf } from '../data/labels.ts'
 export type { EncodingOptions } from '../data/lines.ts'

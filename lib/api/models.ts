@@ -4,14 +4,13 @@
  * @module
  */
 
-export type { Head, LossOptions, Problem } from '../heads/head.ts'
+export type { DeviceAnswers, Head, Judged, LossOptions, Problem } from '../heads/head.ts'
 export { headTasks, type TaskName } from '../heads/index.ts'
 export type { Likeliest, LikeliestRows } from '../heads/likeliest.ts'
 export { sequenceClassification } from '../heads/sequenceClassification.ts'
 export type { Collate, SequenceBounds, Targets } from '../heads/targets.ts'
 export { tokenClassification } from '../heads/tokenClassification.ts'
 export type { ModelConfig } from '../io/config.ts'
-export type { DeviceAnswers } from '../model.ts'
 export { createModel, type HeadBuilder, loadModel, type Model, type ModelOptions } from '../model.ts'
 export type { Backbone, Family, HeadLayers, HeadSpec, Heads, LmLayers, Reads, SublayerEnds } from '../models/family.ts'
 export { MODEL_TYPES } from '../models/index.ts'

@@ -99,6 +99,11 @@ function aborted(end: EndEvent, trial: Trial, { overwrite }: Settings, console: 
   return { exitCode: 130 }
 }
 
+const referenceText: Readonly<Record<'base' | 'start', string>> = {
+  start: 'reference: a copy of the model as it stands before the first step; it was asked once, here',
+  base: 'reference: the model with its adapter switched off; it was asked once, here',
+}
+
 /** What the events of a run leave behind. */
 class Watch {
   start: StartEvent | undefined
@@ -159,6 +164,7 @@ class Watch {
     const within = time === undefined ? '' : `, to end within ${durationText(secondsOf(time)!)}`
     note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, lr ${event.lr}`)
     note(`frozen weights in ${event.storage}, products in ${event.compute}, adapters and sums in f32`)
+    if (event.reference) note(referenceText[event.reference])
     if (resumed) note(`continuing after step ${resumed.step} from ${resumed.path}`)
     else if (this.#settings.evaluateBefore && examples.validation + examples.test > 0)
       note(`evaluating before training on ${examples.validation + examples.test} examples`)

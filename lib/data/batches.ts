@@ -3,7 +3,7 @@ import type { Collate, Targets } from '../heads/targets.ts'
 import { type PackedBatch, pack } from '../nn/batch.ts'
 import { SEED } from '../options.ts'
 import { random } from '../random.ts'
-import type { Example } from './example.ts'
+import { type Example, sequencesOf } from './example.ts'
 import { type List, nth } from './list.ts'
 import { type Transform, transformed } from './transform.ts'
 
@@ -20,7 +20,7 @@ export interface Offsets {
 
 const START: Offsets = { row: 0, sequence: 0, selected: 0, decoder: 0 }
 
-/** Sequences one after another, never padded. N tokens, B sequences. */
+/** Sequences one after another, never padded. N tokens, B sequences: one an example, or as many of each. */
 export interface MicroBatch {
   /** Token ids, [N]. */
   readonly ids: Int32Array
@@ -36,7 +36,7 @@ export interface MicroBatch {
   readonly decoder?: PackedBatch | undefined
   /** What its logits are compared with; undefined for examples without labels. */
   readonly targets: Targets | undefined
-  /** Indices of the examples, [B]. */
+  /** Indices of the examples. */
   readonly rows: Int32Array
   /** Its place in the optimizer step, which keys dropout: however a step is cut, every row sees the same mask. */
   readonly offsets: Offsets
@@ -143,9 +143,13 @@ export function packExamples(
   { collate, classWeights, offsets = START }: PackOptions,
 ): MicroBatch {
   const parts = Array.from(rows, row => nth(examples, row))
-  const packed = pack(parts.map(({ ids }) => ids))
+  const sequences = parts.flatMap(sequencesOf)
+  check(sequences.length % parts.length === 0, 'ERR_DATA', () => {
+    return `batches: ${sequences.length} sequences of ${parts.length} examples, expected as many of each`
+  })
+  const packed = pack(sequences.map(({ ids }) => ids))
   const typeIds = new Int32Array(packed.ids.length)
-  parts.forEach((part, i) => {
+  sequences.forEach((part, i) => {
     if (part.typeIds) typeIds.set(part.typeIds, packed.cuSeqlens[i]!)
   })
   const said = parts.flatMap(({ target }) => (target ? [target] : []))
@@ -157,10 +161,10 @@ export function packExamples(
 }
 
 /** The offsets of the micro-batch that follows another. */
-export function offsetsAfter({ ids, rows, targets, decoder, offsets }: MicroBatch): Offsets {
+export function offsetsAfter({ ids, cuSeqlens, targets, decoder, offsets }: MicroBatch): Offsets {
   return {
     row: offsets.row + ids.length,
-    sequence: offsets.sequence + rows.length,
+    sequence: offsets.sequence + cuSeqlens.length - 1,
     selected: offsets.selected + logitRows(targets, ids.length),
     decoder: offsets.decoder + (decoder?.ids.length ?? 0),
   }
@@ -171,26 +175,28 @@ function logitRows(targets: Targets | undefined, tokens: number): number {
   return targets ? targets.values.length / targets.width : tokens
 }
 
-/** A micro-batch cut into at most `parts` of like many sequences, in order. */
+/** A micro-batch cut into at most `parts` of like many examples, in order. */
 export function splitMicroBatch(batch: MicroBatch, parts: number): MicroBatch[] {
   if (parts === 1) return [batch]
-  const sequences = batch.rows.length
-  const size = Math.ceil(sequences / parts)
+  const examples = batch.rows.length
+  const size = Math.ceil(examples / parts)
   const split: MicroBatch[] = []
-  for (let start = 0; start < sequences; start += size)
-    split.push(sliceMicroBatch(batch, start, Math.min(sequences, start + size)))
+  for (let start = 0; start < examples; start += size)
+    split.push(sliceMicroBatch(batch, start, Math.min(examples, start + size)))
   return split
 }
 
-function sliceMicroBatch(batch: MicroBatch, start: number, end: number): MicroBatch {
+function sliceMicroBatch(batch: MicroBatch, first: number, last: number): MicroBatch {
   const { typeIds, targets, rows, offsets, decoder } = batch
+  const each = (batch.cuSeqlens.length - 1) / rows.length
+  const [start, end] = [first * each, last * each]
   const [from, to] = [batch.cuSeqlens[start]!, batch.cuSeqlens[end]!]
   return {
     ...slicePacked(batch, start, end),
     typeIds: typeIds.slice(from, to),
     ...(decoder ? { decoder: slicePacked(decoder, start, end) } : {}),
     targets: targets?.slice(start, end, batch),
-    rows: rows.slice(start, end),
+    rows: rows.slice(first, last),
     offsets: {
       row: offsets.row + from,
       sequence: offsets.sequence + start,

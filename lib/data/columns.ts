@@ -10,6 +10,9 @@ export interface Columns {
   /** What is given, and what is to be said after it. */
   readonly prompt?: string
   readonly completion?: string
+  /** Two answers to one prompt: the better one and the worse. */
+  readonly chosen?: string
+  readonly rejected?: string
   /** What a prompt is about, below it. */
   readonly context?: string
   /** Turns of a conversation, what the assistant may call in it, and a system message before it. */
@@ -29,6 +32,8 @@ const PARTS = Object.keys({
   label: true,
   prompt: true,
   completion: true,
+  chosen: true,
+  rejected: true,
   context: true,
   messages: true,
   tools: true,

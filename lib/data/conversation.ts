@@ -47,7 +47,7 @@ export function conversationOf(row: Row, columns: Columns): Conversation {
   const { messages, prompt, completion, system } = columns
   const tools = toolsOf(row, columns.tools)
   const before = system === undefined || !row.values[system] ? [] : [{ role: 'system', content: textOf(row, system) }]
-  if (messages !== undefined) return { messages: [...before, ...listOf(row, messages)], ...tools, from: 0 }
+  if (messages !== undefined) return { messages: [...before, ...messagesIn(row, messages)], ...tools, from: 0 }
   const given = [...before, ...turnsOf(row, must(prompt, 'prompt'), 'user', () => promptOf(row, columns))]
   const said = completion === undefined ? [] : turnsOf(row, completion, 'assistant', () => textOf(row, completion))
   return { messages: [...given, ...said], ...tools, from: given.length }
@@ -61,10 +61,11 @@ export function promptOf(row: Row, { prompt, context }: Columns): string {
 }
 
 function turnsOf(row: Row, column: string, role: string, text: () => string): Message[] {
-  return Array.isArray(row.values[column]) ? listOf(row, column) : [{ role, content: text() }]
+  return Array.isArray(row.values[column]) ? messagesIn(row, column) : [{ role, content: text() }]
 }
 
-function listOf(row: Row, column: string): Message[] {
+/** The list of messages in a column. @throws ERR_DATA naming the row for what is no message */
+export function messagesIn(row: Row, column: string): Message[] {
   const value = parsed(row.values[column])
   check(Array.isArray(value) && value.length > 0, 'ERR_DATA', () => {
     const what = Array.isArray(value) ? 'empty' : `${typeOf(value)}, not a list of messages`
@@ -116,8 +117,18 @@ export function contentText({ content }: Message): string {
 
 /** A conversation for people and for comparisons: who says what, a line each. */
 export function conversationText(row: Row, columns: Columns): string {
+  const { messages, prompt, chosen } = columns
+  if (messages === undefined && prompt === undefined && chosen !== undefined) return answerText(row, chosen)
   return conversationOf(row, columns)
     .messages.map(message => `${message.role}: ${contentText(message)}`)
+    .join('\n')
+}
+
+/** An answer that may be a text or messages, as text. */
+export function answerText(row: Row, column: string): string {
+  if (!Array.isArray(row.values[column])) return textOf(row, column)
+  return messagesIn(row, column)
+    .map(message => `${message.role}: ${contentText(message)}`)
     .join('\n')
 }
 

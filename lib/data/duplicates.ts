@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { ValueOf } from '../options.ts'
 import type { Columns } from './columns.ts'
-import { conversationText } from './conversation.ts'
+import { answerText, conversationText } from './conversation.ts'
 import { joined, type List, nth, select } from './list.ts'
 import type { DATA_OPTIONS } from './options.ts'
 import { listOf, type Row, textOf } from './row.ts'
@@ -33,9 +33,10 @@ export interface DuplicateReport {
 
 /** A text that is equal for rows a reader would call equal: case, width of characters and spaces don't count. */
 export function normalizedText(row: Row, columns: Columns): string {
-  const { tokens, text, text2, messages, prompt } = columns
+  const { tokens, text, text2, messages, prompt, chosen, rejected } = columns
   const parts = tokens !== undefined ? [listOf(row, tokens).join(' ')] : []
   if (messages !== undefined || prompt !== undefined) parts.push(conversationText(row, columns))
+  for (const column of [chosen, rejected]) if (column !== undefined) parts.push(answerText(row, column))
   for (const column of [text, text2]) if (column !== undefined) parts.push(textOf(row, column))
   return parts.map(text => text.normalize('NFKC').toLowerCase().replace(/\s+/gu, ' ').trim()).join('\n')
 }

@@ -25,8 +25,42 @@ export interface Example {
   readonly passage?: Passage | undefined
   /** Which part of its row it is, where its answer is put together from all of them: from 0, one after another. */
   readonly part?: number | undefined
+  /**
+   * The answer that is to lose, after the same prompt; of an answer that stands alone another answer, by which is
+   * measured how far the model has moved.
+   */
+  readonly other?: OtherSequence | undefined
+  readonly preference?: Preference | undefined
   readonly truncated: boolean
   readonly row: Row
+}
+
+/** A sequence that belongs to another, and is packed behind it. */
+export interface OtherSequence {
+  readonly ids: Int32Array
+  /** As that of the first. */
+  readonly label?: Int32Array | undefined
+}
+
+/** What is made of preferences. */
+export interface PreferenceGoal {
+  /** The loss. */
+  readonly loss: string
+  /** How dear it is to move away from the reference. */
+  readonly beta: number
+  /** Which model training holds answers against: as it stands before its first step, or with its adapters off. */
+  readonly reference: 'start' | 'base'
+  /** Weight of answers that are wanted, and of those that are not, where they stand alone. */
+  readonly weights: readonly [number, number]
+}
+
+/** What is wanted of answers. */
+export interface Preference {
+  readonly goal: PreferenceGoal
+  /** Of an answer that stands alone: whether it is wanted. Undefined: its other sequence is the answer to lose. */
+  readonly wanted?: boolean | undefined
+  /** Log-probabilities of both answers under the reference, in nats, where the loss needs them and they are known. */
+  readonly reference?: readonly [number, number] | undefined
 }
 
 /** The text in which an answer is looked for. */
@@ -40,6 +74,12 @@ export interface Passage {
   readonly mayLack: boolean
 }
 
+/** All that is packed of an example, in order. */
+export function sequencesOf(example: Example): readonly Example[] {
+  const { other, row, truncated } = example
+  return other ? [example, { ...other, row, truncated }] : [example]
+}
+
 /** The first part of each row: what there is one answer for. */
 export function wholeRows(examples: List<Example>): List<Example> {
   return examples.some(({ part }) => part !== undefined && part > 0) ? examples.filter(({ part }) => !part) : examples
@@ -48,7 +88,7 @@ export function wholeRows(examples: List<Example>): List<Example> {
 /** Tokens of all examples. */
 export function tokensOf(examples: Iterable<Example>): number {
   let tokens = 0
-  for (const { ids } of examples) tokens += ids.length
+  for (const { ids, other } of examples) tokens += ids.length + (other?.ids.length ?? 0)
   return tokens
 }
 

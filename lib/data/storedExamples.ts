@@ -1,17 +1,21 @@
 // Examples as numbers in Records: beside their ids they take less than fifty bytes, and many lie in a file.
 
+import { isDeepStrictEqual } from 'node:util'
 import { isRecord } from '../options.ts'
-import type { Example, Passage } from './example.ts'
+import type { Example, OtherSequence, Passage, Preference } from './example.ts'
 import { type List, nth, Sequence } from './list.ts'
 import { Records } from './records.ts'
 import type { Row } from './row.ts'
 
 /** Arrays of a record, each after its length, in this order; the n-th is there where bit n of its flags is set. */
-const ARRAYS = ['ids', 'typeIds', 'target', 'wordIds', 'asked', 'places', 'label'] as const
+const ARRAYS = [
+  ...(['ids', 'typeIds', 'target', 'wordIds', 'asked', 'places', 'label'] as const),
+  ...(['otherIds', 'otherLabel', 'verdict'] as const),
+] as const
 /** What else is in the flags: how the label is meant, whether the text was cut, and whether JSON stands at the end. */
-const LABEL = { ids: 1 << 8, number: 1 << 9, floats: 1 << 10 } as const
-const TRUNCATED = 1 << 11
-const MORE = 1 << 12
+const LABEL = { ids: 1 << 16, number: 1 << 17, floats: 1 << 18 } as const
+const TRUNCATED = 1 << 19
+const MORE = 1 << 20
 
 type Numbers = Int32Array | Float32Array
 
@@ -22,6 +26,8 @@ type Numbers = Int32Array | Float32Array
 export class StoredExamples extends Sequence<Example> {
   readonly #rows: List<Row>
   readonly #records: Records
+  /** What is made of preferences: few different things, of which an example says the place. */
+  readonly #goals: Preference['goal'][] = []
 
   /** @param most bytes that stay in memory */
   constructor(rows: List<Row>, most?: number) {
@@ -36,7 +42,7 @@ export class StoredExamples extends Sequence<Example> {
 
   /** Adds an example of a row, given by its place among the rows. */
   push(example: Example, row: number): void {
-    const arrays = arraysOf(example)
+    const arrays = [...arraysOf(example), this.#preferenceAsNumbers(example)]
     const more = moreOf(example)
     const text = more === undefined ? '' : JSON.stringify(more)
     const words = 2 + arrays.reduce((sum, array) => sum + (array ? 1 + array.length : 0), 0)
@@ -67,10 +73,25 @@ export class StoredExamples extends Sequence<Example> {
       found[name] = ints.subarray(at, at + length)
       at += length
     }
-    const { ids = new Int32Array(0), typeIds, label, places, ...others } = found
+    const { ids = new Int32Array(0), typeIds, label, places, otherIds, otherLabel, verdict, ...others } = found
     const truncated = (flags & TRUNCATED) !== 0
-    const example = { ids, typeIds, label: labelOf(flags, ids, label), truncated, row: this.#rowOf(row), ...others }
+    const example = {
+      ...{ ids, typeIds, label: labelOf(flags, ids, label), truncated, row: this.#rowOf(row), ...others },
+      ...(otherIds ? { other: otherOf(otherIds, otherLabel) } : {}),
+      ...(verdict ? { preference: this.#preferenceOf(verdict) } : {}),
+    }
     return flags & MORE ? { ...example, ...readMore(bytes.toString('utf8', 4 * at), places) } : example
+  }
+
+  #preferenceAsNumbers({ preference }: Example): Int32Array | undefined {
+    if (!preference) return undefined
+    const { goal, wanted } = preference
+    const known = this.#goals.findIndex(each => isDeepStrictEqual(each, goal))
+    return Int32Array.of(known < 0 ? this.#goals.push(goal) - 1 : known, wanted === undefined ? -1 : Number(wanted))
+  }
+
+  #preferenceOf([goal = 0, wanted = -1]: Int32Array): Preference {
+    return { goal: nth(this.#goals, goal), ...(wanted < 0 ? {} : { wanted: wanted === 1 }) }
   }
 
   /** A row that is read when it is looked at, since few are. */
@@ -96,10 +117,15 @@ export class StoredExamples extends Sequence<Example> {
   }
 }
 
-function arraysOf({ ids, typeIds, target, wordIds, asked, passage, label }: Example): (Numbers | undefined)[] {
+const otherOf = (ids: Int32Array, label: Int32Array | undefined): OtherSequence => ({
+  ids,
+  ...(label ? { label } : {}),
+})
+
+function arraysOf({ ids, typeIds, target, wordIds, asked, passage, label, other }: Example): (Numbers | undefined)[] {
   const types = typeIds?.some(type => type !== 0) ? typeIds : undefined
   const labels = typeof label === 'number' ? Int32Array.of(label) : label === ids ? undefined : label
-  return [ids, types, target, wordIds, asked, passage?.places, labels]
+  return [ids, types, target, wordIds, asked, passage?.places, labels, other?.ids, other?.label]
 }
 
 function flagsOf({ ids, label, truncated }: Example, arrays: readonly unknown[]): number {

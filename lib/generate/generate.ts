@@ -1,5 +1,6 @@
 import { check } from '../errors.ts'
 import { causalLmHead, seq2seqLmHead } from '../heads/languageModel.ts'
+import { preferenceHead } from '../heads/preference.ts'
 import type { Model } from '../model.ts'
 import { openedIds } from '../tasks/causalLm.ts'
 import { type ChatOptions, promptIds } from '../tasks/chat.ts'
@@ -152,7 +153,7 @@ export const beforeOf = ({ backbone }: Model, given: Int32Array) =>
 
 /** @throws ERR_UNSUPPORTED for a model that says no texts */
 export function checkModel({ task }: Model): void {
-  const tasks: readonly string[] = [causalLmHead.task, seq2seqLmHead.task]
+  const tasks: readonly string[] = [causalLmHead.task, preferenceHead.task, seq2seqLmHead.task]
   check(tasks.includes(task), 'ERR_UNSUPPORTED', () => {
     return `generate: the model has a head for ${task}; load it with task ${tasks.join(' or ')}`
   })

@@ -20,6 +20,14 @@ export interface LossOptions {
   labelSmoothing?: number | undefined
 }
 
+/** What a head that compares answers says of a batch. */
+export interface Judged {
+  /** A number of each sequence, shape [1]: the sum of its negative log-probabilities in nats. */
+  readonly sequences: readonly Tensor[]
+  /** Shape [1]; undefined where the reference is not known. */
+  readonly loss: Tensor | undefined
+}
+
 /** A task's part of the model: from rows of the last hidden state to logits and a loss. */
 export interface Head {
   /** Name of its task. */
@@ -34,12 +42,40 @@ export interface Head {
   /** Rows [N, D] → logits [N, outputs], in f32 at least. */
   logits(hidden: Tensor): Tensor
   /**
-   * The loss, shape [1]: the sum over the rows divided by `total`. `targets`: ids i32[N], or numbers [N, outputs];
-   * `batch` says where sequences begin.
+   * The loss, shape [1]: the sum over the rows divided by `total`. `targets`: ids i32[N], or numbers [N, outputs],
+   * uploaded of `given`; `batch` says where sequences begin.
    */
-  loss(hidden: Tensor, targets: Tensor, options: LossOptions, batch: PackedBatch): Tensor
+  loss(hidden: Tensor, targets: Tensor, options: LossOptions, batch: PackedBatch, given?: Targets): Tensor
+  /** Of a head that compares answers: what evaluation reads, in place of logits. */
+  judge?(hidden: Tensor, targets: Tensor, options: LossOptions, given: Targets): Judged
   /** Of a head over a vocabulary: what evaluation reads of many rows, in place of all their logits. */
   likeliest?(hidden: Tensor): LikeliestRows[]
+}
+
+/** What a forward pass for evaluation gives. */
+export interface DeviceAnswers {
+  readonly logits?: Tensor
+  readonly likeliest?: readonly LikeliestRows[]
+  /** Of a head that compares answers, see {@link Judged}. */
+  readonly sequences?: readonly Tensor[]
+  /** The sum over the batch, shape [1]. */
+  readonly loss?: Tensor | undefined
+}
+
+/** What a head says of hidden rows; `uploaded` are the targets, where there are any. */
+export function answersOf(
+  head: Head,
+  hidden: Tensor,
+  batch: PackedBatch,
+  targets: Targets | undefined,
+  uploaded: Tensor | undefined,
+): DeviceAnswers {
+  const known = targets && uploaded ? { targets, uploaded } : undefined
+  if (head.judge && known) return head.judge(hidden, known.uploaded, { total: 1 }, known.targets)
+  return {
+    ...(head.likeliest ? { likeliest: head.likeliest(hidden) } : { logits: head.logits(hidden) }),
+    ...(known ? { loss: head.loss(hidden, known.uploaded, { total: 1 }, batch, known.targets) } : {}),
+  }
 }
 
 /** A head as the model and the files of others know it. */

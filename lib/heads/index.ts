@@ -3,11 +3,20 @@
 import { fail, nearest } from '../errors.ts'
 import type { HeadKind } from './head.ts'
 import { causalLmHead, maskedLmHead, seq2seqLmHead } from './languageModel.ts'
+import { preferenceHead } from './preference.ts'
 import { questionHead } from './questionAnswering.ts'
 import { sequenceHead } from './sequenceClassification.ts'
 import { tokenHead } from './tokenClassification.ts'
 
-export const HEADS = [sequenceHead, tokenHead, questionHead, maskedLmHead, causalLmHead, seq2seqLmHead] as const
+export const HEADS = [
+  sequenceHead,
+  tokenHead,
+  questionHead,
+  maskedLmHead,
+  causalLmHead,
+  preferenceHead,
+  seq2seqLmHead,
+] as const
 
 /** What a model can be loaded for, by name. */
 export type TaskName = (typeof HEADS)[number]['task']

@@ -34,6 +34,12 @@ function averaged(prefix: string, how: string, shown: readonly string[] = []): M
 
 /** All metrics, most telling first. */
 export const METRICS: readonly Metric[] = [
+  share('rewardAccuracy', 'preferred answers', { chart: 'scores' }),
+  number('margin', 'reward margin', { chart: 'margin' }),
+  number('chosenReward', 'reward, chosen'),
+  number('rejectedReward', 'reward, rejected', { better: 'lower' }),
+  number('chosenLogProb', 'log-probability, chosen'),
+  number('rejectedLogProb', 'log-probability, rejected', { better: 'lower' }),
   share('exactMatch', 'exact match', { chart: 'scores' }),
   share('accuracy', 'accuracy', { chart: 'scores' }),
   share('precision', 'precision', { chart: 'scores' }),

@@ -55,7 +55,7 @@ export function compareEvaluations(
     const interval = intervals[metric]
     return { ...pair, ...(was === undefined ? {} : { before: was }), ...(interval ? { interval } : {}) }
   })
-  const test = before && !task.graded ? { mcnemar: mcnemarOf(task, before, after) } : {}
+  const test = before && !task.graded && !task.relative ? { mcnemar: mcnemarOf(task, before, after) } : {}
   return { examples: after.examples, metrics, ...test }
 }
 

@@ -45,7 +45,16 @@ export const causalLm: Task<ItemsPrediction> = {
     const chat = filled(CHAT_OPTIONS, spec.taskOptions ?? {}, name)
     if (isChat(row, columns, tokenizer, chat))
       return [chatExample(row, conversationOf(row, columns), tokenizer, { maxLength, chat })]
-    return columns.prompt === undefined ? textExamples(row, tokenizer, spec) : [answerExample(row, tokenizer, spec)]
+    if (columns.prompt === undefined) return textExamples(row, tokenizer, spec)
+    return [
+      answerExample(
+        row,
+        plainPrompt(row, columns),
+        textOf(row, must(columns.completion, 'completion')),
+        tokenizer,
+        maxLength,
+      ),
+    ]
   },
   readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts; use generate`),
   parts: (row, tokenizer, spec) => [...causalLm.encode(row, tokenizer, spec)],
@@ -105,10 +114,9 @@ export function isChat(row: Row, columns: Columns, tokenizer: Tokenizer, options
  * A prompt and its completion, read as one text, since tokens may span where they meet; what the prompt alone would not
  * have begun with is learned.
  */
-function answerExample(row: Row, tokenizer: Tokenizer, { columns, maxLength }: EncodeSpec): Example {
-  const given = plainPrompt(row, columns)
+export function answerExample(row: Row, given: string, said: string, tokenizer: Tokenizer, maxLength: number): Example {
   const prompt = openedIds(tokenizer, given)
-  const whole = ended([...openedIds(tokenizer, given + textOf(row, must(columns.completion, 'completion')))], tokenizer)
+  const whole = ended([...openedIds(tokenizer, given + said)], tokenizer)
   const differs = prompt.findIndex((id, t) => id !== whole[t])
   const known = differs < 0 ? prompt.length : differs
   const ids = Int32Array.from(whole)

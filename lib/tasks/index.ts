@@ -6,6 +6,7 @@ import { type TaskName, unknownTask } from '../heads/index.ts'
 import type { Model } from '../model.ts'
 import { causalLm } from './causalLm.ts'
 import { maskedLm } from './maskedLm.ts'
+import { preference } from './preference.ts'
 import { questionAnswering } from './questionAnswering.ts'
 import { regression } from './regression.ts'
 import { seq2seqLm } from './seq2seqLm.ts'
@@ -18,6 +19,7 @@ import { tokens } from './tokens.ts'
  * kinds hands them back what they gave.
  */
 export const TASKS: readonly Task[] = [
+  preference,
   questionAnswering,
   tokens,
   multi,

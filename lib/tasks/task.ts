@@ -175,6 +175,8 @@ export interface Task<P extends Prediction = Prediction, R extends PredictionRec
   readonly oneClass?: boolean
   /** It answers in words: `generate` says what, not `read`. */
   readonly says?: boolean
+  /** Answers are told beside those of a reference: of that itself, right and wrong say nothing. */
+  readonly relative?: boolean
   /** Answers are nearer or farther, not right or wrong. */
   readonly graded?: boolean
 

@@ -1,6 +1,6 @@
 // What is looked at before a run: errors for what cannot train, warnings for what is likely not meant.
 
-import { type Example, IGNORED } from '../data/example.ts'
+import { type Example, IGNORED, sequencesOf } from '../data/example.ts'
 import type { List } from '../data/list.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
@@ -100,12 +100,15 @@ function learningRate({ method, name }: Adapter, { lr }: Settings): Warn[] {
 function checkLengths(model: Model, split: string, examples: List<Example>): void {
   const longest = maxTokens(model.backbone.limits)
   let i = 0
-  for (const { ids, row } of examples) {
-    check(ids.length > 0, 'ERR_DATA', () => {
+  for (const example of examples) {
+    const { row } = example
+    const lengths = sequencesOf(example).map(({ ids }) => ids.length)
+    check(Math.min(...lengths) > 0, 'ERR_DATA', () => {
       return `train: example ${i} of ${split} (line ${row.line}) has no tokens; drop rows without text`
     })
-    check(ids.length <= longest, 'ERR_DATA', () => {
-      return `train: example ${i} of ${split} has ${ids.length} tokens, the model takes ${longest}; lower maxLength`
+    const most = Math.max(...lengths)
+    check(most <= longest, 'ERR_DATA', () => {
+      return `train: example ${i} of ${split} has ${most} tokens, the model takes ${longest}; lower maxLength`
     })
     i++
   }

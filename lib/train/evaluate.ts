@@ -4,6 +4,7 @@ import { isList, type List } from '../data/list.ts'
 import { type Transform, transformed } from '../data/transform.ts'
 import { check } from '../errors.ts'
 import type { Say } from '../generate/answers.ts'
+import type { DeviceAnswers } from '../heads/head.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
 import type { Targets } from '../heads/targets.ts'
 import { Model } from '../model.ts'
@@ -15,6 +16,7 @@ import { score } from '../tasks/scores.ts'
 import type { Prediction, Reports, Task } from '../tasks/task.ts'
 import { scope } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
+import { withReference } from './reference.ts'
 
 /** How {@link evaluate} and {@link predict} go through examples. */
 export interface EvaluateOptions {
@@ -142,8 +144,9 @@ async function* forwardAll(
   check(Number.isInteger(batchSize) && batchSize > 0, 'ERR_OPTION', () => {
     return `batchSize: ${batchSize} is not a positive integer`
   })
+  const known = await withReference(model, examples, { batchSize, signal })
   let pending: Promise<Forwarded> | undefined
-  for (const part of evaluationBatches(examples, { batchSize, transform, seed })) {
+  for (const part of evaluationBatches(known, { batchSize, transform, seed })) {
     signal?.throwIfAborted()
     const next = enqueueForward(model, part, isLabelled, top)
     // Whoever stops reading early leaves this one unread, and its fault is told by the next wait on the device.
@@ -186,17 +189,19 @@ async function enqueueForward(
     const batch = packAll(model, isLabelled ? examples : examples.map(asked))
     // Reads are in the queue before the scope frees what they read.
     if (top > 0) return { batch, reads: Promise.all([model.logits(batch, rowsAsked(batch)).floats(), 0]) }
-    const { logits, likeliest, loss } = model.answers(batch, isLabelled ? labelled(batch) : rowsAsked(batch))
-    const reads = Promise.all([
-      likeliest ? readLikeliest(likeliest) : must(logits, 'logits').floats(),
-      loss?.item() ?? 0,
-    ])
-    return { batch, reads }
+    const { loss, ...answers } = model.answers(batch, isLabelled ? labelled(batch) : rowsAsked(batch))
+    return { batch, reads: Promise.all([readAnswers(answers), loss?.item() ?? 0]) }
   })
   const [read, loss] = await reads
-  const answers = 'ids' in read ? read : { data: read, columns: model.head.outputs }
+  const answers = 'ids' in read ? read : { data: read, columns: model.head.judge ? 1 : model.head.outputs }
   checkFinite(model, answers)
   return { examples, batch, answers, loss: isLabelled ? loss : 0 }
+}
+
+function readAnswers({ likeliest, sequences, logits }: Omit<DeviceAnswers, 'loss'>) {
+  if (likeliest) return readLikeliest(likeliest)
+  if (sequences) return Promise.all(sequences.map(sum => sum.item())).then(sums => Float64Array.from(sums))
+  return must(logits, 'logits').floats()
 }
 
 /** @throws ERR_CHECKPOINT where a model says nothing that can be read */

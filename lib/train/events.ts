@@ -72,6 +72,8 @@ export interface StartEvent {
   readonly accumulate: number
   readonly lr: number
   readonly seed: number
+  /** Which model preferences are held against: with the adapter off, or as it stood before the first step. */
+  readonly reference?: 'base' | 'start'
   /** What picks the best step. */
   readonly metric: string
   readonly higherIsBetter: boolean

@@ -93,12 +93,13 @@ function addExamples(hash: Hash, examples: List<Example>): void {
   for (const example of examples) addExample(hash, example)
 }
 
-function addExample(hash: Hash, { ids, typeIds, label, target }: Example): void {
+function addExample(hash: Hash, { ids, typeIds, label, target, other, preference }: Example): void {
   const labels = label === undefined ? undefined : typeof label === 'number' ? Float64Array.of(label) : label
-  for (const array of [ids, typeIds, labels, ...(target ? [target] : [])]) {
+  for (const array of [ids, typeIds, labels, ...(target ? [target] : []), ...(other ? [other.ids, other.label] : [])]) {
     hash.update(`${array?.byteLength ?? -1};`)
     if (array) hash.update(new Uint8Array(array.buffer, array.byteOffset, array.byteLength))
   }
+  if (preference) hash.update(JSON.stringify([preference.goal, preference.wanted ?? null]))
 }
 
 async function modelHash(model: Model, { trainable }: Adapter): Promise<string> {

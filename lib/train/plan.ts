@@ -11,6 +11,7 @@ import { nth } from '../tuple.ts'
 import { checkArguments, checkRun, resolveClassWeights, scheduleWarnings } from './checks.ts'
 import { evaluationBatches, labelled, packAll } from './evaluate.ts'
 import type { TrainData, TrainExamples, TrainOptions, WarningEvent } from './events.ts'
+import { withReferences } from './reference.ts'
 import { epochOf, type Length, lengthOf, optimizerOf, weightsTensor } from './run.ts'
 import { resolveSettings, type Settings } from './settings.ts'
 import { Stepper, supervised } from './step.ts'
@@ -55,13 +56,14 @@ export async function planTraining(
   splits: TrainData,
   options: TrainOptions = {},
 ): Promise<TrainPlan> {
-  const data = checkArguments('planTraining', adapter, splits)
+  const given = checkArguments('planTraining', adapter, splits)
   const { host: model, trainable, matched } = adapter
   const { device } = model
   check(device.name === 'meta', 'ERR_DEVICE', () => {
     return `planTraining: the model is on ${device.name}; load it with device 'meta'`
   })
-  const settings = resolveSettings(adapter, options, data)
+  const settings = resolveSettings(adapter, options, given)
+  const data = await withReferences(adapter, given, settings.evalBatchSize)
   check(settings.time === undefined, 'ERR_OPTION', () => {
     return 'time: is planned by measuring steps, which the meta device does not run; leave it out of a plan'
   })
@@ -78,9 +80,7 @@ export async function planTraining(
   return {
     ...length,
     epochs: settings.epochs,
-    trainable: trainable.reduce((sum, { size }) => sum + size, 0),
-    total: adapter.totalSize,
-    matched,
+    ...{ trainable: trainable.reduce((sum, { size }) => sum + size, 0), total: adapter.totalSize, matched },
     tokensPerEpoch: tokensOf(data.train),
     modelBytes: model.bytes,
     optimizerBytes,

@@ -24,6 +24,7 @@ import type {
   WarningEvent,
 } from './events.ts'
 import { fitWarnings } from './fit.ts'
+import { referenceOf, withReferences } from './reference.ts'
 import { epochOf, type Launched, Run } from './run.ts'
 import { resolveSettings, type Settings } from './settings.ts'
 import { settingsWithin } from './time.ts'
@@ -43,12 +44,13 @@ export async function* train(
   data: TrainData,
   options: TrainOptions = {},
 ): AsyncGenerator<TrainEvent, void> {
-  const examples = checkArguments('train', adapter, data)
+  const given = checkArguments('train', adapter, data)
   const { device } = adapter.host
-  const asked = resolveSettings(adapter, options, examples)
+  const asked = resolveSettings(adapter, options, given)
   check(device.name !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')
-  const warnings = checkRun(adapter, examples, asked)
-  await adapter.prepare(passes(adapter.host, examples, asked))
+  const warnings = checkRun(adapter, given, asked)
+  await adapter.prepare(passes(adapter.host, given, asked))
+  const examples = await withReferences(adapter, given, asked.evalBatchSize, options.signal)
   const settings = await settingsWithin(adapter, examples, options, asked)
   const run = new Run(adapter, examples, settings, options.signal)
   try {
@@ -294,6 +296,7 @@ async function* saveAborted(run: Run): AsyncGenerator<TrainEvent> {
 function startEvent(run: Run): StartEvent {
   const { model, adapter, settings, data, length, optimizer, resumedFrom } = run
   const { threads } = native.info()
+  const reference = referenceOf(data.train)
   return {
     type: 'start',
     task: model.task,
@@ -313,6 +316,7 @@ function startEvent(run: Run): StartEvent {
     accumulate: settings.accumulate,
     lr: settings.lr,
     seed: settings.seed,
+    ...(reference === undefined ? {} : { reference }),
     metric: settings.metric,
     higherIsBetter: higherIsBetter(settings.metric),
     examples: {

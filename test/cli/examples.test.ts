@@ -24,6 +24,7 @@ const shapes: Record<string, object[]> = {
   'text-pairs.yaml': reviews(30).map(({ text, label }) => ({ premise: text, hypothesis: 'it was fine', label })),
   'flan-t5.yaml': reviews(30).map(({ text, label }) => ({ prompt: `good or bad? ${text}`, completion: label })),
   'chat-llama.yaml': capitals(30),
+  'preferences.yaml': reviews(30).map(({ text }, i) => ({ prompt: text, chosen: `yes ${i}`, rejected: 'no' })),
   'domain-adaptation.yaml': reviews(30).map(({ text }) => ({ text })),
 }
 
@@ -31,6 +32,7 @@ const shapes: Record<string, object[]> = {
 const models: Record<string, string> = {
   'flan-t5.yaml': await seq2seqFolder(),
   'chat-llama.yaml': await chatModelFolder(),
+  'preferences.yaml': await chatModelFolder(),
 }
 
 for (const name of readdirSync(recipes))
@@ -42,7 +44,7 @@ for (const name of readdirSync(recipes))
       '--config',
       join(recipes, name),
       '--max-length',
-      name === 'chat-llama.yaml' ? '64' : '32',
+      models[name] === undefined ? '32' : '64',
       '--dry-run',
       '--json',
     ]

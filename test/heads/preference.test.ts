@@ -1,0 +1,121 @@
+// Losses of preferences and their gradients, as TRL has them.
+
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Tape } from '../../lib/autograd/tape.ts'
+import { packExamples, splitMicroBatch } from '../../lib/data/batches.ts'
+import { type Example, IGNORED } from '../../lib/data/example.ts'
+import { packageRoot } from '../../lib/io/package.ts'
+import { loadModel, type Model } from '../../lib/model.ts'
+import { native } from '../../lib/native.ts'
+import { Arena } from '../../lib/optim/arena.ts'
+import { type Adapter, loadAdapter } from '../../lib/peft/index.ts'
+import { scope } from '../../lib/tensor.ts'
+import { withReference } from '../../lib/train/reference.ts'
+
+const folder = join(packageRoot, 'test/golden/preference')
+type Answer = readonly number[]
+interface Golden {
+  beta: number
+  smoothing: number
+  undesirable: number
+  pairs: [Answer, Answer, Answer][]
+  short: [Answer, Answer, Answer][]
+  alone: [Answer, Answer, boolean][]
+  logProbs: { chosen: number[]; rejected: number[] }
+  losses: Record<string, { loss: number; gradients: Record<string, number[]> }>
+}
+const golden = JSON.parse(readFileSync(join(folder, 'trl.json'), 'utf8')) as Golden
+
+function sequence(prompt: Answer, answer: Answer) {
+  const ids = Int32Array.of(...prompt, ...answer)
+  return { ids, label: ids.map((id, t) => (t < prompt.length ? IGNORED : id)) }
+}
+
+function exampleOf(loss: string, sequences: ReturnType<typeof sequence>[], wanted?: boolean): Example {
+  const goal = { loss, beta: golden.beta, reference: 'base' as const, weights: [1, golden.undesirable] as const }
+  const row = { values: {}, file: '', line: 1 }
+  return { ...sequences[0]!, other: sequences[1]!, preference: { goal, wanted }, truncated: false, row }
+}
+
+function examplesFor(loss: string): Example[] {
+  if (loss === 'kto')
+    return golden.alone.map(([prompt, answer, wanted], i) => {
+      const [, other] = golden.alone.at(i - 1)!
+      return exampleOf(loss, [sequence(prompt, answer), sequence(prompt, other)], wanted)
+    })
+  return golden.pairs.map(([prompt, chosen, rejected]) => {
+    return exampleOf(loss, [sequence(prompt, chosen), sequence(prompt, rejected)])
+  })
+}
+
+function close(found: ArrayLike<number>, wanted: readonly number[], what: string) {
+  assert.is(found.length, wanted.length, what)
+  const largest = wanted.reduce((most, value) => Math.max(most, Math.abs(value)), 1e-3)
+  wanted.forEach((value, i) => {
+    assert.ok(Math.abs(found[i]! - value) <= 2e-5 * largest, `${what}[${i}] is ${found[i]}, TRL has ${value}`)
+  })
+}
+
+async function lossAndGradients(
+  model: Model,
+  adapter: Adapter<Model>,
+  examples: readonly Example[],
+  options = {},
+  parts = 1,
+) {
+  const arena = new Arena(adapter.trainable, model.device)
+  try {
+    const all = packExamples(examples, Int32Array.from(examples.keys()), { collate: model.head.collate })
+    let loss = 0
+    for (const batch of splitMicroBatch(all, parts)) {
+      const { read } = scope(() => {
+        const tape = new Tape()
+        const part = tape.run(() => model.loss(batch, batch.targets!, { total: examples.length, ...options }))
+        tape.backward(part)
+        return { read: part.item() }
+      })
+      loss += await read
+    }
+    const gradients: Record<string, Float32Array> = {}
+    for (const [key, parameter] of adapter.tensors())
+      gradients[key] = Float32Array.from(await parameter.tensor.grad!.floats())
+    return { loss, gradients }
+  } finally {
+    arena.dispose()
+  }
+}
+
+const keyOf = (name: string) => name.replace('.default', '').replace('.modules_to_save', '')
+const CASES = [
+  ['dpo', 'dpo', {}],
+  ['ipo', 'ipo', {}],
+  ['hinge', 'hinge', {}],
+  ['kto', 'kto', {}],
+  ['conservative', 'dpo', { labelSmoothing: golden.smoothing }],
+] as const
+
+for (const [name, loss, options] of CASES)
+  test(`${name}: the loss and every gradient are TRL's`, async () => {
+    const before = native.live()
+    const model = await loadModel(join(packageRoot, 'test/golden/models/llama-lm'), { task: 'preference' })
+    try {
+      const adapter = await loadAdapter(model, join(folder, 'adapter'), { trainable: true })
+      const examples = (await withReference(model, examplesFor(loss), { batchSize: 2 })).slice()
+      const found = await lossAndGradients(model, adapter, examples, options)
+      const wanted = golden.losses[name]!
+      close([found.loss], [wanted.loss], 'loss')
+      for (const [key, values] of Object.entries(wanted.gradients)) close(found.gradients[keyOf(key)]!, values, key)
+      if (loss === 'kto') return
+      const cut = await lossAndGradients(model, adapter, examples, options, 3)
+      close([cut.loss], [wanted.loss], 'loss of three micro-batches')
+      for (const [key, values] of Object.entries(wanted.gradients)) close(cut.gradients[keyOf(key)]!, values, key)
+    } finally {
+      model.dispose()
+    }
+    assert.is(native.live(), before)
+  })
+
+test.run()
