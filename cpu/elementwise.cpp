@@ -24,26 +24,39 @@ void cpu::fill(View y, double value) {
   }
 }
 
-void cpu::add(View y, View a, View b) {
+namespace cpu {
+namespace {
+
+// y = f(a, b) by `fast`, or in T: elementwise, or with b as every row of a.
+template <typename F, typename Fast>
+void map_pair(View y, View a, View b, F f, Fast fast) {
+  const bool is_row = b.size() != a.size();
+  const int64_t width = is_row ? a.cols() : 1, piece = is_row ? PIECE_ROWS : PIECE_ELEMENTS;
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);
-    for_pieces(y.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {
-      if constexpr (std::is_same_v<T, float>)
-        return row_kernels().add(y.as<float>() + begin, a.as<float>() + begin, b.as<float>() + begin, end - begin);
-      for (int64_t i = begin; i < end; ++i) y.as<T>()[i] = a.as<T>()[i] + b.as<T>()[i];
+    for_pieces(y.size() / width, piece, [&](int64_t begin, int64_t end, int64_t) {
+      const auto run = [&](int64_t at, int64_t b_at, int64_t n) {
+        if constexpr (std::is_same_v<T, float>)
+          return fast(y.as<float>() + at, a.as<float>() + at, b.as<float>() + b_at, n);
+        for (int64_t i = 0; i < n; ++i) y.as<T>()[at + i] = f(a.as<T>()[at + i], b.as<T>()[b_at + i]);
+      };
+      if (!is_row) return run(begin, begin, end - begin);
+      for (int64_t r = begin; r < end; ++r) run(r * width, 0, width);
     });
   });
 }
 
+}  // namespace
+}  // namespace cpu
+
+void cpu::add(View y, View a, View b) {
+  map_pair(
+      y, a, b, [](auto p, auto q) { return p + q; }, row_kernels().add);
+}
+
 void cpu::multiply(View y, View a, View b) {
-  dispatch(y, [&](auto zero) {
-    using T = decltype(zero);
-    for_pieces(y.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {
-      if constexpr (std::is_same_v<T, float>)
-        return row_kernels().multiply(y.as<float>() + begin, a.as<float>() + begin, b.as<float>() + begin, end - begin);
-      for (int64_t i = begin; i < end; ++i) y.as<T>()[i] = a.as<T>()[i] * b.as<T>()[i];
-    });
-  });
+  map_pair(
+      y, a, b, [](auto p, auto q) { return p * q; }, row_kernels().multiply);
 }
 
 void cpu::accumulate_all(Accumulations list) {

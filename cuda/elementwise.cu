@@ -1,4 +1,4 @@
-// y = a + b, y = a * b, y += alpha x, y = alpha x; see elementwise.cuh.
+// y = a + b, y = a * b (b of a's shape, or a row for all of a's), y += alpha x, y = alpha x; see elementwise.cuh.
 
 #include "cuda/elementwise.cuh"
 #include "cuda/reduce.cuh"
@@ -26,6 +26,34 @@ struct Scale {
   __device__ A operator()(A x) const { return alpha * x; }
   A alpha;
 };
+
+// y = f(a, row) with the same row for all of a's: as map_packs; the row stays in L2.
+template <int N, typename F, typename T>
+__global__ void __launch_bounds__(MAP_THREADS)
+    map_rows(F f, bool packed, int64_t n, int64_t cols, T* y, const T* a, const T* row) {
+  using A = Arithmetic<T>;
+  const int64_t i = (int64_t(blockIdx.x) * MAP_THREADS + threadIdx.x) * N;
+  if (packed && i + N <= n) {
+    const Pack<T, N> left = load<N>(a + i), right = load<N>(row + i % cols);
+    Pack<T, N> out;
+    for (int k = 0; k < N; ++k) out.lane[k] = T(f(A(left.lane[k]), A(right.lane[k])));
+    store(y + i, out);
+  } else {
+    for (int64_t j = i; j < i + N && j < n; ++j) y[j] = T(f(A(a[j]), A(row[j % cols])));
+  }
+}
+
+template <typename F>
+void map_pair(F f, const View& y, const View& a, const View& b) {
+  dispatch(y, [&](auto zero) {
+    using T = decltype(zero);
+    if (b.size() == a.size()) return map<T, T, T>(f, y, a, b);
+    constexpr int N = PACK<T>;
+    const bool packed = aligned(y) && aligned(a) && aligned(b) && a.cols() % N == 0;
+    launch(map_rows<N, F, T>, ceil_div(y.size(), MAP_THREADS * N), MAP_THREADS, f, packed, y.size(), a.cols(),
+           y.as<T>(), a.as<T>(), b.as<T>());
+  });
+}
 
 // A pair has the blocks of one row of the grid, which take as many turns as it is long.
 template <typename T>
@@ -76,19 +104,9 @@ void cuda::accumulate_all(Accumulations list) {
   });
 }
 
-void cuda::add(View y, View a, View b) {
-  dispatch(y, [&](auto zero) {
-    using T = decltype(zero);
-    map<T, T, T>(Sum{}, y, a, b);
-  });
-}
+void cuda::add(View y, View a, View b) { map_pair(Sum{}, y, a, b); }
 
-void cuda::multiply(View y, View a, View b) {
-  dispatch(y, [&](auto zero) {
-    using T = decltype(zero);
-    map<T, T, T>(Multiply{}, y, a, b);
-  });
-}
+void cuda::multiply(View y, View a, View b) { map_pair(Multiply{}, y, a, b); }
 
 void cuda::accumulate(View y, View x, double alpha) {
   dispatch(y, [&](auto zero) {

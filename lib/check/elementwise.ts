@@ -1,9 +1,9 @@
 import { ACTIVATIONS, activation } from '../ops/activation.ts'
-import { add } from '../ops/add.ts'
+import { add, addRow } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { embedding } from '../ops/embedding.ts'
 import { gatedActivation } from '../ops/gatedActivation.ts'
-import { multiply } from '../ops/multiply.ts'
+import { multiply, scaleColumns } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
 import { sum, sumSquares } from '../ops/sum.ts'
 import { ints, type OpCase, type Operands, real, type Sizes, training } from './case.ts'
@@ -14,6 +14,8 @@ export function elementwiseCases({ n, d }: Sizes): OpCase[] {
     { name: 'add', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => add(a, b) },
     { name: 'add of one tensor twice', inputs: [real([n, d])], run: ([a]) => add(add(a, a), a) },
     { name: 'multiply', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => multiply(a, b) },
+    { name: 'multiply by a row', inputs: [real([n, d]), real([d], 1)], run: ([x, v]) => scaleColumns(x, v) },
+    { name: 'add of a row', inputs: [real([n, d]), real([d], 1)], run: ([x, b]) => addRow(x, b) },
     { name: 'scale', inputs: [real([n, d])], run: ([x]) => scale(x, -1.7) },
     { name: 'sum', inputs: [real([n, d])], run: ([x]) => sum(x), tolerance: 2e-5 },
     { name: 'sumSquares', inputs: [real([n, d])], run: ([x]) => sumSquares(x) },

@@ -9,7 +9,7 @@ import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
 import { inverseRowNorms } from '../ops/rmsNorm.ts'
 import { scale } from '../ops/scale.ts'
-import { reshape, scaleRows } from '../ops/scaleColumns.ts'
+import { reshape, scaleRows } from '../ops/scaleRows.ts'
 import { scope, Tensor } from '../tensor.ts'
 import { cast, trainedDType } from './merging.ts'
 import type { PlaceContext } from './method.ts'
@@ -41,8 +41,9 @@ export function withMagnitude(adapter: LinearAdapter, linear: Linear, context: P
 function direction({ weight }: Linear, { a, b, scale: s }: LowRankFactors): Tensor {
   return scope(() => {
     const dtype = trainedDType(weight.tensor.dtype === 'f64' ? 'f64' : 'f32')
-    const change = scale(matmul(cast(b, dtype), cast(a, dtype)), s)
-    return add(cast(weight.tensor, dtype), change)
+    const change = matmul(scale(cast(b, dtype), s), cast(a, dtype))
+    const { tensor } = weight
+    return add(tensor.dtype === dtype ? tensor : cast(tensor, dtype), change)
   })
 }
 

@@ -7,8 +7,9 @@ import { uniform } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
 import { concatRows } from '../nn/routes.ts'
+import { scaleColumns } from '../ops/multiply.ts'
 import { keepOf, site } from '../ops/random.ts'
-import { reshape, scaleColumns, scaleRows } from '../ops/scaleColumns.ts'
+import { reshape, scaleRows } from '../ops/scaleRows.ts'
 import {
   dropoutField,
   type Field,
