@@ -9,6 +9,8 @@ import { check, fail, messageOf } from '../errors.ts'
 
 /** Bytes that stay in memory; with more, all that is full lies in the file. */
 const MOST = 64 * 2 ** 20
+/** Bytes of the first piece, and of all but the first few, each of which is twice as large as the one before. */
+const FIRST = 2 ** 14
 const CHUNK = 2 ** 20
 /** Bytes read at once where records are read one after another. */
 const AHEAD = 2 ** 18
@@ -63,19 +65,19 @@ export class Records {
   /** Room for one more record, to be filled before the next is added. @throws ERR_DATA where the disk takes no more */
   add(length: number): Buffer {
     check(length % 4 === 0, 'ERR_OPTION', () => `records: ${length} bytes are no multiple of four`)
-    if (this.#used + length > this.#tail.length) this.#startChunk(Math.max(CHUNK, length))
+    if (this.#used + length > this.#tail.length) this.#startChunk(length)
     const from = this.#used
     this.#used += length
     this.#ends.push(this.#start + this.#used)
     return this.#tail.subarray(from, this.#used)
   }
 
-  #startChunk(length: number): void {
+  #startChunk(least: number): void {
     const full = { start: this.#start, bytes: this.#tail.subarray(0, this.#used) }
     if (this.#used > 0) this.#chunks.push(full)
     this.#start += this.#used
     if (this.#start > this.#most) this.#toFile()
-    this.#tail = space(length)
+    this.#tail = space(Math.max(least, FIRST, Math.min(CHUNK, 2 * this.#tail.length)))
     this.#used = 0
   }
 
