@@ -13,7 +13,7 @@ export function learningRateFor(lr: number, width: number): number {
   return Number((lr * factor).toPrecision(2))
 }
 
-/** Optimizer steps that fit most sets, at the width of the bundled encoder; wider models need fewer. */
+/** Optimizer steps that fit most sets, at a width of 192; wider models need fewer. */
 const STEPS = 3000
 const STEPS_WIDTH = 192
 const FEWEST_EPOCHS = 3

@@ -15,14 +15,17 @@ export class WordPieceEncoder {
   }
 
   encode(text: string): number[] {
-    return bertWords(text).flatMap(word => {
-      let ids = this.#known.get(word)
-      if (ids === undefined) {
-        ids = this.#cut(word)
-        this.#known.set(word, ids)
-      }
-      return ids as number[]
-    })
+    return bertWords(text).flatMap(word => this.cut(word))
+  }
+
+  /** The ids of one word. */
+  cut(word: string): readonly number[] {
+    let ids = this.#known.get(word)
+    if (ids === undefined) {
+      ids = this.#cut(word)
+      this.#known.set(word, ids)
+    }
+    return ids
   }
 
   /** Greedy: always the longest piece that fits; a word with no cut is one unknown. */

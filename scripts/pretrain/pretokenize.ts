@@ -1,4 +1,4 @@
-// BERT's normaliser and pre-tokeniser (lower case): the words that WordPiece cuts.
+// BERT's normaliser and pre-tokeniser: the words that WordPiece cuts.
 
 const SPACES = /[\p{Zs}\t\n\r]+/gu
 const DROPPED = /[\p{Cc}\p{Cf}\p{Cn}\p{Co}\p{Cs}\ufffd]/gu
@@ -7,7 +7,7 @@ const IDEOGRAPHS =
 const PUNCTUATION = /[!-/:-@[-`{-~]|\p{P}/u
 const PARTS = /[!-/:-@[-`{-~]|\p{P}|(?:(?![!-/:-@[-`{-~]|\p{P})\S)+/gu
 
-/** Cleans, sets ideographs apart, strips accents and lowers, as `BertNormalizer` with `lowercase: true` does. */
+/** Cleans, sets ideographs apart and strips accents, as `BertNormalizer` with `strip_accents: true` does. */
 export function bertNormalize(text: string): string {
   return text
     .replace(SPACES, ' ')
@@ -15,7 +15,6 @@ export function bertNormalize(text: string): string {
     .replace(IDEOGRAPHS, ' $& ')
     .normalize('NFD')
     .replace(/\p{Mn}/gu, '')
-    .toLowerCase()
 }
 
 /** The words of a text: runs between spaces, each punctuation mark a word of its own (`BertPreTokenizer`). */

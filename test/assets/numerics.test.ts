@@ -4,41 +4,11 @@ import { subsample } from '../../bench/baselines/subsample.ts'
 import { minimise } from '../../lib/metrics/lbfgs.ts'
 import { fitLogistic, predictLogistic } from '../../lib/metrics/logistic.ts'
 import { tfidf } from '../../lib/metrics/tfidf.ts'
-import { leadingEigenpairs } from '../../scripts/pretrain/eigen.ts'
 import { random } from '../../scripts/pretrain/random.ts'
 import { readSample, TOPICS } from '../../scripts/pretrain/sample.ts'
 import { pieces } from '../../scripts/pretrain/text.ts'
 
 const near = (a: number, b: number, tolerance: number) => assert.ok(Math.abs(a - b) <= tolerance, `${a} is not ${b}`)
-
-test('leading eigenpairs of a sparse matrix with known eigenvalues', () => {
-  // The path graph on n nodes: eigenvalues 2·cos(πk/(n+1)), shifted by +1 on the diagonal.
-  const n = 60
-  const starts = new Uint32Array(n + 1)
-  const columns: number[] = []
-  const values: number[] = []
-  for (let r = 0; r < n; r++) {
-    for (const c of [r - 1, r, r + 1].filter(at => at >= 0 && at < n)) {
-      columns.push(c)
-      values.push(1)
-    }
-    starts[r + 1] = columns.length
-  }
-  const found = leadingEigenpairs(
-    { starts, columns: Uint16Array.from(columns), values: Float32Array.from(values) },
-    3,
-    1,
-  )
-  for (const [k, value] of found.values.entries()) {
-    near(value, 1 + 2 * Math.cos((Math.PI * (k + 1)) / (n + 1)), 1e-3)
-    const column = Array.from({ length: n }, (_, r) => found.vectors[r * 3 + k]!)
-    near(
-      column.reduce((sum, x) => sum + x * x, 0),
-      1,
-      1e-9,
-    )
-  }
-})
 
 test('L-BFGS finds the minimum of an ill-conditioned quadratic', () => {
   const scales = Array.from({ length: 20 }, (_, i) => 10 ** (i / 5))

@@ -103,18 +103,18 @@ test('labels that fit nothing', async () => {
 function addToken(path: string): void {
   const file = JSON.parse(readFileSync(path, 'utf8')) as { added_tokens: object[] }
   const flags = { single_word: false, lstrip: false, rstrip: false, normalized: false, special: false }
-  file.added_tokens.push({ id: 9000, content: 'zebra', ...flags })
+  file.added_tokens.push({ id: 12000, content: 'zebra-crossing', ...flags })
   writeFileSync(path, JSON.stringify(file))
 }
 
 test('models that cannot be loaded', async () => {
   const cut = model('cut', { 'model.safetensors': path => truncateSync(path, 100_000) })
   const strange = model('strange', { 'config.json': config({ model_type: 'berd' }) })
-  const wide = model('wide', { 'config.json': config({ hidden_size: 384 }) })
+  const wide = model('wide', { 'config.json': config({ hidden_size: 768 }) })
   const small = model('small', { 'config.json': config({ vocab_size: 4000 }) })
   await refuses(['train', 'good.jsonl', '--model', cut], /ERR_CHECKPOINT: .*cut.model.safetensors/)
   await refuses(['train', 'good.jsonl', '--model', strange], /model_type is "berd" \(did you mean "bert"\?\)/)
-  await refuses(['train', 'good.jsonl', '--model', wide], /ERR_CHECKPOINT: (.|\n)*\[8192, 192\].*\[8192, 384\]/)
+  await refuses(['train', 'good.jsonl', '--model', wide], /ERR_CHECKPOINT: (.|\n)*\[10752, 384\].*\[10752, 768\]/)
   await refuses(['train', 'good.jsonl', '--model', small], /ERR_C(HECKPOINT|ONFIG)/)
   await refuses(['train', 'good.jsonl', '--model', 'nowhere'], /nowhere/)
   const long = model('long', { 'model.safetensors': path => appendFileSync(path, 'more') })
@@ -131,12 +131,12 @@ test('models that cannot be loaded', async () => {
     ['train', 'good.jsonl', '--model', bad],
     /ERR_CHECKPOINT: .*query.weight .* holds NaN or infinity; .*fetch/,
   )
-  await refuses(['train', 'good.jsonl', '--model', extra], /ERR_CONFIG: .*9001 tokens, the model embeds 8192; take/)
+  await refuses(['train', 'good.jsonl', '--model', extra], /ERR_CONFIG: .*12001 tokens, the model embeds 10752; take/)
   await refuses(['inspect', 'model', strange], /model_type is "berd"/)
 })
 
 test('settings that the model cannot take', async () => {
-  await refuses(['train', 'good.jsonl', '--r', '500'], /ERR_OPTION: r: 500 is above 192, the smaller side of/)
+  await refuses(['train', 'good.jsonl', '--r', '500'], /ERR_OPTION: r: 500 is above 384, the smaller side of/)
   await refuses(['train', 'good.jsonl', '--target-modules', 'qeury'], /"qeury" matches no linear module.*"query"/)
   await refuses(
     ['train', 'good.jsonl', '--max-length', '300'],

@@ -206,11 +206,11 @@ const method: readonly Option[] = methodRows().map(([name, row]) => placed('Meth
 
 /** Commands and quickstart's values of the options of training. */
 const TRAIN_MORE: { readonly [K in TrainOptionName]?: More & { group?: string } } = {
-  epochs: { quickstart: 6 },
+  epochs: { quickstart: 4 },
   batchSize: { quickstart: 32, commands: planning },
   accumulate: { commands: planning },
   evalBatchSize: { commands: [...learning, 'evaluate', 'predict'], quickstart: 64 },
-  lr: { quickstart: 2e-3 },
+  lr: { quickstart: 1.4e-3 },
   seed: { commands: [...learning, ...speaking, 'evaluate', 'combine', 'inspect batch'] },
   groupByLength: { commands: planning, quickstart: true },
   dropLast: { commands: planning },

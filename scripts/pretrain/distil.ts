@@ -1,0 +1,228 @@
+// Teaches the student its teacher's last hidden states, on the CPU, with this project's own engine.
+//   npm run pretrain            all of it: sources, corpus, student, then this
+//   node dist/scripts/pretrain/distil.js [--steps N] [--threads 2] [--resume]
+// The teacher reads words in small letters, the student as they are written. Every piece of a word is to be the mean
+// of the teacher's pieces of that word, plus a fixed vector for how it is written; [CLS] is to be the mean of the text.
+
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import type { MicroBatch } from '../../lib/data/batches.ts'
+import { writeFileAtomic } from '../../lib/io/atomic.ts'
+import { encodeF32, openSafetensors, writeSafetensors } from '../../lib/io/safetensors.ts'
+import { loadModel, type Model } from '../../lib/model.ts'
+import { native } from '../../lib/native.ts'
+import { type PackedBatch, pack, upload } from '../../lib/nn/batch.ts'
+import { add } from '../../lib/ops/add.ts'
+import { embedding } from '../../lib/ops/embedding.ts'
+import { mse } from '../../lib/ops/mse.ts'
+import { AdamW } from '../../lib/optim/adamw.ts'
+import { Arena } from '../../lib/optim/arena.ts'
+import { learningRate } from '../../lib/optim/schedule.ts'
+import { scope, Tensor } from '../../lib/tensor.ts'
+import { Stepper } from '../../lib/train/step.ts'
+import { type Reading, reader, texts, wordsOf } from './reading.ts'
+import { CACHE } from './sources.ts'
+import { caseOf, caseVectors, HIDDEN, meanLength, STUDENT } from './student.ts'
+import { fetchTeacher, TEACHER, teacherVocabulary } from './teacher.ts'
+import { readVocabulary } from './wordpiece.ts'
+
+const SEED = 1
+const STEPS = 220
+/** Texts of a step. */
+const BATCH = 64
+const PEAK_LR = 7e-4
+const WARMUP = 20
+/** What an error of [CLS], which a classifier reads, counts beside that of a piece. */
+const WHOLE = 5
+/** Between saves, in ms. */
+const SAVE_EVERY = 240_000
+const STATE = join(CACHE, 'distil-state.safetensors')
+const PROGRESS = join(CACHE, 'distil-progress.json')
+
+interface Progress {
+  step: number
+  /** Of training, over all runs. */
+  seconds: number
+  /** Pieces that the student read. */
+  tokens: number
+  losses: [step: number, loss: number][]
+}
+
+/** Mean over the rows [begin, end) of a matrix [N, HIDDEN]. */
+function meanOf(rows: Float32Array, begin: number, end: number): Float32Array {
+  const sum = new Float32Array(HIDDEN)
+  for (let row = begin; row < end; row++) for (let c = 0; c < HIDDEN; c++) sum[c]! += rows[row * HIDDEN + c]!
+  return sum.map(x => x / (end - begin))
+}
+
+/** What the student is to make of a text [its ids, HIDDEN], from the teacher's states of it [its ids, HIDDEN]. */
+function target(words: readonly string[], student: Reading, teacher: Reading, states: Float32Array): Float32Array {
+  const length = meanLength(states)
+  const written = caseVectors(length)
+  const out = new Float32Array(student.ids.length * HIDDEN)
+  const whole = meanOf(states, 0, teacher.ids.length)
+  const norm = Math.hypot(...whole)
+  out.set(whole.map(x => (x * length) / norm))
+  out.set(states.subarray(states.length - HIDDEN), out.length - HIDDEN)
+  const means = words.map((word, w) => {
+    const begin = teacher.words.indexOf(w)
+    const mean = meanOf(states, begin + 1, teacher.words.lastIndexOf(w) + 2)
+    const extra = written[caseOf(word)]
+    return mean.map((x, c) => x + extra[c]!)
+  })
+  for (const [at, word] of student.words.entries()) out.set(means[word]!, (at + 1) * HIDDEN)
+  return out
+}
+
+/** The last hidden states of sequences, [N, HIDDEN]. */
+async function statesOf(model: Model, ids: readonly Int32Array[]): Promise<Float32Array> {
+  const hidden = scope(() => model.backbone.forward(upload(pack(ids), model.device, model.backbone)))
+  const data = (await hidden.data()) as Float32Array
+  hidden.dispose()
+  return data
+}
+
+/** A step's texts as a batch of the student, with the target of every piece. */
+async function nextBatch(
+  teacher: Model,
+  lines: readonly string[],
+  read: Record<'student' | 'teacher', ReturnType<typeof reader>>,
+) {
+  const words = lines.map(wordsOf)
+  const student = words.map(read.student)
+  const small = words.map(own => read.teacher(own.map(word => word.toLowerCase())))
+  const states = await statesOf(
+    teacher,
+    small.map(({ ids }) => ids),
+  )
+  let begin = 0
+  const parts = words.map((own, i) => {
+    const end = begin + small[i]!.ids.length * HIDDEN
+    const part = target(own, student[i]!, small[i]!, states.subarray(begin, end))
+    begin = end
+    return part
+  })
+  const packed = pack(student.map(({ ids }) => ids))
+  const targets = new Float32Array(packed.ids.length * HIDDEN)
+  for (const [i, part] of parts.entries()) targets.set(part, packed.cuSeqlens[i]! * HIDDEN)
+  return { packed, targets }
+}
+
+/** The error of every piece, and once more that of [CLS]: means over the pieces of squared distances, shape [1]. */
+function distance(model: Model, batch: MicroBatch, targets: Float32Array): Tensor {
+  const rows = batch.ids.length
+  const wanted = Tensor.from(targets, [rows, HIDDEN], { device: model.device })
+  const hidden = model.backbone.forward(upload(batch, model.device, model.backbone))
+  const first = batch.cuSeqlens.slice(0, -1)
+  const index = Tensor.from(first, [first.length], { device: model.device })
+  const all = mse(hidden, wanted, 1 / rows)
+  return add(all, mse(embedding(hidden, index), embedding(wanted, index), WHOLE / rows))
+}
+
+async function saveState(optimizer: AdamW, progress: Progress): Promise<void> {
+  const { params, m, v } = optimizer.arena
+  const tensors = []
+  for (const [name, tensor] of Object.entries({ params, m, v }))
+    tensors.push({ name, dtype: 'F32' as const, shape: [...tensor.shape], data: new Uint8Array(await tensor.bytes()) })
+  await writeSafetensors(STATE, tensors)
+  await writeFileAtomic(PROGRESS, JSON.stringify(progress))
+}
+
+function resume(optimizer: AdamW): Progress {
+  const file = openSafetensors(STATE)
+  const { params, m, v } = optimizer.arena
+  for (const [name, tensor] of Object.entries({ params, m, v })) tensor.upload(file.readF32(name))
+  file.close()
+  const progress = JSON.parse(readFileSync(PROGRESS, 'utf8')) as Progress
+  optimizer.steps = progress.step
+  return progress
+}
+
+/** Writes the student's weights and the course of its training. */
+async function saveStudent(model: Model, folder: string, progress: Progress): Promise<void> {
+  const tensors = []
+  for (const parameter of model.parameters.values()) {
+    if (!isOwn(parameter)) continue
+    const data = encodeF32((await parameter.tensor.data()) as Float32Array, 'BF16')
+    tensors.push({ name: parameter.name, dtype: 'BF16' as const, shape: [...parameter.shape], data })
+  }
+  await writeSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' })
+  const course = { seed: SEED, batch: BATCH, peakLr: PEAK_LR, isa: native.info().isa, ...progress }
+  await writeFileAtomic(join(folder, 'pretrain.json'), `${JSON.stringify(course, null, 1)}\n`)
+}
+
+/** What is the student's own: all but the head that a classifier would get. */
+function isOwn({ name }: { readonly name: string }): boolean {
+  return /^bert\.(?:embeddings|encoder)\./.test(name)
+}
+
+/** A step's packed texts as the stepper takes them; `begin` is the first one's place. */
+function microBatch(packed: PackedBatch, begin: number): MicroBatch {
+  return {
+    ...packed,
+    typeIds: new Int32Array(packed.ids.length),
+    targets: undefined,
+    rows: Int32Array.from({ length: BATCH }, (_, i) => begin + i),
+    offsets: { row: 0, sequence: 0, selected: 0, decoder: 0 },
+  }
+}
+
+/** Teaches the student from `progress` on, until so many steps are done. */
+async function teach(
+  { teacher, student }: Record<'teacher' | 'student', Model>,
+  optimizer: AdamW,
+  progress: Progress,
+  totalSteps: number,
+): Promise<void> {
+  let targets = new Float32Array()
+  const objective = { loss: (model: Model, batch: MicroBatch) => distance(model, batch, targets) }
+  const stepper = new Stepper(student, optimizer, { seed: SEED, dropout: false, objective })
+  const read = { student: reader(readVocabulary(STUDENT)), teacher: reader(teacherVocabulary()) }
+  const lines = texts(SEED)
+  let saved = performance.now()
+  while (progress.step < totalSteps) {
+    const started = performance.now()
+    const begin = (progress.step * BATCH) % (lines.length - BATCH)
+    const made = await nextBatch(teacher, lines.slice(begin, begin + BATCH), read)
+    targets = made.targets
+    const step = { microBatches: [microBatch(made.packed, begin)], total: 1 }
+    const lr = learningRate(progress.step, { schedule: 'linear', lr: PEAK_LR, warmupSteps: WARMUP, totalSteps })
+    const { loss } = await (await stepper.launch(step, progress.step, lr)).numbers
+    progress.step++
+    progress.tokens += made.packed.ids.length
+    progress.seconds += (performance.now() - started) / 1000
+    if (progress.step % 10 === 0) report(loss, progress)
+    if (performance.now() - saved < SAVE_EVERY) continue
+    await saveState(optimizer, progress)
+    saved = performance.now()
+  }
+}
+
+function report(loss: number, progress: Progress): void {
+  progress.losses.push([progress.step, Number(loss.toFixed(4))])
+  const speed = Math.round(progress.tokens / progress.seconds)
+  console.log(`step ${progress.step}  loss ${loss.toFixed(4)}  ${speed} tokens/s`)
+}
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: { threads: { type: 'string' }, resume: { type: 'boolean' }, steps: { type: 'string' } },
+  })
+  if (values.threads) native.setThreads(Number(values.threads))
+  await fetchTeacher()
+  const settings = { task: 'sequence-classification', labels: ['0', '1'], compute: 'bf16', seed: SEED } as const
+  const models = { teacher: await loadModel(TEACHER, settings), student: await loadModel(STUDENT, settings) }
+  const { student } = models
+  const parameters = [...student.parameters.values()].filter(isOwn)
+  const arena = new Arena(parameters, student.device, p => ({ decay: p.shape.length > 1 ? 1 : 0 }))
+  const optimizer = new AdamW(arena, { weightDecay: 0.01, eps: 1e-6, beta2: 0.98, clip: 1 })
+  const fresh: Progress = { step: 0, seconds: 0, tokens: 0, losses: [] }
+  const progress = values.resume && existsSync(STATE) ? resume(optimizer) : fresh
+  console.log(`${arena.size} parameters, ${native.info().isa}, ${native.info().threads} threads`)
+  await teach(models, optimizer, progress, Number(values.steps ?? STEPS))
+  await saveState(optimizer, progress)
+  await saveStudent(student, STUDENT, progress)
+}
+
+await main()
