@@ -3,7 +3,9 @@
 
 #include "cpu/parallel.h"
 
+#ifdef __linux__
 #include <sched.h>
+#endif
 
 #include <algorithm>
 #include <atomic>
@@ -33,8 +35,10 @@ int default_threads() {
           "\", expected 1 to ", MAX_THREADS);
     return int(count);
   }
+#ifdef __linux__  // macOS has no mask of processors; what std::thread counts is all there
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
   return std::max(1, int(std::thread::hardware_concurrency()));
 }
 

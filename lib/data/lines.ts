@@ -7,6 +7,7 @@ import { TextDecoder } from 'node:util'
 import { createGunzip } from 'node:zlib'
 import { check, fail, LowrankError, messageOf, nearest, systemCode } from '../errors.ts'
 import { isOneOf, must, nth } from '../tuple.ts'
+import { absent } from './absent.ts'
 
 /** A line without its end, and where it starts. */
 export interface Line {
@@ -91,7 +92,7 @@ export function decodeLine(path: string, bytes: Buffer, number: number, offset: 
 async function* readChunks(path: string): AsyncGenerator<Buffer> {
   const file = await open(path, 'r').catch((error: NodeJS.ErrnoException) => {
     const missing = error.code === 'ENOENT'
-    fail('ERR_DATA', missing ? `data: ${path} does not exist` : `data: cannot open ${path}: ${error.message}`, error)
+    fail('ERR_DATA', missing ? absent(path) : `data: cannot open ${path}: ${error.message}`, error)
   })
   try {
     // One buffer for the whole file: a reader copies what it keeps before asking for the next piece.

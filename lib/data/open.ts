@@ -3,6 +3,7 @@ import { extname, join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
 import type { ValueOf } from '../options.ts'
 import { keysOf } from '../tuple.ts'
+import { absent } from './absent.ts'
 import { readConll } from './conll.ts'
 import type { ConllOptions } from './conllLayout.ts'
 import { type DelimitedOptions, readCsv, readTsv } from './delimited.ts'
@@ -64,7 +65,7 @@ const textCure = 'say what it holds: format text for one text a line, conll for 
  */
 export async function openDataset(path: string, options: OpenOptions = {}): Promise<DataSource> {
   const found = await stat(path).catch(missing)
-  check(found, 'ERR_DATA', () => `data: ${path} does not exist`)
+  check(found, 'ERR_DATA', () => absent(path))
   return found.isDirectory() ? openFolder(path, options) : { train: openFile(path, options) }
 }
 

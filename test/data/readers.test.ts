@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createWriteStream, writeFileSync } from 'node:fs'
+import { readdir } from 'node:fs/promises'
 import { finished } from 'node:stream/promises'
 import fc from 'fast-check'
 import { test } from 'uvu'
@@ -178,7 +179,11 @@ test('a dataset is a file or a folder of splits', () =>
     assert.equal(values(await collect(again.rows())), values(await collect(again.rows())))
     await rejects(() => openDataset(path('notes.txt')), 'ERR_DATA', /unknown extension "\.txt"/)
     await rejects(() => openDataset(path('notes.txt')), 'ERR_DATA', /format text for one text a line/)
-    await rejects(() => openDataset(path('none')), 'ERR_DATA', /does not exist/)
+    await rejects(() => openDataset(path('none')), 'ERR_DATA', /does not exist; check the path/)
+    const files = await readdir(path(''))
+    const typo = `${files[0]}x`
+    await rejects(() => openDataset(path(typo)), 'ERR_DATA', new RegExp(`did you mean "${files[0]}"`))
+    await rejects(() => openDataset(path('no/none')), 'ERR_DATA', /nor does its folder/)
     const wrong = await openDataset(path('notes.txt'), { format: 'jsonll' as never })
     await rejects(() => wrong.train!.rows(), 'ERR_OPTION', /did you mean "jsonl"/)
   }))

@@ -1,0 +1,20 @@
+import { readdirSync } from 'node:fs'
+import { basename, dirname, isAbsolute } from 'node:path'
+import { nearest } from '../errors.ts'
+
+/** What to say of a path where nothing is: what lies there under nearly that name, or else where it was looked for. */
+export function absent(path: string): string {
+  const [folder, name] = [dirname(path), basename(path)]
+  const there = entries(folder)
+  if (!there) return `data: ${path} does not exist, nor does its folder ${folder}; check the path`
+  const cure = isAbsolute(path) ? 'check the path' : 'check the path, which starts from the present folder'
+  return `data: ${path} does not exist${nearest(name, there)}; ${cure}`
+}
+
+function entries(folder: string): string[] | undefined {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return undefined
+  }
+}
