@@ -179,7 +179,7 @@ export class Model implements Disposable {
       return `generate: adapter "${must(virtual, 'virtual').name}" has virtual tokens, which a cache does not hold yet; detach it`
     })
     const hidden = this.backbone.forward(upload(batch, this.device, this.backbone), { cache, memory: cache.memory })
-    const last = rowsRead('last', batch)!
+    const last = must(rowsRead('last', batch), 'last rows')
     const index = Tensor.from(last, [last.length], { device: this.device })
     return this.head.logits(embedding(hidden, index, hidden.dtype))
   }

@@ -3,7 +3,7 @@
 import { CommanderError, Command as Parser, Option as ParserOption } from 'commander'
 import { fail, LowrankError, messageOf, nearest, systemCode } from '../errors.ts'
 import { packageVersion } from '../io/package.ts'
-import { isTexts } from '../tuple.ts'
+import { isTexts, must } from '../tuple.ts'
 import { commandHelp, programHelp, usageOf } from './options/help.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts'
 import { optionsOf, type Settings } from './options/options.ts'
@@ -50,7 +50,7 @@ export function parseCommandLine(argv: readonly string[]): Parsed {
   const parents = new Map([['inspect', inspect]])
   for (const command of COMMANDS) {
     const [, parent, name = command] = /^(\S+) (.+)$/.exec(command) ?? []
-    const parser = (parent === undefined ? program : parents.get(parent))!.command(name)
+    const parser = must(parent === undefined ? program : parents.get(parent), command).command(name)
     parents.set(command, parser)
     addOptions(quiet(parser), command)
     parser.helpInformation = () => commandHelp(command, process.stdout.columns || 100)

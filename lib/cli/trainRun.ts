@@ -161,7 +161,7 @@ class Watch {
     const note = this.#console.note
     note(`${event.method} trains ${countText(trainable)} of ${countText(total)} parameters`)
     const { time } = this.#settings
-    const within = time === undefined ? '' : `, to end within ${durationText(secondsOf(time)!)}`
+    const within = time === undefined ? '' : `, to end within ${durationText(must(secondsOf(time), 'time'))}`
     note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, lr ${event.lr}`)
     note(`frozen weights in ${event.storage}, products in ${event.compute}, adapters and sums in f32`)
     if (event.reference) note(referenceText[event.reference])

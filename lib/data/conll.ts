@@ -92,7 +92,7 @@ async function* readSentences(file: File): AsyncGenerator<Word[]> {
 /** The line without blanks at its end; a regular expression would take the square of them. */
 function withoutEnd(line: string): string {
   let end = line.length
-  while (end > 0 && ' \t\r'.includes(line[end - 1]!)) end--
+  while (end > 0 && ' \t\r'.includes(line.charAt(end - 1))) end--
   return line.slice(0, end)
 }
 

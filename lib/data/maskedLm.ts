@@ -1,7 +1,9 @@
 // Masked language modelling: hiding tokens (Devlin et al. 2019, section 3.1) and cutting long texts into blocks.
+
 import { check } from '../errors.ts'
 import type { Random } from '../random.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
+import { lastOf, nth } from '../tuple.ts'
 import { type Example, IGNORED } from './example.ts'
 import { type Row, textOf } from './row.ts'
 import type { Transform } from './transform.ts'
@@ -57,11 +59,11 @@ function maskExample(example: Example, masking: Masking, rng: Random): Example {
   const { probability = 0.15, maskId, specialIds } = masking
   const groups = wordGroups(example.ids, masking)
   const chosen = groups.filter(() => rng.float() < probability)
-  if (chosen.length === 0 && groups.length > 0) chosen.push(groups[rng.below(groups.length)]!)
+  if (chosen.length === 0 && groups.length > 0) chosen.push(nth(groups, rng.below(groups.length)))
   const ids = example.ids.slice()
   const label = new Int32Array(ids.length).fill(IGNORED)
   for (const t of chosen.flat()) {
-    label[t] = ids[t]!
+    label[t] = nth(ids, t)
     const draw = rng.float()
     if (draw < 0.8) ids[t] = maskId
     else if (draw < 0.9) ids[t] = randomToken(masking, specialIds, rng)
@@ -127,7 +129,7 @@ function wordGroups(ids: Int32Array, { specialIds, continues }: Masking): number
       open = false
       return
     }
-    if (open && continues?.(id)) groups.at(-1)!.push(t)
+    if (open && continues?.(id)) lastOf(groups).push(t)
     else groups.push([t])
     open = true
   })

@@ -57,7 +57,7 @@ export function takeRows(rows: List<Row>, strata: List<string>, count: number, s
   const byLoss = [...members.keys()].sort(
     (a, b) => nth(exact, b) - nth(counts, b) - (nth(exact, a) - nth(counts, a)) || a - b,
   )
-  for (const i of byLoss.slice(0, left)) counts[i]!++
+  for (const i of byLoss.slice(0, left)) counts[i] = nth(counts, i) + 1
   const taken = new Uint8Array(rows.length)
   for (const [k, [name, own]] of members.entries())
     for (const i of random(seed, 'split', name).shuffle(own).subarray(0, counts[k])) taken[i] = 1
@@ -104,8 +104,8 @@ function deal(n: number, fractions: Fractions, deficit: number[]): number[] {
   for (let i = 0; i < left; i++) {
     const open = [0, 1, 2].filter(split => nth(fractions, split) > 0 && !taken.has(split))
     const next = counts[0] === 0 ? 0 : open.reduce((a, b) => (nth(deficit, b) > nth(deficit, a) + 1e-9 ? b : a))
-    counts[next]!++
-    deficit[next]!--
+    counts[next] = nth(counts, next) + 1
+    deficit[next] = nth(deficit, next) - 1
     taken.add(next)
   }
   return counts

@@ -1,5 +1,7 @@
 // A sentence as words for taggers: split at white space, punctuation at the rims of a word standing alone.
 
+import { lastOf, nth } from '../tuple.ts'
+
 const opening = /^[([{<"'“‘«„¿¡]/u
 const closing = /[)\]}>"'”’»,;:!?…]$|\.$/u
 
@@ -13,12 +15,12 @@ function splitRims(word: string): string[] {
   const after: string[] = []
   let core = word
   while (core.length > 1 && opening.test(core)) {
-    before.push(core[0]!)
+    before.push(nth(core, 0))
     core = core.slice(1)
   }
   // Dots inside or after single letters belong to abbreviations: U.S. and e.g. stay whole.
   while (core.length > 1 && closing.test(core) && !/^(?:\p{L}\.)+$/u.test(core)) {
-    after.unshift(core.at(-1)!)
+    after.unshift(lastOf(core))
     core = core.slice(0, -1)
   }
   return [...before, core, ...after]

@@ -1,5 +1,6 @@
 // What changes the scores of tokens by those that are there already.
 
+import { nth } from '../tuple.ts'
 import type { Choice } from './options.ts'
 
 /** Logits or log probabilities of all tokens. */
@@ -25,7 +26,10 @@ export function isAdjusted(choice: Choice): boolean {
 export function adjust(scores: Scores, { ids, begin }: History, choice: Choice): void {
   const { repetitionPenalty: penalty, frequencyPenalty, presencePenalty, noRepeatNgram } = choice
   if (penalty !== 1)
-    for (const id of new Set(ids)) scores[id]! = scores[id]! < 0 ? scores[id]! * penalty : scores[id]! / penalty
+    for (const id of new Set(ids)) {
+      const score = nth(scores, id)
+      scores[id] = score < 0 ? score * penalty : score / penalty
+    }
   if (frequencyPenalty !== 0 || presencePenalty !== 0) {
     for (const id of ids.slice(begin)) scores[id]! -= frequencyPenalty
     for (const id of new Set(ids.slice(begin))) scores[id]! -= presencePenalty
@@ -40,7 +44,7 @@ function repeating(ids: readonly number[], size: number): Set<number> {
   for (let at = 0; at < from; at++) {
     let same = 0
     while (same < size - 1 && ids[at + same] === ids[from + same]) same++
-    if (same === size - 1) found.add(ids[at + same]!)
+    if (same === size - 1) found.add(nth(ids, at + same))
   }
   return found
 }

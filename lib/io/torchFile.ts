@@ -1,7 +1,7 @@
 // pytorch_model.bin: a zip archive of a pickle, which says what the tensors are, and of their storages.
 
 import { check, fail } from '../errors.ts'
-import { nth, under } from '../tuple.ts'
+import { must, nth, under } from '../tuple.ts'
 import type { StorageDtype } from './dtype.ts'
 import { PyCall, PyName, PyPersistent, readPickle } from './pickle.ts'
 import { byteSize, type TensorInfo } from './safetensorsHeader.ts'
@@ -87,7 +87,7 @@ function tensorOf(
     return `${path}: tensor "${name}" [${shape}] has the strides [${stride}]; save it contiguous, as safetensors`
   })
   const bytes = byteSize(dtype, shape)
-  const size = byteSize(dtype, [1])!
+  const size = must(byteSize(dtype, [1]), 'byte size')
   const begin = entry.position + Number(offset) * size
   if (bytes === undefined || begin + bytes > entry.position + entry.bytes)
     fail(

@@ -1,6 +1,7 @@
 // Single-label classification. Gold and predicted labels are class ids; every number equals scikit-learn's.
 
 import { check } from '../errors.ts'
+import { nth, under } from '../tuple.ts'
 import {
   type Counts,
   checkPaired,
@@ -62,7 +63,7 @@ export function accuracy(gold: ArrayLike<number>, predicted: ArrayLike<number>):
 export function confusionMatrix(gold: ArrayLike<number>, predicted: ArrayLike<number>, classes: number): number[][] {
   const cells = confusionCells(gold, predicted, classes)
   const matrix = Array.from({ length: classes }, () => new Array<number>(classes).fill(0))
-  for (const [row, column, count] of cells) matrix[row]![column] = count
+  for (const [row, column, count] of cells) nth(matrix, row)[column] = count
   return matrix
 }
 
@@ -84,7 +85,7 @@ export function confusionCells(
     counts.set(cell, (counts.get(cell) ?? 0) + 1)
   }
   const order = [...counts.keys()].sort((a, b) => a - b)
-  return order.map(cell => [Math.floor(cell / classes), cell % classes, counts.get(cell)!])
+  return order.map(cell => [Math.floor(cell / classes), cell % classes, under(counts, cell)])
 }
 
 /** Class ids that occur in gold or predictions, ascending. */
@@ -109,7 +110,7 @@ export function classCounts(
     if (predictedCounts) predictedCounts.predicted++
     if (goldCounts && gold[i] === predicted[i]) goldCounts.truePositive++
   }
-  return classes.map(id => counts.get(id)!)
+  return classes.map(id => under(counts, id))
 }
 
 /** Precision, recall, F1 and support averaged over classes. Throws ERR_DATA for unequal or empty input. */
@@ -184,7 +185,7 @@ export function classificationReport(
     weighted: averageCounts(occurring, 'weighted', zeroDivision),
     matthews: matthewsCorrelation(gold, predicted),
     classes: counts.map((c, id) => ({
-      label: labels[id]!,
+      label: nth(labels, id),
       ...scoresFromCounts(c, zeroDivision),
       predicted: c.predicted,
     })),
@@ -194,7 +195,7 @@ export function classificationReport(
     check(options.positive === undefined, 'ERR_OPTION', () => `positive: needs 2 classes, there are ${labels.length}`)
     return report
   }
-  const positive = options.positive ?? labels[1]!
+  const positive = options.positive ?? nth(labels, 1)
   const row = report.classes.find(scores => scores.label === positive)
   check(row, 'ERR_OPTION', () => `positive: "${positive}" is not one of ${labels.join(', ')}`)
   const { precision, recall, f1, support } = row

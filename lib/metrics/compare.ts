@@ -3,6 +3,7 @@
 import { check } from '../errors.ts'
 import { SEED } from '../options.ts'
 import { resampler } from '../random.ts'
+import { nth, under } from '../tuple.ts'
 import { occurringClasses } from './classification.ts'
 import { type EntityMode, entityCountsBySentence } from './entities.ts'
 import { checkPaired } from './scores.ts'
@@ -112,8 +113,8 @@ export function pairedBootstrap(
 export function quantile(sorted: Float64Array, q: number): number {
   const position = q * (sorted.length - 1)
   const below = Math.floor(position)
-  const low = sorted[below]!
-  const high = sorted[Math.min(below + 1, sorted.length - 1)]!
+  const low = nth(sorted, below)
+  const high = nth(sorted, Math.min(below + 1, sorted.length - 1))
   return low + (high - low) * (position - below)
 }
 
@@ -156,7 +157,7 @@ export function bootstrapMacroF1(
   const ids = new Map(
     [...new Set([...occurringClasses(gold, before), ...occurringClasses(gold, after)])].map((c, i) => [c, i]),
   )
-  const dense = (labels: ArrayLike<number>) => Uint32Array.from(labels, label => ids.get(label)!)
+  const dense = (labels: ArrayLike<number>) => Uint32Array.from(labels, label => under(ids, label))
   const [g, b, a] = [dense(gold), dense(before), dense(after)]
   const goldCount = new Uint32Array(ids.size)
   const predictedCount = new Uint32Array(ids.size)
@@ -173,9 +174,9 @@ export function bootstrapMacroF1(
     let sum = 0
     let present = 0
     for (let c = 0; c < ids.size; c++) {
-      const size = goldCount[c]! + predictedCount[c]!
+      const size = nth(goldCount, c) + nth(predictedCount, c)
       if (size === 0) continue
-      sum += (2 * hits[c]!) / size
+      sum += (2 * nth(hits, c)) / size
       present++
     }
     return sum / present

@@ -1,7 +1,7 @@
 // Entity-level scores of tag sequences, equal to seqeval's: `default` is conlleval's chunking, `strict` is IOB2.
 
 import { check } from '../errors.ts'
-import { nth } from '../tuple.ts'
+import { nth, under } from '../tuple.ts'
 import { type Counts, checkPaired, meanScores, type Scores, scoresFromCounts } from './scores.ts'
 
 /** `default` lets an I- tag start an entity, as conlleval does; `strict` drops an I- without its B- (IOB2). */
@@ -202,7 +202,7 @@ export function entityReport(
   const { mode = 'default', zeroDivision = 0 } = options
   const total = sumCounts(entityCountsBySentence(gold, predicted, mode))
   const names = [...total.keys()].sort(byCodePoint)
-  const counts = names.map(name => total.get(name)!)
+  const counts = names.map(name => under(total, name))
   const rows = counts.map(c => entityScores(c, zeroDivision))
   return {
     mode,

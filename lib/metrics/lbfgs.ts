@@ -1,5 +1,7 @@
 // Limited-memory BFGS (Nocedal and Wright, algorithm 7.4) with a backtracking line search, for smooth convex functions.
 
+import { must } from '../tuple.ts'
+
 export interface LbfgsOptions {
   readonly memory?: number
   readonly iterations?: number
@@ -55,7 +57,7 @@ function descent(gradient: Float64Array, pairs: readonly Pair[]): Float64Array {
     const scale = 1 / (last.rho * dot(last.y, last.y))
     for (let i = 0; i < q.length; i++) q[i]! *= scale
   }
-  for (const { s, y, rho } of pairs) accumulate(q, s, alphas.pop()! - rho * dot(y, q))
+  for (const { s, y, rho } of pairs) accumulate(q, s, must(alphas.pop(), 'alpha') - rho * dot(y, q))
   return q
 }
 

@@ -46,8 +46,9 @@ function objective(
   const bias = x.width * classes
   let square = 0
   for (let i = 0; i < bias; i++) {
-    gradient[i] = penalty * w[i]!
-    square += w[i]! * w[i]!
+    const weight = w[i]!
+    gradient[i] = penalty * weight
+    square += weight * weight
   }
   gradient.fill(0, bias)
   const logits = new Float64Array(classes)

@@ -1,6 +1,7 @@
 // Multi-label classification: each row is a 0/1 vector over the labels; every number equals scikit-learn's.
 
 import { check } from '../errors.ts'
+import { nth } from '../tuple.ts'
 import {
   type Counts,
   checkPaired,
@@ -100,6 +101,6 @@ export function multiLabelReport(
     macro: meanScores(classes),
     weighted: meanScores(classes, weights),
     samples: meanScores(samples),
-    classes: classes.map((scores, j) => ({ label: labels[j]!, ...scores, predicted: counts[j]!.predicted })),
+    classes: classes.map((scores, j) => ({ label: nth(labels, j), ...scores, predicted: nth(counts, j).predicted })),
   }
 }

@@ -1,6 +1,7 @@
 // Scores of predicted probabilities: log loss, ROC AUC, calibration. Rows are [examples][classes].
 
 import { check } from '../errors.ts'
+import { nth } from '../tuple.ts'
 import { averageRanks } from './ranks.ts'
 import { checkPaired } from './scores.ts'
 
@@ -53,7 +54,7 @@ export function rocAuc(gold: ArrayLike<number>, scores: ArrayLike<number>): numb
  */
 export function rocAucOneVsRest(gold: ArrayLike<number>, probabilities: Probabilities): number {
   checkPaired('rocAucOneVsRest', gold, probabilities)
-  const classes = probabilities[0]!.length
+  const classes = nth(probabilities, 0).length
   const first = classes === 2 ? 1 : 0
   let sum = 0
   for (let c = first; c < classes; c++) {

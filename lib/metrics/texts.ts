@@ -1,7 +1,7 @@
 // Scores of generated texts against what was wanted: exact match, ROUGE, BLEU and chrF, equal to those of rouge-score
 // and sacrebleu.
 
-import { mapTuple } from '../tuple.ts'
+import { mapTuple, nth } from '../tuple.ts'
 
 /** A score of a text: each in [0, 1]. */
 export interface RougeScore {
@@ -75,12 +75,12 @@ export interface TextStatistics {
 export function textStatistics(said: string, wanted: string): TextStatistics {
   const [a, b] = [tokenize13a(said), tokenize13a(wanted)]
   const orders = [1, 2, 3, 4].map(n => [ngrams(a, n), ngrams(b, n)] as const)
-  const characters = [said, wanted].map(text => [...text.replace(/\s+/g, '')])
+  const characters = mapTuple([said, wanted], text => [...text.replace(/\s+/g, '')])
   return {
     bleu: { hits: orders.map(([x, y]) => shared(x, y)), all: orders.map(([x]) => sizeOf(x)) },
     words: { said: a.length, wanted: b.length },
     chrf: [1, 2, 3, 4, 5, 6].map(n => {
-      const [x, y] = [ngrams(characters[0]!, n), ngrams(characters[1]!, n)]
+      const [x, y] = mapTuple(characters, each => ngrams(each, n))
       // Runs of an order that what is wanted does not have do not count against what is said.
       return [y.size === 0 ? 0 : sizeOf(x), sizeOf(y), shared(x, y)] as const
     }),
@@ -90,14 +90,14 @@ export function textStatistics(said: string, wanted: string): TextStatistics {
 /** BLEU-4 of a corpus (Papineni et al. 2002) as sacrebleu has it: tokens 13a, exponential smoothing; in [0, 1]. */
 export function bleu(statistics: readonly TextStatistics[]): number {
   const [said, wanted] = [sum(statistics, s => s.words.said), sum(statistics, s => s.words.wanted)]
-  const hits = [0, 1, 2, 3].map(n => sum(statistics, s => s.bleu.hits[n]!))
-  const all = [0, 1, 2, 3].map(n => sum(statistics, s => s.bleu.all[n]!))
+  const hits = [0, 1, 2, 3].map(n => sum(statistics, s => nth(s.bleu.hits, n)))
+  const all = [0, 1, 2, 3].map(n => sum(statistics, s => nth(s.bleu.all, n)))
   if (hits.every(count => count === 0) || all.some(count => count === 0)) return 0
   let smooth = 1
   let logs = 0
   for (const [n, count] of hits.entries()) {
     if (count === 0) smooth *= 2
-    logs += Math.log((count === 0 ? 1 / smooth : count) / all[n]!)
+    logs += Math.log((count === 0 ? 1 / smooth : count) / nth(all, n))
   }
   const brevity = said < wanted ? Math.exp(1 - wanted / said) : 1
   return brevity * Math.exp(logs / hits.length)
@@ -107,7 +107,7 @@ export function bleu(statistics: readonly TextStatistics[]): number {
 export function chrf(statistics: readonly TextStatistics[]): number {
   let [precision, recall, orders] = [0, 0, 0]
   for (let n = 0; n < 6; n++) {
-    const [said, wanted, both] = mapTuple([0, 1, 2], i => sum(statistics, s => s.chrf[n]![i]!))
+    const [said, wanted, both] = mapTuple([0, 1, 2], i => sum(statistics, s => nth(nth(s.chrf, n), i)))
     if (said === 0 || wanted === 0) continue
     precision += both / said
     recall += both / wanted

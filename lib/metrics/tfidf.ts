@@ -1,5 +1,7 @@
 // TF-IDF over words and word pairs, with the formulas of scikit-learn's TfidfVectorizer.
 
+import { nth } from '../tuple.ts'
+
 /** Rows in compressed sparse form: row r holds `columns[i]`, `values[i]` for i in `starts[r] … starts[r + 1]`. */
 export interface Features {
   readonly starts: Int32Array
@@ -41,9 +43,11 @@ function frequent(
   documents: readonly number[],
   most: number,
 ): [Map<string, number>, number[]] {
-  const kept = new Set([...documents.keys()].sort((a, b) => documents[b]! - documents[a]! || a - b).slice(0, most))
+  const kept = new Set(
+    [...documents.keys()].sort((a, b) => nth(documents, b) - nth(documents, a) || a - b).slice(0, most),
+  )
   const terms = [...columns].filter(([, column]) => kept.has(column))
-  return [new Map(terms.map(([term], i) => [term, i])), terms.map(([, column]) => documents[column]!)]
+  return [new Map(terms.map(([term], i) => [term, i])), terms.map(([, column]) => nth(documents, column))]
 }
 
 function weigh(text: string, columns: ReadonlyMap<string, number>, idf: readonly number[]): Map<number, number> {

@@ -93,7 +93,10 @@ export class Linear {
     const ropeOf = (i: number) => (turn?.parts.includes(i) ? turn.rope : undefined)
     const adapter = isUndecided() ? undefined : onlyFactors(this)
     if (isQuantized(weight.own.dtype) || isUndecided() || (this.isAdapted && !adapter))
-      return mapTuple(splitColumns(this.apply(x), heights), (y, i) => (ropeOf(i) ? ropeOne(y, ropeOf(i)!) : y))
+      return mapTuple(splitColumns(this.apply(x), heights), (y, i) => {
+        const own = ropeOf(i)
+        return own ? ropeOne(y, own) : y
+      })
     const factors = adapter?.factors?.()
     let end = 0
     return mapTuple(heights, (height, i) => {
@@ -119,7 +122,7 @@ export class Linear {
   #through(x: Tensor, adapters: readonly LinearAdapter[], rope?: RopeInput): Tensor {
     const input = adapters.reduce((t, each) => each.input?.(t) ?? t, x)
     const gains = adapters.filter(each => each.gain)
-    const factors = adapters.filter(each => each.factors && !each.gain).map(each => each.factors!())
+    const factors = adapters.flatMap(each => (each.factors && !each.gain ? [each.factors()] : []))
     const isFused = gains.length === 0 && factors.length < 2
     const last = isFused && !adapters.some(each => each.output) ? undefined : rope // turns what is added up
     const atOnce = last ? undefined : rope
@@ -203,7 +206,7 @@ function groupOf(layers: readonly Linear[], x: Tensor): LowRankFactors[] | undef
   const alone = layers.flatMap(layer => onlyFactors(layer) ?? [])
   if (alone.length < layers.length || layers.some(({ compute }) => compute !== must(first, 'first').compute))
     return undefined
-  const factors = alone.map(each => each.factors!())
+  const factors = alone.flatMap(each => each.factors?.() ?? [])
   return factors.every(({ exact = true }) => exact === (nth(factors, 0).exact ?? true)) ? factors : undefined
 }
 

@@ -1,6 +1,7 @@
 // Small dense decompositions on the host, in f64: those of low-rank factors, and of single layers.
 
 import { normal } from '../nn/init.ts'
+import { nth } from '../tuple.ts'
 
 /** Rows times columns, in C order. */
 export interface Matrix {
@@ -87,15 +88,15 @@ function turnPair(work: Matrix, turned: Matrix, p: number, q: number): number {
 function sorted(work: Matrix, turned: Matrix): Svd {
   const [n, m] = [work.rows, work.columns]
   const lengths = Array.from({ length: n }, (_, j) => Math.hypot(...work.data.subarray(j * m, (j + 1) * m)))
-  const order = lengths.map((_, j) => j).sort((x, y) => lengths[y]! - lengths[x]!)
+  const order = lengths.map((_, j) => j).sort((x, y) => nth(lengths, y) - nth(lengths, x))
   const u = new Float64Array(m * n)
   const v = new Float64Array(n * n)
   order.forEach((from, to) => {
-    const length = lengths[from]!
+    const length = nth(lengths, from)
     for (let i = 0; i < m; i++) u[i * n + to] = length > 0 ? work.data[from * m + i]! / length : 0
     for (let i = 0; i < n; i++) v[i * n + to] = turned.data[from * n + i]!
   })
-  const values = Float64Array.from(order, from => lengths[from]!)
+  const values = Float64Array.from(order, from => nth(lengths, from))
   return { u: { rows: m, columns: n, data: u }, values, v: { rows: n, columns: n, data: v } }
 }
 

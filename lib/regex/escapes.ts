@@ -1,6 +1,6 @@
 // What a backslash begins.
 
-import { codePointIn, nth } from '../tuple.ts'
+import { codePointIn, must, nth } from '../tuple.ts'
 import type { Anchor, Cursor } from './cursor.ts'
 import { RegexError } from './error.ts'
 import { type CharTest, digit, hexDigit, loneWord, not, property, space, word } from './sets.ts'
@@ -44,8 +44,9 @@ export function parseCharacter(cursor: Cursor, letter: string, inClass: boolean)
   const octal = /^\\(0[0-7]{0,2})/.exec(rest)
   const codePoint = found ? Number.parseInt(nth(found, 1), 16) : octal ? Number.parseInt(nth(octal, 1), 8) : undefined
   if (codePoint !== undefined) {
-    if (codePoint > 0x10ffff) throw new RegexError(`uses the character ${(found ?? octal)![0]}, which does not exist`)
-    cursor.at += (found ?? octal)![0].length
+    const [written] = must(found ?? octal, 'number')
+    if (codePoint > 0x10ffff) throw new RegexError(`uses the character ${written}, which does not exist`)
+    cursor.at += written.length
     return codePoint
   }
   if (/[A-Za-z1-9]/.test(letter)) throw new RegexError(`uses \\${letter}`)

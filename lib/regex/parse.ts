@@ -70,7 +70,7 @@ function parseSequence(cursor: Cursor): Node {
 
 /** One character, class, group or anchor; undefined for a comment. */
 function parseAtom(cursor: Cursor): Node | undefined {
-  const c = cursor.pattern[cursor.at]!
+  const c = cursor.pattern.charAt(cursor.at)
   if (c === '(') return parseGroup(cursor)
   if (c === '[') return set(cursor, ...parseClass(cursor))
   if (c === '\\') {

@@ -98,7 +98,7 @@ export function property(name: string): CharTest {
 }
 
 const capitalised = (name: string) =>
-  name.replace(/[A-Za-z]+/g, part => part[0]!.toUpperCase() + part.slice(1).toLowerCase())
+  name.replace(/[A-Za-z]+/g, part => part.charAt(0).toUpperCase() + part.slice(1).toLowerCase())
 
 /** The set with every character whose upper- or lower-case form belongs to it. */
 export function ignoringCase(test: CharTest): CharTest {

@@ -30,7 +30,7 @@ function scientific(value: number): string {
 }
 
 function superscript(value: number): string {
-  return String(value).replace(/./g, digit => (digit === '-' ? '⁻' : '⁰¹²³⁴⁵⁶⁷⁸⁹'[Number(digit)]!))
+  return String(value).replace(/./g, digit => (digit === '-' ? '⁻' : '⁰¹²³⁴⁵⁶⁷⁸⁹'.charAt(Number(digit))))
 }
 
 /** 1234567 as 1 234 567. */

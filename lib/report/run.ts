@@ -224,7 +224,7 @@ function details({ evaluation, split }: EvaluationEvent, run: RunRecord): Partia
   return {
     ...found,
     ...calibrated(run, evaluation),
-    mistakes: mistakesOf(evaluation, wholeRows(examples[split]!), run),
+    mistakes: mistakesOf(evaluation, wholeRows(must(examples[split], split)), run),
   }
 }
 

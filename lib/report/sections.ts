@@ -126,7 +126,7 @@ export function classesSection({ classes = [], className: what = 'class' }: Repo
     weakest && classes.length > 2 && html`Weakest is <b>${weakest.label}</b> with an F1 of ${percent(weakest.f1)}.`
   return html`<section><h2>Every ${what}</h2><p class="lead">${lead}</p>
 <div class="sideways${classes.length > 60 ? ' tall' : ''}" tabindex="0" role="region" aria-label="Every ${what}"><table class="sortable"><thead><tr>
-<th>${what[0]!.toUpperCase() + what.slice(1)}</th><th class="num">Precision</th><th class="num">Recall</th><th
+<th>${what.charAt(0).toUpperCase() + what.slice(1)}</th><th class="num">Precision</th><th class="num">Recall</th><th
 class="num">F1</th><th class="num">Gold</th><th class="num">Predicted</th><td class="meter wide-only"></td></tr></thead>
 <tbody data-search="Search the ${what} names">${classes.slice(0, MOST_ROWS).map(classRow)}</tbody></table></div>${more(classes.length)}</section>`
 }

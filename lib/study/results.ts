@@ -29,7 +29,7 @@ export type Facts = Pick<MethodsData, 'title' | 'memory' | 'settings' | 'environ
 export function methodsData({ model, examples }: Bench, compared: readonly Compared[], facts: Facts): MethodsData {
   const split = examples.test?.length ? 'test' : 'validation'
   const metric = metricFor(model, compared)
-  const scores = (runs: readonly Member[]) => donesOf(runs).map(done => under(done[split]!, metric))
+  const scores = (runs: readonly Member[]) => donesOf(runs).map(done => under(must(done[split], split), metric))
   const full = compared.find(({ method }) => method === 'full')
   const rows = compared.map(each =>
     rowOf(each, metric, scores(each.runs), full && full !== each ? full : undefined, scores),
@@ -43,7 +43,7 @@ export function methodsData({ model, examples }: Bench, compared: readonly Compa
     date: new Date().toISOString(),
     metric: { title: titleOf(metric, model), unit, better },
     split,
-    examples: examples[split]!.length,
+    examples: must(examples[split], split).length,
     rows: rows.toSorted((a, b) => worth(a) - worth(b)),
   }
 }

@@ -57,10 +57,10 @@ export async function openStudy(
     if (journal.study(STUDY_NAME)) return []
     return [operations.createStudy(STUDY_NAME, higherIsBetter(sweep.metric) ? 'maximize' : 'minimize')]
   })
-  const study = journal.study(STUDY_NAME)!
+  const study = studyOf(journal)
   const missing = Object.entries(attrs).filter(([key]) => !(key in study.userAttrs))
   await journal.append(() => missing.map(([key, value]) => operations.studyAttr(study, key, value)))
-  return journal.study(STUDY_NAME)!
+  return studyOf(journal)
 }
 
 /** Runs trials until there are enough. The model of the bench is as before when it returns. */
@@ -80,7 +80,7 @@ export async function work(bench: Bench, journal: Journal, sweep: Sweep, options
   }
 }
 
-const studyOf = (journal: Journal): Study => journal.study(STUDY_NAME)!
+const studyOf = (journal: Journal): Study => must(journal.study(STUDY_NAME), STUDY_NAME)
 
 /** A trial for this worker: one that waits, else a new one. Those of dead workers fail, and wait to be run again. */
 async function claim(journal: Journal, sweep: Sweep, { tell }: WorkOptions): Promise<Trial | undefined> {

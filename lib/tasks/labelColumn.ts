@@ -6,6 +6,7 @@ import type { Row } from '../data/row.ts'
 import { itemsIn, placeOf, typeOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
+import { must } from '../tuple.ts'
 import type { Asked } from './task.ts'
 
 const decimal = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i
@@ -118,7 +119,7 @@ function checkMissing(
 /** Lists: of names, of 0 and 1 for each label, or of numbers. */
 function problemOfLists(rows: List<Row>, label: string): { problem: Problem; reason: string } {
   if (!vectorWidth(rows, label)) return { problem: 'multi', reason: `"${label}" holds a list of labels` }
-  const width = vectorWidth(rows, label)!
+  const width = must(vectorWidth(rows, label), 'vector')
   const binary = rows.every(row => itemsIn(row, label).every(value => value === 0 || value === 1))
   if (binary) return { problem: 'multi', reason: `"${label}" holds 0 or 1 for each of ${width} labels` }
   return { problem: 'regression', reason: `"${label}" holds ${width} numbers a row` }

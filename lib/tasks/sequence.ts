@@ -274,7 +274,7 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
     text: [{ text: textFor(example, reader) }],
     gold: list(on(must(prediction.gold, 'gold'), reader.labels)),
     predicted: list(on(prediction.predicted, reader.labels)),
-    probability: multi.wrong(prediction)!,
+    probability: must(multi.wrong(prediction), 'wrong label'),
   }),
   record({ gold, probabilities }, example, reader) {
     const found = rank(probabilities, reader.labels, probabilities.length).filter(one => one.probability > 0.5)

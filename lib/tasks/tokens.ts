@@ -104,10 +104,10 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
     }),
   score(predictions, labels) {
     if (!areEntityTags(labels)) {
-      const all = (of: 'gold' | 'predicted') => predictions.flatMap(p => Array.from(p[of]!))
+      const all = (of: 'gold' | 'predicted') => predictions.flatMap(p => Array.from(must(p[of], of)))
       return classScores(all('gold'), all('predicted'), labels)
     }
-    const sentences = (of: 'gold' | 'predicted') => predictions.map(p => readable(namesOf(p[of]!, labels)))
+    const sentences = (of: 'gold' | 'predicted') => predictions.map(p => readable(namesOf(must(p[of], of), labels)))
     const [gold, predicted] = [sentences('gold'), sentences('predicted')]
     const entities = entityReport(gold, predicted)
     const entitiesStrict = entityReport(gold, predicted, { mode: 'strict' })
@@ -134,7 +134,7 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
     if (!areEntityTags(labels))
       return { accuracy: bootstrapShares(before.map(shareOfItems), after.map(shareOfItems), seed) }
     const tags = (list: readonly Answer<ItemsPrediction>[], of: 'gold' | 'predicted') =>
-      list.map(p => readable(namesOf(p[of]!, labels)))
+      list.map(p => readable(namesOf(must(p[of], of), labels)))
     return { f1: bootstrapEntityF1(tags(after, 'gold'), tags(before, 'predicted'), tags(after, 'predicted'), { seed }) }
   },
   details({ entities, classification }, _, labels) {
@@ -272,7 +272,7 @@ function spanMistake(prediction: ItemsPrediction, { words = [] }: Example, { lab
   return {
     gold: marked(words, gold, predicted, 'missed'),
     predicted: marked(words, predicted, gold, 'wrong'),
-    probability: wrongItem(prediction)!,
+    probability: must(wrongItem(prediction), 'wrong item'),
   }
 }
 

@@ -125,13 +125,13 @@ function spanOf(
     return undefined
   let from = start
   let to = end
-  while (token.lstrip && from > last && isWhiteSpace(text[from - 1]!)) from--
-  while (token.rstrip && to < text.length && isWhiteSpace(text[to]!)) to++
+  while (token.lstrip && from > last && isWhiteSpace(text.charAt(from - 1))) from--
+  while (token.rstrip && to < text.length && isWhiteSpace(text.charAt(to))) to++
   return [from, to]
 }
 
 const charAt = (text: string, at: number) => String.fromCodePoint(codePointIn(text, at))
 const charBefore = (text: string, at: number) => {
   const pair = at > 1 ? codePointIn(text, at - 2) : 0
-  return pair > 0xffff ? String.fromCodePoint(pair) : text[at - 1]!
+  return pair > 0xffff ? String.fromCodePoint(pair) : text.charAt(at - 1)
 }

@@ -118,7 +118,7 @@ function lowercased(piece: Piece): Piece {
 function stripped(piece: Piece, left: boolean, right: boolean): Piece {
   const from = left ? (/^\p{White_Space}+/u.exec(piece.text)?.[0].length ?? 0) : 0
   let to = piece.text.length
-  while (right && to > from && isWhiteSpace(piece.text[to - 1]!)) to--
+  while (right && to > from && isWhiteSpace(piece.text.charAt(to - 1))) to--
   return piece.slice(from, to)
 }
 

@@ -67,15 +67,15 @@ const blank = (char: string) => char === 'Ġ' || isWhiteSpace(char)
 /** Leaves the white space at the ends of the last token out of its place, character by character. */
 function trim({ ids, starts, ends }: Spans, text: string, token: string, { addsSpace }: Trimming): void {
   // A vocabulary may name a token by nothing.
-  if (token === '' || (!blank(token[0]!) && !blank(token[token.length - 1]!))) return
+  if (token === '' || (!blank(token.charAt(0)) && !blank(token.charAt(token.length - 1)))) return
   const last = ids.length - 1
   let start = starts[last]!
   let end = ends[last]!
   // Of several spaces none was added.
-  const keepsFirst = addsSpace && (last === 0 || start === 0) && !(token.length > 1 && blank(token[1]!))
-  for (let i = 0; i < token.length && blank(token[i]!); i++)
+  const keepsFirst = addsSpace && (last === 0 || start === 0) && !(token.length > 1 && blank(token.charAt(1)))
+  for (let i = 0; i < token.length && blank(token.charAt(i)); i++)
     if (!keepsFirst && start < end) start += text.codePointAt(start)! > 0xffff ? 2 : 1
-  for (let i = token.length - 1; i >= 0 && blank(token[i]!); i--)
+  for (let i = token.length - 1; i >= 0 && blank(token.charAt(i)); i--)
     if (end > start) end -= end > 1 && text.codePointAt(end - 2)! > 0xffff ? 2 : 1
   starts[last] = start
   ends[last] = Math.max(start, end)

@@ -19,46 +19,47 @@ export function readBehavior(value: unknown, where: string): Behavior {
 
 const snake = (name: string) => name.replace(/(?<=[a-z])[A-Z]/g, letter => `_${letter}`).toLowerCase()
 
-/** Parts of a text in order, matches and what lies between, as [start, end, 1 for a match, …]. */
-type Parts = readonly number[]
-
 /** The pieces that a pattern cuts a piece into; empty ones are left out. `invert`: what lies between is the match. */
 export function split(piece: Piece, pattern: Pattern, behavior: Behavior, invert = false): Piece[] {
-  const parts = partsOf(piece.text, pattern(piece.text), invert)
   const pieces: Piece[] = []
   const keep = (from: number, to: number) => {
     if (to > from) pieces.push(piece.slice(from, to))
   }
-  switch (behavior) {
-    case 'Removed':
-      for (let i = 0; i < parts.length; i += 3) if (parts[i + 2] === 0) keep(parts[i]!, parts[i + 1]!)
-      break
-    case 'Isolated':
-      for (let i = 0; i < parts.length; i += 3) keep(parts[i]!, parts[i + 1]!)
-      break
-    default:
-      for (const [from, to] of joined(parts, behavior)) keep(from, to)
-  }
+  const matches = pattern(piece.text)
+  if (behavior === 'Isolated') eachPart(piece.text, matches, keep)
+  else if (behavior === 'Removed')
+    eachPart(piece.text, matches, (from, to, isMatch) => {
+      if (isMatch === invert) keep(from, to)
+    })
+  else for (const [from, to] of joined(piece.text, matches, invert, behavior)) keep(from, to)
   return pieces
 }
 
-function partsOf(text: string, matches: readonly number[], invert: boolean): Parts {
-  const parts: number[] = []
-  const [inside, between] = invert ? [0, 1] : [1, 0]
+/** Goes through a text in order, matches and what lies between. */
+function eachPart(
+  text: string,
+  matches: readonly number[],
+  take: (from: number, to: number, isMatch: boolean) => void,
+): void {
   let last = 0
   for (let i = 0; i < matches.length; i += 2) {
-    if (matches[i]! > last) parts.push(last, matches[i]!, between)
-    parts.push(matches[i]!, matches[i + 1]!, inside)
-    last = matches[i + 1]!
+    const [from, to] = [matches[i]!, matches[i + 1]!]
+    if (from > last) take(last, from, false)
+    take(from, to, true)
+    last = to
   }
-  if (last < text.length) parts.push(last, text.length, between)
-  return parts
+  if (last < text.length) take(last, text.length, false)
 }
 
 /** Parts of which some are put together with the one before or after. */
-function joined(parts: Parts, behavior: Exclude<Behavior, 'Removed' | 'Isolated'>): [number, number][] {
+function joined(
+  text: string,
+  matches: readonly number[],
+  invert: boolean,
+  behavior: Exclude<Behavior, 'Removed' | 'Isolated'>,
+): [number, number][] {
   const rows: [number, number, boolean][] = []
-  for (let i = 0; i < parts.length; i += 3) rows.push([parts[i]!, parts[i + 1]!, parts[i + 2] === 1])
+  eachPart(text, matches, (from, to, isMatch) => rows.push([from, to, isMatch !== invert]))
   const backwards = behavior === 'MergedWithNext'
   if (backwards) rows.reverse()
   const result: [number, number][] = []

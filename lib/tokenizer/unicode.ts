@@ -1,5 +1,6 @@
 // Classes of characters as the Rust library draws them.
 
+import { codePointIn } from '../tuple.ts'
 import { combiningMarks, controls, nonspacingMarks, punctuation } from './oldUnicode.ts'
 
 type Test = (char: string) => boolean
@@ -11,7 +12,7 @@ function test(inside: string, except: readonly string[] = []): Test {
     .flatMap(line => line.split(' '))
     .map(range => range.split('-').map(bound => Number.parseInt(bound, 16)))
   const find = (char: string): boolean => {
-    const codePoint = char.codePointAt(0)!
+    const codePoint = codePointIn(char, 0)
     return regex.test(char) !== turned.some(([from, to]) => codePoint >= from! && codePoint <= (to ?? from!))
   }
   const known = new Uint8Array(0x10000)

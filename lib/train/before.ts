@@ -102,7 +102,7 @@ function answersIn(path: string, file: SafetensorsFile, split: Split, count: num
   check(sound && !lengths?.some(length => length < 0), 'ERR_CHECKPOINT', () => {
     return `${path}: the answers for ${split} are not one for each of ${count} examples; use another checkpoint`
   })
-  if (!lengths) return Array.from(predicted, (one, i) => ({ gold: gold[i]!, predicted: one }))
+  if (!lengths) return Array.from(predicted, (one, i) => ({ gold: nth(gold, i), predicted: one }))
   let end = 0
   return Array.from(lengths, length => {
     const start = end

@@ -64,6 +64,7 @@ const OPTIONS: Record<string, Spec['options']> = {
   vera: { r: 16 },
   prompt: { numVirtualTokens: 2 },
   prefix: { numVirtualTokens: 2 },
+  ptuning: { numVirtualTokens: 2 },
 }
 
 test('every method of the registry can be a member', async () => {

@@ -80,7 +80,7 @@ async function search(parts: Search): Promise<number> {
       waits: true,
     }
     await work(bench, journal, sweep, options)
-    await finish(parts, journal.study(STUDY_NAME)!, signal)
+    await finish(parts, must(journal.study(STUDY_NAME), STUDY_NAME), signal)
     return 0
   } catch (error) {
     if (!signal.aborted || error !== signal.reason) throw error
