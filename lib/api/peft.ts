@@ -6,6 +6,7 @@
  */
 
 export type { FloatDtype, StorageDtype } from '../io/dtype.ts'
+export type { GgufType } from '../io/gguf/quantize.ts'
 export type { Json, JsonObject } from '../io/json.ts'
 export type { PyFloat, PyJson, PyObject } from '../io/parseJson.ts'
 export type { TensorInfo } from '../io/safetensorsHeader.ts'

@@ -1,6 +1,6 @@
 // Commands on adapters: several opened on one base, and one that was made of them written.
 
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { check, fail } from '../errors.ts'
 import { locate, openTrained, type Trained } from '../open/trained.ts'
@@ -8,15 +8,20 @@ import { type Adapter, loadAdapter, saveAdapter } from '../peft/index.ts'
 import { must } from '../tuple.ts'
 import type { Settings } from './options/options.ts'
 
-/** The folder that is to be written. @throws ERR_OPTION where it is one of the sources, or full without --overwrite */
+/**
+ * The folder, or GGUF file, that is to be written.
+ * @throws ERR_OPTION where it is one of the sources, or is there and full without --overwrite
+ */
 export function freeFolder(settings: Settings, sources: readonly string[]): string {
   const out = resolve(settings.out ?? fail('ERR_OPTION', 'out: none given'))
-  const taken = existsSync(out) && readdirSync(out).length > 0
+  const there = statSync(out, { throwIfNoEntry: false })
+  const taken = there !== undefined && (!there.isDirectory() || readdirSync(out).length > 0)
   check(!sources.map(locate).includes(out), 'ERR_OPTION', () => {
     return `out: ${settings.out} is the adapter itself; name another folder`
   })
   check(!taken || settings.overwrite, 'ERR_OPTION', () => {
-    return `out: ${settings.out} is not empty; name another folder, or allow --overwrite`
+    const what = there?.isDirectory() ? 'is not empty; name another folder' : 'is there already; name another file'
+    return `out: ${settings.out} ${what}, or allow --overwrite`
   })
   return out
 }
@@ -63,4 +68,11 @@ export function errorText(errors: ReadonlyMap<string, number>): string {
   const [worst] = [...errors].toSorted((a, b) => b[1] - a[1])
   const share = (value: number) => `${(100 * value).toPrecision(3)} %`
   return `error ‖ΔW − BA‖ / ‖ΔW‖: mean ${share(mean)}, largest ${share(must(worst, 'worst')[1])} (${must(worst, 'worst')[0]})`
+}
+
+/** Whether `--out` names a GGUF file. @throws ERR_OPTION for a type that is not asked of one */
+export function isGgufOut({ out, type }: Settings): boolean {
+  const isFile = out !== undefined && /\.gguf$/i.test(out)
+  check(isFile || type === undefined, 'ERR_OPTION', () => `type: ${type} is of GGUF files; let --out end with .gguf`)
+  return isFile
 }

@@ -101,7 +101,7 @@ function layersOf(adapter: Adapter): string[] {
 }
 
 /** Whether every change of a weight is factors and nothing else. */
-function hasFactors(adapter: Adapter): boolean {
+export function hasFactors(adapter: Adapter): boolean {
   const { host, name } = adapter
   const isPlain = (own: LinearAdapter | undefined) => own?.factors && !own.gain && !own.input && !own.output
   return layersOf(adapter).every(path => isPlain(host.linears.get(path)?.adapters.find(each => each.name === name)))

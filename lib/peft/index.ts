@@ -10,6 +10,7 @@ export { type ConvertOptions, convert, type Distance, distances } from './conver
 export { dora } from './dora.ts'
 export { type Field, type FieldKind, isOptionField, type OptionField } from './fields.ts'
 export { type FullOptions, fullFineTuning } from './full.ts'
+export { type SaveAdapterGgufOptions, type SaveGgufOptions, saveAdapterGguf, saveGguf } from './gguf.ts'
 export { type HeadOptions, headOnly } from './head.ts'
 export { type Ia3Options, ia3 } from './ia3.ts'
 export { type AdapterInfo, readAdapterInfo } from './info.ts'

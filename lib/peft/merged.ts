@@ -64,14 +64,7 @@ export interface SaveMergedOptions {
  */
 export async function saveMerged(model: Host, dir: string, options: SaveMergedOptions = {}): Promise<void> {
   const { info, tokenizer = model.path } = options
-  check(!isQuantized(model.storage), 'ERR_UNSUPPORTED', () => {
-    const cure = 'load the base with storage f32 or bf16, the adapter onto it, and merge there'
-    return `saveMerged: the base is stored as ${model.storage}, and the file would keep its error; ${cure}`
-  })
-  for (const [name, { isActive, virtual }] of model.adapters)
-    check(!(isActive && virtual), 'ERR_UNSUPPORTED', () => {
-      return `saveMerged: "${name}" puts virtual tokens before the input, which no weight can hold; keep it as an adapter`
-    })
+  checkMergeable(model, 'saveMerged')
   const dtype = checkpointDtype(model)
   const tensors = tensorsOf(model, dtype)
   const config = configOf(model, dtype)
@@ -85,6 +78,18 @@ export async function saveMerged(model: Host, dir: string, options: SaveMergedOp
     },
     { owns: name => ownFiles.includes(name) },
   )
+}
+
+/** @throws ERR_UNSUPPORTED for a quantised base, and for what no weight can hold */
+export function checkMergeable(model: Host, what: string): void {
+  check(!isQuantized(model.storage), 'ERR_UNSUPPORTED', () => {
+    const cure = 'load the base with storage f32 or bf16, the adapter onto it, and merge there'
+    return `${what}: the base is stored as ${model.storage}, and the file would keep its error; ${cure}`
+  })
+  for (const [name, { isActive, virtual }] of model.adapters)
+    check(!(isActive && virtual), 'ERR_UNSUPPORTED', () => {
+      return `${what}: "${name}" puts virtual tokens before the input, which no weight can hold; keep it as an adapter`
+    })
 }
 
 /** Copies the files of a tokenizer; of a GGUF file, writes what it says of its own. */
@@ -112,7 +117,8 @@ function checkpointDtype(model: Host): FloatDtype {
   }
 }
 
-function tensorsOf(model: Host, dtype: FloatDtype): TensorToWrite[] {
+/** Every weight with what is attached merged into it, one in memory at a time. */
+export function tensorsOf(model: Host, dtype: FloatDtype): TensorToWrite[] {
   const merged = new Map<Parameter, () => Tensor | undefined>()
   for (const linear of model.linears.values()) {
     const part = (name: 'weight' | 'bias') => () => {

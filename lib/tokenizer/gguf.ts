@@ -10,9 +10,8 @@ import type { TokenizerFiles } from './files.ts'
 import type { Json } from './json.ts'
 
 /** Kinds of tokens, as sentencepiece numbers them. */
-const NORMAL = 1
-const CONTROL = 3
-const USER_DEFINED = 4
+export const KINDS = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
+const { normal: NORMAL, control: CONTROL, userDefined: USER_DEFINED } = KINDS
 
 const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+"
 const rest = ' ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+'
@@ -36,7 +35,7 @@ const singleDigits = {
 }
 
 /** How a kind of byte-level BPE splits texts into words. */
-interface Splitting {
+export interface Splitting {
   readonly pre_tokenizer: Json
   readonly normalizer?: Json
   readonly ignoreMerges?: boolean
@@ -49,7 +48,7 @@ const llama3: Splitting = { pre_tokenizer: split('\\p{N}{1,3}'), ignoreMerges: t
 const qwen2: Splitting = { pre_tokenizer: split('\\p{N}'), normalizer: { type: 'NFC' } }
 
 /** By `tokenizer.ggml.pre`. */
-const SPLITTINGS: Readonly<Record<string, Splitting>> = {
+export const SPLITTINGS: Readonly<Record<string, Splitting>> = {
   'gpt-2': gpt2,
   'phi-2': gpt2,
   olmo: gpt2,

@@ -1,9 +1,10 @@
-// `lowrank convert`: an adapter as plain LoRA, or in AdapterHub's files.
+// `lowrank convert`: an adapter as plain LoRA, in a folder as PEFT's or as a GGUF file, or in AdapterHub's files.
 
+import { check } from '../../errors.ts'
 import { useThreads } from '../../open/base.ts'
-import { convert, saveAdapterHub } from '../../peft/index.ts'
+import { convert, saveAdapterGguf, saveAdapterHub } from '../../peft/index.ts'
 import { must, nth } from '../../tuple.ts'
-import { errorText, freeFolder, openAdapters, saveMade } from '../adapters.ts'
+import { errorText, freeFolder, isGgufOut, openAdapters, saveMade } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 
@@ -11,6 +12,7 @@ import type { Console } from '../terminal/console.ts'
 export async function convertCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
   const source = must(settings.adapter, 'adapter')
+  const isGguf = isGgufOut(settings)
   const out = freeFolder(settings, [source])
   const { trained, adapters } = await openAdapters(settings, [source])
   try {
@@ -21,7 +23,8 @@ export async function convertCommand(settings: Settings, console: Console): Prom
       return 0
     }
     const { adapter, errors } = await convert(nth(adapters, 0), { rank: settings.rank, name: 'default' })
-    await saveMade(adapter, out, trained)
+    if (isGguf) await saveAdapterGguf(adapter, out, { type: adapterType(settings) })
+    else await saveMade(adapter, out, trained)
     const layers = adapter.matched.length
     const rank = must(nth(adapter.matched, 0).r, 'r')
     const { method } = trained.info
@@ -33,4 +36,13 @@ export async function convertCommand(settings: Settings, console: Console): Prom
   } finally {
     trained.model.dispose()
   }
+}
+
+function adapterType({ type = 'f32' }: Settings): 'f32' | 'f16' {
+  check(
+    type === 'f32' || type === 'f16',
+    'ERR_OPTION',
+    () => `type: ${type} is of merged models; an adapter is f32 or f16`,
+  )
+  return type
 }

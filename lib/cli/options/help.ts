@@ -14,7 +14,7 @@ export const SUMMARIES: Readonly<Record<Command, string>> = {
   predict: 'Labels, entities, masked words or answers of texts',
   generate: 'What a language model says to texts, as it says it',
   chat: 'Talk to a language model in the terminal',
-  merge: 'Write base and adapter as one Hugging Face model folder',
+  merge: 'Write base and adapter as one model: a Hugging Face folder, or a .gguf file',
   compare: 'Train several methods alike, each at its best learning rate, and set them side by side',
   sweep: 'Search options for the best validation score, by TPE with early ends, in any number of processes',
   'sweep worker': 'Take trials of a search that another process began',

@@ -1,6 +1,7 @@
 // The one table of options: flags, YAML keys, validation, --help and docs/cli.md all come from it.
 
 import { DATA_OPTIONS } from '../../data/options.ts'
+import { GGUF_TYPES } from '../../io/gguf/quantize.ts'
 import type { Domain, FilledOf, Kind, Kinds, OptionRow } from '../../options.ts'
 import { COMBINATIONS, METHODS } from '../../peft/index.ts'
 import { SAMPLERS } from '../../study/samplers.ts'
@@ -92,18 +93,9 @@ const planning: readonly Command[] = [...learning, 'inspect batch']
 const reading: readonly Command[] = ['train', 'evaluate', 'predict', 'inspect data', 'inspect batch']
 /** What finds rows in files. */
 const sourcing: readonly Command[] = [...reading, 'init']
-const loading: readonly Command[] = [
-  'generate',
-  'chat',
-  'train',
-  'evaluate',
-  'predict',
-  'merge',
-  'inspect batch',
-  'quickstart',
-]
-const conversing: readonly Command[] = ['train', 'evaluate', 'predict', 'generate', 'chat', 'inspect batch']
 const speaking: readonly Command[] = ['generate', 'chat', 'predict']
+const loading: readonly Command[] = [...speaking, 'train', 'evaluate', 'merge', 'inspect batch', 'quickstart']
+const conversing: readonly Command[] = ['train', 'evaluate', 'predict', 'generate', 'chat', 'inspect batch']
 const using: readonly Command[] = ['generate', 'chat', 'evaluate', 'predict', 'merge', 'convert']
 const changing: readonly Command[] = ['combine', 'convert', 'diff']
 
@@ -299,11 +291,22 @@ const output = section(
   'Output',
   ['train'],
   [
-    o('out', 'path', undefined, 'Folder to write; for init and report a file (lowrank.yaml, lowrank-report.html)', {
-      short: 'o',
-      found: 'lowrank-<data>',
-      commands: ['train', 'quickstart', 'merge', 'combine', 'convert', 'init', 'report'],
-      quickstart: 'lowrank-quickstart',
+    o(
+      'out',
+      'path',
+      undefined,
+      'Folder to write; for init and report a file, for merge and convert also a .gguf file',
+      {
+        short: 'o',
+        found: 'lowrank-<data>',
+        commands: ['train', 'quickstart', 'merge', 'combine', 'convert', 'init', 'report'],
+        quickstart: 'lowrank-quickstart',
+      },
+    ),
+    o('type', 'choice', undefined, 'How numbers are written where --out names a .gguf file', {
+      choices: GGUF_TYPES,
+      found: 'f16; of an adapter f32',
+      commands: ['merge', 'convert'],
     }),
     o('initFrom', 'path', undefined, 'Start a new run from the weights of an adapter'),
     o('trackers', 'names', ['jsonl', 'tensorboard'], 'What records the run: jsonl, tensorboard, none', {

@@ -12,6 +12,8 @@ export function isGguf(path: string | undefined): path is string {
 /** An open GGUF file. */
 export interface GgufFile extends GgufHeader {
   readonly path: string
+  /** An entry of the metadata as it stands in the file. */
+  entry(key: string): Uint8Array<ArrayBuffer>
   /** Bytes of a tensor, in memory of their own. */
   read(name: string): Uint8Array<ArrayBuffer>
   locate(name: string): FileRange
@@ -60,6 +62,10 @@ function fileOf(path: string, file: number, size: number, header: GgufHeader): G
     ...header,
     path,
     locate,
+    entry(key) {
+      const [begin, end] = under(header.places, key)
+      return readAt(path, file, begin, end - begin)
+    },
     read(name) {
       const { position, bytes } = locate(name)
       checkUnchanged(path, file, size)

@@ -23,6 +23,8 @@ export interface GgufTensor {
 export interface GgufHeader {
   readonly version: number
   readonly metadata: ReadonlyMap<string, GgufValue>
+  /** Where each entry of the metadata lies in the file, key and type included: first byte, and that behind the last. */
+  readonly places: ReadonlyMap<string, readonly [begin: number, end: number]>
   readonly tensors: ReadonlyMap<string, GgufTensor>
 }
 
@@ -74,13 +76,16 @@ export function readGgufHeader(path: string, file: number, size: number): GgufHe
   const valueCount = cursor.count('the number of metadata')
   cursor.expect(tensorCount * LEAST_TENSOR + valueCount * LEAST_VALUE, `${tensorCount} tensors, ${valueCount} metadata`)
   const metadata = new Map<string, GgufValue>()
+  const places = new Map<string, readonly [number, number]>()
   for (let i = 0; i < valueCount; i++) {
+    const begin = cursor.position
     const key = nameAt(cursor, 'a metadata key')
     check(!metadata.has(key), 'ERR_CHECKPOINT', () => `${path}: metadata "${key}" comes twice; the file is damaged`)
     metadata.set(key, readValue(cursor, cursor.u32(`the type of ${key}`), key, 0))
+    places.set(key, [begin, cursor.position])
   }
   const drafts = Array.from({ length: tensorCount }, () => readTensor(cursor))
-  return { version, metadata, tensors: placed(cursor, drafts, alignmentOf(path, metadata)) }
+  return { version, metadata, places, tensors: placed(cursor, drafts, alignmentOf(path, metadata)) }
 }
 
 function readVersion(cursor: Cursor): number {

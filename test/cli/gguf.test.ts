@@ -1,0 +1,92 @@
+// A GGUF file as the base of commands, and models and adapters written as such.
+// timeout: 300
+
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { openGguf } from '../../lib/io/gguf/file.ts'
+import { packageRoot } from '../../lib/io/package.ts'
+import { capitals } from '../support/chatModel.ts'
+import { cli, records, reviews, workFolder, writeJsonl } from './support.ts'
+
+const BASE = join(packageRoot, 'test/golden/gguf/blocks.gguf')
+const cwd = workFolder()
+writeJsonl(join(cwd, 'chat.jsonl'), capitals(30))
+const run = (...args: string[]) => cli(args, { cwd })
+const fast = [
+  '--max-steps',
+  '3',
+  '--batch-size',
+  '4',
+  '--max-length',
+  '48',
+  '--trackers',
+  'none',
+  '--no-report',
+  '--quiet',
+]
+const typesOf = (name: string) => {
+  const file = openGguf(join(cwd, name))
+  file.close()
+  return new Set([...file.tensors.values()].map(({ type }) => type.name))
+}
+const answer = async (...args: string[]) => {
+  const { code, stdout, stderr } = await run('generate', ...args, 'what is it', '--max-new-tokens', '6', '--json')
+  assert.is(code, 0, stderr)
+  return (records(stdout)[0] as { text?: string } | undefined)?.text
+}
+
+test('a GGUF file is trained, asked and inspected', async () => {
+  const { code, stderr } = await run(
+    'train',
+    'chat.jsonl',
+    '--model',
+    BASE,
+    '--method',
+    'dora',
+    ...fast,
+    '--out',
+    'run',
+  )
+  assert.is(code, 0, stderr)
+  assert.ok(existsSync(join(cwd, 'run/adapter/tokenizer.json')), 'the tokenizer comes along')
+  const { stdout } = await run('inspect', 'model', BASE)
+  assert.match(stdout, /^model +llama \(LlamaForCausalLM\)$/m)
+  assert.match(stdout, / as blocks in memory$/m)
+})
+
+test('merge writes a folder and a file that answer alike', async () => {
+  for (const [out, ...more] of [['folder'], ['merged.gguf', '--type', 'f32']] as const) {
+    const { code, stderr } = await run('merge', 'run', '--out', out, ...more)
+    assert.is(code, 0, stderr)
+  }
+  assert.equal(typesOf('merged.gguf'), new Set(['F32']))
+  const said = await answer('folder')
+  assert.ok(said !== undefined)
+  assert.is(await answer('merged.gguf'), said)
+  assert.is(await answer('run', '--storage', 'f32'), said)
+  const taken = await run('merge', 'run', '--out', 'merged.gguf')
+  assert.match(taken.stderr, /^error ERR_OPTION: out: merged\.gguf is there already/)
+})
+
+test('convert writes an adapter of any mergeable method for llama.cpp', async () => {
+  const { code, stderr } = await run('convert', 'run', '--out', 'adapter.gguf', '--type', 'f16')
+  assert.is(code, 0, stderr)
+  assert.equal(typesOf('adapter.gguf'), new Set(['F16']))
+  const wide = await run('convert', 'run', '--out', 'other.gguf', '--type', 'q8_0')
+  assert.match(wide.stderr, /^error ERR_OPTION: type: q8_0 is of merged models/)
+  const folder = await run('convert', 'run', '--out', 'plain', '--type', 'f16')
+  assert.match(folder.stderr, /^error ERR_OPTION: type: f16 is of GGUF files; let --out end with \.gguf/)
+})
+
+test('a classifier is no GGUF file', async () => {
+  writeJsonl(join(cwd, 'reviews.jsonl'), reviews(40))
+  const { code, stderr } = await run('train', 'reviews.jsonl', ...fast, '--out', 'labels')
+  assert.is(code, 0, stderr)
+  const refused = await run('merge', 'labels', '--out', 'labels.gguf')
+  assert.match(refused.stderr, /^error ERR_UNSUPPORTED: saveGguf: GGUF files hold decoders/)
+  assert.not.ok(existsSync(join(cwd, 'labels.gguf')))
+})
+
+test.run()
