@@ -17,6 +17,7 @@ export type {
   MetricRow,
   ReferenceRow,
   Setting,
+  Spectrum,
   StepPoint,
   ThresholdRow,
 } from '../report/data.ts'

@@ -7,6 +7,7 @@ import { nth } from '../data/list.ts'
 import { sha256File, writeFileAtomic } from '../io/atomic.ts'
 import { packageVersion } from '../io/package.ts'
 import { referenceOf } from '../io/reference.ts'
+import { spectra } from '../peft/index.ts'
 import { modelCard } from '../report/modelCard.ts'
 import { type Setting, writeReport } from '../report/report.ts'
 import { methodTitle, type RunFacts, type RunRecord, type RunResult, reportData, resultOf } from '../report/run.ts'
@@ -67,8 +68,10 @@ export async function writeOutcome(finished: Finished, console: Console): Promis
     out: trial.folder.out,
   }
   await writeFiles(finished, judged, summary)
-  if (settings.report)
-    await writeReport(join(trial.folder.work, 'report.html'), reportData(run, factsOf(finished, outcome), result))
+  if (settings.report) {
+    const facts = { ...factsOf(finished, outcome), spectra: await spectra(run.attached) }
+    await writeReport(join(trial.folder.work, 'report.html'), reportData(run, facts, result))
+  }
   await writeCard(finished, result)
   await trial.folder.finish()
   show(finished, { ...outcome, summary }, console)

@@ -95,6 +95,21 @@ async function denseDistances(first: Adapter, second: Adapter): Promise<Map<stri
   return found
 }
 
+/**
+ * Singular values of the change of each layer's weight, largest first, by path in the model's order: as many as the
+ * factors have ranks, those that a budget has cut being 0. Undefined for an adapter of more or other than factors.
+ */
+export async function spectra(adapter: Adapter): Promise<Map<string, number[]> | undefined> {
+  if (layersOf(adapter).length === 0 || !hasFactors(adapter)) return undefined
+  const layers = await readFactors([{ adapter, weight: 1 }])
+  return new Map(
+    [...layers].map(([path, parts]) => {
+      const { a, b } = stacked(parts)
+      return [path, [...productSvd(b, a).values]]
+    }),
+  )
+}
+
 /** Linear layers that it changes: others train whole. */
 function layersOf(adapter: Adapter): string[] {
   return adapter.matched.map(({ path }) => path).filter(path => adapter.carries(path))

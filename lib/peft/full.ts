@@ -47,15 +47,21 @@ export function fullFineTuning(options: FullOptions = {}): Method {
   return methodOfKind(FULL, options)
 }
 
-function chosen(host: Host, { freezeEmbeddings, layers, keepOriginal }: Required<FullOptions>): Parameter[] {
+/** All parameters. @throws ERR_OPTION where the base, or an adapter, does not let them train themselves */
+export function ownParameters(host: Host, what: string, keepOriginal: boolean): Parameter[] {
   check(!isQuantized(host.storage), 'ERR_OPTION', () => {
-    return `full: the base is stored as ${host.storage}, and its own weights are gone; load it with storage f32 or bf16`
+    return `${what}: the base is stored as ${host.storage}, and its own weights are gone; load it with storage f32 or bf16`
   })
   const all = [...host.parameters.values()]
   const covered = all.find(parameter => parameter.isCovered)
   check(keepOriginal || !covered, 'ERR_OPTION', () => {
-    return `full: an adapter has its own ${must(covered, 'covered').name}; merge or detach it first`
+    return `${what}: an adapter has its own ${must(covered, 'covered').name}; merge or detach it first`
   })
+  return all
+}
+
+function chosen(host: Host, { freezeEmbeddings, layers, keepOriginal }: Required<FullOptions>): Parameter[] {
+  const all = ownParameters(host, 'full', keepOriginal)
   const wanted = layers === undefined ? undefined : typeof layers === 'number' ? [layers] : layers
   const there = new Set(all.map(({ name }) => layerNumber(name)))
   for (const layer of wanted ?? [])

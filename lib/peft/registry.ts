@@ -9,6 +9,7 @@ import { DORA } from './dora.ts'
 import { FULL } from './full.ts'
 import { HEAD } from './head.ts'
 import { IA3 } from './ia3.ts'
+import { LAST_LAYERS } from './lastLayers.ts'
 import { LN_TUNING } from './lnTuning.ts'
 import { LORA } from './lora.ts'
 import { anyKind, type Method, type MethodKind, methodOfKind } from './method.ts'
@@ -34,6 +35,7 @@ export const METHODS: readonly MethodKind[] = [
   anyKind(PROMPT_ENCODER),
   anyKind(PREFIX),
   anyKind(HEAD),
+  anyKind(LAST_LAYERS),
   anyKind(FULL),
 ]
 

@@ -74,6 +74,9 @@ export type DataSummary = {
   truncated?: number
 }
 
+/** Singular values of the change of a layer's weight. */
+export type Spectrum = { layer: string; values: readonly number[] }
+
 /** A value of the settings and environment tables. */
 export type Setting = string | number | boolean | null | readonly (string | number | boolean)[]
 
@@ -101,6 +104,8 @@ export type ReportData = {
   scatter?: { gold: ArrayLike<number>; predicted: ArrayLike<number> }
   /** Most confident first; the first hundred are shown. */
   mistakes?: readonly Mistake[]
+  /** Singular values of what an adapter of factors changes in each layer, largest first. */
+  spectra?: readonly Spectrum[]
   /** Training sequences with what the loss looks at. */
   batch?: readonly SequenceView[]
   data?: DataSummary

@@ -16,6 +16,7 @@ import {
   scatterSection,
   settingsSection,
 } from './sections.ts'
+import { spectrumSection } from './spectrum.ts'
 import { comparisonSection, masthead } from './summary.ts'
 
 export type * from './data.ts'
@@ -32,6 +33,7 @@ export function renderReport(data: ReportData): string {
     classesSection(data),
     calibrationSection(data),
     mistakesSection(data),
+    spectrumSection(data),
     batchSection(data),
     dataSection(data),
     settingsSection('Settings', data.settings),

@@ -67,6 +67,8 @@ export interface RunFacts {
   readonly environment?: Readonly<Record<string, Setting>>
   /** A command line that makes the run again. */
   readonly command?: string
+  /** Of the adapter, by layer; `spectra` of `lowrank/peft` has them. */
+  readonly spectra?: ReadonlyMap<string, readonly number[]> | undefined
 }
 
 /** What a record of a run is made of, beside its events. */
@@ -147,6 +149,7 @@ export function reportData(run: RunRecord, facts: RunFacts = {}, result = result
     warnings: [...warnings],
     ...curves(end.history, end.bestStep),
     ...(judged ? details(judged, run) : {}),
+    ...(facts.spectra ? { spectra: [...facts.spectra].map(([layer, values]) => ({ layer, values })) } : {}),
     batch: batchOf(run),
     data: dataOf(run, facts),
     settings: { ...settings },

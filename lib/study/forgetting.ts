@@ -14,7 +14,7 @@ import { taskOf } from '../tasks/index.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { evaluate } from '../train/evaluate.ts'
 import { must } from '../tuple.ts'
-import type { Spec } from './member.ts'
+import { isWhole, type Spec } from './member.ts'
 
 /** Perplexity of the base's own head. */
 export interface Forgetting {
@@ -70,7 +70,7 @@ export class Memory implements Disposable {
     const { before } = this
     const touches = adapter.trainable.some(({ name, base }) => !base || (!base.isNew && model.parameters.has(name)))
     if (!touches) return { before, after: before }
-    const kept = method === 'full' ? { ...options, keepOriginal: true } : options
+    const kept = isWhole(method) ? { ...options, keepOriginal: true } : options
     const copy = attach(model, createMethod(method, kept), { name: 'copy' })
     try {
       const from = new Map(adapter.trainable.map(own => [own.name, own]))

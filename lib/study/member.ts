@@ -2,7 +2,7 @@
 
 import { initStdOf, type Model } from '../model.ts'
 import { normal } from '../nn/init.ts'
-import { type Adapter, attach, createMethod } from '../peft/index.ts'
+import { type Adapter, attach, createMethod, kindOf } from '../peft/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, TrainEvent, TrainExamples, TrainOptions } from '../train/events.ts'
 import { Diverged, train } from '../train/train.ts'
 import { lastOf, must } from '../tuple.ts'
@@ -106,16 +106,19 @@ export async function runMember(bench: Bench, spec: Spec, watching: Watching = {
 /** The method of a spec on the model, with heads as a model loaded with its seed has them. */
 export function attachSpec(model: Model, { method, options, seed }: Spec): Adapter<Model> {
   // What is trained in place could not be taken off again.
-  const kept = method === 'full' ? { ...options, keepOriginal: true } : options
+  const kept = isWhole(method) ? { ...options, keepOriginal: true } : options
   const adapter = attach(model, createMethod(method, kept), { seed })
   for (const { base, name, shape, size, tensor } of adapter.trainable)
     if (base?.isNew && shape.length > 1) tensor.upload(normal(size, initStdOf(model.config), seed, name))
   return adapter
 }
 
+/** Whether a method trains the weights of the model themselves. */
+export const isWhole = (method: string): boolean => kindOf(method).peftType === undefined
+
 /** Bytes of original weights that a run which trains them in place would not keep. */
 function keptBytes({ method }: Spec, { trainable }: Adapter): number {
-  if (method !== 'full') return 0
+  if (!isWhole(method)) return 0
   return trainable.reduce((sum, { base }) => sum + Math.ceil((base?.own.byteLength ?? 0) / BLOCK) * BLOCK, 0)
 }
 

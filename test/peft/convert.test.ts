@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { native } from '../../lib/native.ts'
 import { normal } from '../../lib/nn/init.ts'
-import { type Adapter, attach, convert, createMethod, distances } from '../../lib/peft/index.ts'
+import { type Adapter, attach, convert, createMethod, distances, spectra } from '../../lib/peft/index.ts'
 import { jacobiSvd, matrix, norm, product, randomizedSvd, transposed } from '../../lib/peft/linearAlgebra.ts'
 import { compare } from '../support/compare.ts'
 import { logitsOf, tinyBatch, tinyModel } from './golden.ts'
@@ -123,6 +123,33 @@ test('of several heads the one that is named is kept', async () => {
   compare('logits', await logitsOf(model, batch), logits, { relative: 1e-4, absolute: 1e-5 })
   const error = await combine(parts, { head: 'third', name: 'other' }).catch((thrown: Error) => thrown)
   assert.match((error as Error).message, /^head: no adapter "third" with a head is combined; first, second have one/)
+  model.dispose()
+})
+
+test('spectra: the singular values of each change, those that AdaLoRA has at zero among them; none for DoRA', async () => {
+  const model = await tinyModel('bert-mlm')
+  for (const [type, options] of [
+    ['lora', { r: 3 }],
+    ['adalora', { initR: 4, targetR: 4 }],
+    ['lora', { r: 2, initLoraWeights: 'pissa' }],
+  ] as const) {
+    const adapter = trained(model, type, options)
+    await adapter.prepare()
+    const sigma = adapter.trainable.find(({ name }) => name.endsWith('lora_E'))
+    sigma?.tensor.upload(Float32Array.from([0.5, 0, 0.25, 0]))
+    const found = await spectra(adapter)
+    assert.equal(
+      [...found!.keys()],
+      adapter.matched.map(({ path }) => path),
+    )
+    const [path, values] = [...found!][0]!
+    const { inFeatures, outFeatures } = model.linears.get(path)!
+    const dense = jacobiSvd(matrix(outFeatures, inFeatures, await changes(adapter, path))).values
+    compare(path, values, dense.slice(0, values.length), { relative: 1e-5, absolute: 1e-6 })
+    if (sigma) assert.is(values.filter(value => value > 1e-6).length, 2)
+    adapter.detach()
+  }
+  assert.is(await spectra(trained(model, 'dora', { r: 4 })), undefined)
   model.dispose()
 })
 

@@ -14,6 +14,7 @@ import {
   attach,
   type FullOptions,
   fullFineTuning,
+  lastLayers,
   readAdapterInfo,
   saveAdapter,
 } from '../../lib/peft/index.ts'
@@ -154,5 +155,22 @@ test('refused: unknown options, absent layers, and what only adapters can do', (
     })
     attached.detach()
   }))
+
+for (const [base, from, first] of [
+  ['bert-seq', /^bert\.encoder\.layer\.1\.|^bert\.pooler|^classifier/, 'bert.encoder.layer.1.'],
+  ['llama-lm-tied', /^model\.layers\.1\.|^model\.norm/, 'model.layers.1.'],
+  ['t5', /^encoder\.block\.1\.|^decoder\.block\.2\.|final_layer_norm/, 'encoder.block.1.'],
+] as const)
+  test(`last-layers on ${base}: the last layer and what follows it train, embeddings and the first layer do not`, () =>
+    withModel(base, model => {
+      const adapter = attach(model, lastLayers({ keepOriginal: true }))
+      const names = adapter.trainable.map(({ name }) => name)
+      assert.ok(names[0]!.startsWith(first), names[0])
+      const wanted = [...model.parameters.keys()].filter(name => from.test(name))
+      assert.equal(names, wanted)
+      assert.ok(names.length < model.parameters.size)
+      adapter.detach()
+      assert.throws(() => attach(model, lastLayers({ lastLayers: 9 })), /lastLayers: 9, and the model has 2; take full/)
+    }))
 
 test.run()

@@ -44,6 +44,7 @@ interface Row {
 
 const ROWS: Readonly<Record<string, Row>> = {
   full: { isWhole: true },
+  'last-layers': { isWhole: true },
   adapter: {
     options: { reductionFactor: 4, nonLinearity: 'tanh' },
     unmergeable: /has no change of its weight/,

@@ -46,6 +46,7 @@ function everywhere(text: string): ReportData {
       { epoch: 1, metrics: { [text]: 0.5 } },
       { epoch: 2, metrics: { [text]: 0.6 }, best: true },
     ],
+    spectra: [{ layer: text, values: [2, 0.5, 0] }],
     confusion: {
       labels: [text, `b${text}`, 'c'],
       cells: [
@@ -234,6 +235,19 @@ test('writing replaces the old page whole and leaves no other file', async () =>
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }
+})
+
+test('ranks: a row a layer with its ranks in use, its norm and its singular values', () => {
+  const spectra = [
+    { layer: 'query', values: [4, 3, 0, 1e-9] },
+    { layer: 'value', values: [0, 0] },
+  ]
+  const page = renderReport({ title: 'x', task: 'y', spectra })
+  assert.match(page, /2 ranks in use/)
+  assert.match(page, /query<\/th><td class="num">2 of 4<\/td>\s*<td class="num">5<\/td>/)
+  assert.match(page, /value<\/th><td class="num">0 of 2<\/td>/)
+  assert.match(page, /aria-label="Singular values of query" width="28"/)
+  assert.not.match(renderReport({ title: 'x', task: 'y' }), /<h2>Ranks/)
 })
 
 test.run()
