@@ -38,6 +38,7 @@ export interface Example {
 /** A sequence that belongs to another, and is packed behind it. */
 export interface OtherSequence {
   readonly ids: Int32Array
+  readonly typeIds?: Int32Array | undefined
   /** As that of the first. */
   readonly label?: Int32Array | undefined
 }

@@ -4,7 +4,31 @@ import { isDeepStrictEqual } from 'node:util'
 import { check } from '../errors.ts'
 import type { Columns } from './columns.ts'
 import { type Conversation, conversationOf, messagesIn } from './conversation.ts'
+import type { Splits } from './duplicates.ts'
+import type { List } from './list.ts'
 import { placeOf, type Row, textOf } from './row.ts'
+
+const PROMPTS = ['prompt', 'question', 'instruction', 'input'] as const
+const ANSWERS = [
+  ['chosen', 'rejected'],
+  ['chosen_response', 'rejected_response'],
+  ['response_j', 'response_k'],
+] as const
+/** What stands before a prompt, where a data set has it. */
+export const BEFORE: readonly Columns[] = [
+  { system: 'system', tools: 'tools' },
+  { system: 'system' },
+  { tools: 'tools' },
+  {},
+]
+
+/** Usual names of pairs, with their prompts and without. */
+export const PAIR_NAMES: readonly Columns[] = ANSWERS.flatMap(([chosen, rejected]) => [
+  ...PROMPTS.flatMap(prompt => BEFORE.map(before => ({ ...before, prompt, chosen, rejected }))),
+  ...BEFORE.map(before => ({ ...before, chosen, rejected })),
+])
+
+export const isPair = ({ chosen, rejected }: Columns): boolean => chosen !== undefined && rejected !== undefined
 
 /** The names of both answers' columns. */
 function sidesOf({ chosen, rejected }: Columns): readonly [string, string] {
@@ -15,9 +39,24 @@ function sidesOf({ chosen, rejected }: Columns): readonly [string, string] {
 }
 
 /** Whether the two answers of a row are the same. */
-export function isTie(row: Row, columns: Columns): boolean {
+function isTie(row: Row, columns: Columns): boolean {
   const [chosen, rejected] = sidesOf(columns).map(column => row.values[column])
   return isDeepStrictEqual(chosen, rejected)
+}
+
+/** The pairs whose answers differ, and a notice of those that are left out. */
+export function withoutTies(
+  splits: Partial<Splits>,
+  columns: Columns,
+  notice: (text: string) => void,
+): Partial<Splits> {
+  const entries = Object.entries(splits)
+  const kept = entries.map(([split, rows]) => [split, rows.filter(row => !isTie(row, columns))] as const)
+  const count = (all: readonly (readonly [string, List<Row>])[]) => all.reduce((sum, [, rows]) => sum + rows.length, 0)
+  const [pairs, rest] = [count(entries), count(kept)]
+  if (rest === pairs) return splits
+  notice(`${pairs - rest} of ${pairs} pairs have the same answer twice and are left out`)
+  return Object.fromEntries(kept)
 }
 
 /** Whether an answer of a row brings its whole conversation, which begins with what both share. */

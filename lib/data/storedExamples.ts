@@ -2,7 +2,7 @@
 
 import { isDeepStrictEqual } from 'node:util'
 import { isRecord } from '../options.ts'
-import type { Example, OtherSequence, Passage, Preference } from './example.ts'
+import type { Example, Passage, Preference } from './example.ts'
 import { type List, nth, Sequence } from './list.ts'
 import { Records } from './records.ts'
 import type { Row } from './row.ts'
@@ -10,7 +10,7 @@ import type { Row } from './row.ts'
 /** Arrays of a record, each after its length, in this order; the n-th is there where bit n of its flags is set. */
 const ARRAYS = [
   ...(['ids', 'typeIds', 'target', 'wordIds', 'asked', 'places', 'label'] as const),
-  ...(['otherIds', 'otherLabel', 'verdict'] as const),
+  ...(['otherIds', 'otherLabel', 'otherTypes', 'verdict'] as const),
 ] as const
 /** What else is in the flags: how the label is meant, whether the text was cut, and whether JSON stands at the end. */
 const LABEL = { ids: 1 << 16, number: 1 << 17, floats: 1 << 18 } as const
@@ -73,11 +73,21 @@ export class StoredExamples extends Sequence<Example> {
       found[name] = ints.subarray(at, at + length)
       at += length
     }
-    const { ids = new Int32Array(0), typeIds, label, places, otherIds, otherLabel, verdict, ...others } = found
+    const {
+      ids = new Int32Array(0),
+      typeIds,
+      label,
+      places,
+      otherIds,
+      otherLabel,
+      otherTypes,
+      verdict,
+      ...others
+    } = found
     const truncated = (flags & TRUNCATED) !== 0
     const example = {
       ...{ ids, typeIds, label: labelOf(flags, ids, label), truncated, row: this.#rowOf(row), ...others },
-      ...(otherIds ? { other: otherOf(otherIds, otherLabel) } : {}),
+      ...(otherIds ? { other: { ids: otherIds, typeIds: otherTypes, label: otherLabel } } : {}),
       ...(verdict ? { preference: this.#preferenceOf(verdict) } : {}),
     }
     return flags & MORE ? { ...example, ...readMore(bytes.toString('utf8', 4 * at), places) } : example
@@ -117,15 +127,10 @@ export class StoredExamples extends Sequence<Example> {
   }
 }
 
-const otherOf = (ids: Int32Array, label: Int32Array | undefined): OtherSequence => ({
-  ids,
-  ...(label ? { label } : {}),
-})
-
 function arraysOf({ ids, typeIds, target, wordIds, asked, passage, label, other }: Example): (Numbers | undefined)[] {
   const types = typeIds?.some(type => type !== 0) ? typeIds : undefined
   const labels = typeof label === 'number' ? Int32Array.of(label) : label === ids ? undefined : label
-  return [ids, types, target, wordIds, asked, passage?.places, labels, other?.ids, other?.label]
+  return [ids, types, target, wordIds, asked, passage?.places, labels, other?.ids, other?.label, other?.typeIds]
 }
 
 function flagsOf({ ids, label, truncated }: Example, arrays: readonly unknown[]): number {

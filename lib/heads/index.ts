@@ -5,11 +5,13 @@ import type { HeadKind } from './head.ts'
 import { causalLmHead, maskedLmHead, seq2seqLmHead } from './languageModel.ts'
 import { preferenceHead } from './preference.ts'
 import { questionHead } from './questionAnswering.ts'
+import { rewardHead } from './reward.ts'
 import { sequenceHead } from './sequenceClassification.ts'
 import { tokenHead } from './tokenClassification.ts'
 
 export const HEADS = [
   sequenceHead,
+  rewardHead,
   tokenHead,
   questionHead,
   maskedLmHead,

@@ -9,6 +9,7 @@ import { maskedLm } from './maskedLm.ts'
 import { preference } from './preference.ts'
 import { questionAnswering } from './questionAnswering.ts'
 import { regression } from './regression.ts'
+import { reward } from './reward.ts'
 import { seq2seqLm } from './seq2seqLm.ts'
 import { multi, single } from './sequence.ts'
 import type { Task } from './task.ts'
@@ -20,6 +21,7 @@ import { tokens } from './tokens.ts'
  */
 export const TASKS: readonly Task[] = [
   preference,
+  reward,
   questionAnswering,
   tokens,
   multi,

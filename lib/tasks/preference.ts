@@ -5,7 +5,15 @@ import type { Columns } from '../data/columns.ts'
 import { type Conversation, conversationOf } from '../data/conversation.ts'
 import type { Example, Preference, PreferenceGoal } from '../data/example.ts'
 import type { List } from '../data/list.ts'
-import { conversationPair, holdsMessagePairs, isTie, textPair } from '../data/pairs.ts'
+import {
+  BEFORE,
+  conversationPair,
+  holdsMessagePairs,
+  isPair,
+  PAIR_NAMES,
+  textPair,
+  withoutTies,
+} from '../data/pairs.ts'
 import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import { preferenceHead } from '../heads/preference.ts'
@@ -50,20 +58,8 @@ const OPTIONS = {
   undesirableWeight: { kind: 'number', default: 1, min: 0, help: 'Weight of answers that are not wanted, of kto' },
 } as const satisfies OptionTable
 
-const PROMPTS = ['prompt', 'question', 'instruction', 'input'] as const
-const ANSWERS = [
-  ['chosen', 'rejected'],
-  ['chosen_response', 'rejected_response'],
-  ['response_j', 'response_k'],
-] as const
-/** What stands before a prompt, where a data set has it. */
-const BEFORE: readonly Columns[] = [{ system: 'system', tools: 'tools' }, { system: 'system' }, { tools: 'tools' }, {}]
-
 const usual: readonly Columns[] = [
-  ...ANSWERS.flatMap(([chosen, rejected]) => [
-    ...PROMPTS.flatMap(prompt => BEFORE.map(before => ({ ...before, prompt, chosen, rejected }))),
-    ...BEFORE.map(before => ({ ...before, chosen, rejected })),
-  ]),
+  ...PAIR_NAMES,
   ...BEFORE.map(before => ({ ...before, prompt: 'prompt', completion: 'completion', label: 'label' })),
 ]
 
@@ -75,8 +71,6 @@ const VERDICTS = new Map<unknown, boolean>(
     .map((yes): [unknown, boolean] => [yes, true])
     .concat([false, 0, '0', 'false', 'False', 'FALSE'].map(no => [no, false])),
 )
-
-const isPair = ({ chosen, rejected }: Columns) => chosen !== undefined && rejected !== undefined
 
 const isLone = ({ prompt, completion, label }: Columns, rows: List<Row>) =>
   prompt !== undefined &&
@@ -109,16 +103,9 @@ export const preference: Task<ComparedPrediction, PreferenceRecord> = {
     return undefined
   },
   convert({ splits, columns }, notice) {
-    const entries = Object.entries(splits)
-    if (!isPair(columns))
-      return { splits: Object.fromEntries(entries.map(([split, rows]) => [split, withOthers(rows, columns)])) }
-    const kept = entries.map(([split, rows]) => [split, rows.filter(row => !isTie(row, columns))] as const)
-    const count = (all: readonly (readonly [string, List<Row>])[]) =>
-      all.reduce((sum, [, rows]) => sum + rows.length, 0)
-    const [pairs, rest] = [count(entries), count(kept)]
-    if (rest === pairs) return { splits }
-    notice(`${pairs - rest} of ${pairs} pairs have the same answer twice and are left out`)
-    return { splits: Object.fromEntries(kept) }
+    if (isPair(columns)) return { splits: withoutTies(splits, columns, notice) }
+    const entries = Object.entries(splits).map(([split, rows]) => [split, withOthers(rows, columns)])
+    return { splits: Object.fromEntries(entries) }
   },
   found: (_, columns) => ({ loss: (isPair(columns) ? pairLosses : loneLosses)[0] }),
   strata: (rows, { label }) =>

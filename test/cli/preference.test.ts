@@ -109,6 +109,25 @@ test('labels of true and false ask for kto', async () => {
   assert.ok(after.loss! < 0.45 && after.margin! > 0.1, JSON.stringify(after))
 })
 
+test('a reward model learns from the same pairs, scores texts, and is a classifier of one label to PEFT', async () => {
+  const args = ['train', 'messages.jsonl', '--task', 'reward', '--model', model, '--out', 'reward', '--epochs', '6']
+  const { code, stdout, stderr } = await run(...args, ...OPTIONS)
+  assert.is(code, 0, stderr)
+  const { after } = records(stdout).at(-1) as unknown as Summary
+  assert.is(after.rewardAccuracy, 1, JSON.stringify(after))
+  const config = JSON.parse(readFileSync(join(cwd, 'reward/adapter/adapter_config.json'), 'utf8'))
+  assert.is(config.task_type, 'SEQ_CLS')
+  assert.ok(config.modules_to_save.includes('score'))
+  writeJsonl(
+    join(cwd, 'answers.jsonl'),
+    ['Paris', 'Oslo'].map(answer => ({ prompt: [user(2)], completion: [says(answer)] })),
+  )
+  const asked = await run('predict', 'reward', '--input', 'answers.jsonl', '--json')
+  assert.is(asked.code, 0, asked.stderr)
+  const [good, bad] = records(asked.stdout) as unknown as { reward: number }[]
+  assert.ok(good!.reward > bad!.reward, asked.stdout)
+})
+
 test('pairs that are no pairs are left out, losses that do not fit are errors', async () => {
   writeJsonl(join(cwd, 'ties.jsonl'), [...SPELLINGS.texts!, { prompt: 'a', chosen: 'b', rejected: 'b' }])
   const ties = await run('train', 'ties.jsonl', '--model', model, '--dry-run')

@@ -118,4 +118,29 @@ for (const [name, loss, options] of CASES)
     assert.is(native.live(), before)
   })
 
+test("reward: the loss and every gradient are TRL's", async () => {
+  const before = native.live()
+  const model = await loadModel(join(packageRoot, 'test/golden/models/llama-lm'), {
+    task: 'reward',
+    labels: ['reward'],
+  })
+  try {
+    const adapter = await loadAdapter(model, join(folder, 'reward'), { trainable: true })
+    const examples = golden.pairs.map(([prompt, chosen, rejected]): Example => {
+      const { ids } = sequence(prompt, chosen)
+      const row = { values: {}, file: '', line: 1 }
+      return { ids, other: { ids: sequence(prompt, rejected).ids }, truncated: false, row }
+    })
+    const wanted = golden.losses.reward!
+    for (const parts of [1, 3]) {
+      const found = await lossAndGradients(model, adapter, examples, {}, parts)
+      close([found.loss], [wanted.loss], 'loss')
+      for (const [key, values] of Object.entries(wanted.gradients)) close(found.gradients[keyOf(key)]!, values, key)
+    }
+  } finally {
+    model.dispose()
+  }
+  assert.is(native.live(), before)
+})
+
 test.run()
