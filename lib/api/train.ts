@@ -5,6 +5,7 @@
  */
 
 export { type AnswersOptions, type Say, sayWith } from '../generate/answers.ts'
+export type { CompleteOptions, Completion, Prompt } from '../generate/generate.ts'
 export type { Domain, FilledOf, Kind, Kinds, OptionRow, OptionTable, Search, ValueOf, ValuesOf } from '../options.ts'
 export { SEED } from '../options.ts'
 export { type EvaluateOptions, type Evaluation, evaluate, predict } from '../train/evaluate.ts'
@@ -31,6 +32,7 @@ export { TRAIN_OPTIONS } from '../train/options.ts'
 export { planTraining, type TrainPlan } from '../train/plan.ts'
 export type { PredictOptions, Predictor } from '../train/predict.ts'
 export { predictRows } from '../train/predict.ts'
+export { type ReferenceOptions, withReference } from '../train/reference.ts'
 export type { Length } from '../train/run.ts'
 export { type SearchRange, searchSpace } from '../train/searchSpace.ts'
 export {
@@ -43,3 +45,4 @@ export {
   supervised,
 } from '../train/step.ts'
 export { train } from '../train/train.ts'
+export { Tuner, type UpdateOptions } from '../train/tuner.ts'

@@ -65,28 +65,54 @@ export async function saveCheckpoint(outputDir: string, snapshot: Snapshot): Pro
   const { attached, optimizer, state, origin, facts, best, before, data } = snapshot
   const path = checkpointPath(outputDir, state.step)
   const { arena } = optimizer
+  const write = await stateWriter(attached, optimizer)
+  const bestCheckpoint = state.best && checkpointPath(outputDir, state.best.step)
+  await writeFolderAtomic(path, async folder => {
+    await write(folder)
+    if (best && state.best?.step !== state.step)
+      await writeSafetensors(join(folder, BEST), tensorsOf(arena, '', best), { format: 'pt' })
+    await writeBefore(join(folder, BEFORE), before, data)
+    await writeFileAtomic(join(folder, STATE), stringifyState(state))
+    const record = trainerState(state, { ...facts, bestCheckpoint })
+    await writeJson(join(folder, 'trainer_state.json'), record, { trailingNewline: true })
+    await writeManifest(folder, state.step, origin)
+  })
+  return path
+}
+
+/**
+ * Reads what trains, both moments and what the method remembers, all of one moment; the result writes them into a
+ * folder, with the adapter as PEFT reads it.
+ */
+export async function stateWriter(attached: Adapter, optimizer: AdamW): Promise<(folder: string) => Promise<void>> {
+  const { arena, steps } = optimizer
   // Reads are in the queue before any later work, so all of them show the same moment.
   const [params, moments, remembered] = await Promise.all([
     arena.params.floats(),
     momentsOf(arena),
     methodState(attached.training),
   ])
-  const bestCheckpoint = state.best && checkpointPath(outputDir, state.best.step)
-  await writeFolderAtomic(path, async folder => {
+  return async folder => {
     const pt = { format: 'pt' }
     await writeSafetensors(join(folder, TRAINABLE), tensorsOf(arena, '', params), pt)
-    if (best && state.best?.step !== state.step)
-      await writeSafetensors(join(folder, BEST), tensorsOf(arena, '', best), pt)
-    await writeSafetensors(join(folder, OPTIMIZER), moments, { ...pt, step: String(optimizer.steps) })
+    await writeSafetensors(join(folder, OPTIMIZER), moments, { ...pt, step: String(steps) })
     await writeMethodState(join(folder, METHOD), remembered)
-    await writeBefore(join(folder, BEFORE), before, data)
-    await writeFileAtomic(join(folder, STATE), stringifyState(state))
-    const record = trainerState(state, { ...facts, bestCheckpoint })
-    await writeJson(join(folder, 'trainer_state.json'), record, { trailingNewline: true })
     if (attached.config()) await attached.save(folder)
-    await writeManifest(folder, state.step, origin)
-  })
-  return path
+  }
+}
+
+/** Steps that the optimizer of a folder has done. @throws ERR_CHECKPOINT for one that `stateWriter` did not write */
+export function stepsIn(folder: string): number {
+  const file = openSafetensors(join(folder, OPTIMIZER))
+  try {
+    const steps = Number(file.metadata.step)
+    check(Number.isSafeInteger(steps) && steps >= 0, 'ERR_CHECKPOINT', () => {
+      return `${file.path}: its step is ${file.metadata.step}, expected a whole number; use another folder`
+    })
+    return steps
+  } finally {
+    file.close()
+  }
 }
 
 type Numbers = Float32Array | Float64Array | Uint8Array
@@ -171,7 +197,11 @@ export function checkOrigin(checkpoint: Checkpoint, origin: Origin): void {
 }
 
 /** Puts a checkpoint's tensors where the optimizer has them. @throws ERR_CHECKPOINT for other names or shapes */
-export function restoreCheckpoint({ path, step }: Checkpoint, optimizer: AdamW, training: TrainingHooks = {}): void {
+export function restoreCheckpoint(
+  { path, step }: Pick<Checkpoint, 'path' | 'step'>,
+  optimizer: AdamW,
+  training: TrainingHooks = {},
+): void {
   const { arena } = optimizer
   const states = join(path, OPTIMIZER)
   arena.params.upload(readInto(arena, join(path, TRAINABLE), '', emptyLike(arena.params)))

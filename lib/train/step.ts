@@ -142,14 +142,20 @@ export class Stepper {
    * Adds the gradients of a micro-batch to those in the arena, as soon as the queue has a place for it; `loss` resolves
    * to its part of the step's. After a throw (ERR_MEMORY, say) nothing but gradients is left behind.
    * @param index optimizer step it belongs to, from 0: with the batch's offsets it keys dropout
+   * @param objective what it is trained for, where that is not the stepper's own
    */
-  async forwardBackward(batch: MicroBatch, total: number, index: number): Promise<{ loss: Promise<number> }> {
+  async forwardBackward(
+    batch: MicroBatch,
+    total: number,
+    index: number,
+    objective: Objective = this.#objective,
+  ): Promise<{ loss: Promise<number> }> {
     while (this.#inFlight.length >= this.#ahead) await this.#inFlight.shift()
     const started = performance.now()
     const { seed, dropout = true } = this.#options
     const { row: rowOffset, sequence: sequenceOffset, selected: selectedOffset, decoder: decoderOffset } = batch.offsets
     const random = { seed, step: index, rowOffset, sequenceOffset, selectedOffset, decoderOffset }
-    const forward = () => this.#objective.loss(this.#model, batch, total)
+    const forward = () => objective.loss(this.#model, batch, total)
     // A read is in the queue before the scope frees what it reads.
     const { loss } = scope(() => {
       return { loss: read(backwardOf(() => (dropout ? withRandom(random, forward) : forward()))) }

@@ -81,6 +81,20 @@ test('custom-head trains a head of its own', async () => {
   assert.match(stdout, /^before [\d.]+\nafter [\d.]+\n$/)
 })
 
+test('four verbs train two adapters in turns, the bolder one farther', async () => {
+  const pairs = reviews(20).map(({ text }) => ({ prompt: text, chosen: 'yes', rejected: 'no' }))
+  const file = writeJsonl(join(cwd, 'pairs.jsonl'), pairs)
+  const { code, stdout, stderr } = await runModule('examples/four-verbs', [await chatModelFolder(), file], { cwd })
+  assert.is(code, 0, stderr)
+  const last = (name: string) =>
+    Number([...stdout.matchAll(new RegExp(`^${name} step \\d+: loss ([\\d.]+)`, 'gm'))].at(-1)![1])
+  assert.match(stdout, /^careful step 1: loss 0\.6931/m)
+  assert.ok(last('bold') < last('careful'), stdout)
+  assert.ok(last('careful') < Math.LN2, stdout)
+  assert.match(stdout, /^bold says "/m)
+  assert.ok(readdirSync(join(cwd, 'states/bold/bold')).includes('adapter_model.safetensors'))
+})
+
 test('the seed listing learns entities whose names it has not seen', async () => {
   const { code, stdout, stderr } = await runModule('examples/seed-listing', [], { cwd })
   assert.is(code, 0, stderr)
