@@ -32,7 +32,7 @@ export interface DuplicateReport {
 }
 
 /** A text that is equal for rows a reader would call equal: case, width of characters and spaces don't count. */
-export function normalizedText(row: Row, columns: Columns): string {
+function normalizedText(row: Row, columns: Columns): string {
   const { tokens, text, text2, messages, prompt, chosen, rejected } = columns
   const parts = tokens !== undefined ? [listOf(row, tokens).join(' ')] : []
   if (messages !== undefined || prompt !== undefined) parts.push(conversationText(row, columns))

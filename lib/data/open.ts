@@ -97,6 +97,11 @@ export function openFile(path: string, options: OpenOptions = {}): DataFile {
   return { path, format, rows: () => reader(path, format, options) }
 }
 
+/** Whether the extension of a file says how its rows are read. */
+export function holdsRows(path: string): boolean {
+  return Object.hasOwn(formats, extensionOf(path))
+}
+
 /** The extension that tells the format: that before .gz where a file is packed. */
 function extensionOf(path: string): string {
   return extname(withoutGzip(path)).toLowerCase()

@@ -89,7 +89,7 @@ export function choiceOf(model: Model, { endIds, sample = 0, signal, ...options 
 const endsIn = (config: Json) => (isJsonObject(config) ? config.eos_token_id : undefined)
 
 /** `eos_token_id` of generation_config.json, else of config.json: one id or several. */
-export function endIdsOf({ path, config }: Pick<Model, 'path' | 'config'>): number[] {
+function endIdsOf({ path, config }: Pick<Model, 'path' | 'config'>): number[] {
   const file = path === undefined ? '' : join(path, 'generation_config.json')
   const own = existsSync(file) ? endsIn(readJson(file)) : undefined
   const ids = own ?? config.values.eos_token_id ?? []

@@ -30,7 +30,7 @@ export interface PreferenceTargets extends Targets {
 }
 
 /** The tokens after each token of an answer, as a language model's, and what is wanted of the answers. */
-export const answerTokens = (examples: readonly Example[]): PreferenceTargets | undefined =>
+const answerTokens = (examples: readonly Example[]): PreferenceTargets | undefined =>
   examples.some(({ preference }) => preference) ? targetsOf(examples) : undefined
 
 function targetsOf(examples: readonly Example[]): PreferenceTargets {

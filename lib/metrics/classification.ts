@@ -68,11 +68,7 @@ export function confusionMatrix(gold: ArrayLike<number>, predicted: ArrayLike<nu
 }
 
 /** The cells of the confusion matrix that are not 0, in row order. @throws ERR_DATA for ids outside the classes */
-export function confusionCells(
-  gold: ArrayLike<number>,
-  predicted: ArrayLike<number>,
-  classes: number,
-): ConfusionCell[] {
+function confusionCells(gold: ArrayLike<number>, predicted: ArrayLike<number>, classes: number): ConfusionCell[] {
   checkPaired('confusionMatrix', gold, predicted)
   const counts = new Map<number, number>()
   const isClass = (id: number) => Number.isInteger(id) && id >= 0 && id < classes

@@ -110,7 +110,7 @@ export function pairedBootstrap(
 }
 
 /** Quantile of sorted values, linear between neighbours. */
-export function quantile(sorted: Float64Array, q: number): number {
+function quantile(sorted: Float64Array, q: number): number {
   const position = q * (sorted.length - 1)
   const below = Math.floor(position)
   const low = nth(sorted, below)

@@ -57,7 +57,7 @@ export function microAverage(counts: readonly Counts[], zeroDivision: ZeroDivisi
 }
 
 /** Mean of `values` without NaN, weighted when `weights` are given; weights that sum to 0 count as equal ones. */
-export function nanMean(values: readonly number[], weights?: readonly number[]): number {
+function nanMean(values: readonly number[], weights?: readonly number[]): number {
   let sum = 0
   let weightSum = 0
   let plain = 0

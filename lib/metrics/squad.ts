@@ -21,7 +21,7 @@ const SPACES = /[^\S\ufeff]|[\x1c-\x1f\x85]/
 const ARTICLES = /(?<![\p{L}\p{N}_])(?:a|an|the)(?![\p{L}\p{N}_])/gu
 
 /** The words of an answer that count. */
-export function answerWords(text: string): string[] {
+function answerWords(text: string): string[] {
   const plain = text.toLowerCase().replace(PUNCTUATION, '').replace(ARTICLES, ' ')
   return plain.split(SPACES).filter(word => word !== '')
 }

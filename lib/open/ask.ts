@@ -46,11 +46,7 @@ export function promptFor(trained: Asked, text: string, system?: string): Prompt
 }
 
 /** What is continued in a row: its messages up to the assistant's last, its prompt, or its text. */
-export function promptOfRow(
-  trained: Asked,
-  row: Row,
-  columns: Columns,
-): { prompt: Prompt; tools?: readonly unknown[] } {
+function promptOfRow(trained: Asked, row: Row, columns: Columns): { prompt: Prompt; tools?: readonly unknown[] } {
   const { completion: _, ...given } = columns
   const isChat = holdsMessages(row, columns) || (columns.prompt !== undefined && chats(trained))
   if (!isChat) {

@@ -44,7 +44,7 @@ export interface Base {
 }
 
 /** What to do about a name that looks like an id of a model hub; else what is asked for. */
-export function hubAdvice(name: string): string {
+function hubAdvice(name: string): string {
   if (!/^[\w.-]+(\/[\w.-]+)?$/.test(name) || /^\.{1,2}(\/|$)/.test(name)) return '; name a folder with config.json'
   const folder = name.split('/').at(-1)
   return (

@@ -36,7 +36,7 @@ export interface BudgetOptions {
 export type Pattern = ReadonlyMap<string, readonly boolean[]>
 
 /** How many singular values may stay after `step` of `total`, and whether this step cuts. */
-export function budgetAt(step: number, total: number, start: number, target: number, options: BudgetOptions) {
+function budgetAt(step: number, total: number, start: number, target: number, options: BudgetOptions) {
   const { tinit, tfinal, deltaT } = options
   if (step <= tinit) return { budget: start, cuts: false }
   if (step > total - tfinal) return { budget: target, cuts: true }

@@ -4,7 +4,16 @@ import { join } from 'node:path'
 import { check, nearest } from '../errors.ts'
 import { isObject, type PyJson, type PyObject, readExactJson } from '../io/json.ts'
 import { isOneOf, must } from '../tuple.ts'
-import { type AdapterContext, decodeField, defaultsOf, encodeField, type Field, type Resolved, show } from './fields.ts'
+import {
+  type AdapterContext,
+  decodeField,
+  defaultsOf,
+  encodeField,
+  type Field,
+  type Resolved,
+  show,
+  textIn,
+} from './fields.ts'
 import { isHubConfig, valuesOfHub } from './hubConfig.ts'
 import { type TaskType, taskTypes } from './taskType.ts'
 
@@ -79,15 +88,15 @@ export function settingsOfFile(kind: FileKind, { path, peftType, values }: Adapt
     const decoded = field.peft === undefined ? undefined : decodeField(field, path, values[field.peft])
     if (decoded !== undefined) options[field.name] = decoded
   }
-  const taskType = text(path, values, 'task_type')
+  const taskType = textIn(path, values, 'task_type')
   check(taskType === undefined || isOneOf(taskTypes, taskType), 'ERR_CONFIG', () => {
     return `${path}: task_type is "${taskType}"${nearest(must(taskType, 'taskType'), taskTypes)}; known are ${taskTypes.join(', ')}`
   })
   return {
     options,
     taskType,
-    baseModelNameOrPath: text(path, values, 'base_model_name_or_path'),
-    revision: text(path, values, 'revision'),
+    baseModelNameOrPath: textIn(path, values, 'base_model_name_or_path'),
+    revision: textIn(path, values, 'revision'),
   }
 }
 
@@ -136,16 +145,6 @@ const common: PyObject = {
   peft_version: '0.21.0',
   revision: null,
   task_type: null,
-}
-
-function text(path: string, values: PyObject, key: string): string | undefined {
-  const value = values[key] ?? undefined
-  check(
-    value === undefined || typeof value === 'string',
-    'ERR_CONFIG',
-    () => `${path}: ${key} is ${show(value)}, not a text`,
-  )
-  return value
 }
 
 function same(a: unknown, b: unknown): boolean {

@@ -189,6 +189,14 @@ export function plain(value: PyJson, keepFloats = false): unknown {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item, keepFloats)]))
 }
 
+/** A text of a file; undefined where it has none. @throws ERR_CONFIG for a value of another kind */
+export function textIn(path: string, values: Readonly<Record<string, unknown>>, key: string): string | undefined {
+  const value = values[key] ?? undefined
+  const isText = value === undefined || typeof value === 'string'
+  check(isText, 'ERR_CONFIG', () => `${path}: ${key} is ${show(value)}, not a text`)
+  return value
+}
+
 export function show(value: unknown): string {
   if (value === undefined) return 'missing'
   const isPlain = isPyJson(value) && (typeof value !== 'number' || Number.isFinite(value))
@@ -285,6 +293,6 @@ function encodeTargets(
   return isTexts(value) ? value : (defaults(modelType) ?? targets)
 }
 
-export function orNull(names: readonly string[]): PyJson {
+function orNull(names: readonly string[]): PyJson {
   return names.length === 0 ? null : names
 }

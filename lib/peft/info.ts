@@ -7,6 +7,7 @@ import { isJsonObject, isObject, type Json, type JsonObject, type PyObject, read
 import { referenceOf } from '../io/reference.ts'
 import { isTexts } from '../tuple.ts'
 import { readAdapterConfig } from './config.ts'
+import { textIn } from './fields.ts'
 import type { Host } from './method.ts'
 import { taskOf } from './task.ts'
 
@@ -67,12 +68,12 @@ export async function readAdapterInfo(dir: string): Promise<AdapterInfo> {
   const { labels, extra } = record
   check(isTexts(labels), 'ERR_CONFIG', () => `${path}: labels is not a list of names; save the adapter again`)
   return {
-    method: text(path, record, 'method') ?? 'lora',
-    modelType: text(path, record, 'model_type'),
-    task: text(path, record, 'task'),
-    problem: text(path, record, 'problem'),
+    method: textIn(path, record, 'method') ?? 'lora',
+    modelType: textIn(path, record, 'model_type'),
+    task: textIn(path, record, 'task'),
+    problem: textIn(path, record, 'problem'),
     labels,
-    baseModel: text(path, record, 'base_model'),
+    baseModel: textIn(path, record, 'base_model'),
     base: baseIn(record.base),
     extra: isJsonObject(extra) ? extra : {},
   }
@@ -85,23 +86,16 @@ function baseIn(value: Json | undefined): AdapterInfo['base'] {
 
 function infoOfPeft(dir: string): AdapterInfo {
   const { path, peftType, values } = readAdapterConfig(dir)
-  const taskType = text(path, values, 'task_type')
+  const taskType = textIn(path, values, 'task_type')
   const mapping = values.auto_mapping
-  const library = isObject(mapping) ? text(path, mapping, 'parent_library') : undefined
+  const library = isObject(mapping) ? textIn(path, mapping, 'parent_library') : undefined
   return {
     method: peftType.toLowerCase(),
     modelType: /^transformers\.models\.(\w+)\./.exec(library ?? '')?.[1],
     task: taskType === undefined ? undefined : taskOf(taskType),
     problem: undefined,
     labels: undefined,
-    baseModel: text(path, values, 'base_model_name_or_path'),
+    baseModel: textIn(path, values, 'base_model_name_or_path'),
     extra: {},
   }
-}
-
-function text(path: string, record: Readonly<Record<string, unknown>>, key: string): string | undefined {
-  const value = record[key]
-  if (value === undefined || value === null) return undefined
-  check(typeof value === 'string', 'ERR_CONFIG', () => `${path}: ${key} is ${JSON.stringify(value)}, not a text`)
-  return value
 }

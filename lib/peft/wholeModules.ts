@@ -11,7 +11,7 @@ import { modulesToSaveFor, type TaskType } from './taskType.ts'
 
 /** Which biases are trained: none, all of the model, or those of the targeted modules. */
 export type Bias = (typeof BIASES)[number]
-export const BIASES = ['none', 'all', 'lora_only'] as const
+const BIASES = ['none', 'all', 'lora_only'] as const
 
 /** Which biases train beside the adapter. */
 export const BIAS_FIELD: Field<'bias'> = {
@@ -67,7 +67,7 @@ export function namesThere(host: Host, names: readonly string[]): string[] {
  * Parameters of the modules that names of `modules_to_save` stand for, in the model's order. With `strict`, a name
  * of `asked` that stands for nothing is an `ERR_OPTION`; the heads that a task adds may be absent, as in PEFT.
  */
-export function savedWhole(
+function savedWhole(
   host: Host,
   asked: readonly string[],
   taskType: TaskType | undefined,
@@ -91,7 +91,7 @@ export function savedWhole(
 }
 
 /** Biases to be trained, in the model's order: all of it, or those of the targeted modules. */
-export function biasParameters(host: Host, bias: Bias, targeted: ReadonlySet<string>): Parameter[] {
+function biasParameters(host: Host, bias: Bias, targeted: ReadonlySet<string>): Parameter[] {
   if (bias === 'none') return []
   return [...host.parameters.values()].filter(({ name }) => {
     return /(^|\.)bias$/.test(name) && (bias === 'all' || targeted.has(moduleOf(name)))

@@ -31,7 +31,7 @@ export function parseEscape(cursor: Cursor, inClass: boolean): Escape {
 }
 
 /** The code point of an escape that stands for one character. */
-export function parseCharacter(cursor: Cursor, letter: string, inClass: boolean): number {
+function parseCharacter(cursor: Cursor, letter: string, inClass: boolean): number {
   const control =
     letter === 'b' && inClass ? 8 : cursor.dialect === 'python' && letter === 'e' ? undefined : controls[letter]
   if (control !== undefined) {

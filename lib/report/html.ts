@@ -23,7 +23,7 @@ const entities: Readonly<Record<string, string>> = {
 }
 
 /** Text for an element or a quoted attribute; forbidden control characters and lone surrogates become U+FFFD. */
-export function escapeHtml(text: string): string {
+function escapeHtml(text: string): string {
   return text
     .replace(/\p{Surrogate}/gu, '\ufffd')
     .replace(/[^\P{Cc}\t\n\r]|[\ufffe\uffff]/gu, '\ufffd')

@@ -110,7 +110,7 @@ export function recordRun(parts: RunParts): { take(event: TrainEvent): void; rec
 }
 
 /** The evaluation that counts: on the test split where there is one. */
-export function judgedOf(events: readonly EvaluationEvent[]): EvaluationEvent | undefined {
+function judgedOf(events: readonly EvaluationEvent[]): EvaluationEvent | undefined {
   return events.find(({ split }) => split === 'test') ?? events.find(({ split }) => split === 'validation')
 }
 

@@ -70,7 +70,7 @@ const WIDTH = 920
 const HEIGHT = 340
 
 /** One line a trial through its values; the best third stands out, and the best of all. */
-export function parallelCoordinates({ rows, axes, metric, best }: SweepData): Html {
+function parallelCoordinates({ rows, axes, metric, best }: SweepData): Html {
   const told = rows.flatMap(({ value }, i) => (value === undefined ? [] : [{ value, i }]))
   const [low, high] = [Math.min(...told.map(each => each.value)), Math.max(...told.map(each => each.value))]
   const share = (value: number) => (high > low ? (value - low) / (high - low) : 0.5)

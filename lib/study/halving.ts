@@ -5,7 +5,7 @@ import { nth } from '../tuple.ts'
 import type { Study, Trial } from './journal.ts'
 
 /** Of so many at a rung one goes on. */
-export const REDUCTION = 3
+const REDUCTION = 3
 
 /** What a trial has come to at a rung, and whether it ends there. */
 export interface Judged {

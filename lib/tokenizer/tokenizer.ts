@@ -52,8 +52,7 @@ export interface Tokenizer {
   readonly vocabSize: number
   /** `model_max_length` of tokenizer_config.json; undefined when absent or the "no limit" number. */
   readonly modelMaxLength: number | undefined
-  /** Special tokens around one text. */
-  readonly overhead: number
+
   /** The end of a text that is cut off past `maxLength`; right where the files say nothing. */
   readonly truncationSide: Side
   /** The side on which generation pads. */
@@ -128,7 +127,7 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
     specialIds,
     vocabSize: vocabulary.size,
     modelMaxLength: typeof limit === 'number' && limit > 0 && limit < unlimited ? limit : undefined,
-    overhead: template.single.filter(slot => 'id' in slot).length,
+
     truncationSide,
     paddingSide: sideOf(config.padding_side, source.padding, 'padding_side'),
     chatTemplate: chatTemplate(path, templates, variablesOf([config, map])),

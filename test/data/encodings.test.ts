@@ -6,7 +6,7 @@ import { readConll } from '../../lib/data/conll.ts'
 import { jsonlDataset } from '../../lib/data/dataset.ts'
 import { readCsv } from '../../lib/data/delimited.ts'
 import { readJsonl } from '../../lib/data/jsonl.ts'
-import { openFile } from '../../lib/data/open.ts'
+import { holdsRows, openFile } from '../../lib/data/open.ts'
 import { collect, rejects, withFiles } from './support.ts'
 
 const csv = 'text,label\ncafé “au lait”,gut\nnaïve,schlecht\n'
@@ -55,6 +55,12 @@ test('long files are decoded across the chunks of the reader', () =>
     assert.is(found.length, 200_000)
     assert.ok(found.every(text => text === 'é😀'))
   }))
+
+test('the extension of every format that is read tells that a file holds rows', () => {
+  for (const name of ['a.json', 'a.jsonl.gz', 'a.NDJSON', 'a.parquet', 'a.tsv', 'a.conllu', 'a.bio'])
+    assert.ok(holdsRows(name), name)
+  for (const name of ['a.txt', 'a', 'json', 'a.constructor']) assert.not.ok(holdsRows(name), name)
+})
 
 test('a delimiter where there is none is an error', () =>
   withFiles({ 'a.jsonl': '{"a":1}\n' }, async path => {

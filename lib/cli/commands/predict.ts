@@ -3,7 +3,7 @@
 import { createInterface } from 'node:readline'
 import { type ColumnNames, columnNames } from '../../data/columns.ts'
 import { readLines } from '../../data/lines.ts'
-import { openFile } from '../../data/open.ts'
+import { holdsRows, openFile } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
 import { answerRows } from '../../open/ask.ts'
@@ -102,7 +102,7 @@ async function* rowsOf(settings: Settings, pairs: boolean, console: Console): As
     return
   }
   if (input !== undefined && input !== '-') {
-    if (settings.format !== undefined || /\.(jsonl|ndjson|csv|tsv|conll\w*|iob2?|bio)$/i.test(input)) {
+    if (settings.format !== undefined || holdsRows(input)) {
       yield* openFile(input, openOptions(settings, console.note)).rows()
       return
     }
