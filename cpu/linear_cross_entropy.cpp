@@ -58,12 +58,6 @@ double row_loss(float* z, int32_t label, int64_t classes, const LinearCrossEntro
   return loss - all;
 }
 
-View rows_of(View x, int64_t begin, int64_t end) {
-  x.data = x.as<char>() + begin * x.cols() * int64_t(bytes_of(x.dtype));
-  x.dims[0] = end - begin;
-  return x;
-}
-
 }  // namespace
 
 void cpu::linear_cross_entropy(View loss, View dx, View x, View w, View bias, View labels, LinearCrossEntropy o) {
@@ -75,7 +69,7 @@ void cpu::linear_cross_entropy(View loss, View dx, View x, View w, View bias, Vi
     for (int64_t first = 0; first < rows; first += o.chunk) {
       const int64_t end = std::min(first + o.chunk, rows);
       const View logits{values, x.dtype, 2, {end - first, classes}};
-      linear(logits, rows_of(x, first, end), w, bias, o.compute, Rope{});
+      linear(logits, x.part(first, end - first), w, bias, o.compute, Rope{});
       for_pieces(end - first, ROWS, [&](int64_t begin, int64_t stop, int64_t) {
         for (int64_t r = begin; r < stop; ++r) {
           T* z = values + r * classes;
@@ -85,7 +79,7 @@ void cpu::linear_cross_entropy(View loss, View dx, View x, View w, View bias, Vi
           if (!counts && dx) std::fill(z, z + classes, T(0));
         }
       });
-      if (dx) matmul(rows_of(dx, first, end), logits, w, false, false, o.compute);
+      if (dx) matmul(dx.part(first, end - first), logits, w, false, false, o.compute);
     }
     double sum = 0;
     for (int64_t r = 0; r < rows; ++r) sum += losses[r];

@@ -21,8 +21,6 @@ constexpr int64_t PIECE_ROWS = 128;  // rows of one partial sum of da and db
 constexpr int64_t PARTIAL_BYTES = 16 << 20;
 constexpr int64_t CACHED_BYTES = 256 << 10;  // of dy: read for t, and again for db
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Bits of rows [row, row + count), numbered within the tensor.
 void make_mask(const Dropout& d, int64_t row, int64_t count, int64_t columns, uint8_t* bits) {
   const DropoutKey key = dropout_key(d);

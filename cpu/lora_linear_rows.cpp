@@ -24,7 +24,7 @@ using Group = LoraRows::Group;
 void add_updates(const LoraRows& op) {
   const int64_t columns = op.y.cols();
   constexpr int64_t PIECE = 256;
-  parallel_for((columns + PIECE - 1) / PIECE, [&](int64_t piece) {
+  parallel_for(ceil_div(columns, PIECE), [&](int64_t piece) {
     const int64_t end = std::min(columns, (piece + 1) * PIECE);
     for (const Group& own : op)
       for (int64_t i = 0; own.a && i < own.rows; ++i)

@@ -14,6 +14,9 @@ using Body = void (*)(void* context, int64_t piece);
 void run(int64_t pieces, Body body, void* context);
 }  // namespace detail
 
+// Pieces of b that a is cut into.
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
 // Calls body(piece) once for every piece of [0, pieces), in any order, on any thread of the process-wide pool, and
 // returns when all are done. The cut into pieces must not depend on threads(): then results don't either. Where
 // another environment holds the pool, or inside a body, it runs in the calling thread.

@@ -11,8 +11,6 @@ namespace lowrank::cpu {
 constexpr int64_t PIECE_ROWS = 64;
 constexpr int64_t PIECE_ELEMENTS = 32768;
 
-inline int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // body(begin, end, piece) over pieces of at most `size` of [0, n).
 template <typename F>
 void for_pieces(int64_t n, int64_t size, F&& body) {

@@ -88,12 +88,6 @@ void run_chunk(const Chunk<T>& p, int64_t rows) {
   else launch(chunk_rows<T, 1>, rows, SOFTMAX_THREADS, p);
 }
 
-View rows_of(View x, int64_t begin, int64_t end) {
-  x.data = x.as<char>() + begin * x.cols() * int64_t(bytes_of(x.dtype));
-  x.dims[0] = end - begin;
-  return x;
-}
-
 // y = scale * dloss * x
 template <typename T, int N>
 __global__ void __launch_bounds__(LOSS_THREADS)
@@ -121,11 +115,11 @@ void cuda::linear_cross_entropy(View loss, View dx, View x, View w, View bias, V
     for (int64_t first = 0; first < rows; first += o.chunk) {
       const int64_t end = std::min(first + o.chunk, rows);
       const View logits{values, x.dtype, 2, {end - first, classes}};
-      linear(logits, rows_of(x, first, end), w, bias, o.compute, Rope{});
+      linear(logits, x.part(first, end - first), w, bias, o.compute, Rope{});
       run_chunk<T>({values, all.from(first), losses + first, classes, o.ignore_index, A(o.smoothing), A(o.softcap),
                     A(o.z_loss), bool(dx)},
                    end - first);
-      if (dx) matmul(rows_of(dx, first, end), logits, w, false, false, o.compute);
+      if (dx) matmul(dx.part(first, end - first), logits, w, false, false, o.compute);
     }
     launch(sum_losses, 1, LOSS_THREADS, Scalar(loss), losses, rows, o.scale);
   });

@@ -1,9 +1,12 @@
 #pragma once
 // Tensor maps for TMA, made on the host and passed to kernels as `const __grid_constant__ TensorMap`.
+#include <algorithm>
 #include <initializer_list>
 
 #include "core/error.h"
 #include "cuda/ptx.cuh"
+#include "cuda/scratch.h"
+#include "cuda/tensor_map_cache.h"
 
 namespace lowrank::cuda {
 
@@ -19,6 +22,11 @@ inline void check_box(const TensorBox& box) {
   const size_t rank = box.dims.size();
   check(rank >= 1 && rank <= 3 && box.strides.size() + 1 == rank && box.box.size() == rank, Code::Shape,
         "tensor map: ", rank, " dims, ", box.strides.size(), " strides, a box of ", box.box.size(), "; 1 to 3 dims");
+}
+
+inline TensorMapCache<TensorMap>& tensor_maps() {
+  thread_local TensorMapCache<TensorMap> cache;
+  return cache;
 }
 
 #ifdef __CUDACC__
@@ -49,9 +57,7 @@ inline decltype(&cuTensorMapEncodeTiled) tensor_map_encoder() {
 }
 
 template <typename T>
-TensorMap tensor_map(const T* data, const TensorBox& box) {
-  check_box(box);
-  if (is_measuring()) return {};
+TensorMap make_tensor_map(const T* data, const TensorBox& box) {
   constexpr cuuint32_t ones[3] = {1, 1, 1};
   const auto swizzle = box.swizzle == 128  ? CU_TENSOR_MAP_SWIZZLE_128B
                        : box.swizzle == 64 ? CU_TENSOR_MAP_SWIZZLE_64B
@@ -69,12 +75,23 @@ TensorMap tensor_map(const T* data, const TensorBox& box) {
   return map;
 }
 
+template <typename T>
+constexpr int32_t map_type() {
+  return int32_t(tensor_map_type<T>());
+}
+inline void look_at(const TensorMap&) {}
+
 #else
 
 template <typename T>
-TensorMap tensor_map(const T* data, const TensorBox& box) {
-  check_box(box);
-  if (is_measuring()) return {};
+constexpr int32_t map_type() {
+  return int32_t(sizeof(T));
+}
+// Also of one made earlier: the emulator knows what lies there now.
+inline void look_at(const TensorMap& map) { emulator::check_tensor_map(map); }
+
+template <typename T>
+TensorMap make_tensor_map(const T* data, const TensorBox& box) {
   TensorMap map;
   map.base = reinterpret_cast<char*>(const_cast<T*>(data));
   map.rank = int(box.dims.size());
@@ -87,10 +104,24 @@ TensorMap tensor_map(const T* data, const TensorBox& box) {
   for (const uint64_t stride : box.strides) map.strides[i++] = stride;
   i = 0;
   for (const uint32_t extent : box.box) map.box[i++] = extent;
-  emulator::check_tensor_map(map);
   return map;
 }
 
 #endif
+
+template <typename T>
+TensorMap tensor_map(const T* data, const TensorBox& box) {
+  check_box(box);
+  if (is_measuring()) return {};
+  TensorMapKey key;
+  key.data = data;
+  key.type = map_type<T>(), key.swizzle = box.swizzle, key.rank = int32_t(box.dims.size());
+  std::copy(box.dims.begin(), box.dims.end(), key.dims);
+  std::copy(box.strides.begin(), box.strides.end(), key.strides);
+  std::copy(box.box.begin(), box.box.end(), key.box);
+  const TensorMap map = tensor_maps().of(key, [&] { return make_tensor_map(data, box); });
+  look_at(map);
+  return map;
+}
 
 }  // namespace lowrank::cuda

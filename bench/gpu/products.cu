@@ -65,4 +65,32 @@ GPU_BENCH(lora_linear) {
   add({what, "x", ms[2] / ms[3], 1.15, 1.04, true, own + text("; cuBLAS %.4g ms", ms[3]), ms[2], ""});
 }
 
+namespace {
+
+// Forward of rows in `count` groups, each with factors of its own, against the same rows with one adapter.
+void rows_of_adapters(int64_t m, int count, double bar) {
+  const int64_t n = pick(4096, 64), k = n, r = 16;
+  const Data x(BF16, {m, k}), w(BF16, {n, k}, 0.02), y(BF16, {m, n});
+  const Data a(DType::F32, {r, k}, 0.02), b(DType::F32, {n, r}, 0.02), s(DType::F32, {m, r});
+  LoraRows op;
+  op.x = x, op.w = w, op.y = y, op.compute = Compute::BF16;
+  for (op.count = 0; op.count < count; ++op.count) {
+    LoraRows::Group& own = op.group[op.count];
+    own.begin = m * op.count / count, own.rows = m * (op.count + 1) / count - own.begin;
+    own.a = a, own.b = b, own.s = own.of(s), own.scale = 2;
+  }
+  const auto ms =
+      contest({{"groups", [&] { cuda::lora_linear_rows(op); }},
+               {"one", [&] { cuda::lora_linear(y, s, x, w, View{}, a, b, 2, {}, Compute::BF16, true, Rope{}); }}});
+  add({text("lora_linear of %lld rows in %d groups / in one, time", (long long)m, count), "x", ms[0] / ms[1], bar, 1,
+       true, text("%.4g ms; one %.4g ms", ms[0], ms[1]), ms[0], ""});
+}
+
+}  // namespace
+
+GPU_BENCH(lora_linear_rows) {
+  rows_of_adapters(pick(8192, 64), 8, 1.25);
+  rows_of_adapters(16, 16, 2);  // as while decoding
+}
+
 }  // namespace lowrank::bench

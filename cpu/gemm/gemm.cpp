@@ -22,7 +22,6 @@ constexpr int64_t PIECE_FLOPS = 4 << 20;  // below, waking a thread costs more t
 constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 16;
 constexpr int PACKED_B_SLOT = 0, PACKED_A_SLOT = 1, DEQUANTIZED_SLOT = 6;  // of scratch
 
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 // Start of part i when [0, total) is cut into `parts`.
 int64_t part(int64_t total, int64_t i, int64_t parts) { return total * i / parts; }

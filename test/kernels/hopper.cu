@@ -1,5 +1,6 @@
 // The matrix product of Hopper, in both sizes of tiles: orientations, segments, slabs, edges, epilogue, determinism.
 #include "cuda/gemm/hopper.h"
+#include "cuda/tensor_map.cuh"
 #include "test/kernels/product.cuh"
 
 namespace lowrank::testing {
@@ -50,6 +51,21 @@ KERNEL_CASE(hopper_edges) {
   ProductChoice c = choice_of(fuzz, fuzz.between(1, 200), fuzz.between(1, 300), {fuzz.between(1, 200)});
   c.a_along_k = fuzz.pick({true, false}), c.b_along_k = c.a_along_k && fuzz.pick({true, false});
   expect_product(fuzz, c);
+}
+
+// The same product again finds its tensor maps, another one does not.
+KERNEL_CASE(hopper_maps_are_made_once) {
+  if (!cuda::hopper()) return;
+  RandomProduct p(fuzz, choice_of(fuzz, 40, 72, {64}));
+  const auto made = [] { return cuda::tensor_maps().made(); };
+  multiply_hopper(p.product, {HopperTile::Single});
+  const int64_t first = made();
+  multiply_hopper(p.product, {HopperTile::Single});
+  expect(made() == first, "maps of the same operands are not made again");
+  Product narrower = p.product;
+  narrower.m = 39;
+  multiply_hopper(narrower, {HopperTile::Single});
+  expect(made() > first, "other bounds are another map");
 }
 
 // More tiles than blocks: the ring, its parities and the panels of y go on from tile to tile.
