@@ -14,6 +14,7 @@ export type ErrorCode =
   | 'ERR_CONFIG'
   | 'ERR_CHECKPOINT'
   | 'ERR_DATA'
+  | 'ERR_HUB'
 
 /** The one error shape: `code`, and a message `<op or option>: <what is wrong, both values>[; <cure>]`. */
 export class LowrankError extends Error {

@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs'
 import { check, fail } from './errors.ts'
 import { answersOf, type DeviceAnswers, type Head, type LossOptions, type Problem, rowsRead } from './heads/head.ts'
 import { HEADS, headOf, type TaskName } from './heads/index.ts'
 import { type Targets, uploadTargets } from './heads/targets.ts'
+import { localFolder } from './hub/folder.ts'
 import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
 import { openWeights } from './io/gguf/weights.ts'
 import type { Backbone, Family } from './models/family.ts'
@@ -333,15 +333,15 @@ function problemOf(config: ModelConfig, outputs: number): Problem {
 }
 
 /**
- * Loads a Hugging Face folder (config.json, model.safetensors or shards) or a GGUF file. Heads and poolers that it
- * lacks start newly initialised: `model.newTensors` names them. The event loop has its turn between tensors. Rejects
- * with ERR_CONFIG and ERR_CHECKPOINT, with every problem at once.
+ * Loads a Hugging Face folder (config.json, model.safetensors or shards), a GGUF file, or a model of the hub:
+ * `owner/name`, with `@revision` where it is not main. Heads and poolers that it lacks start newly initialised:
+ * `model.newTensors` names them. The event loop has its turn between tensors. Rejects with ERR_CONFIG and
+ * ERR_CHECKPOINT, or ERR_HUB, with every problem at once.
  */
-export async function loadModel(dir: string, options: ModelOptions): Promise<Model> {
+export async function loadModel(name: string, options: ModelOptions): Promise<Model> {
   checkOptions('loadModel', options)
-  check(typeof dir === 'string' && existsSync(dir), 'ERR_CONFIG', () => {
-    return `loadModel: there is no folder ${dir}; give the path of a Hugging Face model folder or of a GGUF file`
-  })
+  const cure = 'give the path of a Hugging Face model folder or of a GGUF file, or a model of the hub (owner/name)'
+  const dir = await localFolder(name, { option: 'loadModel', purpose: 'model', cure })
   const config = readModelConfig(dir, MODEL_TYPES)
   const checkpoint = openWeights(dir)
   try {

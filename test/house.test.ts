@@ -10,7 +10,7 @@ import { packageRoot } from '../lib/io/package.ts'
 
 // A file may import from its own row and from rows above it.
 const ROOMS = [
-  ['native', 'addon', 'errors', 'tuple', 'options', 'random', 'io', 'regex', 'bundled'],
+  ['native', 'addon', 'errors', 'tuple', 'options', 'random', 'io', 'regex', 'bundled', 'hub'],
   ['tensor'],
   ['autograd'],
   ['ops'],

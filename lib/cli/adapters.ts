@@ -1,7 +1,7 @@
 // Commands on adapters: several opened on one base, and one that was made of them written.
 
 import { existsSync, readdirSync, statSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
 import { check, fail } from '../errors.ts'
 import { locate, openTrained, type Trained } from '../open/trained.ts'
 import { type Adapter, loadAdapter, saveAdapter } from '../peft/index.ts'
@@ -12,11 +12,12 @@ import type { Settings } from './options/options.ts'
  * The folder, or GGUF file, that is to be written.
  * @throws ERR_OPTION where it is one of the sources, or is there and full without --overwrite
  */
-export function freeFolder(settings: Settings, sources: readonly string[]): string {
+export async function freeFolder(settings: Settings, sources: readonly string[]): Promise<string> {
   const out = resolve(settings.out ?? fail('ERR_OPTION', 'out: none given'))
   const there = statSync(out, { throwIfNoEntry: false })
   const taken = there !== undefined && (!there.isDirectory() || readdirSync(out).length > 0)
-  check(!sources.map(locate).includes(out), 'ERR_OPTION', () => {
+  const folders = await Promise.all(sources.map(locate))
+  check(!folders.includes(out), 'ERR_OPTION', () => {
     return `out: ${settings.out} is the adapter itself; name another folder`
   })
   check(!taken || settings.overwrite, 'ERR_OPTION', () => {
@@ -35,15 +36,16 @@ export interface Opened {
 
 /** Opens adapters on the base of the first. @throws ERR_OPTION for a whole model, ERR_CONFIG for one of another base */
 export async function openAdapters(settings: Settings, folders: readonly string[]): Promise<Opened> {
-  for (const folder of folders)
-    check(existsSync(`${locate(folder)}/adapter_config.json`), 'ERR_OPTION', () => {
-      return `adapters: ${folder} holds a whole model and no adapter; name a folder that has adapter_config.json`
+  const places = await Promise.all(folders.map(locate))
+  for (const [i, place] of places.entries())
+    check(existsSync(join(place, 'adapter_config.json')), 'ERR_OPTION', () => {
+      return `adapters: ${folders[i]} holds a whole model and no adapter; name a folder that has adapter_config.json`
     })
   const trained = await openTrained({ ...settings, adapter: folders[0] }, { name: nameOf(0) })
   try {
     const adapters = [must(trained.attached, 'attached')]
-    for (const [i, folder] of folders.slice(1).entries())
-      adapters.push(await loadAdapter(trained.model, locate(folder), { name: nameOf(i + 1) }))
+    for (const [i, place] of places.slice(1).entries())
+      adapters.push(await loadAdapter(trained.model, place, { name: nameOf(i + 1) }))
     return { trained, adapters }
   } catch (error) {
     trained.model.dispose()

@@ -9,6 +9,7 @@ import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts
 import { optionsOf, type Settings } from './options/options.ts'
 import { type Given, type Resolved, resolveSettings, unknownFlag } from './options/settings.ts'
 import { createConsole } from './terminal/console.ts'
+import { showDownloads } from './terminal/downloads.ts'
 import { visible } from './terminal/visible.ts'
 
 /** A command line understood. */
@@ -95,7 +96,9 @@ export async function run(argv: readonly string[]): Promise<number> {
   }
   try {
     const action = await actions[command]()
-    return await action(resolved.settings, createConsole(resolved.settings), resolved)
+    const console = createConsole(resolved.settings)
+    showDownloads(console)
+    return await action(resolved.settings, console, resolved)
   } catch (error) {
     return report(error, 1)
   }

@@ -56,7 +56,7 @@ export interface Trial extends Setup {
 
 /** Reads data, loads the base, attaches the method, encodes the splits; tells what it found out. */
 export async function prepareTraining(settings: Settings, console: Console, device: string): Promise<Setup> {
-  const initial = settings.initFrom === undefined ? undefined : locate(settings.initFrom)
+  const initial = settings.initFrom === undefined ? undefined : await locate(settings.initFrom)
   const whole = initial !== undefined && !existsSync(join(initial, 'adapter_config.json'))
   const prepared = await prepareBase(settings, console, device, initial, whole)
   try {
@@ -78,7 +78,7 @@ export async function prepareBase(
   whole = false,
 ): Promise<Omit<Setup, 'attached'>> {
   useThreads(settings)
-  const base = whole ? { path: must(initial, 'initial'), bundled: false } : findBase(settings.model)
+  const base = whole ? { path: must(initial, 'initial'), bundled: false } : await findBase(settings)
   const tokenizer = await findTokenizer(settings, base.path)
   const known = initial === undefined ? undefined : (await readAdapterInfo(initial)).labels
   const read = await readSplits(settings, tasksOf(base.path), known && known.length > 0 ? labelMap(known) : undefined)

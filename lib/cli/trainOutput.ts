@@ -4,6 +4,7 @@ import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, isAbsolute, join, resolve } from 'node:path'
 import { bundled } from '../bundled.ts'
 import { nth } from '../data/list.ts'
+import { shortName } from '../hub/id.ts'
 import { sha256File, writeFileAtomic } from '../io/atomic.ts'
 import { packageVersion } from '../io/package.ts'
 import { referenceOf } from '../io/reference.ts'
@@ -157,7 +158,7 @@ function commandLine(args: readonly string[]): string {
 
 function settingsTable(trial: Trial, settings: Settings, { lr }: StartEvent): Record<string, Setting> {
   const table: Record<string, Setting> = {
-    base: trial.base.bundled ? 'the bundled encoder' : basename(trial.base.path),
+    base: trial.base.bundled ? 'the bundled encoder' : shortName(trial.base.path),
   }
   for (const [name, value] of Object.entries(settings)) {
     if (value === undefined || ['json', 'quiet', 'dryRun', 'config', 'texts'].includes(name)) continue

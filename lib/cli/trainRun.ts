@@ -2,6 +2,7 @@
 
 import { join } from 'node:path'
 import { check, LowrankError } from '../errors.ts'
+import { portableName } from '../hub/id.ts'
 import type { PyJson } from '../io/json.ts'
 import { isPyJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
@@ -68,7 +69,7 @@ function extraOf({ maxLength, base, tokenizer, data, taskOptions }: Trial) {
   return {
     max_length: maxLength,
     bundled: base.bundled,
-    tokenizer: tokenizer.path,
+    tokenizer: portableName(tokenizer.path),
     columns: { ...data.columns },
     task_options: writable(taskOptions),
     truncation_side: tokenizer.truncationSide,

@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { linkSync, readFileSync, renameSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fail, systemCode } from '../errors.ts'
 import { isCount } from '../tuple.ts'
 import { sibling } from './atomic.ts'
@@ -41,6 +42,26 @@ interface Owner {
  * @throws ERR_OPTION naming the process that holds it, or where the folder cannot be written; see `explained`
  */
 export function lockFolder(folder: string): Lock {
+  const held = tryToHold(folder)
+  if ('release' in held) return held
+  const where = held.machine === machine() ? '' : ` on ${held.machine.split(' ')[0]}`
+  fail('ERR_OPTION', `output: ${folder} is being written by process ${held.pid}${where}; wait for it, or name another`)
+}
+
+const POLL = 200
+
+/** {@link lockFolder} that waits for whoever holds the folder; `waiting` is told once, the id of that process. */
+export async function waitForLock(folder: string, waiting: (pid: number) => void): Promise<Lock> {
+  for (let first = true; ; first = false) {
+    const held = tryToHold(folder)
+    if ('release' in held) return held
+    if (first) waiting(held.pid)
+    await sleep(POLL)
+  }
+}
+
+/** The lock, or who has it. */
+function tryToHold(folder: string): Lock | Owner {
   try {
     return hold(folder)
   } catch (error) {
@@ -48,7 +69,7 @@ export function lockFolder(folder: string): Lock {
   }
 }
 
-function hold(folder: string): Lock {
+function hold(folder: string): Lock | Owner {
   ensureFolder(folder)
   const path = join(folder, LOCK)
   const owner: Owner = {
@@ -60,11 +81,7 @@ function hold(folder: string): Lock {
   const text = JSON.stringify(owner)
   for (let attempt = 0; !place(path, text); attempt++) {
     const held = read(path)
-    if (held && (attempt > 10 || isAlive(held.owner, held.silence))) {
-      const { pid, machine: where } = held.owner
-      const place = where === owner.machine ? '' : ` on ${where.split(' ')[0]}`
-      fail('ERR_OPTION', `output: ${folder} is being written by process ${pid}${place}; wait for it, or name another`)
-    }
+    if (held && (attempt > 10 || isAlive(held.owner, held.silence))) return held.owner
     if (held) takeAway(path, held.text)
   }
   const beat = setInterval(() => touch(path, text), BEAT)

@@ -5,14 +5,17 @@ import { existsSync } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { fail, LowrankError } from '../errors.ts'
+import { originOf } from '../hub/id.ts'
 import { isGguf } from './gguf/file.ts'
 import { isJsonObject, readJson } from './json.ts'
 import { codeOf } from './systemError.ts'
 
 /** A base as an adapter names it. */
 export interface BaseReference {
-  /** The id that its config says it came from, else the name of its folder. */
+  /** Its id on the hub, or the one that its config says it came from, else the name of its folder. */
   readonly name: string
+  /** The commit of the hub that it is. */
+  readonly revision?: string | undefined
   /** SHA-256 of config.json and of the weights, or of the GGUF file, large ones by samples. */
   readonly sha256: string
 }
@@ -42,7 +45,9 @@ async function readReference(dir: string): Promise<BaseReference | undefined> {
   const origin = isJsonObject(config) ? config._name_or_path : undefined
   const isId = typeof origin === 'string' && /^[\w.-]+\/[\w.-]+$/.test(origin)
   const files = (await readdir(dir)).filter(name => /\.(safetensors|bin)$/.test(name)).sort()
-  return { name: isId ? origin : basename(dir), sha256: await hashOf(dir, ['config.json', ...files]) }
+  const hub = originOf(dir)
+  const name = hub?.id ?? (isId ? origin : basename(dir))
+  return { name, sha256: await hashOf(dir, ['config.json', ...files]), ...(hub && { revision: hub.revision }) }
 }
 
 async function hashOf(dir: string, names: readonly string[]): Promise<string> {

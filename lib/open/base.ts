@@ -6,6 +6,7 @@ import { bundled } from '../bundled.ts'
 import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { HEADS, type TaskName } from '../heads/index.ts'
+import { localFolder } from '../hub/folder.ts'
 import { labelsOf, readModelConfig } from '../io/config.ts'
 import { type HeadBuilder, loadModel, type Model, type ModelOptions } from '../model.ts'
 import { familyOf, MODEL_TYPES } from '../models/index.ts'
@@ -19,8 +20,10 @@ import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 
 /** What of the settings decides how a model is loaded; options of the command line have these names. */
 export interface BaseSettings {
-  /** Folder or GGUF file of the base; the one that an adapter names otherwise. */
+  /** Folder or GGUF file of the base, or its id on the hub; the one that an adapter names otherwise. */
   readonly model?: string | undefined
+  /** Branch, tag or commit of a base from the hub; its main branch otherwise. */
+  readonly revision?: string | undefined
   /** Folder of the tokenizer; the one trained with otherwise. */
   readonly tokenizer?: string | undefined
   readonly device: string
@@ -43,23 +46,17 @@ export interface Base {
   readonly bundled: boolean
 }
 
-/** What to do about a name that looks like an id of a model hub; else what is asked for. */
-function hubAdvice(name: string): string {
-  if (!/^[\w.-]+(\/[\w.-]+)?$/.test(name) || /^\.{1,2}(\/|$)/.test(name)) return '; name a folder with config.json'
-  const folder = name.split('/').at(-1)
-  return (
-    `; "${name}" looks like the id of a model on the Hugging Face hub (owner/name), and lowrank downloads nothing: ` +
-    `get its files with \`hf download ${name} --local-dir ${folder}\`, or config.json, model.safetensors and ` +
-    `tokenizer.json by a browser, then name that folder: --model ./${folder}`
-  )
-}
-
-/** The base a command is told, or the bundled encoder. @throws ERR_CONFIG where there is none or it has no weights */
-export function findBase(model: string | undefined): Base {
+/**
+ * The base a command is told, by its folder or its id on the hub, or the bundled encoder.
+ * @throws ERR_CONFIG where there is none or it has no weights, ERR_HUB where the hub does not give it
+ */
+export async function findBase({ model, revision }: Pick<BaseSettings, 'model' | 'revision'>): Promise<Base> {
   if (model !== undefined) {
-    check(existsSync(model), 'ERR_CONFIG', () => `model: there is no folder ${model}${hubAdvice(model)}`)
-    return { path: resolve(model), bundled: resolve(model) === bundled.encoder }
+    const cure = 'name a folder with config.json, or a model of the Hugging Face hub (owner/name)'
+    const path = resolve(await localFolder(model, { option: 'model', purpose: 'model', revision, cure }))
+    return { path, bundled: path === bundled.encoder }
   }
+  check(revision === undefined, 'ERR_OPTION', () => `revision: ${revision} of no model; name one with --model`)
   check(bundledEncoder(), 'ERR_CONFIG', () => {
     return (
       `model: the bundled encoder has no weights, ${join(bundled.encoder, 'model.safetensors')} is missing; ` +

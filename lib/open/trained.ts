@@ -4,9 +4,11 @@ import { existsSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
 import { bundled } from '../bundled.ts'
 import type { ColumnNames } from '../data/columns.ts'
-import { check, fail } from '../errors.ts'
+import { check, fail, LowrankError } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { HEADS, headOf, headTasks, type TaskName, unknownTask } from '../heads/index.ts'
+import { localFolder } from '../hub/folder.ts'
+import { hubIdOf } from '../hub/id.ts'
 import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
 import { isJsonObject } from '../io/json.ts'
@@ -51,10 +53,10 @@ export async function openTrained(
   settings: TrainedSettings,
   options: { trainable?: boolean; name?: string } = {},
 ): Promise<Trained> {
-  const folder = locate(settings.adapter ?? fail('ERR_OPTION', 'adapter: none given'))
+  const folder = await locate(settings.adapter ?? fail('ERR_OPTION', 'adapter: none given'))
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
   const info = await infoOf(folder, isAdapter)
-  const base = isAdapter ? baseOf(folder, info, settings) : { path: folder, bundled: false }
+  const base = isAdapter ? await baseOf(folder, info, settings) : { path: folder, bundled: false }
   const task = taskFor(info, settings, folder)
   const labels = headOf(task).isLabelled ? labelsFor(folder, base.path, info, settings) : undefined
   const headRows = isAdapter ? 'byName' : 'inOrder'
@@ -86,14 +88,13 @@ function checkComplete({ newTensors, task }: Model, folder: string): void {
   })
 }
 
-/** The folder or GGUF file itself, or the adapter or model in a folder that train wrote. */
-export function locate(path: string): string {
-  const dir = resolve(path)
-  check(existsSync(dir), 'ERR_CONFIG', () => {
-    const isId = /^[\w-]+\/[\w.-]+$/.test(path)
-    const hub = isId ? `; of an adapter on a hub, get the files first: hf download ${path} --local-dir adapter` : ''
-    return `adapter: there is no folder ${path}; name what train wrote${hub}`
-  })
+/**
+ * The folder or GGUF file itself, the adapter or model in a folder that train wrote, or the folder of an adapter or
+ * model of the hub.
+ */
+export async function locate(path: string): Promise<string> {
+  const cure = 'name what train wrote, or an adapter of the Hugging Face hub (owner/name)'
+  const dir = resolve(await localFolder(path, { option: 'adapter', purpose: 'trained', cure }))
   const candidates = [dir, join(dir, 'adapter'), join(dir, 'model')]
   const found = candidates.find(candidate => {
     return existsSync(join(candidate, 'adapter_config.json')) || isModelPath(candidate)
@@ -123,13 +124,23 @@ async function infoOf(folder: string, isAdapter: boolean): Promise<AdapterInfo> 
   }
 }
 
-function baseOf(folder: string, info: AdapterInfo, settings: TrainedSettings): Base {
-  if (settings.model !== undefined) return findBase(settings.model)
-  if (info.extra.bundled === true) return findBase(undefined)
+/** The base of a trained folder: the one named by hand, else the one it says. @throws ERR_CONFIG, ERR_HUB */
+export async function baseOf(folder: string, info: AdapterInfo, settings: TrainedSettings): Promise<Base> {
+  if (settings.model !== undefined) return await findBase(settings)
+  check(settings.revision === undefined, 'ERR_OPTION', () => {
+    return `revision: ${settings.revision} is a base's, and --model names none; for one of the adapter write it as name@revision`
+  })
+  if (info.extra.bundled === true) return await findBase({})
   const { baseModel } = info
   check(baseModel !== undefined, 'ERR_CONFIG', () => `adapter: ${folder} names no base; name it with --model`)
   const places = isAbsolute(baseModel) ? [baseModel] : [resolve(baseModel), resolve(folder, baseModel)]
   const found = places.find(isModelPath)
+  if (found === undefined && hubIdOf(baseModel))
+    return await findBase({ model: baseModel, revision: info.baseRevision }).catch((error: unknown) => {
+      if (!(error instanceof LowrankError) || error.code !== 'ERR_HUB') throw error
+      const message = `adapter: its base "${baseModel}" is not here: ${error.message}; a folder is named with --model`
+      fail('ERR_HUB', message, error)
+    })
   check(found, 'ERR_CONFIG', () => {
     const known = info.base ? ` (${info.base.name}, SHA-256 ${info.base.sha256})` : ''
     return `adapter: its base "${baseModel}"${known} is no model here; name its folder or GGUF file with --model`
@@ -194,7 +205,8 @@ async function tokenizerOf(
   // A whole model's folder has the tokenizer that it was trained with.
   const saved = isAdapter ? extra.tokenizer : undefined
   if (typeof saved !== 'string' || saved === baseModel) return await loadTokenizer(base.path, options)
-  check(existsSync(saved), 'ERR_CONFIG', () => {
+  // A name without an owner is far more often a folder that is gone than a model of the hub.
+  check(existsSync(saved) || (saved.includes('/') && hubIdOf(saved)), 'ERR_CONFIG', () => {
     return `adapter: it was trained with the tokenizer of ${saved}, which is not here; name its folder with --tokenizer`
   })
   return await loadTokenizer(saved, options)

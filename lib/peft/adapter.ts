@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
+import { originOf, portableName } from '../hub/id.ts'
 import { recoverFolder, writeFolderAtomic } from '../io/atomic.ts'
 import { type PyObject, writeJson } from '../io/json.ts'
 import type { Checkpoint, FloatDtype } from '../io/safetensors.ts'
@@ -193,12 +194,14 @@ export class Adapter<H extends Host = Host> implements Disposable {
     const { host, method } = this
     if (!method.kind.peftType) return undefined
     const preserved = this.#source?.config
+    const base = baseModel ?? (preserved ? undefined : host.path)
     const context = {
       modelType: host.config.modelType,
       targets: this.matched.map(({ path }) => path),
       fanInFanOut: this.matched.some(({ path }) => host.linears.get(path)?.fanInFanOut),
       taskType: this.#source ? this.#source.taskType : taskTypeOf(host.task),
-      baseModelNameOrPath: baseModel ?? (preserved ? undefined : host.path),
+      baseModelNameOrPath: base && portableName(base),
+      revision: base && originOf(base)?.revision,
       autoMapping: preserved ? undefined : { baseModelClass: host.className, parentLibrary: transformersModule(host) },
     }
     const options = { ...method.options, ...this.#placement.settings?.() }

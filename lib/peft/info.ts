@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
+import { portableName } from '../hub/id.ts'
 import { isJsonObject, isObject, type Json, type JsonObject, type PyObject, readJson } from '../io/json.ts'
 import { referenceOf } from '../io/reference.ts'
 import { isTexts } from '../tuple.ts'
@@ -25,6 +26,8 @@ export interface AdapterInfo {
   readonly labels: readonly string[] | undefined
   /** Where the base was loaded from: a folder, or a name on a hub. */
   readonly baseModel: string | undefined
+  /** The commit, branch or tag of a base from a hub. */
+  readonly baseRevision?: string | undefined
   /** Its name and hash, by which it is known on other machines; undefined where the file does not say. */
   readonly base?: { readonly name: string; readonly sha256: string } | undefined
   /** What was handed to saveAdapter as `extra`. */
@@ -46,8 +49,8 @@ export async function infoRecord(
     task: host.task,
     problem: host.head.problem,
     labels: [...host.labels],
-    base_model: baseModel ?? null,
-    base: reference ? { ...reference } : null,
+    base_model: baseModel === undefined ? null : portableName(baseModel),
+    base: reference ? { ...reference, revision: reference.revision ?? null } : null,
     extra,
   }
 }
@@ -75,6 +78,7 @@ export async function readAdapterInfo(dir: string): Promise<AdapterInfo> {
     labels,
     baseModel: textIn(path, record, 'base_model'),
     base: baseIn(record.base),
+    baseRevision: isJsonObject(record.base) ? textIn(path, record.base, 'revision') : undefined,
     extra: isJsonObject(extra) ? extra : {},
   }
 }
@@ -96,6 +100,7 @@ function infoOfPeft(dir: string): AdapterInfo {
     problem: undefined,
     labels: undefined,
     baseModel: textIn(path, values, 'base_model_name_or_path'),
+    baseRevision: textIn(path, values, 'revision'),
     extra: {},
   }
 }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, fail } from '../errors.ts'
+import { localFolder } from '../hub/folder.ts'
 import {
   type Checkpoint,
   type FileRange,
@@ -38,7 +39,8 @@ const floats = ['F64', 'F32', 'BF16', 'F16'] as const satisfies FloatDtype[]
 const floatOf = ({ dtype }: TensorInfo): FloatDtype[] => (isOneOf(floats, dtype) ? [dtype] : [])
 
 /**
- * Puts an adapter folder, PEFT's or ours, on a model. Its head, pooler and biases take the place of the model's.
+ * Puts an adapter folder, PEFT's or ours, or an adapter of the hub (`owner/name`), on a model. Its head, pooler and
+ * biases take the place of the model's.
  *
  * Nothing is loaded in part: all missing, unexpected and misshapen tensors, integers, NaN and infinities are one
  * ERR_CHECKPOINT. A config that is broken, for another task, family or other labels: ERR_CONFIG. A method or setting
@@ -53,7 +55,8 @@ export async function loadAdapter<H extends Host>(
     return 'loadAdapter: expected a model and the path of a folder; call loadAdapter(model, folder)'
   })
   const { name = 'default', trainable = false, allowNew = false } = options
-  const folder = folderOf(dir, name)
+  const cure = 'name a folder with adapter_config.json, or an adapter of the hub (owner/name)'
+  const folder = folderOf(await localFolder(dir, { option: 'loadAdapter', purpose: 'trained', cure }), name)
   const config = readAdapterConfig(folder)
   checkBase(model, folder, await readAdapterInfo(folder))
   const isHub = config.hubName !== undefined

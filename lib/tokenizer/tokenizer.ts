@@ -1,4 +1,5 @@
 import { check } from '../errors.ts'
+import { localFolder } from '../hub/folder.ts'
 import { type ChatTemplate, chatTemplate } from './chatTemplate.ts'
 import { followConfig, type Side, sideOf } from './config.ts'
 import { readDecoder } from './decoders.ts'
@@ -92,17 +93,19 @@ const wordCacheSize = 100_000
 const unlimited = 1e15
 
 /**
- * Loads a tokenizer from a Hugging Face folder, a tokenizer.json itself or a GGUF file. A folder holds that, or
- * vocab.txt (BERT), or vocab.json and merges.txt (GPT-2, RoBERTa), and tokenizer_config.json and
- * special_tokens_map.json where present; the config is followed as transformers 5 follows it. Lengths of truncation and
- * padding stored in the file are ignored.
+ * Loads a tokenizer from a Hugging Face folder, a tokenizer.json itself, a GGUF file, or the hub (`owner/name`). A
+ * folder holds tokenizer.json, or vocab.txt (BERT), or vocab.json and merges.txt (GPT-2, RoBERTa), and, where present,
+ * tokenizer_config.json and special_tokens_map.json; the config is followed as transformers 5 follows it. Lengths of
+ * truncation and padding stored in the file are ignored.
  * @throws ERR_CONFIG when files are missing or malformed, ERR_UNSUPPORTED for parts this package cannot run.
  */
 export async function loadTokenizer(dirOrFile: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
   check(typeof dirOrFile === 'string', 'ERR_OPTION', () => {
     return `loadTokenizer: ${dirOrFile} is no path of a folder or file`
   })
-  return createTokenizer(dirOrFile, await readTokenizerFiles(dirOrFile), options)
+  const cure = 'name a folder with tokenizer.json, or a model of the hub (owner/name)'
+  const path = await localFolder(dirOrFile, { option: 'tokenizer', purpose: 'tokenizer', cure })
+  return createTokenizer(path, await readTokenizerFiles(path), options)
 }
 
 function createTokenizer(path: string, files: TokenizerFiles, options: TokenizerOptions): Tokenizer {

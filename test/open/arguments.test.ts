@@ -78,6 +78,10 @@ for (const [what, call, message] of WRONG)
   test(`${what} is told`, () => rejects(async () => await call(), 'ERR_OPTION', message))
 
 test('a folder that is no text is told', () =>
-  rejects(() => loadModel(undefined as never, { task: 'masked-lm' }), 'ERR_CONFIG', /there is no folder undefined/))
+  rejects(
+    () => loadModel(undefined as never, { task: 'masked-lm' }),
+    'ERR_CONFIG',
+    /loadModel: undefined is no path of a folder/,
+  ))
 
 test.run()

@@ -21,8 +21,8 @@ export async function combineCommand(settings: Settings, console: Console): Prom
   check(rank === undefined || kind === 'svd', 'ERR_OPTION', () => {
     return `rank: ${kind} has the rank that follows from the adapters; leave it out, or take --combination svd`
   })
-  const head = headName(settings, folders)
-  const out = freeFolder(settings, folders)
+  const head = await headName(settings, folders)
+  const out = await freeFolder(settings, folders)
   const { trained, adapters } = await openAdapters(settings, folders)
   try {
     const parts = adapters.map((adapter, i) => ({ adapter, weight: nth(weights, i) }))
@@ -41,8 +41,8 @@ export async function combineCommand(settings: Settings, console: Console): Prom
   }
 }
 
-function headName({ headFrom }: Settings, folders: readonly string[]): string | undefined {
+async function headName({ headFrom }: Settings, folders: readonly string[]): Promise<string | undefined> {
   if (headFrom === undefined) return undefined
-  const at = folders.map(locate).indexOf(locate(headFrom))
+  const at = (await Promise.all(folders.map(locate))).indexOf(await locate(headFrom))
   return at >= 0 ? nameOf(at) : fail('ERR_OPTION', `headFrom: ${headFrom} is none of ${folders.join(', ')}`)
 }

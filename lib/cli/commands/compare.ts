@@ -7,6 +7,7 @@ import { openFile } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
 import { storeRows } from '../../data/storedRows.ts'
 import { check } from '../../errors.ts'
+import { portableName } from '../../hub/id.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import { packageVersion } from '../../io/package.ts'
 import { native } from '../../native.ts'
@@ -110,7 +111,7 @@ async function keep(
   const extra = {
     max_length: maxLength,
     bundled: base.bundled,
-    tokenizer: tokenizer.path,
+    tokenizer: portableName(tokenizer.path),
     columns: { ...data.columns },
   }
   const dir = join(folder.path, 'adapters', method)
@@ -156,7 +157,10 @@ async function write(
     title: `Methods of fine-tuning on ${name}`,
     seeds: seedsOf(settings),
     memory: memoryText(memory, settings),
-    settings: settingsTable({ ...settings, method: undefined }, base.bundled ? 'the bundled encoder' : base.path),
+    settings: settingsTable(
+      { ...settings, method: undefined },
+      base.bundled ? 'the bundled encoder' : portableName(base.path),
+    ),
     environment: environmentOf(bench),
   }
   const data = methodsData(bench, compared, facts)

@@ -13,7 +13,7 @@ export async function convertCommand(settings: Settings, console: Console): Prom
   useThreads(settings)
   const source = must(settings.adapter, 'adapter')
   const isGguf = isGgufOut(settings)
-  const out = freeFolder(settings, [source])
+  const out = await freeFolder(settings, [source])
   const { trained, adapters } = await openAdapters(settings, [source])
   try {
     if (settings.layout === 'adapterhub') {

@@ -9,8 +9,8 @@ import { storeRows } from '../../data/storedRows.ts'
 import { check } from '../../errors.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import type { Model } from '../../model.ts'
-import { findBase, loadBase, useThreads } from '../../open/base.ts'
-import { openTrained, type Trained } from '../../open/trained.ts'
+import { loadBase, useThreads } from '../../open/base.ts'
+import { baseOf, openTrained, type Trained } from '../../open/trained.ts'
 import { compareEvaluations } from '../../report/compare.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { type SplitData, splitData } from '../../tasks/prepare.ts'
@@ -122,7 +122,7 @@ async function dataFor(
 
 /** The base with an untrained head: the adapter switched off, or loaded anew where all weights were trained. */
 async function evaluateBase(
-  { attached, model, info, base }: Trained,
+  { attached, model, info, base, folder }: Trained,
   settings: Settings,
   run: (model: Model) => Promise<Evaluation>,
 ): Promise<Evaluation> {
@@ -130,12 +130,12 @@ async function evaluateBase(
     attached.setActive(false)
     return run(model).finally(() => attached.setActive(true))
   }
-  const path = settings.model ?? (info.extra.bundled === true ? findBase(undefined).path : info.baseModel)
-  check(path !== undefined, 'ERR_OPTION', () => {
+  check((settings.model ?? info.baseModel) !== undefined || info.extra.bundled === true, 'ERR_OPTION', () => {
     return `baseline: ${base.path} does not say what it was trained from; name the base with --model`
   })
   const { task } = model
   const { problem } = model.head
+  const { path } = await baseOf(folder, info, settings)
   const untrained = await loadBase(path, { task, problem, labels: model.labels }, settings)
   return run(untrained).finally(() => untrained.dispose())
 }

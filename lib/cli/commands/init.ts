@@ -21,7 +21,7 @@ export async function initCommand(settings: Settings, console: Console): Promise
   check(!existsSync(path) || settings.overwrite, 'ERR_OPTION', () => {
     return `out: ${shown(path)} is there already; name another file, or allow --overwrite`
   })
-  const data = await readSplits(settings, tasksOf(findBase(settings.model).path))
+  const data = await readSplits(settings, tasksOf((await findBase(settings)).path))
   for (const notice of data.notices) console.note(notice)
   await writeFileAtomic(path, configText(settings, data))
   console.line(`wrote ${shown(path)}`)

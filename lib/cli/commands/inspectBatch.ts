@@ -21,7 +21,7 @@ function planOf({ batchSize, accumulate, seed, groupByLength, dropLast }: Settin
 
 /** Prints the first batch of training. @throws ERR_DATA where some row has no label that counts */
 export async function inspectBatchCommand(settings: Settings, console: Console): Promise<number> {
-  const base = findBase(settings.model)
+  const base = await findBase(settings)
   const tokenizer = await findTokenizer(settings, base.path)
   const data = await readSplits(settings, tasksOf(base.path))
   for (const notice of data.notices) console.note(notice)

@@ -32,9 +32,10 @@ const defaultLength = 512
 
 /** Prints what is in the data. */
 export async function inspectDataCommand(settings: Settings, console: Console): Promise<number> {
-  const folder = settings.tokenizer ?? settings.model ?? bundled.encoder
-  const tokenizer =
-    existsSync(join(folder, 'tokenizer.json')) || settings.model ? await loadTokenizer(folder) : undefined
+  const { tokenizer: own, model, revision } = settings
+  const named = own ?? (model !== undefined && revision !== undefined ? `${model}@${revision}` : model)
+  const isThere = named !== undefined || existsSync(join(bundled.encoder, 'tokenizer.json'))
+  const tokenizer = isThere ? await loadTokenizer(named ?? bundled.encoder) : undefined
   const files = Object.entries(await openDataset(must(settings.data, 'data'), openOptions(settings, console.note)))
   const found: FileInspection[] = []
   for (const [split, file] of files) {

@@ -49,7 +49,7 @@ export interface ModelInspection {
 
 /** Describes a model folder; its weights are checked, not kept. @throws ERR_CONFIG, ERR_CHECKPOINT as loadModel does */
 export async function inspectModel(settings: Settings): Promise<ModelInspection> {
-  const { path } = findBase(settings.model)
+  const { path } = await findBase(settings)
   const config = readModelConfig(path, MODEL_TYPES)
   const classes = architectures(config)
   const asked = isOneOf(headTasks, settings.task) ? settings.task : undefined

@@ -1,5 +1,6 @@
 // `lowrank merge`: base and adapter as one Hugging Face folder or GGUF file.
 
+import { portableName } from '../../hub/id.ts'
 import { useThreads } from '../../open/base.ts'
 import { openTrained } from '../../open/trained.ts'
 import { saveGguf, saveMerged } from '../../peft/index.ts'
@@ -12,7 +13,7 @@ import type { Console } from '../terminal/console.ts'
 export async function mergeCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
   const isGguf = isGgufOut(settings)
-  const out = freeFolder(settings, [must(settings.adapter, 'adapter')])
+  const out = await freeFolder(settings, [must(settings.adapter, 'adapter')])
   // Blocks of a GGUF file would be refused: what is written has floats.
   const trained = await openTrained({ ...settings, storage: settings.storage ?? 'f32' })
   const { model, attached, info } = trained
@@ -21,7 +22,7 @@ export async function mergeCommand(settings: Settings, console: Console): Promis
     const tokenizer = trained.tokenizer.path
     if (isGguf) await saveGguf(model, out, { tokenizer, type: settings.type })
     else await saveMerged(model, out, { tokenizer })
-    console.line(`${out}: ${info.method} of ${layers} layers merged into ${trained.base.path}`)
+    console.line(`${out}: ${info.method} of ${layers} layers merged into ${portableName(trained.base.path)}`)
     console.event({ type: 'summary', out, adapter: trained.folder, base: trained.base.path, layers })
     return 0
   } finally {

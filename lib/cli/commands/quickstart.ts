@@ -27,7 +27,7 @@ const newTexts = [
 
 /** Fine-tunes the bundled encoder on the bundled sample and says three things about new texts. */
 export async function quickstartCommand(given: Settings, console: Console): Promise<number> {
-  const base = findBase(undefined)
+  const base = await findBase({})
   check(existsSync(bundled.sample), 'ERR_DATA', () => `quickstart: ${bundled.sample} is missing; reinstall the package`)
   const settings: Settings = { ...given, data: bundled.sample, model: base.path }
   console.note('LoRA on the bundled encoder: which of 25 kinds of thing does a dictionary definition define?')

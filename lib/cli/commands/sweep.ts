@@ -3,6 +3,7 @@
 import { basename, extname, join, resolve } from 'node:path'
 import { stringify } from 'yaml'
 import { check } from '../../errors.ts'
+import { portableName } from '../../hub/id.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import { readText } from '../../io/json.ts'
 import { metricOf } from '../../metrics/table.ts'
@@ -124,7 +125,7 @@ async function finish(parts: Search, study: Study, signal: AbortSignal): Promise
   const extra = {
     max_length: maxLength,
     bundled: base.bundled,
-    tokenizer: tokenizer.path,
+    tokenizer: portableName(tokenizer.path),
     columns: { ...data.columns },
   }
   const options = { baseModel: base.path, tokenizer: tokenizer.path, extra }
@@ -201,7 +202,7 @@ function sweepData(
     best: best.number,
     test,
     axes: Object.entries(sweep.space).map(([name, each]) => axisOf(name, each, trials, rows)),
-    settings: settingsTable(settings, prepared.base.bundled ? 'the bundled encoder' : prepared.base.path),
+    settings: settingsTable(settings, prepared.base.bundled ? 'the bundled encoder' : portableName(prepared.base.path)),
   }
 }
 

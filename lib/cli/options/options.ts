@@ -154,22 +154,20 @@ const ofData: readonly Option[] = [...Object.entries({ ...DATA_OPTIONS, ...TASK_
   ([name, row]) => placed('Data', sourcing, name, row, DATA_MORE[name]),
 )
 
+/** What may be told a base. */
+const basing: readonly Command[] = [
+  'init',
+  ...(['train', 'evaluate', 'predict', 'merge', ...changing] as const),
+  ...(['inspect model', 'inspect data', 'inspect batch'] as const),
+]
+
 const model = section('Model', loading, [
-  o(
-    'model',
-    'path',
-    undefined,
-    'Base: a Hugging Face folder (config.json, safetensors, tokenizer.json) or a GGUF file',
-    {
-      found: 'the bundled encoder',
-      positional: ['inspect model'],
-      commands: [
-        'init',
-        ...(['train', 'evaluate', 'predict', 'merge', ...changing] as const),
-        ...(['inspect model', 'inspect data', 'inspect batch'] as const),
-      ],
-    },
-  ),
+  o('model', 'path', undefined, 'Base: a Hugging Face folder, its name on the hub (owner/name), or a GGUF file', {
+    found: 'the bundled encoder',
+    positional: ['inspect model'],
+    commands: basing,
+  }),
+  o('revision', 'text', undefined, 'Branch, tag or commit of a base from the hub', { found: 'main', commands: basing }),
   o('newHead', 'boolean', false, 'Start the classifier anew, also where the base has one', { commands: ['train'] }),
   o('tokenizer', 'path', undefined, "Folder of the tokenizer, where it is not the model's", {
     commands: ['train', 'evaluate', 'predict', 'inspect data', 'inspect batch'],
