@@ -7,7 +7,7 @@ import type { PyJson } from '../io/json.ts'
 import { isPyJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { secondsOf } from '../options.ts'
-import { saveAdapter } from '../peft/index.ts'
+import { type Adapter, saveAdapter } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
 import { recordRun } from '../report/run.ts'
 import type { TaskValues } from '../tasks/task.ts'
@@ -112,6 +112,7 @@ class Watch {
   progress: Progress | undefined
   readonly recorder: ReturnType<typeof recordRun>
   readonly #model: Model
+  readonly #attached: Adapter
   readonly #settings: Settings
   readonly #console: Console
   #trackers: readonly Tracker[]
@@ -124,6 +125,7 @@ class Watch {
     const reader = { tokenizer, labels: model.labels, columns: data.columns }
     this.recorder = recordRun({ model, attached, examples, reader })
     this.#model = model
+    this.#attached = attached
     this.#folder = trial.folder
     this.#settings = settings
     this.#console = console
@@ -200,12 +202,22 @@ class Watch {
     const scalars = Object.entries(metrics).map(([name, value]) => [`${split}/${name}`, value])
     if (when !== 'after' || split === 'test') await this.#record(step, Object.fromEntries(scalars))
     if (when !== 'epoch') return
+    await this.#ranks(step)
     const metric = must(this.start, 'start').metric
     const title = titleOf(metric, this.#model)
     const shown = metric === 'loss' ? '' : `, ${title} ${metricText(metrics[metric])}`
     const trained = this.#loss === undefined ? '' : `training loss ${metricText(this.#loss)}, `
     const line = `epoch ${+epoch.toFixed(2)}: ${trained}validation loss ${metricText(metrics.loss)}${shown}`
     if (!this.#settings.quiet) this.progress?.log(titleWithBest(line, best))
+  }
+
+  /** Singular values that train, and how many of each layer are left. */
+  async #ranks(step: number): Promise<void> {
+    for (const [path, tensor] of this.#attached.training.singularValues?.() ?? []) {
+      const values = Float64Array.from(await tensor.floats())
+      await this.#record(step, { [`ranks/${path}`]: values.filter(value => value !== 0).length })
+      await this.#track(tracker => tracker.histogram?.(step, `sigma/${path}`, values))
+    }
   }
 
   async #record(step: number, scalars: Readonly<Record<string, number>>): Promise<void> {

@@ -175,6 +175,7 @@ export function placeAdaLora(host: Host, options: Required<AdaLoraOptions>, cont
     training: {
       ...(weight > 0 &&
         live.length > 0 && { penalty: () => penalty({ weight, kind: 'orthNorm', parameters: matrices }) }),
+      singularValues: () => new Map(layers.map(({ path, e }) => [path, e.tensor])),
       ...(budget && { afterUpdate: (step, total) => budget.afterUpdate(step, total), state: () => budget.state() }),
     },
     ...(budget && { settings: () => budget.settings, pack: tensors => packed(tensors, budget.pattern) }),

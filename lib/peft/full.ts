@@ -4,7 +4,7 @@ import { check } from '../errors.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
 import { must } from '../tuple.ts'
 import type { Field } from './fields.ts'
-import { type Host, type Method, type MethodKind, methodOfKind } from './method.ts'
+import { type Host, type Method, type MethodKind, methodOfKind, type Placement } from './method.ts'
 import { layerNumber } from './targets.ts'
 
 /** Options of {@link fullFineTuning}. */
@@ -17,10 +17,17 @@ export interface FullOptions {
   keepOriginal?: boolean
 }
 
+export const KEEP_FIELD: Field<'keepOriginal'> = {
+  name: 'keepOriginal',
+  kind: 'boolean',
+  default: false,
+  help: 'Keep the original weights, to be put back',
+}
+
 const fields: readonly Field<keyof FullOptions>[] = [
   { name: 'freezeEmbeddings', kind: 'boolean', default: false, help: 'Leave the embeddings as they are' },
   { name: 'layers', kind: 'integers', help: 'Of the numbered layers train only these, from 0', found: 'all' },
-  { name: 'keepOriginal', kind: 'boolean', default: false, help: 'Keep the original weights, to be put back' },
+  KEEP_FIELD,
 ]
 
 export const FULL: MethodKind<FullOptions> = {
@@ -29,12 +36,7 @@ export const FULL: MethodKind<FullOptions> = {
   help: 'all weights of the model',
   lr: 5e-5,
   fields,
-  place: (host, options) => ({
-    linear: new Map(),
-    whole: chosen(host, options),
-    inPlace: !options.keepOriginal,
-    matched: [],
-  }),
+  place: (host, options) => trainingThemselves(chosen(host, options), options.keepOriginal),
 }
 
 /**
@@ -45,6 +47,11 @@ export const FULL: MethodKind<FullOptions> = {
  */
 export function fullFineTuning(options: FullOptions = {}): Method {
   return methodOfKind(FULL, options)
+}
+
+/** Parameters of the model that train themselves, in place or beside their originals. */
+export function trainingThemselves(whole: readonly Parameter[], keepOriginal: boolean): Placement {
+  return { linear: new Map(), whole, inPlace: !keepOriginal, matched: [] }
 }
 
 /** All parameters. @throws ERR_OPTION where the base, or an adapter, does not let them train themselves */

@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import type { Parameter } from '../nn/module.ts'
 import type { Field } from './fields.ts'
-import { ownParameters } from './full.ts'
+import { KEEP_FIELD, ownParameters, trainingThemselves } from './full.ts'
 import { type Host, type Method, type MethodKind, methodOfKind } from './method.ts'
 import { layerNumber } from './targets.ts'
 
@@ -24,7 +24,7 @@ const fields: readonly Field<keyof LastLayersOptions>[] = [
     help: 'How many layers train, from the last',
     search: { values: [1, 2, 4] },
   },
-  { name: 'keepOriginal', kind: 'boolean', default: false, help: 'Keep the original weights, to be put back' },
+  KEEP_FIELD,
 ]
 
 export const LAST_LAYERS: MethodKind<LastLayersOptions> = {
@@ -33,12 +33,7 @@ export const LAST_LAYERS: MethodKind<LastLayersOptions> = {
   help: 'all weights of the last layers and of the head, the rest frozen',
   lr: 1e-4,
   fields,
-  place: (host, options) => ({
-    linear: new Map(),
-    whole: chosen(host, options),
-    inPlace: !options.keepOriginal,
-    matched: [],
-  }),
+  place: (host, options) => trainingThemselves(chosen(host, options), options.keepOriginal),
 }
 
 /** The last layers train, and what follows them; saved as a whole model folder. docs/methods.md. */

@@ -84,6 +84,8 @@ export interface TrainingHooks {
   afterUpdate?(step: number, total: number): void | Promise<void>
   /** Learning rate and decay of a parameter, relative to the run's. */
   group?(parameter: Parameter): ArenaGroup
+  /** Singular values that train, by layer, shape [r, 1]: those that a budget has cut are 0. Trackers follow them. */
+  singularValues?(): ReadonlyMap<string, Tensor>
   /** What `afterUpdate` remembers between steps, by name: checkpoints keep it. */
   state?(): ReadonlyMap<string, StateEntry>
 }

@@ -61,6 +61,25 @@ test("convert --layout adapterhub writes AdapterHub's files of bottleneck adapte
   assert.match(other.stderr, /bottleneck adapters alone are written so/)
 })
 
+test('a budget of ranks: trackers follow ranks and singular values by layer, and the report shows what is left', async () => {
+  const steps = ['--max-steps', '6', '--batch-size', '8', '--eval-every', '3', '--tfinal', '1']
+  const { code, stderr } = await run('train', 'reviews.jsonl', '--method', 'adalora', ...steps, '--quiet', '--out', 'd')
+  assert.is(code, 0, stderr)
+  const log = readFileSync(join(cwd, 'd', 'log.jsonl'), 'utf8')
+  const lines = log
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line))
+  const ranks = lines.flatMap(line => Object.entries(line).filter(([key]) => key.startsWith('ranks/')))
+  const sigmas = lines.filter(({ event, name }) => event === 'histogram' && /^sigma\/.*query$/.test(name))
+  assert.ok(sigmas.length >= 2 && sigmas.every(({ count }) => count === 12), `${sigmas.length}`)
+  assert.ok(
+    ranks.some(([, rank]) => Number(rank) < 12),
+    'the budget cuts',
+  )
+  assert.match(readFileSync(join(cwd, 'd', 'report.html'), 'utf8'), /<h2>Ranks<\/h2>[\s\S]*ranks in use/)
+})
+
 test('combine: weights, rank, head; with all the weight on one adapter it is that one', async () => {
   const none = await run('combine', 'a', 'plain', '--out', 'both')
   assert.match(none.stderr, /adapter1, adapter2 each have a head of their own/)
