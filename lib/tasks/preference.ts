@@ -26,7 +26,7 @@ import { CHAT_OPTIONS, type ChatOptions, chatExample } from './chat.ts'
 import { viewItems } from './items.ts'
 import { nameOf } from './languageModel.ts'
 import { logitsIn } from './logits.ts'
-import { type ComparedPrediction, compareWith, marginOf, readCompared, rewardsOf, scoreCompared } from './rewards.ts'
+import { type ComparedPrediction, comparedAnswers, marginOf, readCompared, rewardsOf } from './rewards.ts'
 import { textFor } from './shared.ts'
 import type { EncodeSpec, PredictionRecord, Task } from './task.ts'
 
@@ -93,6 +93,7 @@ export const preference: Task<ComparedPrediction, PreferenceRecord> = {
   usual,
   title: 'language model of preferences',
   options: OPTIONS,
+  ...comparedAnswers,
   relative: true,
   says: true,
 
@@ -117,21 +118,6 @@ export const preference: Task<ComparedPrediction, PreferenceRecord> = {
   read: (answers, examples) => {
     const { data } = logitsIn(answers)
     return examples.map((example, i) => readCompared(example, [-nth(data, 2 * i), -nth(data, 2 * i + 1)]))
-  },
-  score: scoreCompared,
-  metric: () => 'loss',
-  sample: () => ({ gold: Float32Array.of(2, 0, 0, 1), predicted: new Float32Array(4) }),
-  resample: compareWith,
-
-  right: prediction => marginOf(prediction) > 0,
-  wrong: prediction => (marginOf(prediction) > 0 ? undefined : 1 / (1 + Math.exp(marginOf(prediction)))),
-  mistake(prediction, example, reader) {
-    const margin = marginOf(prediction)
-    return {
-      text: [{ text: textFor(example, reader) }],
-      gold: 'margin above 0',
-      predicted: `margin ${margin.toFixed(3)}`,
-    }
   },
   record(prediction, example, reader) {
     const [chosen, rejected] = rewardsOf(prediction)

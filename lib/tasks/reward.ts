@@ -12,7 +12,7 @@ import { must, nth } from '../tuple.ts'
 import { answerExample, plainPrompt } from './causalLm.ts'
 import { CHAT_OPTIONS, chatExample } from './chat.ts'
 import { logitsIn } from './logits.ts'
-import { type ComparedPrediction, compareWith, marginOf, scoreCompared } from './rewards.ts'
+import { type ComparedPrediction, comparedAnswers, scoreCompared } from './rewards.ts'
 import { textFor } from './shared.ts'
 import type { EncodeSpec, PredictionRecord, Task } from './task.ts'
 
@@ -31,6 +31,7 @@ export const reward: Task<ComparedPrediction, RewardRecord> = {
   needs: 'two answers, the better one first (columns.chosen and rejected)',
   usual: PAIR_NAMES,
   title: 'reward model',
+  ...comparedAnswers,
   options: CHAT_OPTIONS,
 
   infer(rows, columns, { task, able }) {
@@ -60,16 +61,6 @@ export const reward: Task<ComparedPrediction, RewardRecord> = {
     const { metrics, reports } = scoreCompared(predictions)
     const { chosenLogProb: _, rejectedLogProb: __, ...scores } = metrics
     return { metrics: scores, reports }
-  },
-  metric: () => 'loss',
-  sample: () => ({ gold: Float32Array.of(2, 0, 0, 1), predicted: new Float32Array(4) }),
-  resample: compareWith,
-
-  right: prediction => marginOf(prediction) > 0,
-  wrong: prediction => (marginOf(prediction) > 0 ? undefined : 1 / (1 + Math.exp(marginOf(prediction)))),
-  mistake(prediction, example, reader) {
-    const margin = marginOf(prediction).toFixed(3)
-    return { text: [{ text: textFor(example, reader) }], gold: 'margin above 0', predicted: `margin ${margin}` }
   },
   record({ predicted }, example, reader) {
     const rejected = example.other ? { rejected: nth(predicted, 1) } : {}

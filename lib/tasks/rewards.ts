@@ -3,7 +3,8 @@
 import type { Example } from '../data/example.ts'
 import { type BootstrapInterval, pairedBootstrap } from '../metrics/compare.ts'
 import { nth } from '../tuple.ts'
-import type { Answer, Prediction, Scored } from './task.ts'
+import { textFor } from './shared.ts'
+import type { Answer, Prediction, Scored, Task } from './task.ts'
 import { wordIntervals, wordScores } from './words.ts'
 
 /** Of `gold`: a pair, or an answer alone that is wanted or not. */
@@ -73,7 +74,7 @@ export function scoreCompared(predictions: readonly ComparedPrediction[]): Score
 }
 
 /** Intervals of the share of better answers with more reward, and of how much more. */
-export function compareWith(
+function compareWith(
   before: readonly Compared[],
   after: readonly Compared[],
   _: readonly string[],
@@ -99,4 +100,20 @@ export function compareWith(
         }
       : {}),
   }
+}
+
+type Shared = 'score' | 'metric' | 'sample' | 'resample' | 'right' | 'wrong' | 'mistake'
+
+/** What tasks of compared answers have in common. */
+export const comparedAnswers: Pick<Task<ComparedPrediction>, Shared> = {
+  score: scoreCompared,
+  metric: () => 'loss',
+  sample: () => ({ gold: Float32Array.of(PAIR, 0, 0, 1), predicted: new Float32Array(4) }),
+  resample: compareWith,
+  right: prediction => marginOf(prediction) > 0,
+  wrong: prediction => (marginOf(prediction) > 0 ? undefined : 1 / (1 + Math.exp(marginOf(prediction)))),
+  mistake(prediction, example, reader) {
+    const margin = marginOf(prediction).toFixed(3)
+    return { text: [{ text: textFor(example, reader) }], gold: 'margin above 0', predicted: `margin ${margin}` }
+  },
 }
