@@ -68,7 +68,7 @@ test('the dry run knows the peak of the tensor pool to the byte', async () => {
   assert.is(plan.peakBytes, trained.peakBytes)
   assert.is(plan.totalSteps, trained.steps)
   const { stdout } = await run('train', 'reviews.jsonl', '--dry-run')
-  assert.match(stdout, /attention\.self\.query +4 +r 8, scale 2\n/)
+  assert.match(stdout, /attention\.self\.query +2 +r 8, scale 2\n/)
   assert.match(stdout, /good|bad {2}\[CLS\]/)
 })
 
