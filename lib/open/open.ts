@@ -94,6 +94,11 @@ export class OpenModel implements Disposable {
     this.#decoder = new Decoder(trained.model)
   }
 
+  /** What its user should know, e.g. that the base is another than the one trained on. */
+  get notices(): readonly string[] {
+    return this.#trained.notices
+  }
+
   /** Names of the labels, in the order of their ids. */
   get labels(): readonly string[] {
     return this.#trained.model.labels

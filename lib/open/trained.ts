@@ -13,6 +13,7 @@ import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
 import { isJsonObject } from '../io/json.ts'
 import { isModelPath } from '../io/modelPath.ts'
+import { referenceOf } from '../io/reference.ts'
 import { openSafetensors } from '../io/safetensors.ts'
 import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
@@ -37,6 +38,8 @@ export interface Trained {
   readonly columnNames: ColumnNames
   /** How the conversations of the training data were read. */
   readonly taskOptions: TaskValues
+  /** What its user should know, e.g. that the base is another than the one trained on. */
+  readonly notices: readonly string[]
 }
 
 /** What of the settings decides how a trained folder is opened. */
@@ -70,11 +73,23 @@ export async function openTrained(
     const length = lengthOf({ ...settings, maxLength }, model, tokenizer)
     const { extra } = info
     const [columnNames, taskOptions] = [columnsOf(extra, folder), noted(extra, 'task_options', folder)]
-    return { folder, info, base, model, attached, tokenizer, maxLength: length, columnNames, taskOptions }
+    const notices = isAdapter ? await otherBase(info, base) : []
+    return { folder, info, base, model, attached, tokenizer, maxLength: length, columnNames, taskOptions, notices }
   } catch (error) {
     model.dispose()
     throw error
   }
+}
+
+/** Tells where a base is not the one that an adapter says it was trained on. */
+async function otherBase({ base: known }: AdapterInfo, { path }: Base): Promise<string[]> {
+  const here = known && (await referenceOf(path))
+  if (!here || here.sha256 === known.sha256) return []
+  const [wanted, found] = [known, here].map(({ name, sha256 }) => `${name} (SHA-256 ${sha256.slice(0, 12)}…)`)
+  return [
+    `adapter: it was trained on ${wanted}, the base here is ${found}: with other weights its answers mean nothing; ` +
+      'name the base that it was trained on with --model, or go on if this one was only saved anew',
+  ]
 }
 
 /** @throws ERR_CHECKPOINT for a folder without the head that its task needs */

@@ -1,6 +1,6 @@
 // A run's folder on another machine: base and data elsewhere, and nothing in it that only this machine knows.
 
-import { copyFileSync, mkdirSync, readFileSync, renameSync } from 'node:fs'
+import { copyFileSync, cpSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -31,6 +31,14 @@ test('what train writes can be used elsewhere', async () => {
   const after = await cli(['predict', 'sent', 'a fine day', '--model', 'other-place', '--json'], { cwd })
   assert.is(after.code, 0, after.stderr)
   assert.is(after.stdout.split('\n')[0], before.stdout.split('\n')[0])
+  assert.not.match(after.stderr, /trained on/)
+  // Other weights, or a config that says other things, are told.
+  const config = JSON.parse(read('other-place', 'config.json')) as object
+  cpSync(join(cwd, 'other-place'), join(cwd, 'another'), { recursive: true })
+  writeFileSync(join(cwd, 'another', 'config.json'), JSON.stringify({ ...config, layer_norm_eps: 1e-5 }))
+  const other = await cli(['predict', 'sent', 'a fine day', '--model', 'another', '--json'], { cwd })
+  assert.is(other.code, 0)
+  assert.match(other.stderr, /it was trained on my-base \(SHA-256 .*the base here is another \(SHA-256 .*--model/)
   // The tokenizer came along.
   renameSync(join(cwd, 'other-place', 'tokenizer.json'), join(cwd, 'other-place', 'gone.json'))
   const own = await cli(['predict', 'sent', 'a fine day', '--model', 'other-place', '--json'], { cwd })

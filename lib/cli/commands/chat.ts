@@ -5,7 +5,7 @@ import { check } from '../../errors.ts'
 import { generate } from '../../generate/generate.ts'
 import { chatOf, chats } from '../../open/ask.ts'
 import { useThreads } from '../../open/base.ts'
-import { openTrained, type Trained } from '../../open/trained.ts'
+import type { Trained } from '../../open/trained.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import type { Message } from '../../tokenizer/chatTemplate.ts'
 import { lastOf } from '../../tuple.ts'
@@ -13,6 +13,7 @@ import { optionsFor } from '../data.ts'
 import { generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, paint } from '../terminal/console.ts'
+import { openTold } from '../trained.ts'
 
 const HELP =
   '/reset forgets, /system TEXT begins anew under a system message, /exit or Ctrl-D ends, Ctrl-C stops an answer'
@@ -20,7 +21,7 @@ const HELP =
 /** Answers line by line, with all that was said before, until the input ends. */
 export async function chatCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
-  const opened = await openTrained(settings)
+  const opened = await openTold(settings, console)
   const own = optionsFor(taskOfModel(opened.model), settings, opened.taskOptions)
   const trained = { ...opened, taskOptions: own }
   const terminal = process.stdin.isTTY === true

@@ -10,7 +10,7 @@ import { check } from '../../errors.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import type { Model } from '../../model.ts'
 import { loadBase, useThreads } from '../../open/base.ts'
-import { baseOf, openTrained, type Trained } from '../../open/trained.ts'
+import { baseOf, type Trained } from '../../open/trained.ts'
 import { compareEvaluations } from '../../report/compare.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { type SplitData, splitData } from '../../tasks/prepare.ts'
@@ -25,11 +25,12 @@ import { metricText, plural } from '../terminal/format.ts'
 import { evaluationBar } from '../terminal/progress.ts'
 import { comparisonLines, textBaselineLine } from '../terminal/results.ts'
 import { table } from '../terminal/table.ts'
+import { openTold } from '../trained.ts'
 
 /** Prints the metrics of an adapter on data. */
 export async function evaluateCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
-  const trained = await openTrained(settings)
+  const trained = await openTold(settings, console)
   try {
     const data = await dataFor(trained, settings, await readRows(settings, console.note), console)
     const own = optionsFor(taskOfModel(trained.model), settings, trained.taskOptions)

@@ -3,7 +3,7 @@
 import { complete, type Generated, generate } from '../../generate/generate.ts'
 import { chatOf, promptFor } from '../../open/ask.ts'
 import { useThreads } from '../../open/base.ts'
-import { openTrained, type Trained } from '../../open/trained.ts'
+import type { Trained } from '../../open/trained.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { nth } from '../../tuple.ts'
 import { optionsFor } from '../data.ts'
@@ -11,12 +11,13 @@ import { generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, paint } from '../terminal/console.ts'
 import { linesOf } from '../terminal/lines.ts'
+import { openTold } from '../trained.ts'
 
 /** Prints what follows each text: one as it comes, several as they are done. */
 export async function generateCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
   const started = performance.now()
-  const opened = await openTrained(settings)
+  const opened = await openTold(settings, console)
   const own = optionsFor(taskOfModel(opened.model), settings, opened.taskOptions)
   const trained = { ...opened, taskOptions: own }
   try {

@@ -2,12 +2,12 @@
 
 import { portableName } from '../../hub/id.ts'
 import { useThreads } from '../../open/base.ts'
-import { openTrained } from '../../open/trained.ts'
 import { saveGguf, saveMerged } from '../../peft/index.ts'
 import { must } from '../../tuple.ts'
 import { freeFolder, isGgufOut } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
+import { openTold } from '../trained.ts'
 
 /** Writes the merged model. @throws ERR_OPTION for a folder that is not empty, without --overwrite */
 export async function mergeCommand(settings: Settings, console: Console): Promise<number> {
@@ -15,7 +15,7 @@ export async function mergeCommand(settings: Settings, console: Console): Promis
   const isGguf = isGgufOut(settings)
   const out = await freeFolder(settings, [must(settings.adapter, 'adapter')])
   // Blocks of a GGUF file would be refused: what is written has floats.
-  const trained = await openTrained({ ...settings, storage: settings.storage ?? 'f32' })
+  const trained = await openTold({ ...settings, storage: settings.storage ?? 'f32' }, console)
   const { model, attached, info } = trained
   try {
     const layers = attached?.matched.length ?? 0

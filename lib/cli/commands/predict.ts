@@ -8,7 +8,7 @@ import type { Row } from '../../data/row.ts'
 import { check } from '../../errors.ts'
 import { answerRows } from '../../open/ask.ts'
 import { useThreads } from '../../open/base.ts'
-import { openTrained, type Trained } from '../../open/trained.ts'
+import type { Trained } from '../../open/trained.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import type { PredictionRecord } from '../../tasks/task.ts'
 import { predictRows } from '../../train/predict.ts'
@@ -19,6 +19,7 @@ import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 import { plural } from '../terminal/format.ts'
 import { predictionLine } from '../terminal/results.ts'
+import { openTold } from '../trained.ts'
 
 const chunk = 256
 
@@ -26,7 +27,7 @@ const chunk = 256
 export async function predictCommand(settings: Settings, console: Console): Promise<number> {
   useThreads(settings)
   const started = performance.now()
-  const trained = await openTrained(settings)
+  const trained = await openTold(settings, console)
   const task = taskOfModel(trained.model)
   let [count, cut] = [0, 0]
   try {
