@@ -14,11 +14,10 @@ import { ropeFactors } from '../nn/ropeFactors.ts'
 import { tokenizerEntries } from '../tokenizer/toGguf.ts'
 import { nth, under } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
-import { readFactors } from './combine.ts'
-import { hasFactors } from './convert.ts'
 import type { Matrix } from './linearAlgebra.ts'
 import { checkMergeable, tensorsOf } from './merged.ts'
 import type { Host } from './method.ts'
+import { alike, plainFactors } from './plainLora.ts'
 
 /** How {@link saveGguf} writes a model. */
 export interface SaveGgufOptions {
@@ -160,26 +159,15 @@ export async function saveAdapterGguf(
 ): Promise<void> {
   const { host } = adapter
   const [name, architecture] = architectureOf(host, 'saveAdapterGguf')
-  const other = [...adapter.tensors()].find(([key]) => !/\.lora_[AB]\.weight$/.test(key))?.[0]
-  check(hasFactors(adapter) && other === undefined, 'ERR_UNSUPPORTED', () => {
-    const what =
-      other === undefined ? `${adapter.method.kind.title} is more than low-rank factors` : `it trains ${other}`
-    return `saveAdapterGguf: ${what}, which llama.cpp's adapters cannot hold; convert it to plain LoRA, or merge it`
-  })
-  const factors = [...(await readFactors([{ adapter, weight: 1 }]))].map(([key, parts]) => ({ key, ...nth(parts, 0) }))
-  const strength = ({ scale, a }: { scale: number; a: Matrix }) => scale * a.rows
-  const alpha = Math.fround(strength(nth(factors, 0)))
-  const tensors = factors.flatMap(({ key, a, b, scale }) => {
+  const { strength: alpha, factors } = alike(await plainFactors(adapter, 'saveAdapterGguf'))
+  const tensors = factors.flatMap(({ path: key, a, b }) => {
     const to = ggufName(architecture, `${key}.weight`)
     check(to !== undefined, 'ERR_UNSUPPORTED', () => `saveAdapterGguf: ${key} has no place in a file of ${name}`)
-    const more = strength({ scale, a }) / alpha
-    const left = Float32Array.from(a.data)
-    const right = Float32Array.from(b.data, value => value * more)
+    const [left, right] = [a, b].map(({ data }) => Float32Array.from(data))
     const heads = headsOf(host, to)
-    const bytes = new Uint8Array(right.buffer)
-    const rows = heads === undefined ? right : new Float32Array(interleave(bytes, heads, b.rows, 'together').buffer)
-    const tensor = (which: string, values: Float32Array, { rows: height, columns }: Matrix) => {
-      const data = async () => encodeGguf(values, type)
+    const rows = heads === undefined ? right : turned(right, heads, b.rows)
+    const tensor = (which: string, values: Float32Array | undefined, { rows: height, columns }: Matrix) => {
+      const data = async () => encodeGguf(values ?? new Float32Array(), type)
       return { name: `${to}.lora_${which}`, type: type.toUpperCase(), shape: [height, columns], data }
     }
     return [tensor('a', left, a), tensor('b', rows, b)]
@@ -192,4 +180,9 @@ export async function saveAdapterGguf(
     ['general.file_type', { u32: FILE_TYPES[type] }],
   ]
   await writeGguf(path, metadata, tensors)
+}
+
+function turned(values: Float32Array | undefined, heads: number, rows: number): Float32Array {
+  const bytes = new Uint8Array(values?.buffer ?? new ArrayBuffer(0))
+  return new Float32Array(interleave(bytes, heads, rows, 'together').buffer)
 }

@@ -2,7 +2,7 @@
 
 import { check } from '../../errors.ts'
 import { useThreads } from '../../open/base.ts'
-import { convert, saveAdapterGguf, saveAdapterHub } from '../../peft/index.ts'
+import { convert, saveAdapterGguf, saveAdapterHub, saveMlx } from '../../peft/index.ts'
 import { must, nth } from '../../tuple.ts'
 import { errorText, freeFolder, isGgufOut, openAdapters, saveMade } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
@@ -13,6 +13,9 @@ export async function convertCommand(settings: Settings, console: Console): Prom
   useThreads(settings)
   const source = must(settings.adapter, 'adapter')
   const isGguf = isGgufOut(settings)
+  check(!isGguf || settings.layout === 'peft', 'ERR_OPTION', () => {
+    return `layout: ${settings.layout} is a folder, and --out ${settings.out} a GGUF file; leave one of them out`
+  })
   const out = await freeFolder(settings, [source])
   const { trained, adapters } = await openAdapters(settings, [source])
   try {
@@ -24,6 +27,7 @@ export async function convertCommand(settings: Settings, console: Console): Prom
     }
     const { adapter, errors } = await convert(nth(adapters, 0), { rank: settings.rank, name: 'default' })
     if (isGguf) await saveAdapterGguf(adapter, out, { type: adapterType(settings) })
+    else if (settings.layout === 'mlx') await saveMlx(adapter, out)
     else await saveMade(adapter, out, trained)
     const layers = adapter.matched.length
     const rank = must(nth(adapter.matched, 0).r, 'r')

@@ -270,8 +270,8 @@ const combining = section(
       found: 'the largest of the adapters',
       commands: ['combine', 'convert'],
     }),
-    o('layout', 'choice', 'peft', "Whose files: PEFT's plain LoRA, or AdapterHub's of bottleneck adapters", {
-      choices: ['peft', 'adapterhub'],
+    o('layout', 'choice', 'peft', "Whose files: plain LoRA of PEFT or mlx-lm, or AdapterHub's of bottleneck adapters", {
+      choices: ['peft', 'mlx', 'adapterhub'],
       commands: ['convert'],
     }),
     o('density', 'number', 0.5, 'Share of the elements that ties, dare_… and magnitude_prune keep', {
