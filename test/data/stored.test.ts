@@ -8,7 +8,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { batches } from '../../lib/data/batches.ts'
 import { resolveDuplicates, splitHash } from '../../lib/data/duplicates.ts'
-import type { Example } from '../../lib/data/example.ts'
+import type { Example, OtherSequence } from '../../lib/data/example.ts'
 import { changed, joined, nth, select } from '../../lib/data/list.ts'
 import { openFile } from '../../lib/data/open.ts'
 import { Records } from '../../lib/data/records.ts'
@@ -194,6 +194,29 @@ test('examples are read as they were added', () => {
       assert.is(own, row)
     }
   }
+})
+
+test('no member of an example is lost', () => {
+  const goal = { loss: 'dpo', beta: 0.1, reference: 'start', weights: [1, 2] } as const
+  const other = { ids: ints(6), typeIds: ints(1), label: ints(7) }
+  const whole: Required<Example> = {
+    ids: ints(1, 2),
+    typeIds: ints(0, 1),
+    target: ints(3),
+    label: ints(4, 5),
+    words: ['a'],
+    wordIds: ints(-1, 0),
+    asked: ints(1),
+    passage: { text: 'a', golds: ['a'], places: ints(0, 1), mayLack: false },
+    part: 2,
+    other: other satisfies Required<OtherSequence>,
+    preference: { goal, wanted: true },
+    truncated: true,
+    row,
+  }
+  const list = new StoredExamples(rows)
+  list.push(whole, 1)
+  assert.equal(nth(list, 0), whole)
 })
 
 test('token types of 0 and labels that are the ids take no place of their own', () => {
