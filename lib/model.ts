@@ -6,7 +6,7 @@ import { localFolder } from './hub/folder.ts'
 import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
 import { openWeights } from './io/gguf/weights.ts'
 import type { Backbone, Family } from './models/family.ts'
-import { checkLayers, checkOptions, storageOf, widened } from './models/fit.ts'
+import { checkLayers, checkOptions, storageOf, weightNotices } from './models/fit.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
 import { labelRows, withRows } from './models/labelRows.ts'
 import { type LoadSettings, type TensorSource, Weights } from './models/weights.ts'
@@ -88,7 +88,7 @@ export class Model implements Disposable {
     this.compute = settings.compute
     this.path = path
     const { source, notices } = headSource(this, settings, options)
-    this.notices = [...notices, ...widened(this.family, settings)]
+    this.notices = [...notices, ...weightNotices(this.family, settings)]
     this.#weights = Weights.open({ ...settings, source })
     try {
       this.backbone = this.family.build(config, this.#weights)

@@ -22,8 +22,13 @@ export function checkLayers({ path, values }: ModelConfig, { source }: LoadSetti
   }
 }
 
-/** Says that weights in f16 run in a wider type where f16 is not enough for the family. */
-export function widened({ wideOnly }: Family, { source, activations, compute }: LoadSettings): string[] {
+/** What is said of the weights: codes that were decoded, and f16 in a wider type where the family takes that. */
+export function weightNotices(family: Family, settings: LoadSettings): string[] {
+  const { note } = settings.source ?? {}
+  return [...(note === undefined ? [] : [note]), ...widened(family, settings)]
+}
+
+function widened({ wideOnly }: Family, { source, activations, compute }: LoadSettings): string[] {
   const isNarrow = (name: string) => must(source, 'source').info(name).dtype === 'F16'
   if (!wideOnly || !source || ![...source.names()].some(isNarrow)) return []
   const types = activations === compute ? compute : `${activations} and ${compute}`

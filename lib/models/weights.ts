@@ -21,6 +21,8 @@ export interface TensorSource {
   locate?(name: string): FileRange | undefined
   /** Matrices that Hugging Face files hold as [in, out] lie here as [out, in]. */
   readonly isUpright?: boolean
+  /** What became of tensors that are not read as they lie there, for the user. */
+  readonly note?: string
   /** Whether it was made of a stored tensor and is to be saved with what trains. */
   remade?(name: string): boolean
 }

@@ -155,7 +155,8 @@ function configOf(model: Host, dtype: FloatDtype): PyObject {
   const kind = HEADS.find(one => one.task === task)
   const stored = path === undefined || isGguf(path) ? undefined : readExactJson(join(path, 'config.json'))
   const values = isObject(stored) ? stored : config.values
-  const { num_labels: _, ...kept } = values
+  // Codes of a quantised base were decoded.
+  const { num_labels: _, quantization_config: __, ...kept } = values
   const record: Record<string, PyJson> = { ...kept, model_type: config.modelType }
   record.architectures = [model.className]
   record.dtype = must(

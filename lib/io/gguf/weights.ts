@@ -2,32 +2,18 @@
 
 import { check } from '../../errors.ts'
 import { under } from '../../tuple.ts'
+import { withoutCodes } from '../bitsandbytes.ts'
 import { interleave } from '../rows.ts'
-import { type FileRange, openCheckpoint } from '../safetensors.ts'
+import { openCheckpoint } from '../safetensors.ts'
+import type { WeightsFile } from '../weightsFile.ts'
 import { type Architecture, huggingFaceName, ROPE_TENSORS } from './architectures.ts'
 import { architectureOf } from './config.ts'
 import { type GgufFile, isGguf, openGguf } from './file.ts'
 import type { GgufTensor } from './read.ts'
 
-/** Named tensors on disk, of whatever format; dtypes in safetensors' spelling, blocks in ggml's (`Q4_K`). */
-export interface WeightsFile {
-  /** The file or folder, for messages. */
-  readonly path: string
-  names(): string[]
-  has(name: string): boolean
-  info(name: string): { readonly dtype: string; readonly shape: readonly number[] }
-  /** Little-endian elements or blocks, in memory of their own. */
-  read(name: string): Uint8Array
-  /** Where the bytes lie as they are to be read; undefined where reading changes them. */
-  locate(name: string): FileRange | undefined
-  /** Matrices that Hugging Face files hold as [in, out] lie here as [out, in]. */
-  readonly isUpright?: boolean
-  close(): void
-}
-
 /** Opens the weights of a model folder, or of a GGUF file. @throws ERR_CHECKPOINT, ERR_UNSUPPORTED */
 export function openWeights(path: string): WeightsFile {
-  return isGguf(path) ? openGgufWeights(path) : openCheckpoint(path)
+  return isGguf(path) ? openGgufWeights(path) : withoutCodes(openCheckpoint(path))
 }
 
 interface Part {
