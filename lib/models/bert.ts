@@ -145,6 +145,7 @@ export const bert: Family = {
   basePrefix: 'bert',
   headTensors: /^(cls|classifier|qa_outputs|bert\.pooler)\./,
   build,
+  inAdapterHub: true,
   sublayerEnds: {
     ...{ attention: 'attention.output.dense', feedforward: 'output.dense' },
     normedAfter: { reads: 'intermediate.dense', norm: 'output.LayerNorm' },

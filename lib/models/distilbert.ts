@@ -116,6 +116,7 @@ export const distilbert: Family = {
   basePrefix: 'distilbert',
   headTensors: /^(vocab_transform|vocab_layer_norm|vocab_projector|pre_classifier|classifier|qa_outputs)\./,
   build,
+  inAdapterHub: true,
   sublayerEnds: {
     ...{ attention: 'out_lin', feedforward: 'lin2' },
     normedAfter: { reads: 'ffn.lin1', norm: 'output_layer_norm' },

@@ -77,6 +77,7 @@ export const electra: Family = {
   basePrefix: 'electra',
   headTensors: /^(generator_predictions|generator_lm_head|discriminator_predictions|classifier|qa_outputs)\./,
   build,
+  inAdapterHub: true,
   sublayerEnds: {
     ...{ attention: 'attention.output.dense', feedforward: 'output.dense' },
     normedAfter: { reads: 'intermediate.dense', norm: 'output.LayerNorm' },

@@ -85,4 +85,6 @@ export interface Family {
   readonly heads: Heads
   /** How the path of each sublayer's last linear layer ends. Absent: who adapts sublayers must name the layers. */
   readonly sublayerEnds?: SublayerEnds
+  /** AdapterHub's library adapts it, and counts its sublayers so. */
+  readonly inAdapterHub?: true
 }

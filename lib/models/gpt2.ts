@@ -89,6 +89,7 @@ export const gpt2: Family = {
   basePrefix: 'transformer',
   headTensors: /^(lm_head|score|classifier|qa_outputs)\./,
   build,
+  inAdapterHub: true,
   sublayerEnds: { attention: 'attn.c_proj', feedforward: 'mlp.c_proj' },
   heads: {
     sequence: lastTokenScore,

@@ -7,6 +7,7 @@ export const llama = rotaryDecoder({
   modelType: 'llama',
   className: 'Llama',
   isTied: false,
+  inAdapterHub: true,
   variant: config => {
     const attention = bool(config, 'attention_bias', false)
     return { biases: { qkv: attention, output: attention, mlp: bool(config, 'mlp_bias', false) } }

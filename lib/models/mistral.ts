@@ -7,6 +7,7 @@ export const mistral = rotaryDecoder({
   modelType: 'mistral',
   className: 'Mistral',
   isTied: false,
+  inAdapterHub: true,
   variant: config => {
     const window = orNone(config, 'sliding_window', 4096)
     return { windowOf: () => window }

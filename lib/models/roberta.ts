@@ -87,6 +87,7 @@ export const roberta: Family = {
   basePrefix: 'roberta',
   headTensors: /^(lm_head|classifier|qa_outputs|roberta\.pooler)\./,
   build,
+  inAdapterHub: true,
   sublayerEnds: {
     ...{ attention: 'attention.output.dense', feedforward: 'output.dense' },
     normedAfter: { reads: 'intermediate.dense', norm: 'output.LayerNorm' },

@@ -49,7 +49,7 @@ export interface Variant {
   readonly dropout?: { readonly embeddings: number; readonly sublayers: number }
 }
 
-export interface RotaryDecoder extends Pick<Family, 'modelType' | 'className'> {
+export interface RotaryDecoder extends Pick<Family, 'modelType' | 'className' | 'inAdapterHub'> {
   /** Its language model's class in transformers, where that is no `ForCausalLM` of the name. */
   readonly lmClassName?: string
   /** Whether `tie_word_embeddings` is true where a config lacks it. */
@@ -231,6 +231,7 @@ export function rotaryDecoder(family: RotaryDecoder): Family {
     headTensors: /^(lm_head|score|qa_outputs)\./,
     build: (config, weights) => build(config, weights, family),
     sublayerEnds: { attention: 'o_proj', feedforward: 'down_proj' },
+    ...(family.inAdapterHub ? { inAdapterHub: true } : {}),
     heads: { sequence: lastTokenScore, token: tokenClassifier(decoderDropout, 'score'), causalLm },
   }
 }

@@ -16,13 +16,10 @@ import { checkValues, snapshot, writeChecked } from './files.ts'
 import { type HubSettings, hubConfig } from './hubConfig.ts'
 import type { Host } from './method.ts'
 
-/** Families whose sublayers AdapterHub counts as we do. */
-const FAMILIES = ['bert', 'roberta', 'xlm-roberta', 'electra', 'distilbert', 'gpt2', 'llama', 'mistral']
-
 /** What AdapterHub calls the place after a sublayer's last linear layer. */
 function placeOf({ family, config: { modelType } }: Host, path: string): string {
-  check(FAMILIES.includes(modelType), 'ERR_UNSUPPORTED', () => {
-    return `AdapterHub: its places in "${modelType}" are not known here; they are in ${FAMILIES.join(', ')}`
+  check(family.inAdapterHub, 'ERR_UNSUPPORTED', () => {
+    return `AdapterHub: its places in "${modelType}" are not known here; save the adapter in our own layout`
   })
   if (path.endsWith('.output.dense')) return path.slice(0, -'.dense'.length)
   const layer = /^.*?\.\d+(?=\.)/.exec(path)?.[0] ?? ''

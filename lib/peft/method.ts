@@ -27,6 +27,7 @@ export interface Host {
   readonly config: ModelConfig
   /** Of what its family says: how the path of each sublayer's last linear layer ends. */
   readonly family: {
+    readonly inAdapterHub?: true
     readonly sublayerEnds?: {
       readonly attention: string
       readonly feedforward: string

@@ -19,8 +19,7 @@ export const SUMMARIES: Readonly<Record<Command, string>> = {
   sweep: 'Search options for the best validation score, by TPE with early ends, in any number of processes',
   'sweep worker': 'Take trials of a search that another process began',
   combine: 'Make one LoRA adapter of several of the same base',
-  convert:
-    'Write an adapter of any mergeable method as plain LoRA, with the error of each layer, or bottlenecks as AdapterHub does',
+  convert: 'Write a mergeable adapter as plain LoRA with the error of each layer, bottlenecks as AdapterHub does',
   diff: 'How far two adapters of the same base are apart, layer by layer',
   report: 'Lay finished runs over each other: scores, curves, costs, settings that differ, as one page',
   'inspect model': 'Architecture, parameters and modules of a model folder',
