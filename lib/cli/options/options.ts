@@ -162,7 +162,7 @@ const basing: readonly Command[] = [
 ]
 
 const model = section('Model', loading, [
-  o('model', 'path', undefined, 'Base: a Hugging Face folder, its name on the hub (owner/name), or a GGUF file', {
+  o('model', 'path', undefined, 'A Hugging Face folder, its name on the hub (owner/name), or a GGUF file', {
     found: 'the bundled encoder',
     positional: ['inspect model'],
     commands: basing,
