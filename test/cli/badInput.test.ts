@@ -61,13 +61,13 @@ test('data that cannot be read', async () => {
   write('latin.jsonl', Buffer.from('{"text":"caf\xe9","label":"a"}\n', 'latin1'))
   write('broken.jsonl', '{"text":"a","label":"b"}\n{"text":\n')
   write('ragged.csv', 'text,label\na,b\nc,d,e\n')
-  write('data.parquet', 'PAR1')
+  write('data.feather', 'PAR1')
   await refuses(['train', 'none.jsonl'], /error ERR_DATA: data: none.jsonl does not exist/)
   await refuses(['train', 'empty.jsonl'], /error ERR_DATA: data: .*empty.jsonl is empty/)
   await refuses(['train', 'latin.jsonl'], /latin.jsonl:1: .*UTF-8/)
   await refuses(['train', 'broken.jsonl'], /broken.jsonl:2/)
   await refuses(['inspect', 'data', 'ragged.csv'], /ragged.csv:3/)
-  await refuses(['train', 'data.parquet'], /unknown extension ".parquet"/)
+  await refuses(['train', 'data.feather'], /unknown extension ".feather"/)
 })
 
 test('labels that fit nothing', async () => {
