@@ -51,4 +51,7 @@ class TensorMapCache {
   int64_t made_ = 0;
 };
 
+// How many maps this thread has made.
+int64_t tensor_maps_made();
+
 }  // namespace lowrank::cuda

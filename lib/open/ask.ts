@@ -50,8 +50,8 @@ function promptOfRow(trained: Asked, row: Row, columns: Columns): { prompt: Prom
   const { completion: _, ...given } = columns
   const isChat = holdsMessages(row, columns) || (columns.prompt !== undefined && chats(trained))
   if (!isChat) {
-    const text =
-      columns.prompt === undefined ? String(row.values[must(columns.text, 'text')] ?? '') : plainPrompt(row, given)
+    const value = columns.text === undefined ? undefined : row.values[columns.text]
+    const text = columns.prompt === undefined ? String(value ?? '') : plainPrompt(row, given)
     return { prompt: columns.prompt === undefined ? promptFor(trained, text) : text }
   }
   const { messages, tools } = conversationOf(row, given)

@@ -1,6 +1,5 @@
 // Methods side by side: a page, and the same as Markdown.
 
-import { must } from '../tuple.ts'
 import type { Setting } from './data.ts'
 import { bytes, difference, duration, integer, number, percent, short } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
@@ -175,7 +174,9 @@ export function methodsMarkdown(data: MethodsData): string {
 
 /** Whether the interval of its difference to full fine-tuning holds 0, or there is none. */
 function isUnsure({ difference: found }: MethodRow): boolean {
-  return found !== undefined && !(must(found.low, 'low') > 0 || must(found.high, 'high') < 0)
+  if (!found) return false
+  const { low, high } = found
+  return low === undefined || high === undefined || !(low > 0 || high < 0)
 }
 
 function verdict({ rows, metric, seeds }: MethodsData): Html | undefined {

@@ -89,8 +89,8 @@ function rowOf(
     adapterBytes: first?.adapterBytes,
     latency: first?.latency,
     forgetting: spread(({ forgetting }) => forgetting && forgetting.after / forgetting.before),
-    gap: spread(({ losses }) =>
-      losses.train === undefined ? undefined : must(losses.validation, 'validation') - losses.train,
+    gap: spread(({ losses: { train, validation } }) =>
+      train === undefined || validation === undefined ? undefined : validation - train,
     ),
   }
 }

@@ -59,6 +59,8 @@ const SIGNATURES: Record<string, string> = {
   loraLinearBackward: 'TTTTTTnpkbbbb',
   loraLinearGroup: 'TLOLLNPkbLibi',
   loraLinearGroupBackward: 'TLLLLLNPkbbbb',
+  loraLinearRows: 'TTLNOONpkbLib',
+  loraLinearRowsBackward: 'TTTNOOONpkbbbb',
   embedding: 'TTk',
   embeddingBackward: 'TTik',
   sample: 'Tg',
@@ -234,6 +236,14 @@ function accepted(): Record<string, unknown[]> {
       true,
       true,
       true,
+    ],
+    loraLinearRows: [
+      ...[x, h(6, 6), [h(6)], [3, 1], [h(2, 6), 0], [h(6, 2), 0], [1, 1]],
+      ...[drop, 1, true, [i, h(4, 2)], 3, true],
+    ],
+    loraLinearRowsBackward: [
+      ...[h(4, 6), x, h(6, 6), [3, 1], [h(2, 6), 0], [h(6, 2), 0], [h(3, 2), 0], [1, 1]],
+      ...[drop, 0, true, true, true, true],
     ],
     embedding: [x, i, 0],
     embeddingBackward: [x, i, 9, 0],

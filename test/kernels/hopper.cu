@@ -1,6 +1,6 @@
 // The matrix product of Hopper, in both sizes of tiles: orientations, segments, slabs, edges, epilogue, determinism.
 #include "cuda/gemm/hopper.h"
-#include "cuda/tensor_map.cuh"
+#include "cuda/tensor_map_cache.h"
 #include "test/kernels/product.cuh"
 
 namespace lowrank::testing {
@@ -57,15 +57,14 @@ KERNEL_CASE(hopper_edges) {
 KERNEL_CASE(hopper_maps_are_made_once) {
   if (!cuda::hopper()) return;
   RandomProduct p(fuzz, choice_of(fuzz, 40, 72, {64}));
-  const auto made = [] { return cuda::tensor_maps().made(); };
   multiply_hopper(p.product, {HopperTile::Single});
-  const int64_t first = made();
+  const int64_t first = cuda::tensor_maps_made();
   multiply_hopper(p.product, {HopperTile::Single});
-  expect(made() == first, "maps of the same operands are not made again");
+  expect(cuda::tensor_maps_made() == first, "maps of the same operands are not made again");
   Product narrower = p.product;
   narrower.m = 39;
   multiply_hopper(narrower, {HopperTile::Single});
-  expect(made() > first, "other bounds are another map");
+  expect(cuda::tensor_maps_made() > first, "other bounds are another map");
 }
 
 // More tiles than blocks: the ring, its parities and the panels of y go on from tile to tile.
