@@ -22,10 +22,10 @@ export function unpackable(): string | undefined {
   return status === 0 ? undefined : 'prebuilt addons are missing or old; npm run prebuilds -- --install'
 }
 
-/** Runs `npm pack` of folders with their scripts; tarballs go to `to`. */
-export function pack(cwd: string, folders: readonly string[], to: string): Packed[] {
+/** Runs `npm pack` of folders; tarballs go to `to`. What others published is packed as it is, without their scripts. */
+export function pack(cwd: string, folders: readonly string[], to: string, options: readonly string[] = []): Packed[] {
   const { LOWRANK_SKIP_BUILD, LOWRANK_PREBUILD, ...env } = process.env
-  const stdout = execFileSync('npm', ['pack', '--json', '--pack-destination', to, ...folders], {
+  const stdout = execFileSync('npm', ['pack', '--json', ...options, '--pack-destination', to, ...folders], {
     cwd,
     env,
     encoding: 'utf8',
@@ -83,6 +83,7 @@ export function install(folder: string, tarball: string): Home {
     packageRoot,
     paths.map(path => `./${path}`),
     folder,
+    ['--ignore-scripts'],
   ).entries())
     dependencies[paths[i]!.replace(/^.*node_modules\//, '')] = `file:${join(folder, filename)}`
   const path = join(folder, 'home')
