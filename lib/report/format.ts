@@ -38,6 +38,12 @@ export function integer(value: number): string {
   return signed(Math.round(value).toFixed(0)).replace(/\B(?=(\d{3})+$)/g, THIN)
 }
 
+/** A metric's value, a share in percent; a dash where there is none. */
+export function valueText(value: number | undefined, unit: 'share' | 'number'): string {
+  if (value === undefined) return '–'
+  return unit === 'share' ? percent(value) : number(value)
+}
+
 /** A difference with its sign. */
 export function difference(value: number, unit: 'share' | 'number'): string {
   if (!Number.isFinite(value)) return '–'

@@ -1,7 +1,7 @@
 // Methods side by side: a page, and the same as Markdown.
 
 import type { Setting } from './data.ts'
-import { bytes, difference, duration, integer, number, percent, short } from './format.ts'
+import { bytes, difference, duration, integer, percent, short, valueText } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
 import { page } from './page.ts'
 import { type NamedPoint, pointChart } from './pointChart.ts'
@@ -66,10 +66,6 @@ export interface MethodsData {
 
 type Metric = MethodsData['metric']
 
-function valueText(value: number, { unit }: Metric): string {
-  return unit === 'share' ? percent(value) : number(value)
-}
-
 function spreadText(spread: Spread | undefined, text: (value: number) => string, unit = ''): string {
   if (!spread) return '–'
   return unit + (spread.sd === undefined ? text(spread.mean) : `${text(spread.mean)} ± ${text(spread.sd)}`)
@@ -88,7 +84,7 @@ const milliseconds = (value: number | undefined) => (value === undefined ? '–'
 
 /** What the table says of each method; columns in which nobody says anything are left out. */
 const COLUMNS: readonly Column[] = [
-  { name: 'score', text: (row, metric) => spreadText(row.score, value => valueText(value, metric)) },
+  { name: 'score', text: (row, metric) => spreadText(row.score, value => valueText(value, metric.unit)) },
   { name: 'difference to full', text: (row, metric) => intervalText(row.difference, metric) },
   { name: 'lr', isAside: true, text: ({ lr }) => (lr === undefined ? 'diverged' : String(lr)) },
   { name: 'trainable', text: ({ trainable, total }) => `${short(trainable)} (${percent(trainable / total, 2)})` },
@@ -184,9 +180,9 @@ function verdict({ rows, metric, seeds }: MethodsData): Html | undefined {
   const full = told.find(({ difference, method }) => method === 'full' && !difference)
   const [best] = told.filter(row => row !== full)
   if (!best) return undefined
-  const score = html`<b>${best.title}</b> reaches <b>${spreadText(best.score, value => valueText(value, metric))}</b>`
+  const score = html`<b>${best.title}</b> reaches <b>${spreadText(best.score, value => valueText(value, metric.unit))}</b>`
   if (!full) return html`Of ${told.length} methods, ${score} over ${seeds.length} seeds.`
-  return html`${score}, full fine-tuning ${spreadText(full.score, value => valueText(value, metric))}: with
+  return html`${score}, full fine-tuning ${spreadText(full.score, value => valueText(value, metric.unit))}: with
 <b>${percent(best.trainable / full.trainable, 2)}</b> of the trained parameters and
 ${percent(best.peakBytes / full.peakBytes, 0)} of the memory.${isUnsure(best) && html` <b>The difference is within what chance explains.</b>`}`
 }
@@ -240,7 +236,7 @@ function gridSection({ rows, metric }: MethodsData): Html {
     const cells = grid
       .toSorted((a, b) => a.lr - b.lr)
       .map(point => {
-        const text = `${point.lr}: ${point.value === undefined ? 'diverged' : valueText(point.value, metric)}`
+        const text = `${point.lr}: ${point.value === undefined ? 'diverged' : valueText(point.value, metric.unit)}`
         return point.lr === lr ? html`<b>${text}</b>` : html`${text}`
       })
     return html`<tr><th>${title}</th><td>${cells.map((cell, i) => [i > 0 && ', ', cell])}</td></tr>`

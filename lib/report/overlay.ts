@@ -1,11 +1,12 @@
 // Runs laid over each other: their scores, curves, costs, and the settings in which they differ.
 
+import { basename, isAbsolute } from 'node:path'
 import { mcnemar } from '../metrics/compare.ts'
 import { METRICS, metricOf } from '../metrics/table.ts'
 import { nth } from '../tuple.ts'
 import { lineChart, type Series, smooth } from './chart.ts'
 import type { FinishedRun } from './finished.ts'
-import { bytes, difference, duration, integer, number, percent, pValue } from './format.ts'
+import { bytes, difference, duration, integer, percent, pValue, valueText } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
 import { page } from './page.ts'
 
@@ -14,12 +15,6 @@ export const MOST_RUNS = 5
 const COLORS = [1, 2, 3, 4, 5] as const
 
 type Runs = readonly FinishedRun[]
-type Unit = 'share' | 'number'
-
-const text = (value: number | undefined, unit: Unit) => {
-  if (value === undefined) return '–'
-  return unit === 'share' ? percent(value) : number(value)
-}
 
 /** Why scores of the runs say nothing of each other; undefined where they do. */
 export function unlike(runs: Runs): string | undefined {
@@ -42,9 +37,9 @@ function scoresSection(runs: Runs): Html {
       const gain = (value ?? Number.NaN) - (first.after[name] ?? Number.NaN)
       const tone = gain === 0 ? 'quiet' : gain > 0 === (better === 'higher') ? 'up' : 'down'
       const apart = i > 0 && html` <span class="${tone}">${difference(gain, unit)}</span>`
-      return html`<td class="num">${text(value, unit)}${apart}</td>`
+      return html`<td class="num">${valueText(value, unit)}${apart}</td>`
     })
-    return html`<tr><th>${title}</th><td class="num quiet">${text(first.before[name], unit)}</td>${cells}</tr>`
+    return html`<tr><th>${title}</th><td class="num quiet">${valueText(first.before[name], unit)}</td>${cells}</tr>`
   })
   const heads = runs.map(run => html`<th class="num">${run.name}</th>`)
   return html`<section><h2>Scores</h2><p class="lead">After training, on ${integer(first.examples)} ${first.split}
@@ -124,7 +119,7 @@ export function differing(runs: Runs): [string, string[]][] {
 function settingText(value: unknown): string {
   if (value === undefined) return '–'
   const plain = typeof value === 'string' ? value : JSON.stringify(value)
-  return plain.startsWith('/') ? (plain.split('/').at(-1) ?? plain) : plain
+  return isAbsolute(plain) ? basename(plain) : plain
 }
 
 function compareTable(title: string, runs: Runs, rows: readonly (readonly [string, readonly string[]])[]): Html {

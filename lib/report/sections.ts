@@ -5,7 +5,7 @@ import { lastOf, nth } from '../tuple.ts'
 import { histogramChart, lineChart, type Point, type Series, scatterChart, smooth } from './chart.ts'
 import { confusionChart, topConfusions } from './confusion.ts'
 import type { ClassRow, DataSummary, EvaluationPoint, ReportData, Setting, StepPoint } from './data.ts'
-import { integer, number, percent } from './format.ts'
+import { integer, number, percent, valueText } from './format.ts'
 import { type Html, html } from './html.ts'
 
 type Section = Html | undefined
@@ -51,11 +51,6 @@ class="lead">${integer(lastOf(steps).step)} optimizer steps; the last loss is ${
 ${lossFigure(steps, evaluations)}${rate}</section>`
 }
 
-function show(value: number | undefined, metric: Metric): string {
-  if (value === undefined) return '–'
-  return metric.unit === 'share' ? percent(value) : number(value)
-}
-
 /** One chart for each group of metrics that share an axis. */
 function metricCharts(evaluations: readonly EvaluationPoint[], metrics: readonly Metric[]): Html[] {
   const charts = [...new Set(metrics.flatMap(({ chart }) => chart ?? []))]
@@ -81,7 +76,7 @@ export function evaluationsSection({ evaluations = [] }: ReportData): Section {
   const lead = best && 'The best checkpoint is the one that was kept and tested.'
   const rows = evaluations.map(({ epoch, metrics: values, best: chosen }) => {
     const mark = chosen && html` <span class="quiet">best</span>`
-    const cells = metrics.map(metric => html`<td class="num">${show(values[metric.name], metric)}</td>`)
+    const cells = metrics.map(metric => html`<td class="num">${valueText(values[metric.name], metric.unit)}</td>`)
     return html`<tr><td>${number(epoch)}${mark}</td>${cells}</tr>`
   })
   const heads = metrics.map(({ title }) => html`<th class="num">${title}</th>`)

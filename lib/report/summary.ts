@@ -2,12 +2,8 @@
 
 import { must, nth } from '../tuple.ts'
 import type { ComparisonData, CostData, MetricRow, ReferenceRow, ReportData } from './data.ts'
-import { bytes, difference, duration, integer, number, percent, pValue, short } from './format.ts'
+import { bytes, difference, duration, integer, percent, pValue, short, valueText } from './format.ts'
 import { type Html, html } from './html.ts'
-
-function show(value: number, unit: 'share' | 'number'): string {
-  return unit === 'share' ? percent(value) : number(value)
-}
 
 function improves(row: MetricRow): number {
   const gain = row.after - (row.before ?? row.after)
@@ -24,7 +20,7 @@ function composeVerdict(comparison: ComparisonData): Html {
   const row = nth(comparison.metrics, 0)
   const unit = row.unit ?? 'number'
   const on = `on ${integer(comparison.items)} ${comparison.itemName}`
-  if (row.before === undefined) return html`${row.name} is <b>${show(row.after, unit)}</b> ${on}.`
+  if (row.before === undefined) return html`${row.name} is <b>${valueText(row.after, unit)}</b> ${on}.`
   const { interval } = row
   const unsure = interval && interval.low <= 0 && interval.high >= 0
   const verb = row.after > row.before ? 'rose' : row.after < row.before ? 'fell' : 'stayed'
@@ -33,7 +29,7 @@ function composeVerdict(comparison: ComparisonData): Html {
     html`; the ${percent(interval.confidence, 0)} interval of the difference runs from
 ${difference(interval.low, unit)} to ${difference(interval.high, unit)}`
   const chance = unsure && html`. <b>That is within what chance explains</b>`
-  return html`${row.name} ${verb} from ${show(row.before, unit)} to <b>${show(row.after, unit)}</b> ${on}
+  return html`${row.name} ${verb} from ${valueText(row.before, unit)} to <b>${valueText(row.after, unit)}</b> ${on}
 (<b>${gained(row)}</b>)${range}${chance}.`
 }
 
@@ -51,7 +47,7 @@ function keyFigures({ cost, comparison }: ReportData): Html | undefined {
   const first = comparison?.metrics[0]
   const against = first?.before !== undefined && `${gained(first)} against before`
   return html`<dl class="figures">
-${first && figure(first.name, show(first.after, first.unit ?? 'number'), against)}
+${first && figure(first.name, valueText(first.after, first.unit ?? 'number'), against)}
 ${
   cost && [
     figure('Trainable', trainableShare(cost), `${short(cost.trainable)} of ${short(cost.total)} parameters`),
@@ -96,8 +92,8 @@ function comparisonRow(row: MetricRow, intervals: boolean): Html {
   const tone = gain > 0 ? ' up' : gain < 0 ? ' down' : ' quiet'
   const range = row.interval && `${difference(row.interval.low, unit)} to ${difference(row.interval.high, unit)}`
   return html`<tr><th>${row.name}</th>
-<td class="num quiet">${row.before === undefined ? '–' : show(row.before, unit)}</td><td
-class="num after">${show(row.after, unit)}</td>
+<td class="num quiet">${valueText(row.before, unit)}</td><td
+class="num after">${valueText(row.after, unit)}</td>
 <td class="num${tone}">${row.before === undefined ? '–' : difference(row.after - row.before, unit)}</td>
 ${intervals && html`<td class="num quiet wide-only">${range ?? '–'}</td>`}
 <td class="spark">${dumbbell(row)}</td></tr>`

@@ -3,7 +3,7 @@
 import { must, nth, under } from '../tuple.ts'
 import { lineChart, MARGIN, px } from './chart.ts'
 import type { Setting } from './data.ts'
-import { duration, number, percent } from './format.ts'
+import { duration, number, percent, valueText } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
 import { page } from './page.ts'
 import { settingsSection } from './sections.ts'
@@ -43,11 +43,6 @@ export interface SweepData {
   readonly settings: Readonly<Record<string, Setting>>
 }
 
-function valueText(value: number | undefined, { unit }: SweepData['metric']): string {
-  if (value === undefined) return '–'
-  return unit === 'share' ? percent(value) : number(value)
-}
-
 const paramText = (value: string | number | boolean | null) =>
   typeof value === 'number' ? number(value) : String(value)
 
@@ -61,8 +56,8 @@ function masthead(data: SweepData): Html {
   const params = Object.entries(row.params).map(([name, value]) => `${name} ${paramText(value)}`)
   const day = data.date.replace('T', ' ').replace(/:\d\d(\.\d+)?Z$/, ' UTC')
   return html`<header><p class="kicker">lowrank · ${data.task} · ${day}</p><h1>${data.title}</h1>
-<p class="verdict">The best of ${rows.length} trials has ${metric.title} <b>${valueText(row.value, metric)}</b> on the validation
-split${test !== undefined && html`, and <b>${valueText(test, metric)}</b> on the test split, which was read once, at the end`}:
+<p class="verdict">The best of ${rows.length} trials has ${metric.title} <b>${valueText(row.value, metric.unit)}</b> on the validation
+split${test !== undefined && html`, and <b>${valueText(test, metric.unit)}</b> on the test split, which was read once, at the end`}:
 ${params.join(', ')}. ${pruned > 0 && `${pruned} trials were ended early.`}</p></header>`
 }
 
@@ -77,7 +72,7 @@ function parallelCoordinates({ rows, axes, metric, best }: SweepData): Html {
   const score: Axis = {
     name: metric.title,
     importance: 0,
-    ticks: [low, high].map(value => ({ at: share(value), text: valueText(value, metric) })),
+    ticks: [low, high].map(value => ({ at: share(value), text: valueText(value, metric.unit) })),
     places: rows.map(({ value }) => share(value ?? low)),
   }
   const all = [...axes, score]
@@ -88,7 +83,7 @@ function parallelCoordinates({ rows, axes, metric, best }: SweepData): Html {
   const lines = order.map(({ i }, rank) => {
     const points = all.map((axis, k) => `${px(x(k))} ${px(y(nth(axis.places, i)))}`)
     const look = nth(rows, i).number === best ? 'c2' : rank >= (2 * order.length) / 3 ? 'c1' : 'c1 faint'
-    return html`<path class="line ${look}" d="M${points.join('L')}"><title>trial ${nth(rows, i).number}: ${valueText(nth(rows, i).value, metric)}</title></path>`
+    return html`<path class="line ${look}" d="M${points.join('L')}"><title>trial ${nth(rows, i).number}: ${valueText(nth(rows, i).value, metric.unit)}</title></path>`
   })
   const drawn = all.map((axis, k) => {
     const ticks = axis.ticks.map(
@@ -146,7 +141,7 @@ function trialsSection({ rows, metric, best, axes }: SweepData): Html {
         name => html`<td class="num">${name in row.params ? paramText(under(row.params, name)) : '–'}</td>`,
       )
       const mark = row.number === best && html` <span class="quiet">best</span>`
-      return html`<tr><th>${row.number}${mark}</th><td class="num">${valueText(row.value, metric)}</td>${params}<td
+      return html`<tr><th>${row.number}${mark}</th><td class="num">${valueText(row.value, metric.unit)}</td>${params}<td
 class="num">${row.seconds === undefined ? '–' : duration(row.seconds)}</td><td>${row.state}</td></tr>`
     })
   const heads = names.map(name => html`<th class="num">${name}</th>`)
