@@ -7,7 +7,7 @@ import { dirname, join, relative } from 'node:path'
 import { check, fail, systemCode } from '../errors.ts'
 import { sibling, writeFileAtomic } from '../io/atomic.ts'
 import { ensureFolder } from '../io/folder.ts'
-import { isObject, readJson } from '../io/json.ts'
+import { readWeightMap } from '../io/safetensors.ts'
 import { isUsable, type Purpose } from './files.ts'
 import { repositoryFolder } from './id.ts'
 import type { HubSettings } from './settings.ts'
@@ -60,7 +60,7 @@ export class Repository {
     const folder = this.snapshot(commit)
     const names = await readdir(folder, { recursive: true }).catch((): string[] => [])
     const there = new Set(names.filter(name => existsSync(join(folder, name))))
-    return (await isUsable(there, purpose, index => shardsOf(join(folder, index)))) ? folder : undefined
+    return (await isUsable(there, purpose, async index => shardsOf(join(folder, index)))) ? folder : undefined
   }
 
   /** Names a blob in a snapshot: by a link, or where the system has none by a copy. */
@@ -97,16 +97,7 @@ export function noSpace({ id, folder }: Repository, bytes: number, free: number)
 }
 
 /** The shards that an index names. @throws ERR_CHECKPOINT */
-export async function shardsOf(index: string): Promise<readonly string[]> {
-  const value = readJson(index, 'ERR_CHECKPOINT')
-  const map = isObject(value) ? value.weight_map : undefined
-  check(
-    isObject(map),
-    'ERR_CHECKPOINT',
-    () => `${index}: has no object "weight_map"; remove the file and fetch it again`,
-  )
-  return [...new Set(Object.values(map).map(String))]
-}
+export const shardsOf = (index: string): readonly string[] => [...new Set(readWeightMap(index).values())]
 
 /** Models in the cache, by id. */
 export async function cachedIds({ cache }: HubSettings): Promise<string[]> {

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, fail, LowrankError, nearest } from '../errors.ts'
-import { isObject, type Json } from '../io/json.ts'
+import { isObject, objectIn } from '../io/json.ts'
 import { waitForLock } from '../io/lock.ts'
 import { cachedIds, Repository, shardsOf } from './cache.ts'
 import { describe, download, type RemoteFile } from './download.ts'
@@ -99,8 +99,7 @@ async function list(id: string, revision: string, settings: HubSettings): Promis
     return await response.text()
   }
   const text = await persistently(ask, undefined, true)
-  const value = jsonOf(text)
-  const { sha, siblings } = isObject(value) ? value : {}
+  const { sha, siblings } = objectIn(text) ?? {}
   const names = Array.isArray(siblings) ? siblings.map(each => (isObject(each) ? each.rfilename : undefined)) : []
   const files = names.filter(name => typeof name === 'string')
   check(typeof sha === 'string' && /^[0-9a-f]{40}$/.test(sha) && Array.isArray(siblings), 'ERR_HUB', () => {
@@ -112,14 +111,6 @@ async function list(id: string, revision: string, settings: HubSettings): Promis
 /** Names come from strangers: none may lead out of the folder. */
 function isPlain(name: string): boolean {
   return !/[\\:\0]|^\//.test(name) && name.split('/').every(part => part !== '' && part !== '.' && part !== '..')
-}
-
-function jsonOf(text: string): Json | undefined {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 /** Fetches what a snapshot lacks; one process at a time. */
@@ -134,7 +125,7 @@ async function complete(
   const { id } = repository
   const readIndex = async (file: string) => {
     if (!isHere(file)) await fetchAll(repository, commit, [file], settings)
-    return await shardsOf(join(folder, file))
+    return shardsOf(join(folder, file))
   }
   const waiting = (pid: number) =>
     tell({ type: 'notice', id, text: `hub: process ${pid} is fetching ${id} too; waiting for it` })

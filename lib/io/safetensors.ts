@@ -347,10 +347,11 @@ function openShard(dir: string, index: string, name: string, open: OpenFile): Sa
   return open(path)
 }
 
-function readWeightMap(index: string): Map<string, string> {
+/** The shard of each tensor, as an index tells it. @throws ERR_CHECKPOINT */
+export function readWeightMap(index: string): Map<string, string> {
   const value: Json = readJson(index, 'ERR_CHECKPOINT')
   const map = isObject(value) ? value.weight_map : undefined
-  check(isObject(map), 'ERR_CHECKPOINT', () => `${index}: has no object "weight_map"; fetch the file again`)
+  check(isObject(map), 'ERR_CHECKPOINT', () => `${index}: has no object "weight_map"; remove the file, fetch it again`)
   const entries = Object.entries(map).map(([name, shard]) => {
     check(typeof shard === 'string', 'ERR_CHECKPOINT', () => {
       return `${index}: "${name}" names no shard but ${JSON.stringify(shard)}`
