@@ -95,9 +95,9 @@ class Selected<T> extends Sequence<T> {
 
 class Changed<T, U> extends Sequence<U> {
   readonly #base: List<T>
-  readonly #change: (item: T) => U
+  readonly #change: (item: T, i: number) => U
 
-  constructor(base: List<T>, change: (item: T) => U) {
+  constructor(base: List<T>, change: (item: T, i: number) => U) {
     super()
     this.#base = base
     this.#change = change
@@ -108,7 +108,7 @@ class Changed<T, U> extends Sequence<U> {
   }
 
   protected get(i: number): U {
-    return this.#change(nth(this.#base, i))
+    return this.#change(nth(this.#base, i), i)
   }
 }
 
@@ -146,8 +146,8 @@ export function select<T>(list: List<T>, indices: Int32Array): List<T> {
 }
 
 /** Every item changed, by a function that gives the same each time: of an array at once, of others when it is read. */
-export function changed<T, U>(list: List<T>, change: (item: T) => U): List<U> {
-  return isArray(list) ? list.map(item => change(item)) : new Changed(list, change)
+export function changed<T, U>(list: List<T>, change: (item: T, i: number) => U): List<U> {
+  return isArray(list) ? list.map(change) : new Changed(list, change)
 }
 
 /** At most `most` items, evenly spread. */

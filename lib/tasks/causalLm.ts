@@ -106,8 +106,12 @@ function* textExamples(row: Row, tokenizer: Tokenizer, { columns, maxLength }: E
 
 /** Messages are written by the chat template; prompts and completions where there is one, unless they are not to be. */
 export function isChat(row: Row, columns: Columns, tokenizer: Tokenizer, options: ChatOptions): boolean {
-  if (holdsMessages(row, columns)) return true
-  return columns.prompt !== undefined && tokenizer.chatTemplate !== undefined && options.template !== 'none'
+  return holdsMessages(row, columns) || isTemplated(columns, tokenizer, options)
+}
+
+/** Whether prompts are written by the chat template, as what somebody says. */
+export function isTemplated({ prompt }: Columns, { chatTemplate }: Tokenizer, { template }: ChatOptions): boolean {
+  return prompt !== undefined && chatTemplate !== undefined && template !== 'none'
 }
 
 /**

@@ -21,7 +21,7 @@ import { loneLosses, pairLosses } from '../heads/preferenceLosses.ts'
 import { filled, type OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
-import { answerExample, isChat, plainPrompt } from './causalLm.ts'
+import { answerExample, isChat, isTemplated, plainPrompt } from './causalLm.ts'
 import { CHAT_OPTIONS, type ChatOptions, chatExample } from './chat.ts'
 import { viewItems } from './items.ts'
 import { nameOf } from './languageModel.ts'
@@ -173,8 +173,7 @@ function pairExample(
   goal: PreferenceGoal,
 ): Example {
   const { columns, maxLength } = spec
-  const isPrompted = columns.prompt !== undefined && tokenizer.chatTemplate !== undefined && chat.template !== 'none'
-  if (holdsMessagePairs(row, columns) || isPrompted) {
+  if (holdsMessagePairs(row, columns) || isTemplated(columns, tokenizer, chat)) {
     const [better, worse] = conversationPair(row, columns)
     const of = (one: Conversation) => chatExample(row, one, tokenizer, { maxLength, chat })
     return together(of(better), of(worse), { goal })

@@ -1,6 +1,6 @@
 // Reward models: a score for an answer, learned from pairs of answers of which the first is better.
 
-import { type Conversation, conversationOf, holdsMessages } from '../data/conversation.ts'
+import { type Conversation, conversationOf } from '../data/conversation.ts'
 import type { Example } from '../data/example.ts'
 import { conversationPair, holdsMessagePairs, isPair, PAIR_NAMES, textPair, withoutTies } from '../data/pairs.ts'
 import { type Row, textOf } from '../data/row.ts'
@@ -9,7 +9,7 @@ import { rewardHead } from '../heads/reward.ts'
 import { filled } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must, nth } from '../tuple.ts'
-import { answerExample, plainPrompt } from './causalLm.ts'
+import { answerExample, isChat, isTemplated, plainPrompt } from './causalLm.ts'
 import { CHAT_OPTIONS, chatExample } from './chat.ts'
 import { logitsIn } from './logits.ts'
 import { type ComparedPrediction, comparedAnswers, scoreCompared } from './rewards.ts'
@@ -75,9 +75,8 @@ function exampleOf(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Example {
   const { columns, maxLength } = spec
   const chat = filled(CHAT_OPTIONS, spec.taskOptions ?? {}, name)
   const said = (one: Conversation) => without(chatExample(row, one, tokenizer, { maxLength, chat }))
-  const isTemplated = columns.prompt !== undefined && tokenizer.chatTemplate !== undefined && chat.template !== 'none'
   if (!isPair(columns)) {
-    if (holdsMessages(row, columns) || isTemplated) return said(conversationOf(row, columns))
+    if (isChat(row, columns, tokenizer, chat)) return said(conversationOf(row, columns))
     return columns.prompt === undefined
       ? textExample(row, textOf(row, must(columns.text, 'columns.text')), tokenizer, maxLength)
       : written(
@@ -88,7 +87,7 @@ function exampleOf(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Example {
           maxLength,
         )
   }
-  if (holdsMessagePairs(row, columns) || isTemplated) {
+  if (holdsMessagePairs(row, columns) || isTemplated(columns, tokenizer, chat)) {
     const [better, worse] = conversationPair(row, columns)
     return together(said(better), said(worse))
   }

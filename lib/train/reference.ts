@@ -2,7 +2,7 @@
 
 import { packExamples } from '../data/batches.ts'
 import type { Example, PreferenceGoal } from '../data/example.ts'
-import { type List, nth, Sequence } from '../data/list.ts'
+import { changed, type List } from '../data/list.ts'
 import { fail } from '../errors.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
@@ -40,12 +40,12 @@ export async function withReference(
 ): Promise<List<Example>> {
   const first = examples.at(0)?.preference
   if (!first || first.reference) return examples
-  if (model.device.name === 'meta') return new Referenced(examples, new Float64Array(2 * examples.length))
+  if (model.device.name === 'meta') return referenced(examples, new Float64Array(2 * examples.length))
   const { reference = 'base' } = options
   const switched = reference === 'base' ? [...model.adapters.values()].filter(({ isActive }) => isActive) : []
   for (const adapter of switched) adapter.setActive(false)
   try {
-    return new Referenced(examples, await askAll(model, examples, options))
+    return referenced(examples, await askAll(model, examples, options))
   } finally {
     for (const adapter of switched) adapter.setActive(true)
   }
@@ -68,26 +68,12 @@ export async function withReferences(
 }
 
 /** Examples with two log-probabilities each. */
-class Referenced extends Sequence<Example> {
-  readonly #base: List<Example>
-  readonly #logProbs: Float64Array
-
-  constructor(base: List<Example>, logProbs: Float64Array) {
-    super()
-    this.#base = base
-    this.#logProbs = logProbs
-  }
-
-  get length(): number {
-    return this.#base.length
-  }
-
-  protected get(i: number): Example {
-    const example = nth(this.#base, i)
-    const [first = 0, second = 0] = this.#logProbs.subarray(2 * i, 2 * i + 2)
+function referenced(examples: List<Example>, logProbs: Float64Array): List<Example> {
+  return changed(examples, (example, i) => {
+    const [first = 0, second = 0] = logProbs.subarray(2 * i, 2 * i + 2)
     const preference = example.preference ?? fail('ERR_DATA', `data: example ${i} has no preference, as others have`)
     return { ...example, preference: { ...preference, reference: [first, second] } }
-  }
+  })
 }
 
 async function askAll(
