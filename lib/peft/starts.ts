@@ -5,7 +5,7 @@
 // weight stays as it is here; the update is s (B A − B₀ A₀), one pair of factors of twice the rank: [A; A₀], [B, −B₀].
 
 import { check } from '../errors.ts'
-import { decodeF32, openCheckpoint, type TensorInMemory } from '../io/safetensors.ts'
+import { type Checkpoint, decodeF32, type TensorInMemory } from '../io/safetensors.ts'
 import { gatherColumns } from '../nn/columns.ts'
 import { normal } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
@@ -131,13 +131,19 @@ function unit(r: number, at = 0): Float32Array {
 
 /**
  * Finds the values of one layer. With `isFilled` those that train come from elsewhere, a file or another adapter, and
- * only what is taken out of the weight is found.
+ * only what is taken out of the weight is found. `source`, of loftq alone: the base as it was before it was quantised.
  */
-export async function begin(host: Host, start: LoraStart, layer: Begun, isFilled: boolean): Promise<void> {
-  if (!takesPart(start) && (isFilled || start !== 'loftq')) return
+export async function begin(
+  host: Host,
+  start: LoraStart,
+  layer: Begun,
+  isFilled: boolean,
+  source?: Checkpoint,
+): Promise<void> {
+  if (!takesPart(start) && !source) return
   const { linear, part } = layer
   const wide = scope(() => cast(linear.weight.own, trainedDType(host.storage)))
-  const weight = start === 'loftq' ? await lost(host, linear, wide) : wide
+  const weight = source ? lost(source, linear, wide) : wide
   try {
     const { a, b } = await (start === 'olora' ? leading(weight, layer) : principal(weight, layer, passesOf(start)))
     await part?.take(a, b)
@@ -188,20 +194,18 @@ async function leading(w: Tensor, { a }: Begun): Promise<FactorPair> {
 }
 
 /** W of the checkpoint less what is kept of it; `kept` is freed. */
-async function lost(host: Host, { weight, path }: Linear, kept: Tensor): Promise<Tensor> {
-  const file = openCheckpoint(host.path ?? '')
+function lost(source: Checkpoint, { weight, path }: Linear, kept: Tensor): Tensor {
   try {
-    const [name, ...others] = file.names().filter(each => each === weight.name || weight.name.endsWith(`.${each}`))
+    const [name, ...others] = source.names().filter(each => each === weight.name || weight.name.endsWith(`.${each}`))
     check(name !== undefined && others.length === 0, 'ERR_UNSUPPORTED', () => {
-      return `loftq: ${host.path} holds no tensor ${weight.name} that ${path} alone is read from; take pissa`
+      return `loftq: ${source.path} holds no tensor ${weight.name} that ${path} alone is read from; take pissa`
     })
     const shape = weight.isTransposed ? [weight.columns, weight.rows] : weight.shape
     return scope(() => {
-      const stored = Tensor.from(file.readF32(name), shape, { device: kept.device, dtype: kept.dtype })
+      const stored = Tensor.from(source.readF32(name), shape, { device: kept.device, dtype: kept.dtype })
       return add(weight.isTransposed ? transpose(stored) : stored, scale(kept, -1))
     })
   } finally {
-    file.close()
     kept.dispose()
   }
 }

@@ -1,7 +1,7 @@
 // LoRA that begins in weights or data: found after attaching, and written to files as plain LoRA.
 
 import { check, fail } from '../errors.ts'
-import type { TensorInMemory } from '../io/safetensors.ts'
+import { openCheckpoint, type TensorInMemory } from '../io/safetensors.ts'
 import type { LinearAdapter } from '../nn/linear.ts'
 import { eva } from './eva.ts'
 import type { Host, Placement } from './method.ts'
@@ -46,7 +46,7 @@ export function foundLater(
       if (start === 'eva' && !isFilled) {
         const ranks = await eva(host, layers, passes, evaRho)
         matched = matched.map(({ path, scale = 1 }) => matchedAt({ path, scale, r: ranks.get(path) ?? 0 }))
-      } else for (const layer of layers) await begin(host, start, layer, isFilled)
+      } else await beginAll(host, start, layers, isFilled)
       isFound = true
     },
     // A file of PEFT's that counts on its reader to take the part out is written again as it was.
@@ -54,6 +54,16 @@ export function foundLater(
       settings: () => settings(layers, options),
       ...(takesPart(start) && { pack: (tensors: readonly TensorInMemory[]) => packed(tensors, layers) }),
     }),
+  }
+}
+
+/** Finds the values of all layers; what LoftQ reads is opened once. */
+async function beginAll(host: Host, start: LoraStart, layers: readonly Begun[], isFilled: boolean): Promise<void> {
+  const source = start === 'loftq' && !isFilled ? openCheckpoint(host.path ?? '') : undefined
+  try {
+    for (const layer of layers) await begin(host, start, layer, isFilled, source)
+  } finally {
+    source?.close()
   }
 }
 
