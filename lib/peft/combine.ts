@@ -204,8 +204,9 @@ export function stacked(parts: readonly Factors[]): Pair {
 /** The best approximation of B A at a rank, and what is lost. */
 export function truncated({ a, b }: Pair, rank: number): Pair & { error: number } {
   const svd = productSvd(b, a)
-  const [lost, all] = [rank, 0].map(from => Math.hypot(...svd.values.subarray(from)))
-  return { ...largest(svd, rank), error: must(all, 'all') > 0 ? must(lost, 'lost') / must(all, 'all') : 0 }
+  const normFrom = (from: number) => Math.hypot(...svd.values.subarray(from))
+  const all = normFrom(0)
+  return { ...largest(svd, rank), error: all > 0 ? normFrom(rank) / all : 0 }
 }
 
 /** B = U S, A = Vᵀ of the largest `rank` singular values. */

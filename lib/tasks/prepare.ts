@@ -124,9 +124,8 @@ function limited(
 
 /** Tells of rows that have nothing to learn from but their label. */
 function noticeEmpty(rows: List<Row>, { text }: Columns, notice: (text: string) => void): void {
-  const isEmpty = ({ values }: Row) =>
-    typeof values[must(text, 'text')] === 'string' && String(values[must(text, 'text')]).trim() === ''
-  const empty = text === undefined ? [] : rows.filter(isEmpty)
+  if (text === undefined) return
+  const empty = rows.filter(({ values: { [text]: value } }) => typeof value === 'string' && value.trim() === '')
   const first = empty.at(0)
   if (first)
     notice(`${empty.length} of ${rows.length} rows have an empty "${text}", the first ${placeOf(first)}; drop them`)
