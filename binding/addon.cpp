@@ -326,6 +326,8 @@ void add_elements_and_products(Napi::Object exports) {
   method<ops::activation_backward>(exports, "activationBackward");
   method<ops::gated_activation>(exports, "gatedActivation");
   method<ops::gated_activation_backward>(exports, "gatedActivationBackward");
+  method<ops::log1mexp>(exports, "log1mexp");
+  method<ops::log1mexp_backward>(exports, "log1mexpBackward");
   method<ops::dropout>(exports, "dropout");
   method<ops::sum_rows>(exports, "sumRows");
   method<ops::sum>(exports, "sum");

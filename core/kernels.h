@@ -33,6 +33,9 @@
   K(gated_activation, (View y, View gate, View up, Activation kind))                                                   \
   /* dgate may be dy's own memory */                                                                                   \
   K(gated_activation_backward, (View dgate, View dup, View dy, View gate, View up, Activation kind))                   \
+  /* y = log(1 - e^x), x < 0: of a log-probability that of what else may happen. x above -2^-24 counts as that. */     \
+  K(log1mexp, (View y, View x))                                                                                        \
+  K(log1mexp_backward, (View dx, View dy, View x))                                                                     \
   K(dropout, (View y, View x, Dropout dropout))                                                                        \
   /* y[D] = sum over rows of x[N, D] */                                                                                \
   K(sum_rows, (View y, View x))                                                                                        \

@@ -30,6 +30,8 @@ void activation_backward(const Tensor& dy, const Tensor& x, Activation kind);
 Tensor gated_activation(const Tensor& gate, const Tensor& up, Activation kind);
 // Overwrites dy with dgate; returns dup.
 Tensor gated_activation_backward(const Tensor& dy, const Tensor& gate, const Tensor& up, Activation kind);
+Tensor log1mexp(const Tensor& x);
+Tensor log1mexp_backward(const Tensor& dy, const Tensor& x);
 Tensor dropout(const Tensor& x, Dropout dropout);
 
 Tensor sum_rows(const Tensor& x);

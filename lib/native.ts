@@ -88,6 +88,8 @@ export interface Native {
   activationBackward(dy: Handle, x: Handle, kind: number): void
   gatedActivation(gate: Handle, up: Handle, kind: number): Handle
   gatedActivationBackward(dy: Handle, gate: Handle, up: Handle, kind: number): Handle
+  log1mexp(x: Handle): Handle
+  log1mexpBackward(dy: Handle, x: Handle): Handle
   dropout(x: Handle, dropout: Struct | null): Handle
   sumRows(x: Handle): Handle
   sum(x: Handle): Handle

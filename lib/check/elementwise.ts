@@ -3,10 +3,11 @@ import { add, addRow } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { embedding } from '../ops/embedding.ts'
 import { gatedActivation } from '../ops/gatedActivation.ts'
+import { log1mexp } from '../ops/log1mexp.ts'
 import { multiply, scaleColumns } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
 import { sum, sumSquares } from '../ops/sum.ts'
-import { ints, type OpCase, type Operands, real, type Sizes, training } from './case.ts'
+import { ints, type OpCase, type Operands, real, type Sizes, training, wave } from './case.ts'
 
 export function elementwiseCases({ n, d }: Sizes): OpCase[] {
   const ids = Array.from({ length: n }, (_, i) => (i * 7) % 4)
@@ -29,6 +30,11 @@ export function elementwiseCases({ n, d }: Sizes): OpCase[] {
       inputs: [real([n, d], 0.31, 3), real([n, d], 1)],
       run: ([gate, up]: Operands) => gatedActivation(gate, up, kind),
     })),
+    {
+      name: 'log1mexp',
+      inputs: [{ shape: [n, d], data: wave(n * d, 0.3, 1.4).map(value => value - 1.5) }],
+      run: ([x]) => log1mexp(x),
+    },
     { name: 'dropout', inputs: [real([n, d])], run: training(([x]) => dropout(x, 0.3, 77)) },
     { name: 'embedding', inputs: [{ ...real([4, d]), wide: true }, ints(...ids)], run: ([t, i]) => embedding(t, i) },
   ]

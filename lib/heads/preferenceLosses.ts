@@ -5,6 +5,7 @@ import { check, fail } from '../errors.ts'
 import { activation } from '../ops/activation.ts'
 import { add } from '../ops/add.ts'
 import { bce } from '../ops/bce.ts'
+import { log1mexp } from '../ops/log1mexp.ts'
 import { mse } from '../ops/mse.ts'
 import { scale } from '../ops/scale.ts'
 import { Tensor } from '../tensor.ts'
@@ -22,7 +23,7 @@ export interface Compared {
 
 /** A pair in the terms of a loss. */
 interface Pair {
-  /** Log-probability of each answer less that under the reference, [1]. */
+  /** Log-probability of each answer less that under the reference, where the loss has one, [1]. */
   readonly ratios: readonly [Tensor, Tensor]
   readonly tokens: readonly [number, number]
   readonly beta: number
@@ -48,11 +49,27 @@ const PAIR_LOSSES: Readonly<Record<string, (pair: Pair) => Tensor>> = {
   },
   // Zhao et al. 2023 (SLiC).
   hinge: pair => scale(activation(plus(scale(marginOf(pair), -1), 1), 'relu'), pair.share),
+  // Hong et al. 2024, equations 6 and 7: the chosen answer is learned, and its odds held against those of the other,
+  // all by token.
+  orpo({ ratios: [better, worse], tokens: [n, m], beta, share }) {
+    const [chosen, rejected] = [scale(better, 1 / n), scale(worse, 1 / m)]
+    const gap = add(logOdds(chosen), scale(logOdds(rejected), -1))
+    return add(scale(chosen, -share), bce(square(gap), square(constant(gap, 1)), beta * share))
+  },
 }
+
+/** log(p / (1 − p)) of log p. */
+const logOdds = (logProb: Tensor) => add(logProb, scale(log1mexp(logProb), -1))
 
 /** Names of the losses of pairs, the usual one first, and of answers that stand alone. */
 export const pairLosses: readonly string[] = Object.keys(PAIR_LOSSES)
 export const loneLosses: readonly string[] = ['kto']
+
+/** Losses that hold answers against each other alone: nobody has to know what a reference says. */
+const ALONE: readonly string[] = ['orpo']
+
+/** Whether a loss asks a reference model. */
+export const asksReference = (loss: string): boolean => !ALONE.includes(loss)
 
 /**
  * The sum over examples divided by `total`, [1]. Undefined where a reference is not known.
@@ -60,8 +77,8 @@ export const loneLosses: readonly string[] = ['kto']
  */
 export function preferenceLoss(examples: readonly Compared[], options: LossOptions): Tensor | undefined {
   const { total, labelSmoothing: smoothing = 0 } = options
-  if (examples.some(({ preference }) => !preference.reference)) return undefined
   const { loss } = nth(examples, 0).preference.goal
+  if (asksReference(loss) && examples.some(({ preference }) => !preference.reference)) return undefined
   check(smoothing === 0 || loss === 'dpo', 'ERR_OPTION', () => {
     return `labelSmoothing: ${smoothing} has no effect on loss ${loss}; leave it out, or take dpo`
   })

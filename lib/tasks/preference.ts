@@ -17,7 +17,7 @@ import {
 import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import { preferenceHead } from '../heads/preference.ts'
-import { loneLosses, pairLosses } from '../heads/preferenceLosses.ts'
+import { asksReference, loneLosses, pairLosses } from '../heads/preferenceLosses.ts'
 import { filled, type OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
@@ -37,7 +37,7 @@ const OPTIONS = {
   ...CHAT_OPTIONS,
   loss: {
     kind: 'choice',
-    help: 'What becomes of pairs (dpo, ipo, hinge), or of answers with labels (kto)',
+    help: 'What becomes of pairs (dpo, ipo, hinge, orpo), or of answers with labels (kto)',
     choices: [...pairLosses, ...loneLosses],
     found: 'dpo for pairs, kto for answers with labels',
   },
@@ -45,7 +45,7 @@ const OPTIONS = {
     kind: 'number',
     default: 0.1,
     min: 1e-6,
-    help: 'How dear it is to move away from the reference',
+    help: 'How dear it is to move away from the reference; of orpo the weight of the odds',
     search: { from: 0.01, to: 1, scale: 'log' },
   },
   reference: {
@@ -153,6 +153,9 @@ function exampleOf(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Example {
   check(fitting.includes(loss), 'ERR_OPTION', () => {
     const has = isPair(columns) ? 'pairs of answers' : 'answers with labels'
     return `loss: ${loss} does not take ${has}, which the data have; use ${fitting.join(', ')}`
+  })
+  check(asksReference(loss) || spec.taskOptions?.reference === undefined, 'ERR_OPTION', () => {
+    return `reference: ${reference} has no effect, since loss ${loss} asks no reference; leave it out`
   })
   const goal = { loss, beta, reference, weights: [desirableWeight, undesirableWeight] } as const
   return isPair(columns) ? pairExample(row, tokenizer, spec, chat, goal) : loneExample(row, tokenizer, spec, chat, goal)

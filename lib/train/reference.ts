@@ -4,6 +4,7 @@ import { packExamples } from '../data/batches.ts'
 import type { Example, PreferenceGoal } from '../data/example.ts'
 import { changed, type List } from '../data/list.ts'
 import { fail } from '../errors.ts'
+import { asksReference } from '../heads/preferenceLosses.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { scope } from '../tensor.ts'
@@ -23,14 +24,15 @@ export interface ReferenceOptions {
   readonly signal?: AbortSignal | undefined
 }
 
-/** Which model the preferences of a run are held against; undefined where there are none. */
+/** Which model the preferences of a run are held against; undefined where there are none, or none is asked. */
 export function referenceOf(examples: List<Example>): PreferenceGoal['reference'] | undefined {
-  return examples.at(0)?.preference?.goal.reference
+  const goal = examples.at(0)?.preference?.goal
+  return goal && asksReference(goal.loss) ? goal.reference : undefined
 }
 
 /**
- * Preferences with the log-probabilities of their answers under the reference. Examples that have them, or are none,
- * are handed back.
+ * Preferences with the log-probabilities of their answers under the reference. Examples that have them, need
+ * none or are no preferences are handed back.
  * @throws ERR_OPTION for an adapter that can't be switched off; ERR_MEMORY where a batch is too large
  */
 export async function withReference(
@@ -39,7 +41,7 @@ export async function withReference(
   options: ReferenceOptions = {},
 ): Promise<List<Example>> {
   const first = examples.at(0)?.preference
-  if (!first || first.reference) return examples
+  if (!first || first.reference || !asksReference(first.goal.loss)) return examples
   if (model.device.name === 'meta') return referenced(examples, new Float64Array(2 * examples.length))
   const { reference = 'base' } = options
   const switched = reference === 'base' ? [...model.adapters.values()].filter(({ isActive }) => isActive) : []

@@ -46,7 +46,7 @@ function examplesFor(loss: string): Example[] {
       const [, other] = golden.alone.at(i - 1)!
       return exampleOf(loss, [sequence(prompt, answer), sequence(prompt, other)], wanted)
     })
-  return golden.pairs.map(([prompt, chosen, rejected]) => {
+  return (loss === 'orpo' ? golden.short : golden.pairs).map(([prompt, chosen, rejected]) => {
     return exampleOf(loss, [sequence(prompt, chosen), sequence(prompt, rejected)])
   })
 }
@@ -93,6 +93,7 @@ const CASES = [
   ['dpo', 'dpo', {}],
   ['ipo', 'ipo', {}],
   ['hinge', 'hinge', {}],
+  ['orpo', 'orpo', {}],
   ['kto', 'kto', {}],
   ['conservative', 'dpo', { labelSmoothing: golden.smoothing }],
 ] as const
@@ -109,8 +110,8 @@ for (const [name, loss, options] of CASES)
       close([found.loss], [wanted.loss], 'loss')
       for (const [key, values] of Object.entries(wanted.gradients)) close(found.gradients[keyOf(key)]!, values, key)
       if (loss === 'kto') return
-      const cut = await lossAndGradients(model, adapter, examples, options, 3)
-      close([cut.loss], [wanted.loss], 'loss of three micro-batches')
+      const cut = await lossAndGradients(model, adapter, examples, options, examples.length)
+      close([cut.loss], [wanted.loss], 'loss of micro-batches of one')
       for (const [key, values] of Object.entries(wanted.gradients)) close(cut.gradients[keyOf(key)]!, values, key)
     } finally {
       model.dispose()

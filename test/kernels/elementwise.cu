@@ -1,4 +1,4 @@
-// fill, add, multiply, accumulate, scale, activations
+// fill, add, multiply, accumulate, scale, activations, log1mexp
 #include <memory>
 
 #include "test/kernels/kernel_case.cuh"
@@ -59,6 +59,43 @@ KERNEL_CASE(activations_and_their_gradients) {
       cuda::activation_backward(grad, grad, in, Activation(kind));  // in place
       expect_accurate(name + ", gradient", grad.read(), g.values(), dtype);
     }
+}
+
+KERNEL_CASE(log1mexp_and_its_gradient) {
+  for (const DType dtype : FLOATS) {
+    const int64_t n = any_length(fuzz), offset = any_offset(fuzz);
+    Values x = fuzz.values(n, fuzz.pick({0.5, 3.0, 20.0})), dy = rounded(fuzz.values(n), dtype);
+    for (double& value : x) value = -0.05 - std::fabs(value);
+    x = rounded(x, dtype);
+    if (n) x[0] = rounded(-0.05, dtype), dy[0] = 1;
+    OnHost y({n}), g({n}), hx({n}, x), hdy({n}, dy);
+    cpu::log1mexp(y, hx);
+    cpu::log1mexp_backward(g, hdy, hx);
+    OnDevice out(dtype, {n}, nullptr, offset), grad(dtype, {n}, nullptr, offset);
+    OnDevice in(dtype, {n}, x), upstream(dtype, {n}, dy);
+    cuda::log1mexp(out, in);
+    expect_accurate("log1mexp", out.read(), y.values(), dtype);
+    cuda::log1mexp_backward(grad, upstream, in);
+    expect_accurate("log1mexp, gradient", grad.read(), g.values(), dtype);
+  }
+}
+
+KERNEL_CASE(log1mexp_of_extremes) {
+  const Values x = {NAN, -INFINITY, 0, -0.0, -1e-9, 1, -1e4, -0.7};
+  const int64_t n = int64_t(x.size());
+  for (const DType dtype : FLOATS) {
+    OnHost y({n}), g({n}), hx({n}, x), ones({n}, Values(x.size(), 1.0));
+    cpu::log1mexp(y, hx);
+    cpu::log1mexp_backward(g, ones, hx);
+    OnDevice out(dtype, {n}), in(dtype, {n}, x), upstream(dtype, {n}, Values(x.size(), 1.0)), grad(dtype, {n});
+    cuda::log1mexp(out, in);
+    expect_same_kinds("log1mexp", out.read(), y.values());
+    // f16 ends at 65504, before the gradient at a probability of 1.
+    if (dtype != DType::F16) {
+      cuda::log1mexp_backward(grad, upstream, in);
+      expect_same_kinds("log1mexp, gradient", grad.read(), g.values());
+    }
+  }
 }
 
 KERNEL_CASE(activations_of_extremes) {
