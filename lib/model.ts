@@ -149,14 +149,14 @@ export class Model implements Disposable {
 
   /** Logits of the rows that the head reads; inside a scope or tape. */
   logits(batch: PackedBatch, targets?: Targets): Tensor {
-    return this.#onRows(batch, targets, hidden => this.head.logits(hidden))
+    return this.onRows(batch, targets, hidden => this.head.logits(hidden))
   }
 
   /** The loss of a micro-batch, shape [1]; `total` is the supervised weight of its whole optimizer step. */
   loss(batch: PackedBatch, targets: Targets, options: LossOptions & Pick<ForwardOptions, 'checkpoint'>): Tensor {
     const { checkpoint, ...others } = options
     const loss = (hidden: Tensor) => this.head.loss(hidden, this.#upload(targets, hidden), others, batch, targets)
-    return this.#onRows(batch, targets, loss, { checkpoint })
+    return this.onRows(batch, targets, loss, { checkpoint })
   }
 
   /**
@@ -164,7 +164,7 @@ export class Model implements Disposable {
    * of their losses, or what is known of sequences that are compared; inside a scope, unrecorded.
    */
   answers(batch: PackedBatch, targets: Targets | undefined): DeviceAnswers {
-    return this.#onRows(batch, targets, hidden => {
+    return this.onRows(batch, targets, hidden => {
       return answersOf(this.head, hidden, batch, targets, targets && this.#upload(targets, hidden))
     })
   }
@@ -194,8 +194,8 @@ export class Model implements Disposable {
     return encode(upload(batch, this.device, backbone), options)
   }
 
-  /** Runs the backbone, then `body` on the rows of its last hidden state that the head reads. */
-  #onRows<T>(
+  /** Runs the backbone, then `body` on the rows [N, D] of its last hidden state that the head reads; in a scope. */
+  onRows<T>(
     batch: PackedBatch,
     targets: Targets | undefined,
     body: (hidden: Tensor) => T,

@@ -8,6 +8,7 @@ export { type AnswersOptions, type Say, sayWith } from '../generate/answers.ts'
 export type { CompleteOptions, Completion, Prompt } from '../generate/generate.ts'
 export type { Domain, FilledOf, Kind, Kinds, OptionRow, OptionTable, Search, ValueOf, ValuesOf } from '../options.ts'
 export { SEED } from '../options.ts'
+export { type DistillationOptions, distilled, TEACHER_WEIGHT, TEMPERATURE } from '../train/distillation.ts'
 export { type EvaluateOptions, type Evaluation, evaluate, predict } from '../train/evaluate.ts'
 export type {
   Before,

@@ -1,5 +1,5 @@
 import { bce } from '../ops/bce.ts'
-import { crossEntropy } from '../ops/crossEntropy.ts'
+import { crossEntropy, divergence } from '../ops/crossEntropy.ts'
 import { linearCrossEntropy } from '../ops/linearCrossEntropy.ts'
 import { mse } from '../ops/mse.ts'
 import { type Input, ints, type OpCase, real, type Sizes, wave } from './case.ts'
@@ -19,6 +19,11 @@ export function lossCases({ n }: Sizes): OpCase[] {
       name: 'crossEntropy weighted, smoothed',
       inputs: [real([n, classes], 1, 4), ints(...labels), weights],
       run: ([x, y, w]) => crossEntropy(x, y, { scale: 1 / 3, weights: w, smoothing: 0.1 }),
+    },
+    {
+      name: 'divergence',
+      inputs: [real([n, classes]), { ...real([n, classes], 2, 3), grad: false }, ints(...labels)],
+      run: ([x, t, y]) => divergence(x, t, y, 1 / 3),
     },
     { name: 'bce', inputs: [real([n, classes], 1, 4), targets], run: ([x, t]) => bce(x, t, 0.2) },
     {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { labelMap } from '../data/labels.ts'
 import type { List } from '../data/list.ts'
 import type { Row } from '../data/row.ts'
-import { check } from '../errors.ts'
+import { check, fail, LowrankError } from '../errors.ts'
 import type { Model } from '../model.ts'
 import {
   type Base,
@@ -17,7 +17,7 @@ import {
   tasksOf,
   useThreads,
 } from '../open/base.ts'
-import { locate } from '../open/trained.ts'
+import { locate, openTrained } from '../open/trained.ts'
 import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import { taskOf, taskOfModel } from '../tasks/index.ts'
 import { taskValues } from '../tasks/options.ts'
@@ -40,6 +40,8 @@ export interface Setup {
   readonly data: SplitData
   readonly model: Model
   readonly attached: Adapter<Model>
+  /** A larger model that is learned from. */
+  readonly teacher?: Model | undefined
   readonly maxLength: number
   /** Options of the task's own: given, or settled by the rows. */
   readonly taskOptions: TaskValues
@@ -62,11 +64,36 @@ export async function prepareTraining(settings: Settings, console: Console, devi
   try {
     const attached = await attachMethod(prepared.model, settings, whole ? undefined : initial)
     warnOfNewTensors(prepared.model, initial !== undefined, console)
-    return { ...prepared, attached }
+    return { ...prepared, attached, teacher: await openTeacher(prepared, settings, device) }
   } catch (error) {
     prepared.model.dispose()
     throw error
   }
+}
+
+/** @throws ERR_OPTION where the teacher has other tokens; as `openTrained` */
+async function openTeacher(
+  { tokenizer, model }: Pick<Setup, 'tokenizer' | 'model'>,
+  { teacher, storage, compute, seed, device }: Settings,
+  at: string,
+): Promise<Model | undefined> {
+  if (teacher === undefined) return undefined
+  const known = { adapter: teacher, task: model.task, storage, compute, seed, device }
+  const { model: found, tokenizer: theirs } = await openTrained(known, { device: at }).catch((error: unknown) => {
+    if (!(error instanceof LowrankError)) throw error
+    fail(error.code, error.message.replace(/^(adapter|loadModel|tokenizer)(?=:)/, 'teacher'), error)
+  })
+  const size = Math.max(tokenizer.vocabSize, theirs.vocabSize)
+  for (let id = 0; id < size; id++) {
+    const [ours, other] = [tokenizer, theirs].map(each => each.token(id) ?? 'nothing')
+    if (ours === other) continue
+    found.dispose()
+    fail(
+      'ERR_OPTION',
+      `teacher: token ${id} is "${other}" in ${teacher}, "${ours}" here; name a teacher with the same tokenizer`,
+    )
+  }
+  return found
 }
 
 /** As {@link prepareTraining}, with no method on the base. `initial`: what to start from, a model if it is `whole`. */

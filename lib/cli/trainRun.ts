@@ -37,10 +37,11 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
   const interrupt = onInterrupt(text => watch.warn(text))
   let status: RunStatus = 'failed'
   try {
-    const { model, attached, examples } = trial
+    const { model, attached, teacher, examples } = trial
     const events = train(attached, examples, {
       ...trainOptions(settings, trial.tokenizer, model),
       ...checkpointOptions(trial, settings),
+      teacher,
       signal: interrupt.signal,
       progress: evaluationBar(settings.quiet),
     })
@@ -105,6 +106,9 @@ const referenceText: Readonly<Record<'base' | 'start', string>> = {
   base: 'reference: the model with its adapter switched off; it was asked once, here',
 }
 
+const teacherText = ({ parameters, weight, temperature }: NonNullable<StartEvent['teacher']>) =>
+  `teacher: ${countText(parameters)} parameters; ${weight} of the loss is its, at temperature ${temperature}`
+
 /** What the events of a run leave behind. */
 class Watch {
   start: StartEvent | undefined
@@ -168,6 +172,7 @@ class Watch {
     note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, lr ${event.lr}`)
     note(`frozen weights in ${event.storage}, products in ${event.compute}, adapters and sums in f32`)
     if (event.reference) note(referenceText[event.reference])
+    if (event.teacher) note(teacherText(event.teacher))
     if (resumed) note(`continuing after step ${resumed.step} from ${resumed.path}`)
     else if (this.#settings.evaluateBefore && examples.validation + examples.test > 0)
       note(`evaluating before training on ${examples.validation + examples.test} examples`)

@@ -51,10 +51,13 @@ export interface TrainedSettings extends BaseSettings {
   readonly labels?: readonly string[] | undefined
 }
 
-/** Opens an adapter, a fine-tuned model folder or a GGUF file. @throws ERR_CONFIG, ERR_CHECKPOINT, ERR_OPTION */
+/**
+ * Opens an adapter, a fine-tuned model folder or a GGUF file, on the device of the settings or another.
+ * @throws ERR_CONFIG, ERR_CHECKPOINT, ERR_OPTION
+ */
 export async function openTrained(
   settings: TrainedSettings,
-  options: { trainable?: boolean; name?: string } = {},
+  { device, ...options }: { trainable?: boolean; name?: string; device?: string } = {},
 ): Promise<Trained> {
   const folder = await locate(settings.adapter ?? fail('ERR_OPTION', 'adapter: none given'))
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
@@ -63,7 +66,7 @@ export async function openTrained(
   const task = taskFor(info, settings, folder)
   const labels = headOf(task).isLabelled ? labelsFor(folder, base.path, info, settings) : undefined
   const headRows = isAdapter ? 'byName' : 'inOrder'
-  const model = await loadBase(base.path, { task, problem: problemFor(info), labels, headRows }, settings)
+  const model = await loadBase(base.path, { task, problem: problemFor(info), labels, headRows }, settings, device)
   try {
     if (!isAdapter) checkComplete(model, folder)
     const attached = isAdapter ? await loadAdapter(model, folder, options) : undefined

@@ -1,6 +1,6 @@
 import { record } from '../autograd/tape.ts'
-import { native } from '../native.ts'
-import { Tensor } from '../tensor.ts'
+import { type Handle, native } from '../native.ts'
+import { scope, Tensor } from '../tensor.ts'
 import { IGNORED } from './ignored.ts'
 
 /** How {@link crossEntropy} weighs rows and classes. */
@@ -34,4 +34,40 @@ export function logSumExp(logits: Tensor, labels: Tensor): Tensor {
   const [lossHandle, lseHandle] = native.crossEntropy(logits.handle, labels.handle, 0, Float64Array.of(IGNORED, 0, 1))
   new Tensor(lossHandle).dispose()
   return new Tensor(lseHandle)
+}
+
+/**
+ * scale · Σ KL(softmax(teacher) ‖ softmax(student)) over rows of logits [N, C]; shape [1], with a gradient of the
+ * student alone. `labels`, i32[N], name a column of each row, whichever; rows that they ignore count nothing.
+ *
+ * log Σ exp is convex and softmax its slope, so the divergence is by how much it lies above its tangent at the teacher;
+ * the labels of two cross entropies cancel in that, and no softmax is stored.
+ */
+export function divergence(student: Tensor, teacher: Tensor, labels: Tensor, scale: number): Tensor {
+  const struct = Float64Array.of(IGNORED, 0, scale)
+  const entropy = (logits: Tensor) => {
+    const [loss, lse] = native.crossEntropy(logits.handle, labels.handle, 0, struct)
+    return { loss: new Tensor(loss), lse: new Tensor(lse) }
+  }
+  const slope = (dy: Handle, logits: Tensor, lse: Tensor) =>
+    new Tensor(native.crossEntropyBackward(dy, logits.handle, labels.handle, 0, lse.handle, struct))
+  const { loss, lse, teacherLse } = scope(() => {
+    const { loss, lse } = entropy(student)
+    const { loss: start, lse: teacherLse } = entropy(teacher)
+    const one = Tensor.zeros([1], { dtype: student.dtype, device: student.device })
+    native.fill(one.handle, 1)
+    const back = new Tensor(native.scale(student.handle, -1))
+    native.accumulate(back.handle, teacher.handle, 1)
+    const along = new Tensor(native.multiply(slope(one.handle, teacher, teacherLse).handle, back.handle))
+    native.accumulate(loss.handle, start.handle, -1)
+    native.accumulate(loss.handle, new Tensor(native.sum(along.handle)).handle, 1)
+    return { loss, lse, teacherLse }
+  })
+  return record(loss, [student], [student, teacher, labels, lse, teacherLse], dy => [
+    scope(() => {
+      const dx = slope(dy.handle, student, lse)
+      native.accumulate(dx.handle, slope(dy.handle, teacher, teacherLse).handle, -1)
+      return dx
+    }),
+  ])
 }

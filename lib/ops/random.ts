@@ -26,6 +26,15 @@ let current: StepRandom | undefined
 
 /** Runs `body` in training mode: dropout is active in it, and only in it. */
 export function withRandom<T>(random: StepRandom, body: () => T): T {
+  return during(random, body)
+}
+
+/** Runs `body` out of training mode: no dropout is active in it. */
+export function withoutRandom<T>(body: () => T): T {
+  return during(undefined, body)
+}
+
+function during<T>(random: StepRandom | undefined, body: () => T): T {
   const outer = current
   current = random
   try {
@@ -41,15 +50,7 @@ export const isRandom = (): boolean => current !== undefined
 /** Runs something later as it would run now, in or out of training mode: a forward pass that backward runs again. */
 export function asNow(): <T>(body: () => T) => T {
   const now = current
-  return body => {
-    const outer = current
-    current = now
-    try {
-      return body()
-    } finally {
-      current = outer
-    }
-  }
+  return body => during(now, body)
 }
 
 /**

@@ -4,6 +4,7 @@ import type { Example } from '../data/example.ts'
 import type { List } from '../data/list.ts'
 import type { Transform } from '../data/transform.ts'
 import type { Say } from '../generate/answers.ts'
+import type { Model } from '../model.ts'
 import type { MemoryUse } from '../native.ts'
 import type { ExampleSet } from '../tasks/encode.ts'
 import type { Answer } from '../tasks/task.ts'
@@ -34,6 +35,11 @@ export interface TrainOptions extends TrainValues {
   readonly signal?: AbortSignal | undefined
   /** What each micro-batch is trained for. Default: the loss of the model's head against the labels. */
   readonly objective?: Objective | undefined
+  /**
+   * A larger model that the run learns from beside the labels, see `distilled`: of the same task on the same device.
+   * It has to fit, and is left as it is.
+   */
+  readonly teacher?: Model | undefined
   /** Processes that train together; each gives its own share of the data. Default: this process alone. */
   readonly communicator?: Communicator | undefined
   /** Told how many examples of a split are evaluated so far: an evaluation is one event only, when it is done. */
@@ -74,6 +80,8 @@ export interface StartEvent {
   readonly seed: number
   /** Which model preferences are held against: with the adapter off, or as it stood before the first step. */
   readonly reference?: 'base' | 'start'
+  /** The model that is learned from: its parameters, its share of the loss, and what logits are divided by. */
+  readonly teacher?: { readonly parameters: number; readonly weight: number; readonly temperature: number }
   /** What picks the best step. */
   readonly metric: string
   readonly higherIsBetter: boolean

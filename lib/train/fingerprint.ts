@@ -43,7 +43,7 @@ export async function originOf(
   const decides = (name: string) =>
     name in TRAIN_OPTIONS && !('neutral' in (Object.entries(TRAIN_OPTIONS).find(([key]) => key === name)?.[1] ?? {}))
   const values = Object.entries({ maxSteps: 'all', ...settings }).filter(([name]) => decides(name))
-  const { transform } = settings
+  const { transform, teacher } = settings
   return {
     instructionSet: model.device.hardware,
     device: model.device.name,
@@ -54,6 +54,7 @@ export async function originOf(
       ...Object.fromEntries(values),
       classWeights: classWeights?.join(' ') ?? 'none',
       transform: transform ? `${transform.name} ${transform.key}` : 'none',
+      ...(teacher ? { teacher: await teacherHash(teacher) } : {}),
     },
   }
 }
@@ -102,7 +103,15 @@ function addExample(hash: Hash, { ids, typeIds, label, target, other, preference
   if (preference) hash.update(JSON.stringify([preference.goal, preference.wanted ?? null]))
 }
 
-async function modelHash(model: Model, { trainable }: Adapter): Promise<string> {
+/** SHA-256 of a teacher, with the adapters on it. */
+async function teacherHash(teacher: Model): Promise<string> {
+  const hash = createHash('sha256').update(await modelHash(teacher))
+  for (const adapter of teacher.adapters.values())
+    for (const [name, { tensor }] of adapter.tensors()) hash.update(name).update(new Uint8Array(await tensor.bytes()))
+  return hash.digest('hex')
+}
+
+async function modelHash(model: Model, { trainable }: Pick<Adapter, 'trainable'> = { trainable: [] }): Promise<string> {
   const hash = createHash('sha256')
   const { config, task, head, labels, compute, storage } = model
   const { _name_or_path: _, ...values } = config.values

@@ -112,6 +112,20 @@ export const TRAIN_OPTIONS = {
     max: 0.999,
     search: { from: 0, to: 0.2 },
   },
+  teacherWeight: {
+    kind: 'number',
+    help: "Share of the loss that is the teacher's; the labels have the rest",
+    min: 0,
+    max: 1,
+    found: '0.5 with a teacher',
+  },
+  teacherTemperature: {
+    kind: 'number',
+    help: "What the teacher's and the model's logits are divided by: above 1, unlikely classes count more",
+    min: 0.01,
+    max: 1000,
+    found: '2 with a teacher',
+  },
   classWeights: { kind: 'weights', help: 'balanced, or one weight a class', found: 'none', neutral: true },
   evaluateBefore: {
     kind: 'boolean',

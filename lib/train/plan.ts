@@ -11,10 +11,11 @@ import { nth } from '../tuple.ts'
 import { checkArguments, checkRun, resolveClassWeights, scheduleWarnings } from './checks.ts'
 import { evaluationBatches, labelled, packAll } from './evaluate.ts'
 import type { TrainData, TrainExamples, TrainOptions, WarningEvent } from './events.ts'
+import { objectiveOf } from './objective.ts'
 import { withReferences } from './reference.ts'
 import { epochOf, type Length, lengthOf, optimizerOf, weightsTensor } from './run.ts'
 import { resolveSettings, type Settings } from './settings.ts'
-import { Stepper, supervised } from './step.ts'
+import { Stepper } from './step.ts'
 
 /** What a run will do and take. */
 export interface TrainPlan extends Length {
@@ -75,7 +76,7 @@ export async function planTraining(
   device.resetPeak()
   const optimizerBytes = await simulate(adapter, data, { ...settings, classWeights: weights }, largest)
   const peakBytes = device.memory().peak
-  const fixed = model.bytes + optimizerBytes
+  const fixed = model.bytes + (settings.teacher?.bytes ?? 0) + optimizerBytes
   const pool = fixed + CACHED * Math.max(0, peakBytes - fixed)
   return {
     ...length,
@@ -102,12 +103,8 @@ async function simulate(
   const optimizer = optimizerOf(adapter, settings)
   const classWeights = weightsTensor(model, resolveClassWeights(model, data.train, settings.classWeights))
   try {
-    const { seed, neftune, labelSmoothing, gradientCheckpointing: checkpoint, objective } = settings
-    const stepper = new Stepper(model, optimizer, {
-      seed,
-      objective: objective ?? supervised({ neftune, labelSmoothing, checkpoint, classWeights }),
-      training,
-    })
+    const { seed } = settings
+    const stepper = new Stepper(model, optimizer, { seed, objective: objectiveOf(settings, classWeights), training })
     for (const batch of largest) {
       const step = { epoch: 0, index: 0, microBatches: [batch], total: 1, samples: 1, tokens: batch.ids.length }
       await stepper.launch(step, 0, settings.lr)

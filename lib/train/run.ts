@@ -35,9 +35,10 @@ import { resolveClassWeights } from './checks.ts'
 import { type Evaluation, evaluate } from './evaluate.ts'
 import type { Before, TrainExamples } from './events.ts'
 import { type Origin, originOf } from './fingerprint.ts'
+import { objectiveOf } from './objective.ts'
 import type { Settings } from './settings.ts'
 import { freshState, type RunState } from './state.ts'
-import { type StepNumbers, Stepper, supervised } from './step.ts'
+import { type StepNumbers, Stepper } from './step.ts'
 
 /** A step that is in the queue. */
 export interface Launched {
@@ -142,12 +143,12 @@ export class Run {
     model.device.resetPeak()
     this.optimizer = optimizerOf(adapter, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
-    const { seed, neftune, labelSmoothing, gradientCheckpointing: checkpoint, objective, communicator } = settings
+    const { seed, communicator } = settings
     this.stepper = new Stepper(model, this.optimizer, {
       seed,
       training: adapter.training,
       totalSteps: this.length.totalSteps,
-      objective: objective ?? supervised({ neftune, labelSmoothing, checkpoint, classWeights: this.#weightsTensor }),
+      objective: objectiveOf(settings, this.#weightsTensor),
       communicator,
     })
   }

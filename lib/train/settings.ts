@@ -7,13 +7,17 @@ import { defaultMetric, metricNames } from '../tasks/scores.ts'
 import type { Task } from '../tasks/task.ts'
 import { keysOf, pick } from '../tuple.ts'
 import { epochsFor, learningRateFor, patienceFor } from './defaults.ts'
+import { checkTeacher } from './distillation.ts'
 import { checkTransform } from './evaluate.ts'
 import type { TrainOptions } from './events.ts'
 import { TRAIN_DEFAULTS, TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from './options.ts'
 
 /** What `train` takes beside the table of options. */
-type Rest = Pick<TrainOptions, 'communicator' | 'objective' | 'outputDir' | 'progress' | 'say' | 'transform'>
-type Found = 'maxSteps' | 'classWeights' | 'time'
+type Rest = Pick<
+  TrainOptions,
+  'communicator' | 'objective' | 'outputDir' | 'progress' | 'say' | 'teacher' | 'transform'
+>
+type Found = 'maxSteps' | 'classWeights' | 'time' | 'teacherWeight' | 'teacherTemperature'
 
 /** Options with every default filled in and checked. */
 export type Settings = {
@@ -21,7 +25,7 @@ export type Settings = {
 } & Pick<TrainValues, Found> &
   Rest
 
-const REST = ['signal', 'communicator', 'objective', 'outputDir', 'progress', 'say', 'transform']
+const REST = ['signal', 'communicator', 'objective', 'outputDir', 'progress', 'say', 'teacher', 'transform']
 
 /** How many examples a run has of each split. */
 export interface Sizes {
@@ -84,6 +88,21 @@ function checkChoices(model: Model, settings: Settings): void {
     return 'resume: there is no outputDir to look for checkpoints in; name it'
   })
   checkEffects(model, settings, task)
+  checkTeaching(model, settings)
+}
+
+/** A teacher and what stands beside it. */
+function checkTeaching(model: Model, { teacher, objective, classWeights, ...settings }: Settings): void {
+  for (const name of ['teacherWeight', 'teacherTemperature'] as const)
+    check(teacher || settings[name] === undefined, 'ERR_OPTION', () => {
+      return `${name}: ${settings[name]} has no effect without a teacher; name one, or leave it out`
+    })
+  if (!teacher) return
+  check(!objective, 'ERR_OPTION', () => 'teacher: stands beside an objective of your own; leave one of them out')
+  check(classWeights === undefined, 'ERR_OPTION', () => {
+    return 'classWeights: weigh labels, and a teacher teaches all rows alike; leave them out'
+  })
+  checkTeacher(model, teacher)
 }
 
 /** Options that a task has no use for. */

@@ -15,9 +15,10 @@ import { resolveClassWeights } from './checks.ts'
 import { evaluate } from './evaluate.ts'
 import type { TrainExamples, TrainOptions } from './events.ts'
 import { readManifest } from './manifest.ts'
+import { objectiveOf } from './objective.ts'
 import { epochOf, lengthOf, optimizerOf, weightsTensor } from './run.ts'
 import type { Settings } from './settings.ts'
-import { Stepper, supervised } from './step.ts'
+import { Stepper } from './step.ts'
 
 /** What the parts of a run take, each in seconds; 0 where a part is missing. */
 export interface Costs {
@@ -150,9 +151,8 @@ async function timeSteps(adapter: Adapter<Model>, { train }: TrainExamples, sett
   const classWeights = weightsTensor(model, weights)
   const optimizer = optimizerOf(adapter, settings)
   try {
-    const { seed, neftune, labelSmoothing, gradientCheckpointing: checkpoint, objective } = settings
-    const options = { seed, objective: objective ?? supervised({ neftune, labelSmoothing, checkpoint, classWeights }) }
-    const stepper = new Stepper(model, optimizer, options)
+    const { seed } = settings
+    const stepper = new Stepper(model, optimizer, { seed, objective: objectiveOf(settings, classWeights) })
     const places = spread(
       Array.from({ length: epoch.length }, (_, i) => i),
       SAMPLED_STEPS,

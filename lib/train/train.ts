@@ -9,6 +9,7 @@ import { under } from '../tuple.ts'
 import { beforeOf } from './before.ts'
 import type { Checkpoint, Skipped } from './checkpoint.ts'
 import { checkArguments, checkRun, scheduleWarnings } from './checks.ts'
+import { TEACHER_WEIGHT, TEMPERATURE } from './distillation.ts'
 import type { Evaluation } from './evaluate.ts'
 import type {
   EndEvent,
@@ -317,6 +318,7 @@ function startEvent(run: Run): StartEvent {
     lr: settings.lr,
     seed: settings.seed,
     ...(reference === undefined ? {} : { reference }),
+    ...(settings.teacher ? { teacher: teacherOf(settings.teacher, settings) } : {}),
     metric: settings.metric,
     higherIsBetter: higherIsBetter(settings.metric),
     examples: {
@@ -325,6 +327,15 @@ function startEvent(run: Run): StartEvent {
       test: data.test?.length ?? 0,
     },
     ...(resumedFrom ? { resumed: resumedOf(run, resumedFrom) } : {}),
+  }
+}
+
+function teacherOf(teacher: Model, { teacherWeight, teacherTemperature }: Settings): StartEvent['teacher'] & object {
+  const sizes = Array.from(teacher.parameters.values(), ({ size }) => size)
+  return {
+    parameters: sizes.reduce((sum, size) => sum + size, 0),
+    weight: teacherWeight ?? TEACHER_WEIGHT,
+    temperature: teacherTemperature ?? TEMPERATURE,
   }
 }
 

@@ -13,8 +13,8 @@ import { table } from '../terminal/table.ts'
 
 /** Prints what a run would do and take; the model is on the meta device. @throws as `train` before its first step */
 export async function dryRun(setup: Setup, settings: Settings, console: Console): Promise<number> {
-  const { model, attached, tokenizer, examples, maxLength, truncated } = setup
-  const options = { ...trainOptions(settings, tokenizer, model), time: undefined }
+  const { model, attached, teacher, tokenizer, examples, maxLength, truncated } = setup
+  const options = { ...trainOptions(settings, tokenizer, model), teacher, time: undefined }
   const plan = await planTraining(attached, examples, options)
   if (settings.time !== undefined)
     console.note(`--time ${settings.time} is planned for by a run, which times its first steps`)

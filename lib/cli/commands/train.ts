@@ -9,7 +9,7 @@ import { flagOf } from '../options/option.ts'
 import { OPTIONS, type Settings } from '../options/options.ts'
 import type { Resolved } from '../options/settings.ts'
 import { RunFolder } from '../runFolder.ts'
-import { prepareTraining } from '../setup.ts'
+import { prepareTraining, type Setup } from '../setup.ts'
 import type { Console } from '../terminal/console.ts'
 import { shown } from '../terminal/format.ts'
 import { runTraining } from '../trainRun.ts'
@@ -20,14 +20,14 @@ export async function trainCommand(settings: Settings, console: Console, { given
   checkGiven(settings, given)
   if (settings.dryRun) {
     const setup = await prepareTraining(settings, console, 'meta')
-    return dryRun(setup, settings, console).finally(() => setup.model.dispose())
+    return dryRun(setup, settings, console).finally(() => free(setup))
   }
-  const { data, train, validation, test, model, tokenizer, initFrom, overwrite, resume } = settings
+  const { data, train, validation, test, model, tokenizer, initFrom, teacher, overwrite, resume } = settings
   const folder = await RunFolder.open(settings.out ?? defaultOut(settings), {
     command: 'train',
     overwrite,
     resume,
-    inputs: { data, train, validation, test, model, tokenizer, initFrom },
+    inputs: { data, train, validation, test, model, tokenizer, initFrom, teacher },
   })
   try {
     const setup = await prepareTraining(settings, console, settings.device)
@@ -41,11 +41,16 @@ export async function trainCommand(settings: Settings, console: Console, { given
       }
       return exitCode
     } finally {
-      setup.model.dispose()
+      free(setup)
     }
   } finally {
     await folder.close()
   }
+}
+
+function free({ model, teacher }: Setup): void {
+  model.dispose()
+  teacher?.dispose()
 }
 
 function defaultOut({ data, train }: Settings): string {

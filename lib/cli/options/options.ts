@@ -44,7 +44,7 @@ const STUDIES: readonly Command[] = ['compare', 'sweep']
 /** Of these a comparison takes none, since it has several of each. */
 const COMPARED = ['method', 'lr']
 const OF_ONE_RUN = new Set<string>([
-  ...['time', 'evaluateBefore', 'trackers', 'report', 'dryRun', 'initFrom'],
+  ...['time', 'teacherWeight', 'teacherTemperature', 'evaluateBefore', 'trackers', 'report', 'dryRun', 'initFrom'],
   ...['checkpointEvery', 'keepCheckpoints'],
 ])
 
@@ -168,6 +168,7 @@ const model = section('Model', loading, [
     commands: basing,
   }),
   o('revision', 'text', undefined, 'Branch, tag or commit of a base from the hub', { found: 'main', commands: basing }),
+  o('teacher', 'path', undefined, 'A larger model of the same tokens to learn from too', { commands: ['train'] }),
   o('newHead', 'boolean', false, 'Start the classifier anew, also where the base has one', { commands: ['train'] }),
   o('tokenizer', 'path', undefined, "Folder of the tokenizer, where it is not the model's", {
     commands: ['train', 'evaluate', 'predict', 'inspect data', 'inspect batch'],

@@ -1,0 +1,174 @@
+// Knowledge distillation (Hinton et al. 2015): a model learns what a larger one says of the same tokens, not the label
+// alone.
+
+import { checkpoint } from '../autograd/checkpoint.ts'
+import type { MicroBatch } from '../data/batches.ts'
+import { check, fail } from '../errors.ts'
+import { headOf } from '../heads/index.ts'
+import { uploadTargets } from '../heads/targets.ts'
+import type { Model } from '../model.ts'
+import { maxTokens } from '../nn/batch.ts'
+import { splitColumns } from '../nn/columns.ts'
+import { withNoise } from '../nn/noise.ts'
+import { add } from '../ops/add.ts'
+import { divergence } from '../ops/crossEntropy.ts'
+import { embedding } from '../ops/embedding.ts'
+import { asNow, countingFrom, withoutRandom } from '../ops/random.ts'
+import { scale } from '../ops/scale.ts'
+import { Tensor } from '../tensor.ts'
+import type { Objective, SupervisedOptions } from './step.ts'
+
+/** How {@link distilled} weighs what is learned. */
+export interface DistillationOptions extends Omit<SupervisedOptions, 'classWeights'> {
+  /** The larger model: of the same task on the same device, with the same tokens, and labels in any order. */
+  readonly teacher: Model
+  /** Share of the loss that is the teacher's, 0 to 1; the labels have the rest. Default {@link TEACHER_WEIGHT}. */
+  readonly weight?: number | undefined
+  /** Both sides' logits are divided by it: above 1, unlikely classes count more. Default {@link TEMPERATURE}. */
+  readonly temperature?: number | undefined
+  /** Rows whose logits exist at a time. Default: as many as 64 MB hold, of each side. */
+  readonly chunk?: number | undefined
+}
+
+/** Share of the loss that is the teacher's, unless told otherwise. */
+export const TEACHER_WEIGHT = 0.5
+
+/** What logits of both sides are divided by, unless told otherwise. */
+export const TEMPERATURE = 2
+
+/** Bytes of logits that exist at a time, of each side. */
+const CHUNK_BYTES = 64 * 2 ** 20
+
+/**
+ * (1 − w) · the loss of the labels + w · T² · KL(teacher ‖ student) of logits divided by T, both a mean over what is
+ * supervised. The teacher runs without dropout and is never changed. Where a vocabulary is long, logits are made in
+ * pieces, and again in backward.
+ * @throws ERR_OPTION, ERR_UNSUPPORTED at the first loss for a teacher that does not fit, see {@link checkTeacher};
+ * ERR_DATA without labels, which say what rows count
+ */
+export function distilled(options: DistillationOptions): Objective {
+  const { teacher, weight = TEACHER_WEIGHT, temperature = TEMPERATURE, chunk, ...given } = options
+  const { neftune = 0, checkpoint, ...others } = given
+  let known: Model | undefined
+  return {
+    loss(model, batch, total) {
+      if (known !== model) checkTeacher(model, teacher)
+      known = model
+      const targets = batch.targets ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
+      const [student, theirs] = [model.head, hiddenOf(teacher, batch)]
+      const loss = (hidden: Tensor) => {
+        const labels = uploadTargets(targets, hidden.rows, student.outputs, model.device)
+        const scale = (weight * temperature ** 2) / total
+        const pair = { model, teacher, hidden, theirs, labels, temperature, scale, chunk }
+        const hard = () => student.loss(hidden, labels, { ...others, total: total / (1 - weight) }, batch, targets)
+        return weight === 0 ? hard() : weight === 1 ? softLoss(pair) : add(hard(), softLoss(pair))
+      }
+      const { wordEmbeddings } = model.backbone
+      return withNoise(wordEmbeddings, neftune, batch.cuSeqlens, () =>
+        model.onRows(batch, targets, loss, { checkpoint }),
+      )
+    },
+  }
+}
+
+/** Rows of the teacher that its head reads. */
+function hiddenOf(teacher: Model, batch: MicroBatch): Tensor {
+  const most = maxTokens(teacher.backbone.limits)
+  check(batch.maxLength <= most, 'ERR_OPTION', () => {
+    return `teacher: it has positions for ${most} tokens, a sequence has ${batch.maxLength}; lower maxLength to ${most}`
+  })
+  return withoutRandom(() => teacher.onRows(batch, batch.targets, hidden => hidden))
+}
+
+interface Pair {
+  readonly model: Model
+  readonly teacher: Model
+  /** Rows that the heads read, [N, D] each. */
+  readonly hidden: Tensor
+  readonly theirs: Tensor
+  /** i32[N] */
+  readonly labels: Tensor
+  readonly temperature: number
+  readonly scale: number
+  readonly chunk: number | undefined
+}
+
+/** The sum over rows of how far the student is from the teacher, times `scale`. */
+function softLoss(pair: Pair): Tensor {
+  const { model, hidden, theirs, labels } = pair
+  const most = pair.chunk ?? Math.max(1, Math.floor(CHUNK_BYTES / (4 * model.head.outputs)))
+  if (hidden.rows <= most) return rowsLoss(pair)
+  const inNow = asNow()
+  const parts: Tensor[] = []
+  for (let begin = 0; begin < hidden.rows; begin += most) {
+    const count = Math.min(most, hidden.rows - begin)
+    const cut = (x: Tensor) => x.view(begin * x.columns, [count, x.columns])
+    const reads = { theirs: cut(theirs), labels: labels.view(begin, [count]) }
+    const body = ([rows]: readonly [Tensor]) => {
+      return [inNow(() => countingFrom(begin, () => rowsLoss({ ...pair, ...reads, hidden: rows })))] as const
+    }
+    parts.push(...checkpoint([cut(hidden)] as const, body, [reads.theirs, reads.labels]))
+  }
+  return parts.reduce((sum, part) => add(sum, part))
+}
+
+function rowsLoss({ model, teacher, hidden, theirs, labels, temperature, scale: by }: Pair): Tensor {
+  const logits = model.head.logits(hidden)
+  const given = asStudent(
+    withoutRandom(() => teacher.head.logits(theirs)),
+    model,
+    teacher,
+  )
+  const width = Math.min(logits.columns, given.columns)
+  const soft = (x: Tensor) => scale(firstColumns(x, width), 1 / temperature)
+  return divergence(soft(logits), soft(given), labels, by)
+}
+
+/** Without what pads a vocabulary at its end. */
+function firstColumns(x: Tensor, width: number): Tensor {
+  return x.columns === width ? x : splitColumns(x, [width, x.columns - width])[0]
+}
+
+/** A teacher's logits of labels, in the student's order of these. */
+function asStudent(logits: Tensor, { labels }: Model, { labels: given }: Model): Tensor {
+  if (labels.every((label, i) => label === given[i])) return logits
+  const { rows, columns } = logits
+  const order = labels.map(label => given.indexOf(label))
+  const index = Int32Array.from({ length: rows * columns }, (_, i) => {
+    return Math.floor(i / columns) * columns + (order[i % columns] ?? 0)
+  })
+  const picked = embedding(
+    logits.view(0, [rows * columns, 1]),
+    Tensor.from(index, [index.length], { device: logits.device }),
+    logits.dtype,
+  )
+  return picked.view(0, [rows, columns])
+}
+
+/**
+ * Whether a model can learn from a teacher.
+ * @throws ERR_UNSUPPORTED for a task whose rows are no choice of one; ERR_OPTION for a teacher of another task, device,
+ * vocabulary or other labels, or whose head is untrained
+ */
+export function checkTeacher({ head, labels, device, backbone }: Model, teacher: Model): void {
+  const { isLabelled } = headOf(head.task)
+  const isChoice = head.problem === 'single' && !head.judge && (isLabelled || head.likeliest)
+  check(isChoice, 'ERR_UNSUPPORTED', () => {
+    return `teacher: rows of ${head.task} are no choice of one class or token, which is what can be taught; leave it out`
+  })
+  const differs = (what: string, theirs: string, ours: string) =>
+    fail('ERR_OPTION', `teacher: its ${what} ${theirs}, the model's ${ours}; name a teacher that fits`)
+  if (teacher.task !== head.task) differs('task is', teacher.task, head.task)
+  if (teacher.device !== device) differs('device is', teacher.device.name, device.name)
+  const isNew = isLabelled && teacher.newTensors.length > 0 && teacher.adapters.size === 0
+  check(!isNew, 'ERR_OPTION', () => {
+    return `teacher: it lacks ${teacher.newTensors[0]}, so its head is not trained; name a model that was fine-tuned`
+  })
+  const [ours, theirs] = [labels, teacher.labels].map(names => [...names].sort().join(', '))
+  if (ours !== theirs) differs('labels are', theirs ?? '', ours ?? '')
+  const [mine, other] = [backbone.limits.vocabSize, teacher.backbone.limits.vocabSize]
+  // Rows are padded to a round number, differently by size of model.
+  check(Math.abs(mine - other) < Math.max(1, mine / 100), 'ERR_OPTION', () => {
+    return `teacher: it embeds ${other} tokens, the model ${mine}; the tokens of both have to be the same`
+  })
+}
