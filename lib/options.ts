@@ -2,6 +2,7 @@
 // belong (train/options.ts, the fields of a method); flags, YAML, help, docs and checks follow from them.
 
 import { check, nearest } from './errors.ts'
+import { shown } from './io/json.ts'
 import { isOneOf, must } from './tuple.ts'
 
 /** The TypeScript type behind each kind of option. */
@@ -182,8 +183,7 @@ export function nearestChoice({ choices, here }: Domain, value: unknown): string
 /** @throws ERR_OPTION naming the option, the value, what it must be and the nearest choice */
 export function checkValue(name: string, domain: Domain, value: unknown): void {
   check(accepts(domain, value), 'ERR_OPTION', () => {
-    const shown = typeof value === 'number' || value === undefined ? String(value) : JSON.stringify(value)
-    return `${name}: ${shown}, expected ${describeKind(domain)}${nearestChoice(domain, value)}`
+    return `${name}: ${shown(value)}, expected ${describeKind(domain)}${nearestChoice(domain, value)}`
   })
 }
 

@@ -1,3 +1,4 @@
+import { shellWord } from './terminal/format.ts'
 // Ctrl-C: the first ends work after the step in progress, the second at once.
 
 /** An abort signal that SIGINT and SIGTERM raise. */
@@ -20,6 +21,5 @@ export function resumeCommand(args: readonly string[], overwrite: boolean): stri
   const plain = args.filter(arg => !/^--(no-)?overwrite$/.test(arg) && arg !== '--resume')
   const byFile = overwrite && !args.includes('--overwrite')
   const kept = byFile ? [...plain, '--no-overwrite'] : plain
-  const quoted = kept.map(arg => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`))
-  return ['lowrank', ...quoted, '--resume'].join(' ')
+  return ['lowrank', ...kept.map(shellWord), '--resume'].join(' ')
 }

@@ -213,7 +213,7 @@ function commandOf(argv: readonly string[]): Command | undefined {
 }
 
 /** Tells an error on standard error. Stacks are for LOWRANK_DEBUG. */
-export function report(error: unknown, code: number): number {
+function report(error: unknown, code: number): number {
   const known = error instanceof LowrankError
   const system = systemCode(error)
   const name = known ? error.code : (system ?? 'ERR_INTERNAL')

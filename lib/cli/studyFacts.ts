@@ -6,6 +6,7 @@ import { dataHash, examplesHash } from '../train/fingerprint.ts'
 import { TRAIN_OPTIONS } from '../train/options.ts'
 import { keysOf } from '../tuple.ts'
 import type { Settings } from './options/options.ts'
+import { plainSettings } from './options/settings.ts'
 import type { prepareBase } from './setup.ts'
 
 /** What decides a run beside its method, rate and seed. */
@@ -31,7 +32,5 @@ export function originOf(
 /** Settings for a page, without those that change no result. */
 export function settingsTable(settings: object, base: string): Record<string, Setting> {
   const left = ['json', 'quiet', 'config', 'texts', 'resume', 'overwrite']
-  const entries = Object.entries(settings).filter(([name, value]) => value !== undefined && !left.includes(name))
-  const plain = entries.map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : value])
-  return { base, ...Object.fromEntries(plain) }
+  return { base, ...plainSettings(settings, left) }
 }

@@ -9,15 +9,17 @@ import { sha256File, writeFileAtomic } from '../io/atomic.ts'
 import { packageVersion } from '../io/package.ts'
 import { referenceOf } from '../io/reference.ts'
 import { spectra } from '../peft/index.ts'
+import { clockText } from '../report/format.ts'
 import { modelCard } from '../report/modelCard.ts'
 import { type Setting, writeReport } from '../report/report.ts'
 import { methodTitle, type RunFacts, type RunRecord, type RunResult, reportData, resultOf } from '../report/run.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { EvaluationEvent, StartEvent } from '../train/events.ts'
 import type { Settings } from './options/options.ts'
+import { plainSettings } from './options/settings.ts'
 import type { Trial } from './setup.ts'
 import { type Console, paint, plainJson } from './terminal/console.ts'
-import { bytesText, countText, deviceText, durationText, metricText, shareText, shown } from './terminal/format.ts'
+import { bytesText, countText, deviceText, metricText, shareText, shellWord, shownPath } from './terminal/format.ts'
 import { comparisonLines, textBaselineLine } from './terminal/results.ts'
 
 /** A finished run. */
@@ -152,20 +154,16 @@ function factsOf(
 /** As it was typed, but without the folders of this machine. */
 function commandLine(args: readonly string[]): string {
   const plain = args.map(arg => (isAbsolute(arg) ? basename(arg) : arg))
-  const quoted = plain.map(arg => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`))
-  return ['npx lowrank', ...quoted].join(' ')
+  return ['npx lowrank', ...plain.map(shellWord)].join(' ')
 }
 
 function settingsTable(trial: Trial, settings: Settings, { lr }: StartEvent): Record<string, Setting> {
   const table: Record<string, Setting> = {
     base: trial.base.bundled ? 'the bundled encoder' : shortName(trial.base.path),
   }
-  for (const [name, value] of Object.entries(settings)) {
-    if (value === undefined || ['json', 'quiet', 'dryRun', 'config', 'texts'].includes(name)) continue
-    const plain = typeof value === 'object' ? JSON.stringify(value) : value
-    // A page that goes elsewhere says nothing of the folders of this machine.
-    table[name] = typeof plain === 'string' && isAbsolute(plain) ? basename(plain) : plain
-  }
+  // A page that goes elsewhere says nothing of the folders of this machine.
+  for (const [name, value] of Object.entries(plainSettings(settings, ['json', 'quiet', 'dryRun', 'config', 'texts'])))
+    table[name] = typeof value === 'string' && isAbsolute(value) ? basename(value) : value
   table.lr = lr
   table.maxLength = trial.maxLength
   if (trial.attached.matched.length > 0) table['adapted modules'] = trial.attached.matched.length
@@ -217,11 +215,11 @@ function show({ run, trial, folder, settings }: Finished, outcome: Outcome, cons
     ['trained', `${countText(trainable)} of ${countText(total)} parameters (${shareText(trainable / total)})`],
     [
       'time',
-      `${durationText(end.seconds)}, ${end.step} steps${best}${end.reason === 'early-stopping' ? ', stopped early' : ''}`,
+      `${clockText(end.seconds)}, ${end.step} steps${best}${end.reason === 'early-stopping' ? ', stopped early' : ''}`,
     ],
     ['memory', `peak ${bytesText(outcome.peakBytes)} of tensors, ${bytesText(outcome.processBytes)} of the process`],
-    ['adapter', `${shown(join(trial.folder.out, basename(folder)))} (${bytesText(outcome.adapterBytes)})`],
+    ['adapter', `${shownPath(join(trial.folder.out, basename(folder)))} (${bytesText(outcome.adapterBytes)})`],
   ]
-  if (settings.report) rows.push(['report', shown(join(trial.folder.out, 'report.html'))])
+  if (settings.report) rows.push(['report', shownPath(join(trial.folder.out, 'report.html'))])
   for (const [name, value] of rows) console.line(`${paint(console.color, 'bold', name.padEnd(8))}  ${value}`)
 }

@@ -9,6 +9,7 @@ import type { Model } from '../model.ts'
 import { secondsOf } from '../options.ts'
 import { type Adapter, saveAdapter } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
+import { clockText } from '../report/format.ts'
 import { recordRun } from '../report/run.ts'
 import type { TaskValues } from '../tasks/task.ts'
 import { createTracker, type RunStatus, type Tracker } from '../trackers/index.ts'
@@ -17,9 +18,10 @@ import { train } from '../train/train.ts'
 import { must } from '../tuple.ts'
 import { onInterrupt, resumeCommand } from './interrupt.ts'
 import type { Settings } from './options/options.ts'
+import { plainSettings } from './options/settings.ts'
 import { type Trial, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
-import { countText, deviceText, durationText, metricText, titleWithBest } from './terminal/format.ts'
+import { countText, deviceText, metricText, titleWithBest } from './terminal/format.ts'
 import { createProgress, evaluationBar, type Progress } from './terminal/progress.ts'
 import { type Outcome, writeOutcome } from './trainOutput.ts'
 
@@ -168,7 +170,7 @@ class Watch {
     const note = this.#console.note
     note(`${event.method} trains ${countText(trainable)} of ${countText(total)} parameters`)
     const { time } = this.#settings
-    const within = time === undefined ? '' : `, to end within ${durationText(must(secondsOf(time), 'time'))}`
+    const within = time === undefined ? '' : `, to end within ${clockText(must(secondsOf(time), 'time'))}`
     note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, lr ${event.lr}`)
     note(`frozen weights in ${event.storage}, products in ${event.compute}, adapters and sums in f32`)
     if (event.reference) note(referenceText[event.reference])
@@ -177,7 +179,7 @@ class Watch {
     else if (this.#settings.evaluateBefore && examples.validation + examples.test > 0)
       note(`evaluating before training on ${examples.validation + examples.test} examples`)
     const metrics = [`validation/${event.metric}`, `test/${event.metric}`]
-    const run = { hyperparameters: hyperparameters(this.#settings), metrics, firstStep: resumed ? resumed.step + 1 : 0 }
+    const run = { hyperparameters: plainSettings(this.#settings), metrics, firstStep: resumed ? resumed.step + 1 : 0 }
     await this.#folder.begin()
     await this.#track(tracker => tracker.start(run))
   }
@@ -260,14 +262,4 @@ function lean(event: TrainEvent): object {
   if (event.type !== 'start' || !event.resumed) return event
   const { step, path } = event.resumed
   return { ...event, resumed: { step, path } }
-}
-
-/** Settings as trackers take them. */
-export function hyperparameters(settings: Settings): Record<string, string | number | boolean> {
-  const entries = Object.entries(settings).flatMap(([name, value]) => {
-    if (value === undefined) return []
-    const plain = typeof value === 'object' ? JSON.stringify(value) : value
-    return [[name, plain] as const]
-  })
-  return Object.fromEntries(entries)
 }

@@ -1,6 +1,7 @@
 import { pipeline, Readable } from 'node:stream'
 import { CsvError, parse } from 'csv-parse'
 import { check, fail, LowrankError } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { type EncodingOptions, readLines, readText } from './lines.ts'
 import type { Row } from './row.ts'
 
@@ -148,6 +149,6 @@ function checkDelimiter(path: string, header: string, delimiter: string): void {
   const other = [',', ';', '\t', '|'].find(sign => sign !== delimiter && header.includes(sign))
   const quoted = /^"[^"]*"$/.test(header)
   check(header.includes(delimiter) || quoted || other === undefined, 'ERR_DATA', () => {
-    return `data: ${path}:1: one column with ${JSON.stringify(other)} in its name; is that the delimiter?`
+    return `data: ${path}:1: one column with ${shown(other)} in its name; is that the delimiter?`
   })
 }

@@ -1,4 +1,5 @@
 import { brief, check, fail, nearest } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { listOf, placeOf, type Row, typeOf } from './row.ts'
 
 /** Label names, their index being the class id. */
@@ -58,11 +59,11 @@ export function labelId(labels: LabelMap, row: Row, value: unknown): number {
   if (id !== undefined) return id
   const inside = typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < labels.names.length
   if (inside && !labels.names.some(name => /^-?\d+$/.test(name))) return value
-  const text = typeof value === 'string' ? value : JSON.stringify(value)
+  const text = String(value)
   const known = labels.names.length <= 12 ? `; known: ${labels.names.map(brief).join(', ')}` : ''
   fail(
     'ERR_DATA',
-    `labels: ${placeOf(row)}: "${brief(text ?? '')}" is not a known label${nearest(text ?? '', labels.names)}${known}`,
+    `labels: ${placeOf(row)}: ${shown(value)} is not a known label${nearest(text, labels.names)}${known}`,
   )
 }
 

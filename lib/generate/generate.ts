@@ -168,11 +168,7 @@ export interface TextOptions {
 }
 
 /** Tokens as a whole text. */
-export async function joined(
-  tokenizer: Tokenizer,
-  ids: AsyncIterable<number>,
-  options: TextOptions,
-): Promise<Completion> {
+async function joined(tokenizer: Tokenizer, ids: AsyncIterable<number>, options: TextOptions): Promise<Completion> {
   let [text, tokens, finish]: [string, number, Completion['finish']] = ['', 0, 'length']
   const counted = async function* () {
     for await (const id of ids) {

@@ -41,7 +41,7 @@ export const seq2seqLmHead = {
 } as const satisfies HeadKind
 
 /** The ids of hidden tokens, from their own rows. */
-export function maskedLm(layers: LmLayers): Head {
+function maskedLm(layers: LmLayers): Head {
   return { ...languageModel(layers), task: maskedLmHead.task, collate: hiddenTokens }
 }
 
@@ -51,7 +51,7 @@ export function causalLm(layers: LmLayers): Head {
 }
 
 /** The id of each token that a decoder says, from the row of the one before it. */
-export function seq2seqLm(layers: LmLayers): Head {
+function seq2seqLm(layers: LmLayers): Head {
   return { ...languageModel(layers), task: seq2seqLmHead.task, collate: decoderTokens }
 }
 

@@ -54,7 +54,7 @@ function isPreference(targets: Targets | undefined): targets is PreferenceTarget
 }
 
 /** The mean over examples of what their answers lose. */
-export function preference(layers: LmLayers): Head {
+function preference(layers: LmLayers): Head {
   const { likeliest: _, ...words } = causalLm(layers)
   const judge = (hidden: Tensor, targets: Tensor, options: LossOptions, given: Targets | undefined): Judged => {
     check(isPreference(given), 'ERR_DATA', () => 'preference: the targets hold no preferences; make them of its task')

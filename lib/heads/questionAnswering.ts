@@ -64,7 +64,7 @@ function spanOf({ label, ids }: Example): readonly [number, number] {
 }
 
 /** The mean of the two cross entropies over the tokens of each sequence, as transformers. */
-export function questionAnswering(layers: HeadLayers): Head {
+function questionAnswering(layers: HeadLayers): Head {
   return {
     task: questionHead.task,
     problem: 'single',

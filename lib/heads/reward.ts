@@ -21,7 +21,7 @@ export const rewardHead = {
 } as const satisfies HeadKind
 
 /** Pairs of answers, the better one first; undefined where answers stand alone. */
-export function answerPairs(examples: readonly Example[]): Targets | undefined {
+function answerPairs(examples: readonly Example[]): Targets | undefined {
   const pairs = examples.filter(({ other }) => other).length
   if (pairs === 0) return undefined
   check(pairs === examples.length, 'ERR_DATA', () => 'batches: answers with and without another in one batch')
@@ -35,7 +35,7 @@ function pairTargets(pairs: number): Targets {
 }
 
 /** −log σ of how much more the better answer has (Bradley and Terry 1952), the mean over pairs. */
-export function reward(layers: HeadLayers, outputs: number, reads: Reads): Head {
+function reward(layers: HeadLayers, outputs: number, reads: Reads): Head {
   check(outputs === 1, 'ERR_OPTION', () => `labels: ${outputs} of them, and a reward is one number; give one`)
   return {
     task: rewardHead.task,

@@ -3,7 +3,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, fail, LowrankError, nearest } from '../errors.ts'
-import { isObject, objectIn } from '../io/json.ts'
+import { isObject, objectIn, shown } from '../io/json.ts'
 import { waitForLock } from '../io/lock.ts'
 import { cachedIds, Repository, shardsOf } from './cache.ts'
 import { describe, download, type RemoteFile } from './download.ts'
@@ -103,7 +103,7 @@ async function list(id: string, revision: string, settings: HubSettings): Promis
   const names = Array.isArray(siblings) ? siblings.map(each => (isObject(each) ? each.rfilename : undefined)) : []
   const files = names.filter(name => typeof name === 'string')
   check(typeof sha === 'string' && /^[0-9a-f]{40}$/.test(sha) && Array.isArray(siblings), 'ERR_HUB', () => {
-    return `hub: ${url} answers with something else than a model's commit and files (${JSON.stringify(text.slice(0, 60))}); check HF_ENDPOINT, or log in to the network`
+    return `hub: ${url} answers with something else than a model's commit and files (${shown(text)}); check HF_ENDPOINT, or log in to the network`
   })
   return { commit: sha, files: files.filter(isPlain) }
 }

@@ -3,7 +3,7 @@ import { check, fail, nearest } from '../errors.ts'
 import { isTexts, must } from '../tuple.ts'
 import { ggufConfig } from './gguf/config.ts'
 import { isGguf, openGguf } from './gguf/file.ts'
-import { isJsonObject, type Json, type JsonObject, readJson } from './json.ts'
+import { isJsonObject, type Json, type JsonObject, readJson, shown } from './json.ts'
 
 /** A model's `config.json` as it stands in the file; {@link int} and its like read one checked value each. */
 export interface ModelConfig {
@@ -21,10 +21,10 @@ export interface ModelConfig {
 export function readModelConfig(dir: string, knownTypes: readonly string[]): ModelConfig {
   const path = isGguf(dir) ? dir : join(dir, 'config.json')
   const values = isGguf(dir) ? readGgufConfig(dir) : readJson(path)
-  check(isJsonObject(values), 'ERR_CONFIG', () => `${path}: holds ${show(values)}, not an object; name a model folder`)
+  check(isJsonObject(values), 'ERR_CONFIG', () => `${path}: holds ${shown(values)}, not an object; name a model folder`)
   const modelType = values.model_type
   check(typeof modelType === 'string', 'ERR_CONFIG', () => {
-    return `${path}: model_type is ${show(modelType)}; it must be one of ${knownTypes.join(', ')}`
+    return `${path}: model_type is ${shown(modelType)}; it must be one of ${knownTypes.join(', ')}`
   })
   check(knownTypes.includes(modelType), 'ERR_CONFIG', () => {
     return `${path}: model_type is "${modelType}"${nearest(modelType, knownTypes)}; known are ${knownTypes.join(', ')}`
@@ -103,7 +103,7 @@ export function savedDtype(config: ModelConfig): ConfigDtype | undefined {
   if (value === undefined || value === null || value === 'auto') return undefined
   const name = typeof value === 'string' ? value.replace(/^torch\./, '') : value
   const found = dtypes.find(known => known === name)
-  return found ?? fail('ERR_CONFIG', `${config.path}: ${key} is ${show(value)}, not one of ${dtypes.join(', ')}`)
+  return found ?? fail('ERR_CONFIG', `${config.path}: ${key} is ${shown(value)}, not one of ${dtypes.join(', ')}`)
 }
 
 /** Class names, `architectures`; empty where the file has none. */
@@ -112,7 +112,7 @@ export function architectures(config: ModelConfig): string[] {
   if (value === undefined || value === null) return []
   return isTexts(value)
     ? value
-    : fail('ERR_CONFIG', `${config.path}: architectures is ${show(value)}, not a list of names`)
+    : fail('ERR_CONFIG', `${config.path}: architectures is ${shown(value)}, not a list of names`)
 }
 
 /** What a sequence classifier was trained for. */
@@ -153,23 +153,23 @@ export function labelsOf(config: ModelConfig): LabelMap | undefined {
 }
 
 function listed({ path }: ModelConfig, value: Json): [number, string][] {
-  check(isJsonObject(value), 'ERR_CONFIG', () => `${path}: id2label is ${show(value)}, not an object of names by id`)
+  check(isJsonObject(value), 'ERR_CONFIG', () => `${path}: id2label is ${shown(value)}, not an object of names by id`)
   return Object.entries(value).map(([id, label]) => {
     check(/^(0|[1-9]\d{0,8})$/.test(id), 'ERR_CONFIG', () => `${path}: id2label has the id "${id}", not a whole number`)
     // Names of numbers are written as numbers here and there.
     const isName = typeof label === 'string' || typeof label === 'number' || typeof label === 'boolean'
-    check(isName, 'ERR_CONFIG', () => `${path}: id2label ${id} is ${show(label)}, not a name`)
+    check(isName, 'ERR_CONFIG', () => `${path}: id2label ${id} is ${shown(label)}, not a name`)
     return [Number(id), String(label)]
   })
 }
 
 function inverted({ path }: ModelConfig, value: Json): [number, string][] {
-  check(isJsonObject(value), 'ERR_CONFIG', () => `${path}: label2id is ${show(value)}, not an object of ids by name`)
+  check(isJsonObject(value), 'ERR_CONFIG', () => `${path}: label2id is ${shown(value)}, not an object of ids by name`)
   return Object.entries(value).map(([label, id]) => {
     check(
       typeof id === 'number' && Number.isSafeInteger(id),
       'ERR_CONFIG',
-      () => `${path}: label2id "${label}" is ${show(id)}, not a whole number`,
+      () => `${path}: label2id "${label}" is ${shown(id)}, not a whole number`,
     )
     return [id, label]
   })
@@ -215,11 +215,6 @@ function read<T extends Json>(
 ): T {
   const value = Object.hasOwn(values, key) ? values[key]! : null
   if (value === null) return fallback ?? fail('ERR_CONFIG', `${path}: ${key} is missing; it must be ${what}`)
-  check(isKind(value) && accepts(value), 'ERR_CONFIG', () => `${path}: ${key} is ${show(value)}, not ${what}`)
+  check(isKind(value) && accepts(value), 'ERR_CONFIG', () => `${path}: ${key} is ${shown(value)}, not ${what}`)
   return value
-}
-
-function show(value: Json | undefined): string {
-  const text = value === undefined ? 'missing' : JSON.stringify(value)
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text
 }

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type ErrorCode, fail } from '../errors.ts'
+import { brief, type ErrorCode, fail } from '../errors.ts'
 import { codePointIn, nth } from '../tuple.ts'
 import { writeFileAtomic } from './atomic.ts'
 import { isTooDeep, JsonError, PyFloat, type PyJson, type PyObject, parseExact, position } from './parseJson.ts'
@@ -24,13 +24,29 @@ export function nonFiniteAsText(_: string, value: unknown): unknown {
   return typeof value === 'number' && !Number.isFinite(value) ? String(value) : value
 }
 
+/** A value of a file, of data or of an option as messages show it: as JSON, with … where it is long. */
+export function shown(value: unknown): string {
+  if (value === undefined) return 'missing'
+  if (typeof value === 'number') return String(value)
+  if (value instanceof PyFloat) return floatRepr(value.value)
+  const plain = (_: string, item: unknown) => {
+    if (item instanceof PyFloat) return item.value
+    return typeof item === 'bigint' ? String(item) : nonFiniteAsText('', item)
+  }
+  try {
+    return brief(JSON.stringify(value, plain) ?? String(value))
+  } catch {
+    return brief(String(value)) // it holds itself
+  }
+}
+
 /** Whether a value that {@link readJson} gave is an object (not null, nor an array). */
 export function isJsonObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** What a JSON text holds. @throws SyntaxError where it is none */
-export function parseJson(text: string): Json {
+function parseJson(text: string): Json {
   return JSON.parse(text)
 }
 

@@ -6,11 +6,11 @@ import { check, fail, LowrankError } from '../errors.ts'
 import { nth, under } from '../tuple.ts'
 import { streamFileAtomic } from './atomic.ts'
 import { decodeF32, isStorageDtype, type StorageDtype, storageBits } from './dtype.ts'
-import { isObject, type Json, readJson } from './json.ts'
+import { isObject, type Json, readJson, shown } from './json.ts'
 import { buildHeader, byteSize, maxHeaderBytes, parseHeader, type TensorInfo } from './safetensorsHeader.ts'
 import { readTorchTensors } from './torchFile.ts'
 
-export { decodeF32, encodeF32, type FloatDtype, isFiniteData, isStorageDtype, type StorageDtype } from './dtype.ts'
+export { decodeF32, encodeF32, type FloatDtype, isFiniteData, type StorageDtype } from './dtype.ts'
 export { byteSize, type TensorInfo } from './safetensorsHeader.ts'
 
 /** Named tensors on disk: one file, or all shards of a model. */
@@ -163,11 +163,7 @@ function layOut(path: string, tensors: Iterable<TensorToWrite>): { order: Tensor
   const named = new Map<string, { tensor: TensorToWrite; bytes: Buffer }>()
   for (const tensor of tensors) {
     const { name, dtype } = tensor
-    check(
-      !/\p{Surrogate}/u.test(name),
-      'ERR_CHECKPOINT',
-      () => `${path}: tensor name ${JSON.stringify(name)} is no text`,
-    )
+    check(!/\p{Surrogate}/u.test(name), 'ERR_CHECKPOINT', () => `${path}: tensor name ${shown(name)} is no text`)
     check(name !== '__metadata__' && !named.has(name), 'ERR_CHECKPOINT', () => `${path}: tensor "${name}" comes twice`)
     check(isStorageDtype(dtype), 'ERR_CHECKPOINT', () => `${path}: tensor "${name}" has the unknown dtype ${dtype}`)
     named.set(name, { tensor, bytes: Buffer.from(name, 'utf8') })
@@ -354,7 +350,7 @@ export function readWeightMap(index: string): Map<string, string> {
   check(isObject(map), 'ERR_CHECKPOINT', () => `${index}: has no object "weight_map"; remove the file, fetch it again`)
   const entries = Object.entries(map).map(([name, shard]) => {
     check(typeof shard === 'string', 'ERR_CHECKPOINT', () => {
-      return `${index}: "${name}" names no shard but ${JSON.stringify(shard)}`
+      return `${index}: "${name}" names no shard but ${shown(shard)}`
     })
     return [name, shard] as const
   })

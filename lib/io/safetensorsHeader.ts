@@ -3,7 +3,7 @@
 
 import { check, fail } from '../errors.ts'
 import { isStorageDtype, type StorageDtype, storageBits } from './dtype.ts'
-import { isObject, type PyJson } from './json.ts'
+import { isObject, type PyJson, shown } from './json.ts'
 import { JsonError, parseExact } from './parseJson.ts'
 
 /** One tensor of a file. `begin` and `end` count bytes from the start of the data, not of the file. */
@@ -95,26 +95,26 @@ function parseEntries(path: string, header: Uint8Array): { readonly [name: strin
 
 function parseMetadata(path: string, value: PyJson | undefined): Record<string, string> {
   if (value === undefined || value === null) return {}
-  check(isObject(value), 'ERR_CHECKPOINT', () => `${path}: __metadata__ is ${show(value)}, not an object of strings`)
+  check(isObject(value), 'ERR_CHECKPOINT', () => `${path}: __metadata__ is ${shown(value)}, not an object of strings`)
   for (const [key, text] of Object.entries(value))
     check(
       typeof text === 'string',
       'ERR_CHECKPOINT',
-      () => `${path}: __metadata__ "${key}" is ${show(text)}, not a string`,
+      () => `${path}: __metadata__ "${key}" is ${shown(text)}, not a string`,
     )
   return Object.fromEntries(Object.entries(value).map(([key, text]) => [key, String(text)]))
 }
 
 function parseTensor(path: string, name: string, entry: PyJson): TensorInfo {
-  const where = () => `${path}: tensor ${JSON.stringify(name)}`
-  check(isObject(entry), 'ERR_CHECKPOINT', () => `${where()} is ${show(entry)}, not an object`)
+  const where = () => `${path}: tensor ${shown(name)}`
+  check(isObject(entry), 'ERR_CHECKPOINT', () => `${where()} is ${shown(entry)}, not an object`)
   const { dtype, shape, data_offsets: offsets } = entry
   check(isStorageDtype(dtype), 'ERR_CHECKPOINT', () => {
-    return `${where()} has dtype ${show(dtype)}, not one of ${Object.keys(storageBits).join(', ')}`
+    return `${where()} has dtype ${shown(dtype)}, not one of ${Object.keys(storageBits).join(', ')}`
   })
-  check(isCounts(shape), 'ERR_CHECKPOINT', () => `${where()} has shape ${show(shape)}, not a list of whole numbers`)
+  check(isCounts(shape), 'ERR_CHECKPOINT', () => `${where()} has shape ${shown(shape)}, not a list of whole numbers`)
   check(isCounts(offsets) && offsets.length === 2, 'ERR_CHECKPOINT', () => {
-    return `${where()} has data_offsets ${show(offsets)}, not two whole numbers`
+    return `${where()} has data_offsets ${shown(offsets)}, not two whole numbers`
   })
   const [begin = 0, end = 0] = offsets
   const size = byteSize(dtype, shape)
@@ -135,10 +135,10 @@ function checkLayout(path: string, tensors: TensorInfo[], dataBytes: number): vo
   for (const { name, begin, end } of tensors) {
     check(begin === at, 'ERR_CHECKPOINT', () => {
       const fault = begin < at ? `overlaps ${before}` : `leaves a hole after ${before}`
-      return `${path}: tensor ${JSON.stringify(name)} begins at byte ${begin}, not ${at}: it ${fault}`
+      return `${path}: tensor ${shown(name)} begins at byte ${begin}, not ${at}: it ${fault}`
     })
     at = end
-    before = `tensor ${JSON.stringify(name)}`
+    before = `tensor ${shown(name)}`
   }
   check(at === dataBytes, 'ERR_CHECKPOINT', () => {
     const fault = at > dataBytes ? 'the file is truncated; fetch or copy it again' : 'bytes follow that no tensor owns'
@@ -148,10 +148,4 @@ function checkLayout(path: string, tensors: TensorInfo[], dataBytes: number): vo
 
 function isCounts(value: PyJson | undefined): value is readonly number[] {
   return Array.isArray(value) && value.every(item => typeof item === 'number' && item >= 0 && !Object.is(item, -0))
-}
-
-function show(value: PyJson | undefined): string {
-  if (value === undefined) return 'missing'
-  const text = JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? String(item) : item))
-  return text.length > 80 ? `${text.slice(0, 80)}…` : text
 }

@@ -13,8 +13,6 @@ import {
   type ZeroDivision,
 } from './scores.ts'
 
-export type { Counts, Scores, ZeroDivision } from './scores.ts'
-
 /** How per-class scores become one: over summed counts, plain mean, mean by support, or the positive class alone. */
 export type Average = 'micro' | 'macro' | 'weighted' | 'binary'
 
@@ -93,11 +91,7 @@ export function occurringClasses(gold: ArrayLike<number>, predicted: ArrayLike<n
 }
 
 /** Hits, predictions and gold members of each of `classes`. */
-export function classCounts(
-  gold: ArrayLike<number>,
-  predicted: ArrayLike<number>,
-  classes: readonly number[],
-): Counts[] {
+function classCounts(gold: ArrayLike<number>, predicted: ArrayLike<number>, classes: readonly number[]): Counts[] {
   const counts = new Map(classes.map(id => [id, { truePositive: 0, predicted: 0, gold: 0 }]))
   for (let i = 0; i < gold.length; i++) {
     const goldCounts = counts.get(gold[i]!)

@@ -25,7 +25,7 @@ function mean(values: ArrayLike<number>): number {
 }
 
 /** Pearson correlation in [−1, 1]; NaN for fewer than two items or a constant side. */
-export function pearson(x: ArrayLike<number>, y: ArrayLike<number>): number {
+function pearson(x: ArrayLike<number>, y: ArrayLike<number>): number {
   checkPaired('pearson', x, y)
   if (x.length < 2 || isConstant(x) || isConstant(y)) return Number.NaN
   const meanX = mean(x)
@@ -50,13 +50,13 @@ function isConstant(values: ArrayLike<number>): boolean {
 }
 
 /** Spearman's rank correlation: Pearson of the ranks, ties at their mean rank. */
-export function spearman(x: ArrayLike<number>, y: ArrayLike<number>): number {
+function spearman(x: ArrayLike<number>, y: ArrayLike<number>): number {
   checkPaired('spearman', x, y)
   return pearson(averageRanks(x), averageRanks(y))
 }
 
 /** 1 − residual / total sum of squares. A constant target gives 1 for exact predictions and 0 otherwise. */
-export function r2(gold: ArrayLike<number>, predicted: ArrayLike<number>): number {
+function r2(gold: ArrayLike<number>, predicted: ArrayLike<number>): number {
   checkPaired('r2', gold, predicted)
   if (gold.length < 2) return Number.NaN
   const centre = mean(gold)

@@ -11,7 +11,7 @@ export interface Features {
 }
 
 /** Words of two characters and more in lower case, and pairs of neighbours. */
-export function terms(text: string): string[] {
+function terms(text: string): string[] {
   const words = text.toLowerCase().match(/[\p{L}\p{N}_]{2,}/gu) ?? []
   return [...words, ...words.slice(1).map((word, i) => `${words[i]} ${word}`)]
 }

@@ -66,7 +66,7 @@ export function withRows(source: TensorSource, module: string, rows: readonly nu
 }
 
 /** A source without some of its tensors. */
-export function hiding(source: TensorSource, hides: (name: string) => boolean): TensorSource {
+function hiding(source: TensorSource, hides: (name: string) => boolean): TensorSource {
   return {
     names: () => [...source.names()].filter(name => !hides(name)),
     info: name => source.info(name),

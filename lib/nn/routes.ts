@@ -125,7 +125,7 @@ export function asRouted(): <T>(body: () => T) => T {
 }
 
 /** Views of consecutive rows of x, [heights[i], …] each. */
-export function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
+function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
   const { shape, device, dtype } = x
   const width = widthOf(shape)
   const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))

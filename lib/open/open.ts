@@ -15,6 +15,7 @@ import {
   promptOf,
 } from '../generate/generate.ts'
 import { choiceOf } from '../generate/options.ts'
+import { shown } from '../io/json.ts'
 import { checkKeys, SEED } from '../options.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
@@ -228,7 +229,7 @@ function rowOf(input: Input, line: number): Row {
   if (isWords && text === undefined) return { values: { tokens }, file: '', line }
   const isPair = typeof text === 'string' && (text2 === undefined || typeof text2 === 'string')
   check(isPair, 'ERR_OPTION', () => {
-    return `predict: input ${line} is ${JSON.stringify(input)}, not a text, { text, text2 } or { tokens: words }`
+    return `predict: input ${line} is ${shown(input)}, not a text, { text, text2 } or { tokens: words }`
   })
   return { values: text2 === undefined ? { text } : { text, text2 }, file: '', line }
 }

@@ -1,6 +1,7 @@
 // Puts methods on models.
 
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { Parameter } from '../nn/module.ts'
 import { SEED } from '../options.ts'
 import { scope, Tensor } from '../tensor.ts'
@@ -34,7 +35,7 @@ export function attach<H extends Host>(
     return `attach: the first argument is no model; call attach(await loadModel(folder, { task }), lora())`
   })
   check(method?.kind !== undefined, 'ERR_OPTION', () => {
-    return `attach: ${JSON.stringify(method)} is no method; make one with ${METHOD_NAMES}`
+    return `attach: the method is ${shown(method)}; make one with ${METHOD_NAMES}`
   })
   check(Number.isSafeInteger(seed) && seed >= 0, 'ERR_OPTION', () => {
     return `seed: ${seed}, expected a whole number from 0 to 2^53 - 1`
@@ -91,7 +92,7 @@ function create(host: Host, made: Parameter[], name: string, shape: readonly num
 
 function checkName(host: Host, name: string): void {
   check(/^[A-Za-z0-9_-]+$/.test(name), 'ERR_OPTION', () => {
-    return `attach: an adapter cannot be called ${JSON.stringify(name)}; use letters, digits, _ and -`
+    return `attach: an adapter cannot be called ${shown(name)}; use letters, digits, _ and -`
   })
   check(!host.adapters.has(name), 'ERR_OPTION', () => {
     return `attach: the model has an adapter "${name}" already; detach that one, or give this one another name`

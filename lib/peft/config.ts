@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { check, nearest } from '../errors.ts'
-import { isObject, type PyJson, type PyObject, readExactJson } from '../io/json.ts'
+import { isObject, type PyJson, type PyObject, readExactJson, shown } from '../io/json.ts'
 import { isOneOf, must } from '../tuple.ts'
 import {
   type AdapterContext,
@@ -11,14 +11,13 @@ import {
   encodeField,
   type Field,
   type Resolved,
-  show,
   textIn,
 } from './fields.ts'
 import { isHubConfig, valuesOfHub } from './hubConfig.ts'
 import { type TaskType, taskTypes } from './taskType.ts'
 
 export type { AdapterContext } from './fields.ts'
-export { type TaskType, taskTypes } from './taskType.ts'
+export type { TaskType } from './taskType.ts'
 
 /** An adapter's `adapter_config.json` as it stands in the file, integers and floats kept apart. */
 export interface AdapterConfig {
@@ -51,13 +50,13 @@ export interface FileSettings {
 export function readAdapterConfig(dir: string): AdapterConfig {
   const path = join(dir, 'adapter_config.json')
   const values = readExactJson(path)
-  check(isObject(values), 'ERR_CONFIG', () => `${path}: holds ${show(values)}, not an object; name an adapter folder`)
+  check(isObject(values), 'ERR_CONFIG', () => `${path}: holds ${shown(values)}, not an object; name an adapter folder`)
   if (isHubConfig(values)) {
     return { path, peftType: 'BOTTLENECK', values: valuesOfHub(path, values), hubName: String(values.name) }
   }
   const peftType = values.peft_type
   check(typeof peftType === 'string' && peftType !== '', 'ERR_CONFIG', () => {
-    return `${path}: peft_type is ${show(peftType)}; it must name the method, e.g. "LORA"`
+    return `${path}: peft_type is ${shown(peftType)}; it must name the method, e.g. "LORA"`
   })
   check(peftType === peftType.toUpperCase(), 'ERR_CONFIG', () => {
     return `${path}: peft_type is "${peftType}"; PEFT writes it "${peftType.toUpperCase()}"`
@@ -80,7 +79,7 @@ export function settingsOfFile(kind: FileKind, { path, peftType, values }: Adapt
     check(
       isNeutral,
       'ERR_UNSUPPORTED',
-      () => `${path}: ${key} is ${show(value)}, which is not built; only ${show(neutral)} is`,
+      () => `${path}: ${key} is ${shown(value)}, which is not built; only ${shown(neutral)} is`,
     )
   }
   const options: Record<string, unknown> = { ...defaultsOf(kind.fields) }

@@ -2,7 +2,7 @@
 // the command line and docs/methods.md all follow from it.
 
 import { check } from '../errors.ts'
-import { isObject, isPyJson, PyFloat, type PyJson, pyFloat, stringifyPython } from '../io/json.ts'
+import { isObject, isPyJson, PyFloat, type PyJson, pyFloat, shown } from '../io/json.ts'
 import { isRecord, nearestOption, type OptionRow, type Search } from '../options.ts'
 import { isOneOf, isTexts, must } from '../tuple.ts'
 import { modulesToSaveFor, type TaskType } from './taskType.ts'
@@ -93,7 +93,7 @@ export function resolveFields(method: string, fields: readonly Field[], options:
   for (const field of fields) {
     const value = resolved[field.name]
     check(value === undefined || accepts(field, value), 'ERR_OPTION', () => {
-      return `${field.name}: ${show(value)} is not ${whatOf(field)}`
+      return `${field.name}: ${shown(value)} is not ${whatOf(field)}`
     })
   }
   return resolved
@@ -108,7 +108,7 @@ export function decodeField(field: Field, path: string, value: PyJson | undefine
   if (value === undefined || value === null) return undefined
   const keepsFloats = field.kind === 'integer' || field.whole === true
   const decoded = field.decode ? field.decode(path, value) : plain(value, keepsFloats)
-  check(accepts(field, decoded), 'ERR_CONFIG', () => `${path}: ${field.peft} is ${show(value)}, not ${whatOf(field)}`)
+  check(accepts(field, decoded), 'ERR_CONFIG', () => `${path}: ${field.peft} is ${shown(value)}, not ${whatOf(field)}`)
   return decoded
 }
 
@@ -193,15 +193,8 @@ export function plain(value: PyJson, keepFloats = false): unknown {
 export function textIn(path: string, values: Readonly<Record<string, unknown>>, key: string): string | undefined {
   const value = values[key] ?? undefined
   const isText = value === undefined || typeof value === 'string'
-  check(isText, 'ERR_CONFIG', () => `${path}: ${key} is ${show(value)}, not a text`)
+  check(isText, 'ERR_CONFIG', () => `${path}: ${key} is ${shown(value)}, not a text`)
   return value
-}
-
-export function show(value: unknown): string {
-  if (value === undefined) return 'missing'
-  const isPlain = isPyJson(value) && (typeof value !== 'number' || Number.isFinite(value))
-  const shown = isPlain ? stringifyPython(value, { indent: 0 }) : String(value)
-  return shown.length > 80 ? `${shown.slice(0, 80)}…` : shown
 }
 
 /** Which modules: the fields of every method that targets linear layers. `defaults`: the family's, by model type. */

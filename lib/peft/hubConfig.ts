@@ -1,10 +1,10 @@
 // adapter_config.json of AdapterHub (the Python library `adapters` 1.x) for bottleneck adapters.
 
 import { check, fail, nearest } from '../errors.ts'
-import { isObject, type PyObject, pyFloat } from '../io/json.ts'
+import { isObject, type PyObject, pyFloat, shown } from '../io/json.ts'
 import type { Activation } from '../ops/activation.ts'
 import { keysOf } from '../tuple.ts'
-import { plain, show } from './fields.ts'
+import { plain } from './fields.ts'
 
 /** Settings of AdapterHub that change what an adapter computes, with the values that are built. */
 const BUILT: PyObject = {
@@ -63,7 +63,7 @@ export function valuesOfHub(
   for (const [key, built] of Object.entries(BUILT)) {
     const value = plain(config[key] ?? built)
     check(JSON.stringify(value) === JSON.stringify(built), 'ERR_UNSUPPORTED', () => {
-      return `${path}: ${key} is ${show(config[key])}, which is not built; only ${show(built)} is`
+      return `${path}: ${key} is ${shown(config[key])}, which is not built; only ${shown(built)} is`
     })
   }
   const name = String(config.non_linearity ?? 'relu')

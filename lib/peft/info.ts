@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
 import { portableName } from '../hub/id.ts'
-import { isJsonObject, isObject, type Json, type JsonObject, type PyObject, readJson } from '../io/json.ts'
+import { isJsonObject, isObject, type Json, type JsonObject, type PyObject, readJson, shown } from '../io/json.ts'
 import { referenceOf } from '../io/reference.ts'
 import { isTexts } from '../tuple.ts'
 import { readAdapterConfig } from './config.ts'
@@ -66,7 +66,7 @@ export async function readAdapterInfo(dir: string): Promise<AdapterInfo> {
   check(isJsonObject(values), 'ERR_CONFIG', () => `${path}: is not an object; save the adapter again`)
   const record = values
   check(record.format === 1, 'ERR_CONFIG', () => {
-    return `${path}: format is ${JSON.stringify(record.format)}, this version reads 1; update the package`
+    return `${path}: format is ${shown(record.format)}, this version reads 1; update the package`
   })
   const { labels, extra } = record
   check(isTexts(labels), 'ERR_CONFIG', () => `${path}: labels is not a list of names; save the adapter again`)

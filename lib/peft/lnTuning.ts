@@ -1,6 +1,7 @@
 // Norm tuning (Zhao et al. 2023): weights and biases of the norms train whole.
 
 import { check, nearest } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import type { Parameter } from '../nn/module.ts'
 import { lastOf, must } from '../tuple.ts'
 import { type Field, SAVE_FIELD, type SaveWholeOptions, type TargetOptions, targetFields } from './fields.ts'
@@ -101,7 +102,7 @@ function chosen(host: Host, options: Required<NormOptions>, paths: readonly stri
   const found = paths.filter(path => (isAll || isNamed(path)) && !isExcluded(path))
   check(found.length > 0, 'ERR_OPTION', () => {
     const near = typeof targets === 'string' ? '' : nearest(targets[0] ?? '', ends())
-    return `targetModules: ${JSON.stringify(targets)} matches no norm${near}; name some of ${ends().join(', ')}`
+    return `targetModules: ${shown(targets)} matches no norm${near}; name some of ${ends().join(', ')}`
   })
   return found
 }

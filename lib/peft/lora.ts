@@ -2,6 +2,7 @@
 
 import { check } from '../errors.ts'
 import type { PyJson, PyObject } from '../io/json.ts'
+import { shown } from '../io/json.ts'
 import { normal, uniform } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import { keepOf, site } from '../ops/random.ts'
@@ -15,7 +16,6 @@ import {
   plain,
   SAVE_FIELD,
   type SaveWholeOptions,
-  show,
   type TargetOptions,
   targetFields,
 } from './fields.ts'
@@ -308,7 +308,7 @@ function initial(
 }
 
 function encodePattern(value: unknown, { targets }: { targets: readonly string[] }): PyJson {
-  check(isNumbers(value), 'ERR_OPTION', () => `lora: a pattern is ${show(value)}, expected name=number pairs`)
+  check(isNumbers(value), 'ERR_OPTION', () => `lora: a pattern is ${shown(value)}, expected name=number pairs`)
   return stablePattern(value, targets)
 }
 
@@ -317,7 +317,7 @@ function loadedInit(path: string, value: PyJson): unknown {
   if (value === 'eva') return true
   const isBuilt = typeof value !== 'string' || ['gaussian', 'orthogonal', 'pissa', 'olora'].includes(value)
   check(isBuilt, 'ERR_UNSUPPORTED', () => {
-    return `${path}: init_lora_weights is ${show(value)}, which changes the base weights by more than can be told; convert it to plain LoRA`
+    return `${path}: init_lora_weights is ${shown(value)}, which changes the base weights by more than can be told; convert it to plain LoRA`
   })
   return plain(value)
 }

@@ -1,7 +1,7 @@
 // target_modules and pattern keys in an adapter's config are Python regular expressions, and PEFT will read ours as
 // such. A stranger may have written them, so they are matched without backtracking for ever.
 
-import { fail } from '../errors.ts'
+import { brief, fail } from '../errors.ts'
 import { Regex, RegexError } from '../regex/regex.ts'
 
 /** How a pattern is applied: Python's `re.fullmatch` or `re.match` (from the start, not to the end). */
@@ -22,10 +22,9 @@ export function pythonRegex(pattern: string, option: string, mode: MatchMode): P
       return run()
     } catch (error) {
       if (!(error instanceof RegexError)) throw error
-      const shown = pattern.length > 200 ? `${pattern.slice(0, 200)}…` : pattern
       fail(
         'ERR_OPTION',
-        `${option}: "${shown}" ${error.message}, so it cannot be matched here; write it without`,
+        `${option}: "${brief(pattern)}" ${error.message}, so it cannot be matched here; write it without`,
         error,
       )
     }

@@ -2,6 +2,7 @@
 // (a name that matches nothing) it is an error here, unless a file that PEFT wrote is being loaded.
 
 import { check, fail, nearest } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { lastOf, nth } from '../tuple.ts'
 import type { LayerOptions, SaveWholeOptions, TargetOptions } from './fields.ts'
 import { type PathPattern, pythonRegex } from './pythonRegex.ts'
@@ -330,8 +331,4 @@ function offered(linears: readonly LinearInfo[]): string {
 
 function isAllLinear(targets: string | readonly string[]): boolean {
   return typeof targets === 'string' && targets.toLowerCase() === 'all-linear'
-}
-
-function shown(targets: string | readonly string[]): string {
-  return JSON.stringify(targets)
 }

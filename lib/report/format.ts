@@ -74,12 +74,24 @@ export function bytes(value: number, gap = THIN): string {
 export function duration(seconds: number): string {
   if (!Number.isFinite(seconds)) return '–'
   if (seconds < 10) return `${seconds.toFixed(1)}${THIN}s`
-  const whole = Math.round(seconds)
-  const two = (n: number) => String(n).padStart(2, '0')
-  if (whole < 60) return `${whole}${THIN}s`
-  if (whole < 3600) return `${Math.floor(whole / 60)}${THIN}min ${two(whole % 60)}${THIN}s`
-  return `${Math.floor(whole / 3600)}${THIN}h ${two(Math.floor(whole / 60) % 60)}${THIN}min`
+  const [h, m, s] = timeParts(seconds)
+  if (h > 0) return `${h}${THIN}h ${two(m)}${THIN}min`
+  return m > 0 ? `${m}${THIN}min ${two(s)}${THIN}s` : `${s}${THIN}s`
 }
+
+/** Seconds as 0:07, 12:34 or 3:04:05, for the terminal. */
+export function clockText(seconds: number): string {
+  if (!Number.isFinite(seconds)) return '–'
+  const [h, m, s] = timeParts(Math.max(0, seconds))
+  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`
+}
+
+function timeParts(seconds: number): readonly [hours: number, minutes: number, seconds: number] {
+  const whole = Math.round(seconds)
+  return [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
+}
+
+const two = (value: number) => String(value).padStart(2, '0')
 
 /** Large counts short: 12.3 k, 109 M. */
 export function short(value: number): string {

@@ -1,6 +1,7 @@
 // Where a search looks: parameters by name, each with values or a range.
 
 import { check, fail } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { accepts, isRecord, nearestOption, type OptionRow } from '../options.ts'
 import { isOptionField, kindOf, METHODS } from '../peft/index.ts'
 import { TRAIN_OPTIONS } from '../train/options.ts'
@@ -29,7 +30,7 @@ export function parseSpace(written: Readonly<Record<string, unknown>>, method: s
       return [name, distribution(name, under(searchSpace([name], methods[0]), name), row)]
     if (Array.isArray(value)) return [name, choicesOf(name, value, row)]
     check(isRecord(value), 'ERR_OPTION', () => {
-      return `space: ${name} is ${JSON.stringify(value)}; write a list of values, or from and to`
+      return `space: ${name} is ${shown(value)}; write a list of values, or from and to`
     })
     return [name, distribution(name, rangeOf(name, value), row)]
   })
@@ -62,7 +63,7 @@ function choicesOf(name: string, values: readonly unknown[], row: OptionRow): Di
   check(values.length > 0, 'ERR_OPTION', () => `space: ${name} has no values`)
   const choices = values.map(value => {
     check(isChoice(value) && (value === null || accepts(row, value)), 'ERR_OPTION', () => {
-      return `space: ${name}: ${JSON.stringify(value)} is no value of it`
+      return `space: ${name}: ${shown(value)} is no value of it`
     })
     return value
   })

@@ -150,7 +150,7 @@ function triedOf(study: Study): Tried[] {
 const isDiverged = ({ state, userAttrs }: Trial) => state === 'fail' && 'diverged' in userAttrs
 
 /** The more the better: its value, or the last it was seen with; of a trial that diverged nothing is worse. */
-export function worthOf({ direction }: Study, { values, intermediate, state }: Trial): number {
+function worthOf({ direction }: Study, { values, intermediate, state }: Trial): number {
   const value = values?.[0] ?? [...intermediate].toSorted(([a], [b]) => a - b).at(-1)?.[1]
   if (value === undefined || state === 'fail') return Number.NEGATIVE_INFINITY
   return direction === 'maximize' ? value : -value

@@ -4,6 +4,7 @@ import { type Conversation, contentText } from '../data/conversation.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { placeOf, type Row } from '../data/row.ts'
 import { check, fail, LowrankError } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import type { OptionTable, ValuesOf } from '../options.ts'
 import type { ChatTemplate, Message } from '../tokenizer/chatTemplate.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -32,7 +33,7 @@ export const CHAT_OPTIONS = {
 export type ChatOptions = ValuesOf<typeof CHAT_OPTIONS>
 
 /** The template of a tokenizer. @throws ERR_CONFIG where it has none */
-export function templateOf({ chatTemplate, path }: Tokenizer): ChatTemplate {
+function templateOf({ chatTemplate, path }: Tokenizer): ChatTemplate {
   return (
     chatTemplate ??
     fail(
@@ -124,7 +125,7 @@ function turnPlace(row: Row, { messages, i, whole, render, specials }: Turn): [f
   const open = render(messages.slice(0, i + 1), true)
   const end = turnEnd(own.slice(before.length, agreement(own, open)), specials)
   check(end !== undefined, 'ERR_DATA', () => {
-    const last = JSON.stringify(own.slice(before.length).slice(-40))
+    const last = shown(own.slice(before.length).slice(-40))
     return `${where}: the chat template puts no special token at the end of the assistant's turn (${last}); a model would not learn to stop`
   })
   const to = before.length + end
@@ -147,7 +148,7 @@ function agreement(a: string, b: string): number {
 /** The first characters of `text` that are not those of `other`. */
 function seen(text: string, other: string): string {
   const at = agreement(text, other)
-  return JSON.stringify(text.slice(at, at + 24))
+  return shown(text.slice(at, at + 24))
 }
 
 /** The end of the last special token, unless something but white space stands behind it. */

@@ -6,6 +6,7 @@ import type { Row } from '../data/row.ts'
 import { itemsIn, placeOf, typeOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
+import { shown } from '../io/json.ts'
 import { must } from '../tuple.ts'
 import type { Asked } from './task.ts'
 
@@ -41,7 +42,7 @@ function checked(wanted: Problem, found: { problem: Problem; numeric: boolean },
 }
 
 /** How the labels of a column are to be read. @throws ERR_DATA for mixed or missing labels, or too many classes */
-export function problemOf(
+function problemOf(
   rows: List<Row>,
   label: string,
   { task, labels }: Asked = {},
@@ -108,7 +109,7 @@ function checkMissing(
     others.length > 0 && onlyMissing && !named ? others : kinds.has('missing') ? rows.filter(isMissing) : []
   const first = without.at(0)
   if (!first) return
-  const value = JSON.stringify(first.values[label])
+  const value = shown(first.values[label])
   fail(
     'ERR_DATA',
     `labels: ${placeOf(first)}: "${label}" is ${value}, as in ${without.length} of ${rows.length} rows: no label; ` +
@@ -153,7 +154,7 @@ export function vectorWidth(rows: List<Row>, label: string): number | undefined 
 export function numberOf(row: Row, column: string, value: unknown = row.values[column]): number {
   const number = typeof value === 'string' && decimal.test(value.trim()) ? Number(value) : value
   if (typeof number === 'number' && Number.isFinite(number)) return number
-  fail('ERR_DATA', `labels: ${placeOf(row)}: "${column}" is ${JSON.stringify(value)}, not a number`)
+  fail('ERR_DATA', `labels: ${placeOf(row)}: "${column}" is ${shown(value)}, not a number`)
 }
 
 /**

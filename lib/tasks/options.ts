@@ -2,6 +2,7 @@
 
 import { check } from '../errors.ts'
 import { taskHere } from '../heads/index.ts'
+import { shown } from '../io/json.ts'
 import type { OptionRow } from '../options.ts'
 import { TASKS, taskNames } from './index.ts'
 import type { Task, TaskValues } from './task.ts'
@@ -51,7 +52,7 @@ export function taskValues({ options = {}, title }: Task, settings: object): Tas
   const given = Object.entries(settings).filter(([name, value]) => own.has(name) && value !== undefined)
   for (const [name, value] of given)
     check(Object.hasOwn(options, name), 'ERR_OPTION', () => {
-      return `${name}: ${JSON.stringify(value)} has no effect, since a ${title} has no such option; leave it out`
+      return `${name}: ${shown(value)} has no effect, since a ${title} has no such option; leave it out`
     })
   return Object.fromEntries(given)
 }

@@ -18,6 +18,7 @@ import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import { preferenceHead } from '../heads/preference.ts'
 import { asksReference, loneLosses, pairLosses } from '../heads/preferenceLosses.ts'
+import { shown } from '../io/json.ts'
 import { filled, type OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
@@ -201,7 +202,7 @@ function loneExample(
   })
   const wanted = VERDICTS.get(row.values[label])
   check(wanted !== undefined, 'ERR_DATA', () => {
-    return `labels: ${placeOf(row)}: "${label}" is ${JSON.stringify(row.values[label])}, expected true or false`
+    return `labels: ${placeOf(row)}: "${label}" is ${shown(row.values[label])}, expected true or false`
   })
   const answer = row.values[OTHER] ?? fail('ERR_DATA', `data: ${placeOf(row)}: no other answer; make rows by splitData`)
   const of = (each: Row) => {

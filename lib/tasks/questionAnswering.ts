@@ -6,6 +6,7 @@ import { changed } from '../data/list.ts'
 import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { questionHead } from '../heads/questionAnswering.ts'
+import { shown } from '../io/json.ts'
 import { pairedBootstrap } from '../metrics/compare.ts'
 import { type AnswerScore, answerReport, answerScore } from '../metrics/squad.ts'
 import { filled, isRecord, type OptionTable } from '../options.ts'
@@ -69,9 +70,8 @@ function answersOf(row: Row, column: string): { text: string; start: number }[] 
   const given = isFlat ? { text: value, answer_start: starts } : typeof value === 'string' ? parsed(value) : value
   const listed = isRecord(given) ? pairs(given) : given
   const wrong = (): string => {
-    const shown = JSON.stringify(value)?.slice(0, 80)
     const forms = `{ text: […], answer_start: […] } as in SQuAD, or a text beside a column ${STARTS}`
-    return `answers: ${placeOf(row)}: "${column}" is ${shown}; expected ${forms}`
+    return `answers: ${placeOf(row)}: "${column}" is ${shown(value)}; expected ${forms}`
   }
   check(Array.isArray(listed), 'ERR_DATA', wrong)
   return listed.map(one => {
@@ -110,8 +110,7 @@ function placed(row: Row, text: string, answer: { text: string; start: number })
   const start = unitsOf(text)?.[answer.start] ?? answer.start
   const end = start + answer.text.length
   check(text.slice(start, end) === answer.text, 'ERR_DATA', () => {
-    const there = JSON.stringify(text.slice(start, end))
-    return `answers: ${placeOf(row)}: the text has ${there} at ${answer.start}, not ${JSON.stringify(answer.text)}`
+    return `answers: ${placeOf(row)}: the text has ${shown(text.slice(start, end))} at ${answer.start}, not ${shown(answer.text)}`
   })
   return [start, end]
 }

@@ -49,7 +49,7 @@ const name = tokenHead.task
 const namesOf = (ids: Int32Array, labels: readonly string[]): string[] => Array.from(ids, id => nth(labels, id))
 
 /** Whether labels are entity tags (O, B-x, I-x and their kin), which are scored as spans. */
-export function areEntityTags(labels: readonly string[]): boolean {
+function areEntityTags(labels: readonly string[]): boolean {
   return labels.some(label => label !== 'O') && labels.every(isEntityTag)
 }
 

@@ -1,6 +1,7 @@
 // Tokens that are found in the text before anything is split: [MASK], <|endoftext|>.
 
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { codePointIn, nth } from '../tuple.ts'
 import { asArray, asObject } from './json.ts'
 import type { Normalizer } from './normalizers.ts'
@@ -37,7 +38,7 @@ export function readAddedTokens(value: unknown, vocabulary: Vocabulary): AddedTo
       typeof token?.content === 'string' && typeof token.id === 'number' && Number.isInteger(token.id),
       'ERR_CONFIG',
       () => {
-        return `tokenizer: an added token is without content or id: ${JSON.stringify(item)?.slice(0, 80)}`
+        return `tokenizer: an added token is without content or id: ${shown(item)}`
       },
     )
     const special = token.special === true

@@ -1,6 +1,7 @@
 // Byte-pair encoding: the pair of neighbours whose merge was learnt first is merged first, leftmost first.
 
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { utf8 } from './bytes.ts'
 import { asArray, type Json } from './json.ts'
 import type { Model, Tokens } from './model.ts'
@@ -28,7 +29,7 @@ interface Bpe {
 /** @throws ERR_CONFIG for merges of unknown entries, ERR_UNSUPPORTED for dropout */
 export function readBpe(config: Json): Model {
   check(!config.dropout, 'ERR_UNSUPPORTED', () => {
-    return `tokenizer: BPE has dropout ${String(config.dropout).slice(0, 50)}, which would give other tokens each time; save it with null`
+    return `tokenizer: BPE has dropout ${shown(config.dropout)}, which would give other tokens each time; save it with null`
   })
   const vocabulary = readVocabulary(config.vocab, 'BPE')
   const { ids } = vocabulary
@@ -77,8 +78,7 @@ function readMerges(value: unknown, { ids }: Vocabulary, prefix: string) {
         ? ids.get(String(pair[0]) + String(pair[1]).slice(String(pair[1]).startsWith(prefix) ? prefix.length : 0))
         : undefined
     check(a !== undefined && b !== undefined && result !== undefined, 'ERR_CONFIG', () => {
-      const shown = JSON.stringify(item)?.slice(0, 80)
-      return `tokenizer: merge ${rank + 1} of BPE, ${shown}, is no pair of entries whose merge is an entry too`
+      return `tokenizer: merge ${rank + 1} of BPE, ${shown(item)}, is no pair of entries whose merge is an entry too`
     })
     ranks.set(a, b, rank)
     merged[rank] = result

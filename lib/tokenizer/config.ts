@@ -1,6 +1,7 @@
 // tokenizer_config.json has the last word on some things that tokenizer.json says too, as in transformers 5.
 
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { asArray, asObject, type Json } from './json.ts'
 import { namedSpecials } from './specials.ts'
 
@@ -33,7 +34,7 @@ export function sideOf(value: unknown, stored: unknown, option: string): Side {
   const side = value ?? asObject(stored)?.direction ?? 'right'
   const lower = String(side).toLowerCase()
   check(lower === 'left' || lower === 'right', 'ERR_CONFIG', () => {
-    return `tokenizer: ${option} is "${String(side).slice(0, 50)}", neither left nor right`
+    return `tokenizer: ${option} is ${shown(side)}, neither left nor right`
   })
   return lower
 }

@@ -1,8 +1,9 @@
 // Decoders of tokenizer.json: tokens back to text.
 
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { byteOf } from './bytes.ts'
-import { asArray, asObject, type Json, shown } from './json.ts'
+import { asArray, asObject, type Json } from './json.ts'
 import { replaced } from './normalizers.ts'
 import { readPattern } from './pattern.ts'
 import { Piece } from './piece.ts'
@@ -16,7 +17,7 @@ export function readDecoder(value: unknown): Decoder {
   if (!config) return tokens => [tokens.join(' ')]
   const type = String(config.type)
   const read = Object.hasOwn(known, type) ? known[type] : undefined
-  check(read, 'ERR_UNSUPPORTED', () => `tokenizer: the decoder "${shown(type)}" is not known`)
+  check(read, 'ERR_UNSUPPORTED', () => `tokenizer: the decoder ${shown(type)} is not known`)
   return read(config)
 }
 

@@ -5,11 +5,12 @@ import { readFile, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { check, fail, messageOf, systemCode } from '../errors.ts'
 import { isGguf } from '../io/gguf/file.ts'
+import { shown } from '../io/json.ts'
 import { readTemplates } from './chatTemplate.ts'
 import { bertParts } from './config.ts'
 import type { TokenizerFiles } from './files.ts'
 import { ggufTokenizer } from './gguf.ts'
-import { asObject, type Json, shown } from './json.ts'
+import { asObject, type Json } from './json.ts'
 
 const sentencePiece = ['spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model', 'spm.model']
 

@@ -13,9 +13,3 @@ export function asObject(value: unknown): Json | undefined {
 export function asArray(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : []
 }
-
-/** A value of a file for an error message, which it must not fill. */
-export function shown(value: unknown): string {
-  const text = typeof value === 'string' ? value : (JSON.stringify(value) ?? String(value))
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text
-}

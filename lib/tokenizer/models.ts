@@ -1,8 +1,9 @@
 // Models of tokenizer.json: the tokens of one word.
 
-import { check } from '../errors.ts'
+import { brief, check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { readBpe } from './bpe.ts'
-import { asObject, type Json, shown } from './json.ts'
+import { asObject, type Json } from './json.ts'
 import type { Model, Tokens } from './model.ts'
 import { readUnigram } from './unigram.ts'
 import { readVocabulary } from './vocabulary.ts'
@@ -28,7 +29,7 @@ export function readModel(value: unknown, path: string): Model {
     case 'Unigram':
       return remembering(readUnigram(config))
     default:
-      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: the model "${shown(type)}" is not known`)
+      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: the model ${shown(type)} is not known`)
   }
 }
 
@@ -68,7 +69,7 @@ function readWordPiece(config: Json): Model {
   const whole = (word: string): Tokens => {
     const id = ids.get(unknown)
     check(id !== undefined, 'ERR_DATA', () => {
-      return `tokenizer: "${word.slice(0, 50)}" is not in the vocabulary, nor is "${shown(unknown)}" that would stand for it`
+      return `tokenizer: "${brief(word)}" is not in the vocabulary, nor is ${shown(unknown)} that would stand for it`
     })
     return [id, 0, word.length]
   }
@@ -98,7 +99,7 @@ function readWordLevel(config: Json): Model {
   const tokenize = (word: string): Tokens => {
     const id = vocabulary.ids.get(word) ?? vocabulary.ids.get(unknown)
     check(id !== undefined, 'ERR_DATA', () => {
-      return `tokenizer: "${word.slice(0, 50)}" is not in the vocabulary, nor is "${shown(unknown)}" that would stand for it`
+      return `tokenizer: "${brief(word)}" is not in the vocabulary, nor is ${shown(unknown)} that would stand for it`
     })
     return [id, 0, word.length]
   }

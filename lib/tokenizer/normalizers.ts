@@ -1,10 +1,11 @@
 // Normalizers of tokenizer.json: what happens to a text before it is split.
 
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { ranges } from '../regex/sets.ts'
 import { toByteChars } from './bytes.ts'
 import { type Form, normalForm } from './compose.ts'
-import { asArray, asObject, type Json, shown } from './json.ts'
+import { asArray, asObject, type Json } from './json.ts'
 import { type Pattern, readPattern } from './pattern.ts'
 import { type Piece, Rewriter } from './piece.ts'
 import { readPrecompiled } from './precompiled.ts'
@@ -51,14 +52,14 @@ export function readNormalizer(value: unknown): Normalizer {
     case 'ByteLevel':
       return toByteChars
     default:
-      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: the normalizer "${shown(config.type)}" is not known`)
+      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: the normalizer ${shown(config.type)} is not known`)
   }
 }
 
 const inForm = (form: Form) => (piece: Piece) => normalForm(piece, form)
 
 /** Keeps the characters that a test likes. */
-export function kept(piece: Piece, keep: (char: string) => boolean): Piece {
+function kept(piece: Piece, keep: (char: string) => boolean): Piece {
   let all = true
   for (const char of piece.text) if (!keep(char)) all = false
   if (all) return piece

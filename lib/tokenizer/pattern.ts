@@ -1,6 +1,6 @@
 // Patterns of tokenizer.json: a plain text, or a regular expression of Oniguruma.
 
-import { fail, messageOf } from '../errors.ts'
+import { brief, fail, messageOf } from '../errors.ts'
 import { Regex, RegexError } from '../regex/regex.ts'
 import { asObject } from './json.ts'
 
@@ -14,19 +14,18 @@ export function readPattern(value: unknown, where: string): Pattern {
   if (typeof plain === 'string') return text => occurrences(text, plain)
   const source = config?.Regex
   if (typeof source !== 'string') fail('ERR_CONFIG', `tokenizer: ${where} has no pattern, neither String nor Regex`)
-  const shown = source.length > 100 ? `${source.slice(0, 100)}…` : source
   try {
     const regex = new Regex(source, 'onig')
     return text => {
       try {
         return regex.matches(text)
       } catch (error) {
-        fail('ERR_DATA', `tokenizer: the pattern "${shown}" of ${where} ${messageOf(error)}`, error)
+        fail('ERR_DATA', `tokenizer: the pattern "${brief(source)}" of ${where} ${messageOf(error)}`, error)
       }
     }
   } catch (error) {
     if (!(error instanceof RegexError)) throw error
-    fail('ERR_UNSUPPORTED', `tokenizer: the pattern "${shown}" of ${where} ${error.message}`, error)
+    fail('ERR_UNSUPPORTED', `tokenizer: the pattern "${brief(source)}" of ${where} ${error.message}`, error)
   }
 }
 

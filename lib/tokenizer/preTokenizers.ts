@@ -1,8 +1,9 @@
 // Pre-tokenizers of tokenizer.json: how a text is cut into the words that the model then takes one by one.
 
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { toByteChars } from './bytes.ts'
-import { asArray, asObject, type Json, shown } from './json.ts'
+import { asArray, asObject, type Json } from './json.ts'
 import { prepended, replaced } from './normalizers.ts'
 import { readPattern } from './pattern.ts'
 import type { Piece } from './piece.ts'
@@ -18,7 +19,7 @@ export function readPreTokenizer(value: unknown): PreTokenizer {
   if (!config) return piece => [piece]
   const type = String(config.type)
   const read = Object.hasOwn(known, type) ? known[type] : undefined
-  check(read, 'ERR_UNSUPPORTED', () => `tokenizer: the pre_tokenizer "${shown(type)}" is not known`)
+  check(read, 'ERR_UNSUPPORTED', () => `tokenizer: the pre_tokenizer ${shown(type)} is not known`)
   return read(config)
 }
 
@@ -106,7 +107,7 @@ function metaspace(config: Json): PreTokenizer {
   // Older files say add_prefix_space in place of a scheme.
   const scheme = config.prepend_scheme ?? (config.add_prefix_space === false ? 'never' : 'always')
   check(['always', 'never', 'first'].includes(String(scheme)), 'ERR_UNSUPPORTED', () => {
-    return `tokenizer: Metaspace has the unknown prepend_scheme "${shown(scheme)}"`
+    return `tokenizer: Metaspace has the unknown prepend_scheme ${shown(scheme)}`
   })
   const blank = readPattern(' ', 'Metaspace')
   const marks = readPattern(mark, 'Metaspace')

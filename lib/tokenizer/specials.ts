@@ -1,6 +1,8 @@
 // Finding the special tokens of a tokenizer folder, whichever version of transformers wrote it.
+
 import { check } from '../errors.ts'
-import { asArray, asObject, type Json, shown } from './json.ts'
+import { shown } from '../io/json.ts'
+import { asArray, asObject, type Json } from './json.ts'
 
 /** Token ids of the special tokens; undefined where the tokenizer has none. */
 export interface SpecialIds {
@@ -55,7 +57,7 @@ export function findSpecials(
     const name = named[kind]
     if (name !== undefined) {
       const id = idOf(name)
-      check(id !== undefined, 'ERR_CONFIG', () => `tokenizer: ${kind}_token "${shown(name)}" is not in the vocabulary`)
+      check(id !== undefined, 'ERR_CONFIG', () => `tokenizer: ${kind}_token ${shown(name)} is not in the vocabulary`)
       return id
     }
     const unknown = kind === 'unk' ? tokenText(asObject(tokenizer.model)?.unk_token) : undefined
@@ -73,7 +75,7 @@ export function findSpecials(
   }
 }
 
-export function tokenText(value: unknown): string | undefined {
+function tokenText(value: unknown): string | undefined {
   if (typeof value === 'string') return value
   const content = asObject(value)?.content
   return typeof content === 'string' ? content : undefined

@@ -1,7 +1,7 @@
 // Cutting a text at matches, and what becomes of the matches.
 
 import { check } from '../errors.ts'
-import { shown } from './json.ts'
+import { shown } from '../io/json.ts'
 import type { Pattern } from './pattern.ts'
 import type { Piece } from './piece.ts'
 
@@ -13,7 +13,7 @@ export type Behavior = (typeof behaviors)[number]
 /** A behavior by its name in tokenizer.json. @throws ERR_UNSUPPORTED for another name. */
 export function readBehavior(value: unknown, where: string): Behavior {
   const found = behaviors.find(name => name === value || snake(name) === value)
-  check(found, 'ERR_UNSUPPORTED', () => `tokenizer: ${where} has the unknown behavior "${shown(value)}"`)
+  check(found, 'ERR_UNSUPPORTED', () => `tokenizer: ${where} has the unknown behavior ${shown(value)}`)
   return found
 }
 

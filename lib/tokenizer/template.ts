@@ -1,8 +1,9 @@
 // Post-processors of tokenizer.json: which special tokens surround a text.
 
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { isCount } from '../tuple.ts'
-import { asArray, asObject, type Json, shown } from './json.ts'
+import { asArray, asObject, type Json } from './json.ts'
 
 /** One place of a sequence template: a special token id, or the text A or B. */
 export type Slot = { readonly id: number; readonly type: number } | { readonly text: 'A' | 'B'; readonly type: number }
@@ -44,7 +45,7 @@ export function readTemplate(processor: unknown, idOf: IdOf): Template {
     case 'Sequence':
       return inSequence(asArray(config.processors).map(inner => readTemplate(inner, idOf)))
     default:
-      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: unknown post_processor type "${shown(config.type)}"`)
+      check(false, 'ERR_UNSUPPORTED', () => `tokenizer: unknown post_processor type ${shown(config.type)}`)
   }
 }
 
@@ -75,13 +76,13 @@ function templateSlots(item: unknown, config: Json, idOf: IdOf): Slot[] {
   const name = String(special.id)
   const known = asObject(asObject(config.special_tokens)?.[name])?.ids
   const ids = known === undefined ? [idOf(name)] : asArray(known)
-  return ids.map(id => ({ id: tokenId(id, `template token "${shown(name)}"`), type: typeId(special) }))
+  return ids.map(id => ({ id: tokenId(id, `template token ${shown(name)}`), type: typeId(special) }))
 }
 
 function typeId(item: Json): number {
   const type = item.type_id ?? 0
   check(isCount(type, 256), 'ERR_CONFIG', () => {
-    return `tokenizer: a post_processor template has the type_id ${String(type).slice(0, 50)}`
+    return `tokenizer: a post_processor template has the type_id ${shown(type)}`
   })
   return type
 }

@@ -1,4 +1,4 @@
-import { check } from '../errors.ts'
+import { brief, check } from '../errors.ts'
 import { localFolder } from '../hub/folder.ts'
 import { type ChatTemplate, chatTemplate } from './chatTemplate.ts'
 import { followConfig, type Side, sideOf } from './config.ts'
@@ -215,7 +215,7 @@ function wordSpans(coder: Coder, word: string): Spans {
   if (prefix) shift(spans, word.length)
   if (spans.ids.length === 0) {
     const { unknown } = coder
-    check(unknown !== undefined, 'ERR_DATA', () => `tokenizer: the word "${word.slice(0, 50)}" yields no token`)
+    check(unknown !== undefined, 'ERR_DATA', () => `tokenizer: the word "${brief(word)}" yields no token`)
     push(spans, unknown, 0, word.length)
   }
   if (coder.words.size >= wordCacheSize) coder.words.clear()

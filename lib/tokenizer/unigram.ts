@@ -1,10 +1,11 @@
 // Unigram: of all ways to cut a word into entries, the one with the largest sum of scores.
 
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { isCount } from '../tuple.ts'
 import { byteIds, bytesOf } from './bpe.ts'
 import type { Json } from './json.ts'
-import { asArray, shown } from './json.ts'
+import { asArray } from './json.ts'
 import type { Model, Tokens } from './model.ts'
 import { Trie } from './trie.ts'
 import { Vocabulary } from './vocabulary.ts'
@@ -22,7 +23,7 @@ export function readUnigram(config: Json): Model {
   list.forEach((item, id) => {
     const [token, score] = asArray(item)
     check(typeof token === 'string' && typeof score === 'number' && Number.isFinite(score), 'ERR_CONFIG', () => {
-      return `tokenizer: entry ${id} of Unigram, ${JSON.stringify(item)?.slice(0, 80)}, is no [text, score]`
+      return `tokenizer: entry ${id} of Unigram, ${shown(item)}, is no [text, score]`
     })
     vocabulary.set(token, id, 'Unigram')
     if (token !== '') trie.add(token, id)

@@ -1,6 +1,7 @@
 // The entries of a model and their ids.
 
-import { check } from '../errors.ts'
+import { brief, check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { asObject } from './json.ts'
 
 // No tokenizer is known to go past 300,000.
@@ -31,8 +32,7 @@ export class Vocabulary {
   #name(token: string, id: unknown, where: string): number {
     const sound = typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < mostIds
     check(sound, 'ERR_CONFIG', () => {
-      const shown = typeof id === 'string' ? `"${id.slice(0, 50)}"` : String(id).slice(0, 50)
-      return `tokenizer: ${where} gives "${token.slice(0, 50)}" the id ${shown}; ids are integers from 0 to ${mostIds - 1}`
+      return `tokenizer: ${where} gives "${brief(token)}" the id ${shown(id)}; ids are integers from 0 to ${mostIds - 1}`
     })
     this.#tokens[id] = token
     return id

@@ -3,8 +3,8 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { check } from '../errors.ts'
 import { nonFiniteAsText } from '../io/json.ts'
-import { nth } from '../tuple.ts'
 import { type AppendFile, appendFile } from './appendFile.ts'
+import { momentsOf } from './moments.ts'
 import type { RunDescription, RunStatus, Tracker } from './tracker.ts'
 
 // A process killed while writing leaves half a line; the next record must not continue it.
@@ -56,13 +56,8 @@ export function jsonlTracker(path: string, options: { now?: () => number } = {})
 }
 
 function summary(values: ArrayLike<number>): { count: number; min: number; max: number; mean: number; std: number } {
-  let [sum, squares, min, max] = [0, 0, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]
-  for (let i = 0; i < values.length; i++) {
-    sum += nth(values, i)
-    min = Math.min(min, nth(values, i))
-    max = Math.max(max, nth(values, i))
-  }
-  const mean = sum / values.length
-  for (let i = 0; i < values.length; i++) squares += (nth(values, i) - mean) ** 2
-  return { count: values.length, min, max, mean, std: Math.sqrt(squares / values.length) }
+  const { count, min, max, sum } = momentsOf(values)
+  const mean = sum / count
+  const { squares } = momentsOf(Array.from(values, value => value - mean))
+  return { count, min, max, mean, std: Math.sqrt(squares / count) }
 }

@@ -5,9 +5,9 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
-import { nth } from '../tuple.ts'
 import { type AppendFile, appendFile } from './appendFile.ts'
 import { maskedCrc32c } from './crc32c.ts'
+import { momentsOf } from './moments.ts'
 import {
   bytesField,
   concat,
@@ -71,13 +71,7 @@ function textValue(tag: string, text: string): Uint8Array {
 function histogramValue(tag: string, values: ArrayLike<number>, buckets = 30): Uint8Array {
   const finite = Array.from(values).filter(Number.isFinite)
   check(finite.length > 0, 'ERR_DATA', () => `histogram: ${tag} holds no finite value among ${values.length}`)
-  let [min, max, sum, squares] = [nth(finite, 0), nth(finite, 0), 0, 0]
-  for (const value of finite) {
-    min = Math.min(min, value)
-    max = Math.max(max, value)
-    sum += value
-    squares += value * value
-  }
+  const { min, max, sum, squares } = momentsOf(finite)
   const width = (max - min) / buckets || 1
   const counts = new Array<number>(max > min ? buckets : 1).fill(0)
   for (const value of finite) counts[Math.min(counts.length - 1, Math.floor((value - min) / width))]!++

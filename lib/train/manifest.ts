@@ -5,7 +5,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fail } from '../errors.ts'
 import { sha256File, writeFileAtomic } from '../io/atomic.ts'
-import { readJson } from '../io/json.ts'
+import { readJson, shown } from '../io/json.ts'
 import { isRecord } from '../options.ts'
 import type { Origin } from './fingerprint.ts'
 
@@ -36,8 +36,7 @@ export async function readManifest(folder: string): Promise<{ step: number; orig
   if (sumOf(body) !== sha256) return broken(`${MANIFEST} is not as it was written`)
   const { version, files, origin, step } = body
   if (version !== VERSION) return broken(`it has version ${version}, this program reads ${VERSION}`)
-  if (typeof step !== 'number' || !Number.isSafeInteger(step))
-    return broken(`${MANIFEST}: step is ${JSON.stringify(step)}`)
+  if (typeof step !== 'number' || !Number.isSafeInteger(step)) return broken(`${MANIFEST}: step is ${shown(step)}`)
   if (!isRecord(files)) return broken(`${MANIFEST} lists no files`)
   if (!isOrigin(origin)) return broken(`${MANIFEST} does not say where the run came from`)
   for (const [name, file] of Object.entries(files)) {

@@ -1,4 +1,5 @@
 import { check, nearest } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { checkKeys, checkValue, secondsOf } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
@@ -119,7 +120,7 @@ function checkEffects(model: Model, { classWeights, labelSmoothing, neftune }: S
   check(task.classes, 'ERR_OPTION', () => `classWeights: ${task.title} has no classes; leave them out`)
   if (classWeights === 'balanced') return
   check(Array.isArray(classWeights) && classWeights.length === model.head.outputs, 'ERR_OPTION', () => {
-    return `classWeights: ${JSON.stringify(classWeights)}, expected balanced or ${model.head.outputs} numbers`
+    return `classWeights: ${shown(classWeights)}, expected balanced or ${model.head.outputs} numbers`
   })
   const sound = classWeights.every(w => Number.isFinite(w) && w >= 0) && classWeights.some(w => w > 0)
   check(sound, 'ERR_OPTION', () => `classWeights: [${classWeights.join(', ')}], expected numbers of 0 or more`)

@@ -1,7 +1,7 @@
 // Where a run stands, as plain data: all of it beside the tensors that going on needs.
 
 import { check, fail, messageOf } from '../errors.ts'
-import { nonFiniteAsText } from '../io/json.ts'
+import { nonFiniteAsText, shown } from '../io/json.ts'
 import { isRecord } from '../options.ts'
 import { isCount, under } from '../tuple.ts'
 import type { HistoryEntry } from './events.ts'
@@ -112,5 +112,3 @@ function difference(what: string, value: unknown, keys: Readonly<Record<string, 
   const wrong = Object.keys(keys).find(key => !IS[under(keys, key)](value[key]))
   return wrong && `${what}.${wrong} is ${shown(value[wrong])}, expected a ${keys[wrong]}`
 }
-
-const shown = (value: unknown): string => (JSON.stringify(value) ?? 'missing').slice(0, 60)

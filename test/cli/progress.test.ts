@@ -2,9 +2,10 @@ import { EventEmitter } from 'node:events'
 import { stripVTControlCharacters } from 'node:util'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { bytesText, durationText, shortCountText } from '../../lib/cli/terminal/format.ts'
+import { bytesText, shortCountText } from '../../lib/cli/terminal/format.ts'
 import { createProgress } from '../../lib/cli/terminal/progress.ts'
 import { displayWidth } from '../../lib/cli/terminal/table.ts'
+import { clockText } from '../../lib/report/format.ts'
 
 class FakeStream extends EventEmitter {
   isTTY: boolean
@@ -158,7 +159,7 @@ test('a closed pipe never throws, whether write throws or the stream reports it 
 
 test('durations and counts', () => {
   assert.equal([0, 1023, 1536, 1010 * 2 ** 20].map(bytesText), ['0 B', '1023 B', '1.50 KiB', '1010 MiB'])
-  assert.equal([0, 7.4, 754, 11045, Number.NaN].map(durationText), ['0:00', '0:07', '12:34', '3:04:05', '–'])
+  assert.equal([0, 7.4, 754, 11045, Number.NaN].map(clockText), ['0:00', '0:07', '12:34', '3:04:05', '–'])
   assert.equal([0, 9.876, 987, 1000, 12_345, 4_560_000, 2e9].map(shortCountText), [
     '0',
     '9.88',

@@ -12,6 +12,7 @@ import {
   pyFloat,
   readExactJson,
   readJson,
+  shown,
   stringifyPython,
   writeJson,
 } from '../../lib/io/json.ts'
@@ -161,6 +162,34 @@ test('what would take time or stack without end is refused at once', () => {
     (error: LowrankError) => error.code === 'ERR_CONFIG' && /a number of 5000000 digits/.test(error.message),
   )
   rmSync(folder, { recursive: true })
+})
+
+test('a value in a message: as JSON, short, whatever it is', () => {
+  const values = [
+    undefined,
+    null,
+    'a "b"',
+    0.5,
+    Number.NaN,
+    2n ** 64n,
+    pyFloat(1),
+    { r: [8, Number.POSITIVE_INFINITY] },
+  ]
+  assert.equal(values.map(shown), [
+    'missing',
+    'null',
+    '"a \\"b\\""',
+    '0.5',
+    'NaN',
+    '"18446744073709551616"',
+    '1.0',
+    '{"r":[8,"Infinity"]}',
+  ])
+  assert.is(shown('x'.repeat(1000)).length, 100)
+  const circle: { self?: unknown } = {}
+  circle.self = circle
+  assert.is(shown(circle), '[object Object]')
+  assert.is(shown(Symbol('a')), 'Symbol(a)')
 })
 
 test.run()

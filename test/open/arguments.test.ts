@@ -58,8 +58,8 @@ const WRONG: readonly [what: string, call: () => unknown, message: RegExp][] = [
     () => loadModel(folder, { task: 'masked-lm', stroage: 'bf16' } as never),
     /did you mean "storage"/,
   ],
-  ['no method', () => attach(model, undefined as never), /^attach: undefined is no method; make one with lora\(\)/],
-  ['options for a method', () => attach(model, { r: 8 } as never), /^attach: \{"r":8\} is no method/],
+  ['no method', () => attach(model, undefined as never), /^attach: the method is missing; make one with lora\(\)/],
+  ['options for a method', () => attach(model, { r: 8 } as never), /^attach: the method is \{"r":8\}/],
   ['a promise of a model', () => attach(tinyModel('bert-seq') as never, lora()), /first argument is no model; .*await/],
   ['a folder for a model', () => loadAdapter(folder as never, undefined as never), /^loadAdapter: expected a model/],
   [

@@ -162,7 +162,7 @@ test("a file's values of the wrong kind are refused with file, key and value", (
     [{ lora_dropout: 1.5 }, 'lora_dropout', '1.5'],
     [{ bias: 'sum' }, 'bias', '"sum"'],
     [{ task_type: 'SEQ_CLASS' }, 'task_type', 'did you mean "SEQ_CLS"'],
-    [{ target_modules: { a: 1 } }, 'target_modules', '{"a": 1}'],
+    [{ target_modules: { a: 1 } }, 'target_modules', '{"a":1}'],
     [{ rank_pattern: { a: 1.5 } }, 'rank_pattern', '1.5'],
     [{ alpha_pattern: [] }, 'alpha_pattern', '[]'],
     [{ modules_to_save: 'classifier' }, 'modules_to_save', 'classifier'],

@@ -31,7 +31,7 @@ import { methodOptions, prepareBase, trainOptions } from '../setup.ts'
 import { originOf, settingsTable } from '../studyFacts.ts'
 import { StudyProgress } from '../studyProgress.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
-import { shown } from '../terminal/format.ts'
+import { shownPath } from '../terminal/format.ts'
 import { table } from '../terminal/table.ts'
 import { folderBytes } from '../trainOutput.ts'
 
@@ -185,7 +185,7 @@ function show(data: MethodsData, out: string, console: Console): void {
   console.line()
   for (const note of methodsNotes(data)) console.line(plain(note))
   console.line()
-  console.line(`report    ${shown(join(out, 'compare.html'))}`)
+  console.line(`report    ${shownPath(join(out, 'compare.html'))}`)
   console.event({ type: 'summary', out, ...data })
 }
 

@@ -13,19 +13,19 @@ import { COMMON } from '../options/examples.ts'
 import type { Option } from '../options/option.ts'
 import { OPTIONS, type Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
-import { shown } from '../terminal/format.ts'
+import { shownPath } from '../terminal/format.ts'
 
 /** Reads the data and writes what was found in it. @throws ERR_OPTION where the file is there, without --overwrite */
 export async function initCommand(settings: Settings, console: Console): Promise<number> {
   const path = resolve(settings.out ?? 'lowrank.yaml')
   check(!existsSync(path) || settings.overwrite, 'ERR_OPTION', () => {
-    return `out: ${shown(path)} is there already; name another file, or allow --overwrite`
+    return `out: ${shownPath(path)} is there already; name another file, or allow --overwrite`
   })
   const data = await readSplits(settings, tasksOf((await findBase(settings)).path))
   for (const notice of data.notices) console.note(notice)
   await writeFileAtomic(path, configText(settings, data))
-  console.line(`wrote ${shown(path)}`)
-  console.line(`next: npx lowrank train --config ${shown(path)}`)
+  console.line(`wrote ${shownPath(path)}`)
+  console.line(`next: npx lowrank train --config ${shownPath(path)}`)
   console.event({ type: 'summary', path })
   return 0
 }
@@ -49,7 +49,7 @@ function configText(settings: Settings, { choice, columns, labels, splits }: Spl
     ),
   )
   return [
-    `# ${shown(must(settings.data, 'data'))}: ${train.length} rows to train, ${validation.length} to validate, ${test.length} to test.`,
+    `# ${shownPath(must(settings.data, 'data'))}: ${train.length} rows to train, ${validation.length} to validate, ${test.length} to test.`,
     '# Lines with a # are options at their defaults; lowrank train --help lists all, docs/cli.md explains them.',
     ...rows.map(option => entry(option, found[option.name])),
     '',

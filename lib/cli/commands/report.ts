@@ -8,7 +8,7 @@ import { MOST_RUNS, renderOverlay, sharedMetrics, unlike } from '../../report/ov
 import { nth } from '../../tuple.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
-import { metricText, shown } from '../terminal/format.ts'
+import { metricText, shownPath } from '../terminal/format.ts'
 import { table } from '../terminal/table.ts'
 
 /** Reads the runs, tells their scores and writes the page. @throws ERR_OPTION for runs of other tasks */
@@ -36,7 +36,7 @@ export async function reportCommand(settings: Settings, console: Console): Promi
     ...runs.map(run => metricText(run.after[name] ?? Number.NaN)),
   ])
   console.line(table([{ header: '' }, ...runs.map(run => ({ header: run.name, align: 'right' as const }))], rows))
-  console.line(`report    ${shown(out)}`)
+  console.line(`report    ${shownPath(out)}`)
   const scores = runs.map(run => ({ run: run.name, after: run.after }))
   console.event({ type: 'summary', report: out, comparable: warning === undefined, scores })
   return 0

@@ -26,7 +26,7 @@ import { prepareBase } from '../setup.ts'
 import { originOf, settingsTable } from '../studyFacts.ts'
 import { ATTRIBUTE, benchOf, type Order, orderOf, ownParams, SweepProgress, specOf } from '../sweepRun.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
-import { metricText, shown } from '../terminal/format.ts'
+import { metricText, shownPath } from '../terminal/format.ts'
 
 type Prepared = Awaited<ReturnType<typeof prepareBase>>
 
@@ -69,7 +69,7 @@ async function search(parts: Search): Promise<number> {
   const { bench, prepared, sweep, folder, settings, console } = parts
   const journal = new Journal(join(folder.path, 'study.log'))
   await ordered(journal, orderOf(sweep, settings, prepared))
-  console.note(`other processes join with: lowrank sweep worker --study ${shown(journal.path)}`)
+  console.note(`other processes join with: lowrank sweep worker --study ${shownPath(journal.path)}`)
   const progress = new SweepProgress(console, sweep)
   const interrupt = onInterrupt(console.warn)
   const { signal } = interrupt
@@ -152,8 +152,8 @@ function show({ folder, settings, sweep, console }: Search, best: Trial, { valid
   console.line(`best: trial ${best.number}, ${text.join(', ')}`)
   const tested = test ? `, test ${metricText(test[metric])} (read once)` : ''
   console.line(`${metric}: validation ${metricText(must(validation, 'validation')[metric])}${tested}`)
-  console.line(`config    ${shown(join(folder.path, 'best.yaml'))}`)
-  console.line(`report    ${shown(join(folder.path, 'sweep.html'))}`)
+  console.line(`config    ${shownPath(join(folder.path, 'best.yaml'))}`)
+  console.line(`report    ${shownPath(join(folder.path, 'sweep.html'))}`)
   const scores = { validation: must(validation, 'validation')[metric], test: test?.[metric] ?? null }
   console.event({ type: 'summary', out: folder.path, metric, trial: best.number, params, ...scores })
 }

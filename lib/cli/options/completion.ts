@@ -2,6 +2,7 @@
 
 import { check } from '../../errors.ts'
 import { isOneOf, must, nth } from '../../tuple.ts'
+import { singleQuoted } from '../terminal/format.ts'
 import { SUMMARIES } from './help.ts'
 import { COMMANDS, type Command, flagOf, type Option, SHELLS } from './option.ts'
 import { optionsOf } from './options.ts'
@@ -58,8 +59,6 @@ function bash(): string {
   ].join('\n')
 }
 
-/** A text between single quotes of a shell. */
-const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 /** What zsh reads as a part of its own. */
 const plain = (text: string) => text.replace(/[[\]:\\]/g, ' ')
 
@@ -68,14 +67,14 @@ function zsh(): string {
     optionsOf(command).flatMap(option => {
       const { kind, choices } = option
       const value = kind === 'boolean' ? '' : choices ? `:value:(${choices.join(' ')})` : ':value:_files'
-      return flagsOf(option).map(flag => `      ${quoted(`${flag}[${plain(option.help)}]${value}`)} \\`)
+      return flagsOf(option).map(flag => `      ${singleQuoted(`${flag}[${plain(option.help)}]${value}`)} \\`)
     })
   const cases = COMMANDS.flatMap(command => [
     `    ${caseOf(command)}) _arguments \\`,
     ...specs(command),
-    `      ${quoted('*:file:_files')} ;;`,
+    `      ${singleQuoted('*:file:_files')} ;;`,
   ])
-  const described = first.map(name => quoted(`${name}:${plain(summaryOf(name))}`))
+  const described = first.map(name => singleQuoted(`${name}:${plain(summaryOf(name))}`))
   return [
     '#compdef lowrank',
     '_lowrank() {',
@@ -99,14 +98,14 @@ function zsh(): string {
 function fish(): string {
   const condition = (command: Command) => {
     const seen = command.split(' ').map(word => `__fish_seen_subcommand_from ${word}`)
-    return quoted(seen.join('; and '))
+    return singleQuoted(seen.join('; and '))
   }
   const options = COMMANDS.flatMap(command =>
     optionsOf(command).flatMap(option => {
       const { kind, choices, help } = option
-      const value = kind === 'boolean' ? '' : choices ? ` -x -a ${quoted(choices.join(' '))}` : ' -r'
+      const value = kind === 'boolean' ? '' : choices ? ` -x -a ${singleQuoted(choices.join(' '))}` : ' -r'
       return flagsOf(option).map(flag => {
-        return `complete -c lowrank -n ${condition(command)} -l ${flag.slice(2)}${value} -d ${quoted(help)}`
+        return `complete -c lowrank -n ${condition(command)} -l ${flag.slice(2)}${value} -d ${singleQuoted(help)}`
       })
     }),
   )
@@ -114,10 +113,10 @@ function fish(): string {
     '# fish completion of lowrank',
     ...first.map(name => {
       const help = summaryOf(name)
-      return `complete -c lowrank -n __fish_use_subcommand -f -a ${name} -d ${quoted(help)}`
+      return `complete -c lowrank -n __fish_use_subcommand -f -a ${name} -d ${singleQuoted(help)}`
     }),
-    `complete -c lowrank -n '__fish_seen_subcommand_from inspect' -f -a ${quoted(second.join(' '))}`,
-    `complete -c lowrank -n '__fish_seen_subcommand_from completion' -f -a ${quoted(SHELLS.join(' '))}`,
+    `complete -c lowrank -n '__fish_seen_subcommand_from inspect' -f -a ${singleQuoted(second.join(' '))}`,
+    `complete -c lowrank -n '__fish_seen_subcommand_from completion' -f -a ${singleQuoted(SHELLS.join(' '))}`,
     ...options,
     '',
   ].join('\n')

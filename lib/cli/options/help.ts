@@ -42,7 +42,7 @@ export function usageOf(command: Command): string {
 }
 
 /** `-o, --out <path>`; switches that are on by default show their negation. */
-export function flagText(option: Option): string {
+function flagText(option: Option): string {
   const { name, kind, more } = option
   const flag = flagOf(name)
   if (kind === 'boolean') return `${short(more.short)}${option.default === true ? `--no-${flag.slice(2)}` : flag}`

@@ -1,6 +1,7 @@
 // Options on the command line: how a flag's text becomes a value, and what a YAML value must be.
 
 import { check } from '../../errors.ts'
+import { shown } from '../../io/json.ts'
 import { accepts, describeKind, nearestChoice, type OptionRow } from '../../options.ts'
 import { must } from '../../tuple.ts'
 
@@ -75,9 +76,8 @@ export function checkYaml(option: Option, value: unknown, file: string): unknown
   const wrapped =
     (kind === 'names' || kind === 'integers' || kind === 'decimals') && !Array.isArray(value) ? [value] : value
   check(accepts(option, wrapped), 'ERR_OPTION', () => {
-    const shown = typeof value === 'string' ? `"${value}"` : JSON.stringify(value)
     const close = nearestChoice(option, value)
-    return `${file}: ${option.name}: ${shown} (${typeName(value)}) is not ${describeKind(option)}${close}`
+    return `${file}: ${option.name}: ${shown(value)} (${typeName(value)}) is not ${describeKind(option)}${close}`
   })
   return wrapped
 }

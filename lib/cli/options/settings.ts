@@ -124,3 +124,14 @@ export function unknownFlag(command: Command, flag: string): string {
   const hint = ours === undefined ? nearest(name, known) : ` (here it is "${flagOf(ours)}")`
   return `${name}: there is no such option${hint}; lowrank ${command} --help lists them`
 }
+
+/** Settings as trackers and pages take them: what is set, lists and objects as JSON. */
+export function plainSettings(
+  settings: object,
+  without: readonly string[] = [],
+): Record<string, string | number | boolean> {
+  const set = Object.entries(settings).filter(([name, value]) => value !== undefined && !without.includes(name))
+  return Object.fromEntries(
+    set.map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : value]),
+  )
+}

@@ -34,7 +34,7 @@ export function paint(on: boolean, style: Style, text: string): string {
 }
 
 /** Whether a stream shows colours. */
-export function showsColor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv = process.env): boolean {
+function showsColor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv = process.env): boolean {
   return stream.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb'
 }
 

@@ -13,15 +13,6 @@ export function countText(value: number): string {
   return value.toLocaleString('en-US')
 }
 
-/** Seconds as 0:07, 12:34 or 3:04:05. */
-export function durationText(seconds: number): string {
-  if (!Number.isFinite(seconds)) return '–'
-  const whole = Math.max(0, Math.round(seconds))
-  const two = (n: number) => String(n).padStart(2, '0')
-  const [h, m, s] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60]
-  return h > 0 ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`
-}
-
 /** 987, 12.3k, 4.56M: three significant digits. */
 export function shortCountText(value: number): string {
   for (const [limit, unit] of [
@@ -68,7 +59,17 @@ export function deviceText({ device, isa, threads }: { device: string; isa: stri
 }
 
 /** A path as the user would type it. */
-export function shown(path: string): string {
+export function shownPath(path: string): string {
   const short = relative(process.cwd(), path)
   return short === '' || short.startsWith('..') ? path : short
+}
+
+/** A word of a command line as a shell reads it back. */
+export function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : singleQuoted(text)
+}
+
+/** A text between single quotes of a shell. */
+export function singleQuoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`
 }

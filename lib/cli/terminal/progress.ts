@@ -1,7 +1,8 @@
 // Progress of a long job: one line redrawn in place on a terminal, plain lines now and then elsewhere.
 
 import { styleText } from 'node:util'
-import { durationText, shortCountText } from './format.ts'
+import { clockText } from '../../report/format.ts'
+import { shortCountText } from './format.ts'
 import { displayWidth, truncate } from './table.ts'
 import { visible } from './visible.ts'
 
@@ -102,7 +103,7 @@ function parts(view: View): { count: string; percent: string; loss: string; rate
     percent: total ? `${String(Math.floor((100 * state.step) / total)).padStart(3)}%` : '',
     loss: state.loss === undefined ? '' : `loss ${formatLoss(state.loss)}`,
     rate: state.rate === undefined ? '' : `${shortCountText(state.rate)} ${unit}`,
-    eta: total === undefined ? '' : `ETA ${durationText(view.eta)}`,
+    eta: total === undefined ? '' : `ETA ${clockText(view.eta)}`,
   }
 }
 
