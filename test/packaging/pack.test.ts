@@ -3,7 +3,7 @@
 // works as ES module, as CommonJS and for TypeScript.
 
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join, normalize, relative } from 'node:path'
 import { test } from 'uvu'
@@ -156,10 +156,28 @@ withTarball('its types are found by TypeScript, from ES modules and from CommonJ
   assert.match(check('wrong.mts'), /^wrong\.mts\(2,\d+\): error TS2322/)
 })
 
+withTarball('the first program of README.md runs, and README.md says what the package weighs', () => {
+  const [, program] = /^```ts\n([\s\S]*?)^```$/m.exec(read('README.md'))!
+  assert.is(program!.trimEnd().split('\n').length, 5)
+  writeFileSync(
+    join(home.path, 'first.mjs'),
+    program!.replace('train(adapter, data)', 'train(adapter, data, { maxSteps: 2 })'),
+  )
+  assert.match(home.run('node', 'first.mjs'), /accuracy/)
+  assert.ok(readdirSync(join(home.path, 'my-adapter')).includes('adapter_model.safetensors'))
+  const [, download, installed] = /(\d+) MB to download, (\d+) MB installed/.exec(read('README.md'))!
+  const modules = join(home.path, 'node_modules')
+  const files = readdirSync(modules, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile())
+  const bytes = files.reduce((sum, entry) => sum + statSync(join(entry.parentPath, entry.name)).size, 0)
+  assert.ok(Math.abs(packed.size / 1e6 - Number(download)) < 1, `${packed.size} bytes to download`)
+  assert.ok(Math.abs(bytes / 1e6 - Number(installed)) < 1, `${bytes} bytes installed`)
+})
+
 // Settings that keep a documented command short; commands that need what is not here, or minutes: the latter have tests
 // of their own.
 const SHORT: Readonly<Record<string, readonly string[]>> = {
   train: ['--max-steps', '2', '--rows', '50', '--max-length', '64', '--no-evaluate-before'],
+  quickstart: ['--max-steps', '2', '--rows', '50'],
 }
 const UNTRIED = [/--device cuda/, /^compare /, /^sweep /]
 
