@@ -2,7 +2,7 @@
 //
 // The frozen product is one, over all rows; to its k are added the ranks of all groups, where a row has zeros but for
 // those of its own group. So the weight is read once, whatever the number of groups, and y and dx are written once. The
-// thin passes are one launch for up to 12 groups, each with the rows and columns of its own. Against a call for each
+// thin passes are one launch for up to 8 groups, each with the rows and columns of its own. Against a call for each
 // group, of 8 groups of 64 rows at N = K = 4096, r 16: 1 weight of 34 MB is read in place of 8, 80 us of 3 TB/s, for
 // 384 / 4096 more products.
 

@@ -1,9 +1,10 @@
 // t = scale * dy b;  dx = dy w + drop(t a);  da = t^T drop(x);  db = dy^T s, of up to three layers on one x, whose dx
 // are summed: dx is one product with all their k in a row.
 //
-// Four launches for one layer: forms of the factors and s; one pass over dy for t and db (of all layers, or groups of
-// rows, where they fit one launch); one pass over x for all da; and dx, in which t a is masked before the frozen part
-// is added. Beside the product (344 us at M 8192, N = K = 4096, 800 TFLOP/s) the passes take 27 us and 24 us at 3 TB/s.
+// Three launches for one layer: one pass over dy for t and db (of all layers, or groups of rows, where they fit one
+// launch), beside which a becomes a slab; one pass over x for all da; and dx, in which t a is masked before the frozen
+// part is added. Beside the product (344 us at M 8192, N = K = 4096, 800 TFLOP/s) the passes take 27 us and 24 us at
+// 3 TB/s.
 
 #include "cuda/gemm/weights.cuh"
 #include "cuda/lora/layer.h"
@@ -14,10 +15,8 @@ namespace {
 struct LayerPlan {
   bool wants_t, fused;
   int64_t t_pieces, db_pieces, width;
-  __nv_bfloat16 *b_high = nullptr, *b_low = nullptr;  // [side, out]
-  __nv_bfloat16 *s_high = nullptr, *s_low = nullptr;  // [rows, side]
   char *t_sum = nullptr, *db_sum = nullptr;
-  void* t = nullptr;                          // [rows, r] in f32 or f64, without tensor cores
+  void* t = nullptr;                          // for da: [rows, r]; on tensor cores beside the others', [rows, rank]
   char *t_slab = nullptr, *a_slab = nullptr;  // of dx, t's lines `pitch` apart
   int64_t pitch;
 };
@@ -37,8 +36,9 @@ struct Plan {
     da_pieces = l.half() ? outer_pieces(rows, l.in(), rank) : plain_pieces(rows, l.in());
     da_sum = workspace.take(da_pieces * l.in() * rank * sums);
     if (!l.half()) return;
-    t_high = workspace.take<__nv_bfloat16>(rows * rank);
-    if (l.low()) t_low = workspace.take<__nv_bfloat16>(rows * rank);
+    char* t = workspace.take(rows * rank * sums);
+    for (int i = 0; i < l.count(); ++i)
+      if (l[i].da) layer[i].t = t + begin[i] * sums;
   }
 
   LayerPlan plan_layer(Workspace& workspace, const Layers& l, const LoraLayer& layer, const Wide* wide, int64_t row,
@@ -50,14 +50,7 @@ struct Plan {
     p.t_pieces = !l.half() ? 1 : p.fused ? fused_pieces(out) : down_pieces(rows, out, side);
     p.db_pieces = l.half() ? outer_pieces(rows, out, side) : plain_pieces(rows, out);
     p.width = slab_width(r, l.left());
-    if (l.half()) {
-      const int64_t of_b = p.wants_t ? side * padded(out, 64) : 0, of_s = layer.db ? rows * side : 0;
-      p.b_high = workspace.take<__nv_bfloat16>(of_b);
-      p.s_high = workspace.take<__nv_bfloat16>(of_s);
-      if (l.low()) p.b_low = workspace.take<__nv_bfloat16>(of_b), p.s_low = workspace.take<__nv_bfloat16>(of_s);
-    } else if (p.wants_t) {
-      p.t = workspace.take(rows * r * sums);
-    }
+    if (layer.da && !l.half()) p.t = workspace.take(rows * r * sums);
     if (p.wants_t) p.t_sum = workspace.take(p.t_pieces * rows * side * sums);
     if (layer.db) p.db_sum = workspace.take(p.db_pieces * out * side * sums);
     if (!l.dx) return p;
@@ -75,38 +68,16 @@ struct Plan {
   LayerPlan layer[MAX_ADAPTERS];
   int64_t da_pieces = 0;
   char* da_sum = nullptr;
-  __nv_bfloat16 *t_high = nullptr, *t_low = nullptr;  // [rows, rank of sites]
 };
 
-void add_factors(CastFactors& casts, const Layers& l, const Plan& plan) {
-  const int64_t in = l.in();
-  for (int i = 0; i < l.count(); ++i) {
-    const LoraLayer& layer = l[i];
-    const LayerPlan& p = plan.layer[i];
-    const int64_t r = rank_of(layer), out = out_of(layer), side = side_of(layer);
-    if (l.half() && p.wants_t) {
-      CastFactor b;
-      b.from = layer.b.data, b.type = layer.b.dtype;
-      b.count = out, b.rank = r, b.from_i = r, b.from_j = 1, b.along_i = true;
-      b.high = p.b_high, b.low = p.b_low, b.split_i = 1, b.split_j = padded(out, 64);
-      b.padded_count = b.split_j, b.padded_rank = side;
-      casts.push_back(b);
-    }
-    if (l.half() && layer.db) {
-      CastFactor s;
-      s.from = layer.s.data, s.type = layer.s.dtype;
-      s.count = l.rows(), s.rank = r, s.from_i = r, s.from_j = 1;
-      s.high = p.s_high, s.low = p.s_low, s.split_i = side, s.split_j = 1, s.padded_rank = side;
-      casts.push_back(s);
-    }
-    if (l.dx) {
-      CastFactor a;
-      a.from = layer.a.data, a.type = layer.a.dtype;
-      a.count = in, a.rank = r, a.from_i = 1, a.from_j = in, a.along_i = true;
-      a.slab = p.a_slab, a.form = l.right(), a.width = p.width, a.slab_i = 1, a.slab_j = plan.leading;
-      casts.push_back(a);
-    }
-  }
+// The slab of a, of dx.
+CastFactor cast_of_a(const Layers& l, const Plan& plan, int i) {
+  const LayerPlan& p = plan.layer[i];
+  CastFactor a;
+  a.from = l[i].a.data, a.type = l[i].a.dtype;
+  a.count = l.in(), a.rank = rank_of(l[i]), a.from_i = 1, a.from_j = l.in(), a.along_i = true;
+  a.slab = p.a_slab, a.form = l.right(), a.width = p.width, a.slab_i = 1, a.slab_j = plan.leading;
+  return a;
 }
 
 CastFactor cast_of_t(const Layers& l, const Plan& plan, int i) {
@@ -117,12 +88,8 @@ CastFactor cast_of_t(const Layers& l, const Plan& plan, int i) {
   t.from = p.t_sum, t.type = l.sums();
   t.count = rows, t.rank = r, t.from_i = side, t.from_j = 1;
   t.pieces = p.t_pieces, t.plane = rows * side, t.factor = layer.scale;
-  t.plain = p.t, t.plain_type = l.sums(), t.plain_i = r, t.plain_j = 1;
+  t.plain = p.t, t.plain_type = l.sums(), t.plain_i = l.half() ? plan.sites.rank() : r, t.plain_j = 1;
   t.slab = p.t_slab, t.form = l.left(), t.width = p.width, t.slab_i = p.pitch, t.slab_j = 1;
-  if (l.half() && layer.da) {
-    t.high = plan.t_high + plan.begin[i], t.low = plan.t_low ? plan.t_low + plan.begin[i] : nullptr;
-    t.split_i = plan.sites.rank(), t.split_j = 1, t.padded_rank = side;
-  }
   return t;
 }
 
@@ -163,14 +130,19 @@ void add_pass(PassesOverDy& passes, const Layers& l, const Plan& plan, int i) {
   Thin thin;
   thin.z = layer.dy;
   thin.sites.add(rank_of(layer), {});
-  thin.down = {p.b_high, p.b_low, padded(out_of(layer), 64)};
-  thin.outer = {p.s_high, p.s_low, side_of(layer)};
+  thin.down.stride_c = int32_t(rank_of(layer)), thin.down.stride_j = 1;
+  thin.down.add(layer.b, rank_of(layer));
+  thin.outer.stride_c = int32_t(rank_of(layer)), thin.outer.stride_j = 1;
+  thin.outer.add(layer.s, rank_of(layer));
+  thin.low = l.low();
   thin.down_sum = reinterpret_cast<float*>(p.t_sum);
   thin.outer_sum = reinterpret_cast<float*>(p.db_sum);
   if (p.wants_t) thin.down_casts = {cast_of_t(l, plan, i)};
   if (layer.db) thin.outer_casts = {cast_of_db(l, plan, i)};
+  if (l.dx) thin.casts = {cast_of_a(l, plan, i)};
   if (p.fused) return passes.fused.push_back(thin);
   if (p.wants_t) passes.down.push_back(thin);
+  thin.casts.clear();
   if (layer.db) passes.outer.push_back(thin);
 }
 
@@ -181,11 +153,17 @@ void add_pass_over_x(Thins& thins, const Layers& l, const Plan& plan) {
   Thin thin;
   thin.z = l.x;
   thin.sites = plan.sites;
-  thin.outer = {plan.t_high, plan.t_low, rank};
+  thin.outer.stride_c = int32_t(rank), thin.outer.stride_j = 1;
+  thin.low = l.low();
   thin.outer_sum = reinterpret_cast<float*>(plan.da_sum);
   thin.across = true;
-  for (int i = 0; i < l.count(); ++i)
-    if (l[i].da) thin.outer_casts.push_back(cast_of_da(l, plan, i));
+  for (int i = 0; i < l.count(); ++i) {
+    if (!l[i].da) continue;
+    View t;
+    t.data = plan.layer[i].t, t.dtype = l.sums();
+    thin.outer.add(t, rank_of(l[i]));
+    thin.outer_casts.push_back(cast_of_da(l, plan, i));
+  }
   thins.push_back(thin);
 }
 
@@ -200,6 +178,7 @@ void differentiate_plainly(const Layers& l, const Plan& plan) {
     if (layer.db) plain_outer(p.db_sum, layer.dy, {layer.s, r, 1}, r, {});
     if (p.wants_t) sums.push_back(cast_of_t(l, plan, i));
     if (layer.db) sums.push_back(cast_of_db(l, plan, i));
+    if (l.dx) sums.push_back(cast_of_a(l, plan, i));
   }
   cast_factors(sums, l.product());
   for (int i = 0; i < l.count(); ++i) {
@@ -215,11 +194,8 @@ void differentiate_plainly(const Layers& l, const Plan& plan) {
 
 // All but dx: of layers of one input, or of groups of rows.
 void differentiate(const Layers* l, const Plan* plans, size_t count) {
-  CastFactors factors;
   PassesOverDy passes;
   Thins over_x;
-  for (size_t i = 0; i < count; ++i) add_factors(factors, l[i], plans[i]);
-  cast_factors(factors, l->product());
   for (size_t i = 0; i < count; ++i) {
     if (!l->half()) {
       differentiate_plainly(l[i], plans[i]);

@@ -1,8 +1,9 @@
 #pragma once
 // Elements of small matrices of adapters into the forms that products read: partial sums are added in the order of
-// their pieces, in f32 (f64 for f64), and scaled before anything is rounded. In a launch of its own, or in the one
-// that made the partial sums, by the block that comes last at a place: their order is the same whichever block that
-// is. What it reads L2 still has: at M 8192, N = K = 4096, r 16 2 MB of s, 8 MB of t, 4 MB each of da and db.
+// their pieces, in f32 (f64 for f64), and scaled before anything is rounded. In the launch that made the partial sums,
+// by the block that comes last at a place (their order is the same whichever block that is); what is no sum, in other
+// blocks beside it. Without tensor cores, in a launch of its own. What it reads L2 still has: at M 8192, N = K = 4096,
+// r 16 2 MB of s, 8 MB of t, 4 MB each of da and db.
 
 #include "cuda/lora/thin.h"
 
@@ -45,18 +46,26 @@ __device__ void write_slab(const CastFactor& p, int64_t i, int64_t j, A value) {
 template <typename T>
 __device__ void cast_element(const CastFactor& p, int64_t i, int64_t j) {
   using A = Arithmetic<T>;
+  const int64_t first = i * p.from_i + j * p.from_j;
   A value = 0;
-  if (i < p.count && j < p.rank) {
-    const int64_t first = i * p.from_i + j * p.from_j;
-    for (int piece = 0; piece < p.pieces; ++piece) value += read<A>(p.from, p.type, first + piece * p.plane);
-    value *= A(p.factor);
-    if (p.plain) write(p.plain, p.plain_type, i * p.plain_i + j * p.plain_j, value);
-    if (p.slab) write_slab<T>(p, i, j, value);
-  }
-  if (!p.high) return;
-  const __nv_bfloat16 high = __nv_bfloat16(float(value));
-  p.high[i * p.split_i + j * p.split_j] = high;
-  if (p.low) p.low[i * p.split_i + j * p.split_j] = __nv_bfloat16(float(value) - float(high));
+  for (int piece = 0; piece < p.pieces; ++piece) value += read<A>(p.from, p.type, first + piece * p.plane);
+  value *= A(p.factor);
+  if (p.plain) write(p.plain, p.plain_type, i * p.plain_i + j * p.plain_j, value);
+  if (p.slab) write_slab<T>(p, i, j, value);
+}
+
+// Rows [begin, begin + count), of which this thread has elements `at`, `at` + step, ...
+template <typename T>
+__device__ void cast_rows(const CastFactor& p, int64_t begin, int64_t count, int64_t at, int64_t step) {
+  for (; at < count * p.rank; at += step)
+    cast_element<T>(p, begin + (p.along_i ? at % count : at / p.rank), p.along_i ? at / count : at % p.rank);
+}
+
+// The blocks of one row of the grid, of a cast beside the launch's problems.
+template <typename T, typename P>
+__device__ void cast_apart(const Problems<P>& all) {
+  const CastFactor& p = all.cast[P::MOST_CASTS - 1 - (int(blockIdx.y) - all.count)];
+  cast_rows<T>(p, 0, p.count, int64_t(blockIdx.x) * blockDim.x + threadIdx.x, int64_t(gridDim.x) * blockDim.x);
 }
 
 // The block has written its partial sums at `place`, where `blocks` do: the last of them makes rows [begin, end) of the
@@ -77,9 +86,7 @@ __device__ void finish_place(const Problems<P>& all, const Finish& own, unsigned
   __threadfence();
   for (int c = own.first; c < own.first + own.count; ++c) {
     const CastFactor& p = all.cast[c];
-    const int64_t count = min(end, int64_t(p.count)) - begin, ranks = max(p.rank, p.padded_rank);
-    for (int64_t at = threadIdx.x; at < count * ranks; at += blockDim.x)
-      cast_element<T>(p, begin + (p.along_i ? at % count : at / ranks), p.along_i ? at / count : at % ranks);
+    cast_rows<T>(p, begin, min(end, int64_t(p.count)) - begin, threadIdx.x, blockDim.x);
   }
 }
 

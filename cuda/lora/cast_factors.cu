@@ -1,5 +1,6 @@
-// Small matrices of adapters (a, b, s; without tensor cores also sums of s, t, da, db) into the forms that products
-// read: see CastFactor. One thread an element, one row of the grid a matrix; bound by its launch.
+// Small matrices of adapters (a, b, and sums of s, t, da, db) into the forms that products read, where no pass on
+// tensor cores does it (f32, f64): see CastFactor. One thread an element, one row of the grid a matrix; bound by its
+// launch.
 
 #include "cuda/lora/cast.cuh"
 
@@ -16,18 +17,12 @@ struct Casts {
 template <typename T>
 __global__ void cast_elements(const __grid_constant__ Casts casts) {
   const CastFactor& p = casts.list[blockIdx.y];
-  const int64_t counts = max(p.count, p.padded_count), ranks = max(p.rank, p.padded_rank);
-  const int64_t at = int64_t(blockIdx.x) * THREADS + threadIdx.x;
-  if (at >= counts * ranks) return;
-  cast_element<T>(p, p.along_i ? at % counts : at / ranks, p.along_i ? at / counts : at % ranks);
+  cast_rows<T>(p, 0, p.count, int64_t(blockIdx.x) * THREADS + threadIdx.x, int64_t(gridDim.x) * THREADS);
 }
 
 void launch_casts(const Casts& casts, DType type) {
   int64_t most = 0;
-  for (int k = 0; k < casts.count; ++k) {
-    const CastFactor& p = casts.list[k];
-    most = std::max(most, int64_t(std::max(p.count, p.padded_count)) * std::max(p.rank, p.padded_rank));
-  }
+  for (int k = 0; k < casts.count; ++k) most = std::max(most, casts.list[k].elements());
   const int64_t blocks = ceil_div(most, THREADS);
   check(blocks <= INT32_MAX, Code::Unsupported, "loraLinear: ", most, " elements of a low-rank factor");
   View typed;

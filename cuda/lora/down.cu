@@ -3,14 +3,14 @@
 //
 // A block has 128 rows, each of its 4 warps 32 of them, and walks along the columns in steps of 64, so the sums stay
 // in registers; where rows alone don't fill the GPU, columns are cut into pieces, whose partial sums the last block of
-// these rows adds up. z and the factor come through three stages of cp.async. Masks are made in registers: as operand
+// these rows adds up. z comes through three stages of cp.async, the
+// factor beside it through registers, which make two parts of it. Masks are made in registers: as operand
 // a of mma a lane holds exactly the 16 columns of one call of Philox. Blocks that differ only in the piece of the rank
 // are neighbours in the grid and meet in L2, so z crosses HBM once whatever the rank.
 //
 // Passes: z once, the sums [pieces, rows, r] in f32 written once. Bound by HBM: at M 8192, K 4096, r 16 it reads 67 MB
 // and writes 2 MB, 23 us at 3 TB/s, where mma of two parts takes 5 us, and Philox 8 us an adapter, both hidden.
 
-#include "cuda/lora/cast.cuh"
 #include "cuda/lora/tile.cuh"
 
 namespace lowrank::cuda::lora {
@@ -25,8 +25,10 @@ struct Down {
   const void* z;
   int64_t rows, columns;
   bool wide;
+  static constexpr int MOST_CASTS = 16;
   Sites sites;
-  Split f;
+  Factor f;
+  bool low;
   float* sum;
   int rank;               // all columns of the rank: a line of `sum`
   int64_t pieces, steps;  // of columns; steps of 64 in a piece
@@ -49,17 +51,20 @@ struct DownBlock {
       for (int i = threadIdx.x; i < ROWS * 8; i += THREADS)
         stage(tile + place(i / 8, i % 8), static_cast<const T*>(p.z), row + i / 8, column + i % 8 * 8, p.rows,
               p.columns, p.wide);
-      for (int i = threadIdx.x; i < Tiles * 64; i += THREADS)
-        if (first + i / 8 < p.rank)
-          load_factor(tile + Z_BYTES + place(i / 8, i % 8), first + i / 8, column + i % 8 * 8);
+      load_factor(tile + Z_BYTES, column);
     }
     ptx::cp_async_commit();
   }
 
-  __device__ void load_factor(unsigned char* to, int line, int64_t column) const {
-    ptx::cp_async<16>(ptx::shared_address(to), p.f.high + line * p.f.leading + column);
-    if (p.f.low)
-      ptx::cp_async<16>(ptx::shared_address(to + Tiles * 8 * LINE_BYTES), p.f.low + line * p.f.leading + column);
+  // Neighbouring threads read what lies side by side.
+  __device__ void load_factor(unsigned char* tile, int64_t column) const {
+    const bool along = p.f.stride_c == 1;
+    for (int i = threadIdx.x; i < Tiles * 64; i += THREADS) {
+      const int line = along ? i / 8 : i % (Tiles * 8), part = along ? i % 8 : i / (Tiles * 8);
+      unsigned char* to = tile + place(line, part);
+      stage_factor<true>(to, p.low ? to + Tiles * 8 * LINE_BYTES : nullptr, p.f, p.sites, column + part * 8,
+                         first + line, p.columns);
+    }
   }
 
   // Sums of 16 columns of the rank over 64 of z.
@@ -71,7 +76,7 @@ struct DownBlock {
       const int line = pair * 16 + lane / 16 * 8 + lane % 8;
       uint32_t high[4], low[4];
       ptx::ldmatrix(high, f + place(line, 2 * k + lane / 8 % 2));
-      if (p.f.low) ptx::ldmatrix(low, f + Tiles * 8 * LINE_BYTES + place(line, 2 * k + lane / 8 % 2));
+      if (p.low) ptx::ldmatrix(low, f + Tiles * 8 * LINE_BYTES + place(line, 2 * k + lane / 8 % 2));
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
         uint32_t a[4];
@@ -81,7 +86,7 @@ struct DownBlock {
 #pragma unroll
         for (int n = 0; n < 2; ++n) {
           parts.multiply(sum[m][2 * pair + n], {high[2 * n], high[2 * n + 1]});
-          if (p.f.low) parts.multiply_low(sum[m][2 * pair + n], {low[2 * n], low[2 * n + 1]});
+          if (p.low) parts.multiply_low(sum[m][2 * pair + n], {low[2 * n], low[2 * n + 1]});
         }
       }
     }
@@ -123,8 +128,9 @@ struct DownBlock {
 };
 
 template <typename T, int Tiles>
-__global__ void __launch_bounds__(THREADS) down_rows(const __grid_constant__ Problems<Down> all) {
+__global__ void __launch_bounds__(THREADS, 3) down_rows(const __grid_constant__ Problems<Down> all) {
   SHARED_DYNAMIC(memory);
+  if (int(blockIdx.y) >= all.count) return cast_apart<T>(all);
   const Down& p = all.list[blockIdx.y];
   unsigned index = blockIdx.x;
   if (index >= p.blocks) return;
@@ -160,6 +166,7 @@ Down down_of(const Thin& thin) {
           is_wide(z),
           thin.sites,
           thin.down,
+          thin.low,
           thin.down_sum,
           thin.sites.rank(),
           pieces,
@@ -178,6 +185,7 @@ void run(const Thin* thins, int count) {
     p.blocks = unsigned(blocks);
     p.finish = all.finish(thins[i].down_casts, ceil_div(p.rows, ROWS));
     all.add(p, blocks);
+    all.add_casts(thins[i].casts);
   }
   launch(down_rows<T, Tiles>, Launch{all.grid(), dim3(THREADS), size_t(STAGES) * STAGE_BYTES<Tiles>}, all);
 }

@@ -1,7 +1,7 @@
 // y = x w^T + bias + s b^T with s = scale * drop(x) a^T, of up to three layers on one x.
 //
-// Three launches for one layer: the factors into the forms their products read, s as one pass over x for all adapters,
-// and the frozen product, whose k is longer by the rank. Beside the product (344 us of 275
+// Two launches for one layer: s as one pass over x for all adapters, beside which b becomes a slab, and the frozen
+// product, whose k is longer by the rank. Beside the product (344 us of 275
 // GFLOP at M 8192, N = K = 4096, 800 TFLOP/s) the pass over x takes 23 us at 3 TB/s, the small launches about 4 us. Few
 // rows beside a quantised weight: its codes are read in the product's loop (cuda/gemm/quantized_rows.cu).
 
@@ -21,15 +21,11 @@ struct Slabs {
 struct Plan {
   // In `wide`, from column `first` of it on, else in slabs of its own.
   Plan(Workspace& workspace, const Layers& l, const Wide* wide = nullptr, int64_t begin = 0, int64_t first = 0) {
-    const int64_t rows = l.rows(), in = padded(l.in(), 64), element = int64_t(bytes_of(l.product()));
+    const int64_t rows = l.rows(), element = int64_t(bytes_of(l.product()));
     for (int i = 0; i < l.count(); ++i) sites.add(rank_of(l[i]), l[i].dropout);
     const int64_t rank = sites.rank();
     pieces = l.half() ? down_pieces(rows, l.x.cols(), rank) : 1;
     sum = workspace.take(pieces * rows * rank * int64_t(bytes_of(l.sums())));
-    if (l.half()) {
-      high = workspace.take<__nv_bfloat16>(rank * in);
-      low = l.low() ? workspace.take<__nv_bfloat16>(rank * in) : nullptr;
-    }
     for (int i = 0; i < l.count(); ++i) {
       const int64_t width = slab_width(rank_of(l[i]), l.left());
       if (wide)
@@ -44,30 +40,22 @@ struct Plan {
   Sites sites;
   int64_t pieces;
   char* sum;
-  __nv_bfloat16 *high = nullptr, *low = nullptr;  // a
   Slabs slab[MAX_ADAPTERS];
 };
 
-void add_factors(CastFactors& casts, const Layers& l, const Plan& plan) {
-  const int64_t in = l.in(), leading = padded(in, 64);
+// The slabs of b.
+CastFactors casts_of_b(const Layers& l, const Plan& plan) {
+  CastFactors casts;
   for (int i = 0; i < l.count(); ++i) {
-    const LoraLayer& layer = l[i];
     const Slabs& slab = plan.slab[i];
-    const int64_t r = rank_of(layer);
+    const int64_t r = rank_of(l[i]);
     CastFactor b;
-    b.from = layer.b.data, b.type = layer.b.dtype;
-    b.count = out_of(layer), b.rank = r, b.from_i = r, b.from_j = 1;
+    b.from = l[i].b.data, b.type = l[i].b.dtype;
+    b.count = out_of(l[i]), b.rank = r, b.from_i = r, b.from_j = 1;
     b.slab = slab.b, b.form = l.right(), b.width = slab.width, b.slab_i = slab.pitch, b.slab_j = 1;
     casts.push_back(b);
-    if (!l.half()) continue;
-    CastFactor a;
-    a.from = layer.a.data, a.type = layer.a.dtype;
-    a.count = in, a.rank = r, a.from_i = 1, a.from_j = in, a.along_i = true;
-    const int64_t begin = plan.sites.begin(i) * leading;
-    a.high = plan.high + begin, a.low = plan.low ? plan.low + begin : nullptr;
-    a.split_i = 1, a.split_j = leading, a.padded_count = leading, a.padded_rank = side_of(layer);
-    casts.push_back(a);
   }
+  return casts;
 }
 
 CastFactors casts_of_s(const Layers& l, const Plan& plan) {
@@ -90,26 +78,32 @@ CastFactors casts_of_s(const Layers& l, const Plan& plan) {
   return casts;
 }
 
-// s of each, from passes over x: of all layers at once on tensor cores.
+// s of each, from passes over x, and the slabs: of all layers at once on tensor cores.
 void project(const std::vector<const Layers*>& layers, const Plan* plans) {
   Thins thins;
   CastFactors plain;
   for (size_t k = 0; k < layers.size(); ++k) {
     const Layers& l = *layers[k];
     const Plan& plan = plans[k];
-    const CastFactors casts = casts_of_s(l, plan);
+    const CastFactors casts = casts_of_s(l, plan), slabs = casts_of_b(l, plan);
     for (int i = 0; !l.half() && i < l.count(); ++i) {
       char* sum = plan.sum + l.rows() * plan.sites.begin(i) * int64_t(bytes_of(l.sums()));
       plain_down(sum, l.x, {l[i].a, 1, l.in()}, rank_of(l[i]), l[i].dropout);
     }
-    if (!l.half()) plain.insert(plain.end(), casts.begin(), casts.end());
-    if (!l.half()) continue;
+    if (!l.half()) {
+      plain.insert(plain.end(), casts.begin(), casts.end());
+      plain.insert(plain.end(), slabs.begin(), slabs.end());
+      continue;
+    }
     Thin thin;
     thin.z = l.x;
     thin.sites = plan.sites;
-    thin.down = {plan.high, plan.low, padded(l.in(), 64)};
+    thin.down.stride_c = 1, thin.down.stride_j = int32_t(l.in());
+    for (int i = 0; i < l.count(); ++i) thin.down.add(l[i].a, rank_of(l[i]));
+    thin.low = l.low();
     thin.down_sum = reinterpret_cast<float*>(plan.sum);
     thin.down_casts = casts;
+    thin.casts = slabs;
     thins.push_back(thin);
   }
   down(thins);
@@ -150,9 +144,6 @@ void forward(const Layers& l) {
   if (l.rows() == 0) return;
   Scratch workspace(Owner::Adapters), left(Owner::Left);
   const Plan plan = plan_in<Plan>(workspace, l);
-  CastFactors factors;
-  add_factors(factors, l, plan);
-  cast_factors(factors, l.product());
   project({&l}, &plan);
   const gemm::Operand x = gemm::operand_in(l.x, l.product(), true, left);
   for (int i = 0; i < l.count(); ++i) {
@@ -176,13 +167,8 @@ void forward(const LoraRows& op) {
   Scratch workspace(Owner::Adapters), left(Owner::Left);
   const RowsPlan plan = plan_in<RowsPlan>(workspace, op, groups);
   const Layers& l = groups[0];
-  CastFactors factors;
   std::vector<const Layers*> layers;
-  for (size_t i = 0; i < groups.size(); ++i) {
-    add_factors(factors, groups[i], plan.plans[i]);
-    layers.push_back(&groups[i]);
-  }
-  cast_factors(factors, l.product());
+  for (const Layers& group : groups) layers.push_back(&group);
   clear(plan.wide, op.x.rows(), l.product());
   project(layers, plan.plans.data());
   const int64_t width = plan.wide.width;

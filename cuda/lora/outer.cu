@@ -20,6 +20,7 @@ Outer outer_of(const Thin& thin) {
   p.wide = is_wide(z);
   p.sites = thin.sites;
   p.f = thin.outer;
+  p.low = thin.low;
   p.sum = thin.outer_sum;
   p.sum_c = thin.across ? 1 : rank, p.sum_j = thin.across ? z.cols() : 1;
   p.b = thin.down;

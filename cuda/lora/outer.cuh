@@ -13,21 +13,22 @@
 // [columns / 256, rows, r] in f32 written once. Bound by HBM: at M 8192, K = N = 4096, r 16, da reads 67 MB and writes
 // 4 MB, 24 us at 3 TB/s; dy with both reads 67 MB and writes 13 MB, 27 us, and the last blocks find them in L2.
 
-#include "cuda/lora/cast.cuh"
 #include "cuda/lora/tile.cuh"
 
 namespace lowrank::cuda::lora {
 
 struct Outer {
+  static constexpr int MOST_CASTS = 12;
   const void* z;
   int64_t rows, columns;
   bool wide;
   Sites sites;
-  Split f;     // [rows, rank]
+  Factor f;    // c: rows of z
   float* sum;  // [pieces], element (c, j) at c * sum_c + j * sum_j
   int64_t sum_c, sum_j;
-  Split b;      // [rank, columns], with `down`
+  Factor b;     // c: columns of z, with `down`
   float* down;  // [columns / 256][rows, rank]
+  bool low;
   int rank;
   int64_t stretch;  // rows of a block, a multiple of 16
   unsigned pieces, blocks;
@@ -82,31 +83,22 @@ struct OuterBlock {
         stage(to + warp * outer_tile::WARP_BYTES + place(line, part), static_cast<const T*>(p.z), from + line,
               column + warp * LINE + part * 8, end, p.columns, p.wide);
       }
-      for (int i = threadIdx.x; i < ROWS * PARTS; i += outer_tile::THREADS)
-        load_factor(to + outer_tile::Z_BYTES + place<PARTS>(i / PARTS, i % PARTS), from + i / PARTS, i % PARTS * 8);
+      for (int i = threadIdx.x; i < ROWS * PARTS; i += outer_tile::THREADS) {
+        unsigned char* f = to + outer_tile::Z_BYTES + place<PARTS>(i / PARTS, i % PARTS);
+        stage_factor<false>(f, p.low ? f + outer_tile::F_BYTES<Tiles> : nullptr, p.f, p.sites, from + i / PARTS,
+                            first + i % PARTS * 8, end);
+      }
     }
     ptx::cp_async_commit();
   }
 
-  // Rows past the end are zeros; the padding of the rank may be anything, nobody reads its sums.
-  __device__ void load_factor(unsigned char* to, int64_t line, int part) const {
-    const bool valid = line < end && first + part < p.rank;
-    const int64_t at = valid ? line * p.f.leading + first + part : 0;
-    ptx::cp_async<16>(ptx::shared_address(to), p.f.high + at, valid ? 16 : 0);
-    if (p.f.low) ptx::cp_async<16>(ptx::shared_address(to + outer_tile::F_BYTES<Tiles>), p.f.low + at, valid ? 16 : 0);
-  }
-
-  // The block's columns of b, in lines of 64 columns like z. Part of the first group of copies.
+  // The block's columns of b, in lines of 64 columns like z: neighbouring threads read one line of it.
   __device__ void load_b() const {
     for (int i = threadIdx.x; i < outer_tile::WARPS * Tiles * 64; i += outer_tile::THREADS) {
-      const int warp = i / (Tiles * 64), line = i / 8 % (Tiles * 8), part = i % 8;
-      const int64_t from = column + warp * LINE + part * 8;
-      const bool valid = line < p.rank && from < p.b.leading;
-      const int64_t at = valid ? line * p.b.leading + from : 0;
+      const int warp = i / (Tiles * 64), line = i % (Tiles * 8), part = i / (Tiles * 8) % 8;
       unsigned char* to = behind() + warp * Tiles * 8 * LINE_BYTES + place(line, part);
-      ptx::cp_async<16>(ptx::shared_address(to), p.b.high + at, valid ? 16 : 0);
-      if (p.b.low)
-        ptx::cp_async<16>(ptx::shared_address(to + outer_tile::B_BYTES<Tiles>), p.b.low + at, valid ? 16 : 0);
+      stage_factor<true>(to, p.low ? to + outer_tile::B_BYTES<Tiles> : nullptr, p.b, p.sites,
+                         column + warp * LINE + part * 8, line, p.columns);
     }
   }
 
@@ -133,8 +125,7 @@ struct OuterBlock {
     const int lane = threadIdx.x % 32;
     uint32_t high[4], low[4];
     ptx::ldmatrix<true>(high, f + place<PARTS>(lane % 16, 2 * pair + lane / 16));
-    if (p.f.low)
-      ptx::ldmatrix<true>(low, f + outer_tile::F_BYTES<Tiles> + place<PARTS>(lane % 16, 2 * pair + lane / 16));
+    if (p.low) ptx::ldmatrix<true>(low, f + outer_tile::F_BYTES<Tiles> + place<PARTS>(lane % 16, 2 * pair + lane / 16));
 #pragma unroll
     for (int m = 0; m < 4; ++m) {
       uint32_t a[4];
@@ -143,7 +134,7 @@ struct OuterBlock {
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
         parts.multiply(sum[m][2 * pair + n], {high[2 * n], high[2 * n + 1]});
-        if (p.f.low) parts.multiply_low(sum[m][2 * pair + n], {low[2 * n], low[2 * n + 1]});
+        if (p.low) parts.multiply_low(sum[m][2 * pair + n], {low[2 * n], low[2 * n + 1]});
       }
     }
   }
@@ -187,11 +178,11 @@ struct OuterBlock {
         const uint32_t from = b + place(pair * 16 + lane / 16 * 8 + lane % 8, 2 * k + lane / 8 % 2);
         uint32_t high[4], low[4];
         ptx::ldmatrix(high, from);
-        if (p.b.low) ptx::ldmatrix(low, from + outer_tile::B_BYTES<Tiles>);
+        if (p.low) ptx::ldmatrix(low, from + outer_tile::B_BYTES<Tiles>);
 #pragma unroll
         for (int n = 0; n < 2; ++n) {
           parts.multiply(t[2 * pair + n], {high[2 * n], high[2 * n + 1]});
-          if (p.b.low) parts.multiply_low(t[2 * pair + n], {low[2 * n], low[2 * n + 1]});
+          if (p.low) parts.multiply_low(t[2 * pair + n], {low[2 * n], low[2 * n + 1]});
         }
       }
     }
@@ -233,8 +224,9 @@ struct OuterBlock {
 };
 
 template <typename T, int Tiles, bool WithDown>
-__global__ void __launch_bounds__(outer_tile::THREADS) outer_columns(const __grid_constant__ Problems<Outer> all) {
+__global__ void __launch_bounds__(outer_tile::THREADS, 3) outer_columns(const __grid_constant__ Problems<Outer> all) {
   SHARED_DYNAMIC(memory);
+  if (int(blockIdx.y) >= all.count) return cast_apart<T>(all);
   const Outer& p = all.list[blockIdx.y];
   unsigned index = blockIdx.x;
   if (index >= p.blocks) return;
@@ -285,6 +277,7 @@ void run_outer(const Thin* thins, int count) {
     p.finish_sum = all.finish(thins[i].outer_casts, ceil_div(p.columns, outer_tile::COLUMNS));
     if (WithDown) p.finish_down = all.finish(thins[i].down_casts, p.pieces);
     all.add(p, blocks);
+    all.add_casts(thins[i].casts);
   }
   dispatch_half(thins->z, [&](auto zero) {
     launch(outer_columns<decltype(zero), Tiles, WithDown>,

@@ -8,8 +8,10 @@
 // side by side along the rank, each with its own mask.
 //
 // Tensor cores multiply z by factors in two parts, f = high + low, both bf16: 16 bits of mantissa, in which an f32
-// adapter keeps its accuracy. z in f16 is split likewise, without a loss, since its gradients may be below f16's range
-// times anything. Without `low` factors are rounded to bf16.
+// adapter keeps its accuracy. A block makes them of the factor as it is stored, on its way into shared memory: as many
+// bytes as the two parts would be, no launch before this one, and no copy that could be older than the factor. z in f16
+// is split likewise, without a loss, since its gradients may be below f16's range times anything. Without `low` factors
+// are rounded to bf16.
 
 #include <algorithm>
 #include <vector>
@@ -41,10 +43,16 @@ struct Sites {
   }
 };
 
-// A factor in two parts. `leading`: elements from one line to the next; lines are 16-byte aligned.
-struct Split {
-  const __nv_bfloat16 *high = nullptr, *low = nullptr;
-  int64_t leading = 0;
+// Factors of adapters side by side: element (c, j) of `rank` columns lies at c * stride_c + j * stride_j.
+struct Factor {
+  // After those before it.
+  void add(const View& view, int64_t r) { data[count] = view.data, type[count] = view.dtype, rank[count++] = int(r); }
+
+  const void* data[MAX_ADAPTERS] = {};
+  int32_t rank[MAX_ADAPTERS] = {};
+  DType type[MAX_ADAPTERS] = {};
+  uint8_t count = 0;
+  int32_t stride_c = 0, stride_j = 0;
 };
 
 // The forms of a slab's side: rounded to the product's type; or high | low | high against high | high | low, whose
@@ -54,6 +62,8 @@ enum class Form : int32_t { Rounded, Left, Right };
 // A small matrix [count, rank] on its way from where it was stored or summed to the forms in which products read it.
 // Element (i, j) = factor * sum over pieces of from[piece * plane + i * from_i + j * from_j].
 struct CastFactor {
+  int64_t elements() const { return int64_t(count) * rank; }
+
   const void* from = nullptr;
   DType type = DType::F32;
   int32_t count = 0, rank = 0;
@@ -70,9 +80,6 @@ struct CastFactor {
   void* slab = nullptr;  // of the product's type; `width` of j after repetition, zeros at its end
   Form form = Form::Rounded;
   int32_t slab_i = 0, slab_j = 0, width = 0;
-
-  __nv_bfloat16 *high = nullptr, *low = nullptr;  // zeros up to padded_count, padded_rank
-  int32_t split_i = 0, split_j = 0, padded_count = 0, padded_rank = 0;
 };
 using CastFactors = std::vector<CastFactor>;
 
@@ -80,13 +87,15 @@ using CastFactors = std::vector<CastFactor>;
 struct Thin {
   View z;
   Sites sites;
-  Split down;                  // [rank, columns], zeros up to a multiple of 64 columns
-  Split outer;                 // [rows, rank]
+  Factor down;   // c: columns of z
+  Factor outer;  // c: rows of z
+  bool low = true;
   float* down_sum = nullptr;   // [down_pieces][rows, rank]
   float* outer_sum = nullptr;  // [outer_pieces][columns, rank], or [rank, columns] if `across`
   bool across = false;
   // What becomes of the sums, in the launch that makes them: by the block that comes last at a place.
   CastFactors down_casts, outer_casts;
+  CastFactors casts;  // others, which the launch makes beside it, in blocks of their own
 };
 
 // Pieces of partial sums; they depend on the shape alone.
@@ -110,10 +119,11 @@ struct Finish {
 };
 
 // What one launch is given: row i of its grid is problem i, as wide as the one with most blocks. So which problem a
-// block has is known before any register is, and its fields are constants.
+// block has is known before any register is, and its fields are constants. Rows after the problems are casts that no
+// block has to finish first.
 template <typename P>
 struct Problems {
-  static constexpr int MOST = 8, MOST_CASTS = 12;
+  static constexpr int MOST = 8, MOST_CASTS = P::MOST_CASTS;
   void add(const P& problem, int64_t blocks) {
     check(blocks <= INT32_MAX, Code::Unsupported, "loraLinear: ", blocks, " blocks of a launch");
     static_assert(sizeof(Problems) <= 4096, "parameters of a kernel");
@@ -128,9 +138,16 @@ struct Problems {
     if (made.count) used += places;
     return made;
   }
-  dim3 grid() const { return dim3(most, unsigned(count)); }
+  // Casts beside the problems: from the end of the list on.
+  void add_casts(const CastFactors& own) {
+    for (const CastFactor& each : own) {
+      cast[MOST_CASTS - ++apart] = each;
+      most = std::max(most, unsigned(std::min<int64_t>(ceil_div(each.elements(), 256), 128)));
+    }
+  }
+  dim3 grid() const { return dim3(most, unsigned(count + apart)); }
 
-  int count = 0, casts = 0;
+  int count = 0, casts = 0, apart = 0;
   unsigned most = 0;
   int64_t used = 0;
   unsigned* counters = nullptr;
@@ -145,7 +162,7 @@ void each_launch(const Thins& thins, F&& f) {
     size_t casts = 0;
     int rank = 0;
     for (; end < thins.size() && end - first < Problems<P>::MOST; ++end) {
-      casts += thins[end].down_casts.size() + thins[end].outer_casts.size();
+      casts += thins[end].down_casts.size() + thins[end].outer_casts.size() + thins[end].casts.size();
       if (end > first && casts > Problems<P>::MOST_CASTS) break;
       rank = std::max(rank, thins[end].sites.rank());
     }

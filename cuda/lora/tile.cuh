@@ -1,7 +1,7 @@
 #pragma once
 // What the passes over z on tensor cores share: staging of tiles, masks in registers, products in two parts.
 
-#include "cuda/lora/thin.h"
+#include "cuda/lora/cast.cuh"
 #include "cuda/philox.cuh"
 #include "cuda/ptx.cuh"
 
@@ -34,6 +34,58 @@ __device__ void stage(unsigned char* to, const T* z, int64_t row, int64_t column
   }
 }
 
+// Which adapter the columns of the rank from `column` on belong to.
+__device__ inline int site_of(const Sites& sites, int column) {
+  int site = 0;
+  while (site + 1 < sites.count && column >= sites.end[site]) ++site;
+  return site;
+}
+
+// Eight elements of a factor as they are stored, `step` apart; zeros after `valid` of them.
+template <typename S>
+__device__ inline void read_lanes(Pack<float, 8>& values, const S* from, int step, int valid) {
+#pragma unroll
+  for (int k = 0; k < 8; ++k) values.lane[k] = k < valid ? float(from[k * step]) : 0.0f;
+}
+__device__ inline void read_factor(Pack<float, 8>& values, const void* data, DType type, int64_t at, int step,
+                                   int valid) {
+  const auto* from = static_cast<const float*>(data) + at;
+  if (type == DType::F32 && step == 1 && valid == 8 && reinterpret_cast<uintptr_t>(from) % 16 == 0) {
+    const auto low = load<4>(from), high = load<4>(from + 4);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) values.lane[k] = low.lane[k], values.lane[4 + k] = high.lane[k];
+  } else if (type == DType::F32) {
+    read_lanes(values, from, step, valid);
+  } else if (type == DType::BF16) {
+    read_lanes(values, static_cast<const __nv_bfloat16*>(data) + at, step, valid);
+  } else {
+    read_lanes(values, static_cast<const __half*>(data) + at, step, valid);
+  }
+}
+
+// Eight elements of factors side by side, from (c, column j) on, along c or along j, into shared memory: rounded to
+// bf16 at `to`, what that leaves at `low` where there is one. Zeros from c = `end` on, and past an adapter's own rank.
+template <bool AlongC>
+__device__ void stage_factor(unsigned char* to, unsigned char* low, const Factor& f, const Sites& sites, int64_t c,
+                             int j, int64_t end) {
+  Pack<float, 8> values = {};
+  if (c < end && j < sites.end[sites.count - 1]) {
+    const int site = site_of(sites, j), own = j - (site ? sites.end[site - 1] : 0);
+    const int64_t left = AlongC ? end - c : int64_t(f.rank[site]) - own;
+    const int valid = AlongC && own >= f.rank[site] ? 0 : int(left < 8 ? left : 8);
+    read_factor(values, f.data[site], f.type[site], c * f.stride_c + int64_t(own) * f.stride_j,
+                AlongC ? f.stride_c : f.stride_j, valid);
+  }
+  Pack<__nv_bfloat16, 8> high, rest;
+#pragma unroll
+  for (int k = 0; k < 8; ++k) {
+    high.lane[k] = __nv_bfloat16(values.lane[k]);
+    rest.lane[k] = __nv_bfloat16(values.lane[k] - float(high.lane[k]));
+  }
+  store(reinterpret_cast<__nv_bfloat16*>(to), high);
+  if (low) store(reinterpret_cast<__nv_bfloat16*>(low), rest);
+}
+
 // Whether the columns of z may be read in packs of eight.
 inline bool is_wide(const View& z) { return aligned(z) && z.cols() % 8 == 0; }
 
@@ -58,13 +110,6 @@ __device__ inline void mask_operand(uint32_t (&a)[4], const KeptWords& row, cons
   a[1] &= row8.pair(k, 0);
   a[2] &= row.pair(k, 1);
   a[3] &= row8.pair(k, 1);
-}
-
-// Which adapter the columns of the rank from `column` on belong to.
-__device__ inline int site_of(const Sites& sites, int column) {
-  int site = 0;
-  while (site + 1 < sites.count && column >= sites.end[site]) ++site;
-  return site;
 }
 
 // z as operand a in bf16. f16 has 11 bits, bf16 8: two parts hold them without a loss.
