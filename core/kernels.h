@@ -184,6 +184,7 @@ struct LoraRows {
     View a, b, s;  // a [r, in], b [out, r], s [rows, r]
     View da, db;
     double scale = 1;
+    Dropout dropout;  // of its rows, counted from its first
   };
   int64_t rank() const {  // of all groups together
     int64_t sum = 0;
@@ -192,18 +193,17 @@ struct LoraRows {
   }
   const Group* begin() const { return group; }
   const Group* end() const { return group + count; }
-  // The dropout of a group alone, whose rows count from 0.
-  Dropout dropout_of(const Group& own) const {
-    Dropout d = dropout;
-    d.row_offset += own.begin;
-    return d;
+  bool has_dropout() const {
+    for (const Group& own : *this)
+      if (own.a && own.dropout.active()) return true;
+    return false;
   }
 
   int32_t count = 0;
   Group group[MOST];
   View x, w, bias, y;
   View dx, dy;
-  Dropout dropout;
+  Dropout dropout;  // of all rows, on a GPU: its groups share one
   Compute compute = Compute::F32;
   bool exact = true;
   Rope rope;

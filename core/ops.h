@@ -63,14 +63,15 @@ Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensor
                                    bool exact, bool needs_dx, bool needs_da, bool needs_db);
 
 // lora_linear in which groups of consecutive rows, rows[i] each, have factors a[i], b[i], or undefined ones: none.
-// `bias`: one or none. `rope`: as above, of all rows. Returns {y, s…}.
+// `bias`: one or none. `rope`: as above, of all rows. `dropouts`: of each group, whose rows it counts from its first;
+// on a GPU all groups share the one of the batch. Returns {y, s…}.
 Tensors lora_linear_rows(Tensor x, Tensor w, Tensors bias, std::vector<double> rows, Tensors a, Tensors b,
-                         std::vector<double> scales, Dropout dropout, Compute compute, bool exact, Tensors rope,
-                         int head_dim, bool interleaved);
+                         std::vector<double> scales, std::vector<Dropout> dropouts, Compute compute, bool exact,
+                         Tensors rope, int head_dim, bool interleaved);
 // Returns {dx, da…, db…}.
 Tensors lora_linear_rows_backward(Tensor dy, Tensor x, Tensor w, std::vector<double> rows, Tensors a, Tensors b,
-                                  Tensors s, std::vector<double> scales, Dropout dropout, Compute compute, bool exact,
-                                  bool needs_dx, bool needs_da, bool needs_db);
+                                  Tensors s, std::vector<double> scales, std::vector<Dropout> dropouts, Compute compute,
+                                  bool exact, bool needs_dx, bool needs_da, bool needs_db);
 
 // dtype: of the activations, or of the table's gradient.
 Tensor embedding(const Tensor& table, const Tensor& ids, DType dtype);

@@ -42,7 +42,7 @@ void forward(const LoraRows& op) {
   int64_t first = 0;
   for (const Group& own : op) {
     if (!own.a) continue;
-    project(own.s, own.of(op.x), own.a, own.scale, op.dropout_of(own));
+    project(own.s, own.of(op.x), own.a, own.scale, own.dropout);
     groups.push_back({own.begin, own.begin + own.rows, first, own.rank(), own.s.as<float>(), own.b.as<float>()});
     first += own.rank();
   }
@@ -66,25 +66,25 @@ void backward(const LoraRows& op) {
   for (const Group& own : op) elements += own.rows * own.rank();
   float* t = static_cast<float*>(scratch(ROW_SCRATCH, size_t(4 * elements + 64)));
   uint8_t* mask = nullptr;
-  if (op.dropout.active()) {
+  if (op.has_dropout()) {
     mask = static_cast<uint8_t*>(scratch(MASK, size_t(rows * stride + 64)));
-    std::fill(mask, mask + rows * stride, uint8_t(0));  // of rows without factors nobody makes one
+    std::fill(mask, mask + rows * stride, uint8_t(0xff));  // of rows without dropout nobody makes one
   }
   std::vector<gemm::SlabGroup> groups;
   for (const Group& own : op) {
     if (!own.a) continue;
     float* mine = op.dx || own.da ? t : nullptr;
-    uint8_t* kept = mine && mask ? mask + own.begin * stride : nullptr;
+    uint8_t* kept = mine && own.dropout.active() ? mask + own.begin * stride : nullptr;
     differentiate(
-        {own.da, own.db, own.of(op.dy), own.of(op.x), own.a, own.b, own.s, own.scale, op.dropout_of(own), mine, kept});
-    groups.push_back({own.begin, own.begin + own.rows, first, own.rank(), t, own.a.as<float>()});
+        {own.da, own.db, own.of(op.dy), own.of(op.x), own.a, own.b, own.s, own.scale, own.dropout, mine, kept});
+    const float scale = float(own.dropout.active() ? own.dropout.multiplier() : 1.0);
+    groups.push_back({own.begin, own.begin + own.rows, first, own.rank(), t, own.a.as<float>(), scale});
     t += own.rows * own.rank(), first += own.rank();
   }
   if (!op.dx) return;
   gemm::Product p = {rows, in, op.dy.cols(), gemm::operand(op.dy, true), gemm::operand(op.w, false), op.dx.as<float>()};
   p.compute = op.compute;
   p.slab.r = first;
-  p.slab.scale = float(op.dropout.active() ? op.dropout.multiplier() : 1.0);
   p.slab.mask = mask, p.slab.mask_stride = stride;
   p.slab.groups = groups.data(), p.slab.count = int64_t(groups.size());
   gemm::multiply(p);
@@ -95,15 +95,15 @@ void forward_f64(const LoraRows& op) {
   for (const Group& own : op) {
     const View x = own.of(op.x), y = own.of(op.y);
     if (!own.a) spec::linear<double>(y, x, op.w, op.bias, op.compute);
-    else spec::lora_linear<double>(y, own.s, x, op.w, op.bias, own.a, own.b, own.scale, op.dropout_of(own), op.compute);
+    else spec::lora_linear<double>(y, own.s, x, op.w, op.bias, own.a, own.b, own.scale, own.dropout, op.compute);
   }
 }
 void backward_f64(const LoraRows& op) {
   for (const Group& own : op) {
     const View x = own.of(op.x), dx = own.of(op.dx), dy = own.of(op.dy);
     if (own.a)
-      spec::lora_linear_backward<double>(dx, own.da, own.db, dy, x, op.w, own.a, own.b, own.s, own.scale,
-                                         op.dropout_of(own), op.compute);
+      spec::lora_linear_backward<double>(dx, own.da, own.db, dy, x, op.w, own.a, own.b, own.s, own.scale, own.dropout,
+                                         op.compute);
     else if (dx) spec::matmul<double>(dx, dy, op.w, false, false, op.compute);
   }
 }

@@ -172,8 +172,8 @@ export interface Native {
     needsDb: boolean,
   ): (Handle | 0)[]
   /**
-   * rows: of each group, whose factors are 0 where it has none; bias: one or nothing; rope as above. Returns y, then s
-   * of each group, 0 without factors.
+   * rows: of each group, whose factors are 0 where it has none; bias: one or nothing; dropouts: of each group, which
+   * count its rows from its first; rope as above. Returns y, then s of each group, 0 without factors.
    */
   loraLinearRows(
     x: Handle,
@@ -183,7 +183,7 @@ export interface Native {
     a: readonly (Handle | 0)[],
     b: readonly (Handle | 0)[],
     scales: readonly number[],
-    dropout: Struct | null,
+    dropouts: readonly (Struct | null)[],
     compute: number,
     exact: boolean,
     rope: readonly Handle[],
@@ -200,7 +200,7 @@ export interface Native {
     b: readonly (Handle | 0)[],
     s: readonly (Handle | 0)[],
     scales: readonly number[],
-    dropout: Struct | null,
+    dropouts: readonly (Struct | null)[],
     compute: number,
     exact: boolean,
     needsDx: boolean,

@@ -149,7 +149,7 @@ struct Plan {
       const SlabGroup& own = p.slab.groups[g];
       for (int64_t i = std::max(own.begin, row); i < std::min(own.end, row + count); ++i)
         for (int64_t k = 0; k < own.r; ++k)
-          panel[(own.first + k) * kernel.mr + i - row] = p.slab.scale * own.a[(i - own.begin) * own.r + k];
+          panel[(own.first + k) * kernel.mr + i - row] = own.scale * own.a[(i - own.begin) * own.r + k];
     }
   }
 

@@ -18,6 +18,7 @@ struct SlabGroup {
   int64_t begin, end;
   int64_t first, r;    // its steps of the slab's r
   const float *a, *b;  // a [end - begin, r]; b as the slab's, of r alone
+  float scale = 1;
 };
 
 // mask(scale * a b), added to a product in its accumulators: r more steps of K, always in f32.

@@ -28,6 +28,7 @@ export type {
   WarningCode,
   WarningEvent,
 } from '../train/events.ts'
+export { type ManyEvent, type ManyOptions, type TrainMember, trainMany, whyAlone } from '../train/many.ts'
 export type { TrainOptionName, TrainValues } from '../train/options.ts'
 export { TRAIN_OPTIONS } from '../train/options.ts'
 export { planTraining, type TrainPlan } from '../train/plan.ts'
@@ -38,7 +39,9 @@ export type { Length } from '../train/run.ts'
 export { type SearchRange, searchSpace } from '../train/searchSpace.ts'
 export {
   type Communicator,
+  type GradientWork,
   type Objective,
+  type SharedPasses,
   type StepNumbers,
   Stepper,
   type StepperOptions,

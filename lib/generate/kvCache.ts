@@ -1,9 +1,9 @@
 // Keys and values of earlier tokens, one pair of buffers a layer.
 
+import { concatRows } from '../autograd/rows.ts'
 import { check } from '../errors.ts'
 import { native } from '../native.ts'
 import type { EncoderMemory, LayerCache } from '../nn/attention.ts'
-import { concatRows } from '../nn/routes.ts'
 import type { StackCache } from '../nn/stack.ts'
 import { embedding } from '../ops/embedding.ts'
 import { type Device, Tensor } from '../tensor.ts'

@@ -34,6 +34,23 @@ export function pack(sequences: readonly Int32Array[]): PackedBatch {
   return { ids, positions, cuSeqlens, maxLength }
 }
 
+/** Batches one after the other, as one; without what their decoders are to say. */
+export function joined(batches: readonly PackedBatch[]): PackedBatch {
+  const size = batches.reduce((sum, { ids }) => sum + ids.length, 0)
+  const [ids, positions, typeIds] = [new Int32Array(size), new Int32Array(size), new Int32Array(size)]
+  const ends = [0]
+  let begin = 0
+  for (const batch of batches) {
+    ids.set(batch.ids, begin)
+    positions.set(batch.positions, begin)
+    if (batch.typeIds) typeIds.set(batch.typeIds, begin)
+    for (const end of batch.cuSeqlens.subarray(1)) ends.push(begin + end)
+    begin += batch.ids.length
+  }
+  const maxLength = Math.max(...batches.map(batch => batch.maxLength))
+  return { ids, positions, typeIds, cuSeqlens: Int32Array.from(ends), maxLength }
+}
+
 /** What a decoder reads while it is to say these sequences: `startId` before the first token of each, and no last. */
 export function shiftedRight(batch: PackedBatch, startId: number): PackedBatch {
   const ids = new Int32Array(batch.ids.length)

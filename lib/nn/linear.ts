@@ -138,7 +138,7 @@ export class Linear {
     const groups = routes.map(({ adapter, rows }) => ({ rows, own: this.adapters.filter(a => a.name === adapter) }))
     if (groups.some(({ own }) => own.length > 0 && !isOnlyFactors(own))) return undefined
     const found = groups.map(({ rows, own }) => ({ rows, factors: own[0]?.factors?.() }))
-    return sharesRows(found) ? found : undefined
+    return sharesRows(found, this.weight.tensor.device) ? found : undefined
   }
 
   #product(x: Tensor, factors: LowRankFactors | undefined, withBias: boolean, rope?: RopeInput): Tensor {

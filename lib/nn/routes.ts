@@ -1,10 +1,9 @@
 // Which rows of a packed batch go through which adapter: consecutive rows: each part is a view, or a group of an op.
 
-import { recordGroup } from '../autograd/tape.ts'
+import { concatRows, splitRows } from '../autograd/rows.ts'
 import { check } from '../errors.ts'
-import { native } from '../native.ts'
-import { countingFrom } from '../ops/random.ts'
-import { Tensor } from '../tensor.ts'
+import { countingRows } from '../ops/random.ts'
+import type { Tensor } from '../tensor.ts'
 import { type Each, mapTuple, must, nth } from '../tuple.ts'
 
 /** Consecutive rows that go through one adapter, whether it is switched on or not; null: through the base alone. */
@@ -29,9 +28,14 @@ export function withRoutes<T>(given: readonly Route[], body: () => T): T {
   return during(joined, undefined, body)
 }
 
+/** Runs `body` with all rows through one adapter, whether it is switched on or not; null: through the base alone. */
+export function throughAdapter<T>(adapter: string | null, body: () => T): T {
+  return during([], adapter, body)
+}
+
 /** Runs `body`, whose rows are `selected` of the batch's, in ascending order: what a head reads. */
 export function withSelectedRoutes<T>(selected: ArrayLike<number>, body: () => T): T {
-  if (!routes) return body()
+  if (!routes || !isUndecided()) return body()
   let end = 0
   let at = 0
   const remapped = routes.map(({ adapter, rows }) => {
@@ -91,7 +95,7 @@ export function byRoute<const I extends readonly [Tensor, ...Tensor[]]>(
     const from = begin
     begin += height
     const mine = mapTuple(inputs, (_, k) => nth(nth(parts, k), i))
-    return countingFrom(from, () => during(given, adapter, () => body(mine, from)))
+    return countingRows(from, height, () => during(given, adapter, () => body(mine, from)))
   })
   return concatRows(made)
 }
@@ -123,42 +127,3 @@ export function asRouted(): <T>(body: () => T) => T {
     }
   }
 }
-
-/** Views of consecutive rows of x, [heights[i], …] each. */
-function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
-  const { shape, device, dtype } = x
-  const width = widthOf(shape)
-  const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))
-  // Views that the tape does not see: one rule makes the gradient of all.
-  const parts = heights.map((height, i) => {
-    return new Tensor(native.view(x.handle, nth(begins, i) * width, [height, ...shape.slice(1)]))
-  })
-  return recordGroup(parts, [x], [], dys => {
-    const dx = Tensor.empty(shape, { device, dtype })
-    dys.forEach((dy, i) => {
-      const place = dx.view(nth(begins, i) * width, [nth(heights, i), ...shape.slice(1)])
-      if (dy) native.copyInto(place.handle, dy.handle)
-      else native.fill(place.handle, 0)
-    })
-    return [dx]
-  })
-}
-
-/** Rows of several tensors one after the other, in one tensor. */
-export function concatRows(parts: readonly Tensor[]): Tensor {
-  const { shape, device, dtype } = nth(parts, 0)
-  const width = widthOf(shape)
-  const heights = parts.map(part => part.rows)
-  const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))
-  const total = heights.reduce((a, b) => a + b, 0)
-  const y = Tensor.empty([total, ...shape.slice(1)], { device, dtype })
-  parts.forEach((part, i) => {
-    native.copyInto(y.view(nth(begins, i) * width, part.shape).handle, part.handle)
-  })
-  const [joined] = recordGroup([y], parts, [], ([dy]) => {
-    return heights.map((height, i) => must(dy, 'dy').view(nth(begins, i) * width, [height, ...shape.slice(1)]))
-  })
-  return must(joined, 'joined')
-}
-
-const widthOf = (shape: readonly number[]) => shape.slice(1).reduce((a, b) => a * b, 1)

@@ -1,6 +1,7 @@
 import { checkpoint } from '../autograd/checkpoint.ts'
 import { add } from '../ops/add.ts'
-import { asNow } from '../ops/random.ts'
+import { embedding } from '../ops/embedding.ts'
+import { asNow, randomParts } from '../ops/random.ts'
 import { release, scope, type Tensor, tensorsIn } from '../tensor.ts'
 import type { EncoderMemory, LayerCache, LayerContext } from './attention.ts'
 import type { Batch } from './batch.ts'
@@ -36,8 +37,22 @@ export interface ForwardOptions {
   readonly prefix?: BatchPrefix | undefined
   /** Sees the embeddings and every layer's output, the last one as the stack returns it. */
   readonly observe?: ((hidden: Tensor) => void) | undefined
+  /** Its first layers run once for rows that are the same until then. */
+  readonly shared?: SharedLayers | undefined
   /** Keeps the input of each layer alone, and runs the layer again in backward: the same gradients to the bit. */
   readonly checkpoint?: boolean | undefined
+}
+
+/** Layers that make the same of rows which occur several times in a batch. */
+export interface SharedLayers {
+  /** The rows once each. */
+  readonly batch: Batch
+  /** How many layers, from the first. */
+  readonly layers: number
+  /** Which of them each row of the whole batch is, i32[N]. */
+  readonly rows: Tensor
+  /** Runs what is made of the rows once each. */
+  readonly alone: <T>(body: () => T) => T
 }
 
 /** Batch → last hidden state [N, D]. */
@@ -54,13 +69,14 @@ export interface Stack<S extends State> {
 
 /** The forward pass of a stack. A state is freed once the next layer has read it, unless somebody observes. */
 export function stack<S extends State>({ embed, blocks, hidden, output = hidden }: Stack<S>): Forward {
-  return (batch, { cache, memory, prefix, observe, checkpoint: again = false } = {}) => {
+  return (batch, { cache, memory, prefix, observe, shared, checkpoint: again = false } = {}) => {
     const see = (state: S, at: number) => {
       if (at < blocks.length) observe?.(hidden(state))
     }
-    let state = scope(() => embed(batch, cache))
+    let state = shared ? sharedState(shared, embed, blocks) : scope(() => embed(batch, cache))
     see(state, 0)
     for (const [i, block] of blocks.entries()) {
+      if (shared && i < shared.layers) continue
       const context: LayerContext = { batch, cache: cache?.layers[i], memory, prefix, layer: i }
       const next = again ? rerun(state, block, context) : scope(() => block(state, context))
       if (!observe) for (const tensor of state) if (tensor && !next.includes(tensor)) release(tensor)
@@ -73,6 +89,26 @@ export function stack<S extends State>({ embed, blocks, hidden, output = hidden 
     return last
   }
 }
+
+/** The state of the whole batch after layers that ran for its rows once each. */
+function sharedState<S extends State>(shared: SharedLayers, embed: Stack<S>['embed'], blocks: readonly Block<S>[]): S {
+  const { batch, layers, rows, alone } = shared
+  return scope(() => {
+    const last = alone(() => {
+      let state = embed(batch)
+      for (const [layer, block] of blocks.slice(0, layers).entries()) {
+        const next = scope(() => block(state, { batch, layer }))
+        for (const tensor of state) if (tensor && !next.includes(tensor)) release(tensor)
+        state = next
+      }
+      return state
+    })
+    return as<S>(last.map(each => each && embedding(each, rows, each.dtype)))
+  })
+}
+
+/** Tensors, one for one those of a state. */
+const as = <S extends State>(state: State) => state as S
 
 /** Layers whose sublayers end in a norm: the hidden state is all there is between them. */
 export function postNorm(
@@ -102,8 +138,9 @@ function rerun<S extends State>(state: S, block: Block<S>, context: LayerContext
   const body = ([hidden, ...own]: State) => {
     const given = hidden && memory ? { ...context, memory: { ...memory, hidden } } : context
     const rest: State = own
-    return routed(() => inNow(() => block(rest as S, given)))
+    return routed(() => inNow(() => block(as<S>(rest), given)))
   }
-  const reads = [...tensorsIn(batch), ...(memory ? [memory.cuSeqlens] : []), ...tensorsIn(prefix)]
+  const bounds = (randomParts() ?? []).map(({ cuSeqlens }) => cuSeqlens)
+  const reads = [...tensorsIn(batch), ...bounds, ...(memory ? [memory.cuSeqlens] : []), ...tensorsIn(prefix)]
   return checkpoint([memory?.hidden, ...state], body, reads)
 }

@@ -1,6 +1,7 @@
 // Virtual tokens: trained rows in place of words at the start of each sequence (a prompt), or keys and values before
 // those of each sequence (a prefix).
 
+import { concatRows } from '../autograd/rows.ts'
 import { check } from '../errors.ts'
 import { cast } from '../ops/copy.ts'
 import { embedding } from '../ops/embedding.ts'
@@ -8,7 +9,7 @@ import { type Device, Tensor } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
 import type { InputRules, PackedBatch } from './batch.ts'
 import { splitColumns } from './columns.ts'
-import { concatRows, isUndecided } from './routes.ts'
+import { isUndecided } from './routes.ts'
 
 /** What an adapter puts before each sequence: rows that train, or that a network which trains makes on the tape. */
 export interface VirtualTokens {

@@ -1,7 +1,9 @@
 import { record } from '../autograd/tape.ts'
+import { check } from '../errors.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
-import { dropoutStruct } from './random.ts'
+import { byPart } from './parts.ts'
+import { dropoutStruct, isParted } from './random.ts'
 
 /** What a score is, of query i and key j: softcap · tanh(scale · q·k / softcap) + bias[head, j − i + L − 1]. */
 export interface ScoreOptions {
@@ -43,6 +45,11 @@ function structOf(options: ScoreOptions, lengths: Partial<AttentionOptions> = {}
  */
 export function attention(q: Tensor, k: Tensor, v: Tensor, cuSeqlens: Tensor, options: AttentionOptions): Tensor {
   const { bias, keys } = options
+  if (isParted(options.dropout))
+    return byPart([q, k, v], (of, part) => {
+      check(!keys, 'ERR_UNSUPPORTED', () => 'attention: keys of other sequences cannot be of several runs')
+      return [attention(of(q), of(k), of(v), part.cuSeqlens, { ...options, maxLength: part.maxLength })]
+    })[0]
   const shape = structOf(options, options)
   const mask = options.dropout ? dropoutStruct(options.dropout.p, options.dropout.site, 'sequences') : null
   const kh = keys?.cuSeqlens.handle ?? 0

@@ -2,7 +2,8 @@ import { claim, record } from '../autograd/tape.ts'
 import { native, type Struct } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { mapTuple, nth } from '../tuple.ts'
-import { dropoutStruct } from './random.ts'
+import { byPart } from './parts.ts'
+import { dropoutStruct, isParted } from './random.ts'
 
 /** What {@link layerNorm} takes: x and residual [N, D], weight and bias [D]. */
 export interface LayerNormInput {
@@ -22,6 +23,13 @@ export interface LayerNormInput {
  */
 export function layerNormSum(input: LayerNormInput & { residual: Tensor }): { y: Tensor; h: Tensor } {
   const { x, residual, weight, bias, eps, dropout } = input
+  if (isParted(dropout)) {
+    const [y, h] = byPart([x, residual], of => {
+      const made = layerNormSum({ ...input, x: of(x), residual: of(residual) })
+      return [made.y, made.h]
+    })
+    return { y, h }
+  }
   const mask: Struct | null = dropout ? dropoutStruct(dropout.p, dropout.site) : null
   const made = native.layerNorm(x.handle, residual.handle, weight.handle, bias?.handle ?? 0, eps, mask)
   const [y, h, mean, rstd] = mapTuple(made, handle => new Tensor(handle))
@@ -38,7 +46,10 @@ export function layerNormSum(input: LayerNormInput & { residual: Tensor }): { y:
 }
 
 /** Layer norm over the last axis of drop(x) + residual, in one pass (Ba et al. 2016). x [N, D]. */
-export function layerNorm({ x, residual, weight, bias, eps, dropout }: LayerNormInput): Tensor {
+export function layerNorm(input: LayerNormInput): Tensor {
+  const { x, residual, weight, bias, eps, dropout } = input
+  if (isParted(dropout))
+    return byPart([x, residual], of => [layerNorm({ ...input, x: of(x), residual: residual && of(residual) })])[0]
   const mask: Struct | null = dropout ? dropoutStruct(dropout.p, dropout.site) : null
   const handles = native.layerNorm(x.handle, residual?.handle ?? 0, weight.handle, bias?.handle ?? 0, eps, mask)
   const y = new Tensor(handles[0])

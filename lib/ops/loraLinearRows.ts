@@ -1,10 +1,10 @@
 import { record } from '../autograd/tape.ts'
-import { type Handle, native } from '../native.ts'
-import { Tensor } from '../tensor.ts'
+import { type Handle, native, type Struct } from '../native.ts'
+import { type Device, Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import type { LowRankFactors } from './loraLinear.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
-import { dropoutStruct } from './random.ts'
+import { dropoutOfRows, isParted } from './random.ts'
 import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
 
 /** Consecutive rows of a batch that share factors; none: they go through the frozen layer alone. */
@@ -14,12 +14,17 @@ export interface RowGroup {
 }
 
 /**
- * Whether one call can serve all groups: they share dropout, its site and accuracy. Ranks and scales may differ.
+ * Whether one call can serve all groups: they share accuracy; on a GPU, which draws one mask for all rows, dropout and
+ * run too. Ranks and scales may differ.
  */
-export function sharesRows(groups: readonly RowGroup[]): boolean {
+export function sharesRows(groups: readonly RowGroup[], device: Device): boolean {
   const [first, ...more] = groups.flatMap(({ factors }) => factors ?? [])
+  if (!first) return true
+  const isGpu = device.name.startsWith('cuda')
+  if (isGpu && [first, ...more].some(({ dropout }) => isParted({ p: dropout }))) return false
   return more.every(({ dropout, site, exact = true }) => {
-    return dropout === first?.dropout && site === first.site && exact === (first.exact ?? true)
+    const sameMask = dropout === first.dropout && site === first.site
+    return exact === (first.exact ?? true) && (sameMask || !isGpu)
   })
 }
 
@@ -39,12 +44,12 @@ export function loraLinearRows(
   const c = COMPUTE.indexOf(compute)
   const all = groups.map(({ factors }) => factors)
   const pairs = all.flatMap(factors => (factors ? [factors] : []))
-  const { exact = true, dropout = 0, site = 0 } = pairs[0] ?? {}
+  const { exact = true } = pairs[0] ?? {}
   const a = all.map(factors => factors?.a.handle ?? 0)
   const b = all.map(factors => factors?.b.handle ?? 0)
   const scales = all.map(factors => factors?.scale ?? 1)
   const given = [groups.map(({ rows }) => rows), a, b] as const
-  const settings = [scales, dropoutStruct(dropout, site), c, exact] as const
+  const settings = [scales, masksOf(groups), c, exact] as const
   const frozen = [x.handle, w.handle, bias ? [bias.handle] : []] as const
   const [yHandle, ...sHandles] = native.loraLinearRows(...frozen, ...given, ...settings, ...turnOf(rope))
   const y = new Tensor(yHandle)
@@ -65,6 +70,16 @@ export function loraLinearRows(
     const grads = ofGroups.flatMap(list => list.filter((_, i) => all[i]).map(tensor))
     const ofBias = bias && needs[1 + 2 * n] ? [new Tensor(native.sumRows(dy.handle))] : []
     return [tensor(dx), ...grads, ...ofBias]
+  })
+}
+
+/** The dropout of each group. */
+function masksOf(groups: readonly RowGroup[]): (Struct | null)[] {
+  let end = 0
+  return groups.map(({ rows, factors }) => {
+    const begin = end
+    end += rows
+    return factors ? dropoutOfRows(factors.dropout, factors.site, begin, rows) : null
   })
 }
 

@@ -1,8 +1,10 @@
 // Where dropout's bits come from (house rule: nothing is stored; forward, backward and recomputation see the same
 // mask).
 
-import { check } from '../errors.ts'
+import { check, fail } from '../errors.ts'
 import type { Struct } from '../native.ts'
+import type { Tensor } from '../tensor.ts'
+import { must, nth } from '../tuple.ts'
 
 /** The random state of one micro-batch of a training step. */
 export interface StepRandom {
@@ -22,35 +24,62 @@ export interface StepRandom {
   memoryOffset?: number
 }
 
+/** Consecutive rows of a batch that are a micro-batch of a run of their own: they see the masks of that run. */
+export interface RandomPart {
+  readonly rows: number
+  readonly random: StepRandom
+  /** Where its sequences begin and end, i32[B + 1], counted from its first row. */
+  readonly cuSeqlens: Tensor
+  /** Tokens of its longest sequence. */
+  readonly maxLength: number
+}
+
 let current: StepRandom | undefined
+/** In place of `current`, where rows belong to several runs. */
+let parts: readonly RandomPart[] | undefined
 
 /** Runs `body` in training mode: dropout is active in it, and only in it. */
 export function withRandom<T>(random: StepRandom, body: () => T): T {
-  return during(random, body)
+  return during(random, undefined, body)
 }
 
 /** Runs `body` out of training mode: no dropout is active in it. */
 export function withoutRandom<T>(body: () => T): T {
-  return during(undefined, body)
+  return during(undefined, undefined, body)
 }
 
-function during<T>(random: StepRandom | undefined, body: () => T): T {
-  const outer = current
+/** Runs `body` in training mode, for rows of several runs one after the other. */
+export function withRandomParts<T>(given: readonly RandomPart[], body: () => T): T {
+  return given.length === 1 ? withRandom(nth(given, 0).random, body) : during(undefined, given, body)
+}
+
+function during<T>(random: StepRandom | undefined, given: readonly RandomPart[] | undefined, body: () => T): T {
+  const outer = [current, parts] as const
   current = random
+  parts = given
   try {
     return body()
   } finally {
-    current = outer
+    current = outer[0]
+    parts = outer[1]
   }
 }
 
 /** Whether masks are drawn now: in training mode. */
-export const isRandom = (): boolean => current !== undefined
+export const isRandom = (): boolean => current !== undefined || parts !== undefined
+
+/** The runs that rows belong to, where they are several's. */
+export const randomParts = (): readonly RandomPart[] | undefined => parts
+
+/** Whether a dropout has to be drawn part by part: it is active, and rows are of several runs. */
+export function isParted(dropout: { readonly p: number } | undefined): boolean {
+  return parts !== undefined && dropout !== undefined && dropout.p > 0
+}
 
 /** Runs something later as it would run now, in or out of training mode: a forward pass that backward runs again. */
 export function asNow(): <T>(body: () => T) => T {
-  const now = current
-  return body => during(now, body)
+  const [random, given] = [current, parts]
+  return body => during(random, given, body)
 }
 
 /**
@@ -80,6 +109,24 @@ export function countingFrom<T>(begin: number, body: () => T): T {
   return withRandom({ ...current, rowOffset: current.rowOffset + begin }, body)
 }
 
+/** Runs `body` for `rows` rows from row `begin` on: with the masks of their run, where rows are several's. */
+export function countingRows<T>(begin: number, rows: number, body: () => T): T {
+  if (!parts) return countingFrom(begin, body)
+  const { random, from } = partAt(begin, rows)
+  return withRandom({ ...random, rowOffset: random.rowOffset + begin - from }, body)
+}
+
+/** The one run that rows belong to. */
+function partAt(begin: number, rows: number): { random: StepRandom; from: number } {
+  let from = 0
+  for (const part of must(parts, 'parts')) {
+    const isWithin = begin >= from && begin + rows <= from + part.rows
+    if (isWithin) return { random: part.random, from }
+    from += part.rows
+  }
+  return fail('ERR_SHAPE', `random: rows ${begin} to ${begin + rows} are of several runs; cut them where a run begins`)
+}
+
 /** Runs `body`, in whose batch each sequence has `count` more rows: those of earlier micro-batches count too. */
 export function countingVirtual<T>(count: number, body: () => T): T {
   return current ? countingFrom(count * current.sequenceOffset, body) : body()
@@ -105,9 +152,16 @@ export function keepOf(p: number, option = 'dropout'): number {
   return keep
 }
 
+/** {@link dropoutStruct} of `rows` rows from `begin` on, which it counts from the first of them. */
+export function dropoutOfRows(p: number, where: number, begin: number, rows: number): Struct | null {
+  return countingRows(begin, rows, () => dropoutStruct(p, where))
+}
+
 /** The native description of a dropout at `where`; null where it does nothing. `rows` says what counts as a row. */
 export function dropoutStruct(p: number, where: number, rows: 'tokens' | 'sequences' = 'tokens'): Struct | null {
-  if (!current || p === 0) return null
+  if (p === 0) return null
+  check(!parts, 'ERR_UNSUPPORTED', () => 'dropout: rows of several runs have no mask in common; go part by part')
+  if (!current) return null
   const { seed, step, rowOffset, sequenceOffset } = current
   const offset = rows === 'tokens' ? rowOffset : sequenceOffset
   return Float64Array.of(keepOf(p), where, step, seed % 2 ** 32, Math.floor(seed / 2 ** 32), offset)

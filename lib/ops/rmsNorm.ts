@@ -2,7 +2,8 @@ import { claim, record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
-import { dropoutStruct } from './random.ts'
+import { byPart } from './parts.ts'
+import { dropoutStruct, isParted } from './random.ts'
 
 /** What {@link rmsNorm} takes: x and residual [N, D], weight [D]. */
 export interface RmsNormInput {
@@ -23,6 +24,13 @@ export interface RmsNormInput {
  */
 export function rmsNorm(input: RmsNormInput): { y: Tensor; h: Tensor } {
   const { x, residual, weight, offset = 0, eps, dropout } = input
+  if (isParted(dropout)) {
+    const [y, h] = byPart([x, residual], of => {
+      const made = rmsNorm({ ...input, x: of(x), residual: residual && of(residual) })
+      return [made.y, made.h]
+    })
+    return { y, h }
+  }
   const mask = dropout ? dropoutStruct(dropout.p, dropout.site) : null
   const handles = native.rmsNorm(x.handle, residual?.handle ?? 0, weight.handle, offset, eps, mask)
   const y = new Tensor(handles[0])

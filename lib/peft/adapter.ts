@@ -144,6 +144,11 @@ export class Adapter<H extends Host = Host> implements Disposable {
     return this.#isActive
   }
 
+  /** Whether it trains the model's own weights, with nothing laid over them. */
+  get isInPlace(): boolean {
+    return this.#placement.inPlace ?? false
+  }
+
   get isMerged(): boolean {
     return this.#merged !== undefined
   }

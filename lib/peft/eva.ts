@@ -1,8 +1,8 @@
 // EVA (Paischer et al. 2024): rows of A along the principal directions of what each layer reads, B zero.
 
+import { concatRows } from '../autograd/rows.ts'
 import { check } from '../errors.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
-import { concatRows } from '../nn/routes.ts'
 import { add, addRow } from '../ops/add.ts'
 import { matmulInner, transpose } from '../ops/matmul.ts'
 import { scale } from '../ops/scale.ts'

@@ -4,13 +4,13 @@
 // PiSSA and OLoRA begin as a part s B₀ A₀ of the weight, and the rest of it stays frozen: W − s B₀ A₀ + s B A. The
 // weight stays as it is here; the update is s (B A − B₀ A₀), one pair of factors of twice the rank: [A; A₀], [B, −B₀].
 
+import { concatRows } from '../autograd/rows.ts'
 import { check } from '../errors.ts'
 import { type Checkpoint, decodeF32, type TensorInMemory } from '../io/safetensors.ts'
 import { gatherColumns } from '../nn/columns.ts'
 import { normal } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
-import { concatRows } from '../nn/routes.ts'
 import { add } from '../ops/add.ts'
 import { matmul, matmulInner, transpose } from '../ops/matmul.ts'
 import { QUANTIZED } from '../ops/quantize.ts'

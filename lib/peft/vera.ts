@@ -2,11 +2,11 @@
 //
 // y = x Wᵀ + b + λb ⊙ (B (λd ⊙ (A drop(x)))): low-rank factors A[:, :in] and diag(λb) B[:out] diag(λd).
 
+import { concatRows } from '../autograd/rows.ts'
 import { check } from '../errors.ts'
 import { uniform } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
-import { concatRows } from '../nn/routes.ts'
 import { scaleColumns } from '../ops/multiply.ts'
 import { keepOf, site } from '../ops/random.ts'
 import { reshape, scaleRows } from '../ops/scaleRows.ts'

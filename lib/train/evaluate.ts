@@ -57,7 +57,17 @@ export interface Evaluation<P extends Prediction = Prediction> {
  * @throws ERR_DATA for no examples, examples without labels, or labels that don't fit the head; ERR_CHECKPOINT for
  * logits that are not finite
  */
-export async function evaluate<P extends Prediction = Prediction>(
+export function evaluate<P extends Prediction = Prediction>(
+  model: Model,
+  set: ExampleSet,
+  options: EvaluateOptions = {},
+): Promise<Evaluation<P>> {
+  return evaluateBy(undefined, model, set, options)
+}
+
+/** {@link evaluate}, where `ask` makes forward passes in place of the model. */
+export async function evaluateBy<P extends Prediction = Prediction>(
+  ask: Ask | undefined,
   model: Model,
   set: ExampleSet,
   options: EvaluateOptions = {},
@@ -70,7 +80,7 @@ export async function evaluate<P extends Prediction = Prediction>(
   checkTransform(task, options.transform)
   const predictions: Prediction[] = []
   let [sum, weight, tokens] = [0, 0, 0]
-  for await (const { examples: part, batch, answers, loss } of forwardAll(model, examples, options, true)) {
+  for await (const { examples: part, batch, answers, loss } of forwardAll(model, examples, options, true, ask)) {
     predictions.push(...task.read(answers, part, batch, 0))
     sum += loss
     weight += must(batch.targets, 'targets').weight
@@ -140,6 +150,7 @@ async function* forwardAll(
   examples: List<Example>,
   { batchSize = 32, signal, transform, seed = SEED, top = 0 }: EvaluateOptions,
   isLabelled: boolean,
+  ask?: Ask,
 ): AsyncGenerator<Forwarded> {
   check(Number.isInteger(batchSize) && batchSize > 0, 'ERR_OPTION', () => {
     return `batchSize: ${batchSize} is not a positive integer`
@@ -148,7 +159,7 @@ async function* forwardAll(
   let pending: Promise<Forwarded> | undefined
   for (const part of evaluationBatches(known, { batchSize, transform, seed })) {
     signal?.throwIfAborted()
-    const next = enqueueForward(model, part, isLabelled, top)
+    const next = enqueueForward(model, part, isLabelled, top, ask)
     // Whoever stops reading early leaves this one unread, and its fault is told by the next wait on the device.
     next.catch(() => undefined)
     if (pending) yield await pending
@@ -178,25 +189,39 @@ export function checkTransform(task: Task, transform: Transform | undefined): vo
   })
 }
 
+/** What a forward pass says, on the host: answers, and the sum of the batch's losses where it has targets. */
+export type Asked = readonly [ReadAnswers, number]
+
+/** Makes a forward pass. */
+export type Ask = (batch: MicroBatch, targets: Targets | undefined) => Promise<Asked>
+
+/** Reads answers and loss from the device; enqueued at the call. */
+export function readAll({ loss, ...answers }: DeviceAnswers): Promise<Asked> {
+  return Promise.all([readAnswers(answers), loss?.item() ?? 0])
+}
+
 /** Enqueues the forward pass of a batch; resolves when its answers are on the host. */
 async function enqueueForward(
   model: Model,
   examples: readonly Example[],
   isLabelled: boolean,
   top: number,
+  ask?: Ask,
 ): Promise<Forwarded> {
   const { batch, reads } = scope(() => {
     const batch = packAll(model, isLabelled ? examples : examples.map(asked))
     // Reads are in the queue before the scope frees what they read.
     if (top > 0) return { batch, reads: Promise.all([model.logits(batch, rowsAsked(batch)).floats(), 0]) }
-    const { loss, ...answers } = model.answers(batch, isLabelled ? labelled(batch) : rowsAsked(batch))
-    return { batch, reads: Promise.all([readAnswers(answers), loss?.item() ?? 0]) }
+    const targets = isLabelled ? labelled(batch) : rowsAsked(batch)
+    return { batch, reads: ask ? ask(batch, targets) : readAll(model.answers(batch, targets)) }
   })
   const [read, loss] = await reads
   const answers = 'ids' in read ? read : { data: read, columns: model.head.judge ? 1 : model.head.outputs }
   checkFinite(model, answers)
   return { examples, batch, answers, loss: isLabelled ? loss : 0 }
 }
+
+type ReadAnswers = Awaited<ReturnType<typeof readAnswers>>
 
 function readAnswers({ likeliest, sequences, logits }: Omit<DeviceAnswers, 'loss'>) {
   if (likeliest) return readLikeliest(likeliest)

@@ -31,6 +31,8 @@ export interface TrainPlan extends Length {
   readonly modelBytes: number
   /** Trained weights, gradients and both moments, in bytes. */
   readonly optimizerBytes: number
+  /** What one more such adapter takes while it trains among others, in the tensor pool: beside rows of its batches. */
+  readonly memberBytes: number
   /** Highest use of the tensor pool, to the byte: `memory.peak` of the run's end event. */
   readonly peakBytes: number
   /** Resident memory of the process, a rough estimate: what it uses now, the pool with its cache, kernel scratch. */
@@ -74,7 +76,7 @@ export async function planTraining(
   const length = lengthOf(stepsPerEpoch, settings)
   const largest = largestOf(model, microBatches(model, data, settings, weights, length))
   device.resetPeak()
-  const optimizerBytes = await simulate(adapter, data, { ...settings, classWeights: weights }, largest)
+  const { optimizerBytes, memberBytes } = await simulate(adapter, data, { ...settings, classWeights: weights }, largest)
   const peakBytes = device.memory().peak
   const fixed = model.bytes + (settings.teacher?.bytes ?? 0) + optimizerBytes
   const pool = fixed + CACHED * Math.max(0, peakBytes - fixed)
@@ -85,6 +87,7 @@ export async function planTraining(
     tokensPerEpoch: tokensOf(data.train),
     modelBytes: model.bytes,
     optimizerBytes,
+    memberBytes,
     peakBytes,
     rssBytes: Math.round(process.memoryUsage().rss + pool + SCRATCH_BYTES),
     firstBatch: nth(epochOf(model, data.train, settings, weights, 0).at(0).microBatches, 0),
@@ -92,15 +95,22 @@ export async function planTraining(
   }
 }
 
-/** Steps, then evaluations, each with nothing left over from the one before. Returns the bytes of the optimizer. */
+/** What the tensor pool rounds up to. */
+const BLOCK = 256
+
+/** Steps, then evaluations, each with nothing left over from the one before. Returns what stays meanwhile. */
 async function simulate(
   adapter: Adapter<Model>,
   data: TrainExamples,
   settings: Settings,
   largest: readonly MicroBatch[],
-): Promise<number> {
-  const { host: model, training } = adapter
+): Promise<Pick<TrainPlan, 'optimizerBytes' | 'memberBytes'>> {
+  const { host: model, training, trainable } = adapter
+  const { device } = model
+  const own = trainable.reduce((sum, { tensor }) => sum + Math.ceil(tensor.byteLength / BLOCK) * BLOCK, 0)
+  const others = device.memory().live - own
   const optimizer = optimizerOf(adapter, settings)
+  const memberBytes = device.memory().live - others
   const classWeights = weightsTensor(model, resolveClassWeights(model, data.train, settings.classWeights))
   try {
     const { seed } = settings
@@ -116,7 +126,7 @@ async function simulate(
       )
       for (const batch of largestOf(model, packed)) scope(() => void model.answers(batch, labelled(batch)))
     }
-    return optimizer.arena.bytes
+    return { optimizerBytes: optimizer.arena.bytes, memberBytes }
   } finally {
     optimizer.arena.dispose()
     classWeights?.dispose()

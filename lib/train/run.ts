@@ -32,9 +32,10 @@ import {
   saveCheckpoint,
 } from './checkpoint.ts'
 import { resolveClassWeights } from './checks.ts'
-import { type Evaluation, evaluate } from './evaluate.ts'
+import { type Evaluation, evaluateBy } from './evaluate.ts'
 import type { Before, TrainExamples } from './events.ts'
 import { type Origin, originOf } from './fingerprint.ts'
+import type { Seat } from './meeting.ts'
 import { objectiveOf } from './objective.ts'
 import type { Settings } from './settings.ts'
 import { freshState, type RunState } from './state.ts'
@@ -130,26 +131,37 @@ export class Run {
   #origin: Origin | undefined
   #lock: Lock | undefined
 
-  constructor(adapter: Adapter<Model>, data: TrainExamples, settings: Settings, signal: AbortSignal | undefined) {
+  readonly #seat: Seat | undefined
+
+  /** `seat`: where it is one of several runs that share their passes. */
+  constructor(
+    adapter: Adapter<Model>,
+    data: TrainExamples,
+    settings: Settings,
+    signal: AbortSignal | undefined,
+    seat?: Seat,
+  ) {
     const model = adapter.host
     this.model = model
     this.adapter = adapter
     this.data = data
     this.settings = settings
     this.signal = signal
+    this.#seat = seat
     this.#weights = resolveClassWeights(model, data.train, settings.classWeights)
     this.#epoch = { number: 0, batches: this.#batchesOf(0) }
     this.length = lengthOf(this.#epoch.batches.length, settings)
     model.device.resetPeak()
     this.optimizer = optimizerOf(adapter, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
-    const { seed, communicator } = settings
+    const { seed, neftune, labelSmoothing, gradientCheckpointing: checkpoint, communicator } = settings
     this.stepper = new Stepper(model, this.optimizer, {
       seed,
       training: adapter.training,
       totalSteps: this.length.totalSteps,
       objective: objectiveOf(settings, this.#weightsTensor),
       communicator,
+      shared: seat?.passes({ neftune, labelSmoothing, checkpoint, classWeights: this.#weightsTensor }),
     })
   }
 
@@ -206,14 +218,15 @@ export class Run {
   /** Evaluates a split. @throws the signal's reason when it is aborted on the way */
   evaluate(split: 'validation' | 'test', says = false): Promise<Evaluation> {
     const { evalBatchSize: batchSize, transform, seed, progress, say } = this.settings
-    return evaluate(this.model, this.data[split] ?? [], {
+    const options = {
       batchSize,
       transform,
       seed,
       say: says ? say : undefined,
       signal: this.signal,
-      progress: progress && ((done, total) => progress(split, done, total)),
-    })
+      progress: progress && ((done: number, total: number) => progress(split, done, total)),
+    }
+    return evaluateBy(this.#seat?.answers, this.model, this.data[split] ?? [], options)
   }
 
   /** Remembers the weights as they are as the best. */

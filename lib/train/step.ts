@@ -4,9 +4,10 @@
 import { Tape } from '../autograd/tape.ts'
 import { type MicroBatch, type Step, splitMicroBatch } from '../data/batches.ts'
 import { check, fail, LowrankError } from '../errors.ts'
+import type { Targets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
 import { withNoise } from '../nn/noise.ts'
-import { withRandom } from '../ops/random.ts'
+import { type StepRandom, withRandom } from '../ops/random.ts'
 import type { AdamW } from '../optim/adamw.ts'
 import type { TrainingHooks } from '../peft/method.ts'
 import { scope, type Tensor } from '../tensor.ts'
@@ -28,6 +29,23 @@ export interface Communicator {
   allReduce(x: Tensor): void
 }
 
+/** A micro-batch whose gradients are asked for. */
+export interface GradientWork {
+  readonly batch: MicroBatch
+  /** Supervised weight of its optimizer step. */
+  readonly total: number
+  /** Keys its dropout; undefined: there is none. */
+  readonly random: StepRandom | undefined
+}
+
+/** Who computes gradients where that is no pass of its own: runs that share one. */
+export interface SharedPasses {
+  /** As {@link Stepper.forwardBackward}. */
+  gradients(work: GradientWork): Promise<{ loss: Promise<number> }>
+  /** Told the norm of the gradients of each update. */
+  updated(gradNorm: Promise<number>): void
+}
+
 /** How {@link supervised} weighs labels. */
 export interface SupervisedOptions {
   /** Class weights [C] on the device. */
@@ -44,12 +62,20 @@ export interface SupervisedOptions {
 export function supervised({ neftune = 0, ...options }: SupervisedOptions = {}): Objective {
   return {
     loss(model, batch, total) {
-      const targets = batch.targets ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
+      const targets = targetsIn(batch)
       const loss = () => model.loss(batch, targets, { ...options, total })
       return withNoise(model.backbone.wordEmbeddings, neftune, batch.cuSeqlens, loss)
     },
   }
 }
+
+/** The targets of a batch that must have some. */
+export function targetsIn({ targets }: MicroBatch): Targets {
+  return targets ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
+}
+
+/** A pass that several runs shared took too much memory: the step is to be run again, and will share less. */
+export class StepAgain extends LowrankError {}
 
 /** What a step computed. */
 export interface StepNumbers {
@@ -70,6 +96,8 @@ export interface StepperOptions {
   /** Optimizer steps of the whole run, which schedules of a method need. Default 0. */
   readonly totalSteps?: number | undefined
   readonly communicator?: Communicator | undefined
+  /** Computes gradients in place of a pass of its own. */
+  readonly shared?: SharedPasses | undefined
   /** false: every dropout is off, whatever config and adapter say. Default true. */
   readonly dropout?: boolean | undefined
   /** Into how many parts micro-batches are cut; raised when memory runs out. Default 1. */
@@ -115,6 +143,7 @@ export class Stepper {
       try {
         return await this.#attempt(step, index, lr)
       } catch (error) {
+        if (error instanceof StepAgain) continue
         if (!(error instanceof LowrankError) || error.code !== 'ERR_MEMORY') throw error
         const sequences = Math.max(...step.microBatches.map(batch => batch.rows.length))
         if (this.divisor >= sequences) tooLarge(step, error)
@@ -152,9 +181,14 @@ export class Stepper {
   ): Promise<{ loss: Promise<number> }> {
     while (this.#inFlight.length >= this.#ahead) await this.#inFlight.shift()
     const started = performance.now()
-    const { seed, dropout = true } = this.#options
+    const { seed, dropout = true, shared } = this.#options
     const { row: rowOffset, sequence: sequenceOffset, selected: selectedOffset, decoder: decoderOffset } = batch.offsets
     const random = { seed, step: index, rowOffset, sequenceOffset, selectedOffset, decoderOffset }
+    if (shared) {
+      const passed = await shared.gradients({ batch, total, random: dropout ? random : undefined })
+      this.#inFlight.push(passed.loss)
+      return passed
+    }
     const forward = () => objective.loss(this.#model, batch, total)
     // A read is in the queue before the scope frees what it reads.
     const { loss } = scope(() => {
@@ -168,7 +202,7 @@ export class Stepper {
 
   /** Adds the penalty's gradient, sums over processes where there are several, and updates everything that trains. */
   optimStep(lr: number): { penalty: Promise<number> | undefined; gradNorm: Promise<number> } {
-    const { training, communicator } = this.#options
+    const { training, communicator, shared } = this.#options
     const { penalised, squared } = scope(() => {
       const penalised = training?.penalty && read(backwardOf(() => training.penalty!()))
       communicator?.allReduce(this.#optimizer.arena.grads)
@@ -176,6 +210,7 @@ export class Stepper {
     })
     const gradNorm = squared.then(Math.sqrt)
     gradNorm.catch(() => undefined)
+    shared?.updated(gradNorm)
     return { penalty: penalised, gradNorm }
   }
 }
@@ -197,7 +232,7 @@ function backwardOf(forward: () => Tensor): Tensor {
 }
 
 /** Reads a number; one that nobody waits for may fail unheard, since the fault stays on the device. */
-function read(tensor: Tensor): Promise<number> {
+export function read(tensor: Tensor): Promise<number> {
   if (tensor.device.name === 'meta') return Promise.resolve(Number.NaN)
   const number = tensor.item()
   number.catch(() => undefined)

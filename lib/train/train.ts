@@ -2,6 +2,7 @@ import { check, LowrankError } from '../errors.ts'
 import { higherIsBetter } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import { native } from '../native.ts'
+import { throughAdapter } from '../nn/routes.ts'
 import { sumSquares } from '../ops/sum.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { scope } from '../tensor.ts'
@@ -25,6 +26,7 @@ import type {
   WarningEvent,
 } from './events.ts'
 import { fitWarnings } from './fit.ts'
+import type { Seat } from './meeting.ts'
 import { referenceOf, withReferences } from './reference.ts'
 import { epochOf, type Launched, Run } from './run.ts'
 import { resolveSettings, type Settings } from './settings.ts'
@@ -40,20 +42,30 @@ import { settingsWithin } from './time.ts'
  * @throws ERR_OPTION, ERR_DATA before the first step for what cannot work; ERR_OPTION when the loss is no longer a
  * number; ERR_MEMORY when one sequence is too much; ERR_CHECKPOINT for a checkpoint of another run
  */
-export async function* train(
+export function train(
   adapter: Adapter<Model>,
   data: TrainData,
   options: TrainOptions = {},
+): AsyncGenerator<TrainEvent, void> {
+  return trainAt(undefined, adapter, data, options)
+}
+
+/** {@link train}; `seat`: its place where it is one of several runs that share their passes. */
+export async function* trainAt(
+  seat: Seat | undefined,
+  adapter: Adapter<Model>,
+  data: TrainData,
+  options: TrainOptions,
 ): AsyncGenerator<TrainEvent, void> {
   const given = checkArguments('train', adapter, data)
   const { device } = adapter.host
   const asked = resolveSettings(adapter, options, given)
   check(device.name !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')
   const warnings = checkRun(adapter, given, asked)
-  await adapter.prepare(passes(adapter.host, given, asked))
+  await adapter.prepare(passes(adapter, given, asked, seat !== undefined))
   const examples = await withReferences(adapter, given, asked.evalBatchSize, options.signal)
   const settings = await settingsWithin(adapter, examples, options, asked)
-  const run = new Run(adapter, examples, settings, options.signal)
+  const run = new Run(adapter, examples, settings, options.signal, seat)
   try {
     await run.open()
     yield startEvent(run)
@@ -70,12 +82,19 @@ export async function* train(
 }
 
 /** Forward passes over the first epoch, for a method that begins along the data. */
-function* passes(model: Model, { train }: TrainExamples, settings: Settings): Iterable<() => void> {
-  const epoch = epochOf(model, train, settings, undefined, 0)
+function* passes(
+  { host, name }: Adapter<Model>,
+  { train }: TrainExamples,
+  settings: Settings,
+  isAmongOthers: boolean,
+): Iterable<() => void> {
+  const epoch = epochOf(host, train, settings, undefined, 0)
   for (let i = 0; i < epoch.length; i++)
     for (const micro of epoch.at(i).microBatches)
       yield () => {
-        model.answers(micro, micro.targets)
+        const pass = () => void host.answers(micro, micro.targets)
+        if (isAmongOthers) throughAdapter(name, pass)
+        else pass()
       }
 }
 

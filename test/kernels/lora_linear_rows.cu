@@ -53,7 +53,8 @@ struct Rows {
       own.begin = groups[i].begin, own.rows = groups[i].height.rows;
       if (groups[i].height.rank == 0) continue;
       const Run& r = *runs[i];
-      own.a = r.a, own.b = r.b, own.s = r.s, own.da = r.da, own.db = r.db, own.scale = groups[i].layer->scale;
+      own.a = r.a, own.b = r.b, own.s = r.s, own.da = r.da, own.db = r.db;
+      own.scale = groups[i].layer->scale, own.dropout = groups[i].layer->dropout;
     }
     return op;
   }

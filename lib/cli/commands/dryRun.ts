@@ -47,6 +47,7 @@ function planRows(plan: TrainPlan, { examples, maxLength, truncated }: Setup): [
     ['data', `${sizes[0]} to train, ${sizes[1]} to validate, ${sizes[2]} to test`],
     ['length', `at most ${maxLength} tokens, ${plural(truncated, 'example')} cut`],
     ['steps', `${steps}, ${each} an epoch of ${tokens} tokens`],
+    ['adapter', `${bytesText(plan.memberBytes)} while it trains among others`],
     ['tensors', `${peak} at the peak, exactly: ${weights} of weights, ${optimizer} of optimizer`],
     ['process', `about ${bytesText(plan.rssBytes)} of resident memory`],
   ]
