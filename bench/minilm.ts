@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { Example } from '../lib/data/example.ts'
 import { labelMap } from '../lib/data/labels.ts'
-import { type List, nth } from '../lib/data/list.ts'
+import { itemAt, type List } from '../lib/data/list.ts'
 import { toRows } from '../lib/data/row.ts'
 import { check } from '../lib/errors.ts'
 import { entityReport } from '../lib/metrics/entities.ts'
@@ -86,7 +86,7 @@ async function entityScores(model: Model, examples: List<Example>): Promise<Reco
   const gold = examples.map(({ row }) => row.values.ner_tags as string[])
   const predicted: string[][] = []
   for await (const prediction of predict<ItemsPrediction>(model, examples, { batchSize: 64 })) {
-    const example = nth(examples, predicted.length)
+    const example = itemAt(examples, predicted.length)
     const tags: string[] = new Array(example.words!.length).fill('O')
     prediction.positions.forEach((at, k) => {
       tags[example.wordIds![at]!] = model.labels[prediction.predicted[k]!]!

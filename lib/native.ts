@@ -41,6 +41,20 @@ export interface NativeInfo {
   }
 }
 
+type AttentionGradient<Bias> = [
+  dy: Handle,
+  q: Handle,
+  k: Handle,
+  v: Handle,
+  o: Handle,
+  lse: Handle,
+  cuSeqlens: Handle,
+  keySeqlens: Handle | 0,
+  bias: Bias,
+  shape: Struct,
+  dropout: Struct | null,
+]
+
 export interface Native {
   initialize(error: typeof LowrankError): void
   info(): NativeInfo
@@ -269,32 +283,8 @@ export interface Native {
     shape: Struct,
     dropout: Struct | null,
   ): [o: Handle, lse: Handle]
-  attentionBackward(
-    dy: Handle,
-    q: Handle,
-    k: Handle,
-    v: Handle,
-    o: Handle,
-    lse: Handle,
-    cuSeqlens: Handle,
-    keySeqlens: Handle | 0,
-    bias: Handle | 0,
-    shape: Struct,
-    dropout: Struct | null,
-  ): [dq: Handle, dk: Handle, dv: Handle]
-  attentionBiasBackward(
-    dy: Handle,
-    q: Handle,
-    k: Handle,
-    v: Handle,
-    o: Handle,
-    lse: Handle,
-    cuSeqlens: Handle,
-    keySeqlens: Handle | 0,
-    bias: Handle,
-    shape: Struct,
-    dropout: Struct | null,
-  ): Handle
+  attentionBackward(...args: AttentionGradient<Handle | 0>): [dq: Handle, dk: Handle, dv: Handle]
+  attentionBiasBackward(...args: AttentionGradient<Handle>): Handle
   attentionDecode(q: Handle, kCache: Handle, vCache: Handle, lengths: Handle, bias: Handle | 0, shape: Struct): Handle
   /** options: ignoreIndex, smoothing, scale */
   crossEntropy(logits: Handle, labels: Handle, weights: Handle | 0, options: Struct): [loss: Handle, lse: Handle]

@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { basename, isAbsolute, join, resolve } from 'node:path'
 import { bundled } from '../bundled.ts'
-import { nth } from '../data/list.ts'
+import { itemAt } from '../data/list.ts'
 import { shortName } from '../hub/id.ts'
 import { sha256File, writeFileAtomic } from '../io/atomic.ts'
 import { packageVersion } from '../io/package.ts'
@@ -196,7 +196,7 @@ async function writeFiles(
   const reader = { tokenizer, labels: model.labels, columns: data.columns }
   const judged = examples[after.split] ?? []
   const lines = after.evaluation.predictions.map((prediction, i) => {
-    return plainJson(task.record(prediction, nth(judged, i), reader, 1))
+    return plainJson(task.record(prediction, itemAt(judged, i), reader, 1))
   })
   await writeFileAtomic(join(out, 'predictions.jsonl'), `${lines.join('\n')}\n`)
 }

@@ -4,7 +4,7 @@ import { type PackedBatch, pack } from '../nn/batch.ts'
 import { SEED } from '../options.ts'
 import { random } from '../random.ts'
 import { type Example, sequencesOf } from './example.ts'
-import { type List, nth } from './list.ts'
+import { itemAt, type List } from './list.ts'
 import { type Transform, transformed } from './transform.ts'
 
 /** What of an optimizer step stands before a micro-batch. */
@@ -142,7 +142,7 @@ export function packExamples(
   rows: Int32Array,
   { collate, classWeights, offsets = START }: PackOptions,
 ): MicroBatch {
-  const parts = Array.from(rows, row => nth(examples, row))
+  const parts = Array.from(rows, row => itemAt(examples, row))
   const sequences = parts.flatMap(sequencesOf)
   check(sequences.length % parts.length === 0, 'ERR_DATA', () => {
     return `batches: ${sequences.length} sequences of ${parts.length} examples, expected as many of each`
@@ -240,7 +240,7 @@ function packPart(
 ): MicroBatch {
   const { transform, seed = SEED, epoch = 0 } = options
   if (!transform) return packExamples(examples, rows, { ...options, offsets })
-  const own = Array.from(rows, row => nth(examples, row))
+  const own = Array.from(rows, row => itemAt(examples, row))
   const changed = transformed(own, rows, transform, seed, epoch)
   return { ...packExamples(changed, Int32Array.from(own.keys()), { ...options, offsets }), rows }
 }

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { ValueOf } from '../options.ts'
 import type { Columns } from './columns.ts'
 import { answerText, conversationText } from './conversation.ts'
-import { joined, type List, nth, select } from './list.ts'
+import { itemAt, joined, type List, select } from './list.ts'
 import type { DATA_OPTIONS } from './options.ts'
 import { listOf, type Row, textOf } from './row.ts'
 
@@ -180,7 +180,7 @@ function describe(splits: Splits, columns: Columns, texts: SplitTexts): Duplicat
   for (const split of ['test', 'validation'] as const)
     for (const [i, text] of texts.of(split).entries()) {
       if (wanted.size === 0) break
-      if (wanted.delete(text)) examples.push(normalizedText(nth(splits[split], i), columns).slice(0, 200))
+      if (wanted.delete(text)) examples.push(normalizedText(itemAt(splits[split], i), columns).slice(0, 200))
     }
   const rows = splits.train.length + splits.validation.length + splits.test.length
   return {

@@ -68,7 +68,7 @@ export abstract class Sequence<T> implements List<T> {
 }
 
 /** Item i of a list that has one. @throws ERR_OPTION outside */
-export function nth<T>(list: List<T>, i: number): T {
+export function itemAt<T>(list: List<T>, i: number): T {
   const item = list.at(i)
   check(item !== undefined, 'ERR_OPTION', () => `data: index ${i} is not in [0, ${list.length})`)
   return item
@@ -89,7 +89,7 @@ class Selected<T> extends Sequence<T> {
   }
 
   protected get(i: number): T {
-    return nth(this.base, this.indices[i] ?? -1)
+    return itemAt(this.base, this.indices[i] ?? -1)
   }
 }
 
@@ -108,7 +108,7 @@ class Changed<T, U> extends Sequence<U> {
   }
 
   protected get(i: number): U {
-    return this.#change(nth(this.#base, i), i)
+    return this.#change(itemAt(this.#base, i), i)
   }
 }
 
@@ -125,10 +125,10 @@ class Joined<T> extends Sequence<T> {
   protected get(i: number): T {
     let at = i
     for (const part of this.#parts) {
-      if (at < part.length) return nth(part, at)
+      if (at < part.length) return itemAt(part, at)
       at -= part.length
     }
-    return nth([], i)
+    return itemAt([], i)
   }
 }
 
@@ -136,7 +136,7 @@ const isArray = <T>(list: List<T>): list is readonly T[] => Array.isArray(list)
 
 /** The items at some indices, in their order; of an array an array. */
 export function select<T>(list: List<T>, indices: Int32Array): List<T> {
-  if (isArray(list)) return Array.from(indices, i => nth(list, i))
+  if (isArray(list)) return Array.from(indices, i => itemAt(list, i))
   if (!(list instanceof Selected)) return new Selected(list, indices)
   const { base, indices: own }: Selected<T> = list
   return new Selected(

@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isRecord } from '../options.ts'
 import type { Example, Passage, Preference } from './example.ts'
-import { type List, nth, Sequence } from './list.ts'
+import { itemAt, type List, Sequence } from './list.ts'
 import { Records } from './records.ts'
 import type { Row } from './row.ts'
 
@@ -101,16 +101,16 @@ export class StoredExamples extends Sequence<Example> {
   }
 
   #preferenceOf([goal = 0, wanted = -1]: Int32Array): Preference {
-    return { goal: nth(this.#goals, goal), ...(wanted < 0 ? {} : { wanted: wanted === 1 }) }
+    return { goal: itemAt(this.#goals, goal), ...(wanted < 0 ? {} : { wanted: wanted === 1 }) }
   }
 
   /** A row that is read when it is looked at, since few are. */
   #rowOf(i: number): Row {
     const rows = this.#rows
-    if (Array.isArray(rows)) return nth(rows, i)
+    if (Array.isArray(rows)) return itemAt(rows, i)
     let read: Row | undefined
     const row = (): Row => {
-      read ??= nth(rows, i)
+      read ??= itemAt(rows, i)
       return read
     }
     return {

@@ -1,21 +1,11 @@
 // Which files of a model are wanted.
 
+import { isTokenizerFile, SENTENCE_PIECES, VOCABULARIES } from '../io/tokenizerFiles.ts'
+
 /** What a model of the hub is fetched for: a base, an adapter or whatever was trained, or its tokenizer alone. */
 export type Purpose = 'model' | 'trained' | 'tokenizer'
 
 const CONFIGS = ['config.json', 'generation_config.json', 'lowrank.json']
-const TOKENIZER = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.txt',
-  'vocab.json',
-  'merges.txt',
-  'chat_template.jinja',
-  'chat_template.json',
-]
-const SENTENCE_PIECE = ['spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model', 'spm.model']
 const ADAPTER = 'adapter_config.json'
 /** The index of sharded weights, and of the same as pickles. */
 const INDICES = ['model.safetensors.index.json', 'pytorch_model.bin.index.json'] as const
@@ -34,9 +24,8 @@ export async function wantedFiles(
   const there = new Set(all)
   const has = (name: string): boolean => there.has(name)
   // What stands alone in sentencepiece's form cannot be read; fetched, it is refused for what it is.
-  const pieces = has('tokenizer.json') ? [] : SENTENCE_PIECE.filter(has)
-  const templates = [...there].filter(name => /^additional_chat_templates\/[^/]+\.jinja$/.test(name))
-  const tokenizer = [...TOKENIZER.filter(has), ...pieces, ...templates]
+  const isRead = (name: string) => !has('tokenizer.json') || !SENTENCE_PIECES.includes(name)
+  const tokenizer = [...there].filter(name => isTokenizerFile(name) && isRead(name))
   if (purpose === 'tokenizer') return ['config.json'].filter(has).concat(tokenizer)
   const isAdapter = purpose === 'trained' && has(ADAPTER)
   const weights = (isAdapter ? ADAPTER_WEIGHTS : WEIGHTS).find(has)
@@ -48,7 +37,7 @@ export async function wantedFiles(
 
 /** What of its kind a folder has to hold to be of use without asking the hub. */
 export async function isUsable(there: ReadonlySet<string>, purpose: Purpose, shardsOf: ReadIndex): Promise<boolean> {
-  const hasTokenizer = ['tokenizer.json', 'vocab.txt', 'vocab.json', ...SENTENCE_PIECE].some(name => there.has(name))
+  const hasTokenizer = [...VOCABULARIES, ...SENTENCE_PIECES].some(name => there.has(name))
   if (purpose === 'tokenizer') return hasTokenizer
   if (purpose === 'trained' && there.has(ADAPTER)) return ADAPTER_WEIGHTS.some(name => there.has(name))
   const weights = WEIGHTS.find(name => there.has(name))

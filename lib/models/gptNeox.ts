@@ -4,7 +4,7 @@
 import { bool, count, float, type ModelConfig, probability, string } from '../io/config.ts'
 import { Attention, type LayerContext } from '../nn/attention.ts'
 import { gatherColumns } from '../nn/columns.ts'
-import { Rotary } from '../nn/rope.ts'
+import type { Rotary } from '../nn/rope.ts'
 import { type Block, type PreNorm, preNorm } from '../nn/stack.ts'
 import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
@@ -16,6 +16,7 @@ import { activationOf } from './activations.ts'
 import type { Backbone, Family } from './family.ts'
 import { lastTokenScore, plainLm, tokenClassifier } from './heads.ts'
 import { adoptTied } from './lmOutput.ts'
+import { rotaryOf } from './rotary.ts'
 import type { Weights } from './weights.ts'
 
 function dims(config: ModelConfig) {
@@ -85,9 +86,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const w = weights.at('gpt_neox')
   adoptTied(config, weights, 'embed_out.weight', 'gpt_neox.embed_in.weight', false)
   const words = w.embedding('embed_in', count(config, 'vocab_size', 50432), d.hidden)
-  const { device, dtype } = weights.activations
-  const options = { headDim: d.headDim, device, dtype: dtype === 'f64' ? dtype : 'f32' } as const
-  const rotary = weights.buffer(new Rotary(rotaryConfig(config), options))
+  const rotary = rotaryOf(weights, rotaryConfig(config), d.headDim)
   const blocks = Array.from({ length: count(config, 'num_hidden_layers', 44) }, (_, i) =>
     layerOf(w.at(`layers.${i}`), d, rotary),
   )

@@ -5,7 +5,7 @@ import { check } from '../errors.ts'
 import { bool, count, float, type ModelConfig, probability, string } from '../io/config.ts'
 import { Attention, type LayerContext } from '../nn/attention.ts'
 import type { Norm } from '../nn/norm.ts'
-import { Rotary } from '../nn/rope.ts'
+import type { Rotary } from '../nn/rope.ts'
 import { type Block, type PreNorm, preNorm } from '../nn/stack.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
@@ -16,6 +16,7 @@ import { padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
 import { layerTypes } from './layerTypes.ts'
 import { outputOf } from './lmOutput.ts'
+import { rotaryOf } from './rotary.ts'
 import type { Weights } from './weights.ts'
 
 function dims(config: ModelConfig) {
@@ -89,11 +90,9 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const vocabSize = count(config, 'vocab_size', 50368)
   const words = w.embedding('embeddings.tok_embeddings', vocabSize, d.hidden, padIdOf(config, 50283, vocabSize))
   const first = w.norm('embeddings.norm', d.hidden, d.eps, d.norm)
-  const { device, dtype } = weights.activations
-  const options = { headDim: d.hidden / d.heads, device, dtype: dtype === 'f64' ? dtype : 'f32' } as const
-  const rotaries = ['full_attention', 'sliding_attention'].map(layerType => {
-    return weights.buffer(new Rotary(ropeConfig(config), { ...options, layerType }))
-  })
+  const rotaries = ['full_attention', 'sliding_attention'].map(layerType =>
+    rotaryOf(weights, ropeConfig(config), d.hidden / d.heads, layerType),
+  )
   const every = count(config, 'global_attn_every_n_layers', 3)
   const typeOf = layerTypes(config, layer => layer % every !== 0)
   const blocks = Array.from({ length: count(config, 'num_hidden_layers', 22) }, (_, layer) => {

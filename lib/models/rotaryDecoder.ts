@@ -7,7 +7,7 @@ import { Attention, type LayerContext } from '../nn/attention.ts'
 import type { Batch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
 import type { RmsNorm } from '../nn/norm.ts'
-import { Rotary, ropeReach } from '../nn/rope.ts'
+import { type Rotary, ropeReach } from '../nn/rope.ts'
 import { type Block, type PreNorm, preNorm } from '../nn/stack.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
@@ -19,6 +19,7 @@ import { gatedOf } from './activations.ts'
 import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
 import { decoderDropout, lastTokenScore, tokenClassifier } from './heads.ts'
 import { adoptTied, outputOf } from './lmOutput.ts'
+import { rotaryOf } from './rotary.ts'
 import type { Weights } from './weights.ts'
 
 /** How a family differs from Llama. */
@@ -184,17 +185,14 @@ function build(config: ModelConfig, weights: Weights, family: RotaryDecoder): Ba
   const w = weights.at('model')
   adoptTied(config, weights, 'lm_head.weight', 'model.embed_tokens.weight', family.isTied)
   const words = w.embedding('embed_tokens', count(config, 'vocab_size', 32000), d.hidden)
-  const { device, dtype } = weights.activations
   const rotaries = new Map<string | undefined, Rotary>()
-  const rotaryOf = (layerType: string | undefined) => {
-    const options = { headDim: d.headDim, device, dtype: dtype === 'f64' ? dtype : 'f32' } as const
-    const rotary =
-      rotaries.get(layerType) ?? weights.buffer(new Rotary(config, layerType ? { ...options, layerType } : options))
+  const rotaryFor = (layerType: string | undefined) => {
+    const rotary = rotaries.get(layerType) ?? rotaryOf(weights, config, d.headDim, layerType)
     rotaries.set(layerType, rotary)
     return rotary
   }
   const layers = Array.from({ length: count(config, 'num_hidden_layers', 32) }, (_, i) =>
-    layerOf(w.at(`layers.${i}`), d, rotaryOf(d.ropeOf?.(i)), i),
+    layerOf(w.at(`layers.${i}`), d, rotaryFor(d.ropeOf?.(i)), i),
   )
   const norm = w.rmsNorm('norm', d.hidden, d.eps, d.normOffset)
   const where = site(w.prefix, 'embeddings')

@@ -15,6 +15,7 @@ import { isJsonObject } from '../io/json.ts'
 import { isModelPath } from '../io/modelPath.ts'
 import { referenceOf } from '../io/reference.ts'
 import { openSafetensors } from '../io/safetensors.ts'
+import { VOCABULARIES } from '../io/tokenizerFiles.ts'
 import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
 import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '../peft/index.ts'
@@ -218,7 +219,7 @@ async function tokenizerOf(
   const side = settings.truncationSide ?? extra.truncation_side
   const options = { truncationSide: side === 'left' || side === 'right' ? side : undefined } as const
   if (settings.tokenizer !== undefined) return await loadTokenizer(settings.tokenizer, options)
-  const brings = ['tokenizer.json', 'vocab.txt', 'vocab.json'].some(name => existsSync(join(folder, name)))
+  const brings = VOCABULARIES.some(name => existsSync(join(folder, name)))
   if (isAdapter && brings) return await loadTokenizer(folder, options)
   // A whole model's folder has the tokenizer that it was trained with.
   const saved = isAdapter ? extra.tokenizer : undefined

@@ -1,7 +1,6 @@
 // A model with all that is attached to it, as a Hugging Face folder.
 
-import { existsSync } from 'node:fs'
-import { readFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
 import { HEADS } from '../heads/index.ts'
@@ -11,6 +10,7 @@ import { isGguf } from '../io/gguf/file.ts'
 import { openWeights } from '../io/gguf/weights.ts'
 import { isObject, type PyJson, type PyObject, readExactJson, writeJson } from '../io/json.ts'
 import { decodeF32, encodeF32, type FloatDtype, isFiniteData, type TensorToWrite } from '../io/safetensors.ts'
+import { isTokenizerFile, TEMPLATES } from '../io/tokenizerFiles.ts'
 import { transposed } from '../io/transpose.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
 import type { Tensor } from '../tensor.ts'
@@ -22,21 +22,7 @@ import { infoFile } from './info.ts'
 import { mergedLayer } from './merging.ts'
 import type { Host } from './method.ts'
 
-/** Files of a tokenizer, copied as they are. */
-const tokenizerFiles = [
-  'tokenizer.json',
-  'tokenizer_config.json',
-  'special_tokens_map.json',
-  'added_tokens.json',
-  'vocab.txt',
-  'vocab.json',
-  'merges.txt',
-  'tokenizer.model',
-  'spiece.model',
-  'sentencepiece.bpe.model',
-  'chat_template.jinja',
-]
-const ownFiles = ['config.json', 'model.safetensors', 'README.md', infoFile, ...tokenizerFiles]
+const ownFiles = ['config.json', 'model.safetensors', 'README.md', infoFile, TEMPLATES]
 
 const fileDtypes: Readonly<Record<ConfigDtype, FloatDtype>> = {
   float64: 'F64',
@@ -76,7 +62,7 @@ export async function saveMerged(model: Host, dir: string, options: SaveMergedOp
       if (info) await writeJson(join(into, infoFile), await info())
       if (tokenizer !== undefined) await copyTokenizer(tokenizer, into)
     },
-    { owns: name => ownFiles.includes(name) },
+    { owns: name => ownFiles.includes(name) || isTokenizerFile(name) },
   )
 }
 
@@ -95,10 +81,11 @@ export function checkMergeable(model: Host, what: string): void {
 /** Copies the files of a tokenizer; of a GGUF file, writes what it says of its own. */
 export async function copyTokenizer(from: string, into: string): Promise<void> {
   if (isGguf(from)) return await writeTokenizer(ggufTokenizer(from), into)
-  for (const name of tokenizerFiles) {
-    const source = join(from, name)
-    if (existsSync(source)) await writeFileAtomic(join(into, name), await readFile(source))
-  }
+  const names = [from, join(from, TEMPLATES)].map(folder => readdir(folder).catch((): string[] => []))
+  const [own = [], templates = []] = await Promise.all(names)
+  if (templates.length > 0) await mkdir(join(into, TEMPLATES), { recursive: true })
+  for (const name of [...own, ...templates.map(each => `${TEMPLATES}/${each}`)].filter(isTokenizerFile))
+    await writeFileAtomic(join(into, name), await readFile(join(from, name)))
 }
 
 /** The dtype of the files the model was loaded from; of its matrices in memory where it was not. */

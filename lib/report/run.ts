@@ -1,7 +1,7 @@
 // A finished run as the report shows it.
 
 import { type Example, wholeRows } from '../data/example.ts'
-import { type List, nth } from '../data/list.ts'
+import { itemAt, type List } from '../data/list.ts'
 import { metricOf } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
@@ -190,7 +190,7 @@ function comparisonOf(
     }
   })
   const main = comparison.metrics.findIndex(pair => pair.metric === run.start.metric)
-  const ordered = main > 0 ? [nth(rows, main), ...rows.filter((_, i) => i !== main)] : rows
+  const ordered = main > 0 ? [itemAt(rows, main), ...rows.filter((_, i) => i !== main)] : rows
   const isNew = run.model.newTensors.length > 0
   return {
     beforeName: facts.beforeName ?? (isNew ? 'base model, untrained head' : 'before training'),
@@ -245,7 +245,7 @@ function mistakesOf({ predictions }: Evaluation, examples: List<Example>, run: R
   const task = taskOfModel(run.model)
   const wrong = predictions.flatMap((prediction, i) => {
     const sureness = task.wrong(prediction)
-    return sureness === undefined ? [] : [{ prediction, example: nth(examples, i), sureness }]
+    return sureness === undefined ? [] : [{ prediction, example: itemAt(examples, i), sureness }]
   })
   wrong.sort((a, b) => b.sureness - a.sureness)
   return wrong.slice(0, mostMistakes).map(({ prediction, example }) => task.mistake(prediction, example, run.reader))

@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
 import { check, fail, messageOf, systemCode } from '../errors.ts'
+import { TEMPLATES } from '../io/tokenizerFiles.ts'
 import { under } from '../tuple.ts'
 import { asArray, asObject, type Json } from './json.ts'
 
@@ -88,7 +89,7 @@ function parse(path: string, source: string): Template {
 export async function readTemplates(folder: string, config: Json): Promise<TemplateSources> {
   const main = await readText(join(folder, 'chat_template.jinja'))
   if (main === undefined) return configSources(config.chat_template)
-  const more = join(folder, 'additional_chat_templates')
+  const more = join(folder, TEMPLATES)
   const names = (await readdir(more).catch(() => [])).filter(name => name.endsWith('.jinja'))
   const sources: Record<string, string> = {}
   for (const name of names) {

@@ -6,13 +6,12 @@ import { dirname, join } from 'node:path'
 import { check, fail, messageOf, systemCode } from '../errors.ts'
 import { isGguf } from '../io/gguf/file.ts'
 import { shown } from '../io/json.ts'
+import { SENTENCE_PIECES } from '../io/tokenizerFiles.ts'
 import { readTemplates } from './chatTemplate.ts'
 import { bertParts } from './config.ts'
 import type { TokenizerFiles } from './files.ts'
 import { ggufTokenizer } from './gguf.ts'
 import { asObject, type Json } from './json.ts'
-
-const sentencePiece = ['spiece.model', 'sentencepiece.bpe.model', 'tokenizer.model', 'spm.model']
 
 /**
  * Reads a folder, a tokenizer.json or a GGUF file.
@@ -27,8 +26,8 @@ export async function readTokenizerFiles(dirOrFile: string): Promise<TokenizerFi
   const map = (await readJson(join(folder, 'special_tokens_map.json'))) ?? {}
   const tokenizer = (await readJson(file)) ?? (isFolder ? await fromVocabulary(folder, config) : undefined)
   if (tokenizer) return { tokenizer, config, map, templates: await readTemplates(folder, config) }
-  const stats = await Promise.all(isFolder ? sentencePiece.map(name => statOf(join(folder, name))) : [])
-  const native = sentencePiece[stats.findIndex(found => found !== undefined)]
+  const stats = await Promise.all(isFolder ? SENTENCE_PIECES.map(name => statOf(join(folder, name))) : [])
+  const native = SENTENCE_PIECES[stats.findIndex(found => found !== undefined)]
   check(!native, 'ERR_UNSUPPORTED', () => {
     return `tokenizer: ${folder} holds ${native} without tokenizer.json, and sentencepiece files are not read; ${cure}`
   })

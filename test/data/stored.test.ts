@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert'
 import { batches } from '../../lib/data/batches.ts'
 import { resolveDuplicates, splitHash } from '../../lib/data/duplicates.ts'
 import type { Example, OtherSequence } from '../../lib/data/example.ts'
-import { changed, joined, nth, select } from '../../lib/data/list.ts'
+import { changed, itemAt, joined, select } from '../../lib/data/list.ts'
 import { openFile } from '../../lib/data/open.ts'
 import { Records } from '../../lib/data/records.ts'
 import { type Row, toRows } from '../../lib/data/row.ts'
@@ -76,7 +76,7 @@ test('rows of any JSON are read as they were', async () => {
       const list = await stored(rows, most * 2 ** 20)
       assert.equal([...list], rows)
       for (const [i, { values }] of rows.entries())
-        assert.is(JSON.stringify(nth(list, i).values), JSON.stringify(values), 'the order of columns too')
+        assert.is(JSON.stringify(itemAt(list, i).values), JSON.stringify(values), 'the order of columns too')
     }),
     { numRuns: 60 },
   )
@@ -95,7 +95,7 @@ test('rows that JSON would change stay as they are', async () => {
   const rows = toRows([{ a: 1 }, ...others, JSON.parse('{ "__proto__": 1, "a": 2 }'), { b: 1 }, { a: 3 }])
   const list = await stored(rows)
   for (const [i, { values }] of rows.entries()) {
-    const read = nth(list, i).values
+    const read = itemAt(list, i).values
     assert.equal(Object.keys(read), Object.keys(values))
     assert.ok(Object.is(read.a, values.a) || i === 0 || i > others.length)
     assert.equal(read, values)
@@ -147,7 +147,7 @@ test('lists are as arrays', async () => {
   assert.ok(
     Array.isArray(select(rows, ints(1))) && Array.isArray(changed(rows, odd)) && Array.isArray(joined([rows, rows])),
   )
-  await rejects(() => void nth(own, 25), 'ERR_OPTION', /index 25 is not in \[0, 25\)/)
+  await rejects(() => void itemAt(own, 25), 'ERR_OPTION', /index 25 is not in \[0, 25\)/)
 })
 
 test('duplicates and hashes do not depend on where rows lie', async () => {
@@ -188,7 +188,7 @@ test('examples are read as they were added', () => {
     const list = new StoredExamples(rows, most)
     for (const example of given) list.push(example, 1)
     for (const [i, example] of given.entries()) {
-      const { row: own, ...read } = nth(list, i)
+      const { row: own, ...read } = itemAt(list, i)
       const { row: _, typeIds = undefined, label = undefined, ...plain } = example
       assert.equal(read, { typeIds, label, ...plain }, String(i))
       assert.is(own, row)
@@ -216,14 +216,14 @@ test('no member of an example is lost', () => {
   }
   const list = new StoredExamples(rows)
   list.push(whole, 1)
-  assert.equal(nth(list, 0), whole)
+  assert.equal(itemAt(list, 0), whole)
 })
 
 test('token types of 0 and labels that are the ids take no place of their own', () => {
   const ids = ints(1, 2)
   const list = new StoredExamples(rows)
   list.push({ ids, typeIds: ints(0, 0), label: ids, truncated: false, row }, 0)
-  const { ids: kept, typeIds, label } = nth(list, 0)
+  const { ids: kept, typeIds, label } = itemAt(list, 0)
   assert.is(typeIds, undefined)
   assert.is(label, kept)
 })
@@ -249,7 +249,7 @@ test('steps are the same wherever examples lie, and a row is read when it is loo
       assert.equal(plain(c), plain(a))
     }
   assert.is(reads, 0)
-  assert.equal({ ...nth(far, 5) }.row.values, { text: 'b' })
+  assert.equal({ ...itemAt(far, 5) }.row.values, { text: 'b' })
   assert.is(reads, 1)
 })
 

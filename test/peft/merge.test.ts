@@ -1,7 +1,7 @@
 // Merged models: in memory, and as folders that transformers loads.
 
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -103,8 +103,11 @@ test('config.json of a merged folder: class, labels and problem of its head; tok
     const base = join(out, 'base')
     const source = await tinyModel('bert-seq')
     await saveMerged(source, base)
-    source.dispose()
-    writeFileSync(join(base, 'tokenizer.json'), '{"é": 1}')
+    const templates = 'additional_chat_templates'
+    mkdirSync(join(base, templates))
+    const files = ['tokenizer.json', 'chat_template.jinja', 'spm.model', `${templates}/tool_use.jinja`]
+    for (const name of files) writeFileSync(join(base, name), '{"é": 1}')
+    writeFileSync(join(base, templates, 'notes.txt'), 'no template')
     const model = await loadModel(base, {
       task: 'sequence-classification',
       labels: ['no', 'yes', 'é'],
@@ -117,7 +120,10 @@ test('config.json of a merged folder: class, labels and problem of its head; tok
     assert.equal(config.id2label, { 0: 'no', 1: 'yes', 2: 'é' })
     assert.equal(config.label2id, { no: 0, yes: 1, é: 2 })
     assert.is(config.problem_type, 'multi_label_classification')
-    assert.is(readFileSync(join(out, 'merged/tokenizer.json'), 'utf8'), '{"é": 1}')
+    for (const name of files) assert.is(readFileSync(join(out, 'merged', name), 'utf8'), '{"é": 1}', name)
+    assert.equal(readdirSync(join(out, 'merged', templates)), ['tool_use.jinja'])
+    await saveMerged(source, join(out, 'merged')) // what is a model's folder may be replaced
+    source.dispose()
   })
   assert.is(native.live(), before)
 })

@@ -2,7 +2,7 @@
 
 import { type Example, wholeRows } from '../../data/example.ts'
 import { labelMap } from '../../data/labels.ts'
-import { type List, nth } from '../../data/list.ts'
+import { itemAt, type List } from '../../data/list.ts'
 import { openDataset } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
 import { storeRows } from '../../data/storedRows.ts'
@@ -102,7 +102,7 @@ async function writePredictions(
 ): Promise<void> {
   const task = taskOfModel(model)
   const rows = wholeRows(examples)
-  const lines = predictions.map((prediction, i) => plainJson(task.record(prediction, nth(rows, i), reader, 1)))
+  const lines = predictions.map((prediction, i) => plainJson(task.record(prediction, itemAt(rows, i), reader, 1)))
   await writeFileAtomic(path, `${lines.join('\n')}\n`)
 }
 
@@ -151,5 +151,5 @@ function classLines(model: Model, { reports, predictions }: Evaluation, console:
   const right = (header: string) => ({ header, align: 'right' as const })
   const columns = ['precision', 'recall', 'F1', 'support', 'predicted'].map(right)
   if (classes.length > shownClasses) rows.push([`and ${classes.length - shownClasses} more`])
-  console.line(table([{ header: nth(must(className, 'className').split(' '), 0) }, ...columns], rows))
+  console.line(table([{ header: itemAt(must(className, 'className').split(' '), 0) }, ...columns], rows))
 }
