@@ -28,7 +28,7 @@ export interface Kinds {
   weights: 'balanced' | readonly number[]
   /** A flag alone, or with a path. */
   pathOrTrue: string | boolean
-  /** Seconds, or a text such as 90s, 2m, 1h30m; see {@link secondsOf}. */
+  /** Seconds, or a text such as 90s, 2m, 1h30m. */
   duration: number | string
 }
 

@@ -8,7 +8,7 @@ import { isEntityTag } from './tags.ts'
 export interface ConllOptions extends EncodingOptions {
   /** Column of the words: by default the first, or the one after a number that counts them. */
   readonly tokenColumn?: number | undefined
-  /** Column of the tags: by default the last, or what the layout says (see {@link readConll}). */
+  /** Column of the tags: by default the last, or what the layout says. */
   readonly tagColumn?: number | undefined
   /** Keep the tags as written instead of turning them into IOB2. */
   readonly keepTags?: boolean | undefined

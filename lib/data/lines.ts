@@ -28,7 +28,10 @@ export const ENCODINGS = ['utf-8', 'utf-16', 'cp1252', 'latin1', 'cp1251', 'shif
 
 /** How the bytes of a file are read. */
 export interface EncodingOptions {
-  /** One of {@link ENCODINGS}. Default: UTF-8, or UTF-16 where the file begins with its mark. */
+  /**
+   * `utf-8`, `utf-16`, `cp1252`, `latin1`, `cp1251`, `shift_jis`, `gb18030` or `euc-kr`. Default: UTF-8, or UTF-16
+   * where the file begins with its mark.
+   */
   readonly encoding?: string | undefined
 }
 

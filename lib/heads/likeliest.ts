@@ -8,7 +8,7 @@ import { nth } from '../tuple.ts'
 export interface LikeliestRows {
   /** Its column, i32[n]. */
   readonly ids: Tensor
-  /** {@link SHARP} times the logit itself, [n]. */
+  /** 2^20 times the logit itself, [n]. */
   readonly sharpLogits: Tensor
   /** Log of the sum of exponentials of the row, [n]. */
   readonly logSumExp: Tensor

@@ -5,7 +5,7 @@ import { ggufConfig } from './gguf/config.ts'
 import { isGguf, openGguf } from './gguf/file.ts'
 import { isJsonObject, type Json, type JsonObject, readJson, shown } from './json.ts'
 
-/** A model's `config.json` as it stands in the file; {@link int} and its like read one checked value each. */
+/** A model's `config.json` as it stands in the file; `int` and its like read one checked value each. */
 export interface ModelConfig {
   /** The file, for messages. */
   readonly path: string
@@ -53,29 +53,29 @@ export function int(config: ModelConfig, key: string, fallback?: number): number
   return read(config, key, fallback, 'a whole number', isNumber, Number.isSafeInteger)
 }
 
-/** A size or count: a whole number from 1 to 2^31 − 1, else as {@link int}. */
+/** A size or count: a whole number from 1 to 2^31 − 1, else as `int`. */
 export function count(config: ModelConfig, key: string, fallback?: number): number {
   return read(config, key, fallback, 'a whole number from 1 to 2147483647', isNumber, value => {
     return Number.isSafeInteger(value) && value >= 1 && value < 2 ** 31
   })
 }
 
-/** A finite number, else as {@link int}. */
+/** A finite number, else as `int`. */
 export function float(config: ModelConfig, key: string, fallback?: number): number {
   return read(config, key, fallback, 'a number', isNumber, Number.isFinite)
 }
 
-/** A probability of dropping: a number from 0 up to, not including, 1, else as {@link int}. */
+/** A probability of dropping: a number from 0 up to, not including, 1, else as `int`. */
 export function probability(config: ModelConfig, key: string, fallback?: number): number {
   return read(config, key, fallback, 'a number from 0 up to 1', isNumber, value => value >= 0 && value < 1)
 }
 
-/** True or false, else as {@link int}. */
+/** True or false, else as `int`. */
 export function bool(config: ModelConfig, key: string, fallback?: boolean): boolean {
   return read(config, key, fallback, 'true or false', value => typeof value === 'boolean')
 }
 
-/** A text, with `known` one of these, else as {@link int}. */
+/** A text, with `known` one of these, else as `int`. */
 export function string<T extends string = string>(
   config: ModelConfig,
   key: string,

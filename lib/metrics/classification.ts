@@ -57,7 +57,7 @@ export function accuracy(gold: ArrayLike<number>, predicted: ArrayLike<number>):
   return correct / gold.length
 }
 
-/** Counts [gold][predicted] over class ids 0 … classes − 1: classes² numbers; see {@link confusionCells} for many. */
+/** Counts [gold][predicted] over class ids 0 … classes − 1: classes² numbers, so for few of them. */
 export function confusionMatrix(gold: ArrayLike<number>, predicted: ArrayLike<number>, classes: number): number[][] {
   const cells = confusionCells(gold, predicted, classes)
   const matrix = Array.from({ length: classes }, () => new Array<number>(classes).fill(0))

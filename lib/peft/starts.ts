@@ -39,7 +39,7 @@ export const STARTS = [
   'eva',
 ] as const
 
-/** One of {@link STARTS}. */
+/** How the factors start: one of `STARTS`. */
 export type LoraStart = (typeof STARTS)[number]
 
 /** Whether the factors begin as a part of the weight, which is taken out of it. */

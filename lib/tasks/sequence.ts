@@ -30,7 +30,7 @@ export interface ClassPrediction extends Prediction {
   readonly predicted: number
   /** Of what was predicted. */
   readonly probability: number
-  /** One a class; they sum to 1. Absent where there are more than {@link MANY} classes. */
+  /** One a class; they sum to 1. Absent where there are more than 1000 classes. */
   readonly probabilities?: Float32Array
   /** The likeliest classes, where not all are kept. */
   readonly likeliest?: readonly { readonly id: number; readonly probability: number }[]

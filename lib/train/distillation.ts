@@ -43,7 +43,7 @@ const CHUNK_BYTES = 64 * 2 ** 20
  * (1 − w) · the loss of the labels + w · T² · KL(teacher ‖ student) of logits divided by T, both a mean over what is
  * supervised. The teacher runs without dropout and is never changed. Where a vocabulary is long, logits are made in
  * pieces, and again in backward.
- * @throws ERR_OPTION, ERR_UNSUPPORTED at the first loss for a teacher that does not fit, see {@link checkTeacher};
+ * @throws ERR_OPTION, ERR_UNSUPPORTED at the first loss for a teacher that does not fit;
  * ERR_DATA without labels, which say what rows count
  */
 export function distilled(options: DistillationOptions): Objective {

@@ -44,10 +44,10 @@ export interface Evaluation<P extends Prediction = Prediction> {
   readonly seconds: number
   /** Mean over everything with a label: sequences, tokens, or elements. */
   readonly loss: number
-  /** By name, `loss` among them; see {@link score}. */
+  /** By name, `loss` among them: the task's own. */
   readonly metrics: Readonly<Record<string, number>>
   readonly reports: Reports
-  /** One an example, in their order; of rows in parts one a row, see {@link wholeRows}. */
+  /** One an example, in their order; of rows in parts one a row. */
   readonly predictions: readonly P[]
 }
 

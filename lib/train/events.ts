@@ -28,7 +28,7 @@ export interface TrainExamples extends TrainData {
 
 /**
  * Settings of a run; everything has a default. Numbers, their defaults and ranges:
- * {@link TRAIN_OPTIONS}, the table that docs/cli.md prints.
+ * `TRAIN_OPTIONS` of `lowrank/train`, the table that docs/cli.md prints.
  */
 export interface TrainOptions extends TrainValues {
   /** Stops after the step in progress, with a checkpoint where there is an output folder. */
