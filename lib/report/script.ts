@@ -1,4 +1,6 @@
-/** The only script of a page: a read-out on the curves, sorting and searching. A page is complete without it. */
+import { cardScript } from './card.ts'
+
+/** The only script of a page: read-outs on curves, sorting, searching, a picture. A page is complete without it. */
 export const script = `
 for (const svg of document.querySelectorAll('svg[data-hover]')) {
   const points = JSON.parse(svg.dataset.hover)
@@ -60,4 +62,4 @@ for (const list of document.querySelectorAll('[data-search]')) {
   const frame = list.closest('.sideways, .tall') ?? list.closest('table') ?? list
   frame.before(input)
 }
-`
+${cardScript}`

@@ -69,6 +69,8 @@ tbody th { font-weight: 500; overflow-wrap: anywhere; }
 .sortable thead button { font: inherit; color: inherit; background: none; border: 0; padding: 0; cursor: pointer; }
 .sortable thead button:hover { color: var(--ink); }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+.card { font: inherit; font-size: 13px; color: var(--ink); background: var(--raised); border: 1px solid var(--quiet);
+  border-radius: 4px; margin: 24px 0 0; padding: 5px 12px; cursor: pointer; }
 .search { font: inherit; color: inherit; background: var(--raised); border: 1px solid var(--quiet); border-radius: 4px;
   padding: 5px 9px; margin: 0 0 12px; width: 100%; max-width: 320px; display: block; }
 pre { background: var(--raised); padding: 12px 14px; border-radius: 4px; overflow-x: auto; margin: 0; }

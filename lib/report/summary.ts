@@ -106,7 +106,7 @@ function referenceTable(references: readonly ReferenceRow[]): Html {
       macroF1 === undefined ? '\u2013' : percent(macroF1)
     }</td></tr>`
   })
-  return html`<h3>Without a model that reads</h3><div class="sideways"><table><thead><tr><th>On the same items</th><th
+  return html`<h3>Without a model that reads</h3><div class="sideways"><table class="references"><thead><tr><th>On the same items</th><th
 class="num">Accuracy</th><th class="num">F1 (macro)</th></tr></thead><tbody>${rows}</tbody></table></div>`
 }
 

@@ -118,6 +118,28 @@ test('in a browser the script makes tables sortable and lists searchable, and it
     assert.match(stdout, new RegExp(`<input type="search"[^>]*aria-label="${name}"`))
 })
 
+test('a button saves the head of a page as a picture', () => {
+  if (!browser) return console.log('skipped: no browser')
+  const report = renderReport(data)
+  assert.match(domOf(report, browser), /<button type="button" class="card">Save as a picture<\/button>/)
+  // The page's policy lets no other script run, which is right; this one presses the button and keeps what is saved.
+  const press = `URL.createObjectURL = blob => {
+    const reader = new FileReader()
+    reader.onload = () => { document.body.dataset.saved = reader.result }
+    reader.readAsDataURL(blob)
+    return 'data:,'
+  }
+  document.querySelector('button.card').click()`
+  const open = report.replace(/<meta http-equiv="Content-Security-Policy"[^>]*>/, '')
+  const dom = domOf(open.replace('</body>', `<script>${press}</script></body>`), browser)
+  const [, saved] = /data-saved="data:image\/png;base64,([^"]+)"/.exec(dom) ?? []
+  const png = Buffer.from(saved ?? '', 'base64')
+  assert.is(png.toString('latin1', 1, 4), 'PNG')
+  assert.equal([png.readUInt32BE(16), png.readUInt32BE(20)], [1200, 630])
+  // Text takes bytes; one colour alone takes four thousand.
+  assert.ok(png.length > 15_000, `${png.length} bytes`)
+})
+
 test('axe finds nothing on a report', () => {
   const problems = problemsOf(renderReport(data))
   if (!problems) return console.log('skipped: no browser')
