@@ -24,7 +24,7 @@ export type MetricRow = {
 }
 
 /** What a model has to be better than: shares in [0, 1]. */
-export type ReferenceRow = { name: string; accuracy: number; macroF1?: number }
+export type ReferenceRow = { name: string; accuracy: number; macroF1?: number; microF1?: number }
 
 /** The comparison that heads the report; its first row is the one the verdict speaks of. */
 export type ComparisonData = {

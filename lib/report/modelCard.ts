@@ -1,7 +1,7 @@
 // README.md of an adapter folder: what it is, how good, on what it was trained, and how to use it from Python and Node.
 
 import type { BaseReference } from '../io/reference.ts'
-import { TEXT_BASELINE } from '../tasks/textBaseline.ts'
+import { textBaselineText } from '../tasks/textBaseline.ts'
 import { methodTitle, type RunRecord, type RunResult } from './run.ts'
 
 /** What a card says beside the record of its run. */
@@ -62,9 +62,7 @@ function resultLines({ comparison, judged, majority, textBaseline }: RunResult):
     return `| ${name} | ${before === undefined ? '' : number(before)} | ${number(after)} |`
   })
   const always = majority ? [`Always ${quoted(majority.label)}: accuracy ${number(majority.accuracy)}.`] : []
-  const words = textBaseline
-    ? [`${TEXT_BASELINE}: accuracy ${number(textBaseline.accuracy)}, F1 (macro) ${number(textBaseline.macroF1)}.`]
-    : []
+  const words = textBaseline ? [`${textBaselineText(textBaseline, number)}.`] : []
   const on = `On ${comparison.examples} ${judged.split} examples.`
   const said = [on, ...always, ...words].join(' ')
   return ['## How good it is', '', '| metric | before | after |', '|---|--:|--:|', ...rows, '', said, '']

@@ -101,13 +101,19 @@ ${intervals && html`<td class="num quiet wide-only">${range ?? '–'}</td>`}
 
 /** What the model has to be better than, on the same items. */
 function referenceTable(references: readonly ReferenceRow[]): Html {
-  const rows = references.map(({ name, accuracy, macroF1 }) => {
-    return html`<tr><th>${name}</th><td class="num">${percent(accuracy)}</td><td class="num">${
-      macroF1 === undefined ? '\u2013' : percent(macroF1)
-    }</td></tr>`
+  const columns = [
+    ['Accuracy', ({ accuracy }: ReferenceRow) => accuracy],
+    ['F1 (micro)', ({ microF1 }: ReferenceRow) => microF1],
+    ['F1 (macro)', ({ macroF1 }: ReferenceRow) => macroF1],
+  ] as const
+  const shown = columns.filter(([, read], i) => i === 0 || references.some(one => read(one) !== undefined))
+  const share = (value: number | undefined) => (value === undefined ? '\u2013' : percent(value))
+  const rows = references.map(one => {
+    return html`<tr><th>${one.name}</th>${shown.map(([, read]) => html`<td class="num">${share(read(one))}</td>`)}</tr>`
   })
-  return html`<h3>Without a model that reads</h3><div class="sideways"><table class="references"><thead><tr><th>On the same items</th><th
-class="num">Accuracy</th><th class="num">F1 (macro)</th></tr></thead><tbody>${rows}</tbody></table></div>`
+  const heads = shown.map(([name]) => html`<th class="num">${name}</th>`)
+  return html`<h3>Without a model that reads</h3><div class="sideways"><table class="references"><thead><tr>
+<th>On the same items</th>${heads}</tr></thead><tbody>${rows}</tbody></table></div>`
 }
 
 /** The before/after table. */

@@ -6,19 +6,32 @@ import type { Example } from '../data/example.ts'
 import { type List, spread } from '../data/list.ts'
 import { accuracy, precisionRecallF1 } from '../metrics/classification.ts'
 import { fitLogistic, predictLogistic } from '../metrics/logistic.ts'
-import { tfidf } from '../metrics/tfidf.ts'
+import { multiLabelReport } from '../metrics/multiLabel.ts'
+import { type Features, tfidf } from '../metrics/tfidf.ts'
 import type { Model } from '../model.ts'
-import { must } from '../tuple.ts'
+import { nth } from '../tuple.ts'
 import { taskOfModel } from './index.ts'
 
 /** Scores of TF-IDF with logistic regression on the examples that a model is judged by. */
 export interface TextBaseline {
+  /** Of texts with any number of labels the share that has every label right. */
   readonly accuracy: number
   readonly macroF1: number
+  /** Of texts with any number of labels; of one class it is the accuracy. */
+  readonly microF1?: number
 }
 
 /** Its name for people. */
 export const TEXT_BASELINE = 'TF-IDF + logistic regression'
+
+/** A line that says it, numbers as the caller writes them. */
+export function textBaselineText(
+  { accuracy, macroF1, microF1 }: TextBaseline,
+  written: (value: number) => string,
+): string {
+  const micro = microF1 === undefined ? '' : `, F1 (micro) ${written(microF1)}`
+  return `${TEXT_BASELINE}: accuracy ${written(accuracy)}${micro}, F1 (macro) ${written(macroF1)}`
+}
 
 /** Inverse strength of the L2 penalty, as scikit-learn's C. */
 const C = 10
@@ -29,27 +42,61 @@ const MOST_WEIGHTS = 300_000
 const MOST_WORK = 20_000_000
 const FIT = { memory: 5, iterations: 40, tolerance: 1e-4 }
 
-/** Undefined where answers are no single class of a text, or there are no texts: examples made by hand. */
+/** Undefined where answers are no classes of a text, or there are no texts: examples made by hand. */
 export function textBaselineOf(
   model: Pick<Model, 'head' | 'labels'>,
   { text, text2 }: Columns,
   train: List<Example>,
   judged: List<Example>,
 ): TextBaseline | undefined {
+  const { oneClass, problem } = taskOfModel(model)
+  const isAnswer = oneClass ? isClass : problem === 'multi' ? isVector : undefined
+  if (!isAnswer || text === undefined || train.length === 0 || judged.length === 0) return undefined
   const classes = model.labels.length
   const read = ({ row }: Example) => [text, text2].map(column => (column ? row.values[column] : '')).join(' ')
-  const isText = ({ row, label }: Example) =>
-    typeof row.values[must(text, 'text')] === 'string' && typeof label === 'number'
-  const fits = taskOfModel(model).oneClass && text !== undefined && train.length > 0 && judged.length > 0
-  const rows = fits ? spread(train, Math.min(MOST_ROWS, Math.floor(MOST_WORK / (30 * classes)))) : []
-  if (!fits || !rows.every(isText) || !judged.every(isText)) return undefined
-  const labels = (examples: List<Example>) => examples.map(({ label }) => Number(label))
+  const isText = ({ row, label }: Example) => typeof row.values[text] === 'string' && isAnswer(label)
+  const rows = spread(train, Math.min(MOST_ROWS, Math.floor(MOST_WORK / (30 * classes))))
+  if (!rows.every(isText) || !judged.every(isText)) return undefined
   const transform = tfidf(readBy(rows, read), Math.floor(MOST_WEIGHTS / classes))
-  const fitted = fitLogistic(transform(readBy(rows, read)), labels(rows), classes, C, FIT)
-  const [gold, predicted] = [labels(judged), predictLogistic(transform(readBy(judged, read)), fitted)]
-  const average = { average: 'macro', classes: model.labels.map((_, i) => i) } as const
+  const [x, unseen] = [transform(readBy(rows, read)), transform(readBy(judged, read))]
+  return oneClass ? ofClasses(x, rows, unseen, judged, model.labels) : ofLabels(x, rows, unseen, judged, model.labels)
+}
+
+const isClass = (label: Example['label']) => typeof label === 'number'
+const isVector = (label: Example['label']) => label instanceof Float32Array
+
+/** One model for all classes. */
+function ofClasses(
+  x: Features,
+  rows: List<Example>,
+  unseen: Features,
+  judged: List<Example>,
+  labels: readonly string[],
+): TextBaseline {
+  const idsOf = (examples: List<Example>) => examples.map(({ label }) => Number(label))
+  const [gold, predicted] = [idsOf(judged), predictLogistic(unseen, fitLogistic(x, idsOf(rows), labels.length, C, FIT))]
+  const average = { average: 'macro', classes: [...labels.keys()] } as const
   return { accuracy: accuracy(gold, predicted), macroF1: precisionRecallF1(gold, predicted, average).f1 }
 }
+
+/** A model for each label, which says whether a text has it. */
+function ofLabels(
+  x: Features,
+  rows: List<Example>,
+  unseen: Features,
+  judged: List<Example>,
+  labels: readonly string[],
+): TextBaseline {
+  const has = (examples: List<Example>, c: number) => examples.map(({ label }) => (valueAt(label, c) > 0.5 ? 1 : 0))
+  // Two columns of weights share what one would be penalised for: half of C is the C of one.
+  const columns = [...labels.keys()].map(c => predictLogistic(unseen, fitLogistic(x, has(rows, c), 2, C / 2, FIT)))
+  const gold = judged.map(({ label }) => Array.from(labels, (_, c) => (valueAt(label, c) > 0.5 ? 1 : 0)))
+  const predicted = gold.map((_, i) => columns.map(column => nth(column, i)))
+  const { subsetAccuracy, macro, micro } = multiLabelReport(gold, predicted, labels)
+  return { accuracy: subsetAccuracy, macroF1: macro.f1, microF1: micro.f1 }
+}
+
+const valueAt = (label: Example['label'], c: number) => (label instanceof Float32Array ? nth(label, c) : 0)
 
 /** Texts one after another. */
 function* readBy(examples: List<Example>, read: (example: Example) => string): Generator<string> {

@@ -1,11 +1,14 @@
 // What words alone tell: the same each time, right where words tell, silent where there is no text or class.
 
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Example } from '../../lib/data/example.ts'
 import { Sequence } from '../../lib/data/list.ts'
+import { packageRoot } from '../../lib/io/package.ts'
 import { tfidf } from '../../lib/metrics/tfidf.ts'
-import { textBaselineOf } from '../../lib/tasks/textBaseline.ts'
+import { textBaselineOf, textBaselineText } from '../../lib/tasks/textBaseline.ts'
 import { TAGS, tinyModel } from '../train/support.ts'
 
 const example = (text: unknown, label: number): Example => ({
@@ -45,6 +48,29 @@ test('no texts, tags or no examples: nothing is claimed', () => {
   assert.is(textBaselineOf(model, { text: 'text' }, numbers, numbers), undefined)
   assert.is(textBaselineOf(model, { text: 'text' }, [], examples(3)), undefined)
   assert.is(textBaselineOf(tagger, { text: 'text' }, examples(9), examples(3)), undefined)
+})
+
+test('of any number of labels a text, a model each, as scikit-learn', () => {
+  interface Golden {
+    labels: string[]
+    train: [string, number[]][]
+    test: [string, number[]][]
+    accuracy: number
+    microF1: number
+    macroF1: number
+  }
+  const path = join(packageRoot, 'test/golden/metrics/textBaseline.json')
+  const golden = JSON.parse(readFileSync(path, 'utf8')) as Golden
+  using model = tinyModel({ problem: 'multi', labels: golden.labels })
+  const labelled = (rows: Golden['train']) =>
+    rows.map(([text, label]) => ({ ...example(text, 0), label: Float32Array.from(label) }))
+  const found = textBaselineOf(model, { text: 'text' }, labelled(golden.train), labelled(golden.test))!
+  for (const name of ['accuracy', 'microF1', 'macroF1'] as const)
+    assert.ok(
+      Math.abs(found[name]! - golden[name]) < 1e-12,
+      `${name}: ${found[name]}, scikit-learn has ${golden[name]}`,
+    )
+  assert.match(textBaselineText(found, String), /accuracy .*, F1 \(micro\) .*, F1 \(macro\) /)
 })
 
 test('of millions of rows a part is read', () => {

@@ -3,7 +3,7 @@
 import type { Comparison } from '../../report/compare.ts'
 import { pValue } from '../../report/format.ts'
 import type { PredictionRecord, Task, TextRun } from '../../tasks/task.ts'
-import { TEXT_BASELINE, type TextBaseline } from '../../tasks/textBaseline.ts'
+import { type TextBaseline, textBaselineText } from '../../tasks/textBaseline.ts'
 import { paint } from './console.ts'
 import { countText, metricText, signedText } from './format.ts'
 import { type Column, pad, table } from './table.ts'
@@ -24,8 +24,8 @@ function runText({ text, style, width }: TextRun, color: boolean): string {
 }
 
 /** What words alone tell of the same examples. */
-export function textBaselineLine({ accuracy, macroF1 }: TextBaseline): string {
-  return `${TEXT_BASELINE}: accuracy ${metricText(accuracy)}, F1 (macro) ${metricText(macroF1)}`
+export function textBaselineLine(baseline: TextBaseline): string {
+  return textBaselineText(baseline, metricText)
 }
 
 /** The before/after table, and the test under it. */
