@@ -2,7 +2,7 @@
 
 import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
 import { contentText, conversationOf, holdsMessages } from '../data/conversation.ts'
-import type { Row } from '../data/row.ts'
+import { placeOf, type Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { type CompleteOptions, complete, type Prompt } from '../generate/generate.ts'
 import { filled } from '../options.ts'
@@ -55,7 +55,11 @@ function promptOfRow(trained: Asked, row: Row, columns: Columns): { prompt: Prom
     return { prompt: columns.prompt === undefined ? promptFor(trained, text) : text }
   }
   const { messages, tools } = conversationOf(row, given)
-  return { prompt: asked(messages), ...(tools ? { tools } : {}) }
+  const prompt = asked(messages)
+  check(prompt.length > 0, 'ERR_DATA', () => {
+    return `predict: ${placeOf(row)} holds the assistant's answer alone; put before it what is asked`
+  })
+  return { prompt, ...(tools ? { tools } : {}) }
 }
 
 /** A conversation up to where the assistant speaks last. */

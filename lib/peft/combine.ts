@@ -180,6 +180,10 @@ export async function readFactors(
       layers.set(path, [...(layers.get(path) ?? []), { a: ma, b: mb, scale: found.scale, weight }])
     }
   }
+  check(layers.size > 0, 'ERR_UNSUPPORTED', () => {
+    const titles = adapters.map(({ adapter }) => adapter.method.kind.title)
+    return `combine: ${[...new Set(titles)].join(' and ')} changes no weight of a linear layer; there is nothing to combine`
+  })
   return layers
 }
 

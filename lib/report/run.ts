@@ -2,6 +2,7 @@
 
 import { type Example, wholeRows } from '../data/example.ts'
 import { itemAt, type List } from '../data/list.ts'
+import { check } from '../errors.ts'
 import { metricOf } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
@@ -76,7 +77,10 @@ export type RunParts = Pick<RunRecord, 'model' | 'attached' | 'reader'> & { read
 
 const mostMistakes = 100
 
-/** Gathers a record of a run: `for await (const event of train(…)) recorder.take(event)`. */
+/**
+ * Gathers a record of a run: `for await (const event of train(…)) recorder.take(event)`, then `record()`.
+ * @throws ERR_OPTION for the record of a run whose events it did not see from start to end
+ */
 export function recordRun(parts: RunParts): { take(event: TrainEvent): void; record(): RunRecord } {
   const found: { before: Before[]; after: EvaluationEvent[]; warnings: string[] } = {
     before: [],
@@ -98,14 +102,12 @@ export function recordRun(parts: RunParts): { take(event: TrainEvent): void; rec
         found.before.push({ split, metrics, predictions: evaluation.predictions })
       }
     },
-    record: () => ({
-      ...parts,
-      examples,
-      ...found,
-      start: must(start, 'start'),
-      end: must(end, 'end'),
-      seed: must(start, 'start').seed,
-    }),
+    record() {
+      check(start && end, 'ERR_OPTION', () => {
+        return `recordRun: the events have no ${start ? 'end' : 'start'}; take all that train yields, first to last`
+      })
+      return { ...parts, examples, ...found, start, end, seed: start.seed }
+    },
   }
 }
 

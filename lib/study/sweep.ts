@@ -107,7 +107,7 @@ function takeNext(study: Study, sweep: Sweep): Operation[] {
     [...Array(ordinals.size + 1).keys()].find(each => !ordinals.has(each)),
     'match',
   )
-  const params = suggest(sweep.sampler, sweep.space, triedOf(study), sweep.seed, ordinal)
+  const params = suggest(sweep.sampler, sweep.space, triedOf(study, sweep), sweep.seed, ordinal)
   if (!params) return []
   return [operations.createTrial(study, 'running', params, sweep.space, { user: { ordinal, ...signOfLife() } })]
 }
@@ -116,7 +116,7 @@ function takeNext(study: Study, sweep: Sweep): Operation[] {
 function completed(study: Study, sweep: Sweep, trial: Trial): Operation[] {
   const given = trial.systemAttrs.fixed_params
   const fixed = isRecord(given) ? given : {}
-  const drawn = suggest(sweep.sampler, sweep.space, triedOf(study), sweep.seed, ordinalOf(trial)) ?? {}
+  const drawn = suggest(sweep.sampler, sweep.space, triedOf(study, sweep), sweep.seed, ordinalOf(trial)) ?? {}
   const missing = Object.entries(sweep.space).filter(([name]) => !(name in trial.params))
   const attrs = Object.entries(signOfLife()).map(([key, value]) => operations.userAttr(trial, key, value))
   const paramOf = (name: string): Choice => {
@@ -140,11 +140,21 @@ export function ordinalOf({ userAttrs, number }: Trial): number {
 const ordinalsOf = ({ trials }: Study) => new Set(trials.map(ordinalOf))
 
 /** What a sampler sees: what is over, in the order of drawing. */
-function triedOf(study: Study): Tried[] {
-  const over = study.trials.filter(trial => trial.state === 'complete' || trial.state === 'pruned' || isDiverged(trial))
-  return over
+function triedOf(study: Study, sweep: Sweep): Tried[] {
+  return trialsOver(study, sweep).map(trial => ({
+    params: trial.params,
+    worth: worthOf(study, trial),
+    isPruned: trial.state === 'pruned',
+  }))
+}
+
+/** Trials that are over, in the order of drawing; not those of another program that lack a parameter of the space. */
+export function trialsOver({ trials }: Study, { space }: Sweep): Trial[] {
+  const isWhole = ({ params }: Trial) => Object.keys(space).every(name => name in params)
+  return trials
+    .filter(trial => trial.state === 'complete' || trial.state === 'pruned' || isDiverged(trial))
+    .filter(isWhole)
     .toSorted((a, b) => ordinalOf(a) - ordinalOf(b))
-    .map(trial => ({ params: trial.params, worth: worthOf(study, trial), isPruned: trial.state === 'pruned' }))
 }
 
 const isDiverged = ({ state, userAttrs }: Trial) => state === 'fail' && 'diverged' in userAttrs
@@ -157,8 +167,8 @@ function worthOf({ direction }: Study, { values, intermediate, state }: Trial): 
 }
 
 /** The best trial that is complete; of equals the first. */
-export function bestTrial(study: Study): Trial | undefined {
-  const complete = study.trials.filter(({ state }) => state === 'complete')
+export function bestTrial(study: Study, sweep: Sweep): Trial | undefined {
+  const complete = trialsOver(study, sweep).filter(({ state }) => state === 'complete')
   return complete.toSorted((a, b) => worthOf(study, b) - worthOf(study, a) || ordinalOf(a) - ordinalOf(b))[0]
 }
 

@@ -81,11 +81,16 @@ export function lengthOf(stepsPerEpoch: number, { epochs, maxSteps }: Pick<Setti
   return { stepsPerEpoch, totalSteps: Math.min(epochs * stepsPerEpoch, maxSteps ?? Number.POSITIVE_INFINITY) }
 }
 
-/** The optimizer of a run: biases and norms have no decay. */
-export function optimizerOf({ host, trainable, training }: Adapter<Model>, settings: Settings): AdamW {
-  const { beta1, beta2, eps, weightDecay, clip, optimizerStates } = settings
+/** What an adapter trains, in one place: biases and norms have no decay. */
+export function arenaOf({ host, trainable, training }: Adapter<Model>, states?: Settings['optimizerStates']): Arena {
   const group = (p: Parameter) => ({ decay: p.shape.length > 1 ? 1 : 0, ...training.group?.(p) })
-  const arena = new Arena(trainable, host.device, group, optimizerStates)
+  return new Arena(trainable, host.device, group, states)
+}
+
+/** The optimizer of a run. */
+export function optimizerOf(adapter: Adapter<Model>, settings: Settings): AdamW {
+  const { beta1, beta2, eps, weightDecay, clip, optimizerStates } = settings
+  const arena = arenaOf(adapter, optimizerStates)
   try {
     return new AdamW(arena, { beta1, beta2, eps, weightDecay, clip })
   } catch (error) {

@@ -7,12 +7,12 @@ import { type CompleteOptions, type Completion, complete, type Prompt } from '..
 import { writeFolderAtomic } from '../io/atomic.ts'
 import type { Model } from '../model.ts'
 import { AdamW, type AdamWOptions } from '../optim/adamw.ts'
-import { Arena } from '../optim/arena.ts'
 import { SEED } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must, nth } from '../tuple.ts'
 import { restoreCheckpoint, stateWriter, stepsIn } from './checkpoint.ts'
+import { arenaOf } from './run.ts'
 import { type Objective, Stepper, supervised } from './step.ts'
 
 /** How {@link Tuner.optimStep} updates: the learning rate, and settings of AdamW that differ from those before. */
@@ -142,14 +142,8 @@ export class Tuner implements Disposable {
     check(adapter.trainable.length > 0, 'ERR_OPTION', () => {
       return `adapter: "${name}" has nothing to train; load it with trainable: true`
     })
-    const { training } = adapter
-    const group = training.group ? { group: training.group } : {}
-    const arena = new Arena(adapter.trainable, this.model.device, p => ({
-      decay: p.shape.length > 1 ? 1 : 0,
-      ...group.group?.(p),
-    }))
-    const optimizer = new AdamW(arena)
-    const stepper = new Stepper(this.model, optimizer, { seed: this.#seed, training })
+    const optimizer = new AdamW(arenaOf(adapter))
+    const stepper = new Stepper(this.model, optimizer, { seed: this.#seed, training: adapter.training })
     const member = { adapter, optimizer, stepper, hasGradients: false }
     this.#members.set(name, member)
     return member

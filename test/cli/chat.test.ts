@@ -121,6 +121,13 @@ test('an opened model answers, many at a time', async () => {
   assert.is(native.live(), before)
 })
 
+test('a row that asks nothing is named', async () => {
+  writeJsonl(join(cwd, 'alone.jsonl'), [...capitals(1), { messages: [{ role: 'assistant', content: 'Paris' }] }])
+  const { code, stderr } = await run('predict', 'run', '--input', 'alone.jsonl')
+  assert.is(code, 1)
+  assert.match(stderr, /error ERR_DATA: predict: .*alone\.jsonl:2 holds the assistant's answer alone/)
+})
+
 test('a row that cannot be learned stops a run before it starts, and is named', async () => {
   writeJsonl(join(cwd, 'bad.jsonl'), [...capitals(3), { messages: [{ role: 'user', content: 'q' }] }])
   const { code, stderr } = await run('train', 'bad.jsonl', '--model', model, '--out', 'bad')

@@ -141,6 +141,15 @@ test('distances of the changes of weights', async () => {
   model.dispose()
 })
 
+test('what changes no linear layer by itself is not combined', async () => {
+  const model = await tinyModel('bert-seq')
+  await combine([{ adapter: attach(model, createMethod('full')), weight: 1 }]).then(
+    () => assert.unreachable(),
+    error => assert.match(error.message, /^combine: .* changes no weight of a linear layer; there is nothing/),
+  )
+  model.dispose()
+})
+
 test('one head is carried over', async () => {
   const model = await tinyModel('bert-seq')
   const { batch } = tinyBatch('bert-seq')

@@ -66,7 +66,7 @@ test('a search is the same for its seed; some trials end early, the best of the 
   const pruned = first.trials.filter(({ state }) => state === 'pruned')
   assert.ok(pruned.length > 0 && pruned.length < 12, `${pruned.length} pruned`)
   for (const { intermediate } of pruned) assert.ok(intermediate.size < 3, 'ended at its first or second validation')
-  const best = bestTrial(first)!
+  const best = bestTrial(first, sweep)!
   const complete = first.trials.filter(({ state }) => state === 'complete')
   assert.is(best.values![0], Math.max(...complete.map(({ values }) => values![0]!)))
 })
@@ -94,6 +94,19 @@ test('one that fails again and again is given up, and the search goes on', async
   const study = await studied('d.log', journal => orphan(journal, 2))
   assert.is(study.trials.filter(trial => ordinalOf(trial) === 0).length, 1)
   assert.is(study.trials.filter(({ state }) => state === 'complete' || state === 'pruned').length, 11)
+})
+
+test("another program's trial without all parameters of the space is neither learned from nor the best", async () => {
+  const study = await studied('foreign.log', async journal => {
+    const { lr } = space
+    const begun = operations.createTrial(journal.study('lowrank')!, 'running', { lr: 0.01 }, { lr: lr! }, { user: {} })
+    await journal.append(() => [begun])
+    const [trial] = journal.study('lowrank')!.trials
+    await journal.append(() => [operations.state(trial!, 'complete', 2)])
+  })
+  assert.equal([study.trials[0]!.params, study.trials[0]!.values], [{ lr: 0.01 }, [2]])
+  assert.is(study.trials.filter(({ state }) => state === 'complete' || state === 'pruned').length, 12)
+  assert.is.not(bestTrial(study, sweep)!.number, 0)
 })
 
 test('a trial of a worker elsewhere counts as gone when it gives no sign of life', async () => {

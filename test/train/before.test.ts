@@ -29,6 +29,11 @@ async function run(head: Partial<ModelOptions>, data: TrainExamples, options: Pa
   return recorder.record()
 }
 
+test('a record is of a whole run', () => {
+  const recorder = recordRun({ examples: splitsOf(sequences) } as RunRecord)
+  assert.throws(() => recorder.record(), /^recordRun: the events have no start/)
+})
+
 const withLabels = (count: number, seed: number, label: (example: Example) => Example['label']): Example[] =>
   sequences(count, seed).map(example => ({ ...example, label: label(example) }))
 const splitsOf = (make: (count: number, seed: number) => Example[]): TrainExamples => {

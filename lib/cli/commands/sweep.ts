@@ -15,7 +15,7 @@ import { importanceOf } from '../../study/importance.ts'
 import { type Distribution, Journal, operations, type Study, type Trial } from '../../study/journal.ts'
 import { type Bench, type Outcome, runMember } from '../../study/member.ts'
 import { defaultSpace, parseSpace, type Space, shareOf } from '../../study/space.ts'
-import { bestTrial, openStudy, ordinalOf, STUDY_NAME, type Sweep, work } from '../../study/sweep.ts'
+import { bestTrial, openStudy, STUDY_NAME, type Sweep, trialsOver, work } from '../../study/sweep.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { defaultMetric } from '../../tasks/scores.ts'
 import { must, nth, under } from '../../tuple.ts'
@@ -116,7 +116,7 @@ function defaultOut({ data, train }: Settings): string {
 /** Trains the best trial again, now with the test split, and writes page, configuration and adapter. */
 async function finish(parts: Search, study: Study, signal: AbortSignal): Promise<void> {
   const { bench, prepared, folder, settings, console, sweep } = parts
-  const best = bestTrial(study)
+  const best = bestTrial(study, sweep)
   check(best, 'ERR_DATA', () => 'sweep: no trial came to its end; widen the space, lower lr, or give more trials')
   const file = (name: string) => join(folder.path, name)
   await writeFileAtomic(file('best.yaml'), bestYaml(settings, best, sweep))
@@ -180,10 +180,7 @@ function sweepData(
   test: number | undefined,
 ): SweepData {
   const { model } = prepared
-  const over = study.trials.filter(
-    ({ state, userAttrs }) => state === 'complete' || state === 'pruned' || userAttrs.diverged,
-  )
-  const trials = over.toSorted((a, b) => ordinalOf(a) - ordinalOf(b))
+  const trials = trialsOver(study, sweep)
   const rows = trials.map((trial): TrialRow => {
     const value = trial.values?.[0] ?? [...trial.intermediate.values()].at(-1)
     const { seconds: noted } = trial.userAttrs
