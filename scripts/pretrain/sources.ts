@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { check, fail } from '../../lib/errors.ts'
+import { packageRoot } from '../../lib/io/package.ts'
 import { readTarball } from './tarball.ts'
 
 /** One npm package whose text is used. `weight`: how many times its documents count in every stage of pretraining. */
@@ -18,7 +19,7 @@ export interface Source {
 }
 
 /** Where everything that is fetched or built lies; git ignores it. */
-export const CACHE = fileURLToPath(new URL('../../.cache/pretrain/', import.meta.url))
+export const CACHE = join(packageRoot, '.cache/pretrain')
 
 export const SOURCES: readonly Source[] = [
   {

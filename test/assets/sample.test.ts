@@ -1,9 +1,12 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
+import { relative } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { packageRoot } from '../../lib/io/package.ts'
 import { CORPUS, HeldOut, heldOutTexts, readCorpus } from '../../scripts/pretrain/corpus.ts'
 import { Contained, NearDuplicates, SHORTEST } from '../../scripts/pretrain/duplicates.ts'
 import { ROWS, readSample, SPLITS, TOPICS } from '../../scripts/pretrain/sample.ts'
+import { CACHE } from '../../scripts/pretrain/sources.ts'
 import { normalised, words } from '../../scripts/pretrain/text.ts'
 
 const folder = new URL('../../assets/sample/', import.meta.url)
@@ -50,6 +53,10 @@ test('near duplicates and contained texts are found', () => {
   assert.ok(contained.in('Elbe: A large river -- in the North of germany; "the Elbe"'))
   assert.not(contained.in('a large river in the north of France'))
   assert.throws(() => new Contained(['too short']), /at least 5/)
+})
+
+test('what pretraining fetches and builds lies beside the sources, where no build of dist/ deletes it', () => {
+  assert.is(relative(packageRoot, CACHE).replaceAll('\\', '/'), '.cache/pretrain')
 })
 
 test('a held-out text excludes documents that hold it and synsets whose definition nearly equals it', () => {
