@@ -88,6 +88,7 @@ async function writeCard({ trial, settings, run, folder }: Finished, result: Run
   const facts = {
     base: await referenceOf(trial.base.path),
     bundled: trial.base.bundled,
+    whole: basename(weights) === 'model.safetensors',
     data: dataName(settings),
     splitHash: trial.data.splitHash,
     sha256: await sha256File(weights),

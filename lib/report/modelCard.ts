@@ -9,6 +9,8 @@ export interface CardFacts {
   readonly base: BaseReference | undefined
   /** Whether the base comes with this package. */
   readonly bundled: boolean
+  /** Whether the folder holds a whole model, and no adapter of one. */
+  readonly whole: boolean
   /** Name of the data, no path. */
   readonly data: string
   /** Hash of the rows by split. */
@@ -26,7 +28,7 @@ export function modelCard(run: RunRecord, result: RunResult, facts: CardFacts): 
   const sizes = Object.entries(start.examples).filter(([, count]) => count > 0)
   const labels = model.labels.length > 0 && model.labels.length <= 100 ? model.labels.map(quoted).join(', ') : undefined
   return [
-    ...frontMatter(name, start.method, start.task),
+    ...frontMatter(name, start.method, start.task, facts.whole),
     `# ${methodTitle(run)} of ${name} on ${facts.data}`,
     '',
     `Task: ${start.task} (${start.problem}).${labels ? ` Labels, in the order of their ids: ${labels}.` : ''}`,
@@ -38,19 +40,29 @@ export function modelCard(run: RunRecord, result: RunResult, facts: CardFacts): 
     `- data: ${facts.data}, ${sizes.map(([split, count]) => `${count} ${split}`).join(', ')}, rows hashed to ${facts.splitHash}`,
     `- ${start.trainable} of ${start.total} numbers trained, ${end.step} steps of ${start.batchSize * start.accumulate}` +
       ` sequences, peak learning rate ${start.lr}, seed ${start.seed}; texts up to ${facts.maxLength} tokens`,
-    `- adapter_model.safetensors: SHA-256 ${facts.sha256}`,
+    `- ${facts.whole ? 'model' : 'adapter_model'}.safetensors: SHA-256 ${facts.sha256}`,
     `- lowrank ${facts.version}`,
     '',
     '## How to use it',
     '',
-    ...nodeLines(facts.bundled),
-    ...pythonLines(run, facts.bundled),
+    ...nodeLines(facts),
+    ...pythonLines(run, facts),
   ].join('\n')
 }
 
-function frontMatter(base: string, method: string, task: string): string[] {
-  const tags = [`base_model:adapter:${base}`, method, task, 'lowrank', 'transformers'].map(tag => `- ${yamlText(tag)}`)
-  return ['---', `base_model: ${yamlText(base)}`, 'library_name: peft', 'tags:', ...tags, '---', '']
+function frontMatter(base: string, method: string, task: string, whole: boolean): string[] {
+  const tags = [`base_model:${whole ? 'finetune' : 'adapter'}:${base}`, method, task, 'lowrank', 'transformers'].map(
+    tag => `- ${yamlText(tag)}`,
+  )
+  return [
+    '---',
+    `base_model: ${yamlText(base)}`,
+    `library_name: ${whole ? 'transformers' : 'peft'}`,
+    'tags:',
+    ...tags,
+    '---',
+    '',
+  ]
 }
 
 const yamlText = (text: string) => (/^[\w./:-]+$/.test(text) ? text : JSON.stringify(text))
@@ -70,8 +82,11 @@ function resultLines({ comparison, judged, majority, textBaseline }: RunResult):
 
 const number = (value: number) => String(Number(value.toPrecision(4)))
 
-function nodeLines(bundled: boolean): string[] {
-  const base = bundled ? '' : ", { model: 'path/to/base' }"
+/** What a program names the base by: its id on the hub, with the commit, or a path that its reader fills in. */
+const onHub = ({ base }: CardFacts) => (base?.revision === undefined ? undefined : base)
+
+function nodeLines(facts: CardFacts): string[] {
+  const base = facts.whole || facts.bundled || onHub(facts) ? '' : ", { model: 'path/to/base' }"
   return [
     'Node:',
     '',
@@ -85,26 +100,59 @@ function nodeLines(bundled: boolean): string[] {
   ]
 }
 
-/** A base that only this package has is of no use to Python by its name: its folder is. */
-function pythonLines({ model }: RunRecord, bundled: boolean): string[] {
+/** Classes of models that PEFT loads together with their base. */
+const PEFT_LOADS = ['CausalLM', 'Seq2SeqLM', 'SequenceClassification', 'TokenClassification', 'QuestionAnswering']
+
+function pythonLines({ model }: RunRecord, facts: CardFacts): string[] {
   const suffix = /For(\w+)$/.exec(model.className)?.[1]
   if (!suffix) return []
-  const auto = `AutoModelFor${suffix === 'ConditionalGeneration' ? 'Seq2SeqLM' : suffix}`
-  const names = JSON.stringify(model.labels)
-  const head = model.labels.length > 0 ? ', num_labels=len(labels), id2label=dict(enumerate(labels))' : ''
+  const kind = suffix === 'ConditionalGeneration' ? 'Seq2SeqLM' : suffix
+  const speaks = kind === 'CausalLM' || kind === 'Seq2SeqLM'
   return [
-    `Python${bundled ? ' (the base is the folder assets/encoder of the npm package)' : ''}:`,
+    `Python${facts.bundled && !facts.whole ? ' (the base is the folder assets/encoder of the npm package)' : ''}:`,
     '',
     '```python',
-    'from peft import PeftModel',
-    `from transformers import ${auto}, AutoTokenizer`,
-    '',
-    ...(head ? [`labels = ${names}`] : []),
-    `base = ${auto}.from_pretrained("path/to/base"${head})`,
-    'model = PeftModel.from_pretrained(base, "path/to/this/folder").eval()',
+    ...loadLines(kind, model, facts),
     'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
-    'print(model(**tokenizer("a text", return_tensors="pt")).logits)',
+    speaks
+      ? 'print(tokenizer.batch_decode(model.generate(**tokenizer("a text", return_tensors="pt"), max_new_tokens=20)))'
+      : 'print(model(**tokenizer("a text", return_tensors="pt")).logits)',
     '```',
     '',
+  ]
+}
+
+/**
+ * PEFT asks the base alone for labels, so they are told to it. A base that only this package or this machine has is of
+ * no use to Python by its name: its folder is.
+ */
+function loadLines(kind: string, { labels: names, head: { outputs } }: RunRecord['model'], facts: CardFacts): string[] {
+  const here = '"path/to/this/folder"'
+  if (facts.whole)
+    return [
+      `from transformers import AutoModelFor${kind}, AutoTokenizer`,
+      '',
+      `model = AutoModelFor${kind}.from_pretrained(${here}).eval()`,
+    ]
+  const ids = 'id2label=dict(enumerate(labels)), label2id={name: i for i, name in enumerate(labels)}'
+  const labels = names.length > 0 ? [`labels = ${JSON.stringify(names)}`, `head = dict(${ids})`] : []
+  const alone = kind === 'SequenceClassification' ? `, num_labels=${outputs}` : ''
+  const head = names.length > 0 ? ', **head' : alone
+  if (onHub(facts) && PEFT_LOADS.includes(kind))
+    return [
+      `from peft import AutoPeftModelFor${kind}`,
+      'from transformers import AutoTokenizer',
+      '',
+      ...labels,
+      `model = AutoPeftModelFor${kind}.from_pretrained(${here}${head}).eval()`,
+    ]
+  const base = onHub(facts)?.name ?? 'path/to/base'
+  return [
+    'from peft import PeftModel',
+    `from transformers import AutoModelFor${kind}, AutoTokenizer`,
+    '',
+    ...labels,
+    `base = AutoModelFor${kind}.from_pretrained(${JSON.stringify(base)}${head})`,
+    `model = PeftModel.from_pretrained(base, ${here}).eval()`,
   ]
 }
