@@ -93,16 +93,18 @@ export class SweepProgress {
   take(event: SweepEvent): void {
     const console = this.#console
     switch (event.type) {
-      case 'start':
-        this.#run.start(
-          `trial ${event.trial.number} (${event.done}/${trialsOf(this.#sweep)}) ${paramsText(event.trial)}`,
-        )
+      case 'start': {
+        const { trials, done } = event
+        const [first, ...more] = trials.map(each => `${each.number}`)
+        const which = more.length > 0 ? `trials ${first} to ${more.at(-1)} at once` : `trial ${first}`
+        this.#run.start(`${which} (${done}/${trialsOf(this.#sweep)})`)
         break
+      }
       case 'step':
         this.#run.step(event)
         break
       case 'trial': {
-        this.#run.end(outcomeText(event.trial, this.#sweep))
+        this.#run.end(outcomeText(event.trial, this.#sweep), `trial ${event.trial.number}, ${paramsText(event.trial)}`)
         const { intermediate, ...trial } = event.trial
         console.event({ type: 'trial', ...trial, intermediate: Object.fromEntries(intermediate) })
         break

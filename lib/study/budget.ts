@@ -1,11 +1,13 @@
 // A study that is to end within a time: steps of each method are timed, and all runs get as many as fit.
 
 import { check } from '../errors.ts'
+import { isRecord } from '../options.ts'
 import { resolveClassWeights } from '../train/checks.ts'
 import { epochOf } from '../train/run.ts'
 import { resolveSettings } from '../train/settings.ts'
 import { type Costs, measure } from '../train/time.ts'
-import { nth } from '../tuple.ts'
+import { isCount, nth } from '../tuple.ts'
+import type { StudyFolder } from './folder.ts'
 import { attachSpec, type Bench, type Spec } from './member.ts'
 
 /** Options of training that decide how long a run is. */
@@ -41,6 +43,30 @@ export async function timeMethods(bench: Bench, specs: readonly Spec[]): Promise
     }
   }
   return found
+}
+
+/** Steps of `runs` like runs that end within `budget` seconds. A plan that the folder has from before stays. */
+export async function planWithin(
+  bench: Bench,
+  folder: StudyFolder,
+  budget: number,
+  runs: number,
+  spec: Spec,
+): Promise<Length> {
+  const known = folder.note('length')
+  if (isLength(known)) return known
+  const costs = await timeMethods(bench, [spec])
+  const length = planSteps(
+    budget,
+    costs.map(cost => ({ ...cost, runs })),
+  )
+  await folder.setNote('length', length)
+  return length
+}
+
+/** Whether what a folder holds is a plan. */
+export function isLength(value: unknown): value is Length {
+  return isRecord(value) && isCount(value.epochs) && isCount(value.maxSteps)
 }
 
 /** Share of a budget that is planned with: steps differ, and machines have other work. */

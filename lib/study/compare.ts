@@ -7,8 +7,8 @@ import { type Adapter, kindOf } from '../peft/index.ts'
 import { learningRateFor } from '../train/defaults.ts'
 import { evaluate } from '../train/evaluate.ts'
 import type { StepEvent } from '../train/events.ts'
-import { isCount, must, nth, under } from '../tuple.ts'
-import { type Length, planSteps, timeMethods } from './budget.ts'
+import { must, nth, under } from '../tuple.ts'
+import { isLength, type Length, planSteps, timeMethods } from './budget.ts'
 import type { StudyFolder } from './folder.ts'
 import { attachSpec, type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
 
@@ -120,10 +120,6 @@ async function lengthFor(bench: Bench, folder: StudyFolder, options: CompareOpti
   )
   await folder.setNote('length', length)
   return length
-}
-
-function isLength(value: unknown): value is Length {
-  return isRecord(value) && isCount(value.epochs) && isCount(value.maxSteps)
 }
 
 function isMember(value: unknown): value is Member {

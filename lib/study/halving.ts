@@ -29,6 +29,26 @@ export function halve({ trials, direction }: Study, trial: Trial, step: number, 
   return { attrs, prune: false }
 }
 
+/** Judges trials that have come to a validation at once: each among all of them, as if it were the last to come. */
+export function halveAll(
+  study: Study,
+  at: readonly { readonly trial: Trial; readonly count: number; readonly value: number }[],
+): Judged[] {
+  return at.map(({ trial, count, value }) => {
+    const others = at.filter(other => other.trial !== trial).map(each => withRungs(study, each))
+    const known = study.trials.map(each => others.find(({ id }) => id === each.id) ?? each)
+    return halve({ ...study, trials: known }, trial, count, value)
+  })
+}
+
+/** A trial that stays in at every rung it has come to. */
+function withRungs({ trials }: Study, at: { readonly trial: Trial; readonly count: number; readonly value: number }) {
+  const { trial, count, value } = at
+  const systemAttrs = { ...trial.systemAttrs }
+  for (let rung = rungsOf(trial); count >= REDUCTION ** rung; rung++) systemAttrs[`completed_rung_${rung}`] = value
+  return { ...(trials.find(({ id }) => id === trial.id) ?? trial), systemAttrs }
+}
+
 function rungsOf({ systemAttrs }: Trial): number {
   let rung = 0
   while (`completed_rung_${rung}` in systemAttrs) rung++

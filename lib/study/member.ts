@@ -45,8 +45,8 @@ export interface Outcome {
   /** Training with its evaluations. */
   readonly seconds: number
   readonly cpuSeconds: number
-  /** Highest use of the tensor pool, as in a process that runs nothing else. */
-  readonly peakBytes: number
+  /** Highest use of the tensor pool, as in a process that runs nothing else; undefined where others ran at once. */
+  readonly peakBytes?: number
   readonly reason: EndEvent['reason']
 }
 
@@ -89,10 +89,12 @@ export async function runMember(bench: Bench, spec: Spec, watching: Watching = {
   }
   const adapter = attachSpec(model, spec)
   try {
-    const { start, end, after } = await follow(bench, spec, adapter, watching)
+    const told = await follow(bench, spec, adapter, watching)
+    const { start, end } = told
     const own = spent()
     if (!end) return { pruned: true, lr: start.lr, ...own }
-    const outcome = { ...outcomeOf(start, end, after, (bench.otherBytes ?? 0) + keptBytes(spec, adapter)), ...own }
+    const peakBytes = end.memory.peak - (bench.otherBytes ?? 0) - keptBytes(spec, adapter)
+    const outcome = { ...outcomeOf(told, end), peakBytes, ...own }
     const more = end.reason === 'aborted' ? {} : await watching.trained?.(adapter, outcome)
     return { ...outcome, ...more }
   } catch (error) {
@@ -104,10 +106,10 @@ export async function runMember(bench: Bench, spec: Spec, watching: Watching = {
 }
 
 /** The method of a spec on the model, with heads as a model loaded with its seed has them. */
-export function attachSpec(model: Model, { method, options, seed }: Spec): Adapter<Model> {
+export function attachSpec(model: Model, { method, options, seed }: Spec, name?: string): Adapter<Model> {
   // What is trained in place could not be taken off again.
   const kept = isWhole(method) ? { ...options, keepOriginal: true } : options
-  const adapter = attach(model, createMethod(method, kept), { seed })
+  const adapter = attach(model, createMethod(method, kept), { name, seed })
   for (const { base, name, shape, size, tensor } of adapter.trainable)
     if (base?.isNew && shape.length > 1) tensor.upload(normal(size, initStdOf(model.config), seed, name))
   return adapter
@@ -125,16 +127,22 @@ function keptBytes({ method }: Spec, { trainable }: Adapter): number {
 /** What the tensor pool rounds up to. */
 const BLOCK = 256
 
-interface Events {
+/** What is kept of the events of a run. */
+export interface Told {
   readonly start: StartEvent
   /** Undefined where the run was ended. */
   readonly end: EndEvent | undefined
   readonly after: readonly EvaluationEvent[]
 }
 
-async function follow(bench: Bench, spec: Spec, method: Adapter<Model>, watching: Watching): Promise<Events> {
+/** Options of a spec's training. */
+export function optionsOf(bench: Bench, { training, seed }: Spec): TrainOptions {
+  return { ...bench.options, ...training, seed, evaluateBefore: false }
+}
+
+async function follow(bench: Bench, spec: Spec, method: Adapter<Model>, watching: Watching): Promise<Told> {
   const { signal, watch } = watching
-  const options = { ...bench.options, ...spec.training, seed: spec.seed, evaluateBefore: false }
+  const options = optionsOf(bench, spec)
   const events = train(method, bench.examples, signal ? { ...options, signal } : options)
   let [start, end]: [StartEvent?, EndEvent?] = []
   const after: EvaluationEvent[] = []
@@ -147,7 +155,8 @@ async function follow(bench: Bench, spec: Spec, method: Adapter<Model>, watching
   return { start: must(start, 'start'), end, after }
 }
 
-function outcomeOf(start: StartEvent, end: EndEvent, after: readonly EvaluationEvent[], extra: number) {
+/** What a run came to that was not ended on the way, but for what it cost. */
+export function outcomeOf({ start, after }: Omit<Told, 'end'>, end: EndEvent): Omit<Outcome, 'seconds' | 'cpuSeconds'> {
   const of = (split: 'validation' | 'test') => after.find(event => event.split === split)?.metrics
   const { lr, trainable, total, metric } = start
   return {
@@ -160,7 +169,6 @@ function outcomeOf(start: StartEvent, end: EndEvent, after: readonly EvaluationE
     losses: lossesOf(end),
     trainable,
     total,
-    peakBytes: end.memory.peak - extra,
     reason: end.reason,
   }
 }

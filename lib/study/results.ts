@@ -85,7 +85,7 @@ function rowOf(
     total: first?.total ?? 0,
     seconds: spread(done => done.seconds),
     cpuSeconds: spread(done => done.cpuSeconds),
-    peakBytes: Math.max(0, ...dones.map(done => done.peakBytes)),
+    peakBytes: Math.max(0, ...dones.flatMap(done => done.peakBytes ?? [])),
     adapterBytes: first?.adapterBytes,
     latency: first?.latency,
     forgetting: spread(({ forgetting }) => forgetting && forgetting.after / forgetting.before),

@@ -42,6 +42,11 @@ export function suggest(
   )
 }
 
+/** Whether the next draw is the same whatever trials under way come to, where `drawn` have been drawn. */
+export function isFree(sampler: Sampler, drawn: number): boolean {
+  return sampler !== 'tpe' || drawn < STARTUP
+}
+
 /** Trials drawn at random before the first estimate. */
 const STARTUP = 8
 const CANDIDATES = 24

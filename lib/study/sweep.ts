@@ -1,15 +1,16 @@
 // A search over options: any number of workers take trials from one journal, run them and write what came out.
 
-import { check, LowrankError } from '../errors.ts'
+import { check } from '../errors.ts'
 import { isRunning, machine, startOf } from '../io/process.ts'
 import { higherIsBetter } from '../metrics/table.ts'
 import { isRecord } from '../options.ts'
 import type { StepEvent } from '../train/events.ts'
 import { isCount, must, nth, under } from '../tuple.ts'
-import { halve } from './halving.ts'
+import { halveAll } from './halving.ts'
 import { type Choice, isChoice, type Journal, type Operation, operations, type Study, type Trial } from './journal.ts'
-import { type Bench, runMember, type Spec, type Watching } from './member.ts'
-import { type Sampler, suggest, type Tried } from './samplers.ts'
+import type { Bench, Spec } from './member.ts'
+import { type Ended, runMembers, type Validated } from './members.ts'
+import { isFree, type Sampler, suggest, type Tried } from './samplers.ts'
 import { gridOf, type Space } from './space.ts'
 
 /** What is searched, and how; the same for every worker of a study. */
@@ -25,7 +26,8 @@ export interface Sweep {
 }
 
 export type SweepEvent =
-  | { readonly type: 'start'; readonly trial: Trial; readonly done: number }
+  /** `trials` run at once. */
+  | { readonly type: 'start'; readonly trials: readonly Trial[]; readonly done: number }
   | StepEvent
   | { readonly type: 'trial'; readonly trial: Trial }
   | { readonly type: 'retry'; readonly trial: Trial }
@@ -38,6 +40,8 @@ export interface WorkOptions {
   readonly specOf: (params: Readonly<Record<string, Choice>>) => Spec
   /** Wait for trials of other workers, which may die, once there is nothing else to do. */
   readonly waits: boolean
+  /** How many trials may run at once, on one pass over the base. Default 1. */
+  readonly together?: number | undefined
 }
 
 export const STUDY_NAME = 'lowrank'
@@ -68,9 +72,9 @@ export async function work(bench: Bench, journal: Journal, sweep: Sweep, options
   const { signal, tell, waits } = options
   for (;;) {
     signal?.throwIfAborted()
-    const trial = await claim(journal, sweep, options)
-    if (trial) {
-      await runTrial(bench, journal, sweep, trial, options)
+    const trials = await claim(journal, sweep, options)
+    if (trials.length > 0) {
+      await runTrials(bench, journal, sweep, trials, options)
       continue
     }
     const running = studyOf(journal).trials.filter(({ state }) => state === 'running' || state === 'waiting').length
@@ -82,8 +86,12 @@ export async function work(bench: Bench, journal: Journal, sweep: Sweep, options
 
 const studyOf = (journal: Journal): Study => must(journal.study(STUDY_NAME), STUDY_NAME)
 
-/** A trial for this worker: one that waits, else a new one. Those of dead workers fail, and wait to be run again. */
-async function claim(journal: Journal, sweep: Sweep, { tell }: WorkOptions): Promise<Trial | undefined> {
+/**
+ * Trials for this worker: those that wait, else new ones, and no more at once than would be drawn one after another
+ * too. Those of dead workers fail, and wait to be run again.
+ */
+async function claim(journal: Journal, sweep: Sweep, options: WorkOptions): Promise<readonly Trial[]> {
+  const { tell, together = 1 } = options
   const dead: Trial[] = []
   await journal.append(() => {
     const running = studyOf(journal).trials.filter(({ state }) => state === 'running')
@@ -91,11 +99,19 @@ async function claim(journal: Journal, sweep: Sweep, { tell }: WorkOptions): Pro
     return dead.flatMap(trial => failedAndRetried(studyOf(journal), trial))
   })
   for (const trial of dead) tell?.({ type: 'retry', trial })
-  await journal.append(() => takeNext(studyOf(journal), sweep))
-  const own = studyOf(journal).trials.filter(({ owner, state }) => owner === journal.worker && state === 'running')
-  const trial = own.at(-1)
-  if (trial) tell?.({ type: 'start', trial, done: ordinalsOf(studyOf(journal)).size })
-  return trial
+  const done = ordinalsOf(studyOf(journal)).size
+  const own = () =>
+    studyOf(journal).trials.filter(({ owner, state }) => owner === journal.worker && state === 'running')
+  for (let count = 0; count < together; count++) {
+    const { size } = ordinalsOf(studyOf(journal))
+    const isWaiting = studyOf(journal).trials.some(({ state }) => state === 'waiting')
+    if (count > 0 && !isWaiting && !isFree(sweep.sampler, size)) break
+    await journal.append(() => takeNext(studyOf(journal), sweep))
+    if (own().length === count) break
+  }
+  const trials = own()
+  if (trials.length > 0) tell?.({ type: 'start', trials, done: done + 1 })
+  return trials
 }
 
 function takeNext(study: Study, sweep: Sweep): Operation[] {
@@ -128,7 +144,7 @@ function completed(study: Study, sweep: Sweep, trial: Trial): Operation[] {
 }
 
 /** How many trials a sweep makes: those of a grid may be fewer than asked for. */
-export function trialsOf({ sampler, space, trials }: Sweep): number {
+export function trialsOf({ sampler, space, trials }: Pick<Sweep, 'sampler' | 'space' | 'trials'>): number {
   return sampler === 'grid' ? Math.min(trials, gridOf(space).length) : trials
 }
 
@@ -201,73 +217,70 @@ function failedAndRetried(study: Study, trial: Trial, isStopped = false): Operat
   return [...failed, operations.createTrial(study, 'waiting', trial.params, trial.distributions, { user, system })]
 }
 
-async function runTrial(
+async function runTrials(
   bench: Bench,
   journal: Journal,
   sweep: Sweep,
-  trial: Trial,
-  options: WorkOptions,
+  trials: readonly Trial[],
+  { signal, tell, specOf }: WorkOptions,
 ): Promise<void> {
-  const { signal, tell, specOf } = options
+  const left = new Set(trials)
   const beat = setInterval(() => {
-    journal.append(() => [operations.userAttr(trial, 'heartbeat', new Date().toISOString())]).catch(() => undefined)
+    const now = new Date().toISOString()
+    journal.append(() => [...left].map(trial => operations.userAttr(trial, 'heartbeat', now))).catch(() => undefined)
   }, BEAT)
-  let [seen, totalSteps] = [0, 0]
+  const specs = trials.map(({ params }) => specOf(params))
   try {
-    const outcome = await judged(bench, specOf(trial.params), {
+    await runMembers(bench, specs, {
       signal,
-      watch: async event => {
-        if (event.type === 'start') totalSteps = event.totalSteps
-        if (event.type === 'step') tell?.(event)
-        if (event.type !== 'evaluation' || event.when !== 'epoch') return false
-        const isBehind = await reported(journal, sweep, trial, ++seen, under(event.metrics, sweep.metric))
-        // At its last step a run has nothing left to save.
-        return isBehind && event.step < totalSteps
+      step: tell,
+      validated: seen => reported(journal, sweep, trials, seen),
+      ended: async (index, outcome) => {
+        const trial = nth(trials, index)
+        if (signal?.aborted) return
+        left.delete(trial)
+        await journal.append(() => ended(trial, sweep, outcome))
+        tell?.({ type: 'trial', trial: nth(studyOf(journal).trials, trial.number) })
       },
     })
-    clearInterval(beat)
-    if (signal?.aborted) await journal.append(() => failedAndRetried(studyOf(journal), trial, true))
-    signal?.throwIfAborted()
-    await journal.append(() => ended(trial, sweep, outcome))
-    tell?.({ type: 'trial', trial: nth(studyOf(journal).trials, trial.number) })
   } finally {
     clearInterval(beat)
+    if (signal?.aborted)
+      await journal.append(() => [...left].flatMap(trial => failedAndRetried(studyOf(journal), trial, true)))
   }
+  signal?.throwIfAborted()
 }
 
-/** A run; one whose parameters are refused has failed, and the search goes on. */
-async function judged(bench: Bench, spec: Spec, watching: Watching): Promise<Ended> {
-  try {
-    return await runMember(bench, spec, watching)
-  } catch (error) {
-    if (!(error instanceof LowrankError) || error.code !== 'ERR_OPTION') throw error
-    return { failed: error.message, lr: undefined, seconds: 0, cpuSeconds: 0 }
-  }
-}
-
-/** Writes a validation, and what halving makes of it. */
+/** Writes validations, then what halving makes of them: says which runs it ends. */
 async function reported(
   journal: Journal,
   sweep: Sweep,
-  { number }: Trial,
-  step: number,
-  value: number,
-): Promise<boolean> {
-  if (!Number.isFinite(value)) return false
-  let prune = false
+  trials: readonly Trial[],
+  seen: readonly Validated[],
+): Promise<ReadonlySet<number>> {
+  const told = seen.flatMap(({ index, count, event }) => {
+    const value = under(event.metrics, sweep.metric)
+    return Number.isFinite(value) ? [{ index, number: nth(trials, index).number, count, value }] : []
+  })
+  const pruned = new Set<number>()
+  await journal.append(() =>
+    told.map(({ number, count, value }) => operations.report(nth(studyOf(journal).trials, number), count, value)),
+  )
+  if (sweep.pruner === 'none') return pruned
   await journal.append(() => {
     const study = studyOf(journal)
-    const trial = nth(study.trials, number)
-    const report = operations.report(trial, step, value)
-    if (sweep.pruner === 'none') return [report]
-    const judged = halve(study, trial, step, value)
-    prune = judged.prune
-    return [report, ...judged.attrs.map(([key, each]) => operations.systemAttr(trial, key, each))]
+    const judged = halveAll(
+      study,
+      told.map(each => ({ ...each, trial: nth(study.trials, each.number) })),
+    )
+    return judged.flatMap(({ attrs, prune }, i) => {
+      const { index, number } = nth(told, i)
+      if (prune) pruned.add(index)
+      return attrs.map(([key, value]) => operations.systemAttr(nth(study.trials, number), key, value))
+    })
   })
-  return prune
+  return pruned
 }
-
-type Ended = Awaited<ReturnType<typeof runMember>>
 
 function ended(trial: Trial, { metric }: Sweep, outcome: Ended): Operation[] {
   const attrs = Object.entries(attrsOf(outcome)).map(([key, value]) => operations.userAttr(trial, key, value))
@@ -281,5 +294,5 @@ function attrsOf(outcome: Ended): Record<string, unknown> {
   if ('failed' in outcome) return { seconds, cpuSeconds, diverged: outcome.failed }
   if ('pruned' in outcome) return { seconds, cpuSeconds }
   const { steps, bestStep, trainable, peakBytes } = outcome
-  return { seconds, cpuSeconds, steps, bestStep, trainable, peakBytes }
+  return { seconds, cpuSeconds, steps, bestStep, trainable, ...(peakBytes !== undefined && { peakBytes }) }
 }

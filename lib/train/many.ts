@@ -26,7 +26,7 @@ export type ManyEvent = { readonly adapter: string } & (
 export interface ManyOptions extends TrainOptions {
   /**
    * Asked about every event before it is told: true ends that member as it is, and frees its optimizer. The others go
-   * on. Default: nobody ends early.
+   * on meanwhile, also where the answer takes its time. Default: nobody ends early.
    */
   readonly ends?: (adapter: string, event: TrainEvent) => boolean | Promise<boolean>
 }
@@ -113,6 +113,10 @@ class MemberRun {
   readonly #seat: Seat
   readonly #events: AsyncGenerator<TrainEvent, void>
   #pending: Promise<Arrival> | undefined
+  #stop = (_: true) => {}
+  readonly #stopped = new Promise<true>(resolve => {
+    this.#stop = resolve
+  })
 
   constructor(name: string, seat: Seat, events: AsyncGenerator<TrainEvent, void>) {
     this.name = name
@@ -121,15 +125,36 @@ class MemberRun {
   }
 
   /** Its next event, or its end. */
-  next(): Promise<Arrival> {
-    const arrival = (result: IteratorResult<TrainEvent, void>): Arrival =>
-      result.done ? { run: this } : { run: this, event: result.value }
-    this.#pending = this.#events.next().then(arrival, (error: unknown) => ({ run: this, error }))
+  next(ends: ManyOptions['ends']): Promise<Arrival> {
+    this.#pending = this.#next(ends)
     return this.#pending
+  }
+
+  async #next(ends: ManyOptions['ends']): Promise<Arrival> {
+    try {
+      const { done, value: event } = await this.#events.next()
+      if (done) return { run: this, isOver: true }
+      const answer = ends?.(this.name, event) ?? false
+      return { run: this, event, isOver: (await this.#decided(answer)) || event.type === 'end' }
+    } catch (error) {
+      return { run: this, error, isOver: true }
+    }
+  }
+
+  /** An answer; while it takes its time, the others need not wait. */
+  async #decided(answer: boolean | Promise<boolean>): Promise<boolean> {
+    if (typeof answer === 'boolean') return answer
+    const back = this.#seat.pause()
+    try {
+      return await Promise.race([answer, this.#stopped])
+    } finally {
+      back()
+    }
   }
 
   /** Ends it as it is. */
   async end(): Promise<void> {
+    this.#stop(true)
     await this.#pending
     await this.#events.return()
     this.#seat.leave()
@@ -138,9 +163,10 @@ class MemberRun {
 
 interface Arrival {
   readonly run: MemberRun
-  /** Undefined: it has ended. */
   readonly event?: TrainEvent
   readonly error?: unknown
+  /** Nothing more comes of it. */
+  readonly isOver: boolean
 }
 
 /** The events of all runs, as they come. */
@@ -148,7 +174,7 @@ async function* eventsOf(runs: readonly MemberRun[], ends: ManyOptions['ends']):
   const arrived: Arrival[] = []
   let wake = () => {}
   const ask = (run: MemberRun) => {
-    void run.next().then(arrival => {
+    void run.next(ends).then(arrival => {
       arrived.push(arrival)
       wake()
     })
@@ -162,9 +188,8 @@ async function* eventsOf(runs: readonly MemberRun[], ends: ManyOptions['ends']):
       })
       continue
     }
-    const { run, event, error } = next
+    const { run, event, error, isOver } = next
     if (error !== undefined && !(error instanceof Diverged)) throw error
-    const isOver = event === undefined || ((await ends?.(run.name, event)) ?? false)
     if (isOver) {
       left--
       await run.end()

@@ -19,6 +19,8 @@ export interface Seat {
   readonly answers: Ask
   /** How it makes passes to train, for a loss that is weighed so. */
   passes(options: SupervisedOptions): SharedPasses
+  /** The others need not wait for it until the function that this returns is called. */
+  pause(): () => void
   /** It needs no more passes. */
   leave(): void
 }
@@ -42,6 +44,7 @@ export class Meeting {
   readonly #untouched: number
   /** With what says whether a run's numbers are still numbers. */
   readonly #seats = new Map<object, Promise<number>[]>()
+  readonly #paused = new Set<object>()
   #gradients: Gradients[] = []
   #answers: Answers[] = []
   #isBusy = false
@@ -64,8 +67,14 @@ export class Meeting {
         gradients: work => this.#give(key, adapter, work, options),
         updated: norm => void this.#seats.get(key)?.push(norm),
       }),
+      pause: () => {
+        this.#paused.add(key)
+        this.#meet()
+        return () => void this.#paused.delete(key)
+      },
       leave: () => {
         this.#seats.delete(key)
+        this.#paused.delete(key)
         this.#meet()
       },
     }
@@ -101,7 +110,7 @@ export class Meeting {
       this.close(this.#closed)
       return
     }
-    if (this.#isBusy || waiting.size === 0 || waiting.size < this.#seats.size) return
+    if (this.#isBusy || waiting.size === 0 || waiting.size < this.#seats.size - this.#paused.size) return
     this.#isBusy = true
     const [gradients, answers] = [this.#gradients.splice(0), this.#answers.splice(0)]
     void this.#run(gradients, answers).finally(() => {

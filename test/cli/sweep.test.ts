@@ -26,6 +26,8 @@ const base = [
   '4',
   '--batch-size',
   '8',
+  '--together',
+  '1',
 ]
 
 function trialsOf(out: string): readonly Trial[] {
@@ -42,7 +44,7 @@ const told = (out: string) =>
 
 test('killed in a trial and resumed, finished trials stay, and the search ends as one left alone', async () => {
   const watch = (stderr: string, kill: (signal: NodeJS.Signals) => void) => {
-    if (/trial 2 \(3\/4\) .* \d+\/\d+ \(\d+%\)/.test(stderr)) kill('SIGKILL')
+    if (/trial 2 \(3\/4\).* \d+\/\d+ \(\d+%\)/.test(stderr)) kill('SIGKILL')
   }
   const killed = await cli([...base, '--out', 'a'], { cwd, watch })
   assert.is(killed.code, null, killed.stderr)
@@ -96,7 +98,7 @@ test('more trials go on from those there are, another space does not', async () 
 })
 
 test('workers take trials of a study, here two beside the one that began it', async () => {
-  const trials = ['--trials', '8', '--max-steps', '6', '--out', 'c']
+  const trials = ['--trials', '8', '--max-steps', '6', '--together', '1', '--out', 'c']
   const space = [
     'sweep',
     'sample.jsonl',
@@ -111,7 +113,7 @@ test('workers take trials of a study, here two beside the one that began it', as
   ]
   let workers: ReturnType<typeof run>[] = []
   const watch = (stderr: string) => {
-    if (workers.length > 0 || !/trial 0 .* 1\/\d+ /.test(stderr)) return
+    if (workers.length > 0 || !/trial 0 .*1\/\d+ /.test(stderr)) return
     workers = [1, 2].map(() => run('sweep', 'worker', '--study', 'c/study.log', '--json'))
   }
   const main = await cli([...space, ...trials], { cwd, watch })
@@ -124,6 +126,43 @@ test('workers take trials of a study, here two beside the one that began it', as
   const taken = ended.map(({ stdout }) => (records(stdout).at(-1) as { trials: number }).trials)
   const own = all.filter(({ owner }) => owner === all[0]!.owner).length
   assert.is(own + taken[0]! + taken[1]!, 8)
+})
+
+test('trials at once come to what they come to one after another', async () => {
+  const args = [
+    'sweep',
+    'sample.jsonl',
+    '--sampler',
+    'grid',
+    '--pruner',
+    'none',
+    '--space',
+    'small.yaml',
+    '--epochs',
+    '2',
+  ]
+  writeFileSync(join(cwd, 'small.yaml'), 'lr: [1e-3, 5e-3]\nr: [2, 8]\n')
+  const [one, all] = [await run(...args, '--together', '1', '--out', 'd'), await run(...args, '--out', 'e')]
+  assert.is(one.code, 0, one.stderr)
+  assert.is(all.code, 0, all.stderr)
+  assert.match(all.stderr, /trials 0 to 3 at once|trial 3, lr 0.005, r 8/)
+  assert.equal(told('e'), told('d'))
+})
+
+test('a budget plans the steps of all trials, and stays when the search is resumed', async () => {
+  const args = ['sweep', 'sample.jsonl', '--sampler', 'random', '--trials', '2', '--space', 'small.yaml', '--out', 'f']
+  const planned = await run(...args, '--budget', '20s')
+  assert.is(planned.code, 0, planned.stderr)
+  assert.match(planned.stderr, /\d+ steps? a trial/)
+  const steps = trialsOf('f').map(({ userAttrs }) => userAttrs.steps)
+  assert.ok(
+    steps.every(each => each === undefined || Number(each) > 0),
+    `${steps}`,
+  )
+  const again = await run(...args, '--budget', '20s', '--trials', '3', '--resume')
+  assert.is(again.code, 0, again.stderr)
+  const refused = await run('sweep', 'sample.jsonl', '--space', 'space.yaml', '--budget', '20s', '--out', 'g')
+  assert.match(refused.stderr, /^error ERR_OPTION: budget: plans epochs, which the space searches/m)
 })
 
 test('what cannot be searched is told before anything is trained', async () => {

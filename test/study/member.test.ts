@@ -79,7 +79,7 @@ test('every method of the registry can be a member', async () => {
     })) as Outcome
     assert.is(outcome.steps, 2, type)
     assert.type(outcome.test!.accuracy, 'number')
-    assert.ok(outcome.trainable > 0 && outcome.peakBytes > 0)
+    assert.ok(outcome.trainable > 0 && outcome.peakBytes! > 0)
   }
   model.dispose()
 })

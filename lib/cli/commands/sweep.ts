@@ -7,15 +7,17 @@ import { portableName } from '../../hub/id.ts'
 import { writeFileAtomic } from '../../io/atomic.ts'
 import { readText } from '../../io/json.ts'
 import { metricOf } from '../../metrics/table.ts'
+import { secondsOf } from '../../options.ts'
 import { saveAdapter } from '../../peft/index.ts'
 import { titleOf } from '../../report/compare.ts'
 import { type Axis, renderSweep, type SweepData, type TrialRow } from '../../report/sweep.ts'
+import { planWithin } from '../../study/budget.ts'
 import { StudyFolder } from '../../study/folder.ts'
 import { importanceOf } from '../../study/importance.ts'
 import { type Distribution, Journal, operations, type Study, type Trial } from '../../study/journal.ts'
 import { type Bench, type Outcome, runMember } from '../../study/member.ts'
-import { defaultSpace, parseSpace, type Space, shareOf } from '../../study/space.ts'
-import { bestTrial, openStudy, STUDY_NAME, type Sweep, trialsOver, work } from '../../study/sweep.ts'
+import { defaultSpace, parseSpace, type Space, shareOf, valueAt } from '../../study/space.ts'
+import { bestTrial, openStudy, STUDY_NAME, type Sweep, trialsOf, trialsOver, work } from '../../study/sweep.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { defaultMetric } from '../../tasks/scores.ts'
 import { must, nth, under } from '../../tuple.ts'
@@ -26,7 +28,7 @@ import { prepareBase } from '../setup.ts'
 import { originOf, settingsTable } from '../studyFacts.ts'
 import { ATTRIBUTE, benchOf, type Order, orderOf, ownParams, SweepProgress, specOf } from '../sweepRun.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
-import { metricText, shownPath } from '../terminal/format.ts'
+import { metricText, plural, shownPath } from '../terminal/format.ts'
 
 type Prepared = Awaited<ReturnType<typeof prepareBase>>
 
@@ -38,7 +40,7 @@ export async function sweepCommand(settings: Settings, console: Console): Promis
     const { sampler, pruner, trials, seed } = settings
     const metric = settings.metric ?? defaultMetric(prepared.model)
     const sweep: Sweep = { space, sampler, pruner, trials, seed, metric }
-    const bench = benchOf(prepared, settings)
+    checkBudget(settings, space)
     const folder = await StudyFolder.open(settings.out ?? defaultOut(settings), {
       format: 'lowrank-sweep',
       origin: { ...originOf(prepared, settings), space, sampler, pruner, seed, method: settings.method },
@@ -47,13 +49,47 @@ export async function sweepCommand(settings: Settings, console: Console): Promis
       files: ['study.log', 'best', 'best.yaml', 'sweep.html', 'sweep.json'],
     })
     try {
-      return await search({ bench, prepared, sweep, folder, settings, console })
+      const planned = await within(settings, prepared, sweep, folder, console)
+      const bench = benchOf(prepared, planned)
+      return await search({ bench, prepared, sweep, folder, settings: planned, console })
     } finally {
       folder.close()
     }
   } finally {
     prepared.model.dispose()
   }
+}
+
+const PLANNED = ['epochs', 'maxSteps'] as const
+
+function checkBudget({ budget }: Settings, space: Space): void {
+  const searched = budget === undefined ? undefined : PLANNED.find(name => name in space)
+  check(searched === undefined, 'ERR_OPTION', () => {
+    return `budget: plans ${searched}, which the space searches; leave one of them out`
+  })
+}
+
+/** Settings whose steps end within the budget, if there is one. What was planned stays. */
+async function within(
+  settings: Settings,
+  prepared: Prepared,
+  { space, trials, sampler }: Sweep,
+  folder: StudyFolder,
+  console: Console,
+): Promise<Settings> {
+  const { budget } = settings
+  if (budget === undefined) return settings
+  const runs = trialsOf({ space, trials, sampler }) + 1 // the best is trained again
+  const params = Object.fromEntries(Object.entries(space).map(([name, each]) => [name, valueAt(each, 0.5)]))
+  const length = await planWithin(
+    benchOf(prepared, settings),
+    folder,
+    must(secondsOf(budget), 'budget'),
+    runs,
+    specOf(settings, params),
+  )
+  console.note(`${plural(length.maxSteps, 'step')} a trial fit into ${budget}`)
+  return { ...settings, ...length }
 }
 
 interface Search {
@@ -79,6 +115,7 @@ async function search(parts: Search): Promise<number> {
       tell: progress.take.bind(progress),
       specOf: specOf.bind(undefined, settings),
       waits: true,
+      together: settings.together,
     }
     await work(bench, journal, sweep, options)
     await finish(parts, must(journal.study(STUDY_NAME), STUDY_NAME), signal)

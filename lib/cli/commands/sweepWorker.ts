@@ -32,6 +32,7 @@ export async function sweepWorkerCommand(own: Settings, console: Console): Promi
       signal: interrupt.signal,
       specOf: params => specOf(settings, params),
       waits: false,
+      together: own.together,
       tell: event => {
         if (event.type === 'trial') trials++
         progress.take(event)

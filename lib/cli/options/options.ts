@@ -217,28 +217,27 @@ const training: readonly Option[] = keysOf(TRAIN_OPTIONS).map(name => {
   return placed(group, learning, name, TRAIN_OPTIONS[name], more)
 })
 
-const comparing = section('Study', STUDIES, [
-  o('methods', 'names', ['lora', 'dora', 'full', 'head'], 'Methods to compare; all stands for every one', {
-    commands: ['compare'],
-  }),
-  o('seeds', 'integer', 3, 'Runs of each method at its best rate, with seeds from --seed on', {
-    min: 1,
-    commands: ['compare'],
-  }),
-  o('lrs', 'integer', 3, 'Learning rates tried for each method, √10 apart around its own; 1 tries none', {
-    min: 1,
-    max: 9,
-    commands: ['compare'],
-  }),
-  o('budget', 'duration', undefined, 'Plan steps so that all runs end within this time (90s, 30m, 2h)', {
-    found: 'no limit',
-    commands: ['compare'],
-  }),
-  o('heldOut', 'path', undefined, "Texts of the base's own kind, on which its forgetting is measured", {
-    found: 'texts of the test split',
-    commands: ['compare'],
-  }),
-])
+const comparing = section(
+  'Study',
+  ['compare'],
+  [
+    o('methods', 'names', ['lora', 'dora', 'full', 'head'], 'Methods to compare; all stands for every one'),
+    o('seeds', 'integer', 3, 'Runs of each method at its best rate, with seeds from --seed on', {
+      min: 1,
+    }),
+    o('lrs', 'integer', 3, 'Learning rates tried for each method, √10 apart around its own; 1 tries none', {
+      min: 1,
+      max: 9,
+    }),
+    o('budget', 'duration', undefined, 'Plan steps so that all runs end within this time (90s, 30m, 2h)', {
+      found: 'no limit',
+      commands: ['compare', 'sweep'],
+    }),
+    o('heldOut', 'path', undefined, "Texts of the base's own kind, on which its forgetting is measured", {
+      found: 'texts of the test split',
+    }),
+  ],
+)
 
 const searching = section(
   'Study',
@@ -254,6 +253,7 @@ const searching = section(
     o('pruner', 'choice', 'asha', 'Which trials end early: asha goes on with the best third at 1, 3, 9 … validations', {
       choices: ['asha', 'none'],
     }),
+    o('together', 'integer', 16, 'Trials at once, on one pass', { min: 1, commands: ['sweep', 'sweep worker'] }),
     o('study', 'path', undefined, 'Journal of the search, study.log in its folder', { commands: ['sweep worker'] }),
   ],
 )

@@ -22,10 +22,10 @@ export class RunBar {
     this.#bar.update({ step, loss, rate })
   }
 
-  /** Says what the run came to, in place of its bar. */
-  end(outcome: string): void {
+  /** Says what the run came to, in place of its bar; `label`: its own, where it is one of several at once. */
+  end(outcome: string, label = this.#label): void {
     this.finish()
-    this.#console.note(`${this.#label}: ${outcome}`)
+    this.#console.note(`${label}: ${outcome}`)
   }
 
   /** Clears the bar of a run that is left. */
