@@ -3,16 +3,17 @@ import { answersOf, type DeviceAnswers, type Head, type LossOptions, type Proble
 import { HEADS, headOf, type TaskName } from './heads/index.ts'
 import { type Targets, uploadTargets } from './heads/targets.ts'
 import { localFolder } from './hub/folder.ts'
-import { labelsOf as configLabels, float, type ModelConfig, problemType, readModelConfig } from './io/config.ts'
+import { float, type ModelConfig, readModelConfig } from './io/config.ts'
 import { openWeights } from './io/gguf/weights.ts'
 import type { Backbone, Family } from './models/family.ts'
 import { checkLayers, checkOptions, storageOf, weightNotices } from './models/fit.ts'
+import { headSource, holdsHead, labelsOf, problemOf } from './models/headSource.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
-import { labelRows, withRows } from './models/labelRows.ts'
-import { type LoadSettings, type TensorSource, Weights } from './models/weights.ts'
+import { type LoadSettings, Weights } from './models/weights.ts'
 import { native } from './native.ts'
 import type { EncoderMemory } from './nn/attention.ts'
 import { type PackedBatch, shiftedRight, upload } from './nn/batch.ts'
+import type { Embedding } from './nn/embedding.ts'
 import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
 import { isUndecided, withSelectedRoutes } from './nn/routes.ts'
@@ -124,6 +125,21 @@ export class Model implements Disposable {
   /** By Hugging Face module path. */
   get linears(): ReadonlyMap<string, Linear> {
     return this.#weights.linears
+  }
+
+  /** Tables of vectors, by Hugging Face module path. */
+  get embeddings(): ReadonlyMap<string, Embedding> {
+    return this.#weights.embeddings
+  }
+
+  /** The layer from rows to the vocabulary, of a language model. */
+  get output(): Linear | undefined {
+    return this.#weights.output
+  }
+
+  /** Gives a tied output layer a weight of its own, of the same values; returns what ties it again. */
+  untie(): () => void {
+    return this.#weights.untie()
   }
 
   /** Tensors that the checkpoint lacked: they hold initial values until they are trained. */
@@ -276,60 +292,6 @@ export class Model implements Disposable {
     const layers = spec.build(config, weights, backbone, outputs)
     return kind.make(layers, outputs, options.problem ?? problemOf(config, outputs), spec.reads)
   }
-}
-
-/** Names that transformers leaves out of config.json. */
-const TWO_LABELS = ['LABEL_0', 'LABEL_1']
-
-function holdsHead(family: Family, { source }: LoadSettings, task: TaskName): boolean {
-  const modules = family.heads[headOf(task).sits]?.modules ?? []
-  return [...(source?.names() ?? [])].some(name => modules.some(module => name.startsWith(`${module}.`)))
-}
-
-function labelsOf(config: ModelConfig, options: ModelOptions, isTrained: boolean): readonly string[] {
-  if (!headOf(options.task).isLabelled) return []
-  const labels = options.labels ?? configLabels(config)?.id2label ?? (isTrained ? TWO_LABELS : undefined)
-  check(
-    labels && labels.length > 0,
-    'ERR_OPTION',
-    () => 'labels: none given, and config.json has no id2label; pass labels',
-  )
-  check(new Set(labels).size === labels.length, 'ERR_OPTION', () => `labels: [${labels.join(', ')}] repeats a label`)
-  return labels
-}
-
-/** The checkpoint with the rows of its classifier that serve the labels of the model. */
-function headSource(
-  { family, config, labels }: Pick<Model, 'family' | 'config' | 'labels'>,
-  { source }: LoadSettings,
-  { task, head, labels: given, headRows = 'byName' }: ModelOptions,
-): { source: TensorSource | undefined; notices: readonly string[] } {
-  const spec = family.heads[headOf(task).sits]
-  const output = spec?.output ?? spec?.modules.at(-1)
-  const has = source && output !== undefined && !head && [...source.names()].includes(`${output}.weight`)
-  if (!has || given === undefined) return { source, notices: [] }
-  if (headRows === 'anew')
-    return {
-      source: withRows(
-        source,
-        output,
-        labels.map(() => -1),
-      ),
-      notices: [],
-    }
-  const count = nth(source.info(`${output}.weight`).shape, 0)
-  const stored = configLabels(config)?.id2label ?? Array.from({ length: count }, (_, i) => `LABEL_${i}`)
-  // A config that names another number of labels than there are rows is told by the shapes.
-  if (stored.length !== count || headRows === 'inOrder') return { source, notices: [] }
-  const { rows, notice } = labelRows(labels, stored)
-  const isSame = rows.length === count && rows.every((row, i) => row === i)
-  return { source: isSame ? source : withRows(source, output, rows), notices: notice === undefined ? [] : [notice] }
-}
-
-/** As transformers: a single output without a problem_type is a number. */
-function problemOf(config: ModelConfig, outputs: number): Problem {
-  const type = problemType(config) ?? (outputs === 1 ? 'regression' : undefined)
-  return type === 'regression' ? 'regression' : type === 'multi_label_classification' ? 'multi' : 'single'
 }
 
 /**

@@ -9,6 +9,7 @@ import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Head, type HeadKind, type LossOptions, rowsRead, wide } from './head.ts'
 import { likeliestRows } from './likeliest.ts'
+import { lossInPieces } from './pieces.ts'
 import { decoderTokens, hiddenTokens, nextTokens } from './targets.ts'
 
 export const maskedLmHead = {
@@ -69,7 +70,10 @@ function languageModel(layers: LmLayers): Omit<Head, 'task' | 'collate'> {
       const rows = transform(hidden)
       const { weight, bias, compute } = output
       const options = { scale: 1 / total, smoothing }
-      if (weight.trains || bias?.trains || output.isAdapted) return crossEntropy(logitsOf(rows), targets, options)
+      if (weight.trains || bias?.trains || output.isAdapted)
+        return lossInPieces(rows, targets, output.outFeatures, (part, ids) => {
+          return crossEntropy(logitsOf(part), ids, options)
+        })
       return linearCrossEntropy(rows, weight.tensor, targets, { ...options, bias: bias?.tensor, softcap, compute })
     },
 

@@ -1,4 +1,5 @@
 import type { ModelConfig } from '../io/config.ts'
+import type { PyObject } from '../io/json.ts'
 import type { EncoderMemory } from '../nn/attention.ts'
 import type { Batch, InputRules } from '../nn/batch.ts'
 import type { Embedding } from '../nn/embedding.ts'
@@ -85,6 +86,8 @@ export interface Family {
   readonly heads: Heads
   /** How the path of each sublayer's last linear layer ends. Absent: who adapts sublayers must name the layers. */
   readonly sublayerEnds?: SublayerEnds
+  /** What config.json must say of a model whose output layer is no longer tied, beside that. */
+  untied?(config: ModelConfig): PyObject
   /** AdapterHub's library adapts it, and counts its sublayers so. */
   readonly inAdapterHub?: true
 }

@@ -30,7 +30,9 @@ export function outputOf(
   const table = ownTable ? at.parameter(`${name}.weight`, [vocabSize, words.columns]) : words
   if (!ownTable) at.shared.add(words)
   const shift = bias === undefined ? undefined : biasOf(at, untied, `${name}.bias`, bias, vocabSize)
-  return new Linear(at.at(name).prefix, table, shift, at.compute)
+  const output = new Linear(at.at(name).prefix, table, shift, at.compute)
+  at.output = output
+  return output
 }
 
 /** Where a checkpoint of tied embeddings holds the output layer alone, that is what they are. To be called first. */

@@ -146,7 +146,9 @@ function build(config: ModelConfig, weights: Weights, act: string): Backbone {
   adoptWords(weights)
   // Checkpoints of version 1.0 hold a bias that nothing reads.
   weights.skip('decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight')
-  const words = weights.embedding('shared', count(config, 'vocab_size', 32128), d.hidden)
+  const table = weights.at('shared').parameter('weight', [count(config, 'vocab_size', 32128), d.hidden])
+  // Two modules over one table, as in transformers, so that adapters can tell them apart.
+  const [words, said] = mapTuple(['encoder', 'decoder'], side => weights.at(side).table('embed_tokens', table))
   const layers = count(config, 'num_layers', 6)
   const decoderLayers = count(config, 'num_decoder_layers', layers)
   const encoder = stackOf(weights.at('encoder'), d, words, layers, false)
@@ -160,7 +162,7 @@ function build(config: ModelConfig, weights: Weights, act: string): Backbone {
       const { cuSeqlens, maxLength } = batch
       return { hidden: encoder(batch, options), cuSeqlens, maxLength }
     },
-    forward: stackOf(weights.at('decoder'), d, words, decoderLayers, true),
+    forward: stackOf(weights.at('decoder'), d, said, decoderLayers, true),
   }
 }
 
@@ -177,6 +179,11 @@ function lmHead(scales: (config: ModelConfig) => boolean): HeadSpec<LmLayers> {
   }
 }
 
+/** Version 1.1 unties its head, and does not scale: transformers 5 says so apart. */
+function scalesRows(config: ModelConfig): boolean {
+  return bool(config, 'scale_decoder_outputs', bool(config, 'tie_word_embeddings', true))
+}
+
 const shared = {
   basePrefix: '',
   headTensors: /^(lm_head|classification_head|classifier|qa_outputs)\./,
@@ -189,10 +196,8 @@ export const t5: Family = {
   modelType: 't5',
   className: 'T5',
   build: (config, weights) => build(config, weights, 'relu'),
-  // Version 1.1 unties its head, and does not scale: transformers 5 says so apart.
-  heads: {
-    seq2seqLm: lmHead(config => bool(config, 'scale_decoder_outputs', bool(config, 'tie_word_embeddings', true))),
-  },
+  heads: { seq2seqLm: lmHead(scalesRows) },
+  untied: config => ({ scale_decoder_outputs: scalesRows(config) }),
 }
 
 export const mt5: Family = {

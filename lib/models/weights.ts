@@ -2,14 +2,14 @@ import { fail } from '../errors.ts'
 import { type FileRange, isFiniteData } from '../io/safetensors.ts'
 import { transposed } from '../io/transpose.ts'
 import { turn } from '../io/turn.ts'
-import { BLOCKS, type DType } from '../native.ts'
+import { BLOCKS, type DType, native } from '../native.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { normal } from '../nn/init.ts'
 import { Linear } from '../nn/linear.ts'
-import { Parameter, type Storage, storedDType } from '../nn/module.ts'
+import { isQuantized, Parameter, type Storage, storedDType } from '../nn/module.ts'
 import { LayerNorm, RmsNorm } from '../nn/norm.ts'
 import type { Compute } from '../ops/matmul.ts'
-import { type Device, Tensor, type TensorData } from '../tensor.ts'
+import { codeOf, type Device, Tensor, type TensorData } from '../tensor.ts'
 import { must, under } from '../tuple.ts'
 
 /** Where tensors come from: a checkpoint on disk, usually. dtype in safetensors' spelling. */
@@ -85,6 +85,9 @@ class Loading {
   readonly settings: LoadSettings
   readonly parameters = new Map<string, Parameter>()
   readonly linears = new Map<string, Linear>()
+  readonly embeddings = new Map<string, Embedding>()
+  /** From rows to the vocabulary. */
+  output: Linear | undefined
   /** Canonical name → name in the source. */
   readonly available = new Map<string, string>()
   readonly buffers: ModelBuffer[] = []
@@ -164,6 +167,20 @@ export class Weights {
     return this.#loading.linears
   }
 
+  get embeddings(): Map<string, Embedding> {
+    return this.#loading.embeddings
+  }
+
+  /** The layer from rows to the vocabulary. */
+  get output(): Linear | undefined {
+    return this.#loading.output
+  }
+
+  set output(layer: Linear) {
+    this.#loading.output = layer
+    this.#loading.linears.set(layer.path, layer)
+  }
+
   get buffers(): readonly ModelBuffer[] {
     return this.#loading.buffers
   }
@@ -225,8 +242,38 @@ export class Weights {
   }
 
   embedding(name: string, rows: number, dim: number, fixed?: number): Embedding {
-    const { activations } = this.#loading.settings
-    return new Embedding(this.at(name).parameter('weight', [rows, dim]), activations, fixed)
+    return this.table(name, this.at(name).parameter('weight', [rows, dim]), fixed)
+  }
+
+  /** A module that looks up rows of a table, which others may look up too. */
+  table(name: string, weight: Parameter, fixed?: number): Embedding {
+    const { settings, embeddings } = this.#loading
+    const path = this.#join(name)
+    const made = new Embedding(path, weight, settings.activations, fixed)
+    embeddings.set(path, made)
+    return made
+  }
+
+  /**
+   * Gives an output layer that is tied to the word embeddings a weight of its own, of the same values, and returns what
+   * ties it again.
+   */
+  untie(): () => void {
+    const { parameters, shared } = this.#loading
+    const output = must(this.output, 'output')
+    const tied = output.weight
+    const { own } = tied
+    const dtype = isQuantized(own.dtype) ? 'f32' : own.dtype
+    const weight = new Parameter(`${output.path}.weight`, new Tensor(native.cast(own.handle, codeOf(dtype))))
+    output.weight = weight
+    parameters.set(weight.name, weight)
+    shared.delete(tied)
+    return () => {
+      output.weight = tied
+      parameters.delete(weight.name)
+      shared.add(tied)
+      weight.dispose()
+    }
   }
 
   /** `bias`: whether it has one. Default true. */

@@ -33,6 +33,8 @@ export interface LinearAdapter {
   gain?(linear: Linear): Tensor
   /** In place of the layer's output y [N, out]. */
   output?(y: Tensor, x: Tensor): Tensor
+  /** Its change is that of a layer with the same weight, tied to this one: merging adds it there. */
+  readonly follows?: true
   /**
    * What merging adds to `weight` [out, in], wide enough to train, and to the bias. Default: s B A, where there are
    * factors and nothing else.
@@ -40,11 +42,18 @@ export interface LinearAdapter {
   delta?(weight: Tensor, bias: Tensor | undefined, linear: Linear): { weight: Tensor; bias?: Tensor | undefined }
 }
 
+/** Adapters that count for the rows that are being computed: the one their route names, else those switched on. */
+export function currentOf(adapters: readonly LinearAdapter[]): LinearAdapter[] {
+  const routed = routedAdapter()
+  return adapters.filter(({ name, active }) => (routed === undefined ? active : name === routed))
+}
+
 /** y = x W^T + b, with a slot where adapters attach: they never replace the layer. */
 export class Linear {
   /** Hugging Face module path. */
   readonly path: string
-  readonly weight: Parameter
+  /** Shared with the word embeddings by a tied output layer, until that is untied. */
+  weight: Parameter
   readonly bias: Parameter | undefined
   readonly compute: Compute
   readonly adapters: LinearAdapter[] = []
@@ -64,10 +73,9 @@ export class Linear {
     return this.weight.rows
   }
 
-  /** The adapters of the rows that are being computed: the one their route names, else those switched on. */
+  /** The adapters of the rows that are being computed. */
   get current(): LinearAdapter[] {
-    const routed = routedAdapter()
-    return this.adapters.filter(({ name, active }) => (routed === undefined ? active : name === routed))
+    return currentOf(this.adapters)
   }
 
   /** Whether anything active sits on it. */

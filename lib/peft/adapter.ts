@@ -7,14 +7,15 @@ import { originOf, portableName } from '../hub/id.ts'
 import { recoverFolder, writeFolderAtomic } from '../io/atomic.ts'
 import { type PyObject, writeJson } from '../io/json.ts'
 import type { Checkpoint, FloatDtype } from '../io/safetensors.ts'
-import type { Linear, LinearAdapter } from '../nn/linear.ts'
+import type { LinearAdapter } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
 import type { VirtualTokens } from '../nn/virtual.ts'
 import { scope, type Tensor } from '../tensor.ts'
-import { must, under } from '../tuple.ts'
+import { must } from '../tuple.ts'
 import { type AdapterConfig, adapterRecord } from './config.ts'
-import { checkValues, snapshot, writeChecked } from './files.ts'
+import { checkValues, snapshot, withCopies, writeChecked } from './files.ts'
 import { infoFile, infoRecord } from './info.ts'
+import { checkFree, checkPartable, type Layer, layerAt, staysTied, tiedLayers } from './layers.ts'
 import { copyTokenizer, saveMerged } from './merged.ts'
 import { cast, changeOf, mergedLayer, trainedDType } from './merging.ts'
 import type { Host, Matched, Method, Passes, Placement, TrainingHooks } from './method.ts'
@@ -60,11 +61,12 @@ export class Adapter<H extends Host = Host> implements Disposable {
   readonly #placement: Placement
   readonly #made: readonly Parameter[]
   readonly #source: Source | undefined
-  readonly #layers: readonly (readonly [Linear, LinearAdapter])[]
+  readonly #layers: readonly (readonly [Layer, LinearAdapter])[]
   /** What it lays over the model's parameters. */
   readonly #whole: Parameter[] = []
   /** What merging put aside. */
   #merged: { parameter: Parameter; original: Tensor }[] | undefined
+  #tie: (() => void) | undefined
   #isActive = true
   #isPrepared: boolean
   /** Numbers of the whole model with what the adapter brings; not what it notes while it trains. */
@@ -88,9 +90,9 @@ export class Adapter<H extends Host = Host> implements Disposable {
     this.totalSize = [...host.parameters.values(), ...made].reduce((sum, { size }) => sum + size, 0)
     this.fileDtypes = source?.fileDtypes ?? new Map()
     this.#isPrepared = placement.prepare === undefined
-    this.#layers = [...placement.linear].map(([path, adapter]) => [under(host.linears, path), adapter] as const)
+    this.#layers = [...placement.linear].map(([path, adapter]) => [must(layerAt(host, path), path), adapter] as const)
     this.#layWhole()
-    for (const [linear, adapter] of this.#layers) linear.adapters.push(adapter)
+    for (const [layer, adapter] of this.#layers) layer.adapters.push(adapter)
     const isFrozen = source && !source.trainable
     this.trainable = isFrozen ? [] : [...this.#own, ...this.#whole]
     this.training = (!isFrozen && placement.training) || {}
@@ -158,7 +160,12 @@ export class Adapter<H extends Host = Host> implements Disposable {
     return this.#placement.virtual
   }
 
-  /** Whether it has put something on a linear layer. */
+  /** Keys of a file that hold what others hold. */
+  get copies(): NonNullable<Placement['copies']> {
+    return this.#placement.copies ?? new Map()
+  }
+
+  /** Whether it has put something on a layer. */
   carries(path: string): boolean {
     return this.#placement.linear.has(path)
   }
@@ -203,7 +210,8 @@ export class Adapter<H extends Host = Host> implements Disposable {
     const context = {
       modelType: host.config.modelType,
       targets: this.matched.map(({ path }) => path),
-      fanInFanOut: this.matched.some(({ path }) => host.linears.get(path)?.fanInFanOut),
+      // PEFT sets it anew at each linear layer it meets.
+      fanInFanOut: this.matched.flatMap(({ path }) => host.linears.get(path) ?? []).at(-1)?.fanInFanOut ?? false,
       taskType: this.#source ? this.#source.taskType : taskTypeOf(host.task),
       baseModelNameOrPath: base && portableName(base),
       revision: base && originOf(base)?.revision,
@@ -250,14 +258,12 @@ export class Adapter<H extends Host = Host> implements Disposable {
     this.#checkMergeable('merge')
     check(!this.#merged, 'ERR_OPTION', () => `merge: adapter "${this.name}" is merged already; unmerge it first`)
     check(this.#isActive, 'ERR_OPTION', () => `merge: adapter "${this.name}" is switched off; switch it on first`)
-    for (const [name, other] of this.host.adapters) {
-      const [shared] = this.#layers.filter(([{ path }]) => other.isMerged && other.carries(path))
-      check(!shared, 'ERR_OPTION', () => {
-        return `merge: ${must(shared, 'shared')[0].weight.name} is held by adapter "${name}", "${this.name}" wants it too; unmerge that one first`
-      })
-    }
+    checkFree(this.host, this.name, this.#placement.linear.keys())
+    const own = (layer: Layer) => this.#layers.flatMap(([at, adapter]) => (at === layer ? [adapter] : []))
+    checkPartable('merge', this.host, own)
     this.#merged = []
     try {
+      if (!staysTied(tiedLayers(this.host), own)) this.#tie = this.host.untie()
       for (const [linear, adapter] of this.#layers) this.#mergeInto(linear, adapter)
     } catch (error) {
       this.unmerge()
@@ -265,14 +271,14 @@ export class Adapter<H extends Host = Host> implements Disposable {
     }
   }
 
-  #mergeInto(linear: Linear, adapter: LinearAdapter): void {
-    const { weight, bias } = mergedLayer(linear, [adapter])
+  #mergeInto(layer: Layer, adapter: LinearAdapter): void {
+    const { weight, bias } = mergedLayer(layer, [adapter])
     const put = (parameter: Parameter, tensor: Tensor) => {
       const original = parameter.exchange(tensor)
       must(this.#merged, 'merged').push({ parameter, original })
     }
-    if (weight) put(linear.weight.top, weight)
-    if (bias) put(must(linear.bias, 'bias').top, bias)
+    if (weight) put(layer.weight.top, weight)
+    if (bias) put(must(layer.bias, 'bias').top, bias)
     adapter.active = false
   }
 
@@ -292,6 +298,8 @@ export class Adapter<H extends Host = Host> implements Disposable {
     check(this.#merged, 'ERR_OPTION', () => `unmerge: adapter "${this.name}" is not merged`)
     for (const { parameter, original } of this.#merged.splice(0).reverse()) parameter.replace(original)
     this.#merged = undefined
+    this.#tie?.()
+    this.#tie = undefined
     for (const [, adapter] of this.#layers) adapter.active = true
   }
 
@@ -357,7 +365,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
     const found = await snapshot(entries, this.fileDtypes)
     for (const each of written ?? []) each.dispose()
     checkValues(found, zeros)
-    const tensors = this.#placement.pack?.(found) ?? found
+    const tensors = withCopies(this.#placement.pack?.(found) ?? found, this.copies)
     const fill = async (into: string) => {
       await writeChecked(join(into, 'adapter_model.safetensors'), tensors)
       await writeJson(join(into, infoFile), await info())

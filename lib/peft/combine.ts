@@ -8,6 +8,7 @@ import { scope } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
 import { attach } from './attach.ts'
+import { isTable, layerAt } from './layers.ts'
 import { type Matrix, matrix, productSvd, type Svd } from './linearAlgebra.ts'
 import { lora } from './lora.ts'
 import { cast } from './merging.ts'
@@ -108,7 +109,14 @@ export function attachFactors(
   const named = headed && modulesOf(headed.method)
   const modulesToSave = named && namesThere(host, named)
   const r = nth([...made.values()], 0).a.rows
-  const method = lora({ r, alpha: r, targetModules: [...made.keys()], ...(modulesToSave && { modulesToSave }) })
+  const ties = adapters.map(({ method }) => method.options.ensureWeightTying === true)
+  check(new Set(ties).size === 1, 'ERR_UNSUPPORTED', () => {
+    return 'combine: some adapters tie the change of the word embeddings to the output layer, and others do not'
+  })
+  const method = lora({
+    ...{ r, alpha: r, targetModules: [...made.keys()], ensureWeightTying: nth(ties, 0) },
+    ...(modulesToSave && { modulesToSave }),
+  })
   const adapter = attach(host, method, { name })
   for (const [path, { a, b }] of made) upload(adapter, path, a, b)
   const places = new Map(wholeOf(adapter).map(own => [own.name, own]))
@@ -130,9 +138,11 @@ export function attachFactors(
 /** B A in the factors of a layer. Zero is B = 0 beside the A of the start: a file holds no A that was never set. */
 function upload(adapter: Adapter, path: string, a: Matrix, b: Matrix): void {
   if (a.data.every(x => x === 0)) return
+  const layer = layerAt(adapter.host, path)
+  const nameOf = (which: string) => (layer && isTable(layer) ? `lora_embedding_${which}` : `lora_${which}.weight`)
   for (const [which, { data }] of Object.entries({ A: a, B: b }))
     must(
-      adapter.trainable.find(p => p.name === `${path}.lora_${which}.weight`),
+      adapter.trainable.find(p => p.name === `${path}.${nameOf(which)}`),
       'match',
     ).tensor.upload(data)
 }
@@ -164,7 +174,7 @@ export async function readFactors(
     const { host, name } = adapter
     check(host === nth(adapters, 0).adapter.host, 'ERR_OPTION', () => `combine: "${name}" is on another model`)
     for (const { path } of adapter.matched) {
-      const own = host.linears.get(path)?.adapters.find(each => each.name === name)
+      const own = layerAt(host, path)?.adapters.find(each => each.name === name)
       const isPlain = own?.factors && !own.gain && !own.input && !own.output && own.params.length >= 1
       check(isPlain, 'ERR_UNSUPPORTED', () => {
         return `combine: ${adapter.method.kind.title} has no low-rank factors of ${path}; merge it instead`

@@ -3,9 +3,10 @@
 import { check } from '../errors.ts'
 import type { LinearAdapter } from '../nn/linear.ts'
 import { scope } from '../tensor.ts'
-import { mapTuple, must, nth, under } from '../tuple.ts'
+import { mapTuple, must, nth } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
 import { attachFactors, type Combined, largest, type Pair, readFactors, stacked, truncated } from './combine.ts'
+import { layerAt } from './layers.ts'
 import { type Matrix, matrix, norm, product, productSvd, randomizedSvd } from './linearAlgebra.ts'
 import { cast, changeOf, trainedDType } from './merging.ts'
 
@@ -119,12 +120,12 @@ function layersOf(adapter: Adapter): string[] {
 export function hasFactors(adapter: Adapter): boolean {
   const { host, name } = adapter
   const isPlain = (own: LinearAdapter | undefined) => own?.factors && !own.gain && !own.input && !own.output
-  return layersOf(adapter).every(path => isPlain(host.linears.get(path)?.adapters.find(each => each.name === name)))
+  return layersOf(adapter).every(path => isPlain(layerAt(host, path)?.adapters.find(each => each.name === name)))
 }
 
 /** LoRA has no place for the change of a bias. */
 function checkBias({ host, name, method }: Adapter, path: string): void {
-  const linear = under(host.linears, path)
+  const linear = must(layerAt(host, path), path)
   const own = must(
     linear.adapters.find(each => each.name === name),
     'match',

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import { check } from '../errors.ts'
 import {
+  type Checkpoint,
   decodeF32,
   encodeF32,
   type FloatDtype,
@@ -12,8 +13,10 @@ import {
   type TensorToWrite,
   writeSafetensors,
 } from '../io/safetensors.ts'
+import { transposed } from '../io/transpose.ts'
 import type { Parameter } from '../nn/module.ts'
 import type { Tensor } from '../tensor.ts'
+import { must } from '../tuple.ts'
 
 /** safetensors' name of a tensor's own dtype. */
 export function dtypeOf(tensor: Tensor): FloatDtype {
@@ -42,6 +45,33 @@ export async function snapshot(
     return { name, shape, dtype: narrow ? wanted : own, data: narrow ?? bytes }
   })
   return Promise.all(reads)
+}
+
+/** Tensors with those that hold once more, or transposed, what another holds. */
+export function withCopies(tensors: readonly TensorInMemory[], copies: Copies): TensorInMemory[] {
+  const byName = new Map(tensors.map(each => [each.name, each]))
+  const made = [...copies].map(([name, { of, isTransposed }]) => {
+    const { shape, dtype, data } = must(byName.get(of), of)
+    return isTransposed
+      ? { name, dtype, shape: [...shape].reverse(), data: turned(data, shape) }
+      : { name, dtype, shape, data }
+  })
+  return [...tensors, ...made]
+}
+
+/** Whether a file holds as `key` what it holds as the key that it copies. */
+export function isCopy(file: Checkpoint, key: string, copies: Copies): boolean {
+  const copy = copies.get(key)
+  if (!copy || !file.has(copy.of)) return false
+  const { shape } = file.info(copy.of)
+  const [own, other] = [file.read(key), file.read(copy.of)]
+  return Buffer.from(own).equals(copy.isTransposed ? turned(other, shape) : other)
+}
+
+type Copies = ReadonlyMap<string, { readonly of: string; readonly isTransposed: boolean }>
+
+function turned(data: ArrayBufferView, [rows = 1, columns = 1]: readonly number[]): Uint8Array {
+  return transposed(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), rows, columns)
 }
 
 function losslessly(bytes: Uint8Array, own: FloatDtype, wanted: FloatDtype): Uint8Array | undefined {

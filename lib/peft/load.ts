@@ -10,14 +10,16 @@ import {
   readSafetensors,
   type TensorInfo,
 } from '../io/safetensors.ts'
-import type { Parameter } from '../nn/module.ts'
+import { isQuantized, type Parameter } from '../nn/module.ts'
 import { keepOf } from '../ops/random.ts'
-import { isOneOf, isTexts, must } from '../tuple.ts'
+import { isOneOf, isTexts, must, nth } from '../tuple.ts'
 import type { Adapter, Source } from './adapter.ts'
 import { readHub } from './adapterHub.ts'
 import { attachFile } from './attach.ts'
 import { type AdapterConfig, readAdapterConfig, settingsOfFile } from './config.ts'
+import { isCopy } from './files.ts'
 import { type AdapterInfo, readAdapterInfo } from './info.ts'
+import { isTable, layerAt } from './layers.ts'
 import type { Host, Method } from './method.ts'
 import { METHODS } from './registry.ts'
 import { layerNumber } from './targets.ts'
@@ -66,6 +68,7 @@ export async function loadAdapter<H extends Host>(
   const adapter = attached(model, config, keys, { name, trainable })
   try {
     fill(model, adapter, keys, config)
+    await checkBaseCopies(adapter, keys)
     if (!allowNew) checkComplete(model, adapter, folder)
     await begin(adapter)
     return adapter
@@ -194,7 +197,7 @@ function checkBase({ config, labels }: Host, dir: string, info: AdapterInfo): vo
 
 function fill(model: Host, attached: Adapter, file: Checkpoint, config: AdapterConfig): void {
   const expected = new Map(attached.tensors())
-  const problems = [...mismatches(expected, file), ...unexpected(expected, file)]
+  const problems = [...mismatches(expected, file), ...unexpected(expected, file, attached)]
   if (problems.length > 0) fail('ERR_CHECKPOINT', describe(model, file, config, problems))
   for (const [key, parameter] of expected) {
     const { dtype } = file.info(key)
@@ -227,9 +230,10 @@ function mismatches(expected: ReadonlyMap<string, Parameter>, file: Checkpoint):
   })
 }
 
-function unexpected(expected: ReadonlyMap<string, Parameter>, file: Checkpoint): string[] {
+function unexpected(expected: ReadonlyMap<string, Parameter>, file: Checkpoint, attached: Adapter): string[] {
   return file.names().flatMap(key => {
-    return expected.has(key) || isStray(key, expected) || isTiedCopy(key, file)
+    const isKnown = expected.has(key) || isStray(key, expected) || isTiedCopy(key, file)
+    return isKnown || isCopy(file, key, attached.copies) || isBase(key, attached)
       ? []
       : [`unexpected ${key} [${file.info(key).shape.join(', ')}]`]
   })
@@ -242,6 +246,35 @@ function isStray(key: string, expected: ReadonlyMap<string, Parameter>): boolean
   )
   return plain.some(each => each !== key && expected.has(each))
 }
+
+/** The base's own weight, which PEFT writes beside the factors of embed_tokens and lm_head. */
+function isBase(key: string, attached: Adapter): boolean {
+  return baseCopy(key, attached) !== undefined
+}
+
+function baseCopy(key: string, { host, matched, copies }: Adapter): Parameter | undefined {
+  const path = /^base_model\.model\.(.+)\.base_layer\.weight$/.exec(key)?.[1]
+  const layer = path === undefined ? undefined : layerAt(host, path)
+  const isOn = layer && (copies.size > 0 || matched.some(each => each.path === path))
+  return isOn && (layer === host.output || isTable(layer)) ? layer.weight : undefined
+}
+
+/** @throws ERR_CHECKPOINT for a file with another base weight than the model's: PEFT would put it in its place */
+async function checkBaseCopies(attached: Adapter, file: Checkpoint): Promise<void> {
+  for (const key of file.names()) {
+    const own = baseCopy(key, attached)?.own
+    if (!own || isQuantized(own.dtype) || own.device.name === 'meta') continue
+    const [theirs, ours] = [file.readF32(key), await own.data()]
+    // A base that is stored narrower was rounded.
+    const tolerance = own.dtype === 'f32' || own.dtype === 'f64' ? 0 : 2 ** -8
+    const isSame = theirs.length === ours.length && theirs.every((x, i) => near(x, nth(ours, i), tolerance))
+    check(isSame, 'ERR_CHECKPOINT', () => {
+      return `${file.path}: ${key} is not the model's; load the base it was trained on, whose vocabulary may have been resized`
+    })
+  }
+}
+
+const near = (x: number, y: number, tolerance: number) => Math.abs(x - y) <= tolerance * Math.abs(x)
 
 /** The bias of a tied decoder, which PEFT writes under both its names. */
 function isTiedCopy(key: string, file: Checkpoint): boolean {

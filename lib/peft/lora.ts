@@ -7,7 +7,7 @@ import { normal, uniform } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import { keepOf, site } from '../ops/random.ts'
 import { isNumbers } from '../options.ts'
-import { nth } from '../tuple.ts'
+import { must, nth, under } from '../tuple.ts'
 import {
   dropoutField,
   type Field,
@@ -19,6 +19,7 @@ import {
   type TargetOptions,
   targetFields,
 } from './fields.ts'
+import { isTable, tiedTable } from './layers.ts'
 import { withMagnitude } from './magnitude.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { penalty } from './regularizer.ts'
@@ -33,8 +34,9 @@ import {
   takesPart,
 } from './starts.ts'
 import { foundLater } from './startsLater.ts'
+import { factorsOnTable, following, followingCopies, tiedTargets } from './tableFactors.ts'
 import { checkPattern, defaultTargets, patternValue, stablePattern } from './targets.ts'
-import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
+import { BIAS_FIELD, type Bias, layersChosen, trainedWhole } from './wholeModules.ts'
 
 /** Settings of LoRA; every one may be left out. */
 export interface LoraOptions extends TargetOptions, LayerOptions, SaveWholeOptions {
@@ -66,6 +68,11 @@ export interface LoraOptions extends TargetOptions, LayerOptions, SaveWholeOptio
   initLoraWeights?: LoraStart
   /** EVA: how many times its rank a layer may have; ranks go where they explain most. Default 1: they stay. */
   evaRho?: number
+  /**
+   * One change for the word embeddings and the output layer that is tied to them, where either is targeted. Default
+   * false: each is changed alone, and merging unties them.
+   */
+  ensureWeightTying?: boolean
   /** Weight of the regulariser on A and B; it is part of training, not of the adapter's file. Default 0. */
   regularizer?: number
   /** 'l2': Σ ‖A‖² + ‖B‖²; 'orth': the mean of all ‖AAᵀ − I‖² and ‖BᵀB − I‖². Default 'l2'. */
@@ -142,6 +149,13 @@ const fields: readonly Field<keyof LoraOptions>[] = [
     decode: loadedInit,
   },
   { name: 'evaRho', kind: 'number', default: 1, min: 1, help: 'How many times its rank eva may give a layer' },
+  {
+    name: 'ensureWeightTying',
+    peft: 'ensure_weight_tying',
+    kind: 'boolean',
+    default: false,
+    help: 'One change for tied embed_tokens and lm_head, where either is targeted',
+  },
   { name: 'regularizer', kind: 'number', default: 0, min: 0, help: 'Weight of a penalty on the factors' },
   {
     name: 'regularizerKind',
@@ -156,7 +170,6 @@ const fields: readonly Field<keyof LoraOptions>[] = [
 const notBuilt: PyObject = {
   alora_invocation_tokens: null,
   arrow_config: null,
-  ensure_weight_tying: false,
   kasa_config: null,
   layer_replication: null,
   lora_bias: false,
@@ -216,20 +229,30 @@ export function lora(options: LoraOptions = {}): Method {
 }
 
 function placeLora(host: Host, options: ResolvedLora, context: PlaceContext): Placement {
-  const targets = targetsIn(host, options, context)
+  const tied = options.ensureWeightTying ? tiedTargets(host, options.targetModules) : undefined
+  const targets = layersChosen(host, tied === undefined ? options : { ...options, targetModules: tied }, context)
   const sizes = sizesOf(targets, options, context.isStrict)
   const matched = sizes.map(matchedAt)
   const paths = sizes.map(({ path }) => path)
   const whole = trainedWhole(host, options, context, paths)
-  const layers = targets.map((each, i) => factorsOn(each, nth(sizes, i), options, context))
-  const linear = new Map(layers.map(({ linear: { path }, adapter }) => [path, adapter]))
-  const pairs = layers.flatMap(({ a, b }) => [a, b])
+  const layers: Begun[] = []
+  const linear = new Map<string, LinearAdapter>()
+  for (const [i, each] of targets.entries()) {
+    if (isTable(each)) linear.set(each.path, factorsOnTable(each, nth(sizes, i), options, context))
+    else {
+      const begun = factorsOn(each, nth(sizes, i), options, context)
+      layers.push(begun)
+      linear.set(each.path, begun.adapter)
+    }
+  }
+  const pairs = [...linear.values()].flatMap(({ params }) => params.slice(0, 2))
   const { regularizer: weight, regularizerKind: kind } = options
   const placement: Placement = {
     linear,
     whole,
     matched,
-    mayBeZero: isB,
+    ...(tied !== undefined && { settings: () => ({ targetModules: tied }), copies: follow(host, linear, options) }),
+    mayBeZero: startsZero,
     training: {
       ...(weight > 0 && { penalty: () => penalty({ weight, kind, parameters: pairs }) }),
       ...(options.loraPlusRatio !== 1 && { group: p => ({ lrScale: isB(p) ? options.loraPlusRatio : 1 }) }),
@@ -238,6 +261,14 @@ function placeLora(host: Host, options: ResolvedLora, context: PlaceContext): Pl
   return isFoundLater(options.initLoraWeights)
     ? foundLater(host, placement, layers, options, context.file !== undefined)
     : placement
+}
+
+/** Puts the change of the word embeddings on the output layer too; gives its keys in a file. */
+function follow(host: Host, linear: Map<string, LinearAdapter>, options: ResolvedLora): Placement['copies'] & object {
+  const table = tiedTable(host, 'ensureWeightTying').path
+  const { path } = must(host.output, 'output')
+  linear.set(path, following(under(linear, table), path, options))
+  return followingCopies(table, path)
 }
 
 /** A module that gets factors, with its rank and scale after all patterns. */
@@ -288,6 +319,9 @@ function factorsOn(linear: Linear, { r, scale }: Sized, options: ResolvedLora, c
   const whole = options.useDora ? withMagnitude(adapter, linear, context) : adapter
   return { linear, a, b, scale, adapter: whole, ...(part && { part }) }
 }
+
+/** B is zero at the start, and the A of a table. */
+const startsZero = ({ name }: { name: string }) => /\.(lora_B\.weight|lora_embedding_A)$/.test(name)
 
 const isB = ({ name }: { name: string }) => name.endsWith('.lora_B.weight')
 

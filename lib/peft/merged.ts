@@ -19,6 +19,7 @@ import { writeTokenizer } from '../tokenizer/write.ts'
 import { must } from '../tuple.ts'
 import { dtypeOf, writeChecked } from './files.ts'
 import { infoFile } from './info.ts'
+import { checkPartable, type Layer, layersOf, staysTied, tiedLayers } from './layers.ts'
 import { mergedLayer } from './merging.ts'
 import type { Host } from './method.ts'
 
@@ -53,7 +54,7 @@ export async function saveMerged(model: Host, dir: string, options: SaveMergedOp
   checkMergeable(model, 'saveMerged')
   const dtype = checkpointDtype(model)
   const tensors = tensorsOf(model, dtype)
-  const config = configOf(model, dtype)
+  const config = configOf(model, dtype, tensors)
   await writeFolderAtomic(
     dir,
     async into => {
@@ -76,6 +77,7 @@ export function checkMergeable(model: Host, what: string): void {
     check(!(isActive && virtual), 'ERR_UNSUPPORTED', () => {
       return `${what}: "${name}" puts virtual tokens before the input, which no weight can hold; keep it as an adapter`
     })
+  checkPartable(what, model, layer => layer.current)
 }
 
 /** Copies the files of a tokenizer; of a GGUF file, writes what it says of its own. */
@@ -107,17 +109,25 @@ function checkpointDtype(model: Host): FloatDtype {
 /** Every weight with what is attached merged into it, one in memory at a time. */
 export function tensorsOf(model: Host, dtype: FloatDtype): TensorToWrite[] {
   const merged = new Map<Parameter, () => Tensor | undefined>()
-  for (const linear of model.linears.values()) {
-    const part = (name: 'weight' | 'bias') => () => {
-      const { weight, bias } = mergedLayer(linear, linear.current, true)
-      const [wanted, other] = name === 'weight' ? [weight, bias] : [bias, weight]
-      other?.dispose()
-      return wanted?.keep()
-    }
-    merged.set(linear.weight, part('weight'))
-    if (linear.bias) merged.set(linear.bias, part('bias'))
+  const tied = tiedLayers(model)
+  const isTied = staysTied(tied, layer => layer.current)
+  const part = (layer: Layer, name: 'weight' | 'bias') => () => {
+    const { weight, bias } = mergedLayer(layer, layer.current, true)
+    const [wanted, other] = name === 'weight' ? [weight, bias] : [bias, weight]
+    other?.dispose()
+    return wanted?.keep()
   }
-  return [...model.parameters.values()].map(p => toWrite(p, merged.get(p), dtype))
+  for (const layer of layersOf(model)) {
+    // Of those with one weight, the one that changes it.
+    const changes = layer.current.some(({ follows }) => !follows)
+    if (changes && (isTied || layer !== model.output || !tied.includes(layer)))
+      merged.set(layer.weight, part(layer, 'weight'))
+    if (layer.bias) merged.set(layer.bias, part(layer, 'bias'))
+  }
+  const found = [...model.parameters.values()].map(p => toWrite(p, merged.get(p), dtype))
+  if (isTied || !model.output) return found
+  const { path, weight } = model.output
+  return [...found, { ...toWrite(weight, part(model.output, 'weight'), dtype), name: `${path}.weight` }]
 }
 
 function toWrite(parameter: Parameter, merge: (() => Tensor | undefined) | undefined, dtype: FloatDtype) {
@@ -137,7 +147,7 @@ function toWrite(parameter: Parameter, merge: (() => Tensor | undefined) | undef
   return { name, shape: parameter.isTransposed ? [...shape].reverse() : shape, dtype, data }
 }
 
-function configOf(model: Host, dtype: FloatDtype): PyObject {
+function configOf(model: Host, dtype: FloatDtype, tensors: readonly TensorToWrite[]): PyObject {
   const { path, config, task, labels, head } = model
   const kind = HEADS.find(one => one.task === task)
   const stored = path === undefined || isGguf(path) ? undefined : readExactJson(join(path, 'config.json'))
@@ -152,6 +162,9 @@ function configOf(model: Host, dtype: FloatDtype): PyObject {
   )[0]
   // Readers before transformers 4.57 know only this name.
   if (kept.torch_dtype !== undefined) record.torch_dtype = record.dtype
+  const { output } = model
+  if (output && tensors.some(({ name }) => name === `${output.path}.weight`))
+    Object.assign(record, { ...model.family.untied?.(config), tie_word_embeddings: false })
   if (labels.length > 0) {
     record.id2label = Object.fromEntries(labels.map((label, i) => [String(i), label]))
     record.label2id = Object.fromEntries(labels.map((label, i) => [label, i]))

@@ -2,13 +2,14 @@
 
 import { check } from '../errors.ts'
 import { DTYPES, type DType, native } from '../native.ts'
-import type { Linear, LinearAdapter } from '../nn/linear.ts'
+import type { LinearAdapter } from '../nn/linear.ts'
 import { isQuantized, type Storage } from '../nn/module.ts'
 import { add } from '../ops/add.ts'
-import { matmul } from '../ops/matmul.ts'
+import { matmul, transpose } from '../ops/matmul.ts'
 import { scale } from '../ops/scale.ts'
 import { scope, Tensor } from '../tensor.ts'
 import { must } from '../tuple.ts'
+import { isTable, type Layer } from './layers.ts'
 
 /** What is trained is f32, or f64 on an f64 base. */
 export function trainedDType(storage: Storage): DType {
@@ -30,23 +31,25 @@ export interface Merged {
  * What an adapter adds to a layer's weight, given as it trains (f32, or f64), and to its bias.
  * @throws ERR_UNSUPPORTED for an adapter that changes no weight, as bottlenecks
  */
-export function changeOf(adapter: LinearAdapter, weight: Tensor, bias: Tensor | undefined, linear: Linear): Merged {
-  if (adapter.delta) return adapter.delta(weight, bias, linear)
+export function changeOf(adapter: LinearAdapter, weight: Tensor, bias: Tensor | undefined, layer: Layer): Merged {
+  if (adapter.delta && !isTable(layer)) return adapter.delta(weight, bias, layer)
   const { factors, input, gain, output } = adapter
   const isAlone = factors && !input && !gain && !output
-  check(isAlone, 'ERR_UNSUPPORTED', () => `merge: "${adapter.name}" of ${linear.path} has no change of its weight`)
+  check(isAlone, 'ERR_UNSUPPORTED', () => `merge: "${adapter.name}" of ${layer.path} has no change of its weight`)
   const { a, b, scale: s } = factors.call(adapter)
-  return { weight: scale(matmul(b, a), s) }
+  const change = scale(matmul(b, a), s)
+  return { weight: isTable(layer) ? transpose(change) : change }
 }
 
 /**
  * Weight and bias with the changes of adapters, rounded once to the dtypes they are stored in; beside a quantised
  * weight the result stays in the dtype that trains. What no adapter changes is absent.
  */
-export function mergedLayer(linear: Linear, adapters: readonly LinearAdapter[], keepWide = false): Partial<Merged> {
+export function mergedLayer(layer: Layer, on: readonly LinearAdapter[], keepWide = false): Partial<Merged> {
+  const adapters = on.filter(({ follows }) => !follows)
   if (adapters.length === 0) return {}
   return scope<{ weight?: Tensor; bias?: Tensor }>(() => {
-    const stored = { weight: linear.weight.tensor, bias: linear.bias?.tensor }
+    const stored = { weight: layer.weight.tensor, bias: layer.bias?.tensor }
     const wide = trainedDType(stored.weight.dtype === 'f64' ? 'f64' : 'f32')
     let weight = cast(stored.weight, wide)
     let bias = stored.bias && cast(stored.bias, wide)
@@ -54,7 +57,7 @@ export function mergedLayer(linear: Linear, adapters: readonly LinearAdapter[], 
     // Gains and outputs act on what factors have added.
     const rank = (adapter: LinearAdapter) => Number(!adapter.factors || !!adapter.output)
     for (const adapter of adapters.toSorted((a, b) => rank(a) - rank(b))) {
-      const change = changeOf(adapter, weight, bias, linear)
+      const change = changeOf(adapter, weight, bias, layer)
       weight = add(weight, change.weight)
       if (!bias || !change.bias) continue
       bias = add(bias, change.bias)

@@ -3,6 +3,7 @@
 import type { ModelConfig } from '../io/config.ts'
 import type { PyObject } from '../io/json.ts'
 import type { Checkpoint, TensorInMemory } from '../io/safetensors.ts'
+import type { Embedding } from '../nn/embedding.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter, Storage } from '../nn/module.ts'
 import type { VirtualTokens } from '../nn/virtual.ts'
@@ -28,6 +29,7 @@ export interface Host {
   /** Of what its family says: how the path of each sublayer's last linear layer ends. */
   readonly family: {
     readonly inAdapterHub?: true
+    untied?(config: ModelConfig): PyObject
     readonly sublayerEnds?: {
       readonly attention: string
       readonly feedforward: string
@@ -46,6 +48,10 @@ export interface Host {
   readonly path: string | undefined
   /** By Hugging Face module path. */
   readonly linears: ReadonlyMap<string, Linear>
+  /** Tables of vectors, by Hugging Face module path. */
+  readonly embeddings: ReadonlyMap<string, Embedding>
+  /** From rows to the vocabulary, of a language model. */
+  readonly output: Linear | undefined
   /** By Hugging Face tensor name. */
   readonly parameters: ReadonlyMap<string, Parameter>
   /** Modules of the task's head. */
@@ -53,9 +59,16 @@ export interface Host {
   /** Tensors that the checkpoint lacked. */
   readonly newTensors: readonly string[]
   /** Its sizes: those of its hidden state, and how many layers there are; encoder-decoders have a `startId`. */
-  readonly backbone: { readonly hiddenSize: number; readonly layers: number; readonly startId?: number }
+  readonly backbone: {
+    readonly hiddenSize: number
+    readonly layers: number
+    readonly startId?: number
+    readonly wordEmbeddings: Embedding
+  }
   /** Parameters that two layers use: tied embeddings. */
   readonly shared: ReadonlySet<Parameter>
+  /** Gives a tied output layer a weight of its own, of the same values; returns what ties it again. */
+  untie(): () => void
   /** What is attached, by name; a model frees them with itself. */
   readonly adapters: Map<string, Attachment>
 }
@@ -96,7 +109,7 @@ export type Passes = Iterable<() => void>
 
 /** What a method puts on a model, not yet attached. */
 export interface Placement {
-  /** On linear layers, by module path, in the model's order. */
+  /** On linear layers and tables, by module path, in the model's order. */
   readonly linear: ReadonlyMap<string, LinearAdapter>
   /** What is saved with it and never trains. */
   readonly frozen?: readonly Parameter[]
@@ -124,6 +137,8 @@ export interface Placement {
   settings?(): object
   /** Tensors as they are written, where that is not as they are in memory. */
   pack?(tensors: readonly TensorInMemory[]): TensorInMemory[]
+  /** Keys of PEFT's file that hold once more what another holds, or that transposed. */
+  readonly copies?: ReadonlyMap<string, { readonly of: string; readonly isTransposed: boolean }>
   /** Key of a parameter in PEFT's file, where it is not `base_model.model.` and its name. */
   keyOf?(parameter: Parameter): string | undefined
 }

@@ -4,6 +4,7 @@ import type { Adapter } from './adapter.ts'
 import { readFactors } from './combine.ts'
 import { hasFactors } from './convert.ts'
 import type { Matrix } from './linearAlgebra.ts'
+import type { Host } from './method.ts'
 
 /** What LoRA adds to a layer: scale · B A. */
 export interface PlainFactors {
@@ -25,8 +26,17 @@ export async function plainFactors(adapter: Adapter, what: string): Promise<Plai
       other === undefined ? `${adapter.method.kind.title} is more than low-rank factors` : `it trains ${other}`
     return `${what}: ${more}, which its adapters cannot hold; convert it to plain LoRA, or merge it`
   })
+  const { host } = adapter
+  const table = adapter.matched.find(({ path }) => host.embeddings.has(path) || isTiedOutput(host, path))
+  check(table === undefined, 'ERR_UNSUPPORTED', () => {
+    return `${what}: it changes ${table?.path}, which its adapters cannot hold; merge it`
+  })
   const layers = await readFactors([{ adapter, weight: 1 }])
   return [...layers].map(([path, parts]) => ({ path, ...nth(parts, 0) }))
+}
+
+function isTiedOutput(host: Host, path: string): boolean {
+  return path === host.output?.path && host.shared.has(host.output.weight)
 }
 
 /** Factors whose update is `strength` · B A / rank for all of them alike: B takes what differs. */

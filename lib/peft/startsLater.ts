@@ -36,22 +36,23 @@ export function foundLater(
       return `${start}: the factors are found after attaching; await adapter.prepare() before anything is computed (train does)`
     })
   let matched = placement.matched
+  const found = layers.map(({ linear: { path }, adapter }) => [path, guarded(adapter, checkFound)] as const)
   return {
     ...placement,
-    linear: new Map(layers.map(({ linear: { path }, adapter }) => [path, guarded(adapter, checkFound)])),
+    linear: new Map([...placement.linear, ...found]),
     get matched() {
       return matched
     },
     async prepare(passes, isFilled) {
       if (start === 'eva' && !isFilled) {
         const ranks = await eva(host, layers, passes, evaRho)
-        matched = matched.map(({ path, scale = 1 }) => matchedAt({ path, scale, r: ranks.get(path) ?? 0 }))
+        matched = matched.map(({ path, scale = 1, r = 0 }) => matchedAt({ path, scale, r: ranks.get(path) ?? r }))
       } else await beginAll(host, start, layers, isFilled)
       isFound = true
     },
     // A file of PEFT's that counts on its reader to take the part out is written again as it was.
     ...(!isRead && {
-      settings: () => settings(layers, options),
+      settings: () => ({ ...placement.settings?.(), ...settings(layers, options) }),
       ...(takesPart(start) && { pack: (tensors: readonly TensorInMemory[]) => packed(tensors, layers) }),
     }),
   }

@@ -3,8 +3,9 @@
 import { check, nearest } from '../errors.ts'
 import type { Linear } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
-import { lastOf, under } from '../tuple.ts'
+import { lastOf } from '../tuple.ts'
 import type { Field } from './fields.ts'
+import { isTable, type Layer, layersOf } from './layers.ts'
 import type { Host, PlaceContext } from './method.ts'
 import { type MatchOptions, matchModulesToSave, matchTargets, type TargetContext } from './targets.ts'
 import { modulesToSaveFor, type TaskType } from './taskType.ts'
@@ -116,20 +117,40 @@ export function headsIn(
   return [...new Set(found.map(p => moduleOf(p.name)))]
 }
 
+type Choosing = Pick<PlaceContext, 'taskType' | 'isStrict'>
+
 /** The linear layers that targets choose, in the model's order, by PEFT's rules. */
 export function targetsIn(
   host: Host,
   options: MatchOptions,
-  { taskType, isStrict }: Pick<PlaceContext, 'taskType' | 'isStrict'>,
+  context: Choosing,
   defaults?: TargetContext['defaults'],
 ): Linear[] {
-  const infos = [...host.linears.values()].map(linear => ({
-    path: linear.path,
-    isHead: host.headModules.some(head => linear.path === head || linear.path.startsWith(`${head}.`)),
-  }))
+  return chosenOf(host, [...host.linears.values()], options, context, defaults)
+}
+
+/** The same with tables of vectors among them, which must be named: 'all-linear' leaves them out. */
+export function layersChosen(host: Host, options: MatchOptions, context: Choosing): Layer[] {
+  return chosenOf(host, layersOf(host), options, context)
+}
+
+function chosenOf<L extends Layer>(
+  host: Host,
+  layers: readonly L[],
+  options: MatchOptions,
+  { taskType, isStrict }: Choosing,
+  defaults?: TargetContext['defaults'],
+): L[] {
+  const infos = layers.map(layer => ({ path: layer.path, isHead: isLeftOut(host, layer), layer }))
   const { modelType } = host.config
   const found = matchTargets(infos, options, { modelType, taskType, strict: isStrict, ...(defaults && { defaults }) })
-  return found.map(({ path }) => under(host.linears, path))
+  return found.map(({ layer }) => layer)
+}
+
+/** Whether 'all-linear' leaves a layer out: tables, the head of the task, the output layer of a language model. */
+function isLeftOut({ headModules, output }: Host, layer: Layer): boolean {
+  const { path } = layer
+  return isTable(layer) || layer === output || headModules.some(head => path === head || path.startsWith(`${head}.`))
 }
 
 /** What trains whole under options: heads, modules to save, then biases. */

@@ -59,6 +59,10 @@ const ROWS: Readonly<Record<string, Row>> = {
     options: { form: 'parallel', reductionFactor: 4, nonLinearity: 'tanh', scaling: 4 },
     unmergeable: /has no change of its weight/,
   },
+  'lora on tables and output layers': {
+    kind: 'lora',
+    options: { targetModules: '(.*\\.)?word_embeddings|model\\.embed_tokens|lm_head|.*\\.query' },
+  },
   prompt: { options: { numVirtualTokens: 3 }, changesAtOnce: true, unmergeable: /changes no weight/ },
   prefix: { options: { numVirtualTokens: 3 }, changesAtOnce: true, unmergeable: /changes no weight/ },
   adalora: { options: { initR: 6, targetR: 3, tinit: 1, tfinal: 2 } },

@@ -27,8 +27,9 @@ for (const name of ['bert-seq', 'roberta-seq', 'distilbert-tok'])
     const before = native.live()
     const model = await tinyModel(name)
     const { batch, lengths } = tinyBatch(name)
+    const isDistil = name.startsWith('distil')
     const adapters = [
-      adapter(model, 'a', { r: 2, bias: 'all' }),
+      adapter(model, 'a', { r: 2, bias: 'all', targetModules: ['word_embeddings', isDistil ? 'q_lin' : 'query'] }),
       adapter(model, 'bb', { r: 4, targetModules: 'all-linear' }),
     ]
     // Sequences in turn: a, bb, the base.

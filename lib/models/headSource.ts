@@ -1,0 +1,79 @@
+// The rows of a classifier that a checkpoint has, under the labels that a model is loaded with.
+
+import { check } from '../errors.ts'
+import type { Problem } from '../heads/head.ts'
+import { headOf, type TaskName } from '../heads/index.ts'
+import { labelsOf as configLabels, type ModelConfig, problemType } from '../io/config.ts'
+import { nth } from '../tuple.ts'
+import type { Family } from './family.ts'
+import { labelRows, withRows } from './labelRows.ts'
+import type { TensorSource } from './weights.ts'
+
+interface Sourced {
+  readonly source?: TensorSource | undefined
+}
+
+/** Names that transformers leaves out of config.json. */
+const TWO_LABELS = ['LABEL_0', 'LABEL_1']
+
+/** What a model is loaded for, as far as its labels go. */
+interface HeadOptions {
+  readonly task: TaskName
+  readonly labels?: readonly string[] | undefined
+  /** A head of one's own. */
+  readonly head?: unknown
+  readonly headRows?: 'byName' | 'inOrder' | 'anew' | undefined
+}
+
+/** Whether a source has modules of the task's head. */
+export function holdsHead(family: Family, { source }: Sourced, task: TaskName): boolean {
+  const modules = family.heads[headOf(task).sits]?.modules ?? []
+  return [...(source?.names() ?? [])].some(name => modules.some(module => name.startsWith(`${module}.`)))
+}
+
+/** What the classes are called. Throws ERR_OPTION. */
+export function labelsOf(config: ModelConfig, options: HeadOptions, isTrained: boolean): readonly string[] {
+  if (!headOf(options.task).isLabelled) return []
+  const labels = options.labels ?? configLabels(config)?.id2label ?? (isTrained ? TWO_LABELS : undefined)
+  check(
+    labels && labels.length > 0,
+    'ERR_OPTION',
+    () => 'labels: none given, and config.json has no id2label; pass labels',
+  )
+  check(new Set(labels).size === labels.length, 'ERR_OPTION', () => `labels: [${labels.join(', ')}] repeats a label`)
+  return labels
+}
+
+/** The checkpoint with the rows of its classifier that serve the labels of the model. */
+export function headSource(
+  { family, config, labels }: { family: Family; config: ModelConfig; labels: readonly string[] },
+  { source }: Sourced,
+  { task, head, labels: given, headRows = 'byName' }: HeadOptions,
+): { source: TensorSource | undefined; notices: readonly string[] } {
+  const spec = family.heads[headOf(task).sits]
+  const output = spec?.output ?? spec?.modules.at(-1)
+  const has = source && output !== undefined && !head && [...source.names()].includes(`${output}.weight`)
+  if (!has || given === undefined) return { source, notices: [] }
+  if (headRows === 'anew')
+    return {
+      source: withRows(
+        source,
+        output,
+        labels.map(() => -1),
+      ),
+      notices: [],
+    }
+  const count = nth(source.info(`${output}.weight`).shape, 0)
+  const stored = configLabels(config)?.id2label ?? Array.from({ length: count }, (_, i) => `LABEL_${i}`)
+  // A config that names another number of labels than there are rows is told by the shapes.
+  if (stored.length !== count || headRows === 'inOrder') return { source, notices: [] }
+  const { rows, notice } = labelRows(labels, stored)
+  const isSame = rows.length === count && rows.every((row, i) => row === i)
+  return { source: isSame ? source : withRows(source, output, rows), notices: notice === undefined ? [] : [notice] }
+}
+
+/** As transformers: a single output without a problem_type is a number. */
+export function problemOf(config: ModelConfig, outputs: number): Problem {
+  const type = problemType(config) ?? (outputs === 1 ? 'regression' : undefined)
+  return type === 'regression' ? 'regression' : type === 'multi_label_classification' ? 'multi' : 'single'
+}
