@@ -13,7 +13,7 @@ const toolchain = join(root, 'scripts/zig.cmake')
 rmSync(join(out, 'Release'), { recursive: true, force: true })
 
 const options = ['--out', relative(root, out), '-B', 'Release', '--log-level', process.env.LOWRANK_BUILD_LOG ?? 'warn']
-const settings = [`--CDCMAKE_TOOLCHAIN_FILE=${toolchain}`, '--CDLOWRANK_TESTS=OFF', '--CDLOWRANK_CUDA=OFF']
+const settings = [`--CDCMAKE_TOOLCHAIN_FILE=${toolchain}`, '--CDLOWRANK_CUDA=OFF']
 // The compiler cache, where one is set up, does not know zig; and CUDA has no part in a prebuilt addon.
 const { CMAKE_CXX_COMPILER_LAUNCHER, LOWRANK_CUDA, ...env } = process.env
 for (const step of [

@@ -40,8 +40,11 @@ Choice choose(Compute compute) {
       return {&kernel_avx512, Unit::F32};
     case Isa::Avx512: return {&kernel_avx512, bf16};
     case Isa::Avx2: return {&kernel_avx2, bf16};
-    case Isa::Portable: break;
+    default: break;
   }
+#elif defined(__aarch64__)
+  if (isa() == Isa::NeonBf16 && compute == Compute::BF16) return {&kernel_neonbf16, Unit::Pairs};
+  if (isa() != Isa::Portable) return {&kernel_neon, bf16};
 #endif
   return {&kernel_portable, bf16};
 }
@@ -349,6 +352,8 @@ const Skinny& skinny() {
 #if defined(__x86_64__)
   if (isa() >= Isa::Avx512) return skinny_avx512;
   if (isa() == Isa::Avx2) return skinny_avx2;
+#elif defined(__aarch64__)
+  if (isa() != Isa::Portable) return skinny_neon;
 #endif
   return skinny_portable;
 }

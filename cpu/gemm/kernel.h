@@ -86,7 +86,7 @@ struct Skinny {
   void (*dropout_bits)(const DropoutKey&, uint32_t row, int64_t columns, uint8_t* bits);
 };
 
-extern const Kernel kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512bf16;
-extern const Skinny skinny_portable, skinny_avx2, skinny_avx512;
+extern const Kernel kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512bf16, kernel_neon, kernel_neonbf16;
+extern const Skinny skinny_portable, skinny_avx2, skinny_avx512, skinny_neon;
 
 }  // namespace lowrank::cpu::gemm

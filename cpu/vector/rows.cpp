@@ -10,8 +10,10 @@ const RowKernels& row_kernels() {
     case Isa::Avx512Bf16:
     case Isa::Avx512: return avx512::row_kernels;
     case Isa::Avx2: return avx2::row_kernels;
-    case Isa::Portable: break;
+    default: break;
   }
+#elif defined(__aarch64__)
+  if (isa() != Isa::Portable) return neon::row_kernels;
 #endif
   return portable::row_kernels;
 }

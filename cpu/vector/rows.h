@@ -183,6 +183,9 @@ extern const RowKernels row_kernels;
 namespace avx512 {
 extern const RowKernels row_kernels;
 }
+namespace neon {
+extern const RowKernels row_kernels;
+}
 
 // The table of isa().
 const RowKernels& row_kernels();

@@ -4,8 +4,6 @@
 
 #include "cpu/gemm/gemm.h"
 
-#include <sys/mman.h>
-
 #include <cstdio>
 #include <cstring>
 #include <random>
@@ -17,8 +15,13 @@
 #include "cpu/gemm/spec.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
+#include "test/native/guarded.h"
+#include "test/native/sets.h"
 
 using namespace lowrank;
+using lowrank::test::few;
+using lowrank::test::Guarded;
+using lowrank::test::instruction_sets;
 
 namespace {
 
@@ -30,22 +33,6 @@ void expect(bool ok, const std::string& what) {
   if (ok) return;
   if (++failures <= 40) std::printf("FAIL %s\n", what.c_str());
 }
-
-// Memory between two forbidden pages, flush with the one behind it (or with the one before it).
-struct Guarded {
-  Guarded(size_t bytes, bool at_end) : length((bytes + 4095) / 4096 * 4096 + 8192) {
-    base = static_cast<char*>(mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
-    mprotect(base, 4096, PROT_NONE);
-    mprotect(base + length - 4096, 4096, PROT_NONE);
-    data = at_end ? base + length - 4096 - bytes : base + 4096;
-  }
-  ~Guarded() { munmap(base, length); }
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
-  size_t length;
-  char* base;
-  char* data;
-};
 
 struct Matrix {
   Matrix(int64_t rows, int64_t cols, DType dtype = DType::F32)
@@ -96,13 +83,6 @@ void close(const View& got, const View& plain, const View& want, const std::stri
   const double allowed = 2 * theirs.error + 1e-6 * mine.size;
   expect(mine.error <= allowed,
          what + ": error " + std::to_string(mine.error) + ", allowed " + std::to_string(allowed));
-}
-
-std::vector<const char*> instruction_sets() {
-  std::vector<const char*> out;
-  const char* names[] = {"portable", "avx2", "avx512", "avx512bf16"};
-  for (int i = 0; i <= int(cpu::best_isa()); ++i) out.push_back(names[i]);
-  return out;
 }
 
 // Runs f for every instruction set, with 1 and 3 threads; the outputs must be the same bytes.
@@ -258,7 +238,7 @@ void test_thread_counts(int64_t m, int64_t n, int64_t k, Compute compute) {
   Matrix x(m, k), w(n, k), a(8, k), b(n, 8), s(m, 8), y(m, n);
   x.random(), w.random(), a.random(), b.random();
   std::vector<char> first;
-  for (const int count : {1, 2, 3, 7, 16, 64}) {
+  for (const int count : {1, 2, 3, 8, 16, 64}) {
     cpu::set_threads(count);
     cpu::lora_linear(y.view, s.view, x.view, w.view, View{}, a.view, b.view, 2, Dropout(), compute, true, Rope{});
     const char* data = y.view.as<char>();
@@ -325,13 +305,28 @@ void test_isa_names() {
   }
 }
 
-}  // namespace
+constexpr DType f32 = DType::F32, bf16 = DType::BF16;
 
-int main() {
-  test_isa_names();
-  test_dropout_bits();
-  test_special_values();
-  const DType f32 = DType::F32, bf16 = DType::BF16;
+// Every edge of the tiles and panels of 128-bit sets, and one product of several K blocks.
+void test_few() {
+  for (const Compute compute : {Compute::F32, Compute::BF16}) {
+    for (const int64_t m : {1, 5, 13, 26})
+      for (const int64_t n : {1, 7, 12, 17})
+        for (const int64_t k : {1, 2, 3, 6, 33})
+          for (int form = 0; form < 4; ++form)
+            test_matmul(m, n, k, form & 1, form & 2, (m + n + k) % 2 ? bf16 : f32, compute);
+    test_matmul(35, 20, 1601, false, true, bf16, compute);
+    test_matmul(35, 20, 769, true, false, f32, compute);
+    test_linear(33, 9, 63, bf16, compute, true);
+    for (const int keep : {256, 230})
+      for (const int64_t r : {3, 16}) test_lora(29, 21, 70, r, r == 3 ? f32 : bf16, compute, keep);
+    for (const DType type : {f32, bf16, DType::I8, DType::NF4})
+      for (const int64_t m : {1, 7}) test_few_rows(m, 21, m == 7 ? 100 : 192, m == 7 ? 17 : 8, type, compute);
+    for (const int64_t m : {3, 60}) test_thread_counts(m, 300, 800, compute);
+  }
+}
+
+void test_all() {
   for (const int64_t m : {0, 1, 2, 5, 14, 15, 33, 61})
     for (const int64_t n : {0, 1, 3, 7, 16, 17, 31, 32, 50})
       for (const int64_t k : {0, 1, 2, 15, 33, 64})
@@ -378,6 +373,16 @@ int main() {
   test_few_rows(1, 9, 4992, 16, DType::NF4, Compute::BF16);  // several segments of scales
   for (const Compute compute : {Compute::F32, Compute::BF16})
     for (const int64_t m : {1, 16, 40, 300}) test_thread_counts(m, 2000, 900, compute);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  test::read_arguments(count, arguments);
+  test_isa_names();
+  test_dropout_bits();
+  test_special_values();
+  few ? test_few() : test_all();
   test_lora(0, 8, 8, 4, f32, Compute::F32, 256);
   std::printf("gemm_test: %d checks, %d failed (%s)\n", cases, failures, cpu::isa_name());
   return failures ? 1 : 0;
