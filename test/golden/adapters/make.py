@@ -6,31 +6,17 @@ A, B, heads and trained biases are random and far from zero, so that a missing o
 again by PEFT onto a fresh base, and run in float64.
 """
 
-import json
 import os
-import shutil
 import sys
-import warnings
-import zlib
 
-if os.environ.get('PYTHONHASHSEED') != '0':  # PEFT writes Python sets: their order follows the hash seed
-    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {'PYTHONHASHSEED': '0'})
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
-from transformers.utils import logging
-
-warnings.filterwarnings('ignore')
-logging.set_verbosity_error()
-logging.disable_progress_bar()
-torch.set_num_threads(1)
+from safetensors.torch import load_file
+from shared import TASK, base_model, begin, clear, finish, given_of, relative, save_io, wide
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODELS = os.path.join(HERE, '../models')
-CLASS = dict(seq=AutoModelForSequenceClassification, tok=AutoModelForTokenClassification, mlm=AutoModelForMaskedLM)
-TASK = dict(seq='SEQ_CLS', tok='TOKEN_CLS', mlm=None)
 
 
 def case(base, notes, **lora):
@@ -136,14 +122,6 @@ CASES = {
 }
 
 
-def base_model(c, dtype=None):
-    meta = json.load(open(f"{MODELS}/{c['base']}/meta.json", encoding='utf-8'))
-    return (
-        CLASS[meta['task']].from_pretrained(f"{MODELS}/{c['base']}", **(dict(dtype=dtype) if dtype else {})).eval(),
-        meta,
-    )
-
-
 def randomise(model):
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -161,15 +139,9 @@ def forward(model, given):
 
 def compute(model, given):
     model.zero_grad()
-    floats = {k: v.to(torch.float64) if v.is_floating_point() else v for k, v in given.items()}
-    out = model(**floats)
+    out = model(**wide(given))
     out.loss.backward()
     return clear(out.logits.detach(), given), out.loss.item()
-
-
-def clear(logits, given):
-    mask = given['attention_mask'].bool()
-    return logits.where(mask[..., None], torch.zeros((), dtype=logits.dtype)) if logits.dim() == 3 else logits
 
 
 def file_name(parameter):
@@ -177,58 +149,42 @@ def file_name(parameter):
     return parameter.replace('.modules_to_save.default', '').replace('.default', '')
 
 
-def relative(a, b):
-    return ((a - b).norm() / b.norm()).item()
-
-
 def make(name):
     c, folder = CASES[name], f'{HERE}/{name}'
-    shutil.rmtree(folder, ignore_errors=True)
-    torch.manual_seed(zlib.crc32(name.encode()))
-    base, meta = base_model(c)
+    begin(folder)
+    base, meta = base_model(c['base'])
     model = get_peft_model(base, LoraConfig(task_type=TASK[meta['task']], **c['lora'])).eval()
     randomise(model)
     model.peft_config['default'].base_model_name_or_path = c['base']
     model.save_pretrained(folder, save_embedding_layers=False)
     os.remove(f'{folder}/README.md')
     saved = load_file(f'{folder}/adapter_model.safetensors')
-    given = {
-        k: v.long() if not v.is_floating_point() else v
-        for k, v in load_file(f"{MODELS}/{c['base']}/io.safetensors").items()
-        if k in ('input_ids', 'attention_mask', 'token_type_ids', 'labels')
-    }
-    tensors, loss = results(c, folder, given, saved, model)
-    save_file({k: v.to(torch.float32).contiguous() for k, v in tensors.items()}, f'{folder}/io.safetensors')
+    tensors, loss = results(c, folder, given_of(c['base']), saved, model)
+    save_io(folder, tensors)
     modules = {
         n.split('.lora_A.')[0].removeprefix('base_model.model.'): p.shape[0]
         for n, p in model.named_parameters()
         if '.lora_A.' in n
     }
     scaling = {n: model.get_submodule('base_model.model.' + n).scaling['default'] for n in modules}
-    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
-        json.dump(
-            dict(
-                base=c['base'],
-                task=meta['task'],
-                notes=c['notes'],
-                loss=loss,
-                modules={n: [r, scaling[n]] for n, r in modules.items()},
-                trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
-            ),
-            f,
-            indent=1,
-        )
-        f.write('\n')
-    for file in os.listdir(folder):
-        os.chmod(f'{folder}/{file}', 0o644)  # safetensors creates its files with mode 0600
-    size = sum(os.path.getsize(f'{folder}/{f}') for f in os.listdir(folder))
+    size = finish(
+        folder,
+        dict(
+            base=c['base'],
+            task=meta['task'],
+            notes=c['notes'],
+            loss=loss,
+            modules={n: [r, scaling[n]] for n, r in modules.items()},
+            trainable=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        ),
+    )
     others = sorted(k for k in saved if 'lora_' not in k)
-    print(f'{name:26} loss {loss:.6f} {size // 1024} kB {len(modules)} modules; also saved {others[:6]} {len(others)}')
+    print(f'{name:26} loss {loss:.6f} {size} kB {len(modules)} modules; also saved {others[:6]} {len(others)}')
 
 
 def results(c, folder, given, saved, trained):
     """Logits and gradients of the loaded adapter, weights of its first module; asserts what must agree."""
-    fresh = lambda: base_model(c, torch.float32)[0]
+    fresh = lambda: base_model(c['base'], torch.float32)[0]
     bare = forward(fresh().double(), given)
     model = PeftModel.from_pretrained(fresh(), folder, is_trainable=True).eval().double()
     logits, loss = compute(model, given)

@@ -6,18 +6,19 @@ One seed, one case: shapes, activation, ids, dtypes, spellings and files are dra
 there every gradient is stored (`grad.NAME`), also that of an embedding table.
 """
 
-import json
 import os
 import random
 import shutil
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../models'))
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..')
+sys.path[:0] = [f'{GOLDEN}/models', f'{GOLDEN}/python']
 
 import torch
 import transformers
 from make import CLASS, CONFIG, randomise, respell
 from safetensors.torch import load_file, save_file
+from shared import change_json, finish, save_io, write_json
 from transformers import BertForPreTraining
 
 OTHER = dict(bert='Bert', roberta='Roberta', distilbert='DistilBert')
@@ -85,19 +86,11 @@ def save(c, folder):
     if c['spelling'] == '4':
         tie = c['config']['tie_word_embeddings']
         respell(path, c['family'])
-        change(path, lambda config: config | (dict() if tie else dict(tie_word_embeddings=False)))
+        change_json(path, lambda config: config | (dict() if tie else dict(tie_word_embeddings=False)))
     if c['spelling'] == 'no dtype':
-        change(path, lambda config: {k: v for k, v in config.items() if k != 'dtype'})
+        change_json(path, lambda config: {k: v for k, v in config.items() if k != 'dtype'})
     if c['spelling'] == 'both':
-        change(path, lambda config: config | dict(torch_dtype=config['dtype'], unknown_key={'a': [1, None]}))
-
-
-def change(path, how):
-    with open(path, encoding='utf-8') as f:
-        config = how(json.load(f))
-    with open(path, 'w', encoding='utf-8') as f:
-        json.dump(config, f, indent=2, sort_keys=True)
-        f.write('\n')
+        change_json(path, lambda config: config | dict(torch_dtype=config['dtype'], unknown_key={'a': [1, None]}))
 
 
 def edit(c, folder, model):
@@ -129,9 +122,9 @@ def edit(c, folder, model):
     for file, part in zip(files, parts):
         save_file({k: tensors[k] for k in part}, f'{folder}/{file}', metadata={'format': 'pt'})
     size = sum(v.numel() * v.element_size() for v in tensors.values())
-    with open(f'{folder}/model.safetensors.index.json', 'w', encoding='utf-8') as f:
-        where = {k: file for file, part in zip(files, parts) for k in part}
-        json.dump(dict(metadata=dict(total_size=size), weight_map=where), f)
+    where = {k: file for file, part in zip(files, parts) for k in part}
+    index = dict(metadata=dict(total_size=size), weight_map=where)
+    write_json(f'{folder}/model.safetensors.index.json', index, end='')
 
 
 def inputs(c, config):
@@ -194,19 +187,13 @@ def make(seed, out, name):
     got, loss, grads = run(model.eval(), given)
     extra = {n: p for n, p in extra.items() if f'grad.{n}' in grads}  # an untied BERT has a bias that nothing reads
     tensors = {k: v.int() if not v.is_floating_point() else v for k, v in given.items()} | got | grads
-    stored = {k: (v.float() if v.is_floating_point() else v).contiguous() for k, v in tensors.items()}
-    save_file(stored, f'{folder}/io.safetensors')
+    save_io(folder, tensors)
     if extra:
         save_file(extra, f'{folder}/extra.safetensors')
     meta = dict(task=c['task'], problem=c['problem'], labels=c['labels'] if more else None, loss=loss, lengths=lengths)
     meta |= dict(missing=sorted(extra), unexpected=sorted(info['unexpected_keys']), drawn=c)
-    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
-        json.dump(meta, f, indent=1)
-        f.write('\n')
-    for file in os.listdir(folder):
-        os.chmod(f'{folder}/{file}', 0o644)
-    size = sum(os.path.getsize(f'{folder}/{f}') for f in os.listdir(folder))
-    print(f"{name} {c['family']} {c['task']} from {c['saved']} loss {loss:.5f} {size // 1024} kB missing {len(extra)}")
+    size = finish(folder, meta)
+    print(f"{name} {c['family']} {c['task']} from {c['saved']} loss {loss:.5f} {size} kB missing {len(extra)}")
 
 
 if __name__ == '__main__':

@@ -5,17 +5,15 @@
 
 import json
 import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import torch
+from shared import MODELS
 from transformers import AutoModelForCausalLM
-from transformers.utils import logging
-
-logging.set_verbosity_error()
-logging.disable_progress_bar()
-torch.set_num_threads(1)  # eager: sdpa leaves Gemma 2's soft caps out
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODELS = os.path.join(HERE, '../models')
 PROMPT = [7, 23, 41, 11, 30, 8]
 # Our names, and those of transformers.
 OPTIONS = [
@@ -36,6 +34,7 @@ NAMES = dict(
 
 cases = []
 for name in ('llama-lm', 'gpt2-lm', 'qwen3-lm', 'gemma2-lm'):
+    # Eager: sdpa leaves Gemma 2's soft caps out.
     model = AutoModelForCausalLM.from_pretrained(os.path.join(MODELS, name), dtype=torch.float32, attn_implementation='eager').eval()
     # Tokens that these models like to say, so that beams end at different lengths.
     probe = model.generate(torch.tensor([PROMPT]), max_new_tokens=8, do_sample=False, num_beams=4, eos_token_id=None)

@@ -7,16 +7,13 @@ import json
 import os
 import sys
 
-import torch
-from transformers import AutoModelForCausalLM
-from transformers.utils import logging
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
-logging.set_verbosity_error()
-logging.disable_progress_bar()
-torch.set_num_threads(1)
+import torch
+from shared import MODELS
+from transformers import AutoModelForCausalLM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODELS = os.path.join(HERE, '../models')
 
 
 def greedy(folder, prompt, count):

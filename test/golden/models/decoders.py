@@ -6,29 +6,17 @@ As make.py, for families with a causal language model: every weight matters, a c
 says so, loaded again as a user would, and run in float64. Labels of a language model are unshifted.
 """
 
-import json
 import os
-import shutil
 import sys
-import zlib
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForMaskedLM,
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
-)
-from transformers.utils import logging
-
-logging.set_verbosity_error()
-logging.disable_progress_bar()
-torch.set_num_threads(1)
+from shared import CLASS, begin, change_json, difference, finish, label_names, save_io
+from transformers import AutoConfig
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CLASS = dict(lm=AutoModelForCausalLM, mlm=AutoModelForMaskedLM, seq=AutoModelForSequenceClassification, tok=AutoModelForTokenClassification)
 LENGTHS = [7, 11, 1]
 COMMON = dict(vocab_size=61, max_position_embeddings=32, pad_token_id=0, bos_token_id=1, eos_token_id=2)
 # Heads whose width is not hidden / heads, and fewer of keys and values.
@@ -206,23 +194,20 @@ def randomise(model):
 
 def respell(path):
     """config.json as transformers 4 wrote it: rope_theta and rope_scaling, torch_dtype."""
-    with open(path, encoding='utf-8') as f:
-        config = json.load(f)
-    config['torch_dtype'] = config.pop('dtype')
-    scaling = config.pop('rope_parameters')
-    config['rope_theta'] = scaling.pop('rope_theta')
-    config['rope_scaling'] = scaling
-    config['transformers_version'] = '4.57.6'
-    with open(path, 'w', encoding='utf-8') as f:
-        json.dump(config, f, indent=2, sort_keys=True)
-        f.write('\n')
+
+    def older(config):
+        config['torch_dtype'] = config.pop('dtype')
+        scaling = config.pop('rope_parameters')
+        config['rope_theta'] = scaling.pop('rope_theta')
+        config['rope_scaling'] = scaling
+        config['transformers_version'] = '4.57.6'
+        return config
+
+    change_json(path, older)
 
 
 def save(c, folder):
-    extra = {}
-    if c['task'] not in ('lm', 'mlm'):
-        names = [f'label-{i}' for i in range(c['labels'])]
-        extra = dict(id2label=dict(enumerate(names)), label2id={n: i for i, n in enumerate(names)})
+    extra = {} if c['task'] in ('lm', 'mlm') else label_names(c['labels'])
     given = {k: v for k, v in (c['config'] | extra).items() if k not in c.get('drop', [])}
     model = CLASS[c['task']].from_config(AutoConfig.for_model(c['model'], **given))
     randomise(model)
@@ -292,10 +277,6 @@ def run_apart(model, base, given):
     return {k: torch.cat([part[k] for part in parts]) for k in parts[0]}, sum(losses) / count
 
 
-def difference(a, b):
-    return max(((a[k] - b[k]).abs().max() / b[k].abs().max().clamp_min(1e-6)).item() for k in b)
-
-
 def expected(model, given):
     got, loss, grads = run(model, given, torch.float64, 'eager')
     other, other_loss, other_grads = run(model, given, torch.float32, 'eager')
@@ -307,8 +288,7 @@ def expected(model, given):
 
 def make(name):
     c, folder = dict(task='lm') | CASES[name], f'{HERE}/{name}'
-    shutil.rmtree(folder, ignore_errors=True)
-    torch.manual_seed(zlib.crc32(name.encode()))
+    begin(folder)
     save(c, folder)
     model, info = CLASS[c['task']].from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     if c.get('only_head'):  # transformers takes the head for the embeddings only while saving
@@ -329,10 +309,7 @@ def make(name):
             tensors[f'grad_rows.{n}'] = g @ torch.arange(g.shape[1], dtype=g.dtype).cos()
         else:
             tensors[f'grad.{n}'] = g
-    save_file(
-        {k: v.to(torch.float32).contiguous() if v.is_floating_point() else v.contiguous() for k, v in tensors.items()},
-        f'{folder}/io.safetensors',
-    )
+    save_io(folder, tensors)
     meta = dict(
         family=c['model'],
         task=c['task'],
@@ -345,15 +322,10 @@ def make(name):
         unexpected=[],
         config='transformers 4' if c.get('config4') else 'transformers 5',
     )
-    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
-        json.dump(meta, f, indent=1)
-        f.write('\n')
-    for file in os.listdir(folder):
-        os.chmod(f'{folder}/{file}', 0o644)
     if os.path.exists(f'{folder}/generation_config.json'):
         os.remove(f'{folder}/generation_config.json')
-    size = sum(os.path.getsize(f'{folder}/{f}') for f in os.listdir(folder))
-    print(f'{name:24} loss {loss:.6f}  {size // 1024} kB')
+    size = finish(folder, meta)
+    print(f'{name:24} loss {loss:.6f}  {size} kB')
 
 
 if __name__ == '__main__':

@@ -7,15 +7,15 @@ Weights are random but of a size at which every one matters: matrices normal(0, 
 would, and run in float64.
 """
 
-import json
 import os
-import shutil
 import sys
-import zlib
 from types import SimpleNamespace
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import torch
 from safetensors.torch import load_file, save_file
+from shared import begin, change_json, difference, finish, label_names, save_io
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -48,13 +48,8 @@ from transformers import (
     XLMRobertaForTokenClassification,
     XLMRobertaModel,
 )
-from transformers.utils import logging
 
 from cases import CASES
-
-logging.set_verbosity_error()
-logging.disable_progress_bar()
-torch.set_num_threads(1)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CONFIG = dict(bert=BertConfig, roberta=RobertaConfig, distilbert=DistilBertConfig)
@@ -118,12 +113,7 @@ def randomise(model):
 
 def save(c, folder):
     """The checkpoint as save_pretrained writes it, then changed on disk where the case says so."""
-    label_names = [f'label-{i}' for i in range(c['labels'])]
-    extra = (
-        {}
-        if c['task'] in ('mlm', 'qa')
-        else dict(id2label=dict(enumerate(label_names)), label2id={n: i for i, n in enumerate(label_names)})
-    )
+    extra = {} if c['task'] in ('mlm', 'qa') else label_names(c['labels'])
     if c.get('problem'):
         extra['problem_type'] = c['problem']
     model = CLASS[c['family']][c.get('saved', c['task'])](CONFIG[c['family']](**c['config'], **extra))
@@ -146,21 +136,21 @@ def save(c, folder):
 
 def respell(path, family):
     """config.json as transformers 4 wrote it (before 4.57): torch_dtype, and keys that 5 has dropped."""
-    with open(path, encoding='utf-8') as f:
-        config = json.load(f)
-    config['torch_dtype'] = config.pop('dtype')
-    for key in ('add_cross_attention', 'is_decoder', 'tie_word_embeddings', 'bos_token_id', 'eos_token_id'):
-        if config.get(key) in (None, False) or key == 'tie_word_embeddings':
-            config.pop(key, None)
-    config |= dict(_name_or_path='somewhere/local', transformers_version='4.30.2')
-    config |= (
-        dict(tie_weights_=True)
-        if family == 'distilbert'
-        else dict(position_embedding_type='absolute', gradient_checkpointing=False)
-    )
-    with open(path, 'w', encoding='utf-8') as f:
-        json.dump(config, f, indent=2, sort_keys=True)
-        f.write('\n')
+
+    def older(config):
+        config['torch_dtype'] = config.pop('dtype')
+        for key in ('add_cross_attention', 'is_decoder', 'tie_word_embeddings', 'bos_token_id', 'eos_token_id'):
+            if config.get(key) in (None, False) or key == 'tie_word_embeddings':
+                config.pop(key, None)
+        config |= dict(_name_or_path='somewhere/local', transformers_version='4.30.2')
+        config |= (
+            dict(tie_weights_=True)
+            if family == 'distilbert'
+            else dict(position_embedding_type='absolute', gradient_checkpointing=False)
+        )
+        return config
+
+    change_json(path, older)
 
 
 def inputs(c, config):
@@ -239,10 +229,6 @@ def wanted(name, layers):
     )
 
 
-def difference(a, b):
-    return max(((a[k] - b[k]).abs().max() / b[k].abs().max().clamp_min(1e-6)).item() for k in b)
-
-
 def expected(model, given):
     """The float64 run; asserts that SDPA gives the same in float64, and both in float32 to rounding."""
     got, loss, grads = run(model, given, torch.float64, 'eager')
@@ -260,8 +246,7 @@ def expected(model, given):
 
 def make(name):
     c, folder = CASES[name], f'{HERE}/{name}'
-    shutil.rmtree(folder, ignore_errors=True)
-    torch.manual_seed(zlib.crc32(name.encode()))
+    begin(folder)
     save(c, folder)
     cls = CLASS[c['family']][c['task']]
     model, info = cls.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
@@ -283,10 +268,7 @@ def make(name):
             tensors[f'grad_rows.{n}'] = g @ torch.arange(g.shape[1], dtype=g.dtype).cos()
         else:
             tensors[f'grad.{n}'] = g
-    save_file(
-        {k: v.to(torch.float32).contiguous() if v.is_floating_point() else v.contiguous() for k, v in tensors.items()},
-        f'{folder}/io.safetensors',
-    )
+    save_io(folder, tensors)
     if extra:
         save_file(extra, f'{folder}/extra.safetensors')
     meta = dict(
@@ -301,13 +283,8 @@ def make(name):
         unexpected=sorted(info['unexpected_keys']),
         config='transformers 4' if c.get('config4') else 'transformers 5',
     )
-    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
-        json.dump(meta, f, indent=1)
-        f.write('\n')
-    for file in os.listdir(folder):
-        os.chmod(f'{folder}/{file}', 0o644)  # safetensors creates its files with mode 0600
-    size = sum(os.path.getsize(f'{folder}/{f}') for f in os.listdir(folder))
-    print(f'{name:28} loss {loss:.6f}  {size // 1024} kB  missing {missing}  unexpected {meta["unexpected"]}')
+    size = finish(folder, meta)
+    print(f'{name:28} loss {loss:.6f}  {size} kB  missing {missing}  unexpected {meta["unexpected"]}')
 
 
 if __name__ == '__main__':

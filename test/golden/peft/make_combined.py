@@ -8,17 +8,15 @@ the weight of each module: `KIND/PATH` [out, in]. Weights 0.7 and -0.4, density 
 
 import os
 import shutil
-import warnings
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import torch
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
-from transformers import AutoModelForMaskedLM
-from transformers.utils import logging
+from shared import base_model
 
-warnings.filterwarnings('ignore')
-logging.set_verbosity_error()
-logging.disable_progress_bar()
 HERE = os.path.dirname(os.path.abspath(__file__))
 FOLDER = f'{HERE}/combined'
 KINDS = {
@@ -33,7 +31,7 @@ KINDS = {
 if __name__ == '__main__':
     torch.manual_seed(3)
     shutil.rmtree(FOLDER, ignore_errors=True)
-    base = AutoModelForMaskedLM.from_pretrained(f'{HERE}/../models/bert-mlm').eval()
+    base = base_model('bert-mlm')[0]
     common = dict(r=4, target_modules=['query', 'value'], layers_to_transform=[0])
     model = get_peft_model(base, LoraConfig(lora_alpha=6, **common), adapter_name='a')
     model.add_adapter('b', LoraConfig(lora_alpha=10, **common))

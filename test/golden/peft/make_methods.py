@@ -7,32 +7,18 @@ methods/CASE/ holds PEFT's adapter_config.json and adapter_model.safetensors; io
 All that trains is random and far from its start. Dropout off, float64, stored as f32.
 """
 
-import json
 import os
-import shutil
 import sys
-import warnings
-import zlib
 
-if os.environ.get('PYTHONHASHSEED') != '0':  # PEFT writes Python sets: their order follows the hash seed
-    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {'PYTHONHASHSEED': '0'})
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import torch
 from peft import AdaLoraConfig, IA3Config, LNTuningConfig, LoraConfig, MissConfig, PeftModel, VeraConfig, get_peft_model
 from peft import PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassification, AutoModelForTokenClassification
-from transformers.utils import logging
-
-warnings.filterwarnings('ignore')
-logging.set_verbosity_error()
-logging.disable_progress_bar()
-torch.set_num_threads(1)
+from safetensors.torch import load_file
+from shared import TASK, base_model, begin, clear, finish, given_of, relative, save_io, wide
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODELS = os.path.join(HERE, '../models')
-CLASS = dict(seq=AutoModelForSequenceClassification, tok=AutoModelForTokenClassification, mlm=AutoModelForMaskedLM)
-TASK = dict(seq='SEQ_CLS', tok='TOKEN_CLS', mlm=None)
 HALF = {f'bert.encoder.layer.0.attention.self.{m}.lora_E': [True, False, True, False] for m in ('query', 'value')} | {
     f'bert.encoder.layer.1.attention.self.{m}.lora_E': [m == 'value'] * 4 for m in ('query', 'value')
 }
@@ -104,11 +90,6 @@ CASES = {
 }
 
 
-def base_model(c, dtype=torch.float32):
-    meta = json.load(open(f"{MODELS}/{c['base']}/meta.json", encoding='utf-8'))
-    return CLASS[meta['task']].from_pretrained(f"{MODELS}/{c['base']}", dtype=dtype).eval(), meta
-
-
 def randomise(model):
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -120,14 +101,9 @@ def randomise(model):
                     module.ranknum['default'].fill_(float(model.peft_config['default'].init_r))
 
 
-def clear(logits, given):
-    mask = given['attention_mask'].bool()
-    return logits.where(mask[..., None], torch.zeros((), dtype=logits.dtype)) if logits.dim() == 3 else logits
-
-
 def compute(model, given):
     model.zero_grad()
-    floats = {k: v.to(torch.float64) if v.is_floating_point() else v for k, v in given.items()}
+    floats = wide(given)
     if given.get('labels') is not None and model.peft_config['default'].is_prompt_learning and given['labels'].dim() == 2:
         floats.pop('labels')
     out = model(**floats)
@@ -151,31 +127,22 @@ def key_of(parameter, saved):
             return key
 
 
-def relative(a, b):
-    return ((a - b).norm() / b.norm()).item()
-
-
 def make(name):
     c, folder = CASES[name], f'{HERE}/methods/{name}'
-    shutil.rmtree(folder, ignore_errors=True)
-    torch.manual_seed(zlib.crc32(name.encode()))
-    base, meta = base_model(c)
+    begin(folder)
+    base, meta = base_model(c['base'], torch.float32)
     model = get_peft_model(base, c['config'](task_type=TASK[meta['task']], **c['options'])).eval()
     randomise(model)
     model.peft_config['default'].base_model_name_or_path = c['base']
     model.save_pretrained(folder, save_embedding_layers=False)
     os.remove(f'{folder}/README.md')
     saved = load_file(f'{folder}/adapter_model.safetensors')
-    given = {
-        k: v.long() if not v.is_floating_point() else v
-        for k, v in load_file(f"{MODELS}/{c['base']}/io.safetensors").items()
-        if k in ('input_ids', 'attention_mask', 'token_type_ids', 'labels')
-    }
+    given = given_of(c['base'])
     if model.peft_config['default'].is_prompt_learning:
         # PEFT leaves segments of virtual tokens to the model; one whole set of them is of the prompt's length.
         given.pop('token_type_ids', None)
     prompts = model.peft_config['default'].is_prompt_learning
-    loaded = PeftModel.from_pretrained(base_model(c)[0], folder, is_trainable=not prompts).eval().double()
+    loaded = PeftModel.from_pretrained(base_model(c['base'], torch.float32)[0], folder, is_trainable=not prompts).eval().double()
     for module in loaded.modules():
         if hasattr(module, 'ranknum') and 'default' in module.ranknum and 'rank_pattern' not in c['options']:
             assert module.ranknum['default'].item() == c['options']['init_r']
@@ -192,14 +159,9 @@ def make(name):
             assert relative(found, logits) < 1e-10, relative(found, logits)
         except (AttributeError, NotImplementedError) as error:
             print(name, 'cannot be merged:', error)
-    save_file({k: v.to(torch.float32).contiguous() for k, v in tensors.items()}, f'{folder}/io.safetensors')
-    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
-        json.dump(dict(base=c['base'], task=meta['task'], notes=c['notes'], loss=loss), f, indent=1)
-        f.write('\n')
-    for file in os.listdir(folder):
-        os.chmod(f'{folder}/{file}', 0o644)
-    size = sum(os.path.getsize(f'{folder}/{f}') for f in os.listdir(folder))
-    print(f'{name:26} loss {loss} {size // 1024} kB', {k: list(v.shape) for k, v in list(saved.items())[:3]}, len(tensors))
+    save_io(folder, tensors)
+    size = finish(folder, dict(base=c['base'], task=meta['task'], notes=c['notes'], loss=loss))
+    print(f'{name:26} loss {loss} {size} kB', {k: list(v.shape) for k, v in list(saved.items())[:3]}, len(tensors))
 
 
 if __name__ == '__main__':

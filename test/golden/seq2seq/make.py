@@ -6,22 +6,17 @@ Every weight matters; a case is saved, changed on disk where it says so, loaded 
 float64, dropout off, with eager attention.
 """
 
-import json
 import os
-import shutil
 import sys
-import zlib
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import peft.peft_model
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
+from shared import begin, change_json, difference, finish, save_io, write_json
 from transformers import AutoConfig, AutoModelForSeq2SeqLM
-from transformers.utils import logging
-
-logging.set_verbosity_error()
-logging.disable_progress_bar()
-torch.set_num_threads(1)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 LENGTHS, SAID = [7, 11, 1], [5, 1, 9]
@@ -84,17 +79,17 @@ def randomise(model):
 
 def respell(path, tied):
     """config.json as transformers 4 wrote it: no word of scaling, whether it is tied, torch_dtype."""
-    with open(path, encoding='utf-8') as f:
-        config = json.load(f)
-    config.pop('scale_decoder_outputs', None)
-    config.pop('tie_word_embeddings')
-    if not tied:
-        config['tie_word_embeddings'] = False
-    config['torch_dtype'] = config.pop('dtype')
-    config['transformers_version'] = '4.57.6'
-    with open(path, 'w', encoding='utf-8') as f:
-        json.dump(config, f, indent=2, sort_keys=True)
-        f.write('\n')
+
+    def older(config):
+        config.pop('scale_decoder_outputs', None)
+        config.pop('tie_word_embeddings')
+        if not tied:
+            config['tie_word_embeddings'] = False
+        config['torch_dtype'] = config.pop('dtype')
+        config['transformers_version'] = '4.57.6'
+        return config
+
+    change_json(path, older)
 
 
 def save(c, folder):
@@ -114,10 +109,7 @@ def save(c, folder):
     if c.get('config4'):
         respell(f'{folder}/config.json', c['config'].get('tie_word_embeddings', True))
     if c.get('drop'):
-        with open(f'{folder}/config.json', encoding='utf-8') as f:
-            config = {k: v for k, v in json.load(f).items() if k not in c['drop']}
-        with open(f'{folder}/config.json', 'w', encoding='utf-8') as f:
-            json.dump(config, f, indent=2, sort_keys=True)
+        change_json(f'{folder}/config.json', lambda config: {k: v for k, v in config.items() if k not in c['drop']}, '')
 
 
 def inputs():
@@ -143,10 +135,6 @@ def run(model, given, dtype):
             got[f'{side}.hidden.{i}'] = rows(hidden, side)
     grads = {n: p.grad.detach().clone() for n, p in model.named_parameters() if p.grad is not None}
     return got, out.loss.item(), grads
-
-
-def difference(a, b):
-    return max(((a[k] - b[k]).abs().max() / b[k].abs().max().clamp_min(1e-6)).item() for k in b)
 
 
 def greedy(model, prompt, count=12):
@@ -205,13 +193,8 @@ def adapter(folder, given):
                 p.normal_(0, 0.15)
     model.save_pretrained(f'{folder}/adapter')
     os.remove(f'{folder}/adapter/README.md')
-    path = f'{folder}/adapter/adapter_config.json'
-    with open(path, encoding='utf-8') as f:
-        saved = json.load(f)
-    saved['base_model_name_or_path'] = None
-    saved['target_modules'].sort()
-    with open(path, 'w', encoding='utf-8') as f:
-        json.dump(saved, f, indent=2, sort_keys=True)
+    plain = lambda saved: saved | dict(base_model_name_or_path=None, target_modules=sorted(saved['target_modules']))
+    change_json(f'{folder}/adapter/adapter_config.json', plain, '')
     fresh = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32)
     fresh._prepare_encoder_decoder_kwargs_for_generation = None
     loaded = PeftModel.from_pretrained(fresh, f'{folder}/adapter', is_trainable=True).eval()
@@ -222,8 +205,7 @@ def adapter(folder, given):
 
 def make(name):
     c, folder = CASES[name], f'{HERE}/{name}'
-    shutil.rmtree(folder, ignore_errors=True)
-    torch.manual_seed(zlib.crc32(name.encode()))
+    begin(folder)
     save(c, folder)
     model, info = AutoModelForSeq2SeqLM.from_pretrained(folder, dtype=torch.float32, output_loading_info=True)
     assert not info['missing_keys'] and not info['mismatched_keys'], info
@@ -245,18 +227,10 @@ def make(name):
     if name in ('t5', 'mt5'):
         more, meta['adapterLoss'] = adapter(folder, given)
         tensors |= more
-    save_file(
-        {k: v.to(torch.float32).contiguous() if v.is_floating_point() else v.contiguous() for k, v in tensors.items()},
-        f'{folder}/io.safetensors',
-    )
-    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
-        json.dump(meta, f, indent=1)
-        f.write('\n')
+    save_io(folder, tensors)
     if os.path.exists(f'{folder}/generation_config.json'):
         os.remove(f'{folder}/generation_config.json')
-    for root, _, files in os.walk(folder):
-        for file in files:
-            os.chmod(f'{root}/{file}', 0o644)
+    finish(folder, meta)
     print(f'{name:14} loss {loss:.6f}')
 
 
@@ -276,9 +250,7 @@ def buckets():
         for count, most in cases
         for both in (True, False)
     ]
-    with open(f'{HERE}/buckets.json', 'w', encoding='utf-8') as f:
-        json.dump(found, f)
-        f.write('\n')
+    write_json(f'{HERE}/buckets.json', found)
 
 
 if __name__ == '__main__':

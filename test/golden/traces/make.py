@@ -6,15 +6,13 @@ f32 weights and an f32 start are widened; forward (eager attention), loss, gradi
 with dropout off; tensors are stored as f32, losses in full. The task is made up: a few marker words decide the label.
 """
 
-import json
 import math
 import os
 import shutil
 import sys
 import zlib
 
-if os.environ.get('PYTHONHASHSEED') != '0':  # PEFT writes Python sets: their order follows the hash seed
-    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {'PYTHONHASHSEED': '0'})
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import numpy as np
 import peft
@@ -22,10 +20,9 @@ import torch
 import transformers
 from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
+from shared import CLASS, write_json
 from torch.nn.functional import cross_entropy
 from transformers import (
-    AutoModelForSequenceClassification,
-    AutoModelForTokenClassification,
     BertConfig,
     BertForMaskedLM,
     DistilBertConfig,
@@ -33,10 +30,6 @@ from transformers import (
     RobertaConfig,
     RobertaForMaskedLM,
 )
-
-transformers.utils.logging.set_verbosity_error()
-transformers.utils.logging.disable_progress_bar()
-torch.set_num_threads(1)
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WEIGHTS = f'{HERE}/weights'
@@ -107,7 +100,6 @@ CASES = {
     'full_seq__tiny-bert': dict(base='tiny-bert', kind='seq', mode='full', steps=14, batch=6, lr=2e-3, decay=0.05),
 }
 LABELS = dict(seq=['north', 'south', 'west'], tok=['O', 'B-thing', 'I-thing', 'B-place', 'I-place'])
-CLASS = dict(seq=AutoModelForSequenceClassification, tok=AutoModelForTokenClassification)
 
 
 def make_base(name):
@@ -320,8 +312,8 @@ class Trace:
         self.save('final', self.parameters)
         save_file(dict(before=first.float(), after=last.float()), f'{self.out}/eval_logits_first.safetensors')
         loss, rate, norm = map(list, zip(*steps))
-        self.write_json('losses', dict(loss=loss, lr=rate, grad_norm=norm))
-        self.write_json('meta', self.meta(dict(before=before, after=after)), indent=1)
+        write_json(f'{self.out}/losses.json', dict(loss=loss, lr=rate, grad_norm=norm))
+        write_json(f'{self.out}/meta.json', self.meta(dict(before=before, after=after)), indent=1)
         if c['mode'] == 'lora':
             self.model.float().peft_config['default'].base_model_name_or_path = c['base']
             self.model.save_pretrained(f'{self.out}/adapter', save_embedding_layers=False)
@@ -332,11 +324,6 @@ class Trace:
         size, test = sum(map(os.path.getsize, files)) // 1024, f'test {before["test"]} -> {after["test"]}'
         span = f'loss {loss[0]:.4f} -> {loss[-1]:.4f}, norm {min(norm):.2f}..{max(norm):.2f}'
         print(f'{self.name:28} {span}, {test}, {size} kB')
-
-    def write_json(self, file, value, indent=None):
-        with open(f'{self.out}/{file}.json', 'w', encoding='utf-8') as f:
-            json.dump(value, f, indent=indent)
-            f.write('\n')
 
     def meta(self, results):
         c, decay = self.c, '(1+cos(pi(t-W)/(T-W)))/2' if self.c.get('schedule') == 'cosine' else '(T-t)/(T-W)'
