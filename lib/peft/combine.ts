@@ -165,6 +165,12 @@ function headOf(adapters: readonly Adapter[], wanted: string | undefined): Adapt
 
 const wholeOf = (adapter: Adapter) => [...adapter.tensors()].flatMap(([, p]) => (p.base ? [p] : []))
 
+/** @throws ERR_UNSUPPORTED for rows of single tokens, which LoRA's file would hold with all others */
+export function checkNoRows(adapter: Adapter, what: string): void {
+  const rows = [...adapter.tensors()].find(([key]) => key.endsWith('trainable_tokens_delta'))?.[0]
+  check(rows === undefined, 'ERR_UNSUPPORTED', () => `${what}: ${rows} is rows of single tokens; merge it instead`)
+}
+
 /** The factors of every layer, one an adapter. @throws ERR_UNSUPPORTED for a method that has none alone */
 export async function readFactors(
   adapters: readonly { adapter: Adapter; weight: number }[],
@@ -172,6 +178,7 @@ export async function readFactors(
   const layers = new Map<string, Factors[]>()
   for (const { adapter, weight } of adapters) {
     const { host, name } = adapter
+    checkNoRows(adapter, 'combine')
     check(host === nth(adapters, 0).adapter.host, 'ERR_OPTION', () => `combine: "${name}" is on another model`)
     for (const { path } of adapter.matched) {
       const own = layerAt(host, path)?.adapters.find(each => each.name === name)

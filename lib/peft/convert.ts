@@ -5,7 +5,16 @@ import type { LinearAdapter } from '../nn/linear.ts'
 import { scope } from '../tensor.ts'
 import { mapTuple, must, nth } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
-import { attachFactors, type Combined, largest, type Pair, readFactors, stacked, truncated } from './combine.ts'
+import {
+  attachFactors,
+  type Combined,
+  checkNoRows,
+  largest,
+  type Pair,
+  readFactors,
+  stacked,
+  truncated,
+} from './combine.ts'
 import { layerAt } from './layers.ts'
 import { type Matrix, matrix, norm, product, productSvd, randomizedSvd } from './linearAlgebra.ts'
 import { cast, changeOf, trainedDType } from './merging.ts'
@@ -29,6 +38,7 @@ export async function convert(adapter: Adapter, options: ConvertOptions = {}): P
   check(rank === undefined || (Number.isSafeInteger(rank) && rank > 0), 'ERR_OPTION', () => {
     return `rank: ${rank}, expected a whole number from 1`
   })
+  checkNoRows(adapter, 'convert')
   const layers = layersOf(adapter)
   check(layers.length > 0, 'ERR_UNSUPPORTED', () => {
     return `convert: ${adapter.method.kind.title} changes no weight of a linear layer; LoRA has no place for what it trains`

@@ -55,6 +55,8 @@ export interface Field<N extends string = string> {
   readonly min?: number
   /** The value is below this. */
   readonly below?: number
+  /** `integers` may also be lists of them by name: from code and in files, not as a flag. */
+  readonly isByName?: boolean
   /** Numbers must be whole, for `numbers`. */
   readonly whole?: boolean
   readonly choices?: readonly (string | boolean)[]
@@ -148,7 +150,7 @@ function whatOf({ kind, min, below, whole, choices }: Field): string {
 }
 
 function accepts(
-  { kind, min = Number.NEGATIVE_INFINITY, below = Number.POSITIVE_INFINITY, whole, choices }: Field,
+  { kind, min = Number.NEGATIVE_INFINITY, below = Number.POSITIVE_INFINITY, whole, choices, isByName }: Field,
   value: unknown,
 ) {
   const isIn = (number: unknown) => Number.isFinite(number) && Number(number) >= min && Number(number) < below
@@ -166,7 +168,7 @@ function accepts(
     case 'pattern':
       return typeof value === 'string' || isNames(value)
     case 'integers':
-      return [value].flat().every(item => Number.isSafeInteger(item) && Number(item) >= 0)
+      return isByName && isRecord(value) ? Object.values(value).every(isIds) : isIds([value].flat())
     case 'masks': {
       const isMask = (item: unknown) => Array.isArray(item) && item.every(each => typeof each === 'boolean')
       return isRecord(value) && Object.values(value).every(isMask)
@@ -174,6 +176,10 @@ function accepts(
     case 'numbers':
       return isRecord(value) && Object.values(value).every(n => isIn(n) && (!whole || Number.isInteger(n)))
   }
+}
+
+function isIds(value: unknown): boolean {
+  return Array.isArray(value) && value.every(item => Number.isSafeInteger(item) && item >= 0)
 }
 
 function isNames(value: unknown): boolean {

@@ -5,6 +5,7 @@ import type { PyJson, PyObject } from '../io/json.ts'
 import { shown } from '../io/json.ts'
 import { normal, uniform } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
+import type { Parameter } from '../nn/module.ts'
 import { keepOf, site } from '../ops/random.ts'
 import { isNumbers } from '../options.ts'
 import { must, nth, under } from '../tuple.ts'
@@ -36,6 +37,7 @@ import {
 import { foundLater } from './startsLater.ts'
 import { factorsOnTable, following, followingCopies, tiedTargets } from './tableFactors.ts'
 import { checkPattern, defaultTargets, patternValue, stablePattern } from './targets.ts'
+import { groupsOf, placeRows, type TokenIndices } from './tokenRows.ts'
 import { BIAS_FIELD, type Bias, layersChosen, trainedWhole } from './wholeModules.ts'
 
 /** Settings of LoRA; every one may be left out. */
@@ -73,6 +75,11 @@ export interface LoraOptions extends TargetOptions, LayerOptions, SaveWholeOptio
    * false: each is changed alone, and merging unties them.
    */
   ensureWeightTying?: boolean
+  /**
+   * Tokens whose rows of the word embeddings train beside the factors, in place of their own: ids, or ids by module.
+   * A tied output layer has the same rows, unless it is given others.
+   */
+  trainableTokenIndices?: TokenIndices | undefined
   /** Weight of the regulariser on A and B; it is part of training, not of the adapter's file. Default 0. */
   regularizer?: number
   /** 'l2': Σ ‖A‖² + ‖B‖²; 'orth': the mean of all ‖AAᵀ − I‖² and ‖BᵀB − I‖². Default 'l2'. */
@@ -156,6 +163,14 @@ const fields: readonly Field<keyof LoraOptions>[] = [
     default: false,
     help: 'One change for tied embed_tokens and lm_head, where either is targeted',
   },
+  {
+    name: 'trainableTokenIndices',
+    peft: 'trainable_token_indices',
+    kind: 'integers',
+    isByName: true,
+    help: 'Tokens whose rows of the word embeddings train beside the factors',
+    found: 'none',
+  },
   { name: 'regularizer', kind: 'number', default: 0, min: 0, help: 'Weight of a penalty on the factors' },
   {
     name: 'regularizerKind',
@@ -176,7 +191,6 @@ const notBuilt: PyObject = {
   megatron_config: null,
   monteclora_config: null,
   target_parameters: null,
-  trainable_token_indices: null,
   use_bdlora: null,
   use_qalora: false,
   velora_config: null,
@@ -246,12 +260,15 @@ function placeLora(host: Host, options: ResolvedLora, context: PlaceContext): Pl
     }
   }
   const pairs = [...linear.values()].flatMap(({ params }) => params.slice(0, 2))
+  const copies = tied === undefined ? undefined : follow(host, linear, options)
+  trainTokens(host, linear, options, context, whole)
   const { regularizer: weight, regularizerKind: kind } = options
   const placement: Placement = {
     linear,
     whole,
     matched,
-    ...(tied !== undefined && { settings: () => ({ targetModules: tied }), copies: follow(host, linear, options) }),
+    ...(tied !== undefined && { settings: () => ({ targetModules: tied }) }),
+    ...(copies && { copies }),
     mayBeZero: startsZero,
     training: {
       ...(weight > 0 && { penalty: () => penalty({ weight, kind, parameters: pairs }) }),
@@ -269,6 +286,22 @@ function follow(host: Host, linear: Map<string, LinearAdapter>, options: Resolve
   const { path } = must(host.output, 'output')
   linear.set(path, following(under(linear, table), path, options))
   return followingCopies(table, path)
+}
+
+/** Puts rows that train in place of their own. */
+function trainTokens(
+  host: Host,
+  linear: Map<string, LinearAdapter>,
+  { trainableTokenIndices: given, ensureWeightTying }: ResolvedLora,
+  context: PlaceContext,
+  whole: readonly Parameter[],
+): void {
+  const option = 'trainableTokenIndices'
+  for (const group of given === undefined ? [] : groupsOf(host, given, option, ensureWeightTying)) {
+    const saved = group.layers.find(({ weight }) => whole.includes(weight))
+    check(!saved, 'ERR_OPTION', () => `${option}: ${saved?.path} is trained in full (modulesToSave); name one of them`)
+    placeRows(host, group, linear, context, { key: 'token_adapter.trainable_tokens_delta' })
+  }
 }
 
 /** A module that gets factors, with its rank and scale after all patterns. */

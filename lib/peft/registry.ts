@@ -17,6 +17,7 @@ import { MISS } from './miss.ts'
 import { PREFIX, PROMPT } from './prompt.ts'
 import { PROMPT_ENCODER } from './promptEncoder.ts'
 import { SVD } from './svd.ts'
+import { TRAINABLE_TOKENS } from './trainableTokens.ts'
 import { VERA } from './vera.ts'
 
 /** Of several with one `peft_type`, the first reads PEFT's folders. */
@@ -31,6 +32,7 @@ export const METHODS: readonly MethodKind[] = [
   anyKind(BITFIT),
   anyKind(LN_TUNING),
   anyKind(BOTTLENECK),
+  anyKind(TRAINABLE_TOKENS),
   anyKind(PROMPT),
   anyKind(PROMPT_ENCODER),
   anyKind(PREFIX),

@@ -63,6 +63,8 @@ const ROWS: Readonly<Record<string, Row>> = {
     kind: 'lora',
     options: { targetModules: '(.*\\.)?word_embeddings|model\\.embed_tokens|lm_head|.*\\.query' },
   },
+  'token-rows': { options: { tokenIndices: [3, 5, 7, 10, 12, 15, 20] } },
+  'lora with token rows': { kind: 'lora', options: { trainableTokenIndices: [3, 5, 7, 10, 12, 15, 20] } },
   prompt: { options: { numVirtualTokens: 3 }, changesAtOnce: true, unmergeable: /changes no weight/ },
   prefix: { options: { numVirtualTokens: 3 }, changesAtOnce: true, unmergeable: /changes no weight/ },
   adalora: { options: { initR: 6, targetR: 3, tinit: 1, tfinal: 2 } },

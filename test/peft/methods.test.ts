@@ -68,7 +68,7 @@ for (const name of CASES)
 
 test("every method that PEFT has is held to PEFT's own files", () => {
   const made = new Set(['LORA', ...CASES.map(name => readConfig(join(FOLDER, name)).peft_type)])
-  const ours = ['BITFIT', 'BOTTLENECK', 'HEAD']
+  const ours = ['BITFIT', 'BOTTLENECK', 'HEAD', 'TRAINABLE_TOKENS'] // the last in tables.test.ts
   for (const { peftType } of METHODS)
     if (peftType) assert.ok(made.has(peftType) || ours.includes(peftType), `${peftType} has no golden case`)
 })

@@ -12,6 +12,7 @@ const OPTIONS: Readonly<Record<string, object>> = {
   adalora: { initR: 4, targetR: 2 },
   miss: { r: 5 },
   prefix: { numVirtualTokens: 3 },
+  'token-rows': { tokenIndices: [3, 5, 7, 10] },
   prompt: { numVirtualTokens: 3 },
   ptuning: { numVirtualTokens: 3, encoderHiddenSize: 8 },
   vera: { r: 8 },

@@ -65,6 +65,7 @@ const OPTIONS: Record<string, Spec['options']> = {
   prompt: { numVirtualTokens: 2 },
   prefix: { numVirtualTokens: 2 },
   ptuning: { numVirtualTokens: 2 },
+  'token-rows': { tokenIndices: [5, 6] },
 }
 
 test('every method of the registry can be a member', async () => {
