@@ -13,9 +13,8 @@ import { scope, type Tensor } from '../tensor.ts'
 import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
-import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
-import { answerSpan, tokenClassifier } from './heads.ts'
-import { outputOf } from './lmOutput.ts'
+import type { Backbone, Family, HeadLayers, HeadSpec, SublayerEnds } from './family.ts'
+import { answerSpan, denseLm, tokenClassifier } from './heads.ts'
 import type { Weights } from './weights.ts'
 
 /** Sizes and settings of an encoder of BERT's kind. */
@@ -125,18 +124,15 @@ const sequence: HeadSpec<HeadLayers> = {
   },
 }
 
-const maskedLm: HeadSpec<LmLayers> = {
-  modules: [],
-  reads: 'every',
-  build(config, weights, backbone) {
-    const d = dims(config)
-    const at = weights.at('cls.predictions').fresh()
-    const dense = at.linear('transform.dense', d.hidden, d.hidden)
-    const norm = at.norm('transform.LayerNorm', d.hidden, d.eps)
-    const act = activationOf(d.act)
-    const output = outputOf(config, backbone, at, 'decoder', { bias: 'bias' })
-    return { transform: rows => norm.apply(act(dense.apply(rows))), output }
-  },
+const maskedLm = denseLm(
+  { at: 'cls.predictions', dense: 'transform.dense', norm: 'transform.LayerNorm', output: 'decoder', bias: 'bias' },
+  config => ({ ...dims(config), act: activationOf(dims(config).act) }),
+)
+
+/** Of this family and those with its layers. */
+export const sublayerEnds: SublayerEnds = {
+  ...{ attention: 'attention.output.dense', feedforward: 'output.dense' },
+  normedAfter: { reads: 'intermediate.dense', norm: 'output.LayerNorm' },
 }
 
 export const bert: Family = {
@@ -146,9 +142,6 @@ export const bert: Family = {
   headTensors: /^(cls|classifier|qa_outputs|bert\.pooler)\./,
   build,
   inAdapterHub: true,
-  sublayerEnds: {
-    ...{ attention: 'attention.output.dense', feedforward: 'output.dense' },
-    normedAfter: { reads: 'intermediate.dense', norm: 'output.LayerNorm' },
-  },
+  sublayerEnds,
   heads: { sequence, token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }

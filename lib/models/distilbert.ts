@@ -12,9 +12,8 @@ import type { Tensor } from '../tensor.ts'
 import { mapTuple } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, padIdOf } from './encoder.ts'
-import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
-import { answerSpan, tokenClassifier } from './heads.ts'
-import { outputOf } from './lmOutput.ts'
+import type { Backbone, Family, HeadLayers, HeadSpec } from './family.ts'
+import { answerSpan, denseLm, tokenClassifier } from './heads.ts'
 import type { Weights } from './weights.ts'
 
 /** Fixed in this family; its config has no key for it. */
@@ -97,18 +96,10 @@ const sequence: HeadSpec<HeadLayers> = {
   },
 }
 
-const maskedLm: HeadSpec<LmLayers> = {
-  modules: [],
-  reads: 'every',
-  build(config, weights, backbone) {
-    const d = dims(config)
-    const at = weights.fresh()
-    const dense = at.linear('vocab_transform', d.hidden, d.hidden)
-    const norm = at.norm('vocab_layer_norm', d.hidden, EPS)
-    const output = outputOf(config, backbone, at, 'vocab_projector', { bias: 'vocab_projector.bias' })
-    return { transform: rows => norm.apply(d.act(dense.apply(rows))), output }
-  },
-}
+const maskedLm = denseLm(
+  { dense: 'vocab_transform', norm: 'vocab_layer_norm', output: 'vocab_projector', bias: 'vocab_projector.bias' },
+  config => ({ ...dims(config), eps: EPS }),
+)
 
 export const distilbert: Family = {
   modelType: 'distilbert',

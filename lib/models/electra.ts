@@ -4,16 +4,15 @@
 import { count, float, int, type ModelConfig, probability, string } from '../io/config.ts'
 import type { Batch } from '../nn/batch.ts'
 import { postNorm } from '../nn/stack.ts'
-import { activation } from '../ops/activation.ts'
 import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope } from '../tensor.ts'
-import { type Dims, layersOf } from './bert.ts'
+import { activationOf } from './activations.ts'
+import { type Dims, layersOf, sublayerEnds } from './bert.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
-import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
-import { answerSpan, denseClassifier, tokenClassifier } from './heads.ts'
-import { outputOf } from './lmOutput.ts'
+import type { Backbone, Family } from './family.ts'
+import { answerSpan, denseClassifier, denseLm, tokenClassifier } from './heads.ts'
 import type { Weights } from './weights.ts'
 
 function dims(config: ModelConfig): Dims & { width: number } {
@@ -58,18 +57,15 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
 }
 
-const maskedLm: HeadSpec<LmLayers> = {
-  modules: [],
-  reads: 'every',
-  build(config, weights, backbone) {
-    const d = dims(config)
-    const at = weights.fresh()
-    const dense = at.linear('generator_predictions.dense', d.hidden, d.width)
-    const norm = at.norm('generator_predictions.LayerNorm', d.width, d.eps)
-    const output = outputOf(config, backbone, at, 'generator_lm_head', { bias: 'generator_lm_head.bias' })
-    return { transform: rows => norm.apply(activation(dense.apply(rows), 'gelu')), output }
+const maskedLm = denseLm(
+  {
+    dense: 'generator_predictions.dense',
+    norm: 'generator_predictions.LayerNorm',
+    output: 'generator_lm_head',
+    bias: 'generator_lm_head.bias',
   },
-}
+  config => ({ ...dims(config), act: activationOf('gelu') }),
+)
 
 export const electra: Family = {
   modelType: 'electra',
@@ -78,9 +74,6 @@ export const electra: Family = {
   headTensors: /^(generator_predictions|generator_lm_head|discriminator_predictions|classifier|qa_outputs)\./,
   build,
   inAdapterHub: true,
-  sublayerEnds: {
-    ...{ attention: 'attention.output.dense', feedforward: 'output.dense' },
-    normedAfter: { reads: 'intermediate.dense', norm: 'output.LayerNorm' },
-  },
+  sublayerEnds,
   heads: { sequence: denseClassifier('gelu'), token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }

@@ -4,6 +4,7 @@ import { type ModelConfig, probability } from '../io/config.ts'
 import { activation } from '../ops/activation.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
+import type { Tensor } from '../tensor.ts'
 import { headDropout } from './encoder.ts'
 import type { HeadLayers, HeadSpec, LmLayers } from './family.ts'
 import { outputOf } from './lmOutput.ts'
@@ -43,6 +44,40 @@ export function denseClassifier(between: 'tanh' | 'gelu'): HeadSpec<HeadLayers> 
       const p = headDropout(config)
       const [first, second] = [site(dense.path, 'input'), site(out.path, 'input')]
       return rows => out.apply(dropout(activation(dense.apply(dropout(rows, p, first)), between), p, second))
+    },
+  }
+}
+
+/** Names of what {@link denseLm} is made of. */
+interface DenseLmNames {
+  /** The module that holds them; without it they stand alone. */
+  readonly at?: string
+  readonly dense: string
+  readonly norm: string
+  readonly output: string
+  readonly bias: string
+}
+
+/** Of the layers of {@link denseLm}; `width`: of its rows, where they are not as wide as the hidden state. */
+interface DenseLmSizes {
+  readonly hidden: number
+  readonly width?: number
+  readonly eps: number
+  readonly act: (x: Tensor) => Tensor
+}
+
+/** Of encoders: a layer with its activation and norm, then the output layer, tied to the word embeddings. */
+export function denseLm(names: DenseLmNames, sizesOf: (config: ModelConfig) => DenseLmSizes): HeadSpec<LmLayers> {
+  return {
+    modules: [],
+    reads: 'every',
+    build(config, weights, backbone) {
+      const { hidden, width = hidden, eps, act } = sizesOf(config)
+      const at = (names.at === undefined ? weights : weights.at(names.at)).fresh()
+      const dense = at.linear(names.dense, hidden, width)
+      const norm = at.norm(names.norm, width, eps)
+      const output = outputOf(config, backbone, at, names.output, { bias: names.bias })
+      return { transform: rows => norm.apply(act(dense.apply(rows))), output }
     },
   }
 }

@@ -4,17 +4,16 @@ import { check } from '../errors.ts'
 import { count, int, type ModelConfig } from '../io/config.ts'
 import type { Batch, PackedBatch } from '../nn/batch.ts'
 import { postNorm } from '../nn/stack.ts'
-import { activation } from '../ops/activation.ts'
 import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope } from '../tensor.ts'
 import { nth } from '../tuple.ts'
-import { dims, layersOf } from './bert.ts'
+import { activationOf } from './activations.ts'
+import { dims, layersOf, sublayerEnds } from './bert.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
-import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
-import { answerSpan, denseClassifier, tokenClassifier } from './heads.ts'
-import { outputOf } from './lmOutput.ts'
+import type { Backbone, Family } from './family.ts'
+import { answerSpan, denseClassifier, denseLm, tokenClassifier } from './heads.ts'
 import type { Weights } from './weights.ts'
 
 /** The padding id, which positions count from. */
@@ -68,18 +67,10 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
 }
 
-const maskedLm: HeadSpec<LmLayers> = {
-  modules: [],
-  reads: 'every',
-  build(config, weights, backbone) {
-    const d = dims(config)
-    const at = weights.at('lm_head').fresh()
-    const dense = at.linear('dense', d.hidden, d.hidden)
-    const norm = at.norm('layer_norm', d.hidden, d.eps)
-    const output = outputOf(config, backbone, at, 'decoder', { bias: 'bias' })
-    return { transform: rows => norm.apply(activation(dense.apply(rows), 'gelu')), output }
-  },
-}
+const maskedLm = denseLm(
+  { at: 'lm_head', dense: 'dense', norm: 'layer_norm', output: 'decoder', bias: 'bias' },
+  config => ({ ...dims(config), act: activationOf('gelu') }),
+)
 
 export const roberta: Family = {
   modelType: 'roberta',
@@ -88,10 +79,7 @@ export const roberta: Family = {
   headTensors: /^(lm_head|classifier|qa_outputs|roberta\.pooler)\./,
   build,
   inAdapterHub: true,
-  sublayerEnds: {
-    ...{ attention: 'attention.output.dense', feedforward: 'output.dense' },
-    normedAfter: { reads: 'intermediate.dense', norm: 'output.LayerNorm' },
-  },
+  sublayerEnds,
   heads: { sequence: denseClassifier('tanh'), token: tokenClassifier(headDropout), span: answerSpan(), maskedLm },
 }
 

@@ -159,12 +159,7 @@ export function placeAdaLora(host: Host, options: Required<AdaLoraOptions>, cont
   const live = layers.filter(({ e }) => e.size > 0)
   return {
     linear: new Map(layers.map(each => [each.path, adapterOf(each, each.linear, scale, options, context)])),
-    whole: trainedWhole(
-      host,
-      options,
-      context,
-      targets.map(({ path }) => path),
-    ),
+    whole: trainedWhole(host, options, context, targets),
     matched: layers.map(({ path, e }) => ({
       path,
       r: e.size,

@@ -109,7 +109,7 @@ function place(host: Host, options: Required<Ia3Options>, context: PlaceContext)
   )
   return {
     linear,
-    whole: trainedWhole(host, options, context, [...linear.keys()]),
+    whole: trainedWhole(host, options, context, targets),
     matched: targets.map(({ path }) => ({
       path,
       text: isFeedforward(path) ? 'scales its input' : 'scales its output',

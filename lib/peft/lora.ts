@@ -247,8 +247,7 @@ function placeLora(host: Host, options: ResolvedLora, context: PlaceContext): Pl
   const targets = layersChosen(host, tied === undefined ? options : { ...options, targetModules: tied }, context)
   const sizes = sizesOf(targets, options, context.isStrict)
   const matched = sizes.map(matchedAt)
-  const paths = sizes.map(({ path }) => path)
-  const whole = trainedWhole(host, options, context, paths)
+  const whole = trainedWhole(host, options, context, sizes)
   const layers: Begun[] = []
   const linear = new Map<string, LinearAdapter>()
   for (const [i, each] of targets.entries()) {

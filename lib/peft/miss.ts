@@ -79,12 +79,7 @@ function place(host: Host, options: Required<MissOptions>, context: PlaceContext
   const targets = targetsIn(host, options, context)
   return {
     linear: new Map(targets.map(each => [each.path, blockOn(each, options, context)])),
-    whole: trainedWhole(
-      host,
-      options,
-      context,
-      targets.map(({ path }) => path),
-    ),
+    whole: trainedWhole(host, options, context, targets),
     matched: targets.map(({ path }) => ({ path, text: `r ${options.r}`, r: options.r, scale: 1 })),
     mayBeZero: ({ name }) => name.endsWith('.miss_block'),
   }

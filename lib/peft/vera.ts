@@ -92,12 +92,7 @@ function place(host: Host, options: Required<VeraOptions>, context: PlaceContext
   return {
     linear: new Map(targets.map(each => [each.path, vectorsOn(each, pair.b, narrow, options, context)])),
     frozen: [pair.a, pair.b],
-    whole: trainedWhole(
-      host,
-      options,
-      context,
-      targets.map(({ path }) => path),
-    ),
+    whole: trainedWhole(host, options, context, targets),
     matched: targets.map(({ path }) => ({ path, text: `r ${r}`, r, scale: 1 })),
     keyOf: parameter => (Object.values(pair).includes(parameter) ? `base_model.${parameter.name}` : undefined),
   }

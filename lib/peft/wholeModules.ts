@@ -153,13 +153,13 @@ function isLeftOut({ headModules, output }: Host, layer: Layer): boolean {
   return isTable(layer) || layer === output || headModules.some(head => path === head || path.startsWith(`${head}.`))
 }
 
-/** What trains whole under options: heads, modules to save, then biases. */
+/** What trains whole under options: heads, modules to save, then biases; `targets`: what the method adapts. */
 export function trainedWhole(
   host: Host,
   { modulesToSave = [], bias = 'none' }: { modulesToSave?: readonly string[] | undefined; bias?: Bias },
   { taskType, isStrict }: Pick<PlaceContext, 'taskType' | 'isStrict'>,
-  targeted: readonly string[],
+  targets: readonly { readonly path: string }[],
 ): Parameter[] {
   const saved = savedWhole(host, modulesToSave, taskType, isStrict)
-  return [...new Set([...saved, ...biasParameters(host, bias, new Set(targeted))])]
+  return [...new Set([...saved, ...biasParameters(host, bias, new Set(targets.map(({ path }) => path)))])]
 }
