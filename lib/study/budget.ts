@@ -11,7 +11,7 @@ import type { StudyFolder } from './folder.ts'
 import { attachSpec, type Bench, type Spec } from './member.ts'
 
 /** Options of training that decide how long a run is. */
-export interface Length {
+export interface RunLength {
   readonly epochs: number
   readonly maxSteps: number
 }
@@ -52,7 +52,7 @@ export async function planWithin(
   budget: number,
   runs: number,
   spec: Spec,
-): Promise<Length> {
+): Promise<RunLength> {
   const known = folder.note('length')
   if (isLength(known)) return known
   const costs = await timeMethods(bench, [spec])
@@ -65,7 +65,7 @@ export async function planWithin(
 }
 
 /** Whether what a folder holds is a plan. */
-export function isLength(value: unknown): value is Length {
+export function isLength(value: unknown): value is RunLength {
   return isRecord(value) && isCount(value.epochs) && isCount(value.maxSteps)
 }
 
@@ -76,7 +76,7 @@ const PLANNED = 0.85
  * The steps that every run can have within `budget` seconds. What is measured of a trained adapter beside the test
  * split is taken to cost as much as that. @throws ERR_OPTION where not even one step fits, with the time that it takes
  */
-export function planSteps(budget: number, costs: readonly (MethodCosts & { readonly runs: number })[]): Length {
+export function planSteps(budget: number, costs: readonly (MethodCosts & { readonly runs: number })[]): RunLength {
   const spent = costs.reduce((sum, cost) => sum + cost.spent, 0)
   const seconds = (steps: number) =>
     costs.reduce((sum, { runs, step, validation, test, stepsPerEpoch }) => {

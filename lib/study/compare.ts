@@ -8,7 +8,7 @@ import { learningRateFor } from '../train/defaults.ts'
 import { evaluate } from '../train/evaluate.ts'
 import type { StepEvent } from '../train/events.ts'
 import { must, nth, under } from '../tuple.ts'
-import { isLength, type Length, planSteps, timeMethods } from './budget.ts'
+import { isLength, planSteps, type RunLength, timeMethods } from './budget.ts'
 import type { StudyFolder } from './folder.ts'
 import { attachSpec, type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
 
@@ -41,14 +41,15 @@ export interface Member {
   readonly outcome: Outcome | Failed
 }
 
+/** What happens while methods are compared. */
 export type CompareEvent =
-  | { readonly type: 'plan'; readonly members: number; readonly length: Length | undefined }
+  | { readonly type: 'plan'; readonly members: number; readonly length: RunLength | undefined }
   | { readonly type: 'start'; readonly spec: Spec; readonly done: number; readonly members: number }
   | StepEvent
   | { readonly type: 'member'; readonly member: Member; readonly known: boolean }
 
 /** What a method came to. */
-export interface Compared extends Choice {
+export interface ComparedMethod extends Choice {
   /** The runs of the first seed, by rate. */
   readonly grid: readonly Member[]
   /** The best rate on validation; undefined where every run diverged. */
@@ -62,7 +63,7 @@ export async function compareMethods(
   bench: Bench,
   folder: StudyFolder,
   options: CompareOptions,
-): Promise<readonly Compared[]> {
+): Promise<readonly ComparedMethod[]> {
   const { methods, seeds, lrs, budget, tell } = options
   check(methods.length > 0 && seeds.length > 0, 'ERR_OPTION', () => 'compare: name at least one method and one seed')
   check(bench.examples.validation?.length, 'ERR_DATA', () => {
@@ -73,7 +74,7 @@ export async function compareMethods(
   const length = await lengthFor(bench, folder, options)
   tell?.({ type: 'plan', members, length })
   const runner = new Runner({ ...bench, options: { ...bench.options, ...length } }, folder, options, members)
-  const found: Compared[] = []
+  const found: ComparedMethod[] = []
   // One seed at a time: what is there after a kill, or at the end of a budget, is a whole comparison of fewer seeds.
   for (const choice of methods) found.push(await runner.grid(choice, budget === undefined))
   for (const seed of seeds.slice(1))
@@ -104,7 +105,7 @@ async function tryOn({ model, examples, options: { transform } }: Bench, { metho
 }
 
 /** Steps of every run: as the options say, or as many as the budget has room for. A plan that was made stays. */
-async function lengthFor(bench: Bench, folder: StudyFolder, options: CompareOptions): Promise<Length | undefined> {
+async function lengthFor(bench: Bench, folder: StudyFolder, options: CompareOptions): Promise<RunLength | undefined> {
   const { budget, methods, lrs, seeds } = options
   if (budget === undefined) return undefined
   const known = folder.note('length')
@@ -150,7 +151,7 @@ class Runner {
   }
 
   /** The first seed at every rate; where the best is at an end and `extend` says so, one more beyond it. */
-  async grid(choice: Choice, extend: boolean): Promise<Compared> {
+  async grid(choice: Choice, extend: boolean): Promise<ComparedMethod> {
     const { lrs, seeds } = this.#options
     const center = learningRateFor(kindOf(choice.method).lr, this.#bench.model.backbone.hiddenSize)
     const rates = gridAround(center, lrs)
@@ -163,7 +164,7 @@ class Runner {
     return { ...choice, grid, lr: chosen?.outcome.lr, runs: chosen ? [chosen] : [] }
   }
 
-  async withSeed(compared: Compared, seed: number): Promise<Compared> {
+  async withSeed(compared: ComparedMethod, seed: number): Promise<ComparedMethod> {
     const { lr, runs } = compared
     if (lr === undefined) return compared
     return { ...compared, runs: [...runs, await this.#run(compared, lr, seed)] }

@@ -26,6 +26,8 @@ const OP = {
 
 /** States of a trial by their numbers in the file. */
 export const STATES = ['running', 'complete', 'pruned', 'fail', 'waiting'] as const
+
+/** Where a trial stands. */
 export type TrialState = (typeof STATES)[number]
 const DIRECTIONS = [undefined, 'minimize', 'maximize'] as const
 
@@ -35,6 +37,7 @@ export type Distribution =
   | { readonly name: 'IntDistribution'; readonly attributes: Range }
   | { readonly name: 'CategoricalDistribution'; readonly attributes: { readonly choices: readonly Choice[] } }
 
+/** A value of a parameter. */
 export type Choice = string | number | boolean | null
 
 /** Whether a value can be one of a parameter. */
@@ -42,7 +45,8 @@ export function isChoice(value: unknown): value is Choice {
   return value === null || ['string', 'number', 'boolean'].includes(typeof value)
 }
 
-interface Range {
+/** Numbers from low to high; `step`: only those so far apart, null: any. */
+export interface Range {
   readonly low: number
   readonly high: number
   readonly log: boolean

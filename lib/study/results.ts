@@ -7,7 +7,7 @@ import { titleOf } from '../report/compare.ts'
 import type { MethodRow, MethodsData } from '../report/methods.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { mapTuple, must, nth, under } from '../tuple.ts'
-import type { Compared, Member } from './compare.ts'
+import type { ComparedMethod, Member } from './compare.ts'
 import type { Forgetting } from './forgetting.ts'
 import type { Latency } from './latency.ts'
 import type { Bench, Outcome } from './member.ts'
@@ -26,7 +26,11 @@ type Done = Outcome & Extras
 export type Facts = Pick<MethodsData, 'title' | 'memory' | 'settings' | 'environment' | 'seeds'>
 
 /** Everything that is told of a comparison, best method first. */
-export function methodsData({ model, examples }: Bench, compared: readonly Compared[], facts: Facts): MethodsData {
+export function methodsData(
+  { model, examples }: Bench,
+  compared: readonly ComparedMethod[],
+  facts: Facts,
+): MethodsData {
   const split = examples.test?.length ? 'test' : 'validation'
   const metric = metricFor(model, compared)
   const scores = (runs: readonly Member[]) => donesOf(runs).map(done => under(must(done[split], split), metric))
@@ -51,16 +55,16 @@ export function methodsData({ model, examples }: Bench, compared: readonly Compa
 const isDone = (outcome: Member['outcome']): outcome is Outcome => !('failed' in outcome)
 const donesOf = (members: readonly Member[]): Done[] => members.map(({ outcome }) => outcome).filter(isDone)
 
-function metricFor(model: Model, compared: readonly Compared[]): string {
+function metricFor(model: Model, compared: readonly ComparedMethod[]): string {
   const [done] = compared.flatMap(({ grid }) => donesOf(grid))
   return done?.metric ?? taskOfModel(model).metric(model.labels)
 }
 
 function rowOf(
-  { method, grid, lr, runs }: Compared,
+  { method, grid, lr, runs }: ComparedMethod,
   metric: string,
   values: readonly number[],
-  full: Compared | undefined,
+  full: ComparedMethod | undefined,
   scores: (runs: readonly Member[]) => number[],
 ): MethodRow {
   const dones = donesOf(runs)

@@ -8,6 +8,7 @@ import type { Choice, Distribution } from './journal.ts'
 import { gridOf, type Space, shareOf, valueAt } from './space.ts'
 
 export const SAMPLERS = ['tpe', 'random', 'grid'] as const
+/** How the next trial is drawn: by what was learned, at random, or every combination. */
 export type Sampler = (typeof SAMPLERS)[number]
 
 /** A trial that is over, or still runs. */

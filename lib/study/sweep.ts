@@ -25,6 +25,7 @@ export interface Sweep {
   readonly metric: string
 }
 
+/** What happens while a search runs. */
 export type SweepEvent =
   /** `trials` run at once. */
   | { readonly type: 'start'; readonly trials: readonly Trial[]; readonly done: number }

@@ -213,10 +213,12 @@ function one(loss: Tensor): Tensor {
 }
 
 /** How many layers, from the first, an adapter leaves as they are; -1: not even the embeddings, which come before. */
-function untouchedLayers({ parameters, linears }: Model, adapter: Adapter<Model>): number {
+function untouchedLayers({ parameters, linears, embeddings }: Model, adapter: Adapter<Model>): number {
   const names = [...parameters.keys()]
   const first = names.findIndex(name => layerNumber(name) !== undefined)
-  const carried = [...linears].filter(([path]) => adapter.carries(path)).map(([, { weight }]) => weight.name)
+  const carried = [...linears, ...embeddings]
+    .filter(([path]) => adapter.carries(path))
+    .map(([, { weight }]) => weight.name)
   const whole = adapter.trainable.flatMap(({ base }) => (base ? [base.name] : []))
   const layers = [...carried, ...whole].map(name => {
     return layerNumber(name) ?? (names.indexOf(name) < first ? -1 : Number.POSITIVE_INFINITY)

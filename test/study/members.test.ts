@@ -1,16 +1,20 @@
 // Runs of a study at once come to what they come to one after another, and halving frees what it ends.
 
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { native } from '../../lib/native.ts'
 import { halveAll } from '../../lib/study/halving.ts'
 import type { Study, Trial } from '../../lib/study/journal.ts'
-import { type Bench, runMember, type Spec } from '../../lib/study/member.ts'
+import { type Bench, type Outcome, runMember, type Spec } from '../../lib/study/member.ts'
 import { type Ended, runMembers, type Together, type Validated } from '../../lib/study/members.ts'
+import { compare, sweep } from '../../lib/study/search.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { sequences, tinyModel } from '../train/support.ts'
 
 const examples = { train: sequences(48, 5, 24), validation: sequences(20, 9), test: sequences(12, 10) }
 const options = { epochs: 3, batchSize: 16 }
+const folder = temporaryFolder()
 const open = () => tinyModel({}, { hidden_size: 48, intermediate_size: 96 })
 
 const SPECS: Spec[] = [
@@ -84,6 +88,33 @@ test('runs are judged together at each validation; those that end there free the
     [...results].toSorted(([a], [b]) => a - b).map(([, each]) => 'pruned' in each),
     [true, true, true, true, false, false],
   )
+  model.dispose()
+})
+
+test('comparing and searching are functions', async () => {
+  const model = open()
+  const live = native.live()
+  const bench: Bench = { model, examples, options: { ...options, epochs: 2 } }
+  const journal = join(folder, 'study.log')
+  const given = { journal, space: { lr: [1e-3, 1e-2], r: [2, 4], method: ['lora', 'ia3'] }, sampler: 'grid' } as const
+  const { best, spec, study } = await sweep(bench, given)
+  assert.is(study.trials.length, 8)
+  assert.ok(study.trials.every(({ state }) => state === 'complete' || state === 'pruned'))
+  assert.is('r' in spec.options, best.params.method === 'lora')
+  const again = (await runMember(bench, spec)) as Outcome
+  assert.is(again.validation!.accuracy, best.values![0])
+  const methods = ['lora', 'head'].map(method => ({ method, options: {} }))
+  const asked = { folder: join(folder, 'compare'), methods, seeds: [1, 2], lrs: 1 }
+  const compared = await compare(bench, asked)
+  assert.equal(
+    compared.map(({ method, runs }) => [method, runs.length]),
+    [
+      ['lora', 2],
+      ['head', 2],
+    ],
+  )
+  assert.equal(await compare(bench, { ...asked, resume: true }), compared)
+  assert.is(native.live(), live)
   model.dispose()
 })
 

@@ -122,6 +122,7 @@ test('a decoder, its layers run again in backward', async () => {
   const given: Given[] = [
     { method: lora({ r: 4, dropout: 0.1, targetModules: 'all-linear' }), options: { seed: 2 } },
     { method: lora({ r: 8, targetModules: ['q_proj'] }), options: { seed: 3 } },
+    { method: lora({ r: 3, targetModules: ['embed_tokens', 'v_proj'] }), options: { seed: 3, lr: 1e-3 } },
   ]
   const expected = await alone(decoder, given, own, options)
   const model = decoder()

@@ -15,7 +15,7 @@ import { secondsOf } from '../../options.ts'
 import { type Adapter, kindOf, METHODS, saveAdapter } from '../../peft/index.ts'
 import { type MethodsData, methodsMarkdown, methodsNotes, methodsTable, renderMethods } from '../../report/methods.ts'
 import type { Setting } from '../../report/report.ts'
-import { type Choice, type Compared, compareMethods, refusals } from '../../study/compare.ts'
+import { type Choice, type ComparedMethod, compareMethods, refusals } from '../../study/compare.ts'
 import { StudyFolder } from '../../study/folder.ts'
 import { Memory, textsOf } from '../../study/forgetting.ts'
 import { measureLatency } from '../../study/latency.ts'
@@ -144,7 +144,7 @@ async function heldOutRows({ data }: Prepared, settings: Settings): Promise<Row[
 
 async function write(
   bench: Bench,
-  compared: readonly Compared[],
+  compared: readonly ComparedMethod[],
   folder: StudyFolder,
   settings: Settings,
   memory: Memory | string,
