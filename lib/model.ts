@@ -5,7 +5,7 @@ import { type Targets, uploadTargets } from './heads/targets.ts'
 import { localFolder } from './hub/folder.ts'
 import { float, type ModelConfig, readModelConfig } from './io/config.ts'
 import { openWeights } from './io/gguf/weights.ts'
-import type { Backbone, Family } from './models/family.ts'
+import type { Backbone, Family, HeadSpec } from './models/family.ts'
 import { checkLayers, checkOptions, storageOf, weightNotices } from './models/fit.ts'
 import { headSource, holdsHead, labelsOf, problemOf } from './models/headSource.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
@@ -92,7 +92,7 @@ export class Model implements Disposable {
     this.notices = [...notices, ...weightNotices(this.family, settings)]
     this.#weights = Weights.open({ ...settings, source })
     try {
-      this.backbone = this.family.build(config, this.#weights)
+      this.backbone = this.family.build(config, this.#weights, this.family.heads[headOf(options.task).sits])
       this.head = this.#headOf(options)
       this.#weights.finish()
     } catch (error) {
@@ -154,13 +154,16 @@ export class Model implements Disposable {
 
   /** Its class in transformers. */
   get className(): string {
-    const { sits, classSuffix } = headOf(this.task)
-    return this.family.heads[sits]?.className ?? this.family.className + classSuffix
+    return this.#spec?.className ?? this.family.className + headOf(this.task).classSuffix
+  }
+
+  get #spec(): HeadSpec<unknown> | undefined {
+    return this.family.heads[headOf(this.task).sits]
   }
 
   /** Modules that PEFT trains whole for this task. */
   get headModules(): readonly string[] {
-    return this.family.heads[headOf(this.task).sits]?.modules ?? []
+    return this.#spec?.modules ?? []
   }
 
   /** Logits of the rows that the head reads; inside a scope or tape. */
@@ -243,15 +246,16 @@ export class Model implements Disposable {
   /** The last hidden state of the decoder, while it is to say `batch.decoder`. */
   #decoded(batch: PackedBatch, targets: Targets | undefined, options: ForwardOptions) {
     const { backbone } = this
+    const echo = this.#spec?.echoes ? batch : undefined
     const said =
-      batch.decoder ?? fail('ERR_DATA', 'batch: it does not say what the decoder is to say; give its targets')
+      batch.decoder ?? echo ?? fail('ERR_DATA', 'batch: it does not say what the decoder is to say; give its targets')
     const { observe: _, ...others } = options
     const memory = this.encode(batch, others)
     const given = shiftedRight(said, must(backbone.startId, 'startId'))
-    const hidden = countingDecoder(() => {
-      return backbone.forward(upload(given, this.device, backbone), { ...options, memory })
-    })
-    return { hidden, rows: this.head.rows(given, targets) }
+    const forward = () => backbone.forward(upload(given, this.device, backbone), { ...options, memory })
+    // Rows of an echo are counted as those of the encoder.
+    const hidden = said === echo ? forward() : countingDecoder(forward)
+    return { hidden, rows: this.head.rows(said === echo ? batch : given, targets) }
   }
 
   #upload(targets: Targets, hidden: Tensor): Tensor {
@@ -290,7 +294,8 @@ export class Model implements Disposable {
     })
     const outputs = kind.outputs ?? labels.length
     const layers = spec.build(config, weights, backbone, outputs)
-    return kind.make(layers, outputs, options.problem ?? problemOf(config, outputs), spec.reads)
+    const reads = typeof spec.reads === 'function' ? spec.reads(config) : spec.reads
+    return kind.make(layers, outputs, options.problem ?? problemOf(config, outputs), reads)
   }
 }
 
@@ -344,7 +349,7 @@ function settingsOf(config: ModelConfig, options: ModelOptions): Omit<LoadSettin
     device,
     ...precisionOf(options, device),
     seed: options.seed ?? SEED,
-    basePrefix: family.basePrefix,
+    basePrefix: family.heads[headOf(options.task).sits]?.basePrefix ?? family.basePrefix,
     otherHeads: family.headTensors,
     initStd: initStdOf(config),
   }

@@ -97,7 +97,7 @@ test('a task is one file and one line, and so is its head', () => {
   )
   assert.equal(
     families.map(file => basename(file)),
-    ['bert.ts', 'distilbert.ts', 'electra.ts', 'roberta.ts'],
+    ['bert.ts', 'distilbert.ts', 'electra.ts', 'roberta.ts', 't5.ts'],
   )
 })
 

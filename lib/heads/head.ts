@@ -1,7 +1,9 @@
+import { check } from '../errors.ts'
 import type { HeadLayers, HeadName, LmLayers, Reads } from '../models/family.ts'
 import type { PackedBatch } from '../nn/batch.ts'
 import { cast } from '../ops/copy.ts'
 import type { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import type { LikeliestRows } from './likeliest.ts'
 import type { Collate, Targets } from './targets.ts'
 
@@ -101,9 +103,18 @@ export interface HeadKind {
 }
 
 /** Tokens of the batch that a head reads; undefined: all. The last is known by length, never by a padding id. */
-export function rowsRead(reads: Reads, { cuSeqlens }: PackedBatch): Int32Array | undefined {
+export function rowsRead(reads: Reads, { ids, cuSeqlens }: PackedBatch): Int32Array | undefined {
   if (reads === 'every') return undefined
-  return reads === 'first' ? cuSeqlens.slice(0, -1) : cuSeqlens.slice(1).map(end => end - 1)
+  if (reads === 'first') return cuSeqlens.slice(0, -1)
+  const ends = cuSeqlens.slice(1)
+  if (reads === 'last') return ends.map(end => end - 1)
+  return ends.map((end, s) => {
+    const at = ids.lastIndexOf(reads.lastOf, end - 1)
+    check(at >= nth(cuSeqlens, s), 'ERR_DATA', () => {
+      return `batch: sequence ${s} has no token ${reads.lastOf}, which ends it and is read; use the model's own tokenizer`
+    })
+    return at
+  })
 }
 
 /** Losses and metrics read logits in f32 at least. */

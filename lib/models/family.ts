@@ -43,7 +43,13 @@ export interface HeadSpec<L> {
   /** Its class in transformers, where the name is not put together as those of others are. */
   readonly className?: string
   /** The tokens whose rows it reads. */
-  readonly reads: Reads
+  readonly reads: Reads | ((config: ModelConfig) => Reads)
+  /** Of an encoder-decoder: its decoder is given the text that was read, one place later, and has nothing to say. */
+  readonly echoes?: true
+  /** Of an encoder-decoder: it sits on the encoder, and there is no decoder. */
+  readonly encoderOnly?: true
+  /** First part of the backbone's tensor names under this head, where it is not the family's. */
+  readonly basePrefix?: string
   build(config: ModelConfig, weights: Weights, backbone: Backbone, outputs: number): L
 }
 
@@ -59,8 +65,8 @@ export interface Heads {
 }
 export type HeadName = keyof Heads
 
-/** Which tokens a head reads: of each sequence the first or the last, or every one. */
-export type Reads = 'first' | 'last' | 'every'
+/** Which tokens a head reads: of each sequence the first, the last or the last of an id, or every one. */
+export type Reads = 'first' | 'last' | 'every' | { readonly lastOf: number }
 
 /** Where sublayers end, by the ends of paths. */
 export interface SublayerEnds {
@@ -82,7 +88,8 @@ export interface Family {
   readonly headTensors: RegExp
   /** Why weights that are stored as f16 run in wider types alone; most families can be f16. */
   readonly wideOnly?: string
-  build(config: ModelConfig, weights: Weights): Backbone
+  /** `head`: what will sit on it; none where that is one of the caller's own. */
+  build(config: ModelConfig, weights: Weights, head?: HeadSpec<unknown>): Backbone
   readonly heads: Heads
   /** How the path of each sublayer's last linear layer ends. Absent: who adapts sublayers must name the layers. */
   readonly sublayerEnds?: SublayerEnds

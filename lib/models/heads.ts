@@ -33,15 +33,19 @@ export function answerSpan(dropoutOf: (config: ModelConfig) => number = () => 0)
 }
 
 /** Two layers on the first row, each after a dropout. */
-export function denseClassifier(between: 'tanh' | 'gelu'): HeadSpec<HeadLayers> {
+export function denseClassifier(
+  between: 'tanh' | 'gelu',
+  name = 'classifier',
+  dropoutOf: (config: ModelConfig) => number = headDropout,
+): HeadSpec<HeadLayers> {
   return {
-    modules: ['classifier'],
-    output: 'classifier.out_proj',
+    modules: [name],
+    output: `${name}.out_proj`,
     reads: 'first',
     build(config, weights, { hiddenSize }, labels) {
-      const at = weights.at('classifier').fresh()
+      const at = weights.at(name).fresh()
       const [dense, out] = [at.linear('dense', hiddenSize, hiddenSize), at.linear('out_proj', hiddenSize, labels)]
-      const p = headDropout(config)
+      const p = dropoutOf(config)
       const [first, second] = [site(dense.path, 'input'), site(out.path, 'input')]
       return rows => out.apply(dropout(activation(dense.apply(dropout(rows, p, first)), between), p, second))
     },

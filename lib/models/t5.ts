@@ -16,7 +16,8 @@ import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
 import { lastOf, mapTuple } from '../tuple.ts'
 import { activationOf, gatedOf } from './activations.ts'
-import type { Backbone, Family, HeadSpec, LmLayers } from './family.ts'
+import type { Backbone, Family, HeadLayers, HeadSpec, LmLayers } from './family.ts'
+import { answerSpan, denseClassifier, tokenClassifier } from './heads.ts'
 import { outputOf } from './lmOutput.ts'
 import type { Weights } from './weights.ts'
 
@@ -137,26 +138,31 @@ function adoptWords(weights: Weights): void {
   for (const name of ['encoder', 'decoder'].map(part => `${part}.embed_tokens.weight`)) {
     if (!weights.has(name)) continue
     if (!weights.has('shared.weight')) weights.rename(name, 'shared.weight')
-    else if (!weights.differs(name, 'shared.weight')) weights.skip(name)
+    else if (!weights.differs(name, weights.at('shared.weight').prefix)) weights.skip(name)
   }
 }
 
-function build(config: ModelConfig, weights: Weights, act: string): Backbone {
+function build(config: ModelConfig, { base: weights }: Weights, act: string, isEncoder = false): Backbone {
   const d = dims(config, act)
   adoptWords(weights)
   // Checkpoints of version 1.0 hold a bias that nothing reads.
   weights.skip('decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight')
   const table = weights.at('shared').parameter('weight', [count(config, 'vocab_size', 32128), d.hidden])
   // Two modules over one table, as in transformers, so that adapters can tell them apart.
-  const [words, said] = mapTuple(['encoder', 'decoder'], side => weights.at(side).table('embed_tokens', table))
+  const words = weights.at('encoder').table('embed_tokens', table)
   const layers = count(config, 'num_layers', 6)
   const decoderLayers = count(config, 'num_decoder_layers', layers)
   const encoder = stackOf(weights.at('encoder'), d, words, layers, false)
+  const limits = { vocabSize: words.rows, typeVocabSize: 0, maxPositions: POSITIONS }
+  const common = { hiddenSize: d.hidden, wordEmbeddings: words, limits }
+  if (isEncoder) {
+    weights.at('decoder').skipAll()
+    return { ...common, layers, forward: encoder }
+  }
+  const said = weights.at('decoder').table('embed_tokens', table)
   return {
-    hiddenSize: d.hidden,
+    ...common,
     layers: decoderLayers,
-    wordEmbeddings: words,
-    limits: { vocabSize: words.rows, typeVocabSize: 0, maxPositions: POSITIONS },
     startId: int(config, 'decoder_start_token_id', int(config, 'pad_token_id', 0)),
     encode: (batch, options) => {
       const { cuSeqlens, maxLength } = batch
@@ -179,6 +185,26 @@ function lmHead(scales: (config: ModelConfig) => boolean): HeadSpec<LmLayers> {
   }
 }
 
+/** A classifier on the last row that ends a text, of a decoder that is given what the encoder was. */
+const sequence: HeadSpec<HeadLayers> = {
+  ...denseClassifier('tanh', 'classification_head', classifierDropout),
+  reads: config => ({ lastOf: int(config, 'eos_token_id', 1) }),
+  echoes: true,
+  basePrefix: 'transformer',
+}
+
+const token: HeadSpec<HeadLayers> = {
+  ...tokenClassifier(classifierDropout),
+  encoderOnly: true,
+  basePrefix: 'transformer',
+}
+
+const span: HeadSpec<HeadLayers> = { ...answerSpan(), echoes: true }
+
+function classifierDropout(config: ModelConfig): number {
+  return probability(config, 'classifier_dropout', 0)
+}
+
 /** Version 1.1 unties its head, and does not scale: transformers 5 says so apart. */
 function scalesRows(config: ModelConfig): boolean {
   return bool(config, 'scale_decoder_outputs', bool(config, 'tie_word_embeddings', true))
@@ -195,8 +221,8 @@ export const t5: Family = {
   ...shared,
   modelType: 't5',
   className: 'T5',
-  build: (config, weights) => build(config, weights, 'relu'),
-  heads: { seq2seqLm: lmHead(scalesRows) },
+  build: (config, weights, head) => build(config, weights, 'relu', head?.encoderOnly),
+  heads: { sequence, token, span, seq2seqLm: lmHead(scalesRows) },
   untied: config => ({ scale_decoder_outputs: scalesRows(config) }),
 }
 
@@ -204,6 +230,6 @@ export const mt5: Family = {
   ...shared,
   modelType: 'mt5',
   className: 'MT5',
-  build: (config, weights) => build(config, weights, 'gated-gelu'),
-  heads: { seq2seqLm: lmHead(() => false) },
+  build: (config, weights, head) => build(config, weights, 'gated-gelu', head?.encoderOnly),
+  heads: { sequence, token, span, seq2seqLm: lmHead(() => false) },
 }

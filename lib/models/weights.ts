@@ -1,16 +1,16 @@
 import { fail } from '../errors.ts'
-import { type FileRange, isFiniteData } from '../io/safetensors.ts'
-import { transposed } from '../io/transpose.ts'
+import type { FileRange } from '../io/safetensors.ts'
 import { turn } from '../io/turn.ts'
-import { BLOCKS, type DType, native } from '../native.ts'
+import { type DType, native } from '../native.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { normal } from '../nn/init.ts'
 import { Linear } from '../nn/linear.ts'
 import { isQuantized, Parameter, type Storage, storedDType } from '../nn/module.ts'
 import { LayerNorm, RmsNorm } from '../nn/norm.ts'
 import type { Compute } from '../ops/matmul.ts'
-import { codeOf, type Device, Tensor, type TensorData } from '../tensor.ts'
+import { codeOf, type Device, Tensor } from '../tensor.ts'
 import { must, under } from '../tuple.ts'
+import { isSame, STORED, type StoredDtype, uploadFinite } from './stored.ts'
 
 /** Where tensors come from: a checkpoint on disk, usually. dtype in safetensors' spelling. */
 export interface TensorSource {
@@ -48,20 +48,6 @@ export interface LoadSettings {
   initStd: number
 }
 
-interface Host {
-  dtype: DType
-  view: (b: ArrayBuffer) => TensorData
-}
-const HOST: Record<string, Host> = {
-  F32: { dtype: 'f32', view: b => new Float32Array(b) },
-  F64: { dtype: 'f64', view: b => new Float64Array(b) },
-  F16: { dtype: 'f16', view: b => new Uint16Array(b) },
-  BF16: { dtype: 'bf16', view: b => new Uint16Array(b) },
-  ...Object.fromEntries(
-    BLOCKS.map(dtype => [dtype.toUpperCase(), { dtype, view: (b: ArrayBuffer) => new Uint8Array(b) }]),
-  ),
-}
-
 /** Buffers that old versions of transformers wrote. */
 const OLD_BUFFERS = /(^|\.)(position_ids|token_type_ids|(attn|attention)\.(masked_)?bias|rotary_emb\.inv_freq)$/
 
@@ -76,7 +62,7 @@ interface Waiting {
   readonly tensor: Tensor
   /** Name in the source. */
   readonly stored: string
-  readonly host: Host
+  readonly host: StoredDtype
   readonly isTransposed: boolean
 }
 
@@ -129,6 +115,12 @@ export class Weights {
     return new Weights(this.#loading, this.#join(name), this.#fresh)
   }
 
+  /** Where the backbone's names begin. */
+  get base(): Weights {
+    const { basePrefix } = this.#loading.settings
+    return new Weights(this.#loading, basePrefix, this.#fresh)
+  }
+
   /** Below this cursor, what the source lacks is newly initialised: a head, a pooler. */
   fresh(): Weights {
     return new Weights(this.#loading, this.prefix, true)
@@ -148,6 +140,12 @@ export class Weights {
   /** Leaves the source's tensor alone: nothing reads it. */
   skip(name: string): void {
     this.#loading.available.delete(this.#join(name))
+  }
+
+  /** Leaves all tensors of the source below this cursor alone. */
+  skipAll(): void {
+    const { available } = this.#loading
+    for (const name of [...available.keys()]) if (name.startsWith(`${this.prefix}.`)) available.delete(name)
   }
 
   /** Whether the source holds both this tensor and the one of the full name `other`, with other values. */
@@ -209,7 +207,7 @@ export class Weights {
     const isMissing = stored === undefined
     const isNew = isMissing || settings.source?.remade?.(stored) === true
     if (isMissing && settings.source && !this.#fresh) problems.push(`missing ${full} [${shape.join(', ')}]`)
-    const held = stored === undefined ? undefined : HOST[settings.source?.info(stored).dtype ?? '']?.dtype
+    const held = stored === undefined ? undefined : STORED[settings.source?.info(stored).dtype ?? '']?.dtype
     const dtype = storedDType(settings.storage, kind, held)
     const tensor = Tensor.empty(shape, { device: settings.device, dtype })
     if (stored !== undefined) this.#load(tensor, full, stored, isTransposed)
@@ -356,7 +354,7 @@ export class Weights {
       this.#loading.problems.push(`misshapen ${name}: [${shape.join(', ')}], expected ${expected}`)
       return
     }
-    const host = HOST[dtype]
+    const host = STORED[dtype]
     if (!host) {
       this.#loading.problems.push(`${name}: dtype ${dtype}, expected F32, F16, BF16, F64 or blocks of GGUF`)
       return
@@ -365,35 +363,5 @@ export class Weights {
   }
 }
 
-/** From this many bytes on a tensor is read by the addon, piece by piece. */
-const MAPPED_BYTES = 1 << 20
 /** Bytes that are read before the event loop has its turn: a few milliseconds. */
 const BYTES_OF_A_TURN = 4 << 20
-
-/** Copies a stored tensor to the device; false, with nothing copied, where a number is not finite. */
-function uploadFinite(
-  tensor: Tensor,
-  source: TensorSource,
-  name: string,
-  { dtype, view }: Host,
-  isTransposed: boolean,
-): boolean {
-  const range = isTransposed ? undefined : source.locate?.(name)
-  if (range && range.bytes >= MAPPED_BYTES) return tensor.uploadFile(range, dtype)
-  const bytes = source.read(name)
-  if (!isFiniteData(bytes, source.info(name).dtype)) return false
-  const [rows = 1, columns = 1] = source.info(name).shape
-  tensor.upload(view(aligned(isTransposed ? transposed(bytes, rows, columns) : bytes)), dtype)
-  return true
-}
-
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
-}
-
-function aligned({ buffer, byteOffset, byteLength }: Uint8Array): ArrayBuffer {
-  const isWhole = byteOffset === 0 && byteLength === buffer.byteLength
-  return isWhole && buffer instanceof ArrayBuffer
-    ? buffer
-    : new Uint8Array(buffer, byteOffset, byteLength).slice().buffer
-}

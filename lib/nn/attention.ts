@@ -77,6 +77,7 @@ export class Attention {
       return attentionDecode(q, cache.keys, cache.values, cache.lengths, { ...score, bias })
     const own = prefix && !keys ? prefix : undefined
     check(!own || !(score.causal || cache), 'ERR_UNSUPPORTED', () => 'prefix: is built for encoders; use a prompt here')
+    check(!own || !bias, 'ERR_UNSUPPORTED', () => 'prefix: is not built beside biases by distance; use a prompt here')
     if (own) [k, v] = prefixed(own, layer, k, v)
     const lengths = { maxLength: batch.maxLength, keys: keys ?? own }
     return attention(q, k, v, batch.cuSeqlens, { ...score, ...lengths, bias, dropout: this.#dropout })
