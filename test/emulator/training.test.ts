@@ -159,6 +159,45 @@ async function registerTests(): Promise<void> {
     assert.equal(await said('cuda:0'), expected)
   })
 
+  for (const compute of ['f32', 'bf16'] as const)
+    test(`adapters at once have the losses that each has alone, ${compute}`, async () => {
+      const { trainMany } = await import('../../lib/train/many.ts')
+      const { lora } = await import('../../lib/peft/lora.ts')
+      const live = native.live()
+      const examples = sequences(24)
+      const data = { train: examples.slice(0, 16), validation: examples.slice(16) }
+      const options = { epochs: 2, batchSize: 8, lr: 5e-3 }
+      const methods = [
+        lora({ r: 4, dropout: 0.1, targetModules: 'all-linear' }),
+        lora({ r: 2 }),
+        lora({ r: 8, targetModules: 'all-linear' }),
+      ]
+      const open = () => tinyModel({ device: 'cuda:0', compute })
+      const model = open()
+      const members = methods.map((method, seed) => ({
+        adapter: attach(model, method, { name: `m${seed}`, seed }),
+        options: { seed },
+      }))
+      const losses = new Map<string, number[]>(members.map(({ adapter }) => [adapter.name, []]))
+      for await (const told of trainMany(members, data, options))
+        if ('event' in told && told.event.type === 'step') losses.get(told.adapter)!.push(told.event.loss)
+      model.dispose()
+      for (const [seed, method] of methods.entries()) {
+        const alone = open()
+        const events = await runToEnd(attach(alone, method, { seed }), data, { ...options, seed })
+        alone.dispose()
+        const got = losses.get(`m${seed}`)!
+        for (const [i, { loss }] of eventsOf(events, 'step').entries()) {
+          const error = Math.abs(got[i]! - loss)
+          assert.ok(
+            error <= (compute === 'f32' ? 2e-5 : 0.03) * loss,
+            `member ${seed}, step ${i}: ${got[i]}, alone ${loss}`,
+          )
+        }
+      }
+      assert.is(native.live(), live)
+    })
+
   test('the same seed gives the same bits', async () => {
     const each = CASES['LoRA, bf16']!
     assert.equal((await run('cuda:0', each)).losses, (await run('cuda:0', each)).losses)
