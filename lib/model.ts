@@ -18,7 +18,7 @@ import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
 import { isUndecided, withSelectedRoutes } from './nn/routes.ts'
 import type { ForwardOptions, StackCache } from './nn/stack.ts'
-import { prefixOf, shiftedRules, withPrompt, withVirtual } from './nn/virtual.ts'
+import { prefixOf, shiftedRules, type VirtualTokens, withPrompt, withVirtual } from './nn/virtual.ts'
 import { embedding } from './ops/embedding.ts'
 import type { Compute } from './ops/matmul.ts'
 import { countingDecoder, countingSelected, countingVirtual } from './ops/random.ts'
@@ -188,16 +188,28 @@ export class Model implements Disposable {
     })
   }
 
+  /** How many virtual tokens the prompt of an adapter puts before what each sequence reads. */
+  get promptTokens(): number {
+    const { prompt, count = 0 } = this.#virtual ?? {}
+    return prompt ? count : 0
+  }
+
+  /** Those of the last adapter switched on that has some. */
+  get #virtual(): VirtualTokens | undefined {
+    return [...this.adapters.values()].filter(({ isActive, virtual }) => isActive && virtual).at(-1)?.virtual
+  }
+
   /**
    * Logits of what follows each sequence, [B, outputs]; their keys and values go into the cache, and positions count on
-   * from those in it; inside a scope, unrecorded.
+   * from those in it; inside a scope, unrecorded. New sequences begin with {@link promptTokens} tokens of any id.
    */
   next(batch: PackedBatch, cache: StackCache): Tensor {
-    const virtual = [...this.adapters.values()].find(({ isActive, virtual }) => isActive && virtual)
-    check(!virtual, 'ERR_UNSUPPORTED', () => {
-      return `generate: adapter "${must(virtual, 'virtual').name}" has virtual tokens, which a cache does not hold yet; detach it`
-    })
-    const hidden = this.backbone.forward(upload(batch, this.device, this.backbone), { cache, memory: cache.memory })
+    const { backbone, device } = this
+    const { prompt, prefix } = this.#virtual ?? {}
+    check(!prefix, 'ERR_UNSUPPORTED', () => 'generate: a prefix is not held by a cache yet; take prompt tuning here')
+    const forward = () => backbone.forward(upload(batch, device, backbone), { cache, memory: cache.memory })
+    const isRead = prompt && cache.isPrompt
+    const hidden = isRead ? withPrompt(backbone.wordEmbeddings, prompt, batch, forward) : forward()
     const last = must(rowsRead('last', batch), 'last rows')
     const index = Tensor.from(last, [last.length], { device: this.device })
     return this.head.logits(embedding(hidden, index, hidden.dtype))
@@ -229,8 +241,7 @@ export class Model implements Disposable {
 
   /** The last hidden state, and the rows of it that the head reads; undefined: all. */
   #hidden(batch: PackedBatch, targets: Targets | undefined, options: ForwardOptions) {
-    const active = [...this.adapters.values()].filter(({ isActive, virtual }) => isActive && virtual)
-    const { prompt, prefix, count = 0 } = active.at(-1)?.virtual ?? {}
+    const { prompt, prefix, count = 0 } = this.#virtual ?? {}
     const more = prefix ? { ...options, prefix: prefixOf(count, prefix, batch, this.device) } : options
     const rules = prefix ? shiftedRules(this.backbone, count) : this.backbone
     if (this.backbone.encode) return this.#decoded(batch, targets, options)

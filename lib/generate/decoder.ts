@@ -22,6 +22,8 @@ interface Sequence {
   readonly begin: number
   /** Most tokens, prompt included. */
   readonly longest: number
+  /** What it takes of a cache: virtual tokens have a place too. */
+  readonly room: number
   /** Generated, and not read yet. */
   readonly unread: number[]
   isOver: boolean
@@ -67,9 +69,9 @@ export class Decoder {
 
   /** The best continuations of a prompt by beam search, best first. */
   async beams(prompt: Int32Array, choice: Choice): Promise<readonly number[][]> {
-    const { ids, begin, longest, source } = this.#sequenceOf(prompt, choice)
+    const { ids, begin, longest, room, source } = this.#sequenceOf(prompt, choice)
     const search = new BeamSearch(ids, longest, choice)
-    const cache = this.#newCache({ sequences: choice.beams, capacity: longest })
+    const cache = this.#newCache({ sequences: choice.beams, capacity: room })
     try {
       if (source) this.#read(cache, Array<Int32Array>(choice.beams).fill(source))
       while (!search.isOver) {
@@ -98,7 +100,8 @@ export class Decoder {
   }
 
   #sequenceOf(prompt: Int32Array, choice: Choice): Sequence {
-    const most = maxTokens(this.#model.backbone.limits)
+    const { promptTokens } = this.#model
+    const most = maxTokens(this.#model.backbone.limits) - promptTokens
     check(prompt.length > 0 && prompt.length < most, 'ERR_OPTION', () => {
       return `generate: a prompt of ${prompt.length} tokens, expected 1 to ${most - 1}; shorten it`
     })
@@ -106,7 +109,8 @@ export class Decoder {
     const ids = startId === undefined ? [...prompt] : [startId]
     const longest = Math.min(most, ids.length + choice.maxNewTokens)
     const source = startId === undefined ? undefined : prompt
-    return { choice, source, ids, begin: ids.length, longest, unread: [], isOver: false }
+    const room = longest + promptTokens
+    return { choice, source, ids, begin: ids.length, longest, room, unread: [], isOver: false }
   }
 
   #newCache(room: { sequences: number; capacity: number }): KvCache {
@@ -174,7 +178,7 @@ export class Decoder {
       this.#active.push(sequence)
     }
     if (fresh.length === 0) return fresh
-    const room = { sequences: this.#active.length, capacity: Math.max(...fresh.map(({ longest }) => longest)) }
+    const room = { sequences: this.#active.length, capacity: Math.max(...fresh.map(({ room }) => room)) }
     this.#cache ??= this.#newCache(room)
     this.#cache.reserve(room)
     const sources = fresh.flatMap(({ source }) => (source ? [source] : []))
@@ -196,10 +200,12 @@ export class Decoder {
 
   /** Logits of what follows each sequence, [B, V]; inside a scope. */
   #logits(cache: KvCache, given: readonly (readonly number[])[], isPrompt: boolean): Tensor {
-    if (isPrompt) cache.begin(Int32Array.from(given, ids => ids.length))
+    const virtual = Array<number>(isPrompt ? this.#model.promptTokens : 0).fill(0)
+    const read = virtual.length > 0 ? given.map(ids => [...virtual, ...ids]) : given
+    if (isPrompt) cache.begin(Int32Array.from(read, ids => ids.length))
     else cache.advance()
     const { lengths, first } = cache
-    return this.#model.next(packed(given, lengths.subarray(first)), cache)
+    return this.#model.next(packed(read, lengths.subarray(first)), cache)
   }
 
   /** The next token of each sequence: drawn on the device, after a look at the scores where the options ask for one. */

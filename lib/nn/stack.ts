@@ -23,6 +23,8 @@ export interface StackCache {
   readonly layers: readonly LayerCache[]
   /** Most tokens of a sequence. */
   readonly capacity: number
+  /** Whether the tokens of this pass are the first of their sequences. */
+  readonly isPrompt: boolean
   /** What the encoder made of the sequences that are answered. */
   readonly memory?: EncoderMemory | undefined
 }

@@ -108,10 +108,9 @@ function checkTeaching(model: Model, { teacher, objective, classWeights, ...sett
 
 /** Options that a task has no use for. */
 function checkEffects(model: Model, { classWeights, labelSmoothing, neftune }: Settings, task: Task): void {
-  const isPlain =
-    model.backbone.startId === undefined && ![...model.adapters.values()].some(a => a.isActive && a.virtual)
-  check(neftune === 0 || isPlain, 'ERR_UNSUPPORTED', () => {
-    return `neftune: ${neftune}, but encoder-decoders and trained prompts have no noise yet; leave it out`
+  const isVirtual = [...model.adapters.values()].some(a => a.isActive && a.virtual)
+  check(neftune === 0 || !isVirtual, 'ERR_UNSUPPORTED', () => {
+    return `neftune: ${neftune}, but trained prompts and prefixes have no noise; leave it out`
   })
   check(labelSmoothing === 0 || !task.graded, 'ERR_OPTION', () => {
     return `labelSmoothing: ${labelSmoothing}, but ${task.title} has no classes to spread a target over; leave it out`

@@ -11,6 +11,9 @@ import { adjust, countAbove } from '../../lib/generate/penalties.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
+import { pack } from '../../lib/nn/batch.ts'
+import { attach, promptEncoder, promptTuning } from '../../lib/peft/index.ts'
+import { scope } from '../../lib/tensor.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { chatModelFolder } from '../support/chatModel.ts'
 
@@ -47,6 +50,48 @@ for (const name of new Set(cases.map(({ model }) => model)))
   })
 
 const prompts = [[5], [7, 23, 41, 11, 30, 8], [9, 12], [3, 3, 3, 3, 8, 9, 10, 4, 5], [17, 6, 20]]
+
+for (const name of ['llama-lm', 'gpt2-lm'])
+  for (const method of [
+    promptTuning({ numVirtualTokens: 3 }),
+    promptEncoder({ numVirtualTokens: 3, encoderHiddenSize: 8 }),
+  ])
+    test(`${name}: after ${method.kind.title} the cache says what passes over whole texts say`, async () => {
+      const before = native.live()
+      const model = await load(name)
+      const adapter = attach(model, method)
+      for (const [i, { tensor, size }] of adapter.trainable.entries())
+        tensor.upload(Float32Array.from({ length: size }, (_, j) => Math.sin(i * 3.1 + j * 1.7)))
+      const expected = await Promise.all(
+        prompts.map(async prompt => {
+          const ids = [...prompt]
+          for (let step = 0; step < 6; step++) {
+            const logits = scope(() => model.logits(pack([Int32Array.from(ids)])))
+            const last = (await logits.data()).slice(-model.head.outputs)
+            logits.dispose()
+            ids.push(last.indexOf(Math.max(...last)))
+          }
+          return ids.slice(prompt.length)
+        }),
+      )
+      const decoder = new Decoder(model, { sequences: 3 })
+      const options = { maxNewTokens: 6, endIds: [] }
+      const found = await Promise.all(
+        prompts.map(async prompt => {
+          const ids: number[] = []
+          for await (const id of decoder.tokens(Int32Array.from(prompt), choiceOf(model, options))) ids.push(id)
+          return ids
+        }),
+      )
+      assert.equal(found, expected)
+      const [best] = await decoder.beams(Int32Array.from(prompts[1]!), choiceOf(model, { ...options, beams: 1 }))
+      assert.equal(best, expected[1])
+      await decoder.close()
+      adapter.setActive(false)
+      assert.not.equal(await alone(model, prompts[1]!, options), expected[1])
+      model.dispose()
+      assert.is(native.live(), before)
+    })
 
 test('sequences of any lengths go side by side, join and leave, and each is as it is alone', async () => {
   const before = native.live()

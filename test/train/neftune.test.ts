@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { noisyRows, withNoise } from '../../lib/nn/noise.ts'
 import { withRandom } from '../../lib/ops/random.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
-import { eventsOf, runToEnd, sequences, tinyLora, tinyModel } from './support.ts'
+import { answers, eventsOf, runToEnd, sequences, tinyLora, tinyModel, tinySeq2seq } from './support.ts'
 
 const owner = {}
 const random = { seed: 3, step: 2, rowOffset: 0, sequenceOffset: 0 }
@@ -44,18 +44,35 @@ test('it follows seed and token, however a step is cut, and is none in evaluatio
   assert.ok(((await read) as Float32Array).every(value => value === 0))
 })
 
-test('a run trains under it, to the same bytes each time, and evaluates without it', async () => {
-  const losses = async (neftune: number) => {
-    const model = tinyModel()
-    const data = { train: sequences(32), validation: sequences(8, 9) }
-    const events = await runToEnd(tinyLora(model), data, { epochs: 2, batchSize: 8, neftune })
-    model.dispose()
-    return [eventsOf(events, 'step').map(e => e.loss), eventsOf(events, 'evaluation')[0]!.loss] as const
-  }
-  const [[noisy, before], [again], [plain, same]] = [await losses(10), await losses(10), await losses(0)]
-  assert.equal(noisy, again)
-  assert.is.not(noisy[0], plain[0])
-  assert.is(before, same)
+for (const [name, make, examples] of [
+  ['an encoder', tinyModel, sequences],
+  ['an encoder-decoder', tinySeq2seq, answers],
+] as const)
+  test(`a run of ${name} trains under it, to the same bytes each time, and evaluates without it`, async () => {
+    const losses = async (neftune: number) => {
+      const model = make()
+      const data = { train: examples(32), validation: examples(8, 9) }
+      const events = await runToEnd(tinyLora(model), data, { epochs: 2, batchSize: 8, neftune })
+      model.dispose()
+      return [eventsOf(events, 'step').map(e => e.loss), eventsOf(events, 'evaluation')[0]!.loss] as const
+    }
+    const [[noisy, before], [again], [plain, same]] = [await losses(10), await losses(10), await losses(0)]
+    assert.equal(noisy, again)
+    assert.is.not(noisy[0], plain[0])
+    assert.is(before, same)
+  })
+
+test('of an encoder-decoder what is read has noise, and what is said has none', async () => {
+  const model = tinySeq2seq()
+  const { wordEmbeddings } = model.backbone
+  const said = [...model.embeddings.values()].find(table => table !== wordEmbeddings)!
+  const ids = Tensor.from(Int32Array.of(3, 4, 5), [3])
+  const cuSeqlens = Int32Array.of(0, 3)
+  const read = (table: typeof said, alpha: number) =>
+    withRandom(random, () => scope(() => withNoise(wordEmbeddings, alpha, cuSeqlens, () => table.apply(ids)))).data()
+  assert.equal(await read(said, 5), await read(said, 0))
+  assert.not.equal(await read(wordEmbeddings, 5), await read(wordEmbeddings, 0))
+  model.dispose()
 })
 
 test.run()
