@@ -126,7 +126,7 @@ export function problemType(config: ModelConfig): ProblemType | undefined {
 }
 
 /** Class names by id, and the inverse. */
-export interface LabelMap {
+export interface ConfigLabels {
   readonly id2label: readonly string[]
   readonly label2id: ReadonlyMap<string, number>
 }
@@ -135,7 +135,7 @@ export interface LabelMap {
  * The label map of a config: `id2label`, else `label2id`, else `num_labels` names LABEL_0 …, else undefined.
  * Ids with gaps, a label with two ids, `id2label` and `label2id` that disagree: `ERR_CONFIG`.
  */
-export function labelsOf(config: ModelConfig): LabelMap | undefined {
+export function configLabels(config: ModelConfig): ConfigLabels | undefined {
   const { id2label, label2id, num_labels: counted } = config.values
   const forward = id2label ?? undefined
   const backward = label2id ?? undefined
@@ -175,7 +175,7 @@ function inverted({ path }: ModelConfig, value: Json): [number, string][] {
   })
 }
 
-function labelMap({ path }: ModelConfig, entries: [number, string][]): LabelMap {
+function labelMap({ path }: ModelConfig, entries: [number, string][]): ConfigLabels {
   const id2label: string[] = []
   const label2id = new Map<string, number>()
   entries.sort(([a], [b]) => a - b)
@@ -193,7 +193,7 @@ function labelMap({ path }: ModelConfig, entries: [number, string][]): LabelMap 
   return { id2label, label2id }
 }
 
-function checkAgreement(config: ModelConfig, { id2label, label2id }: LabelMap, backward: Json): void {
+function checkAgreement(config: ModelConfig, { id2label, label2id }: ConfigLabels, backward: Json): void {
   const entries = inverted(config, backward)
   for (const [id, label] of entries)
     check(label2id.get(label) === id, 'ERR_CONFIG', () => {

@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { headOf, type TaskName } from '../heads/index.ts'
-import { labelsOf as configLabels, type ModelConfig, problemType } from '../io/config.ts'
+import { configLabels, type ModelConfig, problemType } from '../io/config.ts'
 import { nth } from '../tuple.ts'
 import type { Family } from './family.ts'
 import { labelRows, withRows } from './labelRows.ts'

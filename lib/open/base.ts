@@ -7,7 +7,7 @@ import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { HEADS, type TaskName } from '../heads/index.ts'
 import { localFolder } from '../hub/folder.ts'
-import { labelsOf, readModelConfig } from '../io/config.ts'
+import { configLabels, readModelConfig } from '../io/config.ts'
 import { type HeadBuilder, loadModel, type Model, type ModelOptions } from '../model.ts'
 import { familyOf, MODEL_TYPES } from '../models/index.ts'
 import { native } from '../native.ts'
@@ -74,7 +74,7 @@ export function tasksOf(path: string): readonly TaskName[] {
 
 /** Names of the classes of a base, where its config has them. */
 export function baseLabels(path: string): readonly string[] | undefined {
-  return labelsOf(readModelConfig(path, MODEL_TYPES))?.id2label
+  return configLabels(readModelConfig(path, MODEL_TYPES))?.id2label
 }
 
 /** The tokenizer of `--tokenizer`, else of the model folder. */

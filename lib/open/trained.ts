@@ -9,7 +9,7 @@ import type { Problem } from '../heads/head.ts'
 import { HEADS, headOf, headTasks, type TaskName, unknownTask } from '../heads/index.ts'
 import { localFolder } from '../hub/folder.ts'
 import { hubIdOf } from '../hub/id.ts'
-import { architectures, labelsOf, readModelConfig } from '../io/config.ts'
+import { architectures, configLabels, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
 import { isJsonObject } from '../io/json.ts'
 import { isModelPath } from '../io/modelPath.ts'
@@ -130,7 +130,7 @@ export async function locate(path: string): Promise<string> {
 async function infoOf(folder: string, isAdapter: boolean): Promise<AdapterInfo> {
   if (isAdapter || existsSync(join(folder, 'lowrank.json'))) return await readAdapterInfo(folder)
   const config = readModelConfig(folder, MODEL_TYPES)
-  const labels = labelsOf(config)?.id2label
+  const labels = configLabels(config)?.id2label
   const [task] = architectures(config).flatMap(name => taskOfClass(name) ?? [])
   return {
     method: 'full',
@@ -201,7 +201,7 @@ function labelsFor(
   try {
     const head = file.names().find(name => /\b(classifier|score|out_proj)\.weight$/.test(name))
     const rows = head === undefined ? undefined : file.info(head).shape[0]
-    const config = labelsOf(readModelConfig(base, MODEL_TYPES))?.id2label
+    const config = configLabels(readModelConfig(base, MODEL_TYPES))?.id2label
     if (rows === undefined || config?.length === rows) return config
     return Array.from({ length: rows }, (_, i) => `LABEL_${i}`)
   } finally {

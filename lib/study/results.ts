@@ -4,14 +4,14 @@ import { higherIsBetter, metricOf } from '../metrics/table.ts'
 import type { Model } from '../model.ts'
 import { kindOf } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
-import type { MethodRow, MethodsData } from '../report/methods.ts'
+import type { MethodRow, MethodsData, Spread } from '../report/methods.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { mapTuple, must, nth, under } from '../tuple.ts'
 import type { ComparedMethod, Member } from './compare.ts'
 import type { Forgetting } from './forgetting.ts'
 import type { Latency } from './latency.ts'
 import type { Bench, Outcome } from './member.ts'
-import { differenceOf, type Spread, spreadOf } from './statistics.ts'
+import { differenceOf, spreadOf } from './statistics.ts'
 
 /** What is measured of a trained adapter, beside what training tells. */
 export interface Extras {

@@ -1,15 +1,10 @@
 // What a few seeds say.
 
 import { studentQuantile } from '../metrics/tails.ts'
+import type { Spread } from '../report/methods.ts'
 import { nth } from '../tuple.ts'
 
-/** Mean with the standard deviation of a sample; of one value there is none. */
-export interface Spread {
-  readonly mean: number
-  readonly sd: number | undefined
-  readonly count: number
-}
-
+/** Mean with the standard deviation of a sample. */
 export function spreadOf(values: readonly number[]): Spread {
   const count = values.length
   const mean = values.reduce((sum, x) => sum + x, 0) / count

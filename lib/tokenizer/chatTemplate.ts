@@ -1,12 +1,12 @@
 // Chat templates: how a tokenizer's files say that a conversation is written as one text.
 
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
-import { check, fail, messageOf, systemCode } from '../errors.ts'
+import { check, fail, messageOf } from '../errors.ts'
 import { TEMPLATES } from '../io/tokenizerFiles.ts'
 import { under } from '../tuple.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Json, readTextAt } from './json.ts'
 
 /** One turn, as templates read it: `role` and `content`, and whatever else the data have. */
 export interface Message {
@@ -87,13 +87,13 @@ function parse(path: string, source: string): Template {
  * tokenizer_config.json, a text or a list by name.
  */
 export async function readTemplates(folder: string, config: Json): Promise<TemplateSources> {
-  const main = await readText(join(folder, 'chat_template.jinja'))
+  const main = await readTextAt(join(folder, 'chat_template.jinja'))
   if (main === undefined) return configSources(config.chat_template)
   const more = join(folder, TEMPLATES)
   const names = (await readdir(more).catch(() => [])).filter(name => name.endsWith('.jinja'))
   const sources: Record<string, string> = {}
   for (const name of names) {
-    const text = await readText(join(more, name))
+    const text = await readTextAt(join(more, name))
     if (text !== undefined) sources[name.slice(0, -'.jinja'.length)] = text
   }
   return { ...sources, default: main }
@@ -106,13 +106,4 @@ function configSources(value: unknown): TemplateSources {
     return typeof name === 'string' && typeof template === 'string' ? [[name, template]] : []
   })
   return Object.fromEntries(entries)
-}
-
-async function readText(path: string): Promise<string | undefined> {
-  try {
-    return await readFile(path, 'utf8')
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    fail('ERR_CONFIG', `chat template: cannot read ${path}: ${messageOf(error)}`, error)
-  }
 }

@@ -1,9 +1,9 @@
 // The files of a tokenizer folder, in the one shape of tokenizer.json.
 
 import type { Stats } from 'node:fs'
-import { readFile, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { check, fail, messageOf, systemCode } from '../errors.ts'
+import { check, fail, messageOf } from '../errors.ts'
 import { isGguf } from '../io/gguf/file.ts'
 import { shown } from '../io/json.ts'
 import { SENTENCE_PIECES } from '../io/tokenizerFiles.ts'
@@ -11,7 +11,7 @@ import { readTemplates } from './chatTemplate.ts'
 import { bertParts } from './config.ts'
 import type { TokenizerFiles } from './files.ts'
 import { ggufTokenizer } from './gguf.ts'
-import { asObject, type Json } from './json.ts'
+import { asObject, type Json, readTextAt } from './json.ts'
 
 /**
  * Reads a folder, a tokenizer.json or a GGUF file.
@@ -39,10 +39,10 @@ const cure =
 
 /** BERT's vocab.txt, or GPT-2's vocab.json and merges.txt, as the tokenizer.json that transformers makes of them. */
 async function fromVocabulary(folder: string, config: Json): Promise<Json | undefined> {
-  const lines = (await readText(join(folder, 'vocab.txt')))?.replace(/\r?\n$/, '').split(/\r?\n/)
+  const lines = (await readTextAt(join(folder, 'vocab.txt')))?.replace(/\r?\n$/, '').split(/\r?\n/)
   if (lines) return wordPiece(Object.fromEntries(lines.map((token, id) => [token, id])), config)
   const vocab = await readJson(join(folder, 'vocab.json'))
-  const merges = await readText(join(folder, 'merges.txt'))
+  const merges = await readTextAt(join(folder, 'merges.txt'))
   if (!vocab || merges === undefined) return undefined
   return byteLevel(
     vocab,
@@ -92,17 +92,8 @@ async function statOf(path: string): Promise<Stats | undefined> {
   return await stat(path).catch(() => undefined)
 }
 
-async function readText(file: string): Promise<string | undefined> {
-  try {
-    return await readFile(file, 'utf8')
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    fail('ERR_CONFIG', `tokenizer: cannot read ${file}: ${messageOf(error)}`, error)
-  }
-}
-
 async function readJson(file: string): Promise<Json | undefined> {
-  const text = await readText(file)
+  const text = await readTextAt(file)
   if (text === undefined) return undefined
   let value: unknown
   try {

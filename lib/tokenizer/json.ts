@@ -1,5 +1,8 @@
+// What is read from files, before anybody knows what it is.
+
+import { readFile } from 'node:fs/promises'
+import { fail, messageOf, systemCode } from '../errors.ts'
 import { isRecord } from '../options.ts'
-// What is read from JSON, before anybody knows what it is.
 
 /** A parsed JSON object. */
 export type Json = Readonly<Record<string, unknown>>
@@ -12,4 +15,14 @@ export function asObject(value: unknown): Json | undefined {
 /** Items of `value`, or none when it is not an array. */
 export function asArray(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : []
+}
+
+/** The text of a file; undefined where there is none. @throws ERR_CONFIG for one that cannot be read */
+export async function readTextAt(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    fail('ERR_CONFIG', `tokenizer: cannot read ${file}: ${messageOf(error)}`, error)
+  }
 }

@@ -7,10 +7,10 @@ import { LowrankError } from '../../lib/errors.ts'
 import {
   architectures,
   bool,
+  configLabels,
   count,
   float,
   int,
-  labelsOf,
   type ModelConfig,
   probability,
   problemType,
@@ -110,24 +110,24 @@ test('architectures and problem_type', () => {
 })
 
 test('labels: from either map or the count, in order of id', () => {
-  assert.is(labelsOf(bert()), undefined)
-  const both = labelsOf(bert({ id2label: { 1: 'no', 0: 'yes' }, label2id: { yes: 0, no: 1 } }))
+  assert.is(configLabels(bert()), undefined)
+  const both = configLabels(bert({ id2label: { 1: 'no', 0: 'yes' }, label2id: { yes: 0, no: 1 } }))
   assert.equal(both?.id2label, ['yes', 'no'])
   assert.is(both?.label2id.get('no'), 1)
   const many = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [String(i), `c${i}`]))
-  assert.equal(labelsOf(bert({ id2label: many }))?.id2label.at(-1), 'c11')
-  assert.equal(labelsOf(bert({ label2id: { b: 1, a: 0 } }))?.id2label, ['a', 'b'])
-  assert.equal(labelsOf(bert({ num_labels: 2 }))?.id2label, ['LABEL_0', 'LABEL_1'])
-  refused(() => labelsOf(bert({ id2label: { 0: 'a', 2: 'b' } })), 'gaps', '2', '1')
-  refused(() => labelsOf(bert({ id2label: { 0: 'a', 1: 'a' } })), '"a"', '0', '1')
-  refused(() => labelsOf(bert({ id2label: { x: 'a' } })), '"x"')
-  assert.equal(labelsOf(bert({ id2label: { 0: 1, 1: 5 } }))?.id2label, ['1', '5'])
-  refused(() => labelsOf(bert({ id2label: { 0: null } })), 'id2label 0', 'null')
-  refused(() => labelsOf(bert({ id2label: {} })), 'empty')
-  refused(() => labelsOf(bert({ id2label: ['a'] })), 'id2label')
-  refused(() => labelsOf(bert({ label2id: { a: '0' } })), '"a"')
-  refused(() => labelsOf(bert({ id2label: { 0: 'a', 1: 'b' }, label2id: { a: 1, b: 0 } })), '"a"', 'agree')
-  refused(() => labelsOf(bert({ id2label: { 0: 'a', 1: 'b' }, label2id: { a: 0 } })), '2', '1')
+  assert.equal(configLabels(bert({ id2label: many }))?.id2label.at(-1), 'c11')
+  assert.equal(configLabels(bert({ label2id: { b: 1, a: 0 } }))?.id2label, ['a', 'b'])
+  assert.equal(configLabels(bert({ num_labels: 2 }))?.id2label, ['LABEL_0', 'LABEL_1'])
+  refused(() => configLabels(bert({ id2label: { 0: 'a', 2: 'b' } })), 'gaps', '2', '1')
+  refused(() => configLabels(bert({ id2label: { 0: 'a', 1: 'a' } })), '"a"', '0', '1')
+  refused(() => configLabels(bert({ id2label: { x: 'a' } })), '"x"')
+  assert.equal(configLabels(bert({ id2label: { 0: 1, 1: 5 } }))?.id2label, ['1', '5'])
+  refused(() => configLabels(bert({ id2label: { 0: null } })), 'id2label 0', 'null')
+  refused(() => configLabels(bert({ id2label: {} })), 'empty')
+  refused(() => configLabels(bert({ id2label: ['a'] })), 'id2label')
+  refused(() => configLabels(bert({ label2id: { a: '0' } })), '"a"')
+  refused(() => configLabels(bert({ id2label: { 0: 'a', 1: 'b' }, label2id: { a: 1, b: 0 } })), '"a"', 'agree')
+  refused(() => configLabels(bert({ id2label: { 0: 'a', 1: 'b' }, label2id: { a: 0 } })), '2', '1')
 })
 
 test('fuzz: any config gives values or ERR_CONFIG', () => {
@@ -149,7 +149,7 @@ test('fuzz: any config gives values or ERR_CONFIG', () => {
         (c: ModelConfig) => count(c, 'hidden_size', 1),
         (c: ModelConfig) => float(c, 'hidden_size', 1),
         savedDtype,
-        labelsOf,
+        configLabels,
         problemType,
         architectures,
       ]

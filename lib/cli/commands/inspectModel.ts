@@ -2,7 +2,7 @@
 
 import { fail } from '../../errors.ts'
 import { headTasks, type TaskName } from '../../heads/index.ts'
-import { architectures, labelsOf, readModelConfig, savedDtype } from '../../io/config.ts'
+import { architectures, configLabels, readModelConfig, savedDtype } from '../../io/config.ts'
 import type { Model } from '../../model.ts'
 import { MODEL_TYPES } from '../../models/index.ts'
 import { maxTokens } from '../../nn/batch.ts'
@@ -54,7 +54,7 @@ export async function inspectModel(settings: Settings): Promise<ModelInspection>
   const classes = architectures(config)
   const asked = isOneOf(headTasks, settings.task) ? settings.task : undefined
   const task = asked ?? classes.flatMap(name => taskOfClass(name) ?? [])[0]
-  const labels = labelsOf(config)?.id2label ?? ['LABEL_0', 'LABEL_1']
+  const labels = configLabels(config)?.id2label ?? ['LABEL_0', 'LABEL_1']
   const head = { task: task ?? nth(headTasks, 0), labels }
   const model = await loadBase(path, head, settings, 'meta')
   try {
