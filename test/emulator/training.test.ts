@@ -36,6 +36,7 @@ async function registerTests(): Promise<void> {
   const { loadModel } = await import('../../lib/model.ts')
   const { native } = await import('../../lib/native.ts')
   const { fullFineTuning } = await import('../../lib/peft/full.ts')
+  const { trainableTokens } = await import('../../lib/peft/trainableTokens.ts')
   const { planTraining } = await import('../../lib/train/plan.ts')
   const {
     answers,
@@ -74,6 +75,17 @@ async function registerTests(): Promise<void> {
       attach: model => attach(model, fullFineTuning()),
       options: { transform: hideTokens },
       tolerance: 0.03,
+    },
+    'LoRA on words and the output layer, rows of tokens, next tokens': {
+      make: tinyDecoder,
+      model: { compute: 'f32' },
+      examples: counting(24),
+      attach: model => {
+        const tables = tinyLora(model, { targetModules: ['embed_tokens', 'lm_head', 'q_proj'] })
+        attach(model, trainableTokens({ tokenIndices: [5, 6], targetModules: ['embed_tokens'] }), { name: 'rows' })
+        return tables
+      },
+      tolerance: 2e-5,
     },
     'LoRA, next tokens': {
       make: tinyDecoder,
