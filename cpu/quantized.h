@@ -3,8 +3,8 @@
 // formulas.
 #include <algorithm>
 
-#include "core/blocks.h"
 #include "core/quantized.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank::cpu {
 
@@ -35,25 +35,8 @@ inline void dequantize_int8(const Int8Weight& w, int64_t columns, int64_t begin,
   }
 }
 
-template <DType Format>
-void dequantize_blocks(const uint8_t* blocks, int64_t begin, int64_t end, float* to) {
-  constexpr BlockFormat FORMAT = block_format(Format);
-  for (int64_t i = begin; i < end;) {
-    const int64_t within = i % FORMAT.elements, stop = std::min(end, i / BLOCK_RUN * BLOCK_RUN + BLOCK_RUN);
-    const BlockRun run = block_run<Format>(blocks + i / FORMAT.elements * FORMAT.bytes, int(within / BLOCK_RUN));
-    if (stop - i == BLOCK_RUN) {
-      for (int j = 0; j < BLOCK_RUN; ++j) to[j] = run[j];
-    } else {
-      for (int64_t j = i; j < stop; ++j) to[j - i] = run[int(j % BLOCK_RUN)];
-    }
-    to += stop - i, i = stop;
-  }
-}
-
 inline void dequantize(const View& w, int64_t begin, int64_t end, float* to) {
-  if (is_blocks(w.dtype))
-    return with_blocks(
-        w.dtype, [&](auto format) { dequantize_blocks<decltype(format)::value>(w.as<uint8_t>(), begin, end, to); });
+  if (is_blocks(w.dtype)) return row_kernels().decode_blocks(w.dtype, w.as<uint8_t>(), begin, end, to);
   if (w.dtype == DType::NF4) dequantize_nf4(Nf4Weight(w), begin, end, to);
   else dequantize_int8(Int8Weight(w), w.cols(), begin, end, to);
 }

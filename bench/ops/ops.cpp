@@ -1,5 +1,5 @@
 // Measures every CPU kernel but the products: best CPU seconds of one call, bytes that must move and useful FLOPs.
-//   build/test/ops_bench COMMIT [encoder | decoder | attention | decode]        (LOWRANK_THREADS, LOWRANK_ISA)
+//   build/test/ops_bench COMMIT [encoder | decoder | attention | decode [DTYPE]]        (LOWRANK_THREADS, LOWRANK_ISA)
 #include <sys/resource.h>
 
 #include <cstdio>
@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/blocks.h"
 #include "core/kernels.h"
 #include "core/quantized.h"
 #include "cpu/isa.h"
@@ -222,6 +223,7 @@ void decoder_ops(const char* name, int64_t tokens, int64_t hidden, int64_t inner
 
 // Bytes of one weight [out, in] as it is stored.
 int64_t stored_bytes(DType dtype, int64_t out, int64_t in) {
+  if (is_blocks(dtype)) return out * in / block_format(dtype).elements * block_format(dtype).bytes;
   return is_quantized(dtype) ? int64_t(quantized_layout(dtype, out, in).bytes) : out * in * int64_t(bytes_of(dtype));
 }
 
@@ -242,7 +244,8 @@ void decode_op(DType dtype, int64_t tokens) {
       w.data = weights.data() + at, w.dtype = dtype, w.dims[0] = from.dims[0] = shape[0];
       w.dims[1] = from.dims[1] = shape[1];
       at += (stored_bytes(dtype, shape[0], shape[1]) + 255) / 256 * 256;
-      if (is_quantized(dtype)) cpu::quantize(w, from);
+      if (is_blocks(dtype)) std::memset(w.data, 0x2c, size_t(stored_bytes(dtype, shape[0], shape[1])));
+      else if (is_quantized(dtype)) cpu::quantize(w, from);
       else cpu::copy(w, from);
       views.push_back(w);
     }
@@ -317,8 +320,10 @@ int main(int argc, char** argv) {
   if (wants("decoder")) decoder_ops("Qwen2.5-0.5B 1x512", 512, 896, 4864, 14, 2, 151936);
   if (wants("attention")) attention_features("4x512, 8 heads of 64", 4, 512, 8, 64);
   if (wants("decode"))
-    for (const DType dtype : {DType::F32, DType::BF16, DType::I8, DType::NF4})
-      for (const int64_t tokens : {1, 4, 16}) decode_op(dtype, tokens);
+    for (const DType dtype : {DType::F32, DType::BF16, DType::I8, DType::NF4, DType::Q8_0, DType::Q4_0, DType::Q5_1,
+                              DType::Q4_K, DType::Q6_K})
+      for (const int64_t tokens : {1, 4, 16})
+        if (argc < 4 || std::strcmp(argv[3], name_of(dtype)) == 0) decode_op(dtype, tokens);
   if (wants("encoder")) encoder_ops();
   std::printf("\n]}\n");
   return 0;

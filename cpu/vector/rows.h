@@ -1,8 +1,10 @@
 #pragma once
 // The fast f32 code: one body per op (*.inc), compiled once for each instruction set, reached through one table.
-// No standard headers here: the objects of an instruction set must not hold inline functions that others may link.
+// Little of the standard library here: the objects of an instruction set must not hold inline functions that others may
+// link.
 #include <stdint.h>
 
+#include "core/blocks.h"
 #include "cpu/philox_lanes.h"
 
 namespace lowrank::cpu {
@@ -165,6 +167,8 @@ struct RowKernels {
   void (*few_rows)(const FewRows& product);
   int64_t (*few_rows_width)(WeightFormat format, int64_t k);     // floats of a row of x
   void (*few_rows_order)(float* to, const float* x, int64_t k);  // a row of x, for NF4
+  // Elements [begin, end) of a weight in blocks.
+  void (*decode_blocks)(DType format, const uint8_t* blocks, int64_t begin, int64_t end, float* to);
 
   // For the accuracy tests.
   void (*exp)(float* y, const float* x, int64_t n);
