@@ -5,9 +5,7 @@
 // The product is exact in f32, having at most 24 bits, so the difference alone is rounded, fused or not.
 // Functions are static: the objects of each instruction set have their own (cpu/vector/rows.h).
 
-#include <type_traits>
-
-#include "core/view.h"
+#include "core/dtype.h"
 
 namespace lowrank {
 
@@ -171,7 +169,9 @@ static constexpr BlockRun block_run(const uint8_t* block, int index) {
 }
 
 template <DType Format>
-using BlockConstant = std::integral_constant<DType, Format>;
+struct BlockConstant {
+  static constexpr DType value = Format;
+};
 
 // Calls f with the format as a constant: with_blocks(dtype, [&](auto format) { … decltype(format)::value … }).
 template <typename F>

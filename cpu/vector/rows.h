@@ -1,7 +1,6 @@
 #pragma once
 // The fast f32 code: one body per op (*.inc), compiled once for each instruction set, reached through one table.
-// Little of the standard library here: the objects of an instruction set must not hold inline functions that others may
-// link.
+// No standard headers here: the objects of an instruction set must not hold inline functions that others may link.
 #include <stdint.h>
 
 #include "core/blocks.h"

@@ -16,6 +16,7 @@
 #include "cpu/vector/attention_backward.inc"
 #include "cpu/vector/attention_bias.inc"
 #include "cpu/vector/few_rows.inc"
+#include "cpu/vector/blocks.inc"
 #include "cpu/vector/table.inc"
 // clang-format on
 #endif

@@ -1,9 +1,14 @@
 // Which files of a model are wanted.
 
+import { piecesOf } from '../io/gguf/pieces.ts'
+
 import { isTokenizerFile, SENTENCE_PIECES, VOCABULARIES } from '../io/tokenizerFiles.ts'
 
-/** What a model of the hub is fetched for: a base, an adapter or whatever was trained, or its tokenizer alone. */
-export type Purpose = 'model' | 'trained' | 'tokenizer'
+/**
+ * What a model of the hub is fetched for: a base, an adapter or whatever was trained, its tokenizer alone, or one GGUF
+ * file, which is base and tokenizer in one.
+ */
+export type Purpose = 'model' | 'trained' | 'tokenizer' | { readonly gguf: string }
 
 const CONFIGS = ['config.json', 'generation_config.json', 'lowrank.json']
 const ADAPTER = 'adapter_config.json'
@@ -23,6 +28,7 @@ export async function wantedFiles(
 ): Promise<readonly string[]> {
   const there = new Set(all)
   const has = (name: string): boolean => there.has(name)
+  if (typeof purpose === 'object') return piecesOf(purpose.gguf).filter(has)
   // What stands alone in sentencepiece's form cannot be read; fetched, it is refused for what it is.
   const isRead = (name: string) => !has('tokenizer.json') || !SENTENCE_PIECES.includes(name)
   const tokenizer = [...there].filter(name => isTokenizerFile(name) && isRead(name))
@@ -37,6 +43,7 @@ export async function wantedFiles(
 
 /** What of its kind a folder has to hold to be of use without asking the hub. */
 export async function isUsable(there: ReadonlySet<string>, purpose: Purpose, shardsOf: ReadIndex): Promise<boolean> {
+  if (typeof purpose === 'object') return piecesOf(purpose.gguf).every(name => there.has(name))
   const hasTokenizer = [...VOCABULARIES, ...SENTENCE_PIECES].some(name => there.has(name))
   if (purpose === 'tokenizer') return hasTokenizer
   if (purpose === 'trained' && there.has(ADAPTER)) return ADAPTER_WEIGHTS.some(name => there.has(name))

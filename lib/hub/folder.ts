@@ -43,10 +43,13 @@ export async function localFolder(name: string, options: FolderOptions): Promise
   check(revision === undefined || found.revision === undefined || found.revision === revision, 'ERR_OPTION', () => {
     return `revision: ${revision}, and ${option} names ${found.revision}; keep one of them`
   })
-  const wanted = { id: found.id, revision: found.revision ?? revision }
+  const { id, file } = found
+  const wanted = { id, revision: found.revision ?? revision }
+  const purpose = file === undefined ? options.purpose : { gguf: file }
   const settings = hubSettings()
   try {
-    return await snapshot(wanted, options, settings)
+    const folder = await snapshot(wanted, purpose, settings)
+    return file === undefined ? folder : join(folder, file)
   } catch (error) {
     if (!(error instanceof LowrankError) || error.code !== 'ERR_HUB') throw error
     const near = nearest(found.id, await cachedIds(settings))
@@ -54,14 +57,14 @@ export async function localFolder(name: string, options: FolderOptions): Promise
   }
 }
 
-async function snapshot({ id, revision = 'main' }: HubId, options: FolderOptions, settings: HubSettings) {
-  const { purpose } = options
+async function snapshot({ id, revision = 'main' }: HubId, purpose: Purpose, settings: HubSettings) {
   const repository = new Repository(id, settings)
   const known = repository.commitOf(revision)
   const cached = await repository.usable(known, purpose)
   if (cached !== undefined && settings.isOffline) return cached
   // A commit never changes: what is here of it is all there is, unless somebody fetched no tokenizer.
-  if (cached !== undefined && known === revision && (await repository.usable(known, 'tokenizer'))) return cached
+  const isWhole = typeof purpose === 'object' || (await repository.usable(known, 'tokenizer'))
+  if (cached !== undefined && known === revision && isWhole) return cached
   const advice = `fetch it where there is a network, by \`hf download ${id}\` or this command, or name a folder`
   if (settings.isOffline)
     fail(
@@ -135,7 +138,7 @@ async function complete(
     check(
       wanted.length > 0,
       'ERR_HUB',
-      () => `hub: ${id} at ${commit} holds no file of a model; check the name at ${settings.endpoint}/${id}`,
+      () => `hub: ${id} at ${commit} holds ${missingOf(purpose, files)}; check the name at ${settings.endpoint}/${id}`,
     )
     await fetchAll(
       repository,
@@ -147,6 +150,14 @@ async function complete(
   } finally {
     lock.release()
   }
+}
+
+/** What a repository lacks; GGUF files are named where that is what it has. */
+function missingOf(purpose: Purpose, files: readonly string[]): string {
+  if (typeof purpose === 'object') return `no ${purpose.gguf}${nearest(purpose.gguf, files)}`
+  const gguf = files.find(file => /\.gguf$/i.test(file))
+  if (gguf === undefined) return 'no file of a model'
+  return `no folder of a model, but GGUF files: name one, as in --model owner/name/${gguf}`
 }
 
 async function fetchAll(repository: Repository, commit: string, files: readonly string[], settings: HubSettings) {

@@ -6,13 +6,23 @@ import { basename, resolve } from 'node:path'
 export interface HubId {
   readonly id: string
   readonly revision: string | undefined
+  /** A GGUF file of it. */
+  readonly file?: string | undefined
 }
 
 const FILES = /\.(gguf|safetensors|bin|pt|json|jsonl|csv|tsv|txt|ya?ml|html)$/i
 const LONGEST_ID = 96
 
-/** Reads `name`, `org/name` or either with `@revision`; undefined for what can be no id of the hub, as a path. */
+/**
+ * Reads `name`, `org/name`, a GGUF file in one as `org/name/file.gguf`, or any with `@revision`; undefined for what can
+ * be no id of the hub, as a path.
+ */
 export function hubIdOf(name: string): HubId | undefined {
+  const [, model, file, tag = ''] = /^([\w.-]+\/[\w.-]+)\/((?:[\w.-]+\/)*[\w.-]+\.gguf)(@.+)?$/i.exec(name) ?? []
+  if (model !== undefined && file !== undefined) {
+    const found = hubIdOf(`${model}${tag}`)
+    return found && !file.split('/').some(part => /^\.+$/.test(part)) ? { ...found, file } : undefined
+  }
   const [, id = '', revision] = /^((?:[\w.-]+\/)?[\w.-]+)(?:@([\w.][\w./-]*))?$/.exec(name) ?? []
   const isId = id.length > 0 && id.length <= LONGEST_ID && !/--|\.\.|(^|\/)[.-]|[.-](\/|$)/.test(id) && !FILES.test(id)
   if (!isId || revision?.split('/').some(part => part === '' || part === '..' || part === '.')) return undefined
@@ -22,10 +32,13 @@ export function hubIdOf(name: string): HubId | undefined {
 /** Folder of a model within the cache. */
 export const repositoryFolder = (id: string): string => `models--${id.replace('/', '--')}`
 
-/** The model and commit whose snapshot a folder of the cache is; undefined for any other folder. */
-export function originOf(folder: string): { readonly id: string; readonly revision: string } | undefined {
-  const [, name, revision] = /[\\/]models--([^\\/]+)[\\/]snapshots[\\/]([0-9a-f]{40})$/.exec(resolve(folder)) ?? []
-  return name === undefined || revision === undefined ? undefined : { id: name.replace('--', '/'), revision }
+/** Model and commit whose snapshot a folder of the cache is, or a GGUF file lies in; undefined for any other path. */
+export function originOf(path: string): { readonly id: string; readonly revision: string } | undefined {
+  const [, name, revision, file] =
+    /[\\/]models--([^\\/]+)[\\/]snapshots[\\/]([0-9a-f]{40})(?:[\\/](.+\.gguf))?$/i.exec(resolve(path)) ?? []
+  if (name === undefined || revision === undefined) return undefined
+  const id = name.replace('--', '/')
+  return { id: file === undefined ? id : `${id}/${file.replaceAll('\\', '/')}`, revision }
 }
 
 /** How a folder is named where it is not: a snapshot by its id on the hub, any other by its path. */

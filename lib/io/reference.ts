@@ -7,6 +7,7 @@ import { basename, dirname, join } from 'node:path'
 import { fail, LowrankError } from '../errors.ts'
 import { originOf } from '../hub/id.ts'
 import { isGguf } from './gguf/file.ts'
+import { piecesOf } from './gguf/pieces.ts'
 import { isJsonObject, readJson } from './json.ts'
 import { codeOf } from './systemError.ts'
 
@@ -38,16 +39,20 @@ export async function referenceOf(dir: string): Promise<BaseReference | undefine
 }
 
 async function readReference(dir: string): Promise<BaseReference | undefined> {
-  if (isGguf(dir)) return { name: basename(dir), sha256: await hashOf(dirname(dir), [basename(dir)]) }
+  const hub = originOf(dir)
+  const revision = hub && { revision: hub.revision }
+  if (isGguf(dir)) {
+    const sha256 = await hashOf(dirname(dir), piecesOf(basename(dir)))
+    return { name: hub?.id ?? basename(dir), sha256, ...revision }
+  }
   const path = join(dir, 'config.json')
   if (!existsSync(path)) return undefined
   const config = readJson(path)
   const origin = isJsonObject(config) ? config._name_or_path : undefined
   const isId = typeof origin === 'string' && /^[\w.-]+\/[\w.-]+$/.test(origin)
   const files = (await readdir(dir)).filter(name => /\.(safetensors|bin)$/.test(name)).sort()
-  const hub = originOf(dir)
   const name = hub?.id ?? (isId ? origin : basename(dir))
-  return { name, sha256: await hashOf(dir, ['config.json', ...files]), ...(hub && { revision: hub.revision }) }
+  return { name, sha256: await hashOf(dir, ['config.json', ...files]), ...revision }
 }
 
 async function hashOf(dir: string, names: readonly string[]): Promise<string> {

@@ -64,7 +64,7 @@ function architectureOf({ config, task }: Host, what: string) {
   return architectureFor(config.modelType)
 }
 
-const WRITTEN_ANEW = /^general\.(architecture|type|file_type|quantization_version|alignment)$/
+const WRITTEN_ANEW = /^general\.(architecture|type|file_type|quantization_version|alignment)$|^split\./
 
 /** Sizes and constants, and tensors that are no weights: of a GGUF file as they are, else from the config. */
 async function described(model: Host, name: string): Promise<{ entries: GgufEntry[]; more: GgufTensorToWrite[] }> {

@@ -312,7 +312,10 @@ test('what is an id of the hub, and what is a path', () => {
   for (const id of ['gpt2', 'Qwen/Qwen2.5-0.5B-Instruct', 'a/b_c.d'])
     assert.equal(hubIdOf(id), { id, revision: undefined })
   assert.equal(hubIdOf('a/b@refs/pr/1'), { id: 'a/b', revision: 'refs/pr/1' })
+  assert.equal(hubIdOf('a/b/q4/c.gguf@v1'), { id: 'a/b', revision: 'v1', file: 'q4/c.gguf' })
   const paths = [
+    './a/b/c.gguf',
+    'a/b/../c.gguf',
     './a',
     '../a',
     '/a/b',

@@ -21,7 +21,7 @@ export type Fault = (request: IncomingMessage, response: ServerResponse) => bool
 
 export type Files = Readonly<Record<string, Uint8Array>>
 
-const isLarge = (name: string): boolean => /\.(safetensors|bin)$/.test(name)
+const isLarge = (name: string): boolean => /\.(safetensors|bin|gguf)$/.test(name)
 
 /** The name of a blob: SHA-256 of a large file, git's SHA-1 of a small one. */
 export function etagOf(name: string, bytes: Uint8Array): string {

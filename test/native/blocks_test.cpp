@@ -11,6 +11,7 @@
 #include <random>
 #include <vector>
 
+#include "core/view.h"
 #include "cpu/isa.h"
 #include "cpu/vector/rows.h"
 
@@ -77,11 +78,10 @@ int main() {
       static_cast<uint8_t*>(mmap(nullptr, PAGES + 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
   mprotect(memory + PAGES, 4096, PROT_NONE);
   test_f16();
-  const char* names[] = {"portable", "avx2", "avx512"};
-  for (int isa = 0; isa <= std::min(2, int(cpu::best_isa())); ++isa) {
-    cpu::set_isa(names[isa]);
+  for (const char* isa : cpu::isa_names()) {
+    cpu::set_isa(isa);
     for (int dtype = int(DType::Q4_0); dtype <= int(DType::Q6_K); ++dtype)
-      with_blocks(DType(dtype), [&](auto format) { test_format<decltype(format)::value>(names[isa], memory + PAGES); });
+      with_blocks(DType(dtype), [&](auto format) { test_format<decltype(format)::value>(isa, memory + PAGES); });
   }
   std::printf("blocks_test: %d checks, %d failed\n", cases, failures);
   return failures ? 1 : 0;

@@ -15,10 +15,6 @@ export function architectureOf({ path, metadata }: Pick<GgufFile, 'path' | 'meta
   check(type === 'model', 'ERR_UNSUPPORTED', () => {
     return `${path}: is of the type "${type}", not a model; name the file of the base model`
   })
-  const parts = metadata.get('split.count') ?? 1
-  check(typeof parts === 'number' && parts <= 1, 'ERR_UNSUPPORTED', () => {
-    return `${path}: is one of ${parts} parts; join them first with llama-gguf-split --merge`
-  })
   const known = Object.keys(ARCHITECTURES)
   const found = Object.hasOwn(ARCHITECTURES, name) ? ARCHITECTURES[name] : undefined
   return (
