@@ -13,13 +13,14 @@ import { optionsFor } from '../data.ts'
 import { generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, paint } from '../terminal/console.ts'
-import { openTold } from '../trained.ts'
+import { openTold, speakerOf } from '../trained.ts'
 
 const HELP =
   '/reset forgets, /system TEXT begins anew under a system message, /exit or Ctrl-D ends, Ctrl-C stops an answer'
 
 /** Answers line by line, with all that was said before, until the input ends. */
-export async function chatCommand(settings: Settings, console: Console): Promise<number> {
+export async function chatCommand(given: Settings, console: Console): Promise<number> {
+  const settings = speakerOf(given)
   useThreads(settings)
   const opened = await openTold(settings, console)
   const own = optionsFor(taskOfModel(opened.model), settings, opened.taskOptions)

@@ -11,10 +11,11 @@ import { generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, paint } from '../terminal/console.ts'
 import { linesOf } from '../terminal/lines.ts'
-import { openTold } from '../trained.ts'
+import { openTold, speakerOf } from '../trained.ts'
 
 /** Prints what follows each text: one as it comes, several as they are done. */
-export async function generateCommand(settings: Settings, console: Console): Promise<number> {
+export async function generateCommand(given: Settings, console: Console): Promise<number> {
+  const settings = speakerOf(given)
   useThreads(settings)
   const started = performance.now()
   const opened = await openTold(settings, console)

@@ -21,6 +21,7 @@ export const EXAMPLES: Readonly<Record<Command, readonly string[]>> = {
   generate: [
     'lowrank generate lowrank-chat "What is the capital of France?"',
     'lowrank generate ./SmolLM2-135M-Instruct "Write a poem" --temperature 0.8 --top-p 0.9 --samples 3',
+    'lowrank generate --model Qwen/Qwen2.5-0.5B-Instruct --revision main "Write a poem"',
   ],
   chat: ['lowrank chat lowrank-chat', 'lowrank chat ./SmolLM2-135M-Instruct --system "Be brief."'],
   compare: ['lowrank compare reviews.csv --methods lora,dora,full,head --budget 30m'],
@@ -31,6 +32,7 @@ export const EXAMPLES: Readonly<Record<Command, readonly string[]>> = {
   convert: ['lowrank convert lowrank-reviews --out plain'],
   diff: ['lowrank diff first/adapter second/adapter'],
   report: ['lowrank report lowrank-first lowrank-second --out both.html'],
+  download: ['lowrank download Qwen/Qwen2.5-0.5B-Instruct', 'lowrank download me/my-adapter --revision v2'],
   'inspect model': ['lowrank inspect model ./bert-base-cased'],
   'inspect data': ['lowrank inspect data reviews.csv'],
   'inspect batch': ['lowrank inspect batch reviews.csv --batch-size 4'],

@@ -22,6 +22,7 @@ export const SUMMARIES: Readonly<Record<Command, string>> = {
   convert: 'Write a mergeable adapter as plain LoRA with the error of each layer, bottlenecks as AdapterHub does',
   diff: 'How far two adapters of the same base are apart, layer by layer',
   report: 'Lay finished runs over each other: scores, curves, costs, settings that differ, as one page',
+  download: 'Fetch models and adapters of the Hugging Face hub into the cache that Python uses too',
   'inspect model': 'Architecture, parameters and modules of a model folder',
   'inspect data': 'Columns, labels, lengths and duplicates of a data file',
   'inspect batch': 'The first training batch as the model sees it, coloured by loss weight',

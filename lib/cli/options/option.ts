@@ -19,6 +19,7 @@ export const COMMANDS = [
   'convert',
   'diff',
   'report',
+  'download',
   'inspect model',
   'inspect data',
   'inspect batch',

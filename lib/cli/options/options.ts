@@ -105,6 +105,7 @@ const at = (...commands: readonly Command[]) => ({ commands, positional: command
 const data = section('Data', sourcing, [
   o('adapter', 'path', undefined, 'Folder that train or merge wrote, or an adapter as PEFT writes it', at(...using)),
   o('adapters', 'names', undefined, 'Folders of adapters of one base', at('combine', 'diff')),
+  o('ids', 'names', undefined, 'Models and adapters of the hub (owner/name, or owner/name@revision)', at('download')),
   o('runs', 'names', undefined, 'Folders of two to five finished runs, the first to compare with', at('report')),
   o(
     'data',
@@ -116,13 +117,7 @@ const data = section('Data', sourcing, [
   o('train', 'path', undefined, 'File of the training split, in place of data', { commands: ['train'] }),
   o('validation', 'path', undefined, 'File of the validation split', { commands: ['train'] }),
   o('test', 'path', undefined, 'File of the test split', { commands: ['train'] }),
-  o(
-    'texts',
-    'names',
-    undefined,
-    'Texts to read; without them and without input, lines of the standard input',
-    at('predict', 'generate'),
-  ),
+  o('texts', 'names', undefined, 'Texts to read; else input, else the standard input', at('predict', 'generate')),
   o('input', 'path', undefined, 'Data file to predict, or any other file with one text a line; - is standard input', {
     commands: ['predict'],
   }),
@@ -157,7 +152,7 @@ const ofData: readonly Option[] = [...Object.entries({ ...DATA_OPTIONS, ...TASK_
 /** What may be told a base. */
 const basing: readonly Command[] = [
   'init',
-  ...(['train', 'evaluate', 'predict', 'merge', ...changing] as const),
+  ...(['train', 'evaluate', 'predict', 'generate', 'chat', 'merge', ...changing] as const),
   ...(['inspect model', 'inspect data', 'inspect batch'] as const),
 ]
 
@@ -167,7 +162,10 @@ const model = section('Model', loading, [
     positional: ['inspect model'],
     commands: basing,
   }),
-  o('revision', 'text', undefined, 'Branch, tag or commit of a base from the hub', { found: 'main', commands: basing }),
+  o('revision', 'text', undefined, 'Branch, tag or commit of a base from the hub', {
+    found: 'main',
+    commands: [...basing, 'download'],
+  }),
   o('teacher', 'path', undefined, 'A larger model of the same tokens to learn from too', { commands: ['train'] }),
   o('newHead', 'boolean', false, 'Start the classifier anew, also where the base has one', { commands: ['train'] }),
   o('tokenizer', 'path', undefined, "Folder of the tokenizer, where it is not the model's", {
