@@ -1,8 +1,9 @@
-// Teaches the student its teacher's last hidden states, on the CPU, with this project's own engine.
+// Teaches the student its teacher's hidden states, on the CPU, with this project's own engine.
 //   npm run pretrain            all of it: sources, corpus, student, then this
 //   node dist/scripts/pretrain/distil.js [--steps N] [--threads 2] [--resume]
 // The teacher reads words in small letters, the student as they are written. Every piece of a word is to be the mean
 // of the teacher's pieces of that word, plus a fixed vector for how it is written; [CLS] is to be the mean of the text.
+// Words are taken from a layer in the middle, where they still stand for themselves, the text from the last one.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -28,13 +29,17 @@ import { fetchTeacher, TEACHER, teacherVocabulary } from './teacher.ts'
 import { readVocabulary } from './wordpiece.ts'
 
 const SEED = 1
-const STEPS = 220
+const STEPS = 560
 /** Texts of a step. */
-const BATCH = 64
-const PEAK_LR = 7e-4
-const WARMUP = 20
+const BATCH = 48
+const PEAK_LR = 1.2e-3
+const WARMUP = 50
+/** Share of the steps, the last ones, over which the learning rate falls to 0. */
+const FALL = 0.3
 /** What an error of [CLS], which a classifier reads, counts beside that of a piece. */
-const WHOLE = 5
+const WHOLE = 15
+/** Layers of the teacher below the states that words are taught, of six. */
+const WORD_LAYER = 4
 /** Between saves, in ms. */
 const SAVE_EVERY = 240_000
 const STATE = join(CACHE, 'distil-state.safetensors')
@@ -56,12 +61,19 @@ function meanOf(rows: Float32Array, begin: number, end: number): Float32Array {
   return sum.map(x => x / (end - begin))
 }
 
+/** Of the teacher's pieces [N, HIDDEN]: what words are taught, and what the text is. */
+interface States {
+  readonly words: Float32Array
+  readonly last: Float32Array
+}
+
 /** What the student is to make of a text [its ids, HIDDEN], from the teacher's states of it [its ids, HIDDEN]. */
-function target(words: readonly string[], student: Reading, teacher: Reading, states: Float32Array): Float32Array {
+function target(words: readonly string[], student: Reading, teacher: Reading, of: States): Float32Array {
+  const states = of.words
   const length = meanLength(states)
   const written = caseVectors(length)
   const out = new Float32Array(student.ids.length * HIDDEN)
-  const whole = meanOf(states, 0, teacher.ids.length)
+  const whole = meanOf(of.last, 0, teacher.ids.length)
   const norm = Math.hypot(...whole)
   out.set(whole.map(x => (x * length) / norm))
   out.set(states.subarray(states.length - HIDDEN), out.length - HIDDEN)
@@ -75,11 +87,17 @@ function target(words: readonly string[], student: Reading, teacher: Reading, st
   return out
 }
 
-/** The last hidden states of sequences, [N, HIDDEN]. */
-async function statesOf(model: Model, ids: readonly Int32Array[]): Promise<Float32Array> {
-  const hidden = scope(() => model.backbone.forward(upload(pack(ids), model.device, model.backbone)))
-  const data = (await hidden.data()) as Float32Array
-  hidden.dispose()
+/** The teacher's states of sequences. */
+async function statesOf(model: Model, ids: readonly Int32Array[]): Promise<States> {
+  const [words, last] = scope(() => {
+    const seen: Tensor[] = []
+    const observe = (hidden: Tensor) => void seen.push(hidden)
+    model.backbone.forward(upload(pack(ids), model.device, model.backbone), { observe })
+    return [seen[WORD_LAYER]!, seen.at(-1)!] as const
+  })
+  const data = { words: (await words.data()) as Float32Array, last: (await last.data()) as Float32Array }
+  words.dispose()
+  last.dispose()
   return data
 }
 
@@ -99,7 +117,10 @@ async function nextBatch(
   let begin = 0
   const parts = words.map((own, i) => {
     const end = begin + small[i]!.ids.length * HIDDEN
-    const part = target(own, student[i]!, small[i]!, states.subarray(begin, end))
+    const part = target(own, student[i]!, small[i]!, {
+      words: states.words.subarray(begin, end),
+      last: states.last.subarray(begin, end),
+    })
     begin = end
     return part
   })
@@ -118,6 +139,12 @@ function distance(model: Model, batch: MicroBatch, targets: Float32Array): Tenso
   const index = Tensor.from(first, [first.length], { device: model.device })
   const all = mse(hidden, wanted, 1 / rows)
   return add(all, mse(embedding(hidden, index), embedding(wanted, index), WHOLE / rows))
+}
+
+/** Writes what a resumed run reads, and the student as it is. */
+async function save(student: Model, optimizer: AdamW, progress: Progress): Promise<void> {
+  await saveState(optimizer, progress)
+  await saveStudent(student, STUDENT, progress)
 }
 
 async function saveState(optimizer: AdamW, progress: Progress): Promise<void> {
@@ -168,6 +195,12 @@ function microBatch(packed: PackedBatch, begin: number): MicroBatch {
   }
 }
 
+/** The learning rate of step t of T: up in a line, level, and down in a line at the end. */
+function rateOf(t: number, totalSteps: number): number {
+  const level = learningRate(t, { schedule: 'constant', lr: PEAK_LR, warmupSteps: WARMUP, totalSteps })
+  return level * Math.min(1, (totalSteps - t) / (FALL * totalSteps))
+}
+
 /** Teaches the student from `progress` on, until so many steps are done. */
 async function teach(
   { teacher, student }: Record<'teacher' | 'student', Model>,
@@ -187,14 +220,14 @@ async function teach(
     const made = await nextBatch(teacher, lines.slice(begin, begin + BATCH), read)
     targets = made.targets
     const step = { microBatches: [microBatch(made.packed, begin)], total: 1 }
-    const lr = learningRate(progress.step, { schedule: 'linear', lr: PEAK_LR, warmupSteps: WARMUP, totalSteps })
+    const lr = rateOf(progress.step, totalSteps)
     const { loss } = await (await stepper.launch(step, progress.step, lr)).numbers
     progress.step++
     progress.tokens += made.packed.ids.length
     progress.seconds += (performance.now() - started) / 1000
     if (progress.step % 10 === 0) report(loss, progress)
     if (performance.now() - saved < SAVE_EVERY) continue
-    await saveState(optimizer, progress)
+    await save(student, optimizer, progress)
     saved = performance.now()
   }
 }
@@ -221,8 +254,7 @@ async function main(): Promise<void> {
   const progress = values.resume && existsSync(STATE) ? resume(optimizer) : fresh
   console.log(`${arena.size} parameters, ${native.info().isa}, ${native.info().threads} threads`)
   await teach(models, optimizer, progress, Number(values.steps ?? STEPS))
-  await saveState(optimizer, progress)
-  await saveStudent(student, STUDENT, progress)
+  await save(student, optimizer, progress)
 }
 
 await main()

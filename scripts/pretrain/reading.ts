@@ -6,7 +6,7 @@ import { shuffled } from './random.ts'
 import { SOURCES } from './sources.ts'
 
 /** Most words of a text that are read. */
-const LONGEST = 48
+const LONGEST = 96
 
 /** A text as a model reads it: ids with [CLS] and [SEP], and the word of each id between them, counted from 0. */
 export interface Reading {

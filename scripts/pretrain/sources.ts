@@ -28,7 +28,7 @@ export const SOURCES: readonly Source[] = [
     version: '3.1.14',
     integrity: 'sha512-zVyFsvE+mq9MCmwXUWHIcpfbrHHClZWZiVOzKSxNJruIcFn2RbY55zkhiAMMxM8zCVSmtNiViq8FsAZSFpMYag==',
     licence: 'WordNet 3.1 licence (Princeton University)',
-    weight: 3,
+    weight: 2,
   },
   {
     id: 'webster',
@@ -44,7 +44,7 @@ export const SOURCES: readonly Source[] = [
     version: '0.2.3',
     integrity: 'sha512-Z/mmk/6k2GWFujAURpbtvjvoRON6rVvCzl9U9lhi4xeBRtNL68lcFMbX6/JjjFLOOPwkYn1uYmTX33YMNIUoig==',
     licence: 'PDDL 1.0 and CC0 1.0 (data)',
-    weight: 1,
+    weight: 8,
   },
   {
     id: 'sotu',
@@ -52,7 +52,7 @@ export const SOURCES: readonly Source[] = [
     version: '0.2.3',
     integrity: 'sha512-QbspCBwsy6S6io8mwmZoPh55YBCj4X3RwoGldDneFZU8WI9Vjrdq/l01beIF0qSiJBFlsngiIz8ySmmRjFm8aA==',
     licence: 'PDDL 1.0 and CC0 1.0 (data); works of the United States Government',
-    weight: 1,
+    weight: 3,
   },
   {
     id: 'kjv',
