@@ -50,12 +50,12 @@
   /* exact: the adapter's products keep f32 accuracy beside bf16 and f16 too */                                        \
   K(lora_linear, (View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,            \
                   Compute compute, bool exact, Rope rope))                                                             \
-  /* t = scale * dy b;  dx = dy w + drop(t a);  da[r, in] = t^T drop(x);  db[out, r] = dy^T s */                       \
+  /* t = scale * dy b;  dx = dy w + drop(t a) + residual?;  da[r, in] = t^T drop(x);  db[out, r] = dy^T s */           \
   K(lora_linear_backward, (View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,   \
-                           Dropout dropout, Compute compute, bool exact))                                              \
+                           Dropout dropout, Compute compute, bool exact, View residual))                               \
   /* lora_linear of up to three layers on one x, of which some are turned; backward: their dx are summed */            \
   K(lora_linear_group, (View x, LoraLayers layers, Compute compute, bool exact, Rope rope))                            \
-  K(lora_linear_group_backward, (View dx, View x, LoraLayers layers, Compute compute, bool exact))                     \
+  K(lora_linear_group_backward, (View dx, View x, LoraLayers layers, Compute compute, bool exact, View residual))      \
   /* lora_linear whose groups of rows have factors of their own, or none */                                            \
   K(lora_linear_rows, (LoraRows op))                                                                                   \
   K(lora_linear_rows_backward, (LoraRows op))                                                                          \

@@ -50,7 +50,7 @@ Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& 
 // Returns {dx, da, db}.
 Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b,
                              const Tensor& s, double scale, Dropout dropout, Compute compute, bool exact, bool needs_dx,
-                             bool needs_da, bool needs_db);
+                             bool needs_da, bool needs_db, Maybe residual);
 // lora_linear of layers that share x; each list has one element a layer, and an undefined bias is absent. The tensors
 // are copies: reading the lists' elements may run JavaScript. `rope`: {positions, table} or nothing; bit i of `turned`:
 // whether it is for layer i. Returns {y…, s…}.
@@ -60,7 +60,7 @@ Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, 
 // Returns {dx, da…, db…}, dx summed over the layers.
 Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensors a, Tensors b, Tensors s,
                                    std::vector<double> scales, std::vector<Dropout> dropouts, Compute compute,
-                                   bool exact, bool needs_dx, bool needs_da, bool needs_db);
+                                   bool exact, bool needs_dx, bool needs_da, bool needs_db, Maybe residual);
 
 // lora_linear in which groups of consecutive rows, rows[i] each, have factors a[i], b[i], or undefined ones: none.
 // `bias`: one or none. `rope`: as above, of all rows. `dropouts`: of each group, whose rows it counts from its first;

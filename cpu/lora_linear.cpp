@@ -152,18 +152,8 @@ void multiply_layer(View y, View s, View x, View w, View bias, View a, View b, d
   gemm::multiply(p);
 }
 
-}  // namespace
-
-void lora_linear(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
-                 Compute compute, bool, Rope turn) {
-  multiply_layer(y, s, x, w, bias, a, b, scale, dropout, compute);
-  if (turn) rope(y, View{}, y, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
-}
-
-void lora_linear_backward(View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,
-                          Dropout dropout, Compute compute, bool) {
-  if (dy.dtype == DType::F64)
-    return spec::lora_linear_backward<double>(dx, da, db, dy, x, w, a, b, s, scale, dropout, compute);
+void differentiate_layer(View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,
+                         Dropout dropout, Compute compute) {
   const int64_t rows = dy.rows(), in = a.dims[1], out = b.dims[0], r = a.dims[0];
   float* t = nullptr;
   uint8_t* mask = nullptr;
@@ -182,6 +172,22 @@ void lora_linear_backward(View dx, View da, View db, View dy, View x, View w, Vi
   p.slab.mask = mask;
   p.slab.mask_stride = mask_stride(in);
   gemm::multiply(p);
+}
+
+}  // namespace
+
+void lora_linear(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
+                 Compute compute, bool, Rope turn) {
+  multiply_layer(y, s, x, w, bias, a, b, scale, dropout, compute);
+  if (turn) rope(y, View{}, y, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
+}
+
+void lora_linear_backward(View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,
+                          Dropout dropout, Compute compute, bool, View residual) {
+  if (dy.dtype == DType::F64)
+    spec::lora_linear_backward<double>(dx, da, db, dy, x, w, a, b, s, scale, dropout, compute);
+  else differentiate_layer(dx, da, db, dy, x, w, a, b, s, scale, dropout, compute);
+  if (dx && residual) accumulate(dx, residual, 1);
 }
 
 }  // namespace lowrank::cpu

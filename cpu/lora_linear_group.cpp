@@ -13,7 +13,7 @@ void lora_linear_group(View x, LoraLayers layers, Compute compute, bool exact, R
   }
 }
 
-void lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute compute, bool exact) {
+void lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute compute, bool exact, View residual) {
   std::vector<double> memory;
   View more;
   if (dx && layers.count > 1) {
@@ -24,9 +24,10 @@ void lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute comp
   for (int i = 0; i < layers.count; ++i) {
     const LoraLayer& l = layers.layer[i];
     const View own = i == 0 ? dx : more;
-    lora_linear_backward(own, l.da, l.db, l.dy, x, l.w, l.a, l.b, l.s, l.scale, l.dropout, compute, exact);
+    lora_linear_backward(own, l.da, l.db, l.dy, x, l.w, l.a, l.b, l.s, l.scale, l.dropout, compute, exact, View{});
     if (dx && i > 0) accumulate(dx, more, 1);
   }
+  if (dx && residual) accumulate(dx, residual, 1);
 }
 
 }  // namespace lowrank::cpu

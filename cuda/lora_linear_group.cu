@@ -9,11 +9,11 @@
 namespace lowrank {
 
 void cuda::lora_linear_group(View x, LoraLayers layers, Compute compute, bool exact, Rope rope) {
-  lora::forward({layers, x, {}, compute, exact, rope});
+  lora::forward({layers, x, {}, compute, exact, rope, {}});
 }
 
-void cuda::lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute compute, bool exact) {
-  lora::backward({layers, x, dx, compute, exact, {}});
+void cuda::lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute compute, bool exact, View residual) {
+  lora::backward({layers, x, dx, compute, exact, {}, residual});
 }
 
 }  // namespace lowrank

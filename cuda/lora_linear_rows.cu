@@ -17,7 +17,7 @@ std::vector<cuda::lora::Layers> cuda::lora::groups_of(const LoraRows& op) {
     LoraLayers one = {1,
                       {{own.of(op.y), own.s, op.w, op.bias, own.a, own.b, own.of(op.dy), own.da, own.db, own.scale,
                         own.dropout, false}}};
-    all.push_back({one, own.of(op.x), own.of(op.dx), op.compute, op.exact, {}});
+    all.push_back({one, own.of(op.x), own.of(op.dx), op.compute, op.exact, {}, {}});
   }
   return all;
 }

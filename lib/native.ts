@@ -135,6 +135,7 @@ export interface Native {
     headDim: number,
     interleaved: boolean,
   ): [y: Handle, s: Handle]
+  /** residual: what dx is added to, of x's shape. */
   loraLinearBackward(
     dy: Handle,
     x: Handle,
@@ -149,6 +150,7 @@ export interface Native {
     needsDx: boolean,
     needsDa: boolean,
     needsDb: boolean,
+    residual: Handle | 0,
   ): [dx: Handle, da: Handle, db: Handle]
   /**
    * One element a layer in each list; a bias of 0 is absent. rope: positions and table, or nothing; bit i of `turned`:
@@ -169,7 +171,7 @@ export interface Native {
     interleaved: boolean,
     turned: number,
   ): Handle[]
-  /** Returns dx, then da of each layer, then db of each. */
+  /** Returns dx, then da of each layer, then db of each; residual as above. */
   loraLinearGroupBackward(
     x: Handle,
     dy: readonly Handle[],
@@ -184,6 +186,7 @@ export interface Native {
     needsDx: boolean,
     needsDa: boolean,
     needsDb: boolean,
+    residual: Handle | 0,
   ): (Handle | 0)[]
   /**
    * rows: of each group, whose factors are 0 where it has none; bias: one or nothing; dropouts: of each group, which

@@ -154,7 +154,7 @@ void lora(int64_t m, int64_t n, int64_t k, int64_t r, bool bf16, int keep) {
   backward.sides.emplace_back("plain", [&] { cpu::matmul(dx.view, y.view, w.view, false, false, compute); });
   backward.sides.emplace_back("lora", [&] {
     cpu::lora_linear_backward(dx.view, da.view, db.view, y.view, x.view, w.view, a.view, b.view, s.view, 2, dropout,
-                              compute, true);
+                              compute, true, {});
   });
   measure(backward);
 }

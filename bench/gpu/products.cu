@@ -47,7 +47,7 @@ GPU_BENCH(lora_linear) {
   dropout.seed = 7;
   const auto forward = [&] { cuda::lora_linear(y, s, x, w, View{}, a, b, 2.0, dropout, Compute::BF16, true, Rope{}); };
   const auto backward = [&] {
-    cuda::lora_linear_backward(dx, da, db, dy, x, w, a, b, s, 2.0, dropout, Compute::BF16, true);
+    cuda::lora_linear_backward(dx, da, db, dy, x, w, a, b, s, 2.0, dropout, Compute::BF16, true, {});
   };
   std::vector<Contestant> contestants = {
       {"forward", forward}, {"backward", backward}, {"both", [&] { forward(), backward(); }}};

@@ -20,7 +20,7 @@ Tensors lora_linear(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& 
 
 Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w, const Tensor& a, const Tensor& b,
                              const Tensor& s, double scale, Dropout dropout, Compute compute, bool exact, bool needs_dx,
-                             bool needs_da, bool needs_db) {
+                             bool needs_da, bool needs_db, Maybe residual) {
   check_linear("loraLinear", x, w);
   check_compute("loraLinear", compute, x);
   check_factors("loraLinear", x, w, a, b);
@@ -30,12 +30,13 @@ Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
   check_dtype("loraLinear", "s", s, sums_of(x.dtype));
   check_shape("loraLinear", "s", s, {x.shape[0], a.shape[0]});
   check_dropout_rows("loraLinear", dropout, x.shape[0]);
+  if (residual) check_twin("loraLinear", "the gradient so far", *residual, x);
   Tensor dx, da, db;
   if (needs_dx) dx = like(x);
   if (needs_da) da = like(a);
   if (needs_db) db = like(b);
   run(x.device(), "loraLinearBackward", x.device().kernels.lora_linear_backward, dx.view(), da.view(), db.view(),
-      dy.view(), x.view(), w.view(), a.view(), b.view(), s.view(), scale, dropout, compute, exact);
+      dy.view(), x.view(), w.view(), a.view(), b.view(), s.view(), scale, dropout, compute, exact, view_of(residual));
   return {dx, da, db};
 }
 

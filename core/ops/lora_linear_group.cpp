@@ -61,11 +61,12 @@ Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, 
 
 Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensors a, Tensors b, Tensors s,
                                    std::vector<double> scales, std::vector<Dropout> dropouts, Compute compute,
-                                   bool exact, bool needs_dx, bool needs_da, bool needs_db) {
+                                   bool exact, bool needs_dx, bool needs_da, bool needs_db, Maybe residual) {
   const size_t count = weights.size();
   check_lengths(count, {dy.size(), a.size(), b.size(), s.size(), scales.size(), dropouts.size()});
   for (const Tensors* list : {&dy, &weights, &a, &b, &s}) check_defined(*list);
   check_compute(OP, compute, x);
+  if (residual) check_twin(OP, "the gradient so far", *residual, x);
   LoraLayers layers;
   layers.count = int32_t(count);
   for (size_t i = 0; i < count; ++i) {
@@ -87,7 +88,7 @@ Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensor
     layer.scale = scales[i], layer.dropout = dropouts[i];
   }
   run(x.device(), "loraLinearGroupBackward", x.device().kernels.lora_linear_group_backward, made[0].view(), x.view(),
-      layers, compute, exact);
+      layers, compute, exact, view_of(residual));
   return made;
 }
 

@@ -30,7 +30,8 @@ struct Layers {
   View x, dx;
   Compute compute = Compute::F32;
   bool exact = true;
-  Rope rope;  // of those that are turned
+  Rope rope;      // of those that are turned
+  View residual;  // of dx
 };
 
 // Memory of one call, handed out in a first round that only counts and a second one that gives addresses.

@@ -7,7 +7,7 @@ import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
 import type { RopeInput } from '../ops/rope.ts'
 import type { Tensor } from '../tensor.ts'
-import { mapTuple } from '../tuple.ts'
+import { mapTuple, must } from '../tuple.ts'
 import { type Input, ints, type OpCase, type Operands, operands, real, type Sizes, training } from './case.ts'
 
 export function productCases(sizes: Sizes): OpCase[] {
@@ -33,6 +33,14 @@ function loraCases({ n, d, out, r }: Sizes): OpCase[] {
       inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([out], 2), real([r, d], 3), real([out, r], 4)],
       run: training(([x, w, bias, a, b]) => loraLinear(x, w, bias, { a: a, b: b, scale: 1.5, dropout: p, site: 9 })),
     })),
+    {
+      name: 'loraLinear of what another op reads',
+      inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([r, d], 3), real([out, r], 4)],
+      run: training(([x, w, a, b]) => {
+        const y = loraLinear(x, w, undefined, { a: a, b: b, scale: 1.5, dropout: 0.25, site: 9 })
+        return multiply(y, linear(x, w, undefined))
+      }),
+    },
     {
       name: 'loraLinear without bias, r 1',
       inputs: [real([n, d]), { ...real([out, d], 1), grad: false }, real([1, d], 3), real([out, 1], 4)],
@@ -61,7 +69,7 @@ function loraGroupCases({ n, d, out, r }: Sizes): OpCase[] {
           return { weight, bias, factors }
         })
         const [q, k, v] = loraLinearGroup(x, layers)
-        return add(multiply(q, k), v)
+        return add(multiply(q, k), p ? multiply(v, linear(x, must(layers[0], 'layer').weight, undefined)) : v)
       }),
     })),
   ]

@@ -1,4 +1,4 @@
-import { record } from '../autograd/tape.ts'
+import { claim, record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
@@ -43,7 +43,10 @@ export function loraLinear(
     const dy = turnBack(turned, rope)
     const wants = [nth(needs, 0), nth(needs, 1), nth(needs, 2)] as const
     const pair = [a.handle, b.handle, s.handle] as const
-    const found = native.loraLinearBackward(dy.handle, x.handle, w.handle, ...pair, ...settings, ...wants)
+    // What else reads x has mostly given its gradient by now: the product adds its own to it as it is written.
+    const soFar = needs[0] ? claim(x) : undefined
+    const operands = [dy.handle, x.handle, w.handle, ...pair] as const
+    const found = native.loraLinearBackward(...operands, ...settings, ...wants, soFar?.handle ?? 0)
     const grads = found.map(h => (h ? new Tensor(h) : undefined))
     return bias ? [...grads, needs[3] ? new Tensor(native.sumRows(dy.handle)) : undefined] : grads
   })

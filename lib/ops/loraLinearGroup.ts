@@ -1,4 +1,4 @@
-import { recordGroup } from '../autograd/tape.ts'
+import { claim, recordGroup } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { type Each, mapTuple, nth } from '../tuple.ts'
@@ -50,7 +50,8 @@ export function loraLinearGroup<const L extends readonly LoraLayer[]>(
     const any = (from: number, to: number) => needs.slice(from, to).some(Boolean)
     const wants = [nth(needs, 0), any(1, 1 + n), any(1 + n, 1 + 2 * n)] as const
     const operands = [handles(dy), handles(weights), ...pairs, handles(s)] as const
-    const found = native.loraLinearGroupBackward(x.handle, ...operands, ...settings, ...wants)
+    const soFar = needs[0] ? claim(x) : undefined // as in loraLinear
+    const found = native.loraLinearGroupBackward(x.handle, ...operands, ...settings, ...wants, soFar?.handle ?? 0)
     const ofBiases = dy.filter((_, i) => biases[i]).map((each, i) => (needs[1 + 2 * n + i] ? sumRows(each) : undefined))
     return [...found.map(handle => (handle ? new Tensor(handle) : undefined)), ...ofBiases]
   })

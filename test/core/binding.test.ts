@@ -58,9 +58,9 @@ const SIGNATURES: Record<string, string> = {
   matmul: 'TTbbkk',
   linear: 'TTMkMMib',
   loraLinear: 'TTMTTnpkbMMib',
-  loraLinearBackward: 'TTTTTTnpkbbbb',
+  loraLinearBackward: 'TTTTTTnpkbbbbM',
   loraLinearGroup: 'TLOLLNPkbLibi',
-  loraLinearGroupBackward: 'TLLLLLNPkbbbb',
+  loraLinearGroupBackward: 'TLLLLLNPkbbbbM',
   loraLinearRows: 'TTLNOONPkbLib',
   loraLinearRowsBackward: 'TTTNOOONPkbbbb',
   embedding: 'TTk',
@@ -207,7 +207,7 @@ function accepted(): Record<string, unknown[]> {
   held.push(w)
   return {
     loraLinear: [x, h(6, 6), h(6), h(2, 6), h(6, 2), 1, drop, 1, true, i, h(4, 2), 3, true],
-    loraLinearBackward: [x, h(4, 6), h(6, 6), h(2, 6), h(6, 2), h(4, 2), 1, drop, 0, true, true, true, true],
+    loraLinearBackward: [x, h(4, 6), h(6, 6), h(2, 6), h(6, 2), h(4, 2), 1, drop, 0, true, true, true, true, h(4, 6)],
     uploadFile: [h(4, 6), weights, 8, 96, 104, 0],
     loraLinearGroup: [
       x,
@@ -238,6 +238,7 @@ function accepted(): Record<string, unknown[]> {
       true,
       true,
       true,
+      h(4, 6),
     ],
     loraLinearRows: [
       ...[x, h(6, 6), [h(6)], [3, 1], [h(2, 6), 0], [h(6, 2), 0], [1, 1]],

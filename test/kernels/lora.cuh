@@ -19,10 +19,14 @@ struct Layer {
     has_bias = fuzz.pick<bool>({false, true});
     x = rounded(fuzz.values(m * k), type), w = rounded(fuzz.values(n * k, 0.2), type);
     bias = rounded(fuzz.values(n), factors), dy = rounded(fuzz.values(m * n), type);
+    residual = Values(size_t(m * k), 0.0);
     a = rounded(fuzz.values(r * k, 0.2), factors), b = rounded(fuzz.values(n * r, 0.3), factors);
     dropout.keep = dropped ? int32_t(fuzz.between(100, 250)) : 256;
     dropout.site = 77, dropout.step = 5, dropout.seed = 0x123456789abcull, dropout.row_offset = fuzz.between(0, 1000);
   }
+
+  // A gradient of x that dx is added to.
+  void add_residual(Fuzz& fuzz) { has_residual = true, residual = rounded(fuzz.values(m * k), type); }
 
   // Turns y: heads of `head`, of which n is a multiple.
   void add_rope(Fuzz& fuzz, int64_t head) {
@@ -55,15 +59,16 @@ struct Layer {
   }
   void backward(const Values& s, Values& dx_out, Values& da_out, Values& db_out) const {
     OnHost dx({m, k}), da({r, k}), db({n, r}), hdy({m, n}, dy), hx({m, k}, x), hw({n, k}, w), ha({r, k}, a),
-        hb({n, r}, b), hs({m, r}, s);
-    cpu::lora_linear_backward(dx, da, db, hdy, hx, hw, ha, hb, hs, scale, dropout, Compute::F32, true);
+        hb({n, r}, b), hs({m, r}, s), so_far({m, k}, residual);
+    cpu::lora_linear_backward(dx, da, db, hdy, hx, hw, ha, hb, hs, scale, dropout, Compute::F32, true,
+                              has_residual ? so_far.view() : View{});
     dx_out = dx.values(), da_out = da.values(), db_out = db.values();
   }
 
   // The layer whose every term counts: what its sums are bounded by, and its rounding errors go with.
   Layer of_magnitudes() const {
     Layer l = *this;
-    for (Values* each : {&l.x, &l.w, &l.bias, &l.dy, &l.a, &l.b}) *each = magnitudes(std::move(*each));
+    for (Values* each : {&l.x, &l.w, &l.bias, &l.dy, &l.a, &l.b, &l.residual}) *each = magnitudes(std::move(*each));
     return l;
   }
 
@@ -101,7 +106,7 @@ struct Layer {
     const Values t = rounded(scaled(times(dy, rounded(b, type), m, r, n, false, false)), type);
     dx = times(dy, w, m, k, n, false, false);
     const Values update = dropped(times(t, rounded(a, type), m, k, r, false, false));
-    for (size_t i = 0; i < dx.size(); ++i) dx[i] += update[i];
+    for (size_t i = 0; i < dx.size(); ++i) dx[i] += update[i] + (has_residual ? residual[i] : 0);
     dx = rounded(dx, type);
     da = rounded(times(t, dropped(x), r, k, m, true, false), factors);
     db = rounded(times(dy, rounded(s, type), n, r, m, true, false), factors);
@@ -109,10 +114,10 @@ struct Layer {
 
   DType type, factors;
   int64_t m, n, k, r, offset;
-  bool half, has_bias, exact = true;
+  bool half, has_bias, has_residual = false, exact = true;
   double scale = 1.5;
   Dropout dropout;
-  Values x, w, bias, dy, a, b;
+  Values x, w, bias, dy, a, b, residual;
   static constexpr int64_t POSITIONS = 9;
   int64_t head_dim = 0, rotary = 0;
   bool interleaved = false;
@@ -128,6 +133,7 @@ struct Run {
         a(l.factors, {l.r, l.k}, l.a, l.offset), b(l.factors, {l.n, l.r}, l.b, l.offset),
         y(l.type, {l.m, l.n}, nullptr, l.offset), s(l.sums(), {l.m, l.r}), dx(l.type, {l.m, l.k}, nullptr, l.offset),
         da(l.factors, {l.r, l.k}, nullptr, l.offset), db(l.factors, {l.n, l.r}, nullptr, l.offset),
+        residual(l.type, {l.m, l.k}, l.residual, l.offset),
         positions(DType::I32, {int64_t(l.positions.size())}, Values(l.positions.begin(), l.positions.end())),
         table(l.factors, {Layer::POSITIONS, l.rotary}, l.table) {}
   explicit Run(const Layer& l) : Run(l, l.type) {}
@@ -139,12 +145,14 @@ struct Run {
   void backward(bool wants_dx = true, bool wants_da = true, bool wants_db = true) {
     const View none;
     cuda::lora_linear_backward(wants_dx ? dx.view() : none, wants_da ? da.view() : none, wants_db ? db.view() : none,
-                               dy, x, w, a, b, s, l.scale, l.dropout, compute, l.exact);
+                               dy, x, w, a, b, s, l.scale, l.dropout, compute, l.exact, so_far());
   }
+
+  View so_far() const { return l.has_residual ? residual.view() : View{}; }
 
   const Layer& l;
   Compute compute = Compute::F32;
-  OnDevice x, w, bias, dy, a, b, y, s, dx, da, db, positions, table;
+  OnDevice x, w, bias, dy, a, b, y, s, dx, da, db, residual, positions, table;
 };
 
 // Root of the mean square of the error, relative to that of what is expected.

@@ -45,6 +45,7 @@ KERNEL_CASE(lora_linear_of_any_shape) {
     for (const bool dropped : {false, true}) {
       Layer layer(fuzz, type, random_shape(fuzz), dropped);
       layer.exact = fuzz.pick<bool>({true, true, false});
+      if (fuzz.pick<bool>({false, true})) layer.add_residual(fuzz);
       check_all(layer);
     }
 }

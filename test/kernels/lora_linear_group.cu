@@ -8,9 +8,11 @@ namespace {
 
 // Layers on the x of the first, and their runs.
 struct Group {
-  Group(Fuzz& fuzz, DType type, int64_t m, int64_t k, std::vector<std::pair<int64_t, int64_t>> sizes, bool dropped) {
+  Group(Fuzz& fuzz, DType type, int64_t m, int64_t k, std::vector<std::pair<int64_t, int64_t>> sizes, bool dropped,
+        bool residual = false) {
     for (const auto& [n, r] : sizes) {
       auto layer = std::make_unique<Layer>(fuzz, type, Shape3{m, n, k, r}, dropped);
+      if (residual && layers.empty()) layer->add_residual(fuzz);
       if (!layers.empty()) layer->x = layers[0]->x, layer->offset = layers[0]->offset;
       layer->dropout.site = uint32_t(5 + layers.size());
       layers.push_back(std::move(layer));
@@ -36,7 +38,7 @@ struct Group {
   }
   void run(bool exact) {
     cuda::lora_linear_group(runs[0]->x, views(), Compute::F32, exact, rope());
-    cuda::lora_linear_group_backward(runs[0]->dx, runs[0]->x, views(), Compute::F32, exact);
+    cuda::lora_linear_group_backward(runs[0]->dx, runs[0]->x, views(), Compute::F32, exact, runs[0]->so_far());
   }
   void check(bool exact) {
     run(exact);
@@ -75,7 +77,8 @@ KERNEL_CASE(lora_linear_group_is_its_layers) {
     };
     std::vector<std::pair<int64_t, int64_t>> sizes = {size(), size()};
     if (fuzz.pick<bool>({false, true})) sizes.push_back(size());
-    Group group(fuzz, type, m, k, sizes, fuzz.pick<bool>({true, true, false}));
+    const bool dropped = fuzz.pick<bool>({true, true, false});
+    Group group(fuzz, type, m, k, sizes, dropped, fuzz.pick<bool>({false, true}));
     if (fuzz.pick<bool>({true, false})) group.layers[0]->dropout.keep = 256;
     group.check(fuzz.pick<bool>({true, true, false}));
   }

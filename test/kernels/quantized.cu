@@ -189,7 +189,7 @@ KERNEL_CASE(lora_linear_with_quantized_weights) {
     for (const int i : {0, 1}) {
       const View w = i ? floats.view() : quantized.view();
       cuda::lora_linear(y[i], s, x, w, View{}, a, b, 0.5, Dropout{}, Compute::BF16, true, Rope{});
-      cuda::lora_linear_backward(dx[i], da, db, dy, x, w, a, b, s, 0.5, Dropout{}, Compute::BF16, true);
+      cuda::lora_linear_backward(dx[i], da, db, dy, x, w, a, b, s, 0.5, Dropout{}, Compute::BF16, true, {});
     }
     expect_same_bits("y", y[0], y[1]);
     expect_same_bits("dx", dx[0], dx[1]);

@@ -190,7 +190,7 @@ void test_lora(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute
       {odx, oda, odb},
       [&] {
         cpu::lora_linear_backward(odx, oda, odb, dy.view, oda ? x.view : none, w.view, a.view, b.view,
-                                  odb ? s.view : none, scale, dropout, compute, true);
+                                  odb ? s.view : none, scale, dropout, compute, true, View{});
       },
       [&](const std::string& isa) {
         if (odx) close(odx, pdx.view, wdx.view, isa + text + "dx");
