@@ -6,6 +6,7 @@
 // in order. Work is N D, whatever the number of ids, and however frequent one is; no atomics on floats, and the order
 // of every sum depends on the ids alone. Sums are f32 (f64 for f64). One pass over dy, one over dtable for the zeros
 // and one over the rows met. Bound by bandwidth: the target is (bytes(dy) + bytes(dtable)) / peak, plus ten launches.
+// Up to 256 tokens (the rows that a classifier reads) are compared with each other instead: two launches.
 
 #include "cuda/indices.cuh"
 
@@ -93,7 +94,7 @@ Sorted sort_tokens(Scratch& space, const Indices& given, int64_t n, int64_t voca
 
 // ---- the sums
 
-constexpr int THREADS = 128, PIECE = 64, BATCH = 4;
+constexpr int THREADS = 128, PIECE = 64, BATCH = 4, FEW = 256;
 
 template <typename To, int N, typename A>
 __device__ void put(To* to, const A (&sum)[N], int64_t left, bool packed) {
@@ -179,16 +180,43 @@ __global__ void __launch_bounds__(THREADS)
   put<P, N>(dtable + int64_t(id) * cols + c, pack.lane, left, packed);
 }
 
+// Few tokens, a block each: that of an id's first token adds up the rows of all, in order.
+template <typename P, typename T, int N>
+__global__ void __launch_bounds__(THREADS)
+    sum_few(P* dtable, const T* __restrict__ dy, const Indices given, int n, int64_t cols, bool packed) {
+  using A = Arithmetic<T>;
+  SHARED(ids, Array<int32_t, FEW>);
+  for (int i = int(threadIdx.x); i < n; i += THREADS) ids[i] = given[i];
+  __syncthreads();
+  const int first = int(blockIdx.x), id = ids[first];
+  for (int i = 0; i < first; ++i)
+    if (ids[i] == id) return;
+  const int64_t c = (int64_t(blockIdx.y) * THREADS + threadIdx.x) * N, left = cols - c;
+  if (left <= 0) return;
+  A sum[N] = {};
+  for (int i = first; i < n; ++i) {
+    if (ids[i] != id) continue;
+    const Pack<T, N> row = take<T, N>(dy + int64_t(i) * cols + c, left, packed);
+    for (int k = 0; k < N; ++k) sum[k] += A(row.lane[k]);
+  }
+  put<P, N>(dtable + int64_t(id) * cols + c, sum, left, packed);
+}
+
 template <typename P, typename T>
 void add_by_id(const View& dtable, const View& dy, const View& ids) {
   using A = Arithmetic<T>;
   constexpr int N = int(16 / sizeof(A));
   const int64_t n = ids.size(), cols = dtable.cols(), pieces = ceil_div(n, PIECE);
-  Scratch space(Owner::Sorted), runs(Owner::Runs);
-  const Sorted sorted = sort_tokens(space, Indices(ids, dtable.rows(), IndexKind::EmbeddingBackward), n, dtable.rows());
-  auto* partial = runs.take<A>(pieces * 2 * cols);
+  const Indices given(ids, dtable.rows(), IndexKind::EmbeddingBackward);
   const bool packed = aligned(dtable) && aligned(dy) && cols % N == 0;
-  const Launch shape = {dim3(unsigned(pieces), unsigned(ceil_div(cols, THREADS * N))), dim3(THREADS)};
+  const unsigned tiles = unsigned(ceil_div(cols, THREADS * N));
+  if (n <= FEW)
+    return launch(sum_few<P, T, N>, Launch{dim3(unsigned(n), tiles), dim3(THREADS)}, dtable.as<P>(), dy.as<T>(), given,
+                  int(n), cols, packed);
+  Scratch space(Owner::Sorted), runs(Owner::Runs);
+  const Sorted sorted = sort_tokens(space, given, n, dtable.rows());
+  auto* partial = runs.take<A>(pieces * 2 * cols);
+  const Launch shape = {dim3(unsigned(pieces), tiles), dim3(THREADS)};
   launch(sum_runs<P, T, N>, shape, dtable.as<P>(), partial, dy.as<T>(), sorted, n, cols, packed);
   launch(join_runs<P, A, N>, shape, dtable.as<P>(), partial, sorted, n, cols, packed);
 }

@@ -1,7 +1,7 @@
 // Attention and its gradients: which kernels serve which types, and the sums over rows that the gradients share.
 //
-// row_sums: dy o of each query and head, one warp each; one pass over dy and o, f32 sums (f64 for f64). Bound by
-// bandwidth: the target is 2 * bytes(o) / peak.
+// The sums over rows, dy o of each query and head in f32 (f64 for f64), are made by the kernel of dq, whose blocks own
+// them, before that of dk and dv, which reads them; where nobody wants dq, by a kernel of their own, one warp each.
 
 #include "cuda/attention/problem.cuh"
 
@@ -12,30 +12,16 @@ using namespace cuda;
 constexpr int WARPS = 8;
 
 template <typename T>
-__global__ void row_sums(RowSums<Arithmetic<T>> rows, const T* dy, const T* o, const Arithmetic<T>* lse, int64_t tokens,
-                         int heads, int dim) {
-  using A = Arithmetic<T>;
+__global__ void row_sums(RowSums<Arithmetic<T>> rows, RowInputs<T> in, int64_t tokens, int heads, int dim) {
   const int64_t pair = int64_t(blockIdx.x) * WARPS + threadIdx.x / 32;
-  if (pair >= tokens * heads) return;
-  A sum = 0;
-  for (int c = int(threadIdx.x % 32); c < dim; c += 32) sum += A(dy[pair * dim + c]) * A(o[pair * dim + c]);
-  sum = reduce_warp(sum, Sum{});
-  if (threadIdx.x % 32 != 0) return;
-  const int64_t at = pair % heads * tokens + pair / heads;
-  rows.norm[at] = lse[pair] == -infinity<A>() ? infinity<A>() : A(LOG2_E) * lse[pair];
-  rows.delta[at] = sum;
+  if (pair < tokens * heads) sum_row(rows, in, tokens, heads, dim, pair / heads, int(pair % heads));
 }
 
-template <typename T>
-RowSums<Arithmetic<T>> prepare_rows(Scratch& sums, const View& dy, const View& o, const View& lse,
-                                    const AttentionShape& s) {
-  using A = Arithmetic<T>;
-  const int64_t tokens = o.dims[0], pairs = tokens * s.heads, apart = ceil_div(pairs, 4) * 4;
+template <typename A>
+RowSums<A> take_rows(Scratch& sums, int64_t pairs) {
+  const int64_t apart = ceil_div(pairs, 4) * 4;
   A* memory = sums.take<A>(2 * apart);
-  const RowSums<A> rows{memory, memory + apart};
-  launch(row_sums<T>, ceil_div(pairs, WARPS), 32 * WARPS, rows, dy.as<T>(), o.as<T>(), lse.as<A>(), tokens, s.heads,
-         s.head_dim);
-  return rows;
+  return {memory, memory + apart};
 }
 
 // Whether Hopper's kernels take it.
@@ -72,21 +58,24 @@ void cuda::attention_backward(View dq, View dk, View dv, View dy, View q, View k
     using T = decltype(zero);
     const auto p = problem_of<Arithmetic<T>>(q, k, cu_seqlens, key_seqlens, bias, shape, dropout);
     Scratch sums(Owner::RowSums);
-    const auto rows = prepare_rows<T>(sums, dy, o, lse, shape);
+    const int64_t pairs = p.tokens * p.heads;
+    const auto rows = take_rows<Arithmetic<T>>(sums, pairs);
+    const RowInputs<T> made_of = {dy.as<T>(), o.as<T>(), lse.as<Arithmetic<T>>()};
+    if (!dq) launch(row_sums<T>, ceil_div(pairs, WARPS), 32 * WARPS, rows, made_of, p.tokens, p.heads, p.dim);
     if constexpr (sizeof(T) == 2) {
       if (on_tensor_cores(shape, q, k, v, dy, dq, dk, dv)) {
         const Backward g{dq, dk, dv, dy};
         if (on_hopper(shape, q, k)) {
+          if (dq) query_gradients_hopper<T>(g, {q, k, v}, rows, made_of, p);
           if (dk || dv) key_gradients_hopper<T>(g, {q, k, v}, rows, p);
-          if (dq) query_gradients_hopper<T>(g, {q, k, v}, rows, p);
           return;
         }
+        if (dq) query_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, made_of, p);
         if (dk || dv) key_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, p);
-        if (dq) query_gradients_on_tensor_cores<T>(g, {q, k, v}, rows, p);
         return;
       }
     }
-    attention_backward_simt<T>({dq, dk, dv, dy}, {q, k, v}, rows, p);
+    attention_backward_simt<T>({dq, dk, dv, dy}, {q, k, v}, rows, made_of, p);
   });
 }
 

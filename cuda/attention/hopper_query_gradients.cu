@@ -132,12 +132,13 @@ __device__ void consume(T* dq, const RowSums<float>& sums, const Memory<D>& memo
 
 template <typename T, int D>
 __global__ void __launch_bounds__(BLOCK, 1)
-    query_gradients_wgmma(T* dq, const RowSums<float> sums, const __grid_constant__ Maps maps,
-                          const __grid_constant__ Problem<float> p) {
+    query_gradients_wgmma(T* dq, const RowSums<float> sums, const RowInputs<T> made_of,
+                          const __grid_constant__ Maps maps, const __grid_constant__ Problem<float> p) {
   const Work work = work_of_block<QUERIES>(p.starts, p.sequences, p.heads, p.causal);
   const Sequence seq = p.sequence(work.sequence);
   const int q0 = work.first;
   if (q0 >= seq.length) return;
+  sum_rows<QUERIES>(sums, made_of, p, seq, work.head, q0);
   SHARED_DYNAMIC(bytes);
   const Memory<D> memory{bytes};
   Range range = p.keys_of(seq, q0, min(q0 + QUERIES, seq.length));
@@ -147,25 +148,27 @@ __global__ void __launch_bounds__(BLOCK, 1)
 }
 
 template <typename T, int D>
-void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p) {
+void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const RowInputs<T>& made_of,
+         const Problem<float>& p) {
   const Maps maps{map_of<QUERIES, T>(in.q), map_of<KEYS, T>(in.k), map_of<KEYS, T>(in.v), map_of<QUERIES, T>(g.dy)};
   launch(query_gradients_wgmma<T, D>,
          Launch{blocks_of(p.tokens, QUERIES, p.heads, p.sequences), dim3(BLOCK), Memory<D>::BYTES}, g.dq.as<T>(), rows,
-         maps, p);
+         made_of, maps, p);
 }
 
 }  // namespace
 
 template <typename T>
-void query_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p) {
-  if (p.dim == 64) run<T, 64>(g, in, rows, p);
-  else run<T, 128>(g, in, rows, p);
+void query_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows,
+                            const RowInputs<T>& made_of, const Problem<float>& p) {
+  if (p.dim == 64) run<T, 64>(g, in, rows, made_of, p);
+  else run<T, 128>(g, in, rows, made_of, p);
 }
 
 template void query_gradients_hopper<__nv_bfloat16>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                    const Problem<float>&);
+                                                    const RowInputs<__nv_bfloat16>&, const Problem<float>&);
 template void query_gradients_hopper<__half>(const Backward&, const Inputs&, const RowSums<float>&,
-                                             const Problem<float>&);
+                                             const RowInputs<__half>&, const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

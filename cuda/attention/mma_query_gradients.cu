@@ -15,7 +15,8 @@ using namespace tensor_core;
 
 template <typename T, int D, int M, int KEYS, int C>
 __global__ void __launch_bounds__(THREADS, 1)
-    query_gradients_mma(T* dq, const Operands<T> in, const RowSums<float> sums, const Problem<float> p) {
+    query_gradients_mma(T* dq, const Operands<T> in, const RowSums<float> sums, const RowInputs<T> made_of,
+                        const Problem<float> p) {
   constexpr int QUERIES = 16 * M * WARPS;
   const Work work = work_of_block<QUERIES>(p.starts, p.sequences, p.heads, p.causal);
   const Sequence seq = p.sequence(work.sequence);
@@ -39,6 +40,7 @@ __global__ void __launch_bounds__(THREADS, 1)
   fetch<D, QUERIES>(queries, in.q + q_from, q_stride, seq.length - q0, p.dim);
   fetch<D, QUERIES>(gradients, in.dy + q_from, q_stride, seq.length - q0, p.dim);
   ptx::cp_async_commit();
+  sum_rows<QUERIES>(sums, made_of, p, seq, work.head, q0);  // while the copies are under way
   const QueryRows<M> rows(sums, p, seq, work.head, q0 + first);
   const Differentiate rule = rule_of(p, work.head);
   const uint32_t row = p.first_row(work.sequence, work.head) + uint32_t(q0 + first);
@@ -73,13 +75,14 @@ __global__ void __launch_bounds__(THREADS, 1)
 }
 
 template <typename T, int D, int M, int KEYS, int C>
-void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p) {
+void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const RowInputs<T>& made_of,
+         const Problem<float>& p) {
   constexpr int QUERIES = 16 * M * WARPS;
   const Operands<T> operands{in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), g.dy.as<T>()};
   launch(query_gradients_mma<T, D, M, KEYS, C>,
          Launch{blocks_of(p.tokens, QUERIES, p.heads, p.sequences), dim3(THREADS),
                 tile_bytes<T, D>(2 * QUERIES + 4 * KEYS)},
-         g.dq.as<T>(), operands, rows, p);
+         g.dq.as<T>(), operands, rows, made_of, p);
 }
 
 }  // namespace
@@ -87,17 +90,17 @@ void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const 
 // Tiles as large as 96 KB of shared memory and registers hold.
 template <typename T>
 void query_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
-                                     const Problem<float>& p) {
-  if (p.dim <= 32) return run<T, 32, 2, 64, 32>(g, in, rows, p);
-  if (p.dim <= 64) return run<T, 64, 2, 64, 32>(g, in, rows, p);
-  if (p.dim <= 128) return run<T, 128, 1, 64, 32>(g, in, rows, p);
-  run<T, 256, 1, 16, 16>(g, in, rows, p);
+                                     const RowInputs<T>& made_of, const Problem<float>& p) {
+  if (p.dim <= 32) return run<T, 32, 2, 64, 32>(g, in, rows, made_of, p);
+  if (p.dim <= 64) return run<T, 64, 2, 64, 32>(g, in, rows, made_of, p);
+  if (p.dim <= 128) return run<T, 128, 1, 64, 32>(g, in, rows, made_of, p);
+  run<T, 256, 1, 16, 16>(g, in, rows, made_of, p);
 }
 
 template void query_gradients_on_tensor_cores<__nv_bfloat16>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                             const Problem<float>&);
+                                                             const RowInputs<__nv_bfloat16>&, const Problem<float>&);
 template void query_gradients_on_tensor_cores<__half>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                      const Problem<float>&);
+                                                      const RowInputs<__half>&, const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

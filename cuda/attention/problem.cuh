@@ -139,12 +139,43 @@ __device__ inline Work work_of_block(const int32_t* starts, int sequences, int h
   return {sequence, head, (backwards && tile < tiles ? tiles - 1 - tile : tile) * Tile};
 }
 
-// Of the backward pass, prepared once: [heads, tokens] each. Delta lies behind norm, a multiple of 16 bytes from it.
+// Of the backward pass, made once: [heads, tokens] each. Delta lies behind norm, a multiple of 16 bytes from it.
 template <typename A>
 struct RowSums {
   A* norm;   // lse log2(e), +inf for queries that no key answers
   A* delta;  // dy o
 };
+// What they are made of.
+template <typename T>
+struct RowInputs {
+  const T *dy, *o;
+  const Arithmetic<T>* lse;
+};
+
+// Those of one query and head, by a warp.
+template <typename T>
+__device__ void sum_row(const RowSums<Arithmetic<T>>& rows, const RowInputs<T>& in, int64_t tokens, int heads, int dim,
+                        int64_t token, int head) {
+  using A = Arithmetic<T>;
+  const int64_t pair = token * heads + head, at = head * tokens + token;
+  A sum = 0;
+  for (int c = int(threadIdx.x % 32); c < dim; c += 32) sum += A(in.dy[pair * dim + c]) * A(in.o[pair * dim + c]);
+  sum = reduce_warp(sum, Sum{});
+  if (threadIdx.x % 32 != 0) return;
+  rows.norm[at] = in.lse[pair] == -infinity<A>() ? infinity<A>() : A(LOG2_E) * in.lse[pair];
+  rows.delta[at] = sum;
+}
+
+// Those of queries [first, first + Count) of a block that is the only one to have them: for itself, and for what is
+// launched after it.
+template <int Count, typename T>
+__device__ void sum_rows(const RowSums<Arithmetic<T>>& rows, const RowInputs<T>& in, const Problem<Arithmetic<T>>& p,
+                         const Sequence& s, int head, int first) {
+  const int end = min(first + Count, s.length);
+  for (int i = first + int(threadIdx.x / 32); i < end; i += int(blockDim.x / 32))
+    sum_row(rows, in, p.tokens, p.heads, p.dim, s.start + i, head);
+  __syncthreads();
+}
 
 // Of the host: the blocks of work_of_block, for `rows` packed rows.
 inline dim3 blocks_of(int64_t rows, int tile, int heads, int64_t sequences) {
@@ -174,7 +205,7 @@ template <typename T>
 void attention_simt(const Outputs& out, const Inputs& in, const Problem<Arithmetic<T>>& p);
 template <typename T>
 void attention_backward_simt(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows,
-                             const Problem<Arithmetic<T>>& p);
+                             const RowInputs<T>& made_of, const Problem<Arithmetic<T>>& p);
 
 // On tensor cores: T is bf16 or f16, head sizes are multiples of 8, all begins at multiples of 16 bytes.
 template <typename T>
@@ -187,11 +218,12 @@ void key_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const Ro
                                    const Problem<float>& p);
 template <typename T>
 void query_gradients_on_tensor_cores(const Backward& g, const Inputs& in, const RowSums<float>& rows,
-                                     const Problem<float>& p);
+                                     const RowInputs<T>& made_of, const Problem<float>& p);
 // The same on Hopper, as attention_hopper.
 template <typename T>
 void key_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p);
 template <typename T>
-void query_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p);
+void query_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows,
+                            const RowInputs<T>& made_of, const Problem<float>& p);
 
 }  // namespace lowrank::cuda

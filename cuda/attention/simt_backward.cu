@@ -101,13 +101,15 @@ __global__ void __launch_bounds__(THREADS, 1)
 
 template <typename T, int D>
 __global__ void __launch_bounds__(THREADS, 1)
-    query_gradients(T* dq, const Operands<T> in, const RowSums<Arithmetic<T>> rows, const Problem<Arithmetic<T>> p) {
+    query_gradients(T* dq, const Operands<T> in, const RowSums<Arithmetic<T>> rows, const RowInputs<T> made_of,
+                    const Problem<Arithmetic<T>> p) {
   using A = Arithmetic<T>;
   constexpr int R = ROWS<A>;
   const Work work = work_of_block<BLOCK<A>>(p.starts, p.sequences, p.heads, p.causal);
   const Sequence s = p.sequence(work.sequence);
   const int q0 = work.first, dim = p.dim;
   if (q0 >= s.length) return;
+  sum_rows<BLOCK<A>>(rows, made_of, p, s, work.head, q0);
   SHARED_DYNAMIC(bytes);
   A* queries = reinterpret_cast<A*>(bytes);
   A *gradients = queries + BLOCK<A> * dim, *tile = gradients + BLOCK<A> * dim;
@@ -150,35 +152,36 @@ __global__ void __launch_bounds__(THREADS, 1)
 }
 
 template <typename T, int D>
-void run(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows, const Problem<Arithmetic<T>>& p) {
+void run(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows, const RowInputs<T>& made_of,
+         const Problem<Arithmetic<T>>& p) {
   using A = Arithmetic<T>;
   const Operands<T> operands{in.q.as<T>(), in.k.as<T>(), in.v.as<T>(), g.dy.as<T>()};
   const size_t shared = size_t(2 * BLOCK<A> * p.dim + TILE * tile_stride(p.dim)) * sizeof(A);
   const auto shape = [&](int64_t rows, int heads) {
     return Launch{blocks_of(rows, BLOCK<A>, heads, p.sequences), dim3(THREADS), shared};
   };
+  if (g.dq) launch(query_gradients<T, D>, shape(p.tokens, p.heads), g.dq.as<T>(), operands, rows, made_of, p);
   if (g.dk || g.dv)
     launch(key_gradients<T, D>, shape(p.keys, p.kv_heads), g.dk.as<T>(), g.dv.as<T>(), operands, rows, p);
-  if (g.dq) launch(query_gradients<T, D>, shape(p.tokens, p.heads), g.dq.as<T>(), operands, rows, p);
 }
 
 }  // namespace
 
 template <typename T>
 void attention_backward_simt(const Backward& g, const Inputs& in, const RowSums<Arithmetic<T>>& rows,
-                             const Problem<Arithmetic<T>>& p) {
-  if (p.dim <= 64) run<T, 64>(g, in, rows, p);
-  else run<T, 256>(g, in, rows, p);
+                             const RowInputs<T>& made_of, const Problem<Arithmetic<T>>& p) {
+  if (p.dim <= 64) run<T, 64>(g, in, rows, made_of, p);
+  else run<T, 256>(g, in, rows, made_of, p);
 }
 
 template void attention_backward_simt<float>(const Backward&, const Inputs&, const RowSums<float>&,
-                                             const Problem<float>&);
+                                             const RowInputs<float>&, const Problem<float>&);
 template void attention_backward_simt<double>(const Backward&, const Inputs&, const RowSums<double>&,
-                                              const Problem<double>&);
+                                              const RowInputs<double>&, const Problem<double>&);
 template void attention_backward_simt<__nv_bfloat16>(const Backward&, const Inputs&, const RowSums<float>&,
-                                                     const Problem<float>&);
+                                                     const RowInputs<__nv_bfloat16>&, const Problem<float>&);
 template void attention_backward_simt<__half>(const Backward&, const Inputs&, const RowSums<float>&,
-                                              const Problem<float>&);
+                                              const RowInputs<__half>&, const Problem<float>&);
 
 }  // namespace cuda
 }  // namespace lowrank

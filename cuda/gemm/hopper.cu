@@ -6,6 +6,9 @@
 // blocks each loads half of the columns' operand for both (multicast), which halves its traffic from L2. Tiles are
 // ordered in bands that keep what is read together in L2.
 //
+// Products of layers on one input are one launch: their columns of tiles lie side by side, each with parts, bias and y
+// of its own.
+//
 // Segments and slabs are parts of one K: each has its own tensor maps, out of whose bounds TMA fills in zeros, so
 // ragged edges and low ranks are ordinary stages with fewer k-steps. Parts with dropout come first; each is summed up
 // apart in chunks of 64 columns, masked in registers by regenerated bits (one Philox call a row and chunk), then added.
@@ -72,35 +75,49 @@ TensorMap operand_map(const Operand& x, int64_t rows, int64_t k) {
 
 // y as [splits, m, n], lines `pitch` elements apart.
 template <typename Y>
-void plan_output(Plan& plan, const void* y, int64_t pitch) {
-  const uint64_t line = uint64_t(pitch) * sizeof(Y), n = uint64_t(plan.n), m = uint64_t(plan.m);
-  plan.stores_boxes = reinterpret_cast<uintptr_t>(y) % 16 == 0 && line % 16 == 0;
-  if (!plan.stores_boxes) return;
-  plan.y = tensor_map(static_cast<const Y*>(y),
-                      {{n, m, uint64_t(plan.splits)}, {line, line * m}, {PANEL_COLUMNS<Y>, 64, 1}, 128});
+void plan_output(Plan& plan, int i, const void* y, int64_t pitch) {
+  Plan::Result& result = plan.result[i];
+  const uint64_t line = uint64_t(pitch) * sizeof(Y), n = uint64_t(result.n), m = uint64_t(plan.m);
+  result.stores_boxes = reinterpret_cast<uintptr_t>(y) % 16 == 0 && line % 16 == 0;
+  if (!result.stores_boxes) return;
+  plan.y[i] = tensor_map(static_cast<const Y*>(y),
+                         {{n, m, uint64_t(plan.splits)}, {line, line * m}, {PANEL_COLUMNS<Y>, 64, 1}, 128});
+}
+
+// Parts of one product, after those of others.
+template <typename T>
+void add_product(Plan& plan, const Product& p, int span, int& parts) {
+  Plan::Result& result = plan.result[plan.results++];
+  result.first = result.masked = parts;
+  each_part(p, [&](const Part& part, const Dropout* dropout) {
+    plan.a[parts] = operand_map<T>(part.a, p.m, part.k);
+    plan.b[parts] = operand_map<T>(part.b, p.n, part.k);
+    plan.k[parts++] = int(part.k);
+    if (dropout && dropout->active()) plan.dropout[result.masked++] = *dropout;
+    else result.whole_stages += int(part.k / DEPTH);
+  });
+  result.parts = parts;
+  result.n = int(p.n), result.tile_columns = int(ceil_div(p.n, span));
+  plan.tile_columns += result.tile_columns;
 }
 
 template <typename T>
-Plan plan_of(const Product& p, int span, int splits) {
+Plan plan_of(const std::vector<Product>& products, int span, int splits) {
   Plan plan = {};
-  each_part(p, [&](const Part& part, const Dropout* dropout) {
-    plan.a[plan.parts] = operand_map<T>(part.a, p.m, part.k);
-    plan.b[plan.parts] = operand_map<T>(part.b, p.n, part.k);
-    plan.k[plan.parts++] = int(part.k);
-    if (dropout && dropout->active()) plan.dropout[plan.masked++] = *dropout;
-    else plan.whole_stages += int(part.k / DEPTH);
-  });
-  plan.m = int(p.m), plan.n = int(p.n), plan.splits = splits;
-  plan.tile_rows = int(ceil_div(p.m, span)), plan.tile_columns = int(ceil_div(p.n, span));
+  int parts = 0;
+  plan.m = int(products[0].m), plan.splits = splits;
+  plan.tile_rows = int(ceil_div(products[0].m, span));
+  for (const Product& p : products) add_product<T>(plan, p, span, parts);
   return plan;
 }
 
-void write_output(Plan& plan, const Product& p) {
-  plan.bias = p.bias.data, plan.residual = p.residual.data, plan.out = p.y.data;
-  plan.bias_f32 = p.bias.dtype == DType::F32, plan.out_f32 = p.y.dtype == DType::F32;
-  if (plan.out_f32) plan_output<float>(plan, p.y.data, p.n);
-  else if (p.type == DType::F16) plan_output<__half>(plan, p.y.data, p.n);
-  else plan_output<__nv_bfloat16>(plan, p.y.data, p.n);
+void write_output(Plan& plan, int i, const Product& p) {
+  Plan::Result& result = plan.result[i];
+  result.bias = p.bias.data, result.residual = p.residual.data, result.out = p.y.data;
+  result.bias_f32 = p.bias.dtype == DType::F32, result.out_f32 = p.y.dtype == DType::F32;
+  if (result.out_f32) plan_output<float>(plan, i, p.y.data, p.n);
+  else if (p.type == DType::F16) plan_output<__half>(plan, i, p.y.data, p.n);
+  else plan_output<__nv_bfloat16>(plan, i, p.y.data, p.n);
 }
 
 // Whether tiles of `span` turn y: whole heads whose columns are all in pairs half a head apart. Both columns of a pair
@@ -113,8 +130,9 @@ bool rotates_tiles(const Product& p, int span) {
          first.b.along_k;
 }
 
-void rope_output(Plan& plan, const Product& p) {
-  plan.table = p.rope.table.as<float>(),
+void rope_output(Plan& plan, int i, const Product& p) {
+  plan.result[i].rotated = true;
+  plan.table = p.rope.table.as<float>();
   plan.positions = Indices(p.rope.positions, p.rope.table.rows(), IndexKind::Position);
   plan.head_dim = int(p.rope.head_dim);
 }
@@ -123,21 +141,14 @@ void rope_output(Plan& plan, const Product& p) {
 Pieces write_splits(Scratch& sums, Plan& plan, const Product& p) {
   const int64_t pitch = ceil_div(p.n, 4) * 4;
   auto* partial = sums.take<float>(plan.splits * p.m * pitch);
-  plan.out_f32 = true;
-  plan_output<float>(plan, partial, pitch);
+  plan.result[0].out_f32 = true;
+  plan_output<float>(plan, 0, partial, pitch);
   return {partial, plan.splits, p.m, p.n, pitch, p.bias, p.residual, p.y};
 }
 
 template <typename T, int Cluster>
-void launch_tiles(const Product& p, int splits) {
-  Plan plan = plan_of<T>(p, Tile<Cluster>::SPAN, splits);
-  Scratch space(Owner::Pieces);
-  Pieces sums = {};
-  const bool rotates = splits == 1 && rotates_tiles(p, Tile<Cluster>::SPAN);
-  if (rotates) rope_output(plan, p);
-  if (splits > 1) sums = write_splits(space, plan, p);
-  else write_output(plan, p);
-  const int64_t all = int64_t(plan.tile_rows) * plan.tile_columns * splits;
+void launch_plan(const Plan& plan, const Product& p) {
+  const int64_t all = int64_t(plan.tile_rows) * plan.tile_columns * plan.splits;
   check(all <= INT32_MAX, Code::Unsupported, "matrix product: ", all, " tiles, expected at most ", INT32_MAX);
   const int64_t clusters = std::min<int64_t>(all, std::max(1, properties().multiprocessors / Cluster));
   const Launch shape{dim3(unsigned(clusters * Cluster)), dim3(HOPPER_THREADS), Tile<Cluster>::SHARED_BYTES, Cluster};
@@ -145,9 +156,31 @@ void launch_tiles(const Product& p, int splits) {
   if (!first.a.along_k) launch(multiply_tiles<T, Cluster, false, false>, shape, plan);
   else if (!first.b.along_k) launch(multiply_tiles<T, Cluster, true, false>, shape, plan);
   else launch(multiply_tiles<T, Cluster, true, true>, shape, plan);
-  if (splits > 1 && adds_rotated(p.rope)) return add_rotated(p, sums.partial, splits, sums.pitch);
-  if (splits > 1) launch_pieces<T>(sums);
-  if (p.rope && !rotates) rotate_rounded(p);
+}
+
+// All of K of each.
+template <typename T, int Cluster>
+void launch_whole(const std::vector<Product>& products) {
+  Plan plan = plan_of<T>(products, Tile<Cluster>::SPAN, 1);
+  const auto rotates = [](const Product& p) { return rotates_tiles(p, Tile<Cluster>::SPAN); };
+  for (size_t i = 0; i < products.size(); ++i) {
+    if (rotates(products[i])) rope_output(plan, int(i), products[i]);
+    write_output(plan, int(i), products[i]);
+  }
+  launch_plan<T, Cluster>(plan, products[0]);
+  for (const Product& p : products)
+    if (p.rope && !rotates(p)) rotate_rounded(p);
+}
+
+template <typename T, int Cluster>
+void launch_split(const Product& p, int splits) {
+  Plan plan = plan_of<T>({p}, Tile<Cluster>::SPAN, splits);
+  Scratch space(Owner::Pieces);
+  const Pieces sums = write_splits(space, plan, p);
+  launch_plan<T, Cluster>(plan, p);
+  if (adds_rotated(p.rope)) return add_rotated(p, sums.partial, splits, sums.pitch);
+  launch_pieces<T>(sums);
+  if (p.rope) rotate_rounded(p);
 }
 
 int64_t whole_stages(const Product& p) {
@@ -156,15 +189,32 @@ int64_t whole_stages(const Product& p) {
   return stages;
 }
 
+// Whether one plan holds them: they differ in n alone, and turn by one rope.
+bool fits_together(const std::vector<Product>& products) {
+  const Product& first = products[0];
+  int parts = 0;
+  for (const Product& p : products) {
+    bool masked = false;
+    each_part(p,
+              [&](const Part&, const Dropout* dropout) { ++parts, masked = masked || (dropout && dropout->active()); });
+    if (products.size() > 1 && (masked || p.m != first.m)) return false;
+    if (first_part(p).b.along_k != first_part(first).b.along_k) return false;
+  }
+  return parts <= PARTS;
+}
+
 // Clock cycles of a product, roughly: waves of tiles, each of a share of the stages and of writing y; then adding up.
 // Tensor cores take 512 cycles for 128 x 128 x 64, but single tiles have to wait for L2.
-double cycles(const Product& p, int64_t stages, HopperCut cut) {
+double cycles(const std::vector<Product>& products, int64_t stages, HopperCut cut) {
   const int cluster = cut.tile == HopperTile::Single ? 1 : 2;
   const int64_t span = cluster * SIDE, workers = properties().multiprocessors / cluster;
-  const int64_t waves = ceil_div(ceil_div(p.m, span) * ceil_div(p.n, span) * cut.splits, workers);
+  int64_t all = 0, elements = 0;
+  for (const Product& p : products)
+    all += ceil_div(p.m, span) * ceil_div(p.n, span) * cut.splits, elements += p.m * p.n;
+  const int64_t waves = ceil_div(all, workers);
   const double stage = cluster == 1 ? 640 : 1024, ends = 2000, adding = 5000, bytes_a_cycle = 1500;
   const double tiles = double(waves) * (double(ceil_div(stages, cut.splits)) * stage + ends);
-  return cut.splits == 1 ? tiles : tiles + adding + double(p.m) * double(p.n) * 8 * cut.splits / bytes_a_cycle;
+  return cut.splits == 1 ? tiles : tiles + adding + double(elements) * 8 * cut.splits / bytes_a_cycle;
 }
 
 }  // namespace
@@ -180,28 +230,38 @@ bool can_use_hopper(const Product& p) {
   return suits;
 }
 
-HopperCut hopper_cut(const Product& p) {
+HopperCut hopper_cut(const std::vector<Product>& products) {
   constexpr int MOST_SPLITS = 16, LEAST_STAGES = 8;
-  const int64_t stages = whole_stages(p);
+  const int64_t stages = whole_stages(products[0]);
   HopperCut best;
   for (const HopperTile tile : {HopperTile::Single, HopperTile::Paired}) {
     if (tile == HopperTile::Paired && properties().multiprocessors < 2) continue;
     for (int splits = 1; splits == 1 || (splits <= MOST_SPLITS && stages / splits >= LEAST_STAGES); ++splits)
-      if (cycles(p, stages, {tile, splits}) < cycles(p, stages, best)) best = {tile, splits};
+      if (cycles(products, stages, {tile, splits}) < cycles(products, stages, best)) best = {tile, splits};
   }
   return best;
 }
 
-void multiply_hopper(const Product& p) { multiply_hopper(p, hopper_cut(p)); }
+void multiply_hopper(const std::vector<Product>& products) {
+  const HopperCut cut = hopper_cut(products);
+  if (products.size() == 1 || (cut.splits == 1 && fits_together(products))) return multiply_hopper(products, cut);
+  for (const Product& each : products) multiply_hopper({each});
+}
 
-void multiply_hopper(const Product& p, HopperCut cut) {
-  if (p.m == 0 || p.n == 0) return;
-  const auto with_type = [&](auto zero) {
+void multiply_hopper(const std::vector<Product>& products, HopperCut cut) {
+  const Product& first = products[0];
+  if (first.m == 0 || first.n == 0) return;
+  const auto with_tile = [&](auto zero, auto cluster) {
     using T = decltype(zero);
-    if (cut.tile == HopperTile::Single) launch_tiles<T, 1>(p, cut.splits);
-    else launch_tiles<T, 2>(p, cut.splits);
+    constexpr int CLUSTER = decltype(cluster)::value;
+    if (cut.splits == 1) return launch_whole<T, CLUSTER>(products);
+    for (const Product& each : products) launch_split<T, CLUSTER>(each, cut.splits);
   };
-  if (p.type == DType::F16) with_type(__half{});
+  const auto with_type = [&](auto zero) {
+    if (cut.tile == HopperTile::Single) with_tile(zero, std::integral_constant<int, 1>());
+    else with_tile(zero, std::integral_constant<int, 2>());
+  };
+  if (first.type == DType::F16) with_type(__half{});
   else with_type(__nv_bfloat16{});
 }
 

@@ -25,23 +25,30 @@ constexpr uint32_t OPERAND = 2 * PANEL;  // SIDE rows of DEPTH elements
 // accumulators hold already; slabs without it last, since their operands are ready last. Of the parts without dropout,
 // first all whole stages are added up, then what is left of each.
 struct Plan {
-  TensorMap a[PARTS], b[PARTS], y;
+  // Of one product.
+  struct Result {
+    int first, masked, parts;     // its parts are [first, parts); those before `masked` have dropout
+    int whole_stages;             // of the parts without dropout
+    int n, tile_columns;          // y in tiles of a cluster
+    const void *bias, *residual;  // or null
+    void* out;
+    bool bias_f32, out_f32;
+    bool stores_boxes;  // y suits TMA
+    bool rotated;       // by the plan's rope
+  };
+  TensorMap a[PARTS], b[PARTS], y[MAX_PRODUCTS];
   int k[PARTS];
-  int masked, parts;  // the first `masked` of `parts` have dropout
-  int whole_stages;   // of the others
   Dropout dropout[MAX_SEGMENTS];
-  int m, n;
-  int tile_rows, tile_columns;  // y in tiles of a cluster
-  int splits;                   // of whole_stages; more than one write sums to y's third dimension
-  const void *bias, *residual;  // or null
-  void* out;
-  bool bias_f32, out_f32;
-  bool stores_boxes;  // y suits TMA
-  // Of Product::rope, where tiles turn y: the table or null, [positions, head_dim].
+  Result result[MAX_PRODUCTS];
+  int results;
+  int m, tile_rows, tile_columns;  // of all results
+  int splits;                      // of one result's whole stages; more than one write sums to y's third dimension
+  // Of Product::rope, where tiles turn y: [positions, head_dim].
   const float* table;
   Indices positions;
   int head_dim;
 };
+static_assert(sizeof(Plan) <= 4096, "parameters of a kernel");
 
 // Of a cluster of `Cluster` blocks, each with SIDE rows of a tile of (Cluster * SIDE)^2. 226 KB either way.
 template <int Cluster>
@@ -74,23 +81,26 @@ struct Ring {
   uint32_t parity = 0;
 };
 
-// First row and column of a tile: bands of BAND rows of tiles, in each band column by column.
+// First row and column of a tile: bands of BAND rows of tiles, in each band column by column, through all results.
 struct Place {
-  int row, column;
+  int row, column, result;
 };
 template <int Span>
 __device__ Place place_of(const Plan& plan, int tile) {
   const int in_band = BAND * plan.tile_columns, first = tile / in_band * BAND;
   const int height = min(plan.tile_rows - first, BAND), within = tile % in_band;
-  return {(first + within % height) * Span, within / height * Span};
+  int column = within / height, result = 0;
+  while (result + 1 < plan.results && column >= plan.result[result].tile_columns)
+    column -= plan.result[result++].tile_columns;
+  return {(first + within % height) * Span, column * Span, result};
 }
 
 // What a cluster has to do at a tile: its share of whole stages. The first split has all that is not whole, too.
 struct Share {
   int split, begin, end;
 };
-__device__ inline Share share_of(const Plan& plan, int split) {
-  const int64_t stages = plan.whole_stages;
+__device__ inline Share share_of(const Plan& plan, int result, int split) {
+  const int64_t stages = plan.result[result].whole_stages;
   return {split, int(stages * split / plan.splits), int(stages * (split + 1) / plan.splits)};
 }
 
@@ -98,8 +108,10 @@ __device__ inline Share share_of(const Plan& plan, int split) {
 template <int Cluster, typename F>
 __device__ __forceinline__ void each_tile(const Plan& plan, F&& body) {
   const int all = plan.tile_rows * plan.tile_columns * plan.splits;
-  for (int i = int(blockIdx.x) / Cluster; i < all; i += int(gridDim.x) / Cluster)
-    body(place_of<Tile<Cluster>::SPAN>(plan, i / plan.splits), share_of(plan, i % plan.splits));
+  for (int i = int(blockIdx.x) / Cluster; i < all; i += int(gridDim.x) / Cluster) {
+    const Place place = place_of<Tile<Cluster>::SPAN>(plan, i / plan.splits);
+    body(place, share_of(plan, place.result, i % plan.splits));
+  }
 }
 
 }  // namespace lowrank::cuda::gemm::sm90

@@ -16,8 +16,9 @@ struct HopperCut {
   int splits = 1;
 };
 
-// The fastest by estimate.
-HopperCut hopper_cut(const Product& product);
-void multiply_hopper(const Product& product, HopperCut cut);
+// The fastest by estimate, of all products as one.
+HopperCut hopper_cut(const std::vector<Product>& products);
+// Several: with splits, one after the other.
+void multiply_hopper(const std::vector<Product>& products, HopperCut cut);
 
 }  // namespace lowrank::cuda::gemm

@@ -27,25 +27,26 @@ struct Group {
 // Bias of a tile, zeros where there is none: column `thread + 128 i` of it in lane i. Loaded before the products that
 // it waits for, kept in shared memory only after them.
 template <typename T, int Columns>
-__device__ Pack<float, Columns / 128> load_bias(const Plan& plan, int column) {
+__device__ Pack<float, Columns / 128> load_bias(const Plan::Result& result, int column) {
   Pack<float, Columns / 128> bias = {};
   for (int i = 0; i < Columns / 128; ++i) {
     const int c = column + int(threadIdx.x % 128) + 128 * i;
-    if (!plan.bias || c >= plan.n) continue;
-    bias.lane[i] = plan.bias_f32 ? static_cast<const float*>(plan.bias)[c] : float(static_cast<const T*>(plan.bias)[c]);
+    if (!result.bias || c >= result.n) continue;
+    bias.lane[i] =
+        result.bias_f32 ? static_cast<const float*>(result.bias)[c] : float(static_cast<const T*>(result.bias)[c]);
   }
   return bias;
 }
 
 // d += residual; a thread has of each 8 columns (g, 2t), (g, 2t + 1) and the same 8 rows below.
 template <typename Y, int Columns>
-__device__ __forceinline__ void add_residual(const Plan& plan, const Group& group, float (&d)[Columns / 2], int row,
-                                             int column) {
+__device__ __forceinline__ void add_residual(const Plan::Result& result, int m, const Group& group,
+                                             float (&d)[Columns / 2], int row, int column) {
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int line = row + group.warp * 16 + group.g + 8 * half, left = plan.n - column - 2 * group.t;
-    if (line >= plan.m) continue;
-    const Y* from = static_cast<const Y*>(plan.residual) + int64_t(line) * plan.n + column + 2 * group.t;
+    const int line = row + group.warp * 16 + group.g + 8 * half, left = result.n - column - 2 * group.t;
+    if (line >= m) continue;
+    const Y* from = static_cast<const Y*>(result.residual) + int64_t(line) * result.n + column + 2 * group.t;
 #pragma unroll
     for (int i = 0; i < Columns / 4; ++i) {
       const int c = i / 2 * 8 + i % 2;
@@ -97,14 +98,15 @@ __device__ __forceinline__ void stage_panel(const Group& group, const float* d, 
 
 // Where y's lines don't begin at multiples of 16 bytes.
 template <typename Y>
-__device__ void copy_panel(const Plan& plan, const Group& group, const unsigned char* panel, int row, int column) {
+__device__ void copy_panel(const Plan::Result& result, int m, const Group& group, const unsigned char* panel, int row,
+                           int column) {
   constexpr int PER_LANE = PANEL_COLUMNS<Y> / 32, IN_CHUNK = int(16 / sizeof(Y));
   for (int line = group.warp; line < 64; line += 4) {
-    if (row + line >= plan.m) return;
-    Y* to = static_cast<Y*>(plan.out) + int64_t(row + line) * plan.n + column;
+    if (row + line >= m) return;
+    Y* to = static_cast<Y*>(result.out) + int64_t(row + line) * result.n + column;
     for (int i = 0; i < PER_LANE; ++i) {
       const int c = group.lane + 32 * i;
-      if (column + c < plan.n) to[c] = reinterpret_cast<const Y*>(panel + chunk_at(line, c / IN_CHUNK))[c % IN_CHUNK];
+      if (column + c < result.n) to[c] = reinterpret_cast<const Y*>(panel + chunk_at(line, c / IN_CHUNK))[c % IN_CHUNK];
     }
   }
 }
@@ -115,6 +117,7 @@ struct Output {
   float* bias;            // of the tile's columns
   int next = 0;           // the panel to be filled
   int split = 0;          // whose sums these are
+  int result = 0;         // whose y
 };
 
 // A consumer's 64 rows of a tile of `Columns`, from (row, column) on.
@@ -123,25 +126,26 @@ __device__ __forceinline__ void write_rows(const Plan& plan, Output& out, int in
                                            const Pack<float, Columns / 128>& bias, int row, int column) {
   const Group group(index);
   constexpr int WIDTH = PANEL_COLUMNS<Y>;
+  const Plan::Result& result = plan.result[out.result];
   if (row >= plan.m) return;
-  if (plan.residual) add_residual<Y, Columns>(plan, group, d, row, column);
+  if (result.residual) add_residual<Y, Columns>(result, plan.m, group, d, row, column);
   group.meet();  // the last tile's bias has been read
   for (int i = 0; i < Columns / 128; ++i) out.bias[threadIdx.x % 128 + 128 * unsigned(i)] = bias.lane[i];
 #pragma unroll
   for (int from = 0; from < Columns; from += WIDTH) {
-    if (column + from >= plan.n) break;
+    if (column + from >= result.n) break;
     unsigned char* panel = out.panels + out.next * PANEL;
     out.next ^= 1;
     // Whoever filled this panel last has seen it read.
     if (group.leads()) ptx::tma_wait_read<1>();
     group.meet();
     stage_panel<T, Y>(group, d + from / 2, out.bias + from, panel);
-    if (plan.stores_boxes) ptx::fence_proxy_async();
+    if (result.stores_boxes) ptx::fence_proxy_async();
     group.meet();
-    if (!plan.stores_boxes) {
-      copy_panel<Y>(plan, group, panel, row, column + from);
+    if (!result.stores_boxes) {
+      copy_panel<Y>(result, plan.m, group, panel, row, column + from);
     } else if (group.leads()) {
-      ptx::tma_store<3>(&plan.y, ptx::shared_address(panel), column + from, row, out.split);
+      ptx::tma_store<3>(&plan.y[out.result], ptx::shared_address(panel), column + from, row, out.split);
       ptx::tma_commit();
     }
   }

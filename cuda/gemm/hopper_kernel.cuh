@@ -28,6 +28,7 @@ template <int Cluster, bool AlongA, bool AlongB, typename Ring>
 __device__ void produce(const Plan& plan, Ring ring, uint32_t stages) {
   const uint32_t rank = Cluster == 1 ? 0 : ptx::cluster_rank();
   each_tile<Cluster>(plan, [&](Place place, Share share) {
+    const Plan::Result& result = plan.result[place.result];
     const int row = place.row + int(rank) * SIDE, column = place.column + int(rank) * SIDE;
     const auto load_stage = [&](int part, int k) {
       const uint32_t a = stages + uint32_t(ring.slot) * Tile<Cluster>::STAGE, b = a + (1 + rank) * OPERAND;
@@ -37,15 +38,15 @@ __device__ void produce(const Plan& plan, Ring ring, uint32_t stages) {
       load_operand<AlongB, Cluster>(b, &plan.b[part], ring.full(), column, k);
       ring.advance();
     };
-    for (int part = 0; share.split == 0 && part < plan.masked; ++part)
+    for (int part = result.first; share.split == 0 && part < result.masked; ++part)
       for (int round = 0; round < Tile<Cluster>::rounds(plan.k[part]); ++round)
         for (int k = 0; k < plan.k[part]; k += DEPTH) load_stage(part, k);
-    for (int part = plan.masked, before = 0; part < plan.parts; ++part) {
+    for (int part = result.masked, before = 0; part < result.parts; ++part) {
       const int whole = plan.k[part] / DEPTH, end = min(share.end - before, whole);
       for (int i = max(share.begin - before, 0); i < end; ++i) load_stage(part, i * DEPTH);
       before += whole;
     }
-    for (int part = plan.masked; share.split == 0 && part < plan.parts; ++part)
+    for (int part = result.masked; share.split == 0 && part < result.parts; ++part)
       if (plan.k[part] % DEPTH) load_stage(part, plan.k[part] / DEPTH * DEPTH);
   });
 }
@@ -188,17 +189,20 @@ __device__ __forceinline__ void consume(const Plan& plan, Ring ring, unsigned ch
              reinterpret_cast<float*>(bytes + Tile<Cluster>::BIAS) + index * COLUMNS};
   each_tile<Cluster>(plan, [&](Place place, Share share) {
     const int row = place.row + first;
-    auto tile_bias = load_bias<T, COLUMNS>(plan, place.column);
-    const Positions positions = AlongA && AlongB ? positions_of(plan, consumer.group, row) : Positions{};
+    const Plan::Result& result = plan.result[place.result];
+    auto tile_bias = load_bias<T, COLUMNS>(result, place.column);
+    const Positions positions =
+        AlongA && AlongB && result.rotated ? positions_of(plan, consumer.group, row) : Positions{};
     float d[COLUMNS / 2] = {};
-    for (int part = 0; share.split == 0 && part < plan.masked; ++part) add_masked(d, consumer, part, row, place.column);
+    for (int part = result.first; share.split == 0 && part < result.masked; ++part)
+      add_masked(d, consumer, part, row, place.column);
     add_stages(d, consumer, share.end - share.begin);
-    for (int part = plan.masked; share.split == 0 && part < plan.parts; ++part)
+    for (int part = result.masked; share.split == 0 && part < result.parts; ++part)
       if (plan.k[part] % DEPTH) add_tail(d, consumer, plan.k[part] % DEPTH);
-    out.split = share.split;
+    out.split = share.split, out.result = place.result;
     if constexpr (AlongA && AlongB)
-      if (plan.table) rotate_tile<COLUMNS>(plan, out, index, d, tile_bias, positions, row);
-    if (plan.out_f32) write_rows<T, float, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
+      if (result.rotated) rotate_tile<COLUMNS>(plan, out, index, d, tile_bias, positions, row);
+    if (result.out_f32) write_rows<T, float, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
     else write_rows<T, T, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
   });
   if (consumer.group.leads()) ptx::tma_wait_read<0>();

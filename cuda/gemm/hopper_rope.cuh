@@ -18,7 +18,6 @@ struct Positions {
 
 __device__ inline Positions positions_of(const Plan& plan, const Group& group, int row) {
   const int upper = row + group.warp * 16 + group.g, lower = upper + 8;
-  if (!plan.table) return {};
   return {upper < plan.m ? plan.positions[upper] : 0, lower < plan.m ? plan.positions[lower] : 0};
 }
 

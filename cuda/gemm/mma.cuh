@@ -11,6 +11,8 @@
 // Bound by tensor cores: 2 m n k / peak. 64 x 64 a warp reads 32 kB of shared memory per 128 x 128 x 32 products, half
 // of what 512 cycles of an A100 allow, next to 16 kB written.
 
+#include <algorithm>
+
 #include "cuda/gemm/store.cuh"
 #include "cuda/philox.cuh"
 
@@ -28,6 +30,12 @@ struct Work {
   int k_tiles = 0;  // tiles of K of all stretches without a mask
   int pieces = 1;   // that K is cut into, each summed by blocks of its own; then y is [pieces, m, n]
   unsigned tiles_m = 0, tiles_n = 0;
+};
+
+// Products of one launch, each in a layer of the grid of its own.
+struct Works {
+  int count = 0;
+  Work list[MAX_PRODUCTS];
 };
 
 struct TileIndex {
@@ -215,8 +223,10 @@ __device__ void add_stretches(Ring<S, B>& ring, B& block, float (&sum)[MT][NT][4
 
 template <typename T, typename S, bool AK, bool BK, bool Fast>
 __global__ void __launch_bounds__(S::THREADS, Fast ? S::RESIDENT : S::RESIDENT - 1)
-    mma_product(const __grid_constant__ Work work) {
+    mma_product(const __grid_constant__ Works works) {
   SHARED_DYNAMIC(shared);
+  const Work& work = works.list[blockIdx.z];
+  if (blockIdx.x >= work.tiles_m * work.tiles_n) return;
   using B = Block<T, S, AK, BK, Fast>;
   B block(shared, tile_of(blockIdx.x, work.tiles_m, work.tiles_n));
   float sum[B::MT][B::NT][4] = {};
@@ -234,39 +244,52 @@ __global__ void __launch_bounds__(S::THREADS, Fast ? S::RESIDENT : S::RESIDENT -
 // ---- host
 
 template <typename T, typename S, bool AK, bool BK, bool Fast>
-void launch_mma(Work work) {
-  work.tiles_m = unsigned(ceil_div(work.target.m, S::BM));
-  work.tiles_n = unsigned(ceil_div(work.target.n, S::BN));
-  const int64_t blocks = int64_t(work.tiles_m) * work.tiles_n;
+void launch_mma(Works works) {
+  int64_t blocks = 0;
+  for (int i = 0; i < works.count; ++i) {
+    Work& work = works.list[i];
+    work.tiles_m = unsigned(ceil_div(work.target.m, S::BM));
+    work.tiles_n = unsigned(ceil_div(work.target.n, S::BN));
+    blocks = std::max(blocks, int64_t(work.tiles_m) * work.tiles_n);
+  }
   check(blocks <= INT32_MAX, Code::Unsupported, "a product of ", blocks, " tiles; CUDA allows ", INT32_MAX);
   launch(mma_product<T, S, AK, BK, Fast>,
-         Launch{dim3(unsigned(blocks), unsigned(work.pieces)), dim3(S::THREADS), S::SHARED_BYTES}, work);
+         Launch{dim3(unsigned(blocks), unsigned(works.list[0].pieces), unsigned(works.count)), dim3(S::THREADS),
+                S::SHARED_BYTES},
+         works);
+}
+
+template <typename S>
+int64_t tiles_of(const Works& works) {
+  int64_t tiles = 0;
+  for (int i = 0; i < works.count; ++i)
+    tiles += ceil_div(works.list[i].target.m, S::BM) * ceil_div(works.list[i].target.n, S::BN);
+  return tiles;
 }
 
 // Large tiles where they occupy the device; the small ones also serve what cp.async can't carry in 16 bytes.
-inline bool takes_large(const Work& work, bool fast) {
-  const int64_t large = ceil_div(work.target.m, LargeTiling::BM) * ceil_div(work.target.n, LargeTiling::BN);
-  return fast && large >= properties().multiprocessors;
+inline bool takes_large(const Works& works, bool fast) {
+  return fast && tiles_of<LargeTiling>(works) >= properties().multiprocessors;
 }
 
 template <typename T, bool AK, bool BK>
-void run_oriented(const Work& work, bool fast) {
-  if (!fast) launch_mma<T, SmallTiling, AK, BK, false>(work);
-  else if (takes_large(work, fast)) launch_mma<T, LargeTiling, AK, BK, true>(work);
-  else launch_mma<T, SmallTiling, AK, BK, true>(work);
+void run_oriented(const Works& works, bool fast) {
+  if (!fast) launch_mma<T, SmallTiling, AK, BK, false>(works);
+  else if (takes_large(works, fast)) launch_mma<T, LargeTiling, AK, BK, true>(works);
+  else launch_mma<T, SmallTiling, AK, BK, true>(works);
 }
 
 // mma_bf16.cu, mma_f16.cu, mma_tf32.cu
-void run_mma_bf16(const Work& work, bool a_along_k, bool b_along_k, bool fast);
-void run_mma_f16(const Work& work, bool a_along_k, bool b_along_k, bool fast);
-void run_mma_tf32(const Work& work, bool a_along_k, bool b_along_k, bool fast);
+void run_mma_bf16(const Works& works, bool a_along_k, bool b_along_k, bool fast);
+void run_mma_f16(const Works& works, bool a_along_k, bool b_along_k, bool fast);
+void run_mma_tf32(const Works& works, bool a_along_k, bool b_along_k, bool fast);
 
 template <typename T>
-void run_mma(const Work& work, bool a_along_k, bool b_along_k, bool fast) {
-  if (a_along_k && b_along_k) return run_oriented<T, true, true>(work, fast);
-  if (a_along_k) return run_oriented<T, true, false>(work, fast);
+void run_mma(const Works& works, bool a_along_k, bool b_along_k, bool fast) {
+  if (a_along_k && b_along_k) return run_oriented<T, true, true>(works, fast);
+  if (a_along_k) return run_oriented<T, true, false>(works, fast);
   check(!b_along_k, Code::Unsupported, "product: both operands transposed; transpose the product");
-  return run_oriented<T, false, false>(work, fast);
+  return run_oriented<T, false, false>(works, fast);
 }
 
 }  // namespace lowrank::cuda::gemm

@@ -4,8 +4,8 @@
 
 namespace lowrank::cuda::gemm {
 
-void run_mma_f16(const Work& work, bool a_along_k, bool b_along_k, bool fast) {
-  run_mma<__half>(work, a_along_k, b_along_k, fast);
+void run_mma_f16(const Works& works, bool a_along_k, bool b_along_k, bool fast) {
+  run_mma<__half>(works, a_along_k, b_along_k, fast);
 }
 
 }  // namespace lowrank::cuda::gemm

@@ -56,17 +56,18 @@ Plan plan_of(const Product& p) {
 
 // Products of fewer tiles than multiprocessors are cut along K, at 16 tiles of K or more a piece; on one device always
 // alike.
-int pieces_of(const Work& work) {
-  const int64_t tiles = ceil_div(work.target.m, SmallTiling::BM) * ceil_div(work.target.n, SmallTiling::BN);
-  const int64_t processors = properties().multiprocessors;
-  if (work.masks || tiles == 0 || tiles >= processors) return 1;
-  return int(std::max<int64_t>(1, std::min<int64_t>({work.k_tiles / 16, 2 * processors / tiles, 32})));
+int pieces_of(const Works& works) {
+  const int64_t tiles = tiles_of<SmallTiling>(works), processors = properties().multiprocessors;
+  const Work& first = works.list[0];
+  if (first.masks || tiles == 0 || tiles >= processors) return 1;
+  return int(std::max<int64_t>(1, std::min<int64_t>({first.k_tiles / 16, 2 * processors / tiles, 32})));
 }
 
-void run(const Plan& plan) {
+void run(const Works& works, const Plan& plan) {
   const auto kernel = plan.type == DType::F32 ? run_mma_tf32 : plan.type == DType::F16 ? run_mma_f16 : run_mma_bf16;
-  kernel(plan.work, plan.a_along_k, plan.b_along_k, plan.fast);
+  kernel(works, plan.a_along_k, plan.b_along_k, plan.fast);
 }
+void run(const Plan& plan) { run({1, {plan.work}}, plan); }
 
 // K in one piece.
 void run_whole(const Plan& plan, const Product& p) {
@@ -74,11 +75,28 @@ void run_whole(const Plan& plan, const Product& p) {
   if (p.rope) rotate_rounded(p);
 }
 
+// All at once, where K is not cut and one kernel takes all; else nothing is done.
+bool multiply_together(const std::vector<Product>& products) {
+  Works works;
+  Plan all;
+  for (const Product& p : products) {
+    const Plan plan = plan_of(p);
+    if (works.count == 0) all = plan;
+    if (plan.fast != all.fast || plan.b_along_k != all.b_along_k || plan.type != all.type) return false;
+    works.list[works.count++] = plan.work;
+  }
+  if (pieces_of(works) > 1) return false;
+  run(works, all);
+  for (const Product& p : products)
+    if (p.rope) rotate_rounded(p);
+  return true;
+}
+
 }  // namespace
 
 void multiply_mma(const Product& product) {
   Plan plan = plan_of(product);
-  plan.work.pieces = pieces_of(plan.work);
+  plan.work.pieces = pieces_of({1, {plan.work}});
   if (plan.work.pieces == 1) return run_whole(plan, product);
   const Target target = plan.work.target;
   Scratch sums(Owner::Pieces);
@@ -96,12 +114,17 @@ void multiply_mma(const Product& product) {
   if (product.rope) rotate_rounded(product);
 }
 
-void multiply(const Product& product) {
-  check(!product.rope || !product.residual, Code::Unsupported, "product: a residual beside rope; add it afterwards");
-  const bool tensor_cores = product.type == DType::BF16 || product.type == DType::F16;
-  if (!tensor_cores && !(product.tf32 && product.type == DType::F32)) return multiply_simt(product);
-  if (hopper() && can_use_hopper(product)) return multiply_hopper(product);
-  multiply_mma(product);
+void multiply(const Product& product) { multiply(std::vector<Product>{product}); }
+
+void multiply(const std::vector<Product>& products) {
+  const Product& first = products[0];
+  check(!first.rope || !first.residual, Code::Unsupported, "product: a residual beside rope; add it afterwards");
+  const bool half = first.type == DType::BF16 || first.type == DType::F16;
+  const bool tensor_cores = half || (first.tf32 && first.type == DType::F32);
+  if (tensor_cores && hopper() && std::all_of(products.begin(), products.end(), can_use_hopper))
+    return multiply_hopper(products);
+  if (tensor_cores && products.size() > 1 && multiply_together(products)) return;
+  for (const Product& each : products) tensor_cores ? multiply_mma(each) : multiply_simt(each);
 }
 
 }  // namespace lowrank::cuda::gemm

@@ -1,6 +1,8 @@
 #pragma once
 // What a matrix product on the GPU is asked to do, whichever kernel does it.
 
+#include <vector>
+
 #include "core/kernels.h"
 
 namespace lowrank::cuda::gemm {
@@ -29,6 +31,8 @@ struct Slab {
 };
 
 constexpr int MAX_SEGMENTS = 3;
+// Products that one launch may compute.
+constexpr int MAX_PRODUCTS = LoraLayers::MOST;
 
 // y[m, n] = sum of segments + sum of slabs + bias[n] + residual[m, n], accumulated in f32 and rounded once. With `rope`
 // its rows are turned at last, before they are rounded where a kernel can (cuda/gemm/rope.cuh), else after.
@@ -47,11 +51,14 @@ struct Product {
 
 // Picks the kernel: tensor cores for bf16 and f16 (wgmma on Hopper), plain multiply-adds for f32 and f64.
 void multiply(const Product& product);
+// Of layers on one input: up to MAX_PRODUCTS products that share m and the sizes of K, without masks and residuals. One
+// launch where K is not cut, so that their tiles fill the device together; else one after the other.
+void multiply(const std::vector<Product>& products);
 
 // The kernels behind it. `can_use_hopper`: whether alignment and shape suit TMA.
 bool can_use_hopper(const Product& product);
-void multiply_hopper(const Product& product);  // wgmma, sm_90a
-void multiply_mma(const Product& product);     // mma.sync, sm_80 and later
-void multiply_simt(const Product& product);    // f32, f64
+void multiply_hopper(const std::vector<Product>& products);  // wgmma, sm_90a
+void multiply_mma(const Product& product);                   // mma.sync, sm_80 and later
+void multiply_simt(const Product& product);                  // f32, f64
 
 }  // namespace lowrank::cuda::gemm

@@ -1,4 +1,4 @@
-// y = x w^T + bias + s b^T with s = scale * drop(x) a^T, of up to three layers on one x.
+// y = x w^T + bias + s b^T with s = scale * drop(x) a^T, of up to three layers on one x, whose products are one launch.
 //
 // Two launches for one layer: s as one pass over x for all adapters, beside which b becomes a slab, and the frozen
 // product, whose k is longer by the rank. Beside the product (344 us of 275
@@ -118,6 +118,18 @@ void multiply(gemm::Product& p, const View& x, const gemm::Operand& left, const 
   gemm::multiply(p);
 }
 
+// All but the frozen part of layer i's.
+gemm::Product product_of(const Layers& l, const Slabs& slab, int i) {
+  gemm::Product p;
+  p.type = l.product(), p.tf32 = l.compute == Compute::TF32;
+  p.m = l.rows(), p.n = out_of(l[i]);
+  p.slabs = 1;
+  p.slab[0] = {slab.width, {slab.s, slab.pitch, true}, {slab.b, slab.pitch, true}, {}};
+  p.bias = l[i].bias, p.y = l[i].y;
+  if (l[i].turned) p.rope = l.rope;
+  return p;
+}
+
 struct RowsPlan {
   RowsPlan(Workspace& workspace, const LoraRows& op, const std::vector<Layers>& groups) {
     const Layers& l = groups[0];
@@ -146,19 +158,20 @@ void forward(const Layers& l) {
   const Plan plan = plan_in<Plan>(workspace, l);
   project({&l}, &plan);
   const gemm::Operand x = gemm::operand_in(l.x, l.product(), true, left);
+  static_assert(MAX_ADAPTERS == 3);
+  Scratch right[] = {Scratch(Owner::Right, 0), Scratch(Owner::Right, 1), Scratch(Owner::Right, 2)};
+  std::vector<gemm::Product> together;
   for (int i = 0; i < l.count(); ++i) {
-    const LoraLayer& layer = l[i];
-    const Slabs& slab = plan.slab[i];
-    gemm::Product p;
-    p.type = l.product(), p.tf32 = l.compute == Compute::TF32;
-    p.m = l.rows(), p.n = out_of(layer);
-    p.slabs = 1;
-    p.slab[0] = {slab.width, {slab.s, slab.pitch, true}, {slab.b, slab.pitch, true}, {}};
-    p.bias = layer.bias;
-    p.y = layer.y;
-    if (layer.turned) p.rope = l.rope;
-    multiply(p, l.x, x, layer.w);
+    gemm::Product p = product_of(l, plan.slab[i], i);
+    if (gemm::suits_quantized(l.x, l[i].w)) {
+      gemm::multiply_quantized(p, l.x, l[i].w);
+      continue;
+    }
+    p.segments = 1;
+    p.segment[0] = {l.in(), x, gemm::operand_in(l[i].w, p.type, true, right[i])};
+    together.push_back(p);
   }
+  if (!together.empty()) gemm::multiply(together);
 }
 
 void forward(const LoraRows& op) {

@@ -41,7 +41,7 @@ KERNEL_CASE(embedding_backward_of_any_types) {
     for (const bool wide : {false, true}) {
       if (wide && dtype == DType::F64) continue;
       const DType grad = wide ? DType::F32 : dtype;
-      const int64_t n = fuzz.pick<int64_t>({0, 1, 64, 65, 300}), cols = fuzz.pick<int64_t>({1, 5, 8, 40});
+      const int64_t n = fuzz.pick<int64_t>({0, 1, 64, 65, 256, 257, 400}), cols = fuzz.pick<int64_t>({1, 5, 8, 40});
       const int64_t vocabulary = fuzz.pick<int64_t>({1, 2, 70, 300});
       const Values dy = rounded(fuzz.values(n * cols), dtype);
       const auto ids = any_ids(fuzz, n, vocabulary);
@@ -58,7 +58,7 @@ KERNEL_CASE(embedding_backward_of_any_types) {
 
 // Three passes of the sort.
 KERNEL_CASE(embedding_backward_of_many_ids) {
-  const int64_t n = 200, cols = 2, vocabulary = 70000;
+  const int64_t n = 300, cols = 2, vocabulary = 70000;
   const Values dy = fuzz.values(n * cols);
   const auto ids = any_ids(fuzz, n, vocabulary);
   OnHost dtable({vocabulary, cols}), hdy({n, cols}, dy), hids({n}, ids);

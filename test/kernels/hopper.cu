@@ -11,10 +11,10 @@ using cuda::gemm::HopperTile;
 using cuda::gemm::multiply_hopper;
 using cuda::gemm::Product;
 
-void single(const Product& p) { multiply_hopper(p, {HopperTile::Single}); }
-void paired(const Product& p) { multiply_hopper(p, {HopperTile::Paired}); }
-void single_split(const Product& p) { multiply_hopper(p, {HopperTile::Single, 3}); }
-void paired_split(const Product& p) { multiply_hopper(p, {HopperTile::Paired, 2}); }
+void single(const Product& p) { multiply_hopper({p}, {HopperTile::Single}); }
+void paired(const Product& p) { multiply_hopper({p}, {HopperTile::Paired}); }
+void single_split(const Product& p) { multiply_hopper({p}, {HopperTile::Single, 3}); }
+void paired_split(const Product& p) { multiply_hopper({p}, {HopperTile::Paired, 2}); }
 
 ProductChoice choice_of(Fuzz& fuzz, int64_t m, int64_t n, std::vector<int64_t> segments) {
   ProductChoice c;
@@ -53,17 +53,38 @@ KERNEL_CASE(hopper_edges) {
   expect_product(fuzz, c);
 }
 
+// Layers on one input in one launch, each with its own n, slab, bias and type of y.
+KERNEL_CASE(hopper_products_together) {
+  if (!cuda::hopper()) return;
+  const int64_t m = fuzz.between(1, 300), k = fuzz.pick<int64_t>({72, 136});
+  const DType type = fuzz.pick({DType::BF16, DType::F16});
+  for (const HopperTile tile : {HopperTile::Single, HopperTile::Paired}) {
+    std::vector<std::unique_ptr<RandomProduct>> all;
+    std::vector<Product> products;
+    for (int i = 0; i < 3; ++i) {
+      ProductChoice c = choice_of(fuzz, m, fuzz.between(1, 400), {k});
+      c.type = type, c.y = fuzz.pick({type, DType::F32});
+      c.ranks = {fuzz.pick<int64_t>({8, 72})}, c.keeps = {256}, c.bias = fuzz.pick({false, true});
+      all.push_back(std::make_unique<RandomProduct>(fuzz, c));
+      all.back()->run([](const Product&) {});  // y alone
+      products.push_back(all.back()->product);
+    }
+    multiply_hopper(products, {tile});
+    for (const auto& each : all) each->expect_right("a product beside others");
+  }
+}
+
 // The same product again finds its tensor maps, another one does not.
 KERNEL_CASE(hopper_maps_are_made_once) {
   if (!cuda::hopper()) return;
   RandomProduct p(fuzz, choice_of(fuzz, 40, 72, {64}));
-  multiply_hopper(p.product, {HopperTile::Single});
+  multiply_hopper({p.product}, {HopperTile::Single});
   const int64_t first = cuda::tensor_maps_made();
-  multiply_hopper(p.product, {HopperTile::Single});
+  multiply_hopper({p.product}, {HopperTile::Single});
   expect(cuda::tensor_maps_made() == first, "maps of the same operands are not made again");
   Product narrower = p.product;
   narrower.m = 39;
-  multiply_hopper(narrower, {HopperTile::Single});
+  multiply_hopper({narrower}, {HopperTile::Single});
   expect(cuda::tensor_maps_made() > first, "other bounds are another map");
 }
 
