@@ -1,8 +1,9 @@
 // One training step of bert-base, this project beside PyTorch + PEFT: alternating fresh processes, fewest CPU seconds.
-//   npm run bench:compare -- --python PYTHON [--rounds 3] [--steps 3] [--warm 1] [--rows all/fp32,…] [--add]
+//   npm run bench:compare -- --python PYTHON [--rounds 3] [--steps 3] [--warm 1] [--rows all/fp32] [--add] [--to FILE]
 // PYTHON has the packages that bench/peers/README.md names. Writes bench/results/step-cpu.json and puts the table
 // between <!-- bench:step --> and <!-- /bench:step --> of README.md, or prints it where README.md has no such lines.
-// --add keeps the runs that the file holds already: the minimum of all counts.
+// --add keeps the runs that the file holds already: the minimum of all counts. --to names another file, for another
+// processor, and prints the table.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
@@ -14,7 +15,6 @@ import { writeFileAtomic } from '../lib/io/atomic.ts'
 import { packageRoot } from '../lib/io/package.ts'
 import { type Machine, machine, median, round } from './machine.ts'
 
-const OUTPUT = join(packageRoot, 'bench/results/step-cpu.json')
 const PEER = join(packageRoot, 'bench/peers/train_step.py')
 const README = join(packageRoot, 'README.md')
 const MARKERS = ['<!-- bench:step -->', '<!-- /bench:step -->'] as const
@@ -85,8 +85,11 @@ const { values: options } = parseArgs({
     threads: { type: 'string', default: '2' },
     rows: { type: 'string' },
     add: { type: 'boolean', default: false },
+    to: { type: 'string' },
   },
 })
+
+const OUTPUT = options.to ?? join(packageRoot, 'bench/results/step-cpu.json')
 
 function launch(command: string, args: readonly string[]): Run['line'] {
   const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 2 ** 24 })
@@ -181,7 +184,7 @@ function save(runs: readonly Run[]): Promise<void> {
 
 /** The table into README.md, or onto the terminal. */
 async function publish(runs: readonly Run[]): Promise<void> {
-  const readme = existsSync(README) ? readFileSync(README, 'utf8') : ''
+  const readme = options.to === undefined && existsSync(README) ? readFileSync(README, 'utf8') : ''
   const [start, end] = MARKERS.map(marker => readme.indexOf(marker)) as [number, number]
   if (start < 0 || end < start) return console.log(section(runs))
   const body = `${MARKERS[0]}\n${section(runs)}\n`

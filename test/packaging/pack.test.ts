@@ -101,9 +101,10 @@ const SUBPATHS: readonly [name: string, from: string, use: string][] = [
   ['toRow', 'data', "toRow({ text: 'a' }, 1).line"],
   ['loadTokenizer as other', 'tokenizer', 'other === loadTokenizer'],
   ['train', 'train', 'typeof train'],
+  ['sweep', 'study', 'typeof sweep'],
 ]
 const USES = SUBPATHS.map(([, , use]) => use).join(', ')
-const USED = '0.5 AdamW function true true function function true 1 true function\n'
+const USED = '0.5 AdamW function true true function function true 1 true function function\n'
 const imports = SUBPATHS.map(([name, from]) => `import { ${name} } from 'lowrank/${from}'\n`).join('')
 const requires = SUBPATHS.map(([name, from]) => {
   return `const { ${name.replace(' as ', ': ')} } = require('lowrank/${from}')\n`
@@ -149,7 +150,7 @@ withTarball('its types are found by TypeScript, from ES modules and from CommonJ
     ...readdirSync(join(home.path, 'node_modules/lowrank/docs')).map(name => `docs/${name}`),
   ])
     for (const [, block] of read(document).matchAll(/^```ts\n([\s\S]*?)^```$/gm)) {
-      if (!/from 'lowrank'/.test(block!)) continue
+      if (!/from 'lowrank['/]/.test(block!)) continue
       writeFileSync(join(home.path, 'block.mts'), block!)
       assert.is(check('block.mts'), '', document)
     }
