@@ -71,7 +71,7 @@ function languageModel(layers: LmLayers): Omit<Head, 'task' | 'collate'> {
       const { weight, bias, compute } = output
       const options = { scale: 1 / total, smoothing }
       if (weight.trains || bias?.trains || output.isAdapted)
-        return lossInPieces(rows, targets, output.outFeatures, (part, ids) => {
+        return lossInPieces(rows, [targets], output.outFeatures, (part, [ids]) => {
           return crossEntropy(logitsOf(part), ids, options)
         })
       return linearCrossEntropy(rows, weight.tensor, targets, { ...options, bias: bias?.tensor, softcap, compute })

@@ -1,10 +1,10 @@
 // Knowledge distillation (Hinton et al. 2015): a model learns what a larger one says of the same tokens, not the label
 // alone.
 
-import { checkpoint } from '../autograd/checkpoint.ts'
 import type { MicroBatch } from '../data/batches.ts'
 import { check, fail } from '../errors.ts'
 import { headOf } from '../heads/index.ts'
+import { lossInPieces } from '../heads/pieces.ts'
 import { uploadTargets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
 import { maxTokens } from '../nn/batch.ts'
@@ -13,10 +13,10 @@ import { withNoise } from '../nn/noise.ts'
 import { add } from '../ops/add.ts'
 import { divergence } from '../ops/crossEntropy.ts'
 import { embedding } from '../ops/embedding.ts'
-import { asNow, countingFrom, withoutRandom } from '../ops/random.ts'
+import { withoutRandom } from '../ops/random.ts'
 import { scale } from '../ops/scale.ts'
 import { Tensor } from '../tensor.ts'
-import type { Objective, SupervisedOptions } from './step.ts'
+import { type Objective, type SupervisedOptions, targetsIn } from './step.ts'
 
 /** How {@link distilled} weighs what is learned. */
 export interface DistillationOptions extends Omit<SupervisedOptions, 'classWeights'> {
@@ -54,14 +54,15 @@ export function distilled(options: DistillationOptions): Objective {
     loss(model, batch, total) {
       if (known !== model) checkTeacher(model, teacher)
       known = model
-      const targets = batch.targets ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
-      const [student, theirs] = [model.head, hiddenOf(teacher, batch)]
+      const targets = targetsIn(batch)
+      const theirs = weight === 0 ? undefined : hiddenOf(teacher, batch)
       const loss = (hidden: Tensor) => {
-        const labels = uploadTargets(targets, hidden.rows, student.outputs, model.device)
+        const labels = uploadTargets(targets, hidden.rows, model.head.outputs, model.device)
+        const hard = () => model.head.loss(hidden, labels, { ...others, total: total / (1 - weight) }, batch, targets)
+        if (!theirs) return hard()
         const scale = (weight * temperature ** 2) / total
-        const pair = { model, teacher, hidden, theirs, labels, temperature, scale, chunk }
-        const hard = () => student.loss(hidden, labels, { ...others, total: total / (1 - weight) }, batch, targets)
-        return weight === 0 ? hard() : weight === 1 ? softLoss(pair) : add(hard(), softLoss(pair))
+        const soft = softLoss({ model, teacher, hidden, theirs, labels, temperature, scale, chunk })
+        return weight === 1 ? soft : add(hard(), soft)
       }
       const { wordEmbeddings } = model.backbone
       return withNoise(wordEmbeddings, neftune, batch.cuSeqlens, () =>
@@ -94,34 +95,23 @@ interface Pair {
 }
 
 /** The sum over rows of how far the student is from the teacher, times `scale`. */
-function softLoss(pair: Pair): Tensor {
-  const { model, hidden, theirs, labels } = pair
-  const most = pair.chunk ?? Math.max(1, Math.floor(CHUNK_BYTES / (4 * model.head.outputs)))
-  if (hidden.rows <= most) return rowsLoss(pair)
-  const inNow = asNow()
-  const parts: Tensor[] = []
-  for (let begin = 0; begin < hidden.rows; begin += most) {
-    const count = Math.min(most, hidden.rows - begin)
-    const cut = (x: Tensor) => x.view(begin * x.columns, [count, x.columns])
-    const reads = { theirs: cut(theirs), labels: labels.view(begin, [count]) }
-    const body = ([rows]: readonly [Tensor]) => {
-      return [inNow(() => countingFrom(begin, () => rowsLoss({ ...pair, ...reads, hidden: rows })))] as const
-    }
-    parts.push(...checkpoint([cut(hidden)] as const, body, [reads.theirs, reads.labels]))
-  }
-  return parts.reduce((sum, part) => add(sum, part))
-}
-
-function rowsLoss({ model, teacher, hidden, theirs, labels, temperature, scale: by }: Pair): Tensor {
-  const logits = model.head.logits(hidden)
-  const given = asStudent(
-    withoutRandom(() => teacher.head.logits(theirs)),
-    model,
-    teacher,
+function softLoss({ model, teacher, hidden, theirs, labels, temperature, scale: by, chunk }: Pair): Tensor {
+  const { outputs } = model.head
+  const bytes = chunk === undefined ? CHUNK_BYTES : 4 * outputs * chunk
+  return lossInPieces(
+    hidden,
+    [theirs, labels],
+    outputs,
+    (rows, [teachers, ids]) => {
+      const logits = model.head.logits(rows)
+      const taught = withoutRandom(() => teacher.head.logits(teachers))
+      const given = asStudent(taught, model, teacher)
+      const width = Math.min(logits.columns, given.columns)
+      const soft = (x: Tensor) => scale(firstColumns(x, width), 1 / temperature)
+      return divergence(soft(logits), soft(given), ids, by)
+    },
+    bytes,
   )
-  const width = Math.min(logits.columns, given.columns)
-  const soft = (x: Tensor) => scale(firstColumns(x, width), 1 / temperature)
-  return divergence(soft(logits), soft(given), labels, by)
 }
 
 /** Without what pads a vocabulary at its end. */

@@ -35,9 +35,9 @@ for (const routes of [undefined, [4, 5, 4]])
       const loss = () =>
         lossInPieces(
           x.tensor,
-          Tensor.from(ids, [N]),
+          [Tensor.from(ids, [N])],
           V,
-          (rows, targets) => {
+          (rows, [targets]) => {
             most = Math.max(most, rows.rows)
             return crossEntropy(output.apply(rows), targets, { scale: 1 / N })
           },
