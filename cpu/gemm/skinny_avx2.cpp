@@ -45,21 +45,8 @@ void dot_block(const Dot& d, int64_t m0, int64_t n0) {
   }
 }
 
-template <bool MASK, bool BF16>
-void dot_all(const Dot& d) {
-  if (d.n > d.m) {
-    for (int64_t n = 0; n < d.n; n += 4)
-      for (int64_t m = 0; m < d.m; m += 2) dot_block<MASK, BF16>(d, m, n);
-  } else {
-    for (int64_t m = 0; m < d.m; m += 2)
-      for (int64_t n = 0; n < d.n; n += 4) dot_block<MASK, BF16>(d, m, n);
-  }
-}
-
-void dot(const Dot& d) {
-  if (d.w_bf16) return d.mask ? dot_all<true, true>(d) : dot_all<false, true>(d);
-  d.mask ? dot_all<true, false>(d) : dot_all<false, false>(d);
-}
+constexpr int64_t DOT_ROWS = 2;
+#include "cpu/gemm/skinny_dot.inc"
 
 template <bool MASK, int R>
 void outer_block(const Outer& o, int64_t r0, int64_t n0) {
@@ -92,18 +79,7 @@ void outer_block(const Outer& o, int64_t r0, int64_t n0) {
     for (int j = 0; j < 2; ++j) _mm256_maskstore_ps(o.p + (r0 + i) * o.ldp + n0 + 8 * j, m[j], acc[i][j]);
 }
 
-template <bool MASK>
-void outer_all(const Outer& o) {
-  for (int64_t n = 0; n < o.n; n += 16)
-    for (int64_t r = 0; r < o.r; r += 4) switch (o.r - r) {
-        case 1: outer_block<MASK, 1>(o, r, n); break;
-        case 2: outer_block<MASK, 2>(o, r, n); break;
-        case 3: outer_block<MASK, 3>(o, r, n); break;
-        default: outer_block<MASK, 4>(o, r, n);
-      }
-}
-
-void outer(const Outer& o) { o.mask ? outer_all<true>(o) : outer_all<false>(o); }
+#include "cpu/gemm/skinny_outer.inc"
 
 void dropout_bits(const DropoutKey& key, uint32_t row, int64_t columns, uint8_t* bits) {
   uint8_t bytes[256];

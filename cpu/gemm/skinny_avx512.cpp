@@ -70,21 +70,8 @@ void dot_block(const Dot& d, int64_t m0, int64_t n0) {
     _mm_mask_storeu_ps(d.y + (m0 + i) * d.ldy + n0, columns, _mm_add_ps(rows[i], bias));
 }
 
-template <bool MASK, bool BF16>
-void dot_all(const Dot& d) {
-  if (d.n > d.m) {
-    for (int64_t n = 0; n < d.n; n += 4)
-      for (int64_t m = 0; m < d.m; m += 4) dot_block<MASK, BF16>(d, m, n);
-  } else {
-    for (int64_t m = 0; m < d.m; m += 4)
-      for (int64_t n = 0; n < d.n; n += 4) dot_block<MASK, BF16>(d, m, n);
-  }
-}
-
-void dot(const Dot& d) {
-  if (d.w_bf16) return d.mask ? dot_all<true, true>(d) : dot_all<false, true>(d);
-  d.mask ? dot_all<true, false>(d) : dot_all<false, false>(d);
-}
+constexpr int64_t DOT_ROWS = 4;
+#include "cpu/gemm/skinny_dot.inc"
 
 template <bool MASK, int R>
 void outer_block(const Outer& o, int64_t r0, int64_t n0, int64_t begin, int64_t end) {
