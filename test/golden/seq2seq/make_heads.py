@@ -7,13 +7,15 @@ attention_mask, labels (a class a sequence or token, or first and last token of 
 Float64, dropout off. The token that ends a text stands inside too: the head reads the last.
 """
 
-import json
 import os
 import shutil
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from shared import clear, finish, save_io
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 # transformers lets padding take part in where an answer is.
@@ -74,19 +76,14 @@ def make(name):
     out = loaded(input_ids=ids, attention_mask=mask, **given)
     out.loss.backward()
     logits = torch.stack([out.start_logits, out.end_logits], -1) if task == 'qa' else out.logits
-    if task != 'seq':
-        logits = logits.where(mask[:, :, None].bool(), torch.zeros((), dtype=logits.dtype))
-    tensors = dict(input_ids=ids.int(), attention_mask=mask.int(), labels=labels.int(), logits=logits.detach().float())
+    given = dict(input_ids=ids.int(), attention_mask=mask.int(), labels=labels.int())
+    tensors = given | dict(logits=clear(logits, given).detach())
     for key, p in loaded.named_parameters():
         if p.grad is not None:
-            tensors[f'grad.{key}'] = p.grad.float()
-    save_file({k: v.contiguous() for k, v in tensors.items()}, f'{folder}/io.safetensors')
+            tensors[f'grad.{key}'] = p.grad
+    save_io(folder, tensors)
     meta = dict(task=task, labels=None if task == 'qa' else more['num_labels'], lengths=lengths, loss=out.loss.item())
-    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
-        json.dump(meta, f, indent=1)
-        f.write('\n')
-    for file in os.listdir(folder):
-        os.chmod(f'{folder}/{file}', 0o644)
+    finish(folder, meta)
     print(name, out.loss.item(), len(tensors), [k for k, _ in loaded.named_parameters()][:2])
 
 
