@@ -349,6 +349,13 @@ export function release(tensor: Tensor): void {
   if (tensor.owner && tensor.owner === scopes.at(-1)) tensor.dispose()
 }
 
+/** Bytes that tensors take in the pool, which rounds the size of each up. */
+export function pooledBytes(tensors: readonly Tensor[]): number {
+  return tensors.reduce((sum, { byteLength }) => sum + Math.ceil(byteLength / POOL_BLOCK) * POOL_BLOCK, 0)
+}
+
+const POOL_BLOCK = 256
+
 /** The tensors of a value: itself, or those directly in an array, record, Map or Set. */
 export function tensorsIn(value: unknown): Tensor[] {
   if (value instanceof Tensor) return [value]

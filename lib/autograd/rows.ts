@@ -9,7 +9,7 @@ import { recordGroup } from './tape.ts'
 export function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
   const { shape, device, dtype } = x
   const width = widthOf(shape)
-  const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))
+  const begins = beginsOf(heights)
   // Views that the tape does not see: one rule makes the gradient of all.
   const parts = heights.map((height, i) => {
     return new Tensor(native.view(x.handle, nth(begins, i) * width, [height, ...shape.slice(1)]))
@@ -30,7 +30,7 @@ export function concatRows(parts: readonly Tensor[]): Tensor {
   const { shape, device, dtype } = nth(parts, 0)
   const width = widthOf(shape)
   const heights = parts.map(part => part.rows)
-  const begins = heights.map((_, i) => heights.slice(0, i).reduce((a, b) => a + b, 0))
+  const begins = beginsOf(heights)
   const total = heights.reduce((a, b) => a + b, 0)
   const y = Tensor.empty([total, ...shape.slice(1)], { device, dtype })
   parts.forEach((part, i) => {
@@ -40,6 +40,15 @@ export function concatRows(parts: readonly Tensor[]): Tensor {
     return heights.map((height, i) => must(dy, 'dy').view(nth(begins, i) * width, [height, ...shape.slice(1)]))
   })
   return must(joined, 'joined')
+}
+
+/** Where parts of so many rows begin, one after the other. */
+export function beginsOf(heights: readonly number[]): number[] {
+  let begin = 0
+  return heights.map(height => {
+    begin += height
+    return begin - height
+  })
 }
 
 const widthOf = (shape: readonly number[]) => shape.slice(1).reduce((a, b) => a * b, 1)

@@ -86,6 +86,11 @@ export function wholeRows(examples: List<Example>): List<Example> {
   return examples.some(({ part }) => part !== undefined && part > 0) ? examples.filter(({ part }) => !part) : examples
 }
 
+/** Tokens of a sequence that are learned, none of which is the first: nothing says it. */
+export function learnedTokens(label: Example['label']): number {
+  return label instanceof Int32Array ? label.subarray(1).filter(id => id !== IGNORED).length : 0
+}
+
 /** Tokens of all examples. */
 export function tokensOf(examples: Iterable<Example>): number {
   let tokens = 0

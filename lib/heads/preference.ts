@@ -1,6 +1,6 @@
 // Preferences between answers of a language model: its log-probability of each answer, beside that of a reference.
 
-import { type Example, IGNORED, type Preference, sequencesOf } from '../data/example.ts'
+import { type Example, learnedTokens, type Preference, sequencesOf } from '../data/example.ts'
 import { check, fail } from '../errors.ts'
 import type { LmLayers } from '../models/family.ts'
 import { countingFrom } from '../ops/random.ts'
@@ -41,8 +41,7 @@ function targetsOf(examples: readonly Example[]): PreferenceTargets {
   const sequences = examples.flatMap(sequencesOf)
   const bounds = new Int32Array(sequences.length + 1)
   sequences.forEach(({ label }, i) => {
-    const learned = label instanceof Int32Array ? label.subarray(1).filter(id => id !== IGNORED).length : 0
-    bounds[i + 1] = nth(bounds, i) + learned
+    bounds[i + 1] = nth(bounds, i) + learnedTokens(label)
   })
   const tokens = nextTokens(sequences) ?? { rows: new Int32Array(), values: new Int32Array(), width: 1 }
   const slice = (from: number, to: number) => targetsOf(examples.slice(from / 2, to / 2))

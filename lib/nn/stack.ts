@@ -81,15 +81,20 @@ export function stack<S extends State>({ embed, blocks, hidden, output = hidden 
       if (shared && i < shared.layers) continue
       const context: LayerContext = { batch, cache: cache?.layers[i], memory, prefix, layer: i }
       const next = again ? rerun(state, block, context) : scope(() => block(state, context))
-      if (!observe) for (const tensor of state) if (tensor && !next.includes(tensor)) release(tensor)
+      if (!observe) leave(state, next)
       state = next
       see(state, i + 1)
     }
     const last = scope(() => output(state))
-    if (!observe) for (const tensor of state) if (tensor && tensor !== last) release(tensor)
+    if (!observe) leave(state, [last])
     observe?.(last)
     return last
   }
+}
+
+/** Frees a state that was read, but for what goes on. */
+function leave(state: State, kept: State): void {
+  for (const tensor of state) if (tensor && !kept.includes(tensor)) release(tensor)
 }
 
 /** The state of the whole batch after layers that ran for its rows once each. */
@@ -100,7 +105,7 @@ function sharedState<S extends State>(shared: SharedLayers, embed: Stack<S>['emb
       let state = embed(batch)
       for (const [layer, block] of blocks.slice(0, layers).entries()) {
         const next = scope(() => block(state, { batch, layer }))
-        for (const tensor of state) if (tensor && !next.includes(tensor)) release(tensor)
+        leave(state, next)
         state = next
       }
       return state

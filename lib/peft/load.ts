@@ -233,7 +233,7 @@ function mismatches(expected: ReadonlyMap<string, Parameter>, file: Checkpoint):
 function unexpected(expected: ReadonlyMap<string, Parameter>, file: Checkpoint, attached: Adapter): string[] {
   return file.names().flatMap(key => {
     const isKnown = expected.has(key) || isStray(key, expected) || isTiedCopy(key, file)
-    return isKnown || isCopy(file, key, attached.copies) || isBase(key, attached)
+    return isKnown || isCopy(file, key, attached.copies) || baseCopy(key, attached) !== undefined
       ? []
       : [`unexpected ${key} [${file.info(key).shape.join(', ')}]`]
   })
@@ -248,10 +248,6 @@ function isStray(key: string, expected: ReadonlyMap<string, Parameter>): boolean
 }
 
 /** The base's own weight, which PEFT writes beside the factors of embed_tokens and lm_head. */
-function isBase(key: string, attached: Adapter): boolean {
-  return baseCopy(key, attached) !== undefined
-}
-
 function baseCopy(key: string, { host, matched, copies }: Adapter): Parameter | undefined {
   const path = /^base_model\.model\.(.+)\.base_layer\.weight$/.exec(key)?.[1]
   const layer = path === undefined ? undefined : layerAt(host, path)

@@ -107,9 +107,9 @@ function referenceTable(references: readonly ReferenceRow[]): Html {
     ['F1 (macro)', ({ macroF1 }: ReferenceRow) => macroF1],
   ] as const
   const shown = columns.filter(([, read], i) => i === 0 || references.some(one => read(one) !== undefined))
-  const share = (value: number | undefined) => (value === undefined ? '\u2013' : percent(value))
   const rows = references.map(one => {
-    return html`<tr><th>${one.name}</th>${shown.map(([, read]) => html`<td class="num">${share(read(one))}</td>`)}</tr>`
+    const cells = shown.map(([, read]) => html`<td class="num">${valueText(read(one), 'share')}</td>`)
+    return html`<tr><th>${one.name}</th>${cells}</tr>`
   })
   const heads = shown.map(([name]) => html`<th class="num">${name}</th>`)
   return html`<h3>Without a model that reads</h3><div class="sideways"><table class="references"><thead><tr>

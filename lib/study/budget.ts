@@ -45,17 +45,20 @@ export async function timeMethods(bench: Bench, specs: readonly Spec[]): Promise
   return found
 }
 
-/** Steps of `runs` like runs that end within `budget` seconds. A plan that the folder has from before stays. */
+/**
+ * Steps of `runs` runs of each spec, all of which end within `budget` seconds. A plan that the folder has from before
+ * stays.
+ */
 export async function planWithin(
   bench: Bench,
   folder: StudyFolder,
   budget: number,
   runs: number,
-  spec: Spec,
+  specs: readonly Spec[],
 ): Promise<RunLength> {
   const known = folder.note('length')
   if (isLength(known)) return known
-  const costs = await timeMethods(bench, [spec])
+  const costs = await timeMethods(bench, specs)
   const length = planSteps(
     budget,
     costs.map(cost => ({ ...cost, runs })),
@@ -64,8 +67,7 @@ export async function planWithin(
   return length
 }
 
-/** Whether what a folder holds is a plan. */
-export function isLength(value: unknown): value is RunLength {
+function isLength(value: unknown): value is RunLength {
   return isRecord(value) && isCount(value.epochs) && isCount(value.maxSteps)
 }
 

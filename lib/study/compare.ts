@@ -8,7 +8,7 @@ import { learningRateFor } from '../train/defaults.ts'
 import { evaluate } from '../train/evaluate.ts'
 import type { StepEvent } from '../train/events.ts'
 import { must, nth, under } from '../tuple.ts'
-import { isLength, planSteps, type RunLength, timeMethods } from './budget.ts'
+import { planWithin, type RunLength } from './budget.ts'
 import type { StudyFolder } from './folder.ts'
 import { attachSpec, type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
 
@@ -108,19 +108,9 @@ async function tryOn({ model, examples, options: { transform } }: Bench, { metho
 async function lengthFor(bench: Bench, folder: StudyFolder, options: CompareOptions): Promise<RunLength | undefined> {
   const { budget, methods, lrs, seeds } = options
   if (budget === undefined) return undefined
-  const known = folder.note('length')
-  if (isLength(known)) return known
   const runs = lrs + seeds.length - 1
-  const costs = await timeMethods(
-    bench,
-    methods.map(({ method, options }) => ({ method, options, training: {}, seed: nth(seeds, 0) })),
-  )
-  const length = planSteps(
-    budget,
-    costs.map(cost => ({ ...cost, runs })),
-  )
-  await folder.setNote('length', length)
-  return length
+  const specs = methods.map(({ method, options }) => ({ method, options, training: {}, seed: nth(seeds, 0) }))
+  return await planWithin(bench, folder, budget, runs, specs)
 }
 
 function isMember(value: unknown): value is Member {

@@ -3,6 +3,7 @@
 import { initStdOf, type Model } from '../model.ts'
 import { normal } from '../nn/init.ts'
 import { type Adapter, attach, createMethod, kindOf } from '../peft/index.ts'
+import { pooledBytes } from '../tensor.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, TrainEvent, TrainExamples, TrainOptions } from '../train/events.ts'
 import { Diverged, train } from '../train/train.ts'
 import { lastOf, must } from '../tuple.ts'
@@ -121,11 +122,8 @@ export const isWhole = (method: string): boolean => kindOf(method).peftType === 
 /** Bytes of original weights that a run which trains them in place would not keep. */
 function keptBytes({ method }: Spec, { trainable }: Adapter): number {
   if (!isWhole(method)) return 0
-  return trainable.reduce((sum, { base }) => sum + Math.ceil((base?.own.byteLength ?? 0) / BLOCK) * BLOCK, 0)
+  return pooledBytes(trainable.flatMap(({ base }) => base?.own ?? []))
 }
-
-/** What the tensor pool rounds up to. */
-const BLOCK = 256
 
 /** What is kept of the events of a run. */
 export interface Told {

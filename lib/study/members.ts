@@ -125,15 +125,14 @@ class Group {
       const adapter = attachSpec(model, spec, name)
       const { signal } = this.#together
       const options = { ...optionsOf(this.#bench, spec), ...(signal && { signal }) }
-      const isAlone = whyAlone(adapter, options) !== undefined
-      if (!isAlone) {
-        resolveSettings(adapter, options, examples)
-        this.#members.push({ adapter, options })
-        this.#running.set(name, { index, adapter, after: [], validations: 0, seconds: 0, cpuSeconds: 0 })
-        return undefined
+      if (whyAlone(adapter, options) !== undefined) {
+        adapter.detach()
+        return 'alone'
       }
-      adapter.detach()
-      return 'alone'
+      resolveSettings(adapter, options, examples)
+      this.#members.push({ adapter, options })
+      this.#running.set(name, { index, adapter, after: [], validations: 0, seconds: 0, cpuSeconds: 0 })
+      return undefined
     } catch (error) {
       model.adapters.get(name)?.dispose()
       await this.#together.ended(index, refused(error))

@@ -1,6 +1,6 @@
 // What tasks that compare two answers share: rewards, how often the better one has more, and by how much.
 
-import { type Example, IGNORED } from '../data/example.ts'
+import { type Example, learnedTokens } from '../data/example.ts'
 import { asksReference } from '../heads/preferenceLosses.ts'
 import { type BootstrapInterval, pairedBootstrap } from '../metrics/compare.ts'
 import { nth } from '../tuple.ts'
@@ -27,16 +27,12 @@ export function readCompared(example: Example, [first, second]: readonly [number
   const { wanted, reference = [0, 0], goal } = preference ?? {}
   const kind = wanted === undefined ? PAIR : Number(wanted)
   const isByToken = goal !== undefined && !asksReference(goal.loss)
-  const [n, m] = isByToken ? [learnedOf(label), learnedOf(other?.label)] : [1, 1]
+  const [n, m] = isByToken ? [learnedTokens(label), learnedTokens(other?.label)] : [1, 1]
   return {
     gold: Float32Array.of(kind, ...reference, goal?.beta ?? 1),
     predicted: Float32Array.of(first / n, second / m, 0, 0),
   }
 }
-
-/** Tokens of an answer, the first of which nothing says. */
-const learnedOf = (label: Example['label']) =>
-  label instanceof Int32Array ? label.subarray(1).filter(id => id !== IGNORED).length : 1
 
 /** The implicit rewards of both answers: β times how much likelier they are than under the reference. */
 export function rewardsOf({ gold, predicted }: Compared): readonly [number, number] {

@@ -59,20 +59,25 @@ export function textBaselineOf(
   if (!rows.every(isText) || !judged.every(isText)) return undefined
   const transform = tfidf(readBy(rows, read), Math.floor(MOST_WEIGHTS / classes))
   const [x, unseen] = [transform(readBy(rows, read)), transform(readBy(judged, read))]
-  return oneClass ? ofClasses(x, rows, unseen, judged, model.labels) : ofLabels(x, rows, unseen, judged, model.labels)
+  const task = { x, rows, unseen, judged, labels: model.labels }
+  return oneClass ? ofClasses(task) : ofLabels(task)
+}
+
+/** What is fitted, and judged. */
+interface Fit {
+  /** Of `rows`, and of those `judged`. */
+  readonly x: Features
+  readonly unseen: Features
+  readonly rows: List<Example>
+  readonly judged: List<Example>
+  readonly labels: readonly string[]
 }
 
 const isClass = (label: Example['label']) => typeof label === 'number'
 const isVector = (label: Example['label']) => label instanceof Float32Array
 
 /** One model for all classes. */
-function ofClasses(
-  x: Features,
-  rows: List<Example>,
-  unseen: Features,
-  judged: List<Example>,
-  labels: readonly string[],
-): TextBaseline {
+function ofClasses({ x, rows, unseen, judged, labels }: Fit): TextBaseline {
   const idsOf = (examples: List<Example>) => examples.map(({ label }) => Number(label))
   const [gold, predicted] = [idsOf(judged), predictLogistic(unseen, fitLogistic(x, idsOf(rows), labels.length, C, FIT))]
   const average = { average: 'macro', classes: [...labels.keys()] } as const
@@ -80,13 +85,7 @@ function ofClasses(
 }
 
 /** A model for each label, which says whether a text has it. */
-function ofLabels(
-  x: Features,
-  rows: List<Example>,
-  unseen: Features,
-  judged: List<Example>,
-  labels: readonly string[],
-): TextBaseline {
+function ofLabels({ x, rows, unseen, judged, labels }: Fit): TextBaseline {
   const has = (examples: List<Example>, c: number) => examples.map(({ label }) => (valueAt(label, c) > 0.5 ? 1 : 0))
   // Two columns of weights share what one would be penalised for: half of C is the C of one.
   const columns = [...labels.keys()].map(c => predictLogistic(unseen, fitLogistic(x, has(rows, c), 2, C / 2, FIT)))

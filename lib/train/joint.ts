@@ -1,6 +1,6 @@
 // One pass over a frozen base for micro-batches of several adapters: each row goes through its own.
 
-import { splitRows } from '../autograd/rows.ts'
+import { beginsOf, splitRows } from '../autograd/rows.ts'
 import type { MicroBatch } from '../data/batches.ts'
 import { answersOf, type DeviceAnswers } from '../heads/head.ts'
 import { type Targets, uploadTargets } from '../heads/targets.ts'
@@ -104,7 +104,7 @@ function sharedOf(model: Model, parts: readonly JointPart[], layers: number): Sh
     return known < 0 ? firsts.push(part) - 1 : known
   })
   if (firsts.length === parts.length) return undefined
-  const begins = firsts.map((_, i) => firsts.slice(0, i).reduce((sum, { batch }) => sum + batch.ids.length, 0))
+  const begins = beginsOf(firsts.map(({ batch }) => batch.ids.length))
   const rows = kinds.flatMap((kind, i) => {
     return Array.from(nth(parts, i).batch.ids, (_, t) => nth(begins, kind) + t)
   })

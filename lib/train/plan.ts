@@ -6,7 +6,7 @@ import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { Matched } from '../peft/method.ts'
-import { scope } from '../tensor.ts'
+import { pooledBytes, scope } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import { checkArguments, checkRun, resolveClassWeights, scheduleWarnings } from './checks.ts'
 import { evaluationBatches, labelled, packAll } from './evaluate.ts'
@@ -95,9 +95,6 @@ export async function planTraining(
   }
 }
 
-/** What the tensor pool rounds up to. */
-const BLOCK = 256
-
 /** Steps, then evaluations, each with nothing left over from the one before. Returns what stays meanwhile. */
 async function simulate(
   adapter: Adapter<Model>,
@@ -107,8 +104,7 @@ async function simulate(
 ): Promise<Pick<TrainPlan, 'optimizerBytes' | 'memberBytes'>> {
   const { host: model, training, trainable } = adapter
   const { device } = model
-  const own = trainable.reduce((sum, { tensor }) => sum + Math.ceil(tensor.byteLength / BLOCK) * BLOCK, 0)
-  const others = device.memory().live - own
+  const others = device.memory().live - pooledBytes(trainable.map(({ tensor }) => tensor))
   const optimizer = optimizerOf(adapter, settings)
   const memberBytes = device.memory().live - others
   const classWeights = weightsTensor(model, resolveClassWeights(model, data.train, settings.classWeights))

@@ -36,7 +36,7 @@ import { type Evaluation, evaluateBy } from './evaluate.ts'
 import type { Before, TrainExamples } from './events.ts'
 import { type Origin, originOf } from './fingerprint.ts'
 import type { Seat } from './meeting.ts'
-import { objectiveOf } from './objective.ts'
+import { labelOptions, objectiveOf } from './objective.ts'
 import type { Settings } from './settings.ts'
 import { freshState, type RunState } from './state.ts'
 import { type StepNumbers, Stepper } from './step.ts'
@@ -159,14 +159,14 @@ export class Run {
     model.device.resetPeak()
     this.optimizer = optimizerOf(adapter, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
-    const { seed, neftune, labelSmoothing, gradientCheckpointing: checkpoint, communicator } = settings
+    const { seed, communicator } = settings
     this.stepper = new Stepper(model, this.optimizer, {
       seed,
       training: adapter.training,
       totalSteps: this.length.totalSteps,
       objective: objectiveOf(settings, this.#weightsTensor),
       communicator,
-      shared: seat?.passes({ neftune, labelSmoothing, checkpoint, classWeights: this.#weightsTensor }),
+      shared: seat?.passes(labelOptions(settings, this.#weightsTensor)),
     })
   }
 

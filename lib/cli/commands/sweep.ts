@@ -81,13 +81,9 @@ async function within(
   if (budget === undefined) return settings
   const runs = trialsOf({ space, trials, sampler }) + 1 // the best is trained again
   const params = Object.fromEntries(Object.entries(space).map(([name, each]) => [name, valueAt(each, 0.5)]))
-  const length = await planWithin(
-    benchOf(prepared, settings),
-    folder,
-    must(secondsOf(budget), 'budget'),
-    runs,
+  const length = await planWithin(benchOf(prepared, settings), folder, must(secondsOf(budget), 'budget'), runs, [
     specOf(settings, params),
-  )
+  ])
   console.note(`${plural(length.maxSteps, 'step')} a trial fit into ${budget}`)
   return { ...settings, ...length }
 }
