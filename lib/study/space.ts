@@ -52,7 +52,8 @@ function rowsOf(methods: readonly string[]): Map<string, OptionRow> {
   const fields = methods.flatMap(name => kindOf(name).fields.filter(isOptionField))
   const training = Object.entries(TRAIN_OPTIONS).filter(([name]) => !FIXED.includes(name))
   const choice: OptionRow = { kind: 'choice', choices: METHODS.map(({ type }) => type), help: 'The method' }
-  return new Map([['method', choice], ...training, ...fields.map((field): [string, OptionRow] => [field.name, field])])
+  const own = fields.map((field): [string, OptionRow] => [field.name, field])
+  return new Map<string, OptionRow>([['method', choice], ...training, ...own])
 }
 
 function unknown(name: string, known: readonly string[]): never {
