@@ -4,6 +4,7 @@ import { CommanderError, Command as Parser, Option as ParserOption } from 'comma
 import { fail, LowrankError, messageOf, nearest, systemCode } from '../errors.ts'
 import { packageVersion } from '../io/package.ts'
 import { isTexts, must } from '../tuple.ts'
+import { asGiven } from './options/asGiven.ts'
 import { commandHelp, programHelp, usageOf } from './options/help.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts'
 import { optionsOf, type Settings } from './options/options.ts'
@@ -95,13 +96,14 @@ export async function run(argv: readonly string[]): Promise<number> {
   } catch (error) {
     return report(error, 2)
   }
+  const named = (message: string) => asGiven(message, resolved.origins)
   try {
     const action = await actions[command]()
-    const console = createConsole(resolved.settings)
+    const console = createConsole({ ...resolved.settings, named })
     showDownloads(console)
     return await action(resolved.settings, console, resolved)
   } catch (error) {
-    return report(error, 1)
+    return report(error, 1, named)
   }
 }
 
@@ -215,11 +217,11 @@ function commandOf(argv: readonly string[]): Command | undefined {
 }
 
 /** Tells an error on standard error. Stacks are for LOWRANK_DEBUG. */
-function report(error: unknown, code: number): number {
+function report(error: unknown, code: number, named = (message: string) => message): number {
   const known = error instanceof LowrankError
   const system = systemCode(error)
   const name = known ? error.code : (system ?? 'ERR_INTERNAL')
-  const message = messageOf(error)
+  const message = known ? named(messageOf(error)) : messageOf(error)
   process.stderr.write(`error ${name}: ${visible(message)}\n`)
   if (process.env.LOWRANK_DEBUG && error instanceof Error) process.stderr.write(`${visible(error.stack ?? '')}\n`)
   else if (!known && system === undefined)

@@ -160,7 +160,7 @@ class Watch {
 
   /** A warning, above the progress line where there is one. */
   warn(text: string): void {
-    if (this.progress && !this.#settings.quiet) this.progress.log(`warning: ${text}`)
+    if (this.progress && !this.#settings.quiet) this.progress.log(`warning: ${this.#console.named(text)}`)
     else this.#console.warn(text)
   }
 

@@ -272,7 +272,7 @@ function defaultFor(linears: readonly LinearInfo[], context: TargetContext): str
 
 function checkLayerOptions(options: MatchOptions, targets: string | readonly string[]): void {
   const given = (['layersToTransform', 'layersPattern'] as const).find(key => options[key] !== undefined)
-  check(given === undefined || typeof targets !== 'string', 'ERR_OPTION', () => {
+  check(given === undefined || typeof targets !== 'string' || isAllLinear(targets), 'ERR_OPTION', () => {
     return `${given}: cannot go with the regular expression ${shown(targets)}; write the layers into it or give a list`
   })
   const patterns = options.layersPattern ?? []

@@ -77,6 +77,10 @@ test('quickstart has defaults of its own', () => {
 
 test('mistakes name what is wrong, both values, and the nearest name', () => {
   fails(() => settings('train', 'd', '--learning-rat', '1'), /--learning-rat: there is no such option/)
+  fails(
+    () => settings('train', 'd', '--report=false'),
+    /--report: takes no value, "false" is given; write --report, or --no-report/,
+  )
   fails(() => settings('train', 'd', '--batchsize', '1'), /did you mean "--batch-size"/)
   fails(() => settings('train', 'd', '--learning-rate', '1'), /--learning-rate: .*\(here it is "--lr"\)/)
   fails(() => settings('train', 'd', '--config', yaml('num_train_epochs: 3')), /\(here it is "epochs"\)/)

@@ -153,6 +153,7 @@ export async function runTrain(args: readonly string[], told: Told = { warnings:
     event: ignore,
     note: ignore,
     warn: text => void told.warnings.push(text),
+    named: text => text,
   }
   return trainCommand(resolved.settings, console, resolved)
 }

@@ -4,6 +4,8 @@ import { check, fail, LowrankError, nearest } from '../../errors.ts'
 import { readText } from '../../io/json.ts'
 import { nameHere, nearestOption } from '../../options.ts'
 import { METHODS, type MethodKind } from '../../peft/index.ts'
+import { keysOf } from '../../tuple.ts'
+import { nameAsGiven, type Origins } from './asGiven.ts'
 import { type Command, checkYaml, flagOf, type Option, parseFlag } from './option.ts'
 import { OPTIONS, optionsOf, type Settings } from './options.ts'
 import { parseYaml } from './yaml.ts'
@@ -16,6 +18,8 @@ export interface Resolved {
   readonly settings: Settings
   /** Names given by flag or file. */
   readonly given: ReadonlySet<string>
+  /** Where each came from. */
+  readonly origins: Origins
 }
 
 /**
@@ -31,6 +35,12 @@ export function resolveSettings(command: Command, given: Given): Resolved {
     seen.add(name)
   }
   const problems: LowrankError[] = []
+  const typed = new Set(keysOf(given).filter(name => given[name] !== undefined))
+  const origins: Origins = {
+    command,
+    typed,
+    filed: typeof given.config === 'string' ? { path: given.config, names: seen } : undefined,
+  }
   if (typeof given.config === 'string')
     for (const [name, value] of readConfig(given.config, command, problems)) put(name, value)
   for (const option of optionsOf(command)) {
@@ -39,9 +49,9 @@ export function resolveSettings(command: Command, given: Given): Resolved {
   }
   const settings = Object.fromEntries(values) as Settings
   const choosesMethod = optionsOf(command).some(({ name }) => name === 'method')
-  if (choosesMethod) attempt(problems, () => checkMethod(settings, seen, name => nameAsGiven(name, given)))
+  if (choosesMethod) attempt(problems, () => checkMethod(settings, seen, name => nameAsGiven(name, origins)))
   throwAll(problems)
-  return { settings, given: seen }
+  return { settings, given: seen, origins }
 }
 
 /** Runs a check and remembers its error. */
@@ -60,11 +70,6 @@ function throwAll(problems: readonly LowrankError[]): void {
   if (!first) return
   if (problems.length === 1) throw first
   fail(first.code, `${problems.length} options are wrong:\n${problems.map(({ message }) => `  ${message}`).join('\n')}`)
-}
-
-/** `--batch-size` where a flag gave it, `file: batchSize` where the file did. */
-function nameAsGiven(name: string, given: Given): string {
-  return given[name] === undefined && typeof given.config === 'string' ? `${given.config}: ${name}` : flagOf(name)
 }
 
 /** An option of another method would have no effect. @throws ERR_OPTION */
@@ -118,6 +123,9 @@ export function unknownFlag(command: Command, flag: string): string {
     name,
     optionsOf(command).map(option => option.name),
   )
+  const value = /=(.*)/s.exec(flag)?.[1]
+  if (value !== undefined && known.includes(name))
+    return `${name}: takes no value, "${value}" is given; write ${name}, or --no-${name.slice(2)}`
   const elsewhere = OPTIONS.find(option => flagOf(option.name) === name)
   if (elsewhere && ours === undefined)
     return `${name}: lowrank ${command} has no such option; ${elsewhere.commands.join(', ')} do`

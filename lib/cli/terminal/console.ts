@@ -22,8 +22,10 @@ export interface Console {
   event(record: object): void
   /** A notice on standard error. */
   note(text: string): void
-  /** A warning on standard error, also under --quiet. */
+  /** A warning on standard error, also under --quiet; options in it are named as they were given. */
   warn(text: string): void
+  /** A message with its options named as they were given. */
+  named(message: string): string
 }
 
 type Style = Parameters<typeof styleText>[0]
@@ -61,7 +63,14 @@ export function plainJson(record: object, indent = 0): string {
 
 const escapeControl = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
 
-export function createConsole({ json, quiet }: { json: boolean; quiet: boolean }): Console {
+interface Ways {
+  readonly json: boolean
+  readonly quiet: boolean
+  /** Default: as it is. */
+  readonly named?: Console['named']
+}
+
+export function createConsole({ json, quiet, named = message => message }: Ways): Console {
   guard()
   const out = (text: string): void => {
     if (!broken) process.stdout.write(text)
@@ -69,6 +78,7 @@ export function createConsole({ json, quiet }: { json: boolean; quiet: boolean }
   return {
     json,
     quiet,
+    named,
     color: showsColor(process.stdout),
     get closed() {
       return broken
@@ -90,7 +100,7 @@ export function createConsole({ json, quiet }: { json: boolean; quiet: boolean }
       if (!quiet) process.stderr.write(`${visible(text)}\n`)
     },
     warn: text => {
-      process.stderr.write(`${paint(showsColor(process.stderr), 'yellow', 'warning')}: ${visible(text)}\n`)
+      process.stderr.write(`${paint(showsColor(process.stderr), 'yellow', 'warning')}: ${visible(named(text))}\n`)
     },
   }
 }

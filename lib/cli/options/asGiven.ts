@@ -1,0 +1,59 @@
+// Errors and warnings of the library name options as the API does; here they are named as whoever reads them gave them.
+
+import { COMMANDS, type Command, flagOf } from './option.ts'
+import { OPTIONS } from './options.ts'
+
+/** Where the settings of a command came from: options by flag, by place, and the file of the others. */
+export interface Origins {
+  readonly command: Command
+  /** Names given on the command line. */
+  readonly typed: ReadonlySet<string>
+  /** Names that the config file brought, and that file. */
+  readonly filed?: { readonly path: string; readonly names: ReadonlySet<string> } | undefined
+}
+
+/** `--batch-size`; `file: batchSize` where that gave it; `data` as it stands where it is given by its place. */
+export function nameAsGiven(name: string, { command, typed, filed }: Origins): string {
+  if (!typed.has(name) && filed?.names.has(name)) return `${filed.path}: ${name}`
+  const isPlaced = OPTIONS.some(option => option.name === name && option.more.positional?.includes(command))
+  return isPlaced ? name : flagOf(name)
+}
+
+const OWN_NAMES: ReadonlySet<string> = new Set(COMMANDS)
+const isCompound = (name: string) => /[A-Z]/.test(name)
+const compounds = OPTIONS.map(({ name }) => name).filter(isCompound)
+// Not within quotes, a path or a longer name: those are the reader's own.
+const mentions = new RegExp(
+  `"[^"]*"|(?<![\\w./\\\\-])(?:${compounds.join('|')}|columns\\.[a-z]\\w*)(?![\\w/\\\\-]|[.:]\\w)`,
+  'g',
+)
+
+/**
+ * A message with the options in it named as they were given. What stands before its first colon is one where it was
+ * given, or where no word of English or command is spelled so; further on, only what cannot be a word.
+ */
+export function asGiven(message: string, origins: Origins): string {
+  const [, lead, name = '', part] = /^((\w+)(?:\.(\w+))?): /.exec(message) ?? []
+  const { typed, filed } = origins
+  const isGiven = typed.has(name) || filed?.names.has(name) === true
+  const isOption = OPTIONS.some(option => option.name === name) && !OWN_NAMES.has(name)
+  const renamed = lead !== undefined && isOption && (isGiven || isCompound(name) || part !== undefined)
+  const start = renamed ? lead.length : 0
+  const said = nameAsGiven(name, origins)
+  const begin = !renamed
+    ? ''
+    : part === undefined
+      ? said
+      : said.startsWith('--')
+        ? `${said} ${part}`
+        : `${said}.${part}`
+  return begin + message.slice(start).replace(mentions, found => mentioned(found, origins))
+}
+
+/** An option in the midst of a message: what a reader would write to give it. */
+function mentioned(found: string, { typed, filed }: Origins): string {
+  if (found.startsWith('"')) return found
+  const [name = '', part] = found.split('.')
+  if (!typed.has(name) && filed?.names.has(name)) return found
+  return part === undefined ? flagOf(name) : `${flagOf(name)} ${part}=NAME`
+}
