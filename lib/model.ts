@@ -7,7 +7,7 @@ import { float, type ModelConfig, readModelConfig } from './io/config.ts'
 import { openWeights } from './io/gguf/weights.ts'
 import type { Backbone, Family, HeadSpec } from './models/family.ts'
 import { checkLayers, checkOptions, storageOf, weightNotices } from './models/fit.ts'
-import { headSource, holdsHead, labelsOf, problemOf } from './models/headSource.ts'
+import { headLabels, headSource, holdsHead, problemOf } from './models/headSource.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
 import { type LoadSettings, Weights } from './models/weights.ts'
 import { native } from './native.ts'
@@ -83,7 +83,7 @@ export class Model implements Disposable {
     this.family = familyOf(config.modelType)
     checkLayers(config, settings)
     this.config = config
-    this.labels = labelsOf(config, options, holdsHead(this.family, settings, options.task))
+    this.labels = headLabels(config, options, holdsHead(this.family, settings, options.task))
     this.device = settings.device
     this.storage = settings.storage
     this.compute = settings.compute

@@ -15,7 +15,7 @@ const HOST_DTYPE = new Map<{ readonly name: string }, DType>([
 ])
 
 /** The native number of a dtype. */
-export function codeOf(dtype: DType): number {
+export function dtypeCode(dtype: DType): number {
   const code = DTYPES.indexOf(dtype)
   const hint = () => `dtype: "${dtype}" is unknown${nearest(String(dtype), DTYPES)}; use ${DTYPES.join(', ')}`
   check(code >= 0, 'ERR_DTYPE', hint)
@@ -130,7 +130,7 @@ export class Tensor implements Disposable {
     const host = hostDtype(data, options.dtype)
     const tensor = Tensor.empty(shape, { ...options, dtype: options.dtype ?? host })
     try {
-      native.upload(tensor.handle, data, codeOf(host))
+      native.upload(tensor.handle, data, dtypeCode(host))
     } catch (error) {
       tensor.dispose()
       throw error
@@ -141,7 +141,7 @@ export class Tensor implements Disposable {
   /** Uninitialised memory. */
   static empty(shape: readonly number[], options: { device?: Device; dtype?: DType } = {}): Tensor {
     const device = options.device ?? Device.get('cpu')
-    return new Tensor(native.empty(device.id, codeOf(options.dtype ?? 'f32'), shape))
+    return new Tensor(native.empty(device.id, dtypeCode(options.dtype ?? 'f32'), shape))
   }
 
   static zeros(shape: readonly number[], options: { device?: Device; dtype?: DType } = {}): Tensor {
@@ -232,12 +232,12 @@ export class Tensor implements Disposable {
    * with nothing copied, where a number is NaN or infinite.
    */
   uploadFile({ file, position, bytes, fileSize }: FileRange, dtype: DType): boolean {
-    return native.uploadFile(this.handle, file, position, bytes, fileSize, codeOf(dtype))
+    return native.uploadFile(this.handle, file, position, bytes, fileSize, dtypeCode(dtype))
   }
 
   /** Overwrites the data; the host array may be of another dtype, which is then converted. */
   upload(data: TensorData, dtype?: DType): void {
-    native.upload(this.handle, data, codeOf(hostDtype(data, dtype ?? this.dtype)))
+    native.upload(this.handle, data, dtypeCode(hostDtype(data, dtype ?? this.dtype)))
   }
 
   /** The raw bytes, when all work enqueued before is done. */
@@ -269,7 +269,7 @@ export class Tensor implements Disposable {
     if (dtype === 'f64') return new Float64Array(await this.bytes())
     if (dtype === 'i32') return new Int32Array(await this.bytes())
     if (dtype === 'f32') return new Float32Array(await this.bytes())
-    const wide = new Tensor(native.cast(this.handle, codeOf('f32'))).keep()
+    const wide = copyOf(this, 'f32').keep()
     try {
       return new Float32Array(await wide.bytes())
     } finally {
@@ -347,6 +347,11 @@ function refusePromise(result: unknown): void {
 /** Frees a tensor of the innermost scope before the scope ends. One that a tape saved, or somebody keeps, stays. */
 export function release(tensor: Tensor): void {
   if (tensor.owner && tensor.owner === scopes.at(-1)) tensor.dispose()
+}
+
+/** A copy, in another dtype or in the same, that no tape sees. */
+export function copyOf(x: Tensor, dtype: DType = x.dtype): Tensor {
+  return new Tensor(native.cast(x.handle, dtypeCode(dtype)))
 }
 
 /** Bytes that tensors take in the pool, which rounds the size of each up. */

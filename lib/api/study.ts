@@ -5,7 +5,7 @@
  */
 
 export type { RunLength } from '../study/budget.ts'
-export type { Choice as MethodChoice, ComparedMethod, CompareEvent, CompareOptions, Member } from '../study/compare.ts'
+export type { ComparedMethod, CompareEvent, CompareOptions, Member, MethodChoice } from '../study/compare.ts'
 export type { Choice, Distribution, Range, Study, Trial, TrialState } from '../study/journal.ts'
 export {
   type Bench,

@@ -6,7 +6,7 @@ import { must, nth } from '../tuple.ts'
 import { recordGroup } from './tape.ts'
 
 /** Views of consecutive rows of x, [heights[i], …] each. */
-export function splitRows(x: Tensor, heights: readonly number[]): Tensor[] {
+export function rowViews(x: Tensor, heights: readonly number[]): Tensor[] {
   const { shape, device, dtype } = x
   const width = widthOf(shape)
   const begins = beginsOf(heights)

@@ -1,6 +1,6 @@
 import { check, fail } from '../errors.ts'
-import { DTYPES, native } from '../native.ts'
-import { onView, type Synchronous, scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
+import { native } from '../native.ts'
+import { copyOf, onView, type Synchronous, scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
 import { type Each, mapTuple, must, nth } from '../tuple.ts'
 
 /**
@@ -78,7 +78,7 @@ onView((view, base, offset) => {
 
 /** A tensor with dy's values that the rule may overwrite: dy itself where nobody else holds it, else a copy. */
 export function take(dy: Tensor): Tensor {
-  return replaying?.isUnique(dy) ? dy : new Tensor(native.cast(dy.handle, DTYPES.indexOf(dy.dtype)))
+  return replaying?.isUnique(dy) ? dy : copyOf(dy)
 }
 
 /**

@@ -4,7 +4,7 @@ import { messageOf } from '../errors.ts'
 import type { Device } from '../tensor.ts'
 
 /** How work on a device went. */
-export interface Outcome {
+export interface CaseOutcome {
   /** What went wrong. */
   readonly error?: string
   /** The process can't use the device any more: a kernel destroyed its context, or runs for ever. */
@@ -12,7 +12,7 @@ export interface Outcome {
 }
 
 /** Runs work on a device, at most `patience` milliseconds, and forgets the fault that it leaves. */
-export async function attempt(device: Device, work: () => Promise<void>, patience = 120_000): Promise<Outcome> {
+export async function attempt(device: Device, work: () => Promise<void>, patience = 120_000): Promise<CaseOutcome> {
   const expired = Symbol('expired')
   let timer: NodeJS.Timeout | undefined
   const expiry = new Promise<never>((_, reject) => {

@@ -1,14 +1,14 @@
 import { add } from '../ops/add.ts'
 import { type AttentionOptions, attention, attentionDecode } from '../ops/attention.ts'
 import { nth } from '../tuple.ts'
-import { type Input, ints, type OpCase, real, type Sizes, training } from './case.ts'
+import { type CaseInput, type CaseSizes, ints, type OpCase, real, training } from './case.ts'
 
-export function attentionCases({ n, heads, headDim, lengths }: Sizes): OpCase[] {
+export function attentionCases({ n, heads, headDim, lengths }: CaseSizes): OpCase[] {
   const width = heads * headDim
   const maxLength = Math.max(...lengths.slice(1).map((end, i) => end - nth(lengths, i)))
   const all = { heads, headDim, maxLength, rowStride: 128 }
-  const bias: Input = { ...real([heads, 2 * maxLength + 1], 3), wide: true }
-  const features: [name: string, options: Partial<AttentionOptions>, ...extra: Input[]][] = [
+  const bias: CaseInput = { ...real([heads, 2 * maxLength + 1], 3), wide: true }
+  const features: [name: string, options: Partial<AttentionOptions>, ...extra: CaseInput[]][] = [
     ...[
       { causal: false, kvHeads: heads, p: 0 },
       { causal: true, kvHeads: 1, p: 0 },
@@ -55,7 +55,7 @@ function crossAttentionCase(n: number, heads: number, headDim: number, lengths: 
 
 /** It has no gradient, so that of a sum is checked. */
 function decodeCase(heads: number, headDim: number, capacity: number): OpCase {
-  const constant = (input: Input): Input => ({ ...input, grad: false })
+  const constant = (input: CaseInput): CaseInput => ({ ...input, grad: false })
   const cache = [2, capacity, headDim]
   return {
     name: 'attentionDecode',

@@ -4,7 +4,7 @@
 import { type StepRandom, withRandom } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
 
-export interface Input {
+export interface CaseInput {
   shape: readonly number[]
   data: Float64Array | Int32Array
   /** Whether the gradient is checked; only f64 data. Default true for f64. */
@@ -23,7 +23,7 @@ export function operands(tensors: readonly Tensor[]): Operands {
 
 export interface OpCase {
   name: string
-  inputs: Input[]
+  inputs: CaseInput[]
   run(inputs: Operands): Tensor
   /** Allowed error of f32 against f64, relative to the largest value. Default 2e-6. */
   tolerance?: number
@@ -34,7 +34,7 @@ export function wave(n: number, phase = 0.3, amplitude = 1): Float64Array {
   return Float64Array.from({ length: n }, (_, i) => amplitude * Math.sin(0.73 * i + phase + 0.001 * i * i))
 }
 
-export const real = (shape: number[], phase = 0.3, amplitude = 1): Input => ({
+export const real = (shape: number[], phase = 0.3, amplitude = 1): CaseInput => ({
   shape,
   data: wave(
     shape.reduce((a, b) => a * b, 1),
@@ -42,7 +42,7 @@ export const real = (shape: number[], phase = 0.3, amplitude = 1): Input => ({
     amplitude,
   ),
 })
-export const ints = (...data: number[]): Input => ({ shape: [data.length], data: Int32Array.from(data) })
+export const ints = (...data: number[]): CaseInput => ({ shape: [data.length], data: Int32Array.from(data) })
 
 const RANDOM: StepRandom = { seed: 1234567890123, step: 3, rowOffset: 5, sequenceOffset: 2 }
 export const training = (f: (t: Operands) => Tensor) => (t: Operands) => withRandom(RANDOM, () => f(t))
@@ -64,4 +64,4 @@ export const SIZES = {
   },
 }
 
-export type Sizes = (typeof SIZES)[Size]
+export type CaseSizes = (typeof SIZES)[Size]

@@ -4,8 +4,8 @@
 import { Tape } from '../autograd/tape.ts'
 import { type Device, Device as Devices, scope, Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
-import { attempt, type Outcome } from './attempt.ts'
-import type { Input, OpCase } from './case.ts'
+import { attempt, type CaseOutcome } from './attempt.ts'
+import type { CaseInput, OpCase } from './case.ts'
 import { operands } from './case.ts'
 import { opCases } from './cases.ts'
 import { mixedCases, plainCases } from './mixed.ts'
@@ -13,7 +13,7 @@ import { mixedCases, plainCases } from './mixed.ts'
 type Against = `cpu ${Precision}` | 'differences'
 
 /** One op in one way, and how far off it was; `error` is what was thrown instead. */
-export interface KernelCheck extends Outcome {
+export interface KernelCheck extends CaseOutcome {
   readonly op: string
   /** Values and gradients with the CPU's; gradients with central differences of the device's own f64 forward. */
   readonly against: Against
@@ -84,7 +84,7 @@ function shareOf(got: ArrayLike<number>, expected: ArrayLike<number>, relative: 
 }
 
 /** Numbers as the device holds them: rounded to bf16 first, so that both devices get the same ones. */
-function leafOf({ data, shape, grad, wide }: Input, device: Device, precision: Precision): Tensor {
+function leafOf({ data, shape, grad, wide }: CaseInput, device: Device, precision: Precision): Tensor {
   if (!(data instanceof Float64Array)) return Tensor.from(data, shape, { device })
   const leaf =
     precision === 'f64'

@@ -7,10 +7,10 @@ import { loraLinearGroup } from '../ops/loraLinearGroup.ts'
 import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
 import type { Tensor } from '../tensor.ts'
-import { type Input, ints, type OpCase, type Operands, real, training } from './case.ts'
+import { type CaseInput, ints, type OpCase, type Operands, real, training } from './case.ts'
 
 const [n, d, out, r] = [72, 64, 80, 16]
-const constant = (shape: number[], phase: number): Input => ({ ...real(shape, phase), grad: false })
+const constant = (shape: number[], phase: number): CaseInput => ({ ...real(shape, phase), grad: false })
 const factors = (a: Tensor, b: Tensor) => ({ a, b, scale: 1.5, dropout: 0.25, site: 9 })
 const layer = (weight: Tensor, a: Tensor, b: Tensor) => ({
   weight,

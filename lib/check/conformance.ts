@@ -3,10 +3,10 @@
 
 import { native } from '../native.ts'
 import type { Device } from '../tensor.ts'
-import { attempt, type Outcome } from './attempt.ts'
+import { attempt, type CaseOutcome } from './attempt.ts'
 
 /** One case; without `error` it passed, or is for other GPUs. */
-export interface ConformanceCheck extends Outcome {
+export interface ConformanceCheck extends CaseOutcome {
   readonly name: string
   readonly skipped: boolean
 }
@@ -22,7 +22,7 @@ export async function* checkConformance(
 ): AsyncGenerator<ConformanceCheck> {
   for (const [index, { name, runs }] of native.conformanceCases(device.id).entries()) {
     if (!name.includes(filter)) continue
-    const found: Outcome = runs ? await attempt(device, () => runCase(device, index), patience) : {}
+    const found: CaseOutcome = runs ? await attempt(device, () => runCase(device, index), patience) : {}
     yield { name, skipped: !runs, ...found }
     if (found.lost) return
   }

@@ -7,9 +7,9 @@ import { log1mexp } from '../ops/log1mexp.ts'
 import { multiply, scaleColumns } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
 import { sum, sumSquares } from '../ops/sum.ts'
-import { ints, type OpCase, type Operands, real, type Sizes, training, wave } from './case.ts'
+import { type CaseSizes, ints, type OpCase, type Operands, real, training, wave } from './case.ts'
 
-export function elementwiseCases({ n, d }: Sizes): OpCase[] {
+export function elementwiseCases({ n, d }: CaseSizes): OpCase[] {
   const ids = Array.from({ length: n }, (_, i) => (i * 7) % 4)
   return [
     { name: 'add', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => add(a, b) },

@@ -2,13 +2,13 @@ import { bce } from '../ops/bce.ts'
 import { crossEntropy, divergence } from '../ops/crossEntropy.ts'
 import { linearCrossEntropy } from '../ops/linearCrossEntropy.ts'
 import { mse } from '../ops/mse.ts'
-import { type Input, ints, type OpCase, real, type Sizes, wave } from './case.ts'
+import { type CaseInput, type CaseSizes, ints, type OpCase, real, wave } from './case.ts'
 
-export function lossCases({ n }: Sizes): OpCase[] {
+export function lossCases({ n }: CaseSizes): OpCase[] {
   const classes = 4
   const labels = Array.from({ length: n }, (_, i) => (i === 1 ? -100 : (i * 3) % classes))
-  const targets: Input = { shape: [n, classes], data: wave(n * classes).map(v => (v > 0 ? 1 : 0)), grad: false }
-  const weights: Input = { shape: [classes], data: Float64Array.of(0.5, 2, 1, 1.5), grad: false }
+  const targets: CaseInput = { shape: [n, classes], data: wave(n * classes).map(v => (v > 0 ? 1 : 0)), grad: false }
+  const weights: CaseInput = { shape: [classes], data: Float64Array.of(0.5, 2, 1, 1.5), grad: false }
   return [
     {
       name: 'crossEntropy',
@@ -35,9 +35,9 @@ export function lossCases({ n }: Sizes): OpCase[] {
   ]
 }
 
-export function headCases({ n, d, out }: Sizes): OpCase[] {
+export function headCases({ n, d, out }: CaseSizes): OpCase[] {
   const labels = ints(...Array.from({ length: n }, (_, i) => (i === 2 ? -100 : (i * 5) % out)))
-  const frozen = (shape: number[], phase: number): Input => ({ ...real(shape, phase), grad: false })
+  const frozen = (shape: number[], phase: number): CaseInput => ({ ...real(shape, phase), grad: false })
   return [
     {
       name: 'linearCrossEntropy',

@@ -17,14 +17,14 @@ import { scale } from '../ops/scale.ts'
 import { sumSquares } from '../ops/sum.ts'
 import { Tensor } from '../tensor.ts'
 import { mapTuple } from '../tuple.ts'
-import { type Input, ints, type OpCase, type Operands, operands, real, training } from './case.ts'
+import { type CaseInput, ints, type OpCase, type Operands, operands, real, training } from './case.ts'
 import { computeCases } from './compute.ts'
 
 const [n, d, out, r] = [72, 64, 80, 16]
-const constant = (shape: number[], phase: number): Input => ({ ...real(shape, phase), grad: false })
-const factor = (shape: number[], phase: number): Input => ({ ...real(shape, phase), wide: true })
+const constant = (shape: number[], phase: number): CaseInput => ({ ...real(shape, phase), grad: false })
+const factor = (shape: number[], phase: number): CaseInput => ({ ...real(shape, phase), wide: true })
 /** f32 on every device, and no gradient. */
-const fixed = (shape: number[], phase: number): Input => ({ ...real(shape, phase), grad: false, wide: true })
+const fixed = (shape: number[], phase: number): CaseInput => ({ ...real(shape, phase), grad: false, wide: true })
 
 /** To run in f32 and in bf16. */
 export const mixedCases = (): OpCase[] => [...productCases(), ...quantizedCases(), ...blockCases()]

@@ -3,9 +3,9 @@ import { layerNorm } from '../ops/layerNorm.ts'
 import { multiply } from '../ops/multiply.ts'
 import { rmsNorm } from '../ops/rmsNorm.ts'
 import { rope } from '../ops/rope.ts'
-import { type Input, ints, type OpCase, type Operands, real, type Sizes, training } from './case.ts'
+import { type CaseInput, type CaseSizes, ints, type OpCase, type Operands, real, training } from './case.ts'
 
-export function normCases({ n, d }: Sizes): OpCase[] {
+export function normCases({ n, d }: CaseSizes): OpCase[] {
   return [
     {
       name: 'layerNorm',
@@ -62,10 +62,10 @@ function residualCases(n: number, d: number): OpCase[] {
   ]
 }
 
-export function ropeCases({ n, heads, headDim }: Sizes): OpCase[] {
+export function ropeCases({ n, heads, headDim }: CaseSizes): OpCase[] {
   const positions = ints(...Array.from({ length: n }, (_, i) => (i * 5) % 9))
   const rotary = Math.floor(headDim / 4) * 2 || 2
-  const inputs = (width: number): Input[] => [
+  const inputs = (width: number): CaseInput[] => [
     real([n, heads * headDim]),
     real([n, heads * headDim], 1),
     positions,

@@ -8,9 +8,9 @@ import { multiply } from '../ops/multiply.ts'
 import type { RopeInput } from '../ops/rope.ts'
 import type { Tensor } from '../tensor.ts'
 import { mapTuple, must } from '../tuple.ts'
-import { type Input, ints, type OpCase, type Operands, operands, real, type Sizes, training } from './case.ts'
+import { type CaseInput, type CaseSizes, ints, type OpCase, type Operands, operands, real, training } from './case.ts'
 
-export function productCases(sizes: Sizes): OpCase[] {
+export function productCases(sizes: CaseSizes): OpCase[] {
   const { n, d, out } = sizes
   return [
     { name: 'matmul', inputs: [real([n, d]), real([d, out], 1)], run: ([a, b]) => matmul(a, b) },
@@ -26,7 +26,7 @@ export function productCases(sizes: Sizes): OpCase[] {
   ]
 }
 
-function loraCases({ n, d, out, r }: Sizes): OpCase[] {
+function loraCases({ n, d, out, r }: CaseSizes): OpCase[] {
   return [
     ...[0, 0.25].map(p => ({
       name: `loraLinear dropout ${p}`,
@@ -49,7 +49,7 @@ function loraCases({ n, d, out, r }: Sizes): OpCase[] {
   ]
 }
 
-function loraGroupCases({ n, d, out, r }: Sizes): OpCase[] {
+function loraGroupCases({ n, d, out, r }: CaseSizes): OpCase[] {
   return [
     ...[0, 0.3].map(p => ({
       name: `loraLinearGroup dropout ${p}`,
@@ -76,7 +76,7 @@ function loraGroupCases({ n, d, out, r }: Sizes): OpCase[] {
 }
 
 /** Rows with adapters of their own: mixed ranks and scales, one twice, and rows without. */
-function loraRowsCases({ n, d, out, r }: Sizes): OpCase[] {
+function loraRowsCases({ n, d, out, r }: CaseSizes): OpCase[] {
   const adapter = (rank: number, phase: number) => [real([rank, d], phase), real([out, rank], phase + 0.2)]
   const heights = [1, 1, 2]
   const rows = [...heights, Math.max(1, n - 5), n - 4 - Math.max(1, n - 5)].filter(height => height > 0)
@@ -102,15 +102,15 @@ function loraRowsCases({ n, d, out, r }: Sizes): OpCase[] {
 }
 
 /** Products whose rows a rope turns: heads of twice the usual size, so that all columns are in pairs. */
-function turnedCases({ n, d, heads, headDim, r }: Sizes): OpCase[] {
+function turnedCases({ n, d, heads, headDim, r }: CaseSizes): OpCase[] {
   const width = heads * 2 * headDim
   const positions = ints(...Array.from({ length: n }, (_, i) => (i * 5) % 9))
-  const angles = (rotary: number): Input => ({ ...real([9, rotary], 2), grad: false, wide: true })
+  const angles = (rotary: number): CaseInput => ({ ...real([9, rotary], 2), grad: false, wide: true })
   const ropeOf = (positions: Tensor, table: Tensor, interleaved: boolean): RopeInput => {
     return { positions, table, headDim: 2 * headDim, interleaved }
   }
-  const frozen = (phase: number): Input => ({ ...real([width, d], phase), grad: false })
-  const adapter = (phase: number): Input[] => [real([r, d], phase + 0.4), real([width, r], phase + 0.6)]
+  const frozen = (phase: number): CaseInput => ({ ...real([width, d], phase), grad: false })
+  const adapter = (phase: number): CaseInput[] => [real([r, d], phase + 0.4), real([width, r], phase + 0.6)]
   return [
     {
       name: 'linear, turned',

@@ -41,11 +41,11 @@ export async function openAdapters(settings: Settings, folders: readonly string[
     check(existsSync(join(place, 'adapter_config.json')), 'ERR_OPTION', () => {
       return `adapters: ${folders[i]} holds a whole model and no adapter; name a folder that has adapter_config.json`
     })
-  const trained = await openTrained({ ...settings, adapter: folders[0] }, { name: nameOf(0) })
+  const trained = await openTrained({ ...settings, adapter: folders[0] }, { name: adapterName(0) })
   try {
     const adapters = [must(trained.attached, 'attached')]
     for (const [i, place] of places.slice(1).entries())
-      adapters.push(await loadAdapter(trained.model, place, { name: nameOf(i + 1) }))
+      adapters.push(await loadAdapter(trained.model, place, { name: adapterName(i + 1) }))
     return { trained, adapters }
   } catch (error) {
     trained.model.dispose()
@@ -54,7 +54,7 @@ export async function openAdapters(settings: Settings, folders: readonly string[
 }
 
 /** The name of the adapter of a folder on the model. */
-export function nameOf(index: number): string {
+export function adapterName(index: number): string {
   return `adapter${index + 1}`
 }
 

@@ -8,7 +8,7 @@ import { asGiven } from './options/asGiven.ts'
 import { commandHelp, programHelp, usageOf } from './options/help.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts'
 import { optionsOf, type Settings } from './options/options.ts'
-import { type Given, type Resolved, resolveSettings, unknownFlag } from './options/settings.ts'
+import { type Given, type ResolvedSettings, resolveSettings, unknownFlag } from './options/settings.ts'
 import { createConsole } from './terminal/console.ts'
 import { showDownloads } from './terminal/downloads.ts'
 import { visible } from './terminal/visible.ts'
@@ -71,7 +71,7 @@ export function parseCommandLine(argv: readonly string[]): Parsed {
 }
 
 /** Settings of a parsed command, complete. @throws ERR_OPTION */
-export function settingsOf(command: Command, given: Given): Resolved {
+export function settingsOf(command: Command, given: Given): ResolvedSettings {
   const resolved = resolveSettings(command, given)
   for (const names of required[command]) {
     if (names.some(name => resolved.settings[name] !== undefined)) continue
@@ -84,7 +84,7 @@ export function settingsOf(command: Command, given: Given): Resolved {
 /** Runs one command line; the exit code. */
 export async function run(argv: readonly string[]): Promise<number> {
   let command: Command
-  let resolved: Resolved
+  let resolved: ResolvedSettings
   try {
     const parsed = parseCommandLine(argv)
     if ('text' in parsed) {
@@ -111,7 +111,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 export type Action = (
   settings: Settings,
   console: ReturnType<typeof createConsole>,
-  resolved: Resolved,
+  resolved: ResolvedSettings,
 ) => Promise<number>
 
 // Loaded when asked for, so that --help does not load the addon.

@@ -12,8 +12,8 @@ import {
   baseLabels,
   findBase,
   findTokenizer,
-  lengthOf,
   loadBase,
+  maxLengthOf,
   tasksOf,
   useThreads,
 } from '../open/base.ts'
@@ -50,7 +50,7 @@ export interface Setup {
 }
 
 /** A run that is to be made. */
-export interface Trial extends Setup {
+export interface RunSetup extends Setup {
   readonly folder: RunFolder
   /** Whether checkpoints are kept. */
   readonly checkpoints: boolean
@@ -119,7 +119,7 @@ export async function prepareBase(
     device,
   )
   try {
-    const maxLength = lengthOf(settings, model, tokenizer)
+    const maxLength = maxLengthOf(settings, model, tokenizer)
     const taskOptions = settledOptions(data, taskValues(taskOf(data.choice), settings))
     const { examples, truncated } = encodeSplits(data, tokenizer, maxLength, taskOptions)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${maxLength} tokens`)

@@ -10,7 +10,7 @@ import { plainSettings } from './options/settings.ts'
 import type { prepareBase } from './setup.ts'
 
 /** What decides a run beside its method, rate and seed. */
-export function originOf(
+export function studyOrigin(
   { base, examples, maxLength }: Pick<Awaited<ReturnType<typeof prepareBase>>, 'base' | 'examples' | 'maxLength'>,
   settings: Settings,
 ): Record<string, unknown> {

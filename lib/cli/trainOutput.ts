@@ -17,14 +17,14 @@ import { taskOfModel } from '../tasks/index.ts'
 import type { EvaluationEvent, StartEvent } from '../train/events.ts'
 import type { Settings } from './options/options.ts'
 import { plainSettings } from './options/settings.ts'
-import type { Trial } from './setup.ts'
+import type { RunSetup } from './setup.ts'
 import { type Console, paint, plainJson } from './terminal/console.ts'
 import { bytesText, countText, deviceText, metricText, shareText, shellWord, shownPath } from './terminal/format.ts'
 import { comparisonLines, textBaselineLine } from './terminal/results.ts'
 
 /** A finished run. */
 export interface Finished {
-  readonly trial: Trial
+  readonly trial: RunSetup
   readonly settings: Settings
   readonly run: RunRecord
   /** Of the adapter or model. */
@@ -32,7 +32,7 @@ export interface Finished {
 }
 
 /** What it came to. */
-export interface Outcome extends RunResult {
+export interface RunOutcome extends RunResult {
   readonly peakBytes: number
   readonly processBytes: number
   readonly adapterBytes: number
@@ -41,7 +41,7 @@ export interface Outcome extends RunResult {
 }
 
 /** Writes the files of a run and prints its results. */
-export async function writeOutcome(finished: Finished, console: Console): Promise<Outcome> {
+export async function writeOutcome(finished: Finished, console: Console): Promise<RunOutcome> {
   const { trial, settings, run, folder } = finished
   const { start, end } = run
   const result = resultOf(run)
@@ -126,7 +126,7 @@ export function folderBytes(folder: string): number {
 /** What the report says of a run beside its record. */
 function factsOf(
   { trial, settings, run }: Finished,
-  { processBytes, adapterBytes }: Omit<Outcome, 'summary'>,
+  { processBytes, adapterBytes }: Omit<RunOutcome, 'summary'>,
 ): RunFacts {
   const { start } = run
   return {
@@ -158,7 +158,7 @@ function commandLine(args: readonly string[]): string {
   return ['npx lowrank', ...plain.map(shellWord)].join(' ')
 }
 
-function settingsTable(trial: Trial, settings: Settings, { lr }: StartEvent): Record<string, Setting> {
+function settingsTable(trial: RunSetup, settings: Settings, { lr }: StartEvent): Record<string, Setting> {
   const table: Record<string, Setting> = {
     base: trial.base.bundled ? 'the bundled encoder' : shortName(trial.base.path),
   }
@@ -202,7 +202,7 @@ async function writeFiles(
   await writeFileAtomic(join(out, 'predictions.jsonl'), `${lines.join('\n')}\n`)
 }
 
-function show({ run, trial, folder, settings }: Finished, outcome: Outcome, console: Console): void {
+function show({ run, trial, folder, settings }: Finished, outcome: RunOutcome, console: Console): void {
   const { start, end } = run
   const { comparison, majority, textBaseline, judged } = outcome
   const split = judged?.split ?? 'test'

@@ -19,20 +19,20 @@ import { must } from '../tuple.ts'
 import { onInterrupt, resumeCommand } from './interrupt.ts'
 import type { Settings } from './options/options.ts'
 import { plainSettings } from './options/settings.ts'
-import { type Trial, trainOptions } from './setup.ts'
+import { type RunSetup, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
 import { countText, deviceText, metricText, titleWithBest } from './terminal/format.ts'
 import { createProgress, evaluationBar, type Progress } from './terminal/progress.ts'
-import { type Outcome, writeOutcome } from './trainOutput.ts'
+import { type RunOutcome, writeOutcome } from './trainOutput.ts'
 
 /** How a run ended: the code for the shell, and its results unless it was interrupted. */
-export interface Ended {
+export interface RunEnd {
   readonly exitCode: number
-  readonly outcome?: Outcome
+  readonly outcome?: RunOutcome
 }
 
 /** Trains, and writes what came out. The first Ctrl-C stops after the step with a checkpoint, the second at once. */
-export async function runTraining(trial: Trial, settings: Settings, console: Console): Promise<Ended> {
+export async function runTraining(trial: RunSetup, settings: Settings, console: Console): Promise<RunEnd> {
   const names = settings.trackers.filter(name => name !== 'none')
   const trackers = names.map(name => createTracker(name, trial.folder.work))
   const watch = new Watch(trial, settings, console, trackers)
@@ -68,7 +68,7 @@ export async function runTraining(trial: Trial, settings: Settings, console: Con
 }
 
 /** What using the adapter takes beside it. */
-function extraOf({ maxLength, base, tokenizer, data, taskOptions }: Trial) {
+function extraOf({ maxLength, base, tokenizer, data, taskOptions }: RunSetup) {
   return {
     max_length: maxLength,
     bundled: base.bundled,
@@ -85,7 +85,7 @@ function writable(options: TaskValues): PyJson {
   return written
 }
 
-function checkpointOptions({ folder, checkpoints }: Trial, settings: Settings): Partial<TrainOptions> {
+function checkpointOptions({ folder, checkpoints }: RunSetup, settings: Settings): Partial<TrainOptions> {
   if (!checkpoints) return {}
   const { checkpointEvery, keepCheckpoints, resume } = settings
   // Whatever is there, the folder has seen to it that it is the run's own, or of one that may be replaced.
@@ -93,7 +93,7 @@ function checkpointOptions({ folder, checkpoints }: Trial, settings: Settings): 
   return { outputDir: join(folder.work, 'checkpoints'), checkpointEvery, keepCheckpoints, resume, overwrite }
 }
 
-function aborted(end: EndEvent, trial: Trial, { overwrite }: Settings, console: Console): Ended {
+function aborted(end: EndEvent, trial: RunSetup, { overwrite }: Settings, console: Console): RunEnd {
   const { checkpoint, step, reason } = end
   const how = checkpoint
     ? `continue with: ${resumeCommand(process.argv.slice(2), overwrite)}`
@@ -122,11 +122,11 @@ class Watch {
   readonly #settings: Settings
   readonly #console: Console
   #trackers: readonly Tracker[]
-  readonly #folder: Trial['folder']
+  readonly #folder: RunSetup['folder']
   #loss: number | undefined
   #rate: number | undefined
 
-  constructor(trial: Trial, settings: Settings, console: Console, trackers: readonly Tracker[]) {
+  constructor(trial: RunSetup, settings: Settings, console: Console, trackers: readonly Tracker[]) {
     const { model, attached, examples, tokenizer, data } = trial
     const reader = { tokenizer, labels: model.labels, columns: data.columns }
     this.recorder = recordRun({ model, attached, examples, reader })

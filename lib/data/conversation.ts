@@ -48,13 +48,13 @@ export function conversationOf(row: Row, columns: Columns): Conversation {
   const tools = toolsOf(row, columns.tools)
   const before = system === undefined || !row.values[system] ? [] : [{ role: 'system', content: textOf(row, system) }]
   if (messages !== undefined) return { messages: [...before, ...messagesIn(row, messages)], ...tools, from: 0 }
-  const given = [...before, ...turnsOf(row, must(prompt, 'prompt'), 'user', () => promptOf(row, columns))]
+  const given = [...before, ...turnsOf(row, must(prompt, 'prompt'), 'user', () => promptText(row, columns))]
   const said = completion === undefined ? [] : turnsOf(row, completion, 'assistant', () => textOf(row, completion))
   return { messages: [...given, ...said], ...tools, from: given.length }
 }
 
 /** What is asked: an instruction, and below it what it is about, where the row has that. */
-export function promptOf(row: Row, { prompt, context }: Columns): string {
+export function promptText(row: Row, { prompt, context }: Columns): string {
   const asked = textOf(row, must(prompt, 'prompt'))
   const about = context === undefined || row.values[context] == null ? '' : textOf(row, context)
   return about === '' ? asked : `${asked}\n\n${about}`

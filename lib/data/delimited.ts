@@ -2,7 +2,7 @@ import { pipeline, Readable } from 'node:stream'
 import { CsvError, parse } from 'csv-parse'
 import { check, fail, LowrankError } from '../errors.ts'
 import { shown } from '../io/json.ts'
-import { type EncodingOptions, readLines, readText } from './lines.ts'
+import { type EncodingOptions, readLines, textPieces } from './lines.ts'
 import type { Row } from './row.ts'
 
 /** How a delimited file is laid out. */
@@ -46,7 +46,7 @@ interface FieldRecord {
 async function* csvRecords(path: string, delimiter: string, options: EncodingOptions): AsyncGenerator<FieldRecord> {
   const parser = parse({ delimiter, info: true, relax_column_count: true, skip_empty_lines: true })
   let failure: unknown
-  pipeline(Readable.from(readText(path, options)), parser, error => {
+  pipeline(Readable.from(textPieces(path, options)), parser, error => {
     failure ??= error
   })
   try {

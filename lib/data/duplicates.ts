@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { ValueOf } from '../options.ts'
 import type { Columns } from './columns.ts'
 import { answerText, conversationText } from './conversation.ts'
-import { itemAt, joined, type List, select } from './list.ts'
+import { itemAt, joinedLists, type List, select } from './list.ts'
 import type { DATA_OPTIONS } from './options.ts'
 import { listOf, type Row, textOf } from './row.ts'
 
@@ -63,8 +63,8 @@ export function resolveDuplicates(
   const own = (bits: number) => !isIn('train')(bits)
   return {
     splits: {
-      train: joined([train, pick('validation', isIn('train')), pick('test', isIn('train'))]),
-      validation: joined([pick('validation', own), pick('test', bits => own(bits) && isIn('validation')(bits))]),
+      train: joinedLists([train, pick('validation', isIn('train')), pick('test', isIn('train'))]),
+      validation: joinedLists([pick('validation', own), pick('test', bits => own(bits) && isIn('validation')(bits))]),
       test: pick('test', bits => bits === BITS.test),
     },
     report,

@@ -67,7 +67,7 @@ export async function* readLines(path: string, { encoding }: EncodingOptions = {
 }
 
 /** Text of a file in pieces of whole lines, ended by LF; errors as {@link readLines}. */
-export async function* readText(path: string, options: EncodingOptions = {}): AsyncGenerator<string> {
+export async function* textPieces(path: string, options: EncodingOptions = {}): AsyncGenerator<string> {
   let piece = ''
   for await (const { text } of readLines(path, options)) {
     piece += `${text}\n`

@@ -160,7 +160,7 @@ export function spread<T>(list: List<T>, most: number): List<T> {
 }
 
 /** Lists one after another. */
-export function joined<T>(lists: readonly List<T>[]): List<T> {
+export function joinedLists<T>(lists: readonly List<T>[]): List<T> {
   const parts = lists.filter(({ length }) => length > 0)
   const [first = []] = parts
   if (parts.length < 2) return first

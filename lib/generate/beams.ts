@@ -2,8 +2,8 @@
 // their length.
 
 import { lastOf, nth } from '../tuple.ts'
-import type { Choice } from './options.ts'
-import { adjust, mostOf, type Scores } from './penalties.ts'
+import type { Decoding } from './options.ts'
+import { adjust, type Logits, mostOf } from './penalties.ts'
 
 export interface Beam {
   /** Prompt and what was generated. */
@@ -19,13 +19,13 @@ interface Candidate extends Beam {
 /** The state of one search; `advance` takes the logits of every running beam, in their order. */
 export class BeamSearch {
   running: readonly Beam[]
-  readonly #choice: Choice
+  readonly #choice: Decoding
   readonly #begin: number
   readonly #longest: number
   #ended: Beam[] = []
   #isOver = false
 
-  constructor(prompt: readonly number[], longest: number, choice: Choice) {
+  constructor(prompt: readonly number[], longest: number, choice: Decoding) {
     this.running = [{ ids: prompt, score: 0 }]
     this.#choice = choice
     this.#begin = prompt.length
@@ -42,7 +42,7 @@ export class BeamSearch {
   }
 
   /** Which of the running beams each of the next ones continues. */
-  advance(logits: readonly Scores[]): Int32Array {
+  advance(logits: readonly Logits[]): Int32Array {
     const { beams, ends, lengthPenalty } = this.#choice
     const kept = Math.max(2, 1 + ends.size) * beams
     const best = this.#best(logits, kept)
@@ -61,7 +61,7 @@ export class BeamSearch {
   }
 
   /** The `count` best continuations of all beams. */
-  #best(logits: readonly Scores[], count: number): Candidate[] {
+  #best(logits: readonly Logits[], count: number): Candidate[] {
     const top: { parent: number; id: number; score: number }[] = []
     for (const [parent, beam] of this.running.entries()) {
       const scores = logSoftmax(nth(logits, parent))
@@ -79,7 +79,7 @@ export class BeamSearch {
   }
 }
 
-function logSoftmax(logits: Scores): Float32Array {
+function logSoftmax(logits: Logits): Float32Array {
   const most = mostOf(logits)
   let sum = 0
   for (const logit of logits) sum += Math.exp(logit - most)

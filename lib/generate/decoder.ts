@@ -9,12 +9,12 @@ import { scope, Tensor } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
 import { type Beam, BeamSearch } from './beams.ts'
 import { KvCache } from './kvCache.ts'
-import type { Choice } from './options.ts'
-import { adjust, countAbove, isAdjusted, type Scores } from './penalties.ts'
+import type { Decoding } from './options.ts'
+import { adjust, countAbove, isAdjusted, type Logits } from './penalties.ts'
 
 /** A sequence on its way. */
 interface Sequence {
-  readonly choice: Choice
+  readonly choice: Decoding
   /** What the encoder of an encoder-decoder reads. */
   readonly source: Int32Array | undefined
   /** What stands before, and what was generated. */
@@ -53,7 +53,7 @@ export class Decoder {
   }
 
   /** Tokens that follow a prompt, an end token included. @throws ERR_OPTION for a prompt that leaves no room */
-  async *tokens(prompt: Int32Array, choice: Choice): AsyncGenerator<number> {
+  async *tokens(prompt: Int32Array, choice: Decoding): AsyncGenerator<number> {
     const sequence = this.#sequenceOf(prompt, choice)
     this.#waiting.push(sequence)
     try {
@@ -68,7 +68,7 @@ export class Decoder {
   }
 
   /** The best continuations of a prompt by beam search, best first. */
-  async beams(prompt: Int32Array, choice: Choice): Promise<readonly number[][]> {
+  async beams(prompt: Int32Array, choice: Decoding): Promise<readonly number[][]> {
     const { ids, begin, longest, room, source } = this.#sequenceOf(prompt, choice)
     const search = new BeamSearch(ids, longest, choice)
     const cache = this.#newCache({ sequences: choice.beams, capacity: room })
@@ -99,7 +99,7 @@ export class Decoder {
     this.#active.length = 0
   }
 
-  #sequenceOf(prompt: Int32Array, choice: Choice): Sequence {
+  #sequenceOf(prompt: Int32Array, choice: Decoding): Sequence {
     const { promptTokens } = this.#model
     const most = maxTokens(this.#model.backbone.limits) - promptTokens
     check(prompt.length > 0 && prompt.length < most, 'ERR_OPTION', () => {
@@ -233,7 +233,7 @@ function drawn(row: Tensor, { choice, ids, begin }: Sequence, topK = choice.topK
 }
 
 /** Draws from scores on the host. What lies below `minP` is what lies behind so many of the likeliest. */
-function drawAdjusted(scores: Scores, sequence: Sequence, device: Tensor['device']): Promise<number> {
+function drawAdjusted(scores: Logits, sequence: Sequence, device: Tensor['device']): Promise<number> {
   const { topK, minP, temperature } = sequence.choice
   adjust(scores, sequence, sequence.choice)
   const above = minP > 0 && temperature > 0 ? countAbove(scores, minP, temperature) : 0

@@ -9,7 +9,7 @@ import type { Message } from '../tokenizer/chatTemplate.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
 import { Decoder } from './decoder.ts'
-import { type Choice, choiceOf, type TokenOptions } from './options.ts'
+import { choiceOf, type Decoding, type TokenOptions } from './options.ts'
 
 /** What is continued: a text as it is, or a conversation in which the assistant is to speak next. */
 export type Prompt = string | readonly Message[]
@@ -74,9 +74,9 @@ export async function* generate(
   options: GenerateOptions = {},
 ): AsyncGenerator<Generated> {
   const { stop, chat, tools, ...choices } = options
-  const given = promptOf(model, tokenizer, prompt, { chat, tools })
+  const given = encodePrompt(model, tokenizer, prompt, { chat, tools })
   const { ends } = choiceOf(model, choices)
-  yield* pieces(tokenizer, generateTokens(model, given, choices), { before: beforeOf(model, given), ends, stop })
+  yield* pieces(tokenizer, generateTokens(model, given, choices), { before: historyOf(model, given), ends, stop })
 }
 
 /** How many texts are made, and how. */
@@ -108,9 +108,9 @@ export async function complete(
   })
   const decoder = new Decoder(model, { sequences: batchSize })
   const completeOne = async (prompt: Prompt): Promise<Completion[]> => {
-    const given = promptOf(model, tokenizer, prompt, { chat, tools })
+    const given = encodePrompt(model, tokenizer, prompt, { chat, tools })
     const whole = (ids: AsyncIterable<number>) =>
-      joined(tokenizer, ids, { before: beforeOf(model, given), ends: choice.ends, stop })
+      joined(tokenizer, ids, { before: historyOf(model, given), ends: choice.ends, stop })
     if (choice.beams === 1)
       return Promise.all(
         Array.from({ length: n }, (_, i) => whole(decoder.tokens(given, { ...choice, sample: choice.sample + i }))),
@@ -133,7 +133,7 @@ async function* streamed(ids: readonly number[]): AsyncGenerator<number> {
 }
 
 /** Ids of a prompt. @throws ERR_CONFIG for messages where the tokenizer has no chat template */
-export function promptOf(
+export function encodePrompt(
   { backbone }: Model,
   tokenizer: Tokenizer,
   prompt: Prompt,
@@ -148,7 +148,7 @@ export function promptOf(
 }
 
 /** An encoder-decoder's answer does not go on from what it read. */
-export const beforeOf = ({ backbone }: Model, given: Int32Array) =>
+export const historyOf = ({ backbone }: Model, given: Int32Array) =>
   backbone.startId === undefined ? given : new Int32Array(0)
 
 /** @throws ERR_UNSUPPORTED for a model that says no texts */
@@ -163,7 +163,7 @@ export function checkModel({ task }: Model): void {
 export interface TextOptions {
   /** Tokens that the text goes on from, and does not begin with. */
   readonly before: Int32Array
-  readonly ends: Choice['ends']
+  readonly ends: Decoding['ends']
   readonly stop: readonly string[] | undefined
 }
 

@@ -73,14 +73,14 @@ export interface TokenOptions extends Partial<{ readonly [K in keyof TokenNumber
 }
 
 /** Options with every default. */
-export interface Choice extends TokenNumbers {
+export interface Decoding extends TokenNumbers {
   readonly ends: ReadonlySet<number>
   readonly sample: number
   readonly signal: AbortSignal | undefined
 }
 
 /** @throws ERR_OPTION for an unknown option, or a value out of range */
-export function choiceOf(model: Model, { endIds, sample = 0, signal, ...options }: TokenOptions): Choice {
+export function choiceOf(model: Model, { endIds, sample = 0, signal, ...options }: TokenOptions): Decoding {
   const numbers = filled(GENERATE_OPTIONS, options, 'generate')
   check(Number.isSafeInteger(sample) && sample >= 0, 'ERR_OPTION', () => `sample: ${sample}, expected 0 or more`)
   return { ...numbers, ends: new Set(endIds ?? endIdsOf(model)), sample, signal }

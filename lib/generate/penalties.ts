@@ -1,10 +1,10 @@
 // What changes the scores of tokens by those that are there already.
 
 import { nth } from '../tuple.ts'
-import type { Choice } from './options.ts'
+import type { Decoding } from './options.ts'
 
 /** Logits or log probabilities of all tokens. */
-export type Scores = Float32Array | Float64Array
+export type Logits = Float32Array | Float64Array
 
 /** Tokens of a sequence: `begin` of them are the prompt. */
 export interface History {
@@ -13,7 +13,7 @@ export interface History {
 }
 
 /** Whether scores have to be looked at before one is drawn. */
-export function isAdjusted(choice: Choice): boolean {
+export function isAdjusted(choice: Decoding): boolean {
   const { repetitionPenalty, frequencyPenalty, presencePenalty, noRepeatNgram, minP, temperature } = choice
   const isPenalised = repetitionPenalty !== 1 || frequencyPenalty !== 0 || presencePenalty !== 0
   return isPenalised || noRepeatNgram > 0 || (minP > 0 && temperature > 0)
@@ -23,7 +23,7 @@ export function isAdjusted(choice: Choice): boolean {
  * Changes scores in place, as transformers (repetition penalty and n-grams, over the whole sequence) and OpenAI
  * (frequency and presence, over what was generated) do.
  */
-export function adjust(scores: Scores, { ids, begin }: History, choice: Choice): void {
+export function adjust(scores: Logits, { ids, begin }: History, choice: Decoding): void {
   const { repetitionPenalty: penalty, frequencyPenalty, presencePenalty, noRepeatNgram } = choice
   if (penalty !== 1)
     for (const id of new Set(ids)) {
@@ -50,14 +50,14 @@ function repeating(ids: readonly number[], size: number): Set<number> {
 }
 
 /** How many tokens have at least `minP` times the probability of the likeliest at a temperature. */
-export function countAbove(scores: Scores, minP: number, temperature: number): number {
+export function countAbove(scores: Logits, minP: number, temperature: number): number {
   const least = mostOf(scores) + temperature * Math.log(minP)
   let count = 0
   for (const score of scores) if (score >= least) count++
   return count
 }
 
-export function mostOf(scores: Scores): number {
+export function mostOf(scores: Logits): number {
   let most = Number.NEGATIVE_INFINITY
   for (const score of scores) if (score > most) most = score
   return most

@@ -1,5 +1,5 @@
 import { checkpoint } from '../autograd/checkpoint.ts'
-import { splitRows } from '../autograd/rows.ts'
+import { rowViews } from '../autograd/rows.ts'
 import { asRouted, withSelectedRoutes } from '../nn/routes.ts'
 import { add } from '../ops/add.ts'
 import { asNow, countingFrom } from '../ops/random.ts'
@@ -30,7 +30,7 @@ export function lossInPieces<const R extends readonly Tensor[]>(
     )
   const heights = Array.from({ length: Math.ceil(count / most) }, (_, i) => Math.min(most, count - i * most))
   const [routed, inNow] = [asRouted(), asNow()]
-  const losses = splitRows(rows, heights).map((part, i) => {
+  const losses = rowViews(rows, heights).map((part, i) => {
     const begin = i * most
     const selected = Int32Array.from({ length: nth(heights, i) }, (_, j) => begin + j)
     // Views that nothing else holds: the tape frees what it reads.

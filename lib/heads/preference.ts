@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import type { Head, HeadKind, Judged, LossOptions } from './head.ts'
 import { causalLm } from './languageModel.ts'
-import { type Compared, preferenceLoss } from './preferenceLosses.ts'
+import { type AnswerPair, preferenceLoss } from './preferenceLosses.ts'
 import { nextTokens, type Targets } from './targets.ts'
 
 export const preferenceHead = {
@@ -87,7 +87,7 @@ function surprises(words: Pick<Head, 'loss'>, hidden: Tensor, targets: Tensor, g
 /** The loss of a language model does not ask where sequences begin. */
 const NO_BATCH = { ids: new Int32Array(), positions: new Int32Array(), cuSeqlens: Int32Array.of(0), maxLength: 0 }
 
-function comparedOf(sequences: readonly Tensor[], { bounds, wanted }: PreferenceTargets): Compared[] {
+function comparedOf(sequences: readonly Tensor[], { bounds, wanted }: PreferenceTargets): AnswerPair[] {
   const tokens = (i: number) => nth(bounds, i + 1) - nth(bounds, i)
   return wanted.map((preference, i) => ({
     surprises: [nth(sequences, 2 * i), nth(sequences, 2 * i + 1)],

@@ -13,7 +13,7 @@ import { nth } from '../tuple.ts'
 import type { LossOptions } from './head.ts'
 
 /** The two answers of an example. */
-export interface Compared {
+export interface AnswerPair {
   /** Minus their log-probabilities in nats, [1]. */
   readonly surprises: readonly [Tensor, Tensor]
   /** How many tokens they have. */
@@ -75,7 +75,7 @@ export const asksReference = (loss: string): boolean => !ALONE.includes(loss)
  * The sum over examples divided by `total`, [1]. Undefined where a reference is not known.
  * @throws ERR_OPTION for label smoothing where the loss has none
  */
-export function preferenceLoss(examples: readonly Compared[], options: LossOptions): Tensor | undefined {
+export function preferenceLoss(examples: readonly AnswerPair[], options: LossOptions): Tensor | undefined {
   const { total, labelSmoothing: smoothing = 0 } = options
   const { loss } = nth(examples, 0).preference.goal
   if (asksReference(loss) && examples.some(({ preference }) => !preference.reference)) return undefined
@@ -98,7 +98,7 @@ export function preferenceLoss(examples: readonly Compared[], options: LossOptio
  * Ethayarajh et al. 2024, equation 7: an answer's value is held against how far the model has moved from its reference,
  * which answers to other prompts of the micro-batch tell. That has no gradient.
  */
-function loneLossesOf(examples: readonly Compared[], share: number): Tensor[] {
+function loneLossesOf(examples: readonly AnswerPair[], share: number): Tensor[] {
   const moved = sumOf(examples.map(example => scale(ratioOf(example, 1), 1 / examples.length)))
   const divergence = activation(moved, 'relu')
   return examples.map(example => {
@@ -114,7 +114,7 @@ function loneLossesOf(examples: readonly Compared[], share: number): Tensor[] {
 const NONE = [0, 0] as const
 
 /** Log-probability of an answer less that under the reference. */
-function ratioOf({ surprises, preference }: Compared, answer: 0 | 1): Tensor {
+function ratioOf({ surprises, preference }: AnswerPair, answer: 0 | 1): Tensor {
   return plus(scale(surprises[answer], -1), -(preference.reference ?? NONE)[answer])
 }
 

@@ -33,7 +33,7 @@ export function hubIdOf(name: string): HubId | undefined {
 export const repositoryFolder = (id: string): string => `models--${id.replace('/', '--')}`
 
 /** Model and commit whose snapshot a folder of the cache is, or a GGUF file lies in; undefined for any other path. */
-export function originOf(path: string): { readonly id: string; readonly revision: string } | undefined {
+export function hubOrigin(path: string): { readonly id: string; readonly revision: string } | undefined {
   const [, name, revision, file] =
     /[\\/]models--([^\\/]+)[\\/]snapshots[\\/]([0-9a-f]{40})(?:[\\/](.+\.gguf))?$/i.exec(resolve(path)) ?? []
   if (name === undefined || revision === undefined) return undefined
@@ -42,7 +42,7 @@ export function originOf(path: string): { readonly id: string; readonly revision
 }
 
 /** How a folder is named where it is not: a snapshot by its id on the hub, any other by its path. */
-export const portableName = (folder: string): string => originOf(folder)?.id ?? folder
+export const portableName = (folder: string): string => hubOrigin(folder)?.id ?? folder
 
 /** A model's name for people: its id on the hub, else that of its folder. */
-export const shortName = (folder: string): string => originOf(folder)?.id ?? basename(folder)
+export const shortName = (folder: string): string => hubOrigin(folder)?.id ?? basename(folder)

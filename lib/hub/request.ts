@@ -17,7 +17,7 @@ export class Unreachable extends Error {
 }
 
 /** An answer, and the headers of the hub's own answer before a redirect to elsewhere. */
-export interface Answer {
+interface HubAnswer {
   readonly response: Response
   readonly headers: Headers
 }
@@ -39,7 +39,7 @@ const FIRST_WAIT = 250
 export const PATIENCE = 15_000
 
 /** One request, redirects followed. A HEAD ends where it would leave the hub. @throws Unreachable, ERR_HUB */
-export async function request(url: string, settings: HubSettings, options: RequestOptions): Promise<Answer> {
+export async function request(url: string, settings: HubSettings, options: RequestOptions): Promise<HubAnswer> {
   const { method = 'GET', what } = options
   const hub = new URL(settings.endpoint)
   let at = new URL(url)
@@ -102,7 +102,7 @@ export async function persistently<T>(body: () => Promise<T>, progress = () => 0
 }
 
 /** The answer if it is one; else what it says as an error. @throws Unreachable where asking again may help, ERR_HUB */
-export async function accepted(answer: Answer, id: string, settings: HubSettings, what: string): Promise<Answer> {
+export async function accepted(answer: HubAnswer, id: string, settings: HubSettings, what: string): Promise<HubAnswer> {
   const { response } = answer
   const { status } = response
   if (status < 400) return answer

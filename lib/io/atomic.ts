@@ -2,10 +2,10 @@ import { createHash, randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve } from 'node:path'
-import { check, fail } from '../errors.ts'
+import { check, fail, systemCode } from '../errors.ts'
 import { ensureFolder } from './folder.ts'
 import { isRunning, startOf } from './process.ts'
-import { coded, codeOf, explained } from './systemError.ts'
+import { coded, explained } from './systemError.ts'
 
 /** For tests: called before each write (path, bytes) and before a checkpoint is removed; what they throw fails it. */
 export const faults: {
@@ -134,7 +134,7 @@ export async function sha256File(path: string): Promise<string> {
       await file.close()
     }
   } catch (error) {
-    fail('ERR_CHECKPOINT', `hash: ${path} cannot be read (${codeOf(error) ?? error})`, error)
+    fail('ERR_CHECKPOINT', `hash: ${path} cannot be read (${systemCode(error) ?? error})`, error)
   }
 }
 
@@ -210,7 +210,7 @@ async function syncFolder(folder: string): Promise<void> {
     await syncPath(folder, constants.O_RDONLY | (constants.O_DIRECTORY ?? 0))
   } catch (error) {
     // Some file systems and Windows refuse to sync a folder; there the rename itself has to do.
-    if (!['EINVAL', 'EPERM', 'EISDIR', 'EACCES', 'ENOTSUP'].includes(codeOf(error) ?? '')) throw error
+    if (!['EINVAL', 'EPERM', 'EISDIR', 'EACCES', 'ENOTSUP'].includes(systemCode(error) ?? '')) throw error
   }
 }
 

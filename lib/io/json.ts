@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { brief, type ErrorCode, fail } from '../errors.ts'
+import { brief, type ErrorCode, fail, systemCode } from '../errors.ts'
 import { codePointIn, nth } from '../tuple.ts'
 import { writeFileAtomic } from './atomic.ts'
 import { isTooDeep, JsonError, PyFloat, type PyJson, type PyObject, parseExact, position } from './parseJson.ts'
@@ -212,7 +212,7 @@ function exact(path: string, text: string, code: ErrorCode): PyJson {
 }
 
 function readFault(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  const code = systemCode(error)
   if (code === 'ENOENT' || code === 'ENOTDIR') return 'there is no such file; check the path'
   if (code === 'EISDIR') return 'is a folder, not a file; check the path'
   if (code === 'EACCES') return 'permission to read is denied; change the rights of the file'

@@ -4,12 +4,11 @@ import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { fail, LowrankError } from '../errors.ts'
-import { originOf } from '../hub/id.ts'
+import { fail, LowrankError, systemCode } from '../errors.ts'
+import { hubOrigin } from '../hub/id.ts'
 import { isGguf } from './gguf/file.ts'
 import { piecesOf } from './gguf/pieces.ts'
 import { isJsonObject, readJson } from './json.ts'
-import { codeOf } from './systemError.ts'
 
 /** A base as an adapter names it. */
 export interface BaseReference {
@@ -32,14 +31,14 @@ export async function referenceOf(dir: string): Promise<BaseReference | undefine
   try {
     return await readReference(dir)
   } catch (error) {
-    const code = codeOf(error)
+    const code = systemCode(error)
     if (error instanceof LowrankError || code === undefined) throw error
     fail('ERR_CONFIG', `model: ${dir} cannot be read (${code}); make it readable again`, error)
   }
 }
 
 async function readReference(dir: string): Promise<BaseReference | undefined> {
-  const hub = originOf(dir)
+  const hub = hubOrigin(dir)
   const revision = hub && { revision: hub.revision }
   if (isGguf(dir)) {
     const sha256 = await hashOf(dirname(dir), piecesOf(basename(dir)))

@@ -2,7 +2,7 @@ import { constants } from 'node:buffer'
 import { closeSync, existsSync, fstatSync, openSync, read as readCallback, readSync, statSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
-import { check, fail, LowrankError } from '../errors.ts'
+import { check, fail, LowrankError, systemCode } from '../errors.ts'
 import { nth, under } from '../tuple.ts'
 import { streamFileAtomic } from './atomic.ts'
 import { decodeF32, isStorageDtype, type StorageDtype, storageBits } from './dtype.ts'
@@ -53,7 +53,7 @@ export interface SafetensorsFile extends Checkpoint {
  * oversized, overlapping, with holes, wrong byte counts, duplicate names and the like are `ERR_CHECKPOINT`.
  */
 export function openSafetensors(path: string): SafetensorsFile {
-  const file = openFile(path)
+  const file = openDescriptor(path)
   try {
     const { size } = fstatSync(file)
     const header = readHeader(path, file, size)
@@ -87,7 +87,7 @@ export async function readSafetensors(path: string): Promise<SafetensorsFile> {
  * Files of before torch 1.6 and objects that are no weights: `ERR_UNSUPPORTED`; broken files: `ERR_CHECKPOINT`.
  */
 export function openTorchFile(path: string): SafetensorsFile {
-  const file = openFile(path)
+  const file = openDescriptor(path)
   try {
     const { size } = fstatSync(file)
     const tensors = readTorchTensors(path, size, (position, length) => readAt(path, file, position, length))
@@ -184,13 +184,13 @@ function layOut(path: string, tensors: Iterable<TensorToWrite>): { order: Tensor
 }
 
 /** @throws ERR_CHECKPOINT where there is no file to read */
-export function openFile(path: string): number {
+export function openDescriptor(path: string): number {
   try {
     check(!statSync(path).isDirectory(), 'ERR_CHECKPOINT', () => `${path}: is a folder; name a safetensors file`)
     return openSync(path, 'r')
   } catch (error) {
     if (error instanceof LowrankError) throw error
-    const code = error instanceof Error && 'code' in error ? error.code : error
+    const code = systemCode(error) ?? error
     const what = code === 'ENOENT' ? 'there is no such file; check the path' : `cannot be opened (${code})`
     fail('ERR_CHECKPOINT', `${path}: ${what}`, error)
   }

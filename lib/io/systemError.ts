@@ -1,6 +1,6 @@
 // Errors of the file system as errors with a code of ours, and what helps.
 
-import { LowrankError } from '../errors.ts'
+import { LowrankError, systemCode } from '../errors.ts'
 
 type Cure = readonly [code: 'ERR_OPTION' | 'ERR_CHECKPOINT', what: string]
 
@@ -22,14 +22,9 @@ const CURES: Readonly<Record<string, Cure>> = {
 }
 const OTHER: Cure = ['ERR_CHECKPOINT', 'the system refuses it; name another folder']
 
-/** `ENOSPC` and its like; undefined for what is no error of the system. */
-export function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
-}
-
 /** The coded error for a failed change of `path`; an error that is not the file system's is passed on as it is. */
 export function explained(path: string, error: unknown): unknown {
-  const code = codeOf(error)
+  const code = systemCode(error)
   if (error instanceof LowrankError || code === undefined || !/^E[A-Z0-9]+$/.test(code)) return error
   const [kind, what] = CURES[code] ?? OTHER
   return new LowrankError(kind, `output: ${path} cannot be written (${code}): ${what}`, { cause: error })

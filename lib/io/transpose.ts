@@ -1,5 +1,5 @@
 /** The bytes of a row-major matrix [rows, columns] as those of [columns, rows], whatever the width of an element. */
-export function transposed(bytes: Uint8Array, rows: number, columns: number): Uint8Array {
+export function transposedBytes(bytes: Uint8Array, rows: number, columns: number): Uint8Array {
   const width = bytes.length / (rows * columns)
   const out = new Uint8Array(bytes.length)
   if (width === 4 || width === 2) {

@@ -86,7 +86,11 @@ function embeddings(w: Weights, config: ModelConfig, d: Dims) {
 }
 
 /** The layers below `w`, named as BERT's. */
-export function layersOf(w: Weights, config: ModelConfig, d: Dims): ((x: Tensor, context: LayerContext) => Tensor)[] {
+export function encoderLayers(
+  w: Weights,
+  config: ModelConfig,
+  d: Dims,
+): ((x: Tensor, context: LayerContext) => Tensor)[] {
   return Array.from({ length: count(config, 'num_hidden_layers', 12) }, (_, i) => {
     const at = w.at(`encoder.layer.${i}`)
     const [attend, mlp] = [attentionBlock(at.at('attention'), d), mlpBlock(at, d)]
@@ -99,7 +103,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   checkEncoder(config, d.hidden, d.heads)
   const w = weights.at('bert')
   const embed = embeddings(w.at('embeddings'), config, d)
-  const layers = layersOf(w, config, d)
+  const layers = encoderLayers(w, config, d)
   return {
     hiddenSize: d.hidden,
     layers: layers.length,

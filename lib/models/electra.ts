@@ -9,7 +9,7 @@ import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope } from '../tensor.ts'
 import { activationOf } from './activations.ts'
-import { type Dims, layersOf, sublayerEnds } from './bert.ts'
+import { type Dims, encoderLayers, sublayerEnds } from './bert.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family } from './family.ts'
 import { answerSpan, denseClassifier, denseLm, tokenClassifier } from './heads.ts'
@@ -47,7 +47,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
     const x = dropout(norm.apply(placed, types.apply(batch.typeIds)), d.dropout, where)
     return project ? project.apply(x) : x
   }
-  const layers = layersOf(w, config, d)
+  const layers = encoderLayers(w, config, d)
   return {
     hiddenSize: d.hidden,
     layers: layers.length,

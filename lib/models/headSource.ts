@@ -32,7 +32,7 @@ export function holdsHead(family: Family, { source }: Sourced, task: TaskName): 
 }
 
 /** What the classes are called. Throws ERR_OPTION. */
-export function labelsOf(config: ModelConfig, options: HeadOptions, isTrained: boolean): readonly string[] {
+export function headLabels(config: ModelConfig, options: HeadOptions, isTrained: boolean): readonly string[] {
   if (!headOf(options.task).isLabelled) return []
   const labels = options.labels ?? configLabels(config)?.id2label ?? (isTrained ? TWO_LABELS : undefined)
   check(

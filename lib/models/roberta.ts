@@ -10,7 +10,7 @@ import { site } from '../ops/random.ts'
 import { scope } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import { activationOf } from './activations.ts'
-import { dims, layersOf, sublayerEnds } from './bert.ts'
+import { dims, encoderLayers, sublayerEnds } from './bert.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family } from './family.ts'
 import { answerSpan, denseClassifier, denseLm, tokenClassifier } from './heads.ts'
@@ -47,7 +47,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const types = at.embedding('token_type_embeddings', int(config, 'type_vocab_size', 2), d.hidden)
   const norm = at.norm('LayerNorm', d.hidden, d.eps)
   const where = site(at.prefix, 'output')
-  const layers = layersOf(w, config, d)
+  const layers = encoderLayers(w, config, d)
   const embed = (batch: Batch) => {
     const placed = scope(() => add(words.apply(batch.ids), positions.apply(batch.positions)))
     return dropout(norm.apply(placed, types.apply(batch.typeIds)), d.dropout, where)

@@ -1,7 +1,7 @@
 // Tensors of files as they come to a device.
 
 import { type FileRange, isFiniteData } from '../io/safetensors.ts'
-import { transposed } from '../io/transpose.ts'
+import { transposedBytes } from '../io/transpose.ts'
 import { BLOCKS, type DType } from '../native.ts'
 import type { Tensor, TensorData } from '../tensor.ts'
 
@@ -43,7 +43,7 @@ export function uploadFinite(
   const bytes = source.read(name)
   if (!isFiniteData(bytes, source.info(name).dtype)) return false
   const [rows = 1, columns = 1] = source.info(name).shape
-  tensor.upload(view(aligned(isTransposed ? transposed(bytes, rows, columns) : bytes)), dtype)
+  tensor.upload(view(aligned(isTransposed ? transposedBytes(bytes, rows, columns) : bytes)), dtype)
   return true
 }
 

@@ -1,14 +1,14 @@
 import { fail } from '../errors.ts'
 import type { FileRange } from '../io/safetensors.ts'
 import { turn } from '../io/turn.ts'
-import { type DType, native } from '../native.ts'
+import type { DType } from '../native.ts'
 import { Embedding } from '../nn/embedding.ts'
 import { normal } from '../nn/init.ts'
 import { Linear } from '../nn/linear.ts'
 import { isQuantized, Parameter, type Storage, storedDType } from '../nn/module.ts'
 import { LayerNorm, RmsNorm } from '../nn/norm.ts'
 import type { Compute } from '../ops/matmul.ts'
-import { codeOf, type Device, Tensor } from '../tensor.ts'
+import { copyOf, type Device, Tensor } from '../tensor.ts'
 import { must, under } from '../tuple.ts'
 import { isSame, STORED, type StoredDtype, uploadFinite } from './stored.ts'
 
@@ -262,7 +262,7 @@ export class Weights {
     const tied = output.weight
     const { own } = tied
     const dtype = isQuantized(own.dtype) ? 'f32' : own.dtype
-    const weight = new Parameter(`${output.path}.weight`, new Tensor(native.cast(own.handle, codeOf(dtype))))
+    const weight = new Parameter(`${output.path}.weight`, copyOf(own, dtype))
     output.weight = weight
     parameters.set(weight.name, weight)
     shared.delete(tied)

@@ -35,7 +35,7 @@ export function pack(sequences: readonly Int32Array[]): PackedBatch {
 }
 
 /** Batches one after the other, as one; without what their decoders are to say. */
-export function joined(batches: readonly PackedBatch[]): PackedBatch {
+export function joinedBatches(batches: readonly PackedBatch[]): PackedBatch {
   const size = batches.reduce((sum, { ids }) => sum + ids.length, 0)
   const [ids, positions, typeIds] = [new Int32Array(size), new Int32Array(size), new Int32Array(size)]
   const ends = [0]

@@ -4,7 +4,7 @@ import { Tensor } from '../tensor.ts'
 import { type Each, mapTuple } from '../tuple.ts'
 
 /** Columns [start, start + width) of every `period` columns, which divides the columns of the tensor. */
-export interface Columns {
+export interface ColumnPattern {
   readonly start: number
   readonly width: number
   readonly period: number
@@ -25,7 +25,7 @@ export function splitColumns<const W extends readonly number[]>(x: Tensor, width
  * Parts of the columns of x [N, D]: part i is [N, D / period · width]. With the period of one head, these are query,
  * key and value of a layer that keeps them head by head (GPT-NeoX).
  */
-export function gatherColumns<const P extends readonly Columns[]>(x: Tensor, parts: P): Each<P, Tensor> {
+export function gatherColumns<const P extends readonly ColumnPattern[]>(x: Tensor, parts: P): Each<P, Tensor> {
   const { rows, columns } = x
   const grain = parts.reduce((g, { start, width, period }) => [start, width, period].reduce(divisor, g), columns)
   const grains = x.view(0, [(rows * columns) / grain, grain])
@@ -37,7 +37,7 @@ export function gatherColumns<const P extends readonly Columns[]>(x: Tensor, par
 }
 
 /** Which grains a part takes, row by row. */
-function grainsOf(rows: number, columns: number, grain: number, { start, width, period }: Columns): Int32Array {
+function grainsOf(rows: number, columns: number, grain: number, { start, width, period }: ColumnPattern): Int32Array {
   check(columns % period === 0, 'ERR_SHAPE', () => `gatherColumns: a period of ${period} does not divide ${columns}`)
   const [perRow, first, count, step] = [columns / grain, start / grain, width / grain, period / grain]
   const out = new Int32Array((rows * columns * width) / (period * grain))

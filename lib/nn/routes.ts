@@ -1,6 +1,6 @@
 // Which rows of a packed batch go through which adapter: consecutive rows: each part is a view, or a group of an op.
 
-import { concatRows, splitRows } from '../autograd/rows.ts'
+import { concatRows, rowViews } from '../autograd/rows.ts'
 import { check } from '../errors.ts'
 import { countingRows } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
@@ -89,7 +89,7 @@ export function byRoute<const I extends readonly [Tensor, ...Tensor[]]>(
       ),
     )
   const heights = given.map(route => route.rows)
-  const parts = mapTuple(inputs, input => splitRows(input, heights))
+  const parts = mapTuple(inputs, input => rowViews(input, heights))
   let begin = 0
   const made = given.map(({ adapter, rows: height }, i) => {
     const from = begin

@@ -86,7 +86,7 @@ export async function findTokenizer(
 }
 
 /** What the head is for. */
-export interface HeadChoice {
+export interface HeadSettings {
   readonly task: TaskName
   readonly problem?: Problem | undefined
   readonly labels?: readonly string[] | undefined
@@ -97,7 +97,7 @@ export interface HeadChoice {
 /** Loads a base with a head, as the settings of a command say. */
 export async function loadBase(
   path: string,
-  head: HeadChoice,
+  head: HeadSettings,
   settings: BaseSettings,
   device = settings.device,
 ): Promise<Model> {
@@ -110,7 +110,7 @@ export async function loadBase(
 const longestDefault = 512
 
 /** Tokens of a sequence: as asked for, else what model and tokenizer take, at most 512. @throws ERR_OPTION */
-export function lengthOf(settings: Pick<BaseSettings, 'maxLength'>, model: Model, tokenizer: Tokenizer): number {
+export function maxLengthOf(settings: Pick<BaseSettings, 'maxLength'>, model: Model, tokenizer: Tokenizer): number {
   const most = maxTokens(model.backbone.limits)
   const { maxLength } = settings
   check(maxLength === undefined || maxLength <= most, 'ERR_OPTION', () => {

@@ -5,14 +5,14 @@ import type { Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { Decoder } from '../generate/decoder.ts'
 import {
-  beforeOf,
   type Completion,
   checkModel,
+  encodePrompt,
   type Generated,
   type GenerateOptions,
   generate,
+  historyOf,
   pieces,
-  promptOf,
 } from '../generate/generate.ts'
 import { choiceOf } from '../generate/options.ts'
 import { shown } from '../io/json.ts'
@@ -148,8 +148,8 @@ export class OpenModel implements Disposable {
     this.#streams.add(done)
     try {
       const choice = choiceOf(model, choices)
-      const given = promptOf(model, tokenizer, prompt, { chat, tools })
-      const text = { before: beforeOf(model, given), ends: choice.ends, stop }
+      const given = encodePrompt(model, tokenizer, prompt, { chat, tools })
+      const text = { before: historyOf(model, given), ends: choice.ends, stop }
       if (choice.beams === 1) yield* pieces(tokenizer, decoder.tokens(given, choice), text)
       else yield* generate(model, tokenizer, prompt, { ...choices, stop, tools, chat })
     } finally {

@@ -22,7 +22,7 @@ import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '..
 import type { TaskValues } from '../tasks/task.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must } from '../tuple.ts'
-import { type Base, type BaseSettings, findBase, lengthOf, loadBase } from './base.ts'
+import { type Base, type BaseSettings, findBase, loadBase, maxLengthOf } from './base.ts'
 
 /** A trained model with all that its use needs. */
 export interface Trained {
@@ -74,7 +74,7 @@ export async function openTrained(
     const tokenizer = await tokenizerOf(folder, info, base, settings, isAdapter)
     const saved = info.extra.max_length
     const maxLength = settings.maxLength ?? (typeof saved === 'number' ? saved : undefined)
-    const length = lengthOf({ ...settings, maxLength }, model, tokenizer)
+    const length = maxLengthOf({ ...settings, maxLength }, model, tokenizer)
     const { extra } = info
     const [columnNames, taskOptions] = [columnsOf(extra, folder), noted(extra, 'task_options', folder)]
     const notices = isAdapter ? await otherBase(info, base) : []

@@ -1,6 +1,6 @@
 import { record } from '../autograd/tape.ts'
 import { type DType, native } from '../native.ts'
-import { codeOf, Tensor } from '../tensor.ts'
+import { dtypeCode, Tensor } from '../tensor.ts'
 
 /**
  * Rows ids (i32[N], checked on the host) of table [V, D], as activations of `dtype`; of activations, it selects rows.
@@ -8,8 +8,8 @@ import { codeOf, Tensor } from '../tensor.ts'
  */
 export function embedding(table: Tensor, ids: Tensor, dtype = activationsOf(table), fixed?: number): Tensor {
   const { rows, columns: width } = table
-  const stored = codeOf(table.dtype)
-  return record(new Tensor(native.embedding(table.handle, ids.handle, codeOf(dtype))), [table], [ids], dy => {
+  const stored = dtypeCode(table.dtype)
+  return record(new Tensor(native.embedding(table.handle, ids.handle, dtypeCode(dtype))), [table], [ids], dy => {
     const dtable = new Tensor(native.embeddingBackward(dy.handle, ids.handle, rows, stored))
     if (fixed !== undefined && fixed < rows) native.fill(dtable.view(fixed * width, [width]).handle, 0)
     return [dtable]

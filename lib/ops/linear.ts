@@ -1,6 +1,6 @@
 import { record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
-import { codeOf, Tensor } from '../tensor.ts'
+import { dtypeCode, Tensor } from '../tensor.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
 
@@ -21,8 +21,8 @@ export function linear(
   return record(y, bias ? [x, w, bias] : [x, w], saved, (turned, needs) => {
     const dy = turnBack(turned, rope)
     return [
-      needs[0] ? new Tensor(native.matmul(dy.handle, w.handle, false, false, c, codeOf(dy.dtype))) : undefined,
-      needs[1] ? new Tensor(native.matmul(dy.handle, x.handle, true, false, c, codeOf(w.dtype))) : undefined,
+      needs[0] ? new Tensor(native.matmul(dy.handle, w.handle, false, false, c, dtypeCode(dy.dtype))) : undefined,
+      needs[1] ? new Tensor(native.matmul(dy.handle, x.handle, true, false, c, dtypeCode(w.dtype))) : undefined,
       needs[2] ? new Tensor(native.sumRows(dy.handle)) : undefined,
     ]
   })

@@ -1,6 +1,6 @@
 // Ops that draw masks over rows of several runs: one call for each run's, with the masks that it draws alone.
 
-import { concatRows, splitRows } from '../autograd/rows.ts'
+import { concatRows, rowViews } from '../autograd/rows.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Each, mapTuple, must, nth } from '../tuple.ts'
 import { type RandomPart, randomParts, withRandom } from './random.ts'
@@ -16,7 +16,7 @@ export function byPart<const O extends readonly Tensor[]>(
   const parts = must(randomParts(), 'parts')
   const heights = parts.map(({ rows }) => rows)
   const cut = new Map<Tensor, Tensor[]>()
-  for (const input of inputs) if (input) cut.set(input, splitRows(input, heights))
+  for (const input of inputs) if (input) cut.set(input, rowViews(input, heights))
   const made = parts.map((part, i) => {
     const of = (input: Tensor) => nth(must(cut.get(input), 'input'), i)
     return withRandom(part.random, () => body(of, part))

@@ -1,5 +1,5 @@
 import { native } from '../native.ts'
-import { codeOf, Tensor } from '../tensor.ts'
+import { dtypeCode, Tensor } from '../tensor.ts'
 
 /**
  * Dtypes of quantised frozen weights [out, in], with the codes of bitsandbytes. int8: one scale a row (Dettmers et al.
@@ -12,10 +12,10 @@ export type Quantized = (typeof QUANTIZED)[number]
 
 /** x[out, in], f32, in fewer bits. It has no gradient: what trains is never quantised. */
 export function quantize(x: Tensor, dtype: Quantized): Tensor {
-  return new Tensor(native.quantize(x.handle, codeOf(dtype)))
+  return new Tensor(native.quantize(x.handle, dtypeCode(dtype)))
 }
 
 /** A quantised weight as floats, rounded once. */
 export function dequantize(w: Tensor, dtype: 'f32' | 'f64' | 'bf16' | 'f16' = 'f32'): Tensor {
-  return new Tensor(native.dequantize(w.handle, codeOf(dtype)))
+  return new Tensor(native.dequantize(w.handle, dtypeCode(dtype)))
 }

@@ -1,6 +1,6 @@
 import { record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
-import { codeOf, Tensor } from '../tensor.ts'
+import { dtypeCode, Tensor } from '../tensor.ts'
 import { multiply } from './multiply.ts'
 
 /** The sum of all elements, shape [1]. */
@@ -9,7 +9,7 @@ export function sum(x: Tensor): Tensor {
   return record(new Tensor(native.sum(x.handle)), [x], [], dy => {
     const one = Tensor.empty([x.size, 1], { device, dtype })
     native.fill(one.handle, 1)
-    const spread = new Tensor(native.matmul(one.handle, dy.view(0, [1, 1]).handle, false, false, 0, codeOf(dtype)))
+    const spread = new Tensor(native.matmul(one.handle, dy.view(0, [1, 1]).handle, false, false, 0, dtypeCode(dtype)))
     return [spread.view(0, shape)]
   })
 }

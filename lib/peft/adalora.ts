@@ -10,7 +10,7 @@ import { keepOf, site } from '../ops/random.ts'
 import { scale as scaleBy } from '../ops/scale.ts'
 import { reshape } from '../ops/scaleRows.ts'
 import { isCount } from '../tuple.ts'
-import { Budget, type Pattern, type Triplet } from './budget.ts'
+import { Budget, type RankPattern, type Triplet } from './budget.ts'
 import {
   dropoutField,
   type Field,
@@ -25,7 +25,7 @@ import { LORA } from './lora.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { penalty } from './regularizer.ts'
 import { defaultTargets } from './targets.ts'
-import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
+import { BIAS_FIELD, type Bias, targetLinears, trainedWhole } from './wholeModules.ts'
 
 /** Options of {@link adalora}. */
 export interface AdaLoraOptions extends TargetOptions, LayerOptions, SaveWholeOptions {
@@ -149,7 +149,7 @@ export function adalora(options: AdaLoraOptions = {}): Method {
 
 /** What is placed, and what a kind built on it needs to know. */
 export function placeAdaLora(host: Host, options: Required<AdaLoraOptions>, context: PlaceContext): Placement {
-  const targets = targetsIn(host, options, context, defaults)
+  const targets = targetLinears(host, options, context, defaults)
   const layers = targets.map(linear => ({ linear, ...tripletOn(linear, options, context) }))
   const scale = options.alpha / (options.initR + 1e-5)
   const { targetR, initR, orthRegWeight: weight } = options
@@ -211,7 +211,7 @@ function adapterOf(
 }
 
 /** Without the rows and columns of ranks that are gone, as PEFT writes them. */
-function packed(tensors: readonly TensorInMemory[], pattern: Pattern | undefined): TensorInMemory[] {
+function packed(tensors: readonly TensorInMemory[], pattern: RankPattern | undefined): TensorInMemory[] {
   return tensors.map(tensor => {
     const [, path, part] = /^base_model\.model\.(.+)\.lora_([ABE])$/.exec(tensor.name) ?? []
     const kept = path === undefined ? undefined : pattern?.get(path)

@@ -3,21 +3,21 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
-import { originOf, portableName } from '../hub/id.ts'
+import { hubOrigin, portableName } from '../hub/id.ts'
 import { recoverFolder, writeFolderAtomic } from '../io/atomic.ts'
 import { type PyObject, writeJson } from '../io/json.ts'
 import type { Checkpoint, FloatDtype } from '../io/safetensors.ts'
 import type { LinearAdapter } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
 import type { VirtualTokens } from '../nn/virtual.ts'
-import { scope, type Tensor } from '../tensor.ts'
+import { copyOf, scope, type Tensor } from '../tensor.ts'
 import { must } from '../tuple.ts'
 import { type AdapterConfig, adapterRecord } from './config.ts'
 import { checkValues, snapshot, withCopies, writeChecked } from './files.ts'
 import { infoFile, infoRecord } from './info.ts'
 import { checkFree, checkPartable, type Layer, layerAt, staysTied, tiedLayers } from './layers.ts'
 import { copyTokenizer, saveMerged } from './merged.ts'
-import { cast, changeOf, mergedLayer, trainedDType } from './merging.ts'
+import { changeOf, mergedLayer, trainedDType } from './merging.ts'
 import type { Host, Matched, Method, Passes, Placement, TrainingHooks } from './method.ts'
 import { taskTypeOf, transformersModule } from './task.ts'
 import type { TaskType } from './taskType.ts'
@@ -104,13 +104,13 @@ export class Adapter<H extends Host = Host> implements Disposable {
     const { whole, inPlace } = this.#placement
     if (inPlace) {
       for (const each of whole) {
-        if (each.tensor.dtype !== dtype) each.replace(cast(each.tensor, dtype))
+        if (each.tensor.dtype !== dtype) each.replace(copyOf(each.tensor, dtype))
         this.#whole.push(each)
       }
       return
     }
     try {
-      for (const each of whole) this.#whole.push(each.lay(this.name, cast(each.own, dtype)))
+      for (const each of whole) this.#whole.push(each.lay(this.name, copyOf(each.own, dtype)))
     } catch (error) {
       for (const each of this.#whole) must(each.base, 'base').lift(this.name)
       throw error
@@ -214,7 +214,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
       fanInFanOut: this.matched.flatMap(({ path }) => host.linears.get(path) ?? []).at(-1)?.fanInFanOut ?? false,
       taskType: this.#source ? this.#source.taskType : taskTypeOf(host.task),
       baseModelNameOrPath: base && portableName(base),
-      revision: base && originOf(base)?.revision,
+      revision: base && hubOrigin(base)?.revision,
       autoMapping: preserved ? undefined : { baseModelClass: host.className, parentLibrary: transformersModule(host) },
     }
     const options = { ...method.options, ...this.#placement.settings?.() }
@@ -247,8 +247,8 @@ export class Adapter<H extends Host = Host> implements Disposable {
       found ??
       fail('ERR_OPTION', `deltaWeight: "${path}" carries no factors${nearest(path, paths)}; see attached.matched`)
     return scope(() => {
-      const weight = cast(linear.weight.tensor, trainedDType(this.host.storage))
-      const bias = linear.bias && cast(linear.bias.tensor, weight.dtype)
+      const weight = copyOf(linear.weight.tensor, trainedDType(this.host.storage))
+      const bias = linear.bias && copyOf(linear.bias.tensor, weight.dtype)
       return changeOf(adapter, weight, bias, linear).weight
     })
   }

@@ -13,7 +13,7 @@ import type { Adapter } from './adapter.ts'
 import { FORMS, PLACES } from './bottleneck.ts'
 import type { AdapterConfig } from './config.ts'
 import { checkValues, snapshot, writeChecked } from './files.ts'
-import { type HubSettings, hubConfig } from './hubConfig.ts'
+import { type AdapterHubSettings, hubConfig } from './hubConfig.ts'
 import type { Host } from './method.ts'
 
 /** What AdapterHub calls the place after a sublayer's last linear layer. */
@@ -140,7 +140,7 @@ export async function saveAdapterHub(adapter: Adapter, dir: string, name = 'lowr
 /** Files that are written. */
 const OWN = ['adapter_config.json', 'adapter.safetensors', 'head_config.json', 'model_head.safetensors']
 
-function settingsOf(adapter: Adapter): HubSettings {
+function settingsOf(adapter: Adapter): AdapterHubSettings {
   const { form, sublayers, reductionFactor, nonLinearity, scaling } = adapter.method.options
   const known = isOneOf(FORMS, form) && isOneOf(ACTIVATIONS, nonLinearity)
   check(known, 'ERR_OPTION', () => `saveAdapterHub: "${adapter.name}" has no form of bottleneck adapters`)

@@ -16,7 +16,7 @@ import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Field, SAVE_FIELD, type SaveWholeOptions, type TargetOptions, targetFields } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
-import { targetsIn, trainedWhole } from './wholeModules.ts'
+import { targetLinears, trainedWhole } from './wholeModules.ts'
 
 /** After which sublayers: attention and feed-forward, or feed-forward alone. */
 export const PLACES = ['both', 'feedforward'] as const
@@ -100,7 +100,7 @@ export function bottleneck(options: BottleneckOptions = {}): Method {
 function place(host: Host, options: Required<BottleneckOptions>, context: PlaceContext): Placement {
   const { form } = options
   const sublayers = options.sublayers ?? (form === 'houlsby' ? 'both' : 'feedforward')
-  const targets = targetsIn(host, { ...options, ...targetsOf(host, { ...options, sublayers }) }, context)
+  const targets = targetLinears(host, { ...options, ...targetsOf(host, { ...options, sublayers }) }, context)
   const readers = new Map<string, LinearAdapter>()
   const layers = new Map<string, LinearAdapter>()
   for (const target of targets) {

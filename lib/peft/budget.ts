@@ -1,13 +1,13 @@
 // AdaLoRA's budget (Zhang et al. 2023): which singular values of all layers together may stay, by their importance.
 
-import { DTYPES, native } from '../native.ts'
+import { native } from '../native.ts'
 import type { Parameter } from '../nn/module.ts'
 import { activation } from '../ops/activation.ts'
 import { add } from '../ops/add.ts'
 import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
-import { scope, Tensor } from '../tensor.ts'
+import { copyOf, scope, Tensor } from '../tensor.ts'
 import { must, nth, under } from '../tuple.ts'
 import type { PlaceContext, StateEntry } from './method.ts'
 
@@ -33,7 +33,7 @@ export interface BudgetOptions {
 }
 
 /** Which singular values stay, by layer. */
-export type Pattern = ReadonlyMap<string, readonly boolean[]>
+export type RankPattern = ReadonlyMap<string, readonly boolean[]>
 
 /** How many singular values may stay after `step` of `total`, and whether this step cuts. */
 function budgetAt(step: number, total: number, start: number, target: number, options: BudgetOptions) {
@@ -61,7 +61,7 @@ export class Budget {
   }
 
   /** What the last cut left; undefined before the first. */
-  get pattern(): Pattern | undefined {
+  get pattern(): RankPattern | undefined {
     return this.#pattern
   }
 
@@ -96,7 +96,7 @@ export class Budget {
     this.#means ??= this.#fresh()
     for (const [parameter, { sensitivity, uncertainty }] of this.#means)
       scope(() => {
-        const now = absolute(multiply(copy(parameter.tensor), must(parameter.gradient, 'gradient')))
+        const now = absolute(multiply(copyOf(parameter.tensor), must(parameter.gradient, 'gradient')))
         const mean = add(scale(sensitivity.tensor, beta1), scale(now, 1 - beta1))
         const stray = absolute(add(now, scale(mean, -1)))
         sensitivity.replace(mean)
@@ -141,7 +141,7 @@ export class Budget {
       scope(() => {
         const { device, dtype, shape } = e.tensor
         const mask = Tensor.from(Float32Array.from(kept, Number), shape, { device, dtype })
-        native.copyInto(e.tensor.handle, multiply(copy(e.tensor), mask).handle)
+        native.copyInto(e.tensor.handle, multiply(copyOf(e.tensor), mask).handle)
       })
     }
   }
@@ -198,11 +198,6 @@ export class Budget {
       })
     return entries
   }
-}
-
-/** The same numbers as a constant. */
-function copy(tensor: Tensor): Tensor {
-  return new Tensor(native.cast(tensor.handle, DTYPES.indexOf(tensor.dtype)))
 }
 
 function absolute(x: Tensor): Tensor {

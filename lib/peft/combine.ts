@@ -4,14 +4,13 @@
 import { check, fail } from '../errors.ts'
 import { uniformStream } from '../nn/init.ts'
 import { SEED } from '../options.ts'
-import { scope } from '../tensor.ts'
+import { copyOf, scope } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
 import { attach } from './attach.ts'
 import { isTable, layerAt } from './layers.ts'
 import { type Matrix, matrix, productSvd, type Svd } from './linearAlgebra.ts'
 import { lora } from './lora.ts'
-import { cast } from './merging.ts'
 import { modulesOf } from './method.ts'
 import { namesThere } from './wholeModules.ts'
 
@@ -129,7 +128,7 @@ export function attachFactors(
         `combine: ${from.name} of "${must(headed, 'headed').name}" trains whole, and LoRA's file has no place for it`,
       )
     }
-    own.replace(cast(from.tensor, from.tensor.dtype))
+    own.replace(copyOf(from.tensor))
   }
   for (const each of adapters) each.setActive(false)
   return adapter

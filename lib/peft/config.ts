@@ -7,9 +7,9 @@ import { isOneOf, must } from '../tuple.ts'
 import {
   type AdapterContext,
   decodeField,
-  defaultsOf,
   encodeField,
   type Field,
+  fieldDefaults,
   type Resolved,
   textIn,
 } from './fields.ts'
@@ -82,7 +82,7 @@ export function settingsOfFile(kind: FileKind, { path, peftType, values }: Adapt
       () => `${path}: ${key} is ${shown(value)}, which is not built; only ${shown(neutral)} is`,
     )
   }
-  const options: Record<string, unknown> = { ...defaultsOf(kind.fields) }
+  const options: Record<string, unknown> = { ...fieldDefaults(kind.fields) }
   for (const field of kind.fields) {
     const decoded = field.peft === undefined ? undefined : decodeField(field, path, values[field.peft])
     if (decoded !== undefined) options[field.name] = decoded

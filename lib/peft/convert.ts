@@ -2,7 +2,7 @@
 
 import { check } from '../errors.ts'
 import type { LinearAdapter } from '../nn/linear.ts'
-import { scope } from '../tensor.ts'
+import { copyOf, scope } from '../tensor.ts'
 import { mapTuple, must, nth } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
 import {
@@ -17,7 +17,7 @@ import {
 } from './combine.ts'
 import { layerAt } from './layers.ts'
 import { type Matrix, matrix, norm, product, productSvd, randomizedSvd } from './linearAlgebra.ts'
-import { cast, changeOf, trainedDType } from './merging.ts'
+import { changeOf, trainedDType } from './merging.ts'
 
 /** What {@link convert} makes of an adapter. */
 export interface ConvertOptions {
@@ -141,8 +141,8 @@ function checkBias({ host, name, method }: Adapter, path: string): void {
     'match',
   )
   const changes = scope<boolean>(() => {
-    const weight = cast(linear.weight.tensor, trainedDType(host.storage))
-    const bias = linear.bias && cast(linear.bias.tensor, weight.dtype)
+    const weight = copyOf(linear.weight.tensor, trainedDType(host.storage))
+    const bias = linear.bias && copyOf(linear.bias.tensor, weight.dtype)
     return changeOf(own, weight, bias, linear).bias !== undefined
   })
   check(!changes, 'ERR_UNSUPPORTED', () => {

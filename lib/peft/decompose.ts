@@ -3,9 +3,8 @@
 import type { DType } from '../native.ts'
 import { normal } from '../nn/init.ts'
 import { matmul, matmulInner } from '../ops/matmul.ts'
-import { scope, Tensor } from '../tensor.ts'
+import { copyOf, scope, Tensor } from '../tensor.ts'
 import { inverseCholesky, jacobiSvd, type Matrix, matrix } from './linearAlgebra.ts'
-import { cast } from './merging.ts'
 
 /** Singular vectors u [m, r] and v [n, r] of the largest singular values, on the device; the caller frees both. */
 export interface TopSvd {
@@ -94,7 +93,7 @@ async function ritz(w: Tensor, q: Tensor, rank: number): Promise<TopSvd> {
 
 /** Squared sine of the angle between the spans of orthonormal columns, summed over all of them. */
 async function sineBetween(a: Tensor, b: Tensor): Promise<number> {
-  const both = scope(() => matmulInner(cast(a, 'f64'), cast(b, 'f64')))
+  const both = scope(() => matmulInner(copyOf(a, 'f64'), copyOf(b, 'f64')))
   const cosines = Float64Array.from(await both.data())
   both.dispose()
   return Math.abs(a.columns - cosines.reduce((sum, x) => sum + x * x, 0))
@@ -106,7 +105,7 @@ export async function orthonormal(y: Tensor): Promise<Tensor> {
   const k = y.columns
   const q = scope(() => {
     const turn = Tensor.from(inverse.data, [k, k], { device: y.device, dtype: 'f64' })
-    return cast(matmul(cast(y, 'f64'), turn), y.dtype)
+    return copyOf(matmul(copyOf(y, 'f64'), turn), y.dtype)
   })
   y.dispose()
   return q
@@ -132,7 +131,7 @@ async function spread(y: Tensor): Promise<Tensor> {
 /** yᵀ y. */
 async function gramOf(y: Tensor, dtype: DType = 'f64'): Promise<Matrix> {
   const gram = scope(() => {
-    const wide = dtype === y.dtype ? y : cast(y, dtype)
+    const wide = dtype === y.dtype ? y : copyOf(y, dtype)
     return matmulInner(wide, wide)
   })
   const data = await gram.data()

@@ -7,9 +7,9 @@ import { add, addRow } from '../ops/add.ts'
 import { matmulInner, transpose } from '../ops/matmul.ts'
 import { scale } from '../ops/scale.ts'
 import { reshape, scaleRows } from '../ops/scaleRows.ts'
-import { scope, Tensor } from '../tensor.ts'
+import { copyOf, scope, Tensor } from '../tensor.ts'
 import { topSvd } from './decompose.ts'
-import { cast, trainedDType } from './merging.ts'
+import { trainedDType } from './merging.ts'
 import type { Host, Passes } from './method.ts'
 import type { Begun } from './starts.ts'
 
@@ -66,7 +66,7 @@ function watched(host: Host, layers: readonly Begun[], pass: () => void): Map<Te
   const watch = (layer: Begun): LinearAdapter => ({
     ...{ name: layer.adapter.name, params: [], active: true },
     input: x => {
-      const copy = copies.get(x) ?? cast(x, dtype).keep()
+      const copy = copies.get(x) ?? copyOf(x, dtype).keep()
       copies.set(x, copy)
       found.set(copy, [...(found.get(copy) ?? []), layer])
       return x
@@ -93,7 +93,7 @@ function shared(layers: readonly Begun[], found: ReadonlyMap<Begun, Directions>)
 }
 
 function put({ a, b, linear }: Begun, components: Tensor, rank: number): void {
-  a.replace(scope(() => cast(components.view(0, [rank, linear.inFeatures]), components.dtype)))
+  a.replace(scope(() => copyOf(components.view(0, [rank, linear.inFeatures]), components.dtype)))
   if (b.columns === rank) return
   b.replace(Tensor.zeros([b.rows, rank], { device: components.device, dtype: b.tensor.dtype }))
 }
@@ -151,7 +151,7 @@ class Directions {
     const before = this.#mean
     this.#mean = before
       ? scope(() => add(scale(before, this.#rows / all), scale(mean, x.rows / all)))
-      : scope(() => cast(mean, mean.dtype))
+      : scope(() => copyOf(mean))
     before?.dispose()
     mean.dispose()
     this.#rows = all

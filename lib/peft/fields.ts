@@ -91,7 +91,7 @@ export function resolveFields(method: string, fields: readonly Field[], options:
       return `${method}: there is no option "${name}"${nearestOption(name, names)}; known are ${names.join(', ')}`
     })
   const given = Object.entries(options).filter(([, value]) => value !== undefined)
-  const resolved: Record<string, unknown> = { ...defaultsOf(fields), ...Object.fromEntries(given) }
+  const resolved: Record<string, unknown> = { ...fieldDefaults(fields), ...Object.fromEntries(given) }
   for (const field of fields) {
     const value = resolved[field.name]
     check(value === undefined || accepts(field, value), 'ERR_OPTION', () => {
@@ -101,7 +101,7 @@ export function resolveFields(method: string, fields: readonly Field[], options:
   return resolved
 }
 
-export function defaultsOf(fields: readonly Field[]): Resolved {
+export function fieldDefaults(fields: readonly Field[]): Resolved {
   return Object.fromEntries(fields.map(field => [field.name, field.default]))
 }
 

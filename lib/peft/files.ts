@@ -13,7 +13,7 @@ import {
   type TensorToWrite,
   writeSafetensors,
 } from '../io/safetensors.ts'
-import { transposed } from '../io/transpose.ts'
+import { transposedBytes } from '../io/transpose.ts'
 import type { Parameter } from '../nn/module.ts'
 import type { Tensor } from '../tensor.ts'
 import { must } from '../tuple.ts'
@@ -71,7 +71,7 @@ export function isCopy(file: Checkpoint, key: string, copies: Copies): boolean {
 type Copies = ReadonlyMap<string, { readonly of: string; readonly isTransposed: boolean }>
 
 function turned(data: ArrayBufferView, [rows = 1, columns = 1]: readonly number[]): Uint8Array {
-  return transposed(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), rows, columns)
+  return transposedBytes(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), rows, columns)
 }
 
 function losslessly(bytes: Uint8Array, own: FloatDtype, wanted: FloatDtype): Uint8Array | undefined {

@@ -9,7 +9,7 @@ import { encodeGguf, type GgufType } from '../io/gguf/quantize.ts'
 import { type GgufEntry, type GgufTensorToWrite, writeGguf } from '../io/gguf/write.ts'
 import { interleave } from '../io/rows.ts'
 import { isFiniteData, type TensorToWrite } from '../io/safetensors.ts'
-import { transposed } from '../io/transpose.ts'
+import { transposedBytes } from '../io/transpose.ts'
 import { ropeFactors } from '../nn/ropeFactors.ts'
 import { tokenizerEntries } from '../tokenizer/toGguf.ts'
 import { nth, under } from '../tuple.ts'
@@ -112,7 +112,7 @@ function tensorFor(model: Host, tensor: TensorToWrite, type: GgufType): GgufTens
   const data = async () => {
     const view = typeof tensor.data === 'function' ? await tensor.data() : tensor.data
     const stored = new Uint8Array(view.buffer, view.byteOffset, view.byteLength)
-    const upright = isTransposed ? transposed(stored, rows, columns) : stored
+    const upright = isTransposed ? transposedBytes(stored, rows, columns) : stored
     const ordered = heads === undefined ? upright : interleave(upright, heads, nth(shape, 0), 'together')
     const values = new Float32Array(ordered.slice().buffer)
     const isNorm = architecture.normOffset && /norm\.weight$/.test(name)

@@ -90,7 +90,7 @@ export function valuesOfHub(
 }
 
 /** What a bottleneck adapter is made of. */
-export interface HubSettings {
+export interface AdapterHubSettings {
   readonly form: 'houlsby' | 'pfeiffer' | 'parallel'
   readonly sublayers: 'both' | 'feedforward'
   readonly reductionFactor: number
@@ -99,7 +99,7 @@ export interface HubSettings {
 }
 
 /** AdapterHub's `config` of it. */
-export function hubConfig({ form, sublayers, reductionFactor, nonLinearity, scaling }: HubSettings): PyObject {
+export function hubConfig({ form, sublayers, reductionFactor, nonLinearity, scaling }: AdapterHubSettings): PyObject {
   const name = keysOf(ACTIVATIONS).find(each => ACTIVATIONS[each] === nonLinearity)
   const record: PyObject = {
     ...{ ...BUILT, ...IDLE, dropout: pyFloat(0), stochastic_depth: pyFloat(0) },

@@ -10,7 +10,7 @@ import { isTexts } from '../tuple.ts'
 import { type Field, SAVE_FIELD, type SaveWholeOptions, type TargetOptions, targetFields } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { nameMatcher } from './targets.ts'
-import { targetsIn, trainedWhole } from './wholeModules.ts'
+import { targetLinears, trainedWhole } from './wholeModules.ts'
 
 /** Options of {@link ia3}. */
 export interface Ia3Options extends TargetOptions, SaveWholeOptions {
@@ -101,7 +101,7 @@ export function ia3(options: Ia3Options = {}): Method {
 }
 
 function place(host: Host, options: Required<Ia3Options>, context: PlaceContext): Placement {
-  const targets = targetsIn(host, options, context, defaults)
+  const targets = targetLinears(host, options, context, defaults)
   const inner = options.feedforwardModules ?? known(host.config.modelType)?.[1] ?? []
   const isFeedforward = nameMatcher(inner, 'feedforwardModules')
   const linear = new Map(

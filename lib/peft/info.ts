@@ -10,7 +10,7 @@ import { isTexts } from '../tuple.ts'
 import { readAdapterConfig } from './config.ts'
 import { textIn } from './fields.ts'
 import type { Host } from './method.ts'
-import { taskOf } from './task.ts'
+import { taskOfPeftType } from './task.ts'
 
 export const infoFile = 'lowrank.json'
 
@@ -96,7 +96,7 @@ function infoOfPeft(dir: string): AdapterInfo {
   return {
     method: peftType.toLowerCase(),
     modelType: /^transformers\.models\.(\w+)\./.exec(library ?? '')?.[1],
-    task: taskType === undefined ? undefined : taskOf(taskType),
+    task: taskType === undefined ? undefined : taskOfPeftType(taskType),
     problem: undefined,
     labels: undefined,
     baseModel: textIn(path, values, 'base_model_name_or_path'),

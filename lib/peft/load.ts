@@ -23,7 +23,7 @@ import { isTable, layerAt } from './layers.ts'
 import type { Host, Method } from './method.ts'
 import { METHODS } from './registry.ts'
 import { layerNumber } from './targets.ts'
-import { taskOf, taskTypeOf } from './task.ts'
+import { taskOfPeftType, taskTypeOf } from './task.ts'
 import { headsIn } from './wholeModules.ts'
 
 /** How {@link loadAdapter} puts a folder on a model. */
@@ -100,7 +100,7 @@ function attached<H extends Host>(
   })
   const { options, taskType } = settingsOfFile(kind, config)
   check(!taskType || taskTypeOf(model.task) === taskType, 'ERR_CONFIG', () => {
-    const task = taskOf(must(taskType, 'taskType'))
+    const task = taskOfPeftType(must(taskType, 'taskType'))
     const cure = task ? `load the model for ${task}` : 'no model of this package has that task'
     return `${config.path}: task_type is ${taskType}, the model does ${model.task}; ${cure}`
   })

@@ -30,8 +30,8 @@ import {
   type LoraStart,
   matchedAt,
   orthogonalStart,
-  Part,
   STARTS,
+  StartFactors,
   takesPart,
 } from './starts.ts'
 import { foundLater } from './startsLater.ts'
@@ -340,7 +340,7 @@ function factorsOn(linear: Linear, { r, scale }: Sized, options: ResolvedLora, c
       return initial(which, shape, r, start, seed, name)
     })
   const [a, b] = [make('A', [r, inFeatures]), make('B', [outFeatures, r])]
-  const part = takesPart(start) ? new Part(linear, r, context) : undefined
+  const part = takesPart(start) ? new StartFactors(linear, r, context) : undefined
   const fixed = { scale, dropout: options.dropout, exact: options.exact, site: site(path, 'lora') }
   const adapter: LinearAdapter = {
     name: context.name,

@@ -10,8 +10,8 @@ import { multiply } from '../ops/multiply.ts'
 import { inverseRowNorms } from '../ops/rmsNorm.ts'
 import { scale } from '../ops/scale.ts'
 import { reshape, scaleRows } from '../ops/scaleRows.ts'
-import { scope, Tensor } from '../tensor.ts'
-import { cast, trainedDType } from './merging.ts'
+import { copyOf, scope, Tensor } from '../tensor.ts'
+import { trainedDType } from './merging.ts'
 import type { PlaceContext } from './method.ts'
 
 /** Adds a trained magnitude to low-rank factors; it begins as the lengths of the rows of W. */
@@ -41,9 +41,9 @@ export function withMagnitude(adapter: LinearAdapter, linear: Linear, context: P
 function direction({ weight }: Linear, { a, b, scale: s }: LowRankFactors): Tensor {
   return scope(() => {
     const dtype = trainedDType(weight.tensor.dtype === 'f64' ? 'f64' : 'f32')
-    const change = matmul(scale(cast(b, dtype), s), cast(a, dtype))
+    const change = matmul(scale(copyOf(b, dtype), s), copyOf(a, dtype))
     const { tensor } = weight
-    return add(tensor.dtype === dtype ? tensor : cast(tensor, dtype), change)
+    return add(tensor.dtype === dtype ? tensor : copyOf(tensor, dtype), change)
   })
 }
 

@@ -11,7 +11,7 @@ import { openWeights } from '../io/gguf/weights.ts'
 import { isObject, type PyJson, type PyObject, readExactJson, writeJson } from '../io/json.ts'
 import { decodeF32, encodeF32, type FloatDtype, isFiniteData, type TensorToWrite } from '../io/safetensors.ts'
 import { isTokenizerFile, TEMPLATES } from '../io/tokenizerFiles.ts'
-import { transposed } from '../io/transpose.ts'
+import { transposedBytes } from '../io/transpose.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
 import type { Tensor } from '../tensor.ts'
 import { ggufTokenizer } from '../tokenizer/gguf.ts'
@@ -142,7 +142,7 @@ function toWrite(parameter: Parameter, merge: (() => Tensor | undefined) | undef
       return `saveMerged: ${name} is not finite in ${dtype}; the training diverged, or the values pass the dtype's range`
     })
     const [rows = 1, columns = 1] = shape
-    return parameter.isTransposed ? transposed(values, rows, columns) : values
+    return parameter.isTransposed ? transposedBytes(values, rows, columns) : values
   }
   return { name, shape: parameter.isTransposed ? [...shape].reverse() : shape, dtype, data }
 }

@@ -1,24 +1,19 @@
 // What adapters change in the weights of a layer.
 
 import { check } from '../errors.ts'
-import { DTYPES, type DType, native } from '../native.ts'
+import type { DType } from '../native.ts'
 import type { LinearAdapter } from '../nn/linear.ts'
 import { isQuantized, type Storage } from '../nn/module.ts'
 import { add } from '../ops/add.ts'
 import { matmul, transpose } from '../ops/matmul.ts'
 import { scale } from '../ops/scale.ts'
-import { scope, Tensor } from '../tensor.ts'
+import { copyOf, scope, type Tensor } from '../tensor.ts'
 import { must } from '../tuple.ts'
 import { isTable, type Layer } from './layers.ts'
 
 /** What is trained is f32, or f64 on an f64 base. */
 export function trainedDType(storage: Storage): DType {
   return storage === 'f64' ? 'f64' : 'f32'
-}
-
-/** A copy in another dtype, or in the same. */
-export function cast(tensor: Tensor, dtype: DType): Tensor {
-  return new Tensor(native.cast(tensor.handle, DTYPES.indexOf(dtype)))
 }
 
 /** A weight [out, in] with its bias. */
@@ -51,8 +46,8 @@ export function mergedLayer(layer: Layer, on: readonly LinearAdapter[], keepWide
   return scope<{ weight?: Tensor; bias?: Tensor }>(() => {
     const stored = { weight: layer.weight.tensor, bias: layer.bias?.tensor }
     const wide = trainedDType(stored.weight.dtype === 'f64' ? 'f64' : 'f32')
-    let weight = cast(stored.weight, wide)
-    let bias = stored.bias && cast(stored.bias, wide)
+    let weight = copyOf(stored.weight, wide)
+    let bias = stored.bias && copyOf(stored.bias, wide)
     let isBiasChanged = false
     // Gains and outputs act on what factors have added.
     const rank = (adapter: LinearAdapter) => Number(!adapter.factors || !!adapter.output)
@@ -64,7 +59,7 @@ export function mergedLayer(layer: Layer, on: readonly LinearAdapter[], keepWide
       isBiasChanged = true
     }
     const round = (tensor: Tensor, { dtype }: Tensor) =>
-      keepWide || dtype === tensor.dtype || isQuantized(dtype) ? tensor : cast(tensor, dtype)
+      keepWide || dtype === tensor.dtype || isQuantized(dtype) ? tensor : copyOf(tensor, dtype)
     return {
       weight: round(weight, stored.weight),
       ...(isBiasChanged ? { bias: round(must(bias, 'bias'), must(stored.bias, 'bias')) } : {}),

@@ -20,7 +20,7 @@ import {
 } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { defaultTargets } from './targets.ts'
-import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
+import { BIAS_FIELD, type Bias, targetLinears, trainedWhole } from './wholeModules.ts'
 
 /** Options of {@link miss}. */
 export interface MissOptions extends TargetOptions, LayerOptions, SaveWholeOptions {
@@ -76,7 +76,7 @@ export function miss(options: MissOptions = {}): Method {
 }
 
 function place(host: Host, options: Required<MissOptions>, context: PlaceContext): Placement {
-  const targets = targetsIn(host, options, context)
+  const targets = targetLinears(host, options, context)
   return {
     linear: new Map(targets.map(each => [each.path, blockOn(each, options, context)])),
     whole: trainedWhole(host, options, context, targets),

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { check } from '../errors.ts'
 import { writeFolderAtomic } from '../io/atomic.ts'
 import { pyFloat, writeJson } from '../io/json.ts'
-import { transposed } from '../io/transpose.ts'
+import { transposedBytes } from '../io/transpose.ts'
 import { nth } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
 import { writeChecked } from './files.ts'
@@ -33,7 +33,7 @@ export async function saveMlx(adapter: Adapter, dir: string): Promise<void> {
   }
   const tensor = (name: string, { rows, columns, data }: Matrix) => {
     const bytes = new Uint8Array(Float32Array.from(data).buffer)
-    return { name, dtype: 'F32' as const, shape: [columns, rows], data: transposed(bytes, rows, columns) }
+    return { name, dtype: 'F32' as const, shape: [columns, rows], data: transposedBytes(bytes, rows, columns) }
   }
   const tensors = factors.flatMap(({ path, a, b }) => [tensor(`${path}.lora_a`, a), tensor(`${path}.lora_b`, b)])
   const keys = factors.map(({ path }) => path)

@@ -100,7 +100,7 @@ export const PROMPT: MethodKind<PromptOptions> = {
     tokenizer_kwargs: null,
     tokenizer_name_or_path: null,
   },
-  place: (host, options, context) => promptOf(host, options, context),
+  place: (host, options, context) => promptPlacement(host, options, context),
 }
 
 export const PREFIX: MethodKind<PrefixOptions> = {
@@ -135,7 +135,7 @@ export function prefixTuning(options: PrefixOptions = {}): Method {
 }
 
 /** Word embeddings of virtual tokens: rows that train, or what a network gives where they are no file's. */
-export function promptOf(
+export function promptPlacement(
   host: Host,
   options: Required<PromptOptions>,
   context: PlaceContext,

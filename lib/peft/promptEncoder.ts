@@ -7,7 +7,7 @@ import {
   NETWORK_FIELD,
   type NetworkOptions,
   type PromptOptions,
-  promptOf,
+  promptPlacement,
   VIRTUAL_FIELDS,
   VIRTUAL_KEYS,
 } from './prompt.ts'
@@ -43,13 +43,13 @@ export const PROMPT_ENCODER: MethodKind<PromptEncoderOptions> = {
   place(host, options, context) {
     const { hiddenSize: width } = host.backbone
     const encoderHiddenSize = options.encoderHiddenSize ?? width
-    if (context.file) return promptOf(host, options, context, { encoderHiddenSize })
+    if (context.file) return promptPlacement(host, options, context, { encoderHiddenSize })
     check(options.encoderReparameterizationType === 'MLP', 'ERR_UNSUPPORTED', () => {
       return 'encoderReparameterizationType: LSTM is not built; take MLP, as PEFT does by itself'
     })
     const sizes = [width, encoderHiddenSize, encoderHiddenSize, width]
     const network = virtualNetwork(options.numVirtualTokens, sizes, 'relu', context)
-    return promptOf(host, options, context, { network, encoderHiddenSize })
+    return promptPlacement(host, options, context, { network, encoderHiddenSize })
   },
 }
 

@@ -7,8 +7,7 @@ import { inverseRowNorms } from '../ops/rmsNorm.ts'
 import { scale } from '../ops/scale.ts'
 import { scaleRows } from '../ops/scaleRows.ts'
 import { sum, sumSquares } from '../ops/sum.ts'
-import { scope, Tensor } from '../tensor.ts'
-import { cast } from './merging.ts'
+import { copyOf, scope, Tensor } from '../tensor.ts'
 
 /** A penalty on low-rank factors that training adds to the loss. */
 export interface Regularizer {
@@ -38,7 +37,7 @@ export function penalty({ weight, kind, parameters }: Regularizer): Tensor {
 /** ‖x‖ as x · (x / ‖x‖) with the second factor a constant, which has the norm's gradient. */
 function norm(x: Tensor): Tensor {
   const direction = scope(() => {
-    const flat = cast(x, x.dtype).view(0, [1, x.size])
+    const flat = copyOf(x).view(0, [1, x.size])
     return scaleRows(flat, inverseRowNorms(flat)).view(0, x.shape)
   })
   return sum(multiply(x, direction))

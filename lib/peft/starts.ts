@@ -16,11 +16,11 @@ import { matmul, matmulInner, transpose } from '../ops/matmul.ts'
 import { QUANTIZED } from '../ops/quantize.ts'
 import { scale } from '../ops/scale.ts'
 import { scaleRows } from '../ops/scaleRows.ts'
-import { scope, Tensor } from '../tensor.ts'
+import { copyOf, scope, Tensor } from '../tensor.ts'
 import { isOneOf } from '../tuple.ts'
 import { orthonormal, type TopSvd, topSvd } from './decompose.ts'
 import { inverseCholesky, matrix, product, transposed } from './linearAlgebra.ts'
-import { cast, trainedDType } from './merging.ts'
+import { trainedDType } from './merging.ts'
 import type { Host, Matched, PlaceContext } from './method.ts'
 
 /** What `init_lora_weights` of PEFT's file may be here. */
@@ -58,7 +58,7 @@ export interface Begun {
   readonly scale: number
   readonly adapter: LinearAdapter
   /** What is taken out of the weight; absent where nothing is. */
-  readonly part?: Part | undefined
+  readonly part?: StartFactors | undefined
 }
 
 /** What LoRA says of a layer. */
@@ -67,7 +67,7 @@ export function matchedAt({ path, r, scale }: { path: string; r: number; scale: 
 }
 
 /** A₀ and B₀, beside factors that train. */
-export class Part {
+export class StartFactors {
   readonly #a: Parameter
   /** [0, −B₀], [out, 2r]. */
   readonly #b: Parameter
@@ -89,7 +89,7 @@ export class Part {
 
   /** Takes A₀ and B₀; on the device. */
   async take(a: Tensor, b: Tensor): Promise<void> {
-    this.#a.replace(scope(() => cast(a, a.dtype)))
+    this.#a.replace(scope(() => copyOf(a)))
     this.#b.replace(
       scope(() => {
         const r = this.#widen.rows
@@ -142,7 +142,7 @@ export async function begin(
 ): Promise<void> {
   if (!takesPart(start) && !source) return
   const { linear, part } = layer
-  const wide = scope(() => cast(linear.weight.own, trainedDType(host.storage)))
+  const wide = scope(() => copyOf(linear.weight.own, trainedDType(host.storage)))
   const weight = source ? lost(source, linear, wide) : wide
   try {
     const { a, b } = await (start === 'olora' ? leading(weight, layer) : principal(weight, layer, passesOf(start)))
@@ -187,7 +187,7 @@ async function leading(w: Tensor, { a }: Begun): Promise<FactorPair> {
   const r = a.rows
   const columns = scope(() => {
     const [first] = gatherColumns(w, [{ start: 0, width: r, period: w.columns }])
-    return cast(first, w.dtype)
+    return copyOf(first, w.dtype)
   })
   const q = await orthonormal(columns)
   return { a: scope(() => matmulInner(q, w)), b: q }

@@ -15,7 +15,7 @@ export function taskTypeOf(task: string): TaskType | undefined {
 }
 
 /** Our name of PEFT's task; undefined where no head of ours does it. */
-export function taskOf(taskType: string): string | undefined {
+export function taskOfPeftType(taskType: string): string | undefined {
   return kinds.find(head => head.peftType === taskType)?.task
 }
 

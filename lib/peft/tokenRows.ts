@@ -21,7 +21,7 @@ import { moduleOf } from './wholeModules.ts'
 export type TokenIndices = readonly number[] | Readonly<Record<string, readonly number[]>>
 
 /** Rows of one Δ, and the layers that have them in place of their own. */
-export interface RowGroup {
+export interface TokenRowGroup {
   /** The module that files name. */
   readonly path: string
   readonly layers: readonly Layer[]
@@ -38,7 +38,7 @@ export function wordsPath({ backbone }: Host): string {
  * it is given others. `isTying`: others are an error.
  * @throws ERR_OPTION for a module that is none, ids that are none, or twice
  */
-export function groupsOf(host: Host, given: TokenIndices, option: string, isTying = false): RowGroup[] {
+export function groupsOf(host: Host, given: TokenIndices, option: string, isTying = false): TokenRowGroup[] {
   const words = wordsPath(host)
   const byName = isRecord(given) ? Object.entries(given) : [[words, given] as const]
   const tied = tiedLayers(host)
@@ -77,7 +77,7 @@ function checked(indices: readonly number[], { weight }: Layer, option: string):
 /** Rows that train on layers: `linear` gets an adapter for each. `startsSame`: they begin as the table's own. */
 export function placeRows(
   host: Host,
-  { path, layers, indices }: RowGroup,
+  { path, layers, indices }: TokenRowGroup,
   linear: Map<string, LinearAdapter>,
   context: PlaceContext,
   { key, startsSame = true }: { key: string; startsSame?: boolean },

@@ -22,7 +22,7 @@ import {
 } from './fields.ts'
 import { type Host, type Method, type MethodKind, methodOfKind, type PlaceContext, type Placement } from './method.ts'
 import { defaultTargets } from './targets.ts'
-import { BIAS_FIELD, type Bias, targetsIn, trainedWhole } from './wholeModules.ts'
+import { BIAS_FIELD, type Bias, targetLinears, trainedWhole } from './wholeModules.ts'
 
 /** Options of {@link vera}. */
 export interface VeraOptions extends Pick<TargetOptions, 'targetModules'>, LayerOptions, SaveWholeOptions {
@@ -80,7 +80,7 @@ export function vera(options: VeraOptions = {}): Method {
 }
 
 function place(host: Host, options: Required<VeraOptions>, context: PlaceContext): Placement {
-  const targets = targetsIn(host, options, context)
+  const targets = targetLinears(host, options, context)
   const { r } = options
   const most = (side: 'inFeatures' | 'outFeatures') => Math.max(...targets.map(each => each[side]))
   const [ins, outs] = [most('inFeatures'), most('outFeatures')]

@@ -120,7 +120,7 @@ export function headsIn(
 type Choosing = Pick<PlaceContext, 'taskType' | 'isStrict'>
 
 /** The linear layers that targets choose, in the model's order, by PEFT's rules. */
-export function targetsIn(
+export function targetLinears(
   host: Host,
   options: MatchOptions,
   context: Choosing,

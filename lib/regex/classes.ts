@@ -1,7 +1,7 @@
 // What stands between [ and ].
 
 import { codePointIn, nth } from '../tuple.ts'
-import type { Cursor } from './cursor.ts'
+import type { PatternCursor } from './cursor.ts'
 import { RegexError } from './error.ts'
 import { parseEscape } from './escapes.ts'
 import { both, type CharTest, either, not, property, ranges } from './sets.ts'
@@ -9,7 +9,7 @@ import { both, type CharTest, either, not, property, ranges } from './sets.ts'
 const maxDepth = 50
 
 /** The set of a [...] at the cursor, and a key that equal sets share. */
-export function parseClass(cursor: Cursor, depth = 0): [test: CharTest, key: string] {
+export function parseClass(cursor: PatternCursor, depth = 0): [test: CharTest, key: string] {
   if (depth > maxDepth) throw new RegexError(`nests more than ${maxDepth} classes`)
   const from = cursor.at
   cursor.at++
@@ -36,7 +36,7 @@ export function parseClass(cursor: Cursor, depth = 0): [test: CharTest, key: str
 }
 
 /** A bracket that comes first is a character; Ruby takes it so only where another one closes the class. */
-function closesLater(cursor: Cursor): boolean {
+function closesLater(cursor: PatternCursor): boolean {
   return cursor.dialect === 'python' || cursor.pattern.includes(']', cursor.at + 1)
 }
 
@@ -46,7 +46,7 @@ function intersected(common: CharTest | undefined, sets: readonly CharTest[]): C
 }
 
 /** A character, a range, an escape, [:name:] or a class inside the class. */
-function parseItem(cursor: Cursor, depth: number): CharTest {
+function parseItem(cursor: PatternCursor, depth: number): CharTest {
   const { pattern, at, dialect } = cursor
   if (pattern[at] === '[' && dialect === 'onig') {
     const posix = /^\[:(\^?[a-z]{1,20}):\]/.exec(pattern.slice(at, at + 30))
@@ -69,7 +69,7 @@ function parseItem(cursor: Cursor, depth: number): CharTest {
   return ranges(low, high)
 }
 
-function parseOne(cursor: Cursor): number | CharTest {
+function parseOne(cursor: PatternCursor): number | CharTest {
   if (cursor.pattern[cursor.at] === '\\') {
     const found = parseEscape(cursor, true)
     if ('anchor' in found) throw new RegexError('has an anchor in a class')

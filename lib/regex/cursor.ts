@@ -6,7 +6,7 @@ export type Dialect = 'onig' | 'python'
 export type Anchor = 'start' | 'end' | 'endOrLine' | 'lineStart' | 'lineEnd' | 'boundary' | 'inside'
 
 /** Where a parser stands, and the flags that hold there. */
-export interface Cursor {
+export interface PatternCursor {
   readonly pattern: string
   readonly dialect: Dialect
   at: number

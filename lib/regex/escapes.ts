@@ -1,7 +1,7 @@
 // What a backslash begins.
 
 import { codePointIn, must, nth } from '../tuple.ts'
-import type { Anchor, Cursor } from './cursor.ts'
+import type { Anchor, PatternCursor } from './cursor.ts'
 import { RegexError } from './error.ts'
 import { type CharTest, digit, hexDigit, loneWord, not, property, space, word } from './sets.ts'
 
@@ -15,7 +15,7 @@ const controls: Readonly<Record<string, number>> = { a: 7, e: 27, f: 12, n: 10, 
 const anchors: Readonly<Record<string, Anchor>> = { A: 'start', b: 'boundary', B: 'inside', z: 'end' }
 
 /** Reads what stands at a backslash. @throws {@link RegexError} for an escape that cannot be matched here. */
-export function parseEscape(cursor: Cursor, inClass: boolean): Escape {
+export function parseEscape(cursor: PatternCursor, inClass: boolean): Escape {
   const from = cursor.at
   const letter = cursor.pattern[from + 1]
   if (letter === undefined) throw new RegexError('uses a lone backslash at its end')
@@ -31,7 +31,7 @@ export function parseEscape(cursor: Cursor, inClass: boolean): Escape {
 }
 
 /** The code point of an escape that stands for one character. */
-function parseCharacter(cursor: Cursor, letter: string, inClass: boolean): number {
+function parseCharacter(cursor: PatternCursor, letter: string, inClass: boolean): number {
   const control =
     letter === 'b' && inClass ? 8 : cursor.dialect === 'python' && letter === 'e' ? undefined : controls[letter]
   if (control !== undefined) {
@@ -56,7 +56,7 @@ function parseCharacter(cursor: Cursor, letter: string, inClass: boolean): numbe
 }
 
 /** `\d \D \p{…}` and their like; moves past them. */
-function classSet(cursor: Cursor, letter: string, inClass: boolean): CharTest | undefined {
+function classSet(cursor: PatternCursor, letter: string, inClass: boolean): CharTest | undefined {
   const lower = letter.toLowerCase()
   const onig = cursor.dialect === 'onig'
   const known = onig && lower === 'h' ? hexDigit : onig && lower === 'w' && !inClass ? loneWord : classes[lower]
@@ -72,7 +72,7 @@ function classSet(cursor: Cursor, letter: string, inClass: boolean): CharTest | 
   return letter === 'p' ? test : not(test)
 }
 
-function anchorOf(cursor: Cursor, letter: string): Anchor | undefined {
+function anchorOf(cursor: PatternCursor, letter: string): Anchor | undefined {
   if (letter === 'Z') return cursor.dialect === 'python' ? 'end' : 'endOrLine'
   if (letter === 'z' && cursor.dialect === 'python') return 'end'
   return Object.hasOwn(anchors, letter) ? anchors[letter] : undefined

@@ -2,7 +2,7 @@
 
 import { codePointIn, nth, under } from '../tuple.ts'
 import { parseClass } from './classes.ts'
-import type { Anchor, Cursor, Dialect } from './cursor.ts'
+import type { Anchor, Dialect, PatternCursor } from './cursor.ts'
 import { RegexError } from './error.ts'
 import { parseEscape } from './escapes.ts'
 import { anything, type CharTest, ignoringCase, lineFeed, not } from './sets.ts'
@@ -24,7 +24,7 @@ const maxCount = 1000
 
 /** The tree of a pattern. @throws {@link RegexError} for what is no pattern or cannot be matched here. */
 export function parse(pattern: string, dialect: Dialect): Node {
-  const cursor: Cursor = {
+  const cursor: PatternCursor = {
     pattern,
     dialect,
     at: 0,
@@ -43,7 +43,7 @@ export function parse(pattern: string, dialect: Dialect): Node {
   return node
 }
 
-function parseChoice(cursor: Cursor): Node {
+function parseChoice(cursor: PatternCursor): Node {
   const flags = { ...cursor }
   cursor.depth++
   if (cursor.depth > maxDepth) throw new RegexError(`nests more than ${maxDepth} groups`)
@@ -57,7 +57,7 @@ function parseChoice(cursor: Cursor): Node {
   return parts.length === 1 ? nth(parts, 0) : { type: 'choice', parts }
 }
 
-function parseSequence(cursor: Cursor): Node {
+function parseSequence(cursor: PatternCursor): Node {
   const parts: Node[] = []
   for (;;) {
     const c = cursor.pattern[cursor.at]
@@ -69,7 +69,7 @@ function parseSequence(cursor: Cursor): Node {
 }
 
 /** One character, class, group or anchor; undefined for a comment. */
-function parseAtom(cursor: Cursor): Node | undefined {
+function parseAtom(cursor: PatternCursor): Node | undefined {
   const c = cursor.pattern.charAt(cursor.at)
   if (c === '(') return parseGroup(cursor)
   if (c === '[') return set(cursor, ...parseClass(cursor))
@@ -86,7 +86,7 @@ function parseAtom(cursor: Cursor): Node | undefined {
   return set(cursor, x => x === codePoint, String.fromCodePoint(codePoint))
 }
 
-function set(cursor: Cursor, test: CharTest, key: string): Node {
+function set(cursor: PatternCursor, test: CharTest, key: string): Node {
   return cursor.ignoreCase ? { type: 'set', test: ignoringCase(test), key: `i${key}` } : { type: 'set', test, key }
 }
 
@@ -97,7 +97,7 @@ const looks: Readonly<Record<string, { behind: boolean; negative: boolean }>> = 
   '(?<!': { behind: true, negative: true },
 }
 
-function parseGroup(cursor: Cursor): Node | undefined {
+function parseGroup(cursor: PatternCursor): Node | undefined {
   const rest = cursor.pattern.slice(cursor.at, cursor.at + 80)
   if (!rest.startsWith('(?')) return inGroup(cursor, 1)
   const comment = /^\(\?#[^)]*\)/.exec(cursor.pattern.slice(cursor.at))
@@ -124,7 +124,7 @@ function refuseGroup(rest: string): never {
 }
 
 /** `(?i:…)`, or `(?i)` which holds to the end of the group around it. */
-function flagged(cursor: Cursor, rest: string): Node {
+function flagged(cursor: PatternCursor, rest: string): Node {
   const found = /^\(\?([im]*)(?:-([im]+))?([:)])/.exec(rest)
   if (!found) throw new RegexError(`uses the group ${rest.slice(0, 4)}`)
   const before = { ignoreCase: cursor.ignoreCase, dotAll: cursor.dotAll }
@@ -139,7 +139,7 @@ function flagged(cursor: Cursor, rest: string): Node {
   return parseChoice(cursor)
 }
 
-function setFlags(cursor: Cursor, letters: string, on: boolean): void {
+function setFlags(cursor: PatternCursor, letters: string, on: boolean): void {
   for (const letter of letters) {
     if (letter === 'i') cursor.ignoreCase = on
     // Ruby's m is everybody else's s.
@@ -148,7 +148,7 @@ function setFlags(cursor: Cursor, letters: string, on: boolean): void {
   }
 }
 
-function inGroup(cursor: Cursor, opening: number): Node {
+function inGroup(cursor: PatternCursor, opening: number): Node {
   cursor.at += opening
   const node = parseChoice(cursor)
   if (cursor.pattern[cursor.at] !== ')') throw new RegexError('is not a regular expression: a ( is never closed')
@@ -156,7 +156,7 @@ function inGroup(cursor: Cursor, opening: number): Node {
   return node
 }
 
-function parseRepeats(cursor: Cursor, atom: Node): Node {
+function parseRepeats(cursor: PatternCursor, atom: Node): Node {
   let node = atom
   for (let count = 0; ; count++) {
     const rest = cursor.pattern.slice(cursor.at, cursor.at + 24)
@@ -170,7 +170,7 @@ function parseRepeats(cursor: Cursor, atom: Node): Node {
   }
 }
 
-function kindOf(cursor: Cursor, quantifier: string): Repeat {
+function kindOf(cursor: PatternCursor, quantifier: string): Repeat {
   const next = cursor.pattern[cursor.at]
   if (next === '+' && cursor.dialect === 'python') throw new RegexError('uses a possessive quantifier')
   // In Ruby a{2}+ repeats a{2}; elsewhere it is possessive.

@@ -55,7 +55,7 @@ export function ticks(low: number, high: number, count: number, whole = false): 
 }
 
 /** Values between `low` and `high` on the stretch from `from` to `to`. */
-export function scale(low: number, high: number, from: number, to: number, count: number, whole = false): Scale {
+export function axisScale(low: number, high: number, from: number, to: number, count: number, whole = false): Scale {
   const domain = high > low ? ([low, high] as const) : ([low - 0.5, low + 0.5] as const)
   return {
     domain,
@@ -188,8 +188,8 @@ export function lineChart(options: LineChartOptions): Html {
   const [xLow, xHigh] = bounds(all.map(point => point[0]))
   const [low, high] = bounds(all.map(point => point[1]).concat(options.yRange ?? []))
   const room = options.yRange || high === low ? 0 : (high - low) * 0.06
-  const x = scale(xLow, xHigh, MARGIN.left, width - MARGIN.right, width / 110, options.xWhole)
-  const y = scale(low - room, high + room, height - MARGIN.bottom, MARGIN.top, height / 44)
+  const x = axisScale(xLow, xHigh, MARGIN.left, width - MARGIN.right, width / 110, options.xWhole)
+  const y = axisScale(low - room, high + room, height - MARGIN.bottom, MARGIN.top, height / 44)
   const named = series.filter(line => line.name !== undefined)
   const main = series.find(line => !line.faint)
   const hover = JSON.stringify(
@@ -224,8 +224,8 @@ export function histogramChart(
   for (let i = 0; i < values.length; i++) counts[Math.floor((nth(values, i) - low) / step)]!++
   const top = Math.max(...counts)
   const end = low + counts.length * step
-  const x = scale(low, Math.max(end, limit ?? end), MARGIN.left, width - MARGIN.right, 9, true)
-  const y = scale(0, top, height - MARGIN.bottom, MARGIN.top, 4, true)
+  const x = axisScale(low, Math.max(end, limit ?? end), MARGIN.left, width - MARGIN.right, 9, true)
+  const y = axisScale(0, top, height - MARGIN.bottom, MARGIN.top, 4, true)
   const bars = counts.map((count, b) => {
     const from = low + b * step
     const left = x.at(from) + 0.5
@@ -252,8 +252,8 @@ export function scatterChart(gold: ArrayLike<number>, predicted: ArrayLike<numbe
   const [width, height] = [520, 440]
   const [low, high] = bounds([...Array.from(gold), ...Array.from(predicted)])
   const room = (high - low) * 0.04
-  const x = scale(low - room, high + room, MARGIN.left, width - MARGIN.right, 6)
-  const y = scale(low - room, high + room, height - MARGIN.bottom, MARGIN.top, 6)
+  const x = axisScale(low - room, high + room, MARGIN.left, width - MARGIN.right, 6)
+  const y = axisScale(low - room, high + room, height - MARGIN.bottom, MARGIN.top, 6)
   const stride = Math.max(1, Math.ceil(gold.length / 2000))
   const dots: Html[] = []
   for (let i = 0; i < gold.length; i += stride)

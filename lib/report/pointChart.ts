@@ -1,7 +1,7 @@
 // Named points with error bars as inline SVG: what a few things cost, and what they are worth.
 
 import { nth } from '../tuple.ts'
-import { axes, bounds, MARGIN, px, type Scale, scale } from './chart.ts'
+import { axes, axisScale, bounds, MARGIN, px, type Scale } from './chart.ts'
 import { short } from './format.ts'
 import { type Html, html } from './html.ts'
 
@@ -36,8 +36,8 @@ export function pointChart(points: readonly NamedPoint[], options: PointChartOpt
   const [low, high] = bounds(points.flatMap(({ y, spread = 0 }) => [y - spread, y + spread]))
   const room = high > low ? (high - low) * 0.08 : 0.05
   const aside = xHigh > xLow ? (xHigh - xLow) * 0.08 : 0.5
-  const x = scale(xLow - aside, xHigh + aside, MARGIN.left, WIDTH - MARGIN.right, log ? 6 : 8, log)
-  const y = scale(low - room, high + room, HEIGHT - MARGIN.bottom, MARGIN.top, HEIGHT / 44)
+  const x = axisScale(xLow - aside, xHigh + aside, MARGIN.left, WIDTH - MARGIN.right, log ? 6 : 8, log)
+  const y = axisScale(low - room, high + room, HEIGHT - MARGIN.bottom, MARGIN.top, HEIGHT / 44)
   const shown = (value: number) => xFormat(log ? 10 ** value : value)
   const placed = points.map(point => ({ point, cx: x.at(place(point.x)), cy: y.at(point.y) }))
   const labels = labelPlaces(placed.map(({ point, cx, cy }) => ({ name: point.name, cx, cy })))

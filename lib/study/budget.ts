@@ -4,7 +4,7 @@ import { check } from '../errors.ts'
 import { isRecord } from '../options.ts'
 import { resolveClassWeights } from '../train/checks.ts'
 import { epochOf } from '../train/run.ts'
-import { resolveSettings } from '../train/settings.ts'
+import { resolveTrainSettings } from '../train/settings.ts'
 import { type Costs, measure } from '../train/time.ts'
 import { isCount, nth } from '../tuple.ts'
 import type { StudyFolder } from './folder.ts'
@@ -32,7 +32,7 @@ export async function timeMethods(bench: Bench, specs: readonly Spec[]): Promise
     const adapter = attachSpec(model, spec)
     try {
       const options = { ...bench.options, ...spec.training, seed: spec.seed }
-      const settings = resolveSettings(adapter, options, examples)
+      const settings = resolveTrainSettings(adapter, options, examples)
       const { step, validation, test, spent } = await measure(adapter, examples, settings)
       const weights = resolveClassWeights(model, examples.train, settings.classWeights)
       const stepsPerEpoch = epochOf(model, examples.train, settings, weights, 0).length
@@ -49,7 +49,7 @@ export async function timeMethods(bench: Bench, specs: readonly Spec[]): Promise
  * Steps of `runs` runs of each spec, all of which end within `budget` seconds. A plan that the folder has from before
  * stays.
  */
-export async function planWithin(
+export async function planStudy(
   bench: Bench,
   folder: StudyFolder,
   budget: number,

@@ -8,13 +8,13 @@ import { learningRateFor } from '../train/defaults.ts'
 import { evaluate } from '../train/evaluate.ts'
 import type { StepEvent } from '../train/events.ts'
 import { must, nth, under } from '../tuple.ts'
-import { planWithin, type RunLength } from './budget.ts'
+import { planStudy, type RunLength } from './budget.ts'
 import type { StudyFolder } from './folder.ts'
 import { attachSpec, type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
 
 /** What a comparison runs. */
 export interface CompareOptions {
-  readonly methods: readonly Choice[]
+  readonly methods: readonly MethodChoice[]
   /** At least one; the first is that of the grid too. */
   readonly seeds: readonly number[]
   /** Points of the grid of learning rates. */
@@ -30,7 +30,7 @@ export interface CompareOptions {
 }
 
 /** A method with its options. */
-export interface Choice {
+export interface MethodChoice {
   readonly method: string
   readonly options: Readonly<Record<string, unknown>>
 }
@@ -49,7 +49,7 @@ export type CompareEvent =
   | { readonly type: 'member'; readonly member: Member; readonly known: boolean }
 
 /** What a method came to. */
-export interface ComparedMethod extends Choice {
+export interface ComparedMethod extends MethodChoice {
   /** The runs of the first seed, by rate. */
   readonly grid: readonly Member[]
   /** The best rate on validation; undefined where every run diverged. */
@@ -83,7 +83,7 @@ export async function compareMethods(
 }
 
 /** What a model says to a method that it cannot have, by the method's name: put on, and asked about one example. */
-export async function refusals(bench: Bench, methods: readonly Choice[]): Promise<Map<string, string>> {
+export async function refusals(bench: Bench, methods: readonly MethodChoice[]): Promise<Map<string, string>> {
   const found = new Map<string, string>()
   for (const choice of methods)
     try {
@@ -95,7 +95,10 @@ export async function refusals(bench: Bench, methods: readonly Choice[]): Promis
   return found
 }
 
-async function tryOn({ model, examples, options: { transform } }: Bench, { method, options }: Choice): Promise<void> {
+async function tryOn(
+  { model, examples, options: { transform } }: Bench,
+  { method, options }: MethodChoice,
+): Promise<void> {
   const adapter = attachSpec(model, { method, options, training: {}, seed: 0 })
   try {
     await evaluate(model, examples.train.slice(0, 1), { transform, batchSize: 1 })
@@ -110,7 +113,7 @@ async function lengthFor(bench: Bench, folder: StudyFolder, options: CompareOpti
   if (budget === undefined) return undefined
   const runs = lrs + seeds.length - 1
   const specs = methods.map(({ method, options }) => ({ method, options, training: {}, seed: nth(seeds, 0) }))
-  return await planWithin(bench, folder, budget, runs, specs)
+  return await planStudy(bench, folder, budget, runs, specs)
 }
 
 function isMember(value: unknown): value is Member {
@@ -141,7 +144,7 @@ class Runner {
   }
 
   /** The first seed at every rate; where the best is at an end and `extend` says so, one more beyond it. */
-  async grid(choice: Choice, extend: boolean): Promise<ComparedMethod> {
+  async grid(choice: MethodChoice, extend: boolean): Promise<ComparedMethod> {
     const { lrs, seeds } = this.#options
     const center = learningRateFor(kindOf(choice.method).lr, this.#bench.model.backbone.hiddenSize)
     const rates = gridAround(center, lrs)
@@ -161,7 +164,7 @@ class Runner {
   }
 
   /** `before`: the runs of the grid so far, where this is one of it. */
-  async #run({ method, options }: Choice, lr: number, seed: number, before?: readonly Member[]): Promise<Member> {
+  async #run({ method, options }: MethodChoice, lr: number, seed: number, before?: readonly Member[]): Promise<Member> {
     const { signal, tell, keep, measure } = this.#options
     const spec: Spec = { method, options, training: { lr }, seed }
     const name = `${method}-lr${lr}-seed${seed}`

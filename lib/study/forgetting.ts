@@ -8,9 +8,9 @@ import { headOf } from '../heads/index.ts'
 import type { Model } from '../model.ts'
 import { type BaseSettings, loadBase, tasksOf } from '../open/base.ts'
 import { type Adapter, attach, createMethod } from '../peft/index.ts'
-import { cast } from '../peft/merging.ts'
 import { encodeRows } from '../tasks/encode.ts'
 import { taskOf } from '../tasks/index.ts'
+import { copyOf } from '../tensor.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { evaluate } from '../train/evaluate.ts'
 import { must } from '../tuple.ts'
@@ -76,7 +76,7 @@ export class Memory implements Disposable {
       const from = new Map(adapter.trainable.map(own => [own.name, own]))
       for (const own of copy.trainable) {
         const trained = from.get(own.name)
-        if (trained) own.replace(cast(trained.tensor, own.tensor.dtype))
+        if (trained) own.replace(copyOf(trained.tensor, own.tensor.dtype))
       }
       await copy.prepare('filled')
       return { before, after: await this.#perplexity() }

@@ -8,14 +8,14 @@ import type { Study, Trial } from './journal.ts'
 const REDUCTION = 3
 
 /** What a trial has come to at a rung, and whether it ends there. */
-export interface Judged {
+interface RungVerdict {
   /** System attributes to write: `completed_rung_0`, … */
   readonly attrs: readonly (readonly [key: string, value: number])[]
   readonly prune: boolean
 }
 
 /** Judges a trial after validation `step`, counted from 1: rungs are at steps 1, 3, 9, …. */
-export function halve({ trials, direction }: Study, trial: Trial, step: number, value: number): Judged {
+export function halve({ trials, direction }: Study, trial: Trial, step: number, value: number): RungVerdict {
   const attrs: [string, number][] = []
   for (let rung = rungsOf(trial); step >= REDUCTION ** rung; rung++) {
     const key = `completed_rung_${rung}`
@@ -33,7 +33,7 @@ export function halve({ trials, direction }: Study, trial: Trial, step: number, 
 export function halveAll(
   study: Study,
   at: readonly { readonly trial: Trial; readonly count: number; readonly value: number }[],
-): Judged[] {
+): RungVerdict[] {
   return at.map(({ trial, count, value }) => {
     const others = at.filter(other => other.trial !== trial).map(each => withRungs(study, each))
     const known = study.trials.map(each => others.find(({ id }) => id === each.id) ?? each)

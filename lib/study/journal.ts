@@ -25,10 +25,10 @@ const OP = {
 } as const
 
 /** States of a trial by their numbers in the file. */
-export const STATES = ['running', 'complete', 'pruned', 'fail', 'waiting'] as const
+export const TRIAL_STATES = ['running', 'complete', 'pruned', 'fail', 'waiting'] as const
 
 /** Where a trial stands. */
-export type TrialState = (typeof STATES)[number]
+export type TrialState = (typeof TRIAL_STATES)[number]
 const DIRECTIONS = [undefined, 'minimize', 'maximize'] as const
 
 /** What the values of a parameter are, as the file says it. */
@@ -265,7 +265,7 @@ export const operations = {
     op_code: OP.createTrial,
     study_id: study.id,
     datetime_start: state === 'running' ? now() : null,
-    state: STATES.indexOf(state),
+    state: TRIAL_STATES.indexOf(state),
     value: null,
     values: null,
     distributions: mapped(distributions, each => JSON.stringify(each)),
@@ -284,7 +284,7 @@ export const operations = {
   state: ({ id }: Trial, state: TrialState, value?: number): Operation => ({
     op_code: OP.state,
     trial_id: id,
-    state: STATES.indexOf(state),
+    state: TRIAL_STATES.indexOf(state),
     values: value === undefined ? null : [value],
     ...(state === 'running' ? { datetime_start: now() } : { datetime_complete: now() }),
   }),
@@ -356,7 +356,7 @@ function notJournal(path: string, line: string, cause?: unknown): never {
 }
 
 function stateOf(number: unknown): TrialState {
-  return (isCount(number) ? STATES[number] : undefined) ?? wrong(`state ${number}`)
+  return (isCount(number) ? TRIAL_STATES[number] : undefined) ?? wrong(`state ${number}`)
 }
 
 const wrong = (what: string): never => {

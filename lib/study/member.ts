@@ -134,13 +134,13 @@ export interface Told {
 }
 
 /** Options of a spec's training. */
-export function optionsOf(bench: Bench, { training, seed }: Spec): TrainOptions {
+export function memberOptions(bench: Bench, { training, seed }: Spec): TrainOptions {
   return { ...bench.options, ...training, seed, evaluateBefore: false }
 }
 
 async function follow(bench: Bench, spec: Spec, method: Adapter<Model>, watching: Watching): Promise<Told> {
   const { signal, watch } = watching
-  const options = optionsOf(bench, spec)
+  const options = memberOptions(bench, spec)
   const events = train(method, bench.examples, signal ? { ...options, signal } : options)
   let [start, end]: [StartEvent?, EndEvent?] = []
   const after: EvaluationEvent[] = []

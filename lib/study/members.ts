@@ -4,15 +4,15 @@ import { LowrankError } from '../errors.ts'
 import type { Adapter } from '../peft/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent } from '../train/events.ts'
 import { trainMany, whyAlone } from '../train/many.ts'
-import { resolveSettings } from '../train/settings.ts'
+import { resolveTrainSettings } from '../train/settings.ts'
 import { must, nth } from '../tuple.ts'
 import {
   attachSpec,
   type Bench,
   type Failed,
   isWhole,
+  memberOptions,
   type Outcome,
-  optionsOf,
   outcomeOf,
   type Pruned,
   runMember,
@@ -124,12 +124,12 @@ class Group {
     try {
       const adapter = attachSpec(model, spec, name)
       const { signal } = this.#together
-      const options = { ...optionsOf(this.#bench, spec), ...(signal && { signal }) }
+      const options = { ...memberOptions(this.#bench, spec), ...(signal && { signal }) }
       if (whyAlone(adapter, options) !== undefined) {
         adapter.detach()
         return 'alone'
       }
-      resolveSettings(adapter, options, examples)
+      resolveTrainSettings(adapter, options, examples)
       this.#members.push({ adapter, options })
       this.#running.set(name, { index, adapter, after: [], validations: 0, seconds: 0, cpuSeconds: 0 })
       return undefined

@@ -2,7 +2,7 @@
 // completions, only what is answered is learned.
 
 import type { Columns } from '../data/columns.ts'
-import { conversationOf, holdsMessages, promptOf } from '../data/conversation.ts'
+import { conversationOf, holdsMessages, promptText } from '../data/conversation.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { type Row, textOf } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
@@ -13,7 +13,7 @@ import { must, nth } from '../tuple.ts'
 import { CHAT_OPTIONS, type ChatOptions, chatExample } from './chat.ts'
 import { cutIds } from './cut.ts'
 import { type ItemsPrediction, readItems, viewItems } from './items.ts'
-import { languageModel, nameOf, textAlone } from './languageModel.ts'
+import { languageModel, textAlone, tokenName } from './languageModel.ts'
 import { textFor } from './shared.ts'
 import type { EncodeSpec, Task } from './task.ts'
 
@@ -78,14 +78,14 @@ export const causalLm: Task<ItemsPrediction> = {
 
   view(batch, i, reader) {
     // A label belongs to the row before its token: shown, it stands at the token itself.
-    const { tokenLabels, weight } = viewItems(batch, i, id => nameOf(id, reader))
+    const { tokenLabels, weight } = viewItems(batch, i, id => tokenName(id, reader))
     return { tokenLabels: [null, ...must(tokenLabels, 'tokenLabels').slice(0, -1)], weight }
   },
   record({ predicted, gold, probabilities, words }, example, reader) {
     const tokens = Array.from(predicted, (id, i) => ({
-      predicted: nameOf(id, reader),
+      predicted: tokenName(id, reader),
       probability: nth(probabilities, i),
-      ...(gold ? { gold: nameOf(nth(gold, i), reader) } : {}),
+      ...(gold ? { gold: tokenName(nth(gold, i), reader) } : {}),
     }))
     const { said: generated, wanted } = words ?? {}
     return { text: textFor(example, reader), ...(words ? { generated, wanted } : {}), tokens }
@@ -130,7 +130,7 @@ export function answerExample(row: Row, given: string, said: string, tokenizer: 
 
 /** A prompt as plain text: as it stands, or an instruction under headings as Stanford's Alpaca has them. */
 export function plainPrompt(row: Row, columns: Columns): string {
-  if (columns.context === undefined && columns.prompt !== 'instruction') return promptOf(row, columns)
+  if (columns.context === undefined && columns.prompt !== 'instruction') return promptText(row, columns)
   const about = columns.context === undefined ? '' : textOf(row, columns.context)
   const input = about === '' ? '' : `### Input:\n${about}\n\n`
   return `### Instruction:\n${textOf(row, must(columns.prompt, 'prompt'))}\n\n${input}### Response:\n`

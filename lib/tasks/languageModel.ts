@@ -12,7 +12,8 @@ import type { Asked, Reader, Task } from './task.ts'
 import { wordIntervals, wordScores } from './words.ts'
 
 /** A token as the vocabulary has it. */
-export const nameOf = (id: number, { tokenizer }: Pick<Reader, 'tokenizer'>): string => tokenizer.token(id) ?? `#${id}`
+export const tokenName = (id: number, { tokenizer }: Pick<Reader, 'tokenizer'>): string =>
+  tokenizer.token(id) ?? `#${id}`
 
 /** Columns that say nothing about a text. */
 const idle = /^(|id|_id|idx|index|no|guid|uuid|unnamed: \d+|__index_level_\d+__)$/i
@@ -63,14 +64,14 @@ export const languageModel: Pick<Task<ItemsPrediction>, Shared> = {
       if (id !== must(gold, 'gold')[i] && (worst < 0 || nth(probabilities, i) > nth(probabilities, worst))) worst = i
     })
     const at = nth(positions, worst)
-    const said = nameOf(nth(predicted, worst), reader)
+    const said = tokenName(nth(predicted, worst), reader)
     const text = (part: Int32Array) => reader.tokenizer.decode(part)
     return {
       text: [{ text: text(ids.slice(0, at)) }, { text: said, mark: 'blank' }, { text: text(ids.slice(at + 1)) }],
-      gold: nameOf(nth(must(gold, 'gold'), worst), reader),
+      gold: tokenName(nth(must(gold, 'gold'), worst), reader),
       predicted: said,
       probability: nth(probabilities, worst),
     }
   },
-  view: (batch, i, reader) => viewItems(batch, i, id => nameOf(id, reader)),
+  view: (batch, i, reader) => viewItems(batch, i, id => tokenName(id, reader)),
 }

@@ -9,7 +9,7 @@ import { filled, type OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must, nth } from '../tuple.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
-import { languageModel, nameOf, textAlone } from './languageModel.ts'
+import { languageModel, textAlone, tokenName } from './languageModel.ts'
 import { shareRun, textFor, textRows } from './shared.ts'
 import type { EncodeSpec, PredictionRecord, Task, TextRun } from './task.ts'
 
@@ -81,12 +81,12 @@ export const maskedLm: Task<ItemsPrediction, MasksRecord> = {
   },
   record({ predicted, gold, probabilities, top }, example, reader) {
     const tokens = Array.from(predicted, (id, i): TokenRecord => {
-      const ranked = top?.[i]?.map(one => ({ predicted: nameOf(one.id, reader), probability: one.probability }))
+      const ranked = top?.[i]?.map(one => ({ predicted: tokenName(one.id, reader), probability: one.probability }))
       return {
-        predicted: nameOf(id, reader),
+        predicted: tokenName(id, reader),
         probability: nth(probabilities, i),
         ...(ranked ? { top: ranked } : {}),
-        ...(gold ? { gold: nameOf(nth(gold, i), reader) } : {}),
+        ...(gold ? { gold: tokenName(nth(gold, i), reader) } : {}),
       }
     })
     return { text: textFor(example, reader), tokens }

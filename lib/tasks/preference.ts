@@ -25,7 +25,7 @@ import { nth } from '../tuple.ts'
 import { answerExample, isChat, isTemplated, plainPrompt } from './causalLm.ts'
 import { CHAT_OPTIONS, type ChatOptions, chatExample } from './chat.ts'
 import { viewItems } from './items.ts'
-import { nameOf } from './languageModel.ts'
+import { tokenName } from './languageModel.ts'
 import { logitsIn } from './logits.ts'
 import { type ComparedPrediction, comparedAnswers, marginOf, readCompared, rewardsOf } from './rewards.ts'
 import { textFor } from './shared.ts'
@@ -128,7 +128,7 @@ export const preference: Task<ComparedPrediction, PreferenceRecord> = {
   },
   line: ({ text, margin }) => [{ text: margin.toFixed(3), style: 'bold', width: 10 }, { text: ` ${text}` }],
   view(batch, i, reader) {
-    const { tokenLabels = [] } = viewItems(batch, i, id => nameOf(id, reader))
+    const { tokenLabels = [] } = viewItems(batch, i, id => tokenName(id, reader))
     return { tokenLabels: [null, ...tokenLabels.slice(0, -1)], weight: i % 2 === 0 ? 1 : 0 }
   },
 }

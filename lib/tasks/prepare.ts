@@ -9,7 +9,7 @@ import {
   splitHash,
 } from '../data/duplicates.ts'
 import { type LabelMap, type LabelOrder, labelMap } from '../data/labels.ts'
-import { joined, type List } from '../data/list.ts'
+import { joinedLists, type List } from '../data/list.ts'
 import { type DataSource, type OpenOptions, openDataset } from '../data/open.ts'
 import { DATA_OPTIONS } from '../data/options.ts'
 import { placeOf, type Row } from '../data/row.ts'
@@ -142,7 +142,7 @@ function acrossText(count: number, rule: DuplicateRule): string {
 }
 
 function rowsOf({ train = [], validation = [], test = [] }: GivenSplits): List<Row> {
-  return joined([train, validation, test])
+  return joinedLists([train, validation, test])
 }
 
 /**

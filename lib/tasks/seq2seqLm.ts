@@ -8,7 +8,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must, nth } from '../tuple.ts'
 import { causalLm } from './causalLm.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
-import { languageModel, nameOf } from './languageModel.ts'
+import { languageModel, tokenName } from './languageModel.ts'
 import type { Task } from './task.ts'
 
 const name = seq2seqLmHead.task
@@ -51,7 +51,7 @@ export const seq2seqLm: Task<ItemsPrediction> = {
 
   view({ ids, cuSeqlens, decoder, targets }, i, reader) {
     const part = (all: Targets['values'], { cuSeqlens: at }: { cuSeqlens: Int32Array }) => {
-      return Array.from(all.subarray(at[i], at[i + 1]), id => nameOf(id, reader))
+      return Array.from(all.subarray(at[i], at[i + 1]), id => tokenName(id, reader))
     }
     const [read, said] = [part(ids, { cuSeqlens }), part(must(targets, 'targets').values, must(decoder, 'decoder'))]
     return {

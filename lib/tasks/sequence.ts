@@ -1,5 +1,5 @@
 import { type LabelMap, labelId, labelMap, labelsOf } from '../data/labels.ts'
-import { changed, joined } from '../data/list.ts'
+import { changed, joinedLists } from '../data/list.ts'
 import { itemsIn, listOf, placeOf, type Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { bootstrapAccuracy, bootstrapMacroF1 } from '../metrics/compare.ts'
@@ -21,7 +21,14 @@ import {
   textRows,
 } from './shared.ts'
 import type { Answer, Converted, LabelSource, Prediction, PredictionRecord, Task, TextRun } from './task.ts'
-import { encodeText, labelled, sequenceName as name, sequenceNeeds as needs, numbersAt, textParts } from './texts.ts'
+import {
+  encodeText,
+  labelColumnOf,
+  sequenceName as name,
+  sequenceNeeds as needs,
+  numbersAt,
+  textParts,
+} from './texts.ts'
 import { meanOf } from './windows.ts'
 
 /** One class. */
@@ -105,8 +112,8 @@ export const single: Task<ClassPrediction, ClassRecord> = {
   oneClass: true,
 
   infer: (rows, columns, asked) => inferSequence('single', rows, columns, asked),
-  labels: (rows, columns, order) => labelsOf(rows, labelled(columns), order),
-  strata: (rows, columns) => changed(rows, row => String(row.values[labelled(columns)])),
+  labels: (rows, columns, order) => labelsOf(rows, labelColumnOf(columns), order),
+  strata: (rows, columns) => changed(rows, row => String(row.values[labelColumnOf(columns)])),
   readable: textRows,
   parts: textParts,
   encode: (row, tokenizer, spec) =>
@@ -197,8 +204,8 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
 
   infer: (rows, columns, asked) => inferSequence('multi', rows, columns, asked),
   convert: namedVectors,
-  labels: (rows, columns, order) => labelsOf(rows, labelled(columns), order),
-  strata: (rows, columns) => rarest(changed(rows, row => listOf(row, labelled(columns)))),
+  labels: (rows, columns, order) => labelsOf(rows, labelColumnOf(columns), order),
+  strata: (rows, columns) => rarest(changed(rows, row => listOf(row, labelColumnOf(columns)))),
   readable: textRows,
   parts: textParts,
   encode: (row, tokenizer, spec) =>
@@ -291,8 +298,8 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
 
 /** Vectors of 0 and 1 as lists of the names of their ones: those given, else LABEL_0 and so on. */
 function namedVectors({ splits, columns, labels }: LabelSource, notice: (text: string) => void): Converted {
-  const column = labelled(columns)
-  const width = vectorWidth(joined(Object.values(splits)), column)
+  const column = labelColumnOf(columns)
+  const width = vectorWidth(joinedLists(Object.values(splits)), column)
   if (width === undefined) return { splits }
   const names = labels?.names ?? Array.from({ length: width }, (_, i) => `LABEL_${i}`)
   check(names.length === width, 'ERR_DATA', () => {

@@ -14,7 +14,7 @@ import { textWindows } from './windows.ts'
 
 export const sequenceName = sequenceHead.task
 export const sequenceNeeds = 'a text column and a label column (columns.text, columns.label)'
-export const labelled = (columns: Columns): string => must(columns.label, 'label')
+export const labelColumnOf = (columns: Columns): string => must(columns.label, 'label')
 
 /** A text or pair, and its label as `labelOf` reads it. */
 export function* encodeText(

@@ -3,7 +3,7 @@
 import type { Columns } from '../data/columns.ts'
 import { type Example, firstPieces, IGNORED } from '../data/example.ts'
 import { labelId, tagLabelsOf } from '../data/labels.ts'
-import { changed, joined, type List } from '../data/list.ts'
+import { changed, joinedLists, type List } from '../data/list.ts'
 import { listOf, placeOf, type Row, textOf } from '../data/row.ts'
 import { detectScheme, isEntityTag, isPureIob1, spellingOf, toIob2 } from '../data/tags.ts'
 import { splitWords } from '../data/words.ts'
@@ -230,7 +230,7 @@ function* encodeTagged(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Genera
 function convertTags({ splits, columns, labels }: LabelSource, notice: (text: string) => void): Converted {
   const { tags } = columns
   if (tags === undefined) return { splits }
-  const sentences = changed(joined(Object.values(splits)), row => listOf(row, tags))
+  const sentences = changed(joinedLists(Object.values(splits)), row => listOf(row, tags))
   const scheme = detectScheme(sentences)
   if (scheme === 'none' || (scheme === 'IOB2' && !labels)) return { splits }
   const known = new Set(labels?.names)

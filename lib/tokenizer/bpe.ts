@@ -3,8 +3,8 @@
 import { check } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import { utf8 } from './bytes.ts'
-import { asArray, type Json } from './json.ts'
-import type { Model, Tokens } from './model.ts'
+import { asArray, type Fields } from './json.ts'
+import type { SubwordModel, Tokens } from './model.ts'
 import { PairTable } from './pairTable.ts'
 import { readVocabulary, type Vocabulary } from './vocabulary.ts'
 
@@ -27,7 +27,7 @@ interface Bpe {
 }
 
 /** @throws ERR_CONFIG for merges of unknown entries, ERR_UNSUPPORTED for dropout */
-export function readBpe(config: Json): Model {
+export function readBpe(config: Fields): SubwordModel {
   check(!config.dropout, 'ERR_UNSUPPORTED', () => {
     return `tokenizer: BPE has dropout ${shown(config.dropout)}, which would give other tokens each time; save it with null`
   })

@@ -6,7 +6,7 @@ import { Template } from '@huggingface/jinja'
 import { check, fail, messageOf } from '../errors.ts'
 import { TEMPLATES } from '../io/tokenizerFiles.ts'
 import { under } from '../tuple.ts'
-import { asArray, asObject, type Json, readTextAt } from './json.ts'
+import { asArray, asObject, type Fields, readTextAt } from './json.ts'
 
 /** One turn, as templates read it: `role` and `content`, and whatever else the data have. */
 export interface Message {
@@ -43,7 +43,7 @@ export type TemplateSources = Readonly<Record<string, string>>
  * @param path where they come from
  * @param specials variables of the special tokens: `bos_token` and its like
  */
-export function chatTemplate(path: string, sources: TemplateSources, specials: Json): ChatTemplate | undefined {
+export function chatTemplate(path: string, sources: TemplateSources, specials: Fields): ChatTemplate | undefined {
   if (Object.keys(sources).length === 0) return undefined
   const parsed = new Map<string, Template>()
   const templateOf = (name: string): Template => {
@@ -86,7 +86,7 @@ function parse(path: string, source: string): Template {
  * The templates of a folder: chat_template.jinja and additional_chat_templates/, else `chat_template` of
  * tokenizer_config.json, a text or a list by name.
  */
-export async function readTemplates(folder: string, config: Json): Promise<TemplateSources> {
+export async function readTemplates(folder: string, config: Fields): Promise<TemplateSources> {
   const main = await readTextAt(join(folder, 'chat_template.jinja'))
   if (main === undefined) return configSources(config.chat_template)
   const more = join(folder, TEMPLATES)

@@ -2,7 +2,7 @@
 
 import { check } from '../errors.ts'
 import { shown } from '../io/json.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Fields } from './json.ts'
 import { namedSpecials } from './specials.ts'
 
 /** Which end of a text is cut off, or padded. */
@@ -19,9 +19,9 @@ const byteLevelClasses = /^(Roberta|GPT2|Bart|Longformer|LED|CodeGen|Blenderbot|
  * the first word of byte-level ones, and added tokens.
  * @param config tokenizer_config.json  @param map special_tokens_map.json
  */
-export function followConfig(source: Json, config: Json, map: Json): Json {
+export function followConfig(source: Fields, config: Fields, map: Fields): Fields {
   const name = typeof config.tokenizer_class === 'string' ? config.tokenizer_class : ''
-  let result: Json = { ...source, added_tokens: addedTokens(source, config, map) }
+  let result: Fields = { ...source, added_tokens: addedTokens(source, config, map) }
   if (bertClasses.test(name) && modelType(source) === 'WordPiece') result = { ...result, ...bertParts(config) }
   const prefix = config.add_prefix_space
   if (byteLevelClasses.test(name) || (typeof prefix === 'boolean' && hasByteLevel(source.pre_tokenizer)))
@@ -39,13 +39,13 @@ export function sideOf(value: unknown, stored: unknown, option: string): Side {
   return lower
 }
 
-function modelType(source: Json): unknown {
+function modelType(source: Fields): unknown {
   const model = asObject(source.model)
   return model?.type ?? (model?.max_input_chars_per_word === undefined ? undefined : 'WordPiece')
 }
 
 /** BERT's normalizer and pre-tokenizer, set up by a config. */
-export function bertParts(config: Json): Json {
+export function bertParts(config: Fields): Fields {
   return {
     normalizer: {
       type: 'BertNormalizer',
@@ -71,7 +71,7 @@ function withPrefix(part: unknown, prefix: boolean): unknown {
 }
 
 /** Those of the file, those of the config's added_tokens_decoder, and named special tokens of the vocabulary. */
-function addedTokens(source: Json, config: Json, map: Json): readonly unknown[] {
+function addedTokens(source: Fields, config: Fields, map: Fields): readonly unknown[] {
   const tokens = new Map<unknown, unknown>()
   for (const token of asArray(source.added_tokens)) tokens.set(asObject(token)?.content ?? token, token)
   for (const [id, token] of Object.entries(asObject(config.added_tokens_decoder) ?? {}))

@@ -3,16 +3,16 @@
 import { check } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import { byteOf } from './bytes.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Fields } from './json.ts'
 import { replaced } from './normalizers.ts'
 import { readPattern } from './pattern.ts'
 import { Piece } from './piece.ts'
 
 /** Turns tokens into parts of a text, which are then joined. */
-export type Decoder = (tokens: readonly string[]) => readonly string[]
+export type TokenDecoder = (tokens: readonly string[]) => readonly string[]
 
 /** The decoder that a `decoder` entry describes. @throws ERR_UNSUPPORTED, ERR_CONFIG */
-export function readDecoder(value: unknown): Decoder {
+export function readDecoder(value: unknown): TokenDecoder {
   const config = asObject(value)
   if (!config) return tokens => [tokens.join(' ')]
   const type = String(config.type)
@@ -21,7 +21,7 @@ export function readDecoder(value: unknown): Decoder {
   return read(config)
 }
 
-const known: Readonly<Record<string, (config: Json) => Decoder>> = {
+const known: Readonly<Record<string, (config: Fields) => TokenDecoder>> = {
   Sequence: config => {
     const steps = asArray(config.decoders).map(readDecoder)
     return tokens => steps.reduce((now, step) => step(now), tokens)

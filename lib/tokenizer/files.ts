@@ -1,13 +1,13 @@
 import type { TemplateSources } from './chatTemplate.ts'
-import type { Json } from './json.ts'
+import type { Fields } from './json.ts'
 
 /** What a folder, or a GGUF file, says of a tokenizer. */
 export interface TokenizerFiles {
-  readonly tokenizer: Json
+  readonly tokenizer: Fields
   /** tokenizer_config.json; empty without one. */
-  readonly config: Json
+  readonly config: Fields
   /** special_tokens_map.json; empty without one. */
-  readonly map: Json
+  readonly map: Fields
   /** Chat templates by name. */
   readonly templates: TemplateSources
 }

@@ -11,7 +11,7 @@ import { readTemplates } from './chatTemplate.ts'
 import { bertParts } from './config.ts'
 import type { TokenizerFiles } from './files.ts'
 import { ggufTokenizer } from './gguf.ts'
-import { asObject, type Json, readTextAt } from './json.ts'
+import { asObject, type Fields, readTextAt } from './json.ts'
 
 /**
  * Reads a folder, a tokenizer.json or a GGUF file.
@@ -38,7 +38,7 @@ const cure =
   "save it in its fast format: AutoTokenizer.from_pretrained(folder).save_pretrained(folder), in Python's transformers"
 
 /** BERT's vocab.txt, or GPT-2's vocab.json and merges.txt, as the tokenizer.json that transformers makes of them. */
-async function fromVocabulary(folder: string, config: Json): Promise<Json | undefined> {
+async function fromVocabulary(folder: string, config: Fields): Promise<Fields | undefined> {
   const lines = (await readTextAt(join(folder, 'vocab.txt')))?.replace(/\r?\n$/, '').split(/\r?\n/)
   if (lines) return wordPiece(Object.fromEntries(lines.map((token, id) => [token, id])), config)
   const vocab = await readJson(join(folder, 'vocab.json'))
@@ -50,7 +50,7 @@ async function fromVocabulary(folder: string, config: Json): Promise<Json | unde
   )
 }
 
-function wordPiece(vocab: Record<string, number>, config: Json): Json {
+function wordPiece(vocab: Record<string, number>, config: Fields): Fields {
   const name = (kind: string, usual: string) => {
     const value = config[`${kind}_token`]
     return typeof value === 'string' ? value : String(asObject(value)?.content ?? usual)
@@ -72,7 +72,7 @@ function wordPiece(vocab: Record<string, number>, config: Json): Json {
   }
 }
 
-function byteLevel(vocab: Json, merges: readonly string[]): Json {
+function byteLevel(vocab: Fields, merges: readonly string[]): Fields {
   const framed = Object.hasOwn(vocab, '<s>') && Object.hasOwn(vocab, '</s>')
   const names = framed ? ['<s>', '<pad>', '</s>', '<unk>', '<mask>'] : ['<|endoftext|>']
   const specials = names.filter(token => Object.hasOwn(vocab, token))
@@ -92,7 +92,7 @@ async function statOf(path: string): Promise<Stats | undefined> {
   return await stat(path).catch(() => undefined)
 }
 
-async function readJson(file: string): Promise<Json | undefined> {
+async function readJson(file: string): Promise<Fields | undefined> {
   const text = await readTextAt(file)
   if (text === undefined) return undefined
   let value: unknown

@@ -7,7 +7,7 @@ import { readGguf } from '../io/gguf/file.ts'
 import type { GgufHeader, GgufValue } from '../io/gguf/read.ts'
 import { isTexts, nth } from '../tuple.ts'
 import type { TokenizerFiles } from './files.ts'
-import type { Json } from './json.ts'
+import type { Fields } from './json.ts'
 
 /** Kinds of tokens, as sentencepiece numbers them. */
 export const KINDS = { normal: 1, unknown: 2, control: 3, userDefined: 4, unused: 5, byte: 6 } as const
@@ -36,8 +36,8 @@ const singleDigits = {
 
 /** How a kind of byte-level BPE splits texts into words. */
 export interface Splitting {
-  readonly pre_tokenizer: Json
-  readonly normalizer?: Json
+  readonly pre_tokenizer: Fields
+  readonly normalizer?: Fields
   readonly ignoreMerges?: boolean
   /** Whether texts begin with the bos token where the file does not say it. */
   readonly addsBos?: boolean
@@ -92,7 +92,7 @@ const areNumbers = (values: readonly GgufValue[]): values is readonly number[] =
 
 const list = (value: GgufValue | undefined): readonly GgufValue[] => (Array.isArray(value) ? value : [])
 
-function bytePairs(vocabulary: Vocabulary): Json {
+function bytePairs(vocabulary: Vocabulary): Fields {
   const { path, metadata, tokens } = vocabulary
   const name = metadata.get('tokenizer.ggml.pre')
   const known = Object.keys(SPLITTINGS)
@@ -116,7 +116,7 @@ function bytePairs(vocabulary: Vocabulary): Json {
   }
 }
 
-function sentencePieces(vocabulary: Vocabulary): Json {
+function sentencePieces(vocabulary: Vocabulary): Fields {
   const { path, metadata, tokens } = vocabulary
   const scores = list(metadata.get('tokenizer.ggml.scores'))
   check(scores.length === tokens.length && areNumbers(scores), 'ERR_CONFIG', () => {
@@ -171,12 +171,12 @@ function mergesOf({ tokens, types }: Vocabulary, scores: readonly number[]): rea
   return merges
 }
 
-function idsOf(tokens: readonly string[]): Json {
+function idsOf(tokens: readonly string[]): Fields {
   return Object.fromEntries(tokens.map((token, id) => [token, id]))
 }
 
 /** Tokens that are found in a text before it is split: control tokens, and what users defined. */
-function addedTokens({ tokens, types }: Vocabulary, normalized: boolean): readonly Json[] {
+function addedTokens({ tokens, types }: Vocabulary, normalized: boolean): readonly Fields[] {
   return tokens.flatMap((content, id) => {
     if (types[id] === CONTROL) return [{ id, content, special: true, normalized: false }]
     const isAdded = types[id] === USER_DEFINED && (normalized || !content.includes('▁'))
@@ -200,7 +200,7 @@ function nameOf(vocabulary: Vocabulary, kind: string): string | undefined {
 }
 
 /** The post-processor: `steps`, and the special tokens that texts begin and end with. */
-function framing(vocabulary: Vocabulary, addsBos: boolean, steps: readonly Json[]): Json | null {
+function framing(vocabulary: Vocabulary, addsBos: boolean, steps: readonly Fields[]): Fields | null {
   const flag = (kind: string, usual: boolean) => {
     const told = vocabulary.metadata.get(`tokenizer.ggml.add_${kind}_token`)
     return (typeof told === 'boolean' ? told : usual) ? nameOf(vocabulary, kind) : undefined
@@ -225,7 +225,7 @@ function framing(vocabulary: Vocabulary, addsBos: boolean, steps: readonly Json[
 }
 
 /** What tokenizer_config.json would say. */
-function configOf(vocabulary: Vocabulary): Json {
+function configOf(vocabulary: Vocabulary): Fields {
   const names = { bos: 'bos', eos: 'eos', unk: 'unknown', pad: 'padding' }
   return Object.fromEntries(
     Object.entries(names).flatMap(([kind, key]) => {

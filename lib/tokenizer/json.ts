@@ -5,10 +5,10 @@ import { fail, messageOf, systemCode } from '../errors.ts'
 import { isRecord } from '../options.ts'
 
 /** A parsed JSON object. */
-export type Json = Readonly<Record<string, unknown>>
+export type Fields = Readonly<Record<string, unknown>>
 
 /** `value` as a JSON object, or undefined. */
-export function asObject(value: unknown): Json | undefined {
+export function asObject(value: unknown): Fields | undefined {
   return isRecord(value) ? value : undefined
 }
 

@@ -6,7 +6,7 @@ import type { Vocabulary } from './vocabulary.ts'
 export type Tokens = readonly number[]
 
 /** Words to tokens. */
-export interface Model {
+export interface SubwordModel {
   readonly vocabulary: Vocabulary
   tokenize(word: string): Tokens
   /** What an entry is that continues the word before it begins with; undefined without such a mark. */

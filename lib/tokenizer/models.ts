@@ -3,8 +3,8 @@
 import { brief, check } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import { readBpe } from './bpe.ts'
-import { asObject, type Json } from './json.ts'
-import type { Model, Tokens } from './model.ts'
+import { asObject, type Fields } from './json.ts'
+import type { SubwordModel, Tokens } from './model.ts'
 import { readUnigram } from './unigram.ts'
 import { readVocabulary } from './vocabulary.ts'
 
@@ -12,7 +12,7 @@ const longestCached = 256
 const mostCached = 50_000
 
 /** The model of a parsed tokenizer.json, which remembers the words it has met. @throws ERR_CONFIG, ERR_UNSUPPORTED */
-export function readModel(value: unknown, path: string): Model {
+export function readModel(value: unknown, path: string): SubwordModel {
   const config = asObject(value)
   const vocab = config?.vocab
   check(config && (asObject(vocab) || Array.isArray(vocab)), 'ERR_CONFIG', () => {
@@ -34,13 +34,13 @@ export function readModel(value: unknown, path: string): Model {
 }
 
 /** Old files do not name the type. */
-function typeOf(config: Json): string {
+function typeOf(config: Fields): string {
   if (Array.isArray(config.vocab)) return 'Unigram'
   if (config.merges !== undefined) return 'BPE'
   return config.max_input_chars_per_word === undefined ? 'WordLevel' : 'WordPiece'
 }
 
-function remembering(model: Model): Model {
+function remembering(model: SubwordModel): SubwordModel {
   const known = new Map<string, Tokens>()
   return {
     ...model,
@@ -58,7 +58,7 @@ function remembering(model: Model): Model {
 }
 
 /** Longest pieces first; a word that leaves a rest is unknown as a whole. */
-function readWordPiece(config: Json): Model {
+function readWordPiece(config: Fields): SubwordModel {
   const vocabulary = readVocabulary(config.vocab, 'WordPiece')
   const unknown = String(config.unk_token ?? '[UNK]')
   const prefix = String(config.continuing_subword_prefix ?? '##')
@@ -93,7 +93,7 @@ function readWordPiece(config: Json): Model {
   return { vocabulary, tokenize, continuing: prefix, unknown }
 }
 
-function readWordLevel(config: Json): Model {
+function readWordLevel(config: Fields): SubwordModel {
   const vocabulary = readVocabulary(config.vocab, 'WordLevel')
   const unknown = String(config.unk_token ?? '<unk>')
   const tokenize = (word: string): Tokens => {

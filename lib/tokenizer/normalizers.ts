@@ -5,7 +5,7 @@ import { shown } from '../io/json.ts'
 import { ranges } from '../regex/sets.ts'
 import { toByteChars } from './bytes.ts'
 import { type Form, normalForm } from './compose.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Fields } from './json.ts'
 import { type Pattern, readPattern } from './pattern.ts'
 import { type Piece, Rewriter } from './piece.ts'
 import { readPrecompiled } from './precompiled.ts'
@@ -137,7 +137,7 @@ function nmt(piece: Piece): Piece {
   return clean.withText(units.map(unit => (blanks(unit.charCodeAt(0)) ? ' ' : unit)).join(''))
 }
 
-function bertNormalizer(config: Json): Normalizer {
+function bertNormalizer(config: Fields): Normalizer {
   const lower = config.lowercase !== false
   const strip = typeof config.strip_accents === 'boolean' ? config.strip_accents : lower
   const clean = config.clean_text !== false

@@ -1,8 +1,8 @@
 // From text to tokens with their places, special tokens aside.
 
 import { type AddedToken, readAddedTokens, tokenFinder } from './addedTokens.ts'
-import type { Json } from './json.ts'
-import type { Model } from './model.ts'
+import type { Fields } from './json.ts'
+import type { SubwordModel } from './model.ts'
 import { readModel } from './models.ts'
 import { readNormalizer } from './normalizers.ts'
 import { readPreTokenizer } from './preTokenizers.ts'
@@ -22,7 +22,7 @@ export interface Trimming {
 
 /** The working parts of a tokenizer. */
 export interface Pipeline {
-  readonly model: Model
+  readonly model: SubwordModel
   readonly added: readonly AddedToken[]
   encode(text: string, trimming?: Trimming): Spans
 }
@@ -30,7 +30,7 @@ export interface Pipeline {
 const loneSurrogate = /\p{Surrogate}/gu
 
 /** @throws ERR_CONFIG for malformed parts, ERR_UNSUPPORTED for unknown ones */
-export function createPipeline(path: string, source: Json): Pipeline {
+export function createPipeline(path: string, source: Fields): Pipeline {
   const model = readModel(source.model, path)
   const added = readAddedTokens(source.added_tokens, model.vocabulary)
   const find = tokenFinder(added, readNormalizer(source.normalizer))

@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import { toByteChars } from './bytes.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Fields } from './json.ts'
 import { prepended, replaced } from './normalizers.ts'
 import { readPattern } from './pattern.ts'
 import type { Piece } from './piece.ts'
@@ -36,7 +36,7 @@ const spaces = charPattern(isWhiteSpace)
 const punctuation = charPattern(isPunctuation)
 const numerals = charPattern(isNumeric)
 
-const known: Readonly<Record<string, (config: Json) => PreTokenizer>> = {
+const known: Readonly<Record<string, (config: Fields) => PreTokenizer>> = {
   Sequence: config => {
     const steps = asArray(config.pretokenizers).map(readPreTokenizer)
     return piece => steps.reduce<readonly Piece[]>((pieces, step) => pieces.flatMap(step), [piece])
@@ -93,7 +93,7 @@ const chunks = (length: number) => (text: string) => {
   return found
 }
 
-function byteLevel(config: Json): PreTokenizer {
+function byteLevel(config: Fields): PreTokenizer {
   const prefix = config.add_prefix_space !== false
   const cut = config.use_regex !== false
   return piece => {
@@ -102,7 +102,7 @@ function byteLevel(config: Json): PreTokenizer {
   }
 }
 
-function metaspace(config: Json): PreTokenizer {
+function metaspace(config: Fields): PreTokenizer {
   const mark = typeof config.replacement === 'string' ? config.replacement : '▁'
   // Older files say add_prefix_space in place of a scheme.
   const scheme = config.prepend_scheme ?? (config.add_prefix_space === false ? 'never' : 'always')

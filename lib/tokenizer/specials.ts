@@ -2,7 +2,7 @@
 
 import { check } from '../errors.ts'
 import { shown } from '../io/json.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Fields } from './json.ts'
 
 /** Token ids of the special tokens; undefined where the tokenizer has none. */
 export interface SpecialIds {
@@ -29,7 +29,7 @@ const usual: Record<keyof SpecialIds, readonly string[]> = {
 }
 
 /** The special tokens that configs name, by kind: a string, or an object with `content`. */
-export function namedSpecials(configs: readonly Json[]): Partial<Record<keyof SpecialIds, string>> {
+export function namedSpecials(configs: readonly Fields[]): Partial<Record<keyof SpecialIds, string>> {
   const named: Partial<Record<keyof SpecialIds, string>> = {}
   for (const kind of kinds)
     for (const config of configs) {
@@ -45,8 +45,8 @@ export function namedSpecials(configs: readonly Json[]): Partial<Record<keyof Sp
  * @param idOf token text to id
  */
 export function findSpecials(
-  tokenizer: Json,
-  configs: readonly Json[],
+  tokenizer: Fields,
+  configs: readonly Fields[],
   idOf: (token: string) => number | undefined,
 ): SpecialIds {
   const special = new Set<unknown>()

@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import { isCount } from '../tuple.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Fields } from './json.ts'
 
 /** One place of a sequence template: a special token id, or the text A or B. */
 export type Slot = { readonly id: number; readonly type: number } | { readonly text: 'A' | 'B'; readonly type: number }
@@ -58,7 +58,7 @@ function inSequence(steps: readonly Template[]): Template {
   return { ...(framed[0] ?? bare), trims: trimming !== undefined, addsSpace: trimming?.addsSpace ?? false }
 }
 
-function slotsOf(config: Json, key: 'single' | 'pair', idOf: IdOf): Slot[] {
+function slotsOf(config: Fields, key: 'single' | 'pair', idOf: IdOf): Slot[] {
   const slots = asArray(config[key]).flatMap(item => templateSlots(item, config, idOf))
   const texts = key === 'single' ? ['A'] : ['A', 'B']
   for (const text of texts)
@@ -68,7 +68,7 @@ function slotsOf(config: Json, key: 'single' | 'pair', idOf: IdOf): Slot[] {
   return slots
 }
 
-function templateSlots(item: unknown, config: Json, idOf: IdOf): Slot[] {
+function templateSlots(item: unknown, config: Fields, idOf: IdOf): Slot[] {
   const sequence = asObject(asObject(item)?.Sequence)
   if (sequence) return [{ text: sequence.id === 'B' ? 'B' : 'A', type: typeId(sequence) }]
   const special = asObject(asObject(item)?.SpecialToken)
@@ -79,7 +79,7 @@ function templateSlots(item: unknown, config: Json, idOf: IdOf): Slot[] {
   return ids.map(id => ({ id: tokenId(id, `template token ${shown(name)}`), type: typeId(special) }))
 }
 
-function typeId(item: Json): number {
+function typeId(item: Fields): number {
   const type = item.type_id ?? 0
   check(isCount(type, 256), 'ERR_CONFIG', () => {
     return `tokenizer: a post_processor template has the type_id ${shown(type)}`
@@ -95,7 +95,7 @@ function tokenId(id: unknown, where: string): number {
 }
 
 /** `[CLS] A [SEP] B [SEP]` of BERT, or `<s> A </s> </s> B </s>` of RoBERTa, whose type ids are all 0. */
-function fixedTemplate(config: Json): Template {
+function fixedTemplate(config: Fields): Template {
   const id = (key: string): number => tokenId(asArray(config[key])[1], `post_processor.${key}`)
   const [cls, sep] = [id('cls'), id('sep')]
   const roberta = config.type === 'RobertaProcessing'

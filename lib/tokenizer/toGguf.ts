@@ -7,7 +7,7 @@ import { isTexts } from '../tuple.ts'
 import { followConfig } from './config.ts'
 import { readTokenizerFiles } from './folder.ts'
 import { KINDS, SPLITTINGS } from './gguf.ts'
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Fields } from './json.ts'
 import { findSpecials } from './specials.ts'
 import { readTemplate } from './template.ts'
 
@@ -66,7 +66,7 @@ interface Tokens {
 }
 
 /** Tokens in the order of their ids; rows that have none get a name that no text has. */
-function tokensOf(path: string, vocab: Json, addedTokens: readonly unknown[], rows: number): Tokens {
+function tokensOf(path: string, vocab: Fields, addedTokens: readonly unknown[], rows: number): Tokens {
   const texts = Array.from({ length: rows }, (_, id) => `[PAD${id}]`)
   const ids = new Map<string, number>()
   const added = new Map<number, boolean>()
@@ -93,7 +93,7 @@ function kindsOf({ texts, ids, added }: Tokens, of: (token: string) => number): 
   })
 }
 
-function byteEntries(path: string, source: Json, model: Json, tokens: Tokens): GgufEntry[] {
+function byteEntries(path: string, source: Fields, model: Fields, tokens: Tokens): GgufEntry[] {
   const wanted = signature(source.pre_tokenizer)
   const name = Object.keys(SPLITTINGS).find(key => signature(SPLITTINGS[key]?.pre_tokenizer) === wanted)
   if (name === undefined)
@@ -122,7 +122,7 @@ function signature(value: unknown): string {
 }
 
 /** Sentencepiece's kind. Its files have scores in place of merges: the earlier a piece is made, the higher its own. */
-function piecesEntries(source: Json, model: Json, tokens: Tokens): GgufEntry[] {
+function piecesEntries(source: Fields, model: Fields, tokens: Tokens): GgufEntry[] {
   const ranks = new Map<string, number>()
   asArray(model.merges).forEach((pair, rank) => {
     const piece = typeof pair === 'string' ? pair.replace(' ', '') : asArray(pair).join('')

@@ -5,7 +5,7 @@ import { followConfig, type Side, sideOf } from './config.ts'
 import { readDecoder } from './decoders.ts'
 import type { TokenizerFiles } from './files.ts'
 import { readTokenizerFiles } from './folder.ts'
-import type { Json } from './json.ts'
+import type { Fields } from './json.ts'
 import { createPipeline, type Pipeline, push, type Spans } from './pipeline.ts'
 import { findSpecials, namedSpecials, type SpecialIds } from './specials.ts'
 import { readTemplate, type Template } from './template.ts'
@@ -149,7 +149,7 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
 }
 
 /** Special tokens under the names that chat templates know. */
-function variablesOf(configs: readonly Json[]): Json {
+function variablesOf(configs: readonly Fields[]): Fields {
   return Object.fromEntries(Object.entries(namedSpecials(configs)).map(([kind, token]) => [`${kind}_token`, token]))
 }
 

@@ -1,6 +1,6 @@
 // What a tokenizer.json says about the texts it takes.
 
-import { asArray, asObject, type Json } from './json.ts'
+import { asArray, asObject, type Fields } from './json.ts'
 
 /** Properties of a tokenizer that decide how its input is prepared. */
 export interface Traits {
@@ -16,7 +16,7 @@ export interface Traits {
 const local = ['BertNormalizer', 'NFC', 'NFD', 'NFKC', 'NFKD', 'Lowercase', 'StripAccents']
 
 /** Reads the traits from a parsed tokenizer.json; `prefix` is the mark of entries that continue a word. */
-export function readTraits(source: Json, prefix: string | undefined): Traits {
+export function readTraits(source: Fields, prefix: string | undefined): Traits {
   const normalizers = flatten(source.normalizer, 'normalizers')
   const preTokenizers = flatten(source.pre_tokenizer, 'pretokenizers')
   const types = preTokenizers.map(part => part.type)
@@ -34,11 +34,11 @@ export function readTraits(source: Json, prefix: string | undefined): Traits {
   }
 }
 
-function marksWords(normalizers: readonly Json[], preTokenizers: readonly unknown[]): boolean {
+function marksWords(normalizers: readonly Fields[], preTokenizers: readonly unknown[]): boolean {
   return preTokenizers.includes('Metaspace') || normalizers.some(part => part.content === '▁')
 }
 
-function flatten(part: unknown, key: string): readonly Json[] {
+function flatten(part: unknown, key: string): readonly Fields[] {
   const object = asObject(part)
   if (!object) return []
   return object.type === 'Sequence' ? asArray(object[key]).flatMap(inner => flatten(inner, key)) : [object]

@@ -4,16 +4,16 @@ import { check } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import { isCount } from '../tuple.ts'
 import { byteIds, bytesOf } from './bpe.ts'
-import type { Json } from './json.ts'
+import type { Fields } from './json.ts'
 import { asArray } from './json.ts'
-import type { Model, Tokens } from './model.ts'
+import type { SubwordModel, Tokens } from './model.ts'
 import { Trie } from './trie.ts'
 import { Vocabulary } from './vocabulary.ts'
 
 const unknownPenalty = 10
 
 /** @throws ERR_CONFIG for a vocabulary that is no list of entries and scores */
-export function readUnigram(config: Json): Model {
+export function readUnigram(config: Fields): SubwordModel {
   const list = asArray(config.vocab)
   check(list.length > 0, 'ERR_CONFIG', () => 'tokenizer: Unigram has no vocabulary of entries and scores')
   const vocabulary = new Vocabulary()

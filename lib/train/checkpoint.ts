@@ -28,7 +28,7 @@ const BEFORE = 'before.safetensors'
 const STATE = 'state.json'
 
 /** A checkpoint whose files are all as they were written. */
-export interface Checkpoint {
+export interface SavedRun {
   readonly path: string
   readonly step: number
   readonly origin: Origin
@@ -141,7 +141,7 @@ async function momentsOf(arena: Arena): Promise<TensorToWrite[]> {
  * Reads a checkpoint and checks every byte of it. Anything wrong, a state or manifest of another form too:
  * ERR_CHECKPOINT that says what.
  */
-export async function readCheckpoint(path: string): Promise<Checkpoint> {
+export async function readCheckpoint(path: string): Promise<SavedRun> {
   const { step, origin } = await readManifest(path)
   const state = parseState(readText(join(path, STATE), 'ERR_CHECKPOINT'), join(path, STATE))
   check(state.step === step, 'ERR_CHECKPOINT', () => {
@@ -164,8 +164,8 @@ export async function checkpointSteps(outputDir: string): Promise<number[]> {
 export async function newestCheckpoint(
   outputDir: string,
   origin: Origin,
-  restore: (checkpoint: Checkpoint) => void,
-): Promise<{ checkpoint: Checkpoint | undefined; skipped: Skipped[] }> {
+  restore: (checkpoint: SavedRun) => void,
+): Promise<{ checkpoint: SavedRun | undefined; skipped: Skipped[] }> {
   await recoverFolder(outputDir)
   const skipped: Skipped[] = []
   const skip = (path: string, error: unknown) => {
@@ -188,7 +188,7 @@ export async function newestCheckpoint(
 }
 
 /** @throws ERR_CHECKPOINT naming the first difference between where the checkpoint came from and this run */
-export function checkOrigin(checkpoint: Checkpoint, origin: Origin): void {
+export function checkOrigin(checkpoint: SavedRun, origin: Origin): void {
   const difference = originDifference(checkpoint.origin, origin)
   check(difference === undefined, 'ERR_CHECKPOINT', () => {
     const cure = 'make it the same again, or start afresh with overwrite or another outputDir'
@@ -198,7 +198,7 @@ export function checkOrigin(checkpoint: Checkpoint, origin: Origin): void {
 
 /** Puts a checkpoint's tensors where the optimizer has them. @throws ERR_CHECKPOINT for other names or shapes */
 export function restoreCheckpoint(
-  { path, step }: Pick<Checkpoint, 'path' | 'step'>,
+  { path, step }: Pick<SavedRun, 'path' | 'step'>,
   optimizer: AdamW,
   training: TrainingHooks = {},
 ): void {
@@ -237,14 +237,14 @@ function emptyFloats({ size, dtype }: Pick<Tensor, 'size' | 'dtype'>): Float32Ar
 }
 
 /** What trained at the best step so far, as it lies in the arena; undefined before the first validation. */
-export function readBest({ path, step, state }: Checkpoint, arena: Arena): Float32Array | Float64Array | undefined {
+export function readBest({ path, step, state }: SavedRun, arena: Arena): Float32Array | Float64Array | undefined {
   if (!state.best) return undefined
   const best = emptyFloats(arena.params)
   return readInto(arena, join(path, state.best.step === step ? TRAINABLE : BEST), '', best)
 }
 
 /** What the model said before training, of the splits that are still the same. @throws ERR_CHECKPOINT */
-export function beforeIn({ path, state }: Checkpoint, data: TrainExamples): Before[] {
+export function beforeIn({ path, state }: SavedRun, data: TrainExamples): Before[] {
   return readBefore(join(path, BEFORE), state.history, data)
 }
 

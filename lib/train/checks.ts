@@ -11,7 +11,7 @@ import { examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { classCounts, supervision } from '../tasks/supervision.ts'
 import type { TrainData, TrainExamples, WarningEvent } from './events.ts'
-import type { Settings } from './settings.ts'
+import type { TrainSettings } from './settings.ts'
 
 /** Share of cut examples from which on a warning is due. */
 const MOST_TRUNCATED = 0.3
@@ -25,7 +25,7 @@ type Warn = Omit<WarningEvent, 'type'>
  * @throws ERR_DATA for an empty training split, examples without tokens or too long for the model, no label that
  * counts, or one class alone; ERR_OPTION for a method that cannot train
  */
-export function checkRun(adapter: Adapter<Model>, data: TrainExamples, settings: Settings): WarningEvent[] {
+export function checkRun(adapter: Adapter<Model>, data: TrainExamples, settings: TrainSettings): WarningEvent[] {
   const model = adapter.host
   checkAdapter(adapter)
   check(data.train.length > 0, 'ERR_DATA', () => 'train: the training split is empty; give it at least one row')
@@ -40,7 +40,7 @@ export function checkRun(adapter: Adapter<Model>, data: TrainExamples, settings:
 }
 
 /** What is to be told of a schedule, once it is known how many steps there are. */
-export function scheduleWarnings({ warmup }: Settings, { totalSteps }: { totalSteps: number }): WarningEvent[] {
+export function scheduleWarnings({ warmup }: TrainSettings, { totalSteps }: { totalSteps: number }): WarningEvent[] {
   const steps = warmupStepsOf(warmup, totalSteps)
   if (steps < totalSteps) return []
   const message = `warmup: ${steps} steps, and the run has ${totalSteps}; the learning rate never reaches lr`
@@ -75,7 +75,7 @@ export function splitsOf({ train, validation, test }: TrainData): TrainExamples 
   return { train: examplesOf(train), ...others }
 }
 
-function learningRate({ method, name }: Adapter, { lr }: Settings): Warn[] {
+function learningRate({ method, name }: Adapter, { lr }: TrainSettings): Warn[] {
   const { kind } = method
   const isWhole = kind.peftType === undefined
   if (!isWhole && lr <= kind.lr * LOW)
@@ -156,7 +156,7 @@ function splitWarnings(model: Model, split: string, examples: List<Example>): Wa
 export function resolveClassWeights(
   model: Model,
   examples: List<Example>,
-  weights: Settings['classWeights'],
+  weights: TrainSettings['classWeights'],
 ): readonly number[] | undefined {
   if (weights !== 'balanced') return weights
   const task = taskOfModel(model)

@@ -190,13 +190,13 @@ export function checkTransform(task: Task, transform: Transform | undefined): vo
 }
 
 /** What a forward pass says, on the host: answers, and the sum of the batch's losses where it has targets. */
-export type Asked = readonly [ReadAnswers, number]
+export type EvaluationPass = readonly [ReadAnswers, number]
 
 /** Makes a forward pass. */
-export type Ask = (batch: MicroBatch, targets: Targets | undefined) => Promise<Asked>
+export type Ask = (batch: MicroBatch, targets: Targets | undefined) => Promise<EvaluationPass>
 
 /** Reads answers and loss from the device; enqueued at the call. */
-export function readAll({ loss, ...answers }: DeviceAnswers): Promise<Asked> {
+export function readAll({ loss, ...answers }: DeviceAnswers): Promise<EvaluationPass> {
   return Promise.all([readAnswers(answers), loss?.item() ?? 0])
 }
 

@@ -11,7 +11,7 @@ import type { Adapter } from '../peft/adapter.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import type { TrainExamples } from './events.ts'
 import { TRAIN_OPTIONS } from './options.ts'
-import type { Settings } from './settings.ts'
+import type { TrainSettings } from './settings.ts'
 
 /** Everything by name that decides the bytes a run ends with; numbers of threads do not. */
 export interface Origin {
@@ -37,7 +37,7 @@ export async function originOf(
   model: Model,
   method: Adapter,
   data: TrainExamples,
-  settings: Settings,
+  settings: TrainSettings,
   classWeights: readonly number[] | undefined,
 ): Promise<Origin> {
   const decides = (name: string) =>

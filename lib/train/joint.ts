@@ -1,11 +1,11 @@
 // One pass over a frozen base for micro-batches of several adapters: each row goes through its own.
 
-import { beginsOf, splitRows } from '../autograd/rows.ts'
+import { beginsOf, rowViews } from '../autograd/rows.ts'
 import type { MicroBatch } from '../data/batches.ts'
 import { answersOf, type DeviceAnswers } from '../heads/head.ts'
 import { type Targets, uploadTargets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
-import { type Batch, joined, type PackedBatch, upload } from '../nn/batch.ts'
+import { type Batch, joinedBatches, type PackedBatch, upload } from '../nn/batch.ts'
 import { throughAdapter, withRoutes } from '../nn/routes.ts'
 import type { SharedLayers } from '../nn/stack.ts'
 import { embedding } from '../ops/embedding.ts'
@@ -77,7 +77,7 @@ function onHidden<P extends JointPart, T>(
 
 function hiddenOf(model: Model, parts: readonly JointPart[], { untouched, checkpoint }: PassOptions): Tensor {
   const { backbone, device } = model
-  const batch = upload(joined(parts.map(part => part.batch)), device, backbone)
+  const batch = upload(joinedBatches(parts.map(part => part.batch)), device, backbone)
   const shared = untouched < 0 ? undefined : sharedOf(model, parts, untouched)
   const forward = () => backbone.forward(batch, { checkpoint, shared })
   const [only] = parts
@@ -109,7 +109,7 @@ function sharedOf(model: Model, parts: readonly JointPart[], layers: number): Sh
     return Array.from(nth(parts, i).batch.ids, (_, t) => nth(begins, kind) + t)
   })
   const { device, backbone } = model
-  const batch: Batch = upload(joined(firsts.map(first => first.batch)), device, backbone)
+  const batch: Batch = upload(joinedBatches(firsts.map(first => first.batch)), device, backbone)
   return {
     batch,
     layers,
@@ -142,6 +142,6 @@ function rowsOfParts({ head, device }: Model, parts: readonly JointPart[], hidde
   const index = Int32Array.from(isSelected ? read.flatMap(rows => [...must(rows, 'rows')]) : [])
   const all = isSelected ? embedding(hidden, Tensor.from(index, [index.length], { device }), hidden.dtype) : hidden
   const heights = parts.map(({ batch }, i) => (isSelected ? must(read[i], 'rows').length : batch.ids.length))
-  const cut = parts.length === 1 ? [all] : splitRows(all, heights)
+  const cut = parts.length === 1 ? [all] : rowViews(all, heights)
   return cut.map(rows => ({ rows, isSelected }))
 }

@@ -9,7 +9,7 @@ import type { Adapter } from '../peft/adapter.ts'
 import { layerNumber } from '../peft/targets.ts'
 import { scope, Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
-import { type Ask, type Asked, readAll } from './evaluate.ts'
+import { type Ask, type EvaluationPass, readAll } from './evaluate.ts'
 import { type JointPart, jointAnswers, jointLosses, type LossPart } from './joint.ts'
 import { type GradientWork, read, type SharedPasses, StepAgain, type SupervisedOptions, targetsIn } from './step.ts'
 
@@ -36,7 +36,7 @@ interface Request<P extends JointPart, R> {
 }
 
 type Gradients = Request<LossPart, { loss: Promise<number> }>
-type Answers = Request<JointPart, Asked>
+type Answers = Request<JointPart, EvaluationPass>
 
 /** Runs of adapters of one model, which all are attached and none of which is anyone else's meanwhile. */
 export class Meeting {
@@ -86,7 +86,7 @@ export class Meeting {
     for (const { reject } of [...this.#gradients.splice(0), ...this.#answers.splice(0)]) reject(reason)
   }
 
-  #ask(seat: object, part: JointPart): Promise<Asked> {
+  #ask(seat: object, part: JointPart): Promise<EvaluationPass> {
     return new Promise((resolve, reject) => {
       this.#answers.push({ seat, part, resolve, reject })
       this.#meet()

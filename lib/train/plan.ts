@@ -13,8 +13,8 @@ import { evaluationBatches, labelled, packAll } from './evaluate.ts'
 import type { TrainData, TrainExamples, TrainOptions, WarningEvent } from './events.ts'
 import { objectiveOf } from './objective.ts'
 import { withReferences } from './reference.ts'
-import { epochOf, type Length, lengthOf, optimizerOf, weightsTensor } from './run.ts'
-import { resolveSettings, type Settings } from './settings.ts'
+import { epochOf, type Length, optimizerOf, runLength, weightsTensor } from './run.ts'
+import { resolveTrainSettings, type TrainSettings } from './settings.ts'
 import { Stepper } from './step.ts'
 
 /** What a run will do and take. */
@@ -65,7 +65,7 @@ export async function planTraining(
   check(device.name === 'meta', 'ERR_DEVICE', () => {
     return `planTraining: the model is on ${device.name}; load it with device 'meta'`
   })
-  const settings = resolveSettings(adapter, options, given)
+  const settings = resolveTrainSettings(adapter, options, given)
   const data = await withReferences(adapter, given, settings.evalBatchSize)
   check(settings.time === undefined, 'ERR_OPTION', () => {
     return 'time: is planned by measuring steps, which the meta device does not run; leave it out of a plan'
@@ -73,7 +73,7 @@ export async function planTraining(
   const warnings = checkRun(adapter, data, settings)
   const weights = resolveClassWeights(model, data.train, settings.classWeights)
   const stepsPerEpoch = epochOf(model, data.train, settings, weights, 0).length
-  const length = lengthOf(stepsPerEpoch, settings)
+  const length = runLength(stepsPerEpoch, settings)
   const largest = largestOf(model, microBatches(model, data, settings, weights, length))
   device.resetPeak()
   const { optimizerBytes, memberBytes } = await simulate(adapter, data, { ...settings, classWeights: weights }, largest)
@@ -99,7 +99,7 @@ export async function planTraining(
 async function simulate(
   adapter: Adapter<Model>,
   data: TrainExamples,
-  settings: Settings,
+  settings: TrainSettings,
   largest: readonly MicroBatch[],
 ): Promise<Pick<TrainPlan, 'optimizerBytes' | 'memberBytes'>> {
   const { host: model, training, trainable } = adapter
@@ -132,7 +132,7 @@ async function simulate(
 function* microBatches(
   model: Model,
   data: TrainExamples,
-  settings: Settings,
+  settings: TrainSettings,
   weights: readonly number[] | undefined,
   { stepsPerEpoch, totalSteps }: Length,
 ): Generator<MicroBatch> {

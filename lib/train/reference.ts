@@ -25,7 +25,7 @@ export interface ReferenceOptions {
 }
 
 /** Which model the preferences of a run are held against; undefined where there are none, or none is asked. */
-export function referenceOf(examples: List<Example>): PreferenceGoal['reference'] | undefined {
+export function referenceGoal(examples: List<Example>): PreferenceGoal['reference'] | undefined {
   const goal = examples.at(0)?.preference?.goal
   return goal && asksReference(goal.loss) ? goal.reference : undefined
 }
@@ -60,7 +60,7 @@ export async function withReferences(
   batchSize: number,
   signal?: AbortSignal,
 ): Promise<Splits> {
-  const reference = referenceOf(train)
+  const reference = referenceGoal(train)
   const ask = (examples: List<Example>) => withReference(host, examples, { reference, batchSize, signal })
   return {
     train: await ask(train),

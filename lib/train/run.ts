@@ -19,7 +19,6 @@ import { Tensor } from '../tensor.ts'
 import { must } from '../tuple.ts'
 import {
   beforeIn,
-  type Checkpoint,
   checkOrigin,
   checkpointSteps,
   newestCheckpoint,
@@ -28,6 +27,7 @@ import {
   readCheckpoint,
   removeCheckpoints,
   restoreCheckpoint,
+  type SavedRun,
   type Skipped,
   saveCheckpoint,
 } from './checkpoint.ts'
@@ -37,7 +37,7 @@ import type { Before, TrainExamples } from './events.ts'
 import { type Origin, originOf } from './fingerprint.ts'
 import type { Seat } from './meeting.ts'
 import { labelOptions, objectiveOf } from './objective.ts'
-import type { Settings } from './settings.ts'
+import type { TrainSettings } from './settings.ts'
 import { freshState, type RunState } from './state.ts'
 import { type StepNumbers, Stepper } from './step.ts'
 
@@ -58,7 +58,7 @@ export interface Length {
 export function epochOf(
   { head }: Model,
   examples: List<Example>,
-  settings: Settings,
+  settings: TrainSettings,
   classWeights: readonly number[] | undefined,
   epoch: number,
 ): Batches {
@@ -77,18 +77,24 @@ export function epochOf(
   })
 }
 
-export function lengthOf(stepsPerEpoch: number, { epochs, maxSteps }: Pick<Settings, 'epochs' | 'maxSteps'>): Length {
+export function runLength(
+  stepsPerEpoch: number,
+  { epochs, maxSteps }: Pick<TrainSettings, 'epochs' | 'maxSteps'>,
+): Length {
   return { stepsPerEpoch, totalSteps: Math.min(epochs * stepsPerEpoch, maxSteps ?? Number.POSITIVE_INFINITY) }
 }
 
 /** What an adapter trains, in one place: biases and norms have no decay. */
-export function arenaOf({ host, trainable, training }: Adapter<Model>, states?: Settings['optimizerStates']): Arena {
+export function arenaOf(
+  { host, trainable, training }: Adapter<Model>,
+  states?: TrainSettings['optimizerStates'],
+): Arena {
   const group = (p: Parameter) => ({ decay: p.shape.length > 1 ? 1 : 0, ...training.group?.(p) })
   return new Arena(trainable, host.device, group, states)
 }
 
 /** The optimizer of a run. */
-export function optimizerOf(adapter: Adapter<Model>, settings: Settings): AdamW {
+export function optimizerOf(adapter: Adapter<Model>, settings: TrainSettings): AdamW {
   const { beta1, beta2, eps, weightDecay, clip, optimizerStates } = settings
   const arena = arenaOf(adapter, optimizerStates)
   try {
@@ -109,7 +115,7 @@ export class Run {
   readonly model: Model
   readonly adapter: Adapter<Model>
   readonly data: TrainExamples
-  readonly settings: Settings
+  readonly settings: TrainSettings
   readonly signal: AbortSignal | undefined
   readonly optimizer: AdamW
   readonly stepper: Stepper
@@ -120,7 +126,7 @@ export class Run {
   /** Step of the newest checkpoint that shows the state as it is. */
   savedStep = -1
   savedPath: string | undefined
-  resumedFrom: Checkpoint | undefined
+  resumedFrom: SavedRun | undefined
   /** What the model said before training. */
   before: Before[] = []
   skipped: Skipped[] = []
@@ -142,7 +148,7 @@ export class Run {
   constructor(
     adapter: Adapter<Model>,
     data: TrainExamples,
-    settings: Settings,
+    settings: TrainSettings,
     signal: AbortSignal | undefined,
     seat?: Seat,
   ) {
@@ -155,7 +161,7 @@ export class Run {
     this.#seat = seat
     this.#weights = resolveClassWeights(model, data.train, settings.classWeights)
     this.#epoch = { number: 0, batches: this.#batchesOf(0) }
-    this.length = lengthOf(this.#epoch.batches.length, settings)
+    this.length = runLength(this.#epoch.batches.length, settings)
     model.device.resetPeak()
     this.optimizer = optimizerOf(adapter, settings)
     this.#weightsTensor = weightsTensor(model, this.#weights)
@@ -200,7 +206,7 @@ export class Run {
     this.resumedFrom = checkpoint
   }
 
-  #restore(checkpoint: Checkpoint): void {
+  #restore(checkpoint: SavedRun): void {
     this.before = beforeIn(checkpoint, this.data)
     restoreCheckpoint(checkpoint, this.optimizer, this.adapter.training)
     this.#best = readBest(checkpoint, this.optimizer.arena)
@@ -326,8 +332,8 @@ async function findCheckpoint(
   resume: boolean | string,
   outputDir: string | undefined,
   origin: Origin,
-  restore: (checkpoint: Checkpoint) => void,
-): Promise<{ checkpoint: Checkpoint | undefined; skipped: Skipped[] }> {
+  restore: (checkpoint: SavedRun) => void,
+): Promise<{ checkpoint: SavedRun | undefined; skipped: Skipped[] }> {
   if (!resume) return { checkpoint: undefined, skipped: [] }
   if (resume === true) {
     const { checkpoint, skipped } = await newestCheckpoint(must(outputDir, 'outputDir'), origin, restore)

@@ -21,7 +21,7 @@ type Rest = Pick<
 type Found = 'maxSteps' | 'classWeights' | 'time' | 'teacherWeight' | 'teacherTemperature'
 
 /** Options with every default filled in and checked. */
-export type Settings = {
+export type TrainSettings = {
   readonly [K in Exclude<TrainOptionName, Found>]-?: Exclude<TrainValues[K], undefined>
 } & Pick<TrainValues, Found> &
   Rest
@@ -29,7 +29,7 @@ export type Settings = {
 const REST = ['signal', 'communicator', 'objective', 'outputDir', 'progress', 'say', 'teacher', 'transform']
 
 /** How many examples a run has of each split. */
-export interface Sizes {
+export interface SplitLengths {
   readonly train: { readonly length: number }
   readonly validation?: { readonly length: number } | undefined
 }
@@ -38,7 +38,11 @@ export interface Sizes {
  * Fills in defaults, some of them by the sizes of the splits.
  * @throws ERR_OPTION for an unknown option or a value out of range
  */
-export function resolveSettings(adapter: Adapter<Model>, options: TrainOptions, sizes: Sizes): Settings {
+export function resolveTrainSettings(
+  adapter: Adapter<Model>,
+  options: TrainOptions,
+  sizes: SplitLengths,
+): TrainSettings {
   const known = [...Object.keys(TRAIN_OPTIONS), ...REST]
   checkKeys('train', options, known)
   const given = pick(
@@ -48,14 +52,14 @@ export function resolveSettings(adapter: Adapter<Model>, options: TrainOptions, 
   for (const name of keysOf(TRAIN_OPTIONS)) if (name in given) checkValue(name, TRAIN_OPTIONS[name], given[name])
   const values = { ...TRAIN_DEFAULTS, ...given }
   const { signal: _, ...rest } = { ...found(adapter, values, sizes), ...values }
-  const settings = (rest.time === undefined ? rest : { ...rest, time: secondsOf(rest.time) }) as Settings
+  const settings = (rest.time === undefined ? rest : { ...rest, time: secondsOf(rest.time) }) as TrainSettings
   checkChoices(adapter.host, settings)
   checkPatience(options, sizes)
   return settings
 }
 
 /** What depends on model, method and data. */
-function found({ host, method }: Adapter<Model>, options: TrainOptions, { train, validation }: Sizes) {
+function found({ host, method }: Adapter<Model>, options: TrainOptions, { train, validation }: SplitLengths) {
   const { batchSize = 1, accumulate = 1 } = options
   const width = host.backbone.hiddenSize
   return {
@@ -68,7 +72,7 @@ function found({ host, method }: Adapter<Model>, options: TrainOptions, { train,
 }
 
 /** Patience counts validations. */
-function checkPatience({ patience, evalEvery }: TrainOptions, { validation }: Sizes): void {
+function checkPatience({ patience, evalEvery }: TrainOptions, { validation }: SplitLengths): void {
   const none = !validation?.length ? 'there is no validation split' : evalEvery === 'never' ? 'evalEvery is never' : ''
   check(
     !patience || none === '',
@@ -77,7 +81,7 @@ function checkPatience({ patience, evalEvery }: TrainOptions, { validation }: Si
   )
 }
 
-function checkChoices(model: Model, settings: Settings): void {
+function checkChoices(model: Model, settings: TrainSettings): void {
   const { transform, outputDir, resume, metric } = settings
   const task = taskOfModel(model)
   const metrics = metricNames(model)
@@ -93,7 +97,7 @@ function checkChoices(model: Model, settings: Settings): void {
 }
 
 /** A teacher and what stands beside it. */
-function checkTeaching(model: Model, { teacher, objective, classWeights, ...settings }: Settings): void {
+function checkTeaching(model: Model, { teacher, objective, classWeights, ...settings }: TrainSettings): void {
   for (const name of ['teacherWeight', 'teacherTemperature'] as const)
     check(teacher || settings[name] === undefined, 'ERR_OPTION', () => {
       return `${name}: ${settings[name]} has no effect without a teacher; name one, or leave it out`
@@ -107,7 +111,7 @@ function checkTeaching(model: Model, { teacher, objective, classWeights, ...sett
 }
 
 /** Options that a task has no use for. */
-function checkEffects(model: Model, { classWeights, labelSmoothing, neftune }: Settings, task: Task): void {
+function checkEffects(model: Model, { classWeights, labelSmoothing, neftune }: TrainSettings, task: Task): void {
   const isVirtual = [...model.adapters.values()].some(a => a.isActive && a.virtual)
   check(neftune === 0 || !isVirtual, 'ERR_UNSUPPORTED', () => {
     return `neftune: ${neftune}, but trained prompts and prefixes have no noise; leave it out`

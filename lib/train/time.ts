@@ -16,8 +16,8 @@ import { evaluate } from './evaluate.ts'
 import type { TrainExamples, TrainOptions } from './events.ts'
 import { readManifest } from './manifest.ts'
 import { objectiveOf } from './objective.ts'
-import { epochOf, lengthOf, optimizerOf, weightsTensor } from './run.ts'
-import type { Settings } from './settings.ts'
+import { epochOf, optimizerOf, runLength, weightsTensor } from './run.ts'
+import type { TrainSettings } from './settings.ts'
 import { Stepper } from './step.ts'
 
 /** What the parts of a run take, each in seconds; 0 where a part is missing. */
@@ -34,14 +34,17 @@ export interface Costs {
 }
 
 /** The settings that a time decides. */
-export type Planned = Pick<Settings, 'epochs' | 'maxSteps' | 'evalEvery'>
+export type Planned = Pick<TrainSettings, 'epochs' | 'maxSteps' | 'evalEvery'>
 
 /** Share of the time that is planned with: steps differ, and machines have other work. */
 const PLANNED = 0.9
 /** Most of the time of steps that validations may take, where nobody said how often they are due. */
 const VALIDATIONS = 0.25
 
-type Asked = Pick<Settings, 'epochs' | 'maxSteps' | 'evalEvery' | 'checkpointEvery' | 'evaluateBefore' | 'outputDir'>
+type Asked = Pick<
+  TrainSettings,
+  'epochs' | 'maxSteps' | 'evalEvery' | 'checkpointEvery' | 'evaluateBefore' | 'outputDir'
+>
 
 /**
  * The steps that end within `time` seconds: all of `settings` where they fit, else as many as do. Where they don't,
@@ -55,7 +58,7 @@ export function planWithin(
   stepsPerEpoch: number,
   isFree: boolean,
 ): Planned {
-  const { totalSteps } = lengthOf(stepsPerEpoch, settings)
+  const { totalSteps } = runLength(stepsPerEpoch, settings)
   const { epochs, maxSteps, evalEvery } = settings
   const available = time * PLANNED
   const seconds = (steps: number) => secondsOfRun(steps, costs, settings, stepsPerEpoch)
@@ -81,7 +84,7 @@ export function planWithin(
 function secondsOfRun(steps: number, costs: Costs, settings: Asked, stepsPerEpoch: number): number {
   const { evalEvery, checkpointEvery, evaluateBefore } = settings
   const { step, validation, test, save, spent } = costs
-  const due = (every: Settings['evalEvery']) =>
+  const due = (every: TrainSettings['evalEvery']) =>
     every === 'never' ? 0 : Math.ceil(steps / (every === 'epoch' ? stepsPerEpoch : every))
   // A validation that finds a better step saves it too.
   const saves = due(evalEvery) + (checkpointEvery === evalEvery ? 0 : due(checkpointEvery))
@@ -94,8 +97,8 @@ export async function settingsWithin(
   adapter: Adapter<Model>,
   data: TrainExamples,
   options: TrainOptions,
-  settings: Settings,
-): Promise<Settings> {
+  settings: TrainSettings,
+): Promise<TrainSettings> {
   const { time, communicator } = settings
   if (time === undefined) return settings
   check(communicator === undefined, 'ERR_OPTION', () => {
@@ -114,7 +117,7 @@ export async function settingsWithin(
 }
 
 /** What the newest checkpoint says was planned, where the run goes on from one. */
-async function plannedBefore({ resume, outputDir }: Settings): Promise<Planned | undefined> {
+async function plannedBefore({ resume, outputDir }: TrainSettings): Promise<Planned | undefined> {
   if (!resume) return undefined
   const steps = resume === true ? await checkpointSteps(must(outputDir, 'outputDir')) : []
   const paths = resume === true ? steps.map(step => checkpointPath(must(outputDir, 'outputDir'), step)) : [resume]
@@ -133,7 +136,7 @@ const SAMPLED_STEPS = 6
 const SAMPLED_EXAMPLES = 64
 
 /** Times a few steps, evaluations and a write. Weights, states and masks of the run are as if it had not been. */
-export async function measure(adapter: Adapter<Model>, data: TrainExamples, settings: Settings): Promise<Costs> {
+export async function measure(adapter: Adapter<Model>, data: TrainExamples, settings: TrainSettings): Promise<Costs> {
   const started = performance.now()
   const step = await timeSteps(adapter, data, settings)
   const rate = await evaluationRate(adapter.host, data, settings)
@@ -144,7 +147,7 @@ export async function measure(adapter: Adapter<Model>, data: TrainExamples, sett
 }
 
 /** Seconds of a mean step: some of the first epoch's, at a rate of 0, which leaves every weight as it is. */
-async function timeSteps(adapter: Adapter<Model>, { train }: TrainExamples, settings: Settings): Promise<number> {
+async function timeSteps(adapter: Adapter<Model>, { train }: TrainExamples, settings: TrainSettings): Promise<number> {
   const model = adapter.host
   const weights = resolveClassWeights(model, train, settings.classWeights)
   const epoch = epochOf(model, train, settings, weights, 0)
@@ -176,7 +179,7 @@ async function timeSteps(adapter: Adapter<Model>, { train }: TrainExamples, sett
 }
 
 /** Seconds a token of evaluation. */
-async function evaluationRate(model: Model, data: TrainExamples, settings: Settings): Promise<number> {
+async function evaluationRate(model: Model, data: TrainExamples, settings: TrainSettings): Promise<number> {
   const sample = spread(data.validation?.length ? data.validation : (data.test ?? []), SAMPLED_EXAMPLES)
   if (sample.length === 0) return 0
   const { evalBatchSize: batchSize, transform, seed } = settings
@@ -187,7 +190,7 @@ async function evaluationRate(model: Model, data: TrainExamples, settings: Setti
 /** What a checkpoint writes beside small files: weights, two moments, the best weights, the adapter. */
 const WRITES = 5
 
-async function timeSave({ trainable }: Adapter, { outputDir, checkpointEvery }: Settings): Promise<number> {
+async function timeSave({ trainable }: Adapter, { outputDir, checkpointEvery }: TrainSettings): Promise<number> {
   if (outputDir === undefined || checkpointEvery === 'never') return 0
   const from = performance.now()
   const bytes = new Uint8Array(trainable.reduce((sum, { size }) => sum + 4 * size, 0))

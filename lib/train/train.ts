@@ -8,7 +8,7 @@ import type { Adapter } from '../peft/adapter.ts'
 import { scope } from '../tensor.ts'
 import { under } from '../tuple.ts'
 import { beforeOf } from './before.ts'
-import type { Checkpoint, Skipped } from './checkpoint.ts'
+import type { SavedRun, Skipped } from './checkpoint.ts'
 import { checkArguments, checkRun, scheduleWarnings } from './checks.ts'
 import { TEACHER_WEIGHT, TEMPERATURE } from './distillation.ts'
 import type { Evaluation } from './evaluate.ts'
@@ -27,9 +27,9 @@ import type {
 } from './events.ts'
 import { fitWarnings } from './fit.ts'
 import type { Seat } from './meeting.ts'
-import { referenceOf, withReferences } from './reference.ts'
+import { referenceGoal, withReferences } from './reference.ts'
 import { epochOf, type Launched, Run } from './run.ts'
-import { resolveSettings, type Settings } from './settings.ts'
+import { resolveTrainSettings, type TrainSettings } from './settings.ts'
 import { settingsWithin } from './time.ts'
 
 /**
@@ -59,7 +59,7 @@ export async function* trainAt(
 ): AsyncGenerator<TrainEvent, void> {
   const given = checkArguments('train', adapter, data)
   const { device } = adapter.host
-  const asked = resolveSettings(adapter, options, given)
+  const asked = resolveTrainSettings(adapter, options, given)
   check(device.name !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')
   const warnings = checkRun(adapter, given, asked)
   await adapter.prepare(passes(adapter, given, asked, seat !== undefined))
@@ -85,7 +85,7 @@ export async function* trainAt(
 function* passes(
   { host, name }: Adapter<Model>,
   { train }: TrainExamples,
-  settings: Settings,
+  settings: TrainSettings,
   isAmongOthers: boolean,
 ): Iterable<() => void> {
   const epoch = epochOf(host, train, settings, undefined, 0)
@@ -316,7 +316,7 @@ async function* saveAborted(run: Run): AsyncGenerator<TrainEvent> {
 function startEvent(run: Run): StartEvent {
   const { model, adapter, settings, data, length, optimizer, resumedFrom } = run
   const { threads } = native.info()
-  const reference = referenceOf(data.train)
+  const reference = referenceGoal(data.train)
   return {
     type: 'start',
     task: model.task,
@@ -349,16 +349,15 @@ function startEvent(run: Run): StartEvent {
   }
 }
 
-function teacherOf(teacher: Model, { teacherWeight, teacherTemperature }: Settings): StartEvent['teacher'] & object {
-  const sizes = Array.from(teacher.parameters.values(), ({ size }) => size)
+function teacherOf(teacher: Model, { teacherWeight, teacherTemperature }: TrainSettings) {
   return {
-    parameters: sizes.reduce((sum, size) => sum + size, 0),
+    parameters: [...teacher.parameters.values()].reduce((sum, { size }) => sum + size, 0),
     weight: teacherWeight ?? TEACHER_WEIGHT,
     temperature: teacherTemperature ?? TEMPERATURE,
   }
 }
 
-function resumedOf({ state, before }: Run, { path }: Checkpoint): Resumed {
+function resumedOf({ state, before }: Run, { path }: SavedRun): Resumed {
   return { step: state.step, path, history: [...state.history], before }
 }
 

@@ -9,7 +9,7 @@ import * as assert from 'uvu/assert'
 import { batches } from '../../lib/data/batches.ts'
 import { resolveDuplicates, splitHash } from '../../lib/data/duplicates.ts'
 import type { Example, OtherSequence } from '../../lib/data/example.ts'
-import { changed, itemAt, joined, select } from '../../lib/data/list.ts'
+import { changed, itemAt, joinedLists, select } from '../../lib/data/list.ts'
 import { openFile } from '../../lib/data/open.ts'
 import { Records } from '../../lib/data/records.ts'
 import { type Row, toRows } from '../../lib/data/row.ts'
@@ -138,14 +138,16 @@ test('lists are as arrays', async () => {
     array.find(row => row.line > 9),
   )
   assert.is(own.some(row => row.line === 2) && !own.some(row => row.line === 1) && own.every(row => row.line > 1), true)
-  assert.equal([...joined([own, [], rows, list])], [...array, ...rows, ...rows])
+  assert.equal([...joinedLists([own, [], rows, list])], [...array, ...rows, ...rows])
   assert.equal(
     [...changed(own, row => row.line)],
     array.map(row => row.line),
   )
   assert.equal([...select(own, ints(2, 0, 2))], [array[2], array[0], array[2]])
   assert.ok(
-    Array.isArray(select(rows, ints(1))) && Array.isArray(changed(rows, odd)) && Array.isArray(joined([rows, rows])),
+    Array.isArray(select(rows, ints(1))) &&
+      Array.isArray(changed(rows, odd)) &&
+      Array.isArray(joinedLists([rows, rows])),
   )
   await rejects(() => void itemAt(own, 25), 'ERR_OPTION', /index 25 is not in \[0, 25\)/)
 })

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { localFolder } from '../../lib/hub/folder.ts'
-import { hubIdOf, originOf } from '../../lib/hub/id.ts'
+import { hubIdOf, hubOrigin } from '../../lib/hub/id.ts'
 import { hubSettings } from '../../lib/hub/settings.ts'
 import { bundled, LowrankError, loadModel, loadTokenizer } from '../../lib/index.ts'
 import { faults } from '../../lib/io/atomic.ts'
@@ -104,7 +104,7 @@ test('what is here is not fetched again: a branch asks for its commit, a commit 
   assert.equal(server.asked(), ['GET /api/models/me/tiny/revision/v1'])
   assert.is(await find(`me/tiny@${COMMIT}`), first)
   assert.equal(server.asked(), [])
-  assert.equal(originOf(first), { id: 'me/tiny', revision: COMMIT })
+  assert.equal(hubOrigin(first), { id: 'me/tiny', revision: COMMIT })
 })
 
 test('a broken connection is taken up where it ended', async () => {

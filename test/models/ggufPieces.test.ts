@@ -5,7 +5,7 @@ import { basename, join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { LowrankError } from '../../lib/errors.ts'
-import { originOf } from '../../lib/hub/id.ts'
+import { hubOrigin } from '../../lib/hub/id.ts'
 import { openGguf } from '../../lib/io/gguf/file.ts'
 import { type GgufEntry, writeGguf } from '../../lib/io/gguf/write.ts'
 import { packageRoot } from '../../lib/io/package.ts'
@@ -112,7 +112,7 @@ test('a GGUF file of the hub is fetched by its path there, with all its pieces a
       Object.assign(process.env, { HF_ENDPOINT: server.endpoint, HF_HOME: join(dir, 'cache') })
       const name = `me/ggufs/q4/${nameOf(0, 2)}`
       const model = await loadModel(name, { task: 'causal-lm' })
-      assert.is(originOf(model.path ?? '')?.id, name)
+      assert.is(hubOrigin(model.path ?? '')?.id, name)
       const fetched = server.asked().filter(path => path.includes('/resolve/'))
       assert.ok(fetched.length > 0 && fetched.every(path => path.includes('/q4/m-0000')), JSON.stringify(fetched))
       model.dispose()

@@ -10,7 +10,7 @@ import { linear } from '../../lib/ops/linear.ts'
 import { loraLinear } from '../../lib/ops/loraLinear.ts'
 import type { Compute } from '../../lib/ops/matmul.ts'
 import { dequantize, QUANTIZED, quantize } from '../../lib/ops/quantize.ts'
-import { codeOf, Device, scope, Tensor } from '../../lib/tensor.ts'
+import { Device, dtypeCode, scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
 
 interface Golden {
@@ -93,13 +93,13 @@ test('casts and uploads quantise, and data() gives floats again', async () => {
     const expected = await quantize(Tensor.from(values, [6, 40]), dtype).bytes()
     const uploaded = Tensor.from(values, [6, 40], { dtype })
     const wide = Tensor.from(Float64Array.from(values), [6, 40])
-    const cast = new Tensor(native.cast(wide.handle, codeOf(dtype)))
-    const again = new Tensor(native.cast(cast.handle, codeOf(dtype)))
+    const cast = new Tensor(native.cast(wide.handle, dtypeCode(dtype)))
+    const again = new Tensor(native.cast(cast.handle, dtypeCode(dtype)))
     for (const tensor of [uploaded, cast, again]) assert.is(hex(await tensor.bytes()), hex(expected))
     compare(dtype, await uploaded.data(), values, { absolute: dtype === 'nf4' ? 0.16 : 0.004 })
     for (const to of ['bf16', 'f16', 'f64'] as const) {
       const narrow = await dequantize(uploaded, to).data()
-      const through = new Tensor(native.cast(dequantize(uploaded).handle, codeOf(to)))
+      const through = new Tensor(native.cast(dequantize(uploaded).handle, dtypeCode(to)))
       assert.equal([...narrow], [...(await through.data())])
     }
   }
@@ -157,7 +157,7 @@ test('what has no meaning is refused', () => {
     ['ERR_DTYPE', /^fill: a tensor of nf4/, () => Tensor.zeros([3, 4], { dtype: 'nf4' })],
     ['ERR_DTYPE', /^quantize: x is f64, expected f32/, () => quantize(Tensor.from(Float64Array.of(1), [1, 1]), 'int8')],
     ['ERR_DTYPE', /^dequantize: w is f32, expected a quantised weight/, () => dequantize(Tensor.zeros([1, 1]))],
-    ['ERR_DTYPE', /no conversion from nf4 to i32/, () => native.cast(w.handle, codeOf('i32'))],
+    ['ERR_DTYPE', /no conversion from nf4 to i32/, () => native.cast(w.handle, dtypeCode('i32'))],
     ['ERR_DTYPE', /no product of nf4/, () => native.matmul(w.handle, Tensor.zeros([4, 3]).handle, false, false, 0, 0)],
     [
       'ERR_DTYPE',

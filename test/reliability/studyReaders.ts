@@ -3,7 +3,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { StudyFolder } from '../../lib/study/folder.ts'
-import { Journal, operations, STATES } from '../../lib/study/journal.ts'
+import { Journal, operations, TRIAL_STATES } from '../../lib/study/journal.ts'
 import { mutateJson } from './mutate.ts'
 import type { Mutate, Reader } from './readers.ts'
 
@@ -38,7 +38,8 @@ export const STUDY_READERS: readonly Reader[] = [
       journal.sync()
       for (const { trials } of journal.studies)
         for (const { state, params } of trials)
-          if (!STATES.includes(state) || Object.values(params).includes(undefined as never)) throw new Error('unsound')
+          if (!TRIAL_STATES.includes(state) || Object.values(params).includes(undefined as never))
+            throw new Error('unsound')
     },
   },
   {

@@ -1,17 +1,17 @@
 import { Tape } from '../../lib/autograd/tape.ts'
-import type { Input } from '../../lib/check/case.ts'
+import type { CaseInput } from '../../lib/check/case.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from './compare.ts'
 
 const weightsFor = (n: number) => Float64Array.from({ length: n }, (_, i) => Math.sin(i + 1))
 
-function make(inputs: readonly Input[], data: readonly (Float64Array | Int32Array)[]): Tensor[] {
+function make(inputs: readonly CaseInput[], data: readonly (Float64Array | Int32Array)[]): Tensor[] {
   return data.map((d, i) => Tensor.from(d, inputs[i]!.shape))
 }
 
 async function weightedSum(
   f: (t: Tensor[]) => Tensor,
-  inputs: readonly Input[],
+  inputs: readonly CaseInput[],
   data: readonly (Float64Array | Int32Array)[],
 ) {
   const y = scope(() => f(make(inputs, data)))
@@ -25,7 +25,7 @@ async function weightedSum(
 export async function gradcheck(
   name: string,
   f: (inputs: Tensor[]) => Tensor,
-  inputs: readonly Input[],
+  inputs: readonly CaseInput[],
   tolerance = 2e-7,
 ): Promise<void> {
   const checked = inputs.map(input => input.grad ?? input.data instanceof Float64Array)

@@ -7,7 +7,7 @@ import { toRows } from '../../lib/data/row.ts'
 import { taskOf } from '../../lib/tasks/index.ts'
 import { taskValues } from '../../lib/tasks/options.ts'
 import { splitData } from '../../lib/tasks/prepare.ts'
-import { resolveSettings } from '../../lib/train/settings.ts'
+import { resolveTrainSettings } from '../../lib/train/settings.ts'
 import { rejects } from '../data/support.ts'
 import { tinyLora, tinyModel } from '../train/support.ts'
 
@@ -41,7 +41,7 @@ test('patience without validations', async () => {
   const method = tinyLora(model)
   const train = { length: 40 }
   const settled = (options: object, sizes: object = { validation: { length: 9 } }) =>
-    resolveSettings(method, options, { train, ...sizes })
+    resolveTrainSettings(method, options, { train, ...sizes })
   await rejects(() => settled({ patience: 3 }, {}), 'ERR_OPTION', /patience: 3 has no effect.*no validation split/)
   await rejects(() => settled({ patience: 3, evalEvery: 'never' }), 'ERR_OPTION', /evalEvery is never/)
   assert.is(settled({ patience: 0 }, {}).patience, 0)

@@ -10,7 +10,7 @@ import { attach } from '../../lib/peft/attach.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import { Tensor } from '../../lib/tensor.ts'
 import { optimizerOf } from '../../lib/train/run.ts'
-import { resolveSettings } from '../../lib/train/settings.ts'
+import { resolveTrainSettings } from '../../lib/train/settings.ts'
 import { Stepper, supervised } from '../../lib/train/step.ts'
 import {
   answers,
@@ -60,7 +60,7 @@ async function gradients(which: Case, kind: 'lora' | 'full', batchSize: number, 
   const model = (which.make ?? tinyModel)({ storage: 'f32', ...which.options })
   const targets = { dropout: 0.3, targetModules: 'all-linear', initLoraWeights: false }
   const method = kind === 'full' ? attach(model, fullFineTuning()) : tinyLora(model, targets)
-  const settings = resolveSettings(method, { transform: which.transform }, { train: { length: 16 } })
+  const settings = resolveTrainSettings(method, { transform: which.transform }, { train: { length: 16 } })
   const optimizer = optimizerOf(method, settings)
   const { classWeights } = which
   const weights = classWeights && Tensor.from(Float32Array.from(classWeights), [3]).keep()
@@ -146,7 +146,7 @@ test('two processes that each take a part of every step end where one does', asy
   const trainer = (others?: () => Tensor) => {
     const model = tinyModel()
     const method = tinyLora(model)
-    const optimizer = optimizerOf(method, resolveSettings(method, {}, { train: { length: 16 } }))
+    const optimizer = optimizerOf(method, resolveTrainSettings(method, {}, { train: { length: 16 } }))
     const allReduce = (grads: Tensor) => native.accumulate(grads.handle, others!().handle, 1)
     const communicator = others && { rank: 0, size: 2, allReduce }
     return { model, optimizer, stepper: new Stepper(model, optimizer, { seed: 9, communicator }) }

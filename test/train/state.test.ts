@@ -10,7 +10,7 @@ import { random } from '../../lib/random.ts'
 import { readCheckpoint } from '../../lib/train/checkpoint.ts'
 import { type Origin, originOf } from '../../lib/train/fingerprint.ts'
 import { writeManifest } from '../../lib/train/manifest.ts'
-import { resolveSettings } from '../../lib/train/settings.ts'
+import { resolveTrainSettings } from '../../lib/train/settings.ts'
 import { freshState, parseState, type RunState, stringifyState } from '../../lib/train/state.ts'
 import { train } from '../../lib/train/train.ts'
 import { temporaryFolder } from '../support/temporary.ts'
@@ -102,7 +102,7 @@ test('a large frozen weight is recognised by pieces of it', async () => {
   const model = tinyModel({}, { vocab_size: 12000 })
   const { tensor } = model.parameters.get('bert.embeddings.word_embeddings.weight')!
   const [method, data] = [tinyLora(model), { train: sequences(4) }]
-  const settings = resolveSettings(method, {}, { train: { length: 4 } })
+  const settings = resolveTrainSettings(method, {}, { train: { length: 4 } })
   const identity = async () => (await originOf(model, method, data, settings, undefined)).model
   const first = await identity()
   assert.is(await identity(), first)

@@ -8,7 +8,7 @@ import { secondsOf } from '../../lib/options.ts'
 import type { Adapter } from '../../lib/peft/adapter.ts'
 import { patienceFor } from '../../lib/train/defaults.ts'
 import type { TrainOptions } from '../../lib/train/events.ts'
-import { resolveSettings } from '../../lib/train/settings.ts'
+import { resolveTrainSettings } from '../../lib/train/settings.ts'
 import { type Costs, measure, planWithin } from '../../lib/train/time.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 import { eventsOf, runToEnd, sequences, tinyLora, tinyModel } from './support.ts'
@@ -77,7 +77,7 @@ test('measuring leaves weights as they are, and finds every part', async () => {
   const method = tinyLora(model)
   const data = { train: sequences(24), validation: sequences(12, 3) }
   const before = await hashOf(method)
-  const found = await measure(method, data, resolveSettings(method, { batchSize: 8 }, data))
+  const found = await measure(method, data, resolveTrainSettings(method, { batchSize: 8 }, data))
   assert.is(await hashOf(method), before)
   assert.ok(found.step > 0 && found.validation > 0 && found.spent >= found.step)
   assert.is(found.test, 0)
@@ -115,8 +115,8 @@ test('patience grows as the validation split gets smaller', () => {
   using model = tinyModel()
   const method = tinyLora(model)
   const sizes = { train: { length: 100 }, validation: { length: 250 } }
-  assert.is(resolveSettings(method, {}, sizes).patience, 10)
-  assert.is(resolveSettings(method, { epochs: 3 }, sizes).patience, 0)
+  assert.is(resolveTrainSettings(method, {}, sizes).patience, 10)
+  assert.is(resolveTrainSettings(method, { epochs: 3 }, sizes).patience, 0)
   method.detach()
 })
 

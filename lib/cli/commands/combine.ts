@@ -5,7 +5,7 @@ import { useThreads } from '../../open/base.ts'
 import { locate } from '../../open/trained.ts'
 import { combine } from '../../peft/index.ts'
 import { must, nth } from '../../tuple.ts'
-import { errorText, freeFolder, nameOf, openAdapters, saveMade } from '../adapters.ts'
+import { adapterName, errorText, freeFolder, openAdapters, saveMade } from '../adapters.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 
@@ -44,5 +44,5 @@ export async function combineCommand(settings: Settings, console: Console): Prom
 async function headName({ headFrom }: Settings, folders: readonly string[]): Promise<string | undefined> {
   if (headFrom === undefined) return undefined
   const at = (await Promise.all(folders.map(locate))).indexOf(await locate(headFrom))
-  return at >= 0 ? nameOf(at) : fail('ERR_OPTION', `headFrom: ${headFrom} is none of ${folders.join(', ')}`)
+  return at >= 0 ? adapterName(at) : fail('ERR_OPTION', `headFrom: ${headFrom} is none of ${folders.join(', ')}`)
 }

@@ -15,7 +15,7 @@ import { secondsOf } from '../../options.ts'
 import { type Adapter, kindOf, METHODS, saveAdapter } from '../../peft/index.ts'
 import { type MethodsData, methodsMarkdown, methodsNotes, methodsTable, renderMethods } from '../../report/methods.ts'
 import type { Setting } from '../../report/report.ts'
-import { type Choice, type ComparedMethod, compareMethods, refusals } from '../../study/compare.ts'
+import { type ComparedMethod, compareMethods, type MethodChoice, refusals } from '../../study/compare.ts'
 import { StudyFolder } from '../../study/folder.ts'
 import { Memory, textsOf } from '../../study/forgetting.ts'
 import { measureLatency } from '../../study/latency.ts'
@@ -26,9 +26,9 @@ import { openOptions } from '../data.ts'
 import { onInterrupt, resumeCommand } from '../interrupt.ts'
 import { flagOf } from '../options/option.ts'
 import type { Settings } from '../options/options.ts'
-import type { Resolved } from '../options/settings.ts'
+import type { ResolvedSettings } from '../options/settings.ts'
 import { methodOptions, prepareBase, trainOptions } from '../setup.ts'
-import { originOf, settingsTable } from '../studyFacts.ts'
+import { settingsTable, studyOrigin } from '../studyFacts.ts'
 import { StudyProgress } from '../studyProgress.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { shownPath } from '../terminal/format.ts'
@@ -38,7 +38,11 @@ import { folderBytes } from '../trainOutput.ts'
 type Prepared = Awaited<ReturnType<typeof prepareBase>>
 
 /** Trains and measures all methods, and writes what came out. */
-export async function compareCommand(settings: Settings, console: Console, { given }: Resolved): Promise<number> {
+export async function compareCommand(
+  settings: Settings,
+  console: Console,
+  { given }: ResolvedSettings,
+): Promise<number> {
   const choices = choicesOf(settings, given)
   const prepared = await prepareBase(settings, console, settings.device)
   try {
@@ -46,7 +50,7 @@ export async function compareCommand(settings: Settings, console: Console, { giv
     const fitting = await fittingOf(choices, bench, settings, console)
     const folder = await StudyFolder.open(settings.out ?? defaultOut(settings), {
       format: 'lowrank-compare',
-      origin: originOf(prepared, settings),
+      origin: studyOrigin(prepared, settings),
       resume: settings.resume !== false,
       overwrite: settings.overwrite,
       files: ['adapters', 'compare.json', 'compare.html', 'compare.md'],
@@ -64,7 +68,7 @@ export async function compareCommand(settings: Settings, console: Console, { giv
 async function run(
   bench: Bench,
   prepared: Prepared,
-  methods: readonly Choice[],
+  methods: readonly MethodChoice[],
   folder: StudyFolder,
   settings: Settings,
   console: Console,
@@ -214,7 +218,7 @@ function environmentOf({ model }: Bench): Record<string, Setting> {
 }
 
 /** Methods with the options that are theirs. @throws ERR_OPTION for unknown ones, and for an option of none of them */
-function choicesOf(settings: Settings, given: Resolved['given']): Choice[] {
+function choicesOf(settings: Settings, given: ResolvedSettings['given']): MethodChoice[] {
   const names = settings.methods.includes('all') ? METHODS.map(({ type }) => type) : settings.methods
   const kinds = names.map(kindOf)
   check(new Set(kinds).size === kinds.length, 'ERR_OPTION', () => `methods: ${names.join(', ')} repeats a method`)
@@ -230,11 +234,11 @@ function choicesOf(settings: Settings, given: Resolved['given']): Choice[] {
 
 /** Without what the base cannot have, where all methods were asked for. @throws ERR_OPTION for one that was named */
 async function fittingOf(
-  choices: readonly Choice[],
+  choices: readonly MethodChoice[],
   bench: Bench,
   settings: Settings,
   console: Console,
-): Promise<Choice[]> {
+): Promise<MethodChoice[]> {
   const refused = await refusals(bench, choices)
   for (const [method, reason] of refused) {
     check(settings.methods.includes('all'), 'ERR_OPTION', () => `methods: ${method} is not for this base: ${reason}`)

@@ -2,7 +2,7 @@
 
 import { type BatchOptions, batches } from '../../data/batches.ts'
 import { check } from '../../errors.ts'
-import { findBase, findTokenizer, lengthOf, loadBase, tasksOf } from '../../open/base.ts'
+import { findBase, findTokenizer, loadBase, maxLengthOf, tasksOf } from '../../open/base.ts'
 import { viewBatch } from '../../tasks/batchView.ts'
 import { taskOf } from '../../tasks/index.ts'
 import { headFor } from '../../tasks/prepare.ts'
@@ -27,7 +27,7 @@ export async function inspectBatchCommand(settings: Settings, console: Console):
   for (const notice of data.notices) console.note(notice)
   const model = await loadBase(base.path, headFor(data, settings.labels), settings, 'meta')
   try {
-    const maxLength = lengthOf(settings, model, tokenizer)
+    const maxLength = maxLengthOf(settings, model, tokenizer)
     const task = taskOf(data.choice)
     const options = optionsFor(task, settings)
     const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength, options)

@@ -1,6 +1,6 @@
 // `lowrank doctor --kernels`: what the GPU makes of every instruction and every op, on the user's own card.
 
-import type { Outcome } from '../../check/attempt.ts'
+import type { CaseOutcome } from '../../check/attempt.ts'
 import { checkKernels } from '../../check/check.ts'
 import { checkConformance } from '../../check/conformance.ts'
 import { native } from '../../native.ts'
@@ -9,7 +9,7 @@ import type { Settings } from '../options/options.ts'
 import { type Console, paint } from '../terminal/console.ts'
 
 /** A line of the report. */
-export interface Check extends Outcome {
+export interface Check extends CaseOutcome {
   /** An instruction, or what an op was held against. */
   readonly kind: string
   readonly name: string

@@ -11,7 +11,7 @@ import { secondsOf } from '../../options.ts'
 import { saveAdapter } from '../../peft/index.ts'
 import { titleOf } from '../../report/compare.ts'
 import { type Axis, renderSweep, type SweepData, type TrialRow } from '../../report/sweep.ts'
-import { planWithin } from '../../study/budget.ts'
+import { planStudy } from '../../study/budget.ts'
 import { StudyFolder } from '../../study/folder.ts'
 import { importanceOf } from '../../study/importance.ts'
 import { type Distribution, Journal, operations, type Study, type Trial } from '../../study/journal.ts'
@@ -25,7 +25,7 @@ import { onInterrupt, resumeCommand } from '../interrupt.ts'
 import { optionsOf, type Settings } from '../options/options.ts'
 import { parseYaml } from '../options/yaml.ts'
 import { prepareBase } from '../setup.ts'
-import { originOf, settingsTable } from '../studyFacts.ts'
+import { settingsTable, studyOrigin } from '../studyFacts.ts'
 import { ATTRIBUTE, benchOf, type Order, orderOf, ownParams, SweepProgress, specOf } from '../sweepRun.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { metricText, plural, shownPath } from '../terminal/format.ts'
@@ -43,7 +43,7 @@ export async function sweepCommand(settings: Settings, console: Console): Promis
     checkBudget(settings, space)
     const folder = await StudyFolder.open(settings.out ?? defaultOut(settings), {
       format: 'lowrank-sweep',
-      origin: { ...originOf(prepared, settings), space, sampler, pruner, seed, method: settings.method },
+      origin: { ...studyOrigin(prepared, settings), space, sampler, pruner, seed, method: settings.method },
       resume: settings.resume !== false,
       overwrite: settings.overwrite,
       files: ['study.log', 'best', 'best.yaml', 'sweep.html', 'sweep.json'],
@@ -81,7 +81,7 @@ async function within(
   if (budget === undefined) return settings
   const runs = trialsOf({ space, trials, sampler }) + 1 // the best is trained again
   const params = Object.fromEntries(Object.entries(space).map(([name, each]) => [name, valueAt(each, 0.5)]))
-  const length = await planWithin(benchOf(prepared, settings), folder, must(secondsOf(budget), 'budget'), runs, [
+  const length = await planStudy(benchOf(prepared, settings), folder, must(secondsOf(budget), 'budget'), runs, [
     specOf(settings, params),
   ])
   console.note(`${plural(length.maxSteps, 'step')} a trial fit into ${budget}`)

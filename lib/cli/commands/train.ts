@@ -7,7 +7,7 @@ import { taskOfModel } from '../../tasks/index.ts'
 import { must, nth } from '../../tuple.ts'
 import { flagOf } from '../options/option.ts'
 import { OPTIONS, type Settings } from '../options/options.ts'
-import type { Resolved } from '../options/settings.ts'
+import type { ResolvedSettings } from '../options/settings.ts'
 import { RunFolder } from '../runFolder.ts'
 import { prepareTraining, type Setup } from '../setup.ts'
 import type { Console } from '../terminal/console.ts'
@@ -16,7 +16,7 @@ import { runTraining } from '../trainRun.ts'
 import { dryRun } from './dryRun.ts'
 
 /** Fine-tunes, or shows what it would do under --dry-run. */
-export async function trainCommand(settings: Settings, console: Console, { given }: Resolved): Promise<number> {
+export async function trainCommand(settings: Settings, console: Console, { given }: ResolvedSettings): Promise<number> {
   checkGiven(settings, given)
   if (settings.dryRun) {
     const setup = await prepareTraining(settings, console, 'meta')
@@ -59,7 +59,7 @@ function defaultOut({ data, train }: Settings): string {
 }
 
 /** Options that contradict each other. @throws ERR_OPTION */
-function checkGiven(settings: Settings, given: Resolved['given']): void {
+function checkGiven(settings: Settings, given: ResolvedSettings['given']): void {
   const methodOptions = OPTIONS.filter(({ group, name }) => group === 'Method' && given.has(name)).map(o => o.name)
   check(settings.initFrom === undefined || methodOptions.length === 0, 'ERR_OPTION', () => {
     return `${flagOf(nth(methodOptions, 0))}: the adapter of --init-from keeps its own settings; leave one of them out`

@@ -14,7 +14,7 @@ import { parseYaml } from './yaml.ts'
 export type Given = Readonly<Record<string, string | boolean | readonly string[] | undefined>>
 
 /** Settings, and where each that is no default came from. */
-export interface Resolved {
+export interface ResolvedSettings {
   readonly settings: Settings
   /** Names given by flag or file. */
   readonly given: ReadonlySet<string>
@@ -27,7 +27,7 @@ export interface Resolved {
  * file serves train, evaluate and inspect.
  * @throws ERR_OPTION for an unknown key (with the nearest) and a value of the wrong kind
  */
-export function resolveSettings(command: Command, given: Given): Resolved {
+export function resolveSettings(command: Command, given: Given): ResolvedSettings {
   const values = new Map<string, unknown>(OPTIONS.map(option => [option.name, standard(option, command)]))
   const seen = new Set<string>()
   const put = (name: string, value: unknown): void => {

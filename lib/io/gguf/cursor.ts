@@ -4,7 +4,7 @@ import { check, fail } from '../../errors.ts'
 const WINDOW = 1 << 20
 
 /** Reads a file from its start on; nothing is allocated that the rest of the file cannot hold. */
-export class Cursor {
+export class GgufCursor {
   readonly path: string
   readonly size: number
   readonly #file: number

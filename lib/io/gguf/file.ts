@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fstatSync, statSync } from 'node:fs'
 import { check } from '../../errors.ts'
 import { nth, under } from '../../tuple.ts'
-import { checkUnchanged, type FileRange, openFile, readAt } from '../safetensors.ts'
+import { checkUnchanged, type FileRange, openDescriptor, readAt } from '../safetensors.ts'
 import { piecesOf } from './pieces.ts'
 import { type GgufHeader, type GgufTensor, readGgufHeader } from './read.ts'
 
@@ -60,7 +60,7 @@ export function readGguf(path: string): GgufHeader {
 }
 
 function openPiece(path: string, isFirst: boolean): Piece {
-  const file = openFile(path)
+  const file = openDescriptor(path)
   try {
     const { size, mtimeMs, ino } = fstatSync(file)
     const stamp = `${size} ${mtimeMs} ${ino}`

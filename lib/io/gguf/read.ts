@@ -2,7 +2,7 @@
 // then their data. Everything is little-endian. Source: the specification in ggml's docs/gguf.md.
 
 import { check, fail } from '../../errors.ts'
-import { Cursor } from './cursor.ts'
+import { GgufCursor } from './cursor.ts'
 import { GGML_TYPES, type GgmlType, nameOfType } from './types.ts'
 
 /** A value of the metadata. Whole numbers past 2^53 are bigint. */
@@ -64,7 +64,7 @@ function narrow(value: bigint): GgufValue {
  * @throws ERR_CHECKPOINT for a damaged file, ERR_UNSUPPORTED for versions, byte orders and types not read here
  */
 export function readGgufHeader(path: string, file: number, size: number): GgufHeader {
-  const cursor = new Cursor(path, file, size)
+  const cursor = new GgufCursor(path, file, size)
   check(size >= 24, 'ERR_CHECKPOINT', () => `${path}: has ${size} bytes, a GGUF file at least 24; it is truncated`)
   check(
     cursor.u32('the magic') === MAGIC,
@@ -88,7 +88,7 @@ export function readGgufHeader(path: string, file: number, size: number): GgufHe
   return { version, metadata, places, tensors: placed(cursor, drafts, alignmentOf(path, metadata)) }
 }
 
-function readVersion(cursor: Cursor): number {
+function readVersion(cursor: GgufCursor): number {
   const version = cursor.u32('the version')
   check((version & 0xffff) !== 0, 'ERR_UNSUPPORTED', () => {
     return `${cursor.path}: is a big-endian GGUF file; convert it with gguf_convert_endian.py of llama.cpp`
@@ -99,7 +99,7 @@ function readVersion(cursor: Cursor): number {
   return version
 }
 
-function nameAt(cursor: Cursor, what: string): string {
+function nameAt(cursor: GgufCursor, what: string): string {
   const length = cursor.count(`the length of ${what}`)
   check(length > 0 && length <= LONGEST_KEY, 'ERR_CHECKPOINT', () => {
     return `${cursor.path}: ${what} has ${length} bytes at byte ${cursor.position}, expected 1 to ${LONGEST_KEY}`
@@ -107,7 +107,7 @@ function nameAt(cursor: Cursor, what: string): string {
   return cursor.bytes(length, what).toString('utf8')
 }
 
-function readValue(cursor: Cursor, type: number, key: string, depth: number): GgufValue {
+function readValue(cursor: GgufCursor, type: number, key: string, depth: number): GgufValue {
   if (type === TEXT) return cursor.text(key)
   if (type === ARRAY) return readArray(cursor, key, depth)
   const scalar = SCALARS[type]
@@ -115,7 +115,7 @@ function readValue(cursor: Cursor, type: number, key: string, depth: number): Gg
   return scalar[1](cursor.bytes(scalar[0], key))
 }
 
-function readArray(cursor: Cursor, key: string, depth: number): readonly GgufValue[] {
+function readArray(cursor: GgufCursor, key: string, depth: number): readonly GgufValue[] {
   check(depth < DEEPEST_ARRAY, 'ERR_CHECKPOINT', () => `${cursor.path}: ${key} holds arrays ${depth} deep`)
   const type = cursor.u32(`the type of ${key}`)
   const count = cursor.count(`the length of ${key}`)
@@ -130,7 +130,7 @@ interface Draft extends Omit<GgufTensor, 'position'> {
   readonly offset: number
 }
 
-function readTensor(cursor: Cursor): Draft {
+function readTensor(cursor: GgufCursor): Draft {
   const { path } = cursor
   const name = nameAt(cursor, 'a tensor name')
   const rank = cursor.u32(`the dimensions of ${name}`)
@@ -167,7 +167,7 @@ function alignmentOf(path: string, metadata: ReadonlyMap<string, GgufValue>): nu
 }
 
 /** Tensors with their places: aligned, within the file, without overlap. */
-function placed(cursor: Cursor, drafts: readonly Draft[], alignment: number): ReadonlyMap<string, GgufTensor> {
+function placed(cursor: GgufCursor, drafts: readonly Draft[], alignment: number): ReadonlyMap<string, GgufTensor> {
   const { path, size } = cursor
   const start = Math.ceil(cursor.position / alignment) * alignment
   const tensors = new Map<string, GgufTensor>()
