@@ -10,14 +10,15 @@ import { fileURLToPath } from 'node:url'
 const build = join(fileURLToPath(new URL('..', import.meta.url)), process.argv[2] ?? 'build')
 const objects = join(build, 'CMakeFiles')
 // What each set of objects may not contain.
-const WIDE = /%[yz]mm|\tv[a-z0-9]+ .*%xmm/
+const WIDE = /%[yzt]mm|\tv[a-z0-9]+ .*%xmm/
 const LIMITS = {
   core: WIDE,
   cpu: WIDE,
   lowrank: WIDE,
   kernels: WIDE,
-  cpu_avx2: /%zmm|%k[0-7]/,
-  cpu_avx512: /\tv(dpbf16|cvtne)/,
+  cpu_avx2: /%[zt]mm|%k[0-7]/,
+  cpu_avx512: /\tv(dpbf16|cvtne)|%tmm/,
+  cpu_avx512bf16: /%tmm/,
 }
 
 function output(program, ...args) {
@@ -60,7 +61,7 @@ if (process.arch !== 'x64' || !existsSync(objects)) {
 }
 const problems = []
 let count = 0
-for (const target of ['core', 'cpu', 'lowrank', 'kernels', 'cpu_avx2', 'cpu_avx512', 'cpu_avx512bf16'])
+for (const target of ['core', 'cpu', 'lowrank', 'kernels', 'cpu_avx2', 'cpu_avx512', 'cpu_avx512bf16', 'cpu_amx'])
   for (const object of filesOf(target)) {
     count++
     if (LIMITS[target]) problems.push(...trespasses(object, LIMITS[target]))

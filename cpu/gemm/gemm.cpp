@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "cpu/gemm/session.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "cpu/quantized.h"
@@ -35,6 +36,9 @@ Choice choose(Compute compute) {
   const Unit bf16 = compute == Compute::BF16 ? Unit::Rounded : Unit::F32;
 #if defined(__x86_64__)
   switch (isa()) {
+    case Isa::Amx:
+      if (compute == Compute::BF16) return {&kernel_amx, Unit::Pairs};
+      return {&kernel_avx512, Unit::F32};
     case Isa::Avx512Bf16:
       if (compute == Compute::BF16) return {&kernel_avx512bf16, Unit::Pairs};
       return {&kernel_avx512, Unit::F32};
@@ -53,8 +57,8 @@ Choice choose(Compute compute) {
 struct Plan {
   explicit Plan(const Product& product)
       : p(product), kernel(*choose(p.compute).kernel), unit(choose(p.compute).unit),
-        per_unit(unit == Unit::Pairs ? 2 : 1), units(ceil_div(p.k, per_unit)),
-        k_block(ceil_div(units, std::max<int64_t>(1, ceil_div(units, K_BLOCK)))) {
+        per_unit(unit == Unit::Pairs ? 2 : 1), units(round_up(ceil_div(p.k, per_unit), kernel.step)),
+        k_block(round_up(ceil_div(units, std::max<int64_t>(1, ceil_div(units, K_BLOCK))), kernel.step)) {
     // As many columns as fit with one K block, so that a is packed as seldom as can be; then as many K blocks as fit.
     const int64_t panel = 4 * kernel.nr * std::max<int64_t>(1, k_block);  // bytes
     const int64_t column_blocks = ceil_div(p.n, std::max<int64_t>(PACKED_B / panel, 4) * kernel.nr);
@@ -189,6 +193,7 @@ struct Plan {
     float* slab_a =
         static_cast<float*>(scratch(PACKED_A_SLOT, size_t(4 * panel_count * kernel.mr * (k_block + slab) + 64)));
     float* packed_a = slab_a + panel_count * kernel.mr * slab;
+    const Session session(kernel);
     for (int64_t u = 0; u < phase || u == 0; u += k_block) {
       const int64_t block = std::min(k_block, phase - u);
       pack_a(s, (u0 + u) * per_unit, block, packed_a, u == 0 && slab ? slab_a : nullptr);
@@ -224,6 +229,7 @@ struct Plan {
     for (int64_t i = s.i0; i < s.i1; ++i) {
       const int64_t row = i * kernel.mr, count = std::min<int64_t>(kernel.mr, p.m - row);
       Pack pack = whole(p.a, row, k, kernel.mr, count);
+      pack.of_a = true;
       pack.depth = std::min(block * per_unit, p.k - k);
       pack.dst = packed_a + (i - s.i0) * kernel.mr * block;
       kernel.pack(pack);

@@ -24,6 +24,7 @@ struct Pack {
   int64_t depth;
   float scale;  // F32 only
   void* dst;
+  bool of_a = false;  // for instruction sets whose panels of a and b differ
 };
 
 // c[rows, cols] (+)= mask(slab_a slab_b) + a b (+ bias), rows <= mr, cols <= nr. The slab is always f32.
@@ -47,6 +48,9 @@ struct Kernel {
   int mr, nr;
   void (*pack)(const Pack&);
   void (*tile)(const Tile&);
+  int step = 1;               // Pairs: pack() adds units of 0, up to a multiple of this
+  void (*begin)() = nullptr;  // called before the tiles of a thread
+  void (*end)() = nullptr;    // and after them
 };
 
 // y[m, n] = scale * sum over k of x[m, k] * w[n, k] (+ bias[n]); bits of the mask select elements of x. Nothing packed.
@@ -86,7 +90,8 @@ struct Skinny {
   void (*dropout_bits)(const DropoutKey&, uint32_t row, int64_t columns, uint8_t* bits);
 };
 
-extern const Kernel kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512bf16, kernel_neon, kernel_neonbf16;
+extern const Kernel kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512bf16, kernel_amx;
+extern const Kernel kernel_neon, kernel_neonbf16;
 extern const Skinny skinny_portable, skinny_avx2, skinny_avx512, skinny_neon;
 
 }  // namespace lowrank::cpu::gemm

@@ -7,6 +7,7 @@ namespace lowrank::cpu {
 const RowKernels& row_kernels() {
 #if defined(__x86_64__)
   switch (isa()) {
+    case Isa::Amx:
     case Isa::Avx512Bf16:
     case Isa::Avx512: return avx512::row_kernels;
     case Isa::Avx2: return avx2::row_kernels;

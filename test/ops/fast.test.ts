@@ -13,7 +13,8 @@ import { native } from '../../lib/native.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
 
-const ISAS = process.arch === 'arm64' ? ['portable', 'neon', 'neonbf16'] : ['portable', 'avx2', 'avx512', 'avx512bf16']
+const ISAS =
+  process.arch === 'arm64' ? ['portable', 'neon', 'neonbf16'] : ['portable', 'avx2', 'avx512', 'avx512bf16', 'amx']
 
 /** The output of a case and the gradients of all its inputs that have one. */
 async function evaluate({ inputs, run }: OpCase, wide: boolean): Promise<(Float32Array | Float64Array)[]> {
