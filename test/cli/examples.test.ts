@@ -6,13 +6,18 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packageRoot } from '../../lib/io/package.ts'
-import { capitals, chatModelFolder } from '../support/chatModel.ts'
+import { capitals, chatModelFolder, gpt2Folder } from '../support/chatModel.ts'
 import { seq2seqFolder } from '../support/seq2seqModel.ts'
 import { cli, records, reviews, runModule, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()
 const recipes = join(packageRoot, 'examples', 'recipes')
 const data = writeJsonl(join(cwd, 'reviews.jsonl'), reviews(60))
+
+/** Prompts with completions that follow from them. */
+function questions(count: number): object[] {
+  return reviews(count).map(({ text, label }) => ({ prompt: `table: ${text} A: `, completion: `SELECT ${label}` }))
+}
 
 const shapes: Record<string, object[]> = {
   'conll2003-bert-ner.yaml': reviews(30).map(({ text }, i) => {
@@ -24,6 +29,8 @@ const shapes: Record<string, object[]> = {
   'text-pairs.yaml': reviews(30).map(({ text, label }) => ({ premise: text, hypothesis: 'it was fine', label })),
   'flan-t5.yaml': reviews(30).map(({ text, label }) => ({ prompt: `good or bad? ${text}`, completion: label })),
   'chat-llama.yaml': capitals(30),
+  'wikisql-smollm2.yaml': questions(30),
+  'e2e-gpt2.yaml': questions(30),
   'preferences.yaml': reviews(30).map(({ text }, i) => ({ prompt: text, chosen: `yes ${i}`, rejected: 'no' })),
   'domain-adaptation.yaml': reviews(30).map(({ text }) => ({ text })),
 }
@@ -32,6 +39,8 @@ const shapes: Record<string, object[]> = {
 const models: Record<string, string> = {
   'flan-t5.yaml': await seq2seqFolder(),
   'chat-llama.yaml': await chatModelFolder(),
+  'wikisql-smollm2.yaml': await chatModelFolder(),
+  'e2e-gpt2.yaml': await gpt2Folder(),
   'preferences.yaml': await chatModelFolder(),
 }
 
@@ -54,6 +63,24 @@ for (const name of readdirSync(recipes))
     const [plan] = records(stdout) as [{ totalSteps: number; trainable: number; peakBytes: number }]
     assert.ok(plan.totalSteps > 0 && plan.trainable > 0 && plan.peakBytes > 0)
     assert.not.match(stderr, /a rate for/)
+  })
+
+for (const [name, model] of Object.entries(models))
+  test(`recipe ${name} trains, and its adapter answers`, async () => {
+    const file = join(cwd, `${name}.jsonl`)
+    const out = join(cwd, `${name}-run`)
+    const config = ['--config', join(recipes, name), '--model', model, '--max-length', '64', '--out', out]
+    const few = ['--max-steps', '2', '--warmup', '1', '--generate-rows', '2', '--max-new-tokens', '4']
+    const { code, stdout, stderr } = await cli(['train', file, ...config, ...few, '--json'], { cwd })
+    assert.is(code, 0, stderr)
+    const events = records(stdout) as { type: string; loss?: number; when?: string }[]
+    const losses = events.filter(({ type }) => type === 'step').map(({ loss }) => loss!)
+    assert.is(losses.length, 2)
+    assert.ok(losses.every(Number.isFinite), String(losses))
+    const when = events.filter(({ type }) => type === 'evaluation').map(event => event.when)
+    assert.ok(when.includes('before') && when.includes('after'), String(when))
+    const answer = await cli(['generate', join(out, 'adapter'), 'good or bad?', '--max-new-tokens', '4'], { cwd })
+    assert.is(answer.code, 0, answer.stderr)
   })
 
 test('the quickstart recipe is what quickstart does', async () => {
