@@ -145,8 +145,16 @@ export class Tensor implements Disposable {
   }
 
   static zeros(shape: readonly number[], options: { device?: Device; dtype?: DType } = {}): Tensor {
+    return Tensor.#filled(0, shape, options)
+  }
+
+  static ones(shape: readonly number[], options: { device?: Device; dtype?: DType } = {}): Tensor {
+    return Tensor.#filled(1, shape, options)
+  }
+
+  static #filled(value: number, shape: readonly number[], options: { device?: Device; dtype?: DType }): Tensor {
     const tensor = Tensor.empty(shape, options)
-    native.fill(tensor.handle, 0)
+    native.fill(tensor.handle, value)
     return tensor
   }
 

@@ -288,7 +288,5 @@ function ones(like: Tensor): Tensor {
     'ERR_SHAPE',
     () => `backward: the output has shape [${like.shape.join(', ')}], expected one element; pass a seed`,
   )
-  const seed = Tensor.empty(like.shape, { device: like.device, dtype: like.dtype })
-  native.fill(seed.handle, 1)
-  return seed
+  return Tensor.ones(like.shape, like)
 }

@@ -1,5 +1,6 @@
 // From data settings to rows and examples.
 
+import { basename, extname, resolve } from 'node:path'
 import type { Splits } from '../data/duplicates.ts'
 import { type LabelMap, labelMap } from '../data/labels.ts'
 import type { List } from '../data/list.ts'
@@ -16,6 +17,12 @@ import type { Task, TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must } from '../tuple.ts'
 import type { Settings } from './options/options.ts'
+
+/** The folder that a command writes where none is named. */
+export function defaultOut({ data, train }: Settings, command = ''): string {
+  const path = resolve(data ?? must(train, 'train'))
+  return ['lowrank', ...(command ? [command] : []), basename(path, extname(path))].join('-')
+}
 
 /** Reader options of a command; `notice` is told about conversions. */
 export function openOptions(settings: Settings, notice?: (message: string) => void): OpenOptions {

@@ -1,5 +1,6 @@
-import { shellWord } from './terminal/format.ts'
 // Ctrl-C: the first ends work after the step in progress, the second at once.
+
+import { shellWord } from './terminal/format.ts'
 
 /** An abort signal that SIGINT and SIGTERM raise. */
 export function onInterrupt(warn: (text: string) => void): { signal: AbortSignal; release: () => void } {

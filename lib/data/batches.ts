@@ -1,4 +1,4 @@
-import { check } from '../errors.ts'
+import { check, fail } from '../errors.ts'
 import type { Collate, Targets } from '../heads/targets.ts'
 import { type PackedBatch, pack } from '../nn/batch.ts'
 import { SEED } from '../options.ts'
@@ -158,6 +158,11 @@ export function packExamples(
   })
   const decoder = said.length > 0 ? { decoder: pack(said) } : {}
   return { ...packed, typeIds, ...decoder, targets: collate(parts, classWeights), rows, offsets }
+}
+
+/** The targets of a batch that must have some; `what` needs them. */
+export function targetsIn({ targets }: MicroBatch, what = 'train'): Targets {
+  return targets ?? fail('ERR_DATA', `${what}: an example has no label; name the label column`)
 }
 
 /** The offsets of the micro-batch that follows another. */

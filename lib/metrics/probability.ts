@@ -65,37 +65,45 @@ export function rocAucOneVsRest(gold: ArrayLike<number>, probabilities: Probabil
   return sum / (classes - first)
 }
 
-/** One bin of a reliability diagram. */
-export type CalibrationBin = { from: number; to: number; count: number; confidence: number; accuracy: number }
+/** An answer: how probable it is by the model, and whether it is right. */
+export type SureAnswer = { readonly probability: number; readonly right: boolean }
 
-/**
- * Bins (from, to] of equal width over the winning probability, with mean confidence and accuracy of each.
- * Empty bins are left out.
- */
-export function calibrationBins(gold: ArrayLike<number>, probabilities: Probabilities, bins = 15): CalibrationBin[] {
-  checkPaired('calibrationBins', gold, probabilities)
+/** One bin of a reliability diagram: mean probability and share of right answers. */
+export type CalibrationBin = { confidence: number; accuracy: number; count: number }
+
+/** Bins (from, to] of equal width over the probability of answers. Empty bins are left out. */
+export function calibrationBins(answers: readonly SureAnswer[], bins: number): CalibrationBin[] {
   const sums = Array.from({ length: bins }, () => ({ count: 0, confidence: 0, correct: 0 }))
-  for (let i = 0; i < gold.length; i++) {
-    const { index, value } = argmax(probabilities[i]!)
-    const bin = sums[Math.min(bins - 1, Math.max(0, Math.ceil(value * bins) - 1))]
-    check(bin, 'ERR_DATA', () => `calibrationBins: item ${i} has highest probability ${value}`)
+  for (const [i, { probability, right }] of answers.entries()) {
+    const bin = sums[Math.min(bins - 1, Math.max(0, Math.ceil(probability * bins) - 1))]
+    check(bin, 'ERR_DATA', () => `calibrationBins: item ${i} has highest probability ${probability}`)
     bin.count++
-    bin.confidence += value
-    if (index === gold[i]) bin.correct++
+    bin.confidence += probability
+    if (right) bin.correct++
   }
-  return sums.flatMap(({ count, confidence, correct }, b) =>
-    count === 0
-      ? []
-      : [{ from: b / bins, to: (b + 1) / bins, count, confidence: confidence / count, accuracy: correct / count }],
-  )
+  return sums.flatMap(({ count, confidence, correct }) => {
+    return count === 0 ? [] : [{ confidence: confidence / count, accuracy: correct / count, count }]
+  })
 }
 
 /** Mean gap between confidence and accuracy over the bins, weighted by their counts (Guo et al. 2017); in [0, 1]. */
+export function calibrationError(bins: readonly CalibrationBin[]): number {
+  let [gap, all] = [0, 0]
+  for (const { count, accuracy, confidence } of bins) {
+    gap += count * Math.abs(accuracy - confidence)
+    all += count
+  }
+  return gap / all
+}
+
+/** {@link calibrationError} of the likeliest classes. */
 export function expectedCalibrationError(gold: ArrayLike<number>, probabilities: Probabilities, bins = 15): number {
-  let gap = 0
-  for (const bin of calibrationBins(gold, probabilities, bins))
-    gap += bin.count * Math.abs(bin.accuracy - bin.confidence)
-  return gap / gold.length
+  checkPaired('expectedCalibrationError', gold, probabilities)
+  const answers = Array.from(probabilities, (row, i) => {
+    const { index, value } = argmax(row)
+    return { probability: value, right: index === gold[i] }
+  })
+  return calibrationError(calibrationBins(answers, bins))
 }
 
 function argmax(row: ArrayLike<number>): { index: number; value: number } {

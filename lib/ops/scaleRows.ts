@@ -7,16 +7,11 @@ import { multiply } from './multiply.ts'
 
 /** x[N, C] with row n times v[n]. */
 export function scaleRows(x: Tensor, v: Tensor): Tensor {
-  return multiply(x, matmul(reshape(v, [x.rows, 1]), ones([1, x.columns], x)))
+  return multiply(x, matmul(reshape(v, [x.rows, 1]), Tensor.ones([1, x.columns], x)))
 }
 
 /** x in another shape of the same size. */
 export function reshape(x: Tensor, shape: readonly number[]): Tensor {
   const own = x.shape
   return record(x.view(0, shape), [x], [], dy => [dy.view(0, own)])
-}
-
-function ones(shape: readonly number[], { device, dtype }: Tensor): Tensor {
-  const size = shape.reduce((a, b) => a * b, 1)
-  return Tensor.from(new Float32Array(size).fill(1), shape, { device, dtype })
 }

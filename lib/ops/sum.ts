@@ -7,8 +7,7 @@ import { multiply } from './multiply.ts'
 export function sum(x: Tensor): Tensor {
   const { shape, device, dtype } = x
   return record(new Tensor(native.sum(x.handle)), [x], [], dy => {
-    const one = Tensor.empty([x.size, 1], { device, dtype })
-    native.fill(one.handle, 1)
+    const one = Tensor.ones([x.size, 1], { device, dtype })
     const spread = new Tensor(native.matmul(one.handle, dy.view(0, [1, 1]).handle, false, false, 0, dtypeCode(dtype)))
     return [spread.view(0, shape)]
   })

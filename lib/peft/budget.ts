@@ -154,10 +154,7 @@ export class Budget {
     }
     const { rows: r, columns: ins } = a
     const outs = b.rows
-    const ones = (shape: readonly number[]) => {
-      const { device, dtype } = a.tensor
-      return Tensor.from(new Float32Array(Math.max(...shape)).fill(1), shape, { device, dtype })
-    }
+    const ones = (shape: readonly number[]) => Tensor.ones(shape, a.tensor)
     const ofA = scale(matmul(score(a), ones([ins, 1])), 1 / ins)
     const ofB = scale(matmul(ones([1, outs]), score(b)), 1 / outs).view(0, [r, 1])
     return add(score(e), add(ofA, ofB))

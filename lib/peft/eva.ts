@@ -123,7 +123,7 @@ class Directions {
 
   async add(x: Tensor): Promise<void> {
     const n = x.rows
-    const mean = scope(() => scale(matmulInner(ones(n, x), x), 1 / n))
+    const mean = scope(() => scale(matmulInner(Tensor.ones([n, 1], x), x), 1 / n))
     const stacked = scope(() => this.#stacked(x, mean))
     const rank = Math.min(this.#count, stacked.rows, stacked.columns)
     const { u, v, values } = await topSvd(stacked, rank, { iterations: 8, seed: 0, name: 'eva' })
@@ -178,8 +178,4 @@ async function isNear(before: Tensor | undefined, now: Tensor): Promise<boolean>
     for (let j = i * width; j < (i + 1) * width; j++) dot += (a[j] ?? 0) * (b[j] ?? 0)
     return Math.abs(dot) >= TAU
   })
-}
-
-function ones(rows: number, { device, dtype }: Tensor): Tensor {
-  return Tensor.from(new Float32Array(rows).fill(1), [rows, 1], { device, dtype })
 }

@@ -51,7 +51,7 @@ function direction({ weight }: Linear, { a, b, scale: s }: LowRankFactors): Tens
 function rowNorms(x: Tensor): Tensor {
   return scope(() => {
     const { rows, columns } = x
-    const ones = Tensor.from(new Float32Array(columns).fill(1), [columns, 1], { device: x.device, dtype: x.dtype })
+    const ones = Tensor.ones([columns, 1], x)
     const squares = reshape(matmul(multiply(x, x), ones), [rows])
     return multiply(squares, inverseRowNorms(x))
   })

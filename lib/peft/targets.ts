@@ -186,7 +186,7 @@ function nameTest(names: string | readonly string[], option: string): (path: str
 }
 
 /** A name stands for a module whose path is it, or ends with it after a dot. */
-function endsAt(name: string, path: string): boolean {
+export function endsAt(name: string, path: string): boolean {
   return path === name || path.endsWith(`.${name}`)
 }
 

@@ -15,6 +15,7 @@ import { must, nth } from '../tuple.ts'
 import { isTable, type Layer, layersOf, tiedLayers } from './layers.ts'
 import { trainedDType } from './merging.ts'
 import type { Host, Matched, PlaceContext } from './method.ts'
+import { endsAt } from './targets.ts'
 import { moduleOf } from './wholeModules.ts'
 
 /** Ids of tokens: of the word embeddings, or by module. */
@@ -62,8 +63,6 @@ export function groupsOf(host: Host, given: TokenIndices, option: string, isTyin
     return [{ path: found.path, layers: [found], indices: checked(indices, found, option) }]
   })
 }
-
-const endsAt = (name: string, path: string) => path === name || path.endsWith(`.${name}`)
 
 function checked(indices: readonly number[], { weight }: Layer, option: string): readonly number[] {
   const wrong = indices.find((id, i) => id >= weight.rows || indices.indexOf(id) !== i)

@@ -1,12 +1,10 @@
 // Whether a model is as sure as it is right: answers by their probability, and what a threshold would leave out.
 
-import { nth } from '../tuple.ts'
+import { type CalibrationBin, calibrationBins, calibrationError, type SureAnswer } from '../metrics/probability.ts'
 import { lineChart, type Point } from './chart.ts'
 import { integer, percent } from './format.ts'
 import { type Html, html } from './html.ts'
 
-/** Answers of like probability. */
-export type CalibrationBin = { confidence: number; accuracy: number; count: number }
 /** Answers kept from a probability on. */
 export type ThresholdRow = { threshold: number; covered: number; accuracy: number }
 
@@ -21,29 +19,16 @@ export type CalibrationData = {
 const BINS = 10
 const THRESHOLDS = [0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99]
 
-/** @param answers probability of the answer given, and whether it was right */
-export function calibrationOf(answers: readonly { probability: number; right: boolean }[]): CalibrationData {
-  const groups = Array.from({ length: BINS }, () => ({ sum: 0, right: 0, count: 0 }))
-  for (const { probability, right } of answers) {
-    const group = nth(groups, Math.min(BINS - 1, Math.floor(probability * BINS)))
-    group.sum += probability
-    group.count++
-    if (right) group.right++
-  }
-  const bins = groups.flatMap(({ sum, right, count }) => {
-    return count === 0 ? [] : [{ confidence: sum / count, accuracy: right / count, count }]
-  })
-  const error = bins.reduce(
-    (sum, bin) => sum + (bin.count * Math.abs(bin.confidence - bin.accuracy)) / answers.length,
-    0,
-  )
+/** Bins and thresholds of answers. */
+export function calibrationOf(answers: readonly SureAnswer[]): CalibrationData {
+  const bins = calibrationBins(answers, BINS)
   const thresholds = THRESHOLDS.flatMap(threshold => {
     const kept = answers.filter(({ probability }) => probability >= threshold)
     if (kept.length === 0) return []
     const accuracy = kept.filter(({ right }) => right).length / kept.length
     return [{ threshold, covered: kept.length / answers.length, accuracy }]
   })
-  return { bins, error, thresholds }
+  return { bins, error: calibrationError(bins), thresholds }
 }
 
 /** A reliability diagram, and accuracy by threshold. */
@@ -56,8 +41,8 @@ export function calibrationSection({ calibration }: { calibration?: CalibrationD
     [1, 1],
   ]
   const series = [
-    { name: 'as right as sure', points: ideal, color: 5 as const, faint: true },
-    { name: 'this model', points, color: 1 as const, dots: true },
+    { name: 'as right as sure', points: ideal, color: 5, faint: true },
+    { name: 'this model', points, color: 1, dots: true },
   ]
   const format = (y: number) => percent(y, 0)
   const title = 'Accuracy by probability of the answer'

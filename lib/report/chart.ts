@@ -11,10 +11,13 @@ export type Point = readonly [x: number, y: number]
 export type Series = {
   name?: string
   points: readonly Point[]
-  color?: 1 | 2 | 3 | 4 | 5
+  color?: number
   faint?: boolean
   dots?: boolean
 }
+
+/** The colour of line `i`: there are five. */
+export const lineColor = (i: number): number => 1 + (i % 5)
 
 /** Options of {@link lineChart}; sizes in CSS pixels. */
 export type LineChartOptions = {

@@ -7,8 +7,9 @@ import type { ClassRow, Mistake } from '../tasks/task.ts'
 
 import type { CalibrationData } from './calibration.ts'
 
+export type { CalibrationBin } from '../metrics/probability.ts'
 export type { ClassRow, Mistake, TextPiece } from '../tasks/task.ts'
-export type { CalibrationBin, CalibrationData, ThresholdRow } from './calibration.ts'
+export type { CalibrationData, ThresholdRow } from './calibration.ts'
 
 /** One row of the before/after table. */
 export type MetricRow = {

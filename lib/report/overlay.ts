@@ -4,7 +4,7 @@ import { basename, isAbsolute } from 'node:path'
 import { mcnemar } from '../metrics/compare.ts'
 import { METRICS, metricOf } from '../metrics/table.ts'
 import { nth } from '../tuple.ts'
-import { lineChart, type Series, smooth } from './chart.ts'
+import { lineChart, lineColor, type Series, smooth } from './chart.ts'
 import type { FinishedRun } from './finished.ts'
 import { bytes, difference, duration, integer, percent, pValue, valueText } from './format.ts'
 import { type Content, type Html, html } from './html.ts'
@@ -12,7 +12,6 @@ import { page } from './page.ts'
 
 /** Runs that have a colour of their own. */
 export const MOST_RUNS = 5
-const COLORS = [1, 2, 3, 4, 5] as const
 
 type Runs = readonly FinishedRun[]
 
@@ -80,7 +79,7 @@ function curveChart(name: string, runs: Runs): Html {
   const series = runs.flatMap(({ name: run, curves }, i): Series[] => {
     const points = curves.get(name)
     if (!points) return []
-    const color = COLORS[i % COLORS.length] ?? 1
+    const color = lineColor(i)
     if (split !== 'train') return [{ name: run, points, color, dots: points.length <= 60 }]
     return [{ name: run, points: smooth(points, Math.ceil(points.length / 25)), color }]
   })

@@ -2,16 +2,13 @@
 
 import { type Metric, metricOf } from '../metrics/table.ts'
 import { lastOf, nth } from '../tuple.ts'
-import { histogramChart, lineChart, type Point, type Series, scatterChart, smooth } from './chart.ts'
+import { histogramChart, lineChart, lineColor, type Point, type Series, scatterChart, smooth } from './chart.ts'
 import { confusionChart, topConfusions } from './confusion.ts'
 import type { ClassRow, DataSummary, EvaluationPoint, ReportData, Setting, StepPoint } from './data.ts'
 import { integer, number, percent, valueText } from './format.ts'
 import { type Html, html } from './html.ts'
 
 type Section = Html | undefined
-
-/** Colours of lines, by the number of their class. */
-const COLORS = [1, 2, 3, 4, 5] as const
 
 /** Classes of the largest confusion matrix that is drawn, and rows of the longest table. */
 const MOST_CLASSES = 300
@@ -58,7 +55,7 @@ function metricCharts(evaluations: readonly EvaluationPoint[], metrics: readonly
     const lines = metrics.filter(metric => metric.chart === chart)
     const series = lines.slice(0, 5).map(({ name, title }, i): Series => {
       const points = evaluations.map(({ epoch, metrics }): Point => [epoch, metrics[name] ?? Number.NaN])
-      return { name: title, points, color: nth(COLORS, i % 5), dots: true }
+      return { name: title, points, color: lineColor(i), dots: true }
     })
     const format = nth(lines, 0).unit === 'share' ? { format: (y: number) => percent(y, 0) } : {}
     const title = `Validation ${lines.map(line => line.title).join(', ')} by epoch`

@@ -123,7 +123,7 @@ function courseChart({ rows, metric }: SweepData): Content {
   const format = metric.unit === 'share' ? { format: (y: number) => percent(y, 1) } : {}
   const series = [
     { name: 'best so far', points },
-    { name: 'each trial', points: seen, color: 3 as const, dots: true, faint: true },
+    { name: 'each trial', points: seen, color: 3, dots: true, faint: true },
   ]
   const title = `Best ${metric.title} by trial`
   return html`<figure><figcaption>The course of the search</figcaption>${lineChart({ series, xName: 'trial', xWhole: true, title, ...format })}</figure>`

@@ -1,7 +1,7 @@
 // Knowledge distillation (Hinton et al. 2015): a model learns what a larger one says of the same tokens, not the label
 // alone.
 
-import type { MicroBatch } from '../data/batches.ts'
+import { type MicroBatch, targetsIn } from '../data/batches.ts'
 import { check, fail } from '../errors.ts'
 import { headOf } from '../heads/index.ts'
 import { lossInPieces } from '../heads/pieces.ts'
@@ -16,7 +16,7 @@ import { embedding } from '../ops/embedding.ts'
 import { withoutRandom } from '../ops/random.ts'
 import { scale } from '../ops/scale.ts'
 import { Tensor } from '../tensor.ts'
-import { type Objective, type SupervisedOptions, targetsIn } from './step.ts'
+import type { Objective, SupervisedOptions } from './step.ts'
 
 /** How {@link distilled} weighs what is learned. */
 export interface DistillationOptions extends Omit<SupervisedOptions, 'classWeights'> {

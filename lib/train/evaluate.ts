@@ -1,4 +1,4 @@
-import { type MicroBatch, packExamples } from '../data/batches.ts'
+import { type MicroBatch, packExamples, targetsIn } from '../data/batches.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { isList, type List } from '../data/list.ts'
 import { type Transform, transformed } from '../data/transform.ts'
@@ -212,7 +212,7 @@ async function enqueueForward(
     const batch = packAll(model, isLabelled ? examples : examples.map(asked))
     // Reads are in the queue before the scope frees what they read.
     if (top > 0) return { batch, reads: Promise.all([model.logits(batch, rowsAsked(batch)).floats(), 0]) }
-    const targets = isLabelled ? labelled(batch) : rowsAsked(batch)
+    const targets = isLabelled ? targetsIn(batch, 'evaluate') : rowsAsked(batch)
     return { batch, reads: ask ? ask(batch, targets) : readAll(model.answers(batch, targets)) }
   })
   const [read, loss] = await reads
@@ -254,12 +254,6 @@ function asked(example: Example): Example {
 /** One micro-batch of all examples. */
 export function packAll({ head }: Model, examples: readonly Example[]): MicroBatch {
   return packExamples(examples, Int32Array.from(examples.keys()), { collate: head.collate })
-}
-
-/** The targets of a batch that must have some. */
-export function labelled({ targets }: MicroBatch): Targets {
-  check(targets, 'ERR_DATA', () => 'evaluate: an example has no label; name the label column')
-  return targets
 }
 
 /** Targets that say which tokens to answer, where nobody asks for a loss. */

@@ -2,16 +2,16 @@
 // micro-batch it needs next; when all that are left wait, one pass serves them all.
 
 import { Tape } from '../autograd/tape.ts'
+import { targetsIn } from '../data/batches.ts'
 import { LowrankError } from '../errors.ts'
 import type { Model } from '../model.ts'
-import { native } from '../native.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { layerNumber } from '../peft/targets.ts'
 import { scope, Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import { type Ask, type EvaluationPass, readAll } from './evaluate.ts'
 import { type JointPart, jointAnswers, jointLosses, type LossPart } from './joint.ts'
-import { type GradientWork, read, type SharedPasses, StepAgain, type SupervisedOptions, targetsIn } from './step.ts'
+import { type GradientWork, read, type SharedPasses, StepAgain, type SupervisedOptions } from './step.ts'
 
 /** A run's place among others. */
 export interface Seat {
@@ -169,7 +169,10 @@ export class Meeting {
       const tape = new Tape()
       try {
         const losses = tape.run(() => jointLosses(this.#model, parts, this.#untouched))
-        tape.backwardFrom(losses, losses.map(one))
+        tape.backwardFrom(
+          losses,
+          losses.map(loss => Tensor.ones(loss.shape, loss)),
+        )
         // A read is in the queue before the scope frees what it reads.
         return { read: losses.map(read) }
       } catch (error) {
@@ -205,12 +208,6 @@ function halves<T>(list: readonly T[]): readonly T[][] {
 }
 
 const isMemory = (error: unknown): error is LowrankError => error instanceof LowrankError && error.code === 'ERR_MEMORY'
-
-function one(loss: Tensor): Tensor {
-  const seed = Tensor.empty(loss.shape, { device: loss.device, dtype: loss.dtype })
-  native.fill(seed.handle, 1)
-  return seed
-}
 
 /** How many layers, from the first, an adapter leaves as they are; -1: not even the embeddings, which come before. */
 function untouchedLayers({ parameters, linears, embeddings }: Model, adapter: Adapter<Model>): number {

@@ -1,6 +1,6 @@
 // A run on the meta device: the same steps without their arithmetic, for what they will take.
 
-import type { MicroBatch } from '../data/batches.ts'
+import { type MicroBatch, targetsIn } from '../data/batches.ts'
 import { tokensOf } from '../data/example.ts'
 import { check } from '../errors.ts'
 import type { Model } from '../model.ts'
@@ -9,7 +9,7 @@ import type { Matched } from '../peft/method.ts'
 import { pooledBytes, scope } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import { checkArguments, checkRun, resolveClassWeights, scheduleWarnings } from './checks.ts'
-import { evaluationBatches, labelled, packAll } from './evaluate.ts'
+import { evaluationBatches, packAll } from './evaluate.ts'
 import type { TrainData, TrainExamples, TrainOptions, WarningEvent } from './events.ts'
 import { objectiveOf } from './objective.ts'
 import { withReferences } from './reference.ts'
@@ -120,7 +120,7 @@ async function simulate(
       const packed = Array.from(evaluationBatches(examples, { batchSize, transform, seed }), part =>
         packAll(model, part),
       )
-      for (const batch of largestOf(model, packed)) scope(() => void model.answers(batch, labelled(batch)))
+      for (const batch of largestOf(model, packed)) scope(() => void model.answers(batch, targetsIn(batch, 'evaluate')))
     }
     return { optimizerBytes: optimizer.arena.bytes, memberBytes }
   } finally {

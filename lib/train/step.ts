@@ -2,9 +2,8 @@
 // loops of one's own all run this, with the device always busy and the JavaScript thread always free.
 
 import { Tape } from '../autograd/tape.ts'
-import { type MicroBatch, type Step, splitMicroBatch } from '../data/batches.ts'
+import { type MicroBatch, type Step, splitMicroBatch, targetsIn } from '../data/batches.ts'
 import { check, fail, LowrankError } from '../errors.ts'
-import type { Targets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
 import { withNoise } from '../nn/noise.ts'
 import { type StepRandom, withRandom } from '../ops/random.ts'
@@ -67,11 +66,6 @@ export function supervised({ neftune = 0, ...options }: SupervisedOptions = {}):
       return withNoise(model.backbone.wordEmbeddings, neftune, batch.cuSeqlens, loss)
     },
   }
-}
-
-/** The targets of a batch that must have some. */
-export function targetsIn({ targets }: MicroBatch): Targets {
-  return targets ?? fail('ERR_DATA', 'train: the examples have no labels; name the label column')
 }
 
 /** A pass that several runs shared took too much memory: the step is to be run again, and will share less. */

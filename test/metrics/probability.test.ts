@@ -42,15 +42,8 @@ test('an absent class has no AUC; a certain wrong answer has a finite log loss',
 })
 
 test('calibration bins keep their counts', () => {
-  const bins = calibrationBins(
-    [0, 1, 0],
-    [
-      [1, 0],
-      [0.45, 0.55],
-      [0.4, 0.6],
-    ],
-    10,
-  )
+  const answers = [1, 0.55, 0.6].map((probability, i) => ({ probability, right: i < 2 }))
+  const bins = calibrationBins(answers, 10)
   assert.equal(
     bins.map(bin => [bin.count, bin.accuracy]),
     [

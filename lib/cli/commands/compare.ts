@@ -1,6 +1,5 @@
 // `lowrank compare`: methods trained alike on one base and one split, and set side by side.
 
-import { existsSync } from 'node:fs'
 import { basename, extname, join, resolve } from 'node:path'
 import { bundled } from '../../bundled.ts'
 import { openFile } from '../../data/open.ts'
@@ -22,7 +21,7 @@ import { measureLatency } from '../../study/latency.ts'
 import type { Bench, Spec } from '../../study/member.ts'
 import { type Extras, methodsData } from '../../study/results.ts'
 import { must } from '../../tuple.ts'
-import { openOptions } from '../data.ts'
+import { defaultOut, openOptions } from '../data.ts'
 import { onInterrupt, resumeCommand } from '../interrupt.ts'
 import { flagOf } from '../options/option.ts'
 import type { Settings } from '../options/options.ts'
@@ -48,7 +47,7 @@ export async function compareCommand(
   try {
     const bench: Bench = { ...prepared, options: trainOptions(settings, prepared.tokenizer, prepared.model) }
     const fitting = await fittingOf(choices, bench, settings, console)
-    const folder = await StudyFolder.open(settings.out ?? defaultOut(settings), {
+    const folder = await StudyFolder.open(settings.out ?? defaultOut(settings, 'compare'), {
       format: 'lowrank-compare',
       origin: studyOrigin(prepared, settings),
       resume: settings.resume !== false,
@@ -245,9 +244,4 @@ async function fittingOf(
     console.warn(`${method} is left out: ${reason}`)
   }
   return choices.filter(({ method }) => !refused.has(method))
-}
-
-function defaultOut({ data, train }: Settings): string {
-  const path = resolve(data ?? must(train, 'train'))
-  return `lowrank-compare-${basename(path, existsSync(path) ? extname(path) : '')}`
 }

@@ -1,6 +1,6 @@
 // `lowrank sweep`: a search over options, judged on the validation split.
 
-import { basename, extname, join, resolve } from 'node:path'
+import { basename, join } from 'node:path'
 import { stringify } from 'yaml'
 import { check } from '../../errors.ts'
 import { portableName } from '../../hub/id.ts'
@@ -21,6 +21,7 @@ import { bestTrial, openStudy, STUDY_NAME, type Sweep, trialsOf, trialsOver, wor
 import { taskOfModel } from '../../tasks/index.ts'
 import { defaultMetric } from '../../tasks/scores.ts'
 import { must, nth, under } from '../../tuple.ts'
+import { defaultOut } from '../data.ts'
 import { onInterrupt, resumeCommand } from '../interrupt.ts'
 import { optionsOf, type Settings } from '../options/options.ts'
 import { parseYaml } from '../options/yaml.ts'
@@ -41,7 +42,7 @@ export async function sweepCommand(settings: Settings, console: Console): Promis
     const metric = settings.metric ?? defaultMetric(prepared.model)
     const sweep: Sweep = { space, sampler, pruner, trials, seed, metric }
     checkBudget(settings, space)
-    const folder = await StudyFolder.open(settings.out ?? defaultOut(settings), {
+    const folder = await StudyFolder.open(settings.out ?? defaultOut(settings, 'sweep'), {
       format: 'lowrank-sweep',
       origin: { ...studyOrigin(prepared, settings), space, sampler, pruner, seed, method: settings.method },
       resume: settings.resume !== false,
@@ -139,11 +140,6 @@ function spaceOf({ space, method }: Settings): Space {
   return space === undefined
     ? defaultSpace(method)
     : parseSpace(parseYaml(space, readText(space, 'ERR_OPTION')), method)
-}
-
-function defaultOut({ data, train }: Settings): string {
-  const path = resolve(data ?? must(train, 'train'))
-  return `lowrank-sweep-${basename(path, extname(path))}`
 }
 
 /** Trains the best trial again, now with the test split, and writes page, configuration and adapter. */

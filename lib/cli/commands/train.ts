@@ -1,10 +1,10 @@
 // `lowrank train`: from data and settings to an adapter, a report and what they are worth.
 
-import { basename, extname, resolve } from 'node:path'
 import { check } from '../../errors.ts'
 import { kindOf, METHODS } from '../../peft/index.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { must, nth } from '../../tuple.ts'
+import { defaultOut } from '../data.ts'
 import { flagOf } from '../options/option.ts'
 import { OPTIONS, type Settings } from '../options/options.ts'
 import type { ResolvedSettings } from '../options/settings.ts'
@@ -51,11 +51,6 @@ export async function trainCommand(settings: Settings, console: Console, { given
 function free({ model, teacher }: Setup): void {
   model.dispose()
   teacher?.dispose()
-}
-
-function defaultOut({ data, train }: Settings): string {
-  const path = resolve(data ?? must(train, 'train'))
-  return `lowrank-${basename(path, extname(path))}`
 }
 
 /** Options that contradict each other. @throws ERR_OPTION */
