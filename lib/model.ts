@@ -194,6 +194,12 @@ export class Model implements Disposable {
     return prompt ? count : 0
   }
 
+  /** How many virtual tokens are there as keys and values alone, before those of each sequence of a decoder. */
+  get prefixTokens(): number {
+    const { prefix, count = 0 } = this.#virtual ?? {}
+    return prefix ? count : 0
+  }
+
   /** Those of the last adapter switched on that has some. */
   get #virtual(): VirtualTokens | undefined {
     return [...this.adapters.values()].filter(({ isActive, virtual }) => isActive && virtual).at(-1)?.virtual
@@ -201,14 +207,16 @@ export class Model implements Disposable {
 
   /**
    * Logits of what follows each sequence, [B, outputs]; their keys and values go into the cache, and positions count on
-   * from those in it; inside a scope, unrecorded. New sequences begin with {@link promptTokens} tokens of any id.
+   * from those in it; inside a scope, unrecorded. New sequences begin with {@link promptTokens} tokens of any id, but
+   * where an encoder has read them; the cache has room for these and for {@link prefixTokens}.
    */
   next(batch: PackedBatch, cache: StackCache): Tensor {
     const { backbone, device } = this
-    const { prompt, prefix } = this.#virtual ?? {}
-    check(!prefix, 'ERR_UNSUPPORTED', () => 'generate: a prefix is not held by a cache yet; take prompt tuning here')
-    const forward = () => backbone.forward(upload(batch, device, backbone), { cache, memory: cache.memory })
-    const isRead = prompt && cache.isPrompt
+    const { prompt, prefix, count = 0 } = this.#virtual ?? {}
+    const before = prefix && cache.isPrompt ? prefixOf(count, prefix, batch, device) : undefined
+    const options = { cache, memory: cache.memory, prefix: before }
+    const forward = () => backbone.forward(upload(batch, device, backbone), options)
+    const isRead = prompt && cache.isPrompt && !backbone.encode
     const hidden = isRead ? withPrompt(backbone.wordEmbeddings, prompt, batch, forward) : forward()
     const last = must(rowsRead('last', batch), 'last rows')
     const index = Tensor.from(last, [last.length], { device: this.device })
@@ -222,7 +230,11 @@ export class Model implements Disposable {
     check(!isUndecided(), 'ERR_UNSUPPORTED', () => {
       return 'withRoutes: the tokens of an encoder-decoder cannot go by rows yet; run one adapter at a time'
     })
-    return encode(upload(batch, this.device, backbone), options)
+    const { prompt, count = 0 } = this.#virtual ?? {}
+    const read = (given: PackedBatch) => encode(upload(given, this.device, backbone), options)
+    if (!prompt) return read(batch)
+    const { batch: longer } = withVirtual(batch, count)
+    return countingVirtual(count, () => withPrompt(backbone.wordEmbeddings, prompt, longer, () => read(longer)))
   }
 
   /** Runs the backbone, then `body` on the rows [N, D] of its last hidden state that the head reads; in a scope. */
@@ -241,17 +253,25 @@ export class Model implements Disposable {
 
   /** The last hidden state, and the rows of it that the head reads; undefined: all. */
   #hidden(batch: PackedBatch, targets: Targets | undefined, options: ForwardOptions) {
-    const { prompt, prefix, count = 0 } = this.#virtual ?? {}
-    const more = prefix ? { ...options, prefix: prefixOf(count, prefix, batch, this.device) } : options
-    const rules = prefix ? shiftedRules(this.backbone, count) : this.backbone
-    if (this.backbone.encode) return this.#decoded(batch, targets, options)
-    const forward = (given: PackedBatch) => this.backbone.forward(upload(given, this.device, rules), more)
+    const { backbone } = this
+    if (backbone.encode) return this.#decoded(batch, targets, options)
+    const { prompt, count = 0 } = this.#virtual ?? {}
+    const forward = (given: PackedBatch) => this.#behindPrefix(given, options)
     if (!prompt) return { hidden: forward(batch), rows: this.head.rows(batch, targets) }
     const { batch: longer, moved } = withVirtual(batch, count)
-    const { wordEmbeddings } = this.backbone
+    const { wordEmbeddings } = backbone
     const hidden = countingVirtual(count, () => withPrompt(wordEmbeddings, prompt, longer, () => forward(longer)))
     const places = targets?.rows && { ...targets, rows: targets.rows.map(t => nth(moved, t)) }
     return { hidden, rows: this.head.rows(longer, places ?? targets) ?? moved }
+  }
+
+  /** The last hidden state of the backbone, in which tokens come after a prefix where there is one. */
+  #behindPrefix(batch: PackedBatch, options: ForwardOptions): Tensor {
+    const { backbone, device } = this
+    const { prefix, count = 0 } = this.#virtual ?? {}
+    if (!prefix) return backbone.forward(upload(batch, device, backbone), options)
+    const before = { prefix: prefixOf(count, prefix, batch, device) }
+    return backbone.forward(upload(batch, device, shiftedRules(backbone, count)), { ...options, ...before })
   }
 
   /** The last hidden state of the decoder, while it is to say `batch.decoder`. */
@@ -263,9 +283,9 @@ export class Model implements Disposable {
     const { observe: _, ...others } = options
     const memory = this.encode(batch, others)
     const given = shiftedRight(said, must(backbone.startId, 'startId'))
-    const forward = () => backbone.forward(upload(given, this.device, backbone), { ...options, memory })
-    // Rows of an echo are counted as those of the encoder.
-    const hidden = said === echo ? forward() : countingDecoder(forward)
+    const forward = () => this.#behindPrefix(given, { ...options, memory })
+    // Rows of an echo are counted as those of the encoder, and those of the encoder with its virtual ones.
+    const hidden = said === echo ? forward() : countingVirtual(this.promptTokens, () => countingDecoder(forward))
     return { hidden, rows: this.head.rows(said === echo ? batch : given, targets) }
   }
 

@@ -100,8 +100,8 @@ export class Decoder {
   }
 
   #sequenceOf(prompt: Int32Array, choice: Decoding): Sequence {
-    const { promptTokens } = this.#model
-    const most = maxTokens(this.#model.backbone.limits) - promptTokens
+    const { held } = this.#virtual
+    const most = maxTokens(this.#model.backbone.limits) - held
     check(prompt.length > 0 && prompt.length < most, 'ERR_OPTION', () => {
       return `generate: a prompt of ${prompt.length} tokens, expected 1 to ${most - 1}; shorten it`
     })
@@ -109,8 +109,15 @@ export class Decoder {
     const ids = startId === undefined ? [...prompt] : [startId]
     const longest = Math.min(most, ids.length + choice.maxNewTokens)
     const source = startId === undefined ? undefined : prompt
-    const room = longest + promptTokens
+    const room = longest + held
     return { choice, source, ids, begin: ids.length, longest, room, unread: [], isOver: false }
+  }
+
+  /** Virtual tokens of a sequence: which it reads as words, and how many places of the cache all of them take. */
+  get #virtual(): { read: number; held: number } {
+    const { promptTokens, prefixTokens, backbone } = this.#model
+    const read = backbone.startId === undefined ? promptTokens : 0
+    return { read, held: read + prefixTokens }
   }
 
   #newCache(room: { sequences: number; capacity: number }): KvCache {
@@ -120,7 +127,7 @@ export class Decoder {
 
   /** Lets the encoder of an encoder-decoder read what is answered next. */
   #read(cache: KvCache, sources: readonly Int32Array[]): void {
-    const lengths = sources.map(({ length }) => length)
+    const lengths = sources.map(({ length }) => length + this.#model.promptTokens)
     scope(() => cache.remember(this.#model.encode(pack(sources)), lengths))
   }
 
@@ -200,9 +207,10 @@ export class Decoder {
 
   /** Logits of what follows each sequence, [B, V]; inside a scope. */
   #logits(cache: KvCache, given: readonly (readonly number[])[], isPrompt: boolean): Tensor {
-    const virtual = Array<number>(isPrompt ? this.#model.promptTokens : 0).fill(0)
+    const { read: count, held } = this.#virtual
+    const virtual = Array<number>(isPrompt ? count : 0).fill(0)
     const read = virtual.length > 0 ? given.map(ids => [...virtual, ...ids]) : given
-    if (isPrompt) cache.begin(Int32Array.from(read, ids => ids.length))
+    if (isPrompt) cache.begin(Int32Array.from(given, ids => ids.length + held))
     else cache.advance()
     const { lengths, first } = cache
     return this.#model.next(packed(read, lengths.subarray(first)), cache)

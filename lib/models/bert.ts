@@ -106,6 +106,8 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const layers = encoderLayers(w, config, d)
   return {
     hiddenSize: d.hidden,
+    kvHeads: d.heads,
+    headDim: d.hidden / d.heads,
     layers: layers.length,
     wordEmbeddings: embed.words,
     limits: {

@@ -77,6 +77,8 @@ function build(config: ModelConfig, weights: Weights): Backbone {
     dropout(norm.apply(words.apply(batch.ids), positions.apply(batch.positions)), d.dropout, where)
   return {
     hiddenSize: d.hidden,
+    kvHeads: d.heads,
+    headDim: d.hidden / d.heads,
     layers: layers.length,
     wordEmbeddings: words,
     limits: { vocabSize: words.rows, typeVocabSize: 0, maxPositions: d.positions },

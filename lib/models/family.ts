@@ -12,6 +12,9 @@ import type { Weights } from './weights.ts'
 export interface Backbone extends InputRules {
   readonly hiddenSize: number
   readonly layers: number
+  /** Heads of keys and values of its own attention, of an encoder-decoder the decoder's, and the width of each. */
+  readonly kvHeads: number
+  readonly headDim: number
   /** Tied decoders share it. */
   readonly wordEmbeddings: Embedding
   readonly forward: Forward

@@ -76,6 +76,8 @@ function build(config: ModelConfig, weights: Weights): Backbone {
     dropout(add(words.apply(batch.ids), positions.apply(batch.positions)), d.embeddingDropout, where)
   return {
     hiddenSize: d.hidden,
+    kvHeads: d.heads,
+    headDim: d.hidden / d.heads,
     layers: blocks.length,
     wordEmbeddings: words,
     limits: { vocabSize: words.rows, typeVocabSize: 0, maxPositions: d.positions },

@@ -94,6 +94,8 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const where = site(w.prefix, 'embeddings')
   return {
     hiddenSize: d.hidden,
+    kvHeads: d.heads,
+    headDim: d.hidden / d.heads,
     layers: blocks.length,
     wordEmbeddings: words,
     limits: { vocabSize: words.rows, typeVocabSize: 0, maxPositions: d.positions },

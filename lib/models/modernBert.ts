@@ -103,6 +103,8 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const [p, where] = [probability(config, 'embedding_dropout', 0), site(w.prefix, 'embeddings')]
   return {
     hiddenSize: d.hidden,
+    kvHeads: d.heads,
+    headDim: d.hidden / d.heads,
     layers: blocks.length,
     wordEmbeddings: words,
     limits: { vocabSize, typeVocabSize: 0, maxPositions: d.positions },

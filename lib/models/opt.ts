@@ -111,6 +111,8 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
   return {
     hiddenSize: d.words,
+    kvHeads: d.heads,
+    headDim: d.hidden / d.heads,
     layers: blocks.length,
     wordEmbeddings: words,
     limits: { vocabSize: words.rows, typeVocabSize: 0, maxPositions: d.positions + OFFSET, maxLength: d.positions },

@@ -54,6 +54,8 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   }
   return {
     hiddenSize: d.hidden,
+    kvHeads: d.heads,
+    headDim: d.hidden / d.heads,
     layers: layers.length,
     wordEmbeddings: words,
     limits: {

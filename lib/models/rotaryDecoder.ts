@@ -12,7 +12,6 @@ import { type Block, type PreNorm, preNorm } from '../nn/stack.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { type RopeInput, rope as turned } from '../ops/rope.ts'
-import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
 import { mapTuple, must, nth } from '../tuple.ts'
 import { gatedOf } from './activations.ts'
@@ -184,7 +183,7 @@ function build(config: ModelConfig, weights: Weights, family: RotaryDecoder): Ba
   const d = dims(config, family)
   const w = weights.at('model')
   adoptTied(config, weights, 'lm_head.weight', 'model.embed_tokens.weight', family.isTied)
-  const words = w.embedding('embed_tokens', count(config, 'vocab_size', 32000), d.hidden)
+  const words = w.embedding('embed_tokens', count(config, 'vocab_size', 32000), d.hidden, undefined, d.embeddingScale)
   const rotaries = new Map<string | undefined, Rotary>()
   const rotaryFor = (layerType: string | undefined) => {
     const rotary = rotaries.get(layerType) ?? rotaryOf(weights, config, d.headDim, layerType)
@@ -196,12 +195,11 @@ function build(config: ModelConfig, weights: Weights, family: RotaryDecoder): Ba
   )
   const norm = w.rmsNorm('norm', d.hidden, d.eps, d.normOffset)
   const where = site(w.prefix, 'embeddings')
-  const embed = ({ ids }: Batch) => {
-    const x = words.apply(ids)
-    return dropout(d.embeddingScale ? scale(x, d.embeddingScale) : x, d.dropout?.embeddings ?? 0, where)
-  }
+  const embed = ({ ids }: Batch) => dropout(words.apply(ids), d.dropout?.embeddings ?? 0, where)
   return {
     hiddenSize: d.hidden,
+    kvHeads: d.kvHeads,
+    headDim: d.headDim,
     layers: layers.length,
     wordEmbeddings: words,
     limits: { vocabSize: words.rows, typeVocabSize: 0, maxPositions: d.positions },

@@ -8,7 +8,7 @@ import type { Batch } from '../nn/batch.ts'
 import type { Embedding } from '../nn/embedding.ts'
 import { linearGroup } from '../nn/linear.ts'
 import { RelativeBias } from '../nn/relativeBias.ts'
-import { type Block, type Forward, type StackCache, stack } from '../nn/stack.ts'
+import { type Block, type Forward, type ForwardOptions, stack } from '../nn/stack.ts'
 import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { countingMemory, site } from '../ops/random.ts'
@@ -124,8 +124,9 @@ function stackOf(w: Weights, d: Dims, words: Embedding, layers: number, isDecode
   const norm = w.rmsNorm('final_layer_norm', d.hidden, d.eps)
   const [first, last] = mapTuple(['embeddings', 'output'], kind => site(w.prefix, kind))
   return stack<State>({
-    embed: ({ ids, maxLength }: Batch, cache?: StackCache) => {
-      return [dropout(words.apply(ids), d.dropout, first), undefined, biases.table(cache?.capacity ?? maxLength)]
+    embed: ({ ids, maxLength }: Batch, { cache, prefix }: ForwardOptions) => {
+      const longest = cache?.capacity ?? prefix?.maxLength ?? maxLength
+      return [dropout(words.apply(ids), d.dropout, first), undefined, biases.table(longest)]
     },
     blocks,
     hidden: ([h, branch]) => (branch ? add(h, branch) : h),
@@ -154,7 +155,7 @@ function build(config: ModelConfig, { base: weights }: Weights, act: string, isE
   const decoderLayers = count(config, 'num_decoder_layers', layers)
   const encoder = stackOf(weights.at('encoder'), d, words, layers, false)
   const limits = { vocabSize: words.rows, typeVocabSize: 0, maxPositions: POSITIONS }
-  const common = { hiddenSize: d.hidden, wordEmbeddings: words, limits }
+  const common = { hiddenSize: d.hidden, kvHeads: d.heads, headDim: d.headDim, wordEmbeddings: words, limits }
   if (isEncoder) {
     weights.at('decoder').skipAll()
     return { ...common, layers, forward: encoder }

@@ -239,15 +239,15 @@ export class Weights {
     return layer
   }
 
-  embedding(name: string, rows: number, dim: number, fixed?: number): Embedding {
-    return this.table(name, this.at(name).parameter('weight', [rows, dim]), fixed)
+  embedding(name: string, rows: number, dim: number, fixed?: number, factor?: number): Embedding {
+    return this.table(name, this.at(name).parameter('weight', [rows, dim]), fixed, factor)
   }
 
   /** A module that looks up rows of a table, which others may look up too. */
-  table(name: string, weight: Parameter, fixed?: number): Embedding {
+  table(name: string, weight: Parameter, fixed?: number, factor?: number): Embedding {
     const { settings, embeddings } = this.#loading
     const path = this.#join(name)
-    const made = new Embedding(path, weight, settings.activations, fixed)
+    const made = new Embedding(path, weight, settings.activations, fixed, factor)
     embeddings.set(path, made)
     return made
   }

@@ -1,5 +1,6 @@
 import { check } from '../errors.ts'
-import { attention, attentionDecode, type ScoreOptions } from '../ops/attention.ts'
+import { type AttentionOptions, attention, attentionDecode, type ScoreOptions } from '../ops/attention.ts'
+import { embedding } from '../ops/embedding.ts'
 import { site } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Batch } from './batch.ts'
@@ -73,13 +74,23 @@ export class Attention {
     { keys, bias }: { keys?: Sequences | undefined; bias?: Tensor | undefined } = {},
   ): Tensor {
     const { dropout: _, ...score } = this.options
+    const own = prefix && !keys ? prefix : undefined
+    if (own) [k, v] = prefixed(own, layer, k, v)
     if (cache && !cache.append(k, v, batch))
       return attentionDecode(q, cache.keys, cache.values, cache.lengths, { ...score, bias })
-    const own = prefix && !keys ? prefix : undefined
-    check(!own || !(score.causal || cache), 'ERR_UNSUPPORTED', () => 'prefix: is built for encoders; use a prompt here')
-    check(!own || !bias, 'ERR_UNSUPPORTED', () => 'prefix: is not built beside biases by distance; use a prompt here')
-    if (own) [k, v] = prefixed(own, layer, k, v)
-    const lengths = { maxLength: batch.maxLength, keys: keys ?? own }
-    return attention(q, k, v, batch.cuSeqlens, { ...score, ...lengths, bias, dropout: this.#dropout })
+    const options = { ...score, bias, dropout: this.#dropout }
+    if (own && score.causal) return this.#behind(own, q, k, v, options)
+    check(!own || !bias, 'ERR_UNSUPPORTED', () => {
+      return 'prefix: an encoder with biases by distance reads no keys of others, as in transformers; use lora here'
+    })
+    return attention(q, k, v, batch.cuSeqlens, { ...options, maxLength: batch.maxLength, keys: keys ?? own })
+  }
+
+  /** Under a causal mask: each key of the prefix has a query too, of which nothing comes, so that places agree. */
+  #behind(prefix: BatchPrefix, q: Tensor, k: Tensor, v: Tensor, options: Omit<AttentionOptions, 'maxLength'>): Tensor {
+    const { cuSeqlens, maxLength, queries, rest } = prefix
+    const all = embedding(q, queries, q.dtype)
+    const found = attention(all, k, v, cuSeqlens, { ...options, maxLength })
+    return embedding(found, rest, found.dtype)
   }
 }

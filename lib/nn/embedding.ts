@@ -21,16 +21,19 @@ export class Embedding {
   readonly bias = undefined
   /** The padding id: its row gets no gradient. */
   readonly fixed: number | undefined
+  /** Multiplies the rows of words, not those of a prompt or noise, which come in their place and on top. */
+  readonly factor: number
   /** Of what it gives. */
   readonly dtype: DType
   /** Of factors alone: s B A is the change of the table transposed. Their dropout drops nothing, as in PEFT. */
   readonly adapters: LinearAdapter[] = []
 
-  constructor(path: string, weight: Parameter, dtype: DType, fixed?: number) {
+  constructor(path: string, weight: Parameter, dtype: DType, fixed?: number, factor = 1) {
     this.path = path
     this.weight = weight
     this.dtype = dtype
     this.fixed = fixed
+    this.factor = factor
   }
 
   get rows(): number {
@@ -59,7 +62,7 @@ export class Embedding {
   apply(ids: Tensor): Tensor {
     const isPlain = this.adapters.length === 0 && !this.weight.isCovered
     const rows = isPlain ? this.#rows(ids) : byRoute([ids], ([part]) => this.#rows(part))
-    return promptedRows(this, noisyRows(this, rows))
+    return promptedRows(this, noisyRows(this, this.factor === 1 ? rows : scale(rows, this.factor)))
   }
 
   #rows(ids: Tensor): Tensor {

@@ -61,7 +61,7 @@ export interface SharedLayers {
 export type Forward = (batch: Batch, options?: ForwardOptions) => Tensor
 
 export interface Stack<S extends State> {
-  embed(batch: Batch, cache?: StackCache): S
+  embed(batch: Batch, options: ForwardOptions): S
   readonly blocks: readonly Block<S>[]
   /** The hidden state [N, D] between layers. */
   hidden(state: S): Tensor
@@ -71,11 +71,12 @@ export interface Stack<S extends State> {
 
 /** The forward pass of a stack. A state is freed once the next layer has read it, unless somebody observes. */
 export function stack<S extends State>({ embed, blocks, hidden, output = hidden }: Stack<S>): Forward {
-  return (batch, { cache, memory, prefix, observe, shared, checkpoint: again = false } = {}) => {
+  return (batch, options = {}) => {
+    const { cache, memory, prefix, observe, shared, checkpoint: again = false } = options
     const see = (state: S, at: number) => {
       if (at < blocks.length) observe?.(hidden(state))
     }
-    let state = shared ? sharedState(shared, embed, blocks) : scope(() => embed(batch, cache))
+    let state = shared ? sharedState(shared, embed, blocks) : scope(() => embed(batch, options))
     see(state, 0)
     for (const [i, block] of blocks.entries()) {
       if (shared && i < shared.layers) continue
@@ -102,7 +103,7 @@ function sharedState<S extends State>(shared: SharedLayers, embed: Stack<S>['emb
   const { batch, layers, rows, alone } = shared
   return scope(() => {
     const last = alone(() => {
-      let state = embed(batch)
+      let state = embed(batch, {})
       for (const [layer, block] of blocks.slice(0, layers).entries()) {
         const next = scope(() => block(state, { batch, layer }))
         leave(state, next)

@@ -6,7 +6,7 @@ import { check } from '../errors.ts'
 import { cast } from '../ops/copy.ts'
 import { embedding } from '../ops/embedding.ts'
 import { type Device, Tensor } from '../tensor.ts'
-import { must, nth } from '../tuple.ts'
+import { mapTuple, must, nth } from '../tuple.ts'
 import type { InputRules, PackedBatch } from './batch.ts'
 import { splitColumns } from './columns.ts'
 import { isUndecided } from './routes.ts'
@@ -91,6 +91,10 @@ export interface BatchPrefix {
   /** Where the keys of each sequence begin, i32[B + 1]. */
   readonly cuSeqlens: Tensor
   readonly maxLength: number
+  /** For each key a row of the batch: its own, and for those of the prefix any of their sequence, i32. */
+  readonly queries: Tensor
+  /** Which keys the batch brings, i32[N]. */
+  readonly rest: Tensor
 }
 
 export function prefixOf(
@@ -102,14 +106,19 @@ export function prefixOf(
   check(!isUndecided(), 'ERR_UNSUPPORTED', () => 'withRoutes: an adapter with a prefix cannot go by rows; run it alone')
   const sequences = cuSeqlens.length - 1
   const begins = cuSeqlens.map((at, s) => at + count * s)
-  const index = new Int32Array(nth(begins, sequences))
+  const [index, queries] = mapTuple(['index', 'queries'], () => new Int32Array(nth(begins, sequences)))
+  const rest = new Int32Array(nth(cuSeqlens, sequences))
   for (let s = 0; s < sequences; s++)
     for (let i = nth(begins, s); i < nth(begins, s + 1); i++) {
-      const offset = i - nth(begins, s)
-      index[i] = offset < count ? offset : count + nth(cuSeqlens, s) + offset - count
+      const offset = i - nth(begins, s) - count
+      const row = nth(cuSeqlens, s) + Math.max(0, offset)
+      index[i] = offset < 0 ? offset + count : count + row
+      queries[i] = row
+      if (offset >= 0) rest[row] = i
     }
   const on = (data: Int32Array) => Tensor.from(data, [data.length], { device })
-  return { rows, index: on(index), cuSeqlens: on(begins), maxLength: maxLength + count }
+  const places = { index: on(index), queries: on(queries), rest: on(rest) }
+  return { rows, ...places, cuSeqlens: on(begins), maxLength: maxLength + count }
 }
 
 /** Keys and values [N, width] of layer `layer` with the prefix before those of each sequence. */

@@ -58,10 +58,12 @@ export interface Host {
   readonly headModules: readonly string[]
   /** Tensors that the checkpoint lacked. */
   readonly newTensors: readonly string[]
-  /** Its sizes: those of its hidden state, and how many layers there are; encoder-decoders have a `startId`. */
+  /** Its sizes: of its hidden state, of keys and values, and how many layers; encoder-decoders have a `startId`. */
   readonly backbone: {
     readonly hiddenSize: number
     readonly layers: number
+    readonly kvHeads: number
+    readonly headDim: number
     readonly startId?: number
     readonly wordEmbeddings: Embedding
   }

@@ -1,7 +1,6 @@
 // Virtual tokens that train: prompt tuning (Lester et al. 2021) and prefix tuning (Li and Liang 2021).
 
 import { check } from '../errors.ts'
-import type { PyObject } from '../io/json.ts'
 import { gatherColumns } from '../nn/columns.ts'
 import { normal } from '../nn/init.ts'
 import { Parameter } from '../nn/module.ts'
@@ -22,6 +21,8 @@ export interface PromptOptions extends SaveWholeOptions {
   tokenDim?: number | undefined
   numLayers?: number | undefined
   numAttentionHeads?: number | undefined
+  /** Sets of virtual tokens that a file notes: PEFT makes two for an encoder-decoder. Default: as PEFT. */
+  numTransformerSubmodules?: number | undefined
 }
 
 /** Options of what makes virtual tokens while they train. */
@@ -36,7 +37,9 @@ export interface PrefixOptions extends PromptOptions, NetworkOptions {
   prefixProjection?: boolean
 }
 
-const size = (name: 'tokenDim' | 'numLayers' | 'numAttentionHeads', peft: string) =>
+type Size = 'tokenDim' | 'numLayers' | 'numAttentionHeads' | 'numTransformerSubmodules'
+
+const size = (name: Size, peft: string) =>
   ({
     name,
     peft,
@@ -71,6 +74,7 @@ export const VIRTUAL_FIELDS: readonly Field<keyof PromptOptions>[] = [
   size('tokenDim', 'token_dim'),
   size('numLayers', 'num_layers'),
   size('numAttentionHeads', 'num_attention_heads'),
+  size('numTransformerSubmodules', 'num_transformer_submodules'),
 ]
 
 /** Of those with a network that makes them. */
@@ -83,9 +87,6 @@ export const NETWORK_FIELD: Field<'encoderHiddenSize'> = {
   found: "the model's",
 }
 
-/** Keys of every file. */
-export const VIRTUAL_KEYS: PyObject = { num_transformer_submodules: 1 }
-
 export const PROMPT: MethodKind<PromptOptions> = {
   type: 'prompt',
   peftType: 'PROMPT_TUNING',
@@ -94,7 +95,6 @@ export const PROMPT: MethodKind<PromptOptions> = {
   lr: 1e-2,
   fields: VIRTUAL_FIELDS,
   keys: {
-    ...VIRTUAL_KEYS,
     prompt_tuning_init: 'RANDOM',
     prompt_tuning_init_text: null,
     tokenizer_kwargs: null,
@@ -120,7 +120,7 @@ export const PREFIX: MethodKind<PrefixOptions> = {
       help: 'Keys and values come from a network that trains in their place',
     },
   ],
-  keys: { ...VIRTUAL_KEYS, init_weights: null },
+  keys: { init_weights: null },
   place: prefixOf,
 }
 
@@ -129,44 +129,63 @@ export function promptTuning(options: PromptOptions = {}): Method {
   return methodOfKind(PROMPT, options)
 }
 
-/** Prefix tuning: every layer reads trained keys and values. Encoders only. docs/methods.md. */
+/** Prefix tuning: every layer, of an encoder-decoder the decoder's, reads trained keys and values. docs/methods.md. */
 export function prefixTuning(options: PrefixOptions = {}): Method {
   return methodOfKind(PREFIX, options)
 }
 
-/** Word embeddings of virtual tokens: rows that train, or what a network gives where they are no file's. */
+/**
+ * Word embeddings of virtual tokens: rows that train, or what a network gives where they are no file's. PEFT makes a
+ * second set for the decoder of an encoder-decoder, which nothing reads: files have it all the same.
+ */
 export function promptPlacement(
   host: Host,
-  options: Required<PromptOptions>,
+  options: Required<PromptOptions> & NetworkOptions,
   context: PlaceContext,
-  from: Pick<Source, 'network' | 'encoderHiddenSize'> = {},
+  make?: (rows: number, hidden: number) => Network,
 ): Placement {
-  const { network } = from
-  if (network) return placed(host, options, context, { ...from, virtual: { prompt: () => network.rows() } })
-  const made = rowsOf(options, sizesOf(host).tokenDim, context)
-  return placed(host, options, context, { ...from, made, virtual: { prompt: () => made.tensor } })
+  const sizes = sizesOf(host, options, context, { width: host.backbone.wordEmbeddings.outFeatures })
+  const { numVirtualTokens: count, encoderHiddenSize = sizes.tokenDim } = options
+  const rows = count * sizes.numTransformerSubmodules
+  const found = make ? { ...sizes, encoderHiddenSize } : sizes
+  if (make && !context.file) {
+    const network = make(rows, encoderHiddenSize)
+    return placed(host, options, context, { network, sizes: found, virtual: { prompt: () => network.rows(count) } })
+  }
+  const made = rowsOf([rows, sizes.tokenDim], context)
+  const prompt = () => (rows === count ? made.tensor : made.tensor.view(0, [count, sizes.tokenDim]))
+  return placed(host, options, context, { made, sizes: found, virtual: { prompt } })
 }
 
 function prefixOf(host: Host, options: Required<PrefixOptions>, context: PlaceContext): Placement {
   const { numVirtualTokens: count, prefixProjection } = options
-  const { tokenDim, numLayers } = sizesOf(host)
+  const { kvHeads: heads, headDim, layers } = host.backbone
+  const sizes = sizesOf(host, options, context, { width: heads * headDim, heads })
+  const { tokenDim, numLayers, numTransformerSubmodules: sets } = sizes
+  check(sets === 2 || host.backbone.startId === undefined, 'ERR_OPTION', () => {
+    return 'numTransformerSubmodules: 1 set of keys and values, for which PEFT has no place in an encoder-decoder; leave it out'
+  })
+  check(sets === 1 ? numLayers === layers : numLayers >= layers, 'ERR_OPTION', () => {
+    return `prefix: keys and values of ${numLayers} layers (num_layers), the model has ${layers}; leave numLayers out`
+  })
   const [width, period] = [2 * tokenDim, 2 * numLayers * tokenDim]
+  // With two sets PEFT hands layers four tensors each in place of two, and the last of them begin anew.
+  const begin = (layer: number) => ((layer * sets) % numLayers) * width
   const encoderHiddenSize = options.encoderHiddenSize ?? tokenDim
+  const found = { ...sizes, encoderHiddenSize }
   // Without context.file: a file holds what the projection gave.
   if (prefixProjection && !context.file) {
     const network = virtualNetwork(count, [tokenDim, encoderHiddenSize, period], 'tanh', context)
-    const prefix = (layer: number) => network.part(layer * width, width)
-    return placed(host, options, context, { network, virtual: { prefix }, encoderHiddenSize })
+    const prefix = (layer: number) => network.part(begin(layer), width)
+    return placed(host, options, context, { network, sizes: found, virtual: { prefix } })
   }
-  const made = rowsOf(options, period, context)
-  const prefix = (layer: number) => gatherColumns(made.tensor, [{ start: layer * width, width, period }])[0]
-  return placed(host, options, context, { made, virtual: { prefix }, encoderHiddenSize })
+  const made = rowsOf([count, period], context)
+  const prefix = (layer: number) => gatherColumns(made.tensor, [{ start: begin(layer), width, period }])[0]
+  return placed(host, options, context, { made, sizes: found, virtual: { prefix } })
 }
 
-function rowsOf({ numVirtualTokens: count }: Required<PromptOptions>, width: number, context: PlaceContext): Parameter {
-  return context.parameter(ROWS, [count, width], (seed, name) => {
-    return normal(count * width, 0.02, seed, name)
-  })
+function rowsOf(shape: readonly [number, number], context: PlaceContext): Parameter {
+  return context.parameter(ROWS, shape, (seed, name) => normal(shape[0] * shape[1], 0.02, seed, name))
 }
 
 /** How virtual tokens come about. */
@@ -174,22 +193,19 @@ interface Source {
   readonly virtual: Omit<VirtualTokens, 'count'>
   /** Rows that train, as they are written. */
   readonly made?: Parameter
-  readonly network?: Network | undefined
-  readonly encoderHiddenSize?: number
+  readonly network?: Network
+  /** What the file notes. */
+  readonly sizes: object
 }
 
 function placed(
   host: Host,
   options: Required<PromptOptions>,
   context: PlaceContext,
-  { virtual, made, network, encoderHiddenSize }: Source,
+  { virtual, made, network, sizes }: Source,
 ): Placement {
   const { numVirtualTokens: count } = options
   const own = made ? [made] : (network?.params ?? [])
-  check(host.backbone.startId === undefined, 'ERR_UNSUPPORTED', () => {
-    const what = virtual.prompt ? 'prompt' : 'prefix'
-    return `${what}: ${host.config.modelType} reads and says, and virtual tokens are built for one text alone; use lora`
-  })
   return {
     linear: new Map(),
     virtual: { count, ...virtual },
@@ -203,7 +219,7 @@ function placed(
       ],
     }),
     whole: trainedWhole(host, options, context, []),
-    settings: () => ({ ...sizesOf(host), ...(encoderHiddenSize !== undefined && { encoderHiddenSize }) }),
+    settings: () => sizes,
     matched: [{ path: ROWS, text: `${count} virtual tokens` }],
     keyOf: ({ name, base }: Parameter) => (base ? `base_model.${name}` : name),
   }
@@ -212,12 +228,35 @@ function placed(
 /** PEFT's key of virtual tokens. */
 const ROWS = 'prompt_embeddings'
 
-/** What PEFT notes of the model. */
-function sizesOf({ backbone, config }: Host) {
-  const { num_attention_heads: heads, n_heads: short } = config.values
+/** What PEFT notes of the model: what a file says, else what fits. `heads`: default those of queries. */
+function sizesOf(host: Host, options: PromptOptions, context: PlaceContext, { width, heads = queryHeads(host) }: Fit) {
+  const { backbone, className, config } = host
+  const isTwofold = backbone.startId !== undefined
+  check(!isTwofold || context.taskType === 'SEQ_2_SEQ_LM', 'ERR_UNSUPPORTED', () => {
+    return `virtual tokens: transformers' ${className} takes no vectors and no keys in place of words, so PEFT has none there; use lora`
+  })
+  const { tokenDim = width, numTransformerSubmodules: sets = isTwofold ? 2 : 1 } = options
+  check(tokenDim === width, 'ERR_OPTION', () => {
+    return `tokenDim: ${tokenDim}, but ${config.modelType} reads vectors of ${width} here; leave it out`
+  })
+  check(sets === 1 || (sets === 2 && isTwofold), 'ERR_OPTION', () => {
+    return `numTransformerSubmodules: ${sets} sets of virtual tokens, ${className} has ${isTwofold ? '1 or 2' : 'one'}; leave it out`
+  })
   return {
-    tokenDim: backbone.hiddenSize,
-    numLayers: backbone.layers,
-    numAttentionHeads: typeof heads === 'number' ? heads : typeof short === 'number' ? short : undefined,
+    tokenDim,
+    numLayers: options.numLayers ?? backbone.layers,
+    numAttentionHeads: options.numAttentionHeads ?? heads,
+    numTransformerSubmodules: sets,
   }
+}
+
+/** What virtual tokens must fit. */
+interface Fit {
+  readonly width: number
+  readonly heads?: number | undefined
+}
+
+function queryHeads({ config: { values } }: Host): number | undefined {
+  const names = ['num_attention_heads', 'n_heads', 'n_head', 'num_heads']
+  return names.map(name => values[name]).find(value => typeof value === 'number')
 }

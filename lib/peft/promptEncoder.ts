@@ -3,14 +3,7 @@
 import { check } from '../errors.ts'
 import type { Field } from './fields.ts'
 import { type Method, type MethodKind, methodOfKind } from './method.ts'
-import {
-  NETWORK_FIELD,
-  type NetworkOptions,
-  type PromptOptions,
-  promptPlacement,
-  VIRTUAL_FIELDS,
-  VIRTUAL_KEYS,
-} from './prompt.ts'
+import { NETWORK_FIELD, type NetworkOptions, type PromptOptions, promptPlacement, VIRTUAL_FIELDS } from './prompt.ts'
 import { virtualNetwork } from './virtualNetwork.ts'
 
 const NETWORKS = ['MLP', 'LSTM'] as const
@@ -39,17 +32,15 @@ export const PROMPT_ENCODER: MethodKind<PromptEncoderOptions> = {
   lr: 1e-3,
   fields: [...VIRTUAL_FIELDS, NETWORK_FIELD, network],
   // Of an LSTM alone.
-  keys: { ...VIRTUAL_KEYS, encoder_dropout: 0, encoder_num_layers: 2 },
+  keys: { encoder_dropout: 0, encoder_num_layers: 2 },
   place(host, options, context) {
-    const { hiddenSize: width } = host.backbone
-    const encoderHiddenSize = options.encoderHiddenSize ?? width
-    if (context.file) return promptPlacement(host, options, context, { encoderHiddenSize })
-    check(options.encoderReparameterizationType === 'MLP', 'ERR_UNSUPPORTED', () => {
-      return 'encoderReparameterizationType: LSTM is not built; take MLP, as PEFT does by itself'
+    return promptPlacement(host, options, context, (rows, hidden) => {
+      check(options.encoderReparameterizationType === 'MLP', 'ERR_UNSUPPORTED', () => {
+        return 'encoderReparameterizationType: LSTM is not built; take MLP, as PEFT does by itself'
+      })
+      const { outFeatures: width } = host.backbone.wordEmbeddings
+      return virtualNetwork(rows, [width, hidden, hidden, width], 'relu', context)
     })
-    const sizes = [width, encoderHiddenSize, encoderHiddenSize, width]
-    const network = virtualNetwork(options.numVirtualTokens, sizes, 'relu', context)
-    return promptPlacement(host, options, context, { network, encoderHiddenSize })
   },
 }
 

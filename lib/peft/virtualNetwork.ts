@@ -11,9 +11,9 @@ import type { PlaceContext } from './method.ts'
 /** Embeddings of virtual tokens, through linear layers with an activation between each two. */
 export interface Network {
   readonly params: readonly Parameter[]
-  /** [tokens, last size]; on the tape. */
-  rows(): Tensor
-  /** Columns [start, start + width) of them alone. */
+  /** [tokens, last size], of the first `count` alone where given; on the tape. */
+  rows(count?: number): Tensor
+  /** Columns [start, start + width) of all. */
   part(start: number, width: number): Tensor
 }
 
@@ -37,14 +37,17 @@ export function virtualNetwork(
       })
     return { weight: make('weight', [size, inputs]), bias: make('bias', [size]) }
   })
-  const hidden = () =>
-    layers.slice(0, -1).reduce((x, { weight, bias }) => {
-      return activation(linear(x, weight.tensor, bias.tensor), kind)
-    }, table.tensor)
+  const hidden = (rows = count) =>
+    layers.slice(0, -1).reduce(
+      (x, { weight, bias }) => {
+        return activation(linear(x, weight.tensor, bias.tensor), kind)
+      },
+      table.tensor.view(0, [rows, first]),
+    )
   const last = layers.at(-1)
   return {
     params: [table, ...layers.flatMap(({ weight, bias }) => [weight, bias])],
-    rows: () => (last ? linear(hidden(), last.weight.tensor, last.bias.tensor) : hidden()),
+    rows: rows => (last ? linear(hidden(rows), last.weight.tensor, last.bias.tensor) : hidden(rows)),
     part(start, width) {
       if (!last) return hidden()
       const { columns } = last.weight

@@ -12,13 +12,16 @@ import { packageRoot } from '../../lib/io/package.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { pack } from '../../lib/nn/batch.ts'
-import { attach, promptEncoder, promptTuning } from '../../lib/peft/index.ts'
+import { attach, type Method, prefixTuning, promptEncoder, promptTuning } from '../../lib/peft/index.ts'
 import { scope } from '../../lib/tensor.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { logitsOf } from '../peft/golden.ts'
 import { chatModelFolder } from '../support/chatModel.ts'
 
 const MODELS = join(packageRoot, 'test/golden/models')
 const load = (name = 'llama-lm') => loadModel(join(MODELS, name), { task: 'causal-lm' })
+
+const named = ({ kind, options }: Method) => `${kind.title}${options.prefixProjection ? ' with projection' : ''}`
 
 async function alone(model: Model, prompt: readonly number[], options: TokenOptions): Promise<number[]> {
   const ids: number[] = []
@@ -51,12 +54,14 @@ for (const name of new Set(cases.map(({ model }) => model)))
 
 const prompts = [[5], [7, 23, 41, 11, 30, 8], [9, 12], [3, 3, 3, 3, 8, 9, 10, 4, 5], [17, 6, 20]]
 
-for (const name of ['llama-lm', 'gpt2-lm'])
+for (const name of ['llama-lm', 'gpt2-lm', 'mistral-lm'])
   for (const method of [
     promptTuning({ numVirtualTokens: 3 }),
     promptEncoder({ numVirtualTokens: 3, encoderHiddenSize: 8 }),
+    prefixTuning({ numVirtualTokens: 3 }),
+    prefixTuning({ numVirtualTokens: 3, prefixProjection: true, encoderHiddenSize: 8 }),
   ])
-    test(`${name}: after ${method.kind.title} the cache says what passes over whole texts say`, async () => {
+    test(`${name}: after ${named(method)} the cache says what passes over whole texts say`, async () => {
       const before = native.live()
       const model = await load(name)
       const adapter = attach(model, method)
@@ -87,8 +92,10 @@ for (const name of ['llama-lm', 'gpt2-lm'])
       const [best] = await decoder.beams(Int32Array.from(prompts[1]!), choiceOf(model, { ...options, beams: 1 }))
       assert.equal(best, expected[1])
       await decoder.close()
+      const first = () => logitsOf(model, pack([Int32Array.from(prompts[0]!)]))
+      const answered = await first()
       adapter.setActive(false)
-      assert.not.equal(await alone(model, prompts[1]!, options), expected[1])
+      assert.not.equal(await first(), answered)
       model.dispose()
       assert.is(native.live(), before)
     })

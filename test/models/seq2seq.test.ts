@@ -11,7 +11,7 @@ import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { createModel, loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
-import { type PackedBatch, shiftedRight, upload } from '../../lib/nn/batch.ts'
+import { type PackedBatch, pack, shiftedRight, upload } from '../../lib/nn/batch.ts'
 import { bucketOf } from '../../lib/nn/relativeBias.ts'
 import { withRoutes } from '../../lib/nn/routes.ts'
 import { Arena } from '../../lib/optim/arena.ts'
@@ -19,7 +19,8 @@ import { attach } from '../../lib/peft/attach.ts'
 import { loadAdapter } from '../../lib/peft/load.ts'
 import { lora } from '../../lib/peft/lora.ts'
 import { saveMerged } from '../../lib/peft/merged.ts'
-import { promptTuning } from '../../lib/peft/prompt.ts'
+import { prefixTuning, promptTuning } from '../../lib/peft/prompt.ts'
+import { promptEncoder } from '../../lib/peft/promptEncoder.ts'
 import { scope, type Tensor } from '../../lib/tensor.ts'
 import { backward, logitsOf, tinyBatch, train, unpad, withFolder } from '../peft/golden.ts'
 import { compare } from '../support/compare.ts'
@@ -271,11 +272,76 @@ test('f16 weights run in f32, and the model says why', async () => {
   model.dispose()
 })
 
-test('another task, virtual tokens, and a batch without what is to be said are refused', async () => {
+for (const method of [
+  promptTuning({ numVirtualTokens: 3 }),
+  promptEncoder({ numVirtualTokens: 3, encoderHiddenSize: 8 }),
+  prefixTuning({ numVirtualTokens: 3 }),
+  prefixTuning({ numVirtualTokens: 3, prefixProjection: true, encoderHiddenSize: 8 }),
+])
+  test(`after ${method.type} tuning ${method.options.prefixProjection ? 'with projection ' : ''}answers through the caches are those of whole passes`, async () => {
+    const before = native.live()
+    const model = await loadModel(join(FOLDER, 't5'), { task })
+    const adapter = attach(model, method)
+    for (const [i, { tensor, size }] of adapter.trainable.entries())
+      tensor.upload(Float32Array.from({ length: size }, (_, j) => Math.sin(i * 3.1 + j * 1.7)))
+    const prompts = [[5], [7, 23, 41, 11, 30, 8], [3, 3, 3, 3, 8, 9, 10, 4, 5]].map(ids => Int32Array.from(ids))
+    const expected = await Promise.all(
+      prompts.map(async prompt => {
+        const ids: number[] = []
+        for (let step = 0; step < 6; step++) {
+          // What stands last is to be said: what is read ends before it.
+          const logits = scope(() => model.logits({ ...pack([prompt]), decoder: pack([Int32Array.of(...ids, 0)]) }))
+          const last = (await logits.data()).slice(-model.head.outputs)
+          logits.dispose()
+          ids.push(last.indexOf(Math.max(...last)))
+        }
+        return ids
+      }),
+    )
+    const options = { maxNewTokens: 6, endIds: [] }
+    const decoder = new Decoder(model, { sequences: 2 })
+    const found = prompts.map(async prompt => {
+      const ids: number[] = []
+      for await (const id of decoder.tokens(prompt, choiceOf(model, options))) ids.push(id)
+      return ids
+    })
+    assert.equal(await Promise.all(found), expected)
+    const [best] = await decoder.beams(prompts[1]!, choiceOf(model, { ...options, beams: 1 }))
+    assert.equal(best, expected[1])
+    await decoder.close()
+    model.dispose()
+    assert.is(native.live(), before)
+  })
+
+test('virtual tokens are refused where transformers takes none, and sizes that do not fit', async () => {
+  const model = await loadModel(join(FOLDER, 't5'), { task })
+  const wrong = (options: object) => () => attach(model, prefixTuning(options))
+  assert.throws(wrong({ tokenDim: 24 }), /tokenDim: 24, but t5 reads vectors of 30 here; leave it out/)
+  assert.throws(wrong({ numLayers: 2 }), /prefix: keys and values of 2 layers \(num_layers\), the model has 3/)
+  assert.throws(wrong({ numTransformerSubmodules: 1 }), /numTransformerSubmodules: 1 set of keys and values/)
+  assert.throws(wrong({ numTransformerSubmodules: 3 }), /3 sets of virtual tokens, .* has 1 or 2/)
+  model.dispose()
+  for (const [word, message] of [
+    ['sequence-classification', /virtual tokens: transformers' T5ForSequenceClassification takes no vectors/],
+    ['question-answering', /virtual tokens: transformers' T5ForQuestionAnswering takes no vectors/],
+  ] as const) {
+    const other = await loadModel(join(FOLDER, 't5'), { task: word, labels: ['a', 'b'] })
+    assert.throws(() => attach(other, promptTuning()), message)
+    other.dispose()
+  }
+  const encoder = await loadModel(join(FOLDER, 't5'), { task: 'token-classification', labels: ['a', 'b'] })
+  const { decoder: _, ...batch } = tinyBatch('t5').batch
+  attach(encoder, promptTuning({ numVirtualTokens: 2 }))
+  scope(() => void encoder.logits(batch))
+  attach(encoder, prefixTuning({ numVirtualTokens: 2, tokenDim: 30 }), { name: 'prefix' })
+  assert.throws(() => scope(() => encoder.logits(batch)), /prefix: an encoder with biases by distance reads no keys/)
+  encoder.dispose()
+})
+
+test('another task, and a batch without what is to be said are refused', async () => {
   const model = await loadModel(join(FOLDER, 't5'), { task })
   const { decoder: _, ...batch } = tinyBatch('t5').batch
   assert.throws(() => scope(() => model.logits(batch)), /batch: it does not say what the decoder is to say/)
-  assert.throws(() => attach(model, promptTuning()), /prompt: t5 reads and says/)
   const other = await loadModel(join(FOLDER, 't5'), { task: 'causal-lm' }).catch(error => error)
   assert.match(String(other), /t5 has no head for causal-lm; .*seq2seq-lm/)
   model.dispose()

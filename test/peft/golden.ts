@@ -53,6 +53,7 @@ export function tinyBatch(name: string): {
   labels: Int32Array | Float32Array
   total: number
   lengths: number[]
+  said?: number[] | undefined
 } {
   const { task, problem, lengths, said } = readMeta<ModelMeta>(folderOf(name))
   const io = openSafetensors(join(folderOf(name), 'io.safetensors'))
@@ -71,7 +72,7 @@ export function tinyBatch(name: string): {
     batch.decoder = pack(said.map((length, i) => (raw as Int32Array).slice(i * width(said), i * width(said) + length)))
   io.close()
   const total = task === 'seq' ? lengths.length : Array.from(labels).filter(label => label !== -100).length
-  return { batch, labels, total, lengths }
+  return { batch, labels, total, lengths, said }
 }
 
 const width = (lengths: readonly number[]) => Math.max(...lengths)

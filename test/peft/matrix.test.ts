@@ -103,9 +103,6 @@ const REFUSED: Readonly<Record<string, Readonly<Record<string, RegExp>>>> = {
   },
   pfeiffer: { 'llama-lm-tied': /form: llama hands no residual on/, t5: /form: t5 hands no residual on/ },
   parallel: { 'llama-lm-tied': /form: llama hands no residual on/, t5: /form: t5 hands no residual on/ },
-  prompt: { t5: /prompt: t5 reads and says/ },
-  ptuning: { t5: /prompt: t5 reads and says/ },
-  prefix: { 'llama-lm-tied': /prefix: is built for encoders/, t5: /prefix: t5 reads and says/ },
 }
 const refusedOf = ({ name, type }: Way) => REFUSED[name] ?? REFUSED[type] ?? {}
 const withOthers = (way: Way, ...encoders: string[]) => [...encoders, ...OTHERS.filter(base => !refusedOf(way)[base])]

@@ -4,6 +4,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { generateTokens } from '../../lib/generate/generate.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors } from '../../lib/io/safetensors.ts'
 import { native } from '../../lib/native.ts'
@@ -19,6 +20,8 @@ interface Meta {
   base: string
   task: string
   loss: number | null
+  /** What a prompt is continued with. */
+  greedy?: { prompt: number[]; ids: number[] }
 }
 
 const readConfig = (dir: string) => JSON.parse(readFileSync(join(dir, 'adapter_config.json'), 'utf8'))
@@ -35,20 +38,29 @@ for (const name of CASES)
   test(`${name}: what PEFT saved computes what PEFT computed, and is saved as it was`, async () => {
     const before = native.live()
     const dir = join(FOLDER, name)
-    const { base, task, loss: expected } = readMeta<Meta>(dir)
+    const { base, task, loss: expected, greedy } = readMeta<Meta>(dir)
     const io = openSafetensors(join(dir, 'io.safetensors'))
     const model = await tinyModel(base)
-    const { batch, labels, total, lengths } = tinyBatch(base)
+    const { batch, labels, total, lengths, said } = tinyBatch(base)
     // PEFT passes no segments to a model with virtual tokens.
     if (/^(prompt|prefix|ptuning)-/.test(name)) batch.typeIds = undefined
     const original = await bytesOf(model)
     const adapter = await loadAdapter(model, dir, { trainable: true })
     const logits = io.readF32('logits')
-    const wanted = task === 'seq' ? logits : unpad(logits, lengths, io.info('logits').shape[2])
+    const wanted = task === 'seq' ? logits : unpad(logits, said ?? lengths, io.info('logits').shape[2])
     compare('logits', await logitsOf(model, batch), wanted)
     const stop = train(adapter.trainable)
-    const loss = await backward(() => model.loss(batch, targetsOf(model, batch, labels), { total }))
+    const targets = targetsOf(model, batch, labels)
+    // The first token of a text follows none.
+    const all = task === 'lm' ? targets.weight : total
+    const loss = await backward(() => model.loss(batch, targets, { total: all }))
     if (expected !== null) compare('loss', [loss], [expected])
+    if (greedy) {
+      const found: number[] = []
+      const options = { maxNewTokens: greedy.ids.length, endIds: [] }
+      for await (const id of generateTokens(model, Int32Array.from(greedy.prompt), options)) found.push(id)
+      assert.equal(found, greedy.ids)
+    }
     for (const [key, parameter] of adapter.tensors())
       if (io.has(`grad.${key}`))
         compare(key, await parameter.gradient!.data(), io.readF32(`grad.${key}`), { relative: 5e-5, absolute: 1e-7 })

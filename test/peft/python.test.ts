@@ -36,28 +36,26 @@ for folder in folders:
     if task == 's2s':
         model._prepare_encoder_decoder_kwargs_for_generation = None
         inputs['decoder_input_ids'] = model._shift_right(given['labels'].long())
-    with torch.no_grad():
-        logits = PeftModel.from_pretrained(model, folder).eval()(**inputs).logits
+    try:
+        with torch.no_grad():
+            logits = PeftModel.from_pretrained(model, folder).eval()(**inputs).logits
+    except ValueError as error:
+        # Encoders of transformers 5.24 take no prefix any more.
+        if task != 'seq' or 'past key values' not in str(error):
+            raise
+        found.append(None)
+        continue
     # Virtual tokens of a decoder have logits too.
     found.append((logits if logits.dim() == 2 else logits[:, -given['labels'].shape[1]:]).flatten().tolist())
 print(json.dumps(found))
 `
 
-/** What each kind of model has no such method for: see the method matrix. */
-const REFUSED: Readonly<Record<string, readonly string[]>> = {
-  'bert-seq': [],
-  'llama-lm-tied': ['prefix'],
-  t5: ['prompt', 'ptuning', 'prefix'],
-}
-
-for (const [base, refused] of Object.entries(REFUSED))
+for (const base of ['bert-seq', 'llama-lm-tied', 't5'])
   test(`PEFT loads every method that it has on ${base}, and computes the same`, async () => {
     const python = process.env.LOWRANK_PYTHON
     if (!python) return console.log('skip: PEFT loads what is saved here (LOWRANK_PYTHON names no Python with peft)')
     await withFolder(async out => {
-      const kinds = METHODS.filter(({ peftType, type }) => {
-        return peftType && !OWN.includes(peftType) && !refused.includes(type)
-      })
+      const kinds = METHODS.filter(({ peftType }) => peftType && !OWN.includes(peftType))
       const { task, lengths, said } = readMeta<{ task: string; lengths: number[]; said?: number[] }>(folderOf(base))
       const expected: Float32Array[] = []
       let outputs = 0
@@ -79,10 +77,16 @@ for (const [base, refused] of Object.entries(REFUSED))
       const printed = execFileSync(python, ['-c', PYTHON, folderOf(base), task, folders], {
         encoding: 'utf8',
         maxBuffer: 1 << 26,
+        env: { ...process.env, TORCHINDUCTOR_CACHE_DIR: join(out, 'cache') },
       })
-      const found: number[][] = JSON.parse(printed.trim().split('\n').at(-1)!)
+      const found: (number[] | null)[] = JSON.parse(printed.trim().split('\n').at(-1)!)
       for (const [i, { type }] of kinds.entries()) {
-        const logits = Float32Array.from(found[i]!)
+        const computed = found[i]
+        if (!computed) {
+          console.log(`skip: ${type} on ${base} (this PEFT and transformers run it on no encoder)`)
+          continue
+        }
+        const logits = Float32Array.from(computed)
         compare(type, task === 'seq' ? logits : unpad(logits, said ?? lengths, outputs), expected[i]!)
       }
     })

@@ -1,6 +1,7 @@
 """Makes adapters of other methods than LoRA with PEFT over the tiny checkpoints of ../models, and what they compute.
 
-    python make_methods.py [CASE...]        torch 2.13.0, transformers 5.18.0, peft 0.21.0
+    python make_methods.py [CASE...]        torch 2.13.0, transformers 5.18.0, peft 0.21.0; prompts, and prefixes of
+                                            decoders, 5.24.0 and 0.21.2, whose BERT takes no prefix any more
 
 methods/CASE/ holds PEFT's adapter_config.json and adapter_model.safetensors; io.safetensors: `logits` with the adapter
 (padded positions zero), `grad.KEY` gradients of the loss by the keys of the file; meta.json: base, task, loss, notes.
@@ -87,7 +88,38 @@ CASES = {
         prefix_projection=True,
         encoder_hidden_size=16,
     ),
+    # A second set of virtual tokens, for the decoder, is in the file and read by nobody.
+    'prompt-t5': case('t5', PromptTuningConfig, 'four virtual tokens', num_virtual_tokens=4),
+    'ptuning-mt5': case(
+        'mt5', PromptEncoderConfig, 'three virtual tokens', num_virtual_tokens=3, encoder_hidden_size=16
+    ),
+    # Without num_layers and token_dim, PEFT counts the encoder's layers and takes d_model for the width of keys: it fails.
+    'prefix-t5': case(
+        't5', PrefixTuningConfig, 'three layers, keys of 30', num_virtual_tokens=4, num_layers=3, token_dim=30
+    ),
+    'prefix-t5-old': case(
+        't5-old',
+        PrefixTuningConfig,
+        'with projection; more layers than the model has, as of a deeper encoder',
+        num_virtual_tokens=3,
+        num_layers=5,
+        token_dim=30,
+        prefix_projection=True,
+        encoder_hidden_size=16,
+    ),
+    'prefix-llama-lm': case('llama-lm', PrefixTuningConfig, 'keys of fewer heads', num_virtual_tokens=4),
+    'prefix-gpt2-lm': case(
+        'gpt2-lm',
+        PrefixTuningConfig,
+        'with projection',
+        num_virtual_tokens=3,
+        prefix_projection=True,
+        encoder_hidden_size=16,
+    ),
+    'prefix-gemma3-lm': case('gemma3-lm', PrefixTuningConfig, 'windows that the prefix leaves', num_virtual_tokens=3),
+    'prompt-gemma-lm': case('gemma-lm', PromptTuningConfig, 'words are scaled, a prompt is not', num_virtual_tokens=3),
 }
+SAYING = ['prefix-llama-lm', 'prefix-gpt2-lm', 'prefix-gemma3-lm', 'prompt-gemma-lm', 'prompt-t5', 'prefix-t5']
 
 
 def randomise(model):
@@ -104,12 +136,19 @@ def randomise(model):
 def compute(model, given):
     model.zero_grad()
     floats = wide(given)
-    if given.get('labels') is not None and model.peft_config['default'].is_prompt_learning and given['labels'].dim() == 2:
+    config = model.peft_config['default']
+    # What follows a virtual token is no part of the loss here.
+    if config.task_type == 'CAUSAL_LM':
+        floats['labels'] = floats['labels'].clone()
+        floats['labels'][:, 0] = -100
+    # PEFT's classifiers of tokens do not part virtual tokens from labels.
+    if config.is_prompt_learning and config.task_type == 'TOKEN_CLS':
         floats.pop('labels')
     out = model(**floats)
     logits = out.logits
-    if logits.dim() == 3 and logits.shape[1] > given['attention_mask'].shape[1]:
-        logits = logits[:, -given['attention_mask'].shape[1] :]
+    rows = dict(attention_mask=said_of(given) if config.task_type == 'SEQ_2_SEQ_LM' else given['attention_mask'])
+    if logits.dim() == 3 and logits.shape[1] > rows['attention_mask'].shape[1]:
+        logits = logits[:, -rows['attention_mask'].shape[1] :]
     loss = out.loss
     if loss is not None:
         # AdaLoRA adds its regulariser to the loss: what is recorded is the loss of the task alone.
@@ -117,10 +156,34 @@ def compute(model, given):
             labels = floats['labels']
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=-100)
         loss.backward()
-    return clear(logits.detach(), given), None if loss is None else loss.item()
+    return clear(logits.detach(), rows), None if loss is None else loss.item()
+
+
+def said_of(given):
+    """Which tokens a decoder says; a masked one may stand among them."""
+    ends = given['labels'].ne(-100).long() * torch.arange(1, given['labels'].shape[1] + 1)
+    return torch.arange(given['labels'].shape[1]) < ends.max(1).values[:, None]
+
+
+def greedy(model, given):
+    """What the longest of the inputs is continued with, by passes over all of it: generate() of peft 0.21 hands
+    transformers 5.24 a prefix beside a cache of its own, which is the one that is read."""
+    row = given['attention_mask'].sum(1).argmax().item()
+    ids = given['input_ids'][row, : given['attention_mask'][row].sum()].tolist()
+    tensor = lambda values: torch.tensor([values])
+    said = [0]
+    for _ in range(6):
+        if model.peft_config['default'].task_type == 'SEQ_2_SEQ_LM':
+            out = model(input_ids=tensor(ids), decoder_input_ids=tensor(said))
+        else:
+            out = model(input_ids=tensor(ids + said[1:]))
+        said.append(out.logits[0, -1].argmax().item())
+    return dict(prompt=ids, ids=said[1:])
 
 
 def key_of(parameter, saved):
+    if 'prompt_encoder' in parameter:
+        return 'prompt_embeddings'
     plain = parameter.replace('.modules_to_save.default', '').replace('.default', '')
     for key in (plain, plain.removesuffix('.weight')):
         if key in saved:
@@ -146,6 +209,8 @@ def make(name):
     for module in loaded.modules():
         if hasattr(module, 'ranknum') and 'default' in module.ranknum and 'rank_pattern' not in c['options']:
             assert module.ranknum['default'].item() == c['options']['init_r']
+    if prompts:
+        loaded.prompt_encoder['default'].embedding.weight.requires_grad_(True)
     logits, loss = compute(loaded, given)
     tensors = dict(logits=logits)
     for n, p in loaded.named_parameters():
@@ -160,7 +225,8 @@ def make(name):
         except (AttributeError, NotImplementedError) as error:
             print(name, 'cannot be merged:', error)
     save_io(folder, tensors)
-    size = finish(folder, dict(base=c['base'], task=meta['task'], notes=c['notes'], loss=loss))
+    says = name in SAYING and dict(greedy=greedy(loaded, given))
+    size = finish(folder, dict(base=c['base'], task=meta['task'], notes=c['notes'], loss=loss) | (says or {}))
     print(f'{name:26} loss {loss} {size} kB', {k: list(v.shape) for k, v in list(saved.items())[:3]}, len(tensors))
 
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
     AutoModelForSequenceClassification,
     AutoModelForTokenClassification,
 )
@@ -26,13 +27,15 @@ logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 MODELS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '../models')
+SEQ2SEQ = os.path.join(MODELS, '../seq2seq')
 CLASS = dict(
     lm=AutoModelForCausalLM,
     mlm=AutoModelForMaskedLM,
+    s2s=AutoModelForSeq2SeqLM,
     seq=AutoModelForSequenceClassification,
     tok=AutoModelForTokenClassification,
 )
-TASK = dict(seq='SEQ_CLS', tok='TOKEN_CLS', mlm=None)  # PEFT's names
+TASK = dict(lm='CAUSAL_LM', mlm=None, s2s='SEQ_2_SEQ_LM', seq='SEQ_CLS', tok='TOKEN_CLS')  # PEFT's names
 
 
 def read_json(path):
@@ -51,18 +54,23 @@ def change_json(path, how, end='\n'):
     write_json(path, how(read_json(path)), end, indent=2, sort_keys=True)
 
 
+def folder_of(base):
+    """One of the checkpoints of seq2seq/ or models/."""
+    return next(f'{root}/{base}' for root in (SEQ2SEQ, MODELS) if os.path.isdir(f'{root}/{base}'))
+
+
 def base_model(base, dtype=None):
-    """One of the checkpoints of models/, and its meta.json."""
-    meta = read_json(f'{MODELS}/{base}/meta.json')
+    """The model of a checkpoint, and its meta.json."""
+    meta = read_json(f'{folder_of(base)}/meta.json')
     options = dict(dtype=dtype) if dtype else {}
-    return CLASS[meta['task']].from_pretrained(f'{MODELS}/{base}', **options).eval(), meta
+    return CLASS[meta['task']].from_pretrained(folder_of(base), **options).eval(), meta
 
 
 def given_of(base):
     """What the checkpoint was run on."""
     return {
         k: v.long() if not v.is_floating_point() else v
-        for k, v in load_file(f'{MODELS}/{base}/io.safetensors').items()
+        for k, v in load_file(f'{folder_of(base)}/io.safetensors').items()
         if k in ('input_ids', 'attention_mask', 'token_type_ids', 'labels')
     }
 
