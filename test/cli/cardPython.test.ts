@@ -1,6 +1,6 @@
 // The Python that a card shows: run as it stands, it loads the base with the labels and the adapter over it.
 // LOWRANK_PYTHON names a Python with peft.
-// timeout: 300
+// timeout: 600
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { bundled } from '../../lib/bundled.ts'
+import { packageRoot } from '../../lib/io/package.ts'
 import { HubServer } from '../hub/server.ts'
 import { capitals, chatModelFolder } from '../support/chatModel.ts'
 import { seq2seqFolder } from '../support/seq2seqModel.ts'
@@ -33,8 +34,20 @@ function programOf(folder: string): string {
 
 /** Runs the program of a folder's card and returns the labels that the model then has. */
 async function labelsBy(folder: string, base: string, env: Record<string, string> = {}): Promise<unknown> {
-  const text = programOf(folder).replaceAll('path/to/base', base).replaceAll('path/to/this/folder', folder)
-  const program = `${text}import json; print(json.dumps(list(model.config.id2label.values())))\n`
+  return labelsOf(programOf(folder).replaceAll('path/to/base', base), folder, env)
+}
+
+/** Runs a program that opens the adapter in a folder as `model`: its labels. */
+async function labelsOf(text: string, folder: string, env: Record<string, string> = {}): Promise<unknown> {
+  const { code, found, said } = await inPython(
+    `${text.replaceAll('path/to/this/folder', folder)}\nimport json; print(json.dumps(list(model.config.id2label.values())))\n`,
+    env,
+  )
+  assert.is(code, 0, said)
+  return JSON.parse(found.trim().split('\n').at(-1)!)
+}
+
+async function inPython(program: string, env: Record<string, string> = {}) {
   const child = spawn(python!, ['-W', 'ignore', '-c', program], { env: { ...process.env, ...env } })
   let [found, said] = ['', '']
   child.stdout.on('data', (part: Buffer) => {
@@ -44,8 +57,7 @@ async function labelsBy(folder: string, base: string, env: Record<string, string
     said += part
   })
   const [code] = await once(child, 'close')
-  assert.is(code, 0, `${program}\n${said}`)
-  return JSON.parse(found.trim().split('\n').at(-1)!)
+  return { code, found, said: `${program}\n${said}` }
 }
 
 /** A test that needs Python. */
@@ -100,5 +112,23 @@ withPython('over a base of the hub, which PEFT finds by itself', async () => {
     await server.close()
   }
 })
+
+withPython(
+  'the lines of docs/from-peft.md take the labels along; a bare call fails or does not know them',
+  async () => {
+    const page = readFileSync(join(packageRoot, 'docs/from-peft.md'), 'utf8')
+    const [, lines = ''] = /```python\n([\s\S]*?)```/.exec(page) ?? []
+    const rows = reviews(24).map((row, i) => (i % 3 ? row : { ...row, label: 'mixed' }))
+    const three = await trained(writeJsonl(join(workFolder(), 'three.jsonl'), rows), [])
+    assert.equal(await labelsOf(lines, three), ['bad', 'good', 'mixed'])
+    const bare = `from peft import AutoPeftModelForSequenceClassification as Auto
+model = Auto.from_pretrained("path/to/this/folder")`
+    const failed = await inPython(bare.replace('path/to/this/folder', three))
+    assert.is.not(failed.code, 0)
+    assert.match(failed.said, /size mismatch/)
+    const two = await trained(writeJsonl(join(workFolder(), 'two.jsonl'), reviews(24)), [])
+    assert.equal(await labelsOf(bare, two), ['LABEL_0', 'LABEL_1'])
+  },
+)
 
 test.run()
