@@ -77,6 +77,7 @@ export class Model implements Disposable {
   /** Sentences for the user: what became of a classifier that the checkpoint has, or of weights that are too narrow. */
   readonly notices: readonly string[]
   readonly #weights: Weights
+  readonly #options: ModelOptions
 
   /** Use {@link loadModel} or {@link createModel}: what a source has is allocated here, and read by {@link read}. */
   constructor(config: ModelConfig, settings: LoadSettings, options: ModelOptions, path: string | undefined) {
@@ -88,6 +89,7 @@ export class Model implements Disposable {
     this.storage = settings.storage
     this.compute = settings.compute
     this.path = path
+    this.#options = options
     const { source, notices } = headSource(this, settings, options)
     this.notices = [...notices, ...weightNotices(this.family, settings)]
     this.#weights = Weights.open({ ...settings, source })
@@ -111,6 +113,14 @@ export class Model implements Disposable {
       model.dispose()
       throw error
     }
+  }
+
+  /** The same model on the meta device, for plans: shapes without numbers. Dispose it too. Rejects as `loadModel`. */
+  async onMeta(): Promise<Model> {
+    const { config, storage, compute, device, path } = this
+    const planFor = device.name.startsWith('cuda') ? ('cuda' as const) : ('cpu' as const)
+    const options = { ...this.#options, storage, compute, device: 'meta', planFor }
+    return path === undefined ? createModel(config, options) : await loadModel(path, options)
   }
 
   get task(): TaskName {

@@ -10,6 +10,7 @@ import { RunBar } from './terminal/runBar.ts'
 export class StudyProgress {
   readonly #console: Console
   readonly #run: RunBar
+  #alone = true
 
   constructor(console: Console) {
     this.#console = console
@@ -27,13 +28,17 @@ export class StudyProgress {
         break
       }
       case 'start':
-        this.#run.start(`${event.done + 1}/${event.members} ${specText(event.spec)}`)
+        this.#run.start(`${placeOf(event)} ${specsText(event.specs)}`)
+        this.#alone = event.specs.length === 1
         break
       case 'step':
         this.#run.step(event)
         break
       case 'member':
-        this.#run.end(`${outcomeText(event.member)}${event.known ? ' (done before)' : ''}`)
+        this.#run.end(
+          `${outcomeText(event.member)}${event.known ? ' (done before)' : ''}`,
+          this.#alone ? undefined : specsText([event.member.spec]),
+        )
         console.event(event)
     }
   }
@@ -43,8 +48,16 @@ export class StudyProgress {
   }
 }
 
-function specText({ method, training, seed }: Spec): string {
-  return `${method} lr ${training.lr} seed ${seed}`
+/** Which of all runs these are: 4/12, or 4–6/12 of some at once. */
+function placeOf({ specs, done, members }: Extract<CompareEvent, { type: 'start' }>): string {
+  const [first, last] = [done + 1, done + specs.length]
+  return `${first === last ? first : `${first}–${last}`}/${members}`
+}
+
+/** Specs of one method, with all their rates and seeds. */
+function specsText(specs: readonly Spec[]): string {
+  const of = (text: (spec: Spec) => unknown) => [...new Set(specs.map(spec => String(text(spec))))].join(', ')
+  return `${of(({ method }) => method)} lr ${of(({ training }) => training.lr)} seed ${of(({ seed }) => seed)}`
 }
 
 function outcomeText({ outcome }: Member): string {

@@ -144,8 +144,8 @@ export function methodsNotes(data: MethodsData): string[] {
             `${metric.unit === 'share' ? ', in percentage points' : ''}.`,
         ]
       : []),
-    'Trainable: with the head. CPU seconds and wall time: of one run with its evaluations. Peak memory: of the tensor pool. File: what is saved beside the ' +
-      'base, for full fine-tuning the model. Milliseconds: median of single texts, with the adapter beside the weights and merged into them.',
+    'Trainable: with the head. CPU seconds and wall time: of one run with its evaluations; of runs of one method that shared passes, ' +
+      'their part. Peak memory: of the tensor pool of a run alone. File: what is saved beside the base, for full fine-tuning the model. Milliseconds: median of single texts, with the adapter beside the weights and merged into them.',
     memory,
     'Loss gap: validation loss after the last step less the training loss of the last tenth of the steps.',
   ]

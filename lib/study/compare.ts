@@ -10,7 +10,9 @@ import type { StepEvent } from '../train/events.ts'
 import { must, nth, under } from '../tuple.ts'
 import { planStudy, type RunLength } from './budget.ts'
 import type { StudyFolder } from './folder.ts'
-import { attachSpec, type Bench, type Failed, type Outcome, runMember, type Spec } from './member.ts'
+import { attachSpec, type Bench, type Failed, type Outcome, type Spec } from './member.ts'
+import { runMembers } from './members.ts'
+import { Peaks } from './peaks.ts'
 
 /** What a comparison runs. */
 export interface CompareOptions {
@@ -21,6 +23,8 @@ export interface CompareOptions {
   readonly lrs: number
   /** Seconds that all of it may take. */
   readonly budget?: number | undefined
+  /** How many runs of one method may share passes over the base. Default 16. */
+  readonly together?: number | undefined
   readonly signal?: AbortSignal | undefined
   readonly tell?: ((event: CompareEvent) => void) | undefined
   /** While a trained adapter is on the model, for the first seed and the best rate so far. */
@@ -44,7 +48,8 @@ export interface Member {
 /** What happens while methods are compared. */
 export type CompareEvent =
   | { readonly type: 'plan'; readonly members: number; readonly length: RunLength | undefined }
-  | { readonly type: 'start'; readonly spec: Spec; readonly done: number; readonly members: number }
+  /** `specs` run at once. */
+  | { readonly type: 'start'; readonly specs: readonly Spec[]; readonly done: number; readonly members: number }
   | StepEvent
   | { readonly type: 'member'; readonly member: Member; readonly known: boolean }
 
@@ -73,12 +78,11 @@ export async function compareMethods(
   const members = methods.length * (lrs + seeds.length - (lrs > 1 && budget === undefined ? 0 : 1))
   const length = await lengthFor(bench, folder, options)
   tell?.({ type: 'plan', members, length })
-  const runner = new Runner({ ...bench, options: { ...bench.options, ...length } }, folder, options, members)
+  using runner = new Runner({ ...bench, options: { ...bench.options, ...length } }, folder, options, members)
   const found: ComparedMethod[] = []
-  // One seed at a time: what is there after a kill, or at the end of a budget, is a whole comparison of fewer seeds.
+  // All grids first: what is there after a kill is a whole comparison with fewer seeds.
   for (const choice of methods) found.push(await runner.grid(choice, budget === undefined))
-  for (const seed of seeds.slice(1))
-    for (const [i, compared] of found.entries()) found[i] = await runner.withSeed(compared, seed)
+  for (const [i, compared] of found.entries()) found[i] = await runner.withSeeds(compared, seeds.slice(1))
   return found
 }
 
@@ -134,6 +138,7 @@ class Runner {
   readonly #folder: StudyFolder
   readonly #options: CompareOptions
   readonly #members: number
+  readonly #peaks: Peaks
   #done = 0
 
   constructor(bench: Bench, folder: StudyFolder, options: CompareOptions, members: number) {
@@ -141,6 +146,11 @@ class Runner {
     this.#folder = folder
     this.#options = options
     this.#members = members
+    this.#peaks = new Peaks(bench)
+  }
+
+  [Symbol.dispose](): void {
+    this.#peaks[Symbol.dispose]()
   }
 
   /** The first seed at every rate; where the best is at an end and `extend` says so, one more beyond it. */
@@ -148,57 +158,90 @@ class Runner {
     const { lrs, seeds } = this.#options
     const center = learningRateFor(kindOf(choice.method).lr, this.#bench.model.backbone.hiddenSize)
     const rates = gridAround(center, lrs)
-    const grid: Member[] = []
-    for (const lr of rates) grid.push(await this.#run(choice, lr, nth(seeds, 0), grid))
+    const at = (lr: number): Spec => ({ ...choice, training: { lr }, seed: nth(seeds, 0) })
+    const grid = await this.#run(rates.map(at), [])
     const best = bestOf(grid)
     const beyond = extend && lrs > 1 && best ? edge(rates, must(best.outcome.lr, 'lr')) : undefined
-    if (beyond !== undefined) grid.push(await this.#run(choice, beyond, nth(seeds, 0), grid))
+    if (beyond !== undefined) grid.push(...(await this.#run([at(beyond)], grid)))
     const chosen = bestOf(grid)
     return { ...choice, grid, lr: chosen?.outcome.lr, runs: chosen ? [chosen] : [] }
   }
 
-  async withSeed(compared: ComparedMethod, seed: number): Promise<ComparedMethod> {
-    const { lr, runs } = compared
+  async withSeeds(compared: ComparedMethod, seeds: readonly number[]): Promise<ComparedMethod> {
+    const { method, options, lr, runs } = compared
     if (lr === undefined) return compared
-    return { ...compared, runs: [...runs, await this.#run(compared, lr, seed)] }
+    const specs = seeds.map((seed): Spec => ({ method, options, training: { lr }, seed }))
+    return { ...compared, runs: [...runs, ...(await this.#run(specs))] }
   }
 
-  /** `before`: the runs of the grid so far, where this is one of it. */
-  async #run({ method, options }: MethodChoice, lr: number, seed: number, before?: readonly Member[]): Promise<Member> {
-    const { signal, tell, keep, measure } = this.#options
-    const spec: Spec = { method, options, training: { lr }, seed }
-    const name = `${method}-lr${lr}-seed${seed}`
-    const known = this.#folder.member(name, isMember)
-    tell?.({ type: 'start', spec, done: this.#done++, members: this.#members })
-    if (known) {
-      const [was, is] = [known.spec.options, options].map(each => JSON.stringify(each))
-      check(
-        was === is,
-        'ERR_OPTION',
-        () => `resume: the options of ${method} are ${is}, they were ${was}; give the same`,
-      )
-      tell?.({ type: 'member', member: known, known: true })
-      return known
+  /** What specs of one method come to. `before`: the runs of the grid so far, where these are more of it. */
+  async #run(specs: readonly Spec[], before?: readonly Member[]): Promise<Member[]> {
+    const members = new Map<Spec, Member>()
+    for (const spec of specs) {
+      const known = this.#known(spec)
+      if (known) members.set(spec, known)
     }
-    const outcome = await runMember(this.#bench, spec, {
+    const missing = specs.filter(spec => !members.has(spec))
+    const { together = 16 } = this.#options
+    for (let first = 0; first < missing.length; first += together)
+      await this.#train(missing.slice(first, first + together), members, before)
+    return specs.map(spec => must(members.get(spec), nameOf(spec)))
+  }
+
+  #known(spec: Spec): Member | undefined {
+    const { tell } = this.#options
+    const known = this.#folder.member(nameOf(spec), isMember)
+    if (!known) return undefined
+    const [was, is] = [known.spec.options, spec.options].map(each => JSON.stringify(each))
+    check(
+      was === is,
+      'ERR_OPTION',
+      () => `resume: the options of ${spec.method} are ${is}, they were ${was}; give the same`,
+    )
+    this.#start([spec])
+    tell?.({ type: 'member', member: known, known: true })
+    return known
+  }
+
+  #start(specs: readonly Spec[]): void {
+    this.#options.tell?.({ type: 'start', specs, done: this.#done, members: this.#members })
+    this.#done += specs.length
+  }
+
+  async #train(specs: readonly Spec[], members: Map<Spec, Member>, before?: readonly Member[]): Promise<void> {
+    const { signal, tell, keep, measure } = this.#options
+    this.#start(specs)
+    await runMembers(this.#bench, specs, {
       signal,
-      watch: event => {
-        if (event.type === 'step') tell?.(event)
-        return false
+      step: tell,
+      validated: async () => new Set(),
+      refused: error => {
+        throw error
       },
-      trained: async (adapter, outcome) => ({
-        ...(await measure?.(adapter, spec)),
-        ...(before && isBest(outcome, before) ? await keep?.(adapter, spec) : {}),
-      }),
+      trained: async (index, adapter, outcome) => {
+        const spec = nth(specs, index)
+        const isKept = before && isBest(outcome, [...before, ...members.values()])
+        return { ...(await measure?.(adapter, spec)), ...(isKept ? await keep?.(adapter, spec) : {}) }
+      },
+      ended: async (index, outcome) => {
+        if (signal?.aborted) return
+        const spec = nth(specs, index)
+        check(!('pruned' in outcome), 'ERR_DATA', () => `compare: ${nameOf(spec)} ended early, and nobody ended it`)
+        const member: Member = { spec, outcome: 'failed' in outcome ? outcome : await this.#withPeak(spec, outcome) }
+        await this.#folder.setMember(nameOf(spec), member)
+        members.set(spec, member)
+        tell?.({ type: 'member', member, known: false })
+      },
     })
     signal?.throwIfAborted()
-    check(!('pruned' in outcome), 'ERR_DATA', () => `compare: ${name} ended early, and nobody ended it`)
-    const member: Member = { spec, outcome }
-    await this.#folder.setMember(name, member)
-    tell?.({ type: 'member', member, known: false })
-    return member
+  }
+
+  async #withPeak(spec: Spec, outcome: Outcome): Promise<Outcome> {
+    return { ...outcome, peakBytes: outcome.peakBytes ?? (await this.#peaks.of(spec)) }
   }
 }
+
+const nameOf = ({ method, training: { lr }, seed }: Spec) => `${method}-lr${lr}-seed${seed}`
 
 /** Its score on validation, the more the better; nothing is worse than a run that diverged. */
 function worth(outcome: Member['outcome']): number {

@@ -39,19 +39,23 @@ export interface Together {
   readonly step?: ((event: StepEvent) => void) | undefined
   /** Told the validations of all that run at once, when all have come to one; says which runs end there. */
   validated(seen: readonly Validated[]): Promise<ReadonlySet<number>>
-  /** Told of each run when it has ended. */
+  /** While a trained adapter is on the model, and nothing runs; what it returns is the run's too. */
+  trained?(index: number, adapter: Adapter, outcome: Outcome): Promise<object>
+  /** Told of each run when it has ended; with `trained`, of those at once when all have. */
   ended(index: number, outcome: Ended): Promise<void>
+  /** Told why the settings of a spec are refused; where it throws, so do all. Default: that run has failed. */
+  refused?(error: LowrankError): void
 }
 
 /**
  * Trains what several specs say at once, those that can't share a pass one after another. A spec whose settings are
- * refused has failed. The model is as before when it returns.
+ * refused has failed. The model is as before when it returns. Runs at once tell no peak of memory.
  */
 export async function runMembers(bench: Bench, specs: readonly Spec[], together: Together): Promise<void> {
   const group = new Group(bench, specs, together)
   const alone: number[] = []
   for (const index of specs.keys()) {
-    const why = await group.add(index)
+    const why = specs.length === 1 ? 'alone' : await group.add(index)
     if (why === 'alone') alone.push(index)
   }
   await group.run()
@@ -74,15 +78,19 @@ async function runAlone(bench: Bench, spec: Spec, index: number, together: Toget
         const ends = await together.validated([{ index, count: ++count, event, isOnTheWay }])
         return isOnTheWay && ends.has(index)
       },
+      ...(together.trained && {
+        trained: async (adapter, outcome) => (await together.trained?.(index, adapter, outcome)) ?? {},
+      }),
     })
   } catch (error) {
-    return refused(error)
+    return refused(error, together)
   }
 }
 
 /** A run whose parameters are refused has failed; what else is thrown is thrown. */
-function refused(error: unknown): Failed {
+function refused(error: unknown, together: Together): Failed {
   if (!(error instanceof LowrankError) || error.code !== 'ERR_OPTION') throw error
+  together.refused?.(error)
   return { failed: error.message, lr: undefined, seconds: 0, cpuSeconds: 0 }
 }
 
@@ -135,7 +143,7 @@ class Group {
       return undefined
     } catch (error) {
       model.adapters.get(name)?.dispose()
-      await this.#together.ended(index, refused(error))
+      await this.#together.ended(index, refused(error, this.#together))
       return 'failed'
     }
   }
@@ -154,8 +162,21 @@ class Group {
           await this.#finish(run, outcomeOf({ start: must(run.start, 'start'), after: run.after }, run.end))
         else if (this.#pruned.has(run.index)) await this.#finish(run, { pruned: true, lr: must(run.start, 'start').lr })
       }
+      await this.#tellTrained()
     } finally {
-      for (const { adapter } of this.#running.values()) adapter.detach()
+      for (const { adapter } of [...this.#running.values(), ...this.#trained]) adapter.detach()
+    }
+  }
+
+  /** Those that have ended and are to be looked at, in the order of the specs. */
+  #trained: (Pick<Running, 'index' | 'adapter'> & { readonly outcome: Outcome })[] = []
+
+  async #tellTrained(): Promise<void> {
+    for (const { index, adapter, outcome } of this.#trained.toSorted((a, b) => a.index - b.index)) {
+      adapter.setActive(true)
+      const more = await this.#together.trained?.(index, adapter, outcome)
+      adapter.detach()
+      await this.#together.ended(index, { ...outcome, ...more })
     }
   }
 
@@ -195,11 +216,17 @@ class Group {
   }
 
   /** Takes a run off the model and tells of it. */
-  async #finish(run: Running, outcome: WithoutCosts): Promise<void> {
+  async #finish(run: Running, found: WithoutCosts): Promise<void> {
     const { adapter, index, seconds, cpuSeconds } = run
     this.#running.delete(adapter.name)
-    adapter.detach()
-    await this.#together.ended(index, { ...outcome, seconds, cpuSeconds })
+    const outcome = { ...found, seconds, cpuSeconds }
+    if (this.#together.trained && 'reason' in outcome && outcome.reason !== 'aborted') {
+      adapter.setActive(false)
+      this.#trained.push({ index, adapter, outcome })
+    } else {
+      adapter.detach()
+      await this.#together.ended(index, outcome)
+    }
     await this.#judge()
   }
 

@@ -81,6 +81,7 @@ async function run(
       seeds: seedsOf(settings),
       lrs: settings.lrs,
       budget: secondsOf(settings.budget),
+      together: settings.together,
       signal: interrupt.signal,
       tell: event => progress.take(event),
       keep: (adapter, spec) => keep(adapter, spec, bench, prepared, folder),

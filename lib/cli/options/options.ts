@@ -251,7 +251,7 @@ const searching = section(
     o('pruner', 'choice', 'asha', 'Which trials end early: asha goes on with the best third at 1, 3, 9 … validations', {
       choices: ['asha', 'none'],
     }),
-    o('together', 'integer', 16, 'Trials at once, on one pass', { min: 1, commands: ['sweep', 'sweep worker'] }),
+    o('together', 'integer', 16, 'Runs that share a pass', { min: 1, commands: ['compare', 'sweep', 'sweep worker'] }),
     o('study', 'path', undefined, 'Journal of the search, study.log in its folder', { commands: ['sweep worker'] }),
   ],
 )
