@@ -55,7 +55,7 @@ type AttentionGradient<Bias> = [
   dropout: Struct | null,
 ]
 
-export interface Native {
+interface Native {
   initialize(error: typeof LowrankError): void
   info(): NativeInfo
   setThreads(count: number): void

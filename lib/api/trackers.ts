@@ -9,7 +9,6 @@ export {
   jsonlTracker,
   type RunDescription,
   type RunStatus,
-  registerTracker,
   type Tracker,
   tensorboardTracker,
   trackerNames,

@@ -13,7 +13,7 @@ import { mixedCases, plainCases } from './mixed.ts'
 type Against = `cpu ${Precision}` | 'differences'
 
 /** One op in one way, and how far off it was; `error` is what was thrown instead. */
-export interface KernelCheck extends CaseOutcome {
+interface KernelCheck extends CaseOutcome {
   readonly op: string
   /** Values and gradients with the CPU's; gradients with central differences of the device's own f64 forward. */
   readonly against: Against

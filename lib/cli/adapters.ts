@@ -28,7 +28,7 @@ export async function freeFolder(settings: Settings, sources: readonly string[])
 }
 
 /** Adapters on one model, in the order of their folders. */
-export interface Opened {
+interface Opened {
   /** The first, with the model. */
   readonly trained: Trained
   readonly adapters: readonly Adapter[]

@@ -14,7 +14,7 @@ import { showDownloads } from './terminal/downloads.ts'
 import { visible } from './terminal/visible.ts'
 
 /** A command line understood. */
-export type Parsed = { readonly command: Command; readonly given: Given } | { readonly text: string }
+type Parsed = { readonly command: Command; readonly given: Given } | { readonly text: string }
 
 /** Settings that a command cannot do without, one of each list. */
 const required: Readonly<Record<Command, readonly (readonly (keyof Settings)[])[]>> = {
@@ -108,7 +108,7 @@ export async function run(argv: readonly string[]): Promise<number> {
 }
 
 /** A command: the exit code comes back. */
-export type Action = (
+type Action = (
   settings: Settings,
   console: ReturnType<typeof createConsole>,
   resolved: ResolvedSettings,

@@ -23,7 +23,7 @@ import { bytesText, countText, deviceText, metricText, shareText, shellWord, sho
 import { comparisonLines, textBaselineLine } from './terminal/results.ts'
 
 /** A finished run. */
-export interface Finished {
+interface Finished {
   readonly trial: RunSetup
   readonly settings: Settings
   readonly run: RunRecord

@@ -26,7 +26,7 @@ import { createProgress, evaluationBar, type Progress } from './terminal/progres
 import { type RunOutcome, writeOutcome } from './trainOutput.ts'
 
 /** How a run ended: the code for the shell, and its results unless it was interrupted. */
-export interface RunEnd {
+interface RunEnd {
   readonly exitCode: number
   readonly outcome?: RunOutcome
 }

@@ -88,8 +88,6 @@ export interface Batches extends Iterable<Step> {
   readonly length: number
   /** Step k, equal at each call. @throws ERR_OPTION outside [0, length). */
   at(k: number): Step
-  /** Steps from k on. */
-  from(k: number): Iterable<Step>
 }
 
 const groupedBatches = 50
@@ -116,10 +114,10 @@ export function batches(examples: List<Example>, options: BatchOptions): Batches
     check(Number.isInteger(k) && k >= 0 && k < length, 'ERR_OPTION', () => `step: ${k} is not in [0, ${length})`)
     return makeStep(examples, order.subarray(k * perStep, (k + 1) * perStep), k, options)
   }
-  function* from(k: number): Generator<Step> {
-    for (let i = k; i < length; i++) yield at(i)
+  function* steps(): Generator<Step> {
+    for (let k = 0; k < length; k++) yield at(k)
   }
-  return { length, at, from, [Symbol.iterator]: () => from(0) }
+  return { length, at, [Symbol.iterator]: steps }
 }
 
 /** Tokens of each example. */

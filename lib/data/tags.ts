@@ -62,7 +62,7 @@ export function toIob2(tags: readonly string[]): string[] {
 }
 
 /** Spells tags of one sentence in IOB2 as another scheme. */
-export type Spelling = (tags: readonly string[]) => string[]
+type Spelling = (tags: readonly string[]) => string[]
 
 /**
  * How a model with these labels spells entities: by the letters it has, and by types that have an I- but no B- label

@@ -160,7 +160,7 @@ export function checkModel({ task }: Model): void {
 }
 
 /** What is needed to read tokens as text. */
-export interface TextOptions {
+interface TextOptions {
   /** Tokens that the text goes on from, and does not begin with. */
   readonly before: Int32Array
   readonly ends: Decoding['ends']

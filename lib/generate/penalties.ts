@@ -7,7 +7,7 @@ import type { Decoding } from './options.ts'
 export type Logits = Float32Array | Float64Array
 
 /** Tokens of a sequence: `begin` of them are the prompt. */
-export interface History {
+interface History {
   readonly ids: readonly number[]
   readonly begin: number
 }

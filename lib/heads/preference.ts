@@ -22,7 +22,7 @@ export const preferenceHead = {
 } as const satisfies HeadKind
 
 /** The tokens of answers, and what is wanted of these. */
-export interface PreferenceTargets extends Targets {
+interface PreferenceTargets extends Targets {
   /** First row of logits of each sequence, and their number at the end. */
   readonly bounds: Int32Array
   /** One for each example. */

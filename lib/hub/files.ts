@@ -1,7 +1,6 @@
 // Which files of a model are wanted.
 
 import { piecesOf } from '../io/gguf/pieces.ts'
-
 import { isTokenizerFile, SENTENCE_PIECES, VOCABULARIES } from '../io/tokenizerFiles.ts'
 
 /**
@@ -18,7 +17,7 @@ const WEIGHTS = ['model.safetensors', INDICES[0], 'pytorch_model.bin', INDICES[1
 const ADAPTER_WEIGHTS = ['adapter_model.safetensors', 'adapter_model.bin']
 
 /** Reads the names of an index's shards. */
-export type ReadIndex = (file: string) => Promise<readonly string[]>
+type ReadIndex = (file: string) => Promise<readonly string[]>
 
 /** Of the files of a repository those that serve the purpose; the first weights that there are count. */
 export async function wantedFiles(

@@ -14,7 +14,7 @@ import { accepted, persistently, request, Unreachable } from './request.ts'
 import { type HubSettings, hubSettings } from './settings.ts'
 
 /** How {@link localFolder} finds a folder. */
-export interface FolderOptions {
+interface FolderOptions {
   /** The option in whose name errors speak, `model` say. */
   readonly option: string
   readonly purpose: Purpose

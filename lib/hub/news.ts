@@ -3,7 +3,7 @@
 import { channel, subscribe } from 'node:diagnostics_channel'
 
 /** A message of the channel `lowrank.hub`. */
-export type HubNews =
+type HubNews =
   /** A file under way: bytes here and of the whole. */
   | {
       readonly type: 'file'

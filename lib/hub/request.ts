@@ -22,7 +22,7 @@ interface HubAnswer {
   readonly headers: Headers
 }
 
-export interface RequestOptions {
+interface RequestOptions {
   readonly method?: 'GET' | 'HEAD'
   readonly headers?: Readonly<Record<string, string>>
   /** Default: {@link PATIENCE} for the whole of it. */

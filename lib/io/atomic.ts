@@ -14,7 +14,7 @@ export const faults: {
 } = {}
 
 /** Takes bytes in order; the file behind it appears at its path only when all of them are on the disk. */
-export interface ByteSink {
+interface ByteSink {
   write(bytes: Uint8Array): Promise<void>
 }
 
@@ -53,7 +53,7 @@ export async function streamFileAtomic(path: string, fill: (sink: ByteSink) => P
 }
 
 /** How {@link writeFolderAtomic} treats a folder that is there already. */
-export interface ReplaceOptions {
+interface ReplaceOptions {
   /** Tells which entries of an existing folder may be replaced; a foreign one is an error. Default: all. */
   owns?: (name: string) => boolean
 }

@@ -116,7 +116,7 @@ export function architectures(config: ModelConfig): string[] {
 }
 
 /** What a sequence classifier was trained for. */
-export type ProblemType = 'regression' | 'single_label_classification' | 'multi_label_classification'
+type ProblemType = 'regression' | 'single_label_classification' | 'multi_label_classification'
 const problemTypes: readonly ProblemType[] = ['regression', 'single_label_classification', 'multi_label_classification']
 
 /** `problem_type`; undefined where the file leaves it open. */
@@ -126,7 +126,7 @@ export function problemType(config: ModelConfig): ProblemType | undefined {
 }
 
 /** Class names by id, and the inverse. */
-export interface ConfigLabels {
+interface ConfigLabels {
   readonly id2label: readonly string[]
   readonly label2id: ReadonlyMap<string, number>
 }

@@ -109,7 +109,7 @@ export function readText(path: string, code: ErrorCode = 'ERR_CONFIG'): string {
 }
 
 /** How {@link stringifyPython} lays a text out; the defaults are those of PEFT's adapter_config.json. */
-export interface PythonJsonOptions {
+interface PythonJsonOptions {
   /** Spaces per level, 0 for one line with `, ` and `: `. Default 2. */
   indent?: number
   /** Keys by code point, at every level. Default true. */

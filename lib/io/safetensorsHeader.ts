@@ -19,7 +19,7 @@ export interface TensorInfo {
 export const maxHeaderBytes = 100_000_000
 
 /** What a header holds. */
-export interface Header {
+interface Header {
   readonly metadata: Readonly<Record<string, string>>
   readonly tensors: ReadonlyMap<string, TensorInfo>
 }

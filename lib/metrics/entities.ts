@@ -26,7 +26,7 @@ export type EntityReport = {
 }
 
 /** Hits, predictions and gold entities by type. */
-export type EntityCounts = Map<string, Counts>
+type EntityCounts = Map<string, Counts>
 
 /** Tags of the words of a sentence: `O`, `B-PER`, `I-PER`. */
 export type Tags = readonly string[]

@@ -4,7 +4,7 @@ import { type LbfgsOptions, minimise } from './lbfgs.ts'
 import type { Features } from './tfidf.ts'
 
 /** Weights [width + 1, classes], the last row the intercept. */
-export interface LogisticModel {
+interface LogisticModel {
   readonly weights: Float64Array
   readonly classes: number
 }

@@ -4,7 +4,7 @@ import { nth } from '../tuple.ts'
 import type { TensorSource } from './weights.ts'
 
 /** How the labels of a model relate to those of its checkpoint. */
-export interface LabelRows {
+interface LabelRows {
   /** Row of the checkpoint for each label, −1 where it has none. */
   readonly rows: readonly number[]
   /** One sentence for the user, where rows are not simply the checkpoint's. */

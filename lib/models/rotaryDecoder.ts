@@ -49,7 +49,7 @@ export interface Variant {
   readonly dropout?: { readonly embeddings: number; readonly sublayers: number }
 }
 
-export interface RotaryDecoder extends Pick<Family, 'modelType' | 'className' | 'inAdapterHub'> {
+interface RotaryDecoder extends Pick<Family, 'modelType' | 'className' | 'inAdapterHub'> {
   /** Its language model's class in transformers, where that is no `ForCausalLM` of the name. */
   readonly lmClassName?: string
   /** Whether `tie_word_embeddings` is true where a config lacks it. */

@@ -43,7 +43,7 @@ export interface EncoderMemory extends Sequences {
   readonly hidden: Tensor
 }
 
-export interface AttentionLayerOptions extends Omit<ScoreOptions, 'bias'> {
+interface AttentionLayerOptions extends Omit<ScoreOptions, 'bias'> {
   readonly causal?: boolean
   /** Longest sequence the model takes: it keys dropout, so that micro-batches of any shape see the same masks. */
   readonly rowStride: number

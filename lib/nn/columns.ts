@@ -4,7 +4,7 @@ import { Tensor } from '../tensor.ts'
 import { type Each, mapTuple } from '../tuple.ts'
 
 /** Columns [start, start + width) of every `period` columns, which divides the columns of the tensor. */
-export interface ColumnPattern {
+interface ColumnPattern {
   readonly start: number
   readonly width: number
   readonly period: number

@@ -3,7 +3,7 @@ import { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import type { Parameter } from './module.ts'
 
-export interface BucketOptions {
+interface BucketOptions {
   /** Whether keys after the query have buckets of their own, half of all; else they share that of distance 0. */
   readonly bidirectional: boolean
   readonly buckets: number

@@ -11,7 +11,7 @@ import { Device, Tensor } from '../tensor.ts'
 import { under } from '../tuple.ts'
 import type { Batch } from './batch.ts'
 
-export interface RopeFrequencies {
+interface RopeFrequencies {
   /** Radians a position adds, one for each pair of columns. */
   perPosition: Float64Array
   /** Cosines and sines are multiplied by it. */
@@ -144,7 +144,7 @@ export class Rotary {
   }
 }
 
-export interface RotaryOptions extends Omit<RopeFrequencyOptions, 'length'> {
+interface RotaryOptions extends Omit<RopeFrequencyOptions, 'length'> {
   readonly device: Device
   readonly dtype: 'f32' | 'f64'
   /** Pairs are neighbours; see `rope`. Default false. */

@@ -16,7 +16,7 @@ export type Block<S extends State> = (state: S, context: LayerContext) => S
 export type PreNorm = readonly [residual: Tensor, branch: Tensor | undefined]
 
 /** What flows from layer to layer. */
-export type State = readonly (Tensor | undefined)[]
+type State = readonly (Tensor | undefined)[]
 
 /** Keys and values of earlier tokens, of every layer. */
 export interface StackCache {
@@ -60,7 +60,7 @@ export interface SharedLayers {
 /** Batch → last hidden state [N, D]. */
 export type Forward = (batch: Batch, options?: ForwardOptions) => Tensor
 
-export interface Stack<S extends State> {
+interface Stack<S extends State> {
   embed(batch: Batch, options: ForwardOptions): S
   readonly blocks: readonly Block<S>[]
   /** The hidden state [N, D] between layers. */

@@ -86,7 +86,7 @@ export async function findTokenizer(
 }
 
 /** What the head is for. */
-export interface HeadSettings {
+interface HeadSettings {
   readonly task: TaskName
   readonly problem?: Problem | undefined
   readonly labels?: readonly string[] | undefined

@@ -5,7 +5,7 @@ import { Tensor } from '../tensor.ts'
 import { IGNORED } from './ignored.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 
-export interface LinearCrossEntropyOptions {
+interface LinearCrossEntropyOptions {
   /** 1 / supervised tokens of the whole optimizer step. */
   scale: number
   /** Of the head, [V]; frozen. */

@@ -8,7 +8,7 @@ import { dropoutStruct } from './random.ts'
 import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
 
 /** A frozen linear layer, w[out, in] and bias[out], with its factors. */
-export interface LoraLayer {
+interface LoraLayer {
   weight: Tensor
   bias: Tensor | undefined
   factors: LowRankFactors

@@ -19,7 +19,7 @@ export interface Triplet {
   readonly e: Parameter
 }
 
-export interface BudgetOptions {
+interface BudgetOptions {
   /** Ranks a layer in the mean at the end. */
   readonly targetR: number
   /** Steps before the first cut, and after the last one. */

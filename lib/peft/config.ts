@@ -30,7 +30,7 @@ export interface AdapterConfig {
 }
 
 /** What a method's file is made of: the part of `MethodKind` that this file knows. */
-export interface FileKind {
+interface FileKind {
   readonly peftType?: string
   readonly fields: readonly Field[]
   readonly keys?: PyObject
@@ -39,7 +39,7 @@ export interface FileKind {
 }
 
 /** What a config says. */
-export interface FileSettings {
+interface FileSettings {
   readonly options: Resolved
   readonly taskType: TaskType | undefined
   readonly baseModelNameOrPath: string | undefined

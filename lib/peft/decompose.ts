@@ -14,7 +14,7 @@ export interface TopSvd {
 }
 
 /** How far {@link topSvd} goes. */
-export interface SvdEffort {
+interface SvdEffort {
   /** Passes of subspace iteration; undefined: until the vectors stay. */
   readonly iterations?: number | undefined
   /** Keys the random start. */

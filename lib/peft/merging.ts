@@ -17,7 +17,7 @@ export function trainedDType(storage: Storage): DType {
 }
 
 /** A weight [out, in] with its bias. */
-export interface Merged {
+interface Merged {
   readonly weight: Tensor
   readonly bias?: Tensor | undefined
 }

@@ -7,7 +7,7 @@ import type { Matrix } from './linearAlgebra.ts'
 import type { Host } from './method.ts'
 
 /** What LoRA adds to a layer: scale · B A. */
-export interface PlainFactors {
+interface PlainFactors {
   /** Hugging Face module path. */
   readonly path: string
   readonly a: Matrix

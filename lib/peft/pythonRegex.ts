@@ -5,7 +5,7 @@ import { brief, fail } from '../errors.ts'
 import { Regex, RegexError } from '../regex/regex.ts'
 
 /** How a pattern is applied: Python's `re.fullmatch` or `re.match` (from the start, not to the end). */
-export type MatchMode = 'full' | 'start'
+type MatchMode = 'full' | 'start'
 
 /** A pattern ready to be tried on module paths. */
 export interface PathPattern {

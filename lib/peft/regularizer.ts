@@ -10,7 +10,7 @@ import { sum, sumSquares } from '../ops/sum.ts'
 import { copyOf, scope, Tensor } from '../tensor.ts'
 
 /** A penalty on low-rank factors that training adds to the loss. */
-export interface Regularizer {
+interface Regularizer {
   readonly weight: number
   readonly kind: 'l2' | 'orth' | 'orthNorm'
   /** A and B of every module, in this order. */

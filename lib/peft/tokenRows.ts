@@ -22,7 +22,7 @@ import { moduleOf } from './wholeModules.ts'
 export type TokenIndices = readonly number[] | Readonly<Record<string, readonly number[]>>
 
 /** Rows of one Δ, and the layers that have them in place of their own. */
-export interface TokenRowGroup {
+interface TokenRowGroup {
   /** The module that files name. */
   readonly path: string
   readonly layers: readonly Layer[]

@@ -6,7 +6,7 @@ import { RegexError } from './error.ts'
 import { type CharTest, digit, hexDigit, loneWord, not, property, space, word } from './sets.ts'
 
 /** A set of characters with a key that equal sets share, or a place. */
-export type Escape =
+type Escape =
   | { readonly test: CharTest; readonly key: string; readonly codePoint?: number }
   | { readonly anchor: Anchor }
 

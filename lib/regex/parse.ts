@@ -17,7 +17,7 @@ export type Node =
   | { readonly type: 'look'; readonly part: Node; readonly behind: boolean; readonly negative: boolean }
   | { readonly type: 'anchor'; readonly at: Anchor }
 
-export type Repeat = 'greedy' | 'lazy' | 'possessive'
+type Repeat = 'greedy' | 'lazy' | 'possessive'
 
 const maxDepth = 200
 const maxCount = 1000

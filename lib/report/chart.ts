@@ -20,7 +20,7 @@ export type Series = {
 export const lineColor = (i: number): number => 1 + (i % 5)
 
 /** Options of {@link lineChart}; sizes in CSS pixels. */
-export type LineChartOptions = {
+type LineChartOptions = {
   series: readonly Series[]
   xName: string
   format?: (y: number) => string

@@ -39,7 +39,7 @@ export interface MethodRow {
   readonly gap: Spread | undefined
 }
 
-export interface Interval {
+interface Interval {
   readonly mean: number
   readonly low: number | undefined
   readonly high: number | undefined

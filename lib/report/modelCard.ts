@@ -5,7 +5,7 @@ import { textBaselineText } from '../tasks/textBaseline.ts'
 import { methodTitle, type RunRecord, type RunResult } from './run.ts'
 
 /** What a card says beside the record of its run. */
-export interface CardFacts {
+interface CardFacts {
   readonly base: BaseReference | undefined
   /** Whether the base comes with this package. */
   readonly bundled: boolean

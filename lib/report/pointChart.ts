@@ -15,7 +15,7 @@ export interface NamedPoint {
   readonly marked?: boolean
 }
 
-export interface PointChartOptions {
+interface PointChartOptions {
   readonly xName: string
   /** What a screen reader says. */
   readonly title: string

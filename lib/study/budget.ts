@@ -17,7 +17,7 @@ export interface RunLength {
 }
 
 /** What the runs of one method take. */
-export interface MethodCosts extends Pick<Costs, 'step' | 'validation' | 'test' | 'spent'> {
+interface MethodCosts extends Pick<Costs, 'step' | 'validation' | 'test' | 'spent'> {
   readonly method: string
   /** Of a run that nothing cuts short. */
   readonly totalSteps: number
@@ -25,7 +25,7 @@ export interface MethodCosts extends Pick<Costs, 'step' | 'validation' | 'test' 
 }
 
 /** Times steps and evaluations of each method; the model is as before. */
-export async function timeMethods(bench: Bench, specs: readonly Spec[]): Promise<MethodCosts[]> {
+async function timeMethods(bench: Bench, specs: readonly Spec[]): Promise<MethodCosts[]> {
   const { model, examples } = bench
   const found: MethodCosts[] = []
   for (const spec of specs) {

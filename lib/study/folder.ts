@@ -20,7 +20,7 @@ interface StudyRecord {
   readonly notes: Readonly<Record<string, unknown>>
 }
 
-export interface StudyFolderOptions {
+interface StudyFolderOptions {
   /** Name of what is studied: `lowrank-compare`. */
   readonly format: string
   readonly origin: Readonly<Record<string, unknown>>

@@ -126,7 +126,7 @@ function keptBytes({ method }: Spec, { trainable }: Adapter): number {
 }
 
 /** What is kept of the events of a run. */
-export interface Told {
+interface Told {
   readonly start: StartEvent
   /** Undefined where the run was ended. */
   readonly end: EndEvent | undefined

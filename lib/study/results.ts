@@ -23,7 +23,7 @@ export interface Extras {
 type Done = Outcome & Extras
 
 /** What only the caller knows. */
-export type Facts = Pick<MethodsData, 'title' | 'memory' | 'settings' | 'environment' | 'seeds'>
+type Facts = Pick<MethodsData, 'title' | 'memory' | 'settings' | 'environment' | 'seeds'>
 
 /** Everything that is told of a comparison, best method first. */
 export function methodsData(

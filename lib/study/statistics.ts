@@ -13,7 +13,7 @@ export function spreadOf(values: readonly number[]): Spread {
 }
 
 /** A mean difference of pairs with its interval. */
-export interface Difference {
+interface Difference {
   readonly mean: number
   /** Student's t over the pairs; undefined for fewer than two. */
   readonly low: number | undefined

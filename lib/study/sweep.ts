@@ -34,7 +34,7 @@ export type SweepEvent =
   | { readonly type: 'retry'; readonly trial: Trial }
   | { readonly type: 'wait'; readonly running: number }
 
-export interface WorkOptions {
+interface WorkOptions {
   readonly signal?: AbortSignal | undefined
   readonly tell?: ((event: SweepEvent) => void) | undefined
   /** The run of a trial's parameters. */

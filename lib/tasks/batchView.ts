@@ -11,7 +11,7 @@ export interface SequenceView extends Supervision {
 }
 
 /** What is needed to read a batch. */
-export interface BatchReader extends Omit<Reader, 'columns'> {
+interface BatchReader extends Omit<Reader, 'columns'> {
   readonly task: Task
   readonly classWeights?: readonly number[] | undefined
 }

@@ -7,7 +7,7 @@ import { taskOfModel } from './index.ts'
 import type { Task } from './task.ts'
 
 /** Labels that count, and examples without any. */
-export interface SupervisionCount {
+interface SupervisionCount {
   /** Samples, tokens or elements. */
   readonly total: number
   /** Examples without any label that counts (all masked, or no label at all). */

@@ -25,7 +25,7 @@ export interface AddedToken {
 }
 
 /** A part of a text: the id of an added token, or text that is yet to be tokenised. */
-export interface Part {
+interface Part {
   readonly piece: Piece
   readonly id: number | undefined
 }

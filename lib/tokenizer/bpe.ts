@@ -51,7 +51,7 @@ export function readBpe(config: Fields): SubwordModel {
     const whole = ignoreMerges ? ids.get(word) : undefined
     return whole === undefined ? merge(bpe, symbolsOf(bpe, word)) : [whole, 0, word.length]
   }
-  return { vocabulary, tokenize, continuing: prefix || undefined, unknown }
+  return { vocabulary, tokenize, continuing: prefix || undefined }
 }
 
 /** Ids of `<0x00>` to `<0xFF>`, where the vocabulary has them. */

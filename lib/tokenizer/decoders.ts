@@ -9,7 +9,7 @@ import { readPattern } from './pattern.ts'
 import { Piece } from './piece.ts'
 
 /** Turns tokens into parts of a text, which are then joined. */
-export type TokenDecoder = (tokens: readonly string[]) => readonly string[]
+type TokenDecoder = (tokens: readonly string[]) => readonly string[]
 
 /** The decoder that a `decoder` entry describes. @throws ERR_UNSUPPORTED, ERR_CONFIG */
 export function readDecoder(value: unknown): TokenDecoder {

@@ -35,7 +35,7 @@ const singleDigits = {
 }
 
 /** How a kind of byte-level BPE splits texts into words. */
-export interface Splitting {
+interface Splitting {
   readonly pre_tokenizer: Fields
   readonly normalizer?: Fields
   readonly ignoreMerges?: boolean

@@ -11,6 +11,4 @@ export interface SubwordModel {
   tokenize(word: string): Tokens
   /** What an entry is that continues the word before it begins with; undefined without such a mark. */
   readonly continuing: string | undefined
-  /** The entry for what is not in the vocabulary. */
-  readonly unknown: string | undefined
 }

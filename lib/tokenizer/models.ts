@@ -90,7 +90,7 @@ function readWordPiece(config: Fields): SubwordModel {
     }
     return tokens
   }
-  return { vocabulary, tokenize, continuing: prefix, unknown }
+  return { vocabulary, tokenize, continuing: prefix }
 }
 
 function readWordLevel(config: Fields): SubwordModel {
@@ -103,5 +103,5 @@ function readWordLevel(config: Fields): SubwordModel {
     })
     return [id, 0, word.length]
   }
-  return { vocabulary, tokenize, continuing: undefined, unknown }
+  return { vocabulary, tokenize, continuing: undefined }
 }

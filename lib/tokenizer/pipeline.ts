@@ -16,7 +16,7 @@ export interface Spans {
 }
 
 /** How places leave out white space; `addsSpace`: the one before the first word was added, so its place stays. */
-export interface Trimming {
+interface Trimming {
   readonly addsSpace: boolean
 }
 

@@ -11,7 +11,7 @@ import { charPattern, readBehavior, regexPattern, split } from './split.ts'
 import { isNumeric, isPunctuation, isWhiteSpace } from './unicode.ts'
 
 /** Cuts one piece into several, changing their text where the pre-tokenizer says so. */
-export type PreTokenizer = (piece: Piece) => readonly Piece[]
+type PreTokenizer = (piece: Piece) => readonly Piece[]
 
 /** The pre-tokenizer that a `pre_tokenizer` entry describes. @throws ERR_UNSUPPORTED, ERR_CONFIG */
 export function readPreTokenizer(value: unknown): PreTokenizer {

@@ -8,7 +8,7 @@ import type { Piece } from './piece.ts'
 const behaviors = ['Removed', 'Isolated', 'MergedWithPrevious', 'MergedWithNext', 'Contiguous'] as const
 
 /** What becomes of a match. */
-export type Behavior = (typeof behaviors)[number]
+type Behavior = (typeof behaviors)[number]
 
 /** A behavior by its name in tokenizer.json. @throws ERR_UNSUPPORTED for another name. */
 export function readBehavior(value: unknown, where: string): Behavior {

@@ -6,7 +6,7 @@ import { isCount } from '../tuple.ts'
 import { asArray, asObject, type Fields } from './json.ts'
 
 /** One place of a sequence template: a special token id, or the text A or B. */
-export type Slot = { readonly id: number; readonly type: number } | { readonly text: 'A' | 'B'; readonly type: number }
+type Slot = { readonly id: number; readonly type: number } | { readonly text: 'A' | 'B'; readonly type: number }
 
 /** What surrounds one text and a pair of texts. */
 export interface Template {

@@ -39,8 +39,7 @@ export function readUnigram(config: Fields): SubwordModel {
   const unknownId = unknown
   const bytes = config.byte_fallback === true ? byteIds(vocabulary) : undefined
   const lattice = { vocabulary, trie, scores, unknownScore: lowest - unknownPenalty, unknownId, bytes }
-  const unknownToken = unknownId === undefined ? undefined : vocabulary.token(unknownId)
-  return { vocabulary, tokenize: word => best(lattice, word), continuing: undefined, unknown: unknownToken }
+  return { vocabulary, tokenize: word => best(lattice, word), continuing: undefined }
 }
 
 interface Lattice {

@@ -1,4 +1,4 @@
-// The registry of trackers by name.
+// Trackers by name.
 
 import { join } from 'node:path'
 import { fail, nearest } from '../errors.ts'
@@ -18,12 +18,6 @@ const trackers = new Map<string, (folder: string) => Tracker>([
 /** Known tracker names. */
 export function trackerNames(): string[] {
   return [...trackers.keys()]
-}
-
-/** Makes a tracker known under `name`; `create` gets the run's output folder. Throws ERR_OPTION for a taken name. */
-export function registerTracker(name: string, create: (folder: string) => Tracker): void {
-  if (trackers.has(name)) fail('ERR_OPTION', `trackers: "${name}" is registered already; choose another name`)
-  trackers.set(name, create)
 }
 
 /** The tracker `name`, writing into the output folder of a run. Throws ERR_OPTION for an unknown name. */

@@ -42,7 +42,7 @@ export interface Skipped {
 }
 
 /** What {@link saveCheckpoint} writes. */
-export interface Snapshot {
+interface Snapshot {
   readonly attached: Adapter
   readonly optimizer: AdamW
   readonly state: RunState

@@ -32,7 +32,7 @@ export interface LossPart extends JointPart {
 }
 
 /** Layers from the first on that no adapter of the parts touches; -1: not even the embeddings. */
-export type UntouchedLayers = number
+type UntouchedLayers = number
 
 /** The loss of each part, shape [1], each recorded on the tape. */
 export function jointLosses(model: Model, parts: readonly LossPart[], untouched: UntouchedLayers): Tensor[] {

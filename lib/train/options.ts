@@ -4,7 +4,7 @@ import { STATES } from '../optim/arena.ts'
 import { SCHEDULES } from '../optim/schedule.ts'
 import { defaultsOf, type FilledOf, type OptionRow, SEED, type ValuesOf } from '../options.ts'
 
-export interface TrainRow extends OptionRow {
+interface TrainRow extends OptionRow {
   /** Changes no weight: a checkpoint goes on under another value. */
   readonly neutral?: boolean
 }

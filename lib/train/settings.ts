@@ -29,7 +29,7 @@ export type TrainSettings = {
 const REST = ['signal', 'communicator', 'objective', 'outputDir', 'progress', 'say', 'teacher', 'transform']
 
 /** How many examples a run has of each split. */
-export interface SplitLengths {
+interface SplitLengths {
   readonly train: { readonly length: number }
   readonly validation?: { readonly length: number } | undefined
 }

@@ -34,7 +34,7 @@ export interface Costs {
 }
 
 /** The settings that a time decides. */
-export type Planned = Pick<TrainSettings, 'epochs' | 'maxSteps' | 'evalEvery'>
+type Planned = Pick<TrainSettings, 'epochs' | 'maxSteps' | 'evalEvery'>
 
 /** Share of the time that is planned with: steps differ, and machines have other work. */
 const PLANNED = 0.9

@@ -15,7 +15,7 @@ import { bytesText } from '../terminal/format.ts'
 import { kernelsCommand } from './kernels.ts'
 
 /** Everything doctor knows. Where no addon fits, what only the addon knows is null, and `problem` says why. */
-export interface Diagnosis {
+interface Diagnosis {
   readonly version: string
   readonly node: string
   readonly platform: string
@@ -37,7 +37,7 @@ export interface Diagnosis {
 }
 
 /** Looks at the installation and runs the self-test. */
-export async function diagnose(threads?: number): Promise<Diagnosis> {
+async function diagnose(threads?: number): Promise<Diagnosis> {
   const { name, libc, glibc } = platform()
   const problem = problemOfAddon()
   const path = problem === null ? addonPath() : null

@@ -19,7 +19,7 @@ import { countText, plural, shareText } from '../terminal/format.ts'
 import { displayWidth, pad, table } from '../terminal/table.ts'
 
 /** One file, inspected. */
-export interface FileInspection extends DataInspection {
+interface FileInspection extends DataInspection {
   readonly path: string
   readonly split: string
   /** Rows longer than this are cut when trained on. */

@@ -16,7 +16,7 @@ import { bytesText, countText, shareText } from '../terminal/format.ts'
 import { table } from '../terminal/table.ts'
 
 /** Linear layers of one name and shape. */
-export interface LinearGroup {
+interface LinearGroup {
   readonly name: string
   /** [out, in]. */
   readonly shape: readonly [number, number]
@@ -26,7 +26,7 @@ export interface LinearGroup {
 }
 
 /** A model folder, as plain data. */
-export interface ModelInspection {
+interface ModelInspection {
   readonly path: string
   readonly family: string
   readonly architectures: readonly string[]
@@ -48,7 +48,7 @@ export interface ModelInspection {
 }
 
 /** Describes a model folder; its weights are checked, not kept. @throws ERR_CONFIG, ERR_CHECKPOINT as loadModel does */
-export async function inspectModel(settings: Settings): Promise<ModelInspection> {
+async function inspectModel(settings: Settings): Promise<ModelInspection> {
   const { path } = await findBase(settings)
   const config = readModelConfig(path, MODEL_TYPES)
   const classes = architectures(config)

@@ -33,7 +33,6 @@ export type Command = (typeof COMMANDS)[number]
 
 /** Shells that completion is written for. */
 export const SHELLS = ['bash', 'zsh', 'fish'] as const
-export type Shell = (typeof SHELLS)[number]
 
 /** What may be added to an option's row. */
 export interface More {

@@ -7,7 +7,7 @@ import { displayWidth, truncate } from './table.ts'
 import { visible } from './visible.ts'
 
 /** The part of a tty.WriteStream that progress needs; process.stderr is one. */
-export type ProgressStream = {
+type ProgressStream = {
   isTTY?: boolean | undefined
   columns?: number | undefined
   write(text: string): boolean
@@ -16,7 +16,7 @@ export type ProgressStream = {
 }
 
 /** Where a job stands. */
-export type ProgressState = {
+type ProgressState = {
   step: number
   loss?: number
   /** Units a second, e.g. tokens. */
@@ -24,7 +24,7 @@ export type ProgressState = {
 }
 
 /** Options of {@link createProgress}. */
-export type ProgressOptions = {
+type ProgressOptions = {
   label: string
   /** Steps to do; without it there is no bar and no estimate. */
   total?: number
