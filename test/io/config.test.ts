@@ -18,6 +18,7 @@ import {
   savedDtype,
   string,
 } from '../../lib/io/config.ts'
+import { refused as refusedWith } from '../support/refused.ts'
 import { shared } from '../support/shared.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -30,18 +31,7 @@ function config(values: unknown): ModelConfig {
   return readModelConfig(dir, known)
 }
 
-function refused(run: () => unknown, ...words: string[]): void {
-  let thrown: unknown
-  try {
-    run()
-  } catch (error) {
-    thrown = error
-  }
-  assert.instance(thrown, LowrankError, `expected an error with ${words}`)
-  const { code, message } = thrown as LowrankError
-  assert.is(code, 'ERR_CONFIG', message)
-  for (const word of ['config.json', ...words]) assert.ok(message.includes(word), `${message}\ndoes not say: ${word}`)
-}
+const refused = (run: () => unknown, ...words: string[]) => refusedWith(run, 'ERR_CONFIG', 'config.json', ...words)
 
 const bert = (values: object = {}) => config({ model_type: 'bert', ...values })
 

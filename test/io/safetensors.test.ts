@@ -14,6 +14,7 @@ import {
   type TensorToWrite,
   writeSafetensors,
 } from '../../lib/io/safetensors.ts'
+import { refused as refusedWith } from '../support/refused.ts'
 import { shared } from '../support/shared.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -31,18 +32,7 @@ function file(header: string | Uint8Array, dataBytes = 0, length?: bigint): stri
   return path
 }
 
-function refused(run: () => unknown, ...words: string[]): void {
-  let thrown: unknown
-  try {
-    run()
-  } catch (error) {
-    thrown = error
-  }
-  assert.instance(thrown, LowrankError, `expected an error with ${words}`)
-  const { code, message } = thrown as LowrankError
-  assert.is(code, 'ERR_CHECKPOINT', message)
-  for (const word of words) assert.ok(message.includes(word), `${message}\ndoes not say: ${word}`)
-}
+const refused = (run: () => unknown, ...words: string[]) => refusedWith(run, 'ERR_CHECKPOINT', ...words)
 
 const entry = (begin: number, end: number, shape = `[${(end - begin) / 4}]`, dtype = 'F32') =>
   `{"dtype":"${dtype}","shape":${shape},"data_offsets":[${begin},${end}]}`

@@ -11,11 +11,10 @@ import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from '../../lib/io/safetensors.ts'
 import { createModel, loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
-import { type PackedBatch, upload } from '../../lib/nn/batch.ts'
 import { attach, loadAdapter, lora, saveAdapter } from '../../lib/peft/index.ts'
-import { scope, type Tensor } from '../../lib/tensor.ts'
-import { backward, logitsOf, tinyBatch, tinyModel, train, unpad, withFolder } from '../peft/golden.ts'
+import { backward, logitsOf, tinyBatch, tinyModel, train, withFolder } from '../peft/golden.ts'
 import { compare } from '../support/compare.ts'
+import { batchOf, checkHidden, ints, unpad } from '../support/padded.ts'
 import { TASKS_BY_WORD, targetsOf } from '../support/targets.ts'
 
 const FOLDER = process.env.LOWRANK_FUZZ ?? join(packageRoot, 'test/golden/fuzz')
@@ -35,18 +34,6 @@ interface Meta {
   missing: string[]
 }
 
-const ints = (file: SafetensorsFile, name: string) => new Int32Array(file.read(name).buffer as ArrayBuffer)
-
-function batchOf(io: SafetensorsFile, lengths: number[]): PackedBatch {
-  return {
-    ids: unpad(ints(io, 'input_ids'), lengths),
-    positions: Int32Array.from(lengths.flatMap(length => Array.from({ length }, (_, i) => i))),
-    typeIds: io.has('token_type_ids') ? unpad(ints(io, 'token_type_ids'), lengths) : undefined,
-    cuSeqlens: Int32Array.from([0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0))),
-    maxLength: Math.max(...lengths),
-  }
-}
-
 function labelsFrom(io: SafetensorsFile, { task, lengths }: Meta): Int32Array | Float32Array {
   if (io.info('labels').dtype === 'F32') return io.readF32('labels')
   return task === 'seq' ? ints(io, 'labels') : unpad(ints(io, 'labels'), lengths)
@@ -63,23 +50,6 @@ async function open(dir: string, meta: Meta): Promise<Model> {
     extra.close()
   }
   return model
-}
-
-async function checkHidden(model: Model, io: SafetensorsFile, batch: PackedBatch, lengths: number[]): Promise<void> {
-  const seen: Tensor[] = []
-  scope(() => {
-    const on = upload(batch, model.device, model.backbone)
-    const observe = (hidden: Tensor) => {
-      seen.push(hidden)
-    }
-    model.backbone.forward(on, { observe })
-    for (const hidden of seen) hidden.keep()
-  })
-  for (const [i, hidden] of seen.entries()) {
-    const expected = unpad(io.readF32(`hidden.${i}`), lengths, model.backbone.hiddenSize)
-    compare(`hidden state ${i}`, await hidden.data(), expected, { relative: 1e-5 })
-    hidden.dispose()
-  }
 }
 
 async function checkGradients(model: Model, io: SafetensorsFile): Promise<void> {

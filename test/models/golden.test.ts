@@ -11,9 +11,9 @@ import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
-import { type PackedBatch, upload } from '../../lib/nn/batch.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
+import { batchOf, checkHidden, ints, unpad } from '../support/padded.ts'
 import { TASKS_BY_WORD, targetsOf } from '../support/targets.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/models')
@@ -26,32 +26,6 @@ interface Meta {
   loss: number
   lengths: number[]
   missing: string[]
-}
-
-const ints = (file: SafetensorsFile, name: string) => new Int32Array(file.read(name).buffer as ArrayBuffer)
-
-/** Rows of a padded [B, T, …] array without its padding. */
-function unpad<A extends Int32Array | Float32Array>(padded: A, lengths: number[], width = 1): A {
-  const T = padded.length / width / lengths.length
-  const total = lengths.reduce((a, b) => a + b, 0)
-  const out = new (padded.constructor as { new (n: number): A })(total * width)
-  let at = 0
-  lengths.forEach((length, row) => {
-    out.set(padded.subarray(row * T * width, (row * T + length) * width) as never, at)
-    at += length * width
-  })
-  return out
-}
-
-function batchOf(io: SafetensorsFile, lengths: number[]): PackedBatch {
-  const cuSeqlens = Int32Array.from([0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0)))
-  return {
-    ids: unpad(ints(io, 'input_ids'), lengths),
-    positions: Int32Array.from(lengths.flatMap(length => Array.from({ length }, (_, i) => i))),
-    typeIds: io.has('token_type_ids') ? unpad(ints(io, 'token_type_ids'), lengths) : undefined,
-    cuSeqlens,
-    maxLength: Math.max(...lengths),
-  }
 }
 
 function labelsFrom(io: SafetensorsFile, meta: Meta): Int32Array | Float32Array {
@@ -76,24 +50,6 @@ function fillMissing(model: Model, dir: string, meta: Meta): void {
     parameter.tensor.upload(extra.readF32(name))
   }
   extra.close()
-}
-
-async function checkHidden(model: Model, io: SafetensorsFile, batch: PackedBatch, lengths: number[]) {
-  const seen: Tensor[] = []
-  scope(() => {
-    const on = upload(batch, model.device, model.backbone)
-    const observe = (hidden: Tensor) => {
-      seen.push(hidden)
-    }
-    model.backbone.forward(on, { observe })
-    for (const hidden of seen) hidden.keep()
-  })
-  assert.is(seen.length, model.backbone.layers + 1)
-  for (const [i, hidden] of seen.entries()) {
-    const expected = unpad(io.readF32(`hidden.${i}`), lengths, io.info(`hidden.${i}`).shape[2])
-    compare(`hidden state ${i}`, await hidden.data(), expected, { relative: 1e-5 })
-    hidden.dispose()
-  }
 }
 
 const transposed = (x: ArrayLike<number>, rows: number, cols: number) =>

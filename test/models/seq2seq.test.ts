@@ -22,8 +22,9 @@ import { saveMerged } from '../../lib/peft/merged.ts'
 import { prefixTuning, promptTuning } from '../../lib/peft/prompt.ts'
 import { promptEncoder } from '../../lib/peft/promptEncoder.ts'
 import { scope, type Tensor } from '../../lib/tensor.ts'
-import { backward, logitsOf, tinyBatch, train, unpad, withFolder } from '../peft/golden.ts'
+import { backward, logitsOf, tinyBatch, train, withFolder } from '../peft/golden.ts'
 import { compare } from '../support/compare.ts'
+import { unpad } from '../support/padded.ts'
 import { targetsOf } from '../support/targets.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/seq2seq')

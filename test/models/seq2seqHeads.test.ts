@@ -11,8 +11,9 @@ import { native } from '../../lib/native.ts'
 import type { PackedBatch } from '../../lib/nn/batch.ts'
 import { withRandom } from '../../lib/ops/random.ts'
 import { attach, loadAdapter, lora, saveMerged } from '../../lib/peft/index.ts'
-import { backward, logitsOf, readMeta, train, unpad, withFolder } from '../peft/golden.ts'
+import { backward, logitsOf, readMeta, train, withFolder } from '../peft/golden.ts'
 import { compare } from '../support/compare.ts'
+import { batchOf, ints, unpad } from '../support/padded.ts'
 import { TASKS_BY_WORD, targetsOf } from '../support/targets.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/seq2seq/heads')
@@ -28,20 +29,12 @@ async function open(name: string) {
   const dir = join(FOLDER, name)
   const { task, labels: count, lengths, loss } = readMeta<Meta>(dir)
   const io = openSafetensors(join(dir, 'io.safetensors'))
-  const ints = (key: string) => new Int32Array(io.read(key).buffer as ArrayBuffer)
-  const begins = [0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0))
-  const batch: PackedBatch = {
-    ids: unpad(ints('input_ids'), lengths),
-    positions: Int32Array.from(lengths.flatMap(length => Array.from({ length }, (_, i) => i))),
-    typeIds: undefined,
-    cuSeqlens: Int32Array.from(begins),
-    maxLength: Math.max(...lengths),
-  }
+  const batch = batchOf(io, lengths)
   const names = count === null ? undefined : Array.from({ length: count }, (_, i) => `L${i}`)
   const model = await loadModel(dir, { task: TASKS_BY_WORD[task]!, labels: names })
   const padded = io.readF32('logits')
   const logits = task === 'seq' ? padded : unpad(padded, lengths, io.info('logits').shape[2])
-  const labels = task === 'tok' ? unpad(ints('labels'), lengths) : ints('labels')
+  const labels = task === 'tok' ? unpad(ints(io, 'labels'), lengths) : ints(io, 'labels')
   const total = task === 'tok' ? batch.ids.length : lengths.length
   return { dir, task, io, model, batch, labels, logits, loss, total }
 }

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type ErrorCode, LowrankError } from '../../lib/errors.ts'
+import { LowrankError } from '../../lib/errors.ts'
 import { type PyJson, readJson, stringifyPython, writeJson } from '../../lib/io/json.ts'
 import {
   type AdapterConfig,
@@ -15,6 +15,7 @@ import {
 } from '../../lib/peft/config.ts'
 import { LORA, type LoraOptions, lora as loraMethod, type ResolvedLora } from '../../lib/peft/lora.ts'
 import { matchTargets } from '../../lib/peft/targets.ts'
+import { refused } from '../support/refused.ts'
 import { shared } from '../support/shared.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -38,19 +39,6 @@ const saved = golden.cases.filter((item): item is typeof item & { saved: string 
 function config(text: unknown) {
   writeFileSync(join(dir, 'adapter_config.json'), typeof text === 'string' ? text : JSON.stringify(text))
   return readAdapterConfig(dir)
-}
-
-function refused(run: () => unknown, code: ErrorCode, ...words: string[]): void {
-  let thrown: unknown
-  try {
-    run()
-  } catch (error) {
-    thrown = error
-  }
-  assert.instance(thrown, LowrankError, `expected an error with ${words}`)
-  const { message } = thrown as LowrankError
-  assert.is((thrown as LowrankError).code, code, message)
-  for (const word of words) assert.ok(message.includes(word), `${message}\ndoes not say: ${word}`)
 }
 
 /** PEFT writes sets in an order that changes from run to run, so lists of targets compare sorted. */

@@ -9,6 +9,7 @@ import { loadModel, type Model, type ModelOptions } from '../../lib/model.ts'
 import { type PackedBatch, pack } from '../../lib/nn/batch.ts'
 import type { Parameter } from '../../lib/nn/module.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
+import { batchOf, ints, unpad } from '../support/padded.ts'
 import { TASKS_BY_WORD } from '../support/targets.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
@@ -57,16 +58,8 @@ export function tinyBatch(name: string): {
 } {
   const { task, problem, lengths, said } = readMeta<ModelMeta>(folderOf(name))
   const io = openSafetensors(join(folderOf(name), 'io.safetensors'))
-  const ints = (key: string) => new Int32Array(io.read(key).buffer as ArrayBuffer)
-  const cuSeqlens = Int32Array.from([0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0)))
-  const batch: PackedBatch = {
-    ids: unpad(ints('input_ids'), lengths),
-    positions: Int32Array.from(lengths.flatMap(length => Array.from({ length }, (_, i) => i))),
-    typeIds: io.has('token_type_ids') ? unpad(ints('token_type_ids'), lengths) : undefined,
-    cuSeqlens,
-    maxLength: Math.max(...lengths),
-  }
-  const raw = problem ? io.readF32('labels') : ints('labels')
+  const batch = batchOf(io, lengths)
+  const raw = problem ? io.readF32('labels') : ints(io, 'labels')
   const labels = task === 'seq' ? raw : unpad(raw, said ?? lengths)
   if (said)
     batch.decoder = pack(said.map((length, i) => (raw as Int32Array).slice(i * width(said), i * width(said) + length)))
@@ -76,19 +69,6 @@ export function tinyBatch(name: string): {
 }
 
 const width = (lengths: readonly number[]) => Math.max(...lengths)
-
-/** Rows of a padded [B, T, …] array without its padding. */
-export function unpad<A extends Int32Array | Float32Array>(padded: A, lengths: number[], width = 1): A {
-  const T = padded.length / width / lengths.length
-  const pieces = lengths.map((length, row) => padded.subarray(row * T * width, (row * T + length) * width))
-  const out = new (padded.constructor as { new (n: number): A })(pieces.reduce((sum, piece) => sum + piece.length, 0))
-  let at = 0
-  for (const piece of pieces) {
-    out.set(piece as never, at)
-    at += piece.length
-  }
-  return out
-}
 
 /** Logits that PEFT computed, without padding. */
 export function expectedLogits(io: SafetensorsFile, key: string, meta: AdapterMeta, lengths: number[]): Float32Array {

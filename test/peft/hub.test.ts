@@ -10,7 +10,8 @@ import { openSafetensors, openTorchFile } from '../../lib/io/safetensors.ts'
 import { native } from '../../lib/native.ts'
 import { attach, bottleneck, loadAdapter, lora, saveAdapterHub } from '../../lib/peft/index.ts'
 import { compare } from '../support/compare.ts'
-import { bytesOf, logitsOf, readMeta, tinyBatch, tinyModel, unpad, withFolder } from './golden.ts'
+import { unpad } from '../support/padded.ts'
+import { bytesOf, logitsOf, readMeta, tinyBatch, tinyModel, withFolder } from './golden.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/peft/hub')
 const CASES = readdirSync(FOLDER)

@@ -10,8 +10,9 @@ import { openSafetensors } from '../../lib/io/safetensors.ts'
 import { native } from '../../lib/native.ts'
 import { loadAdapter, METHODS } from '../../lib/peft/index.ts'
 import { compare } from '../support/compare.ts'
+import { unpad } from '../support/padded.ts'
 import { targetsOf } from '../support/targets.ts'
-import { backward, bytesOf, logitsOf, readMeta, tinyBatch, tinyModel, train, unpad, withFolder } from './golden.ts'
+import { backward, bytesOf, logitsOf, readMeta, tinyBatch, tinyModel, train, withFolder } from './golden.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/peft/methods')
 const CASES = readdirSync(FOLDER).filter(name => existsSync(join(FOLDER, name, 'meta.json')))

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import { attach, createMethod, METHODS } from '../../lib/peft/index.ts'
 import { compare } from '../support/compare.ts'
-import { folderOf, logitsOf, readMeta, tinyBatch, tinyModel, unpad, withFolder } from './golden.ts'
+import { unpad } from '../support/padded.ts'
+import { folderOf, logitsOf, readMeta, tinyBatch, tinyModel, withFolder } from './golden.ts'
 
 const OWN = ['BITFIT', 'BOTTLENECK', 'HEAD'] // PEFT has no such methods
 const OPTIONS: Readonly<Record<string, object>> = {

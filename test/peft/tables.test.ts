@@ -11,8 +11,9 @@ import { loadModel } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { type Adapter, attach, combine, convert, loadAdapter, lora, saveMerged } from '../../lib/peft/index.ts'
 import { compare } from '../support/compare.ts'
+import { unpad } from '../support/padded.ts'
 import { targetsOf } from '../support/targets.ts'
-import { backward, bytesOf, logitsOf, readMeta, tinyBatch, tinyModel, train, unpad, withFolder } from './golden.ts'
+import { backward, bytesOf, logitsOf, readMeta, tinyBatch, tinyModel, train, withFolder } from './golden.ts'
 
 const FOLDER = join(packageRoot, 'test/golden/peft/tables')
 const readConfig = (dir: string) => JSON.parse(readFileSync(join(dir, 'adapter_config.json'), 'utf8'))

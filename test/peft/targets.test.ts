@@ -2,7 +2,6 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { LowrankError } from '../../lib/errors.ts'
 import { readJson } from '../../lib/io/json.ts'
 import { resolveFields } from '../../lib/peft/fields.ts'
 import { LORA, type LoraOptions, type ResolvedLora, type Sized, sizesOf } from '../../lib/peft/lora.ts'
@@ -15,6 +14,7 @@ import {
   stablePattern,
 } from '../../lib/peft/targets.ts'
 import { modulesToSaveFor, type TaskType } from '../../lib/peft/taskType.ts'
+import { refused as refusedWith } from '../support/refused.ts'
 
 const resolveLora = (options: LoraOptions) => resolveFields('lora', LORA.fields, options) as unknown as ResolvedLora
 
@@ -68,18 +68,7 @@ function match(name: string, options: LoraOptions, strict = true): Sized[] {
   return sizesOf(matchTargets(linearsOf(name), resolved, context), resolved, strict)
 }
 
-function refused(run: () => unknown, ...words: string[]): void {
-  let thrown: unknown
-  try {
-    run()
-  } catch (error) {
-    thrown = error
-  }
-  assert.instance(thrown, LowrankError, `expected an error with ${words}`)
-  const { code, message } = thrown as LowrankError
-  assert.is(code, 'ERR_OPTION', message)
-  for (const word of words) assert.ok(message.includes(word), `${message}\ndoes not say: ${word}`)
-}
+const refused = (run: () => unknown, ...words: string[]) => refusedWith(run, 'ERR_OPTION', ...words)
 
 // PEFT fails where a target is a head that it also trains in full; and it has no default for DistilBERT.
 const ourOwn = (error: string) => error.startsWith('TypeError: modules_to_save') || error.includes('Please specify')
