@@ -8,7 +8,7 @@
 #include "cpu/gemm/gemm.h"
 #include "cpu/gemm/spec.h"
 #include "cpu/lora.h"
-#include "cpu/parallel.h"
+#include "cpu/pieces.h"
 
 namespace lowrank::cpu {
 
@@ -16,8 +16,7 @@ using namespace lora;
 
 namespace {
 
-constexpr int64_t STRIP = 64;        // rows, whose mask is made at once
-constexpr int64_t PIECE_ROWS = 128;  // rows of one partial sum of da and db
+constexpr int64_t STRIP = 64;  // rows, whose mask is made at once
 constexpr int64_t PARTIAL_BYTES = 16 << 20;
 constexpr int64_t CACHED_BYTES = 256 << 10;  // of dy: read for t, and again for db
 

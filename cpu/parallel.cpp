@@ -1,5 +1,5 @@
-// The worker pool of the process. Workers sleep on a condition variable between kernels; pieces are taken from an
-// atomic counter, so which thread runs a piece varies, but never what the piece is.
+// The worker pool of the process. Between kernels each worker sleeps on a bell of its own, and whoever wakes up wakes
+// two more; pieces are taken from an atomic counter, so which thread runs a piece varies, but never what the piece is.
 
 #include "cpu/parallel.h"
 
@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <system_error>
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "cpu/pages.h"
 
 namespace lowrank::cpu {
 namespace {
@@ -46,72 +48,126 @@ std::atomic<int> thread_count{0};
 std::atomic<size_t> scratch_total{0};
 thread_local bool inside = false;
 
-struct Pool {
-  std::mutex one_kernel;  // held by the environment whose kernel runs
+// Which of these processors' caches share lines in pairs: two lines keep neighbours apart.
+constexpr size_t APART = 128;
+// Looks at a bell before sleeping, 1 to 2 us in all. A product's dispatches follow one another faster than that; more
+// looks would save wake-ups, and cost more CPU seconds than those.
+constexpr int LOOKS = 30;
+
+inline void pause() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// One thread sleeps on it, any may ring. A ring between two waits is not lost.
+struct alignas(APART) Bell {
+  void ring() {
+    rings.fetch_add(1);
+    if (!asleep.load()) return;
+    { std::lock_guard lock(mutex); }
+    wake.notify_one();
+  }
+  // Returns the count of rings once it is no longer `heard`.
+  uint32_t wait(uint32_t heard) {
+    for (int i = 0; i < LOOKS; ++i) {
+      if (const uint32_t now = rings.load(std::memory_order_acquire); now != heard) return now;
+      pause();
+    }
+    std::unique_lock lock(mutex);
+    asleep = true;
+    wake.wait(lock, [&] { return rings.load() != heard; });
+    asleep = false;
+    return rings;
+  }
+
+  std::atomic<uint32_t> rings{0};
+  std::atomic<bool> asleep{false};
   std::mutex mutex;
-  std::condition_variable wake, done;
-  std::vector<std::thread> workers;
-  uint64_t generation = 0;
-  int helpers = 0;  // workers asked to join the present kernel
-  int active = 0;   // workers still in it
+  std::condition_variable wake;
+};
+
+struct Pool {
+  // `state`: workers in the present kernel, and whether it takes no more. What describes a kernel is written while
+  // there is none, and read by those who have joined.
+  static constexpr uint32_t CLOSED = 1u << 31;
+
+  std::mutex one_kernel;                     // held by the environment whose kernel runs
+  std::vector<std::unique_ptr<Bell>> bells;  // of workers 1, 2, …; worker 0 is the caller
+  Bell done;
   detail::Body body = nullptr;
   void* context = nullptr;
   int64_t pieces = 0;
-  alignas(64) std::atomic<int64_t> next{0};  // on a line of its own: all write it, and only read what is above
-  alignas(64) std::exception_ptr error;      // the first one that a piece threw
+  int helpers = 0;  // workers asked for
+  std::mutex failing;
+  std::exception_ptr error;  // the first one that a piece threw
+  alignas(APART) std::atomic<int64_t> next{0};
+  alignas(APART) std::atomic<uint32_t> state{CLOSED};
 
   void work() {
     inside = true;
     try {
       for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < pieces;) body(context, i);
     } catch (...) {
-      std::lock_guard lock(mutex);
+      std::lock_guard lock(failing);
       if (!error) error = std::current_exception();
-      next = pieces;
+      next.store(pieces, std::memory_order_relaxed);
     }
     inside = false;
   }
 
-  void loop() {
-    uint64_t seen = 0;
-    std::unique_lock lock(mutex);
-    for (;;) {
-      wake.wait(lock, [&] { return generation != seen && helpers > 0; });
-      seen = generation;
-      --helpers;
-      lock.unlock();
-      work();
-      lock.lock();
-      if (--active == 0) done.notify_one();
+  bool join() {
+    uint32_t seen = state.load();
+    while (!(seen & CLOSED))
+      if (state.compare_exchange_weak(seen, seen + 1)) return true;
+    return false;
+  }
+
+  // Each wakes two more, while there is work left: no one wakes all, and no lock is taken by all.
+  void wake_next(int worker) {
+    for (int i = 2 * worker + 1; i <= 2 * worker + 2 && i <= helpers; ++i)
+      if (next.load(std::memory_order_relaxed) < pieces) bells[size_t(i) - 1]->ring();
+  }
+
+  void loop(int worker, Bell& bell) {
+    for (uint32_t heard = 0;;) {
+      heard = bell.wait(heard);
+      if (!join()) continue;
+      if (worker <= helpers) {
+        wake_next(worker);
+        work();
+      }
+      if (state.fetch_sub(1) == (CLOSED | 1)) done.ring();
     }
   }
 
   void run(int64_t count, detail::Body f, void* ctx, int extra) {
-    {
-      std::lock_guard lock(mutex);
-      extra = std::min(extra, grow(extra));
-      body = f, context = ctx, pieces = count;
-      next = 0;
-      helpers = active = extra;
-      ++generation;
-    }
-    if (extra > 0) extra == 1 ? wake.notify_one() : wake.notify_all();
+    body = f, context = ctx, pieces = count;
+    helpers = std::min(extra, grow(extra));
+    next.store(0, std::memory_order_relaxed);
+    state.store(0);
+    wake_next(0);
     work();
-    std::unique_lock lock(mutex);
-    // A worker that has not woken yet finds no piece left: don't wait for it.
-    active -= helpers;
-    helpers = 0;
-    done.wait(lock, [&] { return active == 0; });
+    // A worker that has not come yet finds no piece left: it is not waited for.
+    uint32_t heard = done.rings;
+    if (state.fetch_or(CLOSED) != 0)
+      while (state.load() != CLOSED) heard = done.wait(heard);
     if (error) std::rethrow_exception(std::exchange(error, nullptr));
   }
 
   // Up to `wanted` workers; fewer where the system gives no more threads, which changes no result.
   int grow(int wanted) {
     try {
-      while (int(workers.size()) < wanted) workers.emplace_back([this] { loop(); });
+      while (int(bells.size()) < wanted) {
+        bells.push_back(std::make_unique<Bell>());
+        std::thread([this, worker = int(bells.size()), bell = bells.back().get()] { loop(worker, *bell); }).detach();
+      }
     } catch (const std::system_error&) {
+      bells.pop_back();
     }
-    return int(workers.size());
+    return int(bells.size());
   }
 };
 
@@ -127,7 +183,7 @@ struct Scratch {
   }
   void release(int slot) {
     if (!data[slot]) return;
-    ::operator delete(data[slot], std::align_val_t(64));
+    release_pages(data[slot], size[slot]);
     scratch_total -= size[slot];
     data[slot] = nullptr;
     size[slot] = 0;
@@ -164,7 +220,8 @@ void detail::run(int64_t pieces, Body body, void* context) {
 void* scratch(int slot, size_t bytes) {
   if (scratches.size[slot] < bytes) {
     scratches.release(slot);
-    scratches.data[slot] = ::operator new(bytes, std::align_val_t(64));
+    scratches.data[slot] = allocate_pages(bytes);
+    if (!scratches.data[slot]) throw std::bad_alloc();
     scratches.size[slot] = bytes;
     scratch_total += bytes;
   }

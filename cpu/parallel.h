@@ -18,8 +18,8 @@ void run(int64_t pieces, Body body, void* context);
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Calls body(piece) once for every piece of [0, pieces), in any order, on any thread of the process-wide pool, and
-// returns when all are done. The cut into pieces must not depend on threads(): then results don't either. Where
-// another environment holds the pool, or inside a body, it runs in the calling thread.
+// returns when all are done. Sums over pieces need a cut that does not depend on threads() (pieces.h), and then results
+// don't either. Where another environment holds the pool, or inside a body, it runs in the calling thread.
 template <typename F>
 void parallel_for(int64_t pieces, F&& body) {
   using Fn = std::remove_reference_t<F>;

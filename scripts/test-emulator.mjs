@@ -1,12 +1,12 @@
 // Runs every kernel on the emulator of CUDA (docs/emulator.md), as one queue of processes.
 //
-// node scripts/test-emulator.mjs [--sanitize|--races[=defects]] [--seed=N] [--jobs=2] [FILTER]
+// node scripts/test-emulator.mjs [--sanitize|--races[=defects|=pool]] [--seed=N] [--jobs=2] [FILTER]
 // Copies as late and warps as skewed as CUDA allows, with three fixed seeds and one that changes with the commit; once
 // with random order for both, and then in another order, which may change no bit. Seeds choose the schedule, and the
 // shapes of the kernel cases. The op table runs through the addon. --sanitize: the programs of build-sanitize/, one
 // seed. --races: under ThreadSanitizer, where clang is installed, two blocks at a time; it builds them in build-races/,
-// of which the host's side is taken from build/; =defects: the self-test alone. FILTER: part of a kernel case's name,
-// those alone.
+// of which the host's side is taken from build/; before them the CPU's pool of workers. =defects: the self-test alone;
+// =pool: the workers alone. FILTER: part of a kernel case's name, those alone.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -81,21 +81,33 @@ function raceTools() {
   return { clang, prefix: works('setarch', ['-R', 'true'], '') ? ['setarch', '-R'] : [] }
 }
 
+// The runs of the self-test would sleep a second each.
+const TSAN_OPTIONS = 'halt_on_error=1:exitcode=66:history_size=2:atexit_sleep_ms=0'
+
+function cmake(step) {
+  const { status, stdout, stderr } = spawnSync('cmake', step, { cwd: root, encoding: 'utf8' })
+  if (status !== 0) throw new Error(`cmake ${step.join(' ')}:\n${stdout}${stderr}`)
+}
+
+// The CPU's pool, for which any compiler will do.
+function workersQueue({ prefix }) {
+  cmake(['--build', 'build', '--target', 'parallel_races', '-j', String(jobs)])
+  const command = [...prefix, join(root, 'build/test/parallel_races'), 'races']
+  return [{ name: 'workers under ThreadSanitizer', command, env: { TSAN_OPTIONS } }]
+}
+
 function raceQueue({ clang, prefix }) {
   const selfTest = races === '--races=defects'
   const project = [`-DCMAKE_CXX_COMPILER=${clang}`, '-DCMAKE_BUILD_TYPE=None', `-DLOWRANK_BUILD=${join(root, 'build')}`]
   for (const step of [
     ['-S', 'test/emulator/races', '-B', 'build-races', ...project],
     ['--build', 'build-races', '-j', String(jobs), ...(selfTest ? ['--target', 'races_defects'] : [])],
-  ]) {
-    const { status, stdout, stderr } = spawnSync('cmake', step, { cwd: root, encoding: 'utf8' })
-    if (status !== 0) throw new Error(`cmake ${step.join(' ')}:\n${stdout}${stderr}`)
-  }
+  ])
+    cmake(step)
   const env = {
     ...settings(1),
     LOWRANK_EMU_RESIDENT: '2',
-    // The runs of the self-test would sleep a second each.
-    TSAN_OPTIONS: 'halt_on_error=1:exitcode=66:history_size=2:atexit_sleep_ms=0',
+    TSAN_OPTIONS,
   }
   const sharded = (name, ...more) =>
     Array.from({ length: SHARDS }, (_, i) => ({
@@ -186,7 +198,7 @@ function report(job, result, counts) {
 
 async function main() {
   const totals = { passed: 0, failed: 0, skipped: 0 }
-  if (!existsSync(join(programs, 'emulator_kernels'))) {
+  if (races !== '--races=pool' && !existsSync(join(programs, 'emulator_kernels'))) {
     console.log(`FAIL ${programs}: emulator_kernels is not built; npm run build:native`)
     console.log('0 passed, 1 failed, 0 skipped')
     process.exitCode = 1
@@ -197,11 +209,12 @@ async function main() {
   let waiting = []
   if (races) {
     const tools = raceTools()
-    if (!tools.clang) {
-      console.log('skip: no clang that links for ThreadSanitizer\n0 passed, 0 failed, 1 skipped')
-      return
+    if (races !== '--races=defects' && !filter) waiting = workersQueue(tools)
+    if (races !== '--races=pool' && tools.clang) waiting.push(...raceQueue(tools))
+    else if (races !== '--races=pool') {
+      console.log('skip: no clang that links for ThreadSanitizer')
+      totals.skipped++
     }
-    waiting = raceQueue(tools)
   } else waiting = queue(varying)
   const worker = async () => {
     for (let job = waiting.shift(); job; job = waiting.shift()) {
@@ -212,7 +225,7 @@ async function main() {
     }
   }
   await Promise.all(Array.from({ length: jobs }, worker))
-  if (!totals.failed && !totals.passed) totals.failed = 1
+  if (!totals.failed && !totals.passed && !totals.skipped) totals.failed = 1
   console.log(`${totals.passed} passed, ${totals.failed} failed, ${totals.skipped} skipped`)
   process.exitCode = totals.failed ? 1 : 0
 }

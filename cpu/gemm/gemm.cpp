@@ -7,6 +7,7 @@
 
 #include <algorithm>
 
+#include "cpu/gemm/cut.h"
 #include "cpu/gemm/session.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
@@ -20,7 +21,7 @@ constexpr int64_t K_BLOCK = 768;          // units; a panel of a (43 KB) and one
 constexpr int64_t PACKED_B = 10 << 20;    // bytes: stays in the L3 cache
 constexpr int64_t PACKED_A = 448 << 10;   // bytes: stays in the L2 cache
 constexpr int64_t PIECE_FLOPS = 4 << 20;  // below, waking a thread costs more than it brings
-constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 16;
+constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 14;
 constexpr int PACKED_B_SLOT = 0, PACKED_A_SLOT = 1, DEQUANTIZED_SLOT = 6;  // of scratch
 
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
@@ -86,7 +87,8 @@ struct Plan {
     packed_b = static_cast<float*>(scratch(PACKED_B_SLOT, size_t(4 * panels * kernel.nr * (phase + slab) + 64)));
     slab_b = packed_b + panels * kernel.nr * phase;
     const int64_t elements = panels * kernel.nr * (phase * per_unit + slab);
-    const int64_t pieces = std::clamp<int64_t>(elements / PACK_PIECE_ELEMENTS, 1, panels);
+    const int64_t most = std::min(panels, 4 * int64_t(threads()));
+    const int64_t pieces = std::clamp<int64_t>(elements / PACK_PIECE_ELEMENTS, 1, most);
     parallel_for(pieces, [&](int64_t piece) {
       for (int64_t j = part(panels, piece, pieces); j < part(panels, piece + 1, pieces); ++j) {
         pack_b_panel(n0, u0, j, panels);
@@ -171,15 +173,12 @@ struct Plan {
     const int64_t row_panels = ceil_div(p.m, kernel.mr), column_panels = ceil_div(columns, kernel.nr);
     const int64_t fit = std::max<int64_t>(1, PACKED_A / (4 * kernel.mr * std::max<int64_t>(1, k_block)));
     const int64_t most = std::max<int64_t>(1, 2 * p.m * columns * (phase * per_unit + p.slab.r) / PIECE_FLOPS);
-    const int64_t strips = std::min(round_up(ceil_div(row_panels, fit), std::min<int64_t>(4, most)), row_panels);
-    // Fewer strips than threads share evenly: cut the columns as well, but leave enough of them to pay for packing a.
-    const int64_t wanted = std::min<int64_t>(most, std::max(8, 4 * threads()));
-    const int64_t cuts = std::clamp<int64_t>(wanted / strips, 1, std::max<int64_t>(1, column_panels / 4));
-    parallel_for(strips * cuts, [&](int64_t piece) {
-      const int64_t strip = piece / cuts, cut = piece % cuts;
+    const Grid grid = cut({row_panels, column_panels, fit, most}, threads());
+    parallel_for(grid.strips * grid.cuts, [&](int64_t piece) {
+      const int64_t i = piece / grid.cuts, j = piece % grid.cuts;
       Strip s;
-      s.i0 = part(row_panels, strip, strips), s.i1 = part(row_panels, strip + 1, strips);
-      s.j0 = part(column_panels, cut, cuts), s.j1 = part(column_panels, cut + 1, cuts);
+      s.i0 = part(row_panels, i, grid.strips), s.i1 = part(row_panels, i + 1, grid.strips);
+      s.j0 = part(column_panels, j, grid.cuts), s.j1 = part(column_panels, j + 1, grid.cuts);
       compute_strip(s, n0, u0, column_panels);
     });
   }
