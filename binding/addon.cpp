@@ -355,6 +355,7 @@ void add_layers(Napi::Object exports) {
   method<ops::attention>(exports, "attention");
   method<ops::attention_backward>(exports, "attentionBackward");
   method<ops::attention_bias_backward>(exports, "attentionBiasBackward");
+  method<ops::cache_write>(exports, "cacheWrite");
   method<ops::attention_decode>(exports, "attentionDecode");
 }
 

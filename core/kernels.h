@@ -89,9 +89,13 @@
   /* dbias [heads, 2L - 1] = sum over all pairs at that distance of p (mask dy v - dy o) */                            \
   K(attention_bias_backward, (View dbias, View dy, View q, View k, View v, View o, View lse, View cu_seqlens,          \
                               View key_seqlens, View bias, AttentionShape shape, Dropout dropout))                     \
-  /* One query a sequence, at position lengths[b] - 1 of its cache: q, o [B, heads * dim]; lengths i32[B]; */          \
-  /* caches [B, capacity, kv_heads * dim]; causal, max_length, row_stride, max_keys of the shape are not used */       \
-  K(attention_decode, (View o, View q, View k_cache, View v_cache, View lengths, View bias, AttentionShape shape))     \
+  /* Rows of k and v [N, width] become rows slots[n] (i32[N]) of caches [pages, page, width], in the caches' type */   \
+  K(cache_write, (View k_cache, View v_cache, View k, View v, View slots))                                             \
+  /* A query a row, at position lengths[r] - 1 of its keys: q, o [R, heads * dim]; lengths i32[R]. Key j of a row */   \
+  /* is in page pages[r, j / page] (i32[R, most]) of caches [pages, page, kv_heads * dim], which are as q or bf16; */  \
+  /* causal, max_length, row_stride, max_keys of the shape are not used */                                             \
+  K(attention_decode,                                                                                                  \
+    (View o, View q, View k_cache, View v_cache, View lengths, View pages, View bias, AttentionShape shape))           \
   /* loss[1] = scale * sum over rows; logits [N, C]; labels i32[N]; weights [C]?; lse [N] */                           \
   K(cross_entropy, (View loss, View lse, View logits, View labels, View weights, CrossEntropy options))                \
   /* dloss[1] */                                                                                                       \

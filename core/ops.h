@@ -107,8 +107,9 @@ Tensors attention_backward(const Tensor& dy, const Tensor& q, const Tensor& k, c
 Tensor attention_bias_backward(const Tensor& dy, const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& o,
                                const Tensor& lse, const Tensor& cu_seqlens, Maybe key_seqlens, const Tensor& bias,
                                AttentionShape shape, Dropout dropout);
+void cache_write(const Tensor& k_cache, const Tensor& v_cache, const Tensor& k, const Tensor& v, const Tensor& slots);
 Tensor attention_decode(const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& lengths,
-                        Maybe bias, AttentionShape shape);
+                        const Tensor& pages, Maybe bias, AttentionShape shape);
 
 // Returns {loss, lse}.
 Tensors cross_entropy(const Tensor& logits, const Tensor& labels, Maybe weights, CrossEntropy options);

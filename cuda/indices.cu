@@ -13,7 +13,9 @@ void check_indices(IndexFault& fault) {
                                           "crossEntropy: label ",
                                           "linearCrossEntropy: label ",
                                           "rope: position ",
-                                          "attentionDecode: length "};
+                                          "attentionDecode: length ",
+                                          "attentionDecode: page ",
+                                          "cacheWrite: slot "};
   const IndexFault found = fault;
   fault = {};
   throw Fault{Code::Option, std::string(NAMES[found.kind]) + std::to_string(found.value) + " at index " +

@@ -9,7 +9,7 @@
 
 namespace lowrank::cuda {
 
-enum class IndexKind : int32_t { None, Embedding, EmbeddingBackward, Label, LinearLabel, Position, Length };
+enum class IndexKind : int32_t { None, Embedding, EmbeddingBackward, Label, LinearLabel, Position, Length, Page, Slot };
 
 // Of a queue, in memory of the host that its kernels write: the first wrong index since the last wait.
 struct IndexFault {

@@ -25,6 +25,7 @@ export {
   generateTokens,
   type Prompt,
 } from './generate/generate.ts'
+export type { CacheOptions } from './generate/kvCache.ts'
 export type { TokenNumbers, TokenOptions } from './generate/options.ts'
 export type { TaskName } from './heads/index.ts'
 export { type HeadBuilder, loadModel, type Model, type ModelOptions } from './model.ts'

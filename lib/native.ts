@@ -288,7 +288,16 @@ interface Native {
   ): [o: Handle, lse: Handle]
   attentionBackward(...args: AttentionGradient<Handle | 0>): [dq: Handle, dk: Handle, dv: Handle]
   attentionBiasBackward(...args: AttentionGradient<Handle>): Handle
-  attentionDecode(q: Handle, kCache: Handle, vCache: Handle, lengths: Handle, bias: Handle | 0, shape: Struct): Handle
+  cacheWrite(kCache: Handle, vCache: Handle, k: Handle, v: Handle, slots: Handle): void
+  attentionDecode(
+    q: Handle,
+    kCache: Handle,
+    vCache: Handle,
+    lengths: Handle,
+    pages: Handle,
+    bias: Handle | 0,
+    shape: Struct,
+  ): Handle
   /** options: ignoreIndex, smoothing, scale */
   crossEntropy(logits: Handle, labels: Handle, weights: Handle | 0, options: Struct): [loss: Handle, lse: Handle]
   crossEntropyBackward(

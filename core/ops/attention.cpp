@@ -145,23 +145,32 @@ Tensor attention_bias_backward(const Tensor& dy, const Tensor& q, const Tensor& 
 }
 
 Tensor attention_decode(const Tensor& q, const Tensor& k_cache, const Tensor& v_cache, const Tensor& lengths,
-                        Maybe bias, AttentionShape shape) {
+                        const Tensor& pages, Maybe bias, AttentionShape shape) {
   const char* op = "attentionDecode";
   check_heads(op, q, shape);
-  check_like(op, "kCache", k_cache, q);
-  check_like(op, "vCache", v_cache, q);
-  check(k_cache.shape.rank == 3, Code::Shape, op, ": kCache ", k_cache.shape, ", expected [B, capacity, width]");
-  const int64_t sequences = q.shape[0], capacity = k_cache.shape[1];
-  check_shape(op, "kCache", k_cache, {sequences, capacity, int64_t(shape.kv_heads) * shape.head_dim});
+  check_same_device(op, k_cache, q);
+  check(k_cache.dtype == q.dtype || (k_cache.dtype == DType::BF16 && q.dtype == DType::F32), Code::DType, op,
+        ": kCache is ", name_of(k_cache.dtype), ", q is ", name_of(q.dtype));
+  check_like(op, "vCache", v_cache, k_cache);
+  check(k_cache.shape.rank == 3, Code::Shape, op, ": kCache ", k_cache.shape, ", expected [pages, page, width]");
+  const int64_t rows = q.shape[0], count = k_cache.shape[0], page = k_cache.shape[1];
+  check_shape(op, "kCache", k_cache, {count, page, int64_t(shape.kv_heads) * shape.head_dim});
   check_shape(op, "vCache", v_cache, k_cache.shape);
-  check_same_device(op, lengths, q);
-  check_dtype(op, "lengths", lengths, DType::I32);
-  check_shape(op, "lengths", lengths, {sequences});
+  for (const auto& [what, t] : {std::pair{"lengths", &lengths}, std::pair{"pages", &pages}}) {
+    check_same_device(op, *t, q);
+    check_dtype(op, what, *t, DType::I32);
+  }
+  check_shape(op, "lengths", lengths, {rows});
+  check_matrix(op, "pages", pages);
+  check_shape(op, "pages", pages, {rows, pages.shape[1]});
+  const int64_t capacity = pages.shape[1] * page;
+  check(count > 0 || capacity == 0, Code::Shape, op, ": pages ", pages.shape, " of a cache ", k_cache.shape);
   check_bias_table(op, bias, q, shape, capacity);
   auto o = like(q);
   check_indices(op, "length", lengths, capacity + 1);
+  check_indices(op, "page", pages, count);
   run(q.device(), op, q.device().kernels.attention_decode, o.view(), q.view(), k_cache.view(), v_cache.view(),
-      lengths.view(), view_of(bias), shape);
+      lengths.view(), pages.view(), view_of(bias), shape);
   return o;
 }
 

@@ -81,14 +81,18 @@ struct AttentionTask {
   float* scratch;
 };
 
-// One query against the keys [0, keys) of a cache, whose last is its own.
+// One query against keys [begin, end) of a cache, whose last is its own. Key j is in page pages[j / page].
 struct DecodeTask {
-  const float *q, *k, *v;
+  const float* q;
+  const void *k, *v;  // of the first page
+  bool bf16;          // what k and v are, else f32
+  const int32_t* pages;
+  int64_t page;  // keys of one
   float* o;
-  int64_t keys, dim, stride;  // stride: elements between keys
+  int64_t begin, end, dim, stride;  // stride: elements between keys
   float scale, softcap;
-  const float* bias;  // of the first key, or null
-  float* scratch;     // keys, rounded up to 16
+  const float* bias;  // of key `begin`, or null
+  float* scratch;     // end - begin floats, rounded up to 16
 };
 
 enum class WeightFormat { F32, BF16, I8, NF4 };

@@ -1,8 +1,8 @@
-// Attention of one query per sequence to a cache of keys and values.
+// Attention of one query per row to keys and values in pages of a cache, of the query's type or bf16.
 //
-// A block takes 256 keys of one sequence under up to G query heads that share them, so that a cache is read once for G
+// A block takes 256 keys of one row under up to G query heads that share them, so that a cache is read once for G
 // heads. A warp scores four keys at a time: lanes own E neighbouring columns, sums over a key's columns are shuffles.
-// Online softmax in f32 (f64 for f64); the warps of a block meet in shared memory, the blocks of a sequence in
+// Online softmax in f32 (f64 for f64); the warps of a block meet in shared memory, the blocks of a row in
 // scratch, both in fixed order. One pass over the caches. Bound by bandwidth: the target is bytes of the caches /
 // peak.
 
@@ -16,11 +16,18 @@ using namespace cuda;
 
 constexpr int WARPS = 4, THREADS = 32 * WARPS, AT_ONCE = 4, SPLIT = 256;
 
-template <typename T>
+template <typename C>
 struct Cache {
-  const T *k, *v;
-  Indices lengths;
-  int64_t capacity;
+  // Where key or value `key` of a query's row begins, in elements / stride.
+  __device__ int64_t at(int64_t row, int key) const {
+    const int of = int(unsigned(key) / unsigned(page));
+    return int64_t(pages[row * most + of]) * page + (key - of * page);
+  }
+
+  const C *k, *v;
+  Indices lengths, pages;
+  int64_t most;  // pages of a row
+  int page;      // keys of a page
 };
 
 // One block's share of a head: maximum, sum and weighted values, which are not yet divided.
@@ -56,15 +63,15 @@ struct Heads {
 };
 
 // Takes in keys [key, key + AT_ONCE) below `end`.
-template <typename T, typename A, int E, int G>
-__device__ void attend(Heads<A, E, G>& heads, const A (&q)[G][E], const T* k, const T* v, int64_t stride,
-                       const Scores<A> (&score)[G], int dim, bool packed, int key, int end, int query) {
+template <typename C, typename A, int E, int G>
+__device__ void attend(Heads<A, E, G>& heads, const A (&q)[G][E], const Cache<C>& cache, int64_t row, int64_t column,
+                       int64_t stride, const Scores<A> (&score)[G], int dim, bool packed, int key, int end, int query) {
   A keys[AT_ONCE][E], values[AT_ONCE][E];
 #pragma unroll
   for (int u = 0; u < AT_ONCE; ++u) {
-    const int64_t row = min(key + u, end - 1) * stride;
-    load_columns(keys[u], k + row, dim, packed);
-    load_columns(values[u], v + row, dim, packed);
+    const int64_t from = cache.at(row, min(key + u, end - 1)) * stride + column;
+    load_columns(keys[u], cache.k + from, dim, packed);
+    load_columns(values[u], cache.v + from, dim, packed);
   }
 #pragma unroll
   for (int g = 0; g < G; ++g) {
@@ -108,9 +115,9 @@ __device__ void combine(A& maximum, A& sum, A& o, int count, F&& element) {
   }
 }
 
-template <typename T, int E, int G>
+template <typename T, typename C, int E, int G>
 __global__ void __launch_bounds__(THREADS, 1)
-    decode(T* out, const Partial<Arithmetic<T>> partial, const T* q, const Cache<T> cache,
+    decode(T* out, const Partial<Arithmetic<T>> partial, const T* q, const Cache<C> cache,
            const Problem<Arithmetic<T>> p, int splits, bool packed) {
   using A = Arithmetic<T>;
   SHARED(sums, Array<A, WARPS, G, 2>);
@@ -124,7 +131,7 @@ __global__ void __launch_bounds__(THREADS, 1)
   const int end = min((split + 1) * SPLIT, length);
   if (begin >= end && splits > 1) return;
   const int warp = int(threadIdx.x / 32), lane = int(threadIdx.x % 32);
-  const int64_t stride = int64_t(p.kv_heads) * p.dim, from = sequence * cache.capacity * stride + kv_head * p.dim;
+  const int64_t stride = int64_t(p.kv_heads) * p.dim, column = int64_t(kv_head) * p.dim;
   A rows[G][E];
   Scores<A> score[G];
   Heads<A, E, G> heads = {};
@@ -136,7 +143,7 @@ __global__ void __launch_bounds__(THREADS, 1)
     heads.maximum[g] = -infinity<A>();
   }
   for (int key = begin + warp * AT_ONCE; key < end; key += WARPS * AT_ONCE)
-    attend(heads, rows, cache.k + from, cache.v + from, stride, score, p.dim, packed, key, end, length - 1);
+    attend(heads, rows, cache, sequence, column, stride, score, p.dim, packed, key, end, length - 1);
 #pragma unroll
   for (int g = 0; g < G; ++g) {
     if (lane == 0) sums[warp][g][0] = heads.maximum[g], sums[warp][g][1] = heads.sum[g];
@@ -177,37 +184,51 @@ __global__ void combine_splits(T* out, const Partial<Arithmetic<T>> partial, con
   }
 }
 
-template <typename T, int E, int G>
-void run(const View& o, const View& q, const Cache<T>& cache, const Problem<Arithmetic<T>>& p, bool packed) {
+template <typename T, typename C, int E, int G>
+void run(const View& o, const View& q, const Cache<C>& cache, const Problem<Arithmetic<T>>& p, bool packed) {
   using A = Arithmetic<T>;
-  const int64_t sequences = q.dims[0], splits = std::max<int64_t>(1, ceil_div(cache.capacity, SPLIT));
+  const int64_t sequences = q.dims[0], splits = std::max<int64_t>(1, ceil_div(cache.most * cache.page, SPLIT));
   const int64_t rows = sequences * p.heads, parts = splits > 1 ? rows * splits : 0;
   Scratch sums(Owner::Decode);
   A* memory = parts ? sums.take<A>(parts * (p.dim + 2)) : nullptr;
   const Partial<A> partial{memory, memory + parts, memory + 2 * parts};
   const int64_t blocks = sequences * p.kv_heads * ceil_div(p.heads / p.kv_heads, G) * splits;
-  launch(decode<T, E, G>, blocks, THREADS, o.as<T>(), partial, q.as<T>(), cache, p, int(splits), packed);
+  launch(decode<T, C, E, G>, blocks, THREADS, o.as<T>(), partial, q.as<T>(), cache, p, int(splits), packed);
   if (splits > 1) launch(combine_splits<T>, rows, THREADS, o.as<T>(), partial, cache.lengths, p, int(splits));
+}
+
+template <typename T, typename C>
+void decode_rows(const View& o, const View& q, const View& k_cache, const View& v_cache, const View& lengths,
+                 const View& pages, const Problem<Arithmetic<T>>& p) {
+  const int64_t page = k_cache.dims[1], most = pages.dims[1];
+  const Cache<C> cache{k_cache.as<C>(),
+                       v_cache.as<C>(),
+                       Indices(lengths, most * page + 1, IndexKind::Length),
+                       Indices(pages, k_cache.dims[0], IndexKind::Page),
+                       most,
+                       int(page)};
+  const auto with = [&](auto columns) {
+    constexpr int E = decltype(columns)::value;
+    const bool packed = p.dim % E == 0 && aligned(q) && aligned(k_cache) && aligned(v_cache);
+    constexpr int G = sizeof(T) == 8 ? 1 : 4;  // more of f64 would not fit into registers
+    if (p.heads == p.kv_heads) run<T, C, E, 1>(o, q, cache, p, packed);
+    else run<T, C, E, G>(o, q, cache, p, packed);
+  };
+  if (p.dim <= 64) with(std::integral_constant<int, 2>{});
+  else if (p.dim <= 128) with(std::integral_constant<int, 4>{});
+  else with(std::integral_constant<int, 8>{});
 }
 
 }  // namespace
 
-void cuda::attention_decode(View o, View q, View k_cache, View v_cache, View lengths, View bias, AttentionShape shape) {
+void cuda::attention_decode(View o, View q, View k_cache, View v_cache, View lengths, View pages, View bias,
+                            AttentionShape shape) {
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     const auto p = problem_of<Arithmetic<T>>(q, k_cache, lengths, View{}, bias, shape, Dropout{});
-    const Cache<T> cache{k_cache.as<T>(), v_cache.as<T>(), Indices(lengths, k_cache.dims[1] + 1, IndexKind::Length),
-                         k_cache.dims[1]};
-    const auto with = [&](auto columns) {
-      constexpr int E = decltype(columns)::value;
-      const bool packed = p.dim % E == 0 && aligned(q) && aligned(k_cache) && aligned(v_cache);
-      constexpr int G = sizeof(T) == 8 ? 1 : 4;  // more of f64 would not fit into registers
-      if (p.heads == p.kv_heads) run<T, E, 1>(o, q, cache, p, packed);
-      else run<T, E, G>(o, q, cache, p, packed);
-    };
-    if (p.dim <= 64) with(std::integral_constant<int, 2>{});
-    else if (p.dim <= 128) with(std::integral_constant<int, 4>{});
-    else with(std::integral_constant<int, 8>{});
+    if (k_cache.dtype == q.dtype) return decode_rows<T, T>(o, q, k_cache, v_cache, lengths, pages, p);
+    if constexpr (std::is_same_v<T, float>)
+      decode_rows<float, __nv_bfloat16>(o, q, k_cache, v_cache, lengths, pages, p);
   });
 }
 

@@ -6,6 +6,7 @@
 
 export { type AnswersOptions, type Say, sayWith } from '../generate/answers.ts'
 export type { CompleteOptions, Completion, Prompt } from '../generate/generate.ts'
+export type { CacheOptions } from '../generate/kvCache.ts'
 export type { Domain, FilledOf, Kind, Kinds, OptionRow, OptionTable, Search, ValueOf, ValuesOf } from '../options.ts'
 export { SEED } from '../options.ts'
 export { type DistillationOptions, distilled, TEACHER_WEIGHT, TEMPERATURE } from '../train/distillation.ts'

@@ -1,6 +1,8 @@
 import { add } from '../ops/add.ts'
 import { type AttentionOptions, attention, attentionDecode } from '../ops/attention.ts'
-import { nth } from '../tuple.ts'
+import { cacheWrite } from '../ops/cacheWrite.ts'
+import { Tensor } from '../tensor.ts'
+import { mapTuple, nth } from '../tuple.ts'
 import { type CaseInput, type CaseSizes, ints, type OpCase, real, training } from './case.ts'
 
 export function attentionCases({ n, heads, headDim, lengths }: CaseSizes): OpCase[] {
@@ -53,22 +55,35 @@ function crossAttentionCase(n: number, heads: number, headDim: number, lengths: 
   }
 }
 
-/** It has no gradient, so that of a sum is checked. */
-function decodeCase(heads: number, headDim: number, capacity: number): OpCase {
+/** Rows go to pages in reverse order, and are read from there. It has no gradient, so that of a sum is checked. */
+function decodeCase(heads: number, headDim: number, length: number): OpCase {
   const constant = (input: CaseInput): CaseInput => ({ ...input, grad: false })
-  const cache = [2, capacity, headDim]
+  const page = 3
+  const most = Math.ceil(length / page)
+  const places = Array.from({ length }, (_, j) => (most - 1 - Math.floor(j / page)) * page + (j % page))
+  const pages = Array.from({ length: most }, (_, i) => most - 1 - i)
   return {
-    name: 'attentionDecode',
+    name: 'cacheWrite and attentionDecode',
     inputs: [
       real([2, heads * headDim], 4),
       constant(real([2, heads * headDim])),
-      constant(real(cache, 1)),
-      constant(real(cache, 2)),
-      ints(1, capacity),
-      { ...constant(real([heads, 2 * capacity - 1], 3)), wide: true },
+      constant(real([length, headDim], 1)),
+      constant(real([length, headDim], 2)),
+      ints(1, length),
+      ints(...places),
+      ints(...pages, ...pages),
+      { ...constant(real([heads, 2 * most * page - 1], 3)), wide: true },
     ],
-    run: ([x, q, k, v, lengths, bias]) =>
-      add(x, attentionDecode(q, k, v, lengths, { heads, kvHeads: 1, headDim, window: 3, softcap: 2, bias })),
+    run: ([x, q, k, v, lengths, slots, pages, bias]) => {
+      const { device, dtype } = k
+      const [keys, values] = mapTuple([k, v] as const, () => Tensor.zeros([most, page, headDim], { device, dtype }))
+      cacheWrite({ keys, values }, k, v, slots)
+      const seen = { lengths, pages: pages.reshape([2, most]) }
+      return add(
+        x,
+        attentionDecode(q, { keys, values }, seen, { heads, kvHeads: 1, headDim, window: 3, softcap: 2, bias }),
+      )
+    },
     tolerance: 5e-6,
   }
 }

@@ -9,7 +9,8 @@ import type { Message } from '../tokenizer/chatTemplate.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
 import { Decoder } from './decoder.ts'
-import { choiceOf, type Decoding, type TokenOptions } from './options.ts'
+import type { CacheOptions } from './kvCache.ts'
+import { cacheOptions, choiceOf, type Decoding, type TokenOptions } from './options.ts'
 
 /** What is continued: a text as it is, or a conversation in which the assistant is to speak next. */
 export type Prompt = string | readonly Message[]
@@ -49,14 +50,13 @@ export interface Completion {
 export async function* generateTokens(
   model: Model,
   prompt: Int32Array,
-  options: TokenOptions = {},
+  { cacheType, ...options }: TokenOptions & Pick<CacheOptions, 'cacheType'> = {},
 ): AsyncGenerator<number> {
   checkModel(model)
   const choice = choiceOf(model, options)
-  const decoder = new Decoder(model, { sequences: 1 })
+  const decoder = new Decoder(model, { ...cacheOptions({ cacheType }), sequences: 1, reuse: 0 })
   try {
-    if (choice.beams > 1) yield* nth(await decoder.beams(prompt, choice), 0)
-    else yield* decoder.tokens(prompt, choice)
+    yield* choice.beams > 1 ? firstBeam(decoder, prompt, choice) : decoder.tokens(prompt, choice)
   } finally {
     await decoder.close()
   }
@@ -71,16 +71,38 @@ export async function* generate(
   model: Model,
   tokenizer: Tokenizer,
   prompt: Prompt,
-  options: GenerateOptions = {},
+  { cacheType, ...options }: GenerateOptions & Pick<CacheOptions, 'cacheType'> = {},
 ): AsyncGenerator<Generated> {
-  const { stop, chat, tools, ...choices } = options
+  checkModel(model)
+  const decoder = new Decoder(model, { ...cacheOptions({ cacheType }), sequences: 1, reuse: 0 })
+  try {
+    yield* generateBy(decoder, model, tokenizer, prompt, options)
+  } finally {
+    await decoder.close()
+  }
+}
+
+/** The same by a decoder that goes on: what it keeps of earlier texts is not read again. */
+export async function* generateBy(
+  decoder: Decoder,
+  model: Model,
+  tokenizer: Tokenizer,
+  prompt: Prompt,
+  { stop, chat, tools, ...choices }: GenerateOptions,
+): AsyncGenerator<Generated> {
+  const choice = choiceOf(model, choices)
   const given = encodePrompt(model, tokenizer, prompt, { chat, tools })
-  const { ends } = choiceOf(model, choices)
-  yield* pieces(tokenizer, generateTokens(model, given, choices), { before: historyOf(model, given), ends, stop })
+  const text = { before: historyOf(model, given), ends: choice.ends, stop }
+  const ids = choice.beams > 1 ? firstBeam(decoder, given, choice) : decoder.tokens(given, choice)
+  yield* pieces(tokenizer, ids, text)
+}
+
+async function* firstBeam(decoder: Decoder, prompt: Int32Array, choice: Decoding): AsyncGenerator<number> {
+  yield* nth(await decoder.beams(prompt, choice), 0)
 }
 
 /** How many texts are made, and how. */
-export interface CompleteOptions extends GenerateOptions {
+export interface CompleteOptions extends GenerateOptions, CacheOptions {
   /** Texts for each prompt, each drawn anew; the best so many of a beam search. Default 1. */
   readonly n?: number | undefined
   /** Texts under way at a time; others wait. Default 16. */
@@ -99,14 +121,14 @@ export async function complete(
   options: CompleteOptions = {},
 ): Promise<Completion[][]> {
   checkModel(model)
-  const { stop, chat, tools, n = 1, batchSize = 16, ...choices } = options
+  const { stop, chat, tools, n = 1, batchSize = 16, cacheType, reuse, ...choices } = options
   for (const [name, value] of Object.entries({ n, batchSize }))
     check(Number.isInteger(value) && value > 0, 'ERR_OPTION', () => `${name}: ${value} is not a positive integer`)
   const choice = choiceOf(model, choices)
   check(choice.beams === 1 || n <= choice.beams, 'ERR_OPTION', () => {
     return `n: ${n} texts of ${choice.beams} beams; ask for at most as many`
   })
-  const decoder = new Decoder(model, { sequences: batchSize })
+  const decoder = new Decoder(model, { ...cacheOptions({ cacheType, reuse }), sequences: batchSize })
   const completeOne = async (prompt: Prompt): Promise<Completion[]> => {
     const given = encodePrompt(model, tokenizer, prompt, { chat, tools })
     const whole = (ids: AsyncIterable<number>) =>

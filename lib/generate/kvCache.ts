@@ -1,34 +1,43 @@
-// Keys and values of earlier tokens, one pair of buffers a layer.
+// Keys and values of earlier tokens of sequences, in pages that several sequences may share.
 
-import { concatRows } from '../autograd/rows.ts'
-import { check } from '../errors.ts'
-import { native } from '../native.ts'
-import type { EncoderMemory, LayerCache } from '../nn/attention.ts'
+import type { EncoderMemory } from '../nn/attention.ts'
 import type { StackCache } from '../nn/stack.ts'
-import { embedding } from '../ops/embedding.ts'
 import { type Device, Tensor } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
+import { CacheLayer, type CachePass, type CacheState } from './cacheLayer.ts'
+import { PAGE, Pages } from './pages.ts'
+import { type Prefix, Prefixes } from './prefixes.ts'
 
-/** How much a cache holds. */
-interface Room {
-  readonly sequences: number
-  /** Tokens of each sequence. */
-  readonly capacity: number
+/** How keys and values of earlier tokens are kept. */
+export interface CacheOptions {
+  /** Their type; f32 keeps them as the layers make them. Default f32. */
+  readonly cacheType?: 'f32' | 'bf16' | undefined
+  /** Most tokens of texts that are kept for others that begin alike. */
+  readonly reuse?: number | undefined
+}
+
+/** A sequence on its way. */
+interface Held {
+  length: number
+  readonly pages: number[]
 }
 
 /**
  * The cache of a decoder for some sequences that grow side by side. Say what comes before each forward pass: the
  * prompts of new sequences ({@link begin}), or a token of each ({@link advance}). Dispose it to free its memory.
  */
-export class KvCache implements StackCache, Disposable {
-  readonly layers: readonly Layer[]
+export class KvCache implements StackCache, CacheState, Disposable {
+  readonly layers: readonly CacheLayer[]
+  readonly dtype: 'bf16' | undefined
   readonly #device: Device
-  #room: Room
-  #lengths: Int32Array = new Int32Array(0)
-  #added: Int32Array = new Int32Array(0)
+  readonly #pages = new Pages()
+  readonly #prefixes: Prefixes
+  #sequences: Held[] = []
+  #added: readonly number[] = []
   /** Sequences before these were there already. */
   #first = 0
-  #onDevice: Tensor | undefined
+  /** What the tokens of this pass read and where they go; made once it is asked for. */
+  #pass: CachePass | undefined
   /** What the encoder made of the newest sequences. */
   #fresh: EncoderMemory | undefined
   /** How much the encoder read for each sequence. */
@@ -36,78 +45,101 @@ export class KvCache implements StackCache, Disposable {
   /** Where what it made for each sequence begins, i32[B + 1]. */
   #begins: Tensor | undefined
 
-  /** `sequences` of at most `capacity` tokens each; both may be raised later. */
-  constructor(layers: number, { sequences, capacity, device }: Room & { device: Device }) {
-    this.#room = { sequences, capacity }
+  constructor(layers: number, { device, cacheType, reuse = 0 }: CacheOptions & { device: Device }) {
     this.#device = device
-    this.layers = Array.from({ length: layers }, () => new Layer(this))
+    this.dtype = cacheType === 'bf16' ? 'bf16' : undefined
+    this.#prefixes = new Prefixes(this.#pages, Math.ceil(reuse / PAGE))
+    this.layers = Array.from({ length: layers }, () => new CacheLayer(this))
   }
 
-  /** Most tokens of a sequence. */
+  /** Most tokens that the pages of a sequence of this pass hold. */
   get capacity(): number {
-    return this.#room.capacity
+    return PAGE * Math.max(...this.#active.map(({ pages }) => pages.length))
   }
 
-  get room(): Room {
-    return this.#room
+  get pageCount(): number {
+    return this.#pages.count
+  }
+
+  /** Bytes of keys and values, with the room for more of them. */
+  get bytes(): number {
+    return this.layers.reduce((sum, { bytes }) => sum + bytes, 0)
+  }
+
+  /** Tokens that are kept of texts, those of sequences on their way among them. */
+  get kept(): number {
+    return PAGE * this.#prefixes.count
   }
 
   /** Tokens of each sequence so far. */
   get lengths(): Int32Array {
-    return this.#lengths
+    return Int32Array.from(this.#sequences, ({ length }) => length)
   }
 
-  /** The lengths on the device, i32[B]. */
-  get lengthsTensor(): Tensor {
-    this.#onDevice ??= Tensor.from(this.#lengths, [this.#lengths.length], { device: this.#device }).keep()
-    return this.#onDevice
+  /** The longest beginning of `ids` that is kept of texts made with the adapters of `key`; not the last token. */
+  find(key: string, ids: readonly number[]): Prefix {
+    return this.#prefixes.find(key, ids, ids.length - 1)
   }
 
-  /** Makes room for more or longer sequences; those that are there stay. */
-  reserve({ sequences, capacity }: Room): void {
-    const old = this.#room
-    this.#room = {
-      sequences: Math.max(old.sequences, sequences),
-      capacity: Math.max(old.capacity, capacity),
+  /** Keeps what sequence `i` holds, the first of `ids`, for others that begin alike. */
+  keep(i: number, key: string, ids: readonly number[]): void {
+    const { length, pages } = nth(this.#sequences, i)
+    this.#prefixes.keep(key, ids.slice(0, length), pages)
+  }
+
+  /**
+   * New sequences behind those that are there; the next forward pass brings so many tokens of each, and no others.
+   * `prefixes`: what stands before them.
+   */
+  begin(added: Int32Array, prefixes: readonly Prefix[] = []): void {
+    this.#first = this.#sequences.length
+    for (const i of added.keys()) {
+      const { pages, length } = prefixes[i] ?? { pages: [], length: 0 }
+      for (const page of pages) this.#pages.hold(page)
+      this.#sequences.push({ pages: [...pages], length })
     }
-    if (this.#room.sequences === old.sequences && this.#room.capacity === old.capacity) return
-    const stay = Int32Array.from(this.#lengths.keys())
-    for (const layer of this.layers) layer.move(stay, old, this.#room)
-  }
-
-  /** New sequences behind those that are there; the next forward pass brings so many tokens of each, and no others. */
-  begin(added: Int32Array): void {
-    this.#first = this.#lengths.length
-    this.#come(Int32Array.of(...this.#lengths, ...added), added)
+    this.#come([...added])
   }
 
   /** The next forward pass brings one token of each sequence. */
   advance(): void {
     this.#first = 0
-    this.#come(
-      this.#lengths.map(length => length + 1),
-      this.#lengths.map(() => 1),
-    )
+    this.#come(this.#sequences.map(() => 1))
   }
 
   /** Sequence `i` goes, and the last one takes its place. */
   drop(i: number): void {
-    const last = this.#lengths.length - 1
-    if (i < last) for (const layer of this.layers) layer.copy(last, i, nth(this.#lengths, last))
-    const lengths = this.#lengths.slice(0, last)
-    if (i < last) lengths[i] = nth(this.#lengths, last)
+    const last = must(this.#sequences.pop(), 'sequence')
+    const gone = i < this.#sequences.length ? nth(this.#sequences, i) : last
+    if (gone !== last) this.#sequences[i] = last
+    for (const page of gone.pages) this.#pages.release(page)
     if (this.#sources.length > 0) this.#dropSource(i)
-    this.#set(lengths)
+    this.#endPass()
   }
 
   /** Sequence `i` becomes a copy of what sequence `parents[i]` was; there may be more or fewer than before. */
   reorder(parents: Int32Array): void {
-    const isSame = parents.length === this.#lengths.length && parents.every((parent, i) => parent === i)
-    const lengths = parents.map(parent => nth(this.#lengths, parent))
-    const old = this.#room
-    this.#room = { ...old, sequences: Math.max(old.sequences, parents.length) }
-    if (!isSame) for (const layer of this.layers) layer.move(parents, old, this.#room)
-    this.#set(lengths)
+    const old = this.#sequences
+    this.#sequences = Array.from(parents, parent => {
+      const { pages, length } = nth(old, parent)
+      for (const page of pages) this.#pages.hold(page)
+      return { pages: [...pages], length }
+    })
+    for (const { pages } of old) for (const page of pages) this.#pages.release(page)
+    this.#endPass()
+  }
+
+  /** Gives back room that nothing is in, where that is more than half: less is not worth to be copied for. */
+  shrink(): void {
+    if (2 * this.#pages.held >= this.#pages.count) return
+    const old = this.#pages.compact()
+    this.#prefixes.renumber(old)
+    if (old.length === 0) for (const layer of this.layers) layer.dispose()
+    else for (const layer of this.layers) layer.compact(old)
+    const numbers = new Map(old.map((page, i) => [page, i]))
+    for (const { pages } of this.#sequences)
+      for (const [i, page] of pages.entries()) pages[i] = must(numbers.get(page), 'page')
+    this.#endPass()
   }
 
   /** The first of the sequences that the forward pass brings tokens of. */
@@ -115,28 +147,70 @@ export class KvCache implements StackCache, Disposable {
     return this.#first
   }
 
-  /** Whether the tokens of the forward pass are the first of their sequences. */
   get isPrompt(): boolean {
-    return this.#added.some((count, i) => count === this.#lengths[this.#first + i])
+    return this.#active.every(({ length }, i) => length === nth(this.#added, i))
   }
 
-  #come(lengths: Int32Array, added: Int32Array): void {
-    const { sequences, capacity } = this.#room
-    const most = Math.max(...lengths)
-    check(lengths.length <= sequences, 'ERR_OPTION', () => {
-      return `cache: ${lengths.length} sequences, it holds ${sequences}; reserve more`
-    })
-    check(most <= capacity, 'ERR_OPTION', () => {
-      return `cache: ${most} tokens of a sequence, it holds ${capacity}; generate fewer or shorten the prompt`
-    })
+  get #active(): readonly Held[] {
+    return this.#sequences.slice(this.#first)
+  }
+
+  #come(added: readonly number[]): void {
+    this.#endPass()
     this.#added = added
-    this.#set(lengths)
+    const sequences = this.#active
+    const lacking = sequences.map(({ pages, length }, i) => {
+      const copied = length % PAGE > 0 && this.#pages.isShared(nth(pages, pages.length - 1)) ? 1 : 0
+      return copied + Math.ceil((length + nth(added, i)) / PAGE) - pages.length
+    })
+    this.#makeRoom(lacking.reduce((sum, count) => sum + count, 0))
+    for (const [i, sequence] of sequences.entries()) this.#lengthen(sequence, nth(added, i))
   }
 
-  #set(lengths: Int32Array): void {
-    this.#lengths = lengths
-    this.#onDevice?.dispose()
-    this.#onDevice = undefined
+  #makeRoom(pages: number): void {
+    const { held, count } = this.#pages
+    if (held + pages <= count) return
+    this.#pages.grow(Math.max(held + pages, Math.ceil(1.5 * count)))
+    for (const layer of this.layers) layer.grow()
+  }
+
+  /** A page that others hold too is not written: the sequence goes on in a copy of it. */
+  #lengthen(sequence: Held, count: number): void {
+    const { pages, length } = sequence
+    const last = pages.length - 1
+    if (length % PAGE > 0 && this.#pages.isShared(nth(pages, last))) {
+      const [shared, own] = [nth(pages, last), must(this.#pages.take(), 'page')]
+      for (const layer of this.layers) layer.copy(shared, own)
+      this.#pages.release(shared)
+      pages[last] = own
+    }
+    sequence.length += count
+    while (pages.length * PAGE < sequence.length) pages.push(must(this.#pages.take(), 'page'))
+  }
+
+  get pass(): CachePass {
+    this.#pass ??= this.#upload()
+    return this.#pass
+  }
+
+  #upload(): CachePass {
+    const most = Math.max(...this.#active.map(({ pages }) => pages.length))
+    const rows = this.#added.reduce((sum, count) => sum + count, 0)
+    const [lengths, slots, table] = [new Int32Array(rows), new Int32Array(rows), new Int32Array(rows * most)]
+    let row = 0
+    for (const [i, { pages, length }] of this.#active.entries())
+      for (let at = length - nth(this.#added, i); at < length; at++, row++) {
+        lengths[row] = at + 1
+        slots[row] = nth(pages, Math.floor(at / PAGE)) * PAGE + (at % PAGE)
+        table.set(pages, row * most)
+      }
+    const made = (data: Int32Array, shape: number[]) => Tensor.from(data, shape, { device: this.#device }).keep()
+    return { lengths: made(lengths, [rows]), pages: made(table, [rows, most]), slots: made(slots, [rows]) }
+  }
+
+  #endPass(): void {
+    for (const tensor of [this.#pass?.lengths, this.#pass?.pages, this.#pass?.slots]) tensor?.dispose()
+    this.#pass = undefined
   }
 
   /** What the encoder made of the sequences of this pass; past their first one the layers have its keys and values. */
@@ -172,16 +246,10 @@ export class KvCache implements StackCache, Disposable {
     this.#begins = undefined
   }
 
-  /** Tokens that each sequence brings in this forward pass. */
-  get added(): Int32Array {
-    return this.#added
-  }
-
   dispose(): void {
     for (const layer of this.layers) layer.dispose()
     this.#forget()
-    this.#onDevice?.dispose()
-    this.#onDevice = undefined
+    this.#endPass()
   }
 
   [Symbol.dispose](): void {
@@ -189,130 +257,9 @@ export class KvCache implements StackCache, Disposable {
   }
 }
 
-type Pair = readonly [keys: Tensor, values: Tensor]
-
 /** Where sequences of these lengths begin, and the last one ends. */
 function startsOf(lengths: readonly number[]): Int32Array {
   const starts = new Int32Array(lengths.length + 1)
   for (const [i, length] of lengths.entries()) starts[i + 1] = nth(starts, i) + length
   return starts
-}
-
-class Layer implements LayerCache {
-  readonly #cache: KvCache
-  #keys: Tensor | undefined
-  #values: Tensor | undefined
-  #crossed: Pair | undefined
-
-  constructor(cache: KvCache) {
-    this.#cache = cache
-  }
-
-  get keys(): Tensor {
-    return this.#active(must(this.#keys, 'keys'))
-  }
-
-  get values(): Tensor {
-    return this.#active(must(this.#values, 'values'))
-  }
-
-  get lengths(): Tensor {
-    return this.#cache.lengthsTensor
-  }
-
-  append(keys: Tensor, values: Tensor): boolean {
-    const { lengths, room, added, first, isPrompt } = this.#cache
-    const width = keys.columns
-    this.#keys ??= empty(room, keys, width)
-    this.#values ??= empty(room, values, width)
-    let row = 0
-    for (const [i, count] of added.entries()) {
-      const at = ((first + i) * room.capacity + nth(lengths, first + i) - count) * width
-      const pairs = [
-        [this.#keys, keys],
-        [this.#values, values],
-      ] as const
-      for (const [to, from] of pairs) fill(to, at, from, row * width, [count, width])
-      row += count
-    }
-    return isPrompt
-  }
-
-  /** Sequence `to` becomes that of `from`. */
-  copy(from: number, to: number, length: number): void {
-    const { capacity } = this.#cache.room
-    for (const tensor of [this.#keys, this.#values]) {
-      if (!tensor) continue
-      const width = nth(tensor.shape, 2)
-      fill(tensor, to * capacity * width, tensor, from * capacity * width, [length, width])
-    }
-  }
-
-  /** The sequences `parents` of the old room into a new one. */
-  move(parents: Int32Array, old: Room, room: Room): void {
-    const moved = (tensor: Tensor | undefined) => {
-      if (!tensor) return undefined
-      const width = nth(tensor.shape, 2)
-      const next = empty(room, tensor, width)
-      for (const [i, parent] of parents.entries()) {
-        const length = Math.min(old.capacity, nth(this.#cache.lengths, parent))
-        fill(next, i * room.capacity * width, tensor, parent * old.capacity * width, [length, width])
-      }
-      tensor.dispose()
-      return next
-    }
-    this.#keys = moved(this.#keys)
-    this.#values = moved(this.#values)
-  }
-
-  /** In the first pass of sequences those of these alone, else of all. */
-  crossed(make: () => Pair): Pair {
-    const old = this.#crossed
-    if (old && !this.#cache.isPrompt) return old
-    const made = make()
-    this.#crossed = old ? [concatRows([old[0], made[0]]), concatRows([old[1], made[1]])] : made
-    for (const tensor of this.#crossed) tensor.keep()
-    for (const tensor of old ?? []) tensor.dispose()
-    return made
-  }
-
-  /** Of the keys and values of an encoder's memory these rows stay. */
-  pickCrossed(rows: Int32Array): void {
-    const old = this.#crossed
-    if (!old) return
-    if (rows.length === 0) this.#crossed = undefined
-    else {
-      const index = Tensor.from(rows, [rows.length], { device: old[0].device })
-      this.#crossed = [embedding(old[0], index, old[0].dtype), embedding(old[1], index, old[1].dtype)]
-      for (const tensor of this.#crossed) tensor.keep()
-      index.dispose()
-    }
-    for (const tensor of old) tensor.dispose()
-  }
-
-  dispose(): void {
-    for (const tensor of this.#crossed ?? []) tensor.dispose()
-    this.#crossed = undefined
-    this.#keys?.dispose()
-    this.#values?.dispose()
-    this.#keys = undefined
-    this.#values = undefined
-  }
-
-  #active(tensor: Tensor): Tensor {
-    const { lengths, room } = this.#cache
-    return tensor.view(0, [lengths.length, room.capacity, nth(tensor.shape, 2)])
-  }
-}
-
-function empty({ sequences, capacity }: Room, { device, dtype }: Tensor, width: number): Tensor {
-  return Tensor.empty([sequences, capacity, width], { device, dtype }).keep()
-}
-
-/** Elements of `shape` at `at` of one tensor become those at `from` of another. */
-function fill(to: Tensor, at: number, source: Tensor, from: number, shape: readonly number[]): void {
-  const [target, given] = [to.view(at, shape), source.view(from, shape)]
-  native.copyInto(target.handle, given.handle)
-  target.dispose()
-  given.dispose()
 }

@@ -6,6 +6,7 @@ import { check } from '../errors.ts'
 import { isJsonObject, type Json, readJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { type FilledOf, filled, type OptionRow } from '../options.ts'
+import type { CacheOptions } from './kvCache.ts'
 
 /** The numbers among them: flags, checks and docs follow from here. */
 export const GENERATE_OPTIONS = {
@@ -58,6 +59,27 @@ export const GENERATE_OPTIONS = {
   },
   seed: { kind: 'integer', default: 0, help: 'The same seed draws the same tokens', min: 0 },
 } as const satisfies Readonly<Record<string, OptionRow>>
+
+/** How keys and values of earlier tokens are kept. */
+export const CACHE_OPTIONS = {
+  cacheType: {
+    kind: 'choice',
+    choices: ['f32', 'bf16'],
+    default: 'f32',
+    help: 'Type of the keys and values of earlier tokens; f32: as they are made, bf16: half the memory',
+  },
+  reuse: {
+    kind: 'integer',
+    default: 4096,
+    help: 'Most tokens of texts whose keys and values are kept for others that begin alike; 0: none',
+    min: 0,
+  },
+} as const satisfies Readonly<Record<string, OptionRow>>
+
+/** @throws ERR_OPTION for a value out of range */
+export function cacheOptions(given: CacheOptions): FilledOf<typeof CACHE_OPTIONS> {
+  return filled(CACHE_OPTIONS, given, 'generate')
+}
 
 /** The numbers of generation, each with its default. */
 export type TokenNumbers = FilledOf<typeof GENERATE_OPTIONS>

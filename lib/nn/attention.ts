@@ -15,13 +15,15 @@ export interface Sequences {
 
 /** Keys and values of earlier tokens of one attention layer. */
 export interface LayerCache {
-  /** [B, capacity, kvHeads · dim]. */
+  /** [pages, page, kvHeads · dim]. */
   readonly keys: Tensor
   readonly values: Tensor
-  /** Tokens of each sequence, those of this batch included, i32[B]. */
+  /** How far each token of this batch sees, itself included, i32[N]. */
   readonly lengths: Tensor
-  /** Takes in those of a batch; says whether it held none before. */
-  append(keys: Tensor, values: Tensor, batch: Batch): boolean
+  /** The pages of what each token sees, i32[N, most]. */
+  readonly pages: Tensor
+  /** Takes in those of a batch; says whether it held none of its sequences before. */
+  append(keys: Tensor, values: Tensor): boolean
   /** Keys and values of an encoder's memory, which stay the same: made the first time. */
   crossed(make: () => readonly [Tensor, Tensor]): readonly [Tensor, Tensor]
 }
@@ -63,8 +65,8 @@ export class Attention {
   }
 
   /**
-   * q [N, heads · dim], k and v [N, kvHeads · dim] → [N, heads · dim]. With a cache, k and v go into it; past its first
-   * batch each sequence brings one token. `keys`: the sequences of k and v where they are others.
+   * q [N, heads · dim], k and v [N, kvHeads · dim] → [N, heads · dim]. With a cache, k and v go into it, and where that
+   * held some of the sequences before, all is read from it. `keys`: the sequences of k and v where they are others.
    */
   apply(
     q: Tensor,
@@ -76,8 +78,7 @@ export class Attention {
     const { dropout: _, ...score } = this.options
     const own = prefix && !keys ? prefix : undefined
     if (own) [k, v] = prefixed(own, layer, k, v)
-    if (cache && !cache.append(k, v, batch))
-      return attentionDecode(q, cache.keys, cache.values, cache.lengths, { ...score, bias })
+    if (cache && !cache.append(k, v)) return attentionDecode(q, cache, cache, { ...score, bias })
     const options = { ...score, bias, dropout: this.#dropout }
     if (own && score.causal) return this.#behind(own, q, k, v, options)
     check(!own || !bias, 'ERR_UNSUPPORTED', () => {

@@ -53,8 +53,7 @@ const RULES: Record<string, Rule> = {
 export function ropeFrequencies(config: ModelConfig, options: RopeFrequencyOptions): RopeFrequencies {
   const { headDim, layerType } = options
   const parameters = parametersOf(config, layerType)
-  const known = Object.keys(RULES)
-  const type = string(parameters, 'rope_type', string(parameters, 'type', 'default', known), known)
+  const type = typeOf(parameters)
   const share = float(parameters, 'partial_rotary_factor', float(config, 'partial_rotary_factor', 1))
   const dim = Math.trunc(headDim * share)
   check(
@@ -81,9 +80,17 @@ export function ropeFrequencies(config: ModelConfig, options: RopeFrequencyOptio
 export function ropeReach(config: ModelConfig): number {
   const positions = count(config, 'max_position_embeddings', 2048)
   const parameters = parametersOf(config, undefined)
+  return typeOf(parameters) === 'dynamic' ? Math.floor(positions * float(parameters, 'factor')) : positions
+}
+
+/** Whether keys depend on how long a sequence is going to be, so that texts that begin alike may have others. */
+export function turnsByLength(config: ModelConfig): boolean {
+  return ['dynamic', 'longrope', 'su'].includes(typeOf(parametersOf(config, undefined)))
+}
+
+function typeOf(parameters: ModelConfig): string {
   const known = Object.keys(RULES)
-  const type = string(parameters, 'rope_type', string(parameters, 'type', 'default', known), known)
-  return type === 'dynamic' ? Math.floor(positions * float(parameters, 'factor')) : positions
+  return string(parameters, 'rope_type', string(parameters, 'type', 'default', known), known)
 }
 
 /**

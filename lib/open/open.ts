@@ -4,17 +4,9 @@ import type { ColumnNames } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { Decoder } from '../generate/decoder.ts'
-import {
-  type Completion,
-  checkModel,
-  encodePrompt,
-  type Generated,
-  type GenerateOptions,
-  generate,
-  historyOf,
-  pieces,
-} from '../generate/generate.ts'
-import { choiceOf } from '../generate/options.ts'
+import { type Completion, checkModel, type Generated, type GenerateOptions, generateBy } from '../generate/generate.ts'
+import type { CacheOptions } from '../generate/kvCache.ts'
+import { cacheOptions } from '../generate/options.ts'
 import { shown } from '../io/json.ts'
 import { checkKeys, SEED } from '../options.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
@@ -25,12 +17,15 @@ import { chatOf, promptFor } from './ask.ts'
 import { openTrained, type Trained, type TrainedSettings } from './trained.ts'
 
 /** How {@link open} opens a folder; everything is found where the folder says it. */
-export interface OpenTrainedOptions extends Partial<Omit<TrainedSettings, 'adapter'>> {
+export interface OpenTrainedOptions extends Partial<Omit<TrainedSettings, 'adapter'>>, CacheOptions {
   /** Texts of a batch. Default 32. */
   readonly batchSize?: number
 }
 
-const KNOWN = ['model', 'tokenizer', 'task', 'labels', 'maxLength', 'device', 'storage', 'compute', 'seed', 'batchSize']
+const KNOWN = [
+  ...['model', 'tokenizer', 'task', 'labels', 'maxLength', 'device', 'storage', 'compute', 'seed', 'batchSize'],
+  ...['cacheType', 'reuse'],
+]
 
 /** What can be asked about: a text, a pair of texts, a question with its text, or the words of a sentence. */
 export type Input =
@@ -92,7 +87,12 @@ export class OpenModel implements Disposable {
   constructor(trained: Trained, options: OpenTrainedOptions) {
     this.#trained = trained
     this.#options = options
-    this.#decoder = new Decoder(trained.model)
+    this.#decoder = this.#newDecoder(trained)
+  }
+
+  #newDecoder({ model }: Trained): Decoder {
+    const { cacheType, reuse } = this.#options
+    return new Decoder(model, cacheOptions({ cacheType, reuse }))
   }
 
   /** What its user should know, e.g. that the base is another than the one trained on. */
@@ -139,7 +139,7 @@ export class OpenModel implements Disposable {
     const chat = chatOf(this.#trained)
     const decoder = this.#decoder
     checkModel(model)
-    const { system, stop, tools, ...choices } = options
+    const { system, ...choices } = options
     const prompt = typeof input === 'string' ? promptFor(this.#trained, input, system) : input
     let end = (): void => undefined
     const done = new Promise<void>(resolve => {
@@ -147,11 +147,7 @@ export class OpenModel implements Disposable {
     })
     this.#streams.add(done)
     try {
-      const choice = choiceOf(model, choices)
-      const given = encodePrompt(model, tokenizer, prompt, { chat, tools })
-      const text = { before: historyOf(model, given), ends: choice.ends, stop }
-      if (choice.beams === 1) yield* pieces(tokenizer, decoder.tokens(given, choice), text)
-      else yield* generate(model, tokenizer, prompt, { ...choices, stop, tools, chat })
+      yield* generateBy(decoder, model, tokenizer, prompt, { ...choices, chat })
     } finally {
       this.#streams.delete(done)
       end()
@@ -174,13 +170,14 @@ export class OpenModel implements Disposable {
     while (this.#running) await this.#running
     const [old, decoder, streams] = [this.#trained, this.#decoder, [...this.#streams]]
     this.#trained = next
-    this.#decoder = new Decoder(next.model)
+    this.#decoder = this.#newDecoder(next)
     await Promise.all(streams)
     await decoder.close()
     old.model.dispose()
   }
 
   dispose(): void {
+    void this.#decoder.close()
     this.#trained.model.dispose()
   }
 

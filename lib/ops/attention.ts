@@ -2,6 +2,8 @@ import { record } from '../autograd/tape.ts'
 import { check } from '../errors.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
+import { mapTuple } from '../tuple.ts'
+import type { Caches } from './cacheWrite.ts'
 import { byPart } from './parts.ts'
 import { dropoutStruct, isParted } from './random.ts'
 
@@ -69,19 +71,25 @@ export function attention(q: Tensor, k: Tensor, v: Tensor, cuSeqlens: Tensor, op
   })
 }
 
+/** What each query of {@link attentionDecode} sees. */
+export interface Seen {
+  /** How many keys, i32[R]; the query belongs to the last one. */
+  readonly lengths: Tensor
+  /** The pages that they lie in, in order, i32[R, most]. */
+  readonly pages: Tensor
+}
+
 /**
- * Attention of one new token per sequence, the last of lengths[b] (i32[B]), to a cache. q [B, heads · dim], kCache and
- * vCache [B, capacity, kvHeads · dim]; a sequence without keys gives 0. No gradient.
+ * Attention of single tokens to keys and values in pages of a cache, as {@link cacheWrite} puts them there: q
+ * [R, heads · dim] → the same; a query that sees no key gives 0. No gradient.
  */
 export function attentionDecode(
   q: Tensor,
-  kCache: Tensor,
-  vCache: Tensor,
-  lengths: Tensor,
-  options: ScoreOptions,
+  { keys, values }: Caches,
+  { lengths, pages }: Seen,
+  { bias, ...options }: ScoreOptions,
 ): Tensor {
-  const bias = options.bias?.handle ?? 0
-  return new Tensor(
-    native.attentionDecode(q.handle, kCache.handle, vCache.handle, lengths.handle, bias, structOf(options)),
-  )
+  const given = [q, keys, values, lengths, pages] as const
+  const [qh, kh, vh, lh, ph] = mapTuple(given, tensor => tensor.handle)
+  return new Tensor(native.attentionDecode(qh, kh, vh, lh, ph, bias?.handle ?? 0, structOf(options)))
 }

@@ -75,7 +75,8 @@ const SIGNATURES: Record<string, string> = {
   attention: 'TTTTMMap',
   attentionBackward: 'TTTTTTTMMap',
   attentionBiasBackward: 'TTTTTTTMTap',
-  attentionDecode: 'TTTTMa',
+  cacheWrite: 'TTTTT',
+  attentionDecode: 'TTTTTMa',
   crossEntropy: 'TTMc',
   crossEntropyBackward: 'TTTMTc',
   linearCrossEntropy: 'TTMTlb',
@@ -193,7 +194,8 @@ function accepted(): Record<string, unknown[]> {
   const cu = Tensor.from(Int32Array.of(0, 1, 4), [3]).keep()
   const slices = Tensor.from(Float64Array.of(0, 6, 1, 1), [1, 4]).keep()
   const codes = Tensor.zeros([6], { dtype: 'u8' }).keep()
-  held.push(ids, cu, slices, codes)
+  const pages = Tensor.from(Int32Array.of(0, 1, 3, 2, 0, 0, 1, 1), [4, 2]).keep()
+  held.push(ids, cu, slices, codes, pages)
   const [i, c] = [ids.handle, cu.handle]
   const step = Float64Array.of(0.1, 0.9, 0.99, 1e-8, 0, 1, 1)
   const heads = Float64Array.of(2, 2, 3, 1, 4, 4, 0.5, 4, 2, 3)
@@ -266,7 +268,8 @@ function accepted(): Record<string, unknown[]> {
     attention: [x, h(4, 6), h(4, 6), c, c, h(2, 7), heads, drop],
     attentionBiasBackward: [x, h(4, 6), h(4, 6), h(4, 6), h(4, 6), h(4, 2), c, c, h(2, 7), heads, drop],
     attentionBackward: [x, h(4, 6), h(4, 6), h(4, 6), h(4, 6), h(4, 2), c, c, h(2, 7), heads, drop],
-    attentionDecode: [x, h(4, 5, 6), h(4, 5, 6), i, h(2, 9), heads],
+    cacheWrite: [h(4, 5, 6), h(4, 5, 6), x, h(4, 6), i],
+    attentionDecode: [x, h(4, 5, 6), h(4, 5, 6), i, pages.handle, h(2, 19), heads],
     crossEntropy: [x, i, h(6), loss],
     crossEntropyBackward: [h(1), x, i, h(6), h(4), loss],
     linearCrossEntropy: [x, h(5, 6), h(5), i, Float64Array.of(-100, 0.1, 1, 0, 0, 3, 0), true],

@@ -36,7 +36,7 @@ for (const name of CACHED)
       [7, 23, 41, 11, 30, 8, 19, 44, 5],
       [9, 12, 33, 50, 6],
     ]
-    const cache = new KvCache(model.backbone.layers, { sequences: 2, capacity: 12, device: model.device })
+    const cache = new KvCache(model.backbone.layers, { device: model.device })
     const prompts = texts.map(ids => ids.slice(0, ids.length - 3))
     for (let step = 0; step <= 3; step++) {
       const given = step === 0 ? prompts : texts.map((ids, i) => [ids[prompts[i]!.length + step - 1]!])

@@ -1,4 +1,4 @@
-// attention, attention_backward, attention_decode
+// attention, attention_backward
 #include <algorithm>
 #include <cmath>
 
@@ -353,44 +353,6 @@ KERNEL_CASE(attention_twice_gives_the_same_bits) {
   expect_same_bits("dq", one.dq, two.dq);
   expect_same_bits("dk", one.dk, two.dk);
   expect_same_bits("dv", one.dv, two.dv);
-}
-
-KERNEL_CASE(attention_decode_of_any_cache) {
-  for (const DType dtype : {DType::F32, DType::F64, DType::BF16, DType::F16}) {
-    const int32_t kv_heads = fuzz.pick({1, 2}), dim = fuzz.pick({3, 8, 40, 64, 80, 128, 200, 256});
-    const int32_t heads = kv_heads * fuzz.pick({1, 1, 2, 4, 6});
-    const int64_t sequences = fuzz.between(1, 3), capacity = fuzz.pick<int64_t>({1, 30, 256, 300, 600});
-    AttentionShape shape{heads, kv_heads, dim, 0, 0, 0, 1 / std::sqrt(double(dim))};
-    shape.window = fuzz.pick<int64_t>({0, 0, 1, 70}), shape.softcap = fuzz.pick({0.0, 0.0, 2.0});
-    std::vector<int32_t> lengths;
-    for (int64_t i = 0; i < sequences; ++i) lengths.push_back(int32_t(fuzz.between(0, capacity)));
-    lengths[0] = int32_t(capacity);
-    const DType sums = dtype == DType::F64 ? DType::F64 : DType::F32;
-    const int64_t width = int64_t(kv_heads) * dim, table = fuzz.pick<int64_t>({0, 2 * capacity - 1});
-    const Values q = rounded(fuzz.values(sequences * heads * dim), dtype);
-    Values k = rounded(fuzz.values(sequences * capacity * width), dtype);
-    Values v = rounded(fuzz.values(sequences * capacity * width), dtype);
-    for (int64_t i = 0; i < sequences * capacity; ++i)  // past its end a cache is what it was
-      if (i % capacity >= lengths[size_t(i / capacity)])
-        for (int64_t c = i * width; c < (i + 1) * width; ++c) k[size_t(c)] = v[size_t(c)] = NAN;
-    const Values bias = rounded(fuzz.values(heads * table), DType::F32);
-
-    const OnHost hq({sequences, heads * dim}, q), hk({sequences, capacity, width}, k),
-        hv({sequences, capacity, width}, v);
-    const OnHost ht({heads, table}, bias), hl({sequences}, lengths);
-    OnHost expected({sequences, heads * dim});
-    cpu::attention_decode(expected, hq, hk, hv, hl, table ? ht.view() : View{}, shape);
-    const int64_t offset = fuzz.pick<int64_t>({0, 0, 1});
-    const OnDevice dq(dtype, {sequences, heads * dim}, q, offset), dk(dtype, {sequences, capacity, width}, k, offset);
-    const OnDevice dv(dtype, {sequences, capacity, width}, v, offset), dt(sums, {heads, table}, bias);
-    const OnDevice dl(DType::I32, {sequences}, as_doubles(lengths)), o(dtype, {sequences, heads * dim});
-    cuda::attention_decode(o, dq, dk, dv, dl, table ? dt.view() : View{}, shape);
-    const std::string name = std::string("decode ") + name_of(dtype) + " dim " + std::to_string(dim) + " capacity " +
-                             std::to_string(capacity) + " heads " + std::to_string(heads) + "/" +
-                             std::to_string(kv_heads);
-    if (sums == dtype) expect_close(name, o.read(), expected.values(), dtype == DType::F32 ? 3e-6 : 1e-13, 1e-13);
-    else expect_as_good(name, o.read(), rounded(expected.values(), dtype), expected.values(), dtype);
-  }
 }
 
 }  // namespace lowrank::testing

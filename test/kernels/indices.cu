@@ -74,16 +74,26 @@ KERNEL_CASE(wrong_positions_are_faults) {
                  expected);
 }
 
-KERNEL_CASE(wrong_lengths_are_faults) {
-  const int64_t dim = 16, capacity = fuzz.pick<int64_t>({20, 300});
-  const Values cache = fuzz.values(2 * capacity * dim);
+KERNEL_CASE(wrong_lengths_and_pages_are_faults) {
+  const int64_t dim = 16, page = 4, most = fuzz.pick<int64_t>({5, 75}), capacity = page * most, count = 2 * most;
+  const Values cache = fuzz.values(count * page * dim);
   const OnDevice q(DType::F32, {2, dim}, fuzz.values(2 * dim)), o(DType::F32, {2, dim});
-  const OnDevice k(DType::F32, {2, capacity, dim}, cache), v(DType::F32, {2, capacity, dim}, cache);
-  const auto lengths = integers({4, double(capacity + 1)});
+  const OnDevice k(DType::F32, {count, page, dim}, cache), v(DType::F32, {count, page, dim}, cache);
+  Values pages(size_t(2 * most), 1);
   const AttentionShape shape{1, 1, int32_t(dim), 0, 0, 0, 0.25};
-  expect_message(fault_of([&] { cuda::attention_decode(o, q, k, v, lengths, View{}, shape); }),
-                 "attentionDecode: length " + std::to_string(capacity + 1) + " at index 1, expected 0 to " +
-                     std::to_string(capacity));
+  const auto attend = [&](double length) {
+    const OnDevice table(DType::I32, {2, most}, pages);
+    const auto lengths = integers({4, length});
+    return fault_of([&] { cuda::attention_decode(o, q, k, v, lengths, table, View{}, shape); });
+  };
+  expect_message(attend(double(capacity + 1)), "attentionDecode: length " + std::to_string(capacity + 1) +
+                                                   " at index 1, expected 0 to " + std::to_string(capacity));
+  pages[0] = -1;
+  expect_message(attend(3), "attentionDecode: page -1 at index 0, expected 0 to " + std::to_string(count - 1));
+  const auto slots = integers({3, double(count * page)});
+  expect_message(fault_of([&] { cuda::cache_write(k, v, q, q, slots); }),
+                 "cacheWrite: slot " + std::to_string(count * page) + " at index 1, expected 0 to " +
+                     std::to_string(count * page - 1));
 }
 
 }  // namespace lowrank::testing

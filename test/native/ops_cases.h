@@ -238,33 +238,69 @@ void test_attention_features() {
            {1e-5, 4e-6});
 }
 
+// Caches in bf16 hold values that bf16 has, so that they are the reference's own.
 void test_attention_decode() {
   const Mat<int32_t> lengths(1, 4, {0, 1, 37, 300});
-  const int64_t capacity = 301;
-  for (const int32_t dim : {3, 20, 64, 256})
-    for (const int64_t window : {0, 50}) {
-      AttentionShape shape = {4, 2, dim, 0, 0, 0, 1 / std::sqrt(double(dim))};
-      shape.window = window, shape.softcap = dim == 20 ? 2 : 0;
-      const Mats<double> in = {random_mat(rnd, 4, 4 * dim), random_mat(rnd, 4 * capacity, 2 * dim),
-                               random_mat(rnd, 4 * capacity, 2 * dim), random_mat(rnd, 4, 2 * capacity - 1)};
-      check_op("attention decode", in,
-               [&](const auto& x) {
-                 using M = std::decay_t<decltype(x[0])>;
-                 std::vector<M> y = {M(4, 4 * dim)};
-                 View k = x[1].view(), v = x[2].view();
-                 k.rank = v.rank = 3, k.dims[0] = v.dims[0] = 4, k.dims[1] = v.dims[1] = capacity;
-                 k.dims[2] = v.dims[2] = 2 * dim;
-                 for (size_t i = 0; i < y[0].size(); ++i) y[0][i] = NAN;
-                 cpu::attention_decode(y[0].view(), x[0].view(), k, v, lengths.flat(), dim == 64 ? x[3].view() : View{},
-                                       shape);
-                 return y;
-               },
-               {1e-5, 4e-6});
-    }
+  const int64_t page = 7, most = 43, count = 4 * most;  // 301 keys of a row
+  Mat<int32_t> pages(4, most);
+  for (int64_t i = 0; i < count; ++i) pages[size_t(i)] = int32_t((i * 29 + 5) % count);
+  const auto narrowed = [](const auto& x) {
+    Mat<uint16_t> y(x.rows, x.cols);
+    for (size_t i = 0; i < x.size(); ++i) y[i] = cpu::to_bf16(float(x[i])).bits;
+    return y;
+  };
+  for (const int32_t dim : {3, 20, 64, 100, 256})
+    for (const int64_t window : {0, 50})
+      for (const bool bf16 : {false, true}) {
+        AttentionShape shape = {4, 2, dim, 0, 0, 0, 1 / std::sqrt(double(dim))};
+        shape.window = window, shape.softcap = dim == 20 ? 2 : 0;
+        Mats<double> in = {random_mat(rnd, 4, 4 * dim), random_mat(rnd, count * page, 2 * dim),
+                           random_mat(rnd, count * page, 2 * dim), random_mat(rnd, 4, 2 * most * page - 1)};
+        for (size_t t : {1, 2})
+          for (size_t i = 0; bf16 && i < in[t].size(); ++i) in[t][i] = cpu::widen(cpu::to_bf16(float(in[t][i])));
+        check_op("attention decode", in,
+                 [&](const auto& x) {
+                   using M = std::decay_t<decltype(x[0])>;
+                   std::vector<M> y = {M(4, 4 * dim)};
+                   Mat<uint16_t> narrow[2] = {narrowed(x[1]), narrowed(x[2])};
+                   View caches[2] = {x[1].view(), x[2].view()};
+                   for (int t = 0; t < 2; ++t) {
+                     if (bf16 && caches[t].dtype == DType::F32)
+                       caches[t].data = narrow[t].data(), caches[t].dtype = DType::BF16;
+                     caches[t].rank = 3;
+                     caches[t].dims[0] = count, caches[t].dims[1] = page, caches[t].dims[2] = 2 * dim;
+                   }
+                   for (size_t i = 0; i < y[0].size(); ++i) y[0][i] = NAN;
+                   cpu::attention_decode(y[0].view(), x[0].view(), caches[0], caches[1], lengths.flat(), pages.view(),
+                                         dim == 64 ? x[3].view() : View{}, shape);
+                   return y;
+                 },
+                 {1e-5, 4e-6});
+      }
+}
+
+void test_cache_write() {
+  const int64_t width = 19, rows = 5;
+  const Mat<int32_t> slots(1, rows, {7, 0, 3, 11, 4});
+  const Mats<double> in = {random_mat(rnd, rows, width), random_mat(rnd, rows, width)};
+  check_op("cache write", in,
+           [&](const auto& x) {
+             using M = std::decay_t<decltype(x[0])>;
+             std::vector<M> y = {M(12, width), M(12, width)};
+             View caches[2] = {y[0].view(), y[1].view()};
+             for (View& cache : caches) cache.rank = 3, cache.dims[0] = 4, cache.dims[1] = 3, cache.dims[2] = width;
+             cpu::cache_write(caches[0], caches[1], x[0].view(), x[1].view(), slots.flat());
+             for (int64_t i = 0; i < rows * width; ++i)
+               for (size_t t : {0, 1})
+                 expect(y[t][size_t(slots[size_t(i / width)] * width + i % width)] == x[t][size_t(i)], "cache write");
+             return y;
+           },
+           {0, 0});
 }
 
 void test_attention() {
   test_attention_decode();
+  test_cache_write();
   const std::vector<int32_t> ragged = {1, 17, 0, 64, 130, 65, 0};
   for (const int64_t size : values({8, 20, 32, 64, 80, 128}, {20, 80}))
     for (const bool causal : {false, true}) {

@@ -2,7 +2,8 @@
 
 import { createInterface, type Interface } from 'node:readline'
 import { check } from '../../errors.ts'
-import { generate } from '../../generate/generate.ts'
+import { Decoder } from '../../generate/decoder.ts'
+import { generateBy } from '../../generate/generate.ts'
 import { chatOf, chats } from '../../open/ask.ts'
 import { useThreads } from '../../open/base.ts'
 import type { Trained } from '../../open/trained.ts'
@@ -10,7 +11,7 @@ import { taskOfModel } from '../../tasks/index.ts'
 import type { Message } from '../../tokenizer/chatTemplate.ts'
 import { lastOf } from '../../tuple.ts'
 import { optionsFor } from '../data.ts'
-import { generationOf } from '../options/generation.ts'
+import { cacheOf, generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, paint } from '../terminal/console.ts'
 import { openTold, speakerOf } from '../trained.ts'
@@ -44,31 +45,37 @@ export async function chatCommand(given: Settings, console: Console): Promise<nu
 }
 
 async function talk(trained: Trained, input: Interface, settings: Settings, console: Console): Promise<void> {
+  // One for all turns: what was said before is not read again.
+  const decoder = new Decoder(trained.model, cacheOf(settings))
   let messages = begin(settings.system)
   let answering: AbortController | undefined
   input.on('SIGINT', () => {
     if (answering) answering.abort(new Error('stopped'))
     else input.close()
   })
-  input.prompt()
-  for await (const line of input) {
-    const text = line.trim()
-    if (text === '/exit' || console.closed) return
-    if (text === '/reset') messages = begin(settings.system)
-    else if (text.startsWith('/system ')) messages = begin(text.slice('/system '.length))
-    else if (text === '/help') console.note(HELP)
-    else if (text !== '') {
-      answering = new AbortController()
-      messages = await answer(
-        trained,
-        [...messages, { role: 'user', content: text }],
-        answering.signal,
-        settings,
-        console,
-      )
-      answering = undefined
-    }
+  try {
     input.prompt()
+    for await (const line of input) {
+      const text = line.trim()
+      if (text === '/exit' || console.closed) break
+      if (text === '/reset') messages = begin(settings.system)
+      else if (text.startsWith('/system ')) messages = begin(text.slice('/system '.length))
+      else if (text === '/help') console.note(HELP)
+      else if (text !== '') {
+        answering = new AbortController()
+        messages = await answer(
+          { ...trained, decoder },
+          [...messages, { role: 'user', content: text }],
+          answering.signal,
+          settings,
+          console,
+        )
+        answering = undefined
+      }
+      input.prompt()
+    }
+  } finally {
+    await decoder.close()
   }
 }
 
@@ -78,17 +85,17 @@ function begin(system: string | undefined): Message[] {
 
 /** Says what the model says, and gives the conversation with it; one that was stopped stays as far as it got. */
 async function answer(
-  trained: Trained,
+  trained: Trained & { readonly decoder: Decoder },
   messages: Message[],
   signal: AbortSignal,
   settings: Settings,
   console: Console,
 ): Promise<Message[]> {
-  const { model, tokenizer } = trained
+  const { decoder, model, tokenizer } = trained
   const options = { ...generationOf(settings), chat: chatOf(trained), signal }
   let said = ''
   try {
-    for await (const { text } of generate(model, tokenizer, messages, options)) {
+    for await (const { text } of generateBy(decoder, model, tokenizer, messages, options)) {
       console.text(text)
       said += text
     }

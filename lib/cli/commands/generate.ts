@@ -7,7 +7,7 @@ import type { Trained } from '../../open/trained.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { nth } from '../../tuple.ts'
 import { optionsFor } from '../data.ts'
-import { generationOf } from '../options/generation.ts'
+import { cacheOf, generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, paint } from '../terminal/console.ts'
 import { linesOf } from '../terminal/lines.ts'
@@ -47,7 +47,8 @@ async function streamOne(trained: Trained, text: string, settings: Settings, con
   const chat = chatOf(trained)
   let [said, finish]: [string, Generated['finish']] = ['', 'length']
   const prompt = promptFor(trained, text, settings.system)
-  for await (const piece of generate(model, tokenizer, prompt, { ...generationOf(settings), chat })) {
+  const options = { ...generationOf(settings), cacheType: settings.cacheType, chat }
+  for await (const piece of generate(model, tokenizer, prompt, options)) {
     console.text(piece.text)
     said += piece.text
     finish = piece.finish ?? finish
@@ -66,7 +67,7 @@ async function printAll(
   const { model, tokenizer } = trained
   const chat = chatOf(trained)
   const prompts = texts.map(text => promptFor(trained, text, settings.system))
-  const options = { ...generationOf(settings), chat, n: settings.samples }
+  const options = { ...generationOf(settings), ...cacheOf(settings), chat, n: settings.samples }
   const all = await complete(model, tokenizer, prompts, options)
   for (const [i, completions] of all.entries())
     for (const { text, finish, tokens } of completions) {

@@ -14,7 +14,7 @@ import type { PredictionRecord } from '../../tasks/task.ts'
 import { predictRows } from '../../train/predict.ts'
 import { nth } from '../../tuple.ts'
 import { openOptions, optionsFor } from '../data.ts'
-import { generationOf } from '../options/generation.ts'
+import { cacheOf, generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 import { plural } from '../terminal/format.ts'
@@ -63,7 +63,7 @@ function recordsOf(trained: Trained, rows: readonly Row[], settings: Settings): 
   const { evalBatchSize: batchSize, top, columns } = settings
   if (!task.says) return predictRows(trained, rows, { columns: columnsFor(rows, trained, settings), batchSize, top })
   const asked = { ...trained, taskOptions: optionsFor(task, settings, trained.taskOptions) }
-  return answerRows(asked, rows, { ...generationOf(settings), batchSize, columns })
+  return answerRows(asked, rows, { ...generationOf(settings), ...cacheOf(settings), batchSize, columns })
 }
 
 /**
