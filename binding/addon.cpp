@@ -338,6 +338,7 @@ void add_elements_and_products(Napi::Object exports) {
   method<ops::lora_linear_backward>(exports, "loraLinearBackward");
   method<ops::lora_linear_group>(exports, "loraLinearGroup");
   method<ops::lora_linear_group_backward>(exports, "loraLinearGroupBackward");
+  method<ops::lora_gradients>(exports, "loraGradients");
   method<ops::lora_linear_rows>(exports, "loraLinearRows");
   method<ops::lora_linear_rows_backward>(exports, "loraLinearRowsBackward");
 }

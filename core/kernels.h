@@ -55,7 +55,10 @@
                            Dropout dropout, Compute compute, bool exact, View residual))                               \
   /* lora_linear of up to three layers on one x, of which some are turned; backward: their dx are summed */            \
   K(lora_linear_group, (View x, LoraLayers layers, Compute compute, bool exact, Rope rope))                            \
-  K(lora_linear_group_backward, (View dx, View x, LoraLayers layers, Compute compute, bool exact, View residual))      \
+  /* With t f32[N, ranks], each rounded up to STEP, it takes the place of every da: who is given it as `earlier` */    \
+  /* makes them, beside its own pass over dy, or alone where there are no layers. Of bf16 and f16 */                   \
+  K(lora_linear_group_backward,                                                                                        \
+    (View dx, View x, LoraLayers layers, Compute compute, bool exact, View residual, View t, LoraGradients earlier))   \
   /* lora_linear whose groups of rows have factors of their own, or none */                                            \
   K(lora_linear_rows, (LoraRows op))                                                                                   \
   K(lora_linear_rows_backward, (LoraRows op))                                                                          \
@@ -173,6 +176,18 @@ struct LoraLayers {
   static constexpr int MOST = 3;
   int32_t count = 0;
   LoraLayer layer[MOST];
+};
+
+// The gradients of a, da = t^T drop(x), of layers on one x whose backward pass left t.
+struct LoraGradients {
+  static constexpr int64_t STEP = 16;  // of an adapter's columns of t
+  struct Layer {
+    View da;
+    Dropout dropout;
+  };
+  int32_t count = 0;
+  View x, t;
+  Layer layer[LoraLayers::MOST];
 };
 
 // A linear layer whose rows have different adapters: groups of consecutive rows, in order and together all of x.

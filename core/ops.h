@@ -57,10 +57,13 @@ Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
 Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, Tensors b, std::vector<double> scales,
                           std::vector<Dropout> dropouts, Compute compute, bool exact, Tensors rope, int head_dim,
                           bool interleaved, int turned);
-// Returns {dx, da…, db…}, dx summed over the layers.
+// Returns {dx, da…, db…}, dx summed over the layers. With `leaves_t`, beside bf16 and f16, also t: then the da are made
+// by the call that is given `earlier` = {x, t, da…} and the masks of their layers, or by lora_gradients.
 Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensors a, Tensors b, Tensors s,
                                    std::vector<double> scales, std::vector<Dropout> dropouts, Compute compute,
-                                   bool exact, bool needs_dx, bool needs_da, bool needs_db, Maybe residual);
+                                   bool exact, bool needs_dx, bool needs_da, bool needs_db, Maybe residual,
+                                   bool leaves_t, Tensors earlier, std::vector<Dropout> earlier_dropouts);
+void lora_gradients(Tensors earlier, std::vector<Dropout> dropouts, bool exact);
 
 // lora_linear in which groups of consecutive rows, rows[i] each, have factors a[i], b[i], or undefined ones: none.
 // `bias`: one or none. `rope`: as above, of all rows. `dropouts`: of each group, whose rows it counts from its first;

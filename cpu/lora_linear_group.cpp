@@ -13,7 +13,9 @@ void lora_linear_group(View x, LoraLayers layers, Compute compute, bool exact, R
   }
 }
 
-void lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute compute, bool exact, View residual) {
+// Never in half precision, so all da are made here.
+void lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute compute, bool exact, View residual, View,
+                                LoraGradients) {
   std::vector<double> memory;
   View more;
   if (dx && layers.count > 1) {

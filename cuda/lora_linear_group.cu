@@ -12,8 +12,9 @@ void cuda::lora_linear_group(View x, LoraLayers layers, Compute compute, bool ex
   lora::forward({layers, x, {}, compute, exact, rope, {}});
 }
 
-void cuda::lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute compute, bool exact, View residual) {
-  lora::backward({layers, x, dx, compute, exact, {}, residual});
+void cuda::lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute compute, bool exact, View residual,
+                                      View t, LoraGradients earlier) {
+  lora::backward({layers, x, dx, compute, exact, {}, residual, t, earlier});
 }
 
 }  // namespace lowrank

@@ -171,7 +171,10 @@ interface Native {
     interleaved: boolean,
     turned: number,
   ): Handle[]
-  /** Returns dx, then da of each layer, then db of each; residual as above. */
+  /**
+   * Returns dx, then da of each layer, then db of each; residual as above. leavesT, beside bf16 and f16: and then t
+   * [N, ranks], each a multiple of 16; the da are made by the call whose `earlier` is [x, t, ...da], with their masks.
+   */
   loraLinearGroupBackward(
     x: Handle,
     dy: readonly Handle[],
@@ -187,7 +190,12 @@ interface Native {
     needsDa: boolean,
     needsDb: boolean,
     residual: Handle | 0,
+    leavesT: boolean,
+    earlier: readonly Handle[],
+    earlierDropouts: readonly (Struct | null)[],
   ): (Handle | 0)[]
+  /** Makes the da of `earlier` alone; exact: as the call was that left them. */
+  loraGradients(earlier: readonly Handle[], dropouts: readonly (Struct | null)[], exact: boolean): void
   /**
    * rows: of each group, whose factors are 0 where it has none; bias: one or nothing; dropouts: of each group, which
    * count its rows from its first; rope as above. Returns y, then s of each group, 0 without factors.

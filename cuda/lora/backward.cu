@@ -3,7 +3,8 @@
 //
 // Three launches for one layer: one pass over dy for t and db (of all layers, or groups of rows, where they fit one
 // launch), beside which a becomes a slab; one pass over x for all da; and dx, in which t a is masked before the frozen
-// part is added. Beside the product (344 us at M 8192, N = K = 4096, 800 TFLOP/s) the passes take 27 us and 24 us at
+// part is added. Two where t is left to the layers whose backward comes next: their launch over dy passes over this x
+// too. Beside the product (344 us at M 8192, N = K = 4096, 800 TFLOP/s) the passes take 27 us and 24 us at
 // 3 TB/s.
 
 #include "cuda/gemm/weights.cuh"
@@ -21,22 +22,39 @@ struct LayerPlan {
   int64_t pitch;
 };
 
+// Of the da that an earlier call has left.
+struct EarlierPlan {
+  EarlierPlan() = default;
+  EarlierPlan(Workspace& workspace, const LoraGradients& left) {
+    for (int i = 0; i < left.count; ++i) sites.add(left.layer[i].da.dims[0], left.layer[i].dropout);
+    pieces = outer_pieces(left.x.rows(), left.x.cols(), sites.rank());
+    sum = workspace.take(pieces * left.x.cols() * sites.rank() * int64_t(sizeof(float)));
+  }
+
+  Sites sites;
+  int64_t pieces = 0;
+  char* sum = nullptr;
+};
+
 struct Plan {
   // Slabs lie in `wide`, from column `first` of it on, else apart.
   Plan(Workspace& workspace, const Layers& l, const Wide* wide = nullptr, int64_t row = 0, int64_t first = 0) {
     sums = int64_t(bytes_of(l.sums()));
-    leading = padded(l.in(), 8);
+    leading = l.count() ? padded(l.in(), 8) : 0;
     for (int i = 0; i < l.count(); ++i) {
       begin[i] = sites.rank();
       if (l[i].da) sites.add(rank_of(l[i]), l[i].dropout);
     }
     for (int i = 0; i < l.count(); ++i) layer[i] = plan_layer(workspace, l, l[i], wide, row, first);
+    if (l.earlier.count > 0) earlier = EarlierPlan(workspace, l.earlier);
     const int64_t rows = l.rows(), rank = sites.rank();
     if (rank == 0) return;
-    da_pieces = l.half() ? outer_pieces(rows, l.in(), rank) : plain_pieces(rows, l.in());
-    da_sum = workspace.take(da_pieces * l.in() * rank * sums);
+    if (!l.t) {
+      da_pieces = l.half() ? outer_pieces(rows, l.in(), rank) : plain_pieces(rows, l.in());
+      da_sum = workspace.take(da_pieces * l.in() * rank * sums);
+    }
     if (!l.half()) return;
-    char* t = workspace.take(rows * rank * sums);
+    char* t = l.t ? l.t.as<char>() : workspace.take(rows * rank * sums);
     for (int i = 0; i < l.count(); ++i)
       if (l[i].da) layer[i].t = t + begin[i] * sums;
   }
@@ -68,6 +86,7 @@ struct Plan {
   LayerPlan layer[MAX_ADAPTERS];
   int64_t da_pieces = 0;
   char* da_sum = nullptr;
+  EarlierPlan earlier;
 };
 
 // The slab of a, of dx.
@@ -105,17 +124,32 @@ CastFactor cast_of_db(const Layers& l, const Plan& plan, int i) {
   return db;
 }
 
-CastFactor cast_of_da(const Layers& l, const Plan& plan, int i) {
-  const LoraLayer& layer = l[i];
-  const int64_t in = l.in(), r = rank_of(layer);
-  CastFactor da;
-  da.from = plan.da_sum + (l.half() ? 1 : plan.da_pieces) * plan.begin[i] * in * plan.sums, da.type = l.sums();
-  da.count = in, da.rank = r, da.from_i = l.half() ? 1 : r, da.from_j = l.half() ? in : 1;
-  da.pieces = plan.da_pieces, da.plane = in * (l.half() ? plan.sites.rank() : r);
-  if (layer.dropout.active()) da.factor = layer.dropout.multiplier();
-  da.plain = layer.da.data, da.plain_type = layer.da.dtype, da.plain_i = 1, da.plain_j = in;
-  da.along_i = l.half();
+// `sum`: of its first column of the rank.
+CastFactor cast_of_da(const View& da, const Dropout& dropout, const char* sum, int64_t pieces, int64_t plane) {
+  CastFactor cast;
+  cast.from = sum;
+  cast.rank = da.dims[0], cast.count = da.dims[1];
+  cast.pieces = pieces, cast.plane = plane;
+  if (dropout.active()) cast.factor = dropout.multiplier();
+  cast.plain = da.data, cast.plain_type = da.dtype, cast.plain_i = 1, cast.plain_j = da.dims[1];
+  return cast;
+}
+
+CastFactor cast_of_plain_da(const Layers& l, const Plan& plan, int i) {
+  const int64_t in = l.in(), r = rank_of(l[i]);
+  CastFactor da = cast_of_da(l[i].da, l[i].dropout, plan.da_sum + plan.da_pieces * plan.begin[i] * in * plan.sums,
+                             plan.da_pieces, in * r);
+  da.type = l.sums(), da.from_i = r, da.from_j = 1;
   return da;
+}
+
+// From sums in `sum`, [pieces][all ranks, columns]; `begin`: its first rank.
+CastFactor cast_of_half_da(const View& da, const Dropout& dropout, const char* sum, int64_t pieces, int64_t ranks,
+                           int64_t begin) {
+  const int64_t in = da.dims[1];
+  CastFactor cast = cast_of_da(da, dropout, sum + begin * in * int64_t(sizeof(float)), pieces, in * ranks);
+  cast.from_i = 1, cast.from_j = in, cast.along_i = true;
+  return cast;
 }
 
 // Passes over dy, by their kind.
@@ -146,23 +180,42 @@ void add_pass(PassesOverDy& passes, const Layers& l, const Plan& plan, int i) {
   if (layer.db) passes.outer.push_back(thin);
 }
 
-// da: what is read of x.
-void add_pass_over_x(Thins& thins, const Layers& l, const Plan& plan) {
-  const int64_t rank = plan.sites.rank();
-  if (rank == 0) return;
+// A pass over x for da, to which add_da adds each.
+Thin pass_over_x(const View& x, const Sites& sites, bool low, char* sum) {
   Thin thin;
-  thin.z = l.x;
-  thin.sites = plan.sites;
-  thin.outer.stride_c = int32_t(rank), thin.outer.stride_j = 1;
-  thin.low = l.low();
-  thin.outer_sum = reinterpret_cast<float*>(plan.da_sum);
+  thin.z = x;
+  thin.sites = sites;
+  thin.outer.stride_c = int32_t(sites.rank()), thin.outer.stride_j = 1;
+  thin.low = low;
+  thin.outer_sum = reinterpret_cast<float*>(sum);
   thin.across = true;
-  for (int i = 0; i < l.count(); ++i) {
-    if (!l[i].da) continue;
-    View t;
-    t.data = plan.layer[i].t, t.dtype = l.sums();
-    thin.outer.add(t, rank_of(l[i]));
-    thin.outer_casts.push_back(cast_of_da(l, plan, i));
+  return thin;
+}
+// t: of its first column of the rank; in f32.
+void add_da(Thin& thin, const View& da, const Dropout& dropout, void* t, int64_t pieces, int64_t begin) {
+  View factor;
+  factor.data = t;
+  thin.outer.add(factor, da.dims[0]);
+  const char* sum = reinterpret_cast<const char*>(thin.outer_sum);
+  thin.outer_casts.push_back(cast_of_half_da(da, dropout, sum, pieces, thin.sites.rank(), begin));
+}
+
+void add_pass_over_x(Thins& thins, const Layers& l, const Plan& plan) {
+  if (plan.da_pieces == 0) return;
+  Thin thin = pass_over_x(l.x, plan.sites, l.low(), plan.da_sum);
+  for (int i = 0; i < l.count(); ++i)
+    if (l[i].da) add_da(thin, l[i].da, l[i].dropout, plan.layer[i].t, plan.da_pieces, plan.begin[i]);
+  thins.push_back(thin);
+}
+
+// What an earlier call left.
+void add_earlier(Thins& thins, const Layers& l, const EarlierPlan& plan) {
+  const LoraGradients& left = l.earlier;
+  if (left.count == 0) return;
+  Thin thin = pass_over_x(left.x, plan.sites, l.low(), plan.sum);
+  for (int i = 0; i < left.count; ++i) {
+    const int64_t begin = plan.sites.begin(i);
+    add_da(thin, left.layer[i].da, left.layer[i].dropout, left.t.as<float>() + begin, plan.pieces, begin);
   }
   thins.push_back(thin);
 }
@@ -183,7 +236,7 @@ void differentiate_plainly(const Layers& l, const Plan& plan) {
   cast_factors(sums, l.product());
   for (int i = 0; i < l.count(); ++i) {
     if (!l[i].da) continue;
-    const CastFactor da = cast_of_da(l, plan, i);
+    const CastFactor da = cast_of_plain_da(l, plan, i);
     View t = l[i].s;
     t.data = plan.layer[i].t;
     plain_outer(const_cast<void*>(da.from), l.x, {t, t.dims[1], 1}, t.dims[1], l[i].dropout);
@@ -192,7 +245,7 @@ void differentiate_plainly(const Layers& l, const Plan& plan) {
   cast_factors(gradients, l.product());
 }
 
-// All but dx: of layers of one input, or of groups of rows.
+// All but dx: of layers of one input, and what an earlier call left; or of groups of rows.
 void differentiate(const Layers* l, const Plan* plans, size_t count) {
   PassesOverDy passes;
   Thins over_x;
@@ -202,6 +255,7 @@ void differentiate(const Layers* l, const Plan* plans, size_t count) {
       continue;
     }
     for (int k = 0; k < l[i].count(); ++k) add_pass(passes, l[i], plans[i], k);
+    add_earlier(passes.fused.empty() ? passes.outer : passes.fused, l[i], plans[i].earlier);
     add_pass_over_x(over_x, l[i], plans[i]);
   }
   down_and_outer(passes.fused);

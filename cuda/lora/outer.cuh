@@ -223,13 +223,9 @@ struct OuterBlock {
   }
 };
 
+// Block `index` of a problem.
 template <typename T, int Tiles, bool WithDown>
-__global__ void __launch_bounds__(outer_tile::THREADS, 3) outer_columns(const __grid_constant__ Problems<Outer> all) {
-  SHARED_DYNAMIC(memory);
-  if (int(blockIdx.y) >= all.count) return cast_apart<T>(all);
-  const Outer& p = all.list[blockIdx.y];
-  unsigned index = blockIdx.x;
-  if (index >= p.blocks) return;
+__device__ void run_outer_block(const Problems<Outer>& all, const Outer& p, unsigned index, unsigned char* memory) {
   const unsigned piece = index % p.pieces;
   index /= p.pieces;
   constexpr int STAGES = outer_tile::STAGES;
@@ -263,6 +259,18 @@ __global__ void __launch_bounds__(outer_tile::THREADS, 3) outer_columns(const __
                   memory);
 }
 
+// `WithDown`: of problems some have a down side.
+template <typename T, int Tiles, bool WithDown>
+__global__ void __launch_bounds__(outer_tile::THREADS, 3) outer_columns(const __grid_constant__ Problems<Outer> all) {
+  SHARED_DYNAMIC(memory);
+  if (int(blockIdx.y) >= all.count) return cast_apart<T>(all);
+  const Outer& p = all.list[blockIdx.y];
+  if (blockIdx.x >= p.blocks) return;
+  if constexpr (WithDown)
+    if (p.b.count > 0) return run_outer_block<T, Tiles, true>(all, p, blockIdx.x, memory);
+  run_outer_block<T, Tiles, false>(all, p, blockIdx.x, memory);
+}
+
 Outer outer_of(const Thin& thin);
 
 // Blocks of `Tiles` times 8 columns of the rank.
@@ -275,7 +283,7 @@ void run_outer(const Thin* thins, int count) {
     const int64_t blocks = ceil_div(p.columns, outer_tile::COLUMNS) * ceil_div(p.rank, Tiles * 8) * p.pieces;
     p.blocks = unsigned(blocks);
     p.finish_sum = all.finish(thins[i].outer_casts, ceil_div(p.columns, outer_tile::COLUMNS));
-    if (WithDown) p.finish_down = all.finish(thins[i].down_casts, p.pieces);
+    if (WithDown && p.b.count > 0) p.finish_down = all.finish(thins[i].down_casts, p.pieces);
     all.add(p, blocks);
     all.add_casts(thins[i].casts);
   }
@@ -285,10 +293,15 @@ void run_outer(const Thin* thins, int count) {
   });
 }
 
-// Of as many problems as there are, by their largest rank.
+// In as few launches as parameters allow, by the largest rank; where there are problems with a down side, by theirs,
+// whose blocks hold all of it.
 template <bool WithDown>
 void run_outer(const Thins& thins) {
-  each_launch<Outer>(thins, [](const Thin* some, int count, int rank) {
+  each_launch<Outer>(thins, [](const Thin* some, int count, int largest) {
+    int whole = 0;
+    for (int i = 0; WithDown && i < count; ++i)
+      if (some[i].down.count > 0) whole = std::max(whole, some[i].sites.rank());
+    const int rank = whole ? whole : largest;
     if (rank <= 16) run_outer<2, WithDown>(some, count);
     else run_outer<4, WithDown>(some, count);
   });

@@ -110,7 +110,7 @@ int64_t fused_pieces(int64_t columns);
 using Thins = std::vector<Thin>;
 void down(const Thins& thins);
 void outer(const Thins& thins);
-void down_and_outer(const Thins& thins);  // without dropout
+void down_and_outer(const Thins& thins);  // without dropout; those without a down side like outer()
 
 // Casts [first, first + count) of a launch, made place by place; the counters of a problem's places begin at `counter`.
 struct Finish {

@@ -6,7 +6,7 @@
  */
 
 export type { GroupBackward } from '../autograd/tape.ts'
-export { Tape } from '../autograd/tape.ts'
+export { type Postponed, Tape } from '../autograd/tape.ts'
 export type { Checkpoint, FileRange, TensorInMemory, TensorToWrite } from '../io/safetensors.ts'
 export type { Handle } from '../native.ts'
 export type { Activation } from '../ops/activation.ts'

@@ -65,7 +65,7 @@ onView((view, base, offset) => {
   const { shape, device, dtype, size } = base
   record(view, [base], [], dy => {
     if (base.grad) {
-      replaying?.addPending()
+      replaying?.addAll()
       native.accumulate(base.grad.view(offset, dy.shape).handle, dy.handle, 1)
       return [undefined]
     }
@@ -89,6 +89,34 @@ export function claim(tensor: Tensor): Tensor | undefined {
   return replaying?.claim(tensor)
 }
 
+/**
+ * Work of a rule that a later rule may do beside its own, with fewer launches of a GPU: gradients of leaves, made of
+ * what the rule leaves. Before anybody can read them it has run.
+ */
+export interface Postponed {
+  /** What it reads; tensors that the tape would free are kept, and those that the rule made are the tape's. */
+  readonly reads: readonly Tensor[]
+  /** Leaves with a `grad`, and the tensors, made by the rule, that the work fills. */
+  readonly gradients: readonly (readonly [leaf: Tensor, gradient: Tensor])[]
+  /** Does it alone. */
+  run(): void
+}
+
+/** Inside a rule whose gradients of leaves are postponed: it returns undefined for them. */
+export function postpone(work: Postponed): void {
+  must(replaying, 'tape').postpone(work)
+}
+
+/** Inside a rule: what is postponed, where it is of that kind; the rule does it now, beside its own work. */
+export function takePostponed<W extends Postponed>(fits: (work: Postponed) => work is W): W | undefined {
+  return replaying?.takePostponed(fits)
+}
+
+/** Whether the gradient of `tensor` may be postponed: it is added to its `grad`, and nobody else sees it. */
+export function isLeaf(tensor: Tensor): boolean {
+  return replaying !== undefined && tensor.grad !== undefined
+}
+
 /** Gradients up to this size, in bytes, are added to those of their leaves many at a time, by one launch of a GPU. */
 const SMALL = 1 << 20
 /** So many at a time, or so many bytes, which wait in memory until then. */
@@ -108,6 +136,11 @@ export class Tape {
   /** What is still to be added to the `grad` of leaves, by that. */
   readonly #pending = new Map<Tensor, Tensor>()
   #pendingBytes = 0
+  #postponed: Postponed | undefined
+  /** Of this step's rule: done by it. */
+  #taken: Postponed | undefined
+  /** Tensors that what is postponed reads and fills. */
+  readonly #kept = new Set<Tensor>()
 
   /** Runs `body` and records it. What backward will read stays alive; all else but the result is freed on return. */
   run<S extends readonly unknown[]>(body: () => S): S
@@ -170,7 +203,7 @@ export class Tape {
   backwardFrom(outputs: readonly Tensor[], seeds: readonly (Tensor | undefined)[]): Map<Tensor, Tensor> {
     const grads = new Map<Tensor, Tensor>()
     const outer = replaying
-    outer?.addPending() // before what this tape adds to the same leaves
+    outer?.addAll() // before what this tape adds to the same leaves
     this.#grads = grads
     replaying = this
     try {
@@ -181,9 +214,13 @@ export class Tape {
       for (let node = this.#nodes.pop(); node; node = this.#nodes.pop()) {
         const dys = node.outputs.map(each => grads.get(each))
         if (dys.some(Boolean)) this.#step(node, dys, grads)
-        for (const tensor of node.lastReads) if (tensor.owner === this.#saved) tensor.dispose()
+        for (const tensor of node.lastReads) {
+          if (tensor.owner !== this.#saved) continue
+          if (this.#postponed?.reads.includes(tensor)) tensor.moveTo(this.#kept)
+          else tensor.dispose()
+        }
       }
-      this.addPending()
+      this.addAll()
       for (const gradient of grads.values()) gradient.moveTo(scopes.at(-1))
       return grads
     } finally {
@@ -194,7 +231,9 @@ export class Tape {
 
   /** Frees what the tape holds, for a forward pass whose backward is not wanted. */
   dispose(): void {
-    for (const tensor of this.#saved) tensor.dispose()
+    for (const tensor of [...this.#saved, ...this.#kept]) tensor.dispose()
+    this.#postponed = undefined
+    this.#taken = undefined
     this.#nodes.length = 0
     this.#uses.clear()
     this.#pending.clear()
@@ -218,6 +257,8 @@ export class Tape {
     for (const output of outputs) grads.delete(output)
     const needs = inputs.map(input => input.requiresGrad)
     const found = scope<(Tensor | undefined)[]>(() => backward(dys, needs))
+    if (this.#taken) this.#finish(this.#taken)
+    this.#taken = undefined
     for (const dx of new Set(found)) if (dx && !dys.includes(dx)) dx.moveTo(this.#saved)
     const mine = new Set(found.filter(dx => dx !== undefined).filter(dx => !dys.includes(dx)))
     found.forEach((dx, i) => {
@@ -260,6 +301,45 @@ export class Tape {
     this.#pending.set(grad, dx)
     this.#pendingBytes += bytes
     this.#uses.set(dx, 1)
+  }
+
+  postpone(work: Postponed): void {
+    this.#runPostponed()
+    this.#postponed = work
+    const made = work.gradients.map(([, gradient]) => gradient)
+    for (const tensor of [...work.reads, ...made]) if (tensor.owner === scopes.at(-1)) tensor.moveTo(this.#kept)
+  }
+
+  takePostponed<W extends Postponed>(fits: (work: Postponed) => work is W): W | undefined {
+    const work = this.#postponed
+    if (!work || !fits(work)) return undefined
+    this.#taken = work
+    this.#postponed = undefined
+    return work
+  }
+
+  #runPostponed(): void {
+    const work = this.#postponed
+    if (!work) return
+    this.#postponed = undefined
+    work.run()
+    this.#finish(work)
+  }
+
+  /** Adds the gradients of work that is done to their leaves, and frees what it read. */
+  #finish({ reads, gradients }: Postponed): void {
+    for (const [leaf, gradient] of gradients) {
+      gradient.moveTo(this.#saved)
+      this.#addToLeaf(must(leaf.grad, 'grad'), gradient)
+      if (!this.#uses.has(gradient)) gradient.dispose()
+    }
+    for (const tensor of reads) if (tensor.owner === this.#kept) tensor.dispose()
+  }
+
+  /** Adds what is pending to its leaves, and what is postponed. */
+  addAll(): void {
+    this.#runPostponed()
+    this.addPending()
   }
 
   /** Adds what is pending to its leaves. */

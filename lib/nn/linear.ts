@@ -1,6 +1,7 @@
 import { add, addRow } from '../ops/add.ts'
 import { cast } from '../ops/copy.ts'
 import { dropout } from '../ops/dropout.ts'
+import { isHalf } from '../ops/factors.ts'
 import { linear } from '../ops/linear.ts'
 import { type LowRankFactors, loraLinear } from '../ops/loraLinear.ts'
 import { loraLinearGroup } from '../ops/loraLinearGroup.ts'
@@ -208,9 +209,8 @@ const MOST_IN_GROUP = 3
 
 /** The factors of each layer, where one op can serve them all: it has one accuracy for all its products. */
 function groupOf(layers: readonly Linear[], x: Tensor): LowRankFactors[] | undefined {
-  const half = x.dtype === 'bf16' || x.dtype === 'f16'
   const [first] = layers
-  if (!half || layers.length < 2 || layers.length > MOST_IN_GROUP || isUndecided()) return undefined
+  if (!isHalf(x) || layers.length < 2 || layers.length > MOST_IN_GROUP || isUndecided()) return undefined
   const alone = layers.flatMap(layer => onlyFactors(layer) ?? [])
   if (alone.length < layers.length || layers.some(({ compute }) => compute !== must(first, 'first').compute))
     return undefined

@@ -2,23 +2,13 @@ import { claim, record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
+import { isHalf, type LowRankFactors } from './factors.ts'
+import { groupGradients } from './loraLinearGroup.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
 import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
 
-/** Low-rank factors a[r, in] and b[out, r] beside a frozen weight; `site` keys the dropout of their input. */
-export interface LowRankFactors {
-  a: Tensor
-  b: Tensor
-  scale: number
-  dropout: number
-  site: number
-  /**
-   * Beside bf16 and f16 activations, keep the adapter's products at f32 accuracy, as PEFT's f32 adapters have it.
-   * Default true; false rounds factors and intermediate products. Activations of f32 are exact anyway.
-   */
-  exact?: boolean
-}
+export type { LowRankFactors } from './factors.ts'
 
 /**
  * x w^T + bias + scale · drop(x) a^T b^T in one op (LoRA, Hu et al. 2021). x[N, in], w[out, in]. Nothing of size
@@ -34,7 +24,8 @@ export function loraLinear(
 ): Tensor {
   const { a, b, scale, exact = true } = factors
   const c = COMPUTE.indexOf(compute)
-  const settings = [scale, dropoutStruct(factors.dropout, factors.site), c, exact] as const
+  const mask = dropoutStruct(factors.dropout, factors.site)
+  const settings = [scale, mask, c, exact] as const
   const frozen = [x.handle, w.handle, bias?.handle ?? 0] as const
   const [yh, sh] = native.loraLinear(...frozen, a.handle, b.handle, ...settings, ...ropeArguments(rope))
   const y = new Tensor(yh)
@@ -45,9 +36,20 @@ export function loraLinear(
     const pair = [a.handle, b.handle, s.handle] as const
     // What else reads x has mostly given its gradient by now: the product adds its own to it as it is written.
     const soFar = needs[0] ? claim(x) : undefined
-    const operands = [dy.handle, x.handle, w.handle, ...pair] as const
-    const found = native.loraLinearBackward(...operands, ...settings, ...wants, soFar?.handle ?? 0)
-    const grads = found.map(h => (h ? new Tensor(h) : undefined))
+    const single = () => {
+      const found = native.loraLinearBackward(
+        dy.handle,
+        x.handle,
+        w.handle,
+        ...pair,
+        ...settings,
+        ...wants,
+        soFar?.handle ?? 0,
+      )
+      return found.map(h => (h ? new Tensor(h) : undefined))
+    }
+    const group = { x, dy: [dy], weights: [w], a: [a], b: [b], s: [s], wants, soFar }
+    const grads = isHalf(x) ? groupGradients({ ...group, settings: [[scale], [mask], c, exact] }) : single()
     return bias ? [...grads, needs[3] ? new Tensor(native.sumRows(dy.handle)) : undefined] : grads
   })
 }

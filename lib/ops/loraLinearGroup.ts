@@ -1,8 +1,8 @@
-import { claim, recordGroup } from '../autograd/tape.ts'
-import { native } from '../native.ts'
+import { claim, isLeaf, type Postponed, postpone, recordGroup, takePostponed } from '../autograd/tape.ts'
+import { type Handle, native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
-import { type Each, mapTuple, nth } from '../tuple.ts'
-import type { LowRankFactors } from './loraLinear.ts'
+import { type Each, mapTuple, must, nth } from '../tuple.ts'
+import { isHalf, type LowRankFactors } from './factors.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
 import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
@@ -49,12 +49,78 @@ export function loraLinearGroup<const L extends readonly LoraLayer[]>(
     const dy = given.map((each, i) => (each ? turnedBack(each, i) : zeros(x, nth(weights, i))))
     const any = (from: number, to: number) => needs.slice(from, to).some(Boolean)
     const wants = [nth(needs, 0), any(1, 1 + n), any(1 + n, 1 + 2 * n)] as const
-    const operands = [handles(dy), handles(weights), ...pairs, handles(s)] as const
     const soFar = needs[0] ? claim(x) : undefined // as in loraLinear
-    const found = native.loraLinearGroupBackward(x.handle, ...operands, ...settings, ...wants, soFar?.handle ?? 0)
+    const found = groupGradients({ x, dy, weights, a, b, s, settings, wants, soFar })
     const ofBiases = dy.filter((_, i) => biases[i]).map((each, i) => (needs[1 + 2 * n + i] ? sumRows(each) : undefined))
-    return [...found.map(handle => (handle ? new Tensor(handle) : undefined)), ...ofBiases]
+    return [...found, ...ofBiases]
   })
+}
+
+/** A backward pass of layers on one x: one element a layer in each list. */
+interface GroupPass {
+  x: Tensor
+  dy: readonly Tensor[]
+  weights: readonly Tensor[]
+  a: readonly Tensor[]
+  b: readonly Tensor[]
+  s: readonly Tensor[]
+  settings: readonly [scales: number[], masks: Masks, compute: number, exact: boolean]
+  wants: readonly [dx: boolean, da: boolean, db: boolean]
+  /** What dx is added to. */
+  soFar: Tensor | undefined
+}
+
+type Masks = (Float64Array | null)[]
+
+/**
+ * dx, then the gradient of each a, then of each b. Beside half precision those of a are left to the next pass of this
+ * kind, where they belong to leaves: they ask for x and t = dy b alone, and that pass has a launch in which a GPU makes
+ * them beside its own.
+ */
+export function groupGradients(pass: GroupPass): (Tensor | undefined)[] {
+  const { x, dy, weights, a, b, s, settings, wants, soFar } = pass
+  const [, masks, , exact] = settings
+  const leavesT = isHalf(x) && wants[1] && a.every(isLeaf)
+  const earlier = takePostponed((work): work is FactorGradients => {
+    return work instanceof FactorGradients && work.suits(x, exact)
+  })
+  const operands = [handles(dy), handles(weights), handles(a), handles(b), handles(s)] as const
+  const more = [soFar?.handle ?? 0, leavesT, earlier?.handles ?? [], earlier?.masks ?? []] as const
+  const made = native.loraLinearGroupBackward(x.handle, ...operands, ...settings, ...wants, ...more)
+  const found = made.map(handle => (handle ? new Tensor(handle) : undefined))
+  if (!leavesT) return found
+  const t = must(found.pop(), 't')
+  const gradients = a.map((leaf, i) => [leaf, must(found[1 + i], 'da')] as const)
+  postpone(new FactorGradients([x, t], gradients, masks, exact))
+  return found.map((each, i) => (i >= 1 && i <= a.length ? undefined : each))
+}
+
+/** da = tᵀ drop(x) of the layers of one pass. */
+class FactorGradients implements Postponed {
+  readonly reads: readonly [x: Tensor, t: Tensor]
+  readonly gradients: Postponed['gradients']
+  readonly masks: Masks
+  readonly #exact: boolean
+
+  constructor(reads: readonly [x: Tensor, t: Tensor], gradients: Postponed['gradients'], masks: Masks, exact: boolean) {
+    this.reads = reads
+    this.gradients = gradients
+    this.masks = masks
+    this.#exact = exact
+  }
+
+  get handles(): Handle[] {
+    return handles([...this.reads, ...this.gradients.map(([, gradient]) => gradient)])
+  }
+
+  suits({ dtype, device }: Tensor, exact: boolean): boolean {
+    const [x] = this.reads
+    return x.dtype === dtype && x.device === device && this.#exact === exact
+  }
+
+  run(): void {
+    native.loraGradients(this.handles, this.masks, this.#exact)
+  }
 }
 
 /** The rope, and a bit for each layer that it turns. */

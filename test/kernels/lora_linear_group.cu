@@ -20,6 +20,17 @@ struct Group {
     }
   }
 
+  Group() = default;
+  // The same layers, run anew.
+  Group again() const {
+    Group copy;
+    for (const auto& layer : layers) {
+      copy.layers.push_back(std::make_unique<Layer>(*layer));
+      copy.runs.push_back(std::make_unique<Run>(*copy.layers.back()));
+    }
+    return copy;
+  }
+
   LoraLayers views() const {
     LoraLayers all;
     for (size_t i = 0; i < runs.size(); ++i) {
@@ -37,8 +48,25 @@ struct Group {
     return {};
   }
   void run(bool exact) {
-    cuda::lora_linear_group(runs[0]->x, views(), Compute::F32, exact, rope());
-    cuda::lora_linear_group_backward(runs[0]->dx, runs[0]->x, views(), Compute::F32, exact, runs[0]->so_far());
+    forward(exact);
+    backward(exact);
+  }
+  void forward(bool exact) { cuda::lora_linear_group(runs[0]->x, views(), Compute::F32, exact, rope()); }
+  // With t the da are left to another call, `earlier` is what one left.
+  void backward(bool exact, const View& t = {}, const LoraGradients& earlier = {}) {
+    const Run& first = *runs[0];
+    cuda::lora_linear_group_backward(first.dx, first.x, views(), Compute::F32, exact, first.so_far(), t, earlier);
+  }
+  OnDevice room_of_t() const {
+    int64_t ranks = 0;
+    for (const auto& layer : layers) ranks += (layer->r + 15) / 16 * 16;
+    return OnDevice(DType::F32, {layers[0]->m, ranks});
+  }
+  LoraGradients left(const View& t) const {
+    LoraGradients all;
+    all.x = runs[0]->x, all.t = t;
+    for (size_t i = 0; i < runs.size(); ++i) all.layer[all.count++] = {runs[i]->da, layers[i]->dropout};
+    return all;
   }
   void check(bool exact) {
     run(exact);
@@ -98,6 +126,36 @@ KERNEL_CASE(lora_linear_group_has_the_bits_of_single_layers) {
       expect_same_bits("y", grouped.y, alone.y);
       expect_same_bits("da", grouped.da, alone.da);
       expect_same_bits("db", grouped.db, alone.db);
+    }
+  }
+}
+
+// da of a group made beside the pass over dy of the next one, or alone, has the bits of one made at once.
+KERNEL_CASE(lora_linear_group_leaves_da_to_a_later_call) {
+  const DType type = fuzz.pick<DType>({DType::BF16, DType::F16});
+  const bool exact = fuzz.pick<bool>({true, true, false});
+  const int64_t r = fuzz.pick<int64_t>({8, 16, 24, 40});  // of the later: one pass over dy, or two past 32
+  Group at_once(fuzz, type, fuzz.pick<int64_t>({33, 70}), 264, {{64, 16}, {24, 4}, {24, 24}}, true);
+  Group later(fuzz, type, 40, 72, {{64, r}, {24, 12}}, fuzz.pick<bool>({false, true}));
+  for (Group* each : {&at_once, &later}) each->run(exact);
+  for (const bool alone : {false, true}) {
+    Group first = at_once.again(), second = later.again();
+    for (Group* each : {&first, &second}) each->forward(exact);
+    const OnDevice t = first.room_of_t();
+    first.backward(exact, t);
+    if (alone) {
+      cuda::lora_linear_group_backward({}, first.runs[0]->x, {}, Compute::F32, exact, {}, {}, first.left(t));
+      second.backward(exact);
+    } else second.backward(exact, {}, first.left(t));
+    expect_same_bits("dx", first.runs[0]->dx, at_once.runs[0]->dx);
+    expect_same_bits("dx of the later", second.runs[0]->dx, later.runs[0]->dx);
+    for (size_t i = 0; i < first.runs.size(); ++i) {
+      expect_same_bits(at_once.layers[i]->name("da"), first.runs[i]->da, at_once.runs[i]->da);
+      expect_same_bits(at_once.layers[i]->name("db"), first.runs[i]->db, at_once.runs[i]->db);
+    }
+    for (size_t i = 0; i < second.runs.size(); ++i) {
+      expect_same_bits(later.layers[i]->name("da of the later"), second.runs[i]->da, later.runs[i]->da);
+      expect_same_bits(later.layers[i]->name("db of the later"), second.runs[i]->db, later.runs[i]->db);
     }
   }
 }
