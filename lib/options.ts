@@ -62,6 +62,8 @@ export interface OptionRow extends Domain {
   readonly help: string
   /** Where better values than the default may lie; none for what changes no result, or is no matter of search. */
   readonly search?: Search
+  /** Another option that it stands in place of: both given are an error, and the default of that one does not hold. */
+  readonly instead?: string
 }
 
 /** Options by name. */

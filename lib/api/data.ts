@@ -7,6 +7,7 @@
 
 export type { Offsets, PackOptions } from '../data/batches.ts'
 export { type Batches, type BatchOptions, batches, type MicroBatch, packExamples, type Step } from '../data/batches.ts'
+export type { PlanOptions } from '../data/batchPlan.ts'
 export { type ColumnNames, type Columns, columnNames, findColumns, type UsualNames } from '../data/columns.ts'
 export { readConll } from '../data/conll.ts'
 export type { ConllOptions } from '../data/conllLayout.ts'

@@ -2,7 +2,7 @@ import { check, fail } from '../errors.ts'
 import type { Collate, Targets } from '../heads/targets.ts'
 import { type PackedBatch, pack } from '../nn/batch.ts'
 import { SEED } from '../options.ts'
-import { random } from '../random.ts'
+import { type PlanOptions, planBatches } from './batchPlan.ts'
 import { type Example, sequencesOf } from './example.ts'
 import { itemAt, type List } from './list.ts'
 import { type Transform, transformed } from './transform.ts'
@@ -59,21 +59,8 @@ export interface Step {
   readonly tokens: number
 }
 
-/** How examples become steps. */
-export interface BatchOptions {
-  /** Sequences of a micro-batch. */
-  readonly batchSize: number
-  /** Micro-batches of an optimizer step, 1 by default. */
-  readonly accumulate?: number | undefined
-  readonly shuffle?: boolean | undefined
-  /** Seed of order and transform. Default {@link SEED}. */
-  readonly seed?: number | bigint | undefined
-  /** Epoch, from 0: each has its own order, and numbers of its own for the transform. */
-  readonly epoch?: number | undefined
-  /** Put sequences of like length into one micro-batch. */
-  readonly groupByLength?: boolean | undefined
-  /** Leave out a last step that is not full. */
-  readonly dropLast?: boolean | undefined
+/** How examples become steps: see {@link PlanOptions} for what decides which go together. */
+export interface BatchOptions extends PlanOptions {
   /** Makes the targets of each micro-batch: the task's. */
   readonly collate: Collate
   /** One weight a class, for {@link Step.total}. */
@@ -90,42 +77,22 @@ export interface Batches extends Iterable<Step> {
   at(k: number): Step
 }
 
-const groupedBatches = 50
-
 /**
  * Plans the optimizer steps of an epoch. The order depends on seed, epoch, number and lengths of the examples and the
  * batch options alone.
  * @throws ERR_OPTION for sizes that are no positive integers, ERR_DATA without examples or for one without tokens
  */
 export function batches(examples: List<Example>, options: BatchOptions): Batches {
-  const { batchSize, accumulate = 1, epoch = 0, dropLast = false } = options
-  for (const [name, value] of Object.entries({ batchSize, accumulate }))
-    check(Number.isInteger(value) && value > 0, 'ERR_OPTION', () => `${name}: ${value} is not a positive integer`)
-  check(Number.isInteger(epoch) && epoch >= 0, 'ERR_OPTION', () => `epoch: ${epoch} is not an integer from 0`)
-  check(examples.length > 0, 'ERR_DATA', () => 'batches: no examples; the data set or split is empty')
-  const lengths = lengthsOf(examples)
-  const blank = lengths.indexOf(0)
-  check(blank < 0, 'ERR_DATA', () => `batches: example ${blank} has no tokens`)
-  const perStep = batchSize * accumulate
-  const length = dropLast ? Math.floor(examples.length / perStep) : Math.ceil(examples.length / perStep)
-  check(length > 0, 'ERR_OPTION', () => `dropLast: ${examples.length} examples don't fill one step of ${perStep}`)
-  const order = planOrder(lengths, options, perStep)
+  const plan = planBatches(examples, options)
+  const length = plan.steps
   const at = (k: number): Step => {
     check(Number.isInteger(k) && k >= 0 && k < length, 'ERR_OPTION', () => `step: ${k} is not in [0, ${length})`)
-    return makeStep(examples, order.subarray(k * perStep, (k + 1) * perStep), k, options)
+    return makeStep(examples, plan.rowsOf(k), k, options)
   }
   function* steps(): Generator<Step> {
     for (let k = 0; k < length; k++) yield at(k)
   }
   return { length, at, [Symbol.iterator]: steps }
-}
-
-/** Tokens of each example. */
-function lengthsOf(examples: List<Example>): Int32Array {
-  const lengths = new Int32Array(examples.length)
-  let i = 0
-  for (const { ids } of examples) lengths[i++] = ids.length
-  return lengths
 }
 
 /** How examples are packed. */
@@ -214,24 +181,23 @@ function slicePacked({ ids, cuSeqlens }: PackedBatch, start: number, end: number
   return pack(parts)
 }
 
-function makeStep(examples: List<Example>, rows: Int32Array, index: number, options: BatchOptions): Step {
-  const { batchSize, epoch = 0 } = options
+function makeStep(examples: List<Example>, parts: readonly Int32Array[], index: number, options: BatchOptions): Step {
+  const { epoch = 0 } = options
   const microBatches: MicroBatch[] = []
-  let total = 0
-  let tokens = 0
-  for (let start = 0; start < rows.length; start += batchSize) {
-    const part = rows.slice(start, start + batchSize)
+  let [total, tokens, samples] = [0, 0, 0]
+  for (const part of parts) {
     const last = microBatches.at(-1)
     const batch = packPart(examples, part, options, last && offsetsAfter(last))
     total += batch.targets?.weight ?? 0
     tokens += batch.ids.length
+    samples += part.length
     microBatches.push(batch)
   }
   const labelled = microBatches[0]?.targets !== undefined
   check(!labelled || total > 0, 'ERR_DATA', () => {
     return `batches: step ${index} of epoch ${epoch} has no label that counts; are all labels masked?`
   })
-  return { epoch, index, microBatches, total, samples: rows.length, tokens }
+  return { epoch, index, microBatches, total, samples, tokens }
 }
 
 /** A micro-batch of a step, its examples changed where a transform is to. */
@@ -246,26 +212,4 @@ function packPart(
   const own = Array.from(rows, row => itemAt(examples, row))
   const changed = transformed(own, rows, transform, seed, epoch)
   return { ...packExamples(changed, Int32Array.from(own.keys()), { ...options, offsets }), rows }
-}
-
-/**
- * Indices of examples of so many tokens each in the order they are taken. Grouping by length sorts pieces of 50 steps,
- * longest first, then mixes the full micro-batches; a last one that is not full stays last.
- */
-function planOrder(lengths: Int32Array, options: BatchOptions, perStep: number): Int32Array {
-  const { batchSize, shuffle = false, groupByLength = false, seed = SEED, epoch = 0 } = options
-  const order = lengths.map((_, i) => i)
-  if (shuffle) random(seed, 'order', epoch).shuffle(order)
-  if (!groupByLength) return order
-  const piece = perStep * groupedBatches
-  const grouped: number[] = []
-  for (let start = 0; start < order.length; start += piece) {
-    const part = Array.from(order.subarray(start, start + piece))
-    grouped.push(...part.sort((a, b) => lengths[b]! - lengths[a]!))
-  }
-  if (!shuffle) return Int32Array.from(grouped)
-  const full = Array.from({ length: Math.floor(grouped.length / batchSize) }, (_, i) => i * batchSize)
-  random(seed, 'groups', epoch).shuffle(full)
-  const mixedOrder = full.flatMap(start => grouped.slice(start, start + batchSize))
-  return Int32Array.from([...mixedOrder, ...grouped.slice(full.length * batchSize)])
 }

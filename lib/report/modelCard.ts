@@ -38,8 +38,8 @@ export function modelCard(run: RunRecord, result: RunResult, facts: CardFacts): 
     '',
     `- base: ${name}${facts.base ? `, SHA-256 ${facts.base.sha256} (config and weights, large files by samples)` : ''}`,
     `- data: ${facts.data}, ${sizes.map(([split, count]) => `${count} ${split}`).join(', ')}, rows hashed to ${facts.splitHash}`,
-    `- ${start.trainable} of ${start.total} numbers trained, ${end.step} steps of ${start.batchSize * start.accumulate}` +
-      ` sequences, peak learning rate ${start.lr}, seed ${start.seed}; texts up to ${facts.maxLength} tokens`,
+    `- ${start.trainable} of ${start.total} numbers trained, ${end.step} steps of ${stepText(start)},` +
+      ` peak learning rate ${start.lr}, seed ${start.seed}; texts up to ${facts.maxLength} tokens`,
     `- ${facts.whole ? 'model' : 'adapter_model'}.safetensors: SHA-256 ${facts.sha256}`,
     `- lowrank ${facts.version}`,
     '',
@@ -48,6 +48,12 @@ export function modelCard(run: RunRecord, result: RunResult, facts: CardFacts): 
     ...nodeLines(facts),
     ...pythonLines(run, facts),
   ].join('\n')
+}
+
+function stepText({ batchSize = 0, batchTokens, accumulate }: RunRecord['start']): string {
+  return batchTokens === undefined
+    ? `${batchSize * accumulate} sequences`
+    : `at most ${batchTokens * accumulate} tokens`
 }
 
 function frontMatter(base: string, method: string, task: string, whole: boolean): string[] {

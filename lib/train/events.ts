@@ -74,7 +74,9 @@ export interface StartEvent {
   readonly epochs: number
   readonly stepsPerEpoch: number
   readonly totalSteps: number
-  readonly batchSize: number
+  /** Sequences of a micro-batch, or its most tokens. */
+  readonly batchSize?: number
+  readonly batchTokens?: number
   readonly accumulate: number
   readonly lr: number
   readonly seed: number

@@ -31,8 +31,15 @@ export const TRAIN_OPTIONS = {
     min: 1,
     search: { values: [8, 16, 32, 64] },
   },
+  batchTokens: {
+    kind: 'integer',
+    help: 'Most tokens of a micro-batch, in place of batchSize: as many sequences as go into it',
+    min: 1,
+    found: 'by batchSize',
+    instead: 'batchSize',
+  },
   accumulate: { kind: 'integer', default: 1, help: 'Micro-batches of an optimizer step', min: 1 },
-  evalBatchSize: { kind: 'integer', help: 'Sequences of an evaluation batch', min: 1, found: 'batchSize' },
+  evalBatchSize: { kind: 'integer', help: 'Sequences of an evaluation batch', min: 1, found: 'batchSize, else 16' },
   lr: {
     kind: 'number',
     help: 'Peak learning rate',

@@ -62,9 +62,10 @@ export function epochOf(
   classWeights: readonly number[] | undefined,
   epoch: number,
 ): Batches {
-  const { batchSize, accumulate, seed, groupByLength, dropLast, transform } = settings
+  const { batchSize, batchTokens, accumulate, seed, groupByLength, dropLast, transform } = settings
   return batches(examples, {
     batchSize,
+    batchTokens,
     accumulate,
     shuffle: true,
     seed,

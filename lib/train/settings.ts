@@ -1,7 +1,8 @@
+import { type Passed, planBatches } from '../data/batchPlan.ts'
 import { check, nearest } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
-import { checkKeys, checkValue, secondsOf } from '../options.ts'
+import { checkKeys, checkValue, type OptionTable, secondsOf } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { defaultMetric, metricNames } from '../tasks/scores.ts'
@@ -18,7 +19,7 @@ type Rest = Pick<
   TrainOptions,
   'communicator' | 'objective' | 'outputDir' | 'progress' | 'say' | 'teacher' | 'transform'
 >
-type Found = 'maxSteps' | 'classWeights' | 'time' | 'teacherWeight' | 'teacherTemperature'
+type Found = 'maxSteps' | 'batchSize' | 'batchTokens' | 'classWeights' | 'time' | 'teacherWeight' | 'teacherTemperature'
 
 /** Options with every default filled in and checked. */
 export type TrainSettings = {
@@ -30,7 +31,7 @@ const REST = ['signal', 'communicator', 'objective', 'outputDir', 'progress', 's
 
 /** How many examples a run has of each split. */
 interface SplitLengths {
-  readonly train: { readonly length: number }
+  readonly train: { readonly length: number } | Passed
   readonly validation?: { readonly length: number } | undefined
 }
 
@@ -50,7 +51,7 @@ export function resolveTrainSettings(
     keysOf(options).filter(name => options[name] !== undefined),
   )
   for (const name of keysOf(TRAIN_OPTIONS)) if (name in given) checkValue(name, TRAIN_OPTIONS[name], given[name])
-  const values = { ...TRAIN_DEFAULTS, ...given }
+  const values = { ...defaultsBeside(given), ...given }
   const { signal: _, ...rest } = { ...found(adapter, values, sizes), ...values }
   const settings = (rest.time === undefined ? rest : { ...rest, time: secondsOf(rest.time) }) as TrainSettings
   checkChoices(adapter.host, settings)
@@ -58,17 +59,41 @@ export function resolveTrainSettings(
   return settings
 }
 
+/** Defaults, but of options in whose place others are given. @throws ERR_OPTION where both are given */
+function defaultsBeside(given: TrainOptions): typeof TRAIN_DEFAULTS {
+  const rows: OptionTable = TRAIN_OPTIONS
+  const replaced = keysOf(given).flatMap(name => {
+    const other = keysOf(TRAIN_OPTIONS).find(each => each === rows[name]?.instead)
+    if (other === undefined) return []
+    check(given[other] === undefined, 'ERR_OPTION', () => {
+      return `${name}: ${shown(given[name])} stands in place of ${other}, which is ${shown(given[other])}; leave one of them out`
+    })
+    return [other]
+  })
+  return pick(
+    TRAIN_DEFAULTS,
+    keysOf(TRAIN_DEFAULTS).filter(name => !replaced.includes(name)),
+  )
+}
+
 /** What depends on model, method and data. */
 function found({ host, method }: Adapter<Model>, options: TrainOptions, { train, validation }: SplitLengths) {
-  const { batchSize = 1, accumulate = 1 } = options
   const width = host.backbone.hiddenSize
   return {
     lr: learningRateFor(method.kind.lr, width),
-    epochs: epochsFor(Math.ceil(train.length / (batchSize * accumulate)), width),
+    ...(options.epochs === undefined && { epochs: epochsFor(stepsOf(train, options), width) }),
     patience: options.epochs === undefined && options.maxSteps === undefined ? patienceFor(validation?.length ?? 0) : 0,
-    evalBatchSize: batchSize,
+    evalBatchSize: options.batchSize ?? TRAIN_DEFAULTS.batchSize,
     metric: defaultMetric(host),
   }
+}
+
+/** Steps of an epoch, for the number of epochs. */
+function stepsOf(train: SplitLengths['train'], options: TrainOptions): number {
+  const { batchSize = 1, batchTokens, accumulate = 1, seed, groupByLength } = options
+  if (batchTokens === undefined || !(Symbol.iterator in train))
+    return Math.ceil(train.length / (batchSize * accumulate))
+  return planBatches(train, { batchTokens, accumulate, seed, groupByLength, shuffle: true }).steps
 }
 
 /** Patience counts validations. */

@@ -332,7 +332,8 @@ function startEvent(run: Run): StartEvent {
     threads,
     epochs: settings.epochs,
     ...length,
-    batchSize: settings.batchSize,
+    ...(settings.batchSize !== undefined && { batchSize: settings.batchSize }),
+    ...(settings.batchTokens !== undefined && { batchTokens: settings.batchTokens }),
     accumulate: settings.accumulate,
     lr: settings.lr,
     seed: settings.seed,
@@ -394,6 +395,6 @@ function memoryWarning({ stepper }: Run): WarningEvent {
     type: 'warning',
     code: 'memory',
     message: `memory ran out; micro-batches are now cut into ${stepper.divisor} parts, with the same gradients`,
-    cure: 'lower batchSize and raise accumulate to start so',
+    cure: 'lower batchSize or batchTokens and raise accumulate to start so',
   }
 }

@@ -9,7 +9,7 @@ export interface TrainerFacts {
   readonly totalSteps: number
   readonly stepsPerEpoch: number
   readonly epochs: number
-  readonly batchSize: number
+  readonly batchSize: number | undefined
   readonly metric: string
   /** Path of the best checkpoint, where there is one. */
   readonly bestCheckpoint: string | undefined
@@ -52,7 +52,7 @@ export function trainerState(state: RunState, facts: TrainerFacts): PyJson {
       },
     },
     total_flos: float(0),
-    train_batch_size: facts.batchSize,
+    train_batch_size: facts.batchSize ?? null,
     trial_name: null,
     trial_params: null,
   }

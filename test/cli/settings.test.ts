@@ -68,6 +68,23 @@ test('flags win over the file, the file over defaults', () => {
   assert.is(settings('train', '--config', yaml('data: x.csv\n')).data, 'x.csv')
 })
 
+test('an option that stands in place of another ends its default, and a flag what the file says', () => {
+  const sizes = (...argv: string[]) => {
+    const { batchSize, batchTokens } = settings(...argv)
+    return [batchSize, batchTokens]
+  }
+  assert.equal(sizes('train', 'd.jsonl'), [16, undefined])
+  assert.equal(sizes('train', 'd.jsonl', '--batch-tokens', '4096'), [undefined, 4096])
+  assert.equal(sizes('quickstart', '--batch-tokens', '512'), [undefined, 512])
+  const byTokens = yaml('batchTokens: 64\n')
+  assert.equal(sizes('train', 'd.jsonl', '--config', byTokens), [undefined, 64])
+  assert.equal(sizes('train', 'd.jsonl', '--config', byTokens, '--batch-size', '4'), [4, undefined])
+  const bySize = yaml('batchSize: 8\n')
+  assert.equal(sizes('train', 'd.jsonl', '--config', bySize, '--batch-tokens', '32'), [undefined, 32])
+  // What contradicts itself is left for training to refuse.
+  assert.equal(sizes('train', 'd.jsonl', '--batch-size', '4', '--batch-tokens', '32'), [4, 32])
+})
+
 test('quickstart has defaults of its own', () => {
   const got = settings('quickstart')
   assert.is(got.out, 'lowrank-quickstart')

@@ -138,6 +138,83 @@ test('grouping puts like lengths together, dropLast leaves a short step out', ()
   ])
 })
 
+test('a budget of tokens is kept in every epoch, whose steps are as many and of the same lengths', () => {
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 200 }),
+      fc.record({
+        batchTokens: fc.integer({ min: 30, max: 150 }),
+        accumulate: fc.integer({ min: 1, max: 4 }),
+        shuffle: fc.boolean(),
+        groupByLength: fc.boolean(),
+        seed: fc.nat(),
+      }),
+      (lengths, options) => {
+        const epochs = [0, 1].map(epoch => batches(make(lengths), { ...options, epoch, collate }))
+        assert.is(epochs[0]!.length, epochs[1]!.length)
+        const taken = epochs.map(plan => rowsOf(plan).flat())
+        for (const parts of taken) {
+          assert.equal(
+            parts.flat().sort((a, b) => a - b),
+            [...lengths.keys()],
+          )
+          const sums = parts.map(rows => rows.reduce((sum, row) => sum + lengths[row]!, 0))
+          assert.ok(sums.every(sum => sum <= options.batchTokens))
+          // Each takes what the next begins with no more, in the order they were filled.
+          if (!options.shuffle)
+            for (const [i, rows] of parts.slice(1).entries())
+              assert.ok(sums[i]! + lengths[rows[0]!]! > options.batchTokens)
+        }
+        const spread = (parts: number[][]) => parts.map(rows => String(rows.map(row => lengths[row]))).sort()
+        assert.equal(spread(taken[0]!), spread(taken[1]!))
+        const [plan] = epochs
+        const k = plan!.length >> 1
+        assert.equal(rowsOf([plan!.at(k)])[0], rowsOf(plan!)[k])
+      },
+    ),
+    { numRuns: 100 },
+  )
+  const equal = [0, 1].map(epoch =>
+    String(rowsOf(batches(make(Array(50).fill(4)), { batchTokens: 20, shuffle: true, epoch, collate }))),
+  )
+  assert.is.not(equal[0], equal[1])
+})
+
+test('a budget counts all that comes with an example, groups by length on request, and drops a rest', async () => {
+  const lengths = Array.from({ length: 640 }, (_, i) => 1 + ((i * 37) % 100))
+  const spread = (groupByLength: boolean) => {
+    const plan = batches(make(lengths), { batchTokens: 400, shuffle: true, groupByLength, collate })
+    const longest = [...plan].flatMap(({ microBatches }) =>
+      microBatches.map(({ cuSeqlens, maxLength }) => maxLength * (cuSeqlens.length - 1)),
+    )
+    return longest.reduce((a, b) => a + b) / lengths.reduce((a, b) => a + b, 0)
+  }
+  assert.ok(spread(true) < 1.1, String(spread(true)))
+  assert.ok(spread(false) > 1.5)
+  const said = make([3, 3, 3]).map(example => ({ ...example, target: Int32Array.of(1, 2) }))
+  const unlabelled = () => undefined
+  assert.equal(rowsOf(batches(said, { batchTokens: 10, collate: unlabelled })), [[[0, 1]], [[2]]])
+  const pairs = make([3, 3, 3]).map(example => ({ ...example, other: { ids: Int32Array.of(1, 2, 3, 4) } }))
+  assert.equal(rowsOf(batches(pairs, { batchTokens: 14, collate: unlabelled })), [[[0, 1]], [[2]]])
+  const rest = make([4, 4, 4, 4, 1])
+  assert.equal(rowsOf(batches(rest, { batchTokens: 8, dropLast: true, collate })), [[[0, 1]], [[2, 3]]])
+  assert.equal(rowsOf(batches(rest.slice(0, 4), { batchTokens: 8, accumulate: 2, dropLast: true, collate })), [
+    [
+      [0, 1],
+      [2, 3],
+    ],
+  ])
+  const both = { batchSize: 2, batchTokens: 8, collate }
+  await rejects(() => batches(rest, both), 'ERR_OPTION', /batchSize: 2, and batchTokens 8; give one of them/)
+  await rejects(() => batches(rest, { collate }), 'ERR_OPTION', /give one of them/)
+  await rejects(
+    () => batches(rest, { batchTokens: 3, collate }),
+    'ERR_OPTION',
+    /batchTokens: 3, but example 0 has 4 tokens/,
+  )
+  await rejects(() => batches(rest, { batchTokens: 0, collate }), 'ERR_OPTION', /batchTokens: 0 is not a positive/)
+})
+
 test('what cannot be batched is a coded error', async () => {
   await rejects(() => batches([], { batchSize: 1, collate }), 'ERR_DATA', /no examples/)
   await rejects(() => batches(make([1, 0]), { batchSize: 1, collate }), 'ERR_DATA', /example 1 has no tokens/)

@@ -62,6 +62,32 @@ test('cut in the last evaluation, a run is aborted, saved, and resumed to the sa
   }
 })
 
+test('batches by tokens resume to the same end, and steps are those that schedule and epochs count', async () => {
+  const budget = { batchSize: undefined, batchTokens: 60, accumulate: 2, epochs: 3 }
+  const whole = await run(budget)
+  const [start] = eventsOf(whole.events, 'start')
+  assert.equal([start!.batchSize, start!.batchTokens], [undefined, 60])
+  assert.is(start!.totalSteps, 3 * start!.stepsPerEpoch)
+  assert.is(whole.end.step, start!.totalSteps)
+  const tokens = data.train.reduce((sum, { ids }) => sum + ids.length, 0)
+  assert.is(whole.end.tokens, 3 * tokens)
+  const steps = eventsOf(whole.events, 'step')
+  assert.is(steps.length, start!.totalSteps)
+  assert.ok(steps.at(-1)!.lr < steps[0]!.lr)
+  const outputDir = temporaryFolder()
+  const control = new AbortController()
+  const cut = await run({ ...budget, outputDir, signal: control.signal }, event => {
+    if (event.type === 'step' && event.step === start!.stepsPerEpoch + 1) control.abort()
+  })
+  assert.is(cut.end.reason, 'aborted')
+  assert.is((await run({ ...budget, outputDir, resume: true })).bytes, whole.bytes)
+  const other = await codeOf(run({ ...budget, batchTokens: 61, outputDir, resume: true }))
+  assert.match(other, /batchTokens is 61, it was 60/)
+  const both = /^ERR_OPTION: batchTokens: 60 stands in place of batchSize, which is 8; leave one of them out/
+  assert.match(await codeOf(run({ batchTokens: 60 })), both)
+  rmSync(outputDir, { recursive: true })
+})
+
 test('resume with nothing to resume says what is there', async () => {
   const outputDir = temporaryFolder()
   assert.match(await codeOf(run({ outputDir, resume: true })), /^ERR_CHECKPOINT: resume: .* holds nothing, but no/)

@@ -38,6 +38,11 @@ const CASES: Record<string, Case> = {
     options: { accumulate: 2, classWeights: 'balanced', groupByLength: true },
     lora: { regularizer: 1e-3, targetModules: 'all-linear' },
   },
+  'by tokens': {
+    model: {},
+    examples: sequences(61),
+    options: { batchSize: undefined, batchTokens: 100, groupByLength: true },
+  },
   'full, tags': { model: { task: 'token-classification', labels: TAGS }, examples: sentences(60), full: true },
   'layers that run again': {
     model: {},

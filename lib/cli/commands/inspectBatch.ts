@@ -15,8 +15,9 @@ import type { Console } from '../terminal/console.ts'
 import { countText, plural } from '../terminal/format.ts'
 
 /** What of the settings decides the batches, as training has them. */
-function planOf({ batchSize, accumulate, seed, groupByLength, dropLast }: Settings): Omit<BatchOptions, 'collate'> {
-  return { batchSize, accumulate, seed, groupByLength, dropLast, shuffle: true }
+function planOf(settings: Settings): Omit<BatchOptions, 'collate'> {
+  const { batchSize, batchTokens, accumulate, seed, groupByLength, dropLast } = settings
+  return { batchSize, batchTokens, accumulate, seed, groupByLength, dropLast, shuffle: true }
 }
 
 /** Prints the first batch of training. @throws ERR_DATA where some row has no label that counts */

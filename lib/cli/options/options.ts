@@ -69,7 +69,7 @@ function section<const R extends readonly { readonly name: string; readonly kind
 
 /** Rows of a table that lies where its options belong. */
 function placed(group: string, commands: readonly Command[], name: string, row: OptionRow, more: More = {}): Option {
-  const { kind, choices, min, max, help, found, search } = row
+  const { kind, choices, min, max, help, found, search, instead } = row
   const domain = {
     kind,
     ...(choices && { choices }),
@@ -82,6 +82,7 @@ function placed(group: string, commands: readonly Command[], name: string, row: 
     default: row.default,
     help,
     ...(search && { search }),
+    ...(instead && { instead }),
     group,
     commands: withStudies(name, more.commands ?? commands),
     more: { ...more, ...(found === undefined ? {} : { found }) },
@@ -197,6 +198,7 @@ const method: readonly Option[] = methodRows().map(([name, row]) => placed('Meth
 const TRAIN_MORE: { readonly [K in TrainOptionName]?: More & { group?: string } } = {
   epochs: { quickstart: 4 },
   batchSize: { quickstart: 32, commands: planning },
+  batchTokens: { commands: planning },
   accumulate: { commands: planning },
   evalBatchSize: { commands: [...learning, 'evaluate', 'predict'], quickstart: 64 },
   lr: { quickstart: 1.4e-3 },

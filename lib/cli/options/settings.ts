@@ -47,11 +47,21 @@ export function resolveSettings(command: Command, given: Given): ResolvedSetting
     const value = given[option.name]
     if (value !== undefined) attempt(problems, () => put(option.name, fromFlag(option, value)))
   }
+  for (const name of replaced(seen, typed)) values.set(name, undefined)
   const settings = Object.fromEntries(values) as Settings
   const choosesMethod = optionsOf(command).some(({ name }) => name === 'method')
   if (choosesMethod) attempt(problems, () => checkMethod(settings, seen, name => nameAsGiven(name, origins)))
   throwAll(problems)
   return { settings, given: seen, origins }
+}
+
+/** Options in whose place another is given: defaults, and what a file says where a flag says otherwise. */
+function replaced(seen: ReadonlySet<string>, typed: ReadonlySet<string>): string[] {
+  return OPTIONS.flatMap(({ name, instead }) => {
+    if (instead === undefined || !seen.has(name)) return []
+    if (!seen.has(instead) || (typed.has(name) && !typed.has(instead))) return [instead]
+    return typed.has(instead) && !typed.has(name) ? [name] : []
+  })
 }
 
 /** Runs a check and remembers its error. */
