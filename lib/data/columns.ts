@@ -147,9 +147,21 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}, us
     putTexts(found, find, put)
     put('label', find(aliases.label))
   }
-  if (!found.text && !found.tokens)
-    fail('ERR_DATA', `columns: none of ${list(seen)} is known as text or tokens; name it with columns.text`)
+  if (!found.text && !found.tokens) failUnknown(seen)
   return found
+}
+
+/** @throws ERR_DATA with the cure that the names suggest */
+function failUnknown(seen: readonly string[]): never {
+  const lower = seen.map(name => name.toLowerCase())
+  const isWordARow =
+    lower.some(name => /^(word|token)$/.test(name)) && lower.some(name => /^(tag|ner|label)$/.test(name))
+  // Nobody calls a column by a sentence or a number.
+  const isData = seen.some(name => /^[-+.\d]+$/.test(name) || name.split(/\s+/).length > 4)
+  const cure = isWordARow
+    ? 'one word a row is written as .conll: a word and its tag a line, an empty line after each sentence'
+    : `name it with columns.text${isData ? ', or give the file a header line if it has none' : ''}`
+  fail('ERR_DATA', `columns: none of ${list(seen)} is known as text or tokens; ${cure}`)
 }
 
 /** Names of parts that are known where they stand together; the label may be missing where it is not asked for. */

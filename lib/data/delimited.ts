@@ -7,10 +7,15 @@ import type { Row } from './row.ts'
 
 /** How a delimited file is laid out. */
 export interface DelimitedOptions extends EncodingOptions {
-  /** One character between fields: ',' by default, a tab for {@link readTsv}. */
+  /**
+   * One character between fields. Default: a tab for {@link readTsv}, else what a first line `sep=;` says or the header
+   * shows, which is ',' unless it holds none and one other of ; | and tab.
+   */
   readonly delimiter?: string | undefined
   /** Column names of a file without a header line. */
   readonly columns?: readonly string[] | undefined
+  /** Told what was found out. */
+  readonly notice?: ((message: string) => void) | undefined
 }
 
 /**
@@ -18,15 +23,31 @@ export interface DelimitedOptions extends EncodingOptions {
  * @throws ERR_DATA naming the line for ragged rows, unclosed quotes, invalid UTF-8, doubled column names, no rows.
  */
 export async function* readCsv(path: string, options: DelimitedOptions = {}): AsyncGenerator<Row> {
-  const delimiter = options.delimiter ?? ','
-  check(delimiter.length === 1, 'ERR_OPTION', () => `delimiter: "${delimiter}" is not one character`)
+  const { delimiter: given } = options
+  check(given === undefined || given.length === 1, 'ERR_OPTION', () => `delimiter: "${given}" is not one character`)
+  const { delimiter, skip } = await foundDelimiter(path, options)
+  yield* nameFields(path, csvRecords(path, delimiter, skip, options), options.columns, delimiter)
+}
+
+/** The delimiter, and how many lines stand before the header: Excel may write `sep=;` there. */
+async function foundDelimiter(path: string, options: DelimitedOptions): Promise<{ delimiter: string; skip: number }> {
+  const { delimiter: given, columns, notice } = options
   // Before the parser sees it: with another delimiter it stumbles over quotes, which says nothing.
-  if (!options.columns)
-    for await (const { text } of readLines(path, options)) {
-      checkDelimiter(path, text, delimiter)
-      break
+  for await (const { text } of readLines(path, options)) {
+    const told = /^sep=(.)$/.exec(text)?.[1]
+    if (told !== undefined) return { delimiter: given ?? told, skip: 1 }
+    if (columns) break
+    const bare = text.replace(/"(?:[^"]|"")*"/g, '')
+    const others = [';', '\t', '|'].filter(sign => bare.includes(sign))
+    const [other] = others
+    if (given === undefined && !bare.includes(',') && others.length === 1 && other !== undefined) {
+      notice?.(`${path}: read with ${shown(other)} between fields, as its first line has it`)
+      return { delimiter: other, skip: 0 }
     }
-  yield* nameFields(path, csvRecords(path, delimiter, options), options.columns, delimiter)
+    checkDelimiter(path, text, given ?? ',')
+    break
+  }
+  return { delimiter: given ?? ',', skip: 0 }
 }
 
 /**
@@ -43,8 +64,14 @@ interface FieldRecord {
   readonly line: number
 }
 
-async function* csvRecords(path: string, delimiter: string, options: EncodingOptions): AsyncGenerator<FieldRecord> {
-  const parser = parse({ delimiter, info: true, relax_column_count: true, skip_empty_lines: true })
+async function* csvRecords(
+  path: string,
+  delimiter: string,
+  skip: number,
+  options: EncodingOptions,
+): AsyncGenerator<FieldRecord> {
+  const layout = { delimiter, info: true, relax_column_count: true, skip_empty_lines: true } as const
+  const parser = parse({ ...layout, from_line: skip + 1 })
   let failure: unknown
   pipeline(Readable.from(textPieces(path, options)), parser, error => {
     failure ??= error
@@ -67,7 +94,9 @@ function failCsv(path: string, error: CsvError): never {
     const what = `the quote opened in record ${records + 1} (the header counts) is never closed`
     fail('ERR_DATA', `data: ${path}: ${what}; double the quotes inside a quoted field`, error)
   }
-  fail('ERR_DATA', `data: ${path}:${lines}: ${error.message}; quote fields that hold quotes and double those`, error)
+  const isQuote = error.code === 'CSV_INVALID_CLOSING_QUOTE' || error.code === 'INVALID_OPENING_QUOTE'
+  const what = isQuote ? 'a quote stands within a field, or is not closed in a line above' : error.message
+  fail('ERR_DATA', `data: ${path}:${lines}: ${what}; quote fields that hold quotes and double those`, error)
 }
 
 async function* tsvRecords(path: string, delimiter: string, options: EncodingOptions): AsyncGenerator<FieldRecord> {
@@ -139,7 +168,7 @@ function valuesUnder(names: readonly string[]): (fields: readonly string[]) => R
 function headerNames(path: string, fields: readonly string[], delimiter: string): string[] {
   const names = fields.map((name, i) => name.trim() || `column ${i + 1}`)
   const twice = names.find((name, i) => names.indexOf(name) !== i)
-  check(twice === undefined, 'ERR_DATA', () => `data: ${path}:1: two columns are called "${twice}"`)
+  check(twice === undefined, 'ERR_DATA', () => `data: ${path}:1: two columns are called "${twice}"; rename one`)
   if (names.length === 1) checkDelimiter(path, fields[0] ?? '', delimiter)
   return names
 }
@@ -149,6 +178,6 @@ function checkDelimiter(path: string, header: string, delimiter: string): void {
   const other = [',', ';', '\t', '|'].find(sign => sign !== delimiter && header.includes(sign))
   const quoted = /^"[^"]*"$/.test(header)
   check(header.includes(delimiter) || quoted || other === undefined, 'ERR_DATA', () => {
-    return `data: ${path}:1: one column with ${shown(other)} in its name; is that the delimiter?`
+    return `data: ${path}:1: one column with ${shown(other)} in its name; is that the delimiter? --delimiter names it`
   })
 }

@@ -58,7 +58,11 @@ export function parseLine(path: string, { text, number, offset }: Line): Record<
     value = JSON.parse(text)
   } catch (error) {
     const reason = messageOf(error).slice(0, 160)
-    fail('ERR_DATA', `data: ${path}:${number} (byte ${offset}): not JSON: ${reason}`, error)
+    fail(
+      'ERR_DATA',
+      `data: ${path}:${number} (byte ${offset}): not JSON: ${reason}; write one object a line, or one array of objects`,
+      error,
+    )
   }
   check(isRecord(value), 'ERR_DATA', () => {
     return `data: ${path}:${number} (byte ${offset}): ${typeOf(value)} where an object is expected; one object a line`

@@ -81,6 +81,23 @@ export function checkSameLabels(expected: LabelMap, found: LabelMap, where: stri
   })
 }
 
+/**
+ * What to tell of names that may be one label written in several ways: they differ by case or by blanks around them
+ * alone, or have blanks around them. Undefined where there are none.
+ */
+export function likeNames(names: readonly string[]): string | undefined {
+  const alike = new Map<string, string[]>()
+  for (const name of names) {
+    const key = name.trim().toLowerCase()
+    alike.set(key, [...(alike.get(key) ?? []), name])
+  }
+  const said = (list: readonly string[]) => list.slice(0, 4).map(shown).join(', ')
+  const [group] = [...alike.values()].filter(list => list.length > 1)
+  if (group) return `labels ${said(group)} differ by case or blanks alone; write them alike if they are one`
+  const blank = names.filter(name => name !== name.trim())
+  return blank.length > 0 ? `labels have blanks around them: ${said(blank)}; leave these out of the data` : undefined
+}
+
 /** How many rows carry each label: all ids of the map, those without rows included. */
 export function countLabels(rows: Iterable<Row>, column: string, labels: LabelMap): Int32Array {
   const counts = new Int32Array(labels.names.length)

@@ -56,6 +56,8 @@ const names: Readonly<Record<SplitName, readonly string[]>> = {
   test: ['test', 'testb'],
 }
 const cure = 'name a .jsonl, .csv, .tsv, .parquet or .conll file, or give the format'
+const sheetCure = 'save it as CSV from the spreadsheet'
+const arrowCure = 'files of save_to_disk are not read; write them by to_parquet or to_json of datasets'
 const textCure = 'say what it holds: format text for one text a line, conll for words and tags in columns'
 
 /**
@@ -83,7 +85,9 @@ export function openFile(path: string, options: OpenOptions = {}): DataFile {
   const format = options.format ?? formats[extension]
   check(format, 'ERR_DATA', () => {
     const compressed = extension === '.zip' || extension === '.zst' || extension === '.bz2'
-    const advice = extension === '.txt' ? textCure : compressed ? 'unpack it first' : cure
+    const sheet = ['.xlsx', '.xls', '.xlsm', '.ods', '.numbers'].includes(extension)
+    const others = sheet ? sheetCure : extension === '.arrow' ? arrowCure : cure
+    const advice = extension === '.txt' ? textCure : compressed ? 'unpack it first' : others
     return `data: ${path}: unknown extension "${extension}"; ${advice}`
   })
   const { delimiter } = options
@@ -147,7 +151,8 @@ async function openFolder(folder: string, options: OpenOptions): Promise<DataSou
     return openFolder(join(folder, 'data'), options)
   check(found.size > 0, 'ERR_DATA', () => {
     const seen = files.slice(0, 8).join(', ') || 'nothing'
-    return `data: ${folder} has no train, validation or test file (found: ${seen}); ${cure}`
+    const arrow = files.some(file => file.endsWith('.arrow') || file === 'dataset_dict.json')
+    return `data: ${folder} has no train, validation or test file (found: ${seen}); ${arrow ? arrowCure : cure}`
   })
   const source: { [name in SplitName]?: DataFile } = {}
   for (const [split, parts] of found) source[split] = openShards(folder, split, parts, options)

@@ -20,7 +20,7 @@ export const DATA_OPTIONS = {
   delimiter: {
     kind: 'text',
     help: 'Character between fields of a .csv or .tsv file',
-    found: 'comma or tab',
+    found: "tab in .tsv; in .csv the header's: comma, else ; tab or |",
   },
   columns: {
     kind: 'texts',

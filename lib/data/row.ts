@@ -46,7 +46,8 @@ export function textOf(row: Row, column: string): string {
   const value = row.values[column]
   if (typeof value === 'string') return value
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
-  fail('ERR_DATA', `data: ${placeOf(row)}: column "${column}" is ${typeOf(value)}, not text`)
+  const cure = typeof value === 'object' && value !== null ? '; write an object a row, with one text in it' : ''
+  fail('ERR_DATA', `data: ${placeOf(row)}: column "${column}" is ${typeOf(value)}, not text${cure}`)
 }
 
 /** A value as a list of words or tags. @throws ERR_DATA for other types. */

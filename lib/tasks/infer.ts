@@ -2,10 +2,11 @@
 
 import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
 import type { List } from '../data/list.ts'
-import type { Row } from '../data/row.ts'
+import { placeOf, type Row } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { type TaskName, unknownTask } from '../heads/index.ts'
+import { isRecord } from '../options.ts'
 import { isOneOf, must, nth } from '../tuple.ts'
 import { TASKS, taskNames, taskOf } from './index.ts'
 import type { Asked, Task } from './task.ts'
@@ -14,8 +15,35 @@ import type { Asked, Task } from './task.ts'
 export function columnsIn(rows: Iterable<Row>, given?: ColumnNames, task?: string): Columns {
   const tasks = TASKS.filter(({ name, usual }) => usual && (task === undefined || task === name))
   const names = tasks.flatMap(each => must(each.usual, 'usual'))
-  return findColumns(columnNames(rows), given, { names, mayLackLabel: task !== undefined })
+  const seen = columnNames(rows)
+  checkWrapped(rows, given)
+  return findColumns(seen, given, { names, mayLackLabel: task !== undefined })
 }
+
+/** @throws ERR_DATA for one row that holds the rows: a list of them, or lists column by column */
+function checkWrapped(rows: Iterable<Row>, given: ColumnNames | undefined): void {
+  if (given !== undefined && Object.keys(given).length > 0) return
+  const [row, second] = [...first(rows, 2)]
+  const held = Object.entries(row?.values ?? {})
+  // A text beside the list makes it a row of its own.
+  if (!row || second || held.some(([, value]) => typeof value === 'string')) return
+  const inside = held.filter(([name, value]) => !/^(messages|conversations|tools)$/i.test(name) && isRows(value))
+  const [name, list] = inside[0] ?? []
+  check(name === undefined, 'ERR_DATA', () => {
+    const names = inside.map(([each]) => `"${each}"`).join(', ')
+    return `data: ${placeOf(row)}: one object, whose ${names} holds ${Array.isArray(list) ? list.length : 0} rows; write these alone, a file a split`
+  })
+}
+
+function* first(rows: Iterable<Row>, count: number): Generator<Row> {
+  let left = count
+  for (const row of rows) {
+    yield row
+    if (--left === 0) return
+  }
+}
+
+const isRows = (value: unknown) => Array.isArray(value) && value.length > 1 && value.every(isRecord)
 
 /** A task and why it was chosen. */
 export interface TaskChoice {
@@ -39,6 +67,7 @@ export function inferTask(
 ): TaskChoice {
   const known = wanted === undefined || isOneOf(taskNames, wanted)
   check(known, 'ERR_OPTION', () => unknownTask(String(wanted), taskNames))
+  checkPlaces(rows, columns, wanted)
   const tasks = TASKS.filter(({ name }) => wanted === undefined || name === wanted)
   for (const task of tasks) {
     const reason = task.infer(rows, columns, { task: wanted, problem, labels, able })
@@ -51,6 +80,32 @@ export function inferTask(
   const other = TASKS.find(task => task.name !== wanted && fits(task, rows, columns))
   const cure = other ? `take ${other.name}` : 'name the columns that hold them'
   fail('ERR_DATA', `task: ${wanted} needs ${nth(tasks, 0).needs}, ${has}; ${cure}`)
+}
+
+/** @throws ERR_DATA for entities that are places in a text, as tools of annotation write them */
+function checkPlaces(rows: List<Row>, { tokens, label, text }: Columns, wanted: string | undefined): void {
+  if (wanted !== undefined || tokens !== undefined || text === undefined) return
+  for (const { values } of rows)
+    for (const [name, value] of Object.entries(values))
+      if ((label === undefined || name === label) && Array.isArray(value) && value.length > 0) {
+        check(!value.every(isPlace), 'ERR_DATA', () => {
+          return (
+            `task: "${name}" holds places of entities in "${text}"; tags are learned of words: ` +
+            '{"tokens": ["Anna", "slept"], "tags": ["B-PER", "O"]}'
+          )
+        })
+        return
+      }
+}
+
+/** `[start, end, type]`, or an object that says the same. */
+function isPlace(value: unknown): boolean {
+  const [start, end, type] = Array.isArray(value)
+    ? value
+    : isRecord(value)
+      ? [value.start ?? value.start_offset, value.end ?? value.end_offset, value.label]
+      : []
+  return Number.isInteger(start) && Number.isInteger(end) && typeof type === 'string'
 }
 
 function choiceOf({ name: task, problem }: Task, reason: string): TaskChoice {

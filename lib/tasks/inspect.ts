@@ -1,7 +1,7 @@
 import type { ColumnNames, Columns } from '../data/columns.ts'
 import { conversationText } from '../data/conversation.ts'
 import { repeatedTexts } from '../data/duplicates.ts'
-import { countLabels } from '../data/labels.ts'
+import { countLabels, likeNames } from '../data/labels.ts'
 import { changed, type List } from '../data/list.ts'
 import { listOf, type Row, textOf, typeOf } from '../data/row.ts'
 import { type LengthStatistics, lengthStatistics } from '../data/statistics.ts'
@@ -11,6 +11,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
 import { taskOf } from './index.ts'
 import { columnsIn, inferTask, type TaskChoice } from './infer.ts'
+import { listReader } from './labelColumn.ts'
 
 /** One column of a data set. */
 export interface ColumnInfo {
@@ -34,6 +35,8 @@ export interface DataInspection {
   readonly problem?: string
   /** Counts of labels or tags, most frequent first; empty where there are none. */
   readonly labels: readonly { readonly label: string; readonly count: number; readonly share: number }[]
+  /** Of labels that may be one, written in several ways. */
+  readonly like?: string
   /** Only for tagged words. */
   readonly scheme?: TagScheme
   readonly lengths: LengthStatistics & { readonly unit: 'tokens' | 'words' | 'characters' }
@@ -43,24 +46,29 @@ export interface DataInspection {
 
 /** Describes rows. Lengths are in tokens (special tokens included) with a tokenizer, else in words or characters. */
 export function inspectData(
-  rows: List<Row>,
+  written: List<Row>,
   options: {
     readonly tokenizer?: Tokenizer | undefined
     readonly columnNames?: ColumnNames | undefined
     readonly task?: string | undefined
   } = {},
 ): DataInspection {
-  const roles = columnsIn(rows, options.columnNames, options.task)
+  const roles = columnsIn(written, options.columnNames, options.task)
+  const asLists = listReader(written, roles)
+  const rows = asLists ? changed(written, asLists) : written
   const { choice, problem } = choose(rows, roles, options.task)
   const { tags } = roles
   const scheme = tags === undefined ? {} : { scheme: detectScheme(changed(rows, row => listOf(row, tags))) }
+  const labels = choice ? describeLabels(rows, roles, choice) : []
+  const like = likeNames(labels.map(({ label }) => label))
   return {
     rows: rows.length,
-    columns: describeColumns(rows),
+    columns: describeColumns(written),
     roles,
     choice,
     ...(problem === undefined ? {} : { problem }),
-    labels: choice ? describeLabels(rows, roles, choice) : [],
+    labels,
+    ...(like === undefined ? {} : { like }),
     ...scheme,
     lengths: describeLengths(rows, roles, options.tokenizer),
     duplicates: repeatedTexts(rows, roles),

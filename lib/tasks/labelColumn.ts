@@ -55,8 +55,9 @@ function problemOf(
   const given = labels && `"${label}" is read as one of the ${labels.names.length} labels given`
   checkMissing(rows, label, kinds, labels?.ids)
   const numeric = !kinds.has('name')
+  checkCommas(rows, label, labels !== undefined)
   if (given) return { problem: 'single', numeric, reason: given }
-  if (numeric && kinds.has('decimal'))
+  if (numeric && kinds.has('decimal') && !isBinary(rows, label))
     return { problem: 'regression', numeric, reason: `"${label}" holds numbers with decimals` }
   const classes = new Set(changed(rows, row => String(row.values[label]))).size
   check(task !== undefined || classes <= manyClasses || classes <= rows.length / 2, 'ERR_DATA', () => {
@@ -64,6 +65,19 @@ function problemOf(
     return `labels: "${label}" has ${classes} different values in ${rows.length} rows, too many for classes; ${cure}`
   })
   return { problem: 'single', numeric, reason: `"${label}" holds one of ${classes} labels a row` }
+}
+
+/** Whether a column holds 0.0 and 1.0 alone: classes, as a table writes them that had a gap once. */
+function isBinary(rows: List<Row>, label: string): boolean {
+  return rows.every(({ values }) => /^[01](?:\.0*)?$/.test(String(values[label]).trim()))
+}
+
+/** @throws ERR_DATA for numbers with a comma before their decimals, which would be names of classes */
+function checkCommas(rows: List<Row>, label: string, isNamed: boolean): void {
+  const text = ({ values }: Row) => String(values[label]).trim()
+  const first = isNamed ? undefined : rows.find(row => /^[+-]?\d+,\d+$/.test(text(row)))
+  if (!first || !rows.every(row => /^[+-]?\d+(?:,\d+)?$/.test(text(row)))) return
+  fail('ERR_DATA', `labels: ${placeOf(first)}: "${label}" is ${shown(text(first))}; write decimals with a point`)
 }
 
 function kindsOf(rows: List<Row>, label: string): Map<Kind, Row> {
@@ -81,7 +95,9 @@ function kindOf(row: Row, column: string): Kind {
   if (typeof value === 'number') return Number.isInteger(value) ? 'integer' : 'decimal'
   if (typeof value === 'boolean') return 'name'
   if (typeof value === 'string' && value.trim() !== '') return kindOfText(value.trim())
-  fail('ERR_DATA', `labels: ${placeOf(row)}: "${column}" is ${value === '' ? 'empty' : typeOf(value)}, not a label`)
+  const isEmpty = value === undefined || value === null || typeof value === 'string'
+  if (isEmpty) return 'missing'
+  fail('ERR_DATA', `labels: ${placeOf(row)}: "${column}" is ${typeOf(value)}, not a label; write an object a row`)
 }
 
 function kindOfText(text: string): Kind {
@@ -100,8 +116,9 @@ function checkMissing(
   const numbers = kinds.has('integer') || kinds.has('decimal')
   const isMissing = ({ values }: Row): boolean => {
     const value = values[label]
+    if (value === undefined || value === null) return true
     if (typeof value !== 'string' || named?.has(value)) return false
-    return missing.has(value.trim().toLowerCase())
+    return value.trim() === '' || missing.has(value.trim().toLowerCase())
   }
   const others = numbers && kinds.has('name') ? rows.filter(row => kindOf(row, label) === 'name') : []
   const onlyMissing = others.every(({ values }) => missingNumber.has(String(values[label]).trim().toLowerCase()))
@@ -109,7 +126,8 @@ function checkMissing(
     others.length > 0 && onlyMissing && !named ? others : kinds.has('missing') ? rows.filter(isMissing) : []
   const first = without.at(0)
   if (!first) return
-  const value = shown(first.values[label])
+  const found = first.values[label]
+  const value = found === undefined ? 'not there' : String(found).trim() === '' ? 'empty' : shown(found)
   fail(
     'ERR_DATA',
     `labels: ${placeOf(first)}: "${label}" is ${value}, as in ${without.length} of ${rows.length} rows: no label; ` +
@@ -157,11 +175,18 @@ export function numberOf(row: Row, column: string, value: unknown = row.values[c
   fail('ERR_DATA', `labels: ${placeOf(row)}: "${column}" is ${shown(value)}, not a number`)
 }
 
+/** What reads every column that holds lists as text, of those with labels, words or tags; undefined where none does. */
+export function listReader(rows: List<Row>, { label, tokens, tags }: Columns): ((row: Row) => Row) | undefined {
+  const named = [label, tokens, tags].filter(column => column !== undefined)
+  const readers = named.flatMap(column => listCells(rows, column) ?? [])
+  return readers.length === 0 ? undefined : row => readers.reduce((read, reader) => reader(read), row)
+}
+
 /**
  * What reads the cells of a table that hold lists as text (`["a", "b"]`, `['a', 'b']`, `[1 0 1]`, `1,0,1`) as lists,
  * where all of a column do; undefined where they do not.
  */
-export function listCells(rows: List<Row>, column: string): ((row: Row) => Row) | undefined {
+function listCells(rows: List<Row>, column: string): ((row: Row) => Row) | undefined {
   let [bare, even] = [false, true]
   let width: number | undefined
   for (const { values } of rows) {

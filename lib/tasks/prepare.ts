@@ -8,7 +8,7 @@ import {
   type Splits,
   splitHash,
 } from '../data/duplicates.ts'
-import { type LabelMap, type LabelOrder, labelMap } from '../data/labels.ts'
+import { type LabelMap, type LabelOrder, labelMap, likeNames } from '../data/labels.ts'
 import { joinedLists, type List } from '../data/list.ts'
 import { type DataSource, type OpenOptions, openDataset } from '../data/open.ts'
 import { DATA_OPTIONS } from '../data/options.ts'
@@ -24,7 +24,7 @@ import { must } from '../tuple.ts'
 import { type EncodedRows, encodeRows } from './encode.ts'
 import { taskOf } from './index.ts'
 import { columnsIn, inferTask, type TaskChoice } from './infer.ts'
-import { listCells } from './labelColumn.ts'
+import { listReader } from './labelColumn.ts'
 import { mapRows } from './shared.ts'
 import type { EncodeSpec, TaskValues } from './task.ts'
 
@@ -98,6 +98,8 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
   if (across > 0) notice(acrossText(across, options.duplicates ?? 'report'))
   const known = kept ?? converted.labels
   const labels = task.labels && (known ?? task.labels(rowsOf(whole), columns, options.labelOrder))
+  const like = labels && !known ? likeNames(labels.names) : undefined
+  if (like !== undefined) notice(like)
   const splits = limited(whole, rows => task.strata(rows, columns), options, notice)
   return { splits, choice, columns, labels, duplicates: report, splitHash: splitHash(whole), notices }
 }
@@ -167,13 +169,9 @@ function labelledSplits(splits: GivenSplits, { label, tags }: Columns, notice: (
 }
 
 /** Lists that a table holds as text, as lists. */
-function withLists(splits: GivenSplits, { label, tokens, tags }: Columns): GivenSplits {
-  let found = splits
-  for (const column of [label, tokens, tags]) {
-    const asList = column === undefined ? undefined : listCells(rowsOf(found), column)
-    if (asList) found = mapRows(found, asList)
-  }
-  return found
+function withLists(splits: GivenSplits, columns: Columns): GivenSplits {
+  const asLists = listReader(rowsOf(splits), columns)
+  return asLists ? mapRows(splits, asLists) : splits
 }
 
 /** A task's own options: given, else what the rows trained on settle. */

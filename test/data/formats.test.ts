@@ -122,10 +122,32 @@ test('a JSON array of objects is a file of rows', () =>
     await rejects(() => collect(readJsonl(path('none.json'))), 'ERR_DATA', /empty array/)
   }))
 
-test('csv: another delimiter is named before quotes are stumbled over', () =>
-  withFiles({ 'a.csv': '\uFEFFtext;label\r\n"I ""liked"" it";1\r\n' }, path =>
-    rejects(() => collect(readCsv(path('a.csv'))), 'ERR_DATA', /";" in its name; is that the delimiter\?/),
-  ))
+test('csv: the delimiter that the header shows is taken and told; another than the one given is named', () => {
+  const files = {
+    'semicolon.csv': '\uFEFFtext;label\r\n"I ""liked"" it; really\r\nso, yes";1\r\n',
+    'tab.csv': 'text\tlabel\na, b\t1\n',
+    'excel.csv': 'sep=;\r\ntext;label\r\na;1\r\n',
+    'comma.csv': 'text,"a;b"\nx;y,1\n',
+    'one.csv': 'text\na;b\n',
+  }
+  return withFiles(files, async path => {
+    const notices: string[] = []
+    const read = async (name: string) => {
+      return values(await collect(readCsv(path(name), { notice: text => notices.push(text) })))
+    }
+    assert.equal(await read('semicolon.csv'), [{ text: 'I "liked" it; really\nso, yes', label: '1' }])
+    assert.equal(await read('tab.csv'), [{ text: 'a, b', label: '1' }])
+    assert.equal(await read('excel.csv'), [{ text: 'a', label: '1' }])
+    assert.equal(
+      notices.map(text => /"(.*)" between/.exec(text)?.[1]),
+      [';', '\\t'],
+    )
+    assert.equal(await read('comma.csv'), [{ text: 'x;y', 'a;b': '1' }])
+    assert.equal(await read('one.csv'), [{ text: 'a;b' }])
+    const given = () => collect(readCsv(path('semicolon.csv'), { delimiter: ',' }))
+    await rejects(given, 'ERR_DATA', /";" in its name; is that the delimiter\? --delimiter names it/)
+  })
+})
 
 test('columns are those of all rows', () => {
   const rows = toRows([...Array.from({ length: 500 }, () => ({ text: 'a' })), { text: 'a', text2: 'b' }])

@@ -90,7 +90,31 @@ test('what was asked for wins: decimals with labels are classes', async () => {
   assert.is(numbers.choice.problem, 'single')
 })
 
+test('0.0 and 1.0 are classes, other decimals numbers; decimal commas are refused', async () => {
+  const two = await read(['0.0', '1.0', '0.0'])
+  assert.is(two.choice.problem, 'single')
+  assert.equal(two.labels!.names, ['0.0', '1.0'])
+  assert.is((await read(['0.0', '2.0', '1.0'])).choice.problem, 'regression')
+  await rejects(() => read(['0,5', '1', '2,25']), 'ERR_DATA', /row 1: "label" is "0,5"; write decimals with a point/)
+})
+
+test('labels that differ by case or blanks alone are told, and stay as they are', async () => {
+  const notices = async (labels: string[]) => (await read(labels)).notices.filter(text => text.startsWith('labels'))
+  assert.match(
+    (await notices(['Yes', 'no', 'yes', 'yes ']))[0]!,
+    /labels "Yes", "yes", "yes " differ by case or blanks/,
+  )
+  assert.match((await notices([' yes', ' no']))[0]!, /blanks around them: " no", " yes"/)
+  assert.equal(await notices(['yes', 'no']), [])
+})
+
 test('cells without a label are no class', async () => {
+  await rejects(
+    () => read(['a', '', 'b', ' ']),
+    'ERR_DATA',
+    /row 2: "label" is empty, as in 2 of 5 rows: no label; drop/,
+  )
+  await rejects(() => read(['a', null, 'b']), 'ERR_DATA', /row 2: "label" is null, as in 1 of 4 rows: no label/)
   await rejects(() => read(['a', 'NaN', 'b']), 'ERR_DATA', /row 2: "label" is "NaN", as in 1 of 4 rows: no label/)
   await rejects(() => read(['a', 'N/A', '#N/A']), 'ERR_DATA', /as in 2 of 4 rows/)
   await rejects(() => read(['0.5', 'NA', '1.5']), 'ERR_DATA', /"label" is "NA"/)

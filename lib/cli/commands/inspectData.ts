@@ -43,6 +43,7 @@ export async function inspectDataCommand(settings: Settings, console: Console): 
     found.push(inspection)
     if (found.length > 1) console.line()
     show(inspection, console)
+    if (inspection.like !== undefined) console.warn(inspection.like)
   }
   console.event({ type: 'summary', tokenizer: tokenizer?.path ?? null, files: found })
   return 0
@@ -86,7 +87,7 @@ function longer({ roles }: DataInspection, rows: List<Row>, tokenizer: Tokenizer
 function show(found: FileInspection, console: Console): void {
   const { lengths, choice } = found
   console.line(`${found.path}: ${plural(found.rows, 'row')}, ${plural(found.duplicates, 'repeated text')}`)
-  if (!choice) console.line(`no task: ${found.problem}`)
+  if (!choice) console.line(`no task: ${console.named(must(found.problem, 'problem'))}`)
   else console.line(`${choice.task}${choice.problem ? `, ${choice.problem}` : ''}: ${choice.reason}`)
   console.line()
   const roles = new Map(Object.entries(found.roles).map(([part, name]) => [name, part]))
@@ -114,7 +115,7 @@ function show(found: FileInspection, console: Console): void {
   for (const line of histogram(found)) console.line(line)
   if (unit === 'tokens') {
     const share = shareText(found.truncated / found.rows)
-    console.line(`${plural(found.truncated, 'row')} (${share}) would be cut at maxLength ${found.maxLength}`)
+    console.line(`${plural(found.truncated, 'row')} (${share}) would be cut at ${found.maxLength} (--max-length)`)
   }
 }
 
