@@ -6,11 +6,14 @@ For each case: settings, `start` (A, E, B of three layers before the first step)
 follow the optimizer), `grads`, and what PEFT leaves: `e` by layer, and `pattern` where it cuts.
 """
 
-import json
 import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import torch
 from peft import AdaLoraConfig, get_peft_model
+from shared import write_json
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CASES = {
@@ -55,6 +58,4 @@ def follow(name, options):
 
 
 if __name__ == '__main__':
-    with open(f'{HERE}/budget.json', 'w', encoding='utf-8') as f:
-        json.dump([follow(*case) for case in CASES.items()], f)
-        f.write('\n')
+    write_json(f'{HERE}/budget.json', [follow(*case) for case in CASES.items()])

@@ -8,24 +8,16 @@ hub/CASE/ holds the files of `save_adapter`, io.safetensors the logits with the 
 
 import json
 import os
-import shutil
 import sys
-import warnings
-import zlib
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import adapters
 import torch
-from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-from transformers.utils import logging
-
-warnings.filterwarnings('ignore')
-logging.set_verbosity_error()
-torch.set_num_threads(1)
+from safetensors.torch import save_file
+from shared import base_model, begin, change_json, finish, given_of
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-MODELS = os.path.join(HERE, '../models')
-CLASS = dict(seq=AutoModelForSequenceClassification, lm=AutoModelForCausalLM)
 CASES = {
     'houlsby-bert-seq': ('bert-seq', 'double_seq_bn', False),
     'pfeiffer-bert-seq': ('bert-seq', 'seq_bn', True),
@@ -37,16 +29,14 @@ CASES = {
 }
 
 
-def base_model(base):
-    meta = json.load(open(f'{MODELS}/{base}/meta.json', encoding='utf-8'))
-    model = CLASS[meta['task']].from_pretrained(f'{MODELS}/{base}', dtype=torch.float32).eval()
+def open_base(base):
+    model, meta = base_model(base, torch.float32)
     adapters.init(model)
     return model, meta
 
 
 def logits_of(model, base):
-    given = load_file(f'{MODELS}/{base}/io.safetensors')
-    inputs = {k: given[k].long() for k in ('input_ids', 'attention_mask', 'token_type_ids') if k in given}
+    inputs = {k: v for k, v in given_of(base).items() if k != 'labels'}
     with torch.no_grad():
         return model.eval()(**inputs).logits
 
@@ -54,10 +44,9 @@ def logits_of(model, base):
 def make(name):
     base, config, safe = CASES[name]
     folder = f'{HERE}/hub/{name}'
-    shutil.rmtree(folder, ignore_errors=True)
+    begin(folder)
     os.makedirs(folder)
-    torch.manual_seed(zlib.crc32(name.encode()))
-    model, meta = base_model(base)
+    model, meta = open_base(base)
     model.add_adapter('x', config=adapters.AdapterConfig.load(config, reduction_factor=4))
     model.train_adapter('x')
     with torch.no_grad():
@@ -69,19 +58,15 @@ def make(name):
     model.save_adapter(folder, 'x', use_safetensors=safe)
     for file in ('adapter_config.json', 'head_config.json'):
         if os.path.exists(f'{folder}/{file}'):
-            values = json.load(open(f'{folder}/{file}', encoding='utf-8'))
-            with open(f'{folder}/{file}', 'w', encoding='utf-8') as f:
-                f.write(json.dumps({**values, 'model_name': base}, indent=2, sort_keys=True))
-    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
-        json.dump(dict(base=base, task=meta['task']), f, indent=1)
-        f.write('\n')
+            change_json(f'{folder}/{file}', lambda values: {**values, 'model_name': base}, end='')
+    finish(folder, dict(base=base, task=meta['task']))
     print(name, sorted(os.listdir(folder)))
 
 
 if __name__ == '__main__':
     if sys.argv[1:2] == ['--load']:
         folder, base = sys.argv[2:]
-        model, _ = base_model(base)
+        model, _ = open_base(base)
         name = model.load_adapter(folder, use_safetensors=True)
         model.set_active_adapters(name)
         print(json.dumps(logits_of(model, base).flatten().tolist()))

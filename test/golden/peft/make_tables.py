@@ -6,30 +6,18 @@ tables/CASE/ holds what methods/CASE does (make_methods.py), with PEFT's own cop
 PEFT merges a tied pair in place, both changes into one weight: how far that is off is printed, and nothing to hold to.
 """
 
-import json
 import os
-import shutil
 import sys
-import warnings
-import zlib
 
-if os.environ.get('PYTHONHASHSEED') != '0':  # PEFT writes Python sets: their order follows the hash seed
-    os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | {'PYTHONHASHSEED': '0'})
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import torch
 import transformers
 from peft import LoraConfig, PeftModel, TrainableTokensConfig, get_peft_model
-from safetensors.torch import load_file, save_file
-from transformers.utils import logging
-
-warnings.filterwarnings('ignore')
-logging.set_verbosity_error()
-logging.disable_progress_bar()
-torch.set_num_threads(1)
+from safetensors.torch import load_file
+from shared import TASK, base_model, begin, clear, finish, given_of, relative, save_io
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CLASS = dict(seq='SequenceClassification', lm='CausalLM', mlm='MaskedLM', s2s='Seq2SeqLM')
-TASK = dict(seq='SEQ_CLS', lm='CAUSAL_LM', mlm=None, s2s='SEQ_2_SEQ_LM')
 # peft 0.21 looks for a method that transformers 5 no longer has, and that generate() alone would call.
 transformers.T5ForConditionalGeneration._prepare_encoder_decoder_kwargs_for_generation = None
 
@@ -68,13 +56,6 @@ CASES = {
 }
 
 
-def base_model(c, dtype=torch.float32):
-    folder = next(f for f in (f"{HERE}/../{kind}/{c['base']}" for kind in ('models', 'seq2seq')) if os.path.isdir(f))
-    meta = json.load(open(f'{folder}/meta.json', encoding='utf-8'))
-    kind = getattr(transformers, 'AutoModelFor' + CLASS[meta['task']])
-    return kind.from_pretrained(folder, dtype=dtype).eval(), meta, load_file(f'{folder}/io.safetensors')
-
-
 def randomise(model):
     seen = set()
     with torch.no_grad():
@@ -84,11 +65,12 @@ def randomise(model):
                 seen.add(p.data_ptr())
 
 
-def clear(logits, given):
-    if logits.dim() < 3:
-        return logits
-    mask = (given['labels'] >= 0) if logits.shape[1] != given['attention_mask'].shape[1] else given['attention_mask'].bool()
-    return logits.where(mask[..., None], torch.zeros((), dtype=logits.dtype))
+def shown(logits, given):
+    """Logits with those of padding zero; an encoder-decoder says as much as it has labels."""
+    rows = given['attention_mask']
+    if logits.dim() == 3 and logits.shape[1] != rows.shape[1]:
+        rows = given['labels'] >= 0
+    return clear(logits, dict(attention_mask=rows))
 
 
 def key_of(parameter, saved):
@@ -98,35 +80,30 @@ def key_of(parameter, saved):
 
 def make(name):
     c, folder = CASES[name], f'{HERE}/tables/{name}'
-    shutil.rmtree(folder, ignore_errors=True)
-    torch.manual_seed(zlib.crc32(name.encode()))
-    base, meta, given = base_model(c)
+    begin(folder)
+    base, meta = base_model(c['base'], torch.float32)
     model = get_peft_model(base, c['config'](task_type=TASK[meta['task']], **c['options'])).eval()
     randomise(model)
     model.peft_config['default'].base_model_name_or_path = c['base']
     model.save_pretrained(folder)
     os.remove(f'{folder}/README.md')
     saved = load_file(f'{folder}/adapter_model.safetensors')
-    inputs = {k: given[k].long() for k in ('input_ids', 'attention_mask', 'token_type_ids', 'labels') if k in given}
-    loaded = PeftModel.from_pretrained(base_model(c)[0], folder, is_trainable=True).eval().double()
-    out = loaded(**inputs)
+    given = given_of(c['base'])
+    fresh, _ = base_model(c['base'], torch.float32)
+    loaded = PeftModel.from_pretrained(fresh, folder, is_trainable=True).eval().double()
+    out = loaded(**given)
     out.loss.backward()
-    tensors = dict(logits=clear(out.logits.detach(), inputs))
+    tensors = dict(logits=shown(out.logits.detach(), given))
     for n, p in loaded.named_parameters():
         key = key_of(n, saved)
         if p.requires_grad and p.grad is not None and key:
             tensors['grad.' + key] = p.grad.clone()
     merged = loaded.merge_and_unload()
-    found = clear(merged(**inputs).logits.detach(), inputs)
-    difference = ((found - tensors['logits']).norm() / tensors['logits'].norm()).item()
-    save_file({k: v.to(torch.float32).contiguous() for k, v in tensors.items()}, f'{folder}/io.safetensors')
-    note = dict(base=c['base'], task=meta['task'], loss=out.loss.item())
-    with open(f'{folder}/meta.json', 'w', encoding='utf-8') as f:
-        json.dump(note, f, indent=1)
-        f.write('\n')
-    for file in os.listdir(folder):
-        os.chmod(f'{folder}/{file}', 0o644)
-    print(f'{name:24} loss {out.loss.item():.4f} merged differs by {difference:.1e}', len(saved), len(tensors))
+    apart = relative(shown(merged(**given).logits.detach(), given), tensors['logits'])
+    save_io(folder, tensors)
+    loss = out.loss.item()
+    size = finish(folder, dict(base=c['base'], task=meta['task'], loss=loss))
+    print(f'{name:24} loss {loss:.4f} merged differs by {apart:.1e} {size} kB', len(saved), len(tensors))
 
 
 if __name__ == '__main__':

@@ -9,15 +9,18 @@ its settings; conservative DPO, which TRL 1 has no more, is written down from it
 """
 
 import collections
-import json
 import os
+import sys
 import types
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../python'))
 
 import torch
 from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
+from shared import base_model, change_json, folder_of, write_json
 from torch.nn.functional import logsigmoid
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification
 from trl.experimental.orpo.orpo_trainer import ORPOTrainer
 from trl.trainer.dpo_trainer import DPOTrainer
 from trl.trainer.kto_trainer import KTOTrainer
@@ -25,7 +28,7 @@ from trl.trainer.reward_trainer import RewardTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-BASE = os.path.join(HERE, '../models/llama-lm')
+BASE = 'llama-lm'
 BETA = 0.5
 # A prompt, the answer that is chosen and the one that is rejected. For ORPO, which TRL has learn the prompt too, a
 # prompt is one token: nothing of it can be learned.
@@ -75,10 +78,7 @@ def save(model, folder):
     model.save_pretrained(folder)
     os.remove(os.path.join(folder, 'README.md'))
     path = os.path.join(folder, 'adapter_config.json')
-    with open(path) as file:
-        config = json.load(file)
-    with open(path, 'w') as file:
-        json.dump({**config, 'base_model_name_or_path': '../../models/llama-lm'}, file, indent=2)
+    change_json(path, lambda config: {**config, 'base_model_name_or_path': f'../../models/{BASE}'}, end='')
 
 
 def gradients(model, loss):
@@ -140,7 +140,7 @@ def orpo(model):
 
 def reward():
     torch.manual_seed(5)
-    model = AutoModelForSequenceClassification.from_pretrained(BASE, num_labels=1, dtype=torch.float32)
+    model = AutoModelForSequenceClassification.from_pretrained(folder_of(BASE), num_labels=1, dtype=torch.float32)
     model.config.pad_token_id = 0
     model = adapted(model, 'SEQ_CLS')
     torch.nn.init.normal_(model.base_model.model.score.modules_to_save['default'].weight, std=0.3)
@@ -151,7 +151,7 @@ def reward():
 
 def main():
     torch.use_deterministic_algorithms(True)
-    model = adapted(AutoModelForCausalLM.from_pretrained(BASE, dtype=torch.float32), 'CAUSAL_LM')
+    model = adapted(base_model(BASE, torch.float32)[0], 'CAUSAL_LM')
     save(model, 'adapter')
     losses = {}
     losses['orpo'] = result(model, orpo(model))
@@ -163,9 +163,12 @@ def main():
         losses[name] = result(model, dpo(model, trl))
     losses['kto'] = result(model, kto(model))
     losses['reward'] = reward()
-    with open(os.path.join(HERE, 'trl.json'), 'w') as file:
-        json.dump({'beta': BETA, 'pairs': PAIRS, 'short': SHORT, 'alone': ALONE, 'smoothing': 0.2, 'undesirable': 1.5,
-                   'logProbs': {'chosen': chosen.tolist(), 'rejected': rejected.tolist()}, 'losses': losses}, file)
+    write_json(
+        os.path.join(HERE, 'trl.json'),
+        {'beta': BETA, 'pairs': PAIRS, 'short': SHORT, 'alone': ALONE, 'smoothing': 0.2, 'undesirable': 1.5,
+         'logProbs': {'chosen': chosen.tolist(), 'rejected': rejected.tolist()}, 'losses': losses},
+        end='',
+    )
 
 
 main()
