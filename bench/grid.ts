@@ -1,11 +1,12 @@
 // How far the settings taken with no flags stay behind the best of a grid, on validation rows alone.
 //   node --import tsx bench/grid.ts NAME=DATA... [--encoder DIR] [--lr 5e-4,1e-3] [--epochs 5,10,20] [--r 8,16]
-//     [--targets all-linear,default] [--seeds 1,2] [--rows N] [--threads 1] [--out FILE]
+//     [--targets all-linear,default] [--dropout 0,0.1] [--seeds 1,2] [--rows N] [--compute f32] [--threads 1]
+//     [--out FILE]
 // A set without validation file is cut anew by every seed, without the rows that a run with no flags tests on. Adds
 // what is missing to bench/results/grid.json and prints every run; without --lr and --epochs the point is the defaults.
 
 import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { writeFileAtomic } from '../lib/io/atomic.ts'
 import { packageRoot } from '../lib/io/package.ts'
@@ -33,7 +34,9 @@ const { values: options, positionals } = parseArgs({
     epochs: { type: 'string', default: 'default' },
     r: { type: 'string', default: '8' },
     targets: { type: 'string', default: 'all-linear' },
+    dropout: { type: 'string', default: '0' },
     seeds: { type: 'string', default: '1' },
+    compute: { type: 'string', default: 'f32' },
     rows: { type: 'string' },
     threads: { type: 'string', default: '1' },
     out: { type: 'string', default: join(packageRoot, 'bench/results/grid.json') },
@@ -50,6 +53,8 @@ interface Point {
   readonly epochs: number | undefined
   readonly r: number
   readonly targets: string
+  readonly dropout: number
+  readonly compute: 'f32' | 'bf16'
 }
 
 interface Result extends Point {
@@ -72,12 +77,12 @@ async function dataOf({ rows, seed }: Point, path: string): Promise<PreparedData
 }
 
 async function run(point: Point, path: string): Promise<Result> {
-  const { seed, lr, epochs, r, targets } = point
+  const { seed, lr, epochs, r, targets, dropout, compute } = point
   const start = cpuSeconds()
   const data = await dataOf(point, path)
-  using model = await loadModel(options.encoder, { ...data.head, seed })
+  using model = await loadModel(options.encoder, { ...data.head, seed, compute })
   const targetModules = targets === 'default' ? undefined : targets
-  const adapter = attach(model, lora({ r, alpha: 2 * r, ...(targetModules && { targetModules }) }), { seed })
+  const adapter = attach(model, lora({ r, alpha: 2 * r, dropout, ...(targetModules && { targetModules }) }), { seed })
   const metric = data.head.task === 'token-classification' ? 'f1' : 'accuracy'
   const scores: number[] = []
   const sets = { train: data.train, validation: data.validation }
@@ -98,15 +103,23 @@ function times<T extends object, K extends string, V>(points: readonly T[], name
 
 /** All points asked for. */
 function pointsOf(set: string): Point[] {
-  const encoder = options.encoder.startsWith(packageRoot) ? 'bundled' : options.encoder
+  const encoder = options.encoder.endsWith('assets/encoder') ? 'bundled' : basename(dirname(options.encoder))
   const rows = options.rows === undefined ? undefined : Number(options.rows)
   const seeds = times([{ set, encoder, rows }], 'seed', list(options.seeds).map(Number))
   const adapters = times(times(seeds, 'targets', list(options.targets)), 'r', list(options.r).map(Number))
-  return times(times(adapters, 'epochs', numbers(options.epochs)), 'lr', numbers(options.lr))
+  const dropped = times(times(adapters, 'dropout', list(options.dropout).map(Number)), 'compute', [
+    computeOf(options.compute),
+  ])
+  return times(times(dropped, 'epochs', numbers(options.epochs)), 'lr', numbers(options.lr))
 }
 
-const keyOf = ({ set, encoder, rows, seed, lr, epochs, r, targets }: Point) =>
-  JSON.stringify([set, encoder, rows, seed, lr, epochs, r, targets])
+const keyOf = ({ set, encoder, rows, seed, lr, epochs, r, targets, dropout = 0, compute = 'f32' }: Point) =>
+  JSON.stringify([set, encoder, rows, seed, lr, epochs, r, targets, dropout, compute])
+
+function computeOf(text: string): Point['compute'] {
+  if (text === 'f32' || text === 'bf16') return text
+  throw new Error(`--compute ${text}: f32 or bf16`)
+}
 
 async function main(): Promise<void> {
   native.setThreads(Number(options.threads))

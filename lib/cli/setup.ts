@@ -19,6 +19,7 @@ import {
 } from '../open/base.ts'
 import { locate, openTrained } from '../open/trained.ts'
 import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
+import { unknownText } from '../tasks/encode.ts'
 import { taskOf, taskOfModel } from '../tasks/index.ts'
 import { taskValues } from '../tasks/options.ts'
 import { headFor, inOrderOf, type SplitData, settledOptions } from '../tasks/prepare.ts'
@@ -121,8 +122,9 @@ export async function prepareBase(
   try {
     const maxLength = maxLengthOf(settings, model, tokenizer)
     const taskOptions = settledOptions(data, taskValues(taskOf(data.choice), settings))
-    const { examples, truncated } = encodeSplits(data, tokenizer, maxLength, taskOptions)
+    const { examples, truncated, unknown } = encodeSplits(data, tokenizer, maxLength, taskOptions)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${maxLength} tokens`)
+    if (unknown !== undefined) console.warn(unknown)
     return { base, tokenizer, data, model, maxLength, taskOptions, examples, truncated }
   } catch (error) {
     model.dispose()
@@ -137,6 +139,7 @@ function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, 
   return {
     examples: { train: train.examples, validation: validation.examples, test: test.examples },
     truncated: train.truncated + validation.truncated + test.truncated,
+    unknown: unknownText([train, validation, test], tokenizer),
   }
 }
 

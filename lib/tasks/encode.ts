@@ -13,6 +13,24 @@ export interface EncodedRows {
   readonly truncated: number
   /** Words of tagged sentences that were cut away. */
   readonly lostWords: number
+  /** Tokens, and those of them that stand for what the vocabulary lacks. */
+  readonly tokens: number
+  readonly unknown: number
+}
+
+/** Share of unknown tokens from which on it is told. */
+const MOST_UNKNOWN = 0.05
+
+/** What to tell of texts that the vocabulary does not cover, another language say; undefined where it does. */
+export function unknownText(sets: readonly EncodedRows[], tokenizer: Tokenizer): string | undefined {
+  const [unknown, tokens] = [
+    sets.reduce((sum, set) => sum + set.unknown, 0),
+    sets.reduce((sum, set) => sum + set.tokens, 0),
+  ]
+  if (unknown <= MOST_UNKNOWN * tokens) return undefined
+  const { unk } = tokenizer.specials
+  const share = `${unknown} of ${tokens} tokens are ${unk === undefined ? 'unknown' : tokenizer.token(unk)}`
+  return `${share}: the vocabulary of the model lacks what stands there, which it cannot tell apart; take a model of this language`
 }
 
 /** Examples of one split, alone or as {@link encodeRows} and {@link prepareData} give them. */
@@ -36,16 +54,19 @@ export function encodeRows(
 ): EncodedRows {
   const task = taskOf(spec)
   const examples = new StoredExamples(rows)
-  let [truncated, lostWords, place] = [0, 0, 0]
+  let [truncated, lostWords, place, tokens, unknown] = [0, 0, 0, 0, 0]
+  const { unk } = tokenizer.specials
   for (const row of rows) {
     for (const example of task.encode(row, tokenizer, spec)) {
       if (example.truncated) truncated++
       if (example.words) lostWords += example.words.length - wordsKept(example)
+      tokens += example.ids.length
+      for (const id of example.ids) if (id === unk) unknown++
       examples.push(example, place)
     }
     place++
   }
-  return { examples, truncated, lostWords }
+  return { examples, truncated, lostWords, tokens, unknown }
 }
 
 function wordsKept({ wordIds }: Example): number {

@@ -21,7 +21,7 @@ import type { ModelOptions } from '../model.ts'
 import { checkValue, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must } from '../tuple.ts'
-import { type EncodedRows, encodeRows } from './encode.ts'
+import { type EncodedRows, encodeRows, unknownText } from './encode.ts'
 import { taskOf } from './index.ts'
 import { columnsIn, inferTask, type TaskChoice } from './infer.ts'
 import { listReader } from './labelColumn.ts'
@@ -200,7 +200,9 @@ export async function prepareData(
   const [train, validation, test] = [encode(splits.train), encode(splits.validation), encode(splits.test)]
   const cut = train.truncated + validation.truncated + test.truncated
   const count = train.examples.length + validation.examples.length + test.examples.length
-  const notices = [...data.notices, `${cut} of ${count} examples truncated to ${options.maxLength} tokens`]
+  const unknown = unknownText([train, validation, test], tokenizer)
+  const truncated = `${cut} of ${count} examples truncated to ${options.maxLength} tokens`
+  const notices = [...data.notices, truncated, ...(unknown === undefined ? [] : [unknown])]
   return { ...data, notices, head: headFor(data), train, validation, test }
 }
 

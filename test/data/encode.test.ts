@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { bundled } from '../../lib/bundled.ts'
 import { firstPieces, IGNORED } from '../../lib/data/example.ts'
 import { labelMap } from '../../lib/data/labels.ts'
 import { toRows } from '../../lib/data/row.ts'
@@ -9,6 +10,7 @@ import { lengthStatistics } from '../../lib/data/statistics.ts'
 import { tokenClasses } from '../../lib/heads/targets.ts'
 import type { Model } from '../../lib/model.ts'
 import { encodeRows } from '../../lib/tasks/encode.ts'
+import { prepareData } from '../../lib/tasks/prepare.ts'
 import { classCounts, supervision } from '../../lib/tasks/supervision.ts'
 import { alignLabels, tokens } from '../../lib/tasks/tokens.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
@@ -102,6 +104,22 @@ test('statistics of lengths and labels', () => {
   ]
   assert.equal(supervision({ head: { collate: tokenClasses } as Model['head'] }, examples), { total: 1, without: 1 })
   assert.equal([...classCounts(tokens, examples, 2)!], [0, 1])
+})
+
+test('texts that the vocabulary lacks are told, with how much of them it lacks', async () => {
+  const bert = await loadTokenizer(bundled.encoder)
+  const labelled = (texts: readonly string[]) => toRows(texts.map((text, i) => ({ text, label: i % 2 ? 'no' : 'yes' })))
+  const unknownOf = async (texts: readonly string[]) => {
+    const data = await prepareData({ train: labelled(texts), validation: labelled(texts), test: [] }, bert, {
+      maxLength: 32,
+    })
+    return data.notices.find(notice => notice.includes('[UNK]'))
+  }
+  assert.match(
+    (await unknownOf(['这个产品非常好', '质量太差了']))!,
+    /^24 of 32 tokens are \[UNK\]: .*; take a model of this language/,
+  )
+  assert.is(await unknownOf(['This is very good', 'That is bad']), undefined)
 })
 
 test.run()

@@ -85,7 +85,7 @@ test('splits are arrays of examples, or what rows were encoded to', async () => 
     model.dispose()
     return eventsOf(events, 'step').map(({ loss }) => loss)
   }
-  const encoded = (examples: Example[]) => ({ examples, truncated: 0, lostWords: 0 })
+  const encoded = (examples: Example[]) => ({ examples, truncated: 0, lostWords: 0, tokens: 0, unknown: 0 })
   const { train, validation } = good
   assert.equal(await losses({ train: encoded(train), validation: encoded(validation) }), await losses(good))
 })
