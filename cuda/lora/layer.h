@@ -30,10 +30,10 @@ struct Layers {
   View x, dx;
   Compute compute = Compute::F32;
   bool exact = true;
-  Rope rope;              // of those that are turned
-  View residual;          // of dx
-  View t;                 // left for a later call in place of da
-  LoraGradients earlier;  // what an earlier one left
+  Rope rope;                // of those that are turned
+  View residual;            // of dx
+  View t{};                 // left for a later call in place of da
+  LoraGradients earlier{};  // what an earlier one left
 };
 
 // Memory of one call, handed out in a first round that only counts and a second one that gives addresses.
