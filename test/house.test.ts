@@ -18,8 +18,8 @@ const ROOMS = [
   ['models', 'peft', 'heads', 'data', 'tokenizer', 'metrics'],
   ['model', 'check'],
   ['tasks'],
-  ['train', 'generate', 'trackers', 'report', 'distributed'],
-  ['serve', 'open', 'study'],
+  ['train', 'generate', 'trackers', 'report'],
+  ['open', 'study'],
   ['cli', 'index', 'api'],
 ]
 // Of one row, but meeting only in nn/linear.ts.

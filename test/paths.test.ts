@@ -1,4 +1,4 @@
-// The paths of ARCHITECTURE.md, counted: what a step passes through, and what one more method, family or task costs.
+// The paths of ARCHITECTURE.md, counted: what a step passes through, and what one more op, method, family or task costs.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -29,6 +29,40 @@ function spelling(text: string): string[] {
 
 /** Lines of a file that import from `./name.ts`. */
 const importsOf = (file: string, name: string) => read(file).match(new RegExp(`from '\\./${name}\\.ts'`, 'g')) ?? []
+
+/** Files below folders whose text holds a word. */
+function naming(word: RegExp, ...folders: string[]): string[] {
+  const files = folders.flatMap(folder => {
+    return readdirSync(join(packageRoot, folder), { recursive: true, withFileTypes: true })
+      .filter(entry => entry.isFile())
+      .map(entry => join(entry.parentPath, entry.name).slice(packageRoot.length + 1))
+  })
+  return files.filter(file => word.test(read(file))).sort()
+}
+
+test('an op is four files, four lines and a case for each of its checks', () => {
+  const word = /\blog1mexp\b/
+  assert.equal(naming(word, 'core', 'cpu', 'cuda', 'binding', 'lib', 'test/core', 'test/kernels'), [
+    'binding/addon.cpp',
+    'core/kernels.h',
+    'core/ops.h',
+    'core/ops/log1mexp.cpp',
+    'cpu/log1mexp.cpp',
+    'cuda/log1mexp.cu',
+    'lib/check/elementwise.ts',
+    'lib/heads/preferenceLosses.ts', // who uses it
+    'lib/native.ts',
+    'lib/ops/log1mexp.ts',
+    'test/core/binding.test.ts',
+    'test/kernels/elementwise.cu',
+  ])
+  for (const file of ['binding/addon.cpp', 'core/kernels.h', 'core/ops.h', 'lib/native.ts']) {
+    const lines = read(file)
+      .split('\n')
+      .filter(line => word.test(line))
+    assert.is(lines.length, 1, file)
+  }
+})
 
 // The default, and what is saved as a whole model: other rooms ask for these two by name. The others are words with
 // other uses too: a decomposition, a folder, a column of the data, a flag's form.
