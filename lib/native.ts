@@ -153,7 +153,7 @@ interface Native {
     residual: Handle | 0,
   ): [dx: Handle, da: Handle, db: Handle]
   /**
-   * One element a layer in each list; a bias of 0 is absent. rope: positions and table, or nothing; bit i of `turned`:
+   * One element a layer in each list; a bias of 0 is absent. rope: positions and table, or nothing; bit i of `rotated`:
    * whether it is for layer i. Returns y of each, then s of each.
    */
   loraLinearGroup(
@@ -169,7 +169,7 @@ interface Native {
     rope: readonly Handle[],
     headDim: number,
     interleaved: boolean,
-    turned: number,
+    rotated: number,
   ): Handle[]
   /**
    * Returns dx, then da of each layer, then db of each; residual as above. leavesT, beside bf16 and f16: and then t

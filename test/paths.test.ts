@@ -1,4 +1,4 @@
-// The paths of ARCHITECTURE.md, counted: what a step passes through, and what one more op, method, family or task costs.
+// The paths of ARCHITECTURE.md, counted: what a step passes through, what an op, a method, a family or a task costs.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'

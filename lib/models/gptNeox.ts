@@ -58,8 +58,8 @@ function attentionBlock(w: Weights, d: Dims, rotary: Rotary): (x: Tensor, contex
   const parts = mapTuple([0, 1, 2], i => ({ start: i * headDim, width: headDim, period: 3 * headDim }))
   return (x, context) => {
     const [q, k, v] = gatherColumns(qkv.apply(x), parts)
-    const [turnedQ, turnedK] = rope(q, k, rotary.of(context.batch))
-    return output.apply(attention.apply(turnedQ, turnedK, v, context))
+    const [rotatedQ, rotatedK] = rope(q, k, rotary.of(context.batch))
+    return output.apply(attention.apply(rotatedQ, rotatedK, v, context))
   }
 }
 

@@ -126,8 +126,8 @@ function attentionBlock(w: Weights, d: Dims, rotary: Rotary, layer: number): Sub
     const rope = rotary.of(context.batch)
     if (norms) {
       const [q, k, v] = project(x)
-      const [turnedQ, turnedK] = turned(ofHeads(q, norms[0]), ofHeads(k, norms[1]), rope)
-      return output.apply(attention.apply(turnedQ, turnedK, v, context))
+      const [rotatedQ, rotatedK] = turned(ofHeads(q, norms[0]), ofHeads(k, norms[1]), rope)
+      return output.apply(attention.apply(rotatedQ, rotatedK, v, context))
     }
     const [q, k, v] = project(x, rope)
     return output.apply(attention.apply(q, k, v, context))

@@ -47,10 +47,6 @@ export function uploadFinite(
   return true
 }
 
-export function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, i) => byte === b[i])
-}
-
 function aligned({ buffer, byteOffset, byteLength }: Uint8Array): ArrayBuffer {
   const isWhole = byteOffset === 0 && byteLength === buffer.byteLength
   return isWhole && buffer instanceof ArrayBuffer

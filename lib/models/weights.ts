@@ -10,7 +10,7 @@ import { LayerNorm, RmsNorm } from '../nn/norm.ts'
 import type { Compute } from '../ops/matmul.ts'
 import { copyOf, type Device, Tensor } from '../tensor.ts'
 import { must, under } from '../tuple.ts'
-import { isSame, STORED, type StoredDtype, uploadFinite } from './stored.ts'
+import { STORED, type StoredDtype, uploadFinite } from './stored.ts'
 
 /** Where tensors come from: a checkpoint on disk, usually. dtype in safetensors' spelling. */
 export interface TensorSource {
@@ -154,7 +154,9 @@ export class Weights {
     const [mine, its] = [available.get(this.#join(name)), available.get(other)]
     const { source } = settings
     if (!source || mine === undefined || its === undefined) return false
-    return source.info(mine).dtype !== source.info(its).dtype || !isSame(source.read(mine), source.read(its))
+    return (
+      source.info(mine).dtype !== source.info(its).dtype || Buffer.compare(source.read(mine), source.read(its)) !== 0
+    )
   }
 
   get parameters(): Map<string, Parameter> {
@@ -239,15 +241,15 @@ export class Weights {
     return layer
   }
 
-  embedding(name: string, rows: number, dim: number, fixed?: number, factor?: number): Embedding {
-    return this.table(name, this.at(name).parameter('weight', [rows, dim]), fixed, factor)
+  embedding(name: string, rows: number, dim: number, paddingIdx?: number, factor?: number): Embedding {
+    return this.table(name, this.at(name).parameter('weight', [rows, dim]), paddingIdx, factor)
   }
 
   /** A module that looks up rows of a table, which others may look up too. */
-  table(name: string, weight: Parameter, fixed?: number, factor?: number): Embedding {
+  table(name: string, weight: Parameter, paddingIdx?: number, factor?: number): Embedding {
     const { settings, embeddings } = this.#loading
     const path = this.#join(name)
-    const made = new Embedding(path, weight, settings.activations, fixed, factor)
+    const made = new Embedding(path, weight, settings.activations, paddingIdx, factor)
     embeddings.set(path, made)
     return made
   }

@@ -20,7 +20,7 @@ export class Embedding {
   readonly weight: Parameter
   readonly bias = undefined
   /** The padding id: its row gets no gradient. */
-  readonly fixed: number | undefined
+  readonly paddingIdx: number | undefined
   /** Multiplies the rows of words, not those of a prompt or noise, which come in their place and on top. */
   readonly factor: number
   /** Of what it gives. */
@@ -28,11 +28,11 @@ export class Embedding {
   /** Of factors alone: s B A is the change of the table transposed. Their dropout drops nothing, as in PEFT. */
   readonly adapters: LinearAdapter[] = []
 
-  constructor(path: string, weight: Parameter, dtype: DType, fixed?: number, factor = 1) {
+  constructor(path: string, weight: Parameter, dtype: DType, paddingIdx?: number, factor = 1) {
     this.path = path
     this.weight = weight
     this.dtype = dtype
-    this.fixed = fixed
+    this.paddingIdx = paddingIdx
     this.factor = factor
   }
 
@@ -67,13 +67,13 @@ export class Embedding {
 
   #rows(ids: Tensor): Tensor {
     const factors = this.current.flatMap(each => each.factors?.() ?? [])
-    const rows = embedding(this.weight.tensor, ids, this.dtype, this.fixed)
+    const rows = embedding(this.weight.tensor, ids, this.dtype, this.paddingIdx)
     return factors.reduce((sum, each) => add(sum, this.#update(ids, each, sum.dtype)), rows)
   }
 
   /** s Aᵀ[ids] Bᵀ, in the dtype of the factors. */
   #update(ids: Tensor, { a, b, scale: s }: LowRankFactors, dtype: DType): Tensor {
-    const down = embedding(transpose(a), ids, a.dtype, this.fixed)
+    const down = embedding(transpose(a), ids, a.dtype, this.paddingIdx)
     return cast(scale(linear(down, b, undefined), s), dtype)
   }
 }

@@ -90,16 +90,16 @@ export class Linear {
   }
 
   /**
-   * Outputs [N, h] for heights h of consecutive rows of the weight: query, key and value of a fused layer. `turn`: the
-   * rope of some of them. Without adapters, or with one of factors alone, each is a product of its own.
+   * Outputs [N, h] for heights h of consecutive rows of the weight: query, key and value of a fused layer. `rotation`:
+   * the rope of some of them. Without adapters, or with one of factors alone, each is a product of its own.
    */
   applyParts<const P extends readonly number[]>(
     x: Tensor,
     heights: P,
-    turn?: { rope: RopeInput; parts: readonly number[] },
+    rotation?: { rope: RopeInput; parts: readonly number[] },
   ): Each<P, Tensor> {
     const { weight, bias, compute, inFeatures } = this
-    const ropeOf = (i: number) => (turn?.parts.includes(i) ? turn.rope : undefined)
+    const ropeOf = (i: number) => (rotation?.parts.includes(i) ? rotation.rope : undefined)
     const adapter = isUndecided() ? undefined : onlyFactors(this)
     if (isQuantized(weight.own.dtype) || isUndecided() || (this.isAdapted && !adapter))
       return mapTuple(splitColumns(this.apply(x), heights), (y, i) => {
@@ -187,22 +187,23 @@ function ofRows(rope: RopeInput, begin: number, part: Tensor): RopeInput {
 /**
  * Applies layers that share their input. Activations of half precision are a GPU's (or the plan for one): there, layers
  * with one active pair of factors each and nothing else are one op, whose passes over x serve all. In f32 they stay
- * separate calls: the CPU would gain nothing, and add the layers' dx in another order. `turn`: those of the layers
+ * separate calls: the CPU would gain nothing, and add the layers' dx in another order. `rotation`: those of the layers
  * whose rows a rope turns, query and key.
  */
 export function linearGroup<const L extends readonly Linear[]>(
   layers: L,
   x: Tensor,
-  turn?: { rope: RopeInput; layers: readonly Linear[] },
+  rotation?: { rope: RopeInput; layers: readonly Linear[] },
 ): Each<L, Tensor> {
   const group = groupOf(layers, x)
-  if (!group) return mapTuple(layers, layer => layer.apply(x, turn?.layers.includes(layer) ? turn.rope : undefined))
+  if (!group)
+    return mapTuple(layers, layer => layer.apply(x, rotation?.layers.includes(layer) ? rotation.rope : undefined))
   const parts = mapTuple(layers, (layer, i) => {
     const factors = nth(group, i)
-    const turned = turn?.layers.includes(layer) ?? false
-    return { weight: layer.weight.tensor, bias: layer.bias?.tensor, factors, turned }
+    const rotated = rotation?.layers.includes(layer) ?? false
+    return { weight: layer.weight.tensor, bias: layer.bias?.tensor, factors, rotated }
   })
-  return loraLinearGroup(x, parts, nth(layers, 0).compute, turn?.rope)
+  return loraLinearGroup(x, parts, nth(layers, 0).compute, rotation?.rope)
 }
 
 const MOST_IN_GROUP = 3

@@ -6,7 +6,7 @@ import { isHalf, type LowRankFactors } from './factors.ts'
 import { groupGradients } from './loraLinearGroup.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
-import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
+import { type RopeInput, ropeArguments, ropeTensors, rotateBack } from './rope.ts'
 
 export type { LowRankFactors } from './factors.ts'
 
@@ -30,8 +30,8 @@ export function loraLinear(
   const [yh, sh] = native.loraLinear(...frozen, a.handle, b.handle, ...settings, ...ropeArguments(rope))
   const y = new Tensor(yh)
   const s = new Tensor(sh)
-  return record(y, bias ? [x, a, b, bias] : [x, a, b], [x, w, a, b, s, ...ropeTensors(rope)], (turned, needs) => {
-    const dy = turnBack(turned, rope)
+  return record(y, bias ? [x, a, b, bias] : [x, a, b], [x, w, a, b, s, ...ropeTensors(rope)], (rotated, needs) => {
+    const dy = rotateBack(rotated, rope)
     const wants = [nth(needs, 0), nth(needs, 1), nth(needs, 2)] as const
     const pair = [a.handle, b.handle, s.handle] as const
     // What else reads x has mostly given its gradient by now: the product adds its own to it as it is written.

@@ -5,7 +5,7 @@ import { type Each, mapTuple, must, nth } from '../tuple.ts'
 import { isHalf, type LowRankFactors } from './factors.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
-import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
+import { type RopeInput, ropeArguments, ropeTensors, rotateBack } from './rope.ts'
 
 /** A frozen linear layer, w[out, in] and bias[out], with its factors. */
 interface LoraLayer {
@@ -13,7 +13,7 @@ interface LoraLayer {
   bias: Tensor | undefined
   factors: LowRankFactors
   /** Whether the group's rope turns its rows. Default false. */
-  turned?: boolean
+  rotated?: boolean
 }
 
 /**
@@ -45,8 +45,8 @@ export function loraLinearGroup<const L extends readonly LoraLayer[]>(
   const inputs = [x, ...a, ...b, ...present]
   const saved = [x, ...weights, ...a, ...b, ...s, ...ropeTensors(rope)]
   return recordGroup(ys, inputs, saved, (given, needs) => {
-    const turnedBack = (dy: Tensor, i: number) => turnBack(dy, nth(layers, i).turned ? rope : undefined)
-    const dy = given.map((each, i) => (each ? turnedBack(each, i) : zeros(x, nth(weights, i))))
+    const rotatedBack = (dy: Tensor, i: number) => rotateBack(dy, nth(layers, i).rotated ? rope : undefined)
+    const dy = given.map((each, i) => (each ? rotatedBack(each, i) : zeros(x, nth(weights, i))))
     const any = (from: number, to: number) => needs.slice(from, to).some(Boolean)
     const wants = [nth(needs, 0), any(1, 1 + n), any(1 + n, 1 + 2 * n)] as const
     const soFar = needs[0] ? claim(x) : undefined // as in loraLinear
@@ -126,8 +126,8 @@ class FactorGradients implements Postponed {
 /** The rope, and a bit for each layer that it turns. */
 function turnArguments(layers: readonly LoraLayer[], rope: RopeInput | undefined) {
   const [, , headDim, interleaved] = ropeArguments(rope)
-  const turned = layers.reduce((bits, layer, i) => bits | (layer.turned ? 1 << i : 0), 0)
-  return [handles(ropeTensors(rope)), headDim, interleaved, turned] as const
+  const rotated = layers.reduce((bits, layer, i) => bits | (layer.rotated ? 1 << i : 0), 0)
+  return [handles(ropeTensors(rope)), headDim, interleaved, rotated] as const
 }
 
 const handles = (tensors: readonly Tensor[]) => tensors.map(tensor => tensor.handle)

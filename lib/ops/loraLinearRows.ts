@@ -5,7 +5,7 @@ import { nth } from '../tuple.ts'
 import type { LowRankFactors } from './loraLinear.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutOfRows, isParted } from './random.ts'
-import { type RopeInput, ropeArguments, ropeTensors, turnBack } from './rope.ts'
+import { type RopeInput, ropeArguments, ropeTensors, rotateBack } from './rope.ts'
 
 /** Consecutive rows of a batch that share factors; none: they go through the frozen layer alone. */
 export interface RowGroup {
@@ -58,8 +58,8 @@ export function loraLinearRows(
   const ofB = pairs.map(factors => factors.b)
   const inputs = [x, ...ofA, ...ofB, ...(bias ? [bias] : [])]
   const saved = [x, w, ...ofA, ...ofB, ...s.flatMap(each => each ?? []), ...ropeTensors(rope)]
-  return record(y, inputs, saved, (turned, needs) => {
-    const dy = turnBack(turned, rope)
+  return record(y, inputs, saved, (rotated, needs) => {
+    const dy = rotateBack(rotated, rope)
     const n = pairs.length
     const wants = (from: number, to: number) => needs.slice(from, to).some(Boolean)
     const kept = s.map(each => each?.handle ?? 0)

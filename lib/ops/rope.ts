@@ -17,22 +17,22 @@ export interface RopeInput {
 export function rope(q: Tensor, k: Tensor, input: RopeInput): [q: Tensor, k: Tensor] {
   const { positions, table, headDim, interleaved = false } = input
   const handles = native.rope(q.handle, k.handle, positions.handle, table.handle, headDim, interleaved)
-  return [recordTurned(q, handles[0], input), recordTurned(k, handles[1], input)]
+  return [recordRotated(q, handles[0], input), recordRotated(k, handles[1], input)]
 }
 
 /** The same of one tensor. */
 export function ropeOne(x: Tensor, input: RopeInput): Tensor {
   const { positions, table, headDim, interleaved = false } = input
-  return recordTurned(x, native.rope(x.handle, 0, positions.handle, table.handle, headDim, interleaved)[0], input)
+  return recordRotated(x, native.rope(x.handle, 0, positions.handle, table.handle, headDim, interleaved)[0], input)
 }
 
-function recordTurned(x: Tensor, handle: Handle, input: RopeInput): Tensor {
-  const backward: Backward = dy => [turnBack(dy, input)]
+function recordRotated(x: Tensor, handle: Handle, input: RopeInput): Tensor {
+  const backward: Backward = dy => [rotateBack(dy, input)]
   return record(new Tensor(handle), [x], [input.positions, input.table], backward)
 }
 
 /** In a backward rule: the gradient of rows before `rope` turned them. Without one it is dy. */
-export function turnBack(dy: Tensor, rope: RopeInput | undefined): Tensor {
+export function rotateBack(dy: Tensor, rope: RopeInput | undefined): Tensor {
   if (!rope) return dy
   const mine = take(dy)
   native.ropeBackward(mine.handle, rope.positions.handle, rope.table.handle, rope.headDim, rope.interleaved ?? false)

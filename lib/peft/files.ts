@@ -77,12 +77,10 @@ function turned(data: ArrayBufferView, [rows = 1, columns = 1]: readonly number[
 function losslessly(bytes: Uint8Array, own: FloatDtype, wanted: FloatDtype): Uint8Array | undefined {
   const f32 = decodeF32(bytes, own)
   const other = encodeF32(f32, wanted)
-  const isSame = [encodeF32(f32, own), encodeF32(decodeF32(other, wanted), own)].every(back => same(back, bytes))
+  const isSame = [encodeF32(f32, own), encodeF32(decodeF32(other, wanted), own)].every(
+    back => Buffer.compare(back, bytes) === 0,
+  )
   return isSame ? other : undefined
-}
-
-function same(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0
 }
 
 function isZero(data: ArrayBufferView): boolean {

@@ -77,7 +77,7 @@ function describe(model: Model, path: string, classes: readonly string[], dtype:
   const attached = attach(model, lora())
   const targets = new Set(attached.matched.map(({ path: module }) => module))
   const trainable = attached.trainable.reduce((sum, parameter) => sum + parameter.size, 0)
-  const factors = attached.trainable.filter(({ name }) => name.includes('lora_')).reduce((sum, p) => sum + p.size, 0)
+  const factors = attached.trainable.filter(({ base }) => !base).reduce((sum, p) => sum + p.size, 0)
   return {
     path,
     family: family.modelType,
