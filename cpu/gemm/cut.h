@@ -6,6 +6,9 @@
 
 namespace lowrank::cpu::gemm {
 
+// Start of part i when [0, total) is cut into `parts`.
+inline int64_t part(int64_t total, int64_t i, int64_t parts) { return total * i / parts; }
+
 struct Grid {
   int64_t strips = 1, cuts = 1;  // of the rows and of the columns
 };
@@ -15,18 +18,17 @@ struct Tiles {
   int64_t rows, columns;
   int64_t most_rows;    // of a strip: they are packed together
   int64_t most_pieces;  // more cost more than they bring
+  // Packing a panel of rows, and bringing a panel of columns near, in units of one tile's arithmetic.
+  double pack, load;
 };
 
 namespace detail {
-
-constexpr double PACK = 0.7;  // packing a panel of rows, and ...
-constexpr double LOAD = 0.5;  // ... bringing a panel of columns near, in units of one tile's arithmetic
 
 // What the last thread is done after, in tiles: full rounds of pieces, and, since pieces never take equally long, half
 // a piece.
 inline double duration(const Tiles& tiles, const Grid& grid, int threads) {
   const double rows = double(tiles.rows) / double(grid.strips), columns = double(tiles.columns) / double(grid.cuts);
-  const double piece = rows * (columns + PACK) + columns * LOAD;
+  const double piece = rows * (columns + tiles.pack) + columns * tiles.load;
   const double rounds = double(ceil_div(grid.strips * grid.cuts, threads));
   return piece * (threads > 1 ? rounds + 0.5 : rounds);
 }

@@ -25,8 +25,6 @@ constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 14;
 constexpr int PACKED_B_SLOT = 0, PACKED_A_SLOT = 1, DEQUANTIZED_SLOT = 6;  // of scratch
 
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-// Start of part i when [0, total) is cut into `parts`.
-int64_t part(int64_t total, int64_t i, int64_t parts) { return total * i / parts; }
 
 struct Choice {
   const Kernel* kernel;
@@ -173,7 +171,7 @@ struct Plan {
     const int64_t row_panels = ceil_div(p.m, kernel.mr), column_panels = ceil_div(columns, kernel.nr);
     const int64_t fit = std::max<int64_t>(1, PACKED_A / (4 * kernel.mr * std::max<int64_t>(1, k_block)));
     const int64_t most = std::max<int64_t>(1, 2 * p.m * columns * (phase * per_unit + p.slab.r) / PIECE_FLOPS);
-    const Grid grid = cut({row_panels, column_panels, fit, most}, threads());
+    const Grid grid = cut({row_panels, column_panels, fit, most, kernel.pack_cost, kernel.load_cost}, threads());
     parallel_for(grid.strips * grid.cuts, [&](int64_t piece) {
       const int64_t i = piece / grid.cuts, j = piece % grid.cuts;
       Strip s;
@@ -196,32 +194,54 @@ struct Plan {
     for (int64_t u = 0; u < phase || u == 0; u += k_block) {
       const int64_t block = std::min(k_block, phase - u);
       pack_a(s, (u0 + u) * per_unit, block, packed_a, u == 0 && slab ? slab_a : nullptr);
-      const bool first = u0 + u == 0, last = u0 + u + block >= units;
-      Tile t = {};
-      t.units = block;
-      t.ldc = p.n;
-      t.accumulate = !first;
-      t.mask_stride = p.slab.mask_stride;
-      for (int64_t j = s.j0; j < s.j1; ++j) {
-        const int64_t column = n0 + j * kernel.nr;
-        t.b = packed_b + (u * panels + j * block) * kernel.nr;
-        t.cols = int(std::min<int64_t>(kernel.nr, columns - j * kernel.nr));
-        t.bias = last && p.bias ? p.bias + column : nullptr;
-        for (int64_t i = s.i0; i < s.i1; ++i) {
-          const int64_t row = i * kernel.mr;
-          t.rows = int(std::min<int64_t>(kernel.mr, p.m - row));
-          t.a = packed_a + (i - s.i0) * kernel.mr * block;
-          const Steps steps = first ? steps_of(row, t.rows) : Steps{0, 0};
-          t.slab = steps.end - steps.first;
-          t.slab_a = slab_a + ((i - s.i0) * slab + steps.first) * kernel.mr;
-          t.slab_b = slab_b + (j * slab + steps.first) * kernel.nr;
-          t.mask = p.slab.mask ? p.slab.mask + row * p.slab.mask_stride + column / 8 : nullptr;
-          t.c = p.c + row * p.n + column;
-          kernel.tile(t);
-        }
-      }
+      for (int64_t j = s.j0; j < s.j1; ++j)
+        compute_column(s, {n0, j, u0 + u, block, packed_a, packed_b + (u * panels + j * block) * kernel.nr, slab_a});
       if (k_block == 0) break;
     }
+  }
+
+  // A block of K of one panel of columns, packed.
+  struct Column {
+    int64_t n0, j, begin, units;
+    const float *a, *b, *slab_a;
+  };
+
+  // In passes of which both panels stay in the first cache, where the kernel asks for that.
+  void compute_column(const Strip& s, const Column& c) const {
+    const int64_t column = c.n0 + c.j * kernel.nr, most = kernel.pass ? kernel.pass : std::max<int64_t>(1, c.units);
+    Tile t = {};
+    t.ldc = p.n;
+    t.mask_stride = p.slab.mask_stride;
+    t.cols = int(std::min<int64_t>(kernel.nr, columns - c.j * kernel.nr));
+    for (int64_t u = 0; u < c.units || u == 0; u += most) {
+      const bool first = c.begin + u == 0, last = c.begin + u + most >= units;
+      const int64_t slab = first ? p.slab.r : 0;
+      t.units = std::min(most, c.units - u);
+      t.accumulate = !first;
+      t.b = c.b + u * kernel.nr;
+      t.bias = last && p.bias ? p.bias + column : nullptr;
+      for (int64_t i = s.i0; i < s.i1; ++i) {
+        const int64_t row = i * kernel.mr;
+        t.rows = int(std::min<int64_t>(kernel.mr, p.m - row));
+        t.a = c.a + ((i - s.i0) * c.units + u) * kernel.mr;
+        const Steps steps = first ? steps_of(row, t.rows) : Steps{0, 0};
+        t.slab = steps.end - steps.first;
+        t.slab_a = c.slab_a + ((i - s.i0) * slab + steps.first) * kernel.mr;
+        t.slab_b = slab_b + (c.j * slab + steps.first) * kernel.nr;
+        t.mask = p.slab.mask ? p.slab.mask + row * p.slab.mask_stride + column / 8 : nullptr;
+        t.c = p.c + row * p.n + column;
+        look_ahead(t, i - s.i0, s.i1 - s.i0);
+        kernel.tile(t);
+      }
+    }
+  }
+
+  // Tile i of `count` with these columns: what it fetches of the next panel of b, which lies behind the present one.
+  void look_ahead(Tile& t, int64_t i, int64_t count) const {
+    const int64_t lines = t.units * kernel.nr / 16;
+    t.next_c = i + 1 < count ? t.c + kernel.mr * p.n : t.c - (count - 1) * kernel.mr * p.n + kernel.nr;
+    t.next_b = static_cast<const float*>(t.b) + t.units * kernel.nr + part(lines, i, count) * 16;
+    t.next_lines = part(lines, i + 1, count) - part(lines, i, count);
   }
 
   void pack_a(const Strip& s, int64_t k, int64_t block, float* packed_a, float* slab_a) const {
@@ -351,40 +371,6 @@ void multiply(const Product& p) {
   if (!is_thin(p)) return Plan(p).run();
   parallel_dot({static_cast<const float*>(p.a.data), p.a.ld, nullptr, 0, p.b.data, p.b.bf16, p.b.ld, p.c, p.n, 1.0f,
                 p.bias, p.m, p.n, p.k});
-}
-
-const Skinny& skinny() {
-#if defined(__x86_64__)
-  if (isa() >= Isa::Avx512) return skinny_avx512;
-  if (isa() == Isa::Avx2) return skinny_avx2;
-#elif defined(__aarch64__)
-  if (isa() != Isa::Portable) return skinny_neon;
-#endif
-  return skinny_portable;
-}
-
-void parallel_dot(const Dot& d) {
-  const bool by_rows = d.m >= d.n;
-  const int64_t extent = by_rows ? d.m : d.n, flops = 2 * d.m * d.n * d.k;
-  const int64_t pieces = std::clamp<int64_t>(std::min(flops / (PIECE_FLOPS / 4), ceil_div(extent, 64)), 1, 64);
-  const Skinny& thin = skinny();
-  parallel_for(pieces, [&](int64_t piece) {
-    const int64_t quads = ceil_div(extent, 4);
-    const int64_t from = part(quads, piece, pieces) * 4, to = std::min(part(quads, piece + 1, pieces) * 4, extent);
-    Dot mine = d;
-    if (by_rows) {
-      mine.m = to - from;
-      mine.x += from * d.ldx;
-      mine.y += from * d.ldy;
-      if (d.mask) mine.mask += from * d.mask_stride;
-    } else {
-      mine.n = to - from;
-      mine.w = static_cast<const char*>(d.w) + from * d.ldw * (d.w_bf16 ? 2 : 4);
-      mine.y += from;
-      if (d.bias) mine.bias += from;
-    }
-    if (from < to) thin.dot(mine);
-  });
 }
 
 }  // namespace lowrank::cpu::gemm

@@ -42,15 +42,21 @@ struct Tile {
   bool accumulate;
   const float* bias;  // [nr values of which cols are read] or null
   int rows, cols;
+  // What a kernel may fetch into the caches while it computes: c of the next tile, and lines of 64 bytes of the next b.
+  const float* next_c;
+  const void* next_b;
+  int64_t next_lines;
 };
 
 struct Kernel {
   int mr, nr;
   void (*pack)(const Pack&);
   void (*tile)(const Tile&);
-  int step = 1;               // Pairs: pack() adds units of 0, up to a multiple of this
-  void (*begin)() = nullptr;  // called before the tiles of a thread
-  void (*end)() = nullptr;    // and after them
+  double pack_cost = 0.7, load_cost = 0.5;  // of a panel of a and one of b, in units of one tile's arithmetic
+  int pass = 0;                             // units that a tile takes at most, 0: all
+  int step = 1;                             // Pairs: pack() adds units of 0, up to a multiple of this
+  void (*begin)() = nullptr;                // called before the tiles of a thread
+  void (*end)() = nullptr;                  // and after them
 };
 
 // y[m, n] = scale * sum over k of x[m, k] * w[n, k] (+ bias[n]); bits of the mask select elements of x. Nothing packed.

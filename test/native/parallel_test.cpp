@@ -205,12 +205,12 @@ void bits_of_a_step() {
 }
 
 // Cuts take every tile once by construction; what they may not do is leave threads without work that there is.
-void cuts() {
+void cuts(double pack, double load) {
   using cpu::gemm::cut;
   for (const int threads : {1, 2, 4, 16, MOST_THREADS})
     for (const int64_t rows : {1, 3, 23, 147, 586})
       for (const int64_t columns : {1, 6, 24, 96}) {
-        const auto grid = cut({rows, columns, 10, 1 << 20}, threads);
+        const auto grid = cut({rows, columns, 10, 1 << 20, pack, load}, threads);
         const std::string what = std::to_string(rows) + " x " + std::to_string(columns) + " panels for " +
                                  std::to_string(threads) + " threads";
         const bool fits = grid.strips >= 1 && grid.strips <= rows && grid.cuts >= 1 && grid.cuts <= columns &&
@@ -219,7 +219,7 @@ void cuts() {
         const int64_t parts = rows * std::max<int64_t>(1, columns / 4);
         check_that(grid.strips * grid.cuts >= std::min<int64_t>(parts / 2, threads), what + ": pieces for all");
       }
-  const auto small = cut({40, 8, 40, 3}, MOST_THREADS);
+  const auto small = cut({40, 8, 40, 3, pack, load}, MOST_THREADS);
   check_that(small.strips * small.cuts <= 3, "no more pieces than pay");
 }
 
@@ -244,7 +244,7 @@ int main(int count, char** arguments) {
   callers_at_once();
   changing_counts();
   bits_of_a_step();
-  cuts();
+  cuts(0.7, 0.5), cuts(8, 3);
   pages();
   std::printf("%lld passed, %d failed\n", static_cast<long long>(checks - failures), failures);
   return failures ? 1 : 0;
