@@ -372,7 +372,7 @@ const POOL_BLOCK = 256
 /** The tensors of a value: itself, or those directly in an array, record, Map or Set. */
 export function tensorsIn(value: unknown): Tensor[] {
   if (value instanceof Tensor) return [value]
-  if (!value || typeof value !== 'object') return []
+  if (!value || typeof value !== 'object' || ArrayBuffer.isView(value)) return []
   const listed = value instanceof Map || value instanceof Set || Array.isArray(value)
   return [...(listed ? value.values() : Object.values(value))].filter(v => v instanceof Tensor)
 }

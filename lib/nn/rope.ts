@@ -85,8 +85,10 @@ export function ropeReach(config: ModelConfig): number {
 
 /** Whether keys depend on how long a sequence is going to be, so that texts that begin alike may have others. */
 export function turnsByLength(config: ModelConfig): boolean {
-  return ['dynamic', 'longrope', 'su'].includes(typeOf(parametersOf(config, undefined)))
+  return followsLength(typeOf(parametersOf(config, undefined)))
 }
+
+const followsLength = (type: string) => ['dynamic', 'longrope', 'su'].includes(type)
 
 function typeOf(parameters: ModelConfig): string {
   const known = Object.keys(RULES)
@@ -118,12 +120,14 @@ export function ropeTable(
 export class Rotary {
   readonly #config: ModelConfig
   readonly #options: RotaryOptions
+  readonly #follows: boolean
   #table: Tensor | undefined
   #perPosition: Float64Array = new Float64Array()
 
   constructor(config: ModelConfig, options: RotaryOptions) {
     this.#config = config
     this.#options = options
+    this.#follows = followsLength(typeOf(parametersOf(config, options.layerType)))
     ropeFrequencies(config, options) // what is wrong with the config is told at once
   }
 
@@ -133,7 +137,14 @@ export class Rotary {
 
   /** What turns the rows of a batch. */
   of({ positions, reach }: Batch): RopeInput {
-    const { device, dtype, headDim, interleaved = false } = this.#options
+    const { headDim, interleaved = false } = this.#options
+    return { positions, table: this.#tableFor(reach), headDim, interleaved }
+  }
+
+  #tableFor(reach: number): Tensor {
+    // Each layer asks for each token.
+    if (this.#table && this.#table.rows >= reach && !this.#follows) return this.#table
+    const { device, dtype } = this.#options
     const frequencies = ropeFrequencies(this.#config, { ...this.#options, length: reach })
     const isKnown = this.#perPosition.every((f, i) => f === frequencies.perPosition[i])
     if (!this.#table || !isKnown || this.#table.rows < reach) {
@@ -142,7 +153,7 @@ export class Rotary {
       this.#table = ropeTable(frequencies, rows, { device, dtype }).keep()
       this.#perPosition = frequencies.perPosition
     }
-    return { positions, table: this.#table, headDim, interleaved }
+    return this.#table
   }
 
   dispose(): void {
