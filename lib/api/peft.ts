@@ -5,6 +5,7 @@
  * @module
  */
 
+export type { CodeType } from '../io/bitsandbytesWrite.ts'
 export type { FloatDtype, StorageDtype } from '../io/dtype.ts'
 export type { GgufType } from '../io/gguf/quantize.ts'
 export type { Json, JsonObject } from '../io/json.ts'

@@ -3,9 +3,11 @@
 import { existsSync, readdirSync, statSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { check, fail } from '../errors.ts'
+import { CODE_TYPES } from '../io/bitsandbytesWrite.ts'
+import { GGUF_TYPES } from '../io/gguf/quantize.ts'
 import { locate, openTrained, type Trained } from '../open/trained.ts'
 import { type Adapter, loadAdapter, saveAdapter } from '../peft/index.ts'
-import { must } from '../tuple.ts'
+import { isOneOf, must } from '../tuple.ts'
 import type { Settings } from './options/options.ts'
 
 /**
@@ -72,9 +74,14 @@ export function errorText(errors: ReadonlyMap<string, number>): string {
   return `error ‖ΔW − BA‖ / ‖ΔW‖: mean ${share(mean)}, largest ${share(must(worst, 'worst')[1])} (${must(worst, 'worst')[0]})`
 }
 
-/** Whether `--out` names a GGUF file. @throws ERR_OPTION for a type that is not asked of one */
+/** Whether `--out` names a GGUF file. @throws ERR_OPTION for a type that is not asked of one, or of a folder */
 export function isGgufOut({ out, type }: Settings): boolean {
   const isFile = out !== undefined && /\.gguf$/i.test(out)
-  check(isFile || type === undefined, 'ERR_OPTION', () => `type: ${type} is of GGUF files; let --out end with .gguf`)
+  check(isFile || type === undefined || isOneOf(CODE_TYPES, type), 'ERR_OPTION', () => {
+    return `type: ${type} is of GGUF files; let --out end with .gguf`
+  })
+  check(!isFile || type === undefined || isOneOf(GGUF_TYPES, type), 'ERR_OPTION', () => {
+    return `type: ${type} is of folders for bitsandbytes, and --out ${out} a GGUF file; it has ${GGUF_TYPES.join(', ')}`
+  })
   return isFile
 }

@@ -2,7 +2,8 @@
 // quantised again) and 8-bit codes with a scale a row. They are read as the floats that bitsandbytes makes of them.
 
 import { check } from '../errors.ts'
-import { nth } from '../tuple.ts'
+import { isOneOf, nth } from '../tuple.ts'
+import type { CodeType } from './bitsandbytesWrite.ts'
 import { isJsonObject, type Json } from './json.ts'
 import { decodeF32, encodeF32, type FloatDtype } from './safetensors.ts'
 import type { WeightsFile } from './weightsFile.ts'
@@ -12,10 +13,17 @@ const DTYPES: Readonly<Record<string, FloatDtype>> = { float32: 'F32', float16: 
 /** What 127 steps of an 8-bit code come to, as bitsandbytes multiplies. */
 const INT8_STEP = Math.fround(1 / 127)
 
+/** Dtypes of its parts. */
+const STORED = ['U8', 'I8', 'F32', 'F16', 'BF16'] as const
+
 interface Decoded {
   readonly dtype: FloatDtype
   readonly shape: readonly number[]
   readonly bits: 4 | 8
+  readonly type: CodeType
+  readonly isNested: boolean
+  /** Codes of a layer that files hold as [in, out] are made of [out, in]. */
+  readonly isUpright: true
   /** The values, in f32. */
   readonly decode: () => Float32Array
   /** Its parts in the file. */
@@ -48,6 +56,16 @@ export function withoutCodes(file: WeightsFile): WeightsFile {
       return found ? encodeF32(found.decode(), found.dtype) : file.read(name)
     },
     locate: name => (decoded.has(name) ? undefined : file.locate(name)),
+    codesOf(name) {
+      const found = decoded.get(name)
+      if (!found) return undefined
+      const tensors = [name, ...found.parts].map(part => {
+        const { dtype, shape } = file.info(part)
+        check(isOneOf(STORED, dtype), 'ERR_CHECKPOINT', () => `${file.path}: "${part}" is ${dtype}; fetch it again`)
+        return { name: part, dtype, shape, data: file.read(part) }
+      })
+      return { type: found.type, isNested: found.isNested, tensors }
+    },
   }
 }
 
@@ -68,6 +86,9 @@ function fourBit(file: WeightsFile, name: string, stateName: string): Decoded {
     dtype: state.dtype,
     shape: state.shape,
     bits: 4,
+    type: stateName.endsWith('__fp4') ? 'fp4' : 'nf4',
+    isNested: state.nested !== undefined,
+    isUpright: true,
     parts: [stateName, part('absmax'), part('quant_map'), ...nestedParts],
     decode() {
       const map = floats(file, part('quant_map'))
@@ -141,6 +162,9 @@ function eightBit(file: WeightsFile, module: string): Decoded {
     dtype: 'F32',
     shape,
     bits: 8,
+    type: 'int8',
+    isNested: false,
+    isUpright: true,
     parts: file.has(format) ? [scale, format] : [scale],
     decode() {
       const codes = new Int8Array(file.read(name).slice().buffer)

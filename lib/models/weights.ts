@@ -15,7 +15,7 @@ import { STORED, type StoredDtype, uploadFinite } from './stored.ts'
 /** Where tensors come from: a checkpoint on disk, usually. dtype in safetensors' spelling. */
 export interface TensorSource {
   names(): Iterable<string>
-  info(name: string): { dtype: string; shape: readonly number[] }
+  info(name: string): { dtype: string; shape: readonly number[]; isUpright?: boolean }
   read(name: string): Uint8Array
   /** Where it lies in a file, so that large tensors are read past JavaScript's memory. */
   locate?(name: string): FileRange | undefined
@@ -349,8 +349,8 @@ export class Weights {
 
   #load(tensor: Tensor, name: string, stored: string, isConv: boolean): void {
     const { source, device } = this.#loading.settings
-    const isTransposed = isConv && !source?.isUpright
-    const { dtype, shape } = must(source, 'source').info(stored)
+    const { dtype, shape, isUpright = source?.isUpright } = must(source, 'source').info(stored)
+    const isTransposed = isConv && !isUpright
     const expected = `[${(isTransposed ? [...tensor.shape].reverse() : tensor.shape).join(', ')}]`
     if (`[${shape.join(', ')}]` !== expected) {
       this.#loading.problems.push(`misshapen ${name}: [${shape.join(', ')}], expected ${expected}`)

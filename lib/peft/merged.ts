@@ -17,6 +17,7 @@ import type { Tensor } from '../tensor.ts'
 import { ggufTokenizer } from '../tokenizer/gguf.ts'
 import { writeTokenizer } from '../tokenizer/write.ts'
 import { must } from '../tuple.ts'
+import { type CodeOptions, codedTensors } from './codes.ts'
 import { dtypeOf, writeChecked } from './files.ts'
 import { infoFile } from './info.ts'
 import { checkPartable, type Layer, layersOf, staysTied, tiedLayers } from './layers.ts'
@@ -38,6 +39,8 @@ export interface SaveMergedOptions {
   info?: () => Promise<PyObject>
   /** Folder of the tokenizer that was trained with. Default: the base's. */
   tokenizer?: string | undefined
+  /** Matrices as codes of bitsandbytes, that transformers loads with it. Default: floats. */
+  codes?: CodeOptions | undefined
 }
 
 /**
@@ -45,16 +48,21 @@ export interface SaveMergedOptions {
  * and problem of this head), model.safetensors in the dtype of the checkpoint it came from, tokenizer files. The model
  * itself stays as it is; at most one merged weight is in memory at a time. Await it before training on.
  *
+ * `codes`: the linear layers, but for the output layer and the task's head, as codes; what the folder that the model
+ * was loaded from holds in the same codes, and nothing changed, stays byte for byte.
+ *
  * Errors: ERR_UNSUPPORTED for an adapter that has no weight change to merge, or a quantised base; ERR_CHECKPOINT for
  * values that are not finite, or pass the range of F16; ERR_OPTION where `dir` holds files that are not a model's, or
  * cannot be written.
  */
 export async function saveMerged(model: Host, dir: string, options: SaveMergedOptions = {}): Promise<void> {
-  const { info, tokenizer = model.path } = options
+  const { info, tokenizer = model.path, codes } = options
   checkMergeable(model, 'saveMerged')
   const dtype = checkpointDtype(model)
-  const tensors = tensorsOf(model, dtype)
-  const config = configOf(model, dtype, tensors)
+  const floats = tensorsOf(model, dtype)
+  const coded = codes && (await codedTensors(model, floats, dtype, codes))
+  const tensors = coded?.tensors ?? floats
+  const config = { ...configOf(model, dtype, floats), ...(coded && { quantization_config: coded.config }) }
   await writeFolderAtomic(
     dir,
     async into => {

@@ -29,6 +29,9 @@ export interface Host {
   /** Of what its family says: how the path of each sublayer's last linear layer ends. */
   readonly family: {
     readonly inAdapterHub?: true
+    readonly basePrefix: string
+    readonly headTensors: RegExp
+    readonly wideOnly?: string
     untied?(config: ModelConfig): PyObject
     readonly sublayerEnds?: {
       readonly attention: string

@@ -1,7 +1,7 @@
 // A GGUF file as the base of commands, and models and adapters written as such.
 // timeout: 300
 
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -67,7 +67,38 @@ test('merge writes a folder and a file that answer alike', async () => {
   assert.is(await answer('merged.gguf'), said)
   assert.is(await answer('run', '--storage', 'f32'), said)
   const taken = await run('merge', 'run', '--out', 'merged.gguf')
-  assert.match(taken.stderr, /^error ERR_OPTION: out: merged\.gguf is there already/)
+  assert.match(taken.stderr, /^error ERR_OPTION: --out: merged\.gguf is there already/)
+})
+
+test('merge writes codes of bitsandbytes, into folders alone', async () => {
+  const { code, stderr } = await run('merge', 'run', '--out', 'codes', '--type', 'nf4', '--double-quant')
+  assert.is(code, 0, stderr)
+  const { quantization_config: config } = JSON.parse(readFileSync(join(cwd, 'codes/config.json'), 'utf8'))
+  assert.equal([config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant], ['nf4', true])
+  const refused = async (message: RegExp, ...args: string[]) => {
+    assert.match((await run(...args)).stderr, message)
+  }
+  const file = /^error ERR_OPTION: --type: nf4 is of folders for bitsandbytes, and --out other\.gguf a GGUF file/
+  await refused(file, 'merge', 'run', '--out', 'other.gguf', '--type', 'nf4')
+  await refused(
+    /^error ERR_OPTION: --double-quant: is of --type nf4 and fp4/,
+    'merge',
+    'run',
+    '--out',
+    'x',
+    '--double-quant',
+  )
+  const rows = /^error ERR_OPTION: --double-quant: int8 has a scale a row/
+  await refused(rows, 'merge', 'run', '--out', 'x', '--type', 'int8', '--double-quant')
+  await refused(
+    /type: nf4 is of merged models; an adapter's folder is f32/,
+    'convert',
+    'run',
+    '--out',
+    'x',
+    '--type',
+    'nf4',
+  )
 })
 
 test('convert writes an adapter of any mergeable method for llama.cpp', async () => {
@@ -75,9 +106,9 @@ test('convert writes an adapter of any mergeable method for llama.cpp', async ()
   assert.is(code, 0, stderr)
   assert.equal(typesOf('adapter.gguf'), new Set(['F16']))
   const wide = await run('convert', 'run', '--out', 'other.gguf', '--type', 'q8_0')
-  assert.match(wide.stderr, /^error ERR_OPTION: type: q8_0 is of merged models/)
+  assert.match(wide.stderr, /^error ERR_OPTION: --type: q8_0 is of merged models/)
   const folder = await run('convert', 'run', '--out', 'plain', '--type', 'f16')
-  assert.match(folder.stderr, /^error ERR_OPTION: type: f16 is of GGUF files; let --out end with \.gguf/)
+  assert.match(folder.stderr, /^error ERR_OPTION: --type: f16 is of GGUF files; let --out end with \.gguf/)
 })
 
 test('a classifier is no GGUF file', async () => {

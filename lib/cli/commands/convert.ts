@@ -13,6 +13,9 @@ export async function convertCommand(settings: Settings, console: Console): Prom
   useThreads(settings)
   const source = must(settings.adapter, 'adapter')
   const isGguf = isGgufOut(settings)
+  check(isGguf || settings.type === undefined, 'ERR_OPTION', () => {
+    return `type: ${settings.type} is of merged models; an adapter's folder is f32`
+  })
   check(!isGguf || settings.layout === 'peft', 'ERR_OPTION', () => {
     return `layout: ${settings.layout} is a folder, and --out ${settings.out} a GGUF file; leave one of them out`
   })

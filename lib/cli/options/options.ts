@@ -1,6 +1,7 @@
 // The one table of options: flags, YAML keys, validation, --help and docs/cli.md all come from it.
 
 import { DATA_OPTIONS } from '../../data/options.ts'
+import { CODE_TYPES } from '../../io/bitsandbytesWrite.ts'
 import { GGUF_TYPES } from '../../io/gguf/quantize.ts'
 import type { Domain, FilledOf, Kind, Kinds, OptionRow } from '../../options.ts'
 import { COMBINATIONS, METHODS } from '../../peft/index.ts'
@@ -70,14 +71,11 @@ function section<const R extends readonly { readonly name: string; readonly kind
 /** Rows of a table that lies where its options belong. */
 function placed(group: string, commands: readonly Command[], name: string, row: OptionRow, more: More = {}): Option {
   const { kind, choices, min, max, help, found, search, instead } = row
-  const domain = {
+  return {
     kind,
     ...(choices && { choices }),
     ...(min !== undefined && { min }),
     ...(max !== undefined && { max }),
-  }
-  return {
-    ...domain,
     name,
     default: row.default,
     help,
@@ -302,11 +300,12 @@ const output = section(
         quickstart: 'lowrank-quickstart',
       },
     ),
-    o('type', 'choice', undefined, 'How numbers are written where --out names a .gguf file', {
-      choices: GGUF_TYPES,
-      found: 'f16; of an adapter f32',
+    o('type', 'choice', undefined, 'How numbers are written: nf4, fp4, int8 for bitsandbytes, others in a .gguf file', {
+      choices: [...GGUF_TYPES, ...CODE_TYPES],
+      found: 'floats as the base; in GGUF files f16, of an adapter f32',
       commands: ['merge', 'convert'],
     }),
+    o('doubleQuant', 'boolean', false, 'Scales of nf4 and fp4 are codes of 8 bits too', { commands: ['merge'] }),
     o('initFrom', 'path', undefined, 'Start a new run from the weights of an adapter'),
     o('trackers', 'names', ['jsonl', 'tensorboard'], 'What records the run: jsonl, tensorboard, none', {
       commands: learning,
