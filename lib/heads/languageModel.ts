@@ -28,7 +28,7 @@ export const causalLmHead = {
   isLabelled: false,
   peftType: 'CAUSAL_LM',
   classSuffix: 'ForCausalLM',
-  make: (layers: LmLayers) => causalLm(layers),
+  make: (layers: LmLayers) => causalHead(layers),
 } as const satisfies HeadKind
 
 export const seq2seqLmHead = {
@@ -47,7 +47,7 @@ function maskedLm(layers: LmLayers): Head {
 }
 
 /** The id of the next token, from the row of each token. */
-export function causalLm(layers: LmLayers): Head {
+export function causalHead(layers: LmLayers): Head {
   return { ...languageModel(layers), task: causalLmHead.task, collate: nextTokens }
 }
 

@@ -7,7 +7,7 @@ import { countingFrom } from '../ops/random.ts'
 import type { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import type { Head, HeadKind, Judged, LossOptions } from './head.ts'
-import { causalLm } from './languageModel.ts'
+import { causalHead } from './languageModel.ts'
 import { type AnswerPair, preferenceLoss } from './preferenceLosses.ts'
 import { nextTokens, type Targets } from './targets.ts'
 
@@ -54,7 +54,7 @@ function isPreference(targets: Targets | undefined): targets is PreferenceTarget
 
 /** The mean over examples of what their answers lose. */
 function preference(layers: LmLayers): Head {
-  const { likeliest: _, ...words } = causalLm(layers)
+  const { likeliest: _, ...words } = causalHead(layers)
   const judge = (hidden: Tensor, targets: Tensor, options: LossOptions, given: Targets | undefined): Judged => {
     check(isPreference(given), 'ERR_DATA', () => 'preference: the targets hold no preferences; make them of its task')
     const sequences = surprises(words, hidden, targets, given)

@@ -226,11 +226,11 @@ export function truncated({ a, b }: Pair, rank: number): Pair & { error: number 
   const svd = productSvd(b, a)
   const normFrom = (from: number) => Math.hypot(...svd.values.subarray(from))
   const all = normFrom(0)
-  return { ...largest(svd, rank), error: all > 0 ? normFrom(rank) / all : 0 }
+  return { ...largestFactors(svd, rank), error: all > 0 ? normFrom(rank) / all : 0 }
 }
 
 /** B = U S, A = Vᵀ of the largest `rank` singular values. */
-export function largest({ u, values, v }: Svd, rank: number): Pair {
+export function largestFactors({ u, values, v }: Svd, rank: number): Pair {
   const [outs, ins] = [u.rows, v.rows]
   const [na, nb] = [new Float64Array(rank * ins), new Float64Array(outs * rank)]
   for (let k = 0; k < Math.min(rank, values.length); k++) {

@@ -9,7 +9,7 @@ import {
   attachFactors,
   type Combined,
   checkNoRows,
-  largest,
+  largestFactors,
   type Pair,
   readFactors,
   stacked,
@@ -58,7 +58,7 @@ export async function convert(adapter: Adapter, options: ConvertOptions = {}): P
 }
 
 function decomposed(change: Matrix, rank: number): Pair & { error: number } {
-  const { a, b } = largest(randomizedSvd(change, rank), rank)
+  const { a, b } = largestFactors(randomizedSvd(change, rank), rank)
   const all = norm(change)
   return { a, b, error: all > 0 ? norm(minus(change, product(b, a))) / all : 0 }
 }
