@@ -24,8 +24,8 @@ export interface Kinds {
   choice: string | boolean
   /** epoch, never, or a number of steps. */
   every: 'epoch' | 'never' | number
-  /** balanced, or one number a class. */
-  weights: 'balanced' | readonly number[]
+  /** balanced, none, or one number a class. */
+  weights: 'balanced' | 'none' | readonly number[]
   /** A flag alone, or with a path. */
   pathOrTrue: string | boolean
   /** Seconds, or a text such as 90s, 2m, 1h30m. */
@@ -120,7 +120,7 @@ export function describeKind({ kind, choices, min, max }: Domain): string {
     texts: 'name=name pairs',
     choice: 'a choice',
     every: 'epoch, never, or a number of steps from 1',
-    weights: 'balanced, or a list of numbers',
+    weights: 'balanced, none, or a list of numbers',
     pathOrTrue: 'true, false or a path',
     duration: 'a time such as 90s, 2m or 1h30m',
   }
@@ -157,7 +157,11 @@ export function accepts({ kind, choices, min, max }: Domain, value: unknown): bo
     case 'every':
       return value === 'epoch' || value === 'never' || (Number.isSafeInteger(value) && Number(value) >= 1)
     case 'weights':
-      return value === 'balanced' || (Array.isArray(value) && value.length > 0 && value.every(Number.isFinite))
+      return (
+        value === 'balanced' ||
+        value === 'none' ||
+        (Array.isArray(value) && value.length > 0 && value.every(Number.isFinite))
+      )
     case 'pathOrTrue':
       return typeof value === 'boolean' || (typeof value === 'string' && value !== '')
     case 'duration':

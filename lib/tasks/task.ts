@@ -211,6 +211,8 @@ export interface Task<P extends Prediction = Prediction, R extends PredictionRec
 
   /** Ids of the classes that an example is labelled with. */
   classes?(label: Example['label']): Iterable<number>
+  /** Class weights where nothing is said; undefined where all weigh alike. */
+  weights?(labels: readonly string[]): readonly number[] | undefined
   /** `balanced` class weights of counts over so many examples. */
   balance?(counts: Int32Array, examples: number): number[]
   /** Looks at the counts of classes of a split. @throws ERR_DATA where training on them makes no sense */

@@ -48,6 +48,12 @@ interface EntityRecord extends EntitySpan {
 const name = tokenHead.task
 const namesOf = (ids: Int32Array, labels: readonly string[]): string[] => Array.from(ids, id => nth(labels, id))
 
+/**
+ * Weight of what is no entity. The F1 that a model can reach is reached where words are tagged from half of it on as a
+ * probability (Lipton et al. 2014), so from less than one half: docs/defaults.md has what was measured.
+ */
+const OUTSIDE = 0.4
+
 /** Whether labels are entity tags (O, B-x, I-x and their kin), which are scored as spans. */
 function areEntityTags(labels: readonly string[]): boolean {
   return labels.some(label => label !== 'O') && labels.every(isEntityTag)
@@ -93,6 +99,7 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
   *classes(label) {
     if (label instanceof Int32Array) for (const id of label) if (id !== IGNORED) yield id
   },
+  weights: labels => (areEntityTags(labels) ? labels.map(label => (label === 'O' ? OUTSIDE : 1)) : undefined),
   balance: balancedWeights,
   checkCounts: (split, counts, labels) => (split === 'train' ? oneClass(split, counts, labels) : []),
 

@@ -150,14 +150,16 @@ function splitWarnings(model: Model, split: string, examples: List<Example>): Wa
 }
 
 /**
- * Class weights as numbers. `balanced`: n / (classes · count), as scikit-learn; for several labels, where they weigh
- * the positives, negatives / positives. A class without examples gets 0, or 1 where positives are weighed.
+ * Class weights as numbers, undefined for `none`. `balanced`: n / (classes · count), as scikit-learn; for several
+ * labels, where they weigh the positives, negatives / positives. A class without examples gets 0, or 1 where positives
+ * are weighed.
  */
 export function resolveClassWeights(
   model: Model,
   examples: List<Example>,
   weights: TrainSettings['classWeights'],
 ): readonly number[] | undefined {
+  if (weights === 'none') return undefined
   if (weights !== 'balanced') return weights
   const task = taskOfModel(model)
   const counts = classCounts(task, examples, model.head.outputs)

@@ -85,6 +85,8 @@ function found({ host, method }: Adapter<Model>, options: TrainOptions, { train,
     patience: options.epochs === undefined && options.maxSteps === undefined ? patienceFor(validation?.length ?? 0) : 0,
     evalBatchSize: options.batchSize ?? TRAIN_DEFAULTS.batchSize,
     metric: defaultMetric(host),
+    // A teacher teaches all words alike, and an objective of its own knows its weights.
+    ...(!options.teacher && !options.objective && { classWeights: taskOfModel(host).weights?.(host.labels) }),
   }
 }
 
@@ -129,7 +131,7 @@ function checkTeaching(model: Model, { teacher, objective, classWeights, ...sett
     })
   if (!teacher) return
   check(!objective, 'ERR_OPTION', () => 'teacher: stands beside an objective of your own; leave one of them out')
-  check(classWeights === undefined, 'ERR_OPTION', () => {
+  check(classWeights === undefined || classWeights === 'none', 'ERR_OPTION', () => {
     return 'classWeights: weigh labels, and a teacher teaches all rows alike; leave them out'
   })
   checkTeacher(model, teacher)
@@ -144,7 +146,7 @@ function checkEffects(model: Model, { classWeights, labelSmoothing, neftune }: T
   check(labelSmoothing === 0 || !task.graded, 'ERR_OPTION', () => {
     return `labelSmoothing: ${labelSmoothing}, but ${task.title} has no classes to spread a target over; leave it out`
   })
-  if (classWeights === undefined) return
+  if (classWeights === undefined || classWeights === 'none') return
   check(task.classes, 'ERR_OPTION', () => `classWeights: ${task.title} has no classes; leave them out`)
   if (classWeights === 'balanced') return
   check(Array.isArray(classWeights) && classWeights.length === model.head.outputs, 'ERR_OPTION', () => {

@@ -102,10 +102,26 @@ test('warned of', async () => {
   assert.equal(await warnings({ train: good.train.map((e, i) => ({ ...e, label: i % 2 })) }), ['missing-class'])
 })
 
+test('what is no entity weighs 0.4 where nothing is said: the run is that of these weights, and not that of none', async () => {
+  const lossesOf = async (labels: string[], options: TrainOptions) => {
+    const model = tinyModel({ task: 'token-classification', labels })
+    const events = await runToEnd(tinyLora(model), { train: sentences(8) }, { ...short, ...options })
+    model.dispose()
+    return eventsOf(events, 'step').map(({ loss }) => loss)
+  }
+  const weights = TAGS.map(tag => (tag === 'O' ? 0.4 : 1))
+  const usual = await lossesOf(TAGS, {})
+  assert.equal(usual, await lossesOf(TAGS, { classWeights: weights }))
+  assert.not.equal(usual, await lossesOf(TAGS, { classWeights: 'none' }))
+  const words = TAGS.map((_, i) => `WORD${i}`)
+  assert.equal(await lossesOf(words, {}), await lossesOf(words, { classWeights: 'none' }))
+})
+
 test('balanced class weights are those of scikit-learn', () => {
   const model = tinyModel()
   const labelled = [0, 0, 0, 1, 2, 2].map(label => ({ ...good.train[0]!, label }))
   assert.equal(resolveClassWeights(model, labelled, 'balanced'), [6 / 9, 2, 1])
+  assert.is(resolveClassWeights(model, labelled, 'none'), undefined)
   assert.equal(resolveClassWeights(model, labelled.slice(0, 4), 'balanced'), [4 / 6, 2, 0])
   model.dispose()
   const multi = tinyModel({ problem: 'multi' })

@@ -96,7 +96,7 @@ function decode({ kind, choices }: Option, text: string): unknown {
     case 'decimals':
       return list.map(numeric)
     case 'weights':
-      return text === 'balanced' ? text : list.map(numeric)
+      return text === 'balanced' || text === 'none' ? text : list.map(numeric)
     case 'every':
       return numeric(text)
     // Module names hold letters, digits, dots and underscores; anything else makes it a regular expression.
