@@ -1,6 +1,7 @@
 // Many adapters at once against one, on the CPU: a model of MiniLM's shape with random weights.
-//   npm run bench:many -- [--rounds 3] [--only train|search|inference] [--json FILE]
+//   npm run bench:many -- [--rounds 3] [--only train|decoder|search|inference] [--json FILE]
 // train: CPU seconds a token of 16 adapters of r 8, each with its own rows, over those of one with as many rows.
+// decoder: the same of a language model of SmolLM2-135M's shape.
 // search: CPU seconds of 16 trials at once over those of 16 runs one after another, validations counted.
 // inference: rows a CPU second of 32 rows with an adapter each, over those with one for all.
 // Sides take turns; the least of each is compared.
@@ -35,6 +36,15 @@ const open = (): Model =>
     { task: 'sequence-classification', labels: ['a', 'b'] },
   )
 
+/** A language model of SmolLM2-135M's shape. */
+function openDecoder(): Model {
+  const sizes = { vocab_size: 49152, hidden_size: 576, intermediate_size: 1536, max_position_embeddings: 2048 }
+  const heads = { num_hidden_layers: 30, num_attention_heads: 9, num_key_value_heads: 3, rope_theta: 100000 }
+  const rest = { model_type: 'llama', rms_norm_eps: 1e-5, tie_word_embeddings: true, bos_token_id: 1, eos_token_id: 2 }
+  const config = { path: 'config.json', modelType: 'llama', values: { ...rest, ...sizes, ...heads } }
+  return createModel(config, { task: 'causal-lm' })
+}
+
 /** Rows of a length each; the class is that of the first token. */
 function rows(count: number, length: number, seed: number): Example[] {
   const rng = random(seed, 'rows')
@@ -46,15 +56,26 @@ function rows(count: number, length: number, seed: number): Example[] {
 
 const plain = { evaluateBefore: false, epochs: 1, evalEvery: 'never' } as const
 
-/** CPU seconds of training so many adapters at once, each on its own `each` rows a step. */
-async function trained(model: Model, members: number, each: number, length: number, steps: number): Promise<number> {
+/** What is trained, and on how much of it. */
+interface Work {
+  readonly members: number
+  /** Rows of a member in a step, and their tokens. */
+  readonly each: number
+  readonly length: number
+  readonly steps: number
+}
+
+/** CPU seconds of training so many adapters at once, each on its own rows. */
+async function trained(model: Model, { members, each, length, steps }: Work): Promise<number> {
   const adapters = Array.from({ length: members }, (_, i) => {
     return {
       adapter: attach(model, lora({ r: 8, targetModules: 'all-linear' }), { name: `m${i}` }),
       options: { seed: i },
     }
   })
-  const data = { train: rows(each * steps, length, 1) }
+  const train = rows(each * steps, length, 1)
+  // A language model learns every token.
+  const data = { train: model.task === 'causal-lm' ? train.map(row => ({ ...row, label: row.ids })) : train }
   const before = cpuSeconds()
   for await (const _ of trainMany(adapters, data, { ...plain, batchSize: each, lr: 1e-4 }));
   const spent = cpuSeconds() - before
@@ -62,19 +83,22 @@ async function trained(model: Model, members: number, each: number, length: numb
   return spent
 }
 
-async function trainCase(model: Model, rounds: number) {
-  const [members, each, length, steps] = [16, 16, 24, 2]
+async function trainCase(model: Model, rounds: number, work: Work) {
+  const { members, each, length, steps } = work
   const [one, many]: [number[], number[]] = [[], []]
   for (let i = 0; i <= rounds; i++) {
-    const [a, b] = [
-      await trained(model, 1, members * each, length, steps),
-      await trained(model, members, each, length, steps),
-    ]
+    const [a, b] = [await trained(model, { ...work, members: 1, each: members * each }), await trained(model, work)]
     if (i > 0) one.push(a) && many.push(b)
   }
   const tokens = members * each * length * steps
   const [a, b] = [Math.min(...one), Math.min(...many)]
   return { members, tokens, one: a / tokens, many: b / tokens, ratio: b / a }
+}
+
+/** As {@link trainCase}, of a model that is there for it alone. */
+async function decoderCase(rounds: number) {
+  using decoder = openDecoder()
+  return await trainCase(decoder, rounds, { members: 16, each: 4, length: 24, steps: 1 })
 }
 
 /** Trials of a search that differ in their rate. `layers`: those that have factors; none: all. */
@@ -132,7 +156,8 @@ const digits = (_: string, value: unknown) => (typeof value === 'number' ? round
 const rounds = Number(options.rounds)
 const model = open()
 const cases: Readonly<Record<string, () => Promise<object>>> = {
-  train: () => trainCase(model, rounds),
+  train: () => trainCase(model, rounds, { members: 16, each: 16, length: 24, steps: 2 }),
+  decoder: () => decoderCase(rounds),
   search: () => searchCase(model, rounds, undefined),
   'search, factors in the last two layers': () => searchCase(model, rounds, [4, 5]),
   'search, factors in the last layer': () => searchCase(model, rounds, [5]),
