@@ -1,4 +1,5 @@
 import { check, fail } from './errors.ts'
+import { onLearned } from './heads/aside.ts'
 import { answersOf, type DeviceAnswers, type Head, type LossOptions, type Problem, rowsRead } from './heads/head.ts'
 import { HEADS, headOf, type TaskName } from './heads/index.ts'
 import { type Targets, uploadTargets } from './heads/targets.ts'
@@ -182,10 +183,12 @@ export class Model implements Disposable {
   }
 
   /** The loss of a micro-batch, shape [1]; `total` is the supervised weight of its whole optimizer step. */
-  loss(batch: PackedBatch, targets: Targets, options: LossOptions & Pick<ForwardOptions, 'checkpoint'>): Tensor {
+  loss(given: PackedBatch, wanted: Targets, options: LossOptions & Pick<ForwardOptions, 'checkpoint'>): Tensor {
     const { checkpoint, ...others } = options
-    const loss = (hidden: Tensor) => this.head.loss(hidden, this.#upload(targets, hidden), others, batch, targets)
-    return this.onRows(batch, targets, loss, { checkpoint })
+    return onLearned(this, given, wanted, ({ batch, targets }) => {
+      const loss = (hidden: Tensor) => this.head.loss(hidden, this.#upload(targets, hidden), others, batch, targets)
+      return this.onRows(batch, targets, loss, { checkpoint })
+    })
   }
 
   /**

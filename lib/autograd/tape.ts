@@ -56,6 +56,17 @@ export function recordGroup<const O extends readonly Tensor[]>(
   return mapTuple(outputs, output => output)
 }
 
+/** Runs `body` as if no tape ran: what it gives is constant, and nothing of it is kept. */
+export function unrecorded<T>(body: () => T): T {
+  const outer = recording
+  recording = undefined
+  try {
+    return body()
+  } finally {
+    recording = outer
+  }
+}
+
 /** The tape that runs. */
 export function runningTape(): Tape | undefined {
   return recording

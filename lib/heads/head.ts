@@ -50,8 +50,26 @@ export interface Head {
   loss(hidden: Tensor, targets: Tensor, options: LossOptions, batch: PackedBatch, given?: Targets): Tensor
   /** Of a head that compares answers: what evaluation reads, in place of logits. */
   judge?(hidden: Tensor, targets: Tensor, options: LossOptions, given: Targets): Judged
+  /** Of a head that reads some sequences for their values alone: these need no backward pass. */
+  readonly aside?: Aside
   /** Of a head over a vocabulary: what evaluation reads of many rows, in place of all their logits. */
   likeliest?(hidden: Tensor): LikeliestRows[]
+}
+
+/** Sequences that a head reads for their values alone. */
+export interface Aside {
+  /** What is to be learned, and what is read; undefined where all is learned. */
+  divide(batch: PackedBatch, targets: Targets): { readonly learned: Part; readonly read: Part } | undefined
+  /** The number that is read of each sequence, shape [1]. */
+  values(hidden: Tensor, uploaded: Tensor, read: Targets): Tensor[]
+  /** The targets of what is learned, with these numbers. */
+  joined(learned: Targets, values: readonly Tensor[]): Targets
+}
+
+/** Some sequences of a batch with their targets. */
+export interface Part {
+  readonly batch: PackedBatch
+  readonly targets: Targets
 }
 
 /** What a forward pass for evaluation gives. */

@@ -34,6 +34,13 @@ export function pack(sequences: readonly Int32Array[]): PackedBatch {
   return { ids, positions, cuSeqlens, maxLength }
 }
 
+/** Some sequences of a batch, as one; without what their decoders are to say. */
+export function sequencesIn({ ids, typeIds, cuSeqlens }: PackedBatch, which: readonly number[]): PackedBatch {
+  const of = (all: Int32Array) => which.map(s => all.subarray(cuSeqlens[s], cuSeqlens[s + 1]))
+  const found = pack(of(ids))
+  return typeIds ? { ...found, typeIds: Int32Array.from(of(typeIds).flatMap(part => [...part])) } : found
+}
+
 /** Batches one after the other, as one; without what their decoders are to say. */
 export function joinedBatches(batches: readonly PackedBatch[]): PackedBatch {
   const size = batches.reduce((sum, { ids }) => sum + ids.length, 0)

@@ -22,6 +22,11 @@ export function withNoise<T>(owner: object, alpha: number, cuSeqlens: Int32Array
   }
 }
 
+/** Runs `body` on other sequences than those that the noise in force is for. */
+export function noiseFor<T>(cuSeqlens: Int32Array, body: () => T): T {
+  return current ? withNoise(current.owner, current.alpha, cuSeqlens, body) : body()
+}
+
 /** Bits of a number that is drawn. */
 const BITS = 8
 

@@ -5,11 +5,14 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Tape } from '../../lib/autograd/tape.ts'
-import { packExamples, splitMicroBatch } from '../../lib/data/batches.ts'
+import { type MicroBatch, packExamples, splitMicroBatch } from '../../lib/data/batches.ts'
 import { type Example, IGNORED } from '../../lib/data/example.ts'
+import { uploadTargets } from '../../lib/heads/targets.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
+import { withNoise } from '../../lib/nn/noise.ts'
+import { withRandom } from '../../lib/ops/random.ts'
 import { Arena } from '../../lib/optim/arena.ts'
 import { type Adapter, loadAdapter } from '../../lib/peft/index.ts'
 import { scope } from '../../lib/tensor.ts'
@@ -59,12 +62,25 @@ function close(found: ArrayLike<number>, wanted: readonly number[], what: string
   })
 }
 
+/** The loss with all sequences on the tape. */
+function wholeLoss(model: Model, batch: MicroBatch, total: number) {
+  const targets = batch.targets!
+  return model.onRows(batch, targets, hidden => {
+    const uploaded = uploadTargets(targets, hidden.rows, model.head.outputs, model.device)
+    return model.head.loss(hidden, uploaded, { total }, batch, targets)
+  })
+}
+
+const lossOf = (model: Model, batch: MicroBatch, total: number, options = {}) =>
+  model.loss(batch, batch.targets!, { total, ...options })
+
 async function lossAndGradients(
   model: Model,
   adapter: Adapter<Model>,
   examples: readonly Example[],
   options = {},
   parts = 1,
+  made: typeof lossOf = lossOf,
 ) {
   const arena = new Arena(adapter.trainable, model.device)
   try {
@@ -73,7 +89,7 @@ async function lossAndGradients(
     for (const batch of splitMicroBatch(all, parts)) {
       const { read } = scope(() => {
         const tape = new Tape()
-        const part = tape.run(() => model.loss(batch, batch.targets!, { total: examples.length, ...options }))
+        const part = tape.run(() => made(model, batch, examples.length, options))
         tape.backward(part)
         return { read: part.item() }
       })
@@ -118,6 +134,32 @@ for (const [name, loss, options] of CASES)
     }
     assert.is(native.live(), before)
   })
+
+test('kto: answers to other prompts go forward alone: the same gradients in less memory', async () => {
+  const model = await loadModel(join(packageRoot, 'test/golden/models/llama-lm'), { task: 'preference' })
+  const adapter = await loadAdapter(model, join(folder, 'adapter'), { trainable: true })
+  const examples = (await withReference(model, examplesFor('kto'), { batchSize: 2 })).slice()
+  const measured = async (made?: typeof lossOf) => {
+    model.device.resetPeak()
+    const { live } = model.device.memory()
+    const found = await lossAndGradients(model, adapter, examples, {}, 1, made)
+    return { ...found, bytes: model.device.memory().peak - live }
+  }
+  const [whole, apart] = [await measured(wholeLoss), await measured()]
+  close([apart.loss], [whole.loss], 'loss')
+  for (const [key, values] of Object.entries(whole.gradients)) close(apart.gradients[key]!, [...values], key)
+  const noisy =
+    (alpha: number): typeof lossOf =>
+    (...of) => {
+      const random = { seed: 1, step: 0, rowOffset: 0, sequenceOffset: 0 }
+      const { cuSeqlens } = of[1]
+      return withRandom(random, () => withNoise(model.backbone.wordEmbeddings, alpha, cuSeqlens, () => lossOf(...of)))
+    }
+  const [still, moved] = [await measured(noisy(0)), await measured(noisy(5))]
+  assert.is.not(moved.loss, still.loss, 'noise reaches what is learned')
+  assert.ok(apart.bytes < 0.8 * whole.bytes, `${apart.bytes} bytes, ${whole.bytes} with all on the tape`)
+  model.dispose()
+})
 
 test("reward: the loss and every gradient are TRL's", async () => {
   const before = native.live()
