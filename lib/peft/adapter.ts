@@ -38,6 +38,8 @@ export interface SaveOptions {
   baseModel?: string | undefined
   /** Kept in lowrank.json, for the caller's own use. */
   extra?: PyObject
+  /** What it is called in files. Default: its name. */
+  name?: string
   /** Folder of a tokenizer to copy. Default: none, and for a method that is saved as a whole model the base's. */
   tokenizer?: string | undefined
 }
@@ -341,15 +343,13 @@ export class Adapter<H extends Host = Host> implements Disposable {
   /**
    * Writes it as PEFT does, adapter_config.json and adapter_model.safetensors, with lowrank.json beside them
    * (task, labels, base). A name other than 'default' goes to a sub-folder of that name, as in PEFT. A method that
-   * trains the model itself is written as a model folder. Returns the folder written.
-   *
-   * The tensors are those of the moment of the call. The folder appears whole; into one that is there each file is
-   * written atomically, the config last. Then the file is read back and compared. Errors: ERR_CHECKPOINT for values
-   * that are not finite, matrices never set, a disk that is full or gives other bytes; ERR_OPTION where it cannot be
-   * written.
+   * trains the model itself is written as a model folder. Returns the folder written. The tensors are those of the
+   * moment of the call. The folder appears whole; into one that is there each file is written atomically, the config
+   * last. Then the file is read back and compared. Errors: ERR_CHECKPOINT for values that are not finite, matrices
+   * never set, a disk that is full or gives other bytes; ERR_OPTION where it cannot be written.
    */
   async save(dir: string, options: SaveOptions = {}): Promise<string> {
-    const { host, name } = this
+    const [{ host }, name] = [this, options.name ?? this.name]
     check(this.#isPrepared, 'ERR_OPTION', () => `save: adapter "${name}" has not begun; await adapter.prepare() first`)
     const config = this.config(options.baseModel)
     const folder = config && name !== 'default' ? join(dir, name) : dir

@@ -74,6 +74,8 @@ test('the table says what each method is worth and costs', () => {
 
 test('what it kept can be used, and its runs are those of train', async () => {
   const { lr } = result('b').rows.find(({ method }) => method === 'lora')!
+  const kept = readdirSync(join(cwd, 'b/adapters/lora'), { withFileTypes: true })
+  assert.ok(kept.some(({ name }) => name === 'adapter_config.json') && kept.every(entry => entry.isFile()))
   const predicted = await run('predict', 'b/adapters/lora', 'where is it?', '--json')
   assert.is(predicted.code, 0, predicted.stderr)
   const alone = ['--lr', `${lr}`, '--max-steps', '2', '--out', 'alone', '--trackers', 'none', '--json', '--quiet']

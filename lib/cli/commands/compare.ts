@@ -119,7 +119,12 @@ async function keep(
     columns: { ...data.columns },
   }
   const dir = join(folder.path, 'adapters', method)
-  const saved = await saveAdapter(adapter, dir, { baseModel: base.path, tokenizer: tokenizer.path, extra })
+  const saved = await saveAdapter(adapter, dir, {
+    baseModel: base.path,
+    name: 'default',
+    tokenizer: tokenizer.path,
+    extra,
+  })
   const texts = examples.test?.length ? examples.test : must(examples.validation, 'validation')
   const latency = await measureLatency(model, adapter, texts, { transform: options.transform, seed })
   return { latency, adapterBytes: folderBytes(saved) }
