@@ -4,7 +4,7 @@
  * @module
  */
 
-export type { DeviceAnswers, Head, Judged, LossOptions, Problem } from '../heads/head.ts'
+export type { Aside, BatchPart, DeviceAnswers, Head, Judged, LossOptions, Problem } from '../heads/head.ts'
 export { headTasks, type TaskName } from '../heads/index.ts'
 export type { Likeliest, LikeliestRows } from '../heads/likeliest.ts'
 export { sequenceClassification } from '../heads/sequenceClassification.ts'

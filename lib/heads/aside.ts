@@ -5,7 +5,7 @@ import type { PackedBatch } from '../nn/batch.ts'
 import { noiseFor } from '../nn/noise.ts'
 import { countingFrom } from '../ops/random.ts'
 import { type Device, scope, type Tensor } from '../tensor.ts'
-import type { Head, Part } from './head.ts'
+import type { BatchPart, Head } from './head.ts'
 import { type Targets, uploadTargets } from './targets.ts'
 
 /** What makes hidden rows: a model. */
@@ -19,7 +19,7 @@ interface Rows {
  * Runs `body` on what is to be learned of a batch, with what the rest of it says; on all of it where a head reads
  * nothing aside.
  */
-export function onLearned<T>(model: Rows, batch: PackedBatch, targets: Targets, body: (own: Part) => T): T {
+export function onLearned<T>(model: Rows, batch: PackedBatch, targets: Targets, body: (own: BatchPart) => T): T {
   const { aside, outputs } = model.head
   const divided = aside?.divide(batch, targets)
   if (!aside || !divided) return body({ batch, targets })

@@ -59,7 +59,7 @@ export interface Head {
 /** Sequences that a head reads for their values alone. */
 export interface Aside {
   /** What is to be learned, and what is read; undefined where all is learned. */
-  divide(batch: PackedBatch, targets: Targets): { readonly learned: Part; readonly read: Part } | undefined
+  divide(batch: PackedBatch, targets: Targets): { readonly learned: BatchPart; readonly read: BatchPart } | undefined
   /** The number that is read of each sequence, shape [1]. */
   values(hidden: Tensor, uploaded: Tensor, read: Targets): Tensor[]
   /** The targets of what is learned, with these numbers. */
@@ -67,7 +67,7 @@ export interface Aside {
 }
 
 /** Some sequences of a batch with their targets. */
-export interface Part {
+export interface BatchPart {
   readonly batch: PackedBatch
   readonly targets: Targets
 }

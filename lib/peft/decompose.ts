@@ -80,7 +80,7 @@ async function settled(w: Tensor, start: Tensor, rank: number): Promise<Tensor> 
   return left
 }
 
-/** How much more of the largest singular vector than of the last wanted one a polynomial may bring, for f32 to hold both. */
+/** How much more of the first singular vector than of the last wanted one a polynomial may bring: f32 holds both. */
 const MOST_GROWTH = 1e3
 /** Of a polynomial, and of all in a round. */
 const MOST_DEGREE = 24

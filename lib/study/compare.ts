@@ -210,10 +210,10 @@ class Runner {
 
   async #train(specs: readonly Spec[], members: Map<Spec, Member>, before?: readonly Member[]): Promise<void> {
     const { signal, tell, keep, measure } = this.#options
-    this.#start(specs)
     await runMembers(this.#bench, specs, {
       signal,
       step: tell,
+      started: indices => this.#start(indices.map(index => nth(specs, index))),
       validated: async () => new Set(),
       refused: error => {
         throw error

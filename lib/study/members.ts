@@ -37,6 +37,8 @@ export interface Validated {
 export interface Together {
   readonly signal?: AbortSignal | undefined
   readonly step?: ((event: StepEvent) => void) | undefined
+  /** Told which runs begin now, at once. */
+  started?(indices: readonly number[]): void
   /** Told the validations of all that run at once, when all have come to one; says which runs end there. */
   validated(seen: readonly Validated[]): Promise<ReadonlySet<number>>
   /** While a trained adapter is on the model, and nothing runs; what it returns is the run's too. */
@@ -61,6 +63,7 @@ export async function runMembers(bench: Bench, specs: readonly Spec[], together:
   await group.run()
   for (const index of alone) {
     together.signal?.throwIfAborted()
+    together.started?.([index])
     await together.ended(index, await runAlone(bench, nth(specs, index), index, together))
   }
 }
@@ -150,6 +153,7 @@ class Group {
 
   async run(): Promise<void> {
     if (this.#members.length === 0) return
+    this.#together.started?.(Array.from(this.#running.values(), ({ index }) => index))
     const ends = (name: string, event: TrainEvent) => this.#ends(must(this.#running.get(name), name), event)
     this.#clock = { wall: performance.now(), cpu: process.cpuUsage() }
     try {

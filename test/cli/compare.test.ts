@@ -39,7 +39,7 @@ test('killed in the middle and resumed, no finished run is made again, and the s
   const times = new Map(done.map(name => [name, statSync(join(cwd, 'a/members', name)).mtimeMs]))
   assert.not.ok(existsSync(join(cwd, 'a/compare.json')))
   const again = await run(...tiny, '--out', 'a')
-  assert.match(again.stderr, /error ERR_OPTION: out: a holds a study already; go on with --resume/)
+  assert.match(again.stderr, /error ERR_OPTION: --out: a holds a study already; go on with --resume/)
   const resumed = await run(...tiny, '--out', 'a', '--resume')
   assert.is(resumed.code, 0, resumed.stderr)
   assert.match(resumed.stderr, /lora lr [\d.e-]+ seed 42: .* \(done before\)/)
@@ -112,9 +112,9 @@ test('more seeds and methods go on from what is there; other settings do not', a
   const summary = records(added.stdout).at(-1) as unknown as MethodsData
   assert.is(summary.rows.length, 4)
   const other = await run(...tiny, '--out', 'b', '--resume', '--batch-size', '4')
-  assert.match(other.stderr, /^error ERR_OPTION: resume: batchSize is 4, it was 16/m)
+  assert.match(other.stderr, /^error ERR_OPTION: --resume: --batch-size is 4, it was 16/m)
   const rank = await run(...tiny, '--out', 'b', '--resume', '--r', '2')
-  assert.match(rank.stderr, /resume: the options of lora are \{.*"r":2.*\}, they were/)
+  assert.match(rank.stderr, /--resume: the options of lora are \{.*"r":2.*\}, they were/)
 })
 
 test('a budget decides the steps of all runs, and one that is too short says what it takes', async () => {
@@ -122,7 +122,7 @@ test('a budget decides the steps of all runs, and one that is too short says wha
   const short = await run(...few, '--out', 'c', '--budget', '0.01s')
   assert.match(
     short.stderr,
-    /error ERR_OPTION: budget: 0.01 s is too short, one step of each of the 2 runs takes \d+ s/,
+    /error ERR_OPTION: --budget: 0.01 s is too short, one step of each of the 2 runs takes \d+ s/,
   )
   rmSync(join(cwd, 'c'), { recursive: true, force: true })
   const planned = await run(...few, '--out', 'c', '--budget', '20s')
@@ -136,14 +136,17 @@ test('a budget decides the steps of all runs, and one that is too short says wha
 test('what cannot be compared is told before anything is trained', async () => {
   const of = async (...args: string[]) => (await run('compare', 'sample.jsonl', ...args)).stderr
   assert.match(await of('--methods', 'lora,lorra'), /method: "lorra" is unknown \(did you mean "lora"\?\)/)
-  assert.match(await of('--methods', 'lora,lora'), /methods: lora, lora repeats a method/)
+  assert.match(await of('--methods', 'lora,lora'), /--methods: lora, lora repeats a method/)
   assert.match(await of('--methods', 'head', '--r', '4'), /--r: is of lora, .* and none of these is compared/)
   assert.match(await of('--split', '0.9/0/0.1', '--out', 'd'), /there is no validation split/)
   assert.match(await of('--lr', '1e-3'), /--lr: lowrank compare has no such option; train, .*do/)
   const texts = lines.slice(0, 20).map(line => JSON.stringify({ text: (JSON.parse(line) as { text: string }).text }))
   writeFileSync(join(cwd, 'texts.jsonl'), texts.join('\n'))
   const named = await run('compare', 'texts.jsonl', '--methods', 'lora,head')
-  assert.match(named.stderr, /ERR_OPTION: methods: head is not for this base: head: .* has no head of its own to train/)
+  assert.match(
+    named.stderr,
+    /ERR_OPTION: --methods: head is not for this base: head: .* has no head of its own to train/,
+  )
   const steps = ['--max-steps', '1', '--seeds', '1', '--lrs', '1', '--batch-size', '4', '--out', 'texts']
   const all = await run('compare', 'texts.jsonl', '--methods', 'all', ...steps)
   assert.is(all.code, 0, all.stderr)
@@ -151,7 +154,7 @@ test('what cannot be compared is told before anything is trained', async () => {
   assert.ok(result('texts').rows.length >= 10)
   mkdirSync(join(cwd, 'mine'))
   writeFileSync(join(cwd, 'mine/notes.txt'), '')
-  assert.match(await of('--out', 'mine'), /out: mine holds notes.txt, which no study made/)
+  assert.match(await of('--out', 'mine'), /--out: mine holds notes.txt, which no study made/)
 })
 
 test.run()
