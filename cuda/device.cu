@@ -289,6 +289,14 @@ std::atomic<bool> hopper_allowed{[] {
 }()};
 }  // namespace
 
+bool overlaps_kernels() {
+  static const bool allowed = [] {
+    const char* overlap = std::getenv("LOWRANK_CUDA_OVERLAP");
+    return !overlap || std::strcmp(overlap, "0") != 0;
+  }();
+  return allowed;
+}
+
 bool hopper() { return hopper_allowed && properties().hopper_code; }
 void allow_hopper(bool allowed) { hopper_allowed = allowed; }
 

@@ -55,12 +55,18 @@ __host__ __device__ inline int64_t divide(int64_t a, int64_t b) {
   return (a | b) >> 32 ? a / b : int64_t(uint32_t(a) / uint32_t(b));
 }
 
-// Where a kernel runs. `shared`: bytes of dynamic shared memory; cluster: blocks of one, sm_90 and later.
+// Where a kernel runs. `shared`: bytes of dynamic shared memory; cluster: blocks of one, sm_90 and later. overlaps, sm_90
+// and later: its blocks may begin while the kernels ahead still run (programmatic dependent launch), so each thread
+// begins with ptx::wait_for_kernels(); the emulator holds it to that.
 struct Launch {
   dim3 grid, block;
   size_t shared = 0;
   unsigned cluster = 1;
+  bool overlaps = false;
 };
+
+// Whether launches overlap that may: unless LOWRANK_CUDA_OVERLAP is 0.
+bool overlaps_kernels();
 
 // Lets a kernel have that much dynamic shared memory where, with its static part, it is more than 48 KB. Asked of the
 // driver once a kernel and device.
@@ -78,11 +84,18 @@ void launch_on(cudaStream_t stream, void (*kernel)(Params...), const Launch& sha
   config.blockDim = shape.block;
   config.dynamicSmemBytes = shape.shared;
   config.stream = stream;
-  cudaLaunchAttribute cluster;
-  cluster.id = cudaLaunchAttributeClusterDimension;
-  cluster.val.clusterDim = {shape.cluster, 1, 1};
-  config.attrs = &cluster;
-  config.numAttrs = shape.cluster > 1 ? 1 : 0;
+  cudaLaunchAttribute attributes[2];
+  config.attrs = attributes;
+  if (shape.cluster > 1) {
+    cudaLaunchAttribute& cluster = attributes[config.numAttrs++];
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim = {shape.cluster, 1, 1};
+  }
+  if (shape.overlaps && overlaps_kernels()) {
+    cudaLaunchAttribute& overlap = attributes[config.numAttrs++];
+    overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    overlap.val.programmaticStreamSerializationAllowed = 1;
+  }
   if (shape.shared > 0) allow_shared(reinterpret_cast<const void*>(kernel), shape.shared);
   check_cuda(cudaLaunchKernelEx(&config, kernel, Params(args)...), "launch");
 }

@@ -90,6 +90,8 @@ __device__ void consume(T* o, float* lse, unsigned char* bytes, const Barriers<S
 template <typename T, int D, bool Plain>
 __global__ void __launch_bounds__(BLOCK, 1)
     attend_wgmma(T* o, float* lse, const __grid_constant__ Maps maps, const __grid_constant__ Problem<float> p) {
+  ptx::wait_for_kernels();
+  ptx::let_next_kernel_start();
   const Work work = work_of_block<QUERIES>(p.starts, p.sequences, p.heads, p.causal);
   const Sequence seq = p.sequence(work.sequence);
   if (work.first >= seq.length) return;
@@ -105,7 +107,7 @@ template <typename T, int D>
 void run(const Outputs& out, const Inputs& in, const Problem<float>& p) {
   const Maps maps{map_of<QUERIES, T>(in.q), map_of<KEYS, T>(in.k), map_of<KEYS, T>(in.v)};
   const Launch shape{blocks_of(p.tokens, QUERIES, p.heads, p.sequences), dim3(BLOCK),
-                     TILE<D, QUERIES> + STAGES * 2 * TILE<D, KEYS>};
+                     TILE<D, QUERIES> + STAGES * 2 * TILE<D, KEYS>, 1, true};
   launch(is_plain(p) ? attend_wgmma<T, D, true> : attend_wgmma<T, D, false>, shape, out.o.as<T>(), out.lse.as<float>(),
          maps, p);
 }

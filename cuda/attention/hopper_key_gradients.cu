@@ -165,6 +165,8 @@ __device__ void consume(T* dk, T* dv, const Memory<T, D>& memory, const Barriers
 template <typename T, int D>
 __global__ void __launch_bounds__(BLOCK, 1)
     key_gradients_wgmma(T* dk, T* dv, const __grid_constant__ Maps maps, const __grid_constant__ Problem<float> p) {
+  ptx::wait_for_kernels();
+  ptx::let_next_kernel_start();
   const Work work = work_of_block<KEYS>(p.key_starts, p.sequences, p.kv_heads, false);
   const Sequence seq = p.sequence(work.sequence);
   const int k0 = work.first;
@@ -187,8 +189,8 @@ void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const 
       rows.norm, {{uint64_t(pairs), 2}, {uint64_t(rows.delta - rows.norm) * sizeof(float)}, {uint32_t(Q), 2}});
   const Maps maps{map_of<Q, T>(in.q), map_of<KEYS, T>(in.k), map_of<KEYS, T>(in.v), map_of<Q, T>(g.dy), sums};
   launch(key_gradients_wgmma<T, D>,
-         Launch{blocks_of(p.keys, KEYS, p.kv_heads, p.sequences), dim3(BLOCK), Memory<T, D>::BYTES}, g.dk.as<T>(),
-         g.dv.as<T>(), maps, p);
+         Launch{blocks_of(p.keys, KEYS, p.kv_heads, p.sequences), dim3(BLOCK), Memory<T, D>::BYTES, 1, true},
+         g.dk.as<T>(), g.dv.as<T>(), maps, p);
 }
 
 }  // namespace

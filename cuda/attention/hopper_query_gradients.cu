@@ -134,6 +134,8 @@ template <typename T, int D>
 __global__ void __launch_bounds__(BLOCK, 1)
     query_gradients_wgmma(T* dq, const RowSums<float> sums, const RowInputs<T> made_of,
                           const __grid_constant__ Maps maps, const __grid_constant__ Problem<float> p) {
+  ptx::wait_for_kernels();
+  ptx::let_next_kernel_start();
   const Work work = work_of_block<QUERIES>(p.starts, p.sequences, p.heads, p.causal);
   const Sequence seq = p.sequence(work.sequence);
   const int q0 = work.first;
@@ -152,8 +154,8 @@ void run(const Backward& g, const Inputs& in, const RowSums<float>& rows, const 
          const Problem<float>& p) {
   const Maps maps{map_of<QUERIES, T>(in.q), map_of<KEYS, T>(in.k), map_of<KEYS, T>(in.v), map_of<QUERIES, T>(g.dy)};
   launch(query_gradients_wgmma<T, D>,
-         Launch{blocks_of(p.tokens, QUERIES, p.heads, p.sequences), dim3(BLOCK), Memory<D>::BYTES}, g.dq.as<T>(), rows,
-         made_of, maps, p);
+         Launch{blocks_of(p.tokens, QUERIES, p.heads, p.sequences), dim3(BLOCK), Memory<D>::BYTES, 1, true},
+         g.dq.as<T>(), rows, made_of, maps, p);
 }
 
 }  // namespace

@@ -70,6 +70,29 @@ __global__ void neighbours(int* y) {
   if (threadIdx.x < 4) y[blockIdx.x * 4 + threadIdx.x] = gathered[threadIdx.x] * 10 + int(rank);
 }
 
+// Values that are late on a GPU, and what a kernel makes of them that may begin before they are there.
+__global__ void write_late(int* x) {
+  int chain = int(threadIdx.x);
+  for (int i = 0; i < 10000; ++i) chain = chain * 5 % 641;
+  x[threadIdx.x] = int(threadIdx.x) + (chain < 0 ? 1 : 0);
+}
+__global__ void read_after(const int* x, int* y) {
+  ptx::wait_for_kernels();
+  ptx::let_next_kernel_start();
+  y[threadIdx.x] = 2 * x[63 - threadIdx.x];
+}
+
+void kernels_that_overlap() {
+  const DeviceArray<int> x(64), y(64), z(64);
+  const cuda::Launch overlapping{dim3(1), dim3(64), 0, 1, true};
+  cuda::launch(write_late, 1, 64, x.data());
+  cuda::launch(read_after, overlapping, x.data(), y.data());
+  cuda::launch(read_after, overlapping, y.data(), z.data());
+  std::vector<int> expected;
+  for (int i = 0; i < 64; ++i) expected.push_back(4 * i);
+  expect_near("z", z.read(), expected);
+}
+
 void named_barriers_sync_and_arrive() {
   const DeviceArray<int> y(64);
   cuda::launch(named_barriers, 1, 128, y.data());
@@ -100,6 +123,7 @@ void cluster_shared_memory() {
 Cases barrier_cases() {
   return {
       {"named_barriers_sync_and_arrive", 80, named_barriers_sync_and_arrive},
+      {"kernels_that_overlap", 90, kernels_that_overlap},
       {"mbarrier_ring", 90, mbarrier_ring},
       {"cluster_shared_memory", 90, cluster_shared_memory},
   };

@@ -151,7 +151,8 @@ void launch_plan(const Plan& plan, const Product& p) {
   const int64_t all = int64_t(plan.tile_rows) * plan.tile_columns * plan.splits;
   check(all <= INT32_MAX, Code::Unsupported, "matrix product: ", all, " tiles, expected at most ", INT32_MAX);
   const int64_t clusters = std::min<int64_t>(all, std::max(1, properties().multiprocessors / Cluster));
-  const Launch shape{dim3(unsigned(clusters * Cluster)), dim3(HOPPER_THREADS), Tile<Cluster>::SHARED_BYTES, Cluster};
+  const Launch shape{dim3(unsigned(clusters * Cluster)), dim3(HOPPER_THREADS), Tile<Cluster>::SHARED_BYTES, Cluster,
+                     true};
   const Part first = first_part(p);
   if (!first.a.along_k) launch(multiply_tiles<T, Cluster, false, false>, shape, plan);
   else if (!first.b.along_k) launch(multiply_tiles<T, Cluster, true, false>, shape, plan);

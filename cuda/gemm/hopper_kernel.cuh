@@ -229,6 +229,8 @@ __global__ void __launch_bounds__(HOPPER_THREADS, 1) multiply_tiles(const __grid
     ptx::fence_mbarrier_init();
   }
   meet_cluster<Cluster>();
+  ptx::wait_for_kernels();
+  ptx::let_next_kernel_start();
   if (threadIdx.x < 128) {
     ptx::registers_down<40>();
     if (threadIdx.x == 0) produce<Cluster, AlongA, AlongB>(plan, ring, ptx::shared_address(bytes));

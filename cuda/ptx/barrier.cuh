@@ -18,6 +18,18 @@ PTX_FN void fence_mbarrier_init() {
   PTX_SM90(asm volatile("fence.mbarrier_init.release.cluster;" ::: "memory"), emulator::fence_mbarrier_init());
 }
 
+// ---- kernels that overlap (Launch::overlaps)
+
+// griddepcontrol.wait: the kernels ahead in the stream are complete, and what they wrote is visible. By every thread,
+// before it touches memory of the device. Nothing where the launch does not overlap.
+PTX_FN void wait_for_kernels(PTX_SITE) {
+  PTX_SM90(asm volatile("griddepcontrol.wait;" ::: "memory"), emulator::wait_for_kernels(site));
+}
+// griddepcontrol.launch_dependents: once all blocks have said so, the next kernel's may come and wait.
+PTX_FN void let_next_kernel_start() {
+  PTX_SM90(asm volatile("griddepcontrol.launch_dependents;" ::: "memory"), (void)0);
+}
+
 // ---- barriers
 
 // bar.sync / bar.arrive: `Threads` threads meet; who arrives does not wait. Id 0 is __syncthreads.

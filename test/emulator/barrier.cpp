@@ -215,6 +215,7 @@ void atomic_access(const void* at) {
 
 void check_exit(Thread& thread) {
   Warp& warp = *thread.team;
+  check_waited("a thread exits", thread.site);
   if (!thread.copies.idle() && thread.announced < thread.copied)
     fail(thread.site, "a thread exits with cp.async copies that it never waited for");
   if (!thread.stores.idle()) fail(thread.site, "a thread exits with TMA stores that it never waited for");

@@ -51,6 +51,7 @@ void start_thread(Block& block, int i, uint3 block_index) {
   thread.waits_on = 0;
   thread.met = 0;
   thread.cluster_arrived = false;
+  thread.waited = false;
   thread.copies.clear();
   thread.copied = thread.announced = 0;
   thread.fenced = false;

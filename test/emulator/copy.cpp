@@ -142,6 +142,7 @@ void check_target(const Groups<Copy>& copies, const char* to, int bytes, Site si
 
 void cp_async(uint32_t to, const void* from, int bytes, int valid, Site site) {
   ++counters.copies;
+  check_waited("cp.async", site);
   char* shared = shared_bytes(to, size_t(bytes), size_t(bytes), "cp.async", site);
   if (bytes != 4 && bytes != 8 && bytes != 16) fail(site, "cp.async: %d bytes; 4, 8 or 16", bytes);
   if (valid < 0 || valid > bytes) fail(site, "cp.async: a source of %d bytes for %d", valid, bytes);
@@ -200,6 +201,7 @@ void check_tensor_map(const TensorMap& map) {
 
 void tma_load(uint32_t to, const TensorMap* map, Coordinates at, uint32_t barrier, uint16_t blocks, Site site) {
   Thread& thread = self();
+  check_waited("TMA load", site);
   check_box(*map, at, to, "TMA load", site);
   shared_bytes(barrier, 8, 8, "mbarrier of a TMA load", site);
   const uint16_t mask = blocks ? blocks : uint16_t(1u << thread.of->rank);
@@ -222,6 +224,7 @@ void tma_load(uint32_t to, const TensorMap* map, Coordinates at, uint32_t barrie
 
 void tma_store(const TensorMap* map, Coordinates at, uint32_t from, Site site) {
   Thread& thread = self();
+  check_waited("TMA store", site);
   check_box(*map, at, from, "TMA store", site);
   const auto transfer =
       std::make_shared<Transfer>(Transfer{Kind::Store, *map, at, from, 0, 0, thread.of, site, &thread});

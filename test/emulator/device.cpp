@@ -79,6 +79,8 @@ bool hopper_allowed = [] {
 }();
 }
 
+bool overlaps_kernels() { return true; }
+
 bool hopper() { return hopper_allowed && properties().hopper_code; }
 void allow_hopper(bool allowed) { hopper_allowed = allowed; }
 

@@ -43,7 +43,8 @@ extern Counters counters;
 
 struct Grid {
   dim3 grid, block, cluster;
-  size_t shared = 0;  // dynamic shared memory, bytes
+  size_t shared = 0;      // dynamic shared memory, bytes
+  bool overlaps = false;  // begins before the kernels ahead are complete
 };
 // Calls body(argument) once per thread of the grid. Throws ERR_CUDA for every fault that a report can name.
 void run(const Grid& grid, void (*body)(void*), void* argument);
@@ -53,6 +54,8 @@ double seconds();  // of a clock that never goes back
 // Device memory: NaN everywhere, between guard bands that every launch checks and guard pages. null: no memory.
 void* allocate(size_t bytes);
 void release(void* data);
+// Whether all of it may be touched, but for the guard pages.
+void open_memory(bool open);
 // Throws ERR_CUDA where a guard band was written.
 void check_guards();
 
@@ -81,6 +84,7 @@ T& static_variable() {
 
 // ---- synchronisation
 void barrier_sync(int id, int threads, bool wait, Site site);  // threads 0: __syncthreads
+void wait_for_kernels(Site site);
 void cluster_arrive(Site site);
 void cluster_wait(Site site);
 uint32_t cluster_rank();

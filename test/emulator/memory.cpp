@@ -92,6 +92,12 @@ void release(void* data) {
   quarantine.pop_front();
 }
 
+void open_memory(bool open) {
+  const std::lock_guard lock(allocations_mutex);
+  for (const auto& [data, allocation] : allocations)
+    mprotect(allocation.mapped + PAGE, allocation.mapped_bytes - 2 * PAGE, open ? PROT_READ | PROT_WRITE : PROT_NONE);
+}
+
 void check_guards() {
   const std::lock_guard lock(allocations_mutex);
   for (const auto& [data, allocation] : allocations) {

@@ -91,6 +91,7 @@ struct Thread : ThreadId, Seat {
   uint64_t met = 0;       // the block's clock when it last met other threads
   uint32_t cluster_phase = 0;
   bool cluster_arrived = false;
+  bool waited = false;  // for the kernels ahead
   // Operands of a collective, until its last lane arrives.
   Collective collective = Collective::None;
   uint32_t mask = 0;
@@ -173,6 +174,7 @@ struct Runtime {
   uint64_t random = 1;
   int spins = 0;
   int elected = 0;  // lane that elect.sync picks
+  int early = 0;    // resident threads that have not waited for the kernels ahead, while memory is closed to them
 };
 extern Runtime runtime;
 
@@ -185,6 +187,13 @@ inline bool at_once() {
 // Leaves the calling thread until wake(); reports a deadlock where nothing else can run.
 void wait_here(const char* doing, Site site, State state = State::Blocked);
 void wake(Thread& thread);
+
+// ---- overlap.cpp
+// Of the first blocks of a launch that overlaps others: no device memory until all have waited for those.
+void begin_overlap();
+void end_overlap();
+// Fails where this thread has not waited yet.
+void check_waited(const char* what, Site site);
 
 // What a fiber runs: the kernel, and then whoever comes next.
 void thread_main();

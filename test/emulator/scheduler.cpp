@@ -188,12 +188,14 @@ void run_wave(const std::vector<uint64_t>& order, size_t begin, size_t count, si
     for (Thread& thread : block->threads) thread.state = State::Done;
   }
   for (size_t i = 0; i < count; ++i) start_cluster(i * cluster_size, order[begin + i]);
+  if (launched.overlaps && begin == 0) begin_overlap();
   Thread* first = pick();
   current = first;
   races::release(&runtime.begin);
   races::enter(first->race_fiber);
   switch_fiber(runtime.launcher, first->fiber);
   current = nullptr;
+  end_overlap();
   if (!runtime.error.empty()) {
     const std::string error = std::move(runtime.error);
     runtime.error.clear();

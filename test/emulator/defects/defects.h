@@ -30,6 +30,7 @@
   D(RingNoStoreBarrier, "no barrier before the TMA store")                                                             \
   D(RingNoStoreWait, "TMA store never waited for")                                                                     \
   D(RingBarrierCount, "named barrier of the wrong count")                                                              \
+  D(RingNoKernelWait, "TMA before griddepcontrol.wait")                                                                \
   /* ring of cp.async, whose copies arrive at mbarriers */                                                             \
   D(CopiesNoArrival, "no cp.async.mbarrier.arrive")                                                                    \
   D(CopiesPlainArrival, "mbarrier.arrive, which waits for no copy, in its place")                                      \
@@ -39,6 +40,8 @@
   /* layer norm */                                                                                                     \
   D(NormShortTree, "shuffle tree one step short")                                                                      \
   D(NormNoBarrier, "no barrier after the warps' sums")                                                                 \
+  D(NormReadsTooEarly, "reads x before griddepcontrol.wait")                                                           \
+  D(NormNoKernelWait, "no griddepcontrol.wait in the last warp")                                                       \
   D(NormOutOfBounds, "writes one column to the right")                                                                 \
   /* sum over blocks */                                                                                                \
   D(SumWarpSynchronous, "no barriers within a warp's tree")                                                            \

@@ -16,6 +16,8 @@ __global__ void __launch_bounds__(NORM_THREADS) norm_rows(const float* x, float*
   SHARED(sums, Array<float2, NORM_THREADS / 32>);
   const int64_t row = int64_t(blockIdx.x) * columns;
   float2 sum = {0, 0};
+  if (defect == Defect::NormReadsTooEarly) sum.x = x[row] * 0.0f;
+  if (defect != Defect::NormNoKernelWait || threadIdx.x < NORM_THREADS - 32) ptx::wait_for_kernels();
   for (int i = int(threadIdx.x); i < columns; i += NORM_THREADS) {
     sum.x += x[row + i];
     sum.y += x[row + i] * x[row + i];
@@ -61,7 +63,7 @@ void run_norm(Defect defect) {
   constexpr int rows = 8, columns = 384;
   const auto x = conformance::values<float>(rows * columns, 3);
   const DeviceArray<float> from(x), to(rows * columns);
-  cuda::launch(norm_rows, rows, NORM_THREADS, from.data(), to.data(), columns, defect);
+  cuda::launch(norm_rows, {dim3(rows), dim3(NORM_THREADS), 0, 1, true}, from.data(), to.data(), columns, defect);
   std::vector<double> expected;
   for (int row = 0; row < rows; ++row) {
     double sum = 0, squares = 0;

@@ -116,6 +116,7 @@ __global__ void __launch_bounds__(THREADS, 1)
   SHARED(bars, Array<uint64_t, 2 * STAGES>);
   const Ring ring{ptx::shared_address(bytes), ptx::shared_address(&bars[0]), ptx::shared_address(&bars[STAGES])};
   initialise(ring, defect);
+  if (defect != Defect::RingNoKernelWait) ptx::wait_for_kernels();
   if (threadIdx.x < 128) {
     ptx::registers_down<40>();
     if (threadIdx.x == 0) produce(ring, &a, &b, steps, defect);
@@ -140,7 +141,7 @@ void run_ring(Defect defect) {
   constexpr int m = 128, n = 256, depth = 512;
   const auto a = conformance::values<Bf16>(m * depth, 1), b = conformance::values<Bf16>(n * depth, 2);
   const DeviceArray<Bf16> left(a), right(b), c(m * n);
-  cuda::launch(product_ring, {dim3(n / TILE, m / TILE), dim3(THREADS), OUT + TILE * TILE * 2},
+  cuda::launch(product_ring, {dim3(n / TILE, m / TILE), dim3(THREADS), OUT + TILE * TILE * 2, 1, true},
                tile_map(left.data(), m, depth, TILE), tile_map(right.data(), n, depth, TILE),
                tile_map(c.data(), m, n, 64), depth / DEPTH, defect);
   conformance::expect_near("product", c.read(), conformance::product(a, b, m, n, depth), 5e-3);

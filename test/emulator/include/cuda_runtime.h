@@ -106,13 +106,17 @@ enum cudaFuncAttribute {
   cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
   cudaFuncAttributeNonPortableClusterSizeAllowed = 14
 };
-enum cudaLaunchAttributeID { cudaLaunchAttributeClusterDimension = 4 };
+enum cudaLaunchAttributeID {
+  cudaLaunchAttributeClusterDimension = 4,
+  cudaLaunchAttributeProgrammaticStreamSerialization = 6
+};
 struct cudaLaunchAttribute {
   cudaLaunchAttributeID id;
   struct {
     struct {
       unsigned x, y, z;
     } clusterDim;
+    int programmaticStreamSerializationAllowed;
   } val;
 };
 struct cudaLaunchConfig_t {
@@ -127,8 +131,10 @@ template <typename... Params, typename... Args>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Params...), Args&&... args) {
   lowrank::emulator::Grid grid{config->gridDim, config->blockDim, {}, config->dynamicSmemBytes};
   for (unsigned i = 0; i < config->numAttrs; ++i) {
-    const auto& cluster = config->attrs[i].val.clusterDim;
-    grid.cluster = dim3(cluster.x, cluster.y, cluster.z);
+    const cudaLaunchAttribute& attribute = config->attrs[i];
+    const auto& cluster = attribute.val.clusterDim;
+    if (attribute.id == cudaLaunchAttributeClusterDimension) grid.cluster = dim3(cluster.x, cluster.y, cluster.z);
+    else grid.overlaps = attribute.val.programmaticStreamSerializationAllowed != 0;
   }
   auto body = [&] { kernel(Params(args)...); };
   lowrank::emulator::run(
