@@ -15,11 +15,14 @@ void check_indices(IndexFault& fault) {
                                           "rope: position ",
                                           "attentionDecode: length ",
                                           "attentionDecode: page ",
-                                          "cacheWrite: slot "};
+                                          "cacheWrite: slot ",
+                                          "attention: cuSeqlens ",
+                                          "attention: keySeqlens "};
   const IndexFault found = fault;
   fault = {};
   throw Fault{Code::Option, std::string(NAMES[found.kind]) + std::to_string(found.value) + " at index " +
-                                std::to_string(found.at) + ", expected 0 to " + std::to_string(found.limit - 1)};
+                                std::to_string(found.at) + ", expected " + std::to_string(found.least) + " to " +
+                                std::to_string(found.limit - 1)};
 }
 
 }  // namespace lowrank::cuda

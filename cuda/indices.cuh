@@ -9,19 +9,31 @@
 
 namespace lowrank::cuda {
 
-enum class IndexKind : int32_t { None, Embedding, EmbeddingBackward, Label, LinearLabel, Position, Length, Page, Slot };
+enum class IndexKind : int32_t {
+  None,
+  Embedding,
+  EmbeddingBackward,
+  Label,
+  LinearLabel,
+  Position,
+  Length,
+  Page,
+  Slot,
+  Sequence,
+  KeySequence
+};
 
 // Of a queue, in memory of the host that its kernels write: the first wrong index since the last wait.
 struct IndexFault {
   int32_t kind = 0, value = 0;  // kind: an IndexKind, 0 while all are right
-  int64_t at = 0, limit = 0;
+  int64_t at = 0, least = 0, limit = 0;
 };
 // Of this thread's queue; null while an op is measured.
 IndexFault* index_fault();
 // On the host, when all launched work is complete: throws a Fault that names the op where there is one, and forgets it.
 void check_indices(IndexFault& fault);
 
-// Valid are 0 to limit - 1.
+// Valid are 0, or `least`, to limit - 1.
 struct Indices {
   Indices() = default;
   Indices(const View& view, int64_t limit, IndexKind kind)
@@ -39,12 +51,13 @@ struct Indices {
     return rest;
   }
 
-  __device__ int32_t operator[](int64_t i) const {
+  __device__ int32_t operator[](int64_t i) const { return at(i, 0); }
+  __device__ int32_t at(int64_t i, int32_t least) const {
     const int32_t value = data[origin + i];
-    if (uint32_t(value) < uint32_t(limit) || value == also) return value;
+    if ((value >= least && value < limit) || value == also) return value;
     if (atomicCAS(&fault->kind, 0, int32_t(kind)) == 0)
-      fault->value = value, fault->at = origin + i, fault->limit = limit;
-    return max(0, min(value, limit - 1));
+      fault->value = value, fault->at = origin + i, fault->least = least, fault->limit = limit;
+    return max(least, min(value, limit - 1));
   }
 
   const int32_t* data = nullptr;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "cuda/indices.cuh"
 #include "cuda/philox.cuh"
 #include "cuda/ptx.cuh"
 #include "cuda/reduce.cuh"
@@ -58,7 +59,9 @@ template <typename A>
 struct Problem {
   __device__ Sequence sequence(int64_t i) const {
     const int start = starts[i], key_start = key_starts[i];
-    return {start, key_start, starts[i + 1] - start, key_starts[i + 1] - key_start};
+    const int length = starts.at(i + 1, start) - start, keys = key_starts.at(i + 1, key_start) - key_start;
+    if (!bias) return {start, key_start, length, keys};
+    return {start, key_start, min(length, int(reach) + 1), min(keys, int(reach) + 1)};  // of what the table has
   }
   __device__ bool allows(int query, int key) const {
     return (!causal || key <= query) && (!window || (query - key < window && key - query < window));
@@ -89,7 +92,7 @@ struct Problem {
     return uint32_t(((dropout.row_offset + sequence) * heads + head) * row_stride);
   }
 
-  const int32_t *starts, *key_starts;
+  Indices starts, key_starts;
   const A* bias;
   A scale, softcap, inner;  // as in Scores
   A factor;                 // scale alone
@@ -101,13 +104,18 @@ struct Problem {
   A multiplier;  // of what dropout keeps
 };
 
+// Where sequences of `tokens` begin and the last one ends, in order.
+inline Indices starts_of(const View& seqlens, int64_t tokens, IndexKind kind) {
+  return Indices(seqlens, tokens + 1, kind).except(int32_t(tokens));
+}
+
 template <typename A>
 Problem<A> problem_of(const View& q, const View& k, const View& cu_seqlens, const View& key_seqlens, const View& bias,
                       const AttentionShape& s, const Dropout& dropout) {
   constexpr int64_t FARTHEST = 1 << 30;
   Problem<A> p;
-  p.starts = cu_seqlens.as<int32_t>();
-  p.key_starts = key_seqlens ? key_seqlens.as<int32_t>() : p.starts;
+  p.starts = starts_of(cu_seqlens, q.dims[0], IndexKind::Sequence);
+  p.key_starts = key_seqlens ? starts_of(key_seqlens, k.dims[0], IndexKind::KeySequence) : p.starts;
   p.bias = bias.as<A>(), p.reach = bias ? bias.cols() / 2 : 0;
   p.scale = A(s.scale * LOG2_E), p.factor = A(s.scale);
   p.softcap = A(s.softcap * LOG2_E), p.inner = s.softcap > 0 ? A(s.scale / s.softcap) : A(0);
@@ -128,14 +136,16 @@ struct Work {
 // as many as its tiles or one more: so the grid follows from what is packed, not from the longest sequence, and a block
 // finds its sequence without a table. Places without a tile begin past the sequence's end.
 template <int Tile>
-__device__ inline Work work_of_block(const int32_t* starts, int sequences, int heads, bool backwards) {
+__device__ inline Work work_of_block(const Indices& all, int sequences, int heads, bool backwards) {
+  const int32_t* starts = all.data;  // wrong ones lead to some sequence, which looks at its own
   const unsigned places = gridDim.x / unsigned(heads);
   const int head = int(blockIdx.x / places), place = int(blockIdx.x % places);
   int before = 0;  // sequences that begin at this place or earlier
   for (int i = int(threadIdx.x % 32); i < sequences; i += 32) before += starts[i] / Tile + i <= place;
-  const int sequence = ptx::shuffle(reduce_warp(before, Sum{}) - 1, 0);  // known to be the same in the whole warp
+  const int sequence =
+      ptx::shuffle(max(reduce_warp(before, Sum{}) - 1, 0), 0);  // known to be the same in the whole warp
   const int start = starts[sequence], tiles = (starts[sequence + 1] - start + Tile - 1) / Tile;
-  const int tile = place - (start / Tile + sequence);
+  const int tile = max(place - (start / Tile + sequence), 0);
   return {sequence, head, (backwards && tile < tiles ? tiles - 1 - tile : tile) * Tile};
 }
 

@@ -59,6 +59,30 @@ KERNEL_CASE(wrong_labels_are_faults) {
                  "linearCrossEntropy: " + rest);
 }
 
+// Starts past the end, or falling, forward and backward; keys of sequences of their own.
+KERNEL_CASE(wrong_starts_of_sequences_are_faults) {
+  const DType type = fuzz.pick<DType>({DType::F32, DType::BF16});
+  const int64_t dim = 64, n = 8, m = 6;
+  const auto rows = [&](int64_t count) { return OnDevice(type, {count, dim}, fuzz.values(count * dim)); };
+  const OnDevice q = rows(n), k = rows(m), v = rows(m), dy = rows(n), o = rows(n), dq = rows(n), dk = rows(m),
+                 dv = rows(m), lse(DType::F32, {n, 1}, Values(size_t(n), 1.0));
+  AttentionShape shape{1, 1, int32_t(dim), 0, n, n, 0.125};
+  shape.max_keys = n;
+  const auto check = [&](std::vector<double> queries, std::vector<double> keys, const std::string& expected) {
+    const auto starts = integers(queries), key_starts = integers(keys);
+    expect_message(fault_of([&] { cuda::attention(o, lse, q, k, v, starts, key_starts, View{}, shape, {}); }),
+                   expected);
+    expect_message(fault_of([&] {
+                     cuda::attention_backward(dq, dk, dv, dy, q, k, v, o, lse, starts, key_starts, View{}, shape, {});
+                   }),
+                   expected);
+  };
+  check({0, 5, 99}, {0, 2, 6}, "attention: cuSeqlens 99 at index 2, expected 5 to 8");
+  check({0, 5, 3, 8}, {0, 2, 4, 6}, "attention: cuSeqlens 3 at index 2, expected 5 to 8");
+  check({0, 5, 8}, {0, 2, 7}, "attention: keySeqlens 7 at index 2, expected 2 to 6");
+  check({0, 5, 8}, {0, 2, 6}, "no fault");
+}
+
 KERNEL_CASE(wrong_positions_are_faults) {
   const int64_t head_dim = fuzz.pick<int64_t>({64, 10}), width = 2 * head_dim;
   const OnDevice x(DType::BF16, {3, width}, fuzz.values(3 * width)), y(DType::BF16, {3, width});
