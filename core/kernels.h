@@ -127,7 +127,7 @@ enum class Activation : int32_t { Gelu, GeluTanh, Tanh, Silu, Relu };
 
 // Sums of one dtype, no two of which share memory.
 struct Accumulations {
-  static constexpr int MOST = 32;
+  static constexpr int MOST = 160;  // 148 are the gradients of bert-base, factors on all its layers
   struct Pair {
     View y, x;
   };

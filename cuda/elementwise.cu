@@ -65,6 +65,7 @@ struct Pairs {
   };
   Pair pair[Accumulations::MOST];
 };
+static_assert(sizeof(Pairs<double>) <= 4096, "parameters of a kernel");
 constexpr int64_t MOST_BLOCKS_A_PAIR = 64;
 
 template <typename T>

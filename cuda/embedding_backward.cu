@@ -6,7 +6,7 @@
 // in order. Work is N D, whatever the number of ids, and however frequent one is; no atomics on floats, and the order
 // of every sum depends on the ids alone. Sums are f32 (f64 for f64). One pass over dy, one over dtable for the zeros
 // and one over the rows met. Bound by bandwidth: the target is (bytes(dy) + bytes(dtable)) / peak, plus ten launches.
-// Up to 256 tokens (the rows that a classifier reads) are compared with each other instead: two launches.
+// Up to 256 tokens (the rows that a classifier reads) are compared with each row of dtable instead: one launch.
 
 #include "cuda/indices.cuh"
 
@@ -95,6 +95,7 @@ Sorted sort_tokens(Scratch& space, const Indices& given, int64_t n, int64_t voca
 // ---- the sums
 
 constexpr int THREADS = 128, PIECE = 64, BATCH = 4, FEW = 256;
+constexpr int64_t MOST_FEW_BLOCKS = 4096;
 
 template <typename To, int N, typename A>
 __device__ void put(To* to, const A (&sum)[N], int64_t left, bool packed) {
@@ -180,26 +181,25 @@ __global__ void __launch_bounds__(THREADS)
   put<P, N>(dtable + int64_t(id) * cols + c, pack.lane, left, packed);
 }
 
-// Few tokens, a block each: that of an id's first token adds up the rows of all, in order.
+// Few tokens: each row of dtable, of which a block has every so many-th, adds up those that have its id, in order.
 template <typename P, typename T, int N>
 __global__ void __launch_bounds__(THREADS)
-    sum_few(P* dtable, const T* __restrict__ dy, const Indices given, int n, int64_t cols, bool packed) {
+    sum_few(P* dtable, const T* __restrict__ dy, const Indices given, int n, int64_t rows, int64_t cols, bool packed) {
   using A = Arithmetic<T>;
   SHARED(ids, Array<int32_t, FEW>);
   for (int i = int(threadIdx.x); i < n; i += THREADS) ids[i] = given[i];
   __syncthreads();
-  const int first = int(blockIdx.x), id = ids[first];
-  for (int i = 0; i < first; ++i)
-    if (ids[i] == id) return;
   const int64_t c = (int64_t(blockIdx.y) * THREADS + threadIdx.x) * N, left = cols - c;
   if (left <= 0) return;
-  A sum[N] = {};
-  for (int i = first; i < n; ++i) {
-    if (ids[i] != id) continue;
-    const Pack<T, N> row = take<T, N>(dy + int64_t(i) * cols + c, left, packed);
-    for (int k = 0; k < N; ++k) sum[k] += A(row.lane[k]);
+  for (int64_t id = blockIdx.x; id < rows; id += gridDim.x) {
+    A sum[N] = {};
+    for (int i = 0; i < n; ++i) {
+      if (ids[i] != id) continue;
+      const Pack<T, N> row = take<T, N>(dy + int64_t(i) * cols + c, left, packed);
+      for (int k = 0; k < N; ++k) sum[k] += A(row.lane[k]);
+    }
+    put<P, N>(dtable + id * cols + c, sum, left, packed);
   }
-  put<P, N>(dtable + int64_t(id) * cols + c, sum, left, packed);
 }
 
 template <typename P, typename T>
@@ -211,8 +211,10 @@ void add_by_id(const View& dtable, const View& dy, const View& ids) {
   const bool packed = aligned(dtable) && aligned(dy) && cols % N == 0;
   const unsigned tiles = unsigned(ceil_div(cols, THREADS * N));
   if (n <= FEW)
-    return launch(sum_few<P, T, N>, Launch{dim3(unsigned(n), tiles), dim3(THREADS)}, dtable.as<P>(), dy.as<T>(), given,
-                  int(n), cols, packed);
+    return launch(sum_few<P, T, N>,
+                  Launch{dim3(unsigned(std::min(dtable.rows(), MOST_FEW_BLOCKS)), tiles), dim3(THREADS)},
+                  dtable.as<P>(), dy.as<T>(), given, int(n), dtable.rows(), cols, packed);
+  fill(dtable, 0);
   Scratch space(Owner::Sorted), runs(Owner::Runs);
   const Sorted sorted = sort_tokens(space, given, n, dtable.rows());
   auto* partial = runs.take<A>(pieces * 2 * cols);
@@ -225,8 +227,8 @@ void add_by_id(const View& dtable, const View& dy, const View& ids) {
 
 void cuda::embedding_backward(View dtable, View dy, View ids) {
   check(ids.size() <= INT32_MAX, Code::Unsupported, "embedding: ", ids.size(), " tokens, at most ", INT32_MAX);
-  fill(dtable, 0);
-  if (ids.size() == 0 || dtable.size() == 0) return;
+  if (dtable.size() == 0) return;
+  if (ids.size() == 0) return fill(dtable, 0);
   dispatch(dy, [&](auto zero) {
     using T = decltype(zero);
     if (dtable.dtype == dy.dtype) add_by_id<T, T>(dtable, dy, ids);

@@ -22,6 +22,10 @@ std::vector<cuda::lora::Layers> cuda::lora::groups_of(const LoraRows& op) {
   return all;
 }
 
+bool cuda::lora::has_plain_rows(const LoraRows& op) {
+  return std::any_of(op.begin(), op.end(), [](const LoraRows::Group& own) { return !own.a && own.rows > 0; });
+}
+
 void cuda::lora::clear(const Wide& wide, int64_t rows, DType type) {
   View all;
   all.data = wide.left, all.dtype = type, all.rank = 2, all.dims[0] = rows, all.dims[1] = wide.width;

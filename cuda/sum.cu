@@ -1,11 +1,14 @@
 // y[D] = sum over the rows of x[N, D]; y[1] = sum of x; y[1] = sum of x^2.
 //
-// Two launches each: partial sums of fixed pieces, then their sum, both in an order that the sizes alone decide.
+// Partial sums of fixed pieces, then their sum, both in an order that the sizes alone decide; of rows in two launches, of
+// totals in one, whose last block adds up.
 // Columns: a block owns 32 packs of columns and a piece of at least 64 rows, a warp every eighth row; sums are f32 (f64
 // for f64), and the partial ones 1/64 of what is read. Totals: a thread adds up a pack in f32, the packs of its
-// stride in f64, and so do the block and the second launch. One pass over x. Bound by bandwidth: the target is
+// stride in f64, and so do the block and the last one. One pass over x. Bound by bandwidth: the target is
 // bytes(x) / peak.
 
+#include "cuda/last_block.cuh"
+#include "cuda/parameter.cuh"
 #include "cuda/reduce.cuh"
 
 namespace lowrank {
@@ -79,7 +82,8 @@ struct Value {
 };
 
 template <typename F, typename T>
-__global__ void __launch_bounds__(THREADS) sum_strides(double* partial, const T* x, int64_t n, bool packed) {
+__global__ void __launch_bounds__(THREADS)
+    sum_strides(Scalar y, double* partial, unsigned* counter, const T* x, int64_t n, bool packed) {
   using A = Arithmetic<T>;
   constexpr int N = PACK<T>;
   SHARED(sums, Array<double, WARPS>);
@@ -100,15 +104,12 @@ __global__ void __launch_bounds__(THREADS) sum_strides(double* partial, const T*
   }
   total = reduce_block<THREADS>(total, sums, Sum{});
   if (threadIdx.x == 0) partial[blockIdx.x] = total;
-}
-
-template <typename Y>
-__global__ void __launch_bounds__(THREADS) add_totals(Y* y, const double* partial, int64_t count) {
-  SHARED(sums, Array<double, WARPS>);
-  double total = 0;
-  for (int64_t i = threadIdx.x; i < count; i += THREADS) total += partial[i];
+  SHARED(last, unsigned char);
+  if (!comes_last(counter, gridDim.x, &last)) return;
+  total = 0;
+  for (unsigned i = threadIdx.x; i < gridDim.x; i += THREADS) total += partial[i];
   total = reduce_block<THREADS>(total, sums, Sum{});
-  if (threadIdx.x == 0) *y = Y(total);
+  if (threadIdx.x == 0) y.set(total);
 }
 
 // The stride is a constant, not what the device has: sums are the same on every GPU.
@@ -116,14 +117,11 @@ template <typename F>
 void total_of(const View& y, const View& x) {
   Scratch sums(Owner::Sums);
   auto* partial = sums.take<double>(MOST_BLOCKS);
-  int64_t blocks = 0;
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
-    blocks = min(ceil_div(x.size(), 4 * THREADS * PACK<T>), MOST_BLOCKS);
-    launch(sum_strides<F, T>, blocks, THREADS, partial, x.as<T>(), x.size(), aligned(x));
+    const int64_t blocks = std::clamp<int64_t>(ceil_div(x.size(), 4 * THREADS * PACK<T>), 1, MOST_BLOCKS);
+    launch(sum_strides<F, T>, blocks, THREADS, Scalar(y), partial, counters(), x.as<T>(), x.size(), aligned(x));
   });
-  if (y.dtype == DType::F64) launch(add_totals<double>, 1, THREADS, y.as<double>(), partial, blocks);
-  else launch(add_totals<float>, 1, THREADS, y.as<float>(), partial, blocks);
 }
 
 }  // namespace

@@ -19,7 +19,7 @@ struct LayerPlan {
   char *t_sum = nullptr, *db_sum = nullptr;
   void* t = nullptr;                          // for da: [rows, r]; on tensor cores beside the others', [rows, rank]
   char *t_slab = nullptr, *a_slab = nullptr;  // of dx, t's lines `pitch` apart
-  int64_t pitch;
+  int64_t pitch = 0, first = 0;               // t's columns begin there
 };
 
 // Of the da that an earlier call has left.
@@ -73,7 +73,7 @@ struct Plan {
     if (layer.db) p.db_sum = workspace.take(p.db_pieces * out * side * sums);
     if (!l.dx) return p;
     const int64_t element = int64_t(bytes_of(l.product()));
-    p.pitch = wide ? wide->width : p.width;
+    p.pitch = wide ? wide->width : p.width, p.first = first;
     p.t_slab = wide ? wide->left + (row * p.pitch + first) * element : workspace.take(rows * p.width * element);
     p.a_slab = wide ? wide->right + first * leading * element : workspace.take(p.width * leading * element);
     return p;
@@ -109,6 +109,7 @@ CastFactor cast_of_t(const Layers& l, const Plan& plan, int i) {
   t.pieces = p.t_pieces, t.plane = rows * side, t.factor = layer.scale;
   t.plain = p.t, t.plain_type = l.sums(), t.plain_i = l.half() ? plan.sites.rank() : r, t.plain_j = 1;
   t.slab = p.t_slab, t.form = l.left(), t.width = p.width, t.slab_i = p.pitch, t.slab_j = 1;
+  share_lines(t, p.pitch, p.first);
   return t;
 }
 
@@ -334,7 +335,7 @@ void backward(const LoraRows& op) {
   if (groups.empty()) return op.dx ? multiply_dx(op, {}) : void();
   Scratch workspace(Owner::Adapters);
   const RowsPlan plan = plan_in<RowsPlan>(workspace, op, groups);
-  if (op.dx) clear(plan.wide, op.x.rows(), groups[0].product());
+  if (op.dx && has_plain_rows(op)) clear(plan.wide, op.x.rows(), groups[0].product());
   differentiate(groups.data(), plan.plans.data(), groups.size());
   if (op.dx) multiply_dx(op, plan.wide);
 }

@@ -5,6 +5,7 @@
 // blocks beside it. Without tensor cores, in a launch of its own. What it reads L2 still has: at M 8192, N = K = 4096,
 // r 16 2 MB of s, 8 MB of t, 4 MB each of da and db.
 
+#include "cuda/last_block.cuh"
 #include "cuda/lora/thin.h"
 
 namespace lowrank::cuda::lora {
@@ -39,6 +40,8 @@ __device__ void write_slab(const CastFactor& p, int64_t i, int64_t j, A value) {
     line[(j + p.rank) * p.slab_j] = p.form == Form::Left ? low : high;
     line[(j + 2 * p.rank) * p.slab_j] = p.form == Form::Left ? high : low;
   }
+  for (int64_t k = p.line_begin + j; k < p.line_end; k += p.rank)
+    if (k < 0 || k >= p.width) line[k * p.slab_j] = T(0.0f);
   if (j > 0) return;
   for (int64_t k = p.form == Form::Rounded ? p.rank : 3 * p.rank; k < p.width; ++k) line[k * p.slab_j] = T(0.0f);
 }
@@ -73,17 +76,7 @@ __device__ void cast_apart(const Problems<P>& all) {
 template <typename T, typename P>
 __device__ void finish_place(const Problems<P>& all, const Finish& own, unsigned place, unsigned blocks, int64_t begin,
                              int64_t end, unsigned char* memory) {
-  if (own.count == 0) return;
-  __threadfence();
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    unsigned* counter = all.counters + own.counter + place;
-    *memory = atomicAdd(counter, 1u) + 1 == blocks;
-    if (*memory) atomicExch(counter, 0u);
-  }
-  __syncthreads();
-  if (!*memory) return;
-  __threadfence();
+  if (own.count == 0 || !comes_last(all.counters + own.counter + place, blocks, memory)) return;
   for (int c = own.first; c < own.first + own.count; ++c) {
     const CastFactor& p = all.cast[c];
     cast_rows<T>(p, begin, min(end, int64_t(p.count)) - begin, threadIdx.x, blockDim.x);

@@ -12,10 +12,10 @@
 namespace lowrank::cuda::lora {
 namespace {
 
-// Where the slab of one adapter lies: lines `pitch` elements apart.
+// Where the slab of one adapter lies: lines `pitch` elements apart, of which it has columns from `first` on.
 struct Slabs {
   char *s, *b;
-  int64_t width, pitch;
+  int64_t width, pitch, first;
 };
 
 struct Plan {
@@ -30,10 +30,10 @@ struct Plan {
       const int64_t width = slab_width(rank_of(l[i]), l.left());
       if (wide)
         slab[i] = {wide->left + (begin * wide->width + first) * element, wide->right + first * element, width,
-                   wide->width};
+                   wide->width, first};
       else
-        slab[i] = {workspace.take(rows * width * element), workspace.take(out_of(l[i]) * width * element), width,
-                   width};
+        slab[i] = {workspace.take(rows * width * element), workspace.take(out_of(l[i]) * width * element), width, width,
+                   0};
     }
   }
 
@@ -73,6 +73,7 @@ CastFactors casts_of_s(const Layers& l, const Plan& plan) {
     s.factor = layer.dropout.active() ? layer.scale * layer.dropout.multiplier() : layer.scale;
     s.plain = layer.s.data, s.plain_type = layer.s.dtype, s.plain_i = r, s.plain_j = 1;
     s.slab = slab.s, s.form = l.left(), s.width = slab.width, s.slab_i = slab.pitch, s.slab_j = 1;
+    share_lines(s, slab.pitch, slab.first);
     casts.push_back(s);
   }
   return casts;
@@ -182,7 +183,7 @@ void forward(const LoraRows& op) {
   const Layers& l = groups[0];
   std::vector<const Layers*> layers;
   for (const Layers& group : groups) layers.push_back(&group);
-  clear(plan.wide, op.x.rows(), l.product());
+  if (has_plain_rows(op)) clear(plan.wide, op.x.rows(), l.product());
   project(layers, plan.plans.data());
   const int64_t width = plan.wide.width;
   gemm::Product p;

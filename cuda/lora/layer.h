@@ -69,7 +69,13 @@ void forward(const LoraRows& op);
 void backward(const LoraRows& op);
 // Each group that has factors, as a layer of its own.
 std::vector<Layers> groups_of(const LoraRows& op);
-// Zeros for what no group writes of the left side.
+// Of a left side, whose columns begin at `first` of lines of `pitch`: what makes it clears the other columns of its rows.
+inline void share_lines(CastFactor& cast, int64_t pitch, int64_t first) {
+  if (pitch > cast.width) cast.line_begin = int32_t(-first), cast.line_end = int32_t(pitch - first);
+}
+// Whether rows have no factors, so that nobody writes theirs.
+bool has_plain_rows(const LoraRows& op);
+// Zeros for all of the left side.
 void clear(const Wide& wide, int64_t rows, DType type);
 
 }  // namespace lowrank::cuda::lora

@@ -80,6 +80,8 @@ struct CastFactor {
   void* slab = nullptr;  // of the product's type; `width` of j after repetition, zeros at its end
   Form form = Form::Rounded;
   int32_t slab_i = 0, slab_j = 0, width = 0;
+  // The rest of a line that others share becomes zeros: from element `line_begin`, 0 or less, to `line_end`.
+  int32_t line_begin = 0, line_end = 0;
 };
 using CastFactors = std::vector<CastFactor>;
 

@@ -131,8 +131,8 @@ export function isLeaf(tensor: Tensor): boolean {
 /** Gradients up to this size, in bytes, are added to those of their leaves many at a time, by one launch of a GPU. */
 const SMALL = 1 << 20
 /** So many at a time, or so many bytes, which wait in memory until then. */
-const MOST_PENDING = 32
-const MOST_PENDING_BYTES = 4 << 20
+const MOST_PENDING = 160
+const MOST_PENDING_BYTES = 16 << 20
 
 /** One forward pass, recorded so that its gradients can be computed once. */
 export class Tape {
