@@ -55,9 +55,9 @@ __host__ __device__ inline int64_t divide(int64_t a, int64_t b) {
   return (a | b) >> 32 ? a / b : int64_t(uint32_t(a) / uint32_t(b));
 }
 
-// Where a kernel runs. `shared`: bytes of dynamic shared memory; cluster: blocks of one, sm_90 and later. overlaps, sm_90
-// and later: its blocks may begin while the kernels ahead still run (programmatic dependent launch), so each thread
-// begins with ptx::wait_for_kernels(); the emulator holds it to that.
+// Where a kernel runs. `shared`: bytes of dynamic shared memory; cluster: blocks of one, sm_90 and later, as is
+// `overlaps`: its blocks may begin while the kernels ahead run (programmatic dependent launch), so each thread begins
+// with ptx::wait_for_kernels(); the emulator holds it to that.
 struct Launch {
   dim3 grid, block;
   size_t shared = 0;

@@ -1,7 +1,7 @@
 // y[D] = sum over the rows of x[N, D]; y[1] = sum of x; y[1] = sum of x^2.
 //
-// Partial sums of fixed pieces, then their sum, both in an order that the sizes alone decide; of rows in two launches, of
-// totals in one, whose last block adds up.
+// Partial sums of fixed pieces, then their sum, both in an order that the sizes alone decide; of rows in two launches,
+// of totals in one, whose last block adds up.
 // Columns: a block owns 32 packs of columns and a piece of at least 64 rows, a warp every eighth row; sums are f32 (f64
 // for f64), and the partial ones 1/64 of what is read. Totals: a thread adds up a pack in f32, the packs of its
 // stride in f64, and so do the block and the last one. One pass over x. Bound by bandwidth: the target is

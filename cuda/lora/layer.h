@@ -69,7 +69,7 @@ void forward(const LoraRows& op);
 void backward(const LoraRows& op);
 // Each group that has factors, as a layer of its own.
 std::vector<Layers> groups_of(const LoraRows& op);
-// Of a left side, whose columns begin at `first` of lines of `pitch`: what makes it clears the other columns of its rows.
+// Of a left side whose columns begin at `first` of lines of `pitch`: what makes it clears the rest of its lines.
 inline void share_lines(CastFactor& cast, int64_t pitch, int64_t first) {
   if (pitch > cast.width) cast.line_begin = int32_t(-first), cast.line_end = int32_t(pitch - first);
 }
