@@ -17,7 +17,7 @@ import { type PackedBatch, shiftedRight, upload } from './nn/batch.ts'
 import type { Embedding } from './nn/embedding.ts'
 import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
-import { isUndecided, withSelectedRoutes } from './nn/routes.ts'
+import { withDecoderRoutes, withSelectedRoutes } from './nn/routes.ts'
 import type { ForwardOptions, StackCache } from './nn/stack.ts'
 import { prefixOf, shiftedRules, type VirtualTokens, withPrompt, withVirtual } from './nn/virtual.ts'
 import { embedding } from './ops/embedding.ts'
@@ -203,14 +203,12 @@ export class Model implements Disposable {
 
   /** How many virtual tokens the prompt of an adapter puts before what each sequence reads. */
   get promptTokens(): number {
-    const { prompt, count = 0 } = this.#virtual ?? {}
-    return prompt ? count : 0
+    return this.#virtual?.prompt ? this.#virtual.count : 0
   }
 
   /** How many virtual tokens are there as keys and values alone, before those of each sequence of a decoder. */
   get prefixTokens(): number {
-    const { prefix, count = 0 } = this.#virtual ?? {}
-    return prefix ? count : 0
+    return this.#virtual?.prefix ? this.#virtual.count : 0
   }
 
   /** Those of the last adapter switched on that has some. */
@@ -232,17 +230,13 @@ export class Model implements Disposable {
     const isRead = prompt && cache.isPrompt && !backbone.encode
     const hidden = isRead ? withPrompt(backbone.wordEmbeddings, prompt, batch, forward) : forward()
     const last = must(rowsRead('last', batch), 'last rows')
-    const index = Tensor.from(last, [last.length], { device: this.device })
-    return this.head.logits(embedding(hidden, index, hidden.dtype))
+    return this.head.logits(embedding(hidden, Tensor.from(last, [last.length], { device }), hidden.dtype))
   }
 
   /** What the encoder of an encoder-decoder makes of a batch; inside a scope or tape. */
   encode(batch: PackedBatch, options?: ForwardOptions): EncoderMemory {
     const { backbone, family } = this
     const encode = backbone.encode ?? fail('ERR_UNSUPPORTED', `encode: ${family.modelType} has no encoder of its own`)
-    check(!isUndecided(), 'ERR_UNSUPPORTED', () => {
-      return 'withRoutes: the tokens of an encoder-decoder cannot go by rows yet; run one adapter at a time'
-    })
     const { prompt, count = 0 } = this.#virtual ?? {}
     const read = (given: PackedBatch) => encode(upload(given, this.device, backbone), options)
     if (!prompt) return read(batch)
@@ -257,25 +251,28 @@ export class Model implements Disposable {
     body: (hidden: Tensor) => T,
     options: ForwardOptions = {},
   ): T {
-    const { hidden, rows } = this.#hidden(batch, targets, options)
-    if (!rows) return body(hidden)
-    const index = Tensor.from(rows, [rows.length], { device: this.device })
-    const selected = embedding(hidden, index, hidden.dtype)
-    return withSelectedRoutes(rows, () => countingSelected(() => body(selected)))
+    const { hidden, rows, sequences } = this.#hidden(batch, targets, options)
+    const read = () => {
+      if (!rows) return body(hidden)
+      const index = Tensor.from(rows, [rows.length], { device: this.device })
+      const selected = embedding(hidden, index, hidden.dtype)
+      return withSelectedRoutes(rows, () => countingSelected(() => body(selected)))
+    }
+    return sequences ? withDecoderRoutes(batch.cuSeqlens, sequences, read) : read()
   }
 
-  /** The last hidden state, and the rows of it that the head reads; undefined: all. */
+  /** The last hidden state, the rows of it that the head reads (undefined: all), and its sequences where others. */
   #hidden(batch: PackedBatch, targets: Targets | undefined, options: ForwardOptions) {
     const { backbone } = this
     if (backbone.encode) return this.#decoded(batch, targets, options)
     const { prompt, count = 0 } = this.#virtual ?? {}
     const forward = (given: PackedBatch) => this.#behindPrefix(given, options)
-    if (!prompt) return { hidden: forward(batch), rows: this.head.rows(batch, targets) }
+    if (!prompt) return { hidden: forward(batch), rows: this.head.rows(batch, targets), sequences: undefined }
     const { batch: longer, moved } = withVirtual(batch, count)
     const { wordEmbeddings } = backbone
     const hidden = countingVirtual(count, () => withPrompt(wordEmbeddings, prompt, longer, () => forward(longer)))
     const places = targets?.rows && { ...targets, rows: targets.rows.map(t => nth(moved, t)) }
-    return { hidden, rows: this.head.rows(longer, places ?? targets) ?? moved }
+    return { hidden, rows: this.head.rows(longer, places ?? targets) ?? moved, sequences: undefined }
   }
 
   /** The last hidden state of the backbone, in which tokens come after a prefix where there is one. */
@@ -298,8 +295,11 @@ export class Model implements Disposable {
     const given = shiftedRight(said, must(backbone.startId, 'startId'))
     const forward = () => this.#behindPrefix(given, { ...options, memory })
     // Rows of an echo are counted as those of the encoder, and those of the encoder with its virtual ones.
-    const hidden = said === echo ? forward() : countingVirtual(this.promptTokens, () => countingDecoder(forward))
-    return { hidden, rows: this.head.rows(said === echo ? batch : given, targets) }
+    const hidden = withDecoderRoutes(batch.cuSeqlens, given.cuSeqlens, () => {
+      return said === echo ? forward() : countingVirtual(this.promptTokens, () => countingDecoder(forward))
+    })
+    const rows = this.head.rows(said === echo ? batch : given, targets)
+    return { hidden, rows, sequences: given.cuSeqlens }
   }
 
   #upload(targets: Targets, hidden: Tensor): Tensor {

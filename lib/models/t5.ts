@@ -8,6 +8,7 @@ import type { Batch } from '../nn/batch.ts'
 import type { Embedding } from '../nn/embedding.ts'
 import { linearGroup } from '../nn/linear.ts'
 import { RelativeBias } from '../nn/relativeBias.ts'
+import { withReadRoutes } from '../nn/routes.ts'
 import { type Block, type Forward, type ForwardOptions, stack } from '../nn/stack.ts'
 import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
@@ -80,7 +81,7 @@ function crossAttention(w: Weights, d: Dims): Sublayer {
   const [query, ...others] = layers
   return (x, { batch, cache, memory }) => {
     check(memory, 'ERR_OPTION', () => `${w.prefix}: no memory was given; run the encoder first`)
-    const pair = () => countingMemory(() => linearGroup(others, memory.hidden))
+    const pair = () => countingMemory(() => withReadRoutes(() => linearGroup(others, memory.hidden)))
     const [k, v] = cache ? cache.crossed(pair) : pair()
     return output.apply(attention.apply(query.apply(x), k, v, { batch }, { keys: memory }))
   }

@@ -14,6 +14,8 @@ export interface Route {
 
 /** The routes in force, over all rows of the batch, or of what a head selected from it. */
 let routes: readonly Route[] | undefined
+/** Of a decoder: the routes over what its encoder read. */
+let read: readonly Route[] | undefined
 /** Whose rows are computed now; undefined outside of a part. */
 let inside: string | null | undefined
 
@@ -45,6 +47,37 @@ export function withSelectedRoutes<T>(selected: ArrayLike<number>, body: () => T
     return { adapter, rows: at - from }
   })
   return withRoutes(remapped, body)
+}
+
+/**
+ * Runs `body`, whose rows are tokens of the sequences `to`, one for each of those the routes are over: what a decoder
+ * is to say. @throws ERR_SHAPE for a route that ends within a sequence
+ */
+export function withDecoderRoutes<T>(from: Int32Array, to: Int32Array, body: () => T): T {
+  if (!routes || !isUndecided()) return body()
+  const given = undecidedRoutes(from.at(-1) ?? 0)
+  let [row, sequence] = [0, 0]
+  const moved = given.map(({ adapter, rows }) => {
+    const first = sequence
+    row += rows
+    while (sequence + 1 < from.length && nth(from, sequence + 1) <= row) sequence++
+    check(nth(from, sequence) === row, 'ERR_SHAPE', () => {
+      return `withRoutes: a route ends at row ${row}, within a sequence that an encoder reads; end it with one`
+    })
+    return { adapter, rows: nth(to, sequence) - nth(to, first) }
+  })
+  const outer = read
+  read = given
+  try {
+    return withRoutes(moved, body)
+  } finally {
+    read = outer
+  }
+}
+
+/** Runs `body`, a part of a decoder whose rows are those that its encoder read. */
+export function withReadRoutes<T>(body: () => T): T {
+  return read && isUndecided() ? during(read, undefined, body) : body()
 }
 
 /** The adapter of the rows that are being computed: null is the base, undefined that no route decides. */
@@ -114,16 +147,14 @@ function during<T>(given: readonly Route[], adapter: string | null | undefined, 
 
 /** Runs something later under the routes of now: a forward pass that backward runs again. */
 export function asRouted(): <T>(body: () => T) => T {
-  const now = { routes, inside }
+  const now = { routes, read, inside }
   return body => {
-    const outer = { routes, inside }
-    routes = now.routes
-    inside = now.inside
+    const outer = { routes, read, inside }
+    ;({ routes, read, inside } = now)
     try {
       return body()
     } finally {
-      routes = outer.routes
-      inside = outer.inside
+      ;({ routes, read, inside } = outer)
     }
   }
 }

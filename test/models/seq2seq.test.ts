@@ -13,7 +13,6 @@ import { createModel, loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { type PackedBatch, pack, shiftedRight, upload } from '../../lib/nn/batch.ts'
 import { bucketOf } from '../../lib/nn/relativeBias.ts'
-import { withRoutes } from '../../lib/nn/routes.ts'
 import { Arena } from '../../lib/optim/arena.ts'
 import { attach } from '../../lib/peft/attach.ts'
 import { loadAdapter } from '../../lib/peft/load.ts'
@@ -248,15 +247,6 @@ test('configs that make no sense are refused', () => {
   assert.throws(config({ relative_attention_max_distance: 16 }), /32 buckets for distances up to 16/)
   assert.throws(config({ feed_forward_proj: 'twice-gelu' }), /feed_forward_proj "twice-gelu"/)
   assert.throws(config({ feed_forward_proj: 'gated-none' }), /activation "none" is unknown/)
-})
-
-test('rows of several adapters are refused, since what is read and what is said have rows of their own', async () => {
-  const model = await loadModel(join(FOLDER, 't5'), { task })
-  attach(model, lora({ r: 2 }), { name: 'a' })
-  const { batch } = tinyBatch('t5')
-  const routes = [{ adapter: 'a', rows: batch.ids.length }]
-  assert.throws(() => scope(() => withRoutes(routes, () => model.logits(batch))), /withRoutes: .* encoder-decoder/)
-  model.dispose()
 })
 
 test('default targets are the queries and values of all attentions', async () => {
