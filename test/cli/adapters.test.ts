@@ -33,9 +33,9 @@ test('convert: a DoRA adapter as plain LoRA says nearly the same, and how nearly
   const [before, after] = [await probability('b'), await probability('plain')]
   assert.ok(Math.abs(before - after) < 0.05, `${before} and ${after}`)
   const taken = await run('convert', 'b', '--out', 'plain')
-  assert.match(taken.stderr, /^error ERR_OPTION: out: plain is not empty/)
+  assert.match(taken.stderr, /^error ERR_OPTION: --out: plain is not empty/)
   const itself = await run('convert', 'b', '--out', 'b/adapter', '--overwrite')
-  assert.match(itself.stderr, /^error ERR_OPTION: out: b\/adapter is the adapter itself/)
+  assert.match(itself.stderr, /^error ERR_OPTION: --out: b\/adapter is the adapter itself/)
 })
 
 test("convert --layout adapterhub writes AdapterHub's files of bottleneck adapters, and of no others", async () => {
@@ -94,7 +94,7 @@ test('combine: weights, rank, head; with all the weight on one adapter it is tha
   assert.match(low.stdout, /svd of 2 adapters, LoRA of rank 4 on \d+ layers\nerror /)
   assert.is(config('both').r, 4)
   const wrong = await run('combine', 'a', 'plain', ...shared, '--weights', '1')
-  assert.match(wrong.stderr, /^error ERR_OPTION: weights: 1 numbers for 2 adapters/)
+  assert.match(wrong.stderr, /^error ERR_OPTION: --weights: 1 numbers for 2 adapters/)
   const rank = await run('combine', 'a', 'plain', ...shared, '--rank', '4')
   assert.match(rank.stderr, /^error ERR_OPTION: rank: cat has the rank that follows/)
 })

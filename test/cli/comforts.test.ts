@@ -77,7 +77,7 @@ test('a name that is the id of a hub is told what it is, and what to do', async 
   writeJsonl(join(cwd, 'data.jsonl'), reviews(30))
   const { code, stderr } = await cli(['train', 'data.jsonl', '--model', 'google/bert'], { cwd })
   assert.is(code, 1)
-  assert.match(stderr, /ERR_HUB: model: there is no folder google\/bert, and hub: .*`hf download google\/bert`/)
+  assert.match(stderr, /ERR_HUB: --model: there is no folder google\/bert, and hub: .*`hf download google\/bert`/)
 })
 
 test('init writes what it found, and train takes it', async () => {

@@ -44,7 +44,7 @@ test('train with nothing but a file: infers, splits, trains, writes everything',
 test('a second run does not overwrite the first', async () => {
   const { code, stderr } = await run('train', 'reviews.jsonl', ...fast)
   assert.is(code, 1)
-  assert.match(stderr, /error ERR_OPTION: out: .*holds a run already \(adapter\); continue it with --resume/)
+  assert.match(stderr, /error ERR_OPTION: --out: .*holds a run already \(adapter\); continue it with --resume/)
 })
 
 test('--json: every line is an object, the last is the summary; --quiet leaves only warnings', async () => {
@@ -125,7 +125,7 @@ test('merge writes a model folder that says the same', async () => {
   assert.is(merged.label, apart.label)
   assert.ok(Math.abs(merged.probability - apart.probability) < 0.02, 'the base is saved as bf16')
   const again = await run('merge', 'lowrank-reviews', '--out', 'merged')
-  assert.match(again.stderr, /error ERR_OPTION: out: merged is not empty/)
+  assert.match(again.stderr, /error ERR_OPTION: --out: merged is not empty/)
 })
 
 test('full fine-tuning writes a model, and --init-from goes on from adapter or model', async () => {

@@ -49,7 +49,7 @@ test('files that no run made are kept, whatever they are called, with --overwrit
   for (const name of ['tensorboard/mine.txt', 'log.jsonl', 'predictions.jsonl', 'report.html'])
     writeFileSync(join(cwd, 'foreign', name), 'precious')
   for (const extra of [[], ['--overwrite']])
-    await refuses(/ERR_OPTION: out: .*foreign holds predictions.jsonl, which no run/, '--out', 'foreign', ...extra)
+    await refuses(/ERR_OPTION: --out: .*foreign holds predictions.jsonl, which no run/, '--out', 'foreign', ...extra)
   for (const name of ['tensorboard/mine.txt', 'log.jsonl', 'predictions.jsonl', 'report.html'])
     assert.is(read('foreign', name), 'precious')
   assert.equal(readdirSync(join(cwd, 'foreign')).sort(), [
@@ -66,10 +66,10 @@ test('inputs, base and start adapter in the output folder are refused and stay',
   symlinkSync(join(cwd, 'inside'), join(cwd, 'linked'))
   const data = ['inside/log.jsonl', '--out', 'linked', '--overwrite']
   const { stderr } = await run('train', ...data, ...quick)
-  assert.match(stderr, /ERR_OPTION: out: .*linked holds data \(inside\/log.jsonl\), which the run reads/)
+  assert.match(stderr, /ERR_OPTION: --out: .*linked holds data \(inside\/log.jsonl\), which the run reads/)
   assert.is(read('inside', 'log.jsonl'), read('reviews.jsonl'))
   await refuses(/holds model \(inside\/base\)/, '--model', 'inside/base', '--out', 'inside', '--overwrite')
-  await refuses(/holds initFrom/, '--init-from', 'inside/adapter', '--out', 'inside', '--overwrite')
+  await refuses(/holds --init-from/, '--init-from', 'inside/adapter', '--out', 'inside', '--overwrite')
 })
 
 test('--overwrite removes the run before only when the new one is complete', async () => {
@@ -153,9 +153,9 @@ test('killed at any rename of the exchange, the next command ends it', async () 
 })
 
 test('--resume that finds nothing says what is there', async () => {
-  await refuses(/ERR_CHECKPOINT: resume: .*nowhere holds nothing; start/, '--out', 'nowhere', '--resume')
+  await refuses(/ERR_CHECKPOINT: --resume: .*nowhere holds nothing; start/, '--out', 'nowhere', '--resume')
   assert.not.ok(existsSync(join(cwd, 'nowhere')))
-  await refuses(/ERR_OPTION: resume: goes on with the run/, '--out', 'nowhere', '--resume', '--overwrite')
+  await refuses(/ERR_OPTION: --resume: goes on with the run/, '--out', 'nowhere', '--resume', '--overwrite')
   const folder = await open('early')
   await folder.begin()
   put(folder, 'log.jsonl')

@@ -94,7 +94,7 @@ test('more trials go on from those there are, another space does not', async () 
   assert.is(done.code, 0, done.stderr)
   assert.is(trialsOf('b').length, 6)
   const other = await run('sweep', 'sample.jsonl', '--sampler', 'random', '--batch-size', '8', '--out', 'b', '--resume')
-  assert.match(other.stderr, /^error ERR_OPTION: resume: space is .*, it was /m)
+  assert.match(other.stderr, /^error ERR_OPTION: --resume: space is .*, it was /m)
 })
 
 test('workers take trials of a study, here two beside the one that began it', async () => {
@@ -162,13 +162,13 @@ test('a budget plans the steps of all trials, and stays when the search is resum
   const again = await run(...args, '--budget', '20s', '--trials', '3', '--resume')
   assert.is(again.code, 0, again.stderr)
   const refused = await run('sweep', 'sample.jsonl', '--space', 'space.yaml', '--budget', '20s', '--out', 'g')
-  assert.match(refused.stderr, /^error ERR_OPTION: budget: plans epochs, which the space searches/m)
+  assert.match(refused.stderr, /^error ERR_OPTION: --budget: plans epochs, which the space searches/m)
 })
 
 test('what cannot be searched is told before anything is trained', async () => {
   writeFileSync(join(cwd, 'wrong.yaml'), 'learning_rate: [1e-3]\n')
   const wrong = await run('sweep', 'sample.jsonl', '--space', 'wrong.yaml')
-  assert.match(wrong.stderr, /^error ERR_OPTION: space: "learning_rate" is not searched \(here it is "lr"\)/)
+  assert.match(wrong.stderr, /^error ERR_OPTION: --space: "learning_rate" is not searched \(here it is "lr"\)/)
   const none = await run('sweep', 'worker')
   assert.match(none.stderr, /^error ERR_OPTION: sweep worker: study is missing/)
   const absent = await run('sweep', 'worker', '--study', 'nowhere.log')
