@@ -72,7 +72,7 @@ struct Backward {
   }
 
   void reduce() const {
-    constexpr int64_t COLUMNS = 256;
+    constexpr int64_t COLUMNS = 64;
     const float multiplier = float(dropout.active() ? dropout.multiplier() : 1.0);
     const int64_t cuts_a = da ? ceil_div(in, COLUMNS) : 0, cuts_b = db ? ceil_div(out, COLUMNS) : 0;
     parallel_for(cuts_a + cuts_b, [&](int64_t cut) {

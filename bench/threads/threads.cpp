@@ -70,27 +70,41 @@ void print_dispatches() {
 // ---- The model
 
 struct Dispatch {
+  double before = 0;           // seconds since the dispatch before
   std::vector<double> pieces;  // seconds
 };
 
-struct Trace {
-  std::vector<Dispatch> dispatches;
-  double serial = 0;  // between the dispatches
-};
+using Trace = std::vector<Dispatch>;
 
 Trace* trace = nullptr;
+double last = 0;  // when the last dispatch ended
 bool inside = false;
+
+// What it costs to ask this thread's clock.
+double asking() {
+  static const double cost = [] {
+    double least = 1;
+    for (int i = 0; i < 1000; ++i) {
+      const double start = seconds(CLOCK_THREAD_CPUTIME_ID);
+      least = std::min(least, seconds(CLOCK_THREAD_CPUTIME_ID) - start);
+    }
+    return least;
+  }();
+  return cost;
+}
 
 void record(int64_t pieces, cpu::detail::Body body, void* context) {
   Dispatch own;
+  own.before = seconds(CLOCK_MONOTONIC) - last;
   for (int64_t i = 0; i < pieces; ++i) {
     const double start = seconds(CLOCK_THREAD_CPUTIME_ID);
     inside = true;
     body(context, i);
     inside = false;
-    own.pieces.push_back(seconds(CLOCK_THREAD_CPUTIME_ID) - start);
+    own.pieces.push_back(std::max(0.0, seconds(CLOCK_THREAD_CPUTIME_ID) - start - asking()));
   }
-  trace->dispatches.push_back(std::move(own));
+  trace->push_back(std::move(own));
+  last = seconds(CLOCK_MONOTONIC);
 }
 
 struct Matrix {
@@ -190,26 +204,22 @@ struct Layer {
 
 // Each piece's least time over some runs: what other programs do is not the kernels' doing.
 Trace measure(Layer& layer, int threads) {
-  constexpr int RUNS = 4;
+  constexpr int RUNS = 6;
   cpu::set_threads(threads);
+  asking();
   Trace least;
   for (int run = 0; run < RUNS; ++run) {
     Trace own;
     trace = &own;
-    const double start = seconds(CLOCK_THREAD_CPUTIME_ID);
+    last = seconds(CLOCK_MONOTONIC);
     layer.run();
-    own.serial = seconds(CLOCK_THREAD_CPUTIME_ID) - start;
-    for (const Dispatch& each : own.dispatches)
-      for (const double piece : each.pieces) own.serial -= piece;
     trace = nullptr;
-    if (run == 0) {
-      least = own;
-      continue;
+    if (run == 0) least = own;
+    for (size_t i = 0; i < least.size(); ++i) {
+      least[i].before = std::min(least[i].before, own[i].before);
+      for (size_t j = 0; j < least[i].pieces.size(); ++j)
+        least[i].pieces[j] = std::min(least[i].pieces[j], own[i].pieces[j]);
     }
-    least.serial = std::min(least.serial, own.serial);
-    for (size_t i = 0; i < least.dispatches.size(); ++i)
-      for (size_t j = 0; j < least.dispatches[i].pieces.size(); ++j)
-        least.dispatches[i].pieces[j] = std::min(least.dispatches[i].pieces[j], own.dispatches[i].pieces[j]);
   }
   return least;
 }
@@ -234,21 +244,21 @@ void print_model(double level) {
     Layer layer(compute);
     double alone = 0;
     for (const int threads : {1, 2, 4, 8, 16, 32, 64}) {
+      double spans = 0, sum = 0, waking = 0, serial = 0;
       const Trace own = measure(layer, threads);
-      double spans = 0, sum = 0, waits = 0;
-      for (const Dispatch& each : own.dispatches) {
+      for (const Dispatch& each : own) {
         spans += span(each, threads, level);
-        waits += span(each, threads, level) - span(each, threads, 0);
+        waking += span(each, threads, level) - span(each, threads, 0);
+        serial += each.before;
         for (const double piece : each.pieces) sum += piece;
       }
-      const double step = double(LAYERS) * (spans + own.serial);
+      const double step = double(LAYERS) * (spans + serial);
       if (threads == 1) alone = step;
       std::printf(
           "%s\n  {\"compute\": \"%s\", \"cores\": %d, \"dispatches\": %d, \"step_s\": %.4f, \"cpu_s\": %.3f, "
           "\"serial_s\": %.4f, \"waking_s\": %.4f, \"share_of_ideal\": %.3f}",
-          any ? "," : "", compute == Compute::F32 ? "f32" : "bf16", threads, int(LAYERS) * int(own.dispatches.size()),
-          step, double(LAYERS) * (sum + own.serial), double(LAYERS) * own.serial, double(LAYERS) * waits,
-          alone / threads / step);
+          any ? "," : "", compute == Compute::F32 ? "f32" : "bf16", threads, int(LAYERS) * int(own.size()), step,
+          double(LAYERS) * (sum + serial), double(LAYERS) * serial, double(LAYERS) * waking, alone / threads / step);
       std::fflush(stdout);
       any = true;
     }

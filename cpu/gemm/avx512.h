@@ -182,8 +182,13 @@ inline __attribute__((always_inline)) void multiply_f32(__m512 (&acc)[R][V], con
                                                         int64_t steps) {
   for (int64_t k = 0; k < steps; ++k, a += MR, b += NR) {
     __m512 w[V];
+    // From the L2 cache, where panels of many steps lie: the processor's own prefetcher comes late.
 #pragma GCC unroll 2
-    for (int j = 0; j < V; ++j) w[j] = _mm512_loadu_ps(b + 16 * j);
+    for (int j = 0; j < V; ++j) {
+      w[j] = _mm512_loadu_ps(b + 16 * j);
+      _mm_prefetch(reinterpret_cast<const char*>(b + 8 * NR + 16 * j), _MM_HINT_T0);
+    }
+    _mm_prefetch(reinterpret_cast<const char*>(a + 16 * MR), _MM_HINT_T0);
 #pragma GCC unroll 14
     for (int i = 0; i < R; ++i) {
       const __m512 x = _mm512_set1_ps(a[i]);

@@ -5,6 +5,8 @@
 
 #include "cpu/gemm/gemm.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "cpu/gemm/cut.h"
@@ -19,10 +21,22 @@ namespace {
 
 constexpr int64_t K_BLOCK = 768;          // units; a panel of a (43 KB) and one of b (98 KB) share the L2 cache
 constexpr int64_t PACKED_B = 10 << 20;    // bytes: stays in the L3 cache
-constexpr int64_t PACKED_A = 448 << 10;   // bytes: stays in the L2 cache
 constexpr int64_t PIECE_FLOPS = 4 << 20;  // below, waking a thread costs more than it brings
 constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 14;
 constexpr int PACKED_B_SLOT = 0, PACKED_A_SLOT = 1, DEQUANTIZED_SLOT = 6;  // of scratch
+
+// Bytes of packed rows that stay in the L2 cache beside a panel of b: 448 KB of 1 MB.
+int64_t packed_a() {
+  static const int64_t bytes = [] {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    const int64_t cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#else
+    const int64_t cache = 0;
+#endif
+    return std::clamp<int64_t>(cache / 16 * 7, 448 << 10, 896 << 10);
+  }();
+  return bytes;
+}
 
 int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
@@ -84,27 +98,29 @@ struct Plan {
     const int64_t slab = u0 == 0 ? p.slab.r : 0;
     packed_b = static_cast<float*>(scratch(PACKED_B_SLOT, size_t(4 * panels * kernel.nr * (phase + slab) + 64)));
     slab_b = packed_b + panels * kernel.nr * phase;
+    // A part is one K block of a panel.
+    const int64_t blocks = std::max<int64_t>(1, ceil_div(phase, std::max<int64_t>(1, k_block))),
+                  parts = panels * blocks;
     const int64_t elements = panels * kernel.nr * (phase * per_unit + slab);
-    const int64_t most = std::min(panels, 4 * int64_t(threads()));
+    const int64_t most = std::min(parts, 4 * int64_t(threads()));
     const int64_t pieces = std::clamp<int64_t>(elements / PACK_PIECE_ELEMENTS, 1, most);
     parallel_for(pieces, [&](int64_t piece) {
-      for (int64_t j = part(panels, piece, pieces); j < part(panels, piece + 1, pieces); ++j) {
-        pack_b_panel(n0, u0, j, panels);
-        if (slab) pack_slab_b(n0, j);
+      for (int64_t i = part(parts, piece, pieces); i < part(parts, piece + 1, pieces); ++i) {
+        const int64_t j = i / blocks, u = i % blocks * k_block;
+        if (phase) pack_b_block(n0, u0, u, j, panels);
+        if (slab && u == 0) pack_slab_b(n0, j);
       }
     });
   }
 
-  void pack_b_panel(int64_t n0, int64_t u0, int64_t j, int64_t panels) {
+  void pack_b_block(int64_t n0, int64_t u0, int64_t u, int64_t j, int64_t panels) {
     const int64_t at = n0 + j * kernel.nr, count = std::min<int64_t>(kernel.nr, columns - j * kernel.nr);
-    for (int64_t u = 0; u < phase; u += k_block) {
-      const int64_t block = std::min(k_block, phase - u), k = (u0 + u) * per_unit;
-      Pack pack = whole(p.b, at, k, kernel.nr, count);
-      pack.depth = std::min(block * per_unit, p.k - k);
-      pack.dst = packed_b + (u * panels + j * block) * kernel.nr;
-      if (p.b.quantized) dequantize_panel(pack, at, k);
-      kernel.pack(pack);
-    }
+    const int64_t block = std::min(k_block, phase - u), k = (u0 + u) * per_unit;
+    Pack pack = whole(p.b, at, k, kernel.nr, count);
+    pack.depth = std::min(block * per_unit, p.k - k);
+    pack.dst = packed_b + (u * panels + j * block) * kernel.nr;
+    if (p.b.quantized) dequantize_panel(pack, at, k);
+    kernel.pack(pack);
   }
 
   // The source of a panel of b that begins at (i, k), as f32.
@@ -169,7 +185,7 @@ struct Plan {
 
   void compute(int64_t n0, int64_t u0) {
     const int64_t row_panels = ceil_div(p.m, kernel.mr), column_panels = ceil_div(columns, kernel.nr);
-    const int64_t fit = std::max<int64_t>(1, PACKED_A / (4 * kernel.mr * std::max<int64_t>(1, k_block)));
+    const int64_t fit = std::max<int64_t>(1, packed_a() / (4 * kernel.mr * std::max<int64_t>(1, k_block)));
     const int64_t most = std::max<int64_t>(1, 2 * p.m * columns * (phase * per_unit + p.slab.r) / PIECE_FLOPS);
     const Grid grid = cut({row_panels, column_panels, fit, most, kernel.pack_cost, kernel.load_cost}, threads());
     parallel_for(grid.strips * grid.cuts, [&](int64_t piece) {
