@@ -1,7 +1,8 @@
 // One training step of a model with random weights: the same shapes and fields as bench/peers/train_step.py.
 //   npm run bench:step -- --case bert|bert-base|bert-large --method qv|all|full|fwd --dtype fp32|bf16 [--device cpu]
 //     [--lora-dropout 0] [--steps 5] [--warm 2] [--max-s 60] [--threads N] [--no-dropout] --json
-// Prints one JSON line; cpu_min is the fewest process CPU seconds of a step, the figure to compare on a shared machine.
+// Prints one JSON line; cpu_min is the fewest process CPU seconds of a step, the figure to compare on a shared machine,
+// over_floor how much that is over what the products would take at the processor's peak (floor.ts).
 // Forward and backward have no times of their own: a step is queued whole and waited for once.
 
 import { readFileSync } from 'node:fs'
@@ -22,6 +23,7 @@ import type { Method } from '../lib/peft/method.ts'
 import { random } from '../lib/random.ts'
 import { scope } from '../lib/tensor.ts'
 import { Stepper } from '../lib/train/step.ts'
+import { floorOf, peakGflops } from './floor.ts'
 import { cpuSeconds, median, resetPeak, resident, round } from './machine.ts'
 
 const LARGE = { hidden_size: 1024, num_hidden_layers: 24, num_attention_heads: 16, intermediate_size: 4096 }
@@ -151,10 +153,14 @@ async function main(): Promise<void> {
   const [buildTime, built] = [(performance.now() - started) / 1000, resident('VmRSS')]
   resetPeak()
   model.device.resetPeak()
+  const peak = () => (options.device === 'cpu' ? peakGflops(options.dtype as keyof typeof DTYPES) : undefined)
+  const before = peak()
   const { first, timed: times } = await measure(step)
+  const highest = before && Math.max(before, peak() ?? 0)
   const info = native.info()
   const [seconds, cpu] = [times.map(t => t.wall), times.map(t => t.cpu)]
   const { B, S, r } = shape
+  const forward = (2 * linear * B * S) / 1e9
   const result = {
     side: 'lowrank',
     device: options.device,
@@ -173,9 +179,10 @@ async function main(): Promise<void> {
     first: round(first, 3),
     tok_s: round((B * S) / median(seconds), 1),
     tok_s_best: round((B * S) / Math.min(...seconds), 1),
-    fwd_gflop: round((2 * linear * B * S) / 1e9, 1),
+    fwd_gflop: round(forward, 1),
     cpu_s: round(median(cpu), 3),
     cpu_min: round(Math.min(...cpu), 3),
+    ...floorOf(options.method, forward, highest, Math.min(...cpu)),
     rss_built: Math.round(built),
     rss_peak: Math.round(resident('VmHWM')),
     pool_peak: Math.round(model.device.memory().peak / 2 ** 20),

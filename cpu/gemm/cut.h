@@ -1,13 +1,31 @@
 #pragma once
 // How the tiles of a product are cut into pieces. No cut changes a bit (gemm.cpp), so it may look at threads().
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "cpu/parallel.h"
 
 namespace lowrank::cpu::gemm {
 
+constexpr int64_t PIECE_FLOPS = 4 << 20;  // below, waking a thread costs more than it brings
+
+inline int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 // Start of part i when [0, total) is cut into `parts`.
 inline int64_t part(int64_t total, int64_t i, int64_t parts) { return total * i / parts; }
+
+// Bytes of packed rows that stay in the L2 cache beside a panel of b: 448 KB of 1 MB.
+inline int64_t packed_a() {
+  static const int64_t bytes = [] {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+    const int64_t cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
+#else
+    const int64_t cache = 0;
+#endif
+    return std::clamp<int64_t>(cache / 16 * 7, 448 << 10, 896 << 10);
+  }();
+  return bytes;
+}
 
 struct Grid {
   int64_t strips = 1, cuts = 1;  // of the rows and of the columns

@@ -5,8 +5,6 @@
 
 #include "cpu/gemm/gemm.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "cpu/gemm/cut.h"
@@ -19,26 +17,10 @@
 namespace lowrank::cpu::gemm {
 namespace {
 
-constexpr int64_t K_BLOCK = 768;          // units; a panel of a (43 KB) and one of b (98 KB) share the L2 cache
-constexpr int64_t PACKED_B = 10 << 20;    // bytes: stays in the L3 cache
-constexpr int64_t PIECE_FLOPS = 4 << 20;  // below, waking a thread costs more than it brings
+constexpr int64_t K_BLOCK = 768;        // units; a panel of a (43 KB) and one of b (98 KB) share the L2 cache
+constexpr int64_t PACKED_B = 10 << 20;  // bytes: stays in the L3 cache
 constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 14;
 constexpr int PACKED_B_SLOT = 0, PACKED_A_SLOT = 1, DEQUANTIZED_SLOT = 6;  // of scratch
-
-// Bytes of packed rows that stay in the L2 cache beside a panel of b: 448 KB of 1 MB.
-int64_t packed_a() {
-  static const int64_t bytes = [] {
-#ifdef _SC_LEVEL2_CACHE_SIZE
-    const int64_t cache = sysconf(_SC_LEVEL2_CACHE_SIZE);
-#else
-    const int64_t cache = 0;
-#endif
-    return std::clamp<int64_t>(cache / 16 * 7, 448 << 10, 896 << 10);
-  }();
-  return bytes;
-}
-
-int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
 
 struct Choice {
   const Kernel* kernel;
@@ -82,6 +64,7 @@ struct Plan {
   }
 
   void run() {
+    if (suits_passing()) return pass();
     for (int64_t n0 = 0; n0 < p.n; n0 += n_block) {
       columns = std::min(n_block, p.n - n0);
       for (int64_t u0 = 0; u0 < units || u0 == 0; u0 += phase_units) {
@@ -93,12 +76,27 @@ struct Plan {
     }
   }
 
+  // Few rows and many columns: all rows stay in the L2 cache, and b passes by once, each panel packed, used and
+  // forgotten by one thread.
+  bool suits_passing() const {
+    const int64_t rows = 4 * round_up(p.m, kernel.mr) * std::max<int64_t>(1, k_block);  // bytes
+    return rows <= packed_a() / 4 * 5 && ceil_div(p.n, kernel.nr) >= 32 * int64_t(threads());
+  }
+
+  void pass() {
+    columns = p.n, phase = units, passing = true;
+    const int64_t panels = ceil_div(columns, kernel.nr), pieces = 4 * int64_t(threads());
+    parallel_for(pieces, [&](int64_t piece) {
+      compute_strip({0, ceil_div(p.m, kernel.mr), part(panels, piece, pieces), part(panels, piece + 1, pieces)}, 0, 0,
+                    panels);
+    });
+  }
+
   void pack_b(int64_t n0, int64_t u0) {
     const int64_t panels = ceil_div(columns, kernel.nr);
     const int64_t slab = u0 == 0 ? p.slab.r : 0;
     packed_b = static_cast<float*>(scratch(PACKED_B_SLOT, size_t(4 * panels * kernel.nr * (phase + slab) + 64)));
     slab_b = packed_b + panels * kernel.nr * phase;
-    // A part is one K block of a panel.
     const int64_t blocks = std::max<int64_t>(1, ceil_div(phase, std::max<int64_t>(1, k_block))),
                   parts = panels * blocks;
     const int64_t elements = panels * kernel.nr * (phase * per_unit + slab);
@@ -107,18 +105,18 @@ struct Plan {
     parallel_for(pieces, [&](int64_t piece) {
       for (int64_t i = part(parts, piece, pieces); i < part(parts, piece + 1, pieces); ++i) {
         const int64_t j = i / blocks, u = i % blocks * k_block;
-        if (phase) pack_b_block(n0, u0, u, j, panels);
-        if (slab && u == 0) pack_slab_b(n0, j);
+        if (phase) pack_b_block(n0, u0, u, j, packed_b + (u * panels + j * std::min(k_block, phase - u)) * kernel.nr);
+        if (slab && u == 0) pack_slab_b(n0, j, slab_b + j * slab * kernel.nr);
       }
     });
   }
 
-  void pack_b_block(int64_t n0, int64_t u0, int64_t u, int64_t j, int64_t panels) {
+  void pack_b_block(int64_t n0, int64_t u0, int64_t u, int64_t j, float* panel) const {
     const int64_t at = n0 + j * kernel.nr, count = std::min<int64_t>(kernel.nr, columns - j * kernel.nr);
     const int64_t block = std::min(k_block, phase - u), k = (u0 + u) * per_unit;
     Pack pack = whole(p.b, at, k, kernel.nr, count);
     pack.depth = std::min(block * per_unit, p.k - k);
-    pack.dst = packed_b + (u * panels + j * block) * kernel.nr;
+    pack.dst = panel;
     if (p.b.quantized) dequantize_panel(pack, at, k);
     kernel.pack(pack);
   }
@@ -135,7 +133,7 @@ struct Plan {
     pack.src = panel, pack.ld = width;
   }
 
-  void pack_slab_b(int64_t n0, int64_t j) {
+  void pack_slab_b(int64_t n0, int64_t j, float* panel) const {
     const SlabGroup whole_slab = {0, p.m, 0, p.slab.r, p.slab.a, p.slab.b};
     const SlabGroup* groups = p.slab.groups ? p.slab.groups : &whole_slab;
     const int64_t at = n0 + j * kernel.nr, count = std::min<int64_t>(kernel.nr, columns - j * kernel.nr);
@@ -144,7 +142,7 @@ struct Plan {
       Pack pack = whole(b, at, 0, kernel.nr, count);
       pack.unit = Unit::F32;
       pack.depth = groups[g].r;
-      pack.dst = slab_b + (j * p.slab.r + groups[g].first) * kernel.nr;
+      pack.dst = panel + groups[g].first * kernel.nr;
       kernel.pack(pack);
     }
   }
@@ -190,9 +188,8 @@ struct Plan {
     const Grid grid = cut({row_panels, column_panels, fit, most, kernel.pack_cost, kernel.load_cost}, threads());
     parallel_for(grid.strips * grid.cuts, [&](int64_t piece) {
       const int64_t i = piece / grid.cuts, j = piece % grid.cuts;
-      Strip s;
-      s.i0 = part(row_panels, i, grid.strips), s.i1 = part(row_panels, i + 1, grid.strips);
-      s.j0 = part(column_panels, j, grid.cuts), s.j1 = part(column_panels, j + 1, grid.cuts);
+      const Strip s = {part(row_panels, i, grid.strips), part(row_panels, i + 1, grid.strips),
+                       part(column_panels, j, grid.cuts), part(column_panels, j + 1, grid.cuts)};
       compute_strip(s, n0, u0, column_panels);
     });
   }
@@ -203,15 +200,23 @@ struct Plan {
 
   void compute_strip(const Strip& s, int64_t n0, int64_t u0, int64_t panels) const {
     const int64_t slab = u0 == 0 ? p.slab.r : 0, panel_count = s.i1 - s.i0;
-    float* slab_a =
-        static_cast<float*>(scratch(PACKED_A_SLOT, size_t(4 * panel_count * kernel.mr * (k_block + slab) + 64)));
-    float* packed_a = slab_a + panel_count * kernel.mr * slab;
+    const int64_t rows = panel_count * kernel.mr, width = k_block + slab;
+    float* slab_a = static_cast<float*>(scratch(PACKED_A_SLOT, size_t(4 * (rows + kernel.nr) * width + 64)));
+    float *packed_a = slab_a + rows * slab, *own_b = slab_a + rows * width;
     const Session session(kernel);
     for (int64_t u = 0; u < phase || u == 0; u += k_block) {
       const int64_t block = std::min(k_block, phase - u);
       pack_a(s, (u0 + u) * per_unit, block, packed_a, u == 0 && slab ? slab_a : nullptr);
-      for (int64_t j = s.j0; j < s.j1; ++j)
-        compute_column(s, {n0, j, u0 + u, block, packed_a, packed_b + (u * panels + j * block) * kernel.nr, slab_a});
+      for (int64_t j = s.j0; j < s.j1; ++j) {
+        Column c = {n0, j, u0 + u, block, packed_a, own_b, slab_a, own_b + block * kernel.nr};
+        if (passing) {
+          pack_b_block(n0, u0, u, j, own_b);
+          if (slab && u == 0) pack_slab_b(n0, j, own_b + block * kernel.nr);
+        } else {
+          c.b = packed_b + (u * panels + j * block) * kernel.nr, c.slab_b = slab_b + j * slab * kernel.nr;
+        }
+        compute_column(s, c);
+      }
       if (k_block == 0) break;
     }
   }
@@ -219,7 +224,7 @@ struct Plan {
   // A block of K of one panel of columns, packed.
   struct Column {
     int64_t n0, j, begin, units;
-    const float *a, *b, *slab_a;
+    const float *a, *b, *slab_a, *slab_b;
   };
 
   // In passes of which both panels stay in the first cache, where the kernel asks for that.
@@ -243,7 +248,7 @@ struct Plan {
         const Steps steps = first ? steps_of(row, t.rows) : Steps{0, 0};
         t.slab = steps.end - steps.first;
         t.slab_a = c.slab_a + ((i - s.i0) * slab + steps.first) * kernel.mr;
-        t.slab_b = slab_b + (c.j * slab + steps.first) * kernel.nr;
+        t.slab_b = c.slab_b + steps.first * kernel.nr;
         t.mask = p.slab.mask ? p.slab.mask + row * p.slab.mask_stride + column / 8 : nullptr;
         t.c = p.c + row * p.n + column;
         look_ahead(t, i - s.i0, s.i1 - s.i0);
@@ -289,12 +294,11 @@ struct Plan {
   const int64_t units, k_block;
   int64_t phase_units, n_block;
   int64_t columns = 0, phase = 0;  // of the present block of columns and phase of K
-  float* packed_b = nullptr;
-  float* slab_b = nullptr;
+  float *packed_b = nullptr, *slab_b = nullptr;
+  bool passing = false;
 };
 
-constexpr int64_t FEW_ROWS = 16, FEW_LINES = 4;
-constexpr int64_t FEW_PIECE_BYTES = 128 << 10;  // of w
+constexpr int64_t FEW_ROWS = 16, FEW_LINES = 4, FEW_PIECE_BYTES = 128 << 10;  // the last of w
 
 // Packing w would cost more than it brings: few rows read it as it is stored.
 bool is_few_rows(const Product& p) {

@@ -6,11 +6,6 @@
 #include "cpu/isa.h"
 
 namespace lowrank::cpu::gemm {
-namespace {
-
-constexpr int64_t PIECE_FLOPS = 1 << 20;  // below, waking a thread costs more than it brings
-
-}  // namespace
 
 const Skinny& skinny() {
 #if defined(__x86_64__)
@@ -25,7 +20,7 @@ const Skinny& skinny() {
 void parallel_dot(const Dot& d) {
   const bool by_rows = d.m >= d.n;
   const int64_t extent = by_rows ? d.m : d.n, flops = 2 * d.m * d.n * d.k;
-  const int64_t pieces = std::clamp<int64_t>(std::min(flops / (PIECE_FLOPS), ceil_div(extent, 64)), 1, 64);
+  const int64_t pieces = std::clamp<int64_t>(std::min(flops / (PIECE_FLOPS / 4), ceil_div(extent, 64)), 1, 64);
   const Skinny& thin = skinny();
   parallel_for(pieces, [&](int64_t piece) {
     const int64_t quads = ceil_div(extent, 4);

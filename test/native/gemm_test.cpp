@@ -364,6 +364,11 @@ void test_all() {
     test_lora(17, 900, 40, 5, bf16, Compute::F32, keep);
     for (int wanted = 0; wanted < 7; ++wanted) test_lora(150, 40, 33, 6, f32, Compute::F32, keep, wanted);
   }
+  // Wide enough that one thread takes b panel by panel, and three share packed ones.
+  for (const Compute compute : {Compute::F32, Compute::BF16}) {
+    test_lora(40, 1100, 96, 8, f32, compute, 230);
+    test_lora(40, 96, 1100, 8, bf16, compute, 230);
+  }
   for (const DType type : {f32, bf16, DType::I8, DType::NF4})
     for (const Compute compute : {Compute::F32, Compute::BF16})
       for (const int64_t m : {1, 2, 3, 7, 16})
