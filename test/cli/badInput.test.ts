@@ -92,7 +92,7 @@ test('labels that fit nothing', async () => {
     /ERR_DATA: labels: all rows have the label "good" in "label"; there is nothing to tell apart/,
   )
   await refuses(['train', 'mixed.jsonl'], /"label" is a list in some rows and not in others/)
-  await refuses(['train', 'nulls.jsonl'], /nulls.jsonl:1: "label" is null, not a label/)
+  await refuses(['train', 'nulls.jsonl'], /nulls.jsonl:1: "label" is null, as in 1 of \d+ rows: no label/)
   await refuses(['train', 'ids.jsonl'], /300 different values in 300 rows, too many for classes/)
   await refuses(['train', 'good.jsonl', '--labels', 'good,fine'], /"bad" is not a known label.*known: good, fine/)
   await refuses(['train', 'good.jsonl', '--columns', 'text=body'], /no column "body"/)
@@ -136,7 +136,7 @@ test('models that cannot be loaded', async () => {
 })
 
 test('settings that the model cannot take', async () => {
-  await refuses(['train', 'good.jsonl', '--r', '500'], /ERR_OPTION: r: 500 is above 384, the smaller side of/)
+  await refuses(['train', 'good.jsonl', '--r', '500'], /ERR_OPTION: --r: 500 is above 384, the smaller side of/)
   await refuses(['train', 'good.jsonl', '--target-modules', 'qeury'], /"qeury" matches no linear module.*"query"/)
   await refuses(
     ['train', 'good.jsonl', '--max-length', '300'],

@@ -171,7 +171,7 @@ test('inspect shows models, data and batches', async () => {
   const data = await run('inspect', 'data', 'reviews.jsonl')
   assert.match(data.stdout, /reviews.jsonl: 80 rows, 0 repeated texts/)
   assert.match(data.stdout, /good +40 +50.0 %/)
-  assert.match(data.stdout, /0 rows \(0.0 %\) would be cut at maxLength 256/)
+  assert.match(data.stdout, /0 rows \(0.0 %\) would be cut at 256 \(--max-length\)/)
   const cut = records((await run('inspect', 'data', 'reviews.jsonl', '--max-length', '8', '--json')).stdout)
   const [file] = (cut[0] as { files: { truncated: number; rows: number }[] }).files
   assert.is(file!.truncated, 80)

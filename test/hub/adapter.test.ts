@@ -67,7 +67,7 @@ test('an adapter of the hub is opened by its name, from code and by commands', a
   assert.is(code, 0, stderr)
   assert.is(records(stdout)[0]!.label, label)
   const misplaced = await cli(['predict', 'me/adapter', 'text', '--revision', 'v1'], { cwd })
-  assert.match(misplaced.stderr, /ERR_OPTION: revision: v1 .*write it as name@revision/)
+  assert.match(misplaced.stderr, /ERR_OPTION: (?:--)?revision: v1 .*write it as name@revision/)
 })
 
 test('an adapter that PEFT made on a model of the hub finds it', async () => {
