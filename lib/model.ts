@@ -119,7 +119,7 @@ export class Model implements Disposable {
   /** The same model on the meta device, for plans: shapes without numbers. Dispose it too. Rejects as `loadModel`. */
   async onMeta(): Promise<Model> {
     const { config, storage, compute, device, path } = this
-    const planFor = device.name.startsWith('cuda') ? ('cuda' as const) : ('cpu' as const)
+    const planFor = device.kind === 'cuda' ? ('cuda' as const) : ('cpu' as const)
     const options = { ...this.#options, storage, compute, device: 'meta', planFor }
     return path === undefined ? createModel(config, options) : await loadModel(path, options)
   }
@@ -377,7 +377,7 @@ export function initStdOf(config: ModelConfig): number {
 
 /** On CUDA everything is bf16 unless asked otherwise; on the CPU f32. */
 function precisionOf(options: ModelOptions, device: Device): Pick<LoadSettings, 'storage' | 'compute' | 'activations'> {
-  const onCuda = device.name === 'meta' ? options.planFor === 'cuda' : device.name.startsWith('cuda')
+  const onCuda = device.kind === 'meta' ? options.planFor === 'cuda' : device.kind === 'cuda'
   const wide = options.storage === 'f64'
   const compute = options.compute ?? (onCuda && !wide ? 'bf16' : 'f32')
   const isHalf = onCuda && !wide && compute === 'bf16'
@@ -388,7 +388,7 @@ function precisionOf(options: ModelOptions, device: Device): Pick<LoadSettings, 
 function settingsOf(config: ModelConfig, options: ModelOptions): Omit<LoadSettings, 'origin'> {
   const family = familyOf(config.modelType)
   const device = Device.get(options.device ?? 'cpu')
-  if (device.name === 'meta') native.planFor(device.id, options.planFor === 'cuda')
+  if (device.kind === 'meta') native.planFor(device.id, options.planFor === 'cuda')
   return {
     device,
     ...precisionOf(options, device),

@@ -43,10 +43,13 @@ const unreachable = new FinalizationRegistry<Handle>(handle => native.drop(handl
 /** A device as this thread sees it: a queue of work and a pool of memory. */
 export class Device {
   readonly name: string
+  /** `meta`: shapes and memory counters, no data. */
+  readonly kind: 'cpu' | 'cuda' | 'meta'
   readonly id: number
 
-  private constructor(name: string, id: number) {
+  private constructor(name: string, kind: Device['kind'], id: number) {
     this.name = name
+    this.kind = kind
     this.id = id
   }
 
@@ -60,11 +63,11 @@ export class Device {
     if (name === 'auto') return Device.get(native.info().cuda.count > 0 ? 'cuda:0' : 'cpu')
     const match = /^(?:(cpu|meta)|(cuda)(?::(\d{1,4}))?)$/.exec(name)
     check(match, 'ERR_DEVICE', () => `device: "${name}" is unknown; use cpu, cuda, cuda:N, meta or auto`)
-    const kind = match[1] ?? 'cuda'
+    const kind = match[1] === 'cpu' || match[1] === 'meta' ? match[1] : 'cuda'
     const index = Number(match[3] ?? 0)
     const full = kind === 'cuda' ? `cuda:${index}` : kind
     let device = Device.#open.get(full)
-    device ??= new Device(full, native.openDevice(kind, index))
+    device ??= new Device(full, kind, native.openDevice(kind, index))
     Device.#open.set(full, device)
     return device
   }

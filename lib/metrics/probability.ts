@@ -96,7 +96,7 @@ export function calibrationError(bins: readonly CalibrationBin[]): number {
   return gap / all
 }
 
-/** {@link calibrationError} of the likeliest classes. */
+/** Expected calibration error of the likeliest classes. */
 export function expectedCalibrationError(gold: ArrayLike<number>, probabilities: Probabilities, bins = 15): number {
   checkPaired('expectedCalibrationError', gold, probabilities)
   const answers = Array.from(probabilities, (row, i) => {

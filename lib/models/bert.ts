@@ -10,7 +10,7 @@ import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope, type Tensor } from '../tensor.ts'
-import { mapTuple } from '../tuple.ts'
+import { mapTuple, must } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
 import type { Backbone, Family, HeadLayers, HeadSpec, SublayerEnds } from './family.ts'
@@ -80,7 +80,7 @@ function embeddings(w: Weights, config: ModelConfig, d: Dims) {
     words,
     apply: (batch: Batch) => {
       const placed = scope(() => add(words.apply(batch.ids), positions.apply(batch.positions)))
-      return dropout(norm.apply(placed, types.apply(batch.typeIds)), d.dropout, where)
+      return dropout(norm.apply(placed, types.apply(must(batch.typeIds, 'typeIds'))), d.dropout, where)
     },
   }
 }

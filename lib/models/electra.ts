@@ -8,6 +8,7 @@ import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope } from '../tensor.ts'
+import { must } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { type Dims, encoderLayers, sublayerEnds } from './bert.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
@@ -44,7 +45,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const where = site(at.prefix, 'output')
   const embed = (batch: Batch) => {
     const placed = scope(() => add(words.apply(batch.ids), positions.apply(batch.positions)))
-    const x = dropout(norm.apply(placed, types.apply(batch.typeIds)), d.dropout, where)
+    const x = dropout(norm.apply(placed, types.apply(must(batch.typeIds, 'typeIds'))), d.dropout, where)
     return project ? project.apply(x) : x
   }
   const layers = encoderLayers(w, config, d)

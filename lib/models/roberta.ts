@@ -8,7 +8,7 @@ import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
 import { scope } from '../tensor.ts'
-import { nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { activationOf } from './activations.ts'
 import { dims, encoderLayers, sublayerEnds } from './bert.ts'
 import { checkEncoder, headDropout, padIdOf } from './encoder.ts'
@@ -50,7 +50,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
   const layers = encoderLayers(w, config, d)
   const embed = (batch: Batch) => {
     const placed = scope(() => add(words.apply(batch.ids), positions.apply(batch.positions)))
-    return dropout(norm.apply(placed, types.apply(batch.typeIds)), d.dropout, where)
+    return dropout(norm.apply(placed, types.apply(must(batch.typeIds, 'typeIds'))), d.dropout, where)
   }
   return {
     hiddenSize: d.hidden,

@@ -213,7 +213,7 @@ export class Weights {
     const dtype = storedDType(settings.storage, kind, held)
     const tensor = Tensor.empty(shape, { device: settings.device, dtype })
     if (stored !== undefined) this.#load(tensor, full, stored, isTransposed)
-    else if (settings.device.name !== 'meta') this.#initialise(tensor, full, start)
+    else if (settings.device.kind !== 'meta') this.#initialise(tensor, full, start)
     const parameter = new Parameter(full, tensor, isNew && settings.source !== undefined, { isTransposed })
     parameters.set(full, parameter)
     return parameter
@@ -361,7 +361,7 @@ export class Weights {
       this.#loading.problems.push(`${name}: dtype ${dtype}, expected F32, F16, BF16, F64 or blocks of GGUF`)
       return
     }
-    if (device.name !== 'meta') this.#loading.waiting.push({ tensor, stored, host, isTransposed })
+    if (device.kind !== 'meta') this.#loading.waiting.push({ tensor, stored, host, isTransposed })
   }
 }
 

@@ -70,7 +70,8 @@ export function shiftedRight(batch: PackedBatch, startId: number): PackedBatch {
 export interface Batch {
   ids: Tensor
   positions: Tensor
-  typeIds: Tensor
+  /** Absent where the model has no segments. */
+  typeIds?: Tensor | undefined
   cuSeqlens: Tensor
   maxLength: number
   tokens: number
@@ -107,19 +108,19 @@ export function upload(batch: PackedBatch, device: Device, rules: InputRules): B
   const { limits } = rules
   const { ids, positions, cuSeqlens, maxLength } = batch
   const sequences = cuSeqlens.length - 1
-  const typeIds = batch.typeIds ?? new Int32Array(ids.length)
+  const typeIds = limits.typeVocabSize > 0 ? (batch.typeIds ?? new Int32Array(ids.length)) : undefined
   checkSequences(batch, maxTokens(limits))
   checkCount(positions, ids, 'positions')
-  checkCount(typeIds, ids, 'type ids')
+  if (batch.typeIds) checkCount(batch.typeIds, ids, 'type ids')
   checkRange(ids, limits.vocabSize, 'token id', 'the tokenizer does not belong to this model')
-  if (limits.typeVocabSize > 0) checkRange(typeIds, limits.typeVocabSize, 'type id', 'the model knows fewer segments')
+  if (typeIds) checkRange(typeIds, limits.typeVocabSize, 'type id', 'the model knows fewer segments')
   const placed = rules.place?.(batch) ?? positions
   checkRange(placed, limits.maxPositions, 'position', 'lower maxLength')
   const at = (data: Int32Array) => Tensor.from(data, [data.length], { device })
   return {
     ids: at(ids),
     positions: at(placed),
-    typeIds: at(typeIds),
+    typeIds: typeIds && at(typeIds),
     cuSeqlens: at(cuSeqlens),
     maxLength,
     tokens: ids.length,

@@ -103,7 +103,7 @@ export async function loadBase(
 ): Promise<Model> {
   const { compute, seed } = settings
   const { storage } = settings
-  const planFor = device === 'meta' && Device.get(settings.device).name.startsWith('cuda') ? 'cuda' : undefined
+  const planFor = device === 'meta' && Device.get(settings.device).kind === 'cuda' ? 'cuda' : undefined
   return await loadModel(path, { ...head, device, planFor, storage, compute, seed })
 }
 

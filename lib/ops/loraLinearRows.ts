@@ -20,7 +20,7 @@ export interface RowGroup {
 export function sharesRows(groups: readonly RowGroup[], device: Device): boolean {
   const [first, ...more] = groups.flatMap(({ factors }) => factors ?? [])
   if (!first) return true
-  const isGpu = device.name.startsWith('cuda')
+  const isGpu = device.kind === 'cuda'
   if (isGpu && [first, ...more].some(({ dropout }) => isParted({ p: dropout }))) return false
   return more.every(({ dropout, site, exact = true }) => {
     const sameMask = dropout === first.dropout && site === first.site

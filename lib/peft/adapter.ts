@@ -137,7 +137,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
    * @throws ERR_OPTION where data are needed and there are none
    */
   async prepare(passes?: Passes | 'filled'): Promise<void> {
-    if (this.#isPrepared || this.host.device.name === 'meta') return
+    if (this.#isPrepared || this.host.device.kind === 'meta') return
     const isFilled = passes === 'filled'
     await this.#placement.prepare!(isFilled ? undefined : passes, isFilled)
     this.#isPrepared = true

@@ -83,7 +83,7 @@ function create(host: Host, made: Parameter[], name: string, shape: readonly num
   const tensor = Tensor.empty(shape, { device: host.device, dtype: trainedDType(host.storage) })
   const parameter = new Parameter(name, tensor, true)
   made.push(parameter)
-  if (!start || host.device.name === 'meta') return parameter
+  if (!start || host.device.kind === 'meta') return parameter
   const values = scope<Float32Array | Tensor>(start)
   if (values instanceof Tensor) parameter.replace(values)
   else tensor.upload(values)

@@ -114,7 +114,7 @@ export class Budget {
 
   /** Switches off the `count` least important singular values of all layers, and those that are as little. */
   async #cut(count: number): Promise<void> {
-    if (nth(this.#layers, 0).e.tensor.device.name === 'meta') return
+    if (nth(this.#layers, 0).e.tensor.device.kind === 'meta') return
     this.#means ??= this.#fresh()
     // Reads are in the queue before the scope frees what they read.
     const { reads } = scope(() => ({

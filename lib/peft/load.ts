@@ -203,7 +203,7 @@ function fill(model: Host, attached: Adapter, file: Checkpoint, config: AdapterC
     const { dtype } = file.info(key)
     const bytes = file.read(key)
     if (!isFiniteData(bytes, dtype)) problems.push(`${key} holds NaN or infinity`)
-    if (model.device.name === 'meta') continue
+    if (model.device.kind === 'meta') continue
     const isWide = parameter.tensor.dtype === 'f64' && dtype === 'F64'
     parameter.tensor.upload(isWide ? new Float64Array(bytes.slice().buffer) : file.readF32(key))
   }
@@ -259,7 +259,7 @@ function baseCopy(key: string, { host, matched, copies }: Adapter): Parameter | 
 async function checkBaseCopies(attached: Adapter, file: Checkpoint): Promise<void> {
   for (const key of file.names()) {
     const own = baseCopy(key, attached)?.own
-    if (!own || isQuantized(own.dtype) || own.device.name === 'meta') continue
+    if (!own || isQuantized(own.dtype) || own.device.kind === 'meta') continue
     const [theirs, ours] = [file.readF32(key), await own.data()]
     // A base that is stored narrower was rounded.
     const tolerance = own.dtype === 'f32' || own.dtype === 'f64' ? 0 : 2 ** -8

@@ -30,7 +30,7 @@ export function foundLater(
 ): Placement {
   const { initLoraWeights: start, evaRho } = options
   checkStart(host, start)
-  let isFound = host.device.name === 'meta'
+  let isFound = host.device.kind === 'meta'
   const checkFound = () =>
     check(isFound, 'ERR_OPTION', () => {
       return `${start}: the factors are found after attaching; await adapter.prepare() before anything is computed (train does)`

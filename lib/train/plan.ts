@@ -62,7 +62,7 @@ export async function planTraining(
   const given = checkArguments('planTraining', adapter, splits)
   const { host: model, trainable, matched } = adapter
   const { device } = model
-  check(device.name === 'meta', 'ERR_DEVICE', () => {
+  check(device.kind === 'meta', 'ERR_DEVICE', () => {
     return `planTraining: the model is on ${device.name}; load it with device 'meta'`
   })
   const settings = resolveTrainSettings(adapter, options, given)

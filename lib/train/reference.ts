@@ -42,7 +42,7 @@ export async function withReference(
 ): Promise<List<Example>> {
   const first = examples.at(0)?.preference
   if (!first || first.reference || !asksReference(first.goal.loss)) return examples
-  if (model.device.name === 'meta') return referenced(examples, new Float64Array(2 * examples.length))
+  if (model.device.kind === 'meta') return referenced(examples, new Float64Array(2 * examples.length))
   const { reference = 'base' } = options
   const switched = reference === 'base' ? [...model.adapters.values()].filter(({ isActive }) => isActive) : []
   for (const adapter of switched) adapter.setActive(false)

@@ -60,7 +60,7 @@ export async function* trainAt(
   const given = checkArguments('train', adapter, data)
   const { device } = adapter.host
   const asked = resolveTrainSettings(adapter, options, given)
-  check(device.name !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')
+  check(device.kind !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')
   const warnings = checkRun(adapter, given, asked)
   await adapter.prepare(passes(adapter, given, asked, seat !== undefined))
   const examples = await withReferences(adapter, given, asked.evalBatchSize, options.signal)
