@@ -158,7 +158,7 @@ function commandLine(args: readonly string[]): string {
   return ['npx lowrank', ...plain.map(shellWord)].join(' ')
 }
 
-function settingsTable(trial: RunSetup, settings: Settings, { lr }: StartEvent): Record<string, Setting> {
+function settingsTable(trial: RunSetup, settings: Settings, { lr, headLr }: StartEvent): Record<string, Setting> {
   const table: Record<string, Setting> = {
     base: trial.base.bundled ? 'the bundled encoder' : shortName(trial.base.path),
   }
@@ -166,6 +166,7 @@ function settingsTable(trial: RunSetup, settings: Settings, { lr }: StartEvent):
   for (const [name, value] of Object.entries(plainSettings(settings, ['json', 'quiet', 'dryRun', 'config', 'texts'])))
     table[name] = typeof value === 'string' && isAbsolute(value) ? basename(value) : value
   table.lr = lr
+  if (headLr !== undefined) table.headLr = headLr
   table.maxLength = trial.maxLength
   if (trial.attached.matched.length > 0) table['adapted modules'] = trial.attached.matched.length
   return table

@@ -171,7 +171,9 @@ class Watch {
     note(`${event.method} trains ${countText(trainable)} of ${countText(total)} parameters`)
     const { time } = this.#settings
     const within = time === undefined ? '' : `, to end within ${clockText(must(secondsOf(time), 'time'))}`
-    note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, lr ${event.lr}`)
+    const { lr, headLr } = event
+    const rates = headLr === undefined ? `lr ${lr}` : `lr ${lr}, of the new head ${headLr}`
+    note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, ${rates}`)
     note(`frozen weights in ${event.storage}, products in ${event.compute}, adapters and sums in f32`)
     if (event.reference) note(referenceText[event.reference])
     if (event.teacher) note(teacherText(event.teacher))

@@ -79,6 +79,8 @@ export interface StartEvent {
   readonly batchTokens?: number
   readonly accumulate: number
   readonly lr: number
+  /** Of a head that the base lacks, where it is said or found. */
+  readonly headLr?: number
   readonly seed: number
   /** Which model preferences are held against: with the adapter off, or as it stood before the first step. */
   readonly reference?: 'base' | 'start'

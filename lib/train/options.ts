@@ -47,6 +47,13 @@ export const TRAIN_OPTIONS = {
     found: 'by method and width; see docs/defaults.md',
     search: { from: 1e-5, to: 1e-2, scale: 'log' },
   },
+  headLr: {
+    kind: 'number',
+    help: 'Peak learning rate of a head that the base lacks',
+    min: 1e-12,
+    found: 'lr',
+    search: { from: 1e-4, to: 1e-1, scale: 'log' },
+  },
   schedule: {
     kind: 'choice',
     default: 'linear',

@@ -37,7 +37,7 @@ import type { Before, TrainExamples } from './events.ts'
 import { type Origin, originOf } from './fingerprint.ts'
 import type { Seat } from './meeting.ts'
 import { labelOptions, objectiveOf } from './objective.ts'
-import type { TrainSettings } from './settings.ts'
+import { isNewHead, type TrainSettings } from './settings.ts'
 import { freshState, type RunState } from './state.ts'
 import { type StepNumbers, Stepper } from './step.ts'
 
@@ -85,19 +85,24 @@ export function runLength(
   return { stepsPerEpoch, totalSteps: Math.min(epochs * stepsPerEpoch, maxSteps ?? Number.POSITIVE_INFINITY) }
 }
 
-/** What an adapter trains, in one place: biases and norms have no decay. */
+/** What an adapter trains, in one place: biases and norms have no decay. `headScale`: of the rate of a new head. */
 export function arenaOf(
   { host, trainable, training }: Adapter<Model>,
   states?: TrainSettings['optimizerStates'],
+  headScale = 1,
 ): Arena {
-  const group = (p: Parameter) => ({ decay: p.shape.length > 1 ? 1 : 0, ...training.group?.(p) })
+  const group = (p: Parameter) => ({
+    decay: p.shape.length > 1 ? 1 : 0,
+    ...(isNewHead(host, p) && { lrScale: headScale }),
+    ...training.group?.(p),
+  })
   return new Arena(trainable, host.device, group, states)
 }
 
 /** The optimizer of a run. */
 export function optimizerOf(adapter: Adapter<Model>, settings: TrainSettings): AdamW {
-  const { beta1, beta2, eps, weightDecay, clip, optimizerStates } = settings
-  const arena = arenaOf(adapter, optimizerStates)
+  const { beta1, beta2, eps, weightDecay, clip, optimizerStates, lr, headLr = lr } = settings
+  const arena = arenaOf(adapter, optimizerStates, headLr / lr)
   try {
     return new AdamW(arena, { beta1, beta2, eps, weightDecay, clip })
   } catch (error) {

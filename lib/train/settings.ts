@@ -2,6 +2,7 @@ import { type Passed, planBatches } from '../data/batchPlan.ts'
 import { check, nearest } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
+import type { Parameter } from '../nn/module.ts'
 import { checkKeys, checkValue, type OptionTable, secondsOf } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { taskOfModel } from '../tasks/index.ts'
@@ -19,7 +20,15 @@ type Rest = Pick<
   TrainOptions,
   'communicator' | 'objective' | 'outputDir' | 'progress' | 'say' | 'teacher' | 'transform'
 >
-type Found = 'maxSteps' | 'batchSize' | 'batchTokens' | 'classWeights' | 'time' | 'teacherWeight' | 'teacherTemperature'
+type Found =
+  | 'maxSteps'
+  | 'batchSize'
+  | 'batchTokens'
+  | 'classWeights'
+  | 'headLr'
+  | 'time'
+  | 'teacherWeight'
+  | 'teacherTemperature'
 
 /** Options with every default filled in and checked. */
 export type TrainSettings = {
@@ -55,6 +64,9 @@ export function resolveTrainSettings(
   const { signal: _, ...rest } = { ...found(adapter, values, sizes), ...values }
   const settings = (rest.time === undefined ? rest : { ...rest, time: secondsOf(rest.time) }) as TrainSettings
   checkChoices(adapter.host, settings)
+  check(options.headLr === undefined || trainsNewHead(adapter), 'ERR_OPTION', () => {
+    return `headLr: ${options.headLr} has no effect: no head trains that the base lacks; leave it out`
+  })
   checkPatience(options, sizes)
   return settings
 }
@@ -89,6 +101,14 @@ function found({ host, method }: Adapter<Model>, options: TrainOptions, { train,
     ...(!options.teacher && !options.objective && { classWeights: taskOfModel(host).weights?.(host.labels) }),
   }
 }
+
+/** Whether a parameter that trains is one of the model's, which the base lacks: of a new head. */
+export function isNewHead({ parameters }: Model, trained: Parameter): boolean {
+  const own = trained.base ?? trained
+  return own.isNew && parameters.get(own.name) === own
+}
+
+const trainsNewHead = ({ host, trainable }: Adapter<Model>) => trainable.some(p => isNewHead(host, p))
 
 /** Steps of an epoch, for the number of epochs. */
 function stepsOf(train: SplitLengths['train'], options: TrainOptions): number {

@@ -315,7 +315,6 @@ async function* saveAborted(run: Run): AsyncGenerator<TrainEvent> {
 
 function startEvent(run: Run): StartEvent {
   const { model, adapter, settings, data, length, optimizer, resumedFrom } = run
-  const { threads } = native.info()
   const reference = referenceGoal(data.train)
   return {
     type: 'start',
@@ -329,13 +328,14 @@ function startEvent(run: Run): StartEvent {
     isa: model.device.hardware,
     storage: model.storage,
     compute: model.compute,
-    threads,
+    threads: native.info().threads,
     epochs: settings.epochs,
     ...length,
     ...(settings.batchSize !== undefined && { batchSize: settings.batchSize }),
     ...(settings.batchTokens !== undefined && { batchTokens: settings.batchTokens }),
     accumulate: settings.accumulate,
     lr: settings.lr,
+    ...(settings.headLr !== undefined && { headLr: settings.headLr }),
     seed: settings.seed,
     ...(reference === undefined ? {} : { reference }),
     ...(settings.teacher ? { teacher: teacherOf(settings.teacher, settings) } : {}),

@@ -140,7 +140,7 @@ test('settings that the model cannot take', async () => {
   await refuses(['train', 'good.jsonl', '--target-modules', 'qeury'], /"qeury" matches no linear module.*"query"/)
   await refuses(
     ['train', 'good.jsonl', '--max-length', '300'],
-    /maxLength: 300 tokens, the model has positions for 256/,
+    /--max-length: 300 tokens, the model has positions for 256/,
   )
   await refuses(['train', 'good.jsonl', '--device', 'cuda:9'], /ERR_(DEVICE|CUDA|UNSUPPORTED): /)
   await refuses(['train', 'good.jsonl', '--device', 'tpu'], /device: "tpu" is unknown/)

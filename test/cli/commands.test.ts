@@ -44,7 +44,7 @@ test('train with nothing but a file: infers, splits, trains, writes everything',
 test('a second run does not overwrite the first', async () => {
   const { code, stderr } = await run('train', 'reviews.jsonl', ...fast)
   assert.is(code, 1)
-  assert.match(stderr, /error ERR_OPTION: --out: .*holds a run already \(adapter\); continue it with --resume/)
+  assert.match(stderr, /error ERR_OPTION: out: .*holds a run already \(adapter\); continue it with --resume/)
 })
 
 test('--json: every line is an object, the last is the summary; --quiet leaves only warnings', async () => {

@@ -58,9 +58,9 @@ async function otherTokens(): Promise<string> {
 
 test('other tokens and options without a teacher are refused', async () => {
   const refused: [RegExp, ...string[]][] = [
-    [/teacherWeight: 0\.5 has no effect without a teacher/, '--teacher-weight', '0.5'],
-    [/ teacher: there is no folder nowhere/, '--teacher', 'nowhere'],
-    [/ teacher: token 300 is ".*" in .*, ".*" here; name a teacher with the same/, '--teacher', await otherTokens()],
+    [/--teacher-weight: 0\.5 has no effect without a teacher/, '--teacher-weight', '0.5'],
+    [/ --teacher: there is no folder nowhere/, '--teacher', 'nowhere'],
+    [/ --teacher: token 300 is ".*" in .*, ".*" here; name a teacher with the same/, '--teacher', await otherTokens()],
   ]
   for (const [message, ...args] of refused) {
     const { code, stderr } = await run('train', data, ...OPTIONS, '--out', 'refused', ...args)
