@@ -1,9 +1,9 @@
 // Apache Parquet (https://parquet.apache.org/docs/file-format), as `datasets` writes it: a group of rows at a time.
 
 import { type FileHandle, open } from 'node:fs/promises'
-import type { AsyncBuffer, Compressors, FileMetaData } from 'hyparquet'
+import type { AsyncBuffer, Compressors, FileMetaData, SchemaTree } from 'hyparquet'
 import { check, fail, LowrankError, messageOf } from '../errors.ts'
-import { objectIn } from '../io/json.ts'
+import { objectIn, shown } from '../io/json.ts'
 import { isRecord } from '../options.ts'
 import type { Row } from './row.ts'
 
@@ -23,9 +23,11 @@ export async function* readParquet(path: string): AsyncGenerator<Row> {
   const file = await open(path)
   try {
     const buffer = await bufferOf(file)
-    const { parquetMetadataAsync, parquetReadObjects } = await import('hyparquet')
+    const { parquetMetadataAsync, parquetReadObjects, parquetSchema } = await import('hyparquet')
     const metadata = await told(path, 'footer', () => parquetMetadataAsync(buffer))
     checkClaims(path, metadata, buffer.byteLength)
+    const leaves = await told(path, 'schema', async () => new Set(leavesOf(parquetSchema(metadata))))
+    checkColumns(path, metadata, leaves)
     const names = classNames(metadata)
     const compressors = await boundedCompressors()
     let line = 0
@@ -86,6 +88,25 @@ function checkClaims(path: string, { row_groups: groups }: FileMetaData, size: n
       check(values >= 0 && values <= MOST_VALUES && bytes >= 0 && bytes <= size, 'ERR_DATA', () => {
         const claim = `${values} values in ${bytes} bytes`
         return `data: ${path}: column ${name.join('.')} claims ${claim}, the file has ${size} bytes; copy it again`
+      })
+    }
+  }
+}
+
+/** Paths of the columns that hold values. */
+function leavesOf({ children, path }: SchemaTree): string[] {
+  return children.length > 0 ? children.flatMap(leavesOf) : [JSON.stringify(path)]
+}
+
+/** The library reads a column that the schema lacks, or has once, and nobody waits for it: what fails ends the process. */
+function checkColumns(path: string, { row_groups: groups }: FileMetaData, leaves: ReadonlySet<string>): void {
+  for (const [i, { columns }] of groups.entries()) {
+    const left = new Set(leaves)
+    for (const { meta_data: column } of columns) {
+      const name = column?.path_in_schema ?? []
+      check(left.delete(JSON.stringify(name)), 'ERR_DATA', () => {
+        const what = leaves.has(JSON.stringify(name)) ? 'twice' : 'which the schema lacks'
+        return `data: ${path}: group ${i + 1} has the column ${shown(name.join('.'))} ${what}; copy the file again`
       })
     }
   }

@@ -36,6 +36,23 @@ test('parquet: numbers of classes that datasets named are names, and −1 is non
   assert.equal(first?.values, { tokens: ['Anna', 'lives', 'in', 'Bern'], ner_tags: ['B-PER', 'O', 'O', 'B-LOC'] })
 })
 
+test('parquet: a column that the schema lacks is refused before it is read', () =>
+  withFiles({}, async path => {
+    const whole = bytes('classes.parquet')
+    const renamed = (to: string): Buffer => {
+      const changed = Buffer.from(whole)
+      // In the footer: first in the schema, then as the path of the first group's column.
+      const inSchema = changed.lastIndexOf('label', changed.indexOf('huggingface'))
+      const names: number[] = []
+      for (let at = changed.indexOf('label', 900); at >= 0 && at <= inSchema; at = changed.indexOf('label', at + 1))
+        names.push(at)
+      changed.write(to, names[1]!)
+      return changed
+    }
+    writeFileSync(path('strange.parquet'), renamed('lapel'))
+    await rejects(() => collect(readParquet(path('strange.parquet'))), 'ERR_DATA', /"lapel" which the schema lacks/)
+  }))
+
 test('parquet: what is cut, broken or no Parquet is told with a cure', () =>
   withFiles({ 'no.parquet': 'text,label\na,b\n' }, async path => {
     await rejects(() => collect(readParquet(path('no.parquet'))), 'ERR_DATA', /footer cannot be read as Parquet.*jsonl/)
