@@ -98,7 +98,7 @@ function leavesOf({ children, path }: SchemaTree): string[] {
   return children.length > 0 ? children.flatMap(leavesOf) : [JSON.stringify(path)]
 }
 
-/** The library reads a column that the schema lacks, or has once, and nobody waits for it: what fails ends the process. */
+/** The library waits for no column that the schema lacks, nor for one's second copy: where they fail, the process ends. */
 function checkColumns(path: string, { row_groups: groups }: FileMetaData, leaves: ReadonlySet<string>): void {
   for (const [i, { columns }] of groups.entries()) {
     const left = new Set(leaves)
