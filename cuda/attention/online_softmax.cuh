@@ -20,10 +20,11 @@ __device__ uint32_t columns_in(Range range) {
   static_assert(2 * N <= 32);
   const int first = int(threadIdx.x % 4) * 2;
   const auto below = [first](int end) {
-    const int width = min(max(end - first, 0), 8 * N), count = width / 8 * 2 + min(width % 8, 2);
+    const uint32_t width = uint32_t(min(max(end - first, 0), 8 * N)), count = (width + 7) / 8 + (width + 6) / 8;
     return count >= 32 ? ~0u : (1u << count) - 1;
   };
-  return below(range.end) & ~below(range.begin);
+  const uint32_t all = below(range.end);  // most ranges have no other bound
+  return range.begin > 0 ? all & ~below(range.begin) : all;
 }
 
 // Scores of the tile of 8 N keys at k0 from the products: -inf where a pair does not count, and in units of log 2
