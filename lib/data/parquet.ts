@@ -98,7 +98,7 @@ function leavesOf({ children, path }: SchemaTree): string[] {
   return children.length > 0 ? children.flatMap(leavesOf) : [JSON.stringify(path)]
 }
 
-/** The library waits for no column that the schema lacks, nor for one's second copy: where they fail, the process ends. */
+/** A column that the schema lacks, or a second copy of one, would end the process: no reader awaits it. */
 function checkColumns(path: string, { row_groups: groups }: FileMetaData, leaves: ReadonlySet<string>): void {
   for (const [i, { columns }] of groups.entries()) {
     const left = new Set(leaves)
