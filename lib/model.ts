@@ -11,7 +11,6 @@ import { checkLayers, checkOptions, storageOf, weightNotices } from './models/fi
 import { headLabels, headSource, holdsHead, problemOf } from './models/headSource.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
 import { type LoadSettings, Weights } from './models/weights.ts'
-import { native } from './native.ts'
 import type { EncoderMemory } from './nn/attention.ts'
 import { type PackedBatch, shiftedRight, upload } from './nn/batch.ts'
 import type { Embedding } from './nn/embedding.ts'
@@ -377,10 +376,10 @@ export function initStdOf(config: ModelConfig): number {
 
 /** On CUDA everything is bf16 unless asked otherwise; on the CPU f32. */
 function precisionOf(options: ModelOptions, device: Device): Pick<LoadSettings, 'storage' | 'compute' | 'activations'> {
-  const onCuda = device.kind === 'meta' ? options.planFor === 'cuda' : device.kind === 'cuda'
+  const { isCuda } = device
   const wide = options.storage === 'f64'
-  const compute = options.compute ?? (onCuda && !wide ? 'bf16' : 'f32')
-  const isHalf = onCuda && !wide && compute === 'bf16'
+  const compute = options.compute ?? (isCuda && !wide ? 'bf16' : 'f32')
+  const isHalf = isCuda && !wide && compute === 'bf16'
   const storage = options.storage ?? (isHalf ? 'bf16' : 'f32')
   return { storage, compute, activations: wide ? 'f64' : isHalf ? 'bf16' : 'f32' }
 }
@@ -388,7 +387,7 @@ function precisionOf(options: ModelOptions, device: Device): Pick<LoadSettings, 
 function settingsOf(config: ModelConfig, options: ModelOptions): Omit<LoadSettings, 'origin'> {
   const family = familyOf(config.modelType)
   const device = Device.get(options.device ?? 'cpu')
-  if (device.kind === 'meta') native.planFor(device.id, options.planFor === 'cuda')
+  if (device.kind === 'meta') device.planFor(options.planFor ?? 'cpu')
   return {
     device,
     ...precisionOf(options, device),

@@ -46,6 +46,7 @@ export class Device {
   /** `meta`: shapes and memory counters, no data. */
   readonly kind: 'cpu' | 'cuda' | 'meta'
   readonly id: number
+  #isPlanOfCuda = false
 
   private constructor(name: string, kind: Device['kind'], id: number) {
     this.name = name
@@ -75,6 +76,17 @@ export class Device {
   static byId(id: number): Device {
     for (const device of Device.#open.values()) if (device.id === id) return device
     return fail('ERR_DEVICE', `device: id ${id} is not open`)
+  }
+
+  /** Whether work goes to a GPU, or on `meta` is counted as if it did. */
+  get isCuda(): boolean {
+    return this.kind === 'cuda' || this.#isPlanOfCuda
+  }
+
+  /** On `meta`: from now on memory is counted as on CUDA, or as on the CPU. */
+  planFor(kind: 'cpu' | 'cuda'): void {
+    this.#isPlanOfCuda = kind === 'cuda'
+    native.planFor(this.id, this.#isPlanOfCuda)
   }
 
   /** What computes: the CPU's instruction set, or the GPU's name and compute capability. */

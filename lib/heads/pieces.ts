@@ -19,7 +19,7 @@ export function lossInPieces<const R extends readonly Tensor[]>(
   beside: R,
   columns: number,
   body: (rows: Tensor, beside: Each<R, Tensor>) => Tensor,
-  pieceBytes = rows.device.kind === 'cuda' ? PIECE_BYTES.cuda : PIECE_BYTES.cpu,
+  pieceBytes = rows.device.isCuda ? PIECE_BYTES.cuda : PIECE_BYTES.cpu,
 ): Tensor {
   const most = Math.max(1, Math.floor(pieceBytes / (4 * columns)))
   const count = rows.rows

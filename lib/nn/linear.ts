@@ -1,7 +1,7 @@
 import { add, addRow } from '../ops/add.ts'
 import { cast } from '../ops/copy.ts'
 import { dropout } from '../ops/dropout.ts'
-import { isHalf } from '../ops/factors.ts'
+import { sharesPasses } from '../ops/factors.ts'
 import { linear } from '../ops/linear.ts'
 import { type LowRankFactors, loraLinear } from '../ops/loraLinear.ts'
 import { loraLinearGroup } from '../ops/loraLinearGroup.ts'
@@ -185,10 +185,9 @@ function ofRows(rope: RopeInput, begin: number, part: Tensor): RopeInput {
 }
 
 /**
- * Applies layers that share their input. Activations of half precision are a GPU's (or the plan for one): there, layers
- * with one active pair of factors each and nothing else are one op, whose passes over x serve all. In f32 they stay
- * separate calls: the CPU would gain nothing, and add the layers' dx in another order. `rotation`: those of the layers
- * whose rows a rope turns, query and key.
+ * Applies layers that share their input. Where a GPU's kernels can share passes over x, layers with one active pair of
+ * factors each and nothing else are one op. Else they stay separate calls: the CPU would gain nothing, and add the
+ * layers' dx in another order. `rotation`: those of the layers whose rows a rope turns, query and key.
  */
 export function linearGroup<const L extends readonly Linear[]>(
   layers: L,
@@ -211,7 +210,7 @@ const MOST_IN_GROUP = 3
 /** The factors of each layer, where one op can serve them all: it has one accuracy for all its products. */
 function groupOf(layers: readonly Linear[], x: Tensor): LowRankFactors[] | undefined {
   const [first] = layers
-  if (!isHalf(x) || layers.length < 2 || layers.length > MOST_IN_GROUP || isUndecided()) return undefined
+  if (!sharesPasses(x) || layers.length < 2 || layers.length > MOST_IN_GROUP || isUndecided()) return undefined
   const alone = layers.flatMap(layer => onlyFactors(layer) ?? [])
   if (alone.length < layers.length || layers.some(({ compute }) => compute !== must(first, 'first').compute))
     return undefined

@@ -14,5 +14,6 @@ export interface LowRankFactors {
   exact?: boolean
 }
 
-/** Whether activations are of half precision, which is a GPU's. */
-export const isHalf = ({ dtype }: Tensor): boolean => dtype === 'bf16' || dtype === 'f16'
+/** Whether kernels can serve several layers in one pass over x: a GPU's can, in half precision. */
+export const sharesPasses = ({ device, dtype }: Tensor): boolean =>
+  device.isCuda && (dtype === 'bf16' || dtype === 'f16')

@@ -2,7 +2,7 @@ import { claim, record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
-import { isHalf, type LowRankFactors } from './factors.ts'
+import { type LowRankFactors, sharesPasses } from './factors.ts'
 import { groupGradients } from './loraLinearGroup.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
@@ -49,7 +49,7 @@ export function loraLinear(
       return found.map(h => (h ? new Tensor(h) : undefined))
     }
     const group = { x, dy: [dy], weights: [w], a: [a], b: [b], s: [s], wants, soFar }
-    const grads = isHalf(x) ? groupGradients({ ...group, settings: [[scale], [mask], c, exact] }) : single()
+    const grads = sharesPasses(x) ? groupGradients({ ...group, settings: [[scale], [mask], c, exact] }) : single()
     return bias ? [...grads, needs[3] ? new Tensor(native.sumRows(dy.handle)) : undefined] : grads
   })
 }

@@ -2,7 +2,7 @@ import { claim, isLeaf, type Postponed, postpone, recordGroup, takePostponed } f
 import { type Handle, native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { type Each, mapTuple, must, nth } from '../tuple.ts'
-import { isHalf, type LowRankFactors } from './factors.ts'
+import { type LowRankFactors, sharesPasses } from './factors.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
 import { type RopeInput, ropeArguments, ropeTensors, rotateBack } from './rope.ts'
@@ -73,14 +73,14 @@ interface GroupPass {
 type Masks = (Float64Array | null)[]
 
 /**
- * dx, then the gradient of each a, then of each b. Beside half precision those of a are left to the next pass of this
- * kind, where they belong to leaves: they ask for x and t = dy b alone, and that pass has a launch in which a GPU makes
- * them beside its own.
+ * dx, then the gradient of each a, then of each b. In half precision on a GPU those of a are left to the next pass of
+ * this kind, where they belong to leaves: they ask for x and t = dy b alone, and that pass has a launch in which they
+ * are made beside its own.
  */
 export function groupGradients(pass: GroupPass): (Tensor | undefined)[] {
   const { x, dy, weights, a, b, s, settings, wants, soFar } = pass
   const [, masks, , exact] = settings
-  const leavesT = isHalf(x) && wants[1] && a.every(isLeaf)
+  const leavesT = sharesPasses(x) && wants[1] && a.every(isLeaf)
   const earlier = takePostponed((work): work is FactorGradients => {
     return work instanceof FactorGradients && work.suits(x, exact)
   })

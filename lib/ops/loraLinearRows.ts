@@ -20,11 +20,11 @@ export interface RowGroup {
 export function sharesRows(groups: readonly RowGroup[], device: Device): boolean {
   const [first, ...more] = groups.flatMap(({ factors }) => factors ?? [])
   if (!first) return true
-  const isGpu = device.kind === 'cuda'
-  if (isGpu && [first, ...more].some(({ dropout }) => isParted({ p: dropout }))) return false
+  const { isCuda } = device
+  if (isCuda && [first, ...more].some(({ dropout }) => isParted({ p: dropout }))) return false
   return more.every(({ dropout, site, exact = true }) => {
     const sameMask = dropout === first.dropout && site === first.site
-    return exact === (first.exact ?? true) && (sameMask || !isGpu)
+    return exact === (first.exact ?? true) && (sameMask || !isCuda)
   })
 }
 
