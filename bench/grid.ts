@@ -8,6 +8,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { spread } from '../lib/data/list.ts'
 import { writeFileAtomic } from '../lib/io/atomic.ts'
 import { packageRoot } from '../lib/io/package.ts'
 import { loadModel } from '../lib/model.ts'
@@ -21,7 +22,7 @@ import { cpuSeconds, round } from './machine.ts'
 
 /** Most tokens of a text: all of the sets measured but a few rows. */
 const MAX_LENGTH = 128
-/** Most validation rows: evaluation after every epoch is to cost less than training. */
+/** Most validation rows, evenly spread: evaluation after every epoch is to cost less than training. */
 const VALIDATION = 400
 /** Shares of training and validation rows of a set that is cut anew. */
 const SHARES = [0.8, 0.2, 0] as const
@@ -70,7 +71,7 @@ async function dataOf({ rows, seed }: Point, path: string): Promise<PreparedData
   const { train: first, validation } = whole.splits
   const isGiven = whole.notices.every(notice => !/^split /.test(notice))
   const given = isGiven
-    ? { train: [...first], validation: [...validation].slice(0, VALIDATION) }
+    ? { train: [...first], validation: [...spread(validation, VALIDATION)] }
     : { train: [...first, ...validation] }
   const fractions = isGiven ? undefined : SHARES
   return await prepareData(given, tokenizer, { maxLength: MAX_LENGTH, fractions, seed, rows, labels: whole.labels })

@@ -20,6 +20,11 @@ export interface EncodedRows {
 
 /** Share of unknown tokens from which on it is told. */
 const MOST_UNKNOWN = 0.05
+/** Of a single text, in which one odd sign weighs more. */
+const MOST_UNKNOWN_OF_TEXT = 0.2
+
+const LACKS =
+  'the vocabulary of the model lacks what stands there, which it cannot tell apart; take a model of this language'
 
 /** What to tell of texts that the vocabulary does not cover, another language say; undefined where it does. */
 export function unknownText(sets: readonly EncodedRows[], tokenizer: Tokenizer): string | undefined {
@@ -28,9 +33,32 @@ export function unknownText(sets: readonly EncodedRows[], tokenizer: Tokenizer):
     sets.reduce((sum, set) => sum + set.tokens, 0),
   ]
   if (unknown <= MOST_UNKNOWN * tokens) return undefined
+  return `${unknown} of ${tokens} tokens are ${unknownName(tokenizer)}: ${LACKS}`
+}
+
+/** The same of `count` texts that {@link unknownOfText} is told of. */
+export function unknownTextsText(count: number, tokenizer: Tokenizer): string {
+  const texts = count === 1 ? '1 text is' : `${count} texts are`
+  return `more than a fifth of ${texts} ${unknownName(tokenizer)}: ${LACKS}`
+}
+
+/** Unknown tokens of a text, by its examples, where they are more than a fifth of it: it is answered nearly unread. */
+export function unknownOfText(examples: readonly Pick<Example, 'ids'>[], tokenizer: Tokenizer): number | undefined {
+  const unknown = unknownIn(examples, tokenizer)
+  const tokens = examples.reduce((sum, { ids }) => sum + ids.length, 0)
+  return unknown > MOST_UNKNOWN_OF_TEXT * tokens ? unknown : undefined
+}
+
+/** Tokens that stand for what the vocabulary lacks; none, where the token is another's too, as GPT-2's end of text. */
+function unknownIn(examples: readonly Pick<Example, 'ids'>[], tokenizer: Tokenizer): number {
+  const { unk, ...others } = tokenizer.specials
+  if (unk === undefined || Object.values(others).includes(unk)) return 0
+  return examples.reduce((sum, { ids }) => ids.reduce((count, id) => (id === unk ? count + 1 : count), sum), 0)
+}
+
+function unknownName(tokenizer: Tokenizer): string {
   const { unk } = tokenizer.specials
-  const share = `${unknown} of ${tokens} tokens are ${unk === undefined ? 'unknown' : tokenizer.token(unk)}`
-  return `${share}: the vocabulary of the model lacks what stands there, which it cannot tell apart; take a model of this language`
+  return (unk === undefined ? undefined : tokenizer.token(unk)) ?? 'unknown'
 }
 
 /** Examples of one split, alone or as {@link encodeRows} and {@link prepareData} give them. */
@@ -55,13 +83,12 @@ export function encodeRows(
   const task = taskOf(spec)
   const examples = new StoredExamples(rows)
   let [truncated, lostWords, place, tokens, unknown] = [0, 0, 0, 0, 0]
-  const { unk } = tokenizer.specials
   for (const row of rows) {
     for (const example of task.encode(row, tokenizer, spec)) {
       if (example.truncated) truncated++
       if (example.words) lostWords += example.words.length - wordsKept(example)
       tokens += example.ids.length
-      for (const id of example.ids) if (id === unk) unknown++
+      unknown += unknownIn([example], tokenizer)
       examples.push(example, place)
     }
     place++

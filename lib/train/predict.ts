@@ -3,6 +3,7 @@
 import type { ColumnNames, Columns } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
 import type { Model } from '../model.ts'
+import { unknownOfText } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { columnsIn } from '../tasks/infer.ts'
 import type { PredictionRecord, TaskValues } from '../tasks/task.ts'
@@ -31,7 +32,7 @@ export interface PredictOptions {
 
 /**
  * A record for each row, in order. Rows longer than the model reads are read in windows (`windows` says how many);
- * pairs are cut (`truncated`).
+ * pairs are cut (`truncated`). `unknown` tells the tokens that the vocabulary lacks, where these are more than a fifth.
  * @throws ERR_DATA for rows that the task can't read, ERR_CHECKPOINT for a model whose logits are not finite
  */
 export async function* predictRows(
@@ -49,8 +50,11 @@ export async function* predictRows(
   for (const examples of parts) {
     const own = []
     while (own.length < examples.length) own.push(must((await predictions.next()).value, 'value'))
+    const unknown = unknownOfText(examples, tokenizer)
+    const lacks = unknown === undefined ? {} : { unknown }
     if (!task.merge) {
-      for (const [i, prediction] of own.entries()) yield task.record(prediction, nth(examples, i), reader, top)
+      for (const [i, prediction] of own.entries())
+        yield { ...task.record(prediction, nth(examples, i), reader, top), ...lacks }
       continue
     }
     const record = task.record(task.merge(own, examples), nth(examples, 0), reader, top)
@@ -58,6 +62,7 @@ export async function* predictRows(
       ...record,
       ...(examples.length > 1 ? { windows: examples.length } : {}),
       ...(examples.some(({ truncated }) => truncated) ? { truncated: true } : {}),
+      ...lacks,
     }
   }
 }

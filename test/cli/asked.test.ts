@@ -21,6 +21,10 @@ test('predict reads the column that was trained with, and says so where it is no
   assert.is(found[0]!.text, rows[0]!.title)
   const plain = records((await run('predict', 'titles', 'a fine day', '--json')).stdout)
   assert.is(plain[0]!.text, 'a fine day')
+  const unread = await run('predict', 'titles', 'a fine day', '这个产品非常好', '--json')
+  const [known, unknown, summary] = records(unread.stdout)
+  assert.equal([known!.unknown, unknown!.unknown, summary!.unknown], [undefined, 7, 1])
+  assert.match(unread.stderr, /more than a fifth of 1 text is \[UNK\]: .*; take a model of this language/)
   writeJsonl(join(cwd, 'other.jsonl'), [{ body: 'x', text: 'y' }])
   const other = await run('predict', 'titles', '--input', 'other.jsonl')
   assert.match(

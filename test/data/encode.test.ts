@@ -9,7 +9,7 @@ import { toRows } from '../../lib/data/row.ts'
 import { lengthStatistics } from '../../lib/data/statistics.ts'
 import { tokenClasses } from '../../lib/heads/targets.ts'
 import type { Model } from '../../lib/model.ts'
-import { encodeRows } from '../../lib/tasks/encode.ts'
+import { encodeRows, unknownOfText } from '../../lib/tasks/encode.ts'
 import { prepareData } from '../../lib/tasks/prepare.ts'
 import { classCounts, supervision } from '../../lib/tasks/supervision.ts'
 import { alignLabels, tokens } from '../../lib/tasks/tokens.ts'
@@ -120,6 +120,18 @@ test('texts that the vocabulary lacks are told, with how much of them it lacks',
     /^24 of 32 tokens are \[UNK\]: .*; take a model of this language/,
   )
   assert.is(await unknownOf(['This is very good', 'That is bad']), undefined)
+  // Of one text more may be missing: a sign among three words.
+  const ofText = (text: string) => unknownOfText([bert.encode(text)], bert)
+  assert.equal(['这个产品非常好', 'very good 好', 'this is good 好', 'good'].map(ofText), [
+    7,
+    undefined,
+    undefined,
+    undefined,
+  ])
+  assert.is(ofText('good 好'), 1)
+  // A token that means something else too, as GPT-2's end of text, tells of no unknown words.
+  const shared = { ...bert, specials: { ...bert.specials, eos: bert.specials.unk } } as typeof bert
+  assert.is(unknownOfText([bert.encode('这个产品非常好')], shared), undefined)
 })
 
 test.run()

@@ -12,6 +12,7 @@ import type { Model } from '../../model.ts'
 import { loadBase, useThreads } from '../../open/base.ts'
 import { baseOf, type Trained } from '../../open/trained.ts'
 import { compareEvaluations } from '../../report/compare.ts'
+import { unknownText } from '../../tasks/encode.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { type SplitData, splitData } from '../../tasks/prepare.ts'
 import type { Reader, TaskValues } from '../../tasks/task.ts'
@@ -34,7 +35,10 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
   try {
     const data = await dataFor(trained, settings, await readRows(settings, console.note), console)
     const own = optionsFor(taskOfModel(trained.model), settings, trained.taskOptions)
-    const { examples, truncated } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
+    const encoded = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
+    const { examples, truncated } = encoded
+    const unknown = unknownText([encoded], trained.tokenizer)
+    if (unknown !== undefined) console.warn(unknown)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${trained.maxLength} tokens`)
     const options = evaluateOptions(trained, settings, own)
     const run = (model: Model): Promise<Evaluation> => evaluate(model, examples, options)

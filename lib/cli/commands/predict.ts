@@ -9,6 +9,7 @@ import { check } from '../../errors.ts'
 import { answerRows } from '../../open/ask.ts'
 import { useThreads } from '../../open/base.ts'
 import type { Trained } from '../../open/trained.ts'
+import { unknownTextsText } from '../../tasks/encode.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import type { PredictionRecord } from '../../tasks/task.ts'
 import { predictRows } from '../../train/predict.ts'
@@ -29,7 +30,7 @@ export async function predictCommand(settings: Settings, console: Console): Prom
   const started = performance.now()
   const trained = await openTold(settings, console)
   const task = taskOfModel(trained.model)
-  let [count, cut] = [0, 0]
+  let [count, cut, unread] = [0, 0, 0]
   try {
     for await (const rows of chunks(
       rowsOf(settings, trained.columnNames.text2 !== undefined, console),
@@ -37,6 +38,7 @@ export async function predictCommand(settings: Settings, console: Console): Prom
     )) {
       for await (const record of recordsOf(trained, rows, settings)) {
         if (record.truncated) cut++
+        if (record.unknown !== undefined) unread++
         count++
         console.line(predictionLine(task, record, console.color))
         console.event({ type: 'prediction', ...record })
@@ -45,10 +47,12 @@ export async function predictCommand(settings: Settings, console: Console): Prom
     }
     check(count > 0, 'ERR_DATA', () => 'predict: there is no text; give texts, --input or lines on the standard input')
     if (cut > 0) console.warn(`${plural(cut, 'pair')} cut to ${trained.maxLength} tokens, their ends unread`)
+    if (unread > 0) console.warn(unknownTextsText(unread, trained.tokenizer))
     console.event({
       type: 'summary',
       predictions: count,
       truncated: cut,
+      unknown: unread,
       seconds: (performance.now() - started) / 1000,
     })
     return 0
