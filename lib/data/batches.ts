@@ -24,8 +24,6 @@ const START: Offsets = { row: 0, sequence: 0, selected: 0, decoder: 0 }
 export interface MicroBatch {
   /** Token ids, [N]. */
   readonly ids: Int32Array
-  /** Place of each token in its own sequence from 0, [N]. */
-  readonly positions: Int32Array
   /** Token types, [N]; 0 where the examples have none. */
   readonly typeIds: Int32Array
   /** First token of each sequence and N at the end, [B + 1]. */

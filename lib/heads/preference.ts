@@ -134,7 +134,7 @@ function surprises(
 }
 
 /** The loss of a language model does not ask where sequences begin. */
-const NO_BATCH = { ids: new Int32Array(), positions: new Int32Array(), cuSeqlens: Int32Array.of(0), maxLength: 0 }
+const NO_BATCH = { ids: new Int32Array(), cuSeqlens: Int32Array.of(0), maxLength: 0 }
 
 function comparedOf(sequences: readonly Tensor[], { bounds, wanted, others }: PreferenceTargets): AnswerPair[] {
   // The losses of answers that stand alone ask for no counts, and those of the others are not known here.

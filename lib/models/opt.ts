@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import { bool, count, type ModelConfig, probability, string } from '../io/config.ts'
 import { Attention, type LayerContext } from '../nn/attention.ts'
-import type { Batch } from '../nn/batch.ts'
+import { type Batch, positionsOf } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
 import { type Block, type Forward, type PreNorm, stack } from '../nn/stack.ts'
 import { add } from '../ops/add.ts'
@@ -116,7 +116,7 @@ function build(config: ModelConfig, weights: Weights): Backbone {
     layers: blocks.length,
     wordEmbeddings: words,
     limits: { vocabSize: words.rows, typeVocabSize: 0, maxPositions: d.positions + OFFSET, maxLength: d.positions },
-    place: batch => batch.positions.map(position => position + OFFSET),
+    place: batch => positionsOf(batch).map(position => position + OFFSET),
     forward: forwardOf(w, d, embed, blocks),
   }
 }

@@ -6,8 +6,8 @@ import { nth } from '../tuple.ts'
 export interface PackedBatch {
   /** Token ids, [N]. */
   ids: Int32Array
-  /** Position of each token in its sequence, [N]. */
-  positions: Int32Array
+  /** Position of each token, [N]; absent: its place in its sequence. */
+  positions?: Int32Array | undefined
   /** Segment of each token, [N]; absent: all 0. */
   typeIds?: Int32Array | undefined
   /** Where each sequence begins, and N, [B + 1]. */
@@ -24,14 +24,23 @@ export function pack(sequences: readonly Int32Array[]): PackedBatch {
     cuSeqlens[i + 1] = nth(cuSeqlens, i) + ids.length
   })
   const size = nth(cuSeqlens, sequences.length)
-  const [ids, positions] = [new Int32Array(size), new Int32Array(size)]
+  const ids = new Int32Array(size)
   sequences.forEach((part, i) => {
-    const start = nth(cuSeqlens, i)
-    ids.set(part, start)
-    for (let t = 0; t < part.length; t++) positions[start + t] = t
+    ids.set(part, nth(cuSeqlens, i))
   })
   const maxLength = sequences.reduce((most, { length }) => Math.max(most, length), 0)
-  return { ids, positions, cuSeqlens, maxLength }
+  return { ids, cuSeqlens, maxLength }
+}
+
+/** The position of each token, [N]. */
+export function positionsOf({ ids, positions, cuSeqlens }: PackedBatch): Int32Array {
+  if (positions) return positions
+  const places = new Int32Array(ids.length)
+  for (let s = 0; s + 1 < cuSeqlens.length; s++) {
+    const begin = nth(cuSeqlens, s)
+    for (let i = begin; i < nth(cuSeqlens, s + 1); i++) places[i] = i - begin
+  }
+  return places
 }
 
 /** Some sequences of a batch, as one; without what their decoders are to say. */
@@ -41,21 +50,20 @@ export function sequencesIn({ ids, typeIds, cuSeqlens }: PackedBatch, which: rea
   return typeIds ? { ...found, typeIds: Int32Array.from(of(typeIds).flatMap(part => [...part])) } : found
 }
 
-/** Batches one after the other, as one; without what their decoders are to say. */
+/** Batches one after the other, as one; without positions of their own and what their decoders are to say. */
 export function joinedBatches(batches: readonly PackedBatch[]): PackedBatch {
   const size = batches.reduce((sum, { ids }) => sum + ids.length, 0)
-  const [ids, positions, typeIds] = [new Int32Array(size), new Int32Array(size), new Int32Array(size)]
+  const [ids, typeIds] = [new Int32Array(size), new Int32Array(size)]
   const ends = [0]
   let begin = 0
   for (const batch of batches) {
     ids.set(batch.ids, begin)
-    positions.set(batch.positions, begin)
     if (batch.typeIds) typeIds.set(batch.typeIds, begin)
     for (const end of batch.cuSeqlens.subarray(1)) ends.push(begin + end)
     begin += batch.ids.length
   }
   const maxLength = Math.max(...batches.map(batch => batch.maxLength))
-  return { ids, positions, typeIds, cuSeqlens: Int32Array.from(ends), maxLength }
+  return { ids, typeIds, cuSeqlens: Int32Array.from(ends), maxLength }
 }
 
 /** What a decoder reads while it is to say these sequences: `startId` before the first token of each, and no last. */
@@ -110,11 +118,11 @@ export function upload(batch: PackedBatch, device: Device, rules: InputRules): B
   const sequences = cuSeqlens.length - 1
   const typeIds = limits.typeVocabSize > 0 ? (batch.typeIds ?? new Int32Array(ids.length)) : undefined
   checkSequences(batch, maxTokens(limits))
-  checkCount(positions, ids, 'positions')
+  if (positions) checkCount(positions, ids, 'positions')
   if (batch.typeIds) checkCount(batch.typeIds, ids, 'type ids')
   checkRange(ids, limits.vocabSize, 'token id', 'the tokenizer does not belong to this model')
   if (typeIds) checkRange(typeIds, limits.typeVocabSize, 'type id', 'the model knows fewer segments')
-  const placed = rules.place?.(batch) ?? positions
+  const placed = rules.place?.(batch) ?? positionsOf(batch)
   checkRange(placed, limits.maxPositions, 'position', 'lower maxLength')
   const at = (data: Int32Array) => Tensor.from(data, [data.length], { device })
   return {

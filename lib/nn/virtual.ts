@@ -7,7 +7,7 @@ import { cast } from '../ops/copy.ts'
 import { embedding } from '../ops/embedding.ts'
 import { type Device, Tensor } from '../tensor.ts'
 import { mapTuple, must, nth } from '../tuple.ts'
-import type { InputRules, PackedBatch } from './batch.ts'
+import { type InputRules, type PackedBatch, positionsOf } from './batch.ts'
 import { splitColumns } from './columns.ts'
 import { isUndecided } from './routes.ts'
 
@@ -28,7 +28,6 @@ export function withVirtual(batch: PackedBatch, count: number) {
   const total = ids.length + count * sequences
   const longer: PackedBatch = {
     ids: new Int32Array(total),
-    positions: new Int32Array(total),
     typeIds: typeIds && new Int32Array(total),
     cuSeqlens: cuSeqlens.map((at, s) => at + count * s),
     maxLength: maxLength + count,
@@ -38,7 +37,6 @@ export function withVirtual(batch: PackedBatch, count: number) {
   for (let s = 0; s < sequences; s++) {
     const [from, to] = [nth(cuSeqlens, s), nth(cuSeqlens, s + 1)]
     const begin = nth(longer.cuSeqlens, s)
-    for (let i = 0; i < count + to - from; i++) longer.positions[begin + i] = i
     for (let t = from; t < to; t++) {
       const place = begin + count + t - from
       moved[t] = place
@@ -78,7 +76,7 @@ export function promptedRows(owner: object, rows: Tensor): Tensor {
 
 /** Tokens after a prefix stand that many places later, as in transformers. */
 export function shiftedRules(rules: InputRules, count: number): InputRules {
-  const placed = (batch: PackedBatch) => rules.place?.(batch) ?? batch.positions
+  const placed = (batch: PackedBatch) => rules.place?.(batch) ?? positionsOf(batch)
   return { limits: rules.limits, place: batch => placed(batch).map(position => position + count) }
 }
 

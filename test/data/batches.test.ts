@@ -30,7 +30,6 @@ test('sequences are packed without padding', () => {
   assert.equal(targets!.values, Int32Array.of(0, 1))
   assert.equal(packed, {
     ids: Int32Array.of(1, 1, 2, 2, 2),
-    positions: Int32Array.of(0, 1, 0, 1, 2),
     typeIds: Int32Array.of(0, 1, 0, 0, 0),
     cuSeqlens: Int32Array.of(0, 2, 5),
     maxLength: 3,

@@ -91,7 +91,7 @@ test('classes have their weights, and labels their number', () => {
 })
 
 test('a head reads first, last or every token, whatever their ids', () => {
-  const packed = { ...batch, ids: new Int32Array(8), positions: new Int32Array(8), maxLength: 4 }
+  const packed = { ...batch, ids: new Int32Array(8), maxLength: 4 }
   assert.equal(rowsRead('first', packed), Int32Array.of(0, 3, 4))
   assert.equal(rowsRead('last', packed), Int32Array.of(2, 3, 7))
   assert.is(rowsRead('every', packed), undefined)

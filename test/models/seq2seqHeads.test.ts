@@ -72,13 +72,12 @@ test('a tagger sits on the encoder alone, and takes it out of a whole model', as
 
 test('a classifier sees the same masks whether a batch is cut or not', async () => {
   const { io, model, batch } = await open('t5-seq')
-  const { ids, positions, cuSeqlens } = batch
+  const { ids, cuSeqlens } = batch
   const logits = async (from: number, to: number) => {
     const [begin, end] = [cuSeqlens[from]!, cuSeqlens[to]!]
     const part: PackedBatch = {
       ...batch,
       ids: ids.slice(begin, end),
-      positions: positions.slice(begin, end),
       cuSeqlens: cuSeqlens.slice(from, to + 1).map(at => at - begin),
     }
     const offsets = { rowOffset: begin, sequenceOffset: from, selectedOffset: from, decoderOffset: 0 }

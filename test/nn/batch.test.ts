@@ -14,7 +14,6 @@ function packed(sequences: number[][], more: Partial<PackedBatch> = {}): PackedB
   for (const s of sequences) starts.push(starts.at(-1)! + s.length)
   return {
     ids: Int32Array.from(sequences.flat()),
-    positions: Int32Array.from(sequences.flatMap(s => s.map((_, i) => i))),
     cuSeqlens: Int32Array.from(starts),
     maxLength: Math.max(0, ...sequences.map(s => s.length)),
     ...more,

@@ -28,7 +28,6 @@ export function batchOf(io: SafetensorsFile, lengths: number[]): PackedBatch {
   const cuSeqlens = Int32Array.from([0, ...lengths].map((_, i) => lengths.slice(0, i).reduce((a, b) => a + b, 0)))
   return {
     ids: unpad(ints(io, 'input_ids'), lengths),
-    positions: Int32Array.from(lengths.flatMap(length => Array.from({ length }, (_, i) => i))),
     typeIds: io.has('token_type_ids') ? unpad(ints(io, 'token_type_ids'), lengths) : undefined,
     cuSeqlens,
     maxLength: Math.max(...lengths),
