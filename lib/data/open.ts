@@ -140,12 +140,15 @@ function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIt
 async function openFolder(folder: string, options: OpenOptions): Promise<DataSource> {
   const files = (await readdir(folder)).sort()
   const found = new Map<SplitName, string[]>()
+  const others: string[] = []
   for (const file of files) {
     const extension = extensionOf(file)
     if (!formats[extension] && !(options.format && extension === '.txt')) continue
     const stem = withoutGzip(file).slice(0, -extension.length).toLowerCase().replace(SHARD, '')
     const split = keysOf(names).find(name => names[name].includes(stem))
     if (split) found.set(split, [...(found.get(split) ?? []), file])
+    // A .json file beside rows more likely describes them.
+    else if (extension !== '.json') others.push(file)
   }
   if (found.size === 0 && files.includes('data') && (await stat(join(folder, 'data'))).isDirectory())
     return openFolder(join(folder, 'data'), options)
@@ -154,9 +157,17 @@ async function openFolder(folder: string, options: OpenOptions): Promise<DataSou
     const arrow = files.some(file => file.endsWith('.arrow') || file === 'dataset_dict.json')
     return `data: ${folder} has no train, validation or test file (found: ${seen}); ${arrow ? arrowCure : cure}`
   })
+  if (others.length > 0) options.notice?.(leftOutText(folder, others))
   const source: { [name in SplitName]?: DataFile } = {}
   for (const [split, parts] of found) source[split] = openShards(folder, split, parts, options)
   return source
+}
+
+function leftOutText(folder: string, files: readonly string[]): string {
+  const shown = files.slice(0, 4).join(', ')
+  const more = files.length > 4 ? ` and ${files.length - 4} more` : ''
+  const are = files.length === 1 ? 'is left out: its name tells' : 'are left out: their names tell'
+  return `${folder}: ${shown}${more} ${are} no split; append to the file of a split what is to be read`
 }
 
 /** One file, or the numbered parts of one, as `datasets` writes them. */

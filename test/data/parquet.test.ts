@@ -82,6 +82,18 @@ test('numbered parts of a split are one file, kept with their own names', () => 
   })
 })
 
+test('files of a folder that are no split are told, those that describe it are not', () =>
+  withFiles({ 'train.jsonl': '{}', 'oos_train.jsonl': '{}', 'info.json': '{}', 'notes.txt': '' }, async path => {
+    const notices: string[] = []
+    const source = await openDataset(path(''), { notice: text => notices.push(text) })
+    assert.equal(Object.keys(source), ['train'])
+    assert.is(notices.length, 1)
+    assert.match(
+      notices[0] ?? '',
+      /: oos_train\.jsonl is left out: its name tells no split; append to the file of a split/,
+    )
+  }))
+
 test('parts that are missing are told', () =>
   withFiles({ 'train-00000-of-00003.jsonl': '{}', 'train-00001-of-00003.jsonl': '{}' }, async path => {
     await rejects(() => openDataset(path('')), 'ERR_DATA', /2 of 3 parts/)
