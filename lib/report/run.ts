@@ -10,7 +10,7 @@ import { type SequenceView, viewBatch } from '../tasks/batchView.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { classCounts, type Majority, majorityOf } from '../tasks/supervision.ts'
 import type { Mistake, Reader } from '../tasks/task.ts'
-import { TEXT_BASELINE, type TextBaseline, textBaselineOf } from '../tasks/textBaseline.ts'
+import { type TextBaseline, textBaselineName, textBaselineOf } from '../tasks/textBaseline.ts'
 import { splitsOf } from '../train/checks.ts'
 import { type Evaluation, packAll } from '../train/evaluate.ts'
 import type {
@@ -164,8 +164,13 @@ export function reportData(run: RunRecord, facts: RunFacts = {}, result = result
 function referencesOf({ majority, textBaseline }: RunResult): ReferenceRow[] {
   return [
     ...(majority ? [{ name: `Always \u201c${majority.label}\u201d`, accuracy: majority.accuracy }] : []),
-    ...(textBaseline ? [{ name: TEXT_BASELINE, ...textBaseline }] : []),
+    ...(textBaseline ? [referenceOf(textBaseline)] : []),
   ]
+}
+
+function referenceOf(baseline: TextBaseline): ReferenceRow {
+  const { part: _, ...scores } = baseline
+  return { name: textBaselineName(baseline), ...scores }
 }
 
 /** What trained, for a title. */

@@ -19,18 +19,21 @@ export interface TextBaseline {
   readonly macroF1: number
   /** Of texts with any number of labels; of one class it is the accuracy. */
   readonly microF1?: number
+  /** Training rows and terms that it was fitted on, where the data have more: all of them would score higher. */
+  readonly part?: { readonly rows: number; readonly of: number; readonly terms: number }
 }
 
-/** Its name for people. */
-export const TEXT_BASELINE = 'TF-IDF + logistic regression'
+/** Its name for people, with what it saw where that is not all. */
+export function textBaselineName({ part }: TextBaseline): string {
+  const rows = part && (part.rows < part.of ? `${part.rows} of ${part.of} rows` : `${part.rows} rows`)
+  return `TF-IDF + logistic regression${part ? ` (fitted on ${rows}, ${part.terms} terms)` : ''}`
+}
 
 /** A line that says it, numbers as the caller writes them. */
-export function textBaselineText(
-  { accuracy, macroF1, microF1 }: TextBaseline,
-  written: (value: number) => string,
-): string {
+export function textBaselineText(baseline: TextBaseline, written: (value: number) => string): string {
+  const { accuracy, macroF1, microF1 } = baseline
   const micro = microF1 === undefined ? '' : `, F1 (micro) ${written(microF1)}`
-  return `${TEXT_BASELINE}: accuracy ${written(accuracy)}${micro}, F1 (macro) ${written(macroF1)}`
+  return `${textBaselineName(baseline)}: accuracy ${written(accuracy)}${micro}, F1 (macro) ${written(macroF1)}`
 }
 
 /** Inverse strength of the L2 penalty, as scikit-learn's C. */
@@ -57,10 +60,13 @@ export function textBaselineOf(
   const isText = ({ row, label }: Example) => typeof row.values[text] === 'string' && isAnswer(label)
   const rows = spread(train, Math.min(MOST_ROWS, Math.floor(MOST_WORK / (30 * classes))))
   if (!rows.every(isText) || !judged.every(isText)) return undefined
-  const transform = tfidf(readBy(rows, read), Math.floor(MOST_WEIGHTS / classes))
+  const most = Math.floor(MOST_WEIGHTS / classes)
+  const transform = tfidf(readBy(rows, read), most)
   const [x, unseen] = [transform(readBy(rows, read)), transform(readBy(judged, read))]
   const task = { x, rows, unseen, judged, labels: model.labels }
-  return oneClass ? ofClasses(task) : ofLabels(task)
+  const scores = oneClass ? ofClasses(task) : ofLabels(task)
+  const isWhole = rows.length === train.length && x.width < most
+  return isWhole ? scores : { ...scores, part: { rows: rows.length, of: train.length, terms: x.width } }
 }
 
 /** What is fitted, and judged. */
