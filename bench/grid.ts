@@ -4,6 +4,7 @@
 //     [--out FILE]
 // A set without validation file is cut anew by every seed, without the rows that a run with no flags tests on. Adds
 // what is missing to bench/results/grid.json and prints every run; without --lr and --epochs the point is the defaults.
+// At the end of a set: the score of the defaults as a share of the best of all points of its grid.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
@@ -117,6 +118,20 @@ function pointsOf(set: string): Point[] {
 const keyOf = ({ set, encoder, rows, seed, lr, epochs, r, targets, dropout = 0, compute = 'f32' }: Point) =>
   JSON.stringify([set, encoder, rows, seed, lr, epochs, r, targets, dropout, compute])
 
+const gridOf = ({ set, encoder, rows, seed, compute = 'f32' }: Point) =>
+  JSON.stringify([set, encoder, rows, seed, compute])
+const isDefault = ({ lr, epochs, r, targets, dropout = 0 }: Point) =>
+  lr === undefined && epochs === undefined && r === 8 && targets === 'all-linear' && dropout === 0
+
+/** How far the defaults are behind the best of the grid that a point lies in. */
+function shareText(results: readonly Result[], point: Point): string {
+  const grid = results.filter(result => gridOf(result) === gridOf(point))
+  const taken = grid.find(isDefault)
+  const best = Math.max(...grid.map(result => result.best))
+  if (!taken) return `${point.set}: best ${best} of ${grid.length} points, the defaults are none of them`
+  return `${point.set}: defaults ${taken.best}, ${round(taken.best / best, 3)} of the best of ${grid.length} points, ${best}`
+}
+
 function computeOf(text: string): Point['compute'] {
   if (text === 'f32' || text === 'bf16') return text
   throw new Error(`--compute ${text}: f32 or bf16`)
@@ -127,13 +142,16 @@ async function main(): Promise<void> {
   const results: Result[] = existsSync(options.out) ? JSON.parse(readFileSync(options.out, 'utf8')) : []
   for (const argument of positionals) {
     const [set = '', path = ''] = argument.split('=')
-    for (const point of pointsOf(set)) {
+    const points = pointsOf(set)
+    const [first] = points
+    for (const point of points) {
       if (results.some(result => keyOf(result) === keyOf(point))) continue
       const result = await run(point, path)
       console.log(JSON.stringify(result))
       results.push(result)
       await writeFileAtomic(options.out, `[\n${results.map(each => JSON.stringify(each)).join(',\n')}\n]\n`)
     }
+    if (first) console.log(shareText(results, first))
   }
 }
 
