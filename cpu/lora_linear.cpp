@@ -1,6 +1,7 @@
 // A frozen linear layer with its low-rank adapter, as one op. The thin products (s, t, da, db) read x and dy straight
-// from memory, in f32 whatever `compute` says: at rank 8 they are 1 % of the work each, and the adapter keeps its
-// precision. s b^T and t a are r more steps of K in the packed product, so y and dx are written once.
+// from memory, in f32, or on tiles in two parts of bf16 (cpu/gemm/thin_amx.cpp), so that the adapter keeps its precision
+// whatever `compute` says. s b^T and t a are more steps of K in the packed product, so y and dx are written once; on
+// tiles the thin products of a block of rows are made just before the rows are packed, so x and dy are read once.
 
 #include <algorithm>
 
@@ -28,25 +29,77 @@ void make_mask(const Dropout& d, int64_t row, int64_t count, int64_t columns, ui
     fill(key, uint32_t(row + i + d.row_offset), columns, bits + i * mask_stride(columns));
 }
 
+// Rows that are too few for tiles, where the weight is read as it is stored: all of f32.
+constexpr int64_t FEW_ROWS = 16;
+constexpr int64_t TILE_PIECE_ROWS = 128;  // partial sums of fewer rows cost more than the sums
+
+const gemm::SplitThin* on_tiles(Compute compute, int64_t rows) {
+  return rows > FEW_ROWS ? gemm::thin_on_tiles(compute) : nullptr;
+}
+
+// A factor for SplitThin::dot, in scratch of the calling thread.
+const void* pack_factor(const gemm::SplitThin& tiles, const View& factor, bool along_k, int64_t r, int64_t k) {
+  void* packed = scratch(TRANSPOSED, size_t(tiles.packed_bytes(r, k) + 64));
+  tiles.pack(factor.as<float>(), along_k, r, k, packed);
+  return packed;
+}
+
+// Blocks of rows in the product that packs them, or without one.
+template <typename Pass>
+void run_before(Pass& pass, int64_t block, gemm::Product* product, int64_t rows) {
+  const gemm::Before before = {block, &pass, [](void* context, int64_t row, int64_t count, void* to) {
+                                 static_cast<Pass*>(context)->rows_on_tiles(row, count, to);
+                               }};
+  if (product) {
+    product->before = before;
+    gemm::multiply(*product);
+  } else {
+    gemm::run(before, rows);
+  }
+}
+
+// s of some rows.
+struct Projection {
+  View s, x;
+  const void* a;
+  float factor;
+  Dropout dropout;
+  const gemm::SplitThin* tiles;
+
+  void rows_on_tiles(int64_t row, int64_t count, void* to) const {
+    const int64_t in = x.cols(), r = s.cols(), stride = mask_stride(in);
+    uint8_t* mask = nullptr;
+    if (dropout.active()) {
+      mask = static_cast<uint8_t*>(scratch(ROW_SCRATCH, size_t(STRIP * stride)));
+      make_mask(dropout, row, count, in, mask);
+    }
+    tiles->dot({x.as<float>() + row * in, in, mask, stride, a, s.as<float>() + row * r, r, factor, count, in, to});
+  }
+};
+
 // What one backward call shares between its pieces.
 struct Backward {
   View da, db, dy, x, a, b, s;
   float scale;
   Dropout dropout;
   int64_t rows, in, out, r;
-  int64_t pieces;
-  float* t;           // [rows, r], null if nobody wants it
-  float* transposed;  // b^T
-  uint8_t* mask;      // of x, null without dropout
-  float* partial;     // [pieces][da [r, in] | db^T [r, out]]
+  const gemm::SplitThin* tiles;     // null: in f32
+  int64_t wide_in, wide_out, high;  // a partial sum's rows and their number, in whole tiles
+  int64_t pieces, piece_rows;
+  float* t;            // [rows, r], null if nobody wants it
+  const void* packed;  // b, for tiles
+  float* transposed;   // b^T
+  uint8_t* mask;       // of x, null without dropout
+  float* partial;      // [pieces][da [high, wide_in] | db^T [high, wide_out]]
 
-  int64_t partial_size() const { return (da ? r * in : 0) + (db ? r * out : 0); }
+  int64_t partial_size() const { return (da ? high * wide_in : 0) + (db ? high * wide_out : 0); }
+  float* partial_a(int64_t piece) const { return partial + piece * partial_size(); }
+  float* partial_b(int64_t piece) const { return partial_a(piece) + (da ? high * wide_in : 0); }
 
   // One pass over dy: t and db from the same rows, then da from those of x.
   void piece(int64_t index) const {
     const gemm::Skinny& thin = gemm::skinny();
-    float* part_a = partial + index * partial_size();
-    float* part_b = part_a + (da ? r * in : 0);
+    float *part_a = partial_a(index), *part_b = partial_b(index);
     const int64_t begin = rows * index / pieces, end = rows * (index + 1) / pieces, stride = mask_stride(in);
     const int64_t step = std::clamp<int64_t>(CACHED_BYTES / (4 * std::max<int64_t>(out, 1)) / 4 * 4, 16, STRIP);
     for (int64_t row = begin; row < end; row += step) {
@@ -60,6 +113,22 @@ struct Backward {
         thin.outer({t + row * r, r, x.as<float>() + row * in, in, mask ? mask + row * stride : nullptr, stride, part_a,
                     in, row > begin, count, in});
     }
+  }
+
+  // The same of a block of rows that lies in one piece.
+  void rows_on_tiles(int64_t row, int64_t count, void* to) const {
+    const int64_t index = row / piece_rows, stride = mask_stride(in);
+    const bool more = row % piece_rows > 0;
+    const float* dy_rows = dy.as<float>() + row * out;
+    void* parts = scratch(PARTS, size_t(tiles->outer_bytes(r)));
+    if (t) tiles->dot({dy_rows, out, nullptr, 0, packed, t + row * r, r, scale, count, out, to});
+    if (db)
+      tiles->outer(
+          {s.as<float>() + row * r, r, dy_rows, out, nullptr, 0, partial_b(index), wide_out, more, count, out, parts});
+    if (mask) make_mask(dropout, row, count, in, mask + row * stride);
+    if (da)
+      tiles->outer({t + row * r, r, x.as<float>() + row * in, in, mask ? mask + row * stride : nullptr, stride,
+                    partial_a(index), wide_in, more, count, in, parts});
   }
 
   // Sum of the pieces' partial sums at [j, columns from..to), in the order of the pieces.
@@ -81,7 +150,7 @@ struct Backward {
       const int64_t width = is_a ? in : out, from = (is_a ? cut : cut - cuts_a) * COLUMNS;
       const int64_t to = std::min(from + COLUMNS, width);
       for (int64_t j = 0; j < r; ++j) {
-        add_up(partial + (is_a || !da ? 0 : r * in), j, width, from, to, sum);
+        add_up(is_a ? partial_a(0) : partial_b(0), j, is_a ? wide_in : wide_out, from, to, sum);
         if (is_a)
           for (int64_t c = from; c < to; ++c) da.as<float>()[j * in + c] = multiplier * sum[c - from];
         else
@@ -94,14 +163,41 @@ struct Backward {
     for (int64_t j = 0; j < r; ++j)
       for (int64_t o = 0; o < out; ++o) transposed[j * out + o] = b.as<float>()[o * r + j];
   }
+
+  // Pieces, and scratch for their partial sums and for b.
+  void plan() {
+    const auto whole = [&](int64_t n, int64_t tile) { return tiles ? ceil_div(n, tile) * tile : n; };
+    wide_in = whole(in, 64), wide_out = whole(out, 64), high = whole(r, 16);
+    const int64_t most = std::max<int64_t>(1, PARTIAL_BYTES / std::max<int64_t>(1, 4 * partial_size()));
+    if (tiles) {
+      piece_rows = TILE_PIECE_ROWS * ceil_div(ceil_div(rows, TILE_PIECE_ROWS), most);
+      pieces = ceil_div(rows, piece_rows);
+    } else {
+      pieces = std::clamp<int64_t>(std::min(ceil_div(rows, PIECE_ROWS), most), 1, std::max<int64_t>(rows, 1));
+    }
+    partial = static_cast<float*>(scratch(PARTIAL, size_t(4 * pieces * partial_size() + 64)));
+    if (rows == 0) std::fill(partial, partial + partial_size(), 0.0f);
+    if (!t) return;
+    if (tiles) {
+      packed = pack_factor(*tiles, b, false, r, out);
+    } else {
+      transposed = static_cast<float*>(scratch(TRANSPOSED, size_t(4 * out * r + 64)));
+      transpose_b();
+    }
+  }
 };
 
 }  // namespace
 
-void lora::project(const View& s, const View& x, const View& a, double scale, const Dropout& dropout) {
+void lora::project(const View& s, const View& x, const View& a, double scale, const Dropout& dropout, Compute compute,
+                   gemm::Product* product) {
   const int64_t rows = s.rows(), in = x.cols(), r = s.cols(), stride = mask_stride(in);
-  const gemm::Skinny& thin = gemm::skinny();
   const float factor = float(dropout.active() ? scale * dropout.multiplier() : scale);
+  if (const gemm::SplitThin* tiles = on_tiles(compute, rows)) {
+    Projection pass = {s, x, pack_factor(*tiles, a, true, r, in), factor, dropout, tiles};
+    return run_before(pass, gemm::BEFORE_ROWS, product, rows);
+  }
+  const gemm::Skinny& thin = gemm::skinny();
   const int64_t strips = ceil_div(rows, STRIP),
                 pieces = rows * in * r < (1 << 18) ? std::min<int64_t>(1, strips) : strips;
   parallel_for(pieces, [&](int64_t piece) {
@@ -116,22 +212,24 @@ void lora::project(const View& s, const View& x, const View& a, double scale, co
                 nullptr, count, r, in});
     }
   });
+  if (product) gemm::multiply(*product);
 }
 
-void lora::differentiate(const Rows& rows) {
-  const int64_t count = rows.dy.rows(), in = rows.a.dims[1], out = rows.b.dims[0], r = rows.a.dims[0];
-  Backward pass = {rows.da, rows.db, rows.dy, rows.x, rows.a, rows.b, rows.s,  float(rows.scale), rows.dropout,
-                   count,   in,      out,     r,      1,      rows.t, nullptr, rows.mask,         nullptr};
-  const int64_t most = PARTIAL_BYTES / std::max<int64_t>(1, 4 * pass.partial_size());
-  pass.pieces = std::clamp<int64_t>(std::min(ceil_div(count, PIECE_ROWS), most), 1, std::max<int64_t>(count, 1));
-  pass.partial = static_cast<float*>(scratch(PARTIAL, size_t(4 * pass.pieces * pass.partial_size() + 64)));
-  if (count == 0) std::fill(pass.partial, pass.partial + pass.partial_size(), 0.0f);
-  if (rows.t) {
-    pass.transposed = static_cast<float*>(scratch(TRANSPOSED, size_t(4 * out * r + 64)));
-    pass.transpose_b();
+void lora::differentiate(const Rows& rows, gemm::Product* product) {
+  Backward pass = {};
+  pass.da = rows.da, pass.db = rows.db, pass.dy = rows.dy, pass.x = rows.x, pass.a = rows.a, pass.b = rows.b;
+  pass.s = rows.s, pass.scale = float(rows.scale), pass.dropout = rows.dropout;
+  pass.rows = rows.dy.rows(), pass.in = rows.a.dims[1], pass.out = rows.b.dims[0], pass.r = rows.a.dims[0];
+  pass.t = rows.t, pass.mask = rows.mask;
+  pass.tiles = on_tiles(rows.compute, pass.rows);
+  pass.plan();
+  if (pass.tiles) {
+    run_before(pass, pass.piece_rows, product, pass.rows);
+  } else {
+    parallel_for(pass.pieces, [&](int64_t piece) { pass.piece(piece); });
   }
-  parallel_for(pass.pieces, [&](int64_t piece) { pass.piece(piece); });
   if (rows.da || rows.db) pass.reduce();
+  if (product && !pass.tiles) gemm::multiply(*product);
 }
 
 namespace {
@@ -140,7 +238,6 @@ void multiply_layer(View y, View s, View x, View w, View bias, View a, View b, d
                     Compute compute) {
   if (y.dtype == DType::F64) return spec::lora_linear<double>(y, s, x, w, bias, a, b, scale, dropout, compute);
   if (y.rows() == 0) return;
-  project(s, x, a, scale, dropout);
   gemm::Product p = {y.rows(), y.cols(), x.cols(), gemm::operand(x, true), gemm::operand(w, true), y.as<float>()};
   p.bias = bias.as<float>();
   p.compute = compute;
@@ -148,7 +245,7 @@ void multiply_layer(View y, View s, View x, View w, View bias, View a, View b, d
   p.slab.a = s.as<float>();
   p.slab.b = b.as<float>();
   p.slab.b_along_r = true;
-  gemm::multiply(p);
+  project(s, x, a, scale, dropout, compute, &p);
 }
 
 void differentiate_layer(View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,
@@ -160,8 +257,8 @@ void differentiate_layer(View dx, View da, View db, View dy, View x, View w, Vie
     t = static_cast<float*>(scratch(ROW_SCRATCH, size_t(4 * rows * r + 64)));
     if (dropout.active()) mask = static_cast<uint8_t*>(scratch(MASK, size_t(rows * mask_stride(in) + 64)));
   }
-  lora::differentiate({da, db, dy, x, a, b, s, scale, dropout, t, mask});
-  if (!dx || rows == 0) return;
+  const Rows thin = {da, db, dy, x, a, b, s, scale, dropout, compute, t, mask};
+  if (!dx || rows == 0) return differentiate(thin);
   gemm::Product p = {rows, in, out, gemm::operand(dy, true), gemm::operand(w, false), dx.as<float>()};
   p.compute = compute;
   p.slab.r = r;
@@ -170,7 +267,7 @@ void differentiate_layer(View dx, View da, View db, View dy, View x, View w, Vie
   p.slab.b = a.as<float>();
   p.slab.mask = mask;
   p.slab.mask_stride = mask_stride(in);
-  gemm::multiply(p);
+  differentiate(thin, &p);
 }
 
 }  // namespace

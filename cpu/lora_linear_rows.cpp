@@ -42,8 +42,8 @@ void forward(const LoraRows& op) {
   int64_t first = 0;
   for (const Group& own : op) {
     if (!own.a) continue;
-    project(own.s, own.of(op.x), own.a, own.scale, own.dropout);
-    groups.push_back({own.begin, own.begin + own.rows, first, own.rank(), own.s.as<float>(), own.b.as<float>()});
+    project(own.s, own.of(op.x), own.a, own.scale, own.dropout, op.compute);
+    groups.push_back({own.begin, own.begin + own.rows, own.rank(), own.s.as<float>(), own.b.as<float>()});
     first += own.rank();
   }
   gemm::Product p = {op.y.rows(),     op.y.cols(), op.x.cols(), gemm::operand(op.x, true), gemm::operand(op.w, true),
@@ -75,10 +75,10 @@ void backward(const LoraRows& op) {
     if (!own.a) continue;
     float* mine = op.dx || own.da ? t : nullptr;
     uint8_t* kept = mine && own.dropout.active() ? mask + own.begin * stride : nullptr;
-    differentiate(
-        {own.da, own.db, own.of(op.dy), own.of(op.x), own.a, own.b, own.s, own.scale, own.dropout, mine, kept});
+    differentiate({own.da, own.db, own.of(op.dy), own.of(op.x), own.a, own.b, own.s, own.scale, own.dropout, op.compute,
+                   mine, kept});
     const float scale = float(own.dropout.active() ? own.dropout.multiplier() : 1.0);
-    groups.push_back({own.begin, own.begin + own.rows, first, own.rank(), t, own.a.as<float>(), scale});
+    groups.push_back({own.begin, own.begin + own.rows, own.rank(), t, own.a.as<float>(), scale});
     t += own.rows * own.rank(), first += own.rank();
   }
   if (!op.dx) return;

@@ -6,6 +6,7 @@
 #include "cpu/gemm/gemm.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "cpu/gemm/cut.h"
 #include "cpu/gemm/session.h"
@@ -61,7 +62,20 @@ struct Plan {
     const int64_t blocks = std::max<int64_t>(1, PACKED_B / (panel * (n_block / kernel.nr)));
     const int64_t phases = ceil_div(units, std::max<int64_t>(1, blocks * k_block));
     phase_units = phases ? ceil_div(ceil_div(units, k_block), phases) * k_block : 0;
+    for (int64_t g = 0; g < slab_groups(); ++g) {
+      firsts.push_back(slab_units);
+      slab_units += steps_of_rank(slab_group(g).r);
+    }
   }
+
+  // Groups of rows with factors of their own; without any, all rows are one. A group begins with a whole step of the
+  // kernel, so that its rows have the same bits beside others as alone.
+  int64_t slab_groups() const { return p.slab.groups ? p.slab.count : p.slab.r ? 1 : 0; }
+  SlabGroup slab_group(int64_t g) const {
+    if (p.slab.groups) return p.slab.groups[g];
+    return {0, p.m, p.slab.r, p.slab.a, p.slab.b, p.slab.scale};
+  }
+  int64_t steps_of_rank(int64_t r) const { return kernel.split_slab ? round_up(ceil_div(3 * r, 2), kernel.step) : r; }
 
   void run() {
     if (suits_passing()) return pass();
@@ -84,6 +98,7 @@ struct Plan {
   }
 
   void pass() {
+    prepare_all();
     columns = p.n, phase = units, passing = true;
     const int64_t panels = ceil_div(columns, kernel.nr), pieces = 4 * int64_t(threads());
     parallel_for(pieces, [&](int64_t piece) {
@@ -94,7 +109,7 @@ struct Plan {
 
   void pack_b(int64_t n0, int64_t u0) {
     const int64_t panels = ceil_div(columns, kernel.nr);
-    const int64_t slab = u0 == 0 ? p.slab.r : 0;
+    const int64_t slab = u0 == 0 ? slab_units : 0;
     packed_b = static_cast<float*>(scratch(PACKED_B_SLOT, size_t(4 * panels * kernel.nr * (phase + slab) + 64)));
     slab_b = packed_b + panels * kernel.nr * phase;
     const int64_t blocks = std::max<int64_t>(1, ceil_div(phase, std::max<int64_t>(1, k_block))),
@@ -134,15 +149,15 @@ struct Plan {
   }
 
   void pack_slab_b(int64_t n0, int64_t j, float* panel) const {
-    const SlabGroup whole_slab = {0, p.m, 0, p.slab.r, p.slab.a, p.slab.b};
-    const SlabGroup* groups = p.slab.groups ? p.slab.groups : &whole_slab;
     const int64_t at = n0 + j * kernel.nr, count = std::min<int64_t>(kernel.nr, columns - j * kernel.nr);
-    for (int64_t g = 0; g < (p.slab.groups ? p.slab.count : 1); ++g) {
-      const Operand b = {groups[g].b, p.slab.b_along_r ? groups[g].r : p.n, false, p.slab.b_along_r};
+    if (kernel.split_slab) std::fill(panel, panel + slab_units * kernel.nr, 0.0f);
+    for (int64_t g = 0; g < slab_groups(); ++g) {
+      const SlabGroup own = slab_group(g);
+      const Operand b = {own.b, p.slab.b_along_r ? own.r : p.n, false, p.slab.b_along_r};
       Pack pack = whole(b, at, 0, kernel.nr, count);
-      pack.unit = Unit::F32;
-      pack.depth = groups[g].r;
-      pack.dst = panel + groups[g].first * kernel.nr;
+      pack.unit = kernel.split_slab ? Unit::Split : Unit::F32;
+      pack.depth = own.r;
+      pack.dst = panel + firsts[size_t(g)] * kernel.nr;
       kernel.pack(pack);
     }
   }
@@ -152,25 +167,39 @@ struct Plan {
     int64_t first, end;
   };
   Steps steps_of(int64_t row, int64_t count) const {
-    if (!p.slab.groups) return {0, p.slab.r};
-    Steps steps = {p.slab.r, 0};
+    if (!p.slab.groups) return {0, slab_units};
+    Steps steps = {slab_units, 0};
     for (int64_t g = 0; g < p.slab.count; ++g) {
       const SlabGroup& own = p.slab.groups[g];
       if (own.end <= row || own.begin >= row + count) continue;
-      steps.first = std::min(steps.first, own.first), steps.end = std::max(steps.end, own.first + own.r);
+      const int64_t from = firsts[size_t(g)];
+      steps.first = std::min(steps.first, from), steps.end = std::max(steps.end, from + steps_of_rank(own.r));
     }
     return {std::min(steps.first, steps.end), steps.end};
   }
 
   // Of rows of several groups: a row has zeros at the steps of the others.
-  void pack_slab_groups(int64_t row, int64_t count, float* panel) const {
+  void pack_slab_a(int64_t row, int64_t count, float* panel) const {
     const Steps steps = steps_of(row, count);
-    std::fill(panel + steps.first * kernel.mr, panel + steps.end * kernel.mr, 0.0f);
-    for (int64_t g = 0; g < p.slab.count; ++g) {
-      const SlabGroup& own = p.slab.groups[g];
-      for (int64_t i = std::max(own.begin, row); i < std::min(own.end, row + count); ++i)
-        for (int64_t k = 0; k < own.r; ++k)
-          panel[(own.first + k) * kernel.mr + i - row] = own.scale * own.a[(i - own.begin) * own.r + k];
+    if (p.slab.groups || kernel.split_slab)
+      std::fill(panel + steps.first * kernel.mr, panel + steps.end * kernel.mr, 0.0f);
+    for (int64_t g = 0; g < slab_groups(); ++g) {
+      const SlabGroup own = slab_group(g);
+      const int64_t begin = std::max(own.begin, row), end = std::min(own.end, row + count);
+      float* steps_of_group = panel + firsts[size_t(g)] * kernel.mr;
+      if (p.slab.groups && !kernel.split_slab) {
+        for (int64_t i = begin; i < end; ++i)
+          for (int64_t k = 0; k < own.r; ++k)
+            steps_of_group[k * kernel.mr + i - row] = own.scale * own.a[(i - own.begin) * own.r + k];
+      } else if (begin < end) {
+        Pack pack = whole({own.a, own.r, false, true}, begin - own.begin, 0, kernel.mr, end - begin);
+        pack.of_a = true;
+        pack.unit = kernel.split_slab ? Unit::Split : Unit::F32;
+        pack.depth = own.r;
+        pack.scale = own.scale;
+        pack.dst = steps_of_group + (begin - row) * kernel.step;
+        kernel.pack(pack);
+      }
     }
   }
 
@@ -185,13 +214,27 @@ struct Plan {
     const int64_t row_panels = ceil_div(p.m, kernel.mr), column_panels = ceil_div(columns, kernel.nr);
     const int64_t fit = std::max<int64_t>(1, packed_a() / (4 * kernel.mr * std::max<int64_t>(1, k_block)));
     const int64_t most = std::max<int64_t>(1, 2 * p.m * columns * (phase * per_unit + p.slab.r) / PIECE_FLOPS);
-    const Grid grid = cut({row_panels, column_panels, fit, most, kernel.pack_cost, kernel.load_cost}, threads());
+    // Strips are whole blocks of what goes before them.
+    const int64_t together = preparing(u0) ? ceil_div(p.before.rows, kernel.mr) : 1;
+    const int64_t blocks = ceil_div(row_panels, together);
+    Grid grid = cut({row_panels, column_panels, fit, most, kernel.pack_cost, kernel.load_cost}, threads());
+    grid.strips = std::min(grid.strips, blocks);
+    prepares = preparing(u0) && grid.cuts == 1 && columns == p.n;
+    if (preparing(u0) && n0 == 0 && !prepares) prepare_all();
     parallel_for(grid.strips * grid.cuts, [&](int64_t piece) {
       const int64_t i = piece / grid.cuts, j = piece % grid.cuts;
-      const Strip s = {part(row_panels, i, grid.strips), part(row_panels, i + 1, grid.strips),
+      const Strip s = {part(blocks, i, grid.strips) * together,
+                       std::min(part(blocks, i + 1, grid.strips) * together, row_panels),
                        part(column_panels, j, grid.cuts), part(column_panels, j + 1, grid.cuts)};
       compute_strip(s, n0, u0, column_panels);
     });
+  }
+
+  // What is made of blocks of rows before these are packed: beside the packing of the same rows, which are then in the
+  // cache, where each is packed once; else of all of them first.
+  bool preparing(int64_t u0) const { return p.before.run && u0 == 0; }
+  void prepare_all() const {
+    if (p.before.run) gemm::run(p.before, p.m);
   }
 
   struct Strip {
@@ -199,7 +242,7 @@ struct Plan {
   };
 
   void compute_strip(const Strip& s, int64_t n0, int64_t u0, int64_t panels) const {
-    const int64_t slab = u0 == 0 ? p.slab.r : 0, panel_count = s.i1 - s.i0;
+    const int64_t slab = u0 == 0 ? slab_units : 0, panel_count = s.i1 - s.i0;
     const int64_t rows = panel_count * kernel.mr, width = k_block + slab;
     float* slab_a = static_cast<float*>(scratch(PACKED_A_SLOT, size_t(4 * (rows + kernel.nr) * width + 64)));
     float *packed_a = slab_a + rows * slab, *own_b = slab_a + rows * width;
@@ -236,7 +279,7 @@ struct Plan {
     t.cols = int(std::min<int64_t>(kernel.nr, columns - c.j * kernel.nr));
     for (int64_t u = 0; u < c.units || u == 0; u += most) {
       const bool first = c.begin + u == 0, last = c.begin + u + most >= units;
-      const int64_t slab = first ? p.slab.r : 0;
+      const int64_t slab = first ? slab_units : 0;
       t.units = std::min(most, c.units - u);
       t.accumulate = !first;
       t.b = c.b + u * kernel.nr;
@@ -268,22 +311,16 @@ struct Plan {
   void pack_a(const Strip& s, int64_t k, int64_t block, float* packed_a, float* slab_a) const {
     for (int64_t i = s.i0; i < s.i1; ++i) {
       const int64_t row = i * kernel.mr, count = std::min<int64_t>(kernel.mr, p.m - row);
+      float* panel = packed_a + (i - s.i0) * kernel.mr * block;
+      if (prepares && k == 0 && row % BEFORE_ROWS == 0)
+        p.before.run(p.before.context, row, std::min(BEFORE_ROWS, p.m - row), block == units ? panel : nullptr);
+      if (slab_a) pack_slab_a(row, count, slab_a + (i - s.i0) * kernel.mr * slab_units);
+      if (prepares && block == units) continue;
       Pack pack = whole(p.a, row, k, kernel.mr, count);
       pack.of_a = true;
       pack.depth = std::min(block * per_unit, p.k - k);
-      pack.dst = packed_a + (i - s.i0) * kernel.mr * block;
+      pack.dst = panel;
       kernel.pack(pack);
-      if (!slab_a) continue;
-      if (p.slab.groups) {
-        pack_slab_groups(row, count, slab_a + (i - s.i0) * kernel.mr * p.slab.r);
-        continue;
-      }
-      Pack slab = whole({p.slab.a, p.slab.r, false, true}, row, 0, kernel.mr, count);
-      slab.unit = Unit::F32;
-      slab.depth = p.slab.r;
-      slab.scale = p.slab.scale;
-      slab.dst = slab_a + (i - s.i0) * kernel.mr * p.slab.r;
-      kernel.pack(slab);
     }
   }
 
@@ -293,101 +330,32 @@ struct Plan {
   const int64_t per_unit;  // steps of K
   const int64_t units, k_block;
   int64_t phase_units, n_block;
+  std::vector<int64_t> firsts;  // of each group of the slab, its first unit
+  int64_t slab_units = 0;
   int64_t columns = 0, phase = 0;  // of the present block of columns and phase of K
   float *packed_b = nullptr, *slab_b = nullptr;
-  bool passing = false;
+  bool passing = false, prepares = false;
 };
 
-constexpr int64_t FEW_ROWS = 16, FEW_LINES = 4, FEW_PIECE_BYTES = 128 << 10;  // the last of w
-
-// Packing w would cost more than it brings: few rows read it as it is stored.
-bool is_few_rows(const Product& p) {
-  const bool slab = !p.slab.r || (p.slab.b_along_r && !p.slab.mask && !p.slab.groups);
-  const bool blocks = p.b.quantized.dtype != DType::NF4 || p.k % NF4_BLOCK == 0;
-  return p.m <= FEW_ROWS && p.a.along_k && p.b.along_k && !p.a.bf16 && slab && blocks;
-}
-
-// The same for somewhat more rows, or few columns, in f32.
+// Somewhat more rows than few, or few columns, in f32: nothing is packed.
 bool is_thin(const Product& p) {
   return p.compute == Compute::F32 && !p.slab.r && p.a.along_k && p.b.along_k && !p.a.bf16 && !p.b.quantized &&
          (p.n <= 16 || p.m <= 32);
 }
 
-// The weight of a product, where and as it is stored.
-void set_weight(FewRows& f, const Product& p) {
-  f.format = p.b.bf16 ? WeightFormat::BF16 : WeightFormat::F32;
-  f.w = p.b.data;
-  if (p.b.quantized.dtype == DType::I8) {
-    const Int8Weight w(p.b.quantized);
-    f.format = WeightFormat::I8, f.w = w.codes, f.i8_absmax = w.absmax, f.i8_step = INT8_STEP;
-  }
-  if (p.b.quantized.dtype == DType::NF4) {
-    const Nf4Weight w(p.b.quantized);
-    f.format = WeightFormat::NF4, f.w = w.codes, f.nf4_map = NF4_MAP, f.dynamic_map = DYNAMIC_MAP;
-    f.nf4_scales = w.scales, f.nf4_nested = w.nested, f.nf4_offset = *w.offset;
-  }
-}
+}  // namespace
 
-int64_t weight_bits(WeightFormat format) {
-  switch (format) {
-    case WeightFormat::F32: return 32;
-    case WeightFormat::BF16: return 16;
-    case WeightFormat::I8: return 8;
-    case WeightFormat::NF4: return 4;
-  }
-  return 32;
-}
-
-// Four rows of w at a time become floats, which stay in the first cache.
-void few_rows_of_blocks(FewRows f, const View& w) {
-  auto* floats = static_cast<float*>(scratch(DEQUANTIZED_SLOT, size_t(4 * FEW_LINES * f.k + 64)));
-  f.w = floats;
-  for (int64_t line = f.begin, stop = f.end; line < stop; line += FEW_LINES) {
-    FewRows part = f;
-    part.begin = 0, part.end = std::min(FEW_LINES, stop - line);
-    part.y += line;
-    if (part.b) part.b += line * f.r;
-    if (part.bias) part.bias += line;
-    dequantize(w, line * f.k, (line + part.end) * f.k, floats);
-    row_kernels().few_rows(part);
-  }
-}
-
-// Memory is the bound, so nothing is rounded to bf16, whatever `compute` says.
-void multiply_few_rows(const Product& p) {
-  const RowKernels& rows = row_kernels();
-  FewRows f = {};
-  set_weight(f, p);
-  f.m = p.m, f.k = p.k, f.x = static_cast<const float*>(p.a.data), f.ldx = p.a.ld;
-  f.r = p.slab.r, f.a = p.slab.a, f.b = p.slab.b, f.bias = p.bias, f.y = p.c, f.ldy = p.n;
-  const int64_t width = rows.few_rows_width(f.format, p.k), slab = p.slab.scale == 1 ? 0 : p.m * p.slab.r;
-  auto* copy = static_cast<float*>(scratch(PACKED_B_SLOT, size_t(4 * (p.m * width + slab) + 64)));
-  if (f.format == WeightFormat::NF4) {
-    for (int64_t i = 0; i < p.m; ++i) rows.few_rows_order(copy + i * width, f.x + i * f.ldx, p.k);
-    f.x = copy, f.ldx = width;
-  }
-  if (slab) {
-    for (int64_t i = 0; i < slab; ++i) copy[p.m * width + i] = p.slab.scale * p.slab.a[i];
-    f.a = copy + p.m * width;
-  }
-  const int64_t groups = ceil_div(p.n, 4), bytes = p.n * p.k / 8 * weight_bits(f.format);
-  const int64_t most = std::max<int64_t>(1, std::max(bytes, 2 * p.m * p.n * p.k / 32) / FEW_PIECE_BYTES);
-  const int64_t pieces = std::min({groups, most, int64_t(4 * threads())});
-  parallel_for(pieces, [&](int64_t piece) {
-    FewRows mine = f;
-    mine.begin = part(groups, piece, pieces) * 4, mine.end = std::min(part(groups, piece + 1, pieces) * 4, p.n);
-    if (is_blocks(p.b.quantized.dtype)) few_rows_of_blocks(mine, p.b.quantized);
-    else rows.few_rows(mine);
+void run(const Before& before, int64_t rows) {
+  parallel_for(ceil_div(rows, before.rows), [&](int64_t block) {
+    const Session session(*choose(Compute::BF16).kernel);
+    for (int64_t row = block * before.rows, end = std::min(row + before.rows, rows); row < end; row += BEFORE_ROWS)
+      before.run(before.context, row, std::min(BEFORE_ROWS, end - row), nullptr);
   });
 }
 
-}  // namespace
-
-bool takes_few_rows(const Product& p) { return is_few_rows(p); }
-
 void multiply(const Product& p) {
   if (p.m == 0 || p.n == 0) return;
-  if (is_few_rows(p)) return multiply_few_rows(p);
+  if (takes_few_rows(p)) return multiply_few_rows(p);
   if (!is_thin(p)) return Plan(p).run();
   parallel_dot({static_cast<const float*>(p.a.data), p.a.ld, nullptr, 0, p.b.data, p.b.bf16, p.b.ld, p.c, p.n, 1.0f,
                 p.bias, p.m, p.n, p.k});

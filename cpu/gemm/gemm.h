@@ -16,12 +16,12 @@ struct Operand {
 // Rows [begin, end) of a Slab whose groups of rows have factors of their own.
 struct SlabGroup {
   int64_t begin, end;
-  int64_t first, r;    // its steps of the slab's r
+  int64_t r;
   const float *a, *b;  // a [end - begin, r]; b as the slab's, of r alone
   float scale = 1;
 };
 
-// mask(scale * a b), added to a product in its accumulators: r more steps of K, always in f32.
+// mask(scale * a b), added to a product in its accumulators: r more steps of K, in f32 or, in tiles, in two parts of bf16.
 struct Slab {
   int64_t r = 0;
   const float* a = nullptr;  // [m, r]
@@ -35,6 +35,16 @@ struct Slab {
   int64_t count = 0;
 };
 
+// What is to be done with rows [row, row + count) before they are packed: BEFORE_ROWS at a time, in order within each
+// block of `rows` rows (a multiple of BEFORE_ROWS), by one thread.
+constexpr int64_t BEFORE_ROWS = 64;
+struct Before {
+  int64_t rows = 0;
+  void* context = nullptr;
+  // packed: not null, then the rows of a are to be packed there, all of K, as the kernel does it.
+  void (*run)(void* context, int64_t row, int64_t count, void* packed) = nullptr;
+};
+
 // c[m, n] = a b + slab + bias
 struct Product {
   int64_t m, n, k;
@@ -43,12 +53,18 @@ struct Product {
   const float* bias = nullptr;  // [n]
   Compute compute = Compute::F32;
   Slab slab = {};
+  Before before = {};  // where thin_on_tiles(), of a product that takes_few_rows() does not take
 };
 
 void multiply(const Product& product);
+// Without a product.
+void run(const Before& before, int64_t rows);
 // Whether multiply() reads the weight as it is stored; a slab with groups it always packs.
 bool takes_few_rows(const Product& product);
+void multiply_few_rows(const Product& product);
 
+// The thin products of factors on tiles, or null where the instruction set has none or `compute` isn't bf16.
+const SplitThin* thin_on_tiles(Compute compute);
 const Skinny& skinny();
 // Dot and Outer are whole when n or r is any size; this one cuts a Dot into pieces for all threads.
 void parallel_dot(const Dot& dot);

@@ -10,7 +10,8 @@
 
 namespace lowrank::cpu::gemm {
 
-enum class Unit { F32, Rounded, Pairs };  // f32; f32 rounded to bf16; two bf16 (odd K: the last one is 0)
+// f32; f32 rounded to bf16; two bf16 (odd K: the last one is 0); two bf16 of a slab whose factors are in two parts.
+enum class Unit { F32, Rounded, Pairs, Split };
 
 // One panel: elements (i, k) for i < count <= width (further ones are written as 0) and k < depth.
 // along_k: element at src[i * ld + k], else at src[k * ld + i].
@@ -22,17 +23,17 @@ struct Pack {
   Unit unit;
   int width, count;
   int64_t depth;
-  float scale;  // F32 only
+  float scale;  // F32 and Split only
   void* dst;
   bool of_a = false;  // for instruction sets whose panels of a and b differ
 };
 
-// c[rows, cols] (+)= mask(slab_a slab_b) + a b (+ bias), rows <= mr, cols <= nr. The slab is always f32.
+// c[rows, cols] (+)= mask(slab_a slab_b) + a b (+ bias), rows <= mr, cols <= nr. The slab is f32, or in two parts of bf16.
 struct Tile {
   const void* a;  // [units][mr]
   const void* b;  // [units][nr]
   int64_t units;
-  const float* slab_a;  // [slab][mr]
+  const float* slab_a;  // [slab][mr] units
   const float* slab_b;  // [slab][nr]
   int64_t slab;
   const uint8_t* mask;  // row i, column j: bit j of the bits at mask + i * mask_stride; null: all kept
@@ -55,6 +56,7 @@ struct Kernel {
   double pack_cost = 0.7, load_cost = 0.5;  // of a panel of a and one of b, in units of one tile's arithmetic
   int pass = 0;                             // units that a tile takes at most, 0: all
   int step = 1;                             // Pairs: pack() adds units of 0, up to a multiple of this
+  bool split_slab = false;                  // 3 r elements of slab: [high | low | high] [high | high | low]
   void (*begin)() = nullptr;                // called before the tiles of a thread
   void (*end)() = nullptr;                  // and after them
 };
@@ -96,8 +98,45 @@ struct Skinny {
   void (*dropout_bits)(const DropoutKey&, uint32_t row, int64_t columns, uint8_t* bits);
 };
 
+// Thin products on tiles, of factors in two parts of bf16, high and low: high high + low high + high low. As Dot and
+// Outer but for: w packed by pack(), masks of whole bytes a step of 32 elements, p of [16-fold r][64-fold n], padded.
+struct SplitDot {
+  const float* x;
+  int64_t ldx;
+  const uint8_t* mask;
+  int64_t mask_stride;
+  const void* w;
+  float* y;  // [rows, r]
+  int64_t r;
+  float scale;
+  int64_t rows, k;
+  void* packed;  // the rows of x as kernel_amx packs those of a, written on the way; or null
+};
+struct SplitOuter {
+  const float* s;  // [rows, r]
+  int64_t r;
+  const float* x;
+  int64_t ldx;
+  const uint8_t* mask;
+  int64_t mask_stride;
+  float* p;
+  int64_t ldp;
+  bool accumulate;
+  int64_t rows, n;  // at most 64 rows
+  void* parts;      // outer_bytes(r)
+};
+struct SplitThin {
+  int64_t (*packed_bytes)(int64_t r, int64_t k);
+  // w[r, k], or [k, r] where not along_k
+  void (*pack)(const float* w, bool along_k, int64_t r, int64_t k, void* to);
+  void (*dot)(const SplitDot&);
+  int64_t (*outer_bytes)(int64_t r);
+  void (*outer)(const SplitOuter&);
+};
+
 extern const Kernel kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512bf16, kernel_amx;
 extern const Kernel kernel_neon, kernel_neonbf16;
+extern const SplitThin thin_amx;
 extern const Skinny skinny_portable, skinny_avx2, skinny_avx512, skinny_neon;
 
 }  // namespace lowrank::cpu::gemm

@@ -1,28 +1,14 @@
 // bf16 products with f32 accumulation on AMX: 32x32 elements in four tiles of 16x16, so four loads of 1 KB for four
 // products of 16x16x32. Panels of b are those of vdpbf16ps, [units][32]: a tile of b is 16 units of 16 columns. Panels
-// of a are [units / 16][32 rows][16 units], so nothing of a is transposed. Slabs stay f32: tiles begin with them.
-#include "cpu/gemm/avx512.h"
+// of a are [units / 16][32 rows][16 units], so nothing of a is transposed. A slab is more steps of K in front, its
+// factors in two parts of bf16: [high | low | high] of a, [high | high | low] of b.
+#include "cpu/gemm/amx.h"
 
 namespace lowrank::cpu::gemm {
 namespace {
 
-constexpr int PANEL = 32, STEP = 16, PASS = 192;  // rows or columns; units
-constexpr double PACK_COST = 8, LOAD_COST = 3;    // tiles take an eighth of the time, memory the same
-constexpr int64_t ROW = 4 * STEP;                 // bytes of a tile's row
-constexpr int64_t A_STEP = PANEL * STEP;          // units of all rows
-
-struct alignas(64) TileConfig {
-  uint8_t palette = 1, start = 0, reserved[14] = {};
-  uint16_t row_bytes[16] = {ROW, ROW, ROW, ROW, ROW, ROW, ROW, ROW};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-constexpr TileConfig CONFIG;
-
-void begin() { _tile_loadconfig(&CONFIG); }
-void end() { _tile_release(); }
-
-// g++ 12 doesn't know that a tile's load and store read and write memory.
-inline void settle(const void* memory) { __asm__ volatile("" ::"r"(memory) : "memory"); }
+constexpr int PASS = 192;                       // units
+constexpr double PACK_COST = 8, LOAD_COST = 3;  // tiles take an eighth of the time, memory the same
 
 // Of b, as for vdpbf16ps; the last units of a step are 0.
 template <bool BF16>
@@ -99,13 +85,45 @@ void pack_pairs(const Pack& p) {
   p.along_k ? pack_b_along_k<BF16>(p) : pack_b_across<BF16>(p);
 }
 
-template <bool BF16>
+// Element q of a line (a row of a, a column of b) of a slab's panel.
+inline uint16_t* slab_place(const Pack& p, int line, int64_t q) {
+  uint16_t* step = static_cast<uint16_t*>(p.dst) + q / (2 * STEP) * 2 * A_STEP;
+  const int64_t k = q % (2 * STEP);
+  return p.of_a ? step + line * 2 * STEP + k : step + k / 2 * 2 * PANEL + 2 * line + k % 2;
+}
+
+// n elements of a line from q on.
+inline void put(const Pack& p, int line, int64_t q, __m512 v, int64_t n) {
+  const __m256i rounded = (__m256i)_mm512_cvtneps_pbh(v);
+  if (p.of_a && q % (2 * STEP) + n <= 2 * STEP) {
+    _mm256_mask_storeu_epi16(slab_place(p, line, q), first(n), rounded);
+    return;
+  }
+  alignas(32) uint16_t elements[16];
+  _mm256_store_si256(reinterpret_cast<__m256i*>(elements), rounded);
+  for (int64_t i = 0; i < n && i < 16; ++i) *slab_place(p, line, q + i) = elements[i];
+}
+
+// `count` lines of a slab in two parts; what else the panel has is 0 already.
 void pack_slab(const Pack& p) {
-  p.along_k ? pack_along_k<BF16, Unit::F32, PANEL>(p) : pack_across<BF16, Unit::F32, PANEL>(p);
+  const int64_t r = p.depth;
+  const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i steps = _mm512_mullo_epi32(lanes, _mm512_set1_epi32(int(p.ld)));
+  for (int line = 0; line < p.count; ++line)
+    for (int64_t k = 0; k < r; k += 16) {
+      const float* at = static_cast<const float*>(p.src) + (p.along_k ? line * p.ld + k : k * p.ld + line);
+      const __mmask16 m = first(r - k);
+      const __m512 v =
+          p.along_k ? _mm512_maskz_loadu_ps(m, at) : _mm512_mask_i32gather_ps(_mm512_setzero_ps(), m, steps, at, 4);
+      const Parts parts = split(_mm512_mul_ps(v, _mm512_set1_ps(p.scale)));
+      put(p, line, k, parts.high, r - k);
+      put(p, line, r + k, p.of_a ? parts.low : parts.high, r - k);
+      put(p, line, 2 * r + k, p.of_a ? parts.high : parts.low, r - k);
+    }
 }
 
 void pack(const Pack& p) {
-  if (p.unit == Unit::F32) return p.bf16 ? pack_slab<true>(p) : pack_slab<false>(p);
+  if (p.unit == Unit::Split) return pack_slab(p);
   p.bf16 ? pack_pairs<true>(p) : pack_pairs<false>(p);
 }
 
@@ -115,35 +133,19 @@ struct Place {
   int64_t stride;  // bytes between rows
 };
 
-constexpr int64_t BLOCK_ROW = 4 * PANEL;  // bytes
-
-// Rows [row, row + 8) of what the tiles begin with: mask(slab) (+ c) (+ bias).
-void start_rows(const Tile& t, int row, float* block) {
-  constexpr int R = 8;
-  __m512 acc[R][2];
-#pragma GCC unroll 8
-  for (int i = 0; i < R; ++i) acc[i][0] = acc[i][1] = _mm512_setzero_ps();
-  const float *a = t.slab_a + row, *b = t.slab_b;
-  for (int64_t k = 0; k < t.slab; ++k, a += PANEL, b += PANEL) {
-    const __m512 w[2] = {_mm512_loadu_ps(b), _mm512_loadu_ps(b + 16)};
-#pragma GCC unroll 8
-    for (int i = 0; i < R; ++i) {
-      const __m512 x = _mm512_set1_ps(a[i]);
-      acc[i][0] = _mm512_fmadd_ps(x, w[0], acc[i][0]);
-      acc[i][1] = _mm512_fmadd_ps(x, w[1], acc[i][1]);
-    }
-  }
-#pragma GCC unroll 8
-  for (int i = 0; i < R; ++i)
+// What the tiles go on from: the slab's product, masked, or nothing, (+ c) (+ bias).
+void start_rows(const Tile& t, float* block) {
+  for (int i = 0; i < PANEL; ++i)
 #pragma GCC unroll 2
     for (int j = 0; j < 2; ++j) {
-      const __mmask16 m = row + i < t.rows ? first(t.cols - 16 * j) : __mmask16(0);
-      __m512 v = acc[i][j];
+      const __mmask16 m = i < t.rows ? first(t.cols - 16 * j) : __mmask16(0);
+      float* at = block + i * PANEL + 16 * j;
+      __m512 v = _mm512_setzero_ps();
       if (t.mask && t.slab && m)
-        v = _mm512_maskz_mov_ps(*reinterpret_cast<const uint16_t*>(t.mask + (row + i) * t.mask_stride + 2 * j), v);
-      if (t.accumulate) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, t.c + (row + i) * t.ldc + 16 * j));
+        v = _mm512_maskz_load_ps(*reinterpret_cast<const uint16_t*>(t.mask + i * t.mask_stride + 2 * j), at);
+      if (t.accumulate) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, t.c + i * t.ldc + 16 * j));
       if (t.bias) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m, t.bias + 16 * j));
-      _mm512_store_ps(block + (row + i) * PANEL + 16 * j, v);
+      _mm512_store_ps(at, v);
     }
 }
 
@@ -187,15 +189,18 @@ void begin_tiles(Place from) {
   }
 }
 
-template <bool TALL, bool WIDE>
-void multiply(const Tile& t, Place from, Place to) {
-  begin_tiles<TALL, WIDE>(from);
-  settle(t.a), settle(t.b);
-  const char *a = static_cast<const char*>(t.a), *b = static_cast<const char*>(t.b);
-  const int64_t steps = t.units / STEP;
-  Ahead ahead(t, steps > 0 ? steps : 1);
-  for (int64_t step = 0; step < steps; ++step, a += 4 * A_STEP, b += 4 * A_STEP) {
-    ahead.step();
+// Packed panels of some steps of K.
+struct Stretch {
+  const void *a, *b;
+  int64_t units;
+};
+
+template <bool TALL, bool WIDE, typename Between>
+inline __attribute__((always_inline)) void add(const Stretch& s, Between&& between) {
+  settle(s.a), settle(s.b);
+  const char *a = static_cast<const char*>(s.a), *b = static_cast<const char*>(s.b);
+  for (int64_t step = 0; step < s.units / STEP; ++step, a += 4 * A_STEP, b += 4 * A_STEP) {
+    between();
     _tile_loadd(6, b, BLOCK_ROW);
     _tile_loadd(4, a, ROW);
     _tile_dpbf16ps(0, 4, 6);
@@ -209,12 +214,34 @@ void multiply(const Tile& t, Place from, Place to) {
     }
     if constexpr (TALL && WIDE) _tile_dpbf16ps(3, 5, 7);
   }
+}
+
+template <bool TALL, bool WIDE>
+void end_tiles(Place to) {
   char* end = reinterpret_cast<char*>(to.at);
   _tile_stored(0, end, to.stride);
   if constexpr (WIDE) _tile_stored(1, end + ROW, to.stride);
   if constexpr (TALL) _tile_stored(2, end + 16 * to.stride, to.stride);
   if constexpr (TALL && WIDE) _tile_stored(3, end + 16 * to.stride + ROW, to.stride);
   settle(end);
+}
+
+template <bool TALL, bool WIDE>
+void multiply(const Tile& t, Place from, Place to) {
+  const int64_t steps = t.units / STEP;
+  Ahead ahead(t, steps > 0 ? steps : 1);
+  const Stretch slab = {t.slab_a, t.slab_b, t.slab}, rest = {t.a, t.b, t.units};
+  begin_tiles<TALL, WIDE>(from);
+  if (!t.mask) add<TALL, WIDE>(slab, [] {});
+  add<TALL, WIDE>(rest, [&] { ahead.step(); });
+  end_tiles<TALL, WIDE>(to);
+}
+
+// The slab's product alone.
+void multiply_slab(const Tile& t, Place to) {
+  begin_tiles<true, true>({nullptr, 0});
+  add<true, true>({t.slab_a, t.slab_b, t.slab}, [] {});
+  end_tiles<true, true>(to);
 }
 
 void store(const Tile& t, const float* block) {
@@ -226,14 +253,16 @@ void store(const Tile& t, const float* block) {
 void tile(const Tile& t) {
   alignas(64) float block[PANEL * PANEL];
   const bool whole = t.rows == PANEL && t.cols == PANEL;
+  const bool masked = t.mask && t.slab;
   const Place c = {t.c, 4 * t.ldc}, edge = {block, BLOCK_ROW};
   Place from = {nullptr, 0};
-  if (whole && t.accumulate && !t.bias && !t.slab) {
+  if (whole && t.accumulate && !t.bias && !masked) {
     from = c;
-  } else if (whole && t.bias && !t.accumulate && !t.slab) {
+  } else if (whole && t.bias && !t.accumulate && !masked) {
     from = {const_cast<float*>(t.bias), 0};
-  } else if (t.accumulate || t.bias || t.slab) {
-    for (int row = 0; row < t.rows; row += 8) start_rows(t, row, block);
+  } else if (t.accumulate || t.bias || masked) {
+    if (masked) multiply_slab(t, edge);
+    start_rows(t, block);
     from = edge;
   }
   const Place to = whole ? c : edge;
@@ -244,6 +273,6 @@ void tile(const Tile& t) {
 
 }  // namespace
 
-const Kernel kernel_amx = {PANEL, PANEL, pack, tile, PACK_COST, LOAD_COST, PASS, STEP, begin, end};
+const Kernel kernel_amx = {PANEL, PANEL, pack, tile, PACK_COST, LOAD_COST, PASS, STEP, true, begin, end};
 
 }  // namespace lowrank::cpu::gemm

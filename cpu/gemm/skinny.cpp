@@ -17,6 +17,13 @@ const Skinny& skinny() {
   return skinny_portable;
 }
 
+const SplitThin* thin_on_tiles(Compute compute) {
+#if defined(__x86_64__)
+  if (compute == Compute::BF16 && isa() == Isa::Amx) return &thin_amx;
+#endif
+  return nullptr;
+}
+
 void parallel_dot(const Dot& d) {
   const bool by_rows = d.m >= d.n;
   const int64_t extent = by_rows ? d.m : d.n, flops = 2 * d.m * d.n * d.k;
