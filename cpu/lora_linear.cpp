@@ -1,7 +1,8 @@
 // A frozen linear layer with its low-rank adapter, as one op. The thin products (s, t, da, db) read x and dy straight
-// from memory, in f32, or on tiles in two parts of bf16 (cpu/gemm/thin_amx.cpp), so that the adapter keeps its precision
-// whatever `compute` says. s b^T and t a are more steps of K in the packed product, so y and dx are written once; on
-// tiles the thin products of a block of rows are made just before the rows are packed, so x and dy are read once.
+// from memory, in f32, or on tiles in two parts of bf16 (cpu/gemm/thin_amx.cpp), so that the adapter keeps its
+// precision whatever `compute` says. s b^T and t a are more steps of K in the packed product, so y and dx are written
+// once; on tiles the thin products of a block of rows go with the packing of these rows, so dy, and forward x, are read
+// once.
 
 #include <algorithm>
 

@@ -21,7 +21,8 @@ struct SlabGroup {
   float scale = 1;
 };
 
-// mask(scale * a b), added to a product in its accumulators: r more steps of K, in f32 or, in tiles, in two parts of bf16.
+// mask(scale * a b), added to a product in its accumulators: r more steps of K, in f32 or, on tiles, in two parts of
+// bf16.
 struct Slab {
   int64_t r = 0;
   const float* a = nullptr;  // [m, r]

@@ -10,7 +10,7 @@
 
 namespace lowrank::cpu::gemm {
 
-// f32; f32 rounded to bf16; two bf16 (odd K: the last one is 0); two bf16 of a slab whose factors are in two parts.
+// f32; f32 rounded to bf16; two bf16 (odd K: the last one is 0); two bf16 of a slab of factors in two parts.
 enum class Unit { F32, Rounded, Pairs, Split };
 
 // One panel: elements (i, k) for i < count <= width (further ones are written as 0) and k < depth.
@@ -28,7 +28,7 @@ struct Pack {
   bool of_a = false;  // for instruction sets whose panels of a and b differ
 };
 
-// c[rows, cols] (+)= mask(slab_a slab_b) + a b (+ bias), rows <= mr, cols <= nr. The slab is f32, or in two parts of bf16.
+// c[rows, cols] (+)= mask(slab_a slab_b) + a b (+ bias), rows <= mr, cols <= nr. The slab is f32, or two parts of bf16.
 struct Tile {
   const void* a;  // [units][mr]
   const void* b;  // [units][nr]

@@ -1,5 +1,5 @@
 // Thin products of low-rank factors on AMX tiles. Every f32 operand is two parts of bf16, so three products of tiles
-// take the place of one and the result has 16 bits of mantissa; sums are f32. The operand that is not thin is read once,
+// take the place of one and the result has 16 bits of mantissa; sums are f32. The operand that is not thin is read
 // straight from row-major memory, and is split into tiles in the first cache.
 #include "cpu/gemm/amx.h"
 

@@ -104,7 +104,7 @@ test('a second adapter keeps the accuracy that it asks for, whatever the product
   }
   for (const count of [1, 2, 3]) {
     const found = await error(count, true)
-    assert.ok(found < 2e-6, `${count} adapters: ${found}`)
+    assert.ok(found < 1e-5, `${count} adapters: ${found}`) // in two parts of bf16: 16 bits of mantissa
   }
 })
 
