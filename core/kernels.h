@@ -53,7 +53,8 @@
   /* t = scale * dy b;  dx = dy w + drop(t a) + residual?;  da[r, in] = t^T drop(x);  db[out, r] = dy^T s */           \
   K(lora_linear_backward, (View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,   \
                            Dropout dropout, Compute compute, bool exact, View residual))                               \
-  /* lora_linear of up to three layers on one x, of which some are turned; backward: their dx are summed */            \
+  /* lora_linear of up to three layers on one x, of which some are turned; backward: their dx are summed. Beside y */  \
+  /* its `activated` f(y), both of y rounded; backward: dx, rounded, is multiplied by f'(through) */                   \
   K(lora_linear_group, (View x, LoraLayers layers, Compute compute, bool exact, Rope rope))                            \
   /* With t f32[N, ranks], each rounded up to STEP, it takes the place of every da: who is given it as `earlier` */    \
   /* makes them, beside its own pass over dy, or alone where there are no layers. Of bf16 and f16 */                   \
@@ -164,6 +165,14 @@ struct Rope {
   bool interleaved = false;
 };
 
+// An activation function beside a product: where f(y) goes, or the x that f had.
+struct Activated {
+  explicit operator bool() const { return bool(data); }
+
+  View data;
+  Activation kind = Activation::Gelu;
+};
+
 // One of the layers of lora_linear_group: its tensors are those of lora_linear and lora_linear_backward.
 struct LoraLayer {
   View y, s, w, bias, a, b;
@@ -171,11 +180,13 @@ struct LoraLayer {
   double scale = 1;
   Dropout dropout;
   bool turned = false;
+  Activated activated{};
 };
 struct LoraLayers {
   static constexpr int MOST = 3;
   int32_t count = 0;
   LoraLayer layer[MOST];
+  Activated through{};  // what made x of its data
 };
 
 // The gradients of a, da = t^T drop(x), of layers on one x whose backward pass left t.

@@ -53,16 +53,18 @@ Tensors lora_linear_backward(const Tensor& dy, const Tensor& x, const Tensor& w,
                              bool needs_da, bool needs_db, Maybe residual);
 // lora_linear of layers that share x; each list has one element a layer, and an undefined bias is absent. The tensors
 // are copies: reading the lists' elements may run JavaScript. `rope`: {positions, table} or nothing; bit i of `turned`:
-// whether it is for layer i. Returns {y…, s…}.
+// whether it is for layer i. Returns {y…, s…}, with `activated` {y…, s…, kind(y)…}.
 Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, Tensors b, std::vector<double> scales,
                           std::vector<Dropout> dropouts, Compute compute, bool exact, Tensors rope, int head_dim,
-                          bool interleaved, int turned);
+                          bool interleaved, int turned, bool activated, Activation kind);
 // Returns {dx, da…, db…}, dx summed over the layers. With `leaves_t`, beside bf16 and f16, also t: then the da are made
-// by the call that is given `earlier` = {x, t, da…} and the masks of their layers, or by lora_gradients.
+// by the call that is given `earlier` = {x, t, da…} and the masks of their layers, or by lora_gradients. With
+// `through`, x is kind(through), and dx the gradient of that.
 Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensors a, Tensors b, Tensors s,
                                    std::vector<double> scales, std::vector<Dropout> dropouts, Compute compute,
                                    bool exact, bool needs_dx, bool needs_da, bool needs_db, Maybe residual,
-                                   bool leaves_t, Tensors earlier, std::vector<Dropout> earlier_dropouts);
+                                   bool leaves_t, Tensors earlier, std::vector<Dropout> earlier_dropouts, Maybe through,
+                                   Activation kind);
 void lora_gradients(Tensors earlier, std::vector<Dropout> dropouts, bool exact);
 
 // lora_linear in which groups of consecutive rows, rows[i] each, have factors a[i], b[i], or undefined ones: none.

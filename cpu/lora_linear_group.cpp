@@ -10,6 +10,7 @@ void lora_linear_group(View x, LoraLayers layers, Compute compute, bool exact, R
   for (int i = 0; i < layers.count; ++i) {
     const LoraLayer& l = layers.layer[i];
     lora_linear(l.y, l.s, x, l.w, l.bias, l.a, l.b, l.scale, l.dropout, compute, exact, l.turned ? rope : Rope{});
+    if (l.activated) activation(l.activated.data, l.y, l.activated.kind);
   }
 }
 
@@ -30,6 +31,7 @@ void lora_linear_group_backward(View dx, View x, LoraLayers layers, Compute comp
     if (dx && i > 0) accumulate(dx, more, 1);
   }
   if (dx && residual) accumulate(dx, residual, 1);
+  if (dx && layers.through) activation_backward(dx, dx, layers.through.data, layers.through.kind);
 }
 
 }  // namespace lowrank::cpu

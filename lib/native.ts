@@ -154,7 +154,7 @@ interface Native {
   ): [dx: Handle, da: Handle, db: Handle]
   /**
    * One element a layer in each list; a bias of 0 is absent. rope: positions and table, or nothing; bit i of `rotated`:
-   * whether it is for layer i. Returns y of each, then s of each.
+   * whether it is for layer i. Returns y of each, then s of each; activated, not beside rope: then `kind` of each y.
    */
   loraLinearGroup(
     x: Handle,
@@ -170,10 +170,13 @@ interface Native {
     headDim: number,
     interleaved: boolean,
     rotated: number,
+    activated: boolean,
+    kind: number,
   ): Handle[]
   /**
    * Returns dx, then da of each layer, then db of each; residual as above. leavesT, beside bf16 and f16: and then t
    * [N, ranks], each a multiple of 16; the da are made by the call whose `earlier` is [x, t, ...da], with their masks.
+   * through: x is `kind` of it, and dx its gradient.
    */
   loraLinearGroupBackward(
     x: Handle,
@@ -193,6 +196,8 @@ interface Native {
     leavesT: boolean,
     earlier: readonly Handle[],
     earlierDropouts: readonly (Struct | null)[],
+    through: Handle | 0,
+    kind: number,
   ): (Handle | 0)[]
   /** Makes the da of `earlier` alone; exact: as the call was that left them. */
   loraGradients(earlier: readonly Handle[], dropouts: readonly (Struct | null)[], exact: boolean): void

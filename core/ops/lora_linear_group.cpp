@@ -74,17 +74,18 @@ LoraGradients gradients_of(const Tensors& list, const std::vector<Dropout>& drop
 
 Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, Tensors b, std::vector<double> scales,
                           std::vector<Dropout> dropouts, Compute compute, bool exact, Tensors rope, int head_dim,
-                          bool interleaved, int turned) {
+                          bool interleaved, int turned, bool activated, Activation kind) {
   const size_t count = weights.size();
   check(rope.empty() || rope.size() == 2, Code::Option, OP, ": rope of ", rope.size(), " tensors, expected 0 or 2");
   check_defined(rope);
   check_lengths(count, {biases.size(), a.size(), b.size(), scales.size(), dropouts.size()});
+  check(!activated || rope.empty(), Code::Option, OP, ": an activation beside rope, expected one of them");
   for (const Tensors* list : {&weights, &a, &b}) check_defined(*list);
   check_compute(OP, compute, x);
   LoraLayers layers;
   layers.count = int32_t(count);
   Rope turn;
-  Tensors made(2 * count);
+  Tensors made(activated ? 3 * count : 2 * count);
   for (size_t i = 0; i < count; ++i) {
     check_layer(x, weights[i], a[i], b[i], dropouts[i]);
     check_bias(OP, maybe(biases[i]), x, weights[i].shape[0]);
@@ -97,6 +98,7 @@ Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, 
     layer.w = weights[i].view(), layer.bias = view_of(maybe(biases[i]));
     layer.a = a[i].view(), layer.b = b[i].view();
     layer.scale = scales[i], layer.dropout = dropouts[i];
+    if (activated) layer.activated = {(made[2 * count + i] = like(made[i])).view(), kind};
     layer.turned = !rope.empty() && (turned >> i & 1);
     if (layer.turned) turn = rope_of(OP, made[i], &rope[0], &rope[1], head_dim, interleaved);
   }
@@ -107,14 +109,16 @@ Tensors lora_linear_group(Tensor x, Tensors weights, Tensors biases, Tensors a, 
 Tensors lora_linear_group_backward(Tensor x, Tensors dy, Tensors weights, Tensors a, Tensors b, Tensors s,
                                    std::vector<double> scales, std::vector<Dropout> dropouts, Compute compute,
                                    bool exact, bool needs_dx, bool needs_da, bool needs_db, Maybe residual,
-                                   bool leaves_t, Tensors earlier, std::vector<Dropout> earlier_dropouts) {
+                                   bool leaves_t, Tensors earlier, std::vector<Dropout> earlier_dropouts, Maybe through,
+                                   Activation kind) {
   const size_t count = weights.size();
   check_lengths(count, {dy.size(), a.size(), b.size(), s.size(), scales.size(), dropouts.size()});
   for (const Tensors* list : {&dy, &weights, &a, &b, &s}) check_defined(*list);
   check_compute(OP, compute, x);
   if (residual) check_twin(OP, "the gradient so far", *residual, x);
+  if (through) check_twin(OP, "what was activated", *through, x);
   LoraLayers layers;
-  layers.count = int32_t(count);
+  layers.count = int32_t(count), layers.through = {view_of(through), kind};
   for (size_t i = 0; i < count; ++i) {
     check_layer(x, weights[i], a[i], b[i], dropouts[i]);
     check_like(OP, "dy", dy[i], x);

@@ -137,13 +137,27 @@ void rope_output(Plan& plan, int i, const Product& p) {
   plan.head_dim = int(p.rope.head_dim);
 }
 
+// The epilogue has the code for products alone.
+Curve curve_of(const std::vector<Product>& products) {
+  return products.size() == 1 ? gemm::curve_of(products[0]) : Curve{};
+}
+
+template <typename T>
+void bend_output(Plan& plan, const Product& p, const Curve& curve) {
+  plan.curve = curve;
+  if (!curve.to) return;
+  const uint64_t n = uint64_t(p.n), m = uint64_t(p.m);
+  plan.bent =
+      tensor_map(static_cast<const T*>(curve.to), {{n, m, 1}, {2 * n, 2 * n * m}, {PANEL_COLUMNS<T>, 64, 1}, 128});
+}
+
 // The sums of splits, for add_pieces.
 Pieces write_splits(Scratch& sums, Plan& plan, const Product& p) {
   const int64_t pitch = ceil_div(p.n, 4) * 4;
   auto* partial = sums.take<float>(plan.splits * p.m * pitch);
   plan.result[0].out_f32 = true;
   plan_output<float>(plan, 0, partial, pitch);
-  return {partial, plan.splits, p.m, p.n, pitch, p.bias, p.residual, p.y};
+  return {partial, plan.splits, p.m, p.n, pitch, p.bias, p.residual, p.y, gemm::curve_of(p)};
 }
 
 template <typename T, int Cluster>
@@ -168,9 +182,13 @@ void launch_whole(const std::vector<Product>& products) {
     if (rotates(products[i])) rope_output(plan, int(i), products[i]);
     write_output(plan, int(i), products[i]);
   }
+  const Curve curve = curve_of(products);
+  bend_output<T>(plan, products[0], curve);
   launch_plan<T, Cluster>(plan, products[0]);
-  for (const Product& p : products)
+  for (const Product& p : products) {
     if (p.rope && !rotates(p)) rotate_rounded(p);
+    if (!curve.to && !curve.at) bend_rounded(p);
+  }
 }
 
 template <typename T, int Cluster>
@@ -182,6 +200,7 @@ void launch_split(const Product& p, int splits) {
   if (adds_rotated(p.rope)) return add_rotated(p, sums.partial, splits, sums.pitch);
   launch_pieces<T>(sums);
   if (p.rope) rotate_rounded(p);
+  if (!sums.curve.to && !sums.curve.at) bend_rounded(p);
 }
 
 int64_t whole_stages(const Product& p) {

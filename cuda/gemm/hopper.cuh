@@ -2,7 +2,7 @@
 // The parts of the Hopper product (cuda/gemm/hopper.cu) that its producer and its consumers share: shared memory, the
 // ring, the order of tiles.
 
-#include "cuda/gemm/product.h"
+#include "cuda/gemm/bend.cuh"
 #include "cuda/indices.cuh"
 #include "cuda/philox.cuh"
 #include "cuda/tensor_map.cuh"
@@ -47,6 +47,9 @@ struct Plan {
   const float* table;
   Indices positions;
   int head_dim;
+  // Of one product alone, whose y suits TMA; bent: where the curve's values go.
+  Curve curve;
+  TensorMap bent;
 };
 static_assert(sizeof(Plan) <= 4096, "parameters of a kernel");
 

@@ -111,6 +111,23 @@ __device__ void copy_panel(const Plan::Result& result, int m, const Group& group
   }
 }
 
+// 64 rows of y in `from`, through the curve, to `to`; slopes in place. Chunks stay where they are.
+template <typename T, bool Slope>
+__device__ __forceinline__ void bend_panel(const Plan& plan, const Plan::Result& result, const unsigned char* from,
+                                           unsigned char* to, int row, int column) {
+  constexpr int N = PACK<T>, CHUNKS = int(LINE / 16);
+#pragma unroll 1
+  for (int i = int(threadIdx.x % 128); i < 64 * CHUNKS; i += 128) {
+    const int line = row + i / CHUNKS, c = column + i % CHUNKS * N;
+    if (line >= plan.m || c >= result.n) continue;
+    const uint32_t at = chunk_at(i / CHUNKS, i % CHUNKS);
+    const Pack<T, N> y = load<N>(reinterpret_cast<const T*>(from + at));
+    Pack<T, N> x = y;
+    if constexpr (Slope) x = load<N>(static_cast<const T*>(plan.curve.at) + int64_t(line) * result.n + c);
+    store(reinterpret_cast<T*>(to + at), bent<Slope>(plan.curve.kind, y, x));
+  }
+}
+
 // What a consumer has in shared memory to write its rows of y.
 struct Output {
   unsigned char* panels;  // two
@@ -120,8 +137,11 @@ struct Output {
   int result = 0;         // whose y
 };
 
+// Which curve a kernel has the code of.
+enum class Bend { None, Value, Slope };
+
 // A consumer's 64 rows of a tile of `Columns`, from (row, column) on.
-template <typename T, typename Y, int Columns>
+template <typename T, typename Y, int Columns, Bend How = Bend::None>
 __device__ __forceinline__ void write_rows(const Plan& plan, Output& out, int index, float (&d)[Columns / 2],
                                            const Pack<float, Columns / 128>& bias, int row, int column) {
   const Group group(index);
@@ -140,12 +160,31 @@ __device__ __forceinline__ void write_rows(const Plan& plan, Output& out, int in
     if (group.leads()) ptx::tma_wait_read<1>();
     group.meet();
     stage_panel<T, Y>(group, d + from / 2, out.bias + from, panel);
+    if constexpr (How == Bend::Slope) {
+      if (plan.curve.at) {
+        group.meet();
+        bend_panel<T, true>(plan, result, panel, panel, row, column + from);
+      }
+    }
     if (result.stores_boxes) ptx::fence_proxy_async();
     group.meet();
     if (!result.stores_boxes) {
       copy_panel<Y>(result, plan.m, group, panel, row, column + from);
     } else if (group.leads()) {
       ptx::tma_store<3>(&plan.y[out.result], ptx::shared_address(panel), column + from, row, out.split);
+      ptx::tma_commit();
+    }
+    if constexpr (How == Bend::Value) {
+      if (!plan.curve.to) continue;
+      unsigned char* other = out.panels + out.next * PANEL;
+      out.next ^= 1;
+      if (group.leads()) ptx::tma_wait_read<1>();
+      group.meet();
+      bend_panel<T, false>(plan, result, panel, other, row, column + from);
+      ptx::fence_proxy_async();
+      group.meet();
+      if (!group.leads()) continue;
+      ptx::tma_store<3>(&plan.bent, ptx::shared_address(other), column + from, row, 0);
       ptx::tma_commit();
     }
   }

@@ -184,6 +184,7 @@ template <typename T, int Cluster, bool AlongA, bool AlongB, typename Ring>
 __device__ __forceinline__ void consume(const Plan& plan, Ring ring, unsigned char* bytes, int index) {
   Consumer<T, Cluster, AlongA, AlongB> consumer{plan, Group(index), ptx::shared_address(bytes), ring};
   constexpr int COLUMNS = Tile<Cluster>::SPAN;
+  constexpr Bend BEND = !AlongA ? Bend::None : AlongB ? Bend::Value : Bend::Slope;
   const int first = (Cluster == 1 ? 0 : int(ptx::cluster_rank()) * SIDE) + index * 64;
   Output out{bytes + Tile<Cluster>::OUT + index * 2 * PANEL,
              reinterpret_cast<float*>(bytes + Tile<Cluster>::BIAS) + index * COLUMNS};
@@ -203,7 +204,7 @@ __device__ __forceinline__ void consume(const Plan& plan, Ring ring, unsigned ch
     if constexpr (AlongA && AlongB)
       if (result.rotated) rotate_tile<COLUMNS>(plan, out, index, d, tile_bias, positions, row);
     if (result.out_f32) write_rows<T, float, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
-    else write_rows<T, T, COLUMNS>(plan, out, index, d, tile_bias, row, place.column);
+    else write_rows<T, T, COLUMNS, BEND>(plan, out, index, d, tile_bias, row, place.column);
   });
   if (consumer.group.leads()) ptx::tma_wait_read<0>();
 }

@@ -239,6 +239,9 @@ __global__ void __launch_bounds__(S::THREADS, Fast ? S::RESIDENT : S::RESIDENT -
   __syncthreads();
   static_assert(S::THREADS / 32 * 16 * (S::WN + 8) * 4 <= int(S::SHARED_BYTES));
   store_tile<T, S>(work.target, sum, reinterpret_cast<float*>(shared), block.row(), block.column());
+  if constexpr (AK && sizeof(T) == 2)
+    if (BK ? work.target.curve.to != nullptr : work.target.curve.at != nullptr)
+      bend_tile<T, S, !BK>(work.target, block.row(), block.column());
 }
 
 // ---- host

@@ -50,7 +50,7 @@ Plan plan_of(const Product& p) {
   for (int i = 0; i < p.slabs; ++i)
     if (!p.slab[i].dropout.active()) add_unmasked(plan, {p.slab[i].r, p.slab[i].a, p.slab[i].b});
   const bool wide = p.n % (16 / int64_t(bytes_of(p.y.dtype))) == 0 && aligned(p.y) && aligned(p.residual);
-  plan.work.target = {p.m, p.n, p.bias, p.residual, p.y, wide};
+  plan.work.target = {p.m, p.n, p.bias, p.residual, p.y, wide, curve_of(p)};
   return plan;
 }
 
@@ -69,10 +69,17 @@ void run(const Works& works, const Plan& plan) {
 }
 void run(const Plan& plan) { run({1, {plan.work}}, plan); }
 
+// What no epilogue has done.
+void finish(const Product& p) {
+  const Curve curve = curve_of(p);
+  if (p.rope) rotate_rounded(p);
+  if (!curve.to && !curve.at) bend_rounded(p);
+}
+
 // K in one piece.
 void run_whole(const Plan& plan, const Product& p) {
   run(plan);
-  if (p.rope) rotate_rounded(p);
+  finish(p);
 }
 
 // All at once, where K is not cut and one kernel takes all; else nothing is done.
@@ -87,8 +94,7 @@ bool multiply_together(const std::vector<Product>& products) {
   }
   if (pieces_of(works) > 1) return false;
   run(works, all);
-  for (const Product& p : products)
-    if (p.rope) rotate_rounded(p);
+  for (const Product& p : products) finish(p);
   return true;
 }
 
@@ -102,16 +108,16 @@ void multiply_mma(const Product& product) {
   Scratch sums(Owner::Pieces);
   View partial;
   partial.data = sums.take<float>(plan.work.pieces * target.m * target.n);
-  plan.work.target = {target.m, target.n, {}, {}, partial, target.n % PACK<float> == 0};
+  plan.work.target = {target.m, target.n, {}, {}, partial, target.n % PACK<float> == 0, {}};
   run(plan);
   if (adds_rotated(product.rope)) return add_rotated(product, partial.as<float>(), plan.work.pieces, target.n);
-  const Pieces pieces = {partial.as<float>(), plan.work.pieces, target.m, target.n, target.n,
-                         target.bias,         target.residual,  target.y};
+  const Pieces pieces = {partial.as<float>(), plan.work.pieces, target.m, target.n,    target.n,
+                         target.bias,         target.residual,  target.y, target.curve};
   const DType type = target.y.dtype == DType::F32 ? plan.type : target.y.dtype;
   if (type == DType::F32) launch_pieces<float>(pieces);
   else if (type == DType::F16) launch_pieces<__half>(pieces);
   else launch_pieces<__nv_bfloat16>(pieces);
-  if (product.rope) rotate_rounded(product);
+  finish(product);
 }
 
 void multiply(const Product& product) { multiply(std::vector<Product>{product}); }
@@ -119,6 +125,9 @@ void multiply(const Product& product) { multiply(std::vector<Product>{product});
 void multiply(const std::vector<Product>& products) {
   const Product& first = products[0];
   check(!first.rope || !first.residual, Code::Unsupported, "product: a residual beside rope; add it afterwards");
+  for (const Product& p : products)
+    check(bool(p.rope) + bool(p.activated) + bool(p.through) < 2, Code::Unsupported,
+          "product: rope, an activation function or its slope, expected one of them");
   const bool half = first.type == DType::BF16 || first.type == DType::F16;
   const bool tensor_cores = half || (first.tf32 && first.type == DType::F32);
   if (tensor_cores && hopper() && std::all_of(products.begin(), products.end(), can_use_hopper))

@@ -3,7 +3,7 @@
 // the device otherwise. Four columns a thread, where rows of the partial sums allow 16-byte loads, else one; one pass
 // over the partial sums, which L2 mostly still has.
 
-#include "cuda/gemm/product.h"
+#include "cuda/gemm/bend.cuh"
 #include "cuda/parameter.cuh"
 
 namespace lowrank::cuda::gemm {
@@ -13,6 +13,7 @@ struct Pieces {
   int count;
   int64_t m, n, pitch;  // pitch: n or more
   View bias, residual, y;
+  Curve curve{};
 };
 
 constexpr int PIECES_THREADS = 256;
@@ -34,6 +35,10 @@ __global__ void add_pieces(Pieces s) {
     value += element_of<float>(s.bias, column + i) + element_of<float>(s.residual, to);
     if (s.y.dtype == DType::F32) static_cast<float*>(s.y.data)[to] = value;
     else static_cast<T*>(s.y.data)[to] = T(value);
+    if constexpr (sizeof(T) == 2) {
+      if (s.curve.to) bend_written<false, T, 1>(s.curve, static_cast<T*>(s.y.data), to);
+      if (s.curve.at) bend_written<true, T, 1>(s.curve, static_cast<T*>(s.y.data), to);
+    }
   }
 }
 

@@ -35,18 +35,21 @@ constexpr int MAX_SEGMENTS = 3;
 constexpr int MAX_PRODUCTS = LoraLayers::MOST;
 
 // y[m, n] = sum of segments + sum of slabs + bias[n] + residual[m, n], accumulated in f32 and rounded once. With `rope`
-// its rows are turned at last, before they are rounded where a kernel can (cuda/gemm/rope.cuh), else after.
+// its rows are turned at last, before they are rounded where a kernel can (cuda/gemm/rope.cuh), else after. What is
+// rounded may go through an activation function (cuda/gemm/bend.cuh), in the epilogue where a kernel can, else after.
 struct Product {
   DType type = DType::BF16;  // of segments and slabs: bf16 or f16 on tensor cores; f32, f64
   int64_t m = 0, n = 0;
   int segments = 0, slabs = 0;
   Segment segment[MAX_SEGMENTS];
   Slab slab[MAX_SEGMENTS];
-  View bias;          // f32 or type
-  View residual;      // [m, n] of y's type
-  View y;             // f32 or type, [m, n]
-  Rope rope;          // not beside a residual; the table's type is f32 or y's
-  bool tf32 = false;  // f32 operands on tensor cores, rounded to 10 bits of mantissa; other types ignore it
+  View bias;            // f32 or type
+  View residual;        // [m, n] of y's type
+  View y;               // f32 or type, [m, n]
+  Rope rope;            // not beside a residual; the table's type is f32 or y's
+  Activated activated;  // f(y), [m, n] as y; y itself is written too
+  Activated through;    // y is multiplied by f'(data), [m, n] as y
+  bool tf32 = false;    // f32 operands on tensor cores, rounded to 10 bits of mantissa; other types ignore it
 };
 
 // Picks the kernel: tensor cores for bf16 and f16 (wgmma on Hopper), plain multiply-adds for f32 and f64.

@@ -12,6 +12,7 @@
 // rows, 0.516 (I8: 1) n k / peak, of which the reads of shared memory (the 16 values, x) allow about 80 %; at 64 rows
 // by those of x.
 
+#include "cuda/gemm/bend.cuh"
 #include "cuda/gemm/quantized_rows.cuh"
 #include "cuda/gemm/rope.cuh"
 #include "cuda/pair.cuh"
@@ -305,6 +306,7 @@ void multiply_quantized(const Product& p, const View& x, const View& w) {
     else launch_rows<T, Int8Codes>(rows, Int8Weight(w));
   });
   if (p.rope) rotate_rounded(p);
+  bend_rounded(p);
 }
 
 }  // namespace lowrank::cuda::gemm

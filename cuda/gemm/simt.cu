@@ -7,6 +7,7 @@
 // Memory: each operand once per tile of the other. f32 (f64) multiply-adds in the order of k.
 // Bound by multiply-adds: 2 m n k / peak without tensor cores.
 
+#include "cuda/gemm/bend.cuh"
 #include "cuda/gemm/rope.cuh"
 #include "cuda/philox.cuh"
 #include "cuda/ptx.cuh"
@@ -193,6 +194,7 @@ void run_simt(const Product& p) {
   check(blocks <= INT32_MAX, Code::Unsupported, "a product of ", blocks, " tiles; CUDA allows ", INT32_MAX);
   launch(simt_product<T, M>, Launch{dim3(unsigned(blocks)), dim3(THREADS), S::SHARED_BYTES}, p);
   if (p.rope) rotate_rounded(p);
+  bend_rounded(p);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // Each warp stages 16 rows of its part as f32 in shared memory of its own and reads them back along rows, so that y is
 // written, and the residual read, in 16-byte pieces of whole lines. Rows of WN + 8 floats: no bank conflicts going in.
 
+#include "cuda/gemm/bend.cuh"
 #include "cuda/gemm/tile.cuh"
 #include "cuda/parameter.cuh"
 
@@ -14,6 +15,7 @@ struct Target {
   int64_t m, n;
   View bias, residual, y;
   bool wide;  // rows of y and residual begin at multiples of 16 bytes
+  Curve curve{};
 };
 
 // 16 rows of y from `row`, WN columns from `column`, staged by this warp.
@@ -74,6 +76,20 @@ __device__ void store_tile(const Target& target, const float (&sum)[MT][NT][4], 
     else store_rows<T, WN>(target, staged, row + 16 * i, column);
     __syncwarp();
   }
+}
+
+// What the warp has stored goes through the curve. A thread reads back what it has written itself.
+template <typename T, typename S, bool Slope>
+__device__ void bend_tile(const Target& target, int64_t row, int64_t column) {
+  constexpr int N = PACK<T>, LANES = S::WN / N, STEP = 32 / LANES;
+  static_assert(16 % STEP == 0);
+  const int lane = int(threadIdx.x) % 32;
+  column += lane % LANES * N;
+  if (column >= target.n) return;
+  const int rows = int(target.m - row < S::WM ? target.m - row : S::WM);
+#pragma unroll 1
+  for (int r = lane / LANES; r < rows; r += STEP)
+    bend_written<Slope, T, N>(target.curve, static_cast<T*>(target.y.data), (row + r) * target.n + column);
 }
 
 }  // namespace lowrank::cuda::gemm

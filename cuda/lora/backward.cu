@@ -302,7 +302,7 @@ void multiply_dx(const Layers& l, const Plan& plan) {
                     gemm::operand_in(layer.w, l.product(), false, right[i])};
     p.slab[i] = {own.width, {own.t_slab, own.pitch, true}, {own.a_slab, plan.leading, false}, layer.dropout};
   }
-  p.residual = l.residual, p.y = l.dx;
+  p.residual = l.residual, p.y = l.dx, p.through = l.own.through;
   gemm::multiply(p);
 }
 

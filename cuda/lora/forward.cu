@@ -126,7 +126,7 @@ gemm::Product product_of(const Layers& l, const Slabs& slab, int i) {
   p.m = l.rows(), p.n = out_of(l[i]);
   p.slabs = 1;
   p.slab[0] = {slab.width, {slab.s, slab.pitch, true}, {slab.b, slab.pitch, true}, {}};
-  p.bias = l[i].bias, p.y = l[i].y;
+  p.bias = l[i].bias, p.y = l[i].y, p.activated = l[i].activated;
   if (l[i].turned) p.rope = l.rope;
   return p;
 }

@@ -100,6 +100,11 @@ export function claim(tensor: Tensor): Tensor | undefined {
   return replaying?.claim(tensor)
 }
 
+/** Inside a rule: whether no rule that is still to come gives `tensor`, one of its inputs, a gradient. */
+export function readsLast(tensor: Tensor): boolean {
+  return replaying?.readsLast(tensor) ?? false
+}
+
 /**
  * Work of a rule that a later rule may do beside its own, with fewer launches of a GPU: gradients of leaves, made of
  * what the rule leaves. Before anybody can read them it has run.
@@ -191,6 +196,10 @@ export class Tape {
     this.#grads.delete(tensor)
     this.#claimed.push(gradient)
     return gradient
+  }
+
+  readsLast(tensor: Tensor): boolean {
+    return !this.#nodes.some(({ inputs }) => inputs.includes(tensor))
   }
 
   /**

@@ -27,13 +27,14 @@ const factor = (shape: number[], phase: number): CaseInput => ({ ...real(shape, 
 const fixed = (shape: number[], phase: number): CaseInput => ({ ...real(shape, phase), grad: false, wide: true })
 
 /** To run in f32 and in bf16. */
-export const mixedCases = (): OpCase[] => [...productCases(), ...quantizedCases(), ...blockCases()]
+export const mixedCases = (): OpCase[] => [...productCases(), ...activatedCases(), ...quantizedCases(), ...blockCases()]
 
 /** To run in f32 alone. */
 export const plainCases = (): OpCase[] => [...dequantizeCases(), ...updateCases(), ...sampleCases(), ...computeCases()]
 
+const factors = (dropout: number, [a, b]: Operands) => ({ a: a, b: b, scale: 1.5, dropout, site: 9 })
+
 function productCases(): OpCase[] {
-  const factors = (dropout: number, [a, b]: Operands) => ({ a: a, b: b, scale: 1.5, dropout, site: 9 })
   return [
     {
       name: 'linear of whole tiles',
@@ -67,6 +68,23 @@ function productCases(): OpCase[] {
       tolerance: 5e-6,
     },
   ]
+}
+
+/** The last of its readers gives h's gradient to what h is an activation of. */
+function activatedCases(): OpCase[] {
+  return (['gelu', 'geluTanh'] as const).map((kind, more) => ({
+    name: `loraLinear of ${1 + more} readers of a ${kind} of loraLinear`,
+    inputs: [
+      ...[real([n, d]), constant([out, d], 1), factor([r, d], 3), factor([out, r], 4)],
+      ...[constant([d, out], 2), factor([r, out], 5), factor([d, r], 6)],
+    ],
+    run: training(([x, weight, a, b, w, ...ab]) => {
+      const layer = { weight, bias: undefined, factors: factors(0.25, operands([a, b])) }
+      const [h] = loraLinearGroup(x, [layer] as const, 'f32', undefined, kind)
+      const read = () => loraLinear(h, w, undefined, factors(0.25, operands(ab)))
+      return more ? add(read(), read()) : read()
+    }),
+  }))
 }
 
 /** Many rows meet a dequantised weight, few rows the codes themselves; backward multiplies from the other side. */

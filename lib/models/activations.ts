@@ -1,4 +1,5 @@
 import { fail, nearest } from '../errors.ts'
+import type { Linear } from '../nn/linear.ts'
 import { type Activation, activation } from '../ops/activation.ts'
 import { gatedActivation } from '../ops/gatedActivation.ts'
 import { multiply } from '../ops/multiply.ts'
@@ -7,18 +8,23 @@ import type { Tensor } from '../tensor.ts'
 import { under } from '../tuple.ts'
 
 /** Elementwise, of one shape. */
-type Nonlinearity = (x: Tensor) => Tensor
+interface Nonlinearity {
+  (x: Tensor): Tensor
+  /** Of what the layer makes of x: one op, where there is one. */
+  after(layer: Linear, x: Tensor): Tensor
+}
 
-const of =
-  (kind: Activation): Nonlinearity =>
-  x =>
-    activation(x, kind)
+const of = (kind: Activation): Nonlinearity =>
+  Object.assign((x: Tensor) => activation(x, kind), { after: (layer: Linear, x: Tensor) => layer.activated(x, kind) })
+
+const alone = (f: (x: Tensor) => Tensor): Nonlinearity =>
+  Object.assign((x: Tensor) => f(x), { after: (layer: Linear, x: Tensor) => f(layer.apply(x)) })
 
 /** x · sigmoid(1.702 x), an approximation of gelu (Hendrycks and Gimpel 2016). */
-const quickGelu: Nonlinearity = x => scale(activation(scale(x, 1.702), 'silu'), 1 / 1.702)
+const quickGelu = alone(x => scale(activation(scale(x, 1.702), 'silu'), 1 / 1.702))
 
 /** max(x, 0)^2 (So et al. 2021): max(x, 0) · x. */
-const relu2: Nonlinearity = x => multiply(activation(x, 'relu'), x)
+const relu2 = alone(x => multiply(activation(x, 'relu'), x))
 
 /** Those that are an op of their own. */
 const PLAIN: Record<string, Activation> = {
@@ -39,7 +45,7 @@ const BY_NAME: Record<string, Nonlinearity> = {
   ...Object.fromEntries(Object.entries(PLAIN).map(([name, kind]) => [name, of(kind)])),
   quick_gelu: quickGelu,
   relu2,
-  linear: x => x,
+  linear: alone(x => x),
 }
 
 /** f(gate) · up for the activation f that config.json calls `name`. */

@@ -5,7 +5,6 @@ import { Attention, type LayerContext } from '../nn/attention.ts'
 import type { Batch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
 import { postNorm } from '../nn/stack.ts'
-import { activation } from '../ops/activation.ts'
 import { add } from '../ops/add.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
@@ -66,7 +65,7 @@ function mlpBlock(w: Weights, d: Dims): (x: Tensor) => Tensor {
   const norm = w.norm('output.LayerNorm', d.hidden, d.eps)
   const act = activationOf(d.act)
   const output = { p: d.dropout, site: site(down.path, 'output') }
-  return x => norm.apply(down.apply(act(up.apply(x))), x, output)
+  return x => norm.apply(down.apply(act.after(up, x)), x, output)
 }
 
 function embeddings(w: Weights, config: ModelConfig, d: Dims) {
@@ -126,7 +125,7 @@ const sequence: HeadSpec<HeadLayers> = {
     const pooler = weights.at('bert.pooler').fresh().linear('dense', hiddenSize, hiddenSize)
     const classifier = weights.fresh().linear('classifier', hiddenSize, labels)
     const [p, where] = [headDropout(config), site('classifier', 'input')]
-    return rows => classifier.apply(dropout(activation(pooler.apply(rows), 'tanh'), p, where))
+    return rows => classifier.apply(dropout(pooler.activated(rows, 'tanh'), p, where))
   },
 }
 

@@ -54,7 +54,7 @@ function mlpBlock(w: Weights, d: Dims): (x: Tensor) => Tensor {
   const down = w.linear('ffn.lin2', d.intermediate, d.hidden)
   const norm = w.norm('output_layer_norm', d.hidden, EPS)
   const output = { p: d.dropout, site: site(down.path, 'output') }
-  return x => norm.apply(down.apply(d.act(up.apply(x))), x, output)
+  return x => norm.apply(down.apply(d.act.after(up, x)), x, output)
 }
 
 function build(config: ModelConfig, weights: Weights): Backbone {

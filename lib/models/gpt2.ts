@@ -59,7 +59,7 @@ function layerOf(w: Weights, d: Dims, layer: number): Block<PreNorm> {
   return ([residual, branch], context) => {
     const { y, h } = before.join(residual, branch)
     const next = between.join(h, dropout(attend(y, context), d.dropout, attended))
-    return [next.h, dropout(down.apply(d.act(up.apply(next.y))), d.dropout, fed)]
+    return [next.h, dropout(down.apply(d.act.after(up, next.y)), d.dropout, fed)]
   }
 }
 

@@ -71,7 +71,7 @@ function layerOf(w: Weights, d: Dims, rotary: Rotary): Block<PreNorm> {
     w.norm(name, d.hidden, d.eps),
   )
   const [attended, fed] = mapTuple(['attention', 'mlp'], name => site(w.at(name).prefix, 'output'))
-  const feed = (x: Tensor) => dropout(down.apply(d.act(up.apply(x))), d.dropout, fed)
+  const feed = (x: Tensor) => dropout(down.apply(d.act.after(up, x)), d.dropout, fed)
   return ([residual, branch], context) => {
     const { y, h } = first.join(residual, branch)
     const mine = dropout(attend(y, context), d.dropout, attended)

@@ -4,7 +4,7 @@ import { type ModelConfig, probability } from '../io/config.ts'
 import { activation } from '../ops/activation.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
-import type { Tensor } from '../tensor.ts'
+import type { activationOf } from './activations.ts'
 import { headDropout } from './encoder.ts'
 import type { HeadLayers, HeadSpec, LmLayers } from './family.ts'
 import { outputOf } from './lmOutput.ts'
@@ -67,7 +67,7 @@ interface DenseLmSizes {
   readonly hidden: number
   readonly width?: number
   readonly eps: number
-  readonly act: (x: Tensor) => Tensor
+  readonly act: ReturnType<typeof activationOf>
 }
 
 /** Of encoders: a layer with its activation and norm, then the output layer, tied to the word embeddings. */
@@ -81,7 +81,7 @@ export function denseLm(names: DenseLmNames, sizesOf: (config: ModelConfig) => D
       const dense = at.linear(names.dense, hidden, width)
       const norm = at.norm(names.norm, width, eps)
       const output = outputOf(config, backbone, at, names.output, { bias: names.bias })
-      return { transform: rows => norm.apply(act(dense.apply(rows))), output }
+      return { transform: rows => norm.apply(act.after(dense, rows)), output }
     },
   }
 }

@@ -119,7 +119,7 @@ function predictionHead(config: ModelConfig, weights: Weights): (rows: Tensor) =
   const dense = at.linear('dense', d.hidden, d.hidden, bool(config, 'classifier_bias', false))
   const norm = at.norm('norm', d.hidden, d.eps, d.norm)
   const act = activationOf(string(config, 'classifier_activation', 'gelu'))
-  return rows => norm.apply(act(dense.apply(rows)))
+  return rows => norm.apply(act.after(dense, rows))
 }
 
 function classifier(config: ModelConfig, weights: Weights, hidden: number, labels: number): HeadLayers {

@@ -64,7 +64,7 @@ function layerOf(w: Weights, d: Dims): Block<PreNorm> {
     p: d.dropout,
     site: site(w.at(name).prefix, 'output'),
   }))
-  const feed = (x: Tensor) => down.apply(d.act(up.apply(x)))
+  const feed = (x: Tensor) => down.apply(d.act.after(up, x))
   if (!d.isPreNorm)
     return ([x], context) => {
       const middle = first.apply(attend(x, context), x, attended)

@@ -1,3 +1,4 @@
+import { type Activation, activation } from '../ops/activation.ts'
 import { add, addRow } from '../ops/add.ts'
 import { cast } from '../ops/copy.ts'
 import { dropout } from '../ops/dropout.ts'
@@ -126,6 +127,14 @@ export class Linear {
     const groups = this.#rowGroups(undecidedRoutes(x.rows))
     if (groups) return loraLinearRows(x, this.weight.tensor, this.bias?.tensor, groups, this.compute, rope)
     return byRoute([x], ([part], begin) => this.#through(part, this.current, rope && ofRows(rope, begin, part)))
+  }
+
+  /** The activation function of {@link apply}; one op where it is half precision and one adapter of factors alone. */
+  activated(x: Tensor, kind: Activation): Tensor {
+    const adapter = sharesPasses(x) && !isUndecided() ? onlyFactors(this) : undefined
+    if (!adapter) return activation(this.apply(x), kind)
+    const layer = { weight: this.weight.tensor, bias: this.bias?.tensor, factors: must(adapter.factors?.(), 'factors') }
+    return loraLinearGroup(x, [layer] as const, this.compute, undefined, kind)[0]
   }
 
   #through(x: Tensor, adapters: readonly LinearAdapter[], rope?: RopeInput): Tensor {

@@ -1,4 +1,4 @@
-import { record, take } from '../autograd/tape.ts'
+import { record, recordingFor, take } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 
@@ -10,10 +10,29 @@ export type Activation = (typeof ACTIVATIONS)[number]
 
 /** The activation function `kind` of every element of x. */
 export function activation(x: Tensor, kind: Activation): Tensor {
-  const code = ACTIVATIONS.indexOf(kind)
-  return record(new Tensor(native.activation(x.handle, code)), [x], [x], dy => {
+  return activated(new Tensor(native.activation(x.handle, ACTIVATIONS.indexOf(kind))), { x, kind })
+}
+
+/** What an activation function was of. */
+export interface Activated {
+  readonly x: Tensor
+  readonly kind: Activation
+}
+
+const origins = new WeakMap<Tensor, Activated>()
+
+/** y, made by an op as `kind` of x. */
+export function activated(y: Tensor, origin: Activated): Tensor {
+  const { x, kind } = origin
+  if (recordingFor([x])) origins.set(y, origin)
+  return record(y, [x], [x], dy => {
     const mine = take(dy)
-    native.activationBackward(mine.handle, x.handle, code)
+    native.activationBackward(mine.handle, x.handle, ACTIVATIONS.indexOf(kind))
     return [mine]
   })
+}
+
+/** What y is an activation of, while a tape runs: an op that reads y may give its gradient to that, see `readsLast`. */
+export function originOf(y: Tensor): Activated | undefined {
+  return recordingFor([y]) ? origins.get(y) : undefined
 }

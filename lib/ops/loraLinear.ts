@@ -1,7 +1,8 @@
-import { claim, record } from '../autograd/tape.ts'
+import { claim, readsLast, record } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
+import { originOf } from './activation.ts'
 import { type LowRankFactors, sharesPasses } from './factors.ts'
 import { groupGradients } from './loraLinearGroup.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
@@ -30,26 +31,24 @@ export function loraLinear(
   const [yh, sh] = native.loraLinear(...frozen, a.handle, b.handle, ...settings, ...ropeArguments(rope))
   const y = new Tensor(yh)
   const s = new Tensor(sh)
-  return record(y, bias ? [x, a, b, bias] : [x, a, b], [x, w, a, b, s, ...ropeTensors(rope)], (rotated, needs) => {
+  const origin = sharesPasses(x) ? originOf(x) : undefined
+  const behind = origin ? [origin.x] : []
+  const inputs = bias ? [x, a, b, bias] : [x, a, b]
+  const saved = [x, w, a, b, s, ...behind, ...ropeTensors(rope)]
+  return record(y, [...inputs, ...behind], saved, (rotated, needs) => {
     const dy = rotateBack(rotated, rope)
     const wants = [nth(needs, 0), nth(needs, 1), nth(needs, 2)] as const
-    const pair = [a.handle, b.handle, s.handle] as const
+    const operands = [dy.handle, x.handle, w.handle, a.handle, b.handle, s.handle] as const
     // What else reads x has mostly given its gradient by now: the product adds its own to it as it is written.
     const soFar = needs[0] ? claim(x) : undefined
+    const through = origin && readsLast(x) ? origin : undefined
     const single = () => {
-      const found = native.loraLinearBackward(
-        dy.handle,
-        x.handle,
-        w.handle,
-        ...pair,
-        ...settings,
-        ...wants,
-        soFar?.handle ?? 0,
-      )
+      const found = native.loraLinearBackward(...operands, ...settings, ...wants, soFar?.handle ?? 0)
       return found.map(h => (h ? new Tensor(h) : undefined))
     }
-    const group = { x, dy: [dy], weights: [w], a: [a], b: [b], s: [s], wants, soFar }
+    const group = { x, dy: [dy], weights: [w], a: [a], b: [b], s: [s], wants, soFar, through }
     const grads = sharesPasses(x) ? groupGradients({ ...group, settings: [[scale], [mask], c, exact] }) : single()
-    return bias ? [...grads, needs[3] ? new Tensor(native.sumRows(dy.handle)) : undefined] : grads
+    if (bias) grads.push(needs[3] ? new Tensor(native.sumRows(dy.handle)) : undefined)
+    return through ? [undefined, ...grads.slice(1), grads[0]] : grads
   })
 }

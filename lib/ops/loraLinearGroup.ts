@@ -2,6 +2,7 @@ import { claim, isLeaf, type Postponed, postpone, recordGroup, takePostponed } f
 import { type Handle, native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { type Each, mapTuple, must, nth } from '../tuple.ts'
+import { ACTIVATIONS, type Activated, type Activation, activated } from './activation.ts'
 import { type LowRankFactors, sharesPasses } from './factors.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
@@ -19,13 +20,14 @@ interface LoraLayer {
 /**
  * {@link loraLinear} of two or three layers on one x[N, in], such as query, key and value: forward reads x once for all
  * adapters, backward once for the gradients of their a, and makes dx in one product. `rope` turns the rows of some, as
- * they are written.
+ * they are written. With `kind`, not beside rope, what is returned is that activation function of each.
  */
 export function loraLinearGroup<const L extends readonly LoraLayer[]>(
   x: Tensor,
   layers: L,
   compute: Compute = 'f32',
   rope?: RopeInput,
+  kind?: Activation,
 ): Each<L, Tensor> {
   const n = layers.length
   const c = COMPUTE.indexOf(compute)
@@ -38,13 +40,14 @@ export function loraLinearGroup<const L extends readonly LoraLayer[]>(
   const pairs = [handles(a), handles(b)] as const
   const settings = [scales, masks, c, exact] as const
   const frozen = [x.handle, handles(weights), biases.map(bias => bias?.handle ?? 0)] as const
-  const made = native.loraLinearGroup(...frozen, ...pairs, ...settings, ...turnArguments(layers, rope))
+  const ending = [...turnArguments(layers, rope), kind !== undefined, codeOf(kind)] as const
+  const made = native.loraLinearGroup(...frozen, ...pairs, ...settings, ...ending)
   const tensors = made.map(handle => new Tensor(handle))
-  const [ys, s] = [mapTuple(layers, (_, i) => nth(tensors, i)), tensors.slice(n)]
+  const [ys, s] = [mapTuple(layers, (_, i) => nth(tensors, i)), tensors.slice(n, 2 * n)]
   const present = biases.filter(bias => bias !== undefined)
   const inputs = [x, ...a, ...b, ...present]
   const saved = [x, ...weights, ...a, ...b, ...s, ...ropeTensors(rope)]
-  return recordGroup(ys, inputs, saved, (given, needs) => {
+  const rows = recordGroup(ys, inputs, saved, (given, needs) => {
     const rotatedBack = (dy: Tensor, i: number) => rotateBack(dy, nth(layers, i).rotated ? rope : undefined)
     const dy = given.map((each, i) => (each ? rotatedBack(each, i) : zeros(x, nth(weights, i))))
     const any = (from: number, to: number) => needs.slice(from, to).some(Boolean)
@@ -54,6 +57,7 @@ export function loraLinearGroup<const L extends readonly LoraLayer[]>(
     const ofBiases = dy.filter((_, i) => biases[i]).map((each, i) => (needs[1 + 2 * n + i] ? sumRows(each) : undefined))
     return [...found, ...ofBiases]
   })
+  return kind ? mapTuple(rows, (x, i) => activated(nth(tensors, 2 * n + i), { x, kind })) : rows
 }
 
 /** A backward pass of layers on one x: one element a layer in each list. */
@@ -68,6 +72,8 @@ interface GroupPass {
   wants: readonly [dx: boolean, da: boolean, db: boolean]
   /** What dx is added to. */
   soFar: Tensor | undefined
+  /** What x is an activation of, where dx is to be the gradient of that. */
+  through?: Activated | undefined
 }
 
 type Masks = (Float64Array | null)[]
@@ -78,7 +84,7 @@ type Masks = (Float64Array | null)[]
  * are made beside its own.
  */
 export function groupGradients(pass: GroupPass): (Tensor | undefined)[] {
-  const { x, dy, weights, a, b, s, settings, wants, soFar } = pass
+  const { x, dy, weights, a, b, s, settings, wants, soFar, through } = pass
   const [, masks, , exact] = settings
   const leavesT = sharesPasses(x) && wants[1] && a.every(isLeaf)
   const earlier = takePostponed((work): work is FactorGradients => {
@@ -86,7 +92,8 @@ export function groupGradients(pass: GroupPass): (Tensor | undefined)[] {
   })
   const operands = [handles(dy), handles(weights), handles(a), handles(b), handles(s)] as const
   const more = [soFar?.handle ?? 0, leavesT, earlier?.handles ?? [], earlier?.masks ?? []] as const
-  const made = native.loraLinearGroupBackward(x.handle, ...operands, ...settings, ...wants, ...more)
+  const bent = [through?.x.handle ?? 0, codeOf(through?.kind)] as const
+  const made = native.loraLinearGroupBackward(x.handle, ...operands, ...settings, ...wants, ...more, ...bent)
   const found = made.map(handle => (handle ? new Tensor(handle) : undefined))
   if (!leavesT) return found
   const t = must(found.pop(), 't')
@@ -129,6 +136,8 @@ function turnArguments(layers: readonly LoraLayer[], rope: RopeInput | undefined
   const rotated = layers.reduce((bits, layer, i) => bits | (layer.rotated ? 1 << i : 0), 0)
   return [handles(ropeTensors(rope)), headDim, interleaved, rotated] as const
 }
+
+const codeOf = (kind: Activation | undefined) => (kind ? ACTIVATIONS.indexOf(kind) : 0)
 
 const handles = (tensors: readonly Tensor[]) => tensors.map(tensor => tensor.handle)
 
