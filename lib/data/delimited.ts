@@ -178,6 +178,6 @@ function checkDelimiter(path: string, header: string, delimiter: string): void {
   const other = [',', ';', '\t', '|'].find(sign => sign !== delimiter && header.includes(sign))
   const quoted = /^"[^"]*"$/.test(header)
   check(header.includes(delimiter) || quoted || other === undefined, 'ERR_DATA', () => {
-    return `data: ${path}:1: one column with ${shown(other)} in its name; is that the delimiter? --delimiter names it`
+    return `data: ${path}:1: one column with ${shown(other)} in its name; if that is the delimiter, name it with delimiter`
   })
 }

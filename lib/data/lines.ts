@@ -83,7 +83,7 @@ export function decodeLine(path: string, bytes: Buffer, number: number, offset: 
   if (number === 1) checkEncoding(path, bytes)
   if (!isUtf8(bytes)) {
     const at = firstInvalid(bytes)
-    const cure = 'name its encoding, which is cp1252 where Windows wrote it (--encoding cp1252)'
+    const cure = 'give encoding cp1252 if Windows wrote it'
     const byte = nth(bytes, at).toString(16).padStart(2, '0')
     fail('ERR_DATA', `data: ${path}:${number}: invalid UTF-8 (0x${byte}) at byte ${offset + at}; ${cure}`)
   }

@@ -157,7 +157,7 @@ function missingOf(purpose: Purpose, files: readonly string[]): string {
   if (typeof purpose === 'object') return `no ${purpose.gguf}${nearest(purpose.gguf, files)}`
   const gguf = files.find(file => /\.gguf$/i.test(file))
   if (gguf === undefined) return 'no file of a model'
-  return `no folder of a model, but GGUF files: name one, as in --model owner/name/${gguf}`
+  return `no folder of a model, but GGUF files: name one, as in owner/name/${gguf}`
 }
 
 async function fetchAll(repository: Repository, commit: string, files: readonly string[], settings: HubSettings) {

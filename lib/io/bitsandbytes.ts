@@ -47,7 +47,7 @@ export function withoutCodes(file: WeightsFile): WeightsFile {
     ...file,
     note:
       `${decoded.size} matrices are ${bits}-bit codes of bitsandbytes: they are decoded, and kept as the storage says ` +
-      '(--storage nf4 or int8 encodes them anew)',
+      '(with storage nf4 or int8 they are encoded anew)',
     names: () => names.filter(name => !hidden.has(name)),
     has: name => !hidden.has(name) && file.has(name),
     info: name => decoded.get(name) ?? file.info(name),

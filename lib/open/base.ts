@@ -56,11 +56,11 @@ export async function findBase({ model, revision }: Pick<BaseSettings, 'model' |
     const path = resolve(await localFolder(model, { option: 'model', purpose: 'model', revision, cure }))
     return { path, bundled: path === bundled.encoder }
   }
-  check(revision === undefined, 'ERR_OPTION', () => `revision: ${revision} of no model; name one with --model`)
+  check(revision === undefined, 'ERR_OPTION', () => `revision: ${revision} of no model; name one with model`)
   check(bundledEncoder(), 'ERR_CONFIG', () => {
     return (
       `model: the bundled encoder has no weights, ${join(bundled.encoder, 'model.safetensors')} is missing; ` +
-      'reinstall the package, or name a model folder with --model'
+      'reinstall the package, or name a model folder with model'
     )
   })
   return { path: bundled.encoder, bundled: true }

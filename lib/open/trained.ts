@@ -92,7 +92,7 @@ async function otherBase({ base: known }: AdapterInfo, { path }: Base): Promise<
   const [wanted, found] = [known, here].map(({ name, sha256 }) => `${name} (SHA-256 ${sha256.slice(0, 12)}…)`)
   return [
     `adapter: it was trained on ${wanted}, the base here is ${found}: with other weights its answers mean nothing; ` +
-      'name the base that it was trained on with --model, or go on if this one was only saved anew',
+      'name the base that it was trained on with model, or go on if this one was only saved anew',
   ]
 }
 
@@ -102,7 +102,7 @@ function checkComplete({ newTensors, task }: Model, folder: string): void {
     const names = newTensors.slice(0, 4).join(', ')
     return (
       `adapter: ${folder} lacks ${names}${newTensors.length > 4 ? ' …' : ''}, so it has no trained head for ${task}; ` +
-      'train one with --model, or name the folder that has it'
+      'train one with model, or name the folder that has it'
     )
   })
 }
@@ -147,22 +147,22 @@ async function infoOf(folder: string, isAdapter: boolean): Promise<AdapterInfo> 
 export async function baseOf(folder: string, info: AdapterInfo, settings: TrainedSettings): Promise<Base> {
   if (settings.model !== undefined) return await findBase(settings)
   check(settings.revision === undefined, 'ERR_OPTION', () => {
-    return `revision: ${settings.revision} is a base's, and --model names none; for one of the adapter write it as name@revision`
+    return `revision: ${settings.revision} is a base's, and none is named; name it with model, or write the adapter's own as name@revision`
   })
   if (info.extra.bundled === true) return await findBase({})
   const { baseModel } = info
-  check(baseModel !== undefined, 'ERR_CONFIG', () => `adapter: ${folder} names no base; name it with --model`)
+  check(baseModel !== undefined, 'ERR_CONFIG', () => `adapter: ${folder} names no base; name it with model`)
   const places = isAbsolute(baseModel) ? [baseModel] : [resolve(baseModel), resolve(folder, baseModel)]
   const found = places.find(isModelPath)
   if (found === undefined && hubIdOf(baseModel))
     return await findBase({ model: baseModel, revision: info.baseRevision }).catch((error: unknown) => {
       if (!(error instanceof LowrankError) || error.code !== 'ERR_HUB') throw error
-      const message = `adapter: its base "${baseModel}" is not here: ${error.message}; a folder is named with --model`
+      const message = `adapter: its base "${baseModel}" is not here: ${error.message}; name a folder with model`
       fail('ERR_HUB', message, error)
     })
   check(found, 'ERR_CONFIG', () => {
     const known = info.base ? ` (${info.base.name}, SHA-256 ${info.base.sha256})` : ''
-    return `adapter: its base "${baseModel}"${known} is no model here; name its folder or GGUF file with --model`
+    return `adapter: its base "${baseModel}"${known} is no model here; name its folder or GGUF file with model`
   })
   return { path: found, bundled: found === bundled.encoder }
 }
@@ -172,8 +172,7 @@ function taskFor(info: AdapterInfo, settings: TrainedSettings, folder: string): 
   const known = headTasks.find(name => name === task)
   check(known !== undefined || settings.task === undefined, 'ERR_OPTION', () => unknownTask(String(settings.task)))
   return (
-    known ??
-    fail('ERR_CONFIG', `adapter: ${folder} does not say its task; name it with --task (${headTasks.join(', ')})`)
+    known ?? fail('ERR_CONFIG', `adapter: ${folder} does not say its task; name it with task (${headTasks.join(', ')})`)
   )
 }
 
@@ -191,7 +190,7 @@ function labelsFor(
   const own = info.labels && info.labels.length > 0 ? info.labels : undefined
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
   check(!labels || !own || !isAdapter || labels.join('\n') === own.join('\n'), 'ERR_OPTION', () => {
-    return `labels: the adapter was trained on ${must(own, 'own').join(', ')}, not ${must(labels, 'labels').join(', ')}; leave --labels out`
+    return `labels: the adapter was trained on ${must(own, 'own').join(', ')}, not ${must(labels, 'labels').join(', ')}; leave labels out`
   })
   const known = labels ?? own
   if (known) return known
@@ -226,7 +225,7 @@ async function tokenizerOf(
   if (typeof saved !== 'string' || saved === baseModel) return await loadTokenizer(base.path, options)
   // A name without an owner is far more often a folder that is gone than a model of the hub.
   check(existsSync(saved) || (saved.includes('/') && hubIdOf(saved)), 'ERR_CONFIG', () => {
-    return `adapter: it was trained with the tokenizer of ${saved}, which is not here; name its folder with --tokenizer`
+    return `adapter: it was trained with the tokenizer of ${saved}, which is not here; name its folder with tokenizer`
   })
   return await loadTokenizer(saved, options)
 }

@@ -152,7 +152,7 @@ function headOf(adapters: readonly Adapter[], wanted: string | undefined): Adapt
   const names = headed.map(({ name }) => name).join(', ')
   if (wanted === undefined) {
     check(headed.length < 2, 'ERR_UNSUPPORTED', () => {
-      return `combine: ${names} each have a head of their own, and one must be chosen; name it with head (--head-from)`
+      return `combine: ${names} each have a head of their own, and one must be chosen; name it with head, headFrom on the command line`
     })
     return headed[0]
   }

@@ -28,7 +28,7 @@ export async function saveMlx(adapter: Adapter, dir: string): Promise<void> {
       return `saveMlx: ${path} has another name in mlx-lm; decoders of Llama's kind are written`
     })
     check(a.rows === rank, 'ERR_UNSUPPORTED', () => {
-      return `saveMlx: ${path} has the rank ${a.rows}, another layer ${rank}, and mlx-lm has one; convert it with --rank`
+      return `saveMlx: ${path} has the rank ${a.rows}, another layer ${rank}, and mlx-lm has one; convert it with rank`
     })
   }
   const tensor = (name: string, { rows, columns, data }: Matrix) => {

@@ -54,9 +54,9 @@ export class StudyFolder {
       const { format, origin, resume, overwrite, files } = options
       if (overwrite) for (const name of owned(folder, format, files)) remove(join(folder, name))
       const found = readRecord(folder, format)
-      check(found || !resume, 'ERR_CHECKPOINT', () => `resume: ${path} holds no study; start it without --resume`)
+      check(found || !resume, 'ERR_CHECKPOINT', () => `resume: ${path} holds no study; leave resume out to start it`)
       check(!found || resume, 'ERR_OPTION', () => {
-        return `out: ${path} holds a study already; go on with --resume, replace it with --overwrite, or name another folder`
+        return `out: ${path} holds a study already; go on with resume, replace it with overwrite, or name another folder`
       })
       checkEmpty(path, folder, found !== undefined)
       if (found) checkOrigin(found.origin, origin)

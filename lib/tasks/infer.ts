@@ -76,7 +76,7 @@ export function inferTask(
   const held = Object.entries(columns).map(([part, name]) => `"${name}" as ${part}`)
   const has = held.length > 0 ? `the data have ${held.join(' and ')}` : 'no column is known'
   const can = able ? `; the model has heads for ${able.join(', ')}` : ''
-  if (wanted === undefined) fail('ERR_DATA', `task: none fits, ${has}${can}; name columns and task`)
+  if (wanted === undefined) fail('ERR_DATA', `task: none fits, ${has}${can}; give columns and task`)
   const other = TASKS.find(task => task.name !== wanted && fits(task, rows, columns))
   const cure = other ? `take ${other.name}` : 'name the columns that hold them'
   fail('ERR_DATA', `task: ${wanted} needs ${nth(tasks, 0).needs}, ${has}; ${cure}`)

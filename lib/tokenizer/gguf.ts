@@ -75,13 +75,13 @@ export function ggufTokenizer(path: string): TokenizerFiles {
   const { metadata } = readGguf(path)
   const tokens = list(metadata.get('tokenizer.ggml.tokens'))
   check(isTexts(tokens) && tokens.length > 0, 'ERR_CONFIG', () => {
-    return `tokenizer: ${path} holds no tokens; name a folder that has the tokenizer with --tokenizer`
+    return `tokenizer: ${path} holds no tokens; name a folder that has the tokenizer with tokenizer`
   })
   const types = list(metadata.get('tokenizer.ggml.token_type'))
   const vocabulary = { path, metadata, tokens, types }
   const kind = metadata.get('tokenizer.ggml.model')
   check(kind === 'gpt2' || kind === 'llama', 'ERR_UNSUPPORTED', () => {
-    return `tokenizer: ${path} has one of the kind "${kind}", known are gpt2 and llama; name a folder with --tokenizer`
+    return `tokenizer: ${path} has one of the kind "${kind}", known are gpt2 and llama; name a folder with tokenizer`
   })
   const tokenizer = kind === 'gpt2' ? bytePairs(vocabulary) : sentencePieces(vocabulary)
   return { tokenizer, config: configOf(vocabulary), map: {}, templates: templatesOf(metadata) }
@@ -101,7 +101,7 @@ function bytePairs(vocabulary: Vocabulary): Fields {
     fail(
       'ERR_UNSUPPORTED',
       `tokenizer: ${path} splits texts as "${name ?? 'nothing is said'}", known are ${known.join(', ')}; ` +
-        'name a folder that has the tokenizer with --tokenizer',
+        'name a folder that has the tokenizer with tokenizer',
     )
   const merges = list(metadata.get('tokenizer.ggml.merges'))
   check(isTexts(merges), 'ERR_CONFIG', () => `tokenizer: ${path} has merges that are no texts; the file is damaged`)

@@ -191,7 +191,7 @@ export async function newestCheckpoint(
 export function checkOrigin(checkpoint: SavedRun, origin: Origin): void {
   const difference = originDifference(checkpoint.origin, origin)
   check(difference === undefined, 'ERR_CHECKPOINT', () => {
-    const cure = 'make it the same again, or start afresh with overwrite or another outputDir'
+    const cure = 'make it the same again, or start afresh with overwrite, or in another folder'
     return `resume: ${checkpoint.path} belongs to another run: ${difference}; ${cure}`
   })
 }

@@ -237,7 +237,7 @@ function checkFinite(model: Model, answers: Answers): void {
     const where = model.path ?? 'the model'
     return (
       `evaluate: a logit is ${values[bad]}; weights of ${where} are damaged or too large for compute ` +
-      `${model.compute}; take another checkpoint, or compute f32`
+      `${model.compute}; take another checkpoint, or load it with compute f32`
     )
   })
 }

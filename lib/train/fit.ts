@@ -32,7 +32,7 @@ export function fitWarnings(
         type: 'warning',
         code: 'undertrained',
         message: `${metric} was still improving at the end, from ${shown(earlier)} to ${shown(latest)}`,
-        cure: `train longer: epochs ${Math.ceil(last.epoch * 2)}`,
+        cure: `raise epochs to ${Math.ceil(last.epoch * 2)}`,
       },
     ]
   const least = validations.reduce((a, b) => (b.loss < a.loss ? b : a))
@@ -42,7 +42,7 @@ export function fitWarnings(
         type: 'warning',
         code: 'over-fitted',
         message: `validation loss rose from ${shown(least.loss)} at step ${least.step} to ${shown(last.loss)}; step ${best.step} is kept`,
-        cure: `epochs ${Math.max(1, Math.ceil(least.epoch))}, patience, dropout, or more rows`,
+        cure: `lower epochs to ${Math.max(1, Math.ceil(least.epoch))}, give patience, raise dropout, or find more rows`,
       },
     ]
   return []

@@ -186,7 +186,7 @@ function diverged({ state, settings, savedPath }: Run, loss: number, gradNorm: n
   const what = Number.isFinite(loss) ? `the gradient's norm is ${gradNorm}` : `the loss is ${loss}`
   const kept = savedPath ? `; ${savedPath} is sound` : ''
   const clip = settings.clip === 0 ? ', clip to 1' : ''
-  const cure = `lower lr (${settings.lr}; ${lr} at this step)${clip}, lengthen warmup, or use compute f32`
+  const cure = `lower lr (${settings.lr}; ${lr} at this step)${clip}, lengthen warmup, or train with compute f32`
   throw new Diverged('ERR_OPTION', `train: ${what} in step ${state.step + 1}; ${cure}${kept}`)
 }
 
@@ -395,6 +395,6 @@ function memoryWarning({ stepper }: Run): WarningEvent {
     type: 'warning',
     code: 'memory',
     message: `memory ran out; micro-batches are now cut into ${stepper.divisor} parts, with the same gradients`,
-    cure: 'lower batchSize or batchTokens and raise accumulate to start so',
+    cure: 'lower batchSize or batchTokens, and raise accumulate, to start so',
   }
 }

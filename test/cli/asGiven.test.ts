@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -6,6 +6,7 @@ import { asGiven, type Origins } from '../../lib/cli/options/asGiven.ts'
 import { COMMANDS, flagOf } from '../../lib/cli/options/option.ts'
 import { OPTIONS } from '../../lib/cli/options/options.ts'
 import { run } from '../../lib/cli/program.ts'
+import { packageRoot } from '../../lib/io/package.ts'
 import { workFolder } from './support.ts'
 
 const folder = workFolder()
@@ -62,6 +63,34 @@ test('every option whose name is no word is named as a flag in the midst of a me
   }
 })
 
+test('a word that is an option is named as a flag where a cure says to give, change or leave it, alone or in a list', () => {
+  const commands: readonly string[] = COMMANDS
+  const isWord = (name: string) => !/[A-Z]/.test(name) && !commands.includes(name)
+  const words = OPTIONS.filter(({ name, more }) => isWord(name) && !more.positional?.includes('train'))
+  assert.ok(words.length > 60, `${words.length} options`)
+  for (const { name } of words) {
+    const flag = flagOf(name)
+    for (const verb of ['lower', 'raise', 'leave', 'give', 'with'])
+      assert.is(asGiven(`train: it is ${name}; ${verb} ${name}`, typed()), `train: it is ${name}; ${verb} ${flag}`)
+    assert.is(asGiven(`x; ${name} or give maxLength or ${name}`, typed()), `x; ${name} or give --max-length or ${flag}`)
+    assert.is(asGiven(`x; give ${name}, maxLength`, filed(name)), `x; give ${name}, --max-length`)
+  }
+  assert.is(
+    asGiven('memory ran out; lower batchSize or batchTokens, and raise accumulate, to start so', typed('batchSize')),
+    'memory ran out; lower --batch-size or --batch-tokens, and raise --accumulate, to start so',
+  )
+})
+
+test('no message of the library names an option as a flag', () => {
+  const flags = new RegExp(`[\\s(](?:${OPTIONS.map(({ name }) => flagOf(name)).join('|')})\\b`)
+  const lib = join(packageRoot, 'lib')
+  const paths = readdirSync(lib, { recursive: true }).map(String)
+  for (const path of paths.filter(each => each.endsWith('.ts') && !each.startsWith('cli/'))) {
+    const code = readFileSync(join(lib, path), 'utf8').replace(/^ *(?:\/\/|\/?\*).*$/gm, '')
+    for (const [text] of code.matchAll(/'[^'\n]*'|`[^`\n]*`/g)) assert.not.match(text, flags, path)
+  }
+})
+
 test('what is quoted, a path, a command or a plain word stays as it is', () => {
   for (const text of [
     'data: rows.csv, line 3: "maxLength" is no label',
@@ -71,6 +100,8 @@ test('what is quoted, a path, a command or a plain word stays as it is', () => {
     'report: folder a is no run',
   ])
     assert.is(asGiven(text, typed('train', 'report', 'data')), text)
+  for (const text of ['x; "lower lr" it says', 'x; give more rows', 'lower lr', 'x; leave lr/a', 'train: x; give data'])
+    assert.is(asGiven(text, typed('train')), text)
   assert.is(asGiven('columns.text: none', typed('columns')), '--columns text: none')
   assert.is(asGiven('columns.text: none', filed('columns')), 'run.yaml: columns.text: none')
   assert.is(asGiven('task: no tags; name columns.tags', typed()), 'task: no tags; name --columns tags=NAME')

@@ -180,7 +180,7 @@ test('adapters that are none', async () => {
   writeFileSync(join(cwd, 'hollow', 'adapter_config.json'), JSON.stringify(lost))
   await refuses(
     ['predict', 'hollow', 'text'],
-    /ERR_HUB: adapter: its base "some\/base" is not here: .*a folder is named with --model/,
+    /ERR_HUB: adapter: its base "some\/base" is not here: .*name a folder with --model/,
   )
 })
 

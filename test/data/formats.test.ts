@@ -145,7 +145,7 @@ test('csv: the delimiter that the header shows is taken and told; another than t
     assert.equal(await read('comma.csv'), [{ text: 'x;y', 'a;b': '1' }])
     assert.equal(await read('one.csv'), [{ text: 'a;b' }])
     const given = () => collect(readCsv(path('semicolon.csv'), { delimiter: ',' }))
-    await rejects(given, 'ERR_DATA', /";" in its name; is that the delimiter\? --delimiter names it/)
+    await rejects(given, 'ERR_DATA', /";" in its name; if that is the delimiter, name it with delimiter/)
   })
 })
 

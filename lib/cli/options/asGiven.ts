@@ -15,9 +15,11 @@ export interface Origins {
 /** `--batch-size`; `file: batchSize` where that gave it; `data` as it stands where it is given by its place. */
 export function nameAsGiven(name: string, { command, typed, filed }: Origins): string {
   if (!typed.has(name) && filed?.names.has(name)) return `${filed.path}: ${name}`
-  const isPlaced = OPTIONS.some(option => option.name === name && option.more.positional?.includes(command))
-  return isPlaced ? name : flagOf(name)
+  return isPlaced(name, command) ? name : flagOf(name)
 }
+
+const isPlaced = (name: string, command: Command) =>
+  OPTIONS.some(option => option.name === name && option.more.positional?.includes(command))
 
 const OWN_NAMES: ReadonlySet<string> = new Set(COMMANDS)
 const isCompound = (name: string) => /[A-Z]/.test(name)
@@ -28,9 +30,20 @@ const mentions = new RegExp(
   'g',
 )
 
+const words = OPTIONS.map(({ name }) => name).filter(name => !isCompound(name) && !OWN_NAMES.has(name))
+const word = `(?:${words.join('|')})(?![\\w/\\\\-]|[.:=]\\w)`
+// In a cure, words that are options follow one of these verbs, or another option.
+const item = `(?:--[\\w-]+|${word})`
+const cures = new RegExp(
+  `"[^"]*"|\\b(?:lower|raise|lengthen|leave|give|choose|with) ${item}(?:(?:, | and | or )${item})*`,
+  'g',
+)
+const afterSpace = new RegExp(`(?<= )${word}`, 'g')
+
 /**
  * A message with the options in it named as they were given. What stands before its first colon is one where it was
- * given, or where no word of English or command is spelled so; further on, only what cannot be a word.
+ * given, or where no word of English or command is spelled so; further on, what cannot be a word, and in the cure what
+ * one is told to give, change or leave out.
  */
 export function asGiven(message: string, origins: Origins): string {
   const [, lead, name = '', part] = /^((\w+)(?:\.(\w+))?): /.exec(message) ?? []
@@ -47,13 +60,17 @@ export function asGiven(message: string, origins: Origins): string {
       : said.startsWith('--')
         ? `${said} ${part}`
         : `${said}.${part}`
-  return begin + message.slice(start).replace(mentions, found => mentioned(found, origins))
+  const rest = message.slice(start).replace(mentions, found => mentioned(found, origins))
+  const cure = rest.indexOf('; ') + 1 || rest.length
+  const inCure = (found: string) =>
+    found.startsWith('"') ? found : found.replace(afterSpace, option => mentioned(option, origins))
+  return begin + rest.slice(0, cure) + rest.slice(cure).replace(cures, inCure)
 }
 
 /** An option in the midst of a message: what a reader would write to give it. */
-function mentioned(found: string, { typed, filed }: Origins): string {
+function mentioned(found: string, { command, typed, filed }: Origins): string {
   if (found.startsWith('"')) return found
   const [name = '', part] = found.split('.')
-  if (!typed.has(name) && filed?.names.has(name)) return found
+  if ((!typed.has(name) && filed?.names.has(name)) || isPlaced(name, command)) return found
   return part === undefined ? flagOf(name) : `${flagOf(name)} ${part}=NAME`
 }
