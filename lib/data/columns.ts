@@ -42,6 +42,11 @@ const PARTS = Object.keys({
   tags: true,
 } satisfies Record<keyof Columns, true>)
 
+/** The column that plays a part which a task needs. @throws ERR_OPTION where none does */
+export function columnOf(columns: Columns, part: keyof Columns): string {
+  return columns[part] ?? fail('ERR_OPTION', `columns.${part}: the task needs one, and none is named; name it`)
+}
+
 /** Column names given by the user. */
 export type ColumnNames = { readonly [part in keyof Columns]?: string | undefined }
 

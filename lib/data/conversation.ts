@@ -3,8 +3,7 @@
 import { check, fail, nearest } from '../errors.ts'
 import { isRecord } from '../options.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
-import { must } from '../tuple.ts'
-import type { Columns } from './columns.ts'
+import { type Columns, columnOf } from './columns.ts'
 import { placeOf, type Row, textOf, typeOf } from './row.ts'
 
 /** Turns of somebody and an assistant. */
@@ -44,18 +43,19 @@ export function holdsMessages(row: Row, { messages, prompt }: Columns): boolean 
  * @throws ERR_DATA naming the row for what is no message
  */
 export function conversationOf(row: Row, columns: Columns): Conversation {
-  const { messages, prompt, completion, system } = columns
+  const { messages, completion, system } = columns
   const tools = toolsOf(row, columns.tools)
   const before = system === undefined || !row.values[system] ? [] : [{ role: 'system', content: textOf(row, system) }]
   if (messages !== undefined) return { messages: [...before, ...messagesIn(row, messages)], ...tools, from: 0 }
-  const given = [...before, ...turnsOf(row, must(prompt, 'prompt'), 'user', () => promptText(row, columns))]
+  const given = [...before, ...turnsOf(row, columnOf(columns, 'prompt'), 'user', () => promptText(row, columns))]
   const said = completion === undefined ? [] : turnsOf(row, completion, 'assistant', () => textOf(row, completion))
   return { messages: [...given, ...said], ...tools, from: given.length }
 }
 
 /** What is asked: an instruction, and below it what it is about, where the row has that. */
-export function promptText(row: Row, { prompt, context }: Columns): string {
-  const asked = textOf(row, must(prompt, 'prompt'))
+export function promptText(row: Row, columns: Columns): string {
+  const { context } = columns
+  const asked = textOf(row, columnOf(columns, 'prompt'))
   const about = context === undefined || row.values[context] == null ? '' : textOf(row, context)
   return about === '' ? asked : `${asked}\n\n${about}`
 }

@@ -1,7 +1,7 @@
 // Causal language modelling: each token is told from those before it. Of conversations, and of prompts with
 // completions, only what is answered is learned.
 
-import type { Columns } from '../data/columns.ts'
+import { type Columns, columnOf } from '../data/columns.ts'
 import { conversationOf, holdsMessages, promptText } from '../data/conversation.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { type Row, textOf } from '../data/row.ts'
@@ -47,13 +47,7 @@ export const causalLm: Task<ItemsPrediction> = {
       return [chatExample(row, conversationOf(row, columns), tokenizer, { maxLength, chat })]
     if (columns.prompt === undefined) return textExamples(row, tokenizer, spec)
     return [
-      answerExample(
-        row,
-        plainPrompt(row, columns),
-        textOf(row, must(columns.completion, 'completion')),
-        tokenizer,
-        maxLength,
-      ),
+      answerExample(row, plainPrompt(row, columns), textOf(row, columnOf(columns, 'completion')), tokenizer, maxLength),
     ]
   },
   readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts; use generate`),
@@ -133,7 +127,7 @@ export function plainPrompt(row: Row, columns: Columns): string {
   if (columns.context === undefined && columns.prompt !== 'instruction') return promptText(row, columns)
   const about = columns.context === undefined ? '' : textOf(row, columns.context)
   const input = about === '' ? '' : `### Input:\n${about}\n\n`
-  return `### Instruction:\n${textOf(row, must(columns.prompt, 'prompt'))}\n\n${input}### Response:\n`
+  return `### Instruction:\n${textOf(row, columnOf(columns, 'prompt'))}\n\n${input}### Response:\n`
 }
 
 /** Ids of a text as the tokenizer begins one, without what it would end it with. */

@@ -1,3 +1,4 @@
+import { columnOf } from '../data/columns.ts'
 // Masked language modelling: tokens of a text are hidden and told from the rest.
 
 import { type Example, IGNORED } from '../data/example.ts'
@@ -7,7 +8,7 @@ import { check } from '../errors.ts'
 import { maskedLmHead } from '../heads/languageModel.ts'
 import { filled, type OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { must, nth } from '../tuple.ts'
+import { nth } from '../tuple.ts'
 import { type ItemsPrediction, readItems } from './items.ts'
 import { languageModel, textAlone, tokenName } from './languageModel.ts'
 import { shareRun, textFor, textRows } from './shared.ts'
@@ -114,7 +115,7 @@ function maskParts(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): readonly E
   })
   check(parts.length > 0, 'ERR_DATA', () => {
     const what = mask === undefined ? 'mask' : tokenizer.token(mask)
-    return `predict: "${textOf(row, must(spec.columns.text, 'text'))}" (${placeOf(row)}) has no ${what} token to fill`
+    return `predict: "${textOf(row, columnOf(spec.columns, 'text'))}" (${placeOf(row)}) has no ${what} token to fill`
   })
   return parts
 }

@@ -1,3 +1,4 @@
+import { columnOf } from '../data/columns.ts'
 // Extractive question answering: the answer to a question is a stretch of a text, or the text has none. Long texts are
 // read in windows, and the best stretch of all of them is taken (Devlin et al. 2019, section 4.2 and 4.3).
 
@@ -249,9 +250,11 @@ export const questionAnswering: Task<QuestionPrediction> = {
     if (task !== name && (!shaped || (able && !able.includes(name)))) return undefined
     return `"${label}" are answers to "${text}" in "${text2}"`
   },
-  found: (rows, { label }) => ({ unanswerable: rows.some(row => answersOf(row, must(label, 'label')).length === 0) }),
-  strata: (rows, { label }) =>
-    changed(rows, row => (answersOf(row, must(label, 'label')).length > 0 ? 'answer' : 'none')),
+  found: (rows, columns) => ({
+    unanswerable: rows.some(row => answersOf(row, columnOf(columns, 'label')).length === 0),
+  }),
+  strata: (rows, columns) =>
+    changed(rows, row => (answersOf(row, columnOf(columns, 'label')).length > 0 ? 'answer' : 'none')),
   readable(rows, columns) {
     const { text, text2 } = columns
     check(text !== undefined && text2 !== undefined, 'ERR_DATA', () => {
@@ -307,12 +310,12 @@ export const questionAnswering: Task<QuestionPrediction> = {
   wrong: prediction => (questionAnswering.right(prediction) ? undefined : probabilityOf(prediction)),
   mistake(prediction, { row }, { columns }) {
     const { passage, candidates } = prediction
-    const [gold] = answersOf(row, must(columns.label, 'label'))
+    const [gold] = answersOf(row, columnOf(columns, 'label'))
     const [best] = candidates
     const isNone = answerOf(prediction) === ''
     const none: TextPiece[] = [{ text: '(no answer)' }]
     return {
-      text: [{ text: textOf(row, must(columns.text, 'text')) }],
+      text: [{ text: textOf(row, columnOf(columns, 'text')) }],
       gold: gold ? markedIn(passage, ...placed(row, passage.text, gold), 'missed') : none,
       predicted: isNone || !best ? none : markedIn(passage, best.start, best.end, 'wrong'),
       probability: probabilityOf(prediction),
@@ -329,7 +332,7 @@ export const questionAnswering: Task<QuestionPrediction> = {
       .map((one, i) => ({ ...one, answer: said(passage, one), probability: nth(of, i) }))
     const known = passage.golds ? { gold: passage.golds } : {}
     return {
-      text: textOf(row, must(columns.text, 'text')),
+      text: textOf(row, columnOf(columns, 'text')),
       answer,
       probability: answer === '' ? none : nth(of, 0),
       ...place,

@@ -1,3 +1,4 @@
+import { columnOf } from '../data/columns.ts'
 // Regression: one number, or several, for each text or pair of texts.
 
 import type { Row } from '../data/row.ts'
@@ -8,14 +9,7 @@ import { inferSequence, numberOf } from './labelColumn.ts'
 import { largest, logitsIn, rowOf } from './logits.ts'
 import { textFor, textRows } from './shared.ts'
 import type { Answer, Prediction, PredictionRecord, Task } from './task.ts'
-import {
-  encodeText,
-  labelColumnOf,
-  sequenceName as name,
-  sequenceNeeds as needs,
-  numbersAt,
-  textParts,
-} from './texts.ts'
+import { encodeText, sequenceName as name, sequenceNeeds as needs, numbersAt, textParts } from './texts.ts'
 import { meanOf } from './windows.ts'
 
 /** Numbers. */
@@ -56,7 +50,7 @@ export const regression: Task<ValuesPrediction, ValueRecord> = {
     const value = rows.at(0)?.values[column]
     return Array.isArray(value) && value.length > 1 ? value.map((_, i) => `${column}_${i}`) : [column]
   },
-  strata: (rows, columns) => decilesOf(rows.map(row => nth(numbersOf(row, labelColumnOf(columns)), 0))),
+  strata: (rows, columns) => decilesOf(rows.map(row => nth(numbersOf(row, columnOf(columns, 'label')), 0))),
   readable: textRows,
   parts: textParts,
   encode: (row, tokenizer, spec) =>

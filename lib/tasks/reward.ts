@@ -1,3 +1,4 @@
+import { columnOf } from '../data/columns.ts'
 // Reward models: a score for an answer, learned from pairs of answers of which the first is better.
 
 import { type Conversation, conversationOf } from '../data/conversation.ts'
@@ -78,14 +79,8 @@ function exampleOf(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Example {
   if (!isPair(columns)) {
     if (isChat(row, columns, tokenizer, chat)) return said(conversationOf(row, columns))
     return columns.prompt === undefined
-      ? textExample(row, textOf(row, must(columns.text, 'columns.text')), tokenizer, maxLength)
-      : written(
-          row,
-          plainPrompt(row, columns),
-          textOf(row, must(columns.completion, 'completion')),
-          tokenizer,
-          maxLength,
-        )
+      ? textExample(row, textOf(row, columnOf(columns, 'text')), tokenizer, maxLength)
+      : written(row, plainPrompt(row, columns), textOf(row, columnOf(columns, 'completion')), tokenizer, maxLength)
   }
   if (holdsMessagePairs(row, columns) || isTemplated(columns, tokenizer, chat)) {
     const [better, worse] = conversationPair(row, columns)

@@ -1,3 +1,4 @@
+import { columnOf } from '../data/columns.ts'
 import { type LabelMap, labelId, labelMap, labelsOf } from '../data/labels.ts'
 import { changed, joinedLists } from '../data/list.ts'
 import { itemsIn, listOf, placeOf, type Row } from '../data/row.ts'
@@ -21,14 +22,7 @@ import {
   textRows,
 } from './shared.ts'
 import type { Answer, Converted, LabelSource, Prediction, PredictionRecord, Task, TextRun } from './task.ts'
-import {
-  encodeText,
-  labelColumnOf,
-  sequenceName as name,
-  sequenceNeeds as needs,
-  numbersAt,
-  textParts,
-} from './texts.ts'
+import { encodeText, sequenceName as name, sequenceNeeds as needs, numbersAt, textParts } from './texts.ts'
 import { meanOf } from './windows.ts'
 
 /** One class. */
@@ -112,8 +106,8 @@ export const single: Task<ClassPrediction, ClassRecord> = {
   oneClass: true,
 
   infer: (rows, columns, asked) => inferSequence('single', rows, columns, asked),
-  labels: (rows, columns, order) => labelsOf(rows, labelColumnOf(columns), order),
-  strata: (rows, columns) => changed(rows, row => String(row.values[labelColumnOf(columns)])),
+  labels: (rows, columns, order) => labelsOf(rows, columnOf(columns, 'label'), order),
+  strata: (rows, columns) => changed(rows, row => String(row.values[columnOf(columns, 'label')])),
   readable: textRows,
   parts: textParts,
   encode: (row, tokenizer, spec) =>
@@ -204,8 +198,8 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
 
   infer: (rows, columns, asked) => inferSequence('multi', rows, columns, asked),
   convert: namedVectors,
-  labels: (rows, columns, order) => labelsOf(rows, labelColumnOf(columns), order),
-  strata: (rows, columns) => rarest(changed(rows, row => listOf(row, labelColumnOf(columns)))),
+  labels: (rows, columns, order) => labelsOf(rows, columnOf(columns, 'label'), order),
+  strata: (rows, columns) => rarest(changed(rows, row => listOf(row, columnOf(columns, 'label')))),
   readable: textRows,
   parts: textParts,
   encode: (row, tokenizer, spec) =>
@@ -298,7 +292,7 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
 
 /** Vectors of 0 and 1 as lists of the names of their ones: those given, else LABEL_0 and so on. */
 function namedVectors({ splits, columns, labels }: LabelSource, notice: (text: string) => void): Converted {
-  const column = labelColumnOf(columns)
+  const column = columnOf(columns, 'label')
   const width = vectorWidth(joinedLists(Object.values(splits)), column)
   if (width === undefined) return { splits }
   const names = labels?.names ?? Array.from({ length: width }, (_, i) => `LABEL_${i}`)

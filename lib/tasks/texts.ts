@@ -1,7 +1,7 @@
 // What all problems of sequence classification share: texts, pairs and their labels.
 
 import type { MicroBatch } from '../data/batches.ts'
-import type { Columns } from '../data/columns.ts'
+import { columnOf } from '../data/columns.ts'
 import type { Example } from '../data/example.ts'
 import type { LabelMap } from '../data/labels.ts'
 import { type Row, textOf } from '../data/row.ts'
@@ -14,7 +14,6 @@ import { textWindows } from './windows.ts'
 
 export const sequenceName = sequenceHead.task
 export const sequenceNeeds = 'a text column and a label column (columns.text, columns.label)'
-export const labelColumnOf = (columns: Columns): string => must(columns.label, 'label')
 
 /** A text or pair, and its label as `labelOf` reads it. */
 export function* encodeText(
@@ -36,7 +35,7 @@ export function* encodeText(
 export function textParts(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): readonly Example[] {
   const [example] = encodeText(row, tokenizer, spec, () => undefined)
   if (example && (!example.truncated || spec.columns.text2 !== undefined)) return [example]
-  return textWindows(row, textOf(row, must(spec.columns.text, 'text')), tokenizer, spec.maxLength)
+  return textWindows(row, textOf(row, columnOf(spec.columns, 'text')), tokenizer, spec.maxLength)
 }
 
 /** Targets of sequence `i`, where they are numbers. */

@@ -1,6 +1,6 @@
 // Token classification: a tag for each word. Tags of entities (B-x, I-x …) are scored as spans, others word by word.
 
-import type { Columns } from '../data/columns.ts'
+import { type Columns, columnOf } from '../data/columns.ts'
 import { type Example, firstPieces, IGNORED } from '../data/example.ts'
 import { labelId, tagLabelsOf } from '../data/labels.ts'
 import { changed, joinedLists, type List } from '../data/list.ts'
@@ -88,12 +88,12 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
     return `"${tokens}" holds words and "${tags}" one tag a word${unnamed}`
   },
   convert: convertTags,
-  labels: (rows, { tags }, order) => tagLabelsOf(rows, must(tags, 'tags'), order),
-  strata: (rows, { tags }) => rarest(changed(rows, row => typesOf(listOf(row, must(tags, 'tags'))))),
+  labels: (rows, columns, order) => tagLabelsOf(rows, columnOf(columns, 'tags'), order),
+  strata: (rows, columns) => rarest(changed(rows, row => typesOf(listOf(row, columnOf(columns, 'tags'))))),
   readable: asWords,
   encode: encodeTagged,
   parts: (row, tokenizer, { columns, maxLength }) =>
-    wordWindows(row, wordsOf(row, must(columns.tokens, 'tokens')), tokenizer, maxLength),
+    wordWindows(row, wordsOf(row, columnOf(columns, 'tokens')), tokenizer, maxLength),
   merge: mergeWords,
 
   *classes(label) {
@@ -193,11 +193,12 @@ function typesOf(tags: readonly string[]): string[] {
 }
 
 /** Words as they are, or texts split into words. */
-function asWords(rows: List<Row>, { tokens, text }: Columns) {
+function asWords(rows: List<Row>, columns: Columns) {
+  const { tokens } = columns
   if (tokens !== undefined) return { rows, columns: { tokens } }
   const split = changed(
     rows,
-    (row): Row => ({ ...row, values: { tokens: splitWords(textOf(row, must(text, 'text'))) } }),
+    (row): Row => ({ ...row, values: { tokens: splitWords(textOf(row, columnOf(columns, 'text'))) } }),
   )
   return { rows: split, columns: { tokens: 'tokens' } }
 }

@@ -51,6 +51,21 @@ test('several labels become 0/1, numbers stay numbers, labels may be left out', 
   assert.is(encodeRows(row, tokenizer, { ...spec, ...single, unlabelled: true }).examples.at(0)!.label, undefined)
 })
 
+test('a column that a task needs and nobody names is refused by its part', async () => {
+  const tagged = { task: 'token-classification', problem: undefined } as const
+  const missing = [
+    [single, { label: 'y' }, /columns\.text: the task needs one, and none is named/],
+    [single, { text: 'a' }, /columns\.label: the task needs one/],
+    [tagged, { tags: 'y' }, /columns\.tokens: the task needs one/],
+    [{ task: 'causal-lm' }, { prompt: 'a' }, /columns\.completion: the task needs one/],
+  ] as const
+  for (const [task, columns, message] of missing) {
+    const encode = () =>
+      encodeRows(toRows([{ a: 'b', y: 'no' }]), tokenizer, { ...task, columns, labels, maxLength: 9 })
+    await rejects(async () => encode(), 'ERR_OPTION', message)
+  }
+})
+
 test('tags stand on the first piece of each word', () => {
   const rows = toRows([
     { tokens: ['internationalisation', 'is', '\u200b', 'unbelievable'], tags: ['no', 'yes', 'yes', 'no'] },

@@ -120,7 +120,7 @@ test('a GGUF file of the hub is fetched by its path there, with all its pieces a
       assert.ok((await loadTokenizer(name)).encode('a').ids.length > 0)
       delete process.env.HF_HUB_OFFLINE
       const error = await loadModel('me/ggufs', { task: 'causal-lm' }).catch((reason: LowrankError) => reason)
-      assert.match(error instanceof Error ? error.message : '', /GGUF files: name one, as in --model owner\/name\//)
+      assert.match(error instanceof Error ? error.message : '', /GGUF files: name one, as in owner\/name\//)
     })
   } finally {
     for (const name of ['HF_ENDPOINT', 'HF_HOME', 'HF_HUB_OFFLINE', 'HF_HUB_CACHE'])

@@ -5,17 +5,18 @@ import copy
 import json
 import os
 import pathlib
+import sys
 import tempfile
-import warnings
 
-os.environ["HF_HUB_OFFLINE"] = "1"
-warnings.filterwarnings("ignore")
-import torch  # noqa: E402
-import transformers as tf  # noqa: E402
-from peft import LoraConfig, get_peft_model  # noqa: E402
-from peft.tuners.lora import LoraLayer  # noqa: E402
-from safetensors import safe_open  # noqa: E402
-from transformers.pytorch_utils import Conv1D  # noqa: E402
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../python"))
+
+import torch
+import transformers as tf
+from peft import LoraConfig, get_peft_model
+from peft.tuners.lora import LoraLayer
+from safetensors import safe_open
+from shared import TASK
+from transformers.pytorch_utils import Conv1D
 
 bert = dict(vocab_size=40, hidden_size=16, num_hidden_layers=3, num_attention_heads=2, intermediate_size=24,
             max_position_embeddings=20, num_labels=3)
@@ -36,7 +37,7 @@ models = {
     "llama-lm": (tf.LlamaForCausalLM, tf.LlamaConfig, llama),
     "llama-seq": (tf.LlamaForSequenceClassification, tf.LlamaConfig, llama),
 }
-tasks = {"seq": "SEQ_CLS", "tok": "TOKEN_CLS", "lm": "CAUSAL_LM", "qa": "QUESTION_ANS", "mlm": None}
+tasks = {**TASK, "qa": "QUESTION_ANS"}
 
 cases = [
     *[(name, {}) for name in models],
