@@ -89,8 +89,7 @@ export const causalLm: Task<ItemsPrediction> = {
 
 /** A text, with the token that ends it, in as many pieces as it takes; every token but the first is learned. */
 function* textExamples(row: Row, tokenizer: Tokenizer, { columns, maxLength }: EncodeSpec): Generator<Example> {
-  check(columns.text !== undefined, 'ERR_OPTION', () => `columns.text: ${name} needs a text column`)
-  const ids = ended([...openedIds(tokenizer, textOf(row, columns.text))], tokenizer)
+  const ids = ended([...openedIds(tokenizer, textOf(row, columnOf(columns, 'text')))], tokenizer)
   // Each piece begins with the last token of the one before it, so that none goes unlearned.
   for (let start = 0; start === 0 || start < ids.length - 1; start += maxLength - 1) {
     const piece = Int32Array.from(ids.slice(start, start + maxLength))

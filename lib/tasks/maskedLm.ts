@@ -62,8 +62,7 @@ export const maskedLm: Task<ItemsPrediction, MasksRecord> = {
   parts: maskParts,
 
   *encode(row, tokenizer, { columns, maxLength }) {
-    check(columns.text !== undefined, 'ERR_OPTION', () => `columns.text: ${name} needs a text column`)
-    yield* textBlocks([row], columns.text, tokenizer, { length: maxLength, across: false })
+    yield* textBlocks([row], columnOf(columns, 'text'), tokenizer, { length: maxLength, across: false })
   },
 
   read(answers, examples, _, top) {

@@ -5,7 +5,6 @@ import { columnOf } from '../data/columns.ts'
 import type { Example } from '../data/example.ts'
 import type { LabelMap } from '../data/labels.ts'
 import { type Row, textOf } from '../data/row.ts'
-import { check } from '../errors.ts'
 import { sequenceHead } from '../heads/sequenceClassification.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must } from '../tuple.ts'
@@ -23,8 +22,8 @@ export function* encodeText(
   labelOf: (row: Row, column: string, labels: LabelMap | undefined) => Example['label'],
 ): Generator<Example> {
   const { columns, maxLength, unlabelled, labels } = spec
-  const { text, text2, label: column } = columns
-  check(text !== undefined, 'ERR_OPTION', () => `columns.text: ${sequenceName} needs a text column`)
+  const { text2, label: column } = columns
+  const text = columnOf(columns, 'text')
   const pair = text2 === undefined ? undefined : textOf(row, text2)
   const { ids, typeIds, truncated } = tokenizer.encode(textOf(row, text), { pair, maxLength })
   const label = unlabelled || column === undefined ? undefined : labelOf(row, column, labels)

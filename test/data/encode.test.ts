@@ -54,9 +54,8 @@ test('several labels become 0/1, numbers stay numbers, labels may be left out', 
 test('a column that a task needs and nobody names is refused by its part', async () => {
   const tagged = { task: 'token-classification', problem: undefined } as const
   const missing = [
-    [single, { label: 'y' }, /columns\.text: the task needs one, and none is named/],
-    [single, { text: 'a' }, /columns\.label: the task needs one/],
-    [tagged, { tags: 'y' }, /columns\.tokens: the task needs one/],
+    [single, { label: 'y' }, /columns\.text: the task needs one, and none is named; name it/],
+    [tagged, { tags: 'y' }, /columns\.tokens: token-classification needs a column of words/],
     [{ task: 'causal-lm' }, { prompt: 'a' }, /columns\.completion: the task needs one/],
   ] as const
   for (const [task, columns, message] of missing) {

@@ -21,7 +21,11 @@ const texts = async (path: string, encoding?: string) =>
 test('a named encoding is read, and an unnamed one asked for', () =>
   withFiles({ 'a.csv': windows }, async path => {
     assert.equal(await texts(path('a.csv'), 'cp1252'), ['café “au lait”', 'naïve'])
-    await rejects(() => texts(path('a.csv')), 'ERR_DATA', /:2: invalid UTF-8 .*; give encoding cp1252 if Windows wrote it/)
+    await rejects(
+      () => texts(path('a.csv')),
+      'ERR_DATA',
+      /:2: invalid UTF-8 .*; give encoding cp1252 if Windows wrote it/,
+    )
     await rejects(() => texts(path('a.csv'), 'cp1253'), 'ERR_OPTION', /encoding: "cp1253" is none of .*"cp1252"/)
     await rejects(() => texts(path('a.csv'), 'shift_jis'), 'ERR_DATA', /is not shift_jis/)
   }))

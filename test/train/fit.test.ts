@@ -31,7 +31,7 @@ test('still improving in the last epoch: undertrained, with more epochs as the c
   const [warning] = fitWarnings(rising, 'accuracy', { step: 30 }, 'finished')
   assert.is(warning!.code, 'undertrained')
   assert.match(warning!.message, /accuracy was still improving at the end, from 0.6 to 0.7/)
-  assert.match(warning!.cure, /epochs 6/)
+  assert.match(warning!.cure, /raise epochs to 6/)
   assert.equal(codes(rising, 'loss', { step: 30 }, 'finished'), ['undertrained'], 'a falling loss is improving')
   assert.equal(codes(rising, 'accuracy', { step: 30 }, 'early-stopping'), [])
 })
