@@ -147,7 +147,7 @@ async function infoOf(folder: string, isAdapter: boolean): Promise<AdapterInfo> 
 export async function baseOf(folder: string, info: AdapterInfo, settings: TrainedSettings): Promise<Base> {
   if (settings.model !== undefined) return await findBase(settings)
   check(settings.revision === undefined, 'ERR_OPTION', () => {
-    return `revision: ${settings.revision} is a base's, and none is named; name it with model, or write the adapter's own as name@revision`
+    return `revision: ${settings.revision} is a base's, and none is named; name it with model; for one of the adapter write it as name@revision`
   })
   if (info.extra.bundled === true) return await findBase({})
   const { baseModel } = info

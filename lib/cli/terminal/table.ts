@@ -27,6 +27,7 @@ function graphemeWidth(grapheme: string): number {
 
 /** Terminal cells that `text` takes; escape sequences take none. */
 export function displayWidth(text: string): number {
+  if (/^[ -~]*$/.test(text)) return text.length // to find the characters of a line takes 50 µs
   let width = 0
   for (const { segment } of segmenter.segment(stripVTControlCharacters(text))) width += graphemeWidth(segment)
   return width
