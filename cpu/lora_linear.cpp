@@ -11,6 +11,7 @@
 #include "cpu/gemm/spec.h"
 #include "cpu/lora.h"
 #include "cpu/pieces.h"
+#include "cpu/vector/rows.h"
 
 namespace lowrank::cpu {
 
@@ -135,10 +136,9 @@ struct Backward {
   // Sum of the pieces' partial sums at [j, columns from..to), in the order of the pieces.
   void add_up(const float* first, int64_t j, int64_t width, int64_t from, int64_t to, float* sum) const {
     std::fill(sum, sum + (to - from), 0.0f);
-    for (int64_t piece = 0; piece < pieces; ++piece) {
-      const float* p = first + piece * partial_size() + j * width;
-      for (int64_t c = from; c < to; ++c) sum[c - from] += p[c];
-    }
+    const auto add = row_kernels().add;
+    for (int64_t piece = 0; piece < pieces; ++piece)
+      add(sum, sum, first + piece * partial_size() + j * width + from, to - from);
   }
 
   void reduce() const {

@@ -93,15 +93,22 @@ inline uint16_t* slab_place(const Pack& p, int line, int64_t q) {
 }
 
 // n elements of a line from q on.
-inline void put(const Pack& p, int line, int64_t q, __m512 v, int64_t n) {
+inline void put(const Pack& p, int line, int64_t q, __m512 v, int64_t left) {
+  const int64_t n = left < 16 ? left : 16;
   const __m256i rounded = (__m256i)_mm512_cvtneps_pbh(v);
   if (p.of_a && q % (2 * STEP) + n <= 2 * STEP) {
     _mm256_mask_storeu_epi16(slab_place(p, line, q), first(n), rounded);
     return;
   }
+  if (!p.of_a && q % 2 == 0 && n % 2 == 0 && q % (2 * STEP) + n <= 2 * STEP) {  // whole pairs, a row of units each
+    const __m256i lines = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    _mm256_mask_i32scatter_epi32(slab_place(p, line, q), __mmask8(first(n / 2)), _mm256_slli_epi32(lines, 5), rounded,
+                                 4);  // PANEL units apart
+    return;
+  }
   alignas(32) uint16_t elements[16];
   _mm256_store_si256(reinterpret_cast<__m256i*>(elements), rounded);
-  for (int64_t i = 0; i < n && i < 16; ++i) *slab_place(p, line, q + i) = elements[i];
+  for (int64_t i = 0; i < n; ++i) *slab_place(p, line, q + i) = elements[i];
 }
 
 // `count` lines of a slab in two parts; what else the panel has is 0 already.
