@@ -29,6 +29,11 @@ bool on_hopper(const AttentionShape& s, const View& q, const View& k) {
   return hopper() && (s.head_dim == 64 || s.head_dim == 128) && q.dims[0] > 0 && k.dims[0] > 0;
 }
 
+// Whether one launch has all three gradients.
+bool is_short(const AttentionShape& s, const View& key_seqlens, const Backward& g) {
+  return s.head_dim == 64 && s.max_length <= SHORT && s.heads == s.kv_heads && !key_seqlens && g.dq && g.dk && g.dv;
+}
+
 // Whether tensor cores take what is in half precision: in whole chunks of 16 bytes.
 template <typename... Views>
 bool on_tensor_cores(const AttentionShape& s, const Views&... views) {
@@ -66,6 +71,7 @@ void cuda::attention_backward(View dq, View dk, View dv, View dy, View q, View k
       if (on_tensor_cores(shape, q, k, v, dy, dq, dk, dv)) {
         const Backward g{dq, dk, dv, dy};
         if (on_hopper(shape, q, k)) {
+          if (is_short(shape, key_seqlens, g)) return short_gradients_hopper<T>(g, {q, k, v}, rows, made_of, p);
           if (dq) query_gradients_hopper<T>(g, {q, k, v}, rows, made_of, p);
           if (dk || dv) key_gradients_hopper<T>(g, {q, k, v}, rows, p);
           return;

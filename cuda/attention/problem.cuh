@@ -162,18 +162,24 @@ struct RowInputs {
   const Arithmetic<T>* lse;
 };
 
-// Those of one query and head, by a warp.
+// Norm and delta of one pair of query and head, by a warp; its first lane has them.
 template <typename T>
-__device__ void sum_row(const RowSums<Arithmetic<T>>& rows, const RowInputs<T>& in, int64_t tokens, int heads, int dim,
-                        int64_t token, int head) {
+__device__ Pack<Arithmetic<T>, 2> row_sums_of(const RowInputs<T>& in, int64_t pair, int dim) {
   using A = Arithmetic<T>;
-  const int64_t pair = token * heads + head, at = head * tokens + token;
   A sum = 0;
   for (int c = int(threadIdx.x % 32); c < dim; c += 32) sum += A(in.dy[pair * dim + c]) * A(in.o[pair * dim + c]);
   sum = reduce_warp(sum, Sum{});
+  return {{in.lse[pair] == -infinity<A>() ? infinity<A>() : A(LOG2_E) * in.lse[pair], sum}};
+}
+
+template <typename T>
+__device__ void sum_row(const RowSums<Arithmetic<T>>& rows, const RowInputs<T>& in, int64_t tokens, int heads, int dim,
+                        int64_t token, int head) {
+  const int64_t at = head * tokens + token;
+  const auto sums = row_sums_of(in, token * heads + head, dim);
   if (threadIdx.x % 32 != 0) return;
-  rows.norm[at] = in.lse[pair] == -infinity<A>() ? infinity<A>() : A(LOG2_E) * in.lse[pair];
-  rows.delta[at] = sum;
+  rows.norm[at] = sums.lane[0];
+  rows.delta[at] = sums.lane[1];
 }
 
 // Those of queries [first, first + Count) of a block that is the only one to have them: for itself, and for what is
@@ -234,6 +240,12 @@ template <typename T>
 void key_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows, const Problem<float>& p);
 template <typename T>
 void query_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows,
+                            const RowInputs<T>& made_of, const Problem<float>& p);
+// All three at once, head size 64, of sequences of up to SHORT tokens that attend to themselves, where no head shares
+// its keys.
+constexpr int64_t SHORT = 128;
+template <typename T>
+void short_gradients_hopper(const Backward& g, const Inputs& in, const RowSums<float>& rows,
                             const RowInputs<T>& made_of, const Problem<float>& p);
 
 }  // namespace lowrank::cuda

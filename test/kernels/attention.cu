@@ -331,6 +331,28 @@ KERNEL_CASE(attention_in_half_precision_unaligned) {
   expect_half(some_case(fuzz, fuzz.pick({8, 64}), DType::BF16), DType::BF16, 3);
 }
 
+// One launch has the bits of two, which a longest sequence of more than a tile asks for.
+KERNEL_CASE(attention_gradients_of_short_sequences) {
+  const DType dtype = fuzz.pick({DType::BF16, DType::F16});
+  for (int round = 0; round < 2; ++round) {
+    Case c = some_case(fuzz, 64, dtype);
+    c.starts = {0}, c.key_starts.clear(), c.shape.max_keys = 0;
+    c.shape.heads = c.shape.kv_heads = 2;
+    for (int i = 0; i < 3; ++i)
+      c.starts.push_back(c.starts.back() + fuzz.pick<int32_t>({0, 1, 17, 63, 64, 65, 100, 127, 128}));
+    c.shape.max_length = 128;
+    if (c.reach) c.reach = 130, c.bias = rounded(fuzz.values(c.shape.heads * 259), DType::F32);
+    fill(c, fuzz, dtype);
+    Case apart = c;
+    apart.shape.max_length = 129;
+    const DeviceRun one(c, dtype), two(apart, dtype);
+    const std::string name = name_of_case(c, dtype);
+    expect_same_bits(name + "dq", one.dq, two.dq);
+    expect_same_bits(name + "dk", one.dk, two.dk);
+    expect_same_bits(name + "dv", one.dv, two.dv);
+  }
+}
+
 // What the emulator counts of ldmatrix.
 KERNEL_CASE(attention_without_bank_conflicts) {
 #ifdef LOWRANK_EMULATOR
