@@ -1,7 +1,9 @@
-// One training step of bert-base, this project beside PyTorch + PEFT: alternating fresh processes, fewest CPU seconds.
-//   npm run bench:compare -- --python PYTHON [--rounds 3] [--steps 3] [--warm 1] [--rows all/fp32] [--add] [--to FILE]
+// One training step, this project beside PyTorch + PEFT: alternating fresh processes, fewest CPU seconds.
+//   npm run bench:compare -- --python PYTHON [--decoders] [--rounds 3] [--steps 3] [--warm 1] [--rows all/fp32] [--add]
+//     [--to FILE]
 // PYTHON has the packages that bench/peers/README.md names. Writes bench/results/step-cpu.json and puts the table
 // between <!-- bench:step --> and <!-- /bench:step --> of README.md, or prints it where README.md has no such lines.
+// --decoders: language models in place of bert-base, into step-decoders-cpu.json; the table is printed.
 // --add keeps the runs that the file holds already: the minimum of all counts. --to names another file, for another
 // processor, and prints the table.
 
@@ -32,19 +34,53 @@ const OURS = 'lowrank'
 interface Row {
   readonly name: string
   readonly title: string
+  readonly case: string
   readonly method: string
-  readonly dtype: 'fp32' | 'bf16'
+  readonly dtype: 'fp32' | 'bf16' | 'nf4'
+  readonly checkpoint: boolean
+  /** None: our side alone. */
   readonly peers: readonly Peer[]
 }
 
-const ROWS: readonly Row[] = [
-  ['all', 'fp32', 'LoRA, all linear layers', ['fp32']],
-  ['all', 'bf16', 'LoRA, all linear layers', ['autocast', 'bf16w', 'bf16w, adapters bf16']],
-  ['qv', 'fp32', 'LoRA, query and value', ['fp32']],
-  ['full', 'fp32', 'full fine-tuning', ['fp32']],
-  ['fwd', 'fp32', 'forward only', ['fp32']],
-  ['fwd', 'bf16', 'forward only', ['autocast', 'bf16w']],
-].map(([method, dtype, title, peers]) => ({ name: `${method}/${dtype}`, method, dtype, title, peers }) as Row)
+const BF16: readonly Peer[] = ['autocast', 'bf16w', 'bf16w, adapters bf16']
+
+const BERT: readonly Row[] = (
+  [
+    ['all', 'fp32', 'LoRA, all linear layers', ['fp32']],
+    ['all', 'bf16', 'LoRA, all linear layers', BF16],
+    ['qv', 'fp32', 'LoRA, query and value', ['fp32']],
+    ['full', 'fp32', 'full fine-tuning', ['fp32']],
+    ['fwd', 'fp32', 'forward only', ['fp32']],
+    ['fwd', 'bf16', 'forward only', ['autocast', 'bf16w']],
+  ] as const
+).map(([method, dtype, title, peers]) => {
+  return { name: `${method}/${dtype}`, case: 'bert', method, dtype, title, peers, checkpoint: false }
+})
+
+/** LoRA on all linear layers of language models. */
+const DECODERS: readonly Row[] = (
+  [
+    ['gpt2', 'gpt2, 4 x 256'],
+    ['tiny-llama', 'tiny Llama, 8 x 256'],
+    ['qwen2.5-0.5b', 'Qwen2.5-0.5B, 1 x 512'],
+    ['smollm2', 'SmolLM2-135M, 2 x 512'],
+  ] as const
+).flatMap(([name, title]): Row[] => {
+  const row = { case: name, method: 'all', title, checkpoint: false }
+  const again = { ...row, title: `${title}, checkpointed`, checkpoint: true }
+  return [
+    { ...row, name: `${name}/fp32`, dtype: 'fp32', peers: ['fp32'] },
+    { ...row, name: `${name}/bf16`, dtype: 'bf16', peers: BF16 },
+    ...(name === 'qwen2.5-0.5b'
+      ? ([
+          { ...again, name: `${name}/checkpoint/fp32`, dtype: 'fp32', peers: ['fp32'] },
+          { ...again, name: `${name}/checkpoint/bf16`, dtype: 'bf16', peers: [] },
+          { ...row, name: `${name}/nf4`, dtype: 'nf4', peers: [] },
+          { ...again, name: `${name}/checkpoint/nf4`, dtype: 'nf4', peers: [] },
+        ] as const)
+      : []),
+  ]
+})
 
 /** One process: a line of either script, with what it was. */
 interface Run {
@@ -83,6 +119,7 @@ interface Summary {
 const { values: options } = parseArgs({
   options: {
     python: { type: 'string' },
+    decoders: { type: 'boolean', default: false },
     rounds: { type: 'string', default: '3' },
     steps: { type: 'string', default: '3' },
     warm: { type: 'string', default: '1' },
@@ -93,7 +130,8 @@ const { values: options } = parseArgs({
   },
 })
 
-const OUTPUT = options.to ?? join(packageRoot, 'bench/results/step-cpu.json')
+const ROWS = options.decoders ? DECODERS : BERT
+const OUTPUT = options.to ?? join(packageRoot, `bench/results/step-${options.decoders ? 'decoders-' : ''}cpu.json`)
 
 function launch(command: string, args: readonly string[]): Run['line'] {
   const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 2 ** 24 })
@@ -102,17 +140,20 @@ function launch(command: string, args: readonly string[]): Run['line'] {
   return JSON.parse(stdout.trim().split('\n').at(-1)!)
 }
 
-function runOurs({ method, dtype }: Row): Run['line'] {
-  const script = fileURLToPath(new URL(`./step${extname(fileURLToPath(import.meta.url))}`, import.meta.url))
+/** What both scripts are asked for. */
+function argumentsOf(row: Row, dtype: readonly string[]): string[] {
   const { steps, warm, threads } = options
-  const args = ['--method', method, '--dtype', dtype, '--steps', steps, '--warm', warm, '--threads', threads, '--json']
-  return launch(process.execPath, [...process.execArgv, script, ...args])
+  const what = ['--case', row.case, '--method', row.method, ...dtype, ...(row.checkpoint ? ['--checkpoint'] : [])]
+  return [...what, '--steps', steps, '--warm', warm, '--threads', threads]
 }
 
-function runPeer({ method }: Row, peer: Peer, python: string): Run['line'] {
-  const { steps, warm, threads } = options
-  const args = ['--method', method, ...PEERS[peer], '--steps', steps, '--warm', warm, '--threads', threads]
-  return launch(python, [PEER, ...args])
+function runOurs(row: Row): Run['line'] {
+  const script = fileURLToPath(new URL(`./step${extname(fileURLToPath(import.meta.url))}`, import.meta.url))
+  return launch(process.execPath, [...process.execArgv, script, ...argumentsOf(row, ['--dtype', row.dtype]), '--json'])
+}
+
+function runPeer(row: Row, peer: Peer, python: string): Run['line'] {
+  return launch(python, [PEER, ...argumentsOf(row, PEERS[peer])])
 }
 
 function chosenRows(): readonly Row[] {
@@ -143,21 +184,33 @@ function summarise(runs: readonly Run[]): Summary[] {
   })
 }
 
+const WHAT = options.decoders
+  ? 'One step of LoRA on all linear layers (random weights, r 8, r 16 of the last two shapes, AdamW)'
+  : 'One step of bert-base (random weights, 16 sequences of 128 tokens, dropout 0.1, r 8, AdamW)'
+
 const GIB = (mib: number) => (mib / 1024).toFixed(2)
+
+const NONE = '–'
 
 /** Rows of the table, one a pair of our setting and the peer's. */
 function table(summaries: readonly Summary[]): string {
   const of = (row: string, side: string) => summaries.find(s => s.row === row && s.side === side)
-  const lines = ROWS.flatMap(row =>
-    row.peers.flatMap(peer => {
-      const [ours, theirs] = [of(row.name, OURS), of(row.name, peer)]
-      if (!ours || !theirs) return []
-      const ratio = (ours.cpu_min / theirs.cpu_min).toFixed(2)
-      const cells = [row.title, row.dtype, peer, ours.cpu_min.toFixed(2), theirs.cpu_min.toFixed(2), `**${ratio}**`]
-      const overFloor = ours.over_floor?.toFixed(2) ?? '–'
-      return [`| ${[...cells, overFloor, GIB(ours.rss_peak), GIB(theirs.rss_peak)].join(' | ')} |`]
-    }),
-  )
+  const lines = ROWS.flatMap(row => {
+    const ours = of(row.name, OURS)
+    if (!ours) return []
+    const line = (peer: string, theirs: Summary | undefined) => {
+      const ratio = theirs ? `**${(ours.cpu_min / theirs.cpu_min).toFixed(2)}**` : NONE
+      const seconds = [ours.cpu_min.toFixed(2), theirs?.cpu_min.toFixed(2) ?? NONE]
+      const memory = [GIB(ours.rss_peak), theirs ? GIB(theirs.rss_peak) : NONE]
+      const cells = [row.title, row.dtype, peer, ...seconds, ratio, ours.over_floor?.toFixed(2) ?? NONE, ...memory]
+      return `| ${cells.join(' | ')} |`
+    }
+    if (row.peers.length === 0) return [line(NONE, undefined)]
+    return row.peers.flatMap(peer => {
+      const theirs = of(row.name, peer)
+      return theirs ? [line(peer, theirs)] : []
+    })
+  })
   return [
     '| what runs | lowrank | PyTorch + PEFT | lowrank, CPU s | PyTorch, CPU s | ratio | over the floor | lowrank, GiB | PyTorch, GiB |',
     '|---|---|---|--:|--:|--:|--:|--:|--:|',
@@ -176,11 +229,11 @@ function section(runs: readonly Run[]): string {
   return [
     table(summarise(runs)),
     '',
-    'One step of bert-base (random weights, 16 sequences of 128 tokens, dropout 0.1, r 8, AdamW): fewest process CPU ' +
+    `${WHAT}: fewest process CPU ` +
       `seconds of a step in ${processes} fresh processes a side, run in turns, and peak resident memory; over the ` +
       `floor: lowrank's over what its products take at the processor's peak (docs/cpu.md). ${at.cpu}, ` +
       `${at.cores} cores shared with other work, ${line.threads} threads, ${at.isa}; Node ${at.node.slice(1)}; ` +
-      `${peer.join(', ')}; commit ${at.commit}, ${at.date}. \`npm run bench:compare -- --python PYTHON\` measures it anew.`,
+      `${peer.join(', ')}; commit ${at.commit}, ${at.date}. \`npm run bench:compare -- --python PYTHON${options.decoders ? ' --decoders' : ''}\` measures it anew.`,
   ].join('\n')
 }
 
@@ -191,7 +244,7 @@ function save(runs: readonly Run[]): Promise<void> {
 
 /** The table into README.md, or onto the terminal. */
 async function publish(runs: readonly Run[]): Promise<void> {
-  const readme = options.to === undefined && existsSync(README) ? readFileSync(README, 'utf8') : ''
+  const readme = !options.decoders && options.to === undefined && existsSync(README) ? readFileSync(README, 'utf8') : ''
   const [start, end] = MARKERS.map(marker => readme.indexOf(marker)) as [number, number]
   if (start < 0 || end < start) return console.log(section(runs))
   const body = `${MARKERS[0]}\n${section(runs)}\n`

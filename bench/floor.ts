@@ -19,7 +19,7 @@ interface Peak {
 const PASSES: Readonly<Record<string, number>> = { fwd: 1, full: 3 }
 
 /** Measures the peak now; undefined where the program is not built or does not know this instruction set. */
-export function peakGflops(dtype: 'fp32' | 'bf16'): number | undefined {
+export function peakGflops(dtype: 'fp32' | 'bf16' | 'nf4'): number | undefined {
   const program = join(packageRoot, 'build/test/peak_bench')
   if (!existsSync(program)) return undefined
   const { status, stdout, stderr } = spawnSync(program, { encoding: 'utf8' })

@@ -1,6 +1,7 @@
 // One training step of a model with random weights: the same shapes and fields as bench/peers/train_step.py.
-//   npm run bench:step -- --case bert|bert-base|bert-large --method qv|all|full|fwd --dtype fp32|bf16 [--device cpu]
-//     [--lora-dropout 0] [--steps 5] [--warm 2] [--max-s 60] [--threads N] [--no-dropout] --json
+//   npm run bench:step -- --case bert|bert-base|bert-large|gpt2|tiny-llama|qwen2.5-0.5b|smollm2
+//     --method qv|all|full|fwd --dtype fp32|bf16|nf4 [--checkpoint] [--device cpu] [--lora-dropout 0] [--steps 5]
+//     [--warm 2] [--max-s 60] [--threads N] [--no-dropout] --json
 // Prints one JSON line; cpu_min is the fewest process CPU seconds of a step, the figure to compare on a shared machine,
 // over_floor how much that is over what the products would take at the processor's peak (floor.ts).
 // Forward and backward have no times of their own: a step is queued whole and waited for once.
@@ -22,22 +23,17 @@ import { lora } from '../lib/peft/lora.ts'
 import type { Method } from '../lib/peft/method.ts'
 import { random } from '../lib/random.ts'
 import { scope } from '../lib/tensor.ts'
-import { Stepper } from '../lib/train/step.ts'
+import { Stepper, supervised } from '../lib/train/step.ts'
+import { must } from '../lib/tuple.ts'
+import { CASES, forwardGflop, type StepCase } from './cases.ts'
 import { floorOf, peakGflops } from './floor.ts'
 import { cpuSeconds, median, resetPeak, resident, round } from './machine.ts'
 
-const LARGE = { hidden_size: 1024, num_hidden_layers: 24, num_attention_heads: 16, intermediate_size: 4096 }
-const CASES = {
-  bert: { B: 16, S: 128, r: 8, config: { model_type: 'bert', vocab_size: 28996 } },
-  // For GPUs.
-  'bert-base': { B: 64, S: 512, r: 16, config: { model_type: 'bert', vocab_size: 30522 } },
-  'bert-large': { B: 16, S: 512, r: 16, config: { model_type: 'bert', vocab_size: 30522, ...LARGE } },
-}
-const TARGETS = { qv: ['query', 'value'], all: ['query', 'key', 'value', 'dense'] }
 /** Base weights, and what products are computed in. bf16: both bf16; activations and all that trains stay f32. */
 const DTYPES = {
   fp32: { storage: 'f32', compute: 'f32' },
   bf16: { storage: 'bf16', compute: 'bf16' },
+  nf4: { storage: 'nf4', compute: 'bf16' },
 } as const
 
 const { values: options } = parseArgs({
@@ -52,14 +48,15 @@ const { values: options } = parseArgs({
     'lora-dropout': { type: 'string', default: '0' },
     'max-s': { type: 'string', default: '60' },
     'no-dropout': { type: 'boolean', default: false },
+    checkpoint: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
   },
 })
 
-function methodOf(name: string, r: number): Method | undefined {
+function methodOf(name: string, { r, targets }: StepCase): Method | undefined {
   if (name === 'full') return fullFineTuning()
   if (name === 'fwd') return undefined
-  const targetModules = TARGETS[name as keyof typeof TARGETS]
+  const targetModules = targets[name]
   check(targetModules, 'ERR_OPTION', () => `method: "${name}", expected qv, all, full or fwd`)
   return lora({ r, alpha: 2 * r, dropout: Number(options['lora-dropout']), targetModules, modulesToSave: [] })
 }
@@ -87,24 +84,25 @@ function machineBusy(): number {
   return (ticks.reduce((sum, t) => sum + t, 0) - ticks[3]! - ticks[4]!) / 100
 }
 
-function stepOf(model: Model, optimizer: AdamW | undefined, B: number, S: number) {
+function stepOf(model: Model, optimizer: AdamW | undefined, { task, B, S }: StepCase) {
   const draw = random(0, 'bench')
   const vocabulary = model.backbone.limits.vocabSize
-  const examples: Example[] = Array.from({ length: B }, (_, line) => ({
-    ids: Int32Array.from({ length: S }, () => draw.below(vocabulary)),
-    label: draw.below(2),
-    truncated: false,
-    row: { values: {}, file: 'random', line },
-  }))
+  const examples: Example[] = Array.from({ length: B }, (_, line) => {
+    const ids = Int32Array.from({ length: S }, () => draw.below(vocabulary))
+    const label = task === 'causal-lm' ? ids : draw.below(2)
+    return { ids, label, truncated: false, row: { values: {}, file: 'random', line } }
+  })
   const batch = packExamples(examples, Int32Array.from(examples.keys()), model.head)
-  const stepper = optimizer && new Stepper(model, optimizer, { seed: 0 })
+  const targets = must(batch.targets, 'targets')
+  const [total, objective] = [targets.weight, supervised({ checkpoint: options.checkpoint })]
+  const stepper = optimizer && new Stepper(model, optimizer, { seed: 0, objective })
   let index = 0
   return async (): Promise<number> => {
     if (stepper) {
-      const { numbers } = await stepper.launch({ microBatches: [batch], total: B }, index++, 1e-4)
+      const { numbers } = await stepper.launch({ microBatches: [batch], total }, index++, 1e-4)
       return (await numbers).loss
     }
-    const loss = scope(() => model.loss(batch, batch.targets!, { total: B }))
+    const loss = scope(() => model.loss(batch, targets, { total }))
     const value = await loss.item()
     loss.dispose()
     return value
@@ -112,27 +110,21 @@ function stepOf(model: Model, optimizer: AdamW | undefined, B: number, S: number
 }
 
 function build() {
-  const shape = CASES[options.case as keyof typeof CASES]
+  const shape = CASES[options.case]
   check(shape, 'ERR_OPTION', () => `case: "${options.case}", expected ${Object.keys(CASES).join(', ')}`)
   const dtype = DTYPES[options.dtype as keyof typeof DTYPES]
-  check(dtype, 'ERR_OPTION', () => `dtype: "${options.dtype}", expected fp32 or bf16`)
-  const { B, S, r, config } = shape
-  const values = options['no-dropout']
-    ? { ...config, hidden_dropout_prob: 0, attention_probs_dropout_prob: 0 }
-    : { ...config }
+  check(dtype, 'ERR_OPTION', () => `dtype: "${options.dtype}", expected ${Object.keys(DTYPES).join(', ')}`)
+  const { task, config, noDropout } = shape
+  const values = { ...config, ...(options['no-dropout'] && noDropout) }
   const modelConfig: ModelConfig = { path: 'config of the case', modelType: config.model_type, values }
-  const model = createModel(modelConfig, {
-    task: 'sequence-classification',
-    labels: ['0', '1'],
-    device: options.device,
-    ...dtype,
-  })
+  const labels = task === 'causal-lm' ? undefined : ['0', '1']
+  const model = createModel(modelConfig, { task, labels, device: options.device, ...dtype })
   const linear = [...model.linears.values()].reduce((sum, { weight }) => sum + weight.size, 0)
   const total = [...model.parameters.values()].reduce((sum, p) => sum + p.size, 0)
-  const method = methodOf(options.method, r)
+  const method = methodOf(options.method, shape)
   const attached = method && attach(model, method)
   const optimizer = attached && new AdamW(new Arena(attached.trainable, model.device))
-  return { shape, model, optimizer, linear, total, step: stepOf(model, optimizer, B, S) }
+  return { shape, model, optimizer, linear, total, step: stepOf(model, optimizer, shape) }
 }
 
 async function measure(step: () => Promise<number>): Promise<{ first: number; timed: Timing[] }> {
@@ -160,13 +152,15 @@ async function main(): Promise<void> {
   const info = native.info()
   const [seconds, cpu] = [times.map(t => t.wall), times.map(t => t.cpu)]
   const { B, S, r } = shape
-  const forward = (2 * linear * B * S) / 1e9
+  const { layers, hiddenSize } = model.backbone
+  const forward = forwardGflop(shape, linear, layers, hiddenSize)
   const result = {
     side: 'lowrank',
     device: options.device,
     case: options.case,
     method: options.method,
     dtype: options.dtype,
+    checkpoint: options.checkpoint,
     dropout: !options['no-dropout'],
     B,
     S,

@@ -1,11 +1,12 @@
-"""One training step of bert-base (random weights, 16 sequences of 128 tokens) in PyTorch + transformers + PEFT on the
-CPU.
+"""One training step of a model with random weights in PyTorch + transformers + PEFT on the CPU.
 
-    python train_step.py --case bert --method qv|all|full|fwd --dtype fp32|bf16w|autocast [--steps N] [--threads N]
+    python train_step.py --case bert|gpt2|tiny-llama|qwen2.5-0.5b|smollm2 --method qv|all|full|fwd
+        --dtype fp32|bf16w|autocast [--checkpoint] [--steps N] [--threads N]
 
 Prints one JSON line with the fields of `npm run bench:step`. Compare cpu_min (fewest process CPU seconds of a step):
 on a shared machine wall times mean little. OpenMP waits passively, or spinning threads would be counted as work.
-method  qv: LoRA r 8 on query and value; all: on every linear layer of the encoder and the pooler; full: all weights
+case    bert-base with 16 sequences of 128 tokens; decoders with the shapes of bench/cases.ts.
+method  qv: LoRA on query and value; all: on every linear layer but a language model's output; full: all weights
         trained; fwd: forward only, no gradients.
 dtype   fp32; bf16w: weights and activations bf16, adapters f32 (PEFT's default; --adapters bf16 casts them too);
         autocast: f32 weights under torch.autocast(bfloat16).
@@ -23,8 +24,67 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
 warnings.filterwarnings('ignore')
 
-SHAPES = {'bert': dict(B=16, S=128, vocab=28996, r=8)}
-TARGETS = {'qv': ['query', 'value'], 'all': ['query', 'key', 'value', 'dense']}
+BERT = {'qv': ['query', 'value'], 'all': ['query', 'key', 'value', 'dense']}
+GPT2 = {'qv': ['c_attn'], 'all': ['c_attn', 'c_proj', 'c_fc']}
+LLAMA = {'qv': ['q_proj', 'v_proj'], 'all': [f'{x}_proj' for x in ('q', 'k', 'v', 'o', 'gate', 'up', 'down')]}
+SHAPES = {
+    'bert': dict(B=16, S=128, vocab=28996, r=8, targets=BERT, config={}),
+    'gpt2': dict(B=4, S=256, vocab=50257, r=8, targets=GPT2, config={}),
+    'tiny-llama': dict(
+        B=8,
+        S=256,
+        vocab=32000,
+        r=8,
+        targets=LLAMA,
+        config=dict(
+            hidden_size=288,
+            num_hidden_layers=6,
+            num_attention_heads=6,
+            num_key_value_heads=6,
+            intermediate_size=768,
+            max_position_embeddings=512,
+        ),
+    ),
+    'qwen2.5-0.5b': dict(
+        B=1,
+        S=512,
+        vocab=151936,
+        r=16,
+        targets=LLAMA,
+        config=dict(
+            hidden_size=896,
+            num_hidden_layers=24,
+            num_attention_heads=14,
+            num_key_value_heads=2,
+            intermediate_size=4864,
+            tie_word_embeddings=True,
+            rms_norm_eps=1e-6,
+            rope_theta=1e6,
+        ),
+    ),
+    'smollm2': dict(
+        B=2,
+        S=512,
+        vocab=49152,
+        r=16,
+        targets=LLAMA,
+        config=dict(
+            hidden_size=576,
+            num_hidden_layers=30,
+            num_attention_heads=9,
+            num_key_value_heads=3,
+            intermediate_size=1536,
+            max_position_embeddings=8192,
+            tie_word_embeddings=True,
+            rms_norm_eps=1e-5,
+            rope_theta=1e5,
+        ),
+    ),
+}
+NO_DROPOUT = {
+    'bert': dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
+    'gpt2': dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),
+}
 
 
 def arguments():
@@ -38,6 +98,7 @@ def arguments():
     p.add_argument('--max-s', type=float, default=60, help='stop timing after so many seconds (two steps at least)')
     p.add_argument('--threads', type=int, default=2)
     p.add_argument('--no-dropout', action='store_true')
+    p.add_argument('--checkpoint', action='store_true', help='run each layer again in backward')
     return p.parse_args()
 
 
@@ -60,28 +121,40 @@ def machine_busy():
 
 def build(a, shape):
     import torch
+    import transformers as t
     from peft import LoraConfig, get_peft_model
-    from transformers import BertConfig, BertForSequenceClassification
 
-    dropout = dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0) if a.no_dropout else {}
+    kinds = {
+        'bert': (t.BertConfig, t.BertForSequenceClassification),
+        'gpt2': (t.GPT2Config, t.GPT2LMHeadModel),
+        'qwen2.5-0.5b': (t.Qwen2Config, t.Qwen2ForCausalLM),
+    }
+    make_config, make_model = kinds.get(a.case, (t.LlamaConfig, t.LlamaForCausalLM))
+    config = dict(shape['config'], vocab_size=shape['vocab'], **(NO_DROPOUT.get(a.case, {}) if a.no_dropout else {}))
+    config |= dict(num_labels=2) if a.case == 'bert' else dict(use_cache=False)
     if a.dtype == 'bf16w':
         torch.set_default_dtype(torch.bfloat16)
-    model = BertForSequenceClassification(BertConfig(vocab_size=shape['vocab'], num_labels=2, **dropout))
+    model = make_model(make_config(**config))
     torch.set_default_dtype(torch.float32)
-    linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
+    layers = (torch.nn.Linear, t.pytorch_utils.Conv1D)
+    linear = sum(m.weight.numel() for m in model.modules() if isinstance(m, layers))
     total = sum(p.numel() for p in model.parameters())
-    if a.method in TARGETS:
+    if a.method in shape['targets']:
         config = LoraConfig(
             r=shape['r'],
             lora_alpha=2 * shape['r'],
             lora_dropout=0.0,
-            target_modules=TARGETS[a.method],
-            task_type='SEQ_CLS',
+            target_modules=shape['targets'][a.method],
+            task_type='SEQ_CLS' if a.case == 'bert' else 'CAUSAL_LM',
+            fan_in_fan_out=a.case == 'gpt2',
         )
         model = get_peft_model(model, config, autocast_adapter_dtype=a.adapters == 'fp32')
     if a.method == 'fwd':
         model.requires_grad_(False)
-    return model.train(a.method != 'fwd'), linear, total
+    model.train(a.method != 'fwd')
+    if a.checkpoint:
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs=dict(use_reentrant=False))
+    return model, linear, total
 
 
 def one_step(a, model, optimizer, inputs):
@@ -113,7 +186,9 @@ def measure(a, model, shape):
     params = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(params, lr=1e-4) if params else None
     ids = torch.randint(0, shape['vocab'], (shape['B'], shape['S']))
-    inputs = dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.randint(0, 2, (shape['B'],)))
+    inputs = dict(input_ids=ids, labels=ids)
+    if a.case == 'bert':
+        inputs = dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.randint(0, 2, (shape['B'],)))
     warm = [one_step(a, model, optimizer, inputs) for _ in range(max(1, a.warm))]
     timed, start = [], time.perf_counter()
     while len(timed) < a.steps and (len(timed) < 2 or time.perf_counter() - start < a.max_s):
@@ -145,6 +220,7 @@ def main():
                 method=a.method,
                 dtype=a.dtype,
                 adapters=a.adapters,
+                checkpoint=a.checkpoint,
                 dropout=not a.no_dropout,
                 B=shape['B'],
                 S=shape['S'],
