@@ -21,6 +21,6 @@ export function speakerOf(settings: Settings): Settings {
 /** Opens what was trained and says what its user should know of it. */
 export async function openTold(settings: Settings, console: Console): Promise<Trained> {
   const trained = await openTrained(settings)
-  for (const notice of trained.notices) console.note(notice)
+  for (const notice of trained.notices) console.note(console.named(notice))
   return trained
 }

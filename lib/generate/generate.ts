@@ -155,7 +155,7 @@ async function* streamed(ids: readonly number[]): AsyncGenerator<number> {
 }
 
 /** Ids of a prompt. @throws ERR_CONFIG for messages where the tokenizer has no chat template */
-export function encodePrompt(
+function encodePrompt(
   { backbone }: Model,
   tokenizer: Tokenizer,
   prompt: Prompt,
@@ -170,7 +170,7 @@ export function encodePrompt(
 }
 
 /** An encoder-decoder's answer does not go on from what it read. */
-export const historyOf = ({ backbone }: Model, given: Int32Array) =>
+const historyOf = ({ backbone }: Model, given: Int32Array) =>
   backbone.startId === undefined ? given : new Int32Array(0)
 
 /** @throws ERR_UNSUPPORTED for a model that says no texts */

@@ -5,11 +5,11 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { cli, records, reviews, workFolder, writeJsonl } from './support.ts'
+import { cliHere, records, reviews, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()
 writeJsonl(join(cwd, 'reviews.jsonl'), reviews(60))
-const run = (...args: string[]) => cli(args, { cwd })
+const run = (...args: string[]) => cliHere(args, cwd)
 const fast = ['--max-steps', '6', '--batch-size', '8', '--lr', '0.005', '--trackers', 'none', '--no-report', '--quiet']
 const config = (folder: string) => JSON.parse(readFileSync(join(cwd, folder, 'adapter_config.json'), 'utf8'))
 const probability = async (folder: string) => {

@@ -5,9 +5,8 @@ import * as assert from 'uvu/assert'
 import { asGiven, type Origins } from '../../lib/cli/options/asGiven.ts'
 import { COMMANDS, flagOf } from '../../lib/cli/options/option.ts'
 import { OPTIONS } from '../../lib/cli/options/options.ts'
-import { run } from '../../lib/cli/program.ts'
 import { packageRoot } from '../../lib/io/package.ts'
-import { workFolder } from './support.ts'
+import { cliHere, workFolder } from './support.ts'
 
 const folder = workFolder()
 const write = (name: string, text: string): string => {
@@ -17,24 +16,6 @@ const write = (name: string, text: string): string => {
 }
 const rows = Array.from({ length: 40 }, (_, i) => `text number ${i} of them,${i % 2 ? 'yes' : 'no'}\n`)
 const data = write('rows.csv', `text,label\n${rows.join('')}`)
-
-/** Runs a command line here: its code and what it wrote on standard error. */
-async function here(argv: readonly string[]): Promise<{ code: number; stderr: string }> {
-  const { stdout, stderr } = process
-  const writes = [stdout.write, stderr.write] as const
-  let text = ''
-  stdout.write = () => true
-  stderr.write = (part: string | Uint8Array) => {
-    text += String(part)
-    return true
-  }
-  try {
-    const code = await run(argv)
-    return { code, stderr: text }
-  } finally {
-    ;[stdout.write, stderr.write] = writes
-  }
-}
 
 const typed = (...names: string[]): Origins => ({ command: 'train', typed: new Set(names) })
 const filed = (...names: string[]): Origins => {
@@ -120,11 +101,11 @@ const wrong: readonly (readonly [flags: readonly string[], yaml: string, message
 for (const [flags, yaml, message] of wrong)
   test(`what the library finds wrong with ${flags[0]} is told by flag, and by file and key`, async () => {
     const out = ['--out', join(folder, 'run'), '--no-report', '--quiet']
-    const byFlag = await here(['train', data, ...out, ...flags])
+    const byFlag = await cliHere(['train', data, ...out, ...flags], folder)
     assert.is(byFlag.code, 1, byFlag.stderr)
     assert.match(byFlag.stderr, new RegExp(`error \\w+: --${message.source}`))
     const file = write('run.yaml', `${yaml}\n`)
-    const byFile = await here(['train', data, ...out, '--config', file])
+    const byFile = await cliHere(['train', data, ...out, '--config', file], folder)
     assert.is(byFile.code, 1, byFile.stderr)
     const key = yaml.split(':')[0] ?? ''
     assert.ok(byFile.stderr.includes(`${file}: ${key}: `), byFile.stderr)
@@ -133,7 +114,7 @@ for (const [flags, yaml, message] of wrong)
 
 test('warnings and their cures name flags', async () => {
   const long = write('long.csv', `text,label\n${rows.map(row => `${'word '.repeat(30)}${row}`).join('')}`)
-  const { code, stderr } = await here(['train', long, '--dry-run', '--max-length', '8'])
+  const { code, stderr } = await cliHere(['train', long, '--dry-run', '--max-length', '8'], folder)
   assert.is(code, 0, stderr)
   assert.match(stderr, /warning: .*are cut.*raise --max-length/)
 })

@@ -6,12 +6,12 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { bundled } from '../../lib/bundled.ts'
-import { cli, records, reviews, workFolder, writeJsonl } from './support.ts'
+import { cliHere, records, reviews, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()
 const rows = reviews(40).map(({ text, label }, i) => ({ title: text, text: `day ${i}`, label }))
 writeJsonl(join(cwd, 'titles.jsonl'), rows)
-const run = (...args: string[]) => cli(args, { cwd })
+const run = (...args: string[]) => cliHere(args, cwd)
 const fast = ['--max-steps', '1', '--no-report', '--no-evaluate-before', '--quiet', '--trackers', 'none']
 
 test('predict reads the column that was trained with, and says so where it is not there', async () => {

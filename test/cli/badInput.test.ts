@@ -6,13 +6,13 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { bundled } from '../../lib/bundled.ts'
-import { cli, reviews, workFolder, writeJsonl } from './support.ts'
+import { cli, cliHere, reviews, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()
 writeJsonl(join(cwd, 'good.jsonl'), reviews(40))
 
 async function refuses(args: readonly string[], pattern: RegExp, code = 1): Promise<void> {
-  const found = await cli(args, { cwd })
+  const found = await cliHere(args, cwd)
   assert.is(found.code, code, `${args.join(' ')}\n${found.stderr}`)
   const last =
     found.stderr

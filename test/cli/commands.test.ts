@@ -5,16 +5,17 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { cli, records, reviews, workFolder, writeJsonl } from './support.ts'
+import { cli, cliHere, records, reviews, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()
 const control = /[^\P{Cc}\n]/u
 writeJsonl(join(cwd, 'reviews.jsonl'), reviews(80))
-const run = (...args: string[]) => cli(args, { cwd })
+const run = (...args: string[]) => cliHere(args, cwd)
+const alone = (...args: string[]) => cli(args, { cwd })
 const fast = ['--epochs', '2', '--batch-size', '8', '--lr', '0.002', '--target-modules', 'all-linear']
 
 test('train with nothing but a file: infers, splits, trains, writes everything', async () => {
-  const { code, stdout, stderr } = await run('train', 'reviews.jsonl', ...fast)
+  const { code, stdout, stderr } = await alone('train', 'reviews.jsonl', ...fast)
   assert.is(code, 0, stderr)
   assert.match(stderr, /task sequence-classification: "label" holds one of 2 labels a row/)
   assert.match(stderr, /split 0.8\/0.1\/0.1 by seed 42, stratified: 64\/8\/8 rows/)
@@ -63,8 +64,8 @@ test('--json: every line is an object, the last is the summary; --quiet leaves o
 
 test('the dry run knows the peak of the tensor pool to the byte', async () => {
   const args = ['train', 'reviews.jsonl', ...fast, '--json', '--quiet']
-  const plan = records((await run(...args, '--dry-run')).stdout).at(-1) as { peakBytes: number; totalSteps: number }
-  const trained = records((await run(...args, '--out', 'dry')).stdout).at(-1) as { peakBytes: number; steps: number }
+  const plan = records((await alone(...args, '--dry-run')).stdout).at(-1) as { peakBytes: number; totalSteps: number }
+  const trained = records((await alone(...args, '--out', 'dry')).stdout).at(-1) as { peakBytes: number; steps: number }
   assert.is(plan.peakBytes, trained.peakBytes)
   assert.is(plan.totalSteps, trained.steps)
   const { stdout } = await run('train', 'reviews.jsonl', '--dry-run')
@@ -107,7 +108,7 @@ test('predict reads arguments, files and the standard input', async () => {
   const pretty = await run('predict', 'lowrank-reviews', ...texts, '--top', '2')
   assert.match(pretty.stdout, /^(good|bad) +\d+\.\d % {2}the film was great {2}\((good|bad) /)
   assert.not.match(pretty.stdout, control)
-  const none = await run('predict', 'lowrank-reviews')
+  const none = await alone('predict', 'lowrank-reviews')
   assert.is(none.code, 1)
   assert.match(none.stderr, /error ERR_DATA: predict: there is no text/)
 })
@@ -183,10 +184,10 @@ test('inspect shows models, data and batches', async () => {
 })
 
 test('doctor tells what is there and tests it', async () => {
-  const { code, stdout } = await run('doctor')
+  const { code, stdout } = await alone('doctor')
   assert.is(code, 0)
   assert.match(stdout, /self-test +lora_linear +ok/)
-  const found = records((await run('doctor', '--json', '--threads', '1')).stdout)[0] as {
+  const found = records((await alone('doctor', '--json', '--threads', '1')).stdout)[0] as {
     ok: boolean
     cpu: { threads: number }
     addon: { path: string }

@@ -125,7 +125,7 @@ test('a budget decides the steps of all runs, and one that is too short says wha
     /error ERR_OPTION: --budget: 0.01 s is too short, one step of each of the 2 runs takes \d+ s/,
   )
   rmSync(join(cwd, 'c'), { recursive: true, force: true })
-  const planned = await run(...few, '--out', 'c', '--budget', '20s')
+  const planned = await run(...few, '--out', 'c', '--budget', '10s')
   assert.is(planned.code, 0, planned.stderr)
   const [, steps] = /up to 2 runs, (\d+) steps? each/.exec(planned.stderr)!
   assert.ok(Number(steps) > 1, steps)

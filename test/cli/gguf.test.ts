@@ -8,12 +8,12 @@ import * as assert from 'uvu/assert'
 import { openGguf } from '../../lib/io/gguf/file.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { capitals } from '../support/chatModel.ts'
-import { cli, records, reviews, workFolder, writeJsonl } from './support.ts'
+import { cliHere, records, reviews, workFolder, writeJsonl } from './support.ts'
 
 const BASE = join(packageRoot, 'test/golden/gguf/blocks.gguf')
 const cwd = workFolder()
 writeJsonl(join(cwd, 'chat.jsonl'), capitals(30))
-const run = (...args: string[]) => cli(args, { cwd })
+const run = (...args: string[]) => cliHere(args, cwd)
 const fast = [
   '--max-steps',
   '3',

@@ -6,10 +6,10 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { open } from '../../lib/open/open.ts'
-import { cli, records, workFolder, writeJsonl } from './support.ts'
+import { cliHere, records, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()
-const run = (...args: string[]) => cli(args, { cwd })
+const run = (...args: string[]) => cliHere(args, cwd)
 const NAMES = ['anna', 'john', 'mary', 'peter', 'paul', 'lucy']
 const PLACES = ['london', 'paris', 'rome', 'berlin', 'madrid', 'vienna', 'oslo']
 

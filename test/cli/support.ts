@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { run } from '../../lib/cli/program.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 /** What a finished command left. */
@@ -61,6 +62,25 @@ export function runModule(name: string, args: readonly string[], options: RunOpt
 /** Runs the command line. */
 export function cli(args: readonly string[], options: RunOptions = {}): Promise<Finished> {
   return runModule('lib/cli/main', args, options)
+}
+
+/** Runs the command line in this process, which saves the start of another; one at a time. */
+export async function cliHere(args: readonly string[], cwd: string): Promise<Finished> {
+  const { stdout, stderr } = process
+  const [writes, before] = [[stdout.write, stderr.write] as const, process.cwd()]
+  const text = { stdout: '', stderr: '' }
+  const into = (name: 'stdout' | 'stderr') => (part: string | Uint8Array) => {
+    text[name] += String(part)
+    return true
+  }
+  ;[stdout.write, stderr.write] = [into('stdout'), into('stderr')]
+  process.chdir(cwd)
+  try {
+    return { code: await run(args), ...text }
+  } finally {
+    process.chdir(before)
+    ;[stdout.write, stderr.write] = writes
+  }
 }
 
 /** A folder of its own that is removed when the process ends. */

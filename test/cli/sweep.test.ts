@@ -151,7 +151,7 @@ test('trials at once come to what they come to one after another', async () => {
 
 test('a budget plans the steps of all trials, and stays when the search is resumed', async () => {
   const args = ['sweep', 'sample.jsonl', '--sampler', 'random', '--trials', '2', '--space', 'small.yaml', '--out', 'f']
-  const planned = await run(...args, '--budget', '20s')
+  const planned = await run(...args, '--budget', '10s')
   assert.is(planned.code, 0, planned.stderr)
   assert.match(planned.stderr, /\d+ steps? a trial/)
   const steps = trialsOf('f').map(({ userAttrs }) => userAttrs.steps)
@@ -159,7 +159,7 @@ test('a budget plans the steps of all trials, and stays when the search is resum
     steps.every(each => each === undefined || Number(each) > 0),
     `${steps}`,
   )
-  const again = await run(...args, '--budget', '20s', '--trials', '3', '--resume')
+  const again = await run(...args, '--budget', '10s', '--trials', '3', '--resume')
   assert.is(again.code, 0, again.stderr)
   const refused = await run('sweep', 'sample.jsonl', '--space', 'space.yaml', '--budget', '20s', '--out', 'g')
   assert.match(refused.stderr, /^error ERR_OPTION: --budget: plans epochs, which the space searches/m)

@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { chatModelFolder } from '../support/chatModel.ts'
-import { cli, records, workFolder, writeJsonl } from './support.ts'
+import { cliHere, records, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()
 const model = await chatModelFolder()
-const run = (...args: string[]) => cli(args, { cwd })
+const run = (...args: string[]) => cliHere(args, cwd)
 const CITIES = ['Paris', 'Rome', 'Madrid', 'Oslo']
 const rows = Array.from({ length: 40 }, (_, i) => ({ prompt: `What is capital ${i}?`, completion: CITIES[i % 4] }))
 const data = writeJsonl(join(cwd, 'capitals.jsonl'), rows)
