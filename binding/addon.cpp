@@ -319,6 +319,9 @@ void add_elements_and_products(Napi::Object exports) {
   method<ops::dequantize>(exports, "dequantize");
   method<ops::add>(exports, "add");
   method<ops::multiply>(exports, "multiply");
+  method<ops::scale_columns>(exports, "scaleColumns");
+  method<ops::scale_columns_backward>(exports, "scaleColumnsBackward");
+  method<ops::inverse_norms>(exports, "inverseNorms");
   method<ops::accumulate>(exports, "accumulate");
   method<ops::accumulate_all>(exports, "accumulateAll");
   method<ops::scale>(exports, "scale");

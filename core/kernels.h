@@ -20,6 +20,11 @@
   K(dequantize, (View y, View w))                                                                                      \
   K(add, (View y, View a, View b))                                                                                     \
   K(multiply, (View y, View a, View b))                                                                                \
+  /* y[N, C] = x[N, C] * v[C] + bias[C]?;  dx = dy * v, may be dy's own memory;  dv[C] = sum over rows of dy * x */    \
+  K(scale_columns, (View y, View x, View v, View bias))                                                                \
+  K(scale_columns_backward, (View dx, View dv, View dy, View x, View v))                                               \
+  /* y[out] = 1 / |row of w + scale b a|: squares[out] of w, wa[r, out] = a w^T, gram[r, r] = a a^T; b[out, r] */      \
+  K(inverse_norms, (View y, View squares, View wa, View gram, View b, double scale))                                   \
   /* y += alpha * x */                                                                                                 \
   K(accumulate, (View y, View x, double alpha))                                                                        \
   /* y += x, of each pair */                                                                                           \

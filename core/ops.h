@@ -19,6 +19,12 @@ Tensor quantize(const Tensor& x, DType dtype);
 Tensor dequantize(const Tensor& w, DType dtype);
 Tensor add(const Tensor& a, const Tensor& b);
 Tensor multiply(const Tensor& a, const Tensor& b);
+// Columns of x[N, C] times v[C], with bias[C] added.
+Tensor scale_columns(const Tensor& x, const Tensor& v, Maybe bias);
+// Overwrites dy with dx; returns dv.
+Tensor scale_columns_backward(const Tensor& dy, const Tensor& x, const Tensor& v, bool needs_dx, bool needs_dv);
+// 1 / |row of w + scale b a|, [out], of squares[out] of w's rows, wa[r, out] = a w^T, gram[r, r] = a a^T and b[out, r].
+Tensor inverse_norms(const Tensor& squares, const Tensor& wa, const Tensor& gram, const Tensor& b, double scale);
 void accumulate(const Tensor& y, const Tensor& x, double alpha);
 // y[i] += x[i] for each of the lists, whose tensors have one dtype.
 void accumulate_all(Tensors y, Tensors x);

@@ -94,6 +94,10 @@ interface Native {
   dequantize(w: Handle, dtype: number): Handle
   add(a: Handle, b: Handle): Handle
   multiply(a: Handle, b: Handle): Handle
+  scaleColumns(x: Handle, v: Handle, bias: Handle | 0): Handle
+  /** Overwrites dy with dx; returns dv. */
+  scaleColumnsBackward(dy: Handle, x: Handle, v: Handle, needsDx: boolean, needsDv: boolean): Handle | 0
+  inverseNorms(squares: Handle, wa: Handle, gram: Handle, b: Handle, scale: number): Handle
   accumulate(y: Handle, x: Handle, alpha: number): void
   /** y += x of each pair. */
   accumulateAll(y: readonly Handle[], x: readonly Handle[]): void

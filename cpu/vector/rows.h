@@ -123,6 +123,9 @@ struct FewRows {
 struct RowKernels {
   void (*add)(float* y, const float* a, const float* b, int64_t n);
   void (*multiply)(float* y, const float* a, const float* b, int64_t n);
+  // y = x v + bias, bias may be null; dx = dy v, which may be dy, and sums += dy x, each may be null.
+  void (*scale_columns)(float* y, const float* x, const float* v, const float* bias, int64_t n);
+  void (*scale_columns_backward)(float* dx, float* sums, const float* dy, const float* x, const float* v, int64_t n);
   void (*accumulate)(float* y, const float* x, float alpha, int64_t n);
   void (*scale)(float* y, const float* x, float alpha, int64_t n);
   void (*activation[ACTIVATIONS])(float* y, const float* x, int64_t n);

@@ -16,6 +16,11 @@ export function elementwiseCases({ n, d }: CaseSizes): OpCase[] {
     { name: 'add of one tensor twice', inputs: [real([n, d])], run: ([a]) => add(add(a, a), a) },
     { name: 'multiply', inputs: [real([n, d]), real([n, d], 1)], run: ([a, b]) => multiply(a, b) },
     { name: 'multiply by a row', inputs: [real([n, d]), real([d], 1)], run: ([x, v]) => scaleColumns(x, v) },
+    {
+      name: 'columns scaled and shifted',
+      inputs: [real([n, d]), real([d], 1), real([d], 2)],
+      run: ([x, v, b]) => scaleColumns(add(x, x), v, b),
+    },
     { name: 'add of a row', inputs: [real([n, d]), real([d], 1)], run: ([x, b]) => addRow(x, b) },
     { name: 'scale', inputs: [real([n, d])], run: ([x]) => scale(x, -1.7) },
     { name: 'sum', inputs: [real([n, d])], run: ([x]) => sum(x), tolerance: 2e-5 },

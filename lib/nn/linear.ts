@@ -1,5 +1,5 @@
 import { type Activation, activation } from '../ops/activation.ts'
-import { add, addRow } from '../ops/add.ts'
+import { add } from '../ops/add.ts'
 import { cast } from '../ops/copy.ts'
 import { dropout } from '../ops/dropout.ts'
 import { sharesPasses } from '../ops/factors.ts'
@@ -169,12 +169,13 @@ export class Linear {
 
   /** Σ gain ⊙ (x Wᵀ + its update) + b. Each gain is of the weight alone: several add up their differences to it. */
   #scaled(x: Tensor, gains: readonly LinearAdapter[]): Tensor {
-    const each = gains.map(adapter => {
-      return scaleColumns(this.#product(x, adapter.factors?.(), false), adapter.gain!(this))
+    const bias = this.bias?.tensor
+    const each = gains.map((adapter, i) => {
+      const own = i === 0 ? bias : undefined
+      return scaleColumns(this.#product(x, adapter.factors?.(), false), adapter.gain!(this), own)
     })
-    let y = each.reduce((sum, other) => add(sum, other))
-    if (each.length > 1) y = add(y, scale(this.#product(x, undefined, false), 1 - each.length))
-    return this.bias ? addRow(y, this.bias.tensor) : y
+    const y = each.reduce((sum, other) => add(sum, other))
+    return each.length > 1 ? add(y, scale(this.#product(x, undefined, false), 1 - each.length)) : y
   }
 
   /** s · drop(x) Aᵀ Bᵀ for factors beside others. */

@@ -4,6 +4,7 @@
 
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import { add } from '../ops/add.ts'
+import { inverseNorms } from '../ops/inverseNorms.ts'
 import type { LowRankFactors } from '../ops/loraLinear.ts'
 import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
@@ -21,14 +22,19 @@ export function withMagnitude(adapter: LinearAdapter, linear: Linear, context: P
   const m = context.parameter(`${path}.lora_magnitude_vector`, [outFeatures], () =>
     rowNorms(direction(linear, factors())),
   )
+  // Of the weight as it is now: what another adapter lays over it, or merges into it, is another tensor.
+  const weight = linear.weight.own
+  const squares = context.constant([outFeatures], () => rowSquares(wide(weight)))
   return {
     ...adapter,
     params: [...adapter.params, m],
-    gain: layer =>
-      multiply(
-        m.tensor,
-        scope(() => inverseRowNorms(direction(layer, factors()))),
-      ),
+    gain: layer => {
+      const isKnown = layer.weight.tensor === weight
+      const norms = isKnown
+        ? inverseNorms(squares.tensor, weight, factors())
+        : scope(() => inverseRowNorms(direction(layer, factors())))
+      return multiply(m.tensor, norms)
+    },
     delta: weight => {
       const { a, b, scale: s } = factors()
       const sum = add(weight, scale(matmul(b, a), s))
@@ -40,19 +46,26 @@ export function withMagnitude(adapter: LinearAdapter, linear: Linear, context: P
 /** W + s B A as a constant: copies of what trains carry no gradient. */
 function direction({ weight }: Linear, { a, b, scale: s }: LowRankFactors): Tensor {
   return scope(() => {
-    const dtype = trainedDType(weight.tensor.dtype === 'f64' ? 'f64' : 'f32')
-    const change = matmul(scale(copyOf(b, dtype), s), copyOf(a, dtype))
-    const { tensor } = weight
-    return add(tensor.dtype === dtype ? tensor : copyOf(tensor, dtype), change)
+    const sum = wide(weight.tensor)
+    return add(sum, matmul(scale(copyOf(b, sum.dtype), s), copyOf(a, sum.dtype)))
+  })
+}
+
+/** W in the dtype that trains. */
+function wide(weight: Tensor): Tensor {
+  const dtype = trainedDType(weight.dtype === 'f64' ? 'f64' : 'f32')
+  return weight.dtype === dtype ? weight : copyOf(weight, dtype)
+}
+
+/** ‖row‖² of x [N, D], shape [N]. */
+function rowSquares(x: Tensor): Tensor {
+  return scope(() => {
+    const { rows, columns } = x
+    return reshape(matmul(multiply(x, x), Tensor.ones([columns, 1], x)), [rows])
   })
 }
 
 /** ‖row‖ of x [N, D], shape [N]. */
 function rowNorms(x: Tensor): Tensor {
-  return scope(() => {
-    const { rows, columns } = x
-    const ones = Tensor.ones([columns, 1], x)
-    const squares = reshape(matmul(multiply(x, x), ones), [rows])
-    return multiply(squares, inverseRowNorms(x))
-  })
+  return scope(() => multiply(rowSquares(x), inverseRowNorms(x)))
 }

@@ -1,4 +1,4 @@
-// fill, add, multiply, accumulate, scale, activations, log1mexp
+// fill, add, multiply, accumulate, scale, columns scaled, norms of rows, activations, log1mexp
 #include <memory>
 
 #include "test/kernels/kernel_case.cuh"
@@ -40,6 +40,65 @@ KERNEL_CASE(accumulate_and_scale_of_any_length) {
     expect_accurate("accumulate", dy.read(), sum.values(), dtype);
     cuda::scale(dz, dx, alpha);
     expect_accurate("scale", dz.read(), product.values(), dtype);
+  }
+}
+
+KERNEL_CASE(columns_scaled_and_shifted) {
+  for (const DType dtype : FLOATS) {
+    const int64_t rows = fuzz.pick<int64_t>({0, 1, 5, 70}), cols = fuzz.pick<int64_t>({1, 7, 32, 100}), n = rows * cols;
+    const Values x = rounded(fuzz.values(n), dtype), dy = rounded(fuzz.values(n), dtype);
+    const Values v = rounded(fuzz.values(cols), dtype), bias = rounded(fuzz.values(cols), dtype);
+    OnHost y({rows, cols}), hx({rows, cols}, x), hv({cols}, v), hb({cols}, bias), hdy({rows, cols}, dy);
+    OnHost hdx({rows, cols}), hdv({cols});
+    cpu::scale_columns(y, hx, hv, View{});
+    const Values scaled = rounded(y.values(), dtype);
+    OnDevice out(dtype, {rows, cols}), in(dtype, {rows, cols}, x, any_offset(fuzz)), by(dtype, {cols}, v);
+    OnDevice shift(dtype, {cols}, bias), grad(dtype, {rows, cols}, dy);
+    OnDevice sums(dtype == DType::F64 ? DType::F64 : DType::F32, {cols});
+    cuda::scale_columns(out, in, by, View{});
+    expect_close("columns scaled", out.read(), scaled, 0);
+    Values shifted = scaled, magnitudes(size_t(cols), 0.0);
+    for (size_t i = 0; i < scaled.size(); ++i) {
+      shifted[i] += bias[i % size_t(cols)];
+      magnitudes[i % size_t(cols)] += std::fabs(dy[i] * x[i]);
+    }
+    cuda::scale_columns(out, in, by, shift);
+    expect_accurate("columns scaled and shifted", out.read(), shifted, dtype);
+    cpu::scale_columns_backward(hdx, hdv, hdy, hx, hv);
+    cuda::scale_columns_backward(grad, sums, grad, in, by);  // in place
+    expect_close("columns scaled, dx", grad.read(), rounded(hdx.values(), dtype), 0);
+    const bool half = dtype == DType::BF16 || dtype == DType::F16;  // whose products are rounded before they are summed
+    if (half)
+      for (double& each : magnitudes) each *= 1e5;
+    expect_sums("columns scaled, dv", sums.read(), hdv.values(), magnitudes, sums.view().dtype);
+  }
+}
+
+KERNEL_CASE(inverse_norms_of_rows) {
+  for (const DType dtype : {DType::F32, DType::F64}) {
+    const int64_t out = fuzz.pick<int64_t>({1, 5, 128, 300}), r = fuzz.pick<int64_t>({1, 3, 8}), in = 16;
+    const Values w = rounded(fuzz.values(out * in), dtype), a = rounded(fuzz.values(r * in), dtype);
+    const Values b = rounded(fuzz.values(out * r), dtype);
+    Values squares(size_t(out), 0.0), wa(size_t(r * out), 0.0), gram(size_t(r * r), 0.0), expected(size_t(out), 0.0);
+    for (int64_t o = 0; o < out; ++o)
+      for (int64_t i = 0; i < in; ++i) {
+        double sum = w[size_t(o * in + i)];
+        for (int64_t k = 0; k < r; ++k) sum += 0.5 * b[size_t(o * r + k)] * a[size_t(k * in + i)];
+        expected[size_t(o)] += sum * sum;
+        squares[size_t(o)] += w[size_t(o * in + i)] * w[size_t(o * in + i)];
+        for (int64_t k = 0; k < r; ++k) wa[size_t(k * out + o)] += a[size_t(k * in + i)] * w[size_t(o * in + i)];
+      }
+    for (int64_t k = 0; k < r; ++k)
+      for (int64_t j = 0; j < r; ++j)
+        for (int64_t i = 0; i < in; ++i) gram[size_t(k * r + j)] += a[size_t(k * in + i)] * a[size_t(j * in + i)];
+    for (double& each : expected) each = 1 / std::sqrt(each);
+    OnHost y({out}), hs({out}, squares), hw({r, out}, wa), hg({r, r}, gram), hb({out, r}, b);
+    cpu::inverse_norms(y, hs, hw, hg, hb, 0.5);
+    expect_close("inverse_norms on the CPU", y.values(), expected, 1e-9);
+    OnDevice dy(dtype, {out}), ds(dtype, {out}, squares), dw(dtype, {r, out}, wa), dg(dtype, {r, r}, gram);
+    OnDevice db(dtype, {out, r}, b);
+    cuda::inverse_norms(dy, ds, dw, dg, db, 0.5);
+    expect_close("inverse_norms", dy.read(), y.values(), dtype == DType::F64 ? 1e-12 : 1e-4);
   }
 }
 
