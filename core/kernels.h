@@ -6,10 +6,10 @@
 // input that is absent, or a gradient that nobody wants. i32: ids, labels, cu_seqlens. Sums accumulate in fixed order,
 // whatever the number of threads.
 //
-// Element types. CPU: activations are f32 or f64 (T below), parameters and sums likewise; frozen weights may be stored
-// as bf16 while activations are f32. Beside all but f64, frozen weights of linear layers may be I8 or NF4. CUDA:
-// activations are f32, f64, bf16 or f16 (T). Beside bf16 and f16, parameters (biases, norms, low-rank factors, class
-// weights, targets of losses) are f32 or T, frozen weights f32, bf16 or f16, and sums (loss, lse, mean, rstd, s,
+// Element types. Activations are f32, f64 or bf16, on CUDA f16 too (T below). Beside f32 and f64, parameters and sums
+// are of T; frozen weights may be stored as bf16 while activations are f32. Beside all but f64, frozen weights of
+// linear layers may be I8 or NF4. Beside bf16 and f16, parameters (biases, norms, low-rank factors, class weights,
+// targets of losses) are f32 or T, frozen weights f32, bf16 or (CUDA) f16, and sums (loss, lse, mean, rstd, s,
 // gradients of parameters that are f32) are f32. Arithmetic is f32, f64 for f64.
 #define LOWRANK_KERNELS(K)                                                                                             \
   K(fill, (View y, double value))                                                                                      \

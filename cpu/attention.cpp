@@ -116,7 +116,7 @@ void bias_query(const Head<T>& h, const Call& c, T* dbias, int64_t i) {
 void cpu::attention(View o, View lse, View q, View k, View v, View cu_seqlens, View key_seqlens, View bias,
                     AttentionShape shape, Dropout dropout) {
   const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout, o, lse, {}, {}, {}, {}, {}};
-  if (q.dtype == DType::F32) return attention_tiled(c);
+  if (q.dtype != DType::F64) return attention_tiled(c);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     parallel_for((cu_seqlens.size() - 1) * shape.heads, [&](int64_t piece) {
@@ -131,7 +131,7 @@ void cpu::attention(View o, View lse, View q, View k, View v, View cu_seqlens, V
 void cpu::attention_backward(View dq, View dk, View dv, View dy, View q, View k, View v, View o, View lse,
                              View cu_seqlens, View key_seqlens, View bias, AttentionShape shape, Dropout dropout) {
   const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout, o, lse, dy, dq, dk, dv, {}};
-  if (q.dtype == DType::F32) return attention_backward_tiled(c);
+  if (q.dtype != DType::F64) return attention_backward_tiled(c);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     const int64_t group = shape.heads / shape.kv_heads;
@@ -151,7 +151,7 @@ void cpu::attention_backward(View dq, View dk, View dv, View dy, View q, View k,
 void cpu::attention_bias_backward(View dbias, View dy, View q, View k, View v, View o, View lse, View cu_seqlens,
                                   View key_seqlens, View bias, AttentionShape shape, Dropout dropout) {
   const Call c{q, k, v, cu_seqlens, key_seqlens, bias, shape, dropout, o, lse, dy, {}, {}, {}, dbias};
-  if (q.dtype == DType::F32) return attention_bias_backward_tiled(c);
+  if (q.dtype != DType::F64) return attention_bias_backward_tiled(c);
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     fill(dbias, 0);

@@ -5,6 +5,7 @@
 #include "cpu/attention.h"
 #include "cpu/convert.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/pieces.h"
 #include "cpu/vector/rows.h"
 
@@ -52,6 +53,11 @@ void decode(float* o, const float* q, const Keys& keys, int64_t dim, const Score
 
 void cpu::attention_decode(View o, View q, View k_cache, View v_cache, View lengths, View pages, View bias,
                            AttentionShape shape) {
+  if (is_bf16(q)) {
+    const Wide queries(q), out(o, false);
+    attention_decode(out.view, queries.view, k_cache, v_cache, lengths, pages, bias, shape);
+    return out.round();
+  }
   dispatch(q, [&](auto zero) {
     using T = decltype(zero);
     const int64_t dim = shape.head_dim, stride = shape.kv_heads * dim, page = k_cache.dims[1];

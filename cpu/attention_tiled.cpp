@@ -8,6 +8,7 @@
 #include <algorithm>
 
 #include "cpu/attention.h"
+#include "cpu/half.h"
 #include "cpu/philox.h"
 #include "cpu/pieces.h"
 #include "cpu/vector/rows.h"
@@ -74,14 +75,85 @@ AttentionTask task_of(const Call& c, int64_t sequence, int64_t head, int64_t hea
   return t;
 }
 
-void run_forward(AttentionTask t) {
-  t.scratch = static_cast<float*>(scratch(6, size_t(row_kernels().attention_scratch(t.dim)) * sizeof(float)));
-  row_kernels().attention(t);
+// Tensors of a call in bf16: a task works on f32 copies of its own rows, [tokens, its heads · dim], in the thread's
+// scratch, and what it makes is rounded once, when it is done. Pointers are to the first token, copied or not.
+class Copies {
+ public:
+  Copies(const Call& c, const AttentionTask& t)
+      : task(t), c_(c), query_(t.q - c.q.as<float>()), key_(t.k - c.k.as<float>()), width_(t.heads * t.dim) {
+    const int64_t queries = (t.query_end - t.query_begin) * width_, keys = (t.key_end - t.key_begin) * t.dim;
+    next_ = static_cast<float*>(scratch(2, size_t(4 * queries + 4 * keys) * sizeof(float)));
+    task.q = queries_of(c.q), task.dy = queries_of(c.dy);
+    task.o = queries_of(c.o, c.dy.data != nullptr), task.o_in = task.o;
+    task.dq = t.dq ? queries_of(c.dq, false) : nullptr;
+    task.k = keys_of(c.k), task.v = keys_of(c.v);
+    task.dk = t.dk ? keys_of(c.dk, false) : nullptr;
+    task.dv = t.dv ? keys_of(c.dv, false) : nullptr;
+    task.q_stride = width_, task.kv_stride = t.dim, task.more = false;
+  }
+
+  void round_output() const { round_queries(c_.o, task.o); }
+  void round_gradients() const {
+    round_queries(c_.dq, task.dq);
+    round_keys(c_.dk, task.dk);
+    round_keys(c_.dv, task.dv);
+  }
+
+  AttentionTask task;
+
+ private:
+  int64_t query_at(int64_t row) const { return query_ + row * c_.q.cols(); }
+  int64_t key_at(int64_t row) const { return key_ + row * c_.k.cols(); }
+
+  float* queries_of(const View& view, bool reads = true) {
+    if (!view) return nullptr;
+    float* own = next_ - task.query_begin * width_;
+    for (int64_t i = task.query_begin; reads && i < task.query_end; ++i)
+      read(view, query_at(i), width_, own + i * width_);
+    next_ += (task.query_end - task.query_begin) * width_;
+    return own;
+  }
+  float* keys_of(const View& view, bool reads = true) {
+    float* own = next_ - task.key_begin * task.dim;
+    for (int64_t i = task.key_begin; reads && i < task.key_end; ++i)
+      read(view, key_at(i), task.dim, own + i * task.dim);
+    next_ += (task.key_end - task.key_begin) * task.dim;
+    return own;
+  }
+  void round_queries(const View& view, const float* own) const {
+    for (int64_t i = task.query_begin; own && i < task.query_end; ++i)
+      round(view, query_at(i), width_, own + i * width_);
+  }
+  void round_keys(const View& view, const float* own) const {
+    for (int64_t i = task.key_begin; own && i < task.key_end; ++i) round(view, key_at(i), task.dim, own + i * task.dim);
+  }
+
+  const Call& c_;
+  const int64_t query_, key_, width_;
+  float* next_;
+};
+
+// The kernel over a task of f32 tensors, with its scratch.
+void run(AttentionTask t, void (*kernel)(const AttentionTask&), int64_t floats) {
+  t.scratch = static_cast<float*>(scratch(6, size_t(floats) * sizeof(float)));
+  kernel(t);
 }
 
-void run_backward(AttentionTask t) {
-  t.scratch = static_cast<float*>(scratch(6, size_t(row_kernels().attention_backward_scratch(t.dim)) * sizeof(float)));
-  row_kernels().attention_backward(t);
+void run_forward(const Call& c, AttentionTask t) {
+  const RowKernels& rows = row_kernels();
+  if (!is_bf16(c.q)) return run(t, rows.attention, rows.attention_scratch(t.dim));
+  if (t.causal) t.key_end = std::min(t.keys, t.query_end);
+  const Copies copies(c, t);
+  run(copies.task, rows.attention, rows.attention_scratch(t.dim));
+  copies.round_output();
+}
+
+void run_backward(const Call& c, const AttentionTask& t) {
+  const RowKernels& rows = row_kernels();
+  if (!is_bf16(c.q)) return run(t, rows.attention_backward, rows.attention_backward_scratch(t.dim));
+  const Copies copies(c, t);
+  run(copies.task, rows.attention_backward, rows.attention_backward_scratch(t.dim));
+  copies.round_gradients();
 }
 
 // Blocks of keys, then blocks of queries.
@@ -95,7 +167,7 @@ void backward_in_two(const Call& c) {
       AttentionTask t = task_of(c, keys.sequence, piece % c.shape.kv_heads * group, group);
       t.key_begin = keys.begin, t.key_end = keys.end;
       t.dq = nullptr;
-      run_backward(t);
+      run_backward(c, t);
     });
   }
   if (!c.dq) return;
@@ -105,7 +177,7 @@ void backward_in_two(const Call& c) {
     AttentionTask t = task_of(c, queries.sequence, piece % c.shape.heads, 1);
     t.query_begin = queries.begin, t.query_end = queries.end;
     t.dk = t.dv = nullptr;
-    run_backward(t);
+    run_backward(c, t);
   });
 }
 
@@ -119,7 +191,7 @@ void cpu::attention_tiled(const AttentionCall& call) {
     const Stretch& queries = list[piece / c.shape.heads];
     AttentionTask t = task_of(c, queries.sequence, piece % c.shape.heads, 1);
     t.query_begin = queries.begin, t.query_end = queries.end;
-    run_forward(t);
+    run_forward(c, t);
   });
 }
 
@@ -129,8 +201,9 @@ void cpu::attention_backward_tiled(const AttentionCall& call) {
   const int64_t whole = (c.cu_seqlens.size() - 1) * s.kv_heads, group = s.heads / s.kv_heads;
   const int64_t longest = std::max(s.max_length, s.max_keys);
   if (whole < 4 * threads() && longest > ATTENTION_KEYS && threads() > 1) return backward_in_two(c);
-  parallel_for(whole,
-               [&](int64_t piece) { run_backward(task_of(c, piece / s.kv_heads, piece % s.kv_heads * group, group)); });
+  parallel_for(whole, [&](int64_t piece) {
+    run_backward(c, task_of(c, piece / s.kv_heads, piece % s.kv_heads * group, group));
+  });
 }
 
 // Pieces of a few sequences of one head have sums of their own, which are added in order.
@@ -148,6 +221,11 @@ void cpu::attention_bias_backward_tiled(const AttentionCall& call) {
       AttentionTask t = task_of(c, s, piece % heads, 1);
       t.scratch =
           static_cast<float*>(scratch(6, size_t(row_kernels().attention_backward_scratch(t.dim)) * sizeof(float)));
+      if (is_bf16(c.q)) {
+        Copies copies(c, t);
+        row_kernels().attention_bias_backward(copies.task, row + width / 2);
+        continue;
+      }
       row_kernels().attention_bias_backward(t, row + width / 2);
     }
   });

@@ -3,6 +3,7 @@
 
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/pieces.h"
 
 namespace lowrank {
@@ -19,6 +20,7 @@ double sigmoid(double x) {
 }  // namespace
 
 void cpu::bce(View loss, View logits, View targets, View positive_weights, double scale) {
+  if (runs_wide(1, cpu::bce, loss, logits, targets, positive_weights, scale)) return;
   dispatch(logits, [&](auto zero) {
     using T = decltype(zero);
     const int64_t cols = logits.cols();
@@ -36,6 +38,7 @@ void cpu::bce(View loss, View logits, View targets, View positive_weights, doubl
 }
 
 void cpu::bce_backward(View dlogits, View dloss, View logits, View targets, View positive_weights, double scale) {
+  if (runs_wide(1, cpu::bce_backward, dlogits, dloss, logits, targets, positive_weights, scale)) return;
   dispatch(logits, [&](auto zero) {
     using T = decltype(zero);
     const int64_t cols = logits.cols();

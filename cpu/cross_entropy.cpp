@@ -4,6 +4,7 @@
 
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/pieces.h"
 #include "cpu/vector/rows.h"
 
@@ -63,6 +64,7 @@ void row_gradient(T* dx, const T* x, double lse, int32_t label, const T* w, int6
 }  // namespace
 
 void cpu::cross_entropy(View loss, View lse, View logits, View labels, View weights, CrossEntropy options) {
+  if (runs_wide(2, cpu::cross_entropy, loss, lse, logits, labels, weights, options)) return;
   dispatch(logits, [&](auto zero) {
     using T = decltype(zero);
     const int64_t classes = logits.cols();
@@ -85,6 +87,7 @@ void cpu::cross_entropy(View loss, View lse, View logits, View labels, View weig
 
 void cpu::cross_entropy_backward(View dlogits, View dloss, View logits, View labels, View weights, View lse,
                                  CrossEntropy options) {
+  if (runs_wide(1, cpu::cross_entropy_backward, dlogits, dloss, logits, labels, weights, lse, options)) return;
   dispatch(logits, [&](auto zero) {
     using T = decltype(zero);
     const int64_t classes = logits.cols();

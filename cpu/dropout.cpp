@@ -1,5 +1,6 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/philox.h"
 #include "cpu/row_masks.h"
 
@@ -13,8 +14,10 @@ void cpu::dropout(View y, View x, Dropout dropout) {
     for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
       if constexpr (std::is_same_v<T, float>) {
         const RowMasks masks(dropout, begin, end, cols);
-        for (int64_t r = begin; r < end; ++r)
-          row_kernels().apply_mask(y.as<float>() + r * cols, x.as<float>() + r * cols, masks[r], cols);
+        for (int64_t r = begin; r < end; ++r) {
+          row_kernels().apply_mask(target(y, r * cols, masks.row), read(x, r * cols, cols, masks.row), masks[r], cols);
+          round(y, r * cols, cols, masks.row);
+        }
         return;
       }
       for (int64_t r = begin; r < end; ++r) {

@@ -1,5 +1,6 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/pieces.h"
 #include "cpu/vector/rows.h"
 
@@ -37,7 +38,11 @@ void map_pair(View y, View a, View b, F f, Fast fast) {
     for_pieces(y.size() / width, piece, [&](int64_t begin, int64_t end, int64_t) {
       const auto run = [&](int64_t at, int64_t b_at, int64_t n) {
         if constexpr (std::is_same_v<T, float>)
-          return fast(y.as<float>() + at, a.as<float>() + at, b.as<float>() + b_at, n);
+          return for_stretches(y, 0, n, [&](int64_t i, int64_t count) {
+            float to[STRETCH], p[STRETCH], q[STRETCH];
+            fast(target(y, at + i, to), read(a, at + i, count, p), read(b, b_at + i, count, q), count);
+            round(y, at + i, count, to);
+          });
         for (int64_t i = 0; i < n; ++i) y.as<T>()[at + i] = f(a.as<T>()[at + i], b.as<T>()[b_at + i]);
       };
       if (!is_row) return run(begin, begin, end - begin);
@@ -68,7 +73,12 @@ void cpu::accumulate(View y, View x, double alpha) {
     using T = decltype(zero);
     for_pieces(y.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {
       if constexpr (std::is_same_v<T, float>)
-        return row_kernels().accumulate(y.as<float>() + begin, x.as<float>() + begin, float(alpha), end - begin);
+        return for_stretches(y, begin, end, [&](int64_t at, int64_t n) {
+          float sum[STRETCH], p[STRETCH];
+          auto* to = const_cast<float*>(read(y, at, n, sum));
+          row_kernels().accumulate(to, read(x, at, n, p), float(alpha), n);
+          round(y, at, n, to);
+        });
       for (int64_t i = begin; i < end; ++i) y.as<T>()[i] += T(alpha) * x.as<T>()[i];
     });
   });
@@ -79,7 +89,11 @@ void cpu::scale(View y, View x, double alpha) {
     using T = decltype(zero);
     for_pieces(y.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {
       if constexpr (std::is_same_v<T, float>)
-        return row_kernels().scale(y.as<float>() + begin, x.as<float>() + begin, float(alpha), end - begin);
+        return for_stretches(y, begin, end, [&](int64_t at, int64_t n) {
+          float to[STRETCH], p[STRETCH];
+          row_kernels().scale(target(y, at, to), read(x, at, n, p), float(alpha), n);
+          round(y, at, n, to);
+        });
       for (int64_t i = begin; i < end; ++i) y.as<T>()[i] = T(alpha) * x.as<T>()[i];
     });
   });

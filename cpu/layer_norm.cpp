@@ -2,6 +2,7 @@
 
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/philox.h"
 #include "cpu/row_masks.h"
 
@@ -58,16 +59,39 @@ void forward_f32(const View& y, const View& h, const View& mean, const View& rst
                  const View& w, const View& b, double eps, const Dropout& dropout) {
   const int64_t cols = x.cols();
   const Weight<float> weight(w), bias(b);
-  const auto at = [&](const View& view, int64_t r) { return view ? view.as<float>() + r * cols : nullptr; };
   for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
     const RowMasks masks(dropout, begin, end, cols);
     const bool same = !residual && !dropout.active();
+    float* copies = row_copies(4, cols);
     for (int64_t r = begin; r < end; ++r) {
-      float* sums = h ? at(h, r) : same ? at(x, r) : masks.row;
-      row_kernels().layer_norm({at(y, r), sums, at(x, r), at(residual, r), weight.data, bias.data, masks[r], cols, eps,
-                                mean.as<float>() + r, rstd.as<float>() + r});
+      const int64_t at = r * cols;
+      const float* row = read(x, at, cols, copies);
+      float* sums = h ? target(h, at, copies + cols) : same ? const_cast<float*>(row) : masks.row;
+      float* out = target(y, at, copies + 2 * cols);
+      row_kernels().layer_norm({out, sums, row, read(residual, at, cols, copies + 3 * cols), weight.data, bias.data,
+                                masks[r], cols, eps, mean.as<float>() + r, rstd.as<float>() + r});
+      round(h, at, cols, sums);
+      round(y, at, cols, out);
     }
   });
+}
+
+// dw and db of rows [begin, end) are added to.
+void backward_rows_f32(const View& dx, const View& dresidual, float* dw, float* db, const View& dy, const View& dh,
+                       const View& h, const float* w, const View& mean, const View& rstd, const Dropout& dropout,
+                       int64_t begin, int64_t end) {
+  const int64_t cols = h.cols();
+  const RowMasks masks(dropout, begin, end, cols);
+  float* copies = row_copies(5, cols);
+  for (int64_t r = begin; r < end; ++r) {
+    const int64_t at = r * cols;
+    float *to = target(dx, at, copies), *also = target(dresidual, at, copies + cols);
+    row_kernels().layer_norm_backward({to, also, dw, db, read(dy, at, cols, copies + 2 * cols),
+                                       read(dh, at, cols, copies + 3 * cols), read(h, at, cols, copies + 4 * cols), w,
+                                       masks[r], cols, mean.as<float>()[r], rstd.as<float>()[r]});
+    round(dx, at, cols, to);
+    round(dresidual, at, cols, also);
+  }
 }
 
 template <typename T>
@@ -81,12 +105,8 @@ void backward(const View& dx, const View& dresidual, const View& dw, const View&
     T* sums = partial + piece * 2 * cols;
     for (int64_t c = 0; c < 2 * cols; ++c) sums[c] = 0;
     if constexpr (std::is_same_v<T, float>) {
-      const RowMasks masks(dropout, begin, end, cols);
-      for (int64_t r = begin; r < end; ++r)
-        row_kernels().layer_norm_backward({at(dx, r), at(dresidual, r), dw ? sums : nullptr, db ? sums + cols : nullptr,
-                                           at(dy, r), at(dh, r), at(h, r), weight.data, masks[r], cols,
-                                           mean.as<float>()[r], rstd.as<float>()[r]});
-      return;
+      return backward_rows_f32(dx, dresidual, dw ? sums : nullptr, db ? sums + cols : nullptr, dy, dh, h, weight.data,
+                               mean, rstd, dropout, begin, end);
     }
     T* row = static_cast<T*>(scratch(6, size_t(cols) * sizeof(T)));
     for (int64_t r = begin; r < end; ++r) {
@@ -108,13 +128,18 @@ void backward(const View& dx, const View& dresidual, const View& dw, const View&
 
 void cpu::layer_norm(View y, View h, View mean, View rstd, View x, View residual, View w, View b, double eps,
                      Dropout dropout) {
-  if (x.dtype == DType::F32) return forward_f32(y, h, mean, rstd, x, residual, w, b, eps, dropout);
+  if (x.dtype != DType::F64) return forward_f32(y, h, mean, rstd, x, residual, w, b, eps, dropout);
   dispatch(x, [&](auto zero) { forward<decltype(zero)>(y, h, mean, rstd, x, residual, w, b, eps, dropout); });
 }
 
 void cpu::layer_norm_backward(View dx, View dresidual, View dw, View db, View dy, View dh, View h, View w, View mean,
                               View rstd, Dropout dropout) {
-  dispatch(h, [&](auto zero) { backward<decltype(zero)>(dx, dresidual, dw, db, dy, dh, h, w, mean, rstd, dropout); });
+  const Wide dweight(dw, false), dbias(db, false);
+  dispatch(h, [&](auto zero) {
+    backward<decltype(zero)>(dx, dresidual, dweight.view, dbias.view, dy, dh, h, w, mean, rstd, dropout);
+  });
+  dweight.round();
+  dbias.round();
 }
 
 }  // namespace lowrank

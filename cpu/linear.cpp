@@ -1,6 +1,8 @@
 #include "core/kernels.h"
 #include "cpu/gemm/gemm.h"
 #include "cpu/gemm/spec.h"
+#include "cpu/half.h"
+#include "cpu/pieces.h"
 
 namespace lowrank::cpu {
 
@@ -8,8 +10,10 @@ namespace {
 
 void multiply(View y, View x, View w, View bias, Compute compute) {
   if (y.dtype == DType::F64) return spec::linear<double>(y, x, w, bias, compute);
-  gemm::Product p = {y.rows(), y.cols(), x.cols(), gemm::operand(x, true), gemm::operand(w, true), y.as<float>()};
-  p.bias = bias.as<float>();
+  gemm::Product p = {y.rows(), y.cols(), x.cols(), gemm::operand(x, true), gemm::operand(w, true), nullptr};
+  gemm::write_to(p, y);
+  const Weight<float> shift(bias);
+  p.bias = shift.data;
   p.compute = compute;
   gemm::multiply(p);
 }
@@ -17,8 +21,11 @@ void multiply(View y, View x, View w, View bias, Compute compute) {
 }  // namespace
 
 void linear(View y, View x, View w, View bias, Compute compute, Rope turn) {
-  multiply(y, x, w, bias, compute);
-  if (turn) rope(y, View{}, y, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
+  if (!turn) return multiply(y, x, w, bias, compute);
+  const Wide rows(y, false);  // turned before they are rounded
+  multiply(rows.view, x, w, bias, compute);
+  rope(rows.view, View{}, rows.view, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
+  rows.round();
 }
 
 }  // namespace lowrank::cpu

@@ -68,7 +68,7 @@ void cpu::linear_cross_entropy(View loss, View dx, View x, View w, View bias, Vi
     auto* losses = static_cast<double*>(scratch(LOSSES, size_t(rows) * sizeof(double)));
     for (int64_t first = 0; first < rows; first += o.chunk) {
       const int64_t end = std::min(first + o.chunk, rows);
-      const View logits{values, x.dtype, 2, {end - first, classes}};
+      const View logits{values, x.dtype == DType::F64 ? DType::F64 : DType::F32, 2, {end - first, classes}};
       linear(logits, x.part(first, end - first), w, bias, o.compute, Rope{});
       for_pieces(end - first, ROWS, [&](int64_t begin, int64_t stop, int64_t) {
         for (int64_t r = begin; r < stop; ++r) {

@@ -3,6 +3,7 @@
 
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/pieces.h"
 
 namespace lowrank {
@@ -22,6 +23,7 @@ double slope_of(double x) { return -1 / std::expm1(-(x > LARGEST ? LARGEST : x))
 }  // namespace
 
 void cpu::log1mexp(View y, View x) {
+  if (runs_wide(1, cpu::log1mexp, y, x)) return;
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);
     for_pieces(y.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {
@@ -31,6 +33,7 @@ void cpu::log1mexp(View y, View x) {
 }
 
 void cpu::log1mexp_backward(View dx, View dy, View x) {
+  if (runs_wide(1, cpu::log1mexp_backward, dx, dy, x)) return;
   dispatch(dx, [&](auto zero) {
     using T = decltype(zero);
     for_pieces(dx.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end, int64_t) {

@@ -9,6 +9,7 @@
 #include "core/kernels.h"
 #include "cpu/gemm/gemm.h"
 #include "cpu/gemm/spec.h"
+#include "cpu/half.h"
 #include "cpu/lora.h"
 #include "cpu/pieces.h"
 #include "cpu/vector/rows.h"
@@ -29,6 +30,17 @@ void make_mask(const Dropout& d, int64_t row, int64_t count, int64_t columns, ui
   const auto fill = gemm::skinny().dropout_bits;
   for (int64_t i = 0; i < count; ++i)
     fill(key, uint32_t(row + i + d.row_offset), columns, bits + i * mask_stride(columns));
+}
+
+constexpr int COPIES = 6;  // scratch of a thread, for f32 copies of rows in bf16
+
+float* copies_of(const View& x, int64_t elements) {
+  return static_cast<float*>(scratch(COPIES, is_bf16(x) ? size_t(4 * elements) : 64));
+}
+
+// Rows [row, row + count) of x, in `copy` where they are bf16.
+const float* rows_of(const View& x, int64_t row, int64_t count, float* copy) {
+  return read(x, row * x.cols(), count * x.cols(), copy);
 }
 
 // Rows that are too few for tiles, where the weight is read as it is stored: all of f32.
@@ -75,7 +87,8 @@ struct Projection {
       mask = static_cast<uint8_t*>(scratch(ROW_SCRATCH, size_t(STRIP * stride)));
       make_mask(dropout, row, count, in, mask);
     }
-    tiles->dot({x.as<float>() + row * in, in, mask, stride, a, s.as<float>() + row * r, r, factor, count, in, to});
+    tiles->dot({rows_of(x, row, count, copies_of(x, count * in)), in, mask, stride, a, s.as<float>() + row * r, r,
+                factor, count, in, to});
   }
 };
 
@@ -104,16 +117,17 @@ struct Backward {
     float *part_a = partial_a(index), *part_b = partial_b(index);
     const int64_t begin = rows * index / pieces, end = rows * (index + 1) / pieces, stride = mask_stride(in);
     const int64_t step = std::clamp<int64_t>(CACHED_BYTES / (4 * std::max<int64_t>(out, 1)) / 4 * 4, 16, STRIP);
+    float* copies = copies_of(dy, step * (in + out));
     for (int64_t row = begin; row < end; row += step) {
       const int64_t count = std::min(step, end - row);
-      const float* dy_rows = dy.as<float>() + row * out;
+      const float* dy_rows = rows_of(dy, row, count, copies);
       if (t)
         thin.dot({dy_rows, out, nullptr, 0, transposed, false, out, t + row * r, r, scale, nullptr, count, r, out});
       if (db) thin.outer({s.as<float>() + row * r, r, dy_rows, out, nullptr, 0, part_b, out, row > begin, count, out});
       if (mask) make_mask(dropout, row, count, in, mask + row * stride);
       if (da)
-        thin.outer({t + row * r, r, x.as<float>() + row * in, in, mask ? mask + row * stride : nullptr, stride, part_a,
-                    in, row > begin, count, in});
+        thin.outer({t + row * r, r, rows_of(x, row, count, copies + step * out), in,
+                    mask ? mask + row * stride : nullptr, stride, part_a, in, row > begin, count, in});
     }
   }
 
@@ -121,7 +135,8 @@ struct Backward {
   void rows_on_tiles(int64_t row, int64_t count, void* to) const {
     const int64_t index = row / piece_rows, stride = mask_stride(in);
     const bool more = row % piece_rows > 0;
-    const float* dy_rows = dy.as<float>() + row * out;
+    float* copies = copies_of(dy, count * (in + out));
+    const float* dy_rows = rows_of(dy, row, count, copies);
     void* parts = scratch(PARTS, size_t(tiles->outer_bytes(r)));
     if (t) tiles->dot({dy_rows, out, nullptr, 0, packed, t + row * r, r, scale, count, out, to});
     if (db)
@@ -129,8 +144,8 @@ struct Backward {
           {s.as<float>() + row * r, r, dy_rows, out, nullptr, 0, partial_b(index), wide_out, more, count, out, parts});
     if (mask) make_mask(dropout, row, count, in, mask + row * stride);
     if (da)
-      tiles->outer({t + row * r, r, x.as<float>() + row * in, in, mask ? mask + row * stride : nullptr, stride,
-                    partial_a(index), wide_in, more, count, in, parts});
+      tiles->outer({t + row * r, r, rows_of(x, row, count, copies + count * out), in,
+                    mask ? mask + row * stride : nullptr, stride, partial_a(index), wide_in, more, count, in, parts});
   }
 
   // Sum of the pieces' partial sums at [j, columns from..to), in the order of the pieces.
@@ -209,8 +224,8 @@ void lora::project(const View& s, const View& x, const View& a, double scale, co
         mask = static_cast<uint8_t*>(scratch(ROW_SCRATCH, size_t(STRIP * stride)));
         make_mask(dropout, row, count, in, mask);
       }
-      thin.dot({x.as<float>() + row * in, in, mask, stride, a.data, false, in, s.as<float>() + row * r, r, factor,
-                nullptr, count, r, in});
+      thin.dot({rows_of(x, row, count, copies_of(x, count * in)), in, mask, stride, a.data, false, in,
+                s.as<float>() + row * r, r, factor, nullptr, count, r, in});
     }
   });
   if (product) gemm::multiply(*product);
@@ -239,8 +254,10 @@ void multiply_layer(View y, View s, View x, View w, View bias, View a, View b, d
                     Compute compute) {
   if (y.dtype == DType::F64) return spec::lora_linear<double>(y, s, x, w, bias, a, b, scale, dropout, compute);
   if (y.rows() == 0) return;
-  gemm::Product p = {y.rows(), y.cols(), x.cols(), gemm::operand(x, true), gemm::operand(w, true), y.as<float>()};
-  p.bias = bias.as<float>();
+  gemm::Product p = {y.rows(), y.cols(), x.cols(), gemm::operand(x, true), gemm::operand(w, true), nullptr};
+  gemm::write_to(p, y);
+  const Weight<float> shift(bias);
+  p.bias = shift.data;
   p.compute = compute;
   p.slab.r = a.dims[0];
   p.slab.a = s.as<float>();
@@ -250,7 +267,7 @@ void multiply_layer(View y, View s, View x, View w, View bias, View a, View b, d
 }
 
 void differentiate_layer(View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,
-                         Dropout dropout, Compute compute) {
+                         Dropout dropout, Compute compute, View residual) {
   const int64_t rows = dy.rows(), in = a.dims[1], out = b.dims[0], r = a.dims[0];
   float* t = nullptr;
   uint8_t* mask = nullptr;
@@ -260,7 +277,9 @@ void differentiate_layer(View dx, View da, View db, View dy, View x, View w, Vie
   }
   const Rows thin = {da, db, dy, x, a, b, s, scale, dropout, compute, t, mask};
   if (!dx || rows == 0) return differentiate(thin);
-  gemm::Product p = {rows, in, out, gemm::operand(dy, true), gemm::operand(w, false), dx.as<float>()};
+  gemm::Product p = {rows, in, out, gemm::operand(dy, true), gemm::operand(w, false), nullptr};
+  gemm::write_to(p, dx);
+  if (p.rounded) p.residual = residual.as<uint16_t>();
   p.compute = compute;
   p.slab.r = r;
   p.slab.a = t;
@@ -275,16 +294,24 @@ void differentiate_layer(View dx, View da, View db, View dy, View x, View w, Vie
 
 void lora_linear(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
                  Compute compute, bool, Rope turn) {
-  multiply_layer(y, s, x, w, bias, a, b, scale, dropout, compute);
-  if (turn) rope(y, View{}, y, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
+  const Wide down(a), up(b), rows(turn ? y : View{}, false);  // turned before they are rounded
+  multiply_layer(turn ? rows.view : y, s, x, w, bias, down.view, up.view, scale, dropout, compute);
+  if (!turn) return;
+  rope(rows.view, View{}, rows.view, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
+  rows.round();
 }
 
 void lora_linear_backward(View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,
                           Dropout dropout, Compute compute, bool, View residual) {
   if (dy.dtype == DType::F64)
     spec::lora_linear_backward<double>(dx, da, db, dy, x, w, a, b, s, scale, dropout, compute);
-  else differentiate_layer(dx, da, db, dy, x, w, a, b, s, scale, dropout, compute);
-  if (dx && residual) accumulate(dx, residual, 1);
+  else {
+    const Wide down(a), up(b), ddown(da, false), dup(db, false);
+    differentiate_layer(dx, ddown.view, dup.view, dy, x, w, down.view, up.view, s, scale, dropout, compute, residual);
+    ddown.round();
+    dup.round();
+  }
+  if (dx && residual && !is_bf16(dx)) accumulate(dx, residual, 1);
 }
 
 }  // namespace lowrank::cpu

@@ -9,8 +9,9 @@
 #include "core/kernels.h"
 #include "cpu/gemm/gemm.h"
 #include "cpu/gemm/spec.h"
+#include "cpu/half.h"
 #include "cpu/lora.h"
-#include "cpu/parallel.h"
+#include "cpu/pieces.h"
 
 namespace lowrank::cpu {
 
@@ -19,6 +20,26 @@ using namespace lora;
 namespace {
 
 using Group = LoraRows::Group;
+
+constexpr int64_t MOST_FEW_ROWS = 16;  // whose updates are added after the product
+
+// Factors and their gradients of groups that have them in bf16, in f32.
+struct WideFactors {
+  explicit WideFactors(LoraRows& op) {
+    wide.reserve(size_t(4 * op.count));
+    for (int i = 0; i < op.count; ++i) {
+      Group& own = op.group[i];
+      for (View* each : {&own.a, &own.b}) *each = wide.emplace_back(*each).view;
+      for (View* each : {&own.da, &own.db}) *each = wide.emplace_back(*each, false).view;
+    }
+  }
+  // Hands on the gradients; factors are as they were.
+  void round() const {
+    for (size_t i = 0; i < wide.size(); ++i)
+      if (i % 4 >= 2) wide[i].round();
+  }
+  std::vector<Wide> wide;
+};
 
 // y's rows += s b^T, in dots of rank r: of few rows.
 void add_updates(const LoraRows& op) {
@@ -46,9 +67,11 @@ void forward(const LoraRows& op) {
     groups.push_back({own.begin, own.begin + own.rows, own.rank(), own.s.as<float>(), own.b.as<float>()});
     first += own.rank();
   }
-  gemm::Product p = {op.y.rows(),     op.y.cols(), op.x.cols(), gemm::operand(op.x, true), gemm::operand(op.w, true),
-                     op.y.as<float>()};
-  p.bias = op.bias.as<float>();
+  gemm::Product p = {op.y.rows(), op.y.cols(), op.x.cols(), gemm::operand(op.x, true), gemm::operand(op.w, true),
+                     nullptr};
+  gemm::write_to(p, op.y);
+  const Weight<float> shift(op.bias);
+  p.bias = shift.data;
   p.compute = op.compute;
   if (gemm::takes_few_rows(p)) {
     gemm::multiply(p);
@@ -82,7 +105,8 @@ void backward(const LoraRows& op) {
     t += own.rows * own.rank(), first += own.rank();
   }
   if (!op.dx) return;
-  gemm::Product p = {rows, in, op.dy.cols(), gemm::operand(op.dy, true), gemm::operand(op.w, false), op.dx.as<float>()};
+  gemm::Product p = {rows, in, op.dy.cols(), gemm::operand(op.dy, true), gemm::operand(op.w, false), nullptr};
+  gemm::write_to(p, op.dx);
   p.compute = op.compute;
   p.slab.r = first;
   p.slab.mask = mask, p.slab.mask_stride = stride;
@@ -111,15 +135,23 @@ void backward_f64(const LoraRows& op) {
 }  // namespace
 
 void lora_linear_rows(LoraRows op) {
+  const WideFactors factors(op);
+  const Rope turn = op.rope;
+  const int64_t rows = op.y.rows();
+  // In f32 until all is added up and turned, where that is after the product.
+  const Wide whole(turn || rows <= MOST_FEW_ROWS ? op.y : View{}, false);
+  if (whole.view) op.y = whole.view;
   if (op.y.dtype == DType::F64) forward_f64(op);
   else forward(op);
-  const Rope& turn = op.rope;
   if (turn) rope(op.y, View{}, op.y, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
+  whole.round();
 }
 
 void lora_linear_rows_backward(LoraRows op) {
+  const WideFactors factors(op);
   if (op.dy.dtype == DType::F64) backward_f64(op);
   else backward(op);
+  factors.round();
 }
 
 }  // namespace lowrank::cpu

@@ -11,7 +11,8 @@ void matmul(View y, View a, View b, bool transpose_a, bool transpose_b, Compute 
                      transpose_a ? a.rows() : a.cols(),
                      gemm::operand(a, !transpose_a),
                      gemm::operand(b, transpose_b),
-                     y.as<float>()};
+                     nullptr};
+  gemm::write_to(p, y);
   p.compute = compute;
   gemm::multiply(p);
 }

@@ -1,11 +1,13 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/pieces.h"
 #include "cpu/vector/rows.h"
 
 namespace lowrank {
 
 void cpu::mse(View loss, View x, View targets, double scale) {
+  if (runs_wide(1, cpu::mse, loss, x, targets, scale)) return;
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     const double sum = sum_pieces(x.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end) {
@@ -23,6 +25,7 @@ void cpu::mse(View loss, View x, View targets, double scale) {
 }
 
 void cpu::mse_backward(View dx, View dloss, View x, View targets, double scale) {
+  if (runs_wide(1, cpu::mse_backward, dx, dloss, x, targets, scale)) return;
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     const double upstream = 2 * scale * load_scalar(dloss);

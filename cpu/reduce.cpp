@@ -1,5 +1,6 @@
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/pieces.h"
 #include "cpu/vector/rows.h"
 
@@ -13,8 +14,9 @@ void cpu::sum_rows(View y, View x) {
     for_pieces(rows, PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t piece) {
       T* sum = partial + piece * cols;
       for (int64_t c = 0; c < cols; ++c) sum[c] = 0;
+      auto* copy = static_cast<float*>(scratch(6, is_bf16(x) ? size_t(cols) * sizeof(float) : 0));
       for (int64_t r = begin; r < end; ++r)
-        if constexpr (std::is_same_v<T, float>) row_kernels().add(sum, sum, x.as<float>() + r * cols, cols);
+        if constexpr (std::is_same_v<T, float>) row_kernels().add(sum, sum, read(x, r * cols, cols, copy), cols);
         else
           for (int64_t c = 0; c < cols; ++c) sum[c] += x.as<T>()[r * cols + c];
     });
@@ -27,6 +29,7 @@ void cpu::sum_rows(View y, View x) {
 }
 
 void cpu::sum(View y, View x) {
+  if (runs_wide(1, cpu::sum, y, x)) return;
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     store_scalar(y, sum_pieces(x.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end) {
@@ -39,6 +42,7 @@ void cpu::sum(View y, View x) {
 }
 
 void cpu::sum_squares(View y, View x) {
+  if (runs_wide(1, cpu::sum_squares, y, x)) return;
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     store_scalar(y, sum_pieces(x.size(), PIECE_ELEMENTS, [&](int64_t begin, int64_t end) {

@@ -3,6 +3,7 @@
 
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/philox.h"
 #include "cpu/row_masks.h"
 
@@ -55,12 +56,18 @@ void forward_f32(const View& y, const View& h, const View& rstd, const View& x, 
                  double offset, double eps, const Dropout& dropout) {
   const int64_t cols = x.cols();
   const Weight<float> weight(w);
-  const auto at = [&](const View& view, int64_t r) { return view ? view.as<float>() + r * cols : nullptr; };
   for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
     const RowMasks masks(dropout, begin, end, cols);
-    for (int64_t r = begin; r < end; ++r)
-      row_kernels().rms_norm({at(y, r), at(h ? h : x, r), at(x, r), at(residual, r), weight.data, masks[r],
+    float* copies = row_copies(4, cols);
+    for (int64_t r = begin; r < end; ++r) {
+      const int64_t at = r * cols;
+      const float* row = read(x, at, cols, copies);
+      float *sums = h ? target(h, at, copies + cols) : const_cast<float*>(row), *out = target(y, at, copies + 2 * cols);
+      row_kernels().rms_norm({out, sums, row, read(residual, at, cols, copies + 3 * cols), weight.data, masks[r],
                               float(offset), cols, eps, rstd.as<float>() + r});
+      round(h, at, cols, sums);
+      round(y, at, cols, out);
+    }
   });
 }
 
@@ -71,11 +78,19 @@ void backward_rows(const View& dx, T* sums, const View& dy, const View& dh, cons
   const int64_t cols = h.cols();
   const auto at = [&](const View& view, int64_t r) { return view ? view.as<T>() + r * cols : nullptr; };
   for (int64_t c = 0; sums && c < cols; ++c) sums[c] = 0;
+  [[maybe_unused]] float* copies = row_copies(4, cols);
   for (int64_t r = begin; r < end; ++r) {
     const T inverse = rstd.as<T>()[r];
-    if constexpr (std::is_same_v<T, float>)
-      row_kernels().rms_norm_backward({at(dx, r), sums, at(dy, r), at(dh, r), at(h, r), w, offset, cols, inverse});
-    else backward_row(at(dx, r), sums, at(dy, r), at(dh, r), at(h, r), w, offset, inverse, cols);
+    if constexpr (std::is_same_v<T, float>) {
+      const int64_t from = r * cols;
+      float* to = target(dx, from, copies);
+      row_kernels().rms_norm_backward({to, sums, read(dy, from, cols, copies + cols),
+                                       read(dh, from, cols, copies + 2 * cols), read(h, from, cols, copies + 3 * cols),
+                                       w, offset, cols, inverse});
+      round(dx, from, cols, to);
+    } else {
+      backward_row(at(dx, r), sums, at(dy, r), at(dh, r), at(h, r), w, offset, inverse, cols);
+    }
   }
 }
 
@@ -100,15 +115,17 @@ void backward(const View& dx, const View& dw, const View& dy, const View& dh, co
 
 void cpu::rms_norm(View y, View h, View rstd, View x, View residual, View w, double offset, double eps,
                    Dropout dropout) {
-  if (x.dtype == DType::F32) return forward_f32(y, h, rstd, x, residual, w, offset, eps, dropout);
+  if (x.dtype != DType::F64) return forward_f32(y, h, rstd, x, residual, w, offset, eps, dropout);
   dispatch(x, [&](auto zero) { forward<decltype(zero)>(y, h, rstd, x, residual, w, offset, eps, dropout); });
 }
 
 void cpu::rms_norm_backward(View dx, View dw, View dy, View dh, View h, View w, View rstd, double offset) {
+  const Wide dweight(dw, false);
   dispatch(h, [&](auto zero) {
     using T = decltype(zero);
-    backward<T>(dx, dw, dy, dh, h, w, rstd, T(offset));
+    backward<T>(dx, dweight.view, dy, dh, h, w, rstd, T(offset));
   });
+  dweight.round();
 }
 
 }  // namespace lowrank

@@ -5,6 +5,7 @@
 
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/pieces.h"
 #include "cpu/vector/rows.h"
 
@@ -26,9 +27,27 @@ void rotate_head(T* y, const T* x, const T* cosines, const T* sines, int64_t pai
   }
 }
 
+// Rows [begin, end) of bf16, through f32 copies of heads.
+void rotate_half(const View& y, const View& x, const View& positions, const float* table, int64_t rotary,
+                 int64_t head_dim, bool interleaved, float sign) {
+  for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
+    auto* head = static_cast<float*>(scratch(6, size_t(head_dim) * sizeof(float)));
+    for (int64_t r = begin; r < end; ++r) {
+      const float* cosines = table + positions.as<int32_t>()[r] * rotary;
+      for (int64_t c = r * x.cols(); c < (r + 1) * x.cols(); c += head_dim) {
+        read(x, c, head_dim, head);
+        rotate_head(head, head, cosines, cosines + rotary / 2, rotary / 2, interleaved, sign);
+        round(y, c, head_dim, head);
+      }
+    }
+  });
+}
+
 template <typename T>
 void rotate(const View& y, const View& x, const View& positions, const T* table, int64_t rotary, int64_t head_dim,
             bool interleaved, T sign) {
+  if constexpr (std::is_same_v<T, float>)
+    if (is_bf16(x)) return rotate_half(y, x, positions, table, rotary, head_dim, interleaved, sign);
   for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
     for (int64_t r = begin; r < end; ++r) {
       const T* cosines = table + positions.as<int32_t>()[r] * rotary;

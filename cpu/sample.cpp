@@ -4,6 +4,7 @@
 #include "core/kernels.h"
 #include "core/sampling.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/philox.h"
 #include "cpu/pieces.h"
 
@@ -84,6 +85,7 @@ int32_t draw(Ranking& ranking, const Sampling& o, uint32_t random) {
 }  // namespace
 
 void cpu::sample(View ids, View logits, Sampling options) {
+  if (runs_wide(1, cpu::sample, ids, logits, options)) return;
   dispatch(logits, [&](auto zero) {
     using T = decltype(zero);
     for_pieces(logits.rows(), 1, [&](int64_t row, int64_t, int64_t) {

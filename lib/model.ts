@@ -54,7 +54,7 @@ export interface ModelOptions {
   planFor?: 'cpu' | 'cuda' | undefined
   /** How the frozen base is stored. Default `f32`, of a GGUF file its blocks; on CUDA `bf16` where products are. */
   storage?: Storage | undefined
-  /** Precision of products. Default `f32`, on CUDA `bf16`, where activations are bf16 too. */
+  /** Precision of products; with `bf16` activations are bf16 too. Default `f32`, on CUDA `bf16`. */
   compute?: Compute | undefined
   /** Keys newly initialised weights. Default {@link SEED}. */
   seed?: number | undefined
@@ -374,13 +374,13 @@ export function initStdOf(config: ModelConfig): number {
   return float(config, 'initializer_range', 0.02)
 }
 
-/** On CUDA everything is bf16 unless asked otherwise; on the CPU f32. */
+/** On CUDA everything is bf16 unless asked otherwise; on the CPU f32. Activations are bf16 where products are. */
 function precisionOf(options: ModelOptions, device: Device): Pick<LoadSettings, 'storage' | 'compute' | 'activations'> {
   const { isCuda } = device
   const wide = options.storage === 'f64'
   const compute = options.compute ?? (isCuda && !wide ? 'bf16' : 'f32')
-  const isHalf = isCuda && !wide && compute === 'bf16'
-  const storage = options.storage ?? (isHalf ? 'bf16' : 'f32')
+  const isHalf = !wide && compute === 'bf16'
+  const storage = options.storage ?? (isCuda && isHalf ? 'bf16' : 'f32')
   return { storage, compute, activations: wide ? 'f64' : isHalf ? 'bf16' : 'f32' }
 }
 

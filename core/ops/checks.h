@@ -17,11 +17,15 @@ inline void check_dtype(const char* op, const char* what, const Tensor& t, DType
 
 inline bool is_half(DType dtype) { return dtype == DType::BF16 || dtype == DType::F16; }
 
-// Activations: f32 or f64, and on a GPU bf16 or f16 too.
+// Activations: f32, f64 or bf16, and on a GPU f16 too.
+inline bool is_activation(DType dtype, const Device& device) {
+  return dtype == DType::F32 || dtype == DType::F64 || dtype == DType::BF16 ||
+         (dtype == DType::F16 && device.kind != DeviceKind::Cpu);
+}
+
 inline void check_float(const char* op, const char* what, const Tensor& t) {
-  const bool halves = t.device().kind != DeviceKind::Cpu;
-  check(t.dtype == DType::F32 || t.dtype == DType::F64 || (halves && is_half(t.dtype)), Code::DType, op, ": ", what,
-        " is ", name_of(t.dtype), ", expected f32 or f64", halves ? ", bf16 or f16" : "");
+  check(is_activation(t.dtype, t.device()), Code::DType, op, ": ", what, " is ", name_of(t.dtype),
+        ", expected f32, f64", t.device().kind == DeviceKind::Cpu ? " or bf16" : ", bf16 or f16");
 }
 
 // What sums over activations are kept in: losses, statistics, gradients of biases.
@@ -59,7 +63,7 @@ inline void check_parameter(const char* op, const char* what, const Tensor& p, c
 inline void check_weight(const char* op, const char* what, const Tensor& w, const Tensor& x) {
   check_same_device(op, w, x);
   const bool narrow = w.dtype == DType::BF16 && x.dtype == DType::F32;
-  const bool mixed = is_half(x.dtype) && (is_half(w.dtype) || w.dtype == DType::F32);
+  const bool mixed = is_half(x.dtype) && w.dtype != DType::F64 && is_activation(w.dtype, x.device());
   const bool quantized = is_quantized(w.dtype) && x.dtype != DType::F64;
   check(w.dtype == x.dtype || narrow || mixed || quantized, Code::DType, op, ": ", what, " is ", name_of(w.dtype),
         ", activations are ", name_of(x.dtype));

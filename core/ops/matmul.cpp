@@ -6,14 +6,13 @@ namespace {
 // b may be a frozen weight that is quantised: dx = dy w.
 void check_product(const char* op, const Tensor& a, const Tensor& b, DType dtype) {
   check_same_device(op, a, b);
-  const bool wide = a.dtype == DType::F64, halves = a.device().kind != DeviceKind::Cpu;
+  const bool wide = a.dtype == DType::F64;
   check(wide == (b.dtype == DType::F64), Code::DType, op, ": ", name_of(a.dtype), " and ", name_of(b.dtype));
   for (const Tensor* t : {&a, &b})
-    check(wide || t->dtype == DType::F32 || t->dtype == DType::BF16 || (halves && t->dtype == DType::F16) ||
-              (t == &b && is_quantized(b.dtype)),
+    check(wide || (t->dtype != DType::F64 && is_activation(t->dtype, a.device())) || (t == &b && is_quantized(b.dtype)),
           Code::DType, op, ": no product of ", name_of(t->dtype), "; cast it to f32");
-  check(dtype == (wide ? DType::F64 : DType::F32) || (halves && !wide && is_half(dtype)), Code::DType, op, ": ",
-        name_of(a.dtype), " times ", name_of(b.dtype), " gives no ", name_of(dtype), " on ", a.device().name());
+  check(wide == (dtype == DType::F64) && is_activation(dtype, a.device()), Code::DType, op, ": ", name_of(a.dtype),
+        " times ", name_of(b.dtype), " gives no ", name_of(dtype), " on ", a.device().name());
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Products of few rows, which read the weight as it is stored.
 #include <algorithm>
+#include <vector>
 
 #include "cpu/gemm/cut.h"
 #include "cpu/gemm/gemm.h"
@@ -53,17 +54,8 @@ void few_rows_of_blocks(FewRows f, const View& w) {
   }
 }
 
-}  // namespace
-
-// Packing w would cost more than it brings: few rows read it as it is stored.
-bool takes_few_rows(const Product& p) {
-  const bool slab = !p.slab.r || (p.slab.b_along_r && !p.slab.mask && !p.slab.groups);
-  const bool blocks = p.b.quantized.dtype != DType::NF4 || p.k % NF4_BLOCK == 0;
-  return p.m <= FEW_ROWS && p.a.along_k && p.b.along_k && !p.a.bf16 && slab && blocks;
-}
-
 // Memory is the bound, so nothing is rounded to bf16, whatever `compute` says.
-void multiply_few_rows(const Product& p) {
+void multiply_wide(const Product& p) {
   const RowKernels& rows = row_kernels();
   FewRows f = {};
   set_weight(f, p);
@@ -88,6 +80,28 @@ void multiply_few_rows(const Product& p) {
     if (is_blocks(p.b.quantized.dtype)) few_rows_of_blocks(mine, p.b.quantized);
     else rows.few_rows(mine);
   });
+}
+
+}  // namespace
+
+// Packing w would cost more than it brings: few rows read it as it is stored.
+bool takes_few_rows(const Product& p) {
+  const bool slab = !p.slab.r || (p.slab.b_along_r && !p.slab.mask && !p.slab.groups);
+  const bool blocks = p.b.quantized.dtype != DType::NF4 || p.k % NF4_BLOCK == 0;
+  return p.m <= FEW_ROWS && p.a.along_k && p.b.along_k && slab && blocks;
+}
+
+// Rows in bf16 are widened first: they are few.
+void multiply_few_rows(const Product& p) {
+  if (!p.a.bf16 && !p.rounded) return multiply_wide(p);
+  std::vector<float> x(size_t(p.a.bf16 ? p.m * p.k : 0)), y(size_t(p.rounded ? p.m * p.n : 0));
+  Product wide = p;
+  for (int64_t i = 0; p.a.bf16 && i < p.m; ++i)
+    row_kernels().widen(x.data() + i * p.k, static_cast<const uint16_t*>(p.a.data) + i * p.a.ld, p.k);
+  if (p.a.bf16) wide.a = {x.data(), p.k, false, true};
+  if (p.rounded) wide.c = y.data();
+  multiply_wide(wide);
+  if (p.rounded) row_kernels().narrow_rows(p.rounded, p.residual, p.n, y.data(), p.n, p.m, p.n);
 }
 
 }  // namespace lowrank::cpu::gemm

@@ -6,12 +6,13 @@
 #include "cpu/gemm/gemm.h"
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "cpu/gemm/cut.h"
 #include "cpu/gemm/session.h"
 #include "cpu/isa.h"
-#include "cpu/parallel.h"
+#include "cpu/pieces.h"
 #include "cpu/quantized.h"
 #include "cpu/vector/rows.h"
 
@@ -96,6 +97,9 @@ struct Plan {
     const int64_t rows = 4 * round_up(p.m, kernel.mr) * std::max<int64_t>(1, k_block);  // bytes
     return rows <= packed_a() / 4 * 5 && ceil_div(p.n, kernel.nr) >= 32 * int64_t(threads());
   }
+
+  // Whether c is where sums wait for the next phase of K.
+  bool keeps_sums() const { return phase_units < units && !suits_passing(); }
 
   void pass() {
     prepare_all();
@@ -244,14 +248,18 @@ struct Plan {
   void compute_strip(const Strip& s, int64_t n0, int64_t u0, int64_t panels) const {
     const int64_t slab = u0 == 0 ? slab_units : 0, panel_count = s.i1 - s.i0;
     const int64_t rows = panel_count * kernel.mr, width = k_block + slab;
-    float* slab_a = static_cast<float*>(scratch(PACKED_A_SLOT, size_t(4 * (rows + kernel.nr) * width + 64)));
-    float *packed_a = slab_a + rows * slab, *own_b = slab_a + rows * width;
+    // Of a result to be rounded: [panels of columns][rows][nr], one panel where K is one block.
+    const int64_t sums_size = p.rounded ? rows * kernel.nr * (phase > k_block ? s.j1 - s.j0 : 1) : 0;
+    float* slab_a =
+        static_cast<float*>(scratch(PACKED_A_SLOT, size_t(4 * ((rows + kernel.nr) * width + sums_size) + 64)));
+    float *packed_a = slab_a + rows * slab, *own_b = slab_a + rows * width, *sums = own_b + kernel.nr * width;
     const Session session(kernel);
     for (int64_t u = 0; u < phase || u == 0; u += k_block) {
       const int64_t block = std::min(k_block, phase - u);
       pack_a(s, (u0 + u) * per_unit, block, packed_a, u == 0 && slab ? slab_a : nullptr);
       for (int64_t j = s.j0; j < s.j1; ++j) {
-        Column c = {n0, j, u0 + u, block, packed_a, own_b, slab_a, own_b + block * kernel.nr};
+        Column c = {n0, j, u0 + u, block, packed_a, own_b, slab_a, own_b + block * kernel.nr, nullptr};
+        if (p.rounded) c.sums = sums + (phase > k_block ? (j - s.j0) * rows * kernel.nr : 0);
         if (passing) {
           pack_b_block(n0, u0, u, j, own_b);
           if (slab && u == 0) pack_slab_b(n0, j, own_b + block * kernel.nr);
@@ -259,6 +267,7 @@ struct Plan {
           c.b = packed_b + (u * panels + j * block) * kernel.nr, c.slab_b = slab_b + j * slab * kernel.nr;
         }
         compute_column(s, c);
+        if (p.rounded && u + block >= phase) round_column(s, c);
       }
       if (k_block == 0) break;
     }
@@ -268,13 +277,21 @@ struct Plan {
   struct Column {
     int64_t n0, j, begin, units;
     const float *a, *b, *slab_a, *slab_b;
+    float* sums;  // [rows][nr], or null: they are in c
   };
+
+  void round_column(const Strip& s, const Column& c) const {
+    const int64_t row = s.i0 * kernel.mr, at = row * p.n + c.n0 + c.j * kernel.nr;
+    row_kernels().narrow_rows(p.rounded + at, p.residual ? p.residual + at : nullptr, p.n, c.sums, kernel.nr,
+                              std::min(s.i1 * kernel.mr, p.m) - row,
+                              std::min<int64_t>(kernel.nr, columns - c.j * kernel.nr));
+  }
 
   // In passes of which both panels stay in the first cache, where the kernel asks for that.
   void compute_column(const Strip& s, const Column& c) const {
     const int64_t column = c.n0 + c.j * kernel.nr, most = kernel.pass ? kernel.pass : std::max<int64_t>(1, c.units);
     Tile t = {};
-    t.ldc = p.n;
+    t.ldc = c.sums ? kernel.nr : p.n;
     t.mask_stride = p.slab.mask_stride;
     t.cols = int(std::min<int64_t>(kernel.nr, columns - c.j * kernel.nr));
     for (int64_t u = 0; u < c.units || u == 0; u += most) {
@@ -293,7 +310,7 @@ struct Plan {
         t.slab_a = c.slab_a + ((i - s.i0) * slab + steps.first) * kernel.mr;
         t.slab_b = c.slab_b + steps.first * kernel.nr;
         t.mask = p.slab.mask ? p.slab.mask + row * p.slab.mask_stride + column / 8 : nullptr;
-        t.c = p.c + row * p.n + column;
+        t.c = c.sums ? c.sums + (i - s.i0) * kernel.mr * kernel.nr : p.c + row * p.n + column;
         look_ahead(t, i - s.i0, s.i1 - s.i0);
         kernel.tile(t);
       }
@@ -303,7 +320,8 @@ struct Plan {
   // Tile i of `count` with these columns: what it fetches of the next panel of b, which lies behind the present one.
   void look_ahead(Tile& t, int64_t i, int64_t count) const {
     const int64_t lines = t.units * kernel.nr / 16;
-    t.next_c = i + 1 < count ? t.c + kernel.mr * p.n : t.c - (count - 1) * kernel.mr * p.n + kernel.nr;
+    const int64_t step = kernel.mr * t.ldc;
+    t.next_c = i + 1 < count || p.rounded ? t.c + step : t.c - (count - 1) * step + kernel.nr;
     t.next_b = static_cast<const float*>(t.b) + t.units * kernel.nr + part(lines, i, count) * 16;
     t.next_lines = part(lines, i + 1, count) - part(lines, i, count);
   }
@@ -340,7 +358,20 @@ struct Plan {
 // Somewhat more rows than few, or few columns, in f32: nothing is packed.
 bool is_thin(const Product& p) {
   return p.compute == Compute::F32 && !p.slab.r && p.a.along_k && p.b.along_k && !p.a.bf16 && !p.b.quantized &&
-         (p.n <= 16 || p.m <= 32);
+         (p.n <= 16 || p.m <= 32) && !p.rounded;
+}
+
+// In f32 first: what every phase of K adds to is not rounded in between.
+void multiply_rounded(const Product& p) {
+  const std::unique_ptr<float[]> sums(new float[size_t(p.m * p.n)]);
+  Product wide = p;
+  wide.c = sums.get(), wide.rounded = nullptr;
+  Plan(wide).run();
+  for_pieces(p.m, PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
+    const int64_t at = begin * p.n;
+    row_kernels().narrow_rows(p.rounded + at, p.residual ? p.residual + at : nullptr, p.n, wide.c + at, p.n,
+                              end - begin, p.n);
+  });
 }
 
 }  // namespace
@@ -356,6 +387,7 @@ void run(const Before& before, int64_t rows) {
 void multiply(const Product& p) {
   if (p.m == 0 || p.n == 0) return;
   if (takes_few_rows(p)) return multiply_few_rows(p);
+  if (p.rounded && Plan(p).keeps_sums()) return multiply_rounded(p);
   if (!is_thin(p)) return Plan(p).run();
   parallel_dot({static_cast<const float*>(p.a.data), p.a.ld, nullptr, 0, p.b.data, p.b.bf16, p.b.ld, p.c, p.n, 1.0f,
                 p.bias, p.m, p.n, p.k});

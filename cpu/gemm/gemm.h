@@ -50,16 +50,23 @@ struct Before {
 struct Product {
   int64_t m, n, k;
   Operand a, b;
-  float* c;
+  float* c;                     // or null, and the result is rounded
   const float* bias = nullptr;  // [n]
   Compute compute = Compute::F32;
   Slab slab = {};
-  Before before = {};  // where thin_on_tiles(), of a product that takes_few_rows() does not take
+  Before before = {};                  // where thin_on_tiles(), of a product that takes_few_rows() does not take
+  uint16_t* rounded = nullptr;         // c as bf16, in its place
+  const uint16_t* residual = nullptr;  // beside it: [m, n], added before the sum is rounded; may be `rounded`
 };
 
 void multiply(const Product& product);
 // Without a product.
 void run(const Before& before, int64_t rows);
+// y, f32 or bf16, as what a product writes.
+inline void write_to(Product& p, const View& y) {
+  if (y.dtype == DType::BF16) p.c = nullptr, p.rounded = y.as<uint16_t>();
+  else p.c = y.as<float>();
+}
 // Whether multiply() reads the weight as it is stored; a slab with groups it always packs.
 bool takes_few_rows(const Product& product);
 void multiply_few_rows(const Product& product);

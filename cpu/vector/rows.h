@@ -121,6 +121,12 @@ struct FewRows {
 };
 
 struct RowKernels {
+  // bf16 to f32, and back to the nearest, ties to even
+  void (*widen)(float* y, const uint16_t* x, int64_t n);
+  void (*narrow)(uint16_t* y, const float* x, int64_t n);
+  // rows [rows, cols] of x, with residual (as y) where it is not null, as bf16; y may be residual
+  void (*narrow_rows)(uint16_t* y, const uint16_t* residual, int64_t ldy, const float* x, int64_t ldx, int64_t rows,
+                      int64_t cols);
   void (*add)(float* y, const float* a, const float* b, int64_t n);
   void (*multiply)(float* y, const float* a, const float* b, int64_t n);
   // y = x v + bias, bias may be null; dx = dy v, which may be dy, and sums += dy x, each may be null.

@@ -66,8 +66,8 @@ export async function judgeCase(device: Device, against: Against, opCase: OpCase
 
 /** Values and gradients of a case on two devices. */
 async function againstCpu(device: Device, opCase: OpCase, precision: Precision): Promise<number> {
-  const got = await evaluate(device, opCase, precision)
-  const expected = await evaluate(Devices.get('cpu'), opCase, precision === 'bf16' ? 'f32' : precision)
+  const got = await evaluateCase(device, opCase, precision)
+  const expected = await evaluateCase(Devices.get('cpu'), opCase, precision === 'bf16' ? 'f32' : precision)
   const allowed = Math.max(ALLOWED[precision], precision === 'f32' ? (opCase.tolerance ?? 0) : 0)
   return Math.max(...got.map((values, i) => shareOf(values, nth(expected, i), allowed)))
 }
@@ -103,7 +103,12 @@ function roundedToBf16(x: number): number {
   return nth(number, 0)
 }
 
-async function evaluate(device: Device, { inputs, run }: OpCase, precision: Precision): Promise<Float64Array[]> {
+/** The output of a case on a device, and the gradients of its inputs. */
+export async function evaluateCase(
+  device: Device,
+  { inputs, run }: OpCase,
+  precision: Precision,
+): Promise<Float64Array[]> {
   const tensors = scope(() => {
     const leaves = inputs.map(input => leafOf(input, device, precision))
     const tape = new Tape()
@@ -123,7 +128,7 @@ async function evaluate(device: Device, { inputs, run }: OpCase, precision: Prec
 
 /** The gradient of Σ w y of a case in f64, and its central differences. */
 async function againstDifferences(device: Device, opCase: OpCase): Promise<number> {
-  const [, ...grads] = await evaluate(device, opCase, 'f64')
+  const [, ...grads] = await evaluateCase(device, opCase, 'f64')
   let worst = 0
   let k = 0
   for (const [i, input] of opCase.inputs.entries()) {

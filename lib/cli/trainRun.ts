@@ -174,7 +174,8 @@ class Watch {
     const { lr, headLr } = event
     const rates = headLr === undefined ? `lr ${lr}` : `lr ${lr}, of the new head ${headLr}`
     note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, ${rates}`)
-    note(`frozen weights in ${event.storage}, products in ${event.compute}, adapters and sums in f32`)
+    const flows = event.compute === 'bf16' && event.storage !== 'f64' ? 'products and activations' : 'products'
+    note(`frozen weights in ${event.storage}, ${flows} in ${event.compute}, adapters and sums in f32`)
     if (event.reference) note(referenceText[event.reference])
     if (event.teacher) note(teacherText(event.teacher))
     if (resumed) note(`continuing after step ${resumed.step} from ${resumed.path}`)

@@ -54,7 +54,7 @@ export function divergence(student: Tensor, teacher: Tensor, labels: Tensor, sca
   const { loss, lse, teacherLse } = scope(() => {
     const { loss, lse } = entropy(student)
     const { loss: start, lse: teacherLse } = entropy(teacher)
-    const one = Tensor.ones([1], student)
+    const one = Tensor.ones([1], loss)
     const back = new Tensor(native.scale(student.handle, -1))
     native.accumulate(back.handle, teacher.handle, 1)
     const along = new Tensor(native.multiply(slope(one.handle, teacher, teacherLse).handle, back.handle))

@@ -4,6 +4,7 @@
 
 #include "cpu/gemm/gemm.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <random>
@@ -12,6 +13,7 @@
 
 #include "core/kernels.h"
 #include "core/quantized.h"
+#include "cpu/convert.h"
 #include "cpu/gemm/spec.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
@@ -143,6 +145,42 @@ void test_linear(int64_t m, int64_t n, int64_t k, DType w_type, Compute compute,
 
 #include "test/native/gemm_lora.h"
 
+// A product of bf16 rows that is written as bf16 is the f32 one, rounded once, with what it is added to.
+void test_rounded(int64_t m, int64_t n, int64_t k, int64_t r, Compute compute) {
+  Matrix x(m, k, DType::BF16), w(n, k), a(m, r), b(n, r), bias(1, n), sums(m, n), y(m, n, DType::BF16);
+  x.random(), w.random(), a.random(), b.random(), bias.random();
+  char text[128];
+  std::snprintf(text, sizeof text, "rounded product %ldx%ldx%ld r %ld compute %s", long(m), long(n), long(k), long(r),
+                name_of(compute));
+  cpu::gemm::Product p = {m, n, k, cpu::gemm::operand(x.view, true), cpu::gemm::operand(w.view, true), nullptr};
+  p.bias = bias.view.as<float>(), p.compute = compute;
+  p.slab.r = r, p.slab.a = a.view.as<float>(), p.slab.b = b.view.as<float>(), p.slab.b_along_r = true;
+  const auto run = [&](const View& to, bool added) {
+    p.rounded = nullptr;
+    cpu::gemm::write_to(p, to);
+    p.residual = added ? p.rounded : nullptr;
+    cpu::gemm::multiply(p);
+  };
+  const auto matches = [&](bool added) {
+    for (int64_t i = 0; i < m * n; ++i) {
+      const float want = sums.view.as<float>()[i] + (added ? 1.5f : 0.0f);
+      if (y.view.as<uint16_t>()[i] != cpu::to_bf16(want).bits) return false;
+    }
+    return true;
+  };
+  everywhere(
+      {},
+      [&] {
+        run(sums.view, false);
+        run(y.view, false);
+        expect(matches(false), text);
+        std::fill(y.view.as<uint16_t>(), y.view.as<uint16_t>() + m * n, cpu::to_bf16(1.5f).bits);
+        run(y.view, true);
+        expect(matches(true), std::string(text) + " and a residual in place");
+      },
+      [](const std::string&) {});
+}
+
 // The cut of a product looks at the number of threads; its bits don't.
 void test_thread_counts(int64_t m, int64_t n, int64_t k, Compute compute) {
   Matrix x(m, k), w(n, k), a(8, k), b(n, 8), s(m, 8), y(m, n);
@@ -233,6 +271,7 @@ void test_few() {
     for (const DType type : {f32, bf16, DType::I8, DType::NF4})
       for (const int64_t m : {1, 7}) test_few_rows(m, 21, m == 7 ? 100 : 192, m == 7 ? 17 : 8, type, compute);
     for (const int64_t m : {3, 60}) test_thread_counts(m, 300, 800, compute);
+    for (const int64_t m : {5, 29}) test_rounded(m, 37, 70, 3, compute);
   }
 }
 
@@ -296,6 +335,10 @@ void test_all() {
   test_few_rows(1, 9, 4992, 16, DType::NF4, Compute::BF16);  // several segments of scales
   for (const Compute compute : {Compute::F32, Compute::BF16})
     for (const int64_t m : {1, 16, 40, 300}) test_thread_counts(m, 2000, 900, compute);
+  // Few rows; one K block; several; several phases of K; b panel by panel.
+  const int64_t rounded[][3] = {{5, 33, 40}, {70, 100, 96}, {300, 70, 3300}, {20, 2800, 3300}, {20, 1100, 96}};
+  for (const auto& s : rounded)
+    for (const Compute compute : {Compute::F32, Compute::BF16}) test_rounded(s[0], s[1], s[2], 4, compute);
 }
 
 }  // namespace

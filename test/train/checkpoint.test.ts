@@ -22,8 +22,8 @@ interface Ran {
   bytes: string
 }
 
-async function run(options: Partial<TrainOptions>, splits: TrainData = data, lora = {}): Promise<Ran> {
-  const model = tinyModel()
+async function run(options: Partial<TrainOptions>, splits: TrainData = data, lora = {}, made = {}): Promise<Ran> {
+  const model = tinyModel(made)
   const method = tinyLora(model, lora)
   const live = native.live()
   try {
@@ -37,10 +37,10 @@ async function run(options: Partial<TrainOptions>, splits: TrainData = data, lor
 }
 
 /** A run that is aborted after a step, with its checkpoints in a new folder. */
-async function aborted(after: number, options: Partial<TrainOptions> = {}): Promise<string> {
+async function aborted(after: number, options: Partial<TrainOptions> = {}, made = {}): Promise<string> {
   const outputDir = temporaryFolder()
   const control = new AbortController()
-  const model = tinyModel()
+  const model = tinyModel(made)
   const method = tinyLora(model)
   for await (const event of train(method, data, { ...settings, outputDir, signal: control.signal, ...options }))
     if (event.type === 'step' && event.step === after) control.abort()
@@ -75,6 +75,14 @@ test('aborted and resumed, a run ends as if it had been left alone', async () =>
     assert.equal(evaluations(events), evaluations(whole.events).slice(-evaluations(events).length))
     rmSync(outputDir, { recursive: true })
   }
+})
+
+test('so does one whose activations are bf16', async () => {
+  const made = { compute: 'bf16' as const }
+  const whole = await run({}, data, {}, made)
+  const outputDir = await aborted(4, {}, made)
+  assert.is((await run({ outputDir, resume: true }, data, {}, made)).bytes, whole.bytes)
+  assert.is.not(whole.bytes, (await run({})).bytes)
 })
 
 test('8-bit moments are resumed to the byte, and only by a run that has them too', async () => {

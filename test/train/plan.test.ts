@@ -67,6 +67,12 @@ const CASES: Record<string, Case> = {
     examples: answers(60),
     lora: { targetModules: 'all-linear' },
   },
+  'activations in bf16, every layer adapted': {
+    model: { storage: 'bf16', compute: 'bf16' },
+    examples: sequences(60),
+    lora: { targetModules: 'all-linear' },
+  },
+  'activations in bf16, text to text': { make: tinySeq2seq, model: { compute: 'bf16' }, examples: answers(60) },
   'full, text to text': { make: tinySeq2seq, model: {}, examples: answers(60), full: true },
 }
 
