@@ -29,7 +29,7 @@ import { CASES, forwardGflop, type StepCase } from './cases.ts'
 import { floorOf, peakGflops } from './floor.ts'
 import { cpuSeconds, median, resetPeak, resident, round } from './machine.ts'
 
-/** Base weights, and what products are computed in. bf16: both bf16; activations and all that trains stay f32. */
+/** Base weights, and what products are computed in. bf16: both bf16, and activations; all that trains stays f32. */
 const DTYPES = {
   fp32: { storage: 'f32', compute: 'f32' },
   bf16: { storage: 'bf16', compute: 'bf16' },

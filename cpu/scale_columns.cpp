@@ -1,6 +1,7 @@
 // y = x v + bias? by columns: one pass forward, and one back, over what a layer gives.
 #include "core/kernels.h"
 #include "cpu/dispatch.h"
+#include "cpu/half.h"
 #include "cpu/pieces.h"
 #include "cpu/vector/rows.h"
 
@@ -31,9 +32,19 @@ void cpu::scale_columns(View y, View x, View v, View bias) {
   dispatch(y, [&](auto zero) {
     using T = decltype(zero);
     const int64_t cols = x.cols();
+    const Weight<T> scales(v), shift(bias);
     for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
-      for (int64_t r = begin; r < end; ++r)
-        forward_row(y.as<T>() + r * cols, x.as<T>() + r * cols, v.as<T>(), bias.as<T>(), cols);
+      [[maybe_unused]] float* copies = row_copies(2, cols);
+      for (int64_t r = begin; r < end; ++r) {
+        const int64_t at = r * cols;
+        if constexpr (std::is_same_v<T, float>) {
+          float* to = target(y, at, copies);
+          forward_row<float>(to, read(x, at, cols, copies + cols), scales.data, shift.data, cols);
+          round(y, at, cols, to);
+        } else {
+          forward_row(y.as<T>() + at, x.as<T>() + at, scales.data, shift.data, cols);
+        }
+      }
     });
   });
 }
@@ -42,13 +53,23 @@ void cpu::scale_columns_backward(View dx, View dv, View dy, View x, View v) {
   dispatch(x, [&](auto zero) {
     using T = decltype(zero);
     const int64_t rows = x.rows(), cols = x.cols(), pieces = ceil_div(rows, PIECE_ROWS);
+    const Weight<T> scales(v);
     T* partial = dv ? static_cast<T*>(scratch(7, size_t(pieces * cols) * sizeof(T))) : nullptr;
     for_pieces(rows, PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t piece) {
       T* sums = partial ? partial + piece * cols : nullptr;
       for (int64_t c = 0; sums && c < cols; ++c) sums[c] = 0;
-      for (int64_t r = begin; r < end; ++r)
-        backward_row(dx ? dx.as<T>() + r * cols : nullptr, sums, dy.as<T>() + r * cols, x.as<T>() + r * cols, v.as<T>(),
-                     cols);
+      [[maybe_unused]] float* copies = row_copies(3, cols);
+      for (int64_t r = begin; r < end; ++r) {
+        const int64_t at = r * cols;
+        if constexpr (std::is_same_v<T, float>) {
+          float* to = target(dx, at, copies);
+          backward_row<float>(to, sums, read(dy, at, cols, copies + cols), read(x, at, cols, copies + 2 * cols),
+                              scales.data, cols);
+          round(dx, at, cols, to);
+        } else {
+          backward_row<T>(dx ? dx.as<T>() + at : nullptr, sums, dy.as<T>() + at, x.as<T>() + at, scales.data, cols);
+        }
+      }
     });
     for (int64_t c = 0; dv && c < cols; ++c) {
       T total = 0;
