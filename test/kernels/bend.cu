@@ -1,5 +1,4 @@
 // cuda/gemm/bend.cuh: an activation function of a product, or its slope, in the epilogue or after it.
-#include "cuda/gemm/bend.cuh"
 #include "cuda/gemm/hopper.h"
 #include "cuda/scratch.h"
 #include "test/kernels/product.cuh"
