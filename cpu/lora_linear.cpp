@@ -32,6 +32,11 @@ void make_mask(const Dropout& d, int64_t row, int64_t count, int64_t columns, ui
     fill(key, uint32_t(row + i + d.row_offset), columns, bits + i * mask_stride(columns));
 }
 
+// For tiles: from `row` on.
+gemm::Stored stored_rows(const View& x, int64_t row) {
+  return {x.as<char>() + row * x.cols() * (is_bf16(x) ? 2 : 4), is_bf16(x)};
+}
+
 constexpr int COPIES = 6;  // scratch of a thread, for f32 copies of rows in bf16
 
 float* copies_of(const View& x, int64_t elements) {
@@ -87,8 +92,7 @@ struct Projection {
       mask = static_cast<uint8_t*>(scratch(ROW_SCRATCH, size_t(STRIP * stride)));
       make_mask(dropout, row, count, in, mask);
     }
-    tiles->dot({rows_of(x, row, count, copies_of(x, count * in)), in, mask, stride, a, s.as<float>() + row * r, r,
-                factor, count, in, to});
+    tiles->dot({stored_rows(x, row), in, mask, stride, a, s.as<float>() + row * r, r, factor, count, in, to});
   }
 };
 
@@ -135,8 +139,7 @@ struct Backward {
   void rows_on_tiles(int64_t row, int64_t count, void* to) const {
     const int64_t index = row / piece_rows, stride = mask_stride(in);
     const bool more = row % piece_rows > 0;
-    float* copies = copies_of(dy, count * (in + out));
-    const float* dy_rows = rows_of(dy, row, count, copies);
+    const gemm::Stored dy_rows = stored_rows(dy, row);
     void* parts = scratch(PARTS, size_t(tiles->outer_bytes(r)));
     if (t) tiles->dot({dy_rows, out, nullptr, 0, packed, t + row * r, r, scale, count, out, to});
     if (db)
@@ -144,8 +147,8 @@ struct Backward {
           {s.as<float>() + row * r, r, dy_rows, out, nullptr, 0, partial_b(index), wide_out, more, count, out, parts});
     if (mask) make_mask(dropout, row, count, in, mask + row * stride);
     if (da)
-      tiles->outer({t + row * r, r, rows_of(x, row, count, copies + count * out), in,
-                    mask ? mask + row * stride : nullptr, stride, partial_a(index), wide_in, more, count, in, parts});
+      tiles->outer({t + row * r, r, stored_rows(x, row), in, mask ? mask + row * stride : nullptr, stride,
+                    partial_a(index), wide_in, more, count, in, parts});
   }
 
   // Sum of the pieces' partial sums at [j, columns from..to), in the order of the pieces.

@@ -144,15 +144,21 @@ void product(int64_t m, int64_t n, int64_t k, bool bf16, char form) {
   measure(c);
 }
 
-void lora(int64_t m, int64_t n, int64_t k, int64_t r, bool bf16, int keep) {
-  const DType weight = bf16 ? DType::BF16 : DType::F32;
-  const Compute compute = bf16 ? Compute::BF16 : Compute::F32;
-  Matrix x(m, k), w(n, k, weight), y(m, n), a(r, k), b(n, r), s(m, r), dx(m, k), da(r, k), db(n, r);
+// What is bf16: of a layer; then products are too.
+enum class Half { Nothing, Weight, All };  // All: activations and their gradients besides
+
+void lora(int64_t m, int64_t n, int64_t k, int64_t r, Half half, int keep) {
+  const DType weight = half == Half::Nothing ? DType::F32 : DType::BF16;
+  const DType activation = half == Half::All ? DType::BF16 : DType::F32;
+  const Compute compute = half == Half::Nothing ? Compute::F32 : Compute::BF16;
+  Matrix x(m, k, activation), w(n, k, weight), y(m, n, activation), a(r, k), b(n, r), s(m, r), dx(m, k, activation);
+  Matrix da(r, k), db(n, r);
   Dropout dropout;
   dropout.keep = keep, dropout.site = 3, dropout.seed = 5;
   const View none;
-  const std::string name = std::string(bf16 ? "bf16 " : "f32 ") + std::to_string(m) + "x" + std::to_string(n) + "x" +
-                           std::to_string(k) + " r " + std::to_string(r) + (keep < 256 ? " dropout" : "");
+  const std::string kind = half == Half::All ? "all bf16 " : half == Half::Weight ? "bf16 " : "f32 ";
+  const std::string name = kind + std::to_string(m) + "x" + std::to_string(n) + "x" + std::to_string(k) + " r " +
+                           std::to_string(r) + (keep < 256 ? " dropout" : "");
   Case forward{"lora forward " + name, 2.0 * double(m) * double(n) * double(k), {}};
   forward.sides.emplace_back("plain", [&] { cpu::linear(y.view, x.view, w.view, none, compute, Rope{}); });
   forward.sides.emplace_back("lora", [&] {
@@ -194,12 +200,11 @@ int main(int argc, char** argv) {
       product(512, 4 * d, d, bf16, 'N');
       product(512, d, 4 * d, bf16, 'N');
     }
-  for (const bool bf16 : {false, true})
+  for (const Half half : {Half::Nothing, Half::Weight, Half::All}) {
     for (const auto& s : shapes)
-      for (const int64_t r : {8, 16}) lora(2048, s[0], s[1], r, bf16, 256);
-  for (const bool bf16 : {false, true})
-    for (const auto& s : shapes) lora(2048, s[0], s[1], 8, bf16, 230);
-  for (const bool bf16 : {false, true})
-    for (const int64_t d : {192, 384}) lora(512, d, d, 8, bf16, 256), lora(512, 4 * d, d, 8, bf16, 230);
+      for (const int64_t r : {8, 16}) lora(2048, s[0], s[1], r, half, 256);
+    for (const auto& s : shapes) lora(2048, s[0], s[1], 8, half, 230);
+    for (const int64_t d : {192, 384}) lora(512, d, d, 8, half, 256), lora(512, 4 * d, d, 8, half, 230);
+  }
   std::printf("\n]}\n");
 }

@@ -98,10 +98,15 @@ struct Skinny {
   void (*dropout_bits)(const DropoutKey&, uint32_t row, int64_t columns, uint8_t* bits);
 };
 
-// Thin products on tiles, of factors in two parts of bf16, high and low: high high + low high + high low. As Dot and
-// Outer but for: w packed by pack(), masks of whole bytes a step of 32 elements, p of [16-fold r][64-fold n], padded.
+// Thin products on tiles, of factors in two parts of bf16, high and low: high high + low high + high low, the second of
+// f32 x alone. As Dot and Outer but for: w packed by pack(), masks of whole bytes a step of 32 elements, p of
+// [16-fold r][64-fold n], padded.
+struct Stored {
+  const void* data;
+  bool bf16;  // which has no low part; else f32
+};
 struct SplitDot {
-  const float* x;
+  Stored x;
   int64_t ldx;
   const uint8_t* mask;
   int64_t mask_stride;
@@ -115,7 +120,7 @@ struct SplitDot {
 struct SplitOuter {
   const float* s;  // [rows, r]
   int64_t r;
-  const float* x;
+  Stored x;
   int64_t ldx;
   const uint8_t* mask;
   int64_t mask_stride;

@@ -64,6 +64,37 @@ void test_lora(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute
       });
 }
 
+// x and dy in bf16 have no low part, which is left out: the bits are those of their f32 copies.
+void test_stored(int64_t m, int64_t n, int64_t k, int64_t r, int keep) {
+  Matrix x(m, k, DType::BF16), dy(m, n, DType::BF16), w(n, k, DType::BF16), a(r, k), b(n, r), wide_x(m, k),
+      wide_dy(m, n);
+  x.random(), dy.random(), w.random(0.1f), a.random(), b.random();
+  cpu::copy(wide_x.view, x.view), cpu::copy(wide_dy.view, dy.view);
+  Dropout dropout;
+  dropout.keep = keep, dropout.site = 3, dropout.seed = 5;
+  struct Results {
+    Matrix y, s, dx, da, db;
+  } half = {{m, n}, {m, r}, {m, k}, {r, k}, {n, r}}, full = {{m, n}, {m, r}, {m, k}, {r, k}, {n, r}};
+  const auto run = [&](Results& to, const View& x, const View& dy) {
+    cpu::lora_linear(to.y.view, to.s.view, x, w.view, View{}, a.view, b.view, 2, dropout, Compute::BF16, true, Rope{});
+    cpu::lora_linear_backward(to.dx.view, to.da.view, to.db.view, dy, x, w.view, a.view, b.view, to.s.view, 2, dropout,
+                              Compute::BF16, true, View{});
+  };
+  const auto same = [&](const View& got, const View& want, const std::string& what) {
+    expect(std::memcmp(got.data, want.data, size_t(4 * got.size())) == 0,
+           what + " of bf16 has other bits than of its f32 copy, " + std::to_string(m) + "x" + std::to_string(n) + "x" +
+               std::to_string(k) + " r " + std::to_string(r) + " keep " + std::to_string(keep));
+  };
+  everywhere(
+      {half.y.view, half.s.view, half.dx.view, half.da.view, half.db.view}, [&] { run(half, x.view, dy.view); },
+      [&](const std::string& isa) {
+        run(full, wide_x.view, wide_dy.view);
+        same(half.y.view, full.y.view, isa + ": y"), same(half.s.view, full.s.view, isa + ": s");
+        same(half.dx.view, full.dx.view, isa + ": dx");
+        same(half.da.view, full.da.view, isa + ": da"), same(half.db.view, full.db.view, isa + ": db");
+      });
+}
+
 // A few rows of x with weights that are stored in any form, with and without an adapter; each row has the bits that it
 // has alone.
 void test_few_rows(int64_t m, int64_t n, int64_t k, int64_t r, DType w_type, Compute compute) {

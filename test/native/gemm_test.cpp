@@ -325,6 +325,9 @@ void test_all() {
     test_lora(200, 40, 1700, 20, bf16, Compute::BF16, keep);
     test_lora(150, 1650, 70, 33, f32, Compute::BF16, keep);
     for (int wanted = 0; wanted < 7; ++wanted) test_lora(150, 40, 33, 6, f32, Compute::BF16, keep, wanted);
+    test_stored(331, 130, 200, 16, keep);
+    test_stored(150, 70, 1650, 20, keep);
+    test_stored(77, 1650, 33, 33, keep);
   }
   for (const DType type : {f32, bf16, DType::I8, DType::NF4})
     for (const Compute compute : {Compute::F32, Compute::BF16})
