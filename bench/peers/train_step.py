@@ -5,7 +5,7 @@
 
 Prints one JSON line with the fields of `npm run bench:step`. Compare cpu_min (fewest process CPU seconds of a step):
 on a shared machine wall times mean little. OpenMP waits passively, or spinning threads would be counted as work.
-case    bert-base with 16 sequences of 128 tokens; decoders with the shapes of bench/cases.ts.
+case    bert-base with 16 sequences of 128 tokens; decoders with the shapes of bench/cases.json.
 method  qv: LoRA on query and value; all: on every linear layer but a language model's output; full: all weights
         trained; fwd: forward only, no gradients.
 dtype   fp32; bf16w: weights and activations bf16, adapters f32 (PEFT's default; --adapters bf16 casts them too);
@@ -24,72 +24,13 @@ os.environ.setdefault('OMP_WAIT_POLICY', 'passive')
 os.environ.setdefault('TOKENIZERS_PARALLELISM', 'false')
 warnings.filterwarnings('ignore')
 
-BERT = {'qv': ['query', 'value'], 'all': ['query', 'key', 'value', 'dense']}
-GPT2 = {'qv': ['c_attn'], 'all': ['c_attn', 'c_proj', 'c_fc']}
-LLAMA = {'qv': ['q_proj', 'v_proj'], 'all': [f'{x}_proj' for x in ('q', 'k', 'v', 'o', 'gate', 'up', 'down')]}
-SHAPES = {
-    'bert': dict(B=16, S=128, vocab=28996, r=8, targets=BERT, config={}),
-    'gpt2': dict(B=4, S=256, vocab=50257, r=8, targets=GPT2, config={}),
-    'tiny-llama': dict(
-        B=8,
-        S=256,
-        vocab=32000,
-        r=8,
-        targets=LLAMA,
-        config=dict(
-            hidden_size=288,
-            num_hidden_layers=6,
-            num_attention_heads=6,
-            num_key_value_heads=6,
-            intermediate_size=768,
-            max_position_embeddings=512,
-        ),
-    ),
-    'qwen2.5-0.5b': dict(
-        B=1,
-        S=512,
-        vocab=151936,
-        r=16,
-        targets=LLAMA,
-        config=dict(
-            hidden_size=896,
-            num_hidden_layers=24,
-            num_attention_heads=14,
-            num_key_value_heads=2,
-            intermediate_size=4864,
-            tie_word_embeddings=True,
-            rms_norm_eps=1e-6,
-            rope_theta=1e6,
-        ),
-    ),
-    'smollm2': dict(
-        B=2,
-        S=512,
-        vocab=49152,
-        r=16,
-        targets=LLAMA,
-        config=dict(
-            hidden_size=576,
-            num_hidden_layers=30,
-            num_attention_heads=9,
-            num_key_value_heads=3,
-            intermediate_size=1536,
-            max_position_embeddings=8192,
-            tie_word_embeddings=True,
-            rms_norm_eps=1e-5,
-            rope_theta=1e5,
-        ),
-    ),
-}
-NO_DROPOUT = {
-    'bert': dict(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
-    'gpt2': dict(resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0),
-}
+with open(os.path.join(os.path.dirname(os.path.abspath(__file__)), '../cases.json'), encoding='utf-8') as file:
+    CASES = json.load(file)
 
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument('--case', choices=list(SHAPES), default='bert')
+    p.add_argument('--case', choices=list(CASES), default='bert')
     p.add_argument('--method', choices=['qv', 'all', 'full', 'fwd'], default='all')
     p.add_argument('--dtype', choices=['fp32', 'bf16w', 'autocast'], default='fp32')
     p.add_argument('--adapters', choices=['fp32', 'bf16'], default='fp32')
@@ -119,6 +60,10 @@ def machine_busy():
     return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf('SC_CLK_TCK')
 
 
+def is_language_model(shape):
+    return shape['task'] == 'causal-lm'
+
+
 def build(a, shape):
     import torch
     import transformers as t
@@ -127,11 +72,12 @@ def build(a, shape):
     kinds = {
         'bert': (t.BertConfig, t.BertForSequenceClassification),
         'gpt2': (t.GPT2Config, t.GPT2LMHeadModel),
-        'qwen2.5-0.5b': (t.Qwen2Config, t.Qwen2ForCausalLM),
+        'llama': (t.LlamaConfig, t.LlamaForCausalLM),
+        'qwen2': (t.Qwen2Config, t.Qwen2ForCausalLM),
     }
-    make_config, make_model = kinds.get(a.case, (t.LlamaConfig, t.LlamaForCausalLM))
-    config = dict(shape['config'], vocab_size=shape['vocab'], **(NO_DROPOUT.get(a.case, {}) if a.no_dropout else {}))
-    config |= dict(num_labels=2) if a.case == 'bert' else dict(use_cache=False)
+    config = dict(shape['config'], **(shape['noDropout'] if a.no_dropout else {}))
+    make_config, make_model = kinds[config.pop('model_type')]
+    config |= dict(use_cache=False) if is_language_model(shape) else dict(num_labels=2)
     if a.dtype == 'bf16w':
         torch.set_default_dtype(torch.bfloat16)
     model = make_model(make_config(**config))
@@ -145,8 +91,8 @@ def build(a, shape):
             lora_alpha=2 * shape['r'],
             lora_dropout=0.0,
             target_modules=shape['targets'][a.method],
-            task_type='SEQ_CLS' if a.case == 'bert' else 'CAUSAL_LM',
-            fan_in_fan_out=a.case == 'gpt2',
+            task_type='CAUSAL_LM' if is_language_model(shape) else 'SEQ_CLS',
+            fan_in_fan_out=make_model is t.GPT2LMHeadModel,
         )
         model = get_peft_model(model, config, autocast_adapter_dtype=a.adapters == 'fp32')
     if a.method == 'fwd':
@@ -185,9 +131,9 @@ def measure(a, model, shape):
 
     params = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(params, lr=1e-4) if params else None
-    ids = torch.randint(0, shape['vocab'], (shape['B'], shape['S']))
+    ids = torch.randint(0, shape['config']['vocab_size'], (shape['B'], shape['S']))
     inputs = dict(input_ids=ids, labels=ids)
-    if a.case == 'bert':
+    if not is_language_model(shape):
         inputs = dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.randint(0, 2, (shape['B'],)))
     warm = [one_step(a, model, optimizer, inputs) for _ in range(max(1, a.warm))]
     timed, start = [], time.perf_counter()
@@ -198,7 +144,7 @@ def measure(a, model, shape):
 
 def main():
     a, t0 = arguments(), time.perf_counter()
-    shape = SHAPES[a.case]
+    shape = CASES[a.case]
     import torch
     import transformers
     import peft
