@@ -21,8 +21,6 @@ namespace {
 
 using Group = LoraRows::Group;
 
-constexpr int64_t MOST_FEW_ROWS = 16;  // whose updates are added after the product
-
 // Factors and their gradients of groups that have them in bf16, in f32.
 struct WideFactors {
   explicit WideFactors(LoraRows& op) {
@@ -138,8 +136,8 @@ void lora_linear_rows(LoraRows op) {
   const WideFactors factors(op);
   const Rope turn = op.rope;
   const int64_t rows = op.y.rows();
-  // In f32 until all is added up and turned, where that is after the product.
-  const Wide whole(turn || rows <= MOST_FEW_ROWS ? op.y : View{}, false);
+  // In f32 until all is added up, of few rows, and turned, where that is after the product.
+  const Wide whole(turn || rows <= gemm::FEW_ROWS ? op.y : View{}, false);
   if (whole.view) op.y = whole.view;
   if (op.y.dtype == DType::F64) forward_f64(op);
   else forward(op);

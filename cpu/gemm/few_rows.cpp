@@ -11,8 +11,8 @@
 namespace lowrank::cpu::gemm {
 namespace {
 
-constexpr int64_t FEW_ROWS = 16, FEW_LINES = 4, FEW_PIECE_BYTES = 128 << 10;  // the last of w
-constexpr int COPY_SLOT = 0, DEQUANTIZED_SLOT = 6;                            // of scratch, as in gemm.cpp
+constexpr int64_t FEW_LINES = 4, FEW_PIECE_BYTES = 128 << 10;  // of w
+constexpr int COPY_SLOT = 0, DEQUANTIZED_SLOT = 6;             // of scratch, as in gemm.cpp
 
 // The weight of a product, where and as it is stored.
 void set_weight(FewRows& f, const Product& p) {

@@ -67,7 +67,8 @@ inline void write_to(Product& p, const View& y) {
   if (y.dtype == DType::BF16) p.c = nullptr, p.rounded = y.as<uint16_t>();
   else p.c = y.as<float>();
 }
-// Whether multiply() reads the weight as it is stored; a slab with groups it always packs.
+constexpr int64_t FEW_ROWS = 16;
+// Whether multiply() reads the weight as it is stored, of up to so many rows; a slab with groups it always packs.
 bool takes_few_rows(const Product& product);
 void multiply_few_rows(const Product& product);
 
