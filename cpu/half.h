@@ -1,9 +1,10 @@
 #pragma once
 // Activations stored as bf16 are computed in f32. Ops read and write them through f32 copies of a row or of a short
-// stretch, which stay in a thread's first cache; of f32 tensors the copy is the tensor's own memory.
+// stretch, which stay in a thread's first cache; of f32 and f64 tensors the copy is the tensor's own memory.
 #include <algorithm>
 #include <memory>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "core/kernels.h"
@@ -17,25 +18,33 @@ constexpr int64_t STRETCH = 1024;  // elements
 inline bool is_bf16(const View& view) { return view && view.dtype == DType::BF16; }
 
 // n elements from `at` on, in `copy` where they are bf16; null of no tensor.
-inline const float* read(const View& view, int64_t at, int64_t n, float* copy) {
+template <typename T>
+const T* read(const View& view, int64_t at, int64_t n, T* copy) {
   if (!view) return nullptr;
-  if (view.dtype != DType::BF16) return view.as<float>() + at;
-  row_kernels().widen(copy, view.as<uint16_t>() + at, n);
-  return copy;
+  if constexpr (std::is_same_v<T, float>)
+    if (is_bf16(view)) {
+      row_kernels().widen(copy, view.as<uint16_t>() + at, n);
+      return copy;
+    }
+  return view.as<T>() + at;
 }
 
 // Where an op writes elements from `at` on, before it calls round(); null of no tensor.
-inline float* target(const View& view, int64_t at, float* copy) {
-  return !view ? nullptr : view.dtype == DType::BF16 ? copy : view.as<float>() + at;
+template <typename T>
+T* target(const View& view, int64_t at, T* copy) {
+  return !view ? nullptr : is_bf16(view) ? copy : view.as<T>() + at;
 }
 
-inline void round(const View& view, int64_t at, int64_t n, const float* copy) {
-  if (is_bf16(view)) row_kernels().narrow(view.as<uint16_t>() + at, copy, n);
+template <typename T>
+void round(const View& view, int64_t at, int64_t n, const T* copy) {
+  if constexpr (std::is_same_v<T, float>)
+    if (is_bf16(view)) row_kernels().narrow(view.as<uint16_t>() + at, copy, n);
 }
 
 // Copies of `count` rows, in the calling thread's scratch slot 2.
-inline float* row_copies(int64_t count, int64_t cols) {
-  return static_cast<float*>(scratch(2, size_t(count * cols) * sizeof(float)));
+template <typename T = float>
+T* row_copies(int64_t count, int64_t cols) {
+  return static_cast<T*>(scratch(2, size_t(count * cols) * sizeof(T)));
 }
 
 // body(at, n) over stretches of [begin, end), which are short where tensors like `view` are bf16.
@@ -64,6 +73,16 @@ class Wide {
   View own_;
   std::unique_ptr<float[]> copy_;
 };
+
+// Turns what `fill` writes to y, before it is rounded.
+template <typename F>
+void turned(const View& y, const Rope& turn, F&& fill) {
+  if (!turn) return fill(y);
+  const Wide rows(y, false);
+  fill(rows.view);
+  rope(rows.view, View{}, rows.view, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
+  rows.round();
+}
 
 namespace detail {
 

@@ -21,11 +21,7 @@ void multiply(View y, View x, View w, View bias, Compute compute) {
 }  // namespace
 
 void linear(View y, View x, View w, View bias, Compute compute, Rope turn) {
-  if (!turn) return multiply(y, x, w, bias, compute);
-  const Wide rows(y, false);  // turned before they are rounded
-  multiply(rows.view, x, w, bias, compute);
-  rope(rows.view, View{}, rows.view, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
-  rows.round();
+  turned(y, turn, [&](View rows) { multiply(rows, x, w, bias, compute); });
 }
 
 }  // namespace lowrank::cpu

@@ -48,12 +48,11 @@ const float* rows_of(const View& x, int64_t row, int64_t count, float* copy) {
   return read(x, row * x.cols(), count * x.cols(), copy);
 }
 
-// Rows that are too few for tiles, where the weight is read as it is stored: all of f32.
-constexpr int64_t FEW_ROWS = 16;
 constexpr int64_t TILE_PIECE_ROWS = 128;  // partial sums of fewer rows cost more than the sums
 
+// Few rows read the weight as it is stored: all of f32.
 const gemm::SplitThin* on_tiles(Compute compute, int64_t rows) {
-  return rows > FEW_ROWS ? gemm::thin_on_tiles(compute) : nullptr;
+  return rows > gemm::FEW_ROWS ? gemm::thin_on_tiles(compute) : nullptr;
 }
 
 // A factor for SplitThin::dot, in scratch of the calling thread.
@@ -297,11 +296,8 @@ void differentiate_layer(View dx, View da, View db, View dy, View x, View w, Vie
 
 void lora_linear(View y, View s, View x, View w, View bias, View a, View b, double scale, Dropout dropout,
                  Compute compute, bool, Rope turn) {
-  const Wide down(a), up(b), rows(turn ? y : View{}, false);  // turned before they are rounded
-  multiply_layer(turn ? rows.view : y, s, x, w, bias, down.view, up.view, scale, dropout, compute);
-  if (!turn) return;
-  rope(rows.view, View{}, rows.view, View{}, turn.positions, turn.table, turn.head_dim, turn.interleaved, false);
-  rows.round();
+  const Wide down(a), up(b);
+  turned(y, turn, [&](View rows) { multiply_layer(rows, s, x, w, bias, down.view, up.view, scale, dropout, compute); });
 }
 
 void lora_linear_backward(View dx, View da, View db, View dy, View x, View w, View a, View b, View s, double scale,

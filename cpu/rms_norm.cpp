@@ -76,21 +76,18 @@ template <typename T>
 void backward_rows(const View& dx, T* sums, const View& dy, const View& dh, const View& h, const T* w, const View& rstd,
                    T offset, int64_t begin, int64_t end) {
   const int64_t cols = h.cols();
-  const auto at = [&](const View& view, int64_t r) { return view ? view.as<T>() + r * cols : nullptr; };
   for (int64_t c = 0; sums && c < cols; ++c) sums[c] = 0;
-  [[maybe_unused]] float* copies = row_copies(4, cols);
+  T* copies = row_copies<T>(4, cols);
   for (int64_t r = begin; r < end; ++r) {
     const T inverse = rstd.as<T>()[r];
-    if constexpr (std::is_same_v<T, float>) {
-      const int64_t from = r * cols;
-      float* to = target(dx, from, copies);
-      row_kernels().rms_norm_backward({to, sums, read(dy, from, cols, copies + cols),
-                                       read(dh, from, cols, copies + 2 * cols), read(h, from, cols, copies + 3 * cols),
-                                       w, offset, cols, inverse});
-      round(dx, from, cols, to);
-    } else {
-      backward_row(at(dx, r), sums, at(dy, r), at(dh, r), at(h, r), w, offset, inverse, cols);
-    }
+    const int64_t at = r * cols;
+    T* to = target(dx, at, copies);
+    const T *dy_row = read(dy, at, cols, copies + cols), *dh_row = read(dh, at, cols, copies + 2 * cols);
+    const T* h_row = read(h, at, cols, copies + 3 * cols);
+    if constexpr (std::is_same_v<T, float>)
+      row_kernels().rms_norm_backward({to, sums, dy_row, dh_row, h_row, w, offset, cols, inverse});
+    else backward_row(to, sums, dy_row, dh_row, h_row, w, offset, inverse, cols);
+    round(dx, at, cols, to);
   }
 }
 

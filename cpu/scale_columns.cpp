@@ -34,16 +34,11 @@ void cpu::scale_columns(View y, View x, View v, View bias) {
     const int64_t cols = x.cols();
     const Weight<T> scales(v), shift(bias);
     for_pieces(x.rows(), PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t) {
-      [[maybe_unused]] float* copies = row_copies(2, cols);
-      for (int64_t r = begin; r < end; ++r) {
-        const int64_t at = r * cols;
-        if constexpr (std::is_same_v<T, float>) {
-          float* to = target(y, at, copies);
-          forward_row<float>(to, read(x, at, cols, copies + cols), scales.data, shift.data, cols);
-          round(y, at, cols, to);
-        } else {
-          forward_row(y.as<T>() + at, x.as<T>() + at, scales.data, shift.data, cols);
-        }
+      T* copies = row_copies<T>(2, cols);
+      for (int64_t at = begin * cols; at < end * cols; at += cols) {
+        T* to = target(y, at, copies);
+        forward_row(to, read(x, at, cols, copies + cols), scales.data, shift.data, cols);
+        round(y, at, cols, to);
       }
     });
   });
@@ -58,17 +53,12 @@ void cpu::scale_columns_backward(View dx, View dv, View dy, View x, View v) {
     for_pieces(rows, PIECE_ROWS, [&](int64_t begin, int64_t end, int64_t piece) {
       T* sums = partial ? partial + piece * cols : nullptr;
       for (int64_t c = 0; sums && c < cols; ++c) sums[c] = 0;
-      [[maybe_unused]] float* copies = row_copies(3, cols);
-      for (int64_t r = begin; r < end; ++r) {
-        const int64_t at = r * cols;
-        if constexpr (std::is_same_v<T, float>) {
-          float* to = target(dx, at, copies);
-          backward_row<float>(to, sums, read(dy, at, cols, copies + cols), read(x, at, cols, copies + 2 * cols),
-                              scales.data, cols);
-          round(dx, at, cols, to);
-        } else {
-          backward_row<T>(dx ? dx.as<T>() + at : nullptr, sums, dy.as<T>() + at, x.as<T>() + at, scales.data, cols);
-        }
+      T* copies = row_copies<T>(3, cols);
+      for (int64_t at = begin * cols; at < end * cols; at += cols) {
+        T* to = target(dx, at, copies);
+        backward_row(to, sums, read(dy, at, cols, copies + cols), read(x, at, cols, copies + 2 * cols), scales.data,
+                     cols);
+        round(dx, at, cols, to);
       }
     });
     for (int64_t c = 0; dv && c < cols; ++c) {
