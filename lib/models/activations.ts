@@ -8,7 +8,7 @@ import type { Tensor } from '../tensor.ts'
 import { under } from '../tuple.ts'
 
 /** Elementwise, of one shape. */
-interface Nonlinearity {
+export interface Nonlinearity {
   (x: Tensor): Tensor
   /** Of what the layer makes of x: one op, where there is one. */
   after(layer: Linear, x: Tensor): Tensor

@@ -4,7 +4,7 @@ import { type ModelConfig, probability } from '../io/config.ts'
 import { activation } from '../ops/activation.ts'
 import { dropout } from '../ops/dropout.ts'
 import { site } from '../ops/random.ts'
-import type { activationOf } from './activations.ts'
+import type { Nonlinearity } from './activations.ts'
 import { headDropout } from './encoder.ts'
 import type { HeadLayers, HeadSpec, LmLayers } from './family.ts'
 import { outputOf } from './lmOutput.ts'
@@ -67,7 +67,7 @@ interface DenseLmSizes {
   readonly hidden: number
   readonly width?: number
   readonly eps: number
-  readonly act: ReturnType<typeof activationOf>
+  readonly act: Nonlinearity
 }
 
 /** Of encoders: a layer with its activation and norm, then the output layer, tied to the word embeddings. */

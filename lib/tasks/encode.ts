@@ -44,16 +44,19 @@ export function unknownTextsText(count: number, tokenizer: Tokenizer): string {
 
 /** Unknown tokens of a text, by its examples, where they are more than a fifth of it: it is answered nearly unread. */
 export function unknownOfText(examples: readonly Pick<Example, 'ids'>[], tokenizer: Tokenizer): number | undefined {
-  const unknown = unknownIn(examples, tokenizer)
+  const id = unknownId(tokenizer)
+  const unknown = examples.reduce((sum, { ids }) => sum + countOf(id, ids), 0)
   const tokens = examples.reduce((sum, { ids }) => sum + ids.length, 0)
   return unknown > MOST_UNKNOWN_OF_TEXT * tokens ? unknown : undefined
 }
 
-/** Tokens that stand for what the vocabulary lacks; none, where the token is another's too, as GPT-2's end of text. */
-function unknownIn(examples: readonly Pick<Example, 'ids'>[], tokenizer: Tokenizer): number {
-  const { unk, ...others } = tokenizer.specials
-  if (unk === undefined || Object.values(others).includes(unk)) return 0
-  return examples.reduce((sum, { ids }) => ids.reduce((count, id) => (id === unk ? count + 1 : count), sum), 0)
+/** The token that stands for what the vocabulary lacks; none, where it is another's too, as GPT-2's end of text. */
+function unknownId({ specials: { unk, ...others } }: Tokenizer): number | undefined {
+  return unk === undefined || Object.values(others).includes(unk) ? undefined : unk
+}
+
+function countOf(wanted: number | undefined, ids: Int32Array): number {
+  return wanted === undefined ? 0 : ids.reduce((count, id) => (id === wanted ? count + 1 : count), 0)
 }
 
 function unknownName(tokenizer: Tokenizer): string {
@@ -82,13 +85,14 @@ export function encodeRows(
 ): EncodedRows {
   const task = taskOf(spec)
   const examples = new StoredExamples(rows)
+  const unk = unknownId(tokenizer)
   let [truncated, lostWords, place, tokens, unknown] = [0, 0, 0, 0, 0]
   for (const row of rows) {
     for (const example of task.encode(row, tokenizer, spec)) {
       if (example.truncated) truncated++
       if (example.words) lostWords += example.words.length - wordsKept(example)
       tokens += example.ids.length
-      unknown += unknownIn([example], tokenizer)
+      unknown += countOf(unk, example.ids)
       examples.push(example, place)
     }
     place++
