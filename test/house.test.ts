@@ -103,6 +103,16 @@ test('lib: no circles of imports', () => {
   noProblems(problems)
 })
 
+test('lib: of two rooms one knows the other', () => {
+  const arrows = new Map<string, string>()
+  for (const file of sources('lib'))
+    for (const target of importsOf(file))
+      if (roomOf(file) !== roomOf(target)) arrows.set(`${roomOf(file)} ${roomOf(target)}`, `${file} imports ${target}`)
+  const back = (arrow: string) => arrows.get(arrow.split(' ').reverse().join(' '))
+  assert.ok(arrows.size > 100, `${arrows.size} arrows`)
+  noProblems([...arrows].flatMap(([arrow, said]) => (back(arrow) ? [`${said}, ${back(arrow)}`] : [])))
+})
+
 const includesOf = (file: string) => [...read(file).matchAll(/^\s*#\s*include\s*(["<])([^">]+)[">]/gm)].map(m => m[2]!)
 
 test('native: core knows no backend, backends know only core, Node is known in binding alone', () => {

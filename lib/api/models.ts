@@ -4,11 +4,11 @@
  * @module
  */
 
+export type { Collate, SequenceBounds, Targets } from '../data/targets.ts'
 export type { Aside, BatchPart, DeviceAnswers, Head, Judged, LossOptions, Problem } from '../heads/head.ts'
 export { headTasks, type TaskName } from '../heads/index.ts'
 export type { Likeliest, LikeliestRows } from '../heads/likeliest.ts'
 export { sequenceClassification } from '../heads/sequenceClassification.ts'
-export type { Collate, SequenceBounds, Targets } from '../heads/targets.ts'
 export { tokenClassification } from '../heads/tokenClassification.ts'
 export type { ModelConfig } from '../io/config.ts'
 export { createModel, type HeadBuilder, loadModel, type Model, type ModelOptions } from '../model.ts'

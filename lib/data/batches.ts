@@ -1,10 +1,10 @@
 import { check, fail } from '../errors.ts'
-import type { Collate, Targets } from '../heads/targets.ts'
 import { type PackedBatch, pack } from '../nn/batch.ts'
 import { SEED } from '../options.ts'
 import { type PlanOptions, planBatches } from './batchPlan.ts'
 import { type Example, sequencesOf } from './example.ts'
 import { itemAt, type List } from './list.ts'
+import type { Collate, Targets } from './targets.ts'
 import { type Transform, transformed } from './transform.ts'
 
 /** What of an optimizer step stands before a micro-batch. */

@@ -1,12 +1,12 @@
 // Sequences that a head reads for their values alone go forward by themselves, and never backward.
 
 import { unrecorded } from '../autograd/tape.ts'
+import { type Targets, uploadTargets } from '../data/targets.ts'
 import type { PackedBatch } from '../nn/batch.ts'
 import { noiseFor } from '../nn/noise.ts'
 import { countingFrom } from '../ops/random.ts'
 import { type Device, scope, type Tensor } from '../tensor.ts'
 import type { BatchPart, Head } from './head.ts'
-import { type Targets, uploadTargets } from './targets.ts'
 
 /** What makes hidden rows: a model. */
 interface Rows {

@@ -1,3 +1,4 @@
+import type { Collate, Targets } from '../data/targets.ts'
 import { check } from '../errors.ts'
 import type { HeadLayers, HeadName, LmLayers, Reads } from '../models/family.ts'
 import type { PackedBatch } from '../nn/batch.ts'
@@ -5,7 +6,6 @@ import { cast } from '../ops/copy.ts'
 import type { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import type { LikeliestRows } from './likeliest.ts'
-import type { Collate, Targets } from './targets.ts'
 
 /** What the labels of a sequence are: one class, any number of classes, or numbers. */
 export type Problem = 'single' | 'multi' | 'regression'

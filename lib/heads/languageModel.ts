@@ -1,6 +1,7 @@
 // Heads over a vocabulary. The [tokens, vocabulary] matrix is never made whole: only supervised tokens have rows, and
 // their loss goes through pieces of it where nothing of the output layer trains.
 
+import { decoderTokens, hiddenTokens, nextTokens } from '../data/targets.ts'
 import type { LmLayers } from '../models/family.ts'
 import { activation } from '../ops/activation.ts'
 import { crossEntropy } from '../ops/crossEntropy.ts'
@@ -10,7 +11,6 @@ import type { Tensor } from '../tensor.ts'
 import { type Head, type HeadKind, type LossOptions, rowsRead, wide } from './head.ts'
 import { likeliestRows } from './likeliest.ts'
 import { lossInPieces } from './pieces.ts'
-import { decoderTokens, hiddenTokens, nextTokens } from './targets.ts'
 
 export const maskedLmHead = {
   task: 'masked-lm',

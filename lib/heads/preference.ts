@@ -1,6 +1,7 @@
 // Preferences between answers of a language model: its log-probability of each answer, beside that of a reference.
 
 import { type Example, learnedTokens, type Preference, sequencesOf } from '../data/example.ts'
+import { nextTokens, type Targets } from '../data/targets.ts'
 import { check, fail } from '../errors.ts'
 import type { LmLayers } from '../models/family.ts'
 import { type PackedBatch, sequencesIn } from '../nn/batch.ts'
@@ -10,7 +11,6 @@ import { mapTuple, nth } from '../tuple.ts'
 import type { Head, HeadKind, Judged, LossOptions } from './head.ts'
 import { causalHead } from './languageModel.ts'
 import { type AnswerPair, preferenceLoss } from './preferenceLosses.ts'
-import { nextTokens, type Targets } from './targets.ts'
 
 export const preferenceHead = {
   task: 'preference',

@@ -1,6 +1,7 @@
 // Extractive question answering: the first and the last token of the answer, each told from the tokens of its sequence.
 
 import type { Example } from '../data/example.ts'
+import { type Collate, perToken } from '../data/targets.ts'
 import { check } from '../errors.ts'
 import type { HeadLayers } from '../models/family.ts'
 import type { PackedBatch } from '../nn/batch.ts'
@@ -13,7 +14,6 @@ import { sum } from '../ops/sum.ts'
 import { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import { type Head, type HeadKind, wide } from './head.ts'
-import { type Collate, perToken } from './targets.ts'
 
 export const questionHead = {
   task: 'question-answering',

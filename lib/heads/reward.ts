@@ -1,11 +1,11 @@
 // A score for each answer, by which the better one of two is to have more.
 
 import type { Example } from '../data/example.ts'
+import type { Targets } from '../data/targets.ts'
 import { check } from '../errors.ts'
 import type { HeadLayers, Reads } from '../models/family.ts'
 import { crossEntropy } from '../ops/crossEntropy.ts'
 import { type Head, type HeadKind, type Problem, rowsRead, wide } from './head.ts'
-import type { Targets } from './targets.ts'
 
 const REGRESSION = 'regression'
 

@@ -1,3 +1,4 @@
+import { sequenceClasses, sequenceNumbers } from '../data/targets.ts'
 import type { HeadLayers, Reads } from '../models/family.ts'
 import { add } from '../ops/add.ts'
 import { bce } from '../ops/bce.ts'
@@ -5,7 +6,6 @@ import { crossEntropy } from '../ops/crossEntropy.ts'
 import { mse } from '../ops/mse.ts'
 import { Tensor } from '../tensor.ts'
 import { type Head, type HeadKind, type Problem, rowsRead, wide } from './head.ts'
-import { sequenceClasses, sequenceNumbers } from './targets.ts'
 
 export const sequenceHead = {
   task: 'sequence-classification',

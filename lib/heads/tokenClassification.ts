@@ -1,7 +1,7 @@
+import { tokenClasses } from '../data/targets.ts'
 import type { HeadLayers } from '../models/family.ts'
 import { crossEntropy } from '../ops/crossEntropy.ts'
 import { type Head, type HeadKind, wide } from './head.ts'
-import { tokenClasses } from './targets.ts'
 
 export const tokenHead = {
   task: 'token-classification',

@@ -1,11 +1,9 @@
 // What a checkpoint is held against before anything is made of it.
 
 import { check } from '../errors.ts'
-import { headOf, headTasks } from '../heads/index.ts'
 import type { ModelConfig } from '../io/config.ts'
 import { BLOCKS } from '../native.ts'
 import type { Storage } from '../nn/module.ts'
-import { checkKeys, isRecord } from '../options.ts'
 import { isOneOf, must } from '../tuple.ts'
 import type { Family } from './family.ts'
 import type { LoadSettings, TensorSource } from './weights.ts'
@@ -42,15 +40,4 @@ export function storageOf(dir: string, source: TensorSource, asked: Storage | un
     return `storage: blocks are those of a GGUF file, and ${dir} has none; take f32, bf16, int8 or nf4`
   })
   return asked ?? (hasBlocks ? 'blocks' : undefined)
-}
-
-const OPTIONS = 'task labels problem head headRows device planFor storage compute seed'.split(' ')
-
-/** What JavaScript may hand over as options of a model. @throws ERR_OPTION for an unknown task or option, or none */
-export function checkOptions(what: string, options: { readonly task: string }): void {
-  check(isRecord(options) && options.task !== undefined, 'ERR_OPTION', () => {
-    return `${what}: no task; give { task: ${headTasks.map(task => `'${task}'`).join(' | ')} }`
-  })
-  headOf(options.task)
-  checkKeys(what, options, OPTIONS)
 }

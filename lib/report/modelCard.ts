@@ -1,6 +1,6 @@
 // README.md of an adapter folder: what it is, how good, on what it was trained, and how to use it from Python and Node.
 
-import type { BaseReference } from '../io/reference.ts'
+import type { BaseReference } from '../hub/reference.ts'
 import { textBaselineText } from '../tasks/textBaseline.ts'
 import { methodTitle, type RunRecord, type RunResult } from './run.ts'
 

@@ -1,9 +1,9 @@
 // Text to text: an encoder reads the prompt, and a decoder says the completion, each with the token that ends it.
 
 import { textOf } from '../data/row.ts'
+import type { Targets } from '../data/targets.ts'
 import { check, fail } from '../errors.ts'
 import { seq2seqLmHead } from '../heads/languageModel.ts'
-import type { Targets } from '../heads/targets.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must, nth } from '../tuple.ts'
 import { causalLm } from './causalLm.ts'

@@ -2,10 +2,10 @@
 // alone.
 
 import { type MicroBatch, targetsIn } from '../data/batches.ts'
+import { uploadTargets } from '../data/targets.ts'
 import { check, fail } from '../errors.ts'
 import { headOf } from '../heads/index.ts'
 import { lossInPieces } from '../heads/pieces.ts'
-import { uploadTargets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
 import { maxTokens } from '../nn/batch.ts'
 import { splitColumns } from '../nn/columns.ts'

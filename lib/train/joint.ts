@@ -2,8 +2,8 @@
 
 import { beginsOf, rowViews } from '../autograd/rows.ts'
 import type { MicroBatch } from '../data/batches.ts'
+import { type Targets, uploadTargets } from '../data/targets.ts'
 import { answersOf, type DeviceAnswers } from '../heads/head.ts'
-import { type Targets, uploadTargets } from '../heads/targets.ts'
 import type { Model } from '../model.ts'
 import { type Batch, joinedBatches, type PackedBatch, upload } from '../nn/batch.ts'
 import { throughAdapter, withRoutes } from '../nn/routes.ts'

@@ -6,7 +6,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import { bundled } from '../../lib/bundled.ts'
-import { referenceOf } from '../../lib/io/reference.ts'
+import { referenceOf } from '../../lib/hub/reference.ts'
 import { cli, reviews, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()

@@ -7,7 +7,7 @@ import { type BatchOptions, batches, type Step } from '../../lib/data/batches.ts
 import type { Example } from '../../lib/data/example.ts'
 import { maskingOf, textBlocks } from '../../lib/data/maskedLm.ts'
 import { toRows } from '../../lib/data/row.ts'
-import { type Collate, hiddenTokens, sequenceClasses, sequenceNumbers, tokenClasses } from '../../lib/heads/targets.ts'
+import { type Collate, hiddenTokens, sequenceClasses, sequenceNumbers, tokenClasses } from '../../lib/data/targets.ts'
 import { random } from '../../lib/random.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { rejects } from './support.ts'

@@ -5,7 +5,7 @@
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { referenceOf } from '../../lib/io/reference.ts'
+import { referenceOf } from '../../lib/hub/reference.ts'
 import { watchChanges } from './fileSystem.ts'
 import { faultEverywhere } from './inject.ts'
 import { enterWorld } from './kill.ts'

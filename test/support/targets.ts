@@ -1,6 +1,6 @@
 import type { Example } from '../../lib/data/example.ts'
+import type { Targets } from '../../lib/data/targets.ts'
 import type { TaskName } from '../../lib/heads/index.ts'
-import type { Targets } from '../../lib/heads/targets.ts'
 import type { Model } from '../../lib/model.ts'
 import type { PackedBatch } from '../../lib/nn/batch.ts'
 

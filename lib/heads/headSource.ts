@@ -1,13 +1,14 @@
-// The rows of a classifier that a checkpoint has, under the labels that a model is loaded with.
+// What a model is loaded for: its options, and the rows of a classifier that a checkpoint has, under its labels.
 
 import { check } from '../errors.ts'
-import type { Problem } from '../heads/head.ts'
-import { headOf, type TaskName } from '../heads/index.ts'
 import { configLabels, type ModelConfig, problemType } from '../io/config.ts'
+import type { Family } from '../models/family.ts'
+import { labelRows, withRows } from '../models/labelRows.ts'
+import type { TensorSource } from '../models/weights.ts'
+import { checkKeys, isRecord } from '../options.ts'
 import { nth } from '../tuple.ts'
-import type { Family } from './family.ts'
-import { labelRows, withRows } from './labelRows.ts'
-import type { TensorSource } from './weights.ts'
+import type { Problem } from './head.ts'
+import { headOf, headTasks, type TaskName } from './index.ts'
 
 interface Sourced {
   readonly source?: TensorSource | undefined
@@ -23,6 +24,17 @@ interface HeadOptions {
   /** A head of one's own. */
   readonly head?: unknown
   readonly headRows?: 'byName' | 'inOrder' | 'anew' | undefined
+}
+
+const OPTIONS = 'task labels problem head headRows device planFor storage compute seed'.split(' ')
+
+/** What JavaScript may hand over as options of a model. @throws ERR_OPTION for an unknown task or option, or none */
+export function checkOptions(what: string, options: { readonly task: string }): void {
+  check(isRecord(options) && options.task !== undefined, 'ERR_OPTION', () => {
+    return `${what}: no task; give { task: ${headTasks.map(task => `'${task}'`).join(' | ')} }`
+  })
+  headOf(options.task)
+  checkKeys(what, options, OPTIONS)
 }
 
 /** Whether a source has modules of the task's head. */

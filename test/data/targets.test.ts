@@ -1,8 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Example } from '../../lib/data/example.ts'
-import { rowsRead } from '../../lib/heads/head.ts'
-import { likeliestRows, readLikeliest } from '../../lib/heads/likeliest.ts'
 import {
   type Collate,
   hiddenTokens,
@@ -11,7 +9,9 @@ import {
   sequenceNumbers,
   type Targets,
   tokenClasses,
-} from '../../lib/heads/targets.ts'
+} from '../../lib/data/targets.ts'
+import { rowsRead } from '../../lib/heads/head.ts'
+import { likeliestRows, readLikeliest } from '../../lib/heads/likeliest.ts'
 import { native } from '../../lib/native.ts'
 import { normal } from '../../lib/nn/init.ts'
 import { linear } from '../../lib/ops/linear.ts'

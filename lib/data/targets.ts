@@ -1,9 +1,9 @@
 // What a micro-batch is compared with. A task names the function that makes it of examples; the loader calls it once.
 
-import { type Example, IGNORED } from '../data/example.ts'
 import { check } from '../errors.ts'
 import { type Device, Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
+import { type Example, IGNORED } from './example.ts'
 
 /** Where sequences begin in a packed batch, and where the last one ends. */
 export interface SequenceBounds {

@@ -5,10 +5,10 @@ import { existsSync } from 'node:fs'
 import { open, readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { fail, LowrankError, systemCode } from '../errors.ts'
-import { hubOrigin } from '../hub/id.ts'
-import { isGguf } from './gguf/file.ts'
-import { piecesOf } from './gguf/pieces.ts'
-import { isJsonObject, readJson } from './json.ts'
+import { isGguf } from '../io/gguf/file.ts'
+import { piecesOf } from '../io/gguf/pieces.ts'
+import { isJsonObject, readJson } from '../io/json.ts'
+import { hubOrigin } from './id.ts'
 
 /** A base as an adapter names it. */
 export interface BaseReference {
