@@ -16,6 +16,7 @@ export type { ValuesPrediction } from '../tasks/regression.ts'
 export type { ClassPrediction, LabelsPrediction } from '../tasks/sequence.ts'
 export type { Majority } from '../tasks/supervision.ts'
 export type {
+  Adopted,
   Answer,
   Asked,
   ClassRow,

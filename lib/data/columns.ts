@@ -156,6 +156,11 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}, us
   return found
 }
 
+/** The first of `seen` that is usually called so where it holds texts. */
+export function usualText(seen: readonly string[]): string | undefined {
+  return aliases.text.map(name => seen.find(column => column.toLowerCase() === name)).find(name => name !== undefined)
+}
+
 /** @throws ERR_DATA with the cure that the names suggest */
 function failUnknown(seen: readonly string[]): never {
   const lower = seen.map(name => name.toLowerCase())

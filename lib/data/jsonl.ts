@@ -1,13 +1,14 @@
-import { check, fail, messageOf } from '../errors.ts'
+import { check, fail, LowrankError, messageOf } from '../errors.ts'
 import { isRecord } from '../options.ts'
 import { type EncodingOptions, type Line, readLines } from './lines.ts'
 import { type Row, typeOf } from './row.ts'
+import { squadRows } from './squad.ts'
 
-const longestArray = 256 * 2 ** 20
+const longestWhole = 256 * 2 ** 20
 
 /**
  * Rows of a JSON-lines file, one object a line, blank lines skipped, in constant memory; or of a file that is one JSON
- * array of objects, which is read whole.
+ * array of objects, or one object in SQuAD's form, either of which is read whole.
  * @throws ERR_DATA naming the line for invalid UTF-8, broken JSON, anything that is no object; for a file without rows.
  */
 export async function* readJsonl(path: string, options: EncodingOptions = {}): AsyncGenerator<Row> {
@@ -15,40 +16,71 @@ export async function* readJsonl(path: string, options: EncodingOptions = {}): A
   const lines = readLines(path, options)
   for await (const line of lines) {
     if (line.text.trim() === '') continue
-    if (rows === 0 && line.text.trimStart().startsWith('[')) {
+    const text = line.text.trimStart()
+    if (rows === 0 && text.startsWith('[')) {
       yield* readArray(path, line, lines)
       return
     }
-    rows++
-    yield { values: parseLine(path, line), file: path, line: line.number }
+    if (rows === 0 && /^\{\s*$/.test(text)) {
+      yield* readObject(path, line, lines)
+      return
+    }
+    const values = parseLine(path, line)
+    const nested = rows === 0 ? squadRows(values) : undefined
+    if (nested) yield* numbered(path, nested)
+    else yield { values, file: path, line: line.number }
+    rows += nested?.length ?? 1
   }
   check(rows > 0, 'ERR_DATA', () => `data: ${path} is empty; it needs at least one row`)
 }
 
 /** Rows of an array that begins in a line; their numbers are their places in it. */
 async function* readArray(path: string, first: Line, lines: AsyncGenerator<Line>): AsyncGenerator<Row> {
+  let items: unknown
+  try {
+    items = JSON.parse(await restOf(path, first, lines))
+  } catch (error) {
+    if (error instanceof LowrankError) throw error
+    fail('ERR_DATA', `data: ${path}: not a JSON array: ${messageOf(error).slice(0, 160)}`, error)
+  }
+  check(Array.isArray(items) && items.length > 0, 'ERR_DATA', () => `data: ${path} is an empty array; it needs a row`)
+  yield* numbered(path, items.map(spacyRow))
+}
+
+/** The rows of one object over several lines: SQuAD's, else itself. */
+async function* readObject(path: string, first: Line, lines: AsyncGenerator<Line>): AsyncGenerator<Row> {
+  const text = await restOf(path, first, lines)
+  const values = parseLine(path, { ...first, text })
+  yield* numbered(path, squadRows(values) ?? [values])
+}
+
+/** A line and all that follow it. @throws ERR_DATA for more than fits into memory */
+async function restOf(path: string, first: Line, lines: AsyncGenerator<Line>): Promise<string> {
   const texts = [first.text]
   let size = first.text.length
   for await (const { text } of lines) {
     size += text.length + 1
-    check(size <= longestArray, 'ERR_DATA', () => {
-      return `data: ${path}: a JSON array of more than ${longestArray} characters; write one object a line (jsonl)`
+    check(size <= longestWhole, 'ERR_DATA', () => {
+      return `data: ${path}: JSON of more than ${longestWhole} characters in one piece; write one object a line (jsonl)`
     })
     texts.push(text)
   }
-  let items: unknown
-  try {
-    items = JSON.parse(texts.join('\n'))
-  } catch (error) {
-    fail('ERR_DATA', `data: ${path}: not a JSON array: ${messageOf(error).slice(0, 160)}`, error)
-  }
-  check(Array.isArray(items) && items.length > 0, 'ERR_DATA', () => `data: ${path} is an empty array; it needs a row`)
+  return texts.join('\n')
+}
+
+function* numbered(path: string, items: readonly unknown[]): Generator<Row> {
   for (const [i, values] of items.entries()) {
     check(isRecord(values), 'ERR_DATA', () => {
       return `data: ${path}: item ${i + 1} of the array is ${typeOf(values)} where an object is expected`
     })
     yield { values, file: path, line: i + 1 }
   }
+}
+
+/** `["a text", { entities: … }]`, as spaCy has its examples, as an object. */
+function spacyRow(item: unknown): unknown {
+  if (!Array.isArray(item) || item.length !== 2 || typeof item[0] !== 'string' || !isRecord(item[1])) return item
+  return { text: item[0], ...item[1] }
 }
 
 /** The object of one line. @throws ERR_DATA naming the line and its byte offset. */

@@ -1,6 +1,7 @@
 // Which task the columns of a data set ask for.
 
 import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
+import type { Splits } from '../data/duplicates.ts'
 import type { List } from '../data/list.ts'
 import { placeOf, type Row } from '../data/row.ts'
 import { check, fail } from '../errors.ts'
@@ -9,7 +10,7 @@ import { type TaskName, unknownTask } from '../heads/index.ts'
 import { isRecord } from '../options.ts'
 import { isOneOf, must, nth } from '../tuple.ts'
 import { TASKS, taskNames, taskOf } from './index.ts'
-import type { Asked, Task } from './task.ts'
+import type { Adopted, Asked, Task } from './task.ts'
 
 /** Which column plays which part: as given, by the usual names of a task, else by those of all; see findColumns. */
 export function columnsIn(rows: Iterable<Row>, given?: ColumnNames, task?: string): Columns {
@@ -18,6 +19,20 @@ export function columnsIn(rows: Iterable<Row>, given?: ColumnNames, task?: strin
   const seen = columnNames(rows)
   checkWrapped(rows, given)
   return findColumns(seen, given, { names, mayLackLabel: task !== undefined })
+}
+
+/** Rows as the first task that knows their form has them, and names of their columns; else as they are. */
+export function adopted(
+  splits: Partial<Splits>,
+  given: ColumnNames | undefined,
+  wanted: string | undefined,
+  notice: (text: string) => void,
+): Adopted {
+  for (const { name, adopt } of TASKS) {
+    const taken = adopt && (wanted === undefined || wanted === name) ? adopt(splits, given, notice) : undefined
+    if (taken) return taken
+  }
+  return { splits, given }
 }
 
 /** @throws ERR_DATA for one row that holds the rows: a list of them, or lists column by column */
@@ -67,7 +82,6 @@ export function inferTask(
 ): TaskChoice {
   const known = wanted === undefined || isOneOf(taskNames, wanted)
   check(known, 'ERR_OPTION', () => unknownTask(String(wanted), taskNames))
-  checkPlaces(rows, columns, wanted)
   const tasks = TASKS.filter(({ name }) => wanted === undefined || name === wanted)
   for (const task of tasks) {
     const reason = task.infer(rows, columns, { task: wanted, problem, labels, able })
@@ -80,32 +94,6 @@ export function inferTask(
   const other = TASKS.find(task => task.name !== wanted && fits(task, rows, columns))
   const cure = other ? `take ${other.name}` : 'name the columns that hold them'
   fail('ERR_DATA', `task: ${wanted} needs ${nth(tasks, 0).needs}, ${has}; ${cure}`)
-}
-
-/** @throws ERR_DATA for entities that are places in a text, as tools of annotation write them */
-function checkPlaces(rows: List<Row>, { tokens, label, text }: Columns, wanted: string | undefined): void {
-  if (wanted !== undefined || tokens !== undefined || text === undefined) return
-  for (const { values } of rows)
-    for (const [name, value] of Object.entries(values))
-      if ((label === undefined || name === label) && Array.isArray(value) && value.length > 0) {
-        check(!value.every(isPlace), 'ERR_DATA', () => {
-          return (
-            `task: "${name}" holds places of entities in "${text}"; tags are learned of words: ` +
-            '{"tokens": ["Anna", "slept"], "tags": ["B-PER", "O"]}'
-          )
-        })
-        return
-      }
-}
-
-/** `[start, end, type]`, or an object that says the same. */
-function isPlace(value: unknown): boolean {
-  const [start, end, type] = Array.isArray(value)
-    ? value
-    : isRecord(value)
-      ? [value.start ?? value.start_offset, value.end ?? value.end_offset, value.label]
-      : []
-  return Number.isInteger(start) && Number.isInteger(end) && typeof type === 'string'
 }
 
 function choiceOf({ name: task, problem }: Task, reason: string): TaskChoice {

@@ -10,7 +10,7 @@ import { LowrankError } from '../errors.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
 import { taskOf } from './index.ts'
-import { columnsIn, inferTask, type TaskChoice } from './infer.ts'
+import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
 import { listReader } from './labelColumn.ts'
 
 /** One column of a data set. */
@@ -33,6 +33,8 @@ export interface DataInspection {
   /** Undefined where no task fits; `problem` says why. */
   readonly choice: TaskChoice | undefined
   readonly problem?: string
+  /** How rows of another form were read. */
+  readonly notices?: readonly string[]
   /** Counts of labels or tags, most frequent first; empty where there are none. */
   readonly labels: readonly { readonly label: string; readonly count: number; readonly share: number }[]
   /** Of labels that may be one, written in several ways. */
@@ -53,9 +55,12 @@ export function inspectData(
     readonly task?: string | undefined
   } = {},
 ): DataInspection {
-  const roles = columnsIn(written, options.columnNames, options.task)
-  const asLists = listReader(written, roles)
-  const rows = asLists ? changed(written, asLists) : written
+  const notices: string[] = []
+  const taken = adopted({ train: written }, options.columnNames, options.task, text => void notices.push(text))
+  const known = taken.splits.train ?? written
+  const roles = columnsIn(known, taken.given, options.task)
+  const asLists = listReader(known, roles)
+  const rows = asLists ? changed(known, asLists) : known
   const { choice, problem } = choose(rows, roles, options.task)
   const { tags } = roles
   const scheme = tags === undefined ? {} : { scheme: detectScheme(changed(rows, row => listOf(row, tags))) }
@@ -63,10 +68,11 @@ export function inspectData(
   const like = likeNames(labels.map(({ label }) => label))
   return {
     rows: rows.length,
-    columns: describeColumns(written),
+    columns: describeColumns(known),
     roles,
     choice,
     ...(problem === undefined ? {} : { problem }),
+    ...(notices.length === 0 ? {} : { notices }),
     labels,
     ...(like === undefined ? {} : { like }),
     ...scheme,

@@ -23,7 +23,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must } from '../tuple.ts'
 import { type EncodedRows, encodeRows, unknownText } from './encode.ts'
 import { taskOf } from './index.ts'
-import { columnsIn, inferTask, type TaskChoice } from './infer.ts'
+import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
 import { listReader } from './labelColumn.ts'
 import { mapRows } from './shared.ts'
 import type { EncodeSpec, TaskValues } from './task.ts'
@@ -84,8 +84,9 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
   const notice = (text: string): void => void notices.push(text)
   const read = typeof source === 'string' ? await readSplits(source, options, notices) : source
   check(rowsOf(read).length > 0, 'ERR_DATA', () => 'data: no rows')
-  const columns = columnsIn(rowsOf(read), options.columnNames, options.task)
-  const given = withLists(labelledSplits(read, columns, notice), columns)
+  const taken = adopted(read, options.columnNames, options.task, notice)
+  const columns = columnsIn(rowsOf(taken.splits), taken.given, options.task)
+  const given = withLists(labelledSplits(taken.splits, columns, notice), columns)
   const choice = inferTask(rowsOf(given), columns, options)
   notice(`task ${choice.task}: ${choice.reason}`)
   noticeEmpty(rowsOf(given), columns, notice)

@@ -1,9 +1,10 @@
-import { columnOf } from '../data/columns.ts'
 // Extractive question answering: the answer to a question is a stretch of a text, or the text has none. Long texts are
 // read in windows, and the best stretch of all of them is taken (Devlin et al. 2019, section 4.2 and 4.3).
 
+import { columnOf } from '../data/columns.ts'
 import type { Example, Passage } from '../data/example.ts'
 import { changed } from '../data/list.ts'
+import { unitsOf } from '../data/places.ts'
 import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
 import { questionHead } from '../heads/questionAnswering.ts'
@@ -12,7 +13,7 @@ import { pairedBootstrap } from '../metrics/compare.ts'
 import { type AnswerScore, answerReport, answerScore } from '../metrics/squad.ts'
 import { filled, isRecord, type OptionTable } from '../options.ts'
 import type { Encoded, Tokenizer } from '../tokenizer/tokenizer.ts'
-import { codePointIn, lastOf, mapTuple, must, nth } from '../tuple.ts'
+import { lastOf, mapTuple, must, nth } from '../tuple.ts'
 import { type LogitRows, largest, logitsIn } from './logits.ts'
 import type { Answer, EncodeSpec, Prediction, Task, TextPiece } from './task.ts'
 
@@ -96,14 +97,6 @@ function pairs({ text, answer_start: starts }: Record<string, unknown>): unknown
   const [texts, places]: [unknown[], unknown[]] = [[text].flat(), [starts].flat()]
   if (texts.length !== places.length) return undefined
   return texts.map((one, i) => ({ text: one, answer_start: places[i] }))
-}
-
-/** The UTF-16 unit of each code point, since SQuAD counts as Python does; undefined where they are the same. */
-function unitsOf(text: string): number[] | undefined {
-  if (!/[\ud800-\udbff]/.test(text)) return undefined
-  const units: number[] = []
-  for (let at = 0; at < text.length; at += codePointIn(text, at) > 0xffff ? 2 : 1) units.push(at)
-  return units
 }
 
 /** Where an answer stands. @throws ERR_DATA where the text has something else there */

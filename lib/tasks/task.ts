@@ -1,7 +1,7 @@
 // What a task is: one object that knows its columns, labels, examples, answers, scores and words for people.
 
 import type { MicroBatch } from '../data/batches.ts'
-import type { Columns } from '../data/columns.ts'
+import type { ColumnNames, Columns } from '../data/columns.ts'
 import type { Splits } from '../data/duplicates.ts'
 import type { Example } from '../data/example.ts'
 import type { LabelMap, LabelOrder } from '../data/labels.ts'
@@ -155,6 +155,12 @@ export interface Converted {
   readonly labels?: LabelMap | undefined
 }
 
+/** Rows in the form that a task reads, and the names of their columns where these are settled. */
+export interface Adopted {
+  readonly splits: Partial<Splits>
+  readonly given: ColumnNames | undefined
+}
+
 /** One task: the files that list it are tasks/index.ts and, for its head, heads/. */
 export interface Task<P extends Prediction = Prediction, R extends PredictionRecord = PredictionRecord> {
   /** As options and files name it. */
@@ -180,6 +186,8 @@ export interface Task<P extends Prediction = Prediction, R extends PredictionRec
   /** Answers are nearer or farther, not right or wrong. */
   readonly graded?: boolean
 
+  /** Rows in another form that is this task's, as it reads them; undefined for all others. */
+  adopt?(splits: Partial<Splits>, given: ColumnNames | undefined, notice: (text: string) => void): Adopted | undefined
   /**
    * Whether rows of these columns are this task's: the reason, or undefined. With `asked` the user named the task.
    * @throws ERR_DATA where the task was asked for and the rows do not fit

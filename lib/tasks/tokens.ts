@@ -4,6 +4,7 @@ import { type Columns, columnOf } from '../data/columns.ts'
 import { type Example, firstPieces, IGNORED } from '../data/example.ts'
 import { labelId, tagLabelsOf } from '../data/labels.ts'
 import { changed, joinedLists, type List } from '../data/list.ts'
+import { taggedWords } from '../data/places.ts'
 import { listOf, placeOf, type Row, textOf } from '../data/row.ts'
 import { detectScheme, isEntityTag, isPureIob1, spellingOf, toIob2 } from '../data/tags.ts'
 import { splitWords } from '../data/words.ts'
@@ -66,7 +67,6 @@ function readable(tags: readonly string[]): readonly string[] {
 
 const spansOf = (ids: Int32Array, labels: readonly string[]) => entitySpans(readable(namesOf(ids, labels)))
 
-/** A tag for each word. */
 /** What predict tells of a sentence: its entities, or words and tags where these are none. */
 type TagsRecord = PredictionRecord & {
   readonly tags: readonly string[]
@@ -74,11 +74,13 @@ type TagsRecord = PredictionRecord & {
   readonly entities?: readonly EntityRecord[]
 }
 
+/** A tag for each word. */
 export const tokens: Task<ItemsPrediction, TagsRecord> = {
   name,
   needs: 'words and tags (columns.tokens, columns.tags)',
   title: 'token classification',
 
+  adopt: taggedWords,
   infer(rows, { tokens, tags }, asked) {
     if (tokens === undefined || (asked.task !== undefined && asked.task !== name)) return undefined
     check(tags !== undefined, 'ERR_DATA', () => `task: words in "${tokens}" but no tags; name them with columns.tags`)

@@ -20,7 +20,6 @@ const rows = [
   { text: 'a', label: 'x' },
   { text: 'b', label: 'y' },
 ]
-const lines = (list: readonly unknown[]) => list.map(row => `${JSON.stringify(row)}\n`).join('')
 
 const files: readonly (readonly [what: string, name: string, text: string, says: RegExp])[] = [
   [
@@ -59,24 +58,6 @@ const files: readonly (readonly [what: string, name: string, text: string, says:
     'commas.jsonl',
     rows.map(row => `${JSON.stringify(row)},\n`).join(''),
     /not JSON: .*; write one object a line/,
-  ],
-  [
-    'places as spaCy writes them',
-    'spacy.jsonl',
-    lines([{ text: 'EU acts', entities: [[0, 2, 'ORG']] }]),
-    /"entities" holds places of entities in "text"; tags are learned of words/,
-  ],
-  [
-    'places as doccano writes them',
-    'doccano.jsonl',
-    lines([{ text: 'EU acts', label: [[0, 2, 'ORG']] }]),
-    /"label" holds places of entities/,
-  ],
-  [
-    'places as Prodigy writes them',
-    'prodigy.jsonl',
-    lines([{ text: 'EU acts', spans: [{ start: 0, end: 2, label: 'ORG' }] }]),
-    /"spans" holds places of entities/,
   ],
   [
     'a word a row',

@@ -9,6 +9,7 @@ import { type DataFile, openDataset } from '../../data/open.ts'
 import { itemsIn, type Row } from '../../data/row.ts'
 import { storeRows } from '../../data/storedRows.ts'
 import { check } from '../../errors.ts'
+import { adopted } from '../../tasks/infer.ts'
 import { type DataInspection, inspectData } from '../../tasks/inspect.ts'
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts'
 import { must, nth } from '../../tuple.ts'
@@ -59,8 +60,9 @@ async function inspectFile(
   check(rows.length > 0, 'ERR_DATA', () => `data: ${file.path} is empty; it needs at least one row`)
   const options = { tokenizer, columnNames: settings.columns, task: settings.task }
   const found = inspectData(rows, options)
+  const read = adopted({ train: rows }, settings.columns, settings.task, () => {}).splits.train ?? rows
   const maxLength = settings.maxLength ?? Math.min(defaultLength, tokenizer?.modelMaxLength ?? defaultLength)
-  return { ...found, path: file.path, split, maxLength, truncated: longer(found, rows, tokenizer, maxLength) }
+  return { ...found, path: file.path, split, maxLength, truncated: longer(found, read, tokenizer, maxLength) }
 }
 
 async function* firstOf(rows: AsyncIterable<Row>, limit = Number.POSITIVE_INFINITY): AsyncGenerator<Row> {
@@ -85,7 +87,8 @@ function longer({ roles }: DataInspection, rows: List<Row>, tokenizer: Tokenizer
 }
 
 function show(found: FileInspection, console: Console): void {
-  const { lengths, choice } = found
+  const { lengths, choice, notices = [] } = found
+  for (const notice of notices) console.note(notice)
   console.line(`${found.path}: ${plural(found.rows, 'row')}, ${plural(found.duplicates, 'repeated text')}`)
   if (!choice) console.line(`no task: ${console.named(must(found.problem, 'problem'))}`)
   else console.line(`${choice.task}${choice.problem ? `, ${choice.problem}` : ''}: ${choice.reason}`)

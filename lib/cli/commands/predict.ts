@@ -1,7 +1,7 @@
 // `lowrank predict`: what a trained adapter says about texts.
 
 import { createInterface } from 'node:readline'
-import { type ColumnNames, columnNames } from '../../data/columns.ts'
+import { type ColumnNames, columnNames, usualText } from '../../data/columns.ts'
 import { readLines } from '../../data/lines.ts'
 import { holdsRows, openFile } from '../../data/open.ts'
 import type { Row } from '../../data/row.ts'
@@ -71,7 +71,8 @@ function recordsOf(trained: Trained, rows: readonly Row[], settings: Settings): 
 }
 
 /**
- * Columns to read: as asked for; else those trained with, unless the rows are plain texts.
+ * Columns to read: as asked for; else those trained with, unless the rows are plain texts, or a tagger's that are not
+ * split into words.
  * @throws ERR_DATA where a data file lacks them
  */
 function columnsFor(
@@ -86,6 +87,9 @@ function columnsFor(
   const isPlain = seen.join() === (text2 === undefined ? 'text' : 'text,text2')
   const isKnown = wanted.length > 0 && wanted.every(name => seen.includes(name))
   if (isKnown) return { text, text2, tokens }
+  // A tagger reads texts too, word by word.
+  const unsplit = tokens === undefined ? undefined : usualText(seen)
+  if (unsplit !== undefined) return { text: unsplit }
   check(wanted.length === 0 || isPlain, 'ERR_DATA', () => {
     const [was, has] = [wanted, seen].map(names => names.map(name => `"${name}"`).join(', '))
     return `columns: the adapter was trained on ${was}, ${input ?? 'the input'} has ${has}; name the columns with --columns`
