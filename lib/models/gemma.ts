@@ -8,6 +8,7 @@ export const gemma = rotaryDecoder({
   className: 'Gemma',
   isTied: true,
   headDim: 256,
+  defaults: { max_position_embeddings: 8192 },
   variant: config => {
     const bias = bool(config, 'attention_bias', false)
     return {

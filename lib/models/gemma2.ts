@@ -26,6 +26,7 @@ export const gemma2 = rotaryDecoder({
   className: 'Gemma2',
   isTied: true,
   headDim: 256,
+  defaults: { max_position_embeddings: 8192 },
   variant: config => ({
     ...gemma2Variant(config, layer => layer % 2 === 0),
     softcap: {

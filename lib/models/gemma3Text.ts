@@ -12,6 +12,7 @@ export const gemma3Text = rotaryDecoder({
   lmClassName: 'Gemma3ForCausalLM',
   isTied: true,
   headDim: 256,
+  defaults: { max_position_embeddings: 131072, rope_theta: 1e6, rope_local_base_freq: 1e4 },
   variant: config => {
     const pattern = count(config, 'sliding_window_pattern', count(config, '_sliding_window_pattern', 6))
     const isLocal = (layer: number) => (layer + 1) % pattern !== 0
@@ -19,10 +20,8 @@ export const gemma3Text = rotaryDecoder({
       ...gemma2Variant(config, isLocal),
       normsHeads: true,
       ropeOf: layerTypes(config, isLocal),
-      softcap: {
-        scores: orNone(config, 'attn_logit_softcapping', 0),
-        logits: orNone(config, 'final_logit_softcapping', 0),
-      },
+      // transformers reads attn_logit_softcapping here too, and bounds no score by it.
+      softcap: { logits: orNone(config, 'final_logit_softcapping', 0) },
     }
   },
 })

@@ -8,6 +8,7 @@ export const mistral = rotaryDecoder({
   className: 'Mistral',
   isTied: false,
   inAdapterHub: true,
+  defaults: { max_position_embeddings: 131072 },
   variant: config => {
     const window = orNone(config, 'sliding_window', 4096)
     return { windowOf: () => window }

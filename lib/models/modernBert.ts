@@ -3,6 +3,7 @@
 
 import { check } from '../errors.ts'
 import { bool, count, float, type ModelConfig, probability, string } from '../io/config.ts'
+import { isJsonObject, type JsonObject } from '../io/json.ts'
 import { Attention, type LayerContext } from '../nn/attention.ts'
 import type { Norm } from '../nn/norm.ts'
 import type { Rotary } from '../nn/rope.ts'
@@ -37,12 +38,15 @@ function dims(config: ModelConfig) {
 }
 type Dims = ReturnType<typeof dims>
 
-/** A rope for each kind of layer, as transformers 5 spells it; before, each kind had a theta alone. */
+/** A rope for each kind of layer, as transformers 5 spells it; before, each kind had a theta, and both one scaling. */
 function ropeConfig(config: ModelConfig): ModelConfig {
-  if (config.values.rope_parameters) return config
-  const of = (key: string, fallback: number) => ({ rope_type: 'default', rope_theta: float(config, key, fallback) })
-  const full_attention = of('global_rope_theta', 160000)
-  const sliding_attention = of('local_rope_theta', 10000)
+  const { rope_parameters: current, rope_scaling: older } = config.values
+  const of = (kind: string, key: string, theta: number): JsonObject => {
+    const own = isJsonObject(current) ? current[kind] : older
+    return { rope_theta: float(config, key, theta), ...(isJsonObject(own) && own) }
+  }
+  const full_attention = of('full_attention', 'global_rope_theta', 160000)
+  const sliding_attention = of('sliding_attention', 'local_rope_theta', 10000)
   return { ...config, values: { ...config.values, rope_parameters: { full_attention, sliding_attention } } }
 }
 

@@ -8,6 +8,7 @@ export const phi3 = rotaryDecoder({
   modelType: 'phi3',
   className: 'Phi3',
   isTied: false,
+  defaults: { max_position_embeddings: 4096, rms_norm_eps: 1e-5 },
   variant: config => {
     const window = orNone(config, 'sliding_window', 0)
     return {

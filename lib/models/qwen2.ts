@@ -7,5 +7,6 @@ export const qwen2 = rotaryDecoder({
   modelType: 'qwen2',
   className: 'Qwen2',
   isTied: false,
+  defaults: { max_position_embeddings: 32768 },
   variant: config => ({ biases: { qkv: true }, windowOf: qwenWindows(config) }),
 })

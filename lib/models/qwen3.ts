@@ -9,6 +9,7 @@ export const qwen3 = rotaryDecoder({
   className: 'Qwen3',
   isTied: false,
   headDim: 128,
+  defaults: { max_position_embeddings: 32768 },
   variant: config => {
     const bias = bool(config, 'attention_bias', false)
     return { biases: { qkv: bias, output: bias }, normsHeads: true, windowOf: qwenWindows(config) }

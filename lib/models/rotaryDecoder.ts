@@ -2,7 +2,8 @@
 // feed-forward. A family says how its own differ.
 
 import { check } from '../errors.ts'
-import { count, float, type ModelConfig, probability, string } from '../io/config.ts'
+import { bool, count, float, type ModelConfig, probability, string } from '../io/config.ts'
+import type { JsonObject } from '../io/json.ts'
 import { Attention, type LayerContext } from '../nn/attention.ts'
 import type { Batch } from '../nn/batch.ts'
 import { linearGroup } from '../nn/linear.ts'
@@ -55,6 +56,8 @@ interface RotaryDecoder extends Pick<Family, 'modelType' | 'className' | 'inAdap
   /** Whether `tie_word_embeddings` is true where a config lacks it. */
   readonly isTied: boolean
   readonly headDim?: number
+  /** What a config that lacks these keys means, where that is not as in Llama's. */
+  readonly defaults?: JsonObject
   readonly variant?: (config: ModelConfig) => Variant
 }
 
@@ -76,6 +79,9 @@ function dims(config: ModelConfig, family: RotaryDecoder): Dims {
   const headDim = count(config, 'head_dim', family.headDim ?? Math.floor(hidden / heads))
   check(heads % kvHeads === 0, 'ERR_CONFIG', () => {
     return `${config.path}: ${kvHeads} key-value heads do not divide ${heads} attention heads`
+  })
+  check(!bool(config, 'use_bidirectional_attention', false), 'ERR_CONFIG', () => {
+    return `${config.path}: use_bidirectional_attention is true (an embedding model), but only causal decoders run here`
   })
   return {
     hidden,
@@ -179,7 +185,8 @@ function layerOf(w: Weights, d: Dims, rotary: Rotary, layer: number): Block<PreN
   }
 }
 
-function build(config: ModelConfig, weights: Weights, family: RotaryDecoder): Backbone {
+function build(given: ModelConfig, weights: Weights, family: RotaryDecoder): Backbone {
+  const config = { ...given, values: { ...family.defaults, ...given.values } }
   const d = dims(config, family)
   const w = weights.at('model')
   adoptTied(config, weights, 'lm_head.weight', 'model.embed_tokens.weight', family.isTied)

@@ -232,6 +232,10 @@ export const mt5: Family = {
   ...shared,
   modelType: 'mt5',
   className: 'MT5',
-  build: (config, weights, head) => build(config, weights, 'gated-gelu', head?.encoderOnly),
+  build: (given, weights, head) => {
+    // Whatever id pads.
+    const config = { ...given, values: { decoder_start_token_id: 0, ...given.values } }
+    return build(config, weights, 'gated-gelu', head?.encoderOnly)
+  },
   heads: { sequence, token, span, seq2seqLm: lmHead(() => false) },
 }

@@ -11,6 +11,7 @@ import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type SafetensorsFile, writeSafetensors } from '../../lib/io/safetensors.ts'
 import { createModel, loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
+import { pack } from '../../lib/nn/batch.ts'
 import { attach, loadAdapter, lora, saveAdapter } from '../../lib/peft/index.ts'
 import { backward, logitsOf, tinyBatch, tinyModel, train, withFolder } from '../peft/golden.ts'
 import { compare } from '../support/compare.ts'
@@ -111,6 +112,7 @@ const REFUSED: [modelType: string, more: Record<string, Json>, message: RegExp][
   ['bert', { pad_token_id: 20 }, /pad_token_id is 20, outside 0 to 19/],
   ['bert', { pad_token_id: -1 }, /pad_token_id is -1, outside 0 to 19/],
   ['roberta', { pad_token_id: null }, /positions count from pad_token_id \+ 1, which is null/],
+  ['gemma3_text', { use_bidirectional_attention: true }, /use_bidirectional_attention is true.*only causal/],
   ['roberta', { pad_token_id: 11 }, /which is 11 \+ 1 of 12 positions/],
 ]
 
@@ -130,6 +132,59 @@ test('without problem_type one label is a number, more are classes', () => {
   ] as const) {
     const model = tiny('roberta', more, [...labels])
     assert.is(model.head.problem, problem)
+    model.dispose()
+  }
+})
+
+/** What a config says in two ways, given by hand or left out; and one that means something else. */
+const SAME: [modelType: string, one: Record<string, Json>, same: Record<string, Json>, other: Record<string, Json>][] =
+  [
+    ['phi3', {}, { rms_norm_eps: 1e-5 }, { rms_norm_eps: 1e-6 }],
+    ['gemma3_text', {}, { rope_local_base_freq: 1e4 }, { rope_local_base_freq: 100 }],
+    ['gemma3_text', { sliding_window_pattern: 1 }, { sliding_window_pattern: 1, rope_theta: 1e6 }, { rope_theta: 1e4 }],
+    ['gemma3_text', {}, { attn_logit_softcapping: 0.001 }, { final_logit_softcapping: 3, sliding_window: 1 }],
+    [
+      'modernbert',
+      { rope_scaling: { type: 'linear', factor: 4 } },
+      { rope_parameters: { full_attention: { rope_type: 'linear', factor: 4, rope_theta: 160000 } } },
+      {},
+    ],
+  ]
+
+for (const [modelType, ...configs] of SAME)
+  test(`${modelType}: ${JSON.stringify(configs[0])} is ${JSON.stringify(configs[1])}, not ${JSON.stringify(configs[2])}`, async () => {
+    const sizes = { max_position_embeddings: 64, head_dim: 4, num_key_value_heads: 2, initializer_range: 0.7 }
+    const ids = Int32Array.from({ length: 12 }, (_, i) => (i * 7) % 19)
+    const found: Float32Array[] = []
+    for (const config of configs) {
+      const model = tiny(modelType, { pad_token_id: 0, ...sizes, ...config })
+      found.push(await logitsOf(model, pack([ids])))
+      model.dispose()
+    }
+    assert.equal(found[1], found[0])
+    assert.not.equal(found[2], found[0])
+  })
+
+test('families have lengths and start tokens of their own where a config says none', () => {
+  const values = { hidden_size: 8, head_dim: 4, num_attention_heads: 2, num_hidden_layers: 1, intermediate_size: 6 }
+  const modelOf = (modelType: string) =>
+    createModel({ path: 'config.json', modelType, values: { ...values, vocab_size: 20 } }, { task: 'causal-lm' })
+  for (const [modelType, positions] of [
+    ['mistral', 131072],
+    ['qwen2', 32768],
+    ['gemma', 8192],
+  ] as const) {
+    const model = modelOf(modelType)
+    assert.is(model.backbone.limits.maxPositions, positions)
+    model.dispose()
+  }
+  const t5 = { d_model: 8, d_kv: 4, d_ff: 6, num_heads: 2, num_layers: 1, pad_token_id: 7 }
+  for (const [modelType, id] of [
+    ['mt5', 0],
+    ['t5', 7],
+  ] as const) {
+    const model = tiny(modelType, t5)
+    assert.is(model.backbone.startId, id)
     model.dispose()
   }
 })

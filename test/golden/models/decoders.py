@@ -116,13 +116,14 @@ CASES = {
             num_hidden_layers=3,
             sliding_window=4,
             query_pre_attn_scalar=5,
+            attn_logit_softcapping=2.0,
             layer_types=['sliding_attention', 'full_attention', 'sliding_attention'],
             rope_parameters=dict(
                 full_attention=dict(rope_type='linear', factor=4.0, rope_theta=1e6),
                 sliding_attention=dict(rope_type='default', rope_theta=1e4),
             ),
         ),
-        notes='two ropes, norms of heads',
+        notes='two ropes, norms of heads; a bound of scores that transformers does not apply',
     ),
     'phi3-lm': dict(
         model='phi3', config=GROUPED, drop=['head_dim'], notes='fused layers; half of a head turns', rope_share=1.0
