@@ -20,7 +20,7 @@ import {
 import {
   batches,
   collectRows,
-  type Dataset,
+  Dataset,
   encodeRows,
   type LabelMap,
   openFile,
@@ -32,13 +32,14 @@ import { Stepper } from 'lowrank/train'
 import { packageRoot } from '../lib/io/package.ts'
 
 // class TextDataset(Dataset): __init__, __len__, __getitem__
-class TextDataset implements Dataset<Example> {
+class TextDataset extends Dataset<Example> {
   readonly rows: readonly Row[]
   readonly tokenizer: Tokenizer
   readonly label2id: LabelMap
   readonly maxLen: number
 
   constructor(rows: readonly Row[], tokenizer: Tokenizer, label2id: LabelMap, maxLen = 128) {
+    super()
     this.rows = rows
     this.tokenizer = tokenizer
     this.label2id = label2id
@@ -51,15 +52,11 @@ class TextDataset implements Dataset<Example> {
 
   // The listing padded to max_length, labelled pads 'O' and gave each word one label whatever its pieces. Here the
   // first piece of a word carries its label, all else -100, and nothing is padded: batches are packed.
-  get(i: number): Example {
+  protected get(i: number): Example {
     const { tokenizer, label2id: labels, maxLen: maxLength } = this
     const columns = { tokens: 'tokens', tags: 'tags' }
     const spec = { task: 'token-classification', columns, labels, maxLength }
     return encodeRows([this.rows[i]!], tokenizer, spec).examples.at(0)!
-  }
-
-  all(): Example[] {
-    return Array.from({ length: this.length }, (_, i) => this.get(i))
   }
 }
 
@@ -111,7 +108,7 @@ async function trainEpoch(loader: Iterable<Step>, lora: LoRA, epoch: number): Pr
 
 // def evaluate(...): accuracy_score and precision_score over nested lists raise; entities are what is to be counted.
 async function evaluate(model: Model, dataset: TextDataset, name: string): Promise<Record<string, number>> {
-  const { metrics } = await evaluateModel(model, dataset.all(), { batchSize: 16 })
+  const { metrics } = await evaluateModel(model, dataset, { batchSize: 16 })
   const { accuracy, precision, recall, f1 } = metrics as Record<'accuracy' | 'precision' | 'recall' | 'f1', number>
   const shown = { accuracy, precision, recall, f1 }
   console.log(
@@ -138,7 +135,7 @@ const lora = new LoRA(model, { rank: 8, regularizer: 1e-5 })
 
 await evaluate(model, testDataset, 'test before')
 for (let epoch = 0; epoch < 5; epoch++) {
-  const loader = batches(trainDataset.all(), {
+  const loader = batches(trainDataset, {
     batchSize: 8,
     shuffle: true,
     seed: 42,

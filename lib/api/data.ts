@@ -11,14 +11,6 @@ export type { PlanOptions } from '../data/batchPlan.ts'
 export { type ColumnNames, type Columns, columnNames, findColumns, type UsualNames } from '../data/columns.ts'
 export { readConll } from '../data/conll.ts'
 export type { ConllOptions } from '../data/conllLayout.ts'
-export {
-  arrayDataset,
-  type Dataset,
-  type JsonlDataset,
-  jsonlDataset,
-  type RowSource,
-  rowsOf,
-} from '../data/dataset.ts'
 export { type DelimitedOptions, readCsv, readTsv } from '../data/delimited.ts'
 export type { DuplicateReport, DuplicateRule, Splits } from '../data/duplicates.ts'
 export {
@@ -33,7 +25,7 @@ export {
 export { readJsonl } from '../data/jsonl.ts'
 export { checkSameLabels, type LabelMap, type LabelOrder, labelMap, labelsOf, tagLabelsOf } from '../data/labels.ts'
 export type { EncodingOptions } from '../data/lines.ts'
-export type { List } from '../data/list.ts'
+export { Dataset, type List } from '../data/list.ts'
 export { type BlockOptions, type Masking, maskingOf, maskTokens, textBlocks } from '../data/maskedLm.ts'
 export {
   collectRows,

@@ -79,7 +79,7 @@ export async function* textPieces(path: string, options: EncodingOptions = {}): 
 }
 
 /** The line of bytes. @throws ERR_DATA at the first byte that is not UTF-8, counted from the start of the file. */
-export function decodeLine(path: string, bytes: Buffer, number: number, offset: number): Line {
+function decodeLine(path: string, bytes: Buffer, number: number, offset: number): Line {
   if (number === 1) checkEncoding(path, bytes)
   if (!isUtf8(bytes)) {
     const at = firstInvalid(bytes)
@@ -192,7 +192,7 @@ function decodePart(path: string, decoder: TextDecoder, chunk?: Buffer): string 
 }
 
 /** Whether bytes begin as gzip does. */
-export function isGzip(bytes: Uint8Array): boolean {
+function isGzip(bytes: Uint8Array): boolean {
   return bytes[0] === 0x1f && bytes[1] === 0x8b
 }
 

@@ -15,8 +15,11 @@ export interface List<T> extends Iterable<T> {
   every(fits: (item: T, i: number) => unknown): boolean
 }
 
-/** A list that makes its items when they are asked for. */
-export abstract class Sequence<T> implements List<T> {
+/**
+ * A list that makes its items when they are asked for: `length` and `get` are what `__len__` and `__getitem__` are in
+ * Python.
+ */
+export abstract class Dataset<T> implements List<T> {
   abstract readonly length: number
   /** Item i, 0 ≤ i < length. */
   protected abstract get(i: number): T
@@ -74,7 +77,7 @@ export function itemAt<T>(list: List<T>, i: number): T {
   return item
 }
 
-class Selected<T> extends Sequence<T> {
+class Selected<T> extends Dataset<T> {
   readonly base: List<T>
   readonly indices: Int32Array
 
@@ -93,7 +96,7 @@ class Selected<T> extends Sequence<T> {
   }
 }
 
-class Changed<T, U> extends Sequence<U> {
+class Changed<T, U> extends Dataset<U> {
   readonly #base: List<T>
   readonly #change: (item: T, i: number) => U
 
@@ -112,7 +115,7 @@ class Changed<T, U> extends Sequence<U> {
   }
 }
 
-class Joined<T> extends Sequence<T> {
+class Joined<T> extends Dataset<T> {
   readonly length: number
   readonly #parts: readonly List<T>[]
 
@@ -169,5 +172,5 @@ export function joinedLists<T>(lists: readonly List<T>[]): List<T> {
 
 /** Whether a value is a list. */
 export function isList(value: unknown): boolean {
-  return Array.isArray(value) || value instanceof Sequence
+  return Array.isArray(value) || value instanceof Dataset
 }

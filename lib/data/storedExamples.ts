@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { isRecord } from '../options.ts'
 import type { Example, Passage, Preference } from './example.ts'
-import { itemAt, type List, Sequence } from './list.ts'
+import { Dataset, itemAt, type List } from './list.ts'
 import { Records } from './records.ts'
 import type { Row } from './row.ts'
 
@@ -23,7 +23,7 @@ type Numbers = Int32Array | Float32Array
  * Examples that are added once, in the order of their rows. What is read is equal to the model to what was added: token
  * types that are all 0 are left out.
  */
-export class StoredExamples extends Sequence<Example> {
+export class StoredExamples extends Dataset<Example> {
   readonly #rows: List<Row>
   readonly #records: Records
   /** What is made of preferences: few different things, of which an example says the place. */

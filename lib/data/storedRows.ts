@@ -1,7 +1,7 @@
 // Rows of a file as text in Records: a tenth of what objects take, and a file of any size in little memory.
 
 import { isRecord } from '../options.ts'
-import { type List, Sequence } from './list.ts'
+import { Dataset, type List } from './list.ts'
 import { Records } from './records.ts'
 import type { Row } from './row.ts'
 
@@ -12,7 +12,7 @@ export async function storeRows(path: string, rows: AsyncIterable<Row>, most?: n
   return stored
 }
 
-class StoredRows extends Sequence<Row> {
+class StoredRows extends Dataset<Row> {
   /** Files of the rows, and the first row of each. */
   readonly #files: { readonly file: string; readonly from: number }[] = []
   readonly #records: Records

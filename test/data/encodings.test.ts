@@ -3,7 +3,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { readConll } from '../../lib/data/conll.ts'
-import { jsonlDataset } from '../../lib/data/dataset.ts'
 import { readCsv } from '../../lib/data/delimited.ts'
 import { readJsonl } from '../../lib/data/jsonl.ts'
 import { holdsRows, openFile } from '../../lib/data/open.ts'
@@ -49,7 +48,6 @@ test('UTF-16 says so itself, in both orders and in every reader', () =>
       assert.equal((await collect(readConll(path('a.conll'))))[0]!.values.tokens, ['Zoë', 'lives'])
       await rejects(() => texts(path('odd.csv')), 'ERR_DATA', /is not utf-16le/)
       await rejects(() => texts(path('big.csv'), 'cp1252'), 'ERR_DATA', /mark of UTF-16, not cp1252/)
-      await rejects(() => jsonlDataset(path('a.jsonl')), 'ERR_DATA', /mark of UTF-16/)
     },
   ))
 

@@ -2,71 +2,40 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { arrayDataset, type Dataset, jsonlDataset, rowsOf } from '../../lib/data/dataset.ts'
-import { collectRows, openDataset } from '../../lib/data/open.ts'
-import { toRows } from '../../lib/data/row.ts'
+import { batches } from '../../lib/data/batches.ts'
+import { Dataset } from '../../lib/data/list.ts'
+import { type Row, toRow, toRows } from '../../lib/data/row.ts'
+import { sequenceClasses } from '../../lib/data/targets.ts'
 import { inspectData } from '../../lib/tasks/inspect.ts'
 import { prepareData, splitData } from '../../lib/tasks/prepare.ts'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
 import { shared } from '../support/shared.ts'
-import { rejects, withFiles } from './support.ts'
+import { withFiles } from './support.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
 const tokenizer = await loadTokenizer(join(golden, 'wordpiece.json'))
 
-test('a dataset class of the user gives rows', async () => {
-  class Reviews implements Dataset<{ text: string; label: number }> {
+test('a data set of the user is read, split, encoded and packed where it lies', async () => {
+  let asked = 0
+  class Reviews extends Dataset<Row> {
     readonly texts = ['good', 'bad', 'fine']
     get length() {
       return this.texts.length
     }
-    get(i: number) {
-      return { text: this.texts[i]!, label: i % 2 }
+    protected get(i: number) {
+      asked++
+      return toRow({ text: this.texts[i]!, label: i % 2 }, i + 1)
     }
   }
-  const rows = await rowsOf(new Reviews())
-  assert.equal(rows[2], { values: { text: 'fine', label: 0 }, file: '', line: 3 })
-  const data = await splitData({ train: rows, validation: rows.slice(0, 1) })
+  const rows = new Reviews()
+  assert.equal(rows.at(-1), { values: { text: 'fine', label: 0 }, file: '', line: 3 })
+  assert.is(asked, 1)
+  const data = await prepareData({ train: rows, validation: rows.slice(0, 1) }, tokenizer, { maxLength: 8 })
   assert.equal(data.labels!.names, ['0', '1'])
+  assert.is(data.splits.train, rows)
+  const [step] = batches(data.train.examples, { batchSize: 3, collate: sequenceClasses })
+  assert.equal([...step!.microBatches[0]!.targets!.values], [0, 1, 0])
 })
-
-test('rows come from arrays, generators and array datasets', async () => {
-  const objects = [{ a: 1 }, { a: 2 }]
-  async function* stream() {
-    yield* objects
-  }
-  for (const source of [objects, arrayDataset(objects), stream()])
-    assert.equal(
-      (await rowsOf(source)).map(row => row.values.a),
-      [1, 2],
-    )
-  await rejects(() => rowsOf([]), 'ERR_DATA', /empty/)
-  await rejects(() => rowsOf([1 as never]), 'ERR_DATA', /row 1 is integer/)
-  await rejects(() => rowsOf({} as never), 'ERR_DATA', /neither/)
-  await rejects(() => arrayDataset([1]).get(1), 'ERR_OPTION', /index 1/)
-})
-
-test('a jsonl file is read by index', () =>
-  withFiles(
-    { 'a.jsonl': '\uFEFF{"a":"é"}\r\n\n{"a":2}\n  \n{"a":[3]}', 'bad.jsonl': '{}\n{\n', 'none.jsonl': '\n' },
-    async path => {
-      const data = await jsonlDataset(path('a.jsonl'))
-      assert.is(data.length, 3)
-      assert.equal(
-        [2, 0, 1].map(i => data.get(i).values),
-        [{ a: [3] }, { a: 'é' }, { a: 2 }],
-      )
-      assert.is(data.get(2).line, 5)
-      assert.equal(await rowsOf(data), await collectRows((await openDataset(path('a.jsonl'))).train!.rows()))
-      await rejects(() => data.get(3), 'ERR_OPTION', /index 3 is not in \[0, 3\)/)
-      data.close()
-      await rejects(() => data.get(0), 'ERR_DISPOSED', /closed/)
-      const bad = await jsonlDataset(path('bad.jsonl'))
-      await rejects(() => bad.get(1), 'ERR_DATA', /bad\.jsonl:2/)
-      bad.close()
-      await rejects(() => jsonlDataset(path('none.jsonl')), 'ERR_DATA', /empty/)
-    },
-  ))
 
 const reviews = (n: number, from = 0) =>
   Array.from({ length: n }, (_, i) =>

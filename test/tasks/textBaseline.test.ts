@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Example } from '../../lib/data/example.ts'
-import { Sequence } from '../../lib/data/list.ts'
+import { Dataset } from '../../lib/data/list.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { tfidf } from '../../lib/metrics/tfidf.ts'
 import { textBaselineOf, textBaselineText } from '../../lib/tasks/textBaseline.ts'
@@ -75,7 +75,7 @@ test('of any number of labels a text, a model each, as scikit-learn', () => {
 
 test('of millions of rows a part is read', () => {
   using model = tinyModel()
-  class Many extends Sequence<Example> {
+  class Many extends Dataset<Example> {
     readonly length = 3_000_000
     reads = 0
 
