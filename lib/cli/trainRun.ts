@@ -25,6 +25,9 @@ import { countText, deviceText, metricText, titleWithBest } from './terminal/for
 import { createProgress, evaluationBar, type Progress } from './terminal/progress.ts'
 import { type RunOutcome, writeOutcome } from './trainOutput.ts'
 
+/** Instruction sets whose products in bf16 were measured beside those in f32: docs/cpu.md, docs/results.md. */
+const WITH_BF16: ReadonlySet<string> = new Set(['amx', 'avx512bf16'])
+
 /** How a run ended: the code for the shell, and its results unless it was interrupted. */
 interface RunEnd {
   readonly exitCode: number
@@ -176,6 +179,10 @@ class Watch {
     note(`${totalSteps} steps, ${stepsPerEpoch} an epoch${within}, on ${deviceText(event)}, ${rates}`)
     const flows = event.compute === 'bf16' && event.storage !== 'f64' ? 'products and activations' : 'products'
     note(`frozen weights in ${event.storage}, ${flows} in ${event.compute}, adapters and sums in f32`)
+    if (event.compute === 'f32' && event.device === 'cpu' && WITH_BF16.has(event.isa))
+      note(
+        `products in bf16 take about half the time on this processor, with its instructions for them: --compute bf16`,
+      )
     if (event.reference) note(referenceText[event.reference])
     if (event.teacher) note(teacherText(event.teacher))
     if (resumed) note(`continuing after step ${resumed.step} from ${resumed.path}`)
