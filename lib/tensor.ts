@@ -134,6 +134,7 @@ export class Tensor implements Disposable {
   #watched = false
   #shape: readonly number[] | undefined
   #dtype: DType | undefined
+  #device: Device | undefined
 
   constructor(handle: Handle) {
     this.handle = handle
@@ -184,7 +185,8 @@ export class Tensor implements Disposable {
   }
 
   get device(): Device {
-    return Device.byId(native.deviceOf(this.handle))
+    this.#device ??= Device.byId(native.deviceOf(this.handle))
+    return this.#device
   }
 
   get size(): number {

@@ -46,6 +46,7 @@ def arguments():
     p.add_argument('--seeds', default='0,1,2')
     p.add_argument('--lr', type=float, default=5e-4)
     p.add_argument('--batch', type=int, default=8)
+    p.add_argument('--micro', type=int, help='rows at a time, for less memory: the same gradient of a batch')
     p.add_argument('--compute', choices=('f32', 'bf16'), default='f32', help='bf16: by autocast')
     p.add_argument('--save', help='folder for the adapters, one a seed')
     p.add_argument('--max-new-tokens', type=int, default=64, help='0: no answers are generated')
@@ -93,8 +94,8 @@ def batch_of(rows, pad):
 def scores(a, model, tokenizer, rows, encoded):
     model.eval()
     loss = tokens = exact = 0
-    for k in range(0, len(encoded), a.batch):
-        part = encoded[k : k + a.batch]
+    for k in range(0, len(encoded), a.micro or a.batch):
+        part = encoded[k : k + (a.micro or a.batch)]
         inputs = batch_of(part, tokenizer.pad_token_id)
         count = int((inputs['labels'] != IGNORED).sum())
         with products(a):
@@ -113,7 +114,7 @@ def scores(a, model, tokenizer, rows, encoded):
             pad_token_id=tokenizer.pad_token_id,
         )
         said = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-        exact += sum(s.strip() == row['completion'].strip() for s, row in zip(said, rows[k : k + a.batch]))
+        exact += sum(s.strip() == row['completion'].strip() for s, row in zip(said, rows[k : k + len(part)]))
     model.train()
     generated = dict(exact_match=exact / len(encoded)) if a.max_new_tokens else {}
     return dict(loss=loss / tokens, **generated)
@@ -139,13 +140,17 @@ def run_seed(a, seed, splits, tokenizer):
             group['lr'] = a.lr * rate
         part = [encoded['train'][i] for i in order[step * a.batch : (step + 1) * a.batch]]
         tokens += sum(len(p) + len(c) for p, c in part)
-        with products(a):
-            loss = model(**batch_of(part, tokenizer.pad_token_id)).loss
         optimizer.zero_grad()
-        loss.backward()
+        loss, answered = 0.0, sum(len(c) for _, c in part)
+        for k in range(0, len(part), a.micro or a.batch):
+            rows = part[k : k + (a.micro or a.batch)]
+            with products(a):
+                share = model(**batch_of(rows, tokenizer.pad_token_id)).loss * (sum(len(c) for _, c in rows) / answered)
+            share.backward()
+            loss += share.item()
         torch.nn.utils.clip_grad_norm_(params, 1.0)
         optimizer.step()
-        losses.append(loss.item())
+        losses.append(loss)
     used, wall = cpu() - start_cpu, time.perf_counter() - start
     if a.save:
         model.save_pretrained(os.path.join(a.save, f'seed{seed}'))

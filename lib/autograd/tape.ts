@@ -38,7 +38,7 @@ export function record(
   saved: readonly Tensor[],
   backward: Backward,
 ): Tensor {
-  recordGroup([output], inputs, saved, ([dy], needs) => backward(must(dy, 'dy'), needs))
+  if (recordingFor(inputs)) recordGroup([output], inputs, saved, ([dy], needs) => backward(must(dy, 'dy'), needs))
   return output
 }
 

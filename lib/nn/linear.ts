@@ -138,6 +138,7 @@ export class Linear {
   }
 
   #through(x: Tensor, adapters: readonly LinearAdapter[], rope?: RopeInput): Tensor {
+    if (adapters.length === 0 || isOnlyFactors(adapters)) return this.#product(x, adapters[0]?.factors?.(), true, rope)
     const input = adapters.reduce((t, each) => each.input?.(t) ?? t, x)
     const gains = adapters.filter(each => each.gain)
     const factors = adapters.flatMap(each => (each.factors && !each.gain ? [each.factors()] : []))
@@ -233,6 +234,7 @@ function onlyFactors({ current }: Linear): LinearAdapter | undefined {
   return isOnlyFactors(current) ? current[0] : undefined
 }
 
-function isOnlyFactors([adapter, ...more]: readonly LinearAdapter[]): boolean {
-  return more.length === 0 && adapter?.factors !== undefined && !adapter.input && !adapter.gain && !adapter.output
+function isOnlyFactors(adapters: readonly LinearAdapter[]): boolean {
+  const [adapter] = adapters
+  return adapters.length === 1 && adapter?.factors !== undefined && !adapter.input && !adapter.gain && !adapter.output
 }

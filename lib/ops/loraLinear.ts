@@ -1,4 +1,4 @@
-import { claim, readsLast, record } from '../autograd/tape.ts'
+import { claim, readsLast, record, runningTape } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
@@ -31,6 +31,7 @@ export function loraLinear(
   const [yh, sh] = native.loraLinear(...frozen, a.handle, b.handle, ...settings, ...ropeArguments(rope))
   const y = new Tensor(yh)
   const s = new Tensor(sh)
+  if (!runningTape()) return y
   const origin = sharesPasses(x) ? originOf(x) : undefined
   const behind = origin ? [origin.x] : []
   const inputs = bias ? [x, a, b, bias] : [x, a, b]

@@ -1,4 +1,4 @@
-import { claim, record } from '../autograd/tape.ts'
+import { claim, record, runningTape } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
@@ -36,6 +36,7 @@ export function rmsNorm(input: RmsNormInput): { y: Tensor; h: Tensor } {
   const y = new Tensor(handles[0])
   const h = handles[1] ? new Tensor(handles[1]) : x
   const rstd = new Tensor(handles[2])
+  if (!runningTape()) return { y, h }
   if (h !== x)
     record(h, residual ? [x, residual] : [x], [], (dh, needs) => [
       mask && needs[0] ? new Tensor(native.dropout(dh.handle, mask)) : dh,
