@@ -1,6 +1,6 @@
 // Ctrl-C: the first ends work after the step in progress, the second at once.
 
-import { shellWord } from './terminal/format.ts'
+import { commandLine } from './terminal/format.ts'
 
 /** An abort signal that SIGINT and SIGTERM raise. */
 export function onInterrupt(warn: (text: string) => void): { signal: AbortSignal; release: () => void } {
@@ -22,5 +22,5 @@ export function resumeCommand(args: readonly string[], overwrite: boolean): stri
   const plain = args.filter(arg => !/^--(no-)?overwrite$/.test(arg) && arg !== '--resume')
   const byFile = overwrite && !args.includes('--overwrite')
   const kept = byFile ? [...plain, '--no-overwrite'] : plain
-  return ['lowrank', ...kept.map(shellWord), '--resume'].join(' ')
+  return commandLine([...kept, '--resume'])
 }

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
 import { run } from './program.ts'
 
-process.exitCode = await run(process.argv.slice(2))
+const code = await run(process.argv.slice(2))
+// Zero would hide that the output could not be written.
+if (code !== 0) process.exitCode = code

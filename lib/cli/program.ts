@@ -9,7 +9,7 @@ import { commandHelp, programHelp, usageOf } from './options/help.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts'
 import { optionsOf, type Settings } from './options/options.ts'
 import { type Given, type ResolvedSettings, resolveSettings, unknownFlag } from './options/settings.ts'
-import { createConsole } from './terminal/console.ts'
+import { createConsole, guardOutput } from './terminal/console.ts'
 import { showDownloads } from './terminal/downloads.ts'
 import { visible } from './terminal/visible.ts'
 
@@ -83,6 +83,7 @@ export function settingsOf(command: Command, given: Given): ResolvedSettings {
 
 /** Runs one command line; the exit code. */
 export async function run(argv: readonly string[]): Promise<number> {
+  guardOutput()
   let command: Command
   let resolved: ResolvedSettings
   try {

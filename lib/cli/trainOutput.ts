@@ -19,7 +19,7 @@ import type { Settings } from './options/options.ts'
 import { plainSettings } from './options/settings.ts'
 import type { RunSetup } from './setup.ts'
 import { type Console, paint, plainJson } from './terminal/console.ts'
-import { bytesText, countText, deviceText, metricText, shareText, shellWord, shownPath } from './terminal/format.ts'
+import { bytesText, commandLine, countText, deviceText, metricText, shareText, shownPath } from './terminal/format.ts'
 import { comparisonLines, textBaselineLine } from './terminal/results.ts'
 
 /** A finished run. */
@@ -137,7 +137,7 @@ function factsOf(
     adapterBytes,
     device: deviceText(start),
     settings: settingsTable(trial, settings, start),
-    command: commandLine(process.argv.slice(2)),
+    command: typedCommand(process.argv.slice(2)),
     environment: {
       lowrank: packageVersion(),
       node: process.version,
@@ -153,9 +153,8 @@ function factsOf(
 }
 
 /** As it was typed, but without the folders of this machine. */
-function commandLine(args: readonly string[]): string {
-  const plain = args.map(arg => (isAbsolute(arg) ? basename(arg) : arg))
-  return ['npx lowrank', ...plain.map(shellWord)].join(' ')
+function typedCommand(args: readonly string[]): string {
+  return commandLine(args.map(arg => (isAbsolute(arg) ? basename(arg) : arg)))
 }
 
 function settingsTable(trial: RunSetup, settings: Settings, { lr, headLr }: StartEvent): Record<string, Setting> {

@@ -4,6 +4,7 @@ import { nearest } from '../errors.ts'
 
 /** What to say of a path where nothing is: what lies there under nearly that name, or else where it was looked for. */
 export function absent(path: string): string {
+  if (path === '-') return 'data: the standard input is read once, data more often; write them to a file and name that'
   const [folder, name] = [dirname(path), basename(path)]
   const there = entries(folder)
   if (!there) return `data: ${path} does not exist, nor does its folder ${folder}; check the path`

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
@@ -78,9 +79,13 @@ function missing(error: NodeJS.ErrnoException): undefined {
 
 /**
  * One file to read.
- * @throws ERR_DATA for an unknown extension; ERR_OPTION for an unknown format, or a delimiter where there is none
+ * @throws ERR_DATA for an unknown extension and for a pipe; ERR_OPTION for an unknown format, or a delimiter where there is none
  */
 export function openFile(path: string, options: OpenOptions = {}): DataFile {
+  // A pipe gives its bytes once: the next look at it would find an empty file.
+  check(isThereForGood(path), 'ERR_DATA', () => {
+    return `data: ${path} is no file but a pipe or a device, and data are read more than once; write them to a file`
+  })
   const extension = extensionOf(path)
   const format = options.format ?? formats[extension]
   check(format, 'ERR_DATA', () => {
@@ -99,6 +104,11 @@ export function openFile(path: string, options: OpenOptions = {}): DataFile {
     return `encoding: "${options.encoding}" has no effect on ${path}, since Parquet has one; leave it out`
   })
   return { path, format, rows: () => reader(path, format, options) }
+}
+
+function isThereForGood(path: string): boolean {
+  const found = statSync(path, { throwIfNoEntry: false })
+  return !found || found.isFile() || found.isDirectory()
 }
 
 /** Whether the extension of a file says how its rows are read. */

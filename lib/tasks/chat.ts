@@ -3,9 +3,9 @@
 import { type Conversation, contentText } from '../data/conversation.ts'
 import { type Example, IGNORED } from '../data/example.ts'
 import { placeOf, type Row } from '../data/row.ts'
-import { check, fail, LowrankError } from '../errors.ts'
+import { brief, check, fail, LowrankError } from '../errors.ts'
 import { shown } from '../io/json.ts'
-import type { OptionTable, ValuesOf } from '../options.ts'
+import { isRecord, type OptionTable, type ValuesOf } from '../options.ts'
 import type { ChatTemplate, Message } from '../tokenizer/chatTemplate.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
@@ -46,7 +46,8 @@ function templateOf({ chatTemplate, path }: Tokenizer): ChatTemplate {
 
 /** The ids after which the assistant speaks. */
 export function promptIds({ messages, tools }: Omit<Conversation, 'from'>, tokenizer: Tokenizer, options: ChatOptions) {
-  const text = renderer(templateOf(tokenizer), { tools }, options)(thought(messages, options), true)
+  const template = templateOf(tokenizer)
+  const text = renderer(template, { tools }, options)(written(messages, template, options), true)
   return Int32Array.from(tokenizer.tokens(text))
 }
 
@@ -62,8 +63,9 @@ export function chatExample(
   tokenizer: Tokenizer,
   { maxLength, chat = {} }: { readonly maxLength: number; readonly chat?: ChatOptions | undefined },
 ): Example {
-  const messages = thought(conversation.messages, chat)
-  const render = renderer(templateOf(tokenizer), conversation, chat, row)
+  const template = templateOf(tokenizer)
+  const render = renderer(template, conversation, chat, row)
+  const messages = inRow(row, () => written(conversation.messages, template, chat))
   const whole = render(messages, false)
   const turns = [...messages.keys()].filter(i => i >= conversation.from && isLearned(nth(messages, i)))
   check(turns.length > 0, 'ERR_DATA', () => `data: ${placeOf(row)}: no turn of the assistant is there to learn`)
@@ -90,13 +92,17 @@ function renderer(
   row?: Row,
 ): Render {
   const variables = chat.thinking === 'strip' ? { enable_thinking: false } : undefined
-  return (messages, addGenerationPrompt) => {
-    try {
-      return template.render(messages, { tools, addGenerationPrompt, variables })
-    } catch (error) {
-      if (!row || !(error instanceof LowrankError) || error.code !== 'ERR_DATA') throw error
-      fail('ERR_DATA', `data: ${placeOf(row)}: ${error.message}`, error)
-    }
+  return (messages, addGenerationPrompt) =>
+    inRow(row, () => template.render(messages, { tools, addGenerationPrompt, variables }))
+}
+
+/** Names the row in what is said of its data. */
+function inRow<T>(row: Row | undefined, make: () => T): T {
+  try {
+    return make()
+  } catch (error) {
+    if (!row || !(error instanceof LowrankError) || error.code !== 'ERR_DATA') throw error
+    fail('ERR_DATA', `data: ${placeOf(row)}: ${error.message}`, error)
   }
 }
 
@@ -118,6 +124,11 @@ function turnPlace(row: Row, { messages, i, whole, render, specials }: Turn): [f
   const where = `data: ${placeOf(row)}: message ${i + 1}`
   const before = render(messages.slice(0, i), true)
   const own = i === messages.length - 1 ? whole : render(messages.slice(0, i + 1), false)
+  const { tool_calls: calls, ...others } = nth(messages, i)
+  const isUnwritten = calls != null && own === render([...messages.slice(0, i), others], false)
+  check(!isUnwritten, 'ERR_DATA', () => {
+    return `${where}: the chat template writes nothing of its tool_calls, so they cannot be learned; take a model with tools, or leave such rows out`
+  })
   check(own.startsWith(before), 'ERR_DATA', () => {
     return `${where}: the chat template writes ${seen(own, before)} where its generation prompt is ${seen(before, own)}; its turns cannot be told apart`
   })
@@ -172,6 +183,41 @@ function specialTexts(tokenizer: Tokenizer): readonly string[] {
   const texts = [...tokenizer.specialIds].flatMap(id => tokenizer.token(id) ?? []).filter(text => text !== '')
   specialsOf.set(tokenizer, texts)
   return texts
+}
+
+/** Messages as the template is to write them: texts in parts as it reads them, with the reasoning that is wanted. */
+function written(messages: readonly Message[], template: ChatTemplate, options: ChatOptions): readonly Message[] {
+  const texts = messages.map((message, i) => {
+    const { content } = message
+    if (!Array.isArray(content)) return message
+    const other = content.find(part => !isRecord(part) || typeof part.text !== 'string')
+    check(other === undefined, 'ERR_DATA', () => {
+      const kind = isRecord(other) && typeof other.type === 'string' ? `"${brief(other.type)}"` : shown(other)
+      return `message ${i + 1} has a part that is ${kind}; only text is read: {"type": "text", "text": "…"}`
+    })
+    return readsParts(template) ? message : { ...message, content: contentText(message) }
+  })
+  return thought(texts, options)
+}
+
+const partReaders = new WeakMap<ChatTemplate, boolean>()
+
+/** Whether a template writes the texts of parts. Others write the list itself, braces and all, as Python shows it. */
+function readsParts(template: ChatTemplate): boolean {
+  const known = partReaders.get(template)
+  if (known !== undefined) return known
+  const found = writesParts(template)
+  partReaders.set(template, found)
+  return found
+}
+
+function writesParts(template: ChatTemplate): boolean {
+  try {
+    const text = template.render([{ role: 'user', content: [{ type: 'text', text: 'part' }] }])
+    return text.includes('part') && !/["']type["']/.test(text)
+  } catch {
+    return false
+  }
 }
 
 const THOUGHT = /^\s*<think>[\s\S]*?<\/think>\s*/

@@ -90,6 +90,8 @@ export function inferTask(
   const held = Object.entries(columns).map(([part, name]) => `"${name}" as ${part}`)
   const has = held.length > 0 ? `the data have ${held.join(' and ')}` : 'no column is known'
   const can = able ? `; the model has heads for ${able.join(', ')}` : ''
+  const asked = able && wanted === undefined ? TASKS.find(task => fits(task, rows, columns)) : undefined
+  if (asked) fail('ERR_DATA', `task: ${has}, which ask for ${asked.name}${can}; give model one that has it`)
   if (wanted === undefined) fail('ERR_DATA', `task: none fits, ${has}${can}; give columns and task`)
   const other = TASKS.find(task => task.name !== wanted && fits(task, rows, columns))
   const cure = other ? `take ${other.name}` : 'name the columns that hold them'

@@ -1,12 +1,13 @@
 // What was trained with is what is read, and an option that can't have an effect is an error.
 // timeout: 300
 
+import { execFileSync } from 'node:child_process'
 import { copyFileSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { bundled } from '../../lib/bundled.ts'
-import { cliHere, records, reviews, workFolder, writeJsonl } from './support.ts'
+import { cli, cliHere, records, reviews, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()
 const rows = reviews(40).map(({ text, label }, i) => ({ title: text, text: `day ${i}`, label }))
@@ -31,6 +32,28 @@ test('predict reads the column that was trained with, and says so where it is no
     other.stderr,
     /ERR_DATA: (?:--)?columns: the adapter was trained on "title", other.jsonl has "body", "text"/,
   )
+})
+
+test('the name of a file is no text, and - is the standard input', async () => {
+  const named = await run('predict', 'titles', 'titles.jsonl')
+  assert.is(named.code, 1)
+  assert.match(named.stderr, /ERR_OPTION: texts: "titles.jsonl" is a file, not a text; give it with --input/)
+  const absent = records((await run('predict', 'titles', 'none.jsonl', '--json')).stdout)
+  assert.is(absent[0]!.text, 'none.jsonl')
+  const piped = records((await cli(['predict', 'titles', '-', '--json'], { cwd, input: 'a fine day\n' })).stdout)
+  assert.equal(
+    piped.map(({ text }) => text),
+    ['a fine day', undefined],
+  )
+})
+
+test('data that are read once are refused', async () => {
+  const dash = await run('inspect', 'data', '-')
+  assert.match(dash.stderr, /ERR_DATA: data: the standard input is read once, data more often; write them to a file/)
+  if (process.platform === 'win32') return
+  execFileSync('mkfifo', [join(cwd, 'pipe.csv')])
+  const pipe = await run('train', 'pipe.csv')
+  assert.match(pipe.stderr, /ERR_DATA: data: pipe.csv is no file but a pipe or a device, .*; write them to a file/)
 })
 
 test('names that contradict those trained with are refused', async () => {

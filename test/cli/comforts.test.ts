@@ -68,9 +68,15 @@ test('all that is wrong is told at once, by the names it was given under', () =>
 })
 
 test('the line to resume with replaces nothing', () => {
-  assert.is(resumeCommand(['train', 'a b.csv', '--overwrite'], true), "lowrank train 'a b.csv' --resume")
-  assert.is(resumeCommand(['train', '-c', 'x.yaml'], true), 'lowrank train -c x.yaml --no-overwrite --resume')
-  assert.is(resumeCommand(['train', 'x', '--resume'], false), 'lowrank train x --resume')
+  assert.is(resumeCommand(['train', 'a b.csv', '--overwrite'], true), "npx lowrank train 'a b.csv' --resume")
+  assert.is(resumeCommand(['train', '-c', 'x.yaml'], true), 'npx lowrank train -c x.yaml --no-overwrite --resume')
+  assert.is(resumeCommand(['train', 'x', '--resume'], false), 'npx lowrank train x --resume')
+})
+
+test('commands to copy are as a shell reads them', async () => {
+  writeJsonl(join(cwd, 'data.jsonl'), reviews(30))
+  const { stdout } = await cli(['init', 'data.jsonl', '--out', "Anna's läufe.yaml"], { cwd })
+  assert.match(stdout, "next: npx lowrank train --config 'Anna'\\''s läufe.yaml'\n")
 })
 
 test('a name that is the id of a hub is told what it is, and what to do', async () => {

@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { cli, cliHere, records, reviews, workFolder, writeJsonl } from './support.ts'
+import { cli, cliHere, cliInto, records, reviews, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()
 const control = /[^\P{Cc}\n]/u
@@ -158,7 +158,7 @@ test('Ctrl-C stops after the step with a checkpoint; resumed, the adapter is tha
   }
   const stopped = await cli([...args, '--out', 'stopped'], { cwd, watch })
   assert.is(stopped.code, 130, stopped.stderr)
-  assert.match(stopped.stderr, /stopped after step \d+; continue with: lowrank train reviews.jsonl .*--resume/)
+  assert.match(stopped.stderr, /stopped after step \d+; continue with: npx lowrank train reviews.jsonl .*--resume/)
   assert.not.ok(existsSync(join(cwd, 'stopped', 'adapter')))
   const resumed = await run(...args, '--out', 'stopped', '--resume')
   assert.is(resumed.code, 0, resumed.stderr)
@@ -225,6 +225,15 @@ test('a reader that leaves early ends nothing and is no error', async () => {
   const early = await cli(['inspect', 'data', 'reviews.jsonl'], { cwd, closeAfter: 10 })
   assert.is(early.code, 0)
   assert.not.match(early.stderr, /EPIPE/)
+})
+
+test('output that cannot be written is an error in one line', () => {
+  if (!existsSync('/dev/full')) return console.log('skip: no /dev/full')
+  for (const args of [['--help'], ['inspect', 'data', 'reviews.jsonl']]) {
+    const { code, stderr } = cliInto('/dev/full', args, cwd)
+    assert.is(code, 1)
+    assert.match(stderr, /^error ERR_CHECKPOINT: output: the standard output cannot be written \(ENOSPC\): .*\n$/)
+  }
 })
 
 test('explicit splits, and a YAML file', async () => {

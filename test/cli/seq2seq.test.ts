@@ -61,7 +61,10 @@ test('conversations are not for a T5, and the error says what is', async () => {
   ])
   const { code, stderr } = await cli(['train', chat, '--model', base, '--out', join(dir, 'no')])
   assert.ok(code !== 0)
-  assert.match(stderr, /error ERR_DATA: task: none fits, .*"messages" as messages; the model has heads .*seq2seq-lm/)
+  assert.match(
+    stderr,
+    /error ERR_DATA: task: .*"messages" as messages, which ask for causal-lm; .* has heads .*seq2seq-lm; give --model/,
+  )
 })
 
 test.run()

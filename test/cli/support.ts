@@ -1,7 +1,7 @@
 // Running the command line as a user does, on small data.
 
-import { spawn } from 'node:child_process'
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { run } from '../../lib/cli/program.ts'
@@ -37,6 +37,15 @@ export interface RunOptions {
 export function spawnModule(name: string, args: readonly string[], { cwd, env }: RunOptions = {}) {
   const variables = { ...process.env, LOWRANK_THREADS: '1', NO_COLOR: '', ...env }
   return spawn(process.execPath, [...loader, moduleFile(name), ...args], { cwd, env: variables })
+}
+
+/** Runs the command line with its standard output written to a file or device. */
+export function cliInto(output: string, args: readonly string[], cwd: string): { code: number | null; stderr: string } {
+  const file = openSync(output, 'w')
+  const words = [...loader, moduleFile('lib/cli/main'), ...args]
+  const ran = spawnSync(process.execPath, words, { cwd, encoding: 'utf8', stdio: ['ignore', file, 'pipe'] })
+  closeSync(file)
+  return { code: ran.status, stderr: ran.stderr }
 }
 
 /** Runs a module with arguments. */

@@ -118,6 +118,48 @@ test('of several turns all are learned, or the last alone, or those that the dat
   assert.is(learnedText(tokenizer, example(tokenizer, untrained)), 'one<|im_end|>')
 })
 
+test('texts in parts are those texts, for templates that read parts and for those that write the list', async () => {
+  const parts = (...texts: string[]) => texts.map(text => ({ type: 'text', text }))
+  const [ask, answer] = ['ask ', 'an answer']
+  const plain = [
+    { role: 'user', content: ask },
+    { role: 'assistant', content: answer },
+  ]
+  const parted = [
+    { role: 'user', content: parts('a', 'sk ') },
+    { role: 'assistant', content: parts(answer) },
+  ]
+  const tokenizer = await chatml()
+  assert.equal(example(tokenizer, parted), example(tokenizer, plain))
+  const prompt = (messages: readonly Message[]) => promptIds({ messages: messages.slice(0, 1) }, tokenizer, {})
+  assert.equal(prompt(parted), prompt(plain))
+  const thinking = { thinking: 'empty' } as const
+  assert.equal(example(tokenizer, parted, thinking), example(tokenizer, plain, thinking))
+  const reads = `{% for m in messages %}{% for part in m.content %}[{{ part.text }}]{% endfor %}<|im_end|>{% endfor %}`
+  const own = await withTemplate(reads, { eos_token: '<|im_end|>' })
+  assert.is(own.decode(example(own, parted).ids, { keepSpecials: true }), '[a][sk ]<|im_end|>[an answer]<|im_end|>')
+  const seen = [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }, ...parts('a')] }, plain[1]!]
+  const { code, message } = errorOf(() => example(tokenizer, seen))
+  assert.is(code, 'ERR_DATA')
+  assert.match(message, /data: .*7: message 1 has a part that is "image_url"; only text is read/)
+})
+
+test('calls of tools that a template leaves out are refused: nothing would be learned in their place', async () => {
+  const tokenizer = await chatml()
+  const called = [
+    { role: 'user', content: 'q' },
+    { role: 'assistant', content: null, tool_calls: [{ type: 'function', function: { name: 'f', arguments: {} } }] },
+  ]
+  const without = await withTemplate(
+    `{% for m in messages %}{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}`,
+    { eos_token: '<|im_end|>' },
+  )
+  const { code, message } = errorOf(() => example(without, called))
+  assert.is(code, 'ERR_DATA')
+  assert.match(message, /message 2: the chat template writes nothing of its tool_calls/)
+  assert.match(learnedText(tokenizer, example(tokenizer, called)), /"f"/)
+})
+
 test('reasoning is kept, stripped, or replaced by an empty thought', async () => {
   const tokenizer = await tokenizerOf(cases.find(({ template }) => template === 'thinking')!)
   const ask = { role: 'user', content: 'q' }

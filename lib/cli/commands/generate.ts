@@ -11,11 +11,14 @@ import { cacheOf, generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, paint } from '../terminal/console.ts'
 import { linesOf } from '../terminal/lines.ts'
+import { typedTexts } from '../texts.ts'
 import { openTold, speakerOf } from '../trained.ts'
 
 /** Prints what follows each text: one as it comes, several as they are done. */
 export async function generateCommand(given: Settings, console: Console): Promise<number> {
-  const settings = speakerOf(given)
+  const spoken = speakerOf(given)
+  const texts = typedTexts(spoken, 'write what it holds to the standard input, one text a line')
+  const settings = { ...spoken, texts }
   useThreads(settings)
   const started = performance.now()
   const opened = await openTold(settings, console)

@@ -13,7 +13,7 @@ import { COMMON } from '../options/examples.ts'
 import type { Option } from '../options/option.ts'
 import { OPTIONS, type Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
-import { shownPath } from '../terminal/format.ts'
+import { commandLine, shownPath } from '../terminal/format.ts'
 
 /** Reads the data and writes what was found in it. @throws ERR_OPTION where the file is there, without --overwrite */
 export async function initCommand(settings: Settings, console: Console): Promise<number> {
@@ -25,7 +25,7 @@ export async function initCommand(settings: Settings, console: Console): Promise
   for (const notice of data.notices) console.note(notice)
   await writeFileAtomic(path, configText(settings, data))
   console.line(`wrote ${shownPath(path)}`)
-  console.line(`next: npx lowrank train --config ${shownPath(path)}`)
+  console.line(`next: ${commandLine(['train', '--config', shownPath(path)])}`)
   console.event({ type: 'summary', path })
   return 0
 }

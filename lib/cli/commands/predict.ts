@@ -20,12 +20,14 @@ import type { Settings } from '../options/options.ts'
 import type { Console } from '../terminal/console.ts'
 import { plural } from '../terminal/format.ts'
 import { predictionLine } from '../terminal/results.ts'
+import { typedTexts } from '../texts.ts'
 import { openTold } from '../trained.ts'
 
 const chunk = 256
 
 /** Prints predictions for the texts given, the rows of a file, or the lines of the standard input, as they are done. */
-export async function predictCommand(settings: Settings, console: Console): Promise<number> {
+export async function predictCommand(given: Settings, console: Console): Promise<number> {
+  const settings = { ...given, texts: typedTexts(given, 'give it with input') }
   useThreads(settings)
   const started = performance.now()
   const trained = await openTold(settings, console)

@@ -13,7 +13,7 @@ import type { Settings } from '../options/options.ts'
 import { RunFolder } from '../runFolder.ts'
 import { prepareTraining, type Setup } from '../setup.ts'
 import type { Console } from '../terminal/console.ts'
-import { shownPath } from '../terminal/format.ts'
+import { commandLine, shownPath } from '../terminal/format.ts'
 import { predictionLine } from '../terminal/results.ts'
 import { runTraining } from '../trainRun.ts'
 import { dryRun } from './dryRun.ts'
@@ -55,7 +55,7 @@ async function learn(setup: Setup, folder: RunFolder, settings: Settings, consol
   if (!outcome) return exitCode
   const predictions = await predictNew(setup, settings, console)
   console.line()
-  console.line(`next: npx lowrank predict ${shownPath(join(folder.out, 'adapter'))} "a bird that cannot fly"`)
+  console.line(`next: ${commandLine(['predict', shownPath(join(folder.out, 'adapter')), 'a bird that cannot fly'])}`)
   console.event({ ...outcome.summary, predictions })
   return 0
 }

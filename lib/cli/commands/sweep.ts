@@ -29,7 +29,7 @@ import { prepareBase } from '../setup.ts'
 import { settingsTable, studyOrigin } from '../studyFacts.ts'
 import { ATTRIBUTE, benchOf, type Order, orderOf, ownParams, SweepProgress, specOf } from '../sweepRun.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
-import { metricText, plural, shownPath } from '../terminal/format.ts'
+import { commandLine, metricText, plural, shownPath } from '../terminal/format.ts'
 
 type Prepared = Awaited<ReturnType<typeof prepareBase>>
 
@@ -102,7 +102,7 @@ async function search(parts: Search): Promise<number> {
   const { bench, prepared, sweep, folder, settings, console } = parts
   const journal = new Journal(join(folder.path, 'study.log'))
   await ordered(journal, orderOf(sweep, settings, prepared))
-  console.note(`other processes join with: lowrank sweep worker --study ${shownPath(journal.path)}`)
+  console.note(`other processes join with: ${commandLine(['sweep', 'worker', '--study', shownPath(journal.path)])}`)
   const progress = new SweepProgress(console, sweep)
   const interrupt = onInterrupt(console.warn)
   const { signal } = interrupt

@@ -11,7 +11,7 @@ import type { ResolvedSettings } from '../options/settings.ts'
 import { RunFolder } from '../runFolder.ts'
 import { prepareTraining, type Setup } from '../setup.ts'
 import type { Console } from '../terminal/console.ts'
-import { shownPath } from '../terminal/format.ts'
+import { commandLine, shownPath } from '../terminal/format.ts'
 import { runTraining } from '../trainRun.ts'
 import { dryRun } from './dryRun.ts'
 
@@ -36,7 +36,7 @@ export async function trainCommand(settings: Settings, console: Console, { given
       if (outcome) {
         console.line()
         const verb = taskOfModel(setup.model).says ? 'generate' : 'predict'
-        console.line(`next: npx lowrank ${verb} ${shownPath(folder.out)} "a text"`)
+        console.line(`next: ${commandLine([verb, shownPath(folder.out), 'a text'])}`)
         console.event(outcome.summary)
       }
       return exitCode

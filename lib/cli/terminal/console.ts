@@ -1,7 +1,9 @@
 // Results on standard output, everything else on standard error.
 
 import { styleText } from 'node:util'
+import { LowrankError, messageOf } from '../../errors.ts'
 import { nonFiniteAsText } from '../../io/json.ts'
+import { explained } from '../../io/systemError.ts'
 import { visible } from './visible.ts'
 
 /** Where a command writes. */
@@ -43,14 +45,21 @@ function showsColor(stream: { isTTY?: boolean }, env: NodeJS.ProcessEnv = proces
 let broken = false
 let guarded = false
 
-// A reader that closes the pipe (`| head`) ends its interest, not the run.
-function guard(): void {
+/**
+ * Output that cannot be written ends no run. A reader that closes the pipe (`| head`) has seen enough; anything else,
+ * such as a full disk, is told, and the exit code says so.
+ */
+export function guardOutput(): void {
   if (guarded) return
   guarded = true
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
       if (stream === process.stdout) broken = true
+      if (error.code === 'EPIPE') return
+      process.exitCode = 1
+      const told = explained('the standard output', error)
+      const name = told instanceof LowrankError ? told.code : error.code
+      if (stream === process.stdout) process.stderr.write(`error ${name}: ${messageOf(told)}\n`)
     })
 }
 
@@ -71,7 +80,7 @@ interface Ways {
 }
 
 export function createConsole({ json, quiet, named = message => message }: Ways): Console {
-  guard()
+  guardOutput()
   const out = (text: string): void => {
     if (!broken) process.stdout.write(text)
   }

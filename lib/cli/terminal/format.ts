@@ -69,6 +69,11 @@ export function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : singleQuoted(text)
 }
 
+/** A command of this program as it is typed in a shell. */
+export function commandLine(words: readonly string[]): string {
+  return ['npx', 'lowrank', ...words].map(shellWord).join(' ')
+}
+
 /** A text between single quotes of a shell. */
 export function singleQuoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`
