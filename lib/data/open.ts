@@ -79,7 +79,8 @@ function missing(error: NodeJS.ErrnoException): undefined {
 
 /**
  * One file to read.
- * @throws ERR_DATA for an unknown extension and for a pipe; ERR_OPTION for an unknown format, or a delimiter where there is none
+ * @throws ERR_DATA for an unknown extension and for a pipe; ERR_OPTION for an unknown format, or a delimiter where
+ * there is none
  */
 export function openFile(path: string, options: OpenOptions = {}): DataFile {
   // A pipe gives its bytes once: the next look at it would find an empty file.
