@@ -27,6 +27,11 @@ export function dtypeOf(tensor: Tensor): FloatDtype {
 /** The name PEFT and transformers give the metadata of their files. */
 const metadata = { format: 'pt' }
 
+/** A parameter's shape in files. */
+export function storedShape({ shape, isTransposed }: Parameter): readonly number[] {
+  return isTransposed ? [...shape].reverse() : shape
+}
+
 /**
  * Tensors as they are at this moment, whatever is enqueued later. A tensor keeps the dtype of the file it came from
  * where that loses nothing, else it is written as it is in memory.
@@ -36,10 +41,12 @@ export async function snapshot(
   fileDtypes: ReadonlyMap<string, FloatDtype>,
 ): Promise<TensorInMemory[]> {
   // Every read is enqueued before the first is awaited.
-  const reads = [...entries].map(async ([name, { tensor }]) => {
-    const { shape } = tensor
+  const reads = [...entries].map(async ([name, parameter]) => {
+    const { tensor } = parameter
+    const shape = storedShape(parameter)
     const own = dtypeOf(tensor)
-    const bytes = new Uint8Array(await tensor.bytes())
+    const read = new Uint8Array(await tensor.bytes())
+    const bytes = parameter.isTransposed ? turned(read, tensor.shape) : read
     const wanted = fileDtypes.get(name) ?? own
     const narrow = wanted === own ? undefined : losslessly(bytes, own, wanted)
     return { name, shape, dtype: narrow ? wanted : own, data: narrow ?? bytes }
@@ -70,7 +77,8 @@ export function isCopy(file: Checkpoint, key: string, copies: Copies): boolean {
 
 type Copies = ReadonlyMap<string, { readonly of: string; readonly isTransposed: boolean }>
 
-function turned(data: ArrayBufferView, [rows = 1, columns = 1]: readonly number[]): Uint8Array {
+/** The rows of a stored matrix as its columns. */
+export function turned(data: ArrayBufferView, [rows = 1, columns = 1]: readonly number[]): Uint8Array {
   return transposedBytes(new Uint8Array(data.buffer, data.byteOffset, data.byteLength), rows, columns)
 }
 

@@ -17,13 +17,13 @@ import type { Adapter, Source } from './adapter.ts'
 import { readHub } from './adapterHub.ts'
 import { attachFile } from './attach.ts'
 import { type AdapterConfig, readAdapterConfig, settingsOfFile } from './config.ts'
-import { isCopy } from './files.ts'
+import { isCopy, storedShape, turned } from './files.ts'
 import { type AdapterInfo, readAdapterInfo } from './info.ts'
 import { isTable, layerAt } from './layers.ts'
 import type { Host, Method } from './method.ts'
 import { METHODS } from './registry.ts'
 import { layerNumber } from './targets.ts'
-import { taskOfPeftType, taskTypeOf } from './task.ts'
+import { moduleName, taskOfPeftType, taskTypeOf } from './task.ts'
 import { headsIn } from './wholeModules.ts'
 
 /** How {@link loadAdapter} puts a folder on a model. */
@@ -186,7 +186,9 @@ function tensorFile(dir: string): string {
 }
 
 function checkBase({ config, labels }: Host, dir: string, info: AdapterInfo): void {
-  check(!info.modelType || info.modelType === config.modelType, 'ERR_CONFIG', () => {
+  // PEFT's files name the module of the model's class.
+  const isSame = !info.modelType || moduleName(info.modelType) === moduleName(config.modelType)
+  check(isSame, 'ERR_CONFIG', () => {
     return `${dir}: the adapter is for ${info.modelType}, the model is ${config.modelType}; load the base it was trained on`
   })
   if (!info.labels) return
@@ -205,9 +207,16 @@ function fill(model: Host, attached: Adapter, file: Checkpoint, config: AdapterC
     if (!isFiniteData(bytes, dtype)) problems.push(`${key} holds NaN or infinity`)
     if (model.device.kind === 'meta') continue
     const isWide = parameter.tensor.dtype === 'f64' && dtype === 'F64'
-    parameter.tensor.upload(isWide ? new Float64Array(bytes.slice().buffer) : file.readF32(key))
+    const values = isWide ? new Float64Array(bytes.slice().buffer) : file.readF32(key)
+    parameter.tensor.upload(parameter.isTransposed ? upright(values, file.info(key).shape) : values)
   }
   if (problems.length > 0) fail('ERR_CHECKPOINT', describe(model, file, config, problems))
+}
+
+/** What files hold as [in, out], as layers do. */
+function upright(values: Float32Array | Float64Array, shape: readonly number[]): Float32Array | Float64Array {
+  const { buffer } = turned(values, shape).slice()
+  return values instanceof Float64Array ? new Float64Array(buffer) : new Float32Array(buffer)
 }
 
 /** PEFT leaves a new pooler random and unsaved: nobody can run such an adapter again. */
@@ -220,8 +229,8 @@ function checkComplete(model: Host, attached: Adapter, dir: string): void {
 }
 
 function mismatches(expected: ReadonlyMap<string, Parameter>, file: Checkpoint): string[] {
-  return [...expected].flatMap(([key, { shape }]) => {
-    const wanted = `[${shape.join(', ')}]`
+  return [...expected].flatMap(([key, parameter]) => {
+    const wanted = `[${storedShape(parameter).join(', ')}]`
     if (!file.has(key)) return [`missing ${key} ${wanted}`]
     const info = file.info(key)
     const found = `[${info.shape.join(', ')}]`

@@ -19,8 +19,13 @@ export function taskOfPeftType(taskType: string): string | undefined {
   return kinds.find(head => head.peftType === taskType)?.task
 }
 
+/** What transformers calls the module of a family: `xlm_roberta` of `xlm-roberta`, `gemma3` of `gemma3_text`. */
+export function moduleName(modelType: string): string {
+  return modelType.replaceAll('-', '_').replace(/_text$/, '')
+}
+
 /** The Python module of transformers with the class of a model. */
 export function transformersModule({ config }: Host): string {
-  const name = config.modelType.replaceAll('-', '_')
+  const name = moduleName(config.modelType)
   return `transformers.models.${name}.modeling_${name}`
 }

@@ -1,6 +1,6 @@
 // Adapters of every other method as PEFT writes them (test/golden/peft/methods), both directions.
 
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -8,7 +8,8 @@ import { generateTokens } from '../../lib/generate/generate.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors } from '../../lib/io/safetensors.ts'
 import { native } from '../../lib/native.ts'
-import { loadAdapter, METHODS } from '../../lib/peft/index.ts'
+import { attach, loadAdapter, lora, METHODS } from '../../lib/peft/index.ts'
+import { transformersModule } from '../../lib/peft/task.ts'
 import { compare } from '../support/compare.ts'
 import { unpad } from '../support/padded.ts'
 import { targetsOf } from '../support/targets.ts'
@@ -62,9 +63,12 @@ for (const name of CASES)
       for await (const id of generateTokens(model, Int32Array.from(greedy.prompt), options)) found.push(id)
       assert.equal(found, greedy.ids)
     }
-    for (const [key, parameter] of adapter.tensors())
-      if (io.has(`grad.${key}`))
-        compare(key, await parameter.gradient!.data(), io.readF32(`grad.${key}`), { relative: 5e-5, absolute: 1e-7 })
+    for (const [key, { gradient, isTransposed, shape }] of adapter.tensors()) {
+      if (!io.has(`grad.${key}`)) continue
+      const [found, [rows = 1, columns = 1]] = [await gradient!.data(), shape]
+      const got = isTransposed ? found.map((_, i) => found[(i % rows) * columns + Math.floor(i / rows)]!) : found
+      compare(key, got, io.readF32(`grad.${key}`), { relative: 5e-5, absolute: 1e-7 })
+    }
     stop()
     await withFolder(async out => {
       await adapter.save(join(out, 'again'))
@@ -77,6 +81,27 @@ for (const name of CASES)
     model.dispose()
     io.close()
     assert.is(native.live(), before)
+  })
+
+for (const [base, library] of [
+  ['xlm-roberta-seq', 'xlm_roberta'],
+  ['gemma3-lm', 'gemma3'],
+] as const)
+  test(`without a task PEFT names the module of the class: ${library}`, async () => {
+    const model = await tinyModel(base)
+    await withFolder(async out => {
+      const adapter = attach(model, lora({ r: 2 }))
+      assert.is(transformersModule(model), `transformers.models.${library}.modeling_${library}`)
+      await adapter.save(out)
+      adapter.detach()
+      rmSync(join(out, 'lowrank.json'))
+      const path = join(out, 'adapter_config.json')
+      const mapping = { base_model_class: 'Any', parent_library: `transformers.models.${library}.modeling_${library}` }
+      writeFileSync(path, JSON.stringify({ ...readConfig(out), task_type: null, auto_mapping: mapping }))
+      const loaded = await loadAdapter(model, out)
+      assert.is(loaded.matched.length, 2 * model.backbone.layers)
+    })
+    model.dispose()
   })
 
 test("every method that PEFT has is held to PEFT's own files", () => {

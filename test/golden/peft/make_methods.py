@@ -75,6 +75,14 @@ CASES = {
     'pissa-bert-seq': case('bert-seq', LoraConfig, 'pissa', r=4, lora_alpha=6, init_lora_weights='pissa'),
     'olora-bert-tok': case('bert-tok', LoraConfig, 'olora', r=4, lora_alpha=6, init_lora_weights='olora'),
     'orthogonal-bert-seq': case('bert-seq', LoraConfig, 'orthogonal', r=4, init_lora_weights='orthogonal'),
+    'lora-gpt2-lm': case(
+        'gpt2-lm',
+        LoraConfig,
+        'a layer that is stored transposed, trained whole',
+        r=2,
+        target_modules=['c_attn'],
+        modules_to_save=['h.1.attn.c_proj'],
+    ),
     'prompt-bert-seq': case('bert-seq', PromptTuningConfig, 'five virtual tokens', num_virtual_tokens=5),
     'ptuning-bert-seq': case(
         'bert-seq', PromptEncoderConfig, 'four virtual tokens', num_virtual_tokens=4, encoder_hidden_size=16
