@@ -216,16 +216,41 @@ inline __attribute__((always_inline)) void multiply_pairs(__m512 (&acc)[R][V], c
 }
 #endif
 
+// What the mask leaves of the slab's product.
+template <int R, int V>
+inline __attribute__((always_inline)) void drop(const Tile& t, __m512 (&acc)[R][V]) {
+#pragma GCC unroll 14
+  for (int i = 0; i < R; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < V; ++j) {
+      const __mmask16 kept = *reinterpret_cast<const uint16_t*>(t.mask + i * t.mask_stride + 2 * j);
+      acc[i][j] = _mm512_maskz_mov_ps(kept, acc[i][j]);
+    }
+}
+
 // Lanes the tile has, of vector j.
 template <int V>
 inline void store(const Tile& t, int row, const __m512 (&acc)[V], const __m512 (&bias)[V], const __mmask16 (&m)[V]) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (int j = 0; j < V; ++j) {
     float* c = t.c + row * t.ldc + 16 * j;
     __m512 v = acc[j];
     if (t.accumulate) v = _mm512_add_ps(v, _mm512_maskz_loadu_ps(m[j], c));
     _mm512_mask_storeu_ps(c, m[j], _mm512_add_ps(v, bias[j]));
   }
+}
+
+template <int R, int V>
+inline __attribute__((always_inline)) void store_all(const Tile& t, const __m512 (&acc)[R][V]) {
+  __mmask16 m[V];
+  __m512 bias[V];
+#pragma GCC unroll 4
+  for (int j = 0; j < V; ++j) {
+    m[j] = first(t.cols - 16 * j);
+    bias[j] = t.bias ? _mm512_maskz_loadu_ps(m[j], t.bias + 16 * j) : _mm512_setzero_ps();
+  }
+#pragma GCC unroll 14
+  for (int i = 0; i < R; ++i) store<V>(t, i, acc[i], bias, m);
 }
 
 template <bool PAIRS, int R, int V>
@@ -238,15 +263,7 @@ void tile_of(const Tile& t) {
   }
   if (t.slab) {
     multiply_f32<R, V>(acc, t.slab_a, t.slab_b, t.slab);
-    if (t.mask) {
-#pragma GCC unroll 14
-      for (int i = 0; i < R; ++i)
-#pragma GCC unroll 2
-        for (int j = 0; j < V; ++j) {
-          const __mmask16 kept = *reinterpret_cast<const uint16_t*>(t.mask + i * t.mask_stride + 2 * j);
-          acc[i][j] = _mm512_maskz_mov_ps(kept, acc[i][j]);
-        }
-    }
+    if (t.mask) drop<R, V>(t, acc);
   }
 #ifdef __AVX512BF16__
   if constexpr (PAIRS)
@@ -254,14 +271,7 @@ void tile_of(const Tile& t) {
 #endif
   if constexpr (!PAIRS)
     multiply_f32<R, V>(acc, static_cast<const float*>(t.a), static_cast<const float*>(t.b), t.units);
-  __mmask16 m[V];
-  __m512 bias[V];
-  for (int j = 0; j < V; ++j) {
-    m[j] = first(t.cols - 16 * j);
-    bias[j] = t.bias ? _mm512_maskz_loadu_ps(m[j], t.bias + 16 * j) : _mm512_setzero_ps();
-  }
-#pragma GCC unroll 14
-  for (int i = 0; i < R; ++i) store<V>(t, i, acc[i], bias, m);
+  store_all<R, V>(t, acc);
 }
 
 template <bool PAIRS, int R>

@@ -9,9 +9,9 @@
 #include <memory>
 #include <vector>
 
+#include "cpu/gemm/choice.h"
 #include "cpu/gemm/cut.h"
 #include "cpu/gemm/session.h"
-#include "cpu/isa.h"
 #include "cpu/pieces.h"
 #include "cpu/quantized.h"
 #include "cpu/vector/rows.h"
@@ -23,32 +23,6 @@ constexpr int64_t K_BLOCK = 768;        // units; a panel of a (43 KB) and one o
 constexpr int64_t PACKED_B = 10 << 20;  // bytes: stays in the L3 cache
 constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 14;
 constexpr int PACKED_B_SLOT = 0, PACKED_A_SLOT = 1, DEQUANTIZED_SLOT = 6;  // of scratch
-
-struct Choice {
-  const Kernel* kernel;
-  Unit unit;
-};
-
-Choice choose(Compute compute) {
-  const Unit bf16 = compute == Compute::BF16 ? Unit::Rounded : Unit::F32;
-#if defined(__x86_64__)
-  switch (isa()) {
-    case Isa::Amx:
-      if (compute == Compute::BF16) return {&kernel_amx, Unit::Pairs};
-      return {&kernel_avx512, Unit::F32};
-    case Isa::Avx512Bf16:
-      if (compute == Compute::BF16) return {&kernel_avx512bf16, Unit::Pairs};
-      return {&kernel_avx512, Unit::F32};
-    case Isa::Avx512: return {&kernel_avx512, bf16};
-    case Isa::Avx2: return {&kernel_avx2, bf16};
-    default: break;
-  }
-#elif defined(__aarch64__)
-  if (isa() == Isa::NeonBf16 && compute == Compute::BF16) return {&kernel_neonbf16, Unit::Pairs};
-  if (isa() != Isa::Portable) return {&kernel_neon, bf16};
-#endif
-  return {&kernel_portable, bf16};
-}
 
 // One product under way. Units: see kernel.h.
 struct Plan {
@@ -62,12 +36,16 @@ struct Plan {
     n_block = round_up(ceil_div(p.n, column_blocks), kernel.nr);
     const int64_t blocks = std::max<int64_t>(1, PACKED_B / (panel * (n_block / kernel.nr)));
     const int64_t phases = ceil_div(units, std::max<int64_t>(1, blocks * k_block));
+    in_place = kernel.in_place && p.a.along_k && !p.a.bf16 && unit == Unit::F32 && spreads(p.a.ld);
     phase_units = phases ? ceil_div(ceil_div(units, k_block), phases) * k_block : 0;
     for (int64_t g = 0; g < slab_groups(); ++g) {
       firsts.push_back(slab_units);
       slab_units += steps_of_rank(slab_group(g).r);
     }
   }
+
+  // Whether rows of that stride spread over the L2 cache: those a multiple of 8 KB apart meet in a few of its sets.
+  static bool spreads(int64_t ld) { return 4 * ld % (8 << 10) != 0; }
 
   // Groups of rows with factors of their own; without any, all rows are one. A group begins with a whole step of the
   // kernel, so that its rows have the same bits beside others as alone.
@@ -95,7 +73,13 @@ struct Plan {
   // forgotten by one thread.
   bool suits_passing() const {
     const int64_t rows = 4 * round_up(p.m, kernel.mr) * std::max<int64_t>(1, k_block);  // bytes
-    return rows <= packed_a() / 4 * 5 && ceil_div(p.n, kernel.nr) >= 32 * int64_t(threads());
+    return rows <= packed_a() / 4 * 5 && ceil_div(p.n, std::min(kernel.nr, 32)) >= 32 * int64_t(threads());
+  }
+
+  // Of the rows of a strip, which stay in the L2 cache beside two panels of b.
+  int64_t strip_bytes() const {
+    const int64_t wider = kernel.nr - 32;  // than what packed_a() leaves room for
+    return packed_a() - 2 * 4 * std::max<int64_t>(0, wider) * k_block;
   }
 
   // Whether c is where sums wait for the next phase of K.
@@ -207,6 +191,10 @@ struct Plan {
     }
   }
 
+  const float* rows_of_a(int64_t row, int64_t k) const {
+    return static_cast<const float*>(p.a.data) + row * p.a.ld + k;
+  }
+
   // A panel whose first element is (i, k).
   Pack whole(const Operand& o, int64_t i, int64_t k, int width, int64_t count) const {
     const int64_t offset = o.along_k ? i * o.ld + k : k * o.ld + i;
@@ -216,7 +204,7 @@ struct Plan {
 
   void compute(int64_t n0, int64_t u0) {
     const int64_t row_panels = ceil_div(p.m, kernel.mr), column_panels = ceil_div(columns, kernel.nr);
-    const int64_t fit = std::max<int64_t>(1, packed_a() / (4 * kernel.mr * std::max<int64_t>(1, k_block)));
+    const int64_t fit = std::max<int64_t>(1, strip_bytes() / (4 * kernel.mr * std::max<int64_t>(1, k_block)));
     const int64_t most = std::max<int64_t>(1, 2 * p.m * columns * (phase * per_unit + p.slab.r) / PIECE_FLOPS);
     // Strips are whole blocks of what goes before them.
     const int64_t together = preparing(u0) ? ceil_div(p.before.rows, kernel.mr) : 1;
@@ -250,9 +238,10 @@ struct Plan {
     const int64_t rows = panel_count * kernel.mr, width = k_block + slab;
     // Of a result to be rounded: [panels of columns][rows][nr], one panel where K is one block.
     const int64_t sums_size = p.rounded ? rows * kernel.nr * (phase > k_block ? s.j1 - s.j0 : 1) : 0;
+    const int64_t own_rows = round_up(rows * (in_place ? slab : width), 16);  // floats
     float* slab_a =
-        static_cast<float*>(scratch(PACKED_A_SLOT, size_t(4 * ((rows + kernel.nr) * width + sums_size) + 64)));
-    float *packed_a = slab_a + rows * slab, *own_b = slab_a + rows * width, *sums = own_b + kernel.nr * width;
+        static_cast<float*>(scratch(PACKED_A_SLOT, size_t(4 * (own_rows + kernel.nr * width + sums_size) + 64)));
+    float *packed_a = slab_a + rows * slab, *own_b = slab_a + own_rows, *sums = own_b + kernel.nr * width;
     const Session session(kernel);
     for (int64_t u = 0; u < phase || u == 0; u += k_block) {
       const int64_t block = std::min(k_block, phase - u);
@@ -292,6 +281,7 @@ struct Plan {
     const int64_t column = c.n0 + c.j * kernel.nr, most = kernel.pass ? kernel.pass : std::max<int64_t>(1, c.units);
     Tile t = {};
     t.ldc = c.sums ? kernel.nr : p.n;
+    t.lda = in_place ? p.a.ld : 0;
     t.mask_stride = p.slab.mask_stride;
     t.cols = int(std::min<int64_t>(kernel.nr, columns - c.j * kernel.nr));
     for (int64_t u = 0; u < c.units || u == 0; u += most) {
@@ -304,7 +294,7 @@ struct Plan {
       for (int64_t i = s.i0; i < s.i1; ++i) {
         const int64_t row = i * kernel.mr;
         t.rows = int(std::min<int64_t>(kernel.mr, p.m - row));
-        t.a = c.a + ((i - s.i0) * c.units + u) * kernel.mr;
+        t.a = in_place ? rows_of_a(row, c.begin + u) : c.a + ((i - s.i0) * c.units + u) * kernel.mr;
         const Steps steps = first ? steps_of(row, t.rows) : Steps{0, 0};
         t.slab = steps.end - steps.first;
         t.slab_a = c.slab_a + ((i - s.i0) * slab + steps.first) * kernel.mr;
@@ -323,7 +313,7 @@ struct Plan {
     const int64_t step = kernel.mr * t.ldc;
     t.next_c = i + 1 < count || p.rounded ? t.c + step : t.c - (count - 1) * step + kernel.nr;
     t.next_b = static_cast<const float*>(t.b) + t.units * kernel.nr + part(lines, i, count) * 16;
-    t.next_lines = part(lines, i + 1, count) - part(lines, i, count);
+    t.next_lines = passing ? 0 : part(lines, i + 1, count) - part(lines, i, count);
   }
 
   void pack_a(const Strip& s, int64_t k, int64_t block, float* packed_a, float* slab_a) const {
@@ -333,7 +323,7 @@ struct Plan {
       if (prepares && k == 0 && row % BEFORE_ROWS == 0)
         p.before.run(p.before.context, row, std::min(BEFORE_ROWS, p.m - row), block == units ? panel : nullptr);
       if (slab_a) pack_slab_a(row, count, slab_a + (i - s.i0) * kernel.mr * slab_units);
-      if (prepares && block == units) continue;
+      if (in_place || (prepares && block == units)) continue;
       Pack pack = whole(p.a, row, k, kernel.mr, count);
       pack.of_a = true;
       pack.depth = std::min(block * per_unit, p.k - k);
@@ -352,7 +342,7 @@ struct Plan {
   int64_t slab_units = 0;
   int64_t columns = 0, phase = 0;  // of the present block of columns and phase of K
   float *packed_b = nullptr, *slab_b = nullptr;
-  bool passing = false, prepares = false;
+  bool passing = false, prepares = false, in_place = false;
 };
 
 // Somewhat more rows than few, or few columns, in f32: nothing is packed.

@@ -30,7 +30,8 @@ struct Pack {
 
 // c[rows, cols] (+)= mask(slab_a slab_b) + a b (+ bias), rows <= mr, cols <= nr. The slab is f32, or two parts of bf16.
 struct Tile {
-  const void* a;  // [units][mr]
+  const void* a;  // [units][mr], or rows where they lie:
+  int64_t lda;    // elements between them, of a kernel that reads f32 in place; else 0
   const void* b;  // [units][nr]
   int64_t units;
   const float* slab_a;  // [slab][mr] units
@@ -59,6 +60,7 @@ struct Kernel {
   bool split_slab = false;                  // 3 r elements of slab: [high | low | high] [high | high | low]
   void (*begin)() = nullptr;                // called before the tiles of a thread
   void (*end)() = nullptr;                  // and after them
+  bool in_place = false;                    // tiles can read rows of a in f32, along K, where they lie
 };
 
 // y[m, n] = scale * sum over k of x[m, k] * w[n, k] (+ bias[n]); bits of the mask select elements of x. Nothing packed.
@@ -139,7 +141,7 @@ struct SplitThin {
   void (*outer)(const SplitOuter&);
 };
 
-extern const Kernel kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512bf16, kernel_amx;
+extern const Kernel kernel_portable, kernel_avx2, kernel_avx512, kernel_avx512bf16, kernel_amx, kernel_wide;
 extern const Kernel kernel_neon, kernel_neonbf16;
 extern const SplitThin thin_amx;
 extern const Skinny skinny_portable, skinny_avx2, skinny_avx512, skinny_neon;
