@@ -6,6 +6,7 @@ import ts from 'typescript'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packageRoot } from '../lib/io/package.ts'
+import * as peft from '../lib/peft/index.ts'
 
 const MOST_ROOT_VALUES = 45
 
@@ -112,6 +113,65 @@ test('every type that an export shows is exported', () => {
       })
     }),
   )
+})
+
+// Options of methods are interfaces for the sake of their comments in editors; what they say twice is held together here.
+
+interface MethodOptions {
+  readonly name: string
+  readonly method: peft.Method
+  readonly options: ts.Type
+}
+
+/** Every function of `lowrank/peft` that makes a method of options alone. */
+function methodOptions(): MethodOptions[] {
+  return exportsOf(join(packageRoot, exported['./peft']!.types!)).flatMap(({ name, symbol }) => {
+    const declaration = symbol.valueDeclaration
+    if (!declaration || !ts.isFunctionDeclaration(declaration)) return []
+    const [signature] = checker.getTypeOfSymbol(symbol).getCallSignatures()
+    const [parameter, ...others] = signature!.getParameters()
+    if (checker.typeToString(signature!.getReturnType()) !== 'Method' || !parameter || others.length > 0) return []
+    const make = (peft as Record<string, unknown>)[name] as () => peft.Method
+    return [{ name, method: make(), options: checker.getNonNullableType(checker.getTypeOfSymbol(parameter)) }]
+  })
+}
+
+/** What a field's values may be, as TypeScript spells it; undefined for what is told only by its own types. */
+function spelled({ kind, choices }: peft.Field): string[] | undefined {
+  if (choices) return choices.map(choice => (typeof choice === 'string' ? `"${choice}"` : String(choice)))
+  return kind === 'integer' || kind === 'number' ? ['number'] : kind === 'boolean' ? ['false', 'true'] : undefined
+}
+
+function optionProblems({ name, method, options }: MethodOptions): string[] {
+  const fields = new Map<string, peft.Field>(method.kind.fields.map(field => [field.name, field]))
+  const members = options.getProperties()
+  const absent = [...fields.keys()].filter(field => !members.some(member => member.name === field))
+  return [
+    ...absent.map(field => `${name}: its options have no ${field}, which its fields have`),
+    ...members.flatMap(member => {
+      const field = fields.get(member.name)
+      if (!field) return [`${name}: its options have ${member.name}, which its fields have not`]
+      const comment = ts.displayPartsToString(member.getDocumentationComment(checker))
+      const told = /\bDefault '?([\w.-]*\w)'?/.exec(comment)?.[1]
+      const type = checker.getNonNullableType(checker.getTypeOfSymbol(member))
+      const parts = type.isUnion() ? type.types : [type]
+      const found = parts.map(part => checker.typeToString(part))
+      const expected = spelled(field)
+      const isSame = !expected || (found.length === expected.length && expected.every(each => found.includes(each)))
+      const isTold = told === undefined || told === String(field.default) || field.found?.startsWith(told)
+      const said = `its field ${field.default === undefined ? field.found : String(field.default)}`
+      return [
+        ...(isTold ? [] : [`${name}: the comment of ${member.name} says ${told}, ${said}`]),
+        ...(isSame ? [] : [`${name}: ${member.name} is ${found.join(' | ')}, its field ${expected.join(' | ')}`]),
+      ]
+    }),
+  ]
+}
+
+test('what the options of a method are is what their fields say: names, values, defaults', () => {
+  const all = methodOptions()
+  assert.is(new Set(all.map(({ method }) => method.type)).size, peft.METHODS.length)
+  noProblems(all.flatMap(optionProblems))
 })
 
 test.run()

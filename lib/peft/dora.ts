@@ -3,7 +3,13 @@
 import { LORA, type LoraOptions } from './lora.ts'
 import { type Method, type MethodKind, methodOfKind } from './method.ts'
 
-export const DORA: MethodKind<LoraOptions> = {
+/** Options of {@link dora}. */
+export interface DoraOptions extends LoraOptions {
+  /** A magnitude a row beside the direction W + s B A (docs/methods.md). Default true. */
+  useDora?: boolean
+}
+
+export const DORA: MethodKind<DoraOptions> = {
   ...LORA,
   type: 'dora',
   title: 'DoRA',
@@ -12,6 +18,6 @@ export const DORA: MethodKind<LoraOptions> = {
 }
 
 /** {@link lora} with `useDora`. */
-export function dora(options: LoraOptions = {}): Method {
+export function dora(options: DoraOptions = {}): Method {
   return methodOfKind(DORA, options)
 }
