@@ -115,7 +115,7 @@ test('every type that an export shows is exported', () => {
   )
 })
 
-// Options of methods are interfaces for the sake of their comments in editors; what they say twice is held together here.
+// Options of methods are interfaces for the sake of comments in editors; they are held to what fields say.
 
 interface MethodOptions {
   readonly name: string

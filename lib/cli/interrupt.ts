@@ -1,5 +1,6 @@
 // Ctrl-C: the first ends work after the step in progress, the second at once.
 
+import type { Console } from './terminal/console.ts'
 import { commandLine } from './terminal/format.ts'
 
 /** An abort signal that SIGINT and SIGTERM raise. */
@@ -15,6 +16,20 @@ export function onInterrupt(warn: (text: string) => void): { signal: AbortSignal
     for (const name of ['SIGINT', 'SIGTERM'] as const) process.off(name, listener)
   }
   return { signal: controller.signal, release }
+}
+
+/** Says how a study that was interrupted goes on, and gives its exit code. @throws any other error */
+export function stoppedStudy(
+  error: unknown,
+  signal: AbortSignal,
+  { kept, out, overwrite }: { kept: string; out: string; overwrite: boolean },
+  console: Console,
+): number {
+  if (!signal.aborted || error !== signal.reason) throw error
+  const command = resumeCommand(process.argv.slice(2), overwrite)
+  console.note(`stopped; ${kept} that are done are kept, continue with: ${command}`)
+  console.event({ type: 'summary', reason: 'aborted', out })
+  return 130
 }
 
 /** The command line that goes on where this one stopped, and replaces nothing, whatever a file says. */

@@ -6,6 +6,8 @@ import { labelMap } from '../data/labels.ts'
 import type { List } from '../data/list.ts'
 import type { Row } from '../data/row.ts'
 import { check, fail, LowrankError } from '../errors.ts'
+import { portableName } from '../hub/id.ts'
+import { isPyJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import {
   type Base,
@@ -18,7 +20,15 @@ import {
   useThreads,
 } from '../open/base.ts'
 import { locate, openTrained } from '../open/trained.ts'
-import { type Adapter, attach, createMethod, kindOf, loadAdapter, readAdapterInfo } from '../peft/index.ts'
+import {
+  type Adapter,
+  attach,
+  createMethod,
+  kindOf,
+  loadAdapter,
+  readAdapterInfo,
+  type SaveOptions,
+} from '../peft/index.ts'
 import { unknownText } from '../tasks/encode.ts'
 import { taskOf, taskOfModel } from '../tasks/index.ts'
 import { taskValues } from '../tasks/options.ts'
@@ -49,6 +59,9 @@ export interface Setup {
   readonly examples: TrainExamples
   readonly truncated: number
 }
+
+/** What is there before a method. */
+export type Prepared = Omit<Setup, 'attached'>
 
 /** A run that is to be made. */
 export interface RunSetup extends Setup {
@@ -104,7 +117,7 @@ export async function prepareBase(
   device: string,
   initial?: string,
   whole = false,
-): Promise<Omit<Setup, 'attached'>> {
+): Promise<Prepared> {
   useThreads(settings)
   const base = whole ? { path: must(initial, 'initial'), bundled: false } : await findBase(settings)
   const tokenizer = await findTokenizer(settings, base.path)
@@ -140,6 +153,26 @@ function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, 
     examples: { train: train.examples, validation: validation.examples, test: test.examples },
     truncated: train.truncated + validation.truncated + test.truncated,
     unknown: unknownText([train, validation, test], tokenizer),
+  }
+}
+
+/** What is saved beside an adapter, so that it is used as it was trained. */
+export function saveOptions({ base, tokenizer, data, maxLength, taskOptions }: Prepared): SaveOptions {
+  const options: unknown = taskOptions
+  check(isPyJson(options), 'ERR_OPTION', () => {
+    return `task: options ${Object.keys(taskOptions).join(', ')} cannot be written`
+  })
+  return {
+    baseModel: base.path,
+    tokenizer: tokenizer.path,
+    extra: {
+      max_length: maxLength,
+      bundled: base.bundled,
+      tokenizer: portableName(tokenizer.path),
+      columns: { ...data.columns },
+      task_options: options,
+      truncation_side: tokenizer.truncationSide,
+    },
   }
 }
 

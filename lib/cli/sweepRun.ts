@@ -10,7 +10,7 @@ import { STUDY_NAME, type Sweep, type SweepEvent, trialsOf } from '../study/swee
 import { dataHash } from '../train/fingerprint.ts'
 import { TRAIN_OPTIONS } from '../train/options.ts'
 import type { Settings } from './options/options.ts'
-import { methodOptions, type prepareBase, trainOptions } from './setup.ts'
+import { methodOptions, type Prepared, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
 import { metricText, plural } from './terminal/format.ts'
 import { RunBar } from './terminal/runBar.ts'
@@ -26,8 +26,6 @@ export interface Order {
   /** SHA-256 of what the examples of the training and validation splits hold. */
   readonly data: string
 }
-
-type Prepared = Awaited<ReturnType<typeof prepareBase>>
 
 /** What the runs share. The test split stays out: a search sees it once, at its end. */
 export function benchOf({ model, examples, tokenizer }: Prepared, settings: Settings): Bench {

@@ -1,17 +1,13 @@
 // One training run as the command line shows it: progress, trackers, then adapter, report and tables.
 
 import { join } from 'node:path'
-import { check, LowrankError } from '../errors.ts'
-import { portableName } from '../hub/id.ts'
-import type { PyJson } from '../io/json.ts'
-import { isPyJson } from '../io/json.ts'
+import { LowrankError } from '../errors.ts'
 import type { Model } from '../model.ts'
 import { secondsOf } from '../options.ts'
 import { type Adapter, saveAdapter } from '../peft/index.ts'
 import { titleOf } from '../report/compare.ts'
 import { clockText } from '../report/format.ts'
 import { recordRun } from '../report/run.ts'
-import type { TaskValues } from '../tasks/task.ts'
 import { createTracker, type RunStatus, type Tracker } from '../trackers/index.ts'
 import type { EndEvent, EvaluationEvent, StartEvent, StepEvent, TrainEvent, TrainOptions } from '../train/events.ts'
 import { train } from '../train/train.ts'
@@ -19,7 +15,7 @@ import { must } from '../tuple.ts'
 import { onInterrupt, resumeCommand } from './interrupt.ts'
 import type { Settings } from './options/options.ts'
 import { plainSettings } from './options/settings.ts'
-import { type RunSetup, trainOptions } from './setup.ts'
+import { type RunSetup, saveOptions, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
 import { countText, deviceText, metricText, titleWithBest } from './terminal/format.ts'
 import { createProgress, evaluationBar, type Progress } from './terminal/progress.ts'
@@ -61,31 +57,10 @@ export async function runTraining(trial: RunSetup, settings: Settings, console: 
   if (must(end, 'end').reason === 'aborted') return aborted(must(end, 'end'), trial, settings, console)
   const whole = trial.attached.config() === undefined
   await trial.folder.results()
-  const folder = await saveAdapter(trial.attached, join(trial.folder.work, whole ? 'model' : 'adapter'), {
-    baseModel: trial.base.path,
-    tokenizer: trial.tokenizer.path,
-    extra: extraOf(trial),
-  })
+  const dir = join(trial.folder.work, whole ? 'model' : 'adapter')
+  const folder = await saveAdapter(trial.attached, dir, saveOptions(trial))
   const outcome = await writeOutcome({ trial, settings, run: watch.recorder.record(), folder }, console)
   return { exitCode: 0, outcome }
-}
-
-/** What using the adapter takes beside it. */
-function extraOf({ maxLength, base, tokenizer, data, taskOptions }: RunSetup) {
-  return {
-    max_length: maxLength,
-    bundled: base.bundled,
-    tokenizer: portableName(tokenizer.path),
-    columns: { ...data.columns },
-    task_options: writable(taskOptions),
-    truncation_side: tokenizer.truncationSide,
-  }
-}
-
-function writable(options: TaskValues): PyJson {
-  const written: unknown = options
-  check(isPyJson(written), 'ERR_OPTION', () => `task: options ${Object.keys(options).join(', ')} cannot be written`)
-  return written
 }
 
 function checkpointOptions({ folder, checkpoints }: RunSetup, settings: Settings): Partial<TrainOptions> {

@@ -12,7 +12,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must, nth } from '../tuple.ts'
 import { CHAT_OPTIONS, type ChatOptions, chatExample } from './chat.ts'
 import { cutIds } from './cut.ts'
-import { type ItemsPrediction, readItems, viewItems } from './items.ts'
+import { type ItemsPrediction, readSupervised, viewItems } from './items.ts'
 import { languageModel, textAlone, tokenName } from './languageModel.ts'
 import { textFor } from './shared.ts'
 import type { EncodeSpec, Task } from './task.ts'
@@ -53,22 +53,7 @@ export const causalLm: Task<ItemsPrediction> = {
   readable: () => fail('ERR_UNSUPPORTED', `predict: ${name} says texts; use generate`),
   parts: (row, tokenizer, spec) => [...causalLm.encode(row, tokenizer, spec)],
 
-  read(answers, examples, _, top) {
-    let before = 0
-    return readItems(
-      answers,
-      examples,
-      ({ label }) => {
-        const labels = label instanceof Int32Array ? label : new Int32Array()
-        // The first token of a sequence has none before it to be told from.
-        const positions = Int32Array.from(labels.keys()).filter(t => t > 0 && labels[t] !== IGNORED)
-        const rows = positions.map((_, k) => before + k)
-        before += positions.length
-        return { positions, rows }
-      },
-      top,
-    )
-  },
+  read: (answers, examples, _, top) => readSupervised(answers, examples, learned, top),
 
   view(batch, i, reader) {
     // A label belongs to the row before its token: shown, it stands at the token itself.
@@ -138,4 +123,10 @@ export function openedIds(tokenizer: Tokenizer, text: string): number[] {
 
 function ended(ids: number[], { specials: { eos } }: Tokenizer): number[] {
   return eos === undefined ? ids : [...ids, eos]
+}
+
+/** Where the tokens are that are learned; the first of a sequence has none before it to be told from. */
+function learned({ label }: Example): Int32Array {
+  const labels = label instanceof Int32Array ? label : new Int32Array()
+  return Int32Array.from(labels.keys()).filter(t => t > 0 && labels[t] !== IGNORED)
 }

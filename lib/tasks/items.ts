@@ -51,6 +51,23 @@ export function readItems(
   })
 }
 
+/** As {@link readItems}, where there are logits for the items alone, one after the other. */
+export function readSupervised(
+  answers: Answers,
+  examples: readonly Example[],
+  positionsOf: (example: Example) => Int32Array,
+  top?: number,
+): ItemsPrediction[] {
+  let before = 0
+  const itemsOf = (example: Example): Items => {
+    const positions = positionsOf(example)
+    const rows = positions.map((_, k) => before + k)
+    before += positions.length
+    return { positions, rows }
+  }
+  return readItems(answers, examples, itemsOf, top)
+}
+
 function ranked(logits: LogitRows, row: number, count: number) {
   const probabilities = softmax(logits, row)
   return largest(probabilities, count).map(id => ({ id, probability: nth(probabilities, id) }))

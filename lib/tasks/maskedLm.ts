@@ -9,7 +9,7 @@ import { maskedLmHead } from '../heads/languageModel.ts'
 import { filled, type OptionTable } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
-import { type ItemsPrediction, readItems } from './items.ts'
+import { type ItemsPrediction, readSupervised } from './items.ts'
 import { languageModel, textAlone, tokenName } from './languageModel.ts'
 import { shareRun, textFor, textRows } from './shared.ts'
 import type { EncodeSpec, PredictionRecord, Task, TextRun } from './task.ts'
@@ -65,20 +65,7 @@ export const maskedLm: Task<ItemsPrediction, MasksRecord> = {
     yield* textBlocks([row], columnOf(columns, 'text'), tokenizer, { length: maxLength, across: false })
   },
 
-  read(answers, examples, _, top) {
-    let before = 0
-    return readItems(
-      answers,
-      examples,
-      example => {
-        const positions = answered(example)
-        const rows = positions.map((_, k) => before + k)
-        before += positions.length
-        return { positions, rows }
-      },
-      top,
-    )
-  },
+  read: (answers, examples, _, top) => readSupervised(answers, examples, answered, top),
   record({ predicted, gold, probabilities, top }, example, reader) {
     const tokens = Array.from(predicted, (id, i): TokenRecord => {
       const ranked = top?.[i]?.map(one => ({ predicted: tokenName(one.id, reader), probability: one.probability }))

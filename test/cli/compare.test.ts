@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { bundled } from '../../lib/bundled.ts'
+import { readAdapterInfo } from '../../lib/peft/index.ts'
 import type { MethodsData } from '../../lib/report/methods.ts'
 import { cli, records, workFolder } from './support.ts'
 
@@ -76,6 +77,8 @@ test('what it kept can be used, and its runs are those of train', async () => {
   const { lr } = result('b').rows.find(({ method }) => method === 'lora')!
   const kept = readdirSync(join(cwd, 'b/adapters/lora'), { withFileTypes: true })
   assert.ok(kept.some(({ name }) => name === 'adapter_config.json') && kept.every(entry => entry.isFile()))
+  const { extra } = await readAdapterInfo(join(cwd, 'b/adapters/lora'))
+  assert.is(extra.truncation_side, 'right')
   const predicted = await run('predict', 'b/adapters/lora', 'where is it?', '--json')
   assert.is(predicted.code, 0, predicted.stderr)
   const alone = ['--lr', `${lr}`, '--max-steps', '2', '--out', 'alone', '--trackers', 'none', '--json', '--quiet']

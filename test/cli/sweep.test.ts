@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { bundled } from '../../lib/bundled.ts'
+import { readAdapterInfo } from '../../lib/peft/index.ts'
 import { Journal, type Trial } from '../../lib/study/journal.ts'
 import { ordinalOf } from '../../lib/study/sweep.ts'
 import { cli, records, workFolder } from './support.ts'
@@ -77,6 +78,8 @@ test('the best configuration trains to the same scores, and the test split was r
   assert.equal(after('test'), outcome.test)
   assert.equal(after('validation'), outcome.validation)
   assert.not.match(readFileSync(join(cwd, 'b/study.log'), 'utf8'), /"test"\s*:\s*\{/)
+  const [best, again] = await Promise.all(['b/best', 'again/adapter'].map(each => readAdapterInfo(join(cwd, each))))
+  assert.equal(best!.extra, again!.extra, 'what using it takes is beside either')
   const predicted = await run('predict', 'b/best', 'where is it?', '--json')
   assert.is(predicted.code, 0, predicted.stderr)
   const page = readFileSync(join(cwd, 'b/sweep.html'), 'utf8')

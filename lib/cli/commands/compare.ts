@@ -22,19 +22,17 @@ import type { Bench, Spec } from '../../study/member.ts'
 import { type Extras, methodsData } from '../../study/results.ts'
 import { must } from '../../tuple.ts'
 import { defaultOut, openOptions } from '../data.ts'
-import { onInterrupt, resumeCommand } from '../interrupt.ts'
+import { onInterrupt, stoppedStudy } from '../interrupt.ts'
 import { flagOf } from '../options/option.ts'
 import type { Settings } from '../options/options.ts'
 import type { ResolvedSettings } from '../options/settings.ts'
-import { methodOptions, prepareBase, trainOptions } from '../setup.ts'
+import { methodOptions, type Prepared, prepareBase, saveOptions, trainOptions } from '../setup.ts'
 import { settingsTable, studyOrigin } from '../studyFacts.ts'
 import { StudyProgress } from '../studyProgress.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { shownPath } from '../terminal/format.ts'
 import { table } from '../terminal/table.ts'
 import { folderBytes } from '../trainOutput.ts'
-
-type Prepared = Awaited<ReturnType<typeof prepareBase>>
 
 /** Trains and measures all methods, and writes what came out. */
 export async function compareCommand(
@@ -91,12 +89,8 @@ async function run(
     await write(bench, compared, folder, settings, memory, prepared, console)
     return 0
   } catch (error) {
-    if (!interrupt.signal.aborted || error !== interrupt.signal.reason) throw error
-    console.note(
-      `stopped; runs that are done are kept, continue with: ${resumeCommand(process.argv.slice(2), settings.overwrite)}`,
-    )
-    console.event({ type: 'summary', reason: 'aborted', out: folder.path })
-    return 130
+    const { overwrite } = settings
+    return stoppedStudy(error, interrupt.signal, { kept: 'runs', out: folder.path, overwrite }, console)
   } finally {
     progress.finish()
     interrupt.release()
@@ -109,22 +103,11 @@ async function keep(
   adapter: Adapter,
   { method, seed }: Spec,
   { model, examples, options }: Bench,
-  { base, tokenizer, maxLength, data }: Prepared,
+  prepared: Prepared,
   folder: StudyFolder,
 ): Promise<Extras> {
-  const extra = {
-    max_length: maxLength,
-    bundled: base.bundled,
-    tokenizer: portableName(tokenizer.path),
-    columns: { ...data.columns },
-  }
   const dir = join(folder.path, 'adapters', method)
-  const saved = await saveAdapter(adapter, dir, {
-    baseModel: base.path,
-    name: 'default',
-    tokenizer: tokenizer.path,
-    extra,
-  })
+  const saved = await saveAdapter(adapter, dir, { ...saveOptions(prepared), name: 'default' })
   const texts = examples.test?.length ? examples.test : must(examples.validation, 'validation')
   const latency = await measureLatency(model, adapter, texts, { transform: options.transform, seed })
   return { latency, adapterBytes: folderBytes(saved) }

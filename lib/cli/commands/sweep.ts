@@ -22,16 +22,14 @@ import { taskOfModel } from '../../tasks/index.ts'
 import { defaultMetric } from '../../tasks/scores.ts'
 import { must, nth, under } from '../../tuple.ts'
 import { defaultOut } from '../data.ts'
-import { onInterrupt, resumeCommand } from '../interrupt.ts'
+import { onInterrupt, stoppedStudy } from '../interrupt.ts'
 import { optionsOf, type Settings } from '../options/options.ts'
 import { parseYaml } from '../options/yaml.ts'
-import { prepareBase } from '../setup.ts'
+import { type Prepared, prepareBase, saveOptions } from '../setup.ts'
 import { settingsTable, studyOrigin } from '../studyFacts.ts'
 import { ATTRIBUTE, benchOf, type Order, orderOf, ownParams, SweepProgress, specOf } from '../sweepRun.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { commandLine, metricText, plural, shownPath } from '../terminal/format.ts'
-
-type Prepared = Awaited<ReturnType<typeof prepareBase>>
 
 /** Searches, retrains the best, and writes what came out. */
 export async function sweepCommand(settings: Settings, console: Console): Promise<number> {
@@ -118,11 +116,8 @@ async function search(parts: Search): Promise<number> {
     await finish(parts, must(journal.study(STUDY_NAME), STUDY_NAME), signal)
     return 0
   } catch (error) {
-    if (!signal.aborted || error !== signal.reason) throw error
-    const command = resumeCommand(process.argv.slice(2), settings.overwrite)
-    console.note(`stopped; trials that are done are kept, continue with: ${command}`)
-    console.event({ type: 'summary', reason: 'aborted', out: folder.path })
-    return 130
+    const { overwrite } = settings
+    return stoppedStudy(error, signal, { kept: 'trials', out: folder.path, overwrite }, console)
   } finally {
     progress.finish()
     interrupt.release()
@@ -150,17 +145,9 @@ async function finish(parts: Search, study: Study, signal: AbortSignal): Promise
   const file = (name: string) => join(folder.path, name)
   await writeFileAtomic(file('best.yaml'), bestYaml(settings, best, sweep))
   console.note(`training trial ${best.number} again, with the test split`)
-  const { base, tokenizer, maxLength, data, examples } = prepared
-  const extra = {
-    max_length: maxLength,
-    bundled: base.bundled,
-    tokenizer: portableName(tokenizer.path),
-    columns: { ...data.columns },
-  }
-  const options = { baseModel: base.path, tokenizer: tokenizer.path, extra }
-  const outcome = await runMember({ ...bench, examples }, specOf(settings, best.params), {
+  const outcome = await runMember({ ...bench, examples: prepared.examples }, specOf(settings, best.params), {
     signal,
-    trained: async adapter => ({ saved: await saveAdapter(adapter, file('best'), options) }),
+    trained: async adapter => ({ saved: await saveAdapter(adapter, file('best'), saveOptions(prepared)) }),
   })
   signal.throwIfAborted()
   check('validation' in outcome, 'ERR_DATA', () => `sweep: trial ${best.number} came to no end when trained again`)
