@@ -68,10 +68,10 @@ export function openSafetensors(path: string): SafetensorsFile {
 
 /**
  * {@link openSafetensors}, with every tensor read into memory, off the event loop, and the file closed: for files as
- * small as adapters are. A file that changes meanwhile: `ERR_CHECKPOINT`.
+ * small as adapters are. `open`: for files of another format. A file that changes meanwhile: `ERR_CHECKPOINT`.
  */
-export async function readSafetensors(path: string): Promise<SafetensorsFile> {
-  const file = openSafetensors(path)
+export async function readSafetensors(path: string, open = openSafetensors): Promise<SafetensorsFile> {
+  const file = open(path)
   try {
     const bytes = new Map<string, Uint8Array<ArrayBuffer>>()
     for (const name of file.names()) bytes.set(name, await readRange(path, file.locate(name)))

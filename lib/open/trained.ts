@@ -14,7 +14,7 @@ import { architectures, configLabels, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
 import { isJsonObject } from '../io/json.ts'
 import { isModelPath } from '../io/modelPath.ts'
-import { openSafetensors } from '../io/safetensors.ts'
+import { openSafetensors, openTorchFile } from '../io/safetensors.ts'
 import { VOCABULARIES } from '../io/tokenizerFiles.ts'
 import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
@@ -194,9 +194,10 @@ function labelsFor(
   })
   const known = labels ?? own
   if (known) return known
-  const path = join(folder, 'adapter_model.safetensors')
-  if (!existsSync(path)) return undefined
-  const file = openSafetensors(path)
+  const [path, older] = [join(folder, 'adapter_model.safetensors'), join(folder, 'adapter_model.bin')]
+  const isOlder = !existsSync(path) && existsSync(older)
+  if (!isOlder && !existsSync(path)) return undefined
+  const file = isOlder ? openTorchFile(older) : openSafetensors(path)
   try {
     const head = file.names().find(name => /\b(classifier|score|out_proj)\.weight$/.test(name))
     const rows = head === undefined ? undefined : file.info(head).shape[0]

@@ -7,6 +7,7 @@ import {
   type FileRange,
   type FloatDtype,
   isFiniteData,
+  openTorchFile,
   readSafetensors,
   type TensorInfo,
 } from '../io/safetensors.ts'
@@ -62,7 +63,7 @@ export async function loadAdapter<H extends Host>(
   const config = readAdapterConfig(folder)
   checkBase(model, folder, await readAdapterInfo(folder))
   const isHub = config.hubName !== undefined
-  const file = isHub ? await readHub(model, folder, config) : await readSafetensors(tensorFile(folder))
+  const file = isHub ? await readHub(model, folder, config) : await readTensors(folder)
   const keys = new KeyedFile(file, name)
   // Nothing waits while it is put on: who uses the model meanwhile sees the adapter whole or not at all.
   const adapter = attached(model, config, keys, { name, trainable })
@@ -177,12 +178,10 @@ function folderOf(dir: string, name: string): string {
   return dir
 }
 
-function tensorFile(dir: string): string {
-  const path = join(dir, 'adapter_model.safetensors')
-  check(existsSync(path) || !existsSync(join(dir, 'adapter_model.bin')), 'ERR_UNSUPPORTED', () => {
-    return `${dir}: holds adapter_model.bin, a pickle; save it with PEFT and safe_serialization=True`
-  })
-  return path
+/** The tensors of a folder: before 0.7 PEFT wrote them as a state dictionary of torch.save. */
+function readTensors(dir: string): Promise<Checkpoint> {
+  const [path, older] = [join(dir, 'adapter_model.safetensors'), join(dir, 'adapter_model.bin')]
+  return !existsSync(path) && existsSync(older) ? readSafetensors(older, openTorchFile) : readSafetensors(path)
 }
 
 function checkBase({ config, labels }: Host, dir: string, info: AdapterInfo): void {

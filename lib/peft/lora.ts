@@ -243,7 +243,7 @@ export function lora(options: LoraOptions = {}): Method {
 }
 
 function placeLora(host: Host, options: ResolvedLora, context: PlaceContext): Placement {
-  const tied = options.ensureWeightTying ? tiedTargets(host, options.targetModules) : undefined
+  const tied = options.ensureWeightTying ? tiedTargets(host, options.targetModules, context.isStrict) : undefined
   const targets = layersChosen(host, tied === undefined ? options : { ...options, targetModules: tied }, context)
   const sizes = sizesOf(targets, options, context.isStrict)
   const matched = sizes.map(matchedAt)

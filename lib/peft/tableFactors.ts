@@ -7,7 +7,7 @@ import type { LinearAdapter } from '../nn/linear.ts'
 import { transpose } from '../ops/matmul.ts'
 import { site } from '../ops/random.ts'
 import { must } from '../tuple.ts'
-import { tiedTable } from './layers.ts'
+import { tiedLayers, tiedTable } from './layers.ts'
 import type { Host, PlaceContext } from './method.ts'
 import type { LoraStart } from './starts.ts'
 
@@ -85,12 +85,17 @@ export function followingCopies(table: string, output: string) {
 /**
  * Targets with the word embeddings in place of the output layer that is tied to them, as PEFT writes them. PEFT knows
  * these layers by their usual names.
- * @throws ERR_OPTION where neither is targeted, or they are not tied
+ * @throws ERR_OPTION where neither is targeted, or they are not tied; not `isStrict`: undefined, for PEFT warns
  */
-export function tiedTargets(host: Host, targets: string | readonly string[] | undefined): string | string[] {
-  const table = tiedTable(host, 'ensureWeightTying')
+export function tiedTargets(
+  host: Host,
+  targets: string | readonly string[] | undefined,
+  isStrict: boolean,
+): string | string[] | undefined {
   const names = typeof targets === 'string' ? [] : (targets ?? [])
   const isNamed = names.some(name => /(^|\.)(embed_tokens|lm_head)$/.test(name))
+  if (!isStrict && (!isNamed || tiedLayers(host).length === 0)) return undefined
+  const table = tiedTable(host, 'ensureWeightTying')
   check(isNamed, 'ERR_OPTION', () => {
     return `ensureWeightTying: targetModules is ${JSON.stringify(targets ?? null)}; list embed_tokens or lm_head in it`
   })

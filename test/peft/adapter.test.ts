@@ -6,6 +6,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { LowrankError } from '../../lib/errors.ts'
 import { faults } from '../../lib/io/atomic.ts'
+import { packageRoot } from '../../lib/io/package.ts'
 import { openSafetensors, type TensorToWrite, writeSafetensors } from '../../lib/io/safetensors.ts'
 import type { Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
@@ -297,7 +298,18 @@ for (const [what, code, message, spoil] of FAULTS)
     assert.is(native.live(), before)
   })
 
-test('a model folder and a pickle are refused by name', async () => {
+test('an adapter that PEFT 0.5 wrote, tensors by torch.save, computes the same', async () => {
+  const model = await tinyModel('bert-tok')
+  const { batch, lengths } = tinyBatch('bert-tok')
+  const dir = join(ADAPTERS, 'bert-tok-default')
+  const io = openSafetensors(join(dir, 'io.safetensors'))
+  await loadAdapter(model, join(packageRoot, 'test/golden/peft/old'))
+  compare('logits', await logitsOf(model, batch), expectedLogits(io, 'logits', readMeta(dir), lengths))
+  io.close()
+  model.dispose()
+})
+
+test('a model folder and what is no state dictionary are refused by name', async () => {
   const model = await tinyModel('bert-seq')
   const refusal = (dir: string, code: string, message: RegExp) => rejects(() => loadAdapter(model, dir), code, message)
   await refusal(model.path!, 'ERR_CONFIG', /whole model, not an adapter/)
@@ -305,7 +317,7 @@ test('a model folder and a pickle are refused by name', async () => {
     await refusal(dir, 'ERR_CONFIG', /adapter_config\.json/)
     copyFileSync(join(ADAPTERS, 'bert-seq-default/adapter_config.json'), join(dir, 'adapter_config.json'))
     writeFileSync(join(dir, 'adapter_model.bin'), '')
-    await refusal(dir, 'ERR_UNSUPPORTED', /pickle/)
+    await refusal(dir, 'ERR_CHECKPOINT', /adapter_model\.bin/)
   })
   model.dispose()
 })

@@ -1,7 +1,7 @@
 // Adapters of embeddings, output layers and token rows as PEFT writes them (test/golden/peft/tables), both directions;
 // what merging makes of weights that are tied.
 
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -73,6 +73,20 @@ for (const name of readdirSync(FOLDER))
     model.dispose()
     io.close()
     assert.is(native.live(), before)
+  })
+
+for (const base of ['llama-lm', 'llama-lm-tied'])
+  test(`${base}: a file that asks for tied words where there are none to tie is read, as PEFT reads it`, async () => {
+    const model = await tinyModel(base)
+    await withFolder(async out => {
+      const adapter = attach(model, lora({ r: 2, targetModules: ['q_proj'] }))
+      await adapter.save(out)
+      adapter.detach()
+      writeFileSync(join(out, 'adapter_config.json'), JSON.stringify({ ...readConfig(out), ensure_weight_tying: true }))
+      const { matched } = await loadAdapter(model, out)
+      assert.is(matched.length, model.backbone.layers)
+    })
+    model.dispose()
   })
 
 async function randomise({ trainable }: Adapter): Promise<void> {
