@@ -1,7 +1,9 @@
 import { check } from '../errors.ts'
 import { causalLmHead, seq2seqLmHead } from '../heads/languageModel.ts'
 import { preferenceHead } from '../heads/preference.ts'
+import { shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
+import { isRecord } from '../options.ts'
 import { openedIds } from '../tasks/causalLm.ts'
 import { type ChatOptions, promptIds } from '../tasks/chat.ts'
 import { withEnd } from '../tasks/seq2seqLm.ts'
@@ -166,8 +168,13 @@ function encodePrompt(
       ? Int32Array.from(openedIds(tokenizer, prompt))
       : withEnd(tokenizer, prompt, Number.POSITIVE_INFINITY).ids
   }
+  check(Array.isArray(prompt) && prompt.length > 0 && prompt.every(isMessage), 'ERR_OPTION', () => {
+    return `prompt: ${shown(prompt)} is no text and no list of messages; give { role: 'user', content: 'text' }, say`
+  })
   return promptIds({ messages: prompt, ...(tools ? { tools } : {}) }, tokenizer, chat)
 }
+
+const isMessage = (value: unknown) => isRecord(value) && typeof value.role === 'string'
 
 /** An encoder-decoder's answer does not go on from what it read. */
 const historyOf = ({ backbone }: Model, given: Int32Array) =>

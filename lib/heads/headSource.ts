@@ -2,11 +2,12 @@
 
 import { check } from '../errors.ts'
 import { configLabels, type ModelConfig, problemType } from '../io/config.ts'
+import { shown } from '../io/json.ts'
 import type { Family } from '../models/family.ts'
 import { labelRows, withRows } from '../models/labelRows.ts'
 import type { TensorSource } from '../models/weights.ts'
 import { checkKeys, isRecord } from '../options.ts'
-import { nth } from '../tuple.ts'
+import { isTexts, nth } from '../tuple.ts'
 import type { Problem } from './head.ts'
 import { headOf, headTasks, type TaskName } from './index.ts'
 
@@ -46,6 +47,9 @@ export function holdsHead(family: Family, { source }: Sourced, task: TaskName): 
 /** What the classes are called. Throws ERR_OPTION. */
 export function headLabels(config: ModelConfig, options: HeadOptions, isTrained: boolean): readonly string[] {
   if (!headOf(options.task).isLabelled) return []
+  check(options.labels === undefined || isTexts(options.labels), 'ERR_OPTION', () => {
+    return `labels: ${shown(options.labels)} is no list of names; give ['no', 'yes'], say`
+  })
   const labels = options.labels ?? configLabels(config)?.id2label ?? (isTrained ? TWO_LABELS : undefined)
   check(
     labels && labels.length > 0,

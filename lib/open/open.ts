@@ -12,7 +12,7 @@ import { checkKeys, SEED } from '../options.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
 import { predictRows } from '../train/predict.ts'
-import { nth } from '../tuple.ts'
+import { isCount, nth } from '../tuple.ts'
 import { chatOf, promptFor } from './ask.ts'
 import { openTrained, type Trained, type TrainedSettings } from './trained.ts'
 
@@ -116,7 +116,10 @@ export class OpenModel implements Disposable {
    */
   predict(input: Input, options?: AskOptions): Promise<PredictionRecord>
   predict(inputs: readonly Input[], options?: AskOptions): Promise<PredictionRecord[]>
-  async predict(asked: Input | readonly Input[], { top }: AskOptions = {}) {
+  async predict(asked: Input | readonly Input[], options: AskOptions = {}) {
+    checkKeys('predict', options, ['top'])
+    const { top } = options
+    check(top === undefined || isCount(top), 'ERR_OPTION', () => `top: ${shown(top)} is no whole number from 0`)
     const inputs: readonly Input[] = isList(asked) ? asked : [asked]
     if (inputs.length === 0) return []
     const rows = inputs.map((input, i) => rowOf(input, i + 1))

@@ -18,9 +18,9 @@ import { storeRows } from '../data/storedRows.ts'
 import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import type { ModelOptions } from '../model.ts'
-import { checkValue, SEED } from '../options.ts'
+import { checkKeys, checkValue, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { must } from '../tuple.ts'
+import { keysOf, must } from '../tuple.ts'
 import { type EncodedRows, encodeRows, unknownText } from './encode.ts'
 import { taskOf } from './index.ts'
 import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
@@ -180,6 +180,13 @@ export function settledOptions({ choice, splits: { train }, columns }: SplitData
   return { ...(train.length > 0 ? taskOf(choice).found?.(train, columns) : {}), ...given }
 }
 
+const PREPARED: Readonly<Record<keyof SplitOptions | 'maxLength' | 'taskOptions', true>> = {
+  ...{ format: true, encoding: true, delimiter: true, columns: true, notice: true },
+  ...{ tokenColumn: true, tagColumn: true, keepTags: true },
+  ...{ task: true, problem: true, able: true, columnNames: true, labels: true, labelOrder: true, fractions: true },
+  ...{ seed: true, duplicates: true, rows: true, maxLength: true, taskOptions: true },
+}
+
 /** {@link splitData} and the encoding of every split; empty splits give no examples. */
 export async function prepareData(
   source: string | GivenSplits,
@@ -189,6 +196,7 @@ export async function prepareData(
   check(typeof tokenizer?.encode === 'function', 'ERR_OPTION', () => {
     return 'prepareData: the second argument is no tokenizer; give what loadTokenizer gives'
   })
+  checkKeys('prepareData', options ?? {}, keysOf(PREPARED))
   check(Number.isInteger(options?.maxLength) && options.maxLength > 0, 'ERR_OPTION', () => {
     return `maxLength: ${options?.maxLength}, expected a whole number from 1; give { maxLength: 128 }, say`
   })

@@ -171,6 +171,10 @@ test('samples of one prompt differ, and follow the seed however many go at a tim
   assert.match(await refused({ n: 3, beams: 2 }), /n: 3 texts of 2 beams/)
   assert.match(await refused({ temprature: 1 }), /temprature: is no option of generate \(did you mean "temperature"/)
   assert.match(await refused({ topP: 0 }), /topP: 0, expected a number from/)
+  const wrong = (prompt: unknown) =>
+    complete(model, tokenizer, [prompt as string]).then(String, e => `${e.code} ${e.message}`)
+  assert.match(await wrong(3), /^ERR_OPTION prompt: 3 is no text and no list of messages/)
+  assert.match(await wrong([{ rolle: 'user' }]), /^ERR_OPTION prompt: \[\{"rolle":"user"\}\] is no text/)
   model.dispose()
 })
 

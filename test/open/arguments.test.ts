@@ -72,6 +72,23 @@ const WRONG: readonly [what: string, call: () => unknown, message: RegExp][] = [
   ['no examples', () => first(predict(model, undefined as never)), /^predict: expected examples of one split/],
   ['no tokenizer', () => prepareData(rows, undefined as never, { maxLength: 8 }), /second argument is no tokenizer/],
   ['no length', () => prepareData(rows, tokenizer, undefined as never), /^maxLength: undefined, expected a whole/],
+  [
+    'an option of prepareData by another name',
+    () => prepareData(rows, tokenizer, { max_length: 8 } as never),
+    /^max_length: is no option of prepareData \(did you mean "maxLength"\?\)/,
+  ],
+  [
+    'columns of splits',
+    () => prepareData(rows, tokenizer, { maxLength: 8, colums: {} } as never),
+    /^colums: is no option of prepareData/,
+  ],
+  ['an option of evaluate', () => evaluate(model, [], { batch_size: 8 } as never), /did you mean "batchSize"/],
+  ['an option of predict', () => first(predict(model, [], { topK: 8 } as never)), /^topK: is no option of predict/],
+  [
+    'labels that are one text',
+    () => loadModel(folder, { task: 'sequence-classification', labels: 'no,yes' } as never),
+    /^labels: "no,yes" is no list of names/,
+  ],
   ['no path of a tokenizer', () => loadTokenizer(undefined as never), /^loadTokenizer: undefined is no path/],
 ]
 for (const [what, call, message] of WRONG)
