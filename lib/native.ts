@@ -1,4 +1,5 @@
-// The addon: the one typed picture of it. Only lib/tensor.ts, lib/ops/, lib/optim/ and `doctor` call it.
+// The addon: the one typed picture of it. tensor.ts, autograd/, ops/ and optim/ call its kernels, and check/ as they
+// do; the rest asks it for facts alone.
 
 import { loadAddon } from './addon.ts'
 import { LowrankError } from './errors.ts'

@@ -374,6 +374,11 @@ export function release(tensor: Tensor): void {
   if (tensor.owner && tensor.owner === scopes.at(-1)) tensor.dispose()
 }
 
+/** y becomes x, of as many elements, rounded to y's type. */
+export function copyInto(y: Tensor, x: Tensor): void {
+  native.copyInto(y.handle, x.handle)
+}
+
 /** A copy, in another dtype or in the same, that no tape sees. */
 export function copyOf(x: Tensor, dtype: DType = x.dtype): Tensor {
   return new Tensor(native.cast(x.handle, dtypeCode(dtype)))

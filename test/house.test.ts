@@ -88,6 +88,20 @@ test('lib: imports point down, and models and peft are strangers', () => {
   noProblems(problems)
 })
 
+test('lib: kernels are called by tensors, the tape, ops and optimizers, and by their checks', () => {
+  const callers = ['native', 'tensor', 'autograd', 'ops', 'optim', 'check']
+  const facts = ['info', 'setThreads', 'live']
+  noProblems(
+    sources('lib')
+      .filter(file => !callers.includes(roomOf(file)))
+      .flatMap(file =>
+        [...stripComments(read(file)).matchAll(/\bnative\.(\w+)\(/g)].map(call => ({ file, call: call[1]! })),
+      )
+      .filter(({ call }) => !facts.includes(call))
+      .map(({ file, call }) => `${file} calls native.${call}`),
+  )
+})
+
 test('lib: no circles of imports', () => {
   const files = sources('lib')
   const state = new Map<string, 'open' | 'done'>()
@@ -110,7 +124,8 @@ test('lib: of two rooms one knows the other', () => {
       if (roomOf(file) !== roomOf(target)) arrows.set(`${roomOf(file)} ${roomOf(target)}`, `${file} imports ${target}`)
   const back = (arrow: string) => arrows.get(arrow.split(' ').reverse().join(' '))
   assert.ok(arrows.size > 100, `${arrows.size} arrows`)
-  noProblems([...arrows].flatMap(([arrow, said]) => (back(arrow) ? [`${said}, ${back(arrow)}`] : [])))
+  const problems = [...arrows].map(([arrow, said]) => (back(arrow) ? [said, back(arrow)].sort().join(', ') : ''))
+  noProblems([...new Set(problems.filter(Boolean))])
 })
 
 const includesOf = (file: string) => [...read(file).matchAll(/^\s*#\s*include\s*(["<])([^">]+)[">]/gm)].map(m => m[2]!)

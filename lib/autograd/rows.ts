@@ -1,7 +1,7 @@
 // Consecutive rows of a tensor as tensors, and the other way.
 
 import { native } from '../native.ts'
-import { Tensor } from '../tensor.ts'
+import { copyInto, Tensor } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
 import { recordGroup } from './tape.ts'
 
@@ -18,7 +18,7 @@ export function rowViews(x: Tensor, heights: readonly number[]): Tensor[] {
     const dx = Tensor.empty(shape, { device, dtype })
     dys.forEach((dy, i) => {
       const place = dx.view(nth(begins, i) * width, [nth(heights, i), ...shape.slice(1)])
-      if (dy) native.copyInto(place.handle, dy.handle)
+      if (dy) copyInto(place, dy)
       else native.fill(place.handle, 0)
     })
     return [dx]
@@ -34,7 +34,7 @@ export function concatRows(parts: readonly Tensor[]): Tensor {
   const total = heights.reduce((a, b) => a + b, 0)
   const y = Tensor.empty([total, ...shape.slice(1)], { device, dtype })
   parts.forEach((part, i) => {
-    native.copyInto(y.view(nth(begins, i) * width, part.shape).handle, part.handle)
+    copyInto(y.view(nth(begins, i) * width, part.shape), part)
   })
   const [joined] = recordGroup([y], parts, [], ([dy]) => {
     return heights.map((height, i) => must(dy, 'dy').view(nth(begins, i) * width, [height, ...shape.slice(1)]))

@@ -1,6 +1,6 @@
 import { check, fail } from '../errors.ts'
 import { native } from '../native.ts'
-import { copyOf, onView, type Synchronous, scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
+import { copyInto, copyOf, onView, type Synchronous, scope, scopes, Tensor, tensorsIn } from '../tensor.ts'
 import { type Each, mapTuple, must, nth } from '../tuple.ts'
 
 /**
@@ -82,7 +82,7 @@ onView((view, base, offset) => {
     }
     if (dy.size === size) return [take(dy).view(0, shape)]
     const whole = Tensor.zeros(shape, { device, dtype })
-    native.copyInto(whole.view(offset, dy.shape).handle, dy.handle)
+    copyInto(whole.view(offset, dy.shape), dy)
     return [whole]
   })
 })

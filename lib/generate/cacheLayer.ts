@@ -1,11 +1,10 @@
 // Keys and values of earlier tokens of one layer, in pages.
 
 import { concatRows } from '../autograd/rows.ts'
-import { native } from '../native.ts'
 import type { LayerCache } from '../nn/attention.ts'
 import { type Caches, cacheWrite } from '../ops/cacheWrite.ts'
 import { embedding } from '../ops/embedding.ts'
-import { Tensor } from '../tensor.ts'
+import { copyInto, Tensor } from '../tensor.ts'
 import { lastOf, must } from '../tuple.ts'
 import { PAGE } from './pages.ts'
 
@@ -146,7 +145,7 @@ function copyPages(to: Tensor, at: number, source: Tensor, from: number, count: 
   const shape = [count, PAGE, widthOf(to)]
   const size = PAGE * widthOf(to)
   const [target, given] = [to.view(at * size, shape), source.view(from * size, shape)]
-  native.copyInto(target.handle, given.handle)
+  copyInto(target, given)
   target.dispose()
   given.dispose()
 }

@@ -33,6 +33,6 @@ export function activated(y: Tensor, origin: Activated): Tensor {
 }
 
 /** What y is an activation of, while a tape runs: an op that reads y may give its gradient to that, see `readsLast`. */
-export function originOf(y: Tensor): Activated | undefined {
+export function activatedFrom(y: Tensor): Activated | undefined {
   return recordingFor([y]) ? origins.get(y) : undefined
 }

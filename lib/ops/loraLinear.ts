@@ -2,7 +2,7 @@ import { claim, readsLast, record, runningTape } from '../autograd/tape.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
-import { originOf } from './activation.ts'
+import { activatedFrom } from './activation.ts'
 import { type LowRankFactors, sharesPasses } from './factors.ts'
 import { groupGradients } from './loraLinearGroup.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
@@ -32,7 +32,7 @@ export function loraLinear(
   const y = new Tensor(yh)
   const s = new Tensor(sh)
   if (!runningTape()) return y
-  const origin = sharesPasses(x) ? originOf(x) : undefined
+  const origin = sharesPasses(x) ? activatedFrom(x) : undefined
   const behind = origin ? [origin.x] : []
   const inputs = bias ? [x, a, b, bias] : [x, a, b]
   const saved = [x, w, a, b, s, ...behind, ...ropeTensors(rope)]

@@ -6,7 +6,7 @@ import { ACTIVATIONS, type Activated, type Activation, activated } from './activ
 import { type LowRankFactors, sharesPasses } from './factors.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutStruct } from './random.ts'
-import { type RopeInput, ropeArguments, ropeTensors, rotateBack } from './rope.ts'
+import { type RopeInput, ropeList, ropeTensors, rotateBack } from './rope.ts'
 
 /** A frozen linear layer, w[out, in] and bias[out], with its factors. */
 interface LoraLayer {
@@ -40,7 +40,7 @@ export function loraLinearGroup<const L extends readonly LoraLayer[]>(
   const pairs = [handles(a), handles(b)] as const
   const settings = [scales, masks, c, exact] as const
   const frozen = [x.handle, handles(weights), biases.map(bias => bias?.handle ?? 0)] as const
-  const ending = [...turnArguments(layers, rope), kind !== undefined, codeOf(kind)] as const
+  const ending = [...ropeList(rope), rotatedBits(layers), kind !== undefined, codeOf(kind)] as const
   const made = native.loraLinearGroup(...frozen, ...pairs, ...settings, ...ending)
   const tensors = made.map(handle => new Tensor(handle))
   const [ys, s] = [mapTuple(layers, (_, i) => nth(tensors, i)), tensors.slice(n, 2 * n)]
@@ -130,11 +130,9 @@ class FactorGradients implements Postponed {
   }
 }
 
-/** The rope, and a bit for each layer that it turns. */
-function turnArguments(layers: readonly LoraLayer[], rope: RopeInput | undefined) {
-  const [, , headDim, interleaved] = ropeArguments(rope)
-  const rotated = layers.reduce((bits, layer, i) => bits | (layer.rotated ? 1 << i : 0), 0)
-  return [handles(ropeTensors(rope)), headDim, interleaved, rotated] as const
+/** A bit for each layer that a rope rotates. */
+function rotatedBits(layers: readonly LoraLayer[]): number {
+  return layers.reduce((bits, layer, i) => bits | (layer.rotated ? 1 << i : 0), 0)
 }
 
 const codeOf = (kind: Activation | undefined) => (kind ? ACTIVATIONS.indexOf(kind) : 0)

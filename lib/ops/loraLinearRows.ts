@@ -5,7 +5,7 @@ import { nth } from '../tuple.ts'
 import type { LowRankFactors } from './loraLinear.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 import { dropoutOfRows, isParted } from './random.ts'
-import { type RopeInput, ropeArguments, ropeTensors, rotateBack } from './rope.ts'
+import { type RopeInput, ropeList, ropeTensors, rotateBack } from './rope.ts'
 
 /** Consecutive rows of a batch that share factors; none: they go through the frozen layer alone. */
 export interface RowGroup {
@@ -51,7 +51,7 @@ export function loraLinearRows(
   const given = [groups.map(({ rows }) => rows), a, b] as const
   const settings = [scales, masksOf(groups), c, exact] as const
   const frozen = [x.handle, w.handle, bias ? [bias.handle] : []] as const
-  const [yHandle, ...sHandles] = native.loraLinearRows(...frozen, ...given, ...settings, ...turnOf(rope))
+  const [yHandle, ...sHandles] = native.loraLinearRows(...frozen, ...given, ...settings, ...ropeList(rope))
   const y = new Tensor(yHandle)
   const s = sHandles.map(tensor)
   const ofA = pairs.map(factors => factors.a)
@@ -84,9 +84,3 @@ function masksOf(groups: readonly RowGroup[]): (Struct | null)[] {
 }
 
 const tensor = (handle: Handle | 0 | undefined) => (handle ? new Tensor(handle) : undefined)
-
-/** The rope of all rows, as the native call takes it. */
-function turnOf(rope: RopeInput | undefined) {
-  const [, , headDim, interleaved] = ropeArguments(rope)
-  return [ropeTensors(rope).map(each => each.handle), headDim, interleaved] as const
-}

@@ -47,4 +47,10 @@ export function ropeArguments(
   return [rope.positions.handle, rope.table.handle, rope.headDim, rope.interleaved ?? false]
 }
 
+/** The same of layers that take it as a list, which is empty without one. */
+export function ropeList(rope: RopeInput | undefined) {
+  const [, , headDim, interleaved] = ropeArguments(rope)
+  return [ropeTensors(rope).map(each => each.handle), headDim, interleaved] as const
+}
+
 export const ropeTensors = (rope: RopeInput | undefined): Tensor[] => (rope ? [rope.positions, rope.table] : [])

@@ -1,7 +1,7 @@
 import { check } from '../errors.ts'
 import { type DType, native } from '../native.ts'
 import type { Parameter } from '../nn/module.ts'
-import { type Device, Tensor } from '../tensor.ts'
+import { copyInto, type Device, Tensor } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
 
 /** How AdamW keeps its moments: in the type of the parameters, or as 8-bit codes with a scale a block of 256. */
@@ -79,7 +79,7 @@ export class Arena {
 
   #takeIn(parameter: Parameter, begin: number): void {
     const slice = this.params.view(begin, parameter.shape)
-    native.copyInto(slice.handle, parameter.tensor.handle)
+    copyInto(slice, parameter.tensor)
     slice.requiresGrad = true
     slice.grad = this.grads.view(begin, parameter.shape).keep()
     parameter.replace(slice)

@@ -1,13 +1,12 @@
 // AdaLoRA's budget (Zhang et al. 2023): which singular values of all layers together may stay, by their importance.
 
-import { native } from '../native.ts'
 import type { Parameter } from '../nn/module.ts'
 import { activation } from '../ops/activation.ts'
 import { add } from '../ops/add.ts'
 import { matmul } from '../ops/matmul.ts'
 import { multiply } from '../ops/multiply.ts'
 import { scale } from '../ops/scale.ts'
-import { copyOf, scope, Tensor } from '../tensor.ts'
+import { copyInto, copyOf, scope, Tensor } from '../tensor.ts'
 import { must, nth, under } from '../tuple.ts'
 import type { PlaceContext, StateEntry } from './method.ts'
 
@@ -141,7 +140,7 @@ export class Budget {
       scope(() => {
         const { device, dtype, shape } = e.tensor
         const mask = Tensor.from(Float32Array.from(kept, Number), shape, { device, dtype })
-        native.copyInto(e.tensor.handle, multiply(copyOf(e.tensor), mask).handle)
+        copyInto(e.tensor, multiply(copyOf(e.tensor), mask))
       })
     }
   }

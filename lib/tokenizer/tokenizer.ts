@@ -56,8 +56,6 @@ export interface Tokenizer {
 
   /** The end of a text that is cut off past `maxLength`; right where the files say nothing. */
   readonly truncationSide: Side
-  /** The side on which generation pads. */
-  readonly paddingSide: Side
   /** How conversations are written; undefined where the files do not say it. */
   readonly chatTemplate: ChatTemplate | undefined
   /**
@@ -132,7 +130,6 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
     modelMaxLength: typeof limit === 'number' && limit > 0 && limit < unlimited ? limit : undefined,
 
     truncationSide,
-    paddingSide: sideOf(config.padding_side, source.padding, 'padding_side'),
     chatTemplate: chatTemplate(path, templates, variablesOf([config, map])),
     encode: (text, options = {}) => encodeText(coder, text, options),
     encodeWords: (list, options = {}) => encodeWordList(coder, list, options.maxLength),

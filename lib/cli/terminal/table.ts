@@ -1,4 +1,4 @@
-// Plain-text tables and sparklines for the terminal, aligned by what characters measure there.
+// Plain-text tables for the terminal, aligned by what characters measure there.
 
 import { stripVTControlCharacters } from 'node:util'
 import { nth } from '../../tuple.ts'
