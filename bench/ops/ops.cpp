@@ -13,6 +13,7 @@
 #include "core/kernels.h"
 #include "core/quantized.h"
 #include "cpu/isa.h"
+#include "cpu/pages.h"
 #include "cpu/parallel.h"
 
 using namespace lowrank;
@@ -32,16 +33,22 @@ double wall_seconds() {
   return double(t.tv_sec) + 1e-9 * double(t.tv_nsec);
 }
 
+// In pages as tensors have them: huge ones are read half as fast again.
 struct Array {
   Array(int64_t rows, int64_t cols, DType dtype = DType::F32)
-      : memory(size_t(rows * cols) * bytes_of(dtype) + 64), rows(rows), cols(cols), dtype(dtype) {
+      : bytes(size_t(rows * cols) * bytes_of(dtype) + 64), memory(static_cast<char*>(cpu::allocate_pages(bytes))),
+        rows(rows), cols(cols), dtype(dtype) {
+    std::memset(memory, 0, bytes);
     uint32_t state = 12345;
     for (int64_t i = 0; dtype == DType::F32 && i < rows * cols; ++i) {
       state = state * 1664525 + 1013904223;
       reinterpret_cast<float*>(data())[i] = float(int32_t(state)) * 0x1p-30f;
     }
   }
-  char* data() { return memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64); }
+  ~Array() { cpu::release_pages(memory, bytes); }
+  Array(const Array&) = delete;
+  Array& operator=(const Array&) = delete;
+  char* data() { return memory; }
   operator View() {
     View v;
     v.data = data(), v.dtype = dtype, v.rank = 2, v.dims[0] = rows, v.dims[1] = cols;
@@ -52,7 +59,8 @@ struct Array {
     v.rank = 1, v.dims[0] = rows * cols;
     return v;
   }
-  std::vector<char> memory;
+  const size_t bytes;
+  char* const memory;
   int64_t rows, cols;
   DType dtype;
 };

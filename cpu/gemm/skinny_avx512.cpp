@@ -73,6 +73,30 @@ void dot_block(const Dot& d, int64_t m0, int64_t n0) {
 constexpr int64_t DOT_ROWS = 4;
 #include "cpu/gemm/skinny_dot.inc"
 
+// One row of x, as decoding has it, and 16 columns of y: the sums of dot_block, to the bit.
+template <bool BF16>
+void dot_row(const Dot& d, int64_t n0) {
+  __m512 acc[16];
+  int64_t w[16];
+#pragma GCC unroll 16
+  for (int j = 0; j < 16; ++j) w[j] = (n0 + j < d.n ? n0 + j : d.n - 1) * d.ldw, acc[j] = _mm512_setzero_ps();
+  for (int64_t k = 0; k < d.k; k += 16) {
+    const __mmask16 m = first(d.k - k);
+    const __m512 x = _mm512_maskz_loadu_ps(m, d.x + k);
+#pragma GCC unroll 16
+    for (int j = 0; j < 16; ++j) acc[j] = _mm512_fmadd_ps(x, load_w<BF16>(d.w, w[j] + k, m), acc[j]);
+  }
+  const __mmask16 columns = first(d.n - n0);
+  const __m512 y = _mm512_mul_ps(sums(acc), _mm512_set1_ps(d.scale));
+  const __m512 bias = d.bias ? _mm512_maskz_loadu_ps(columns, d.bias + n0) : _mm512_setzero_ps();
+  _mm512_mask_storeu_ps(d.y + n0, columns, _mm512_add_ps(y, bias));
+}
+
+void dot_rows(const Dot& d) {
+  if (d.m > 1 || d.mask) return dot(d);
+  for (int64_t n = 0; n < d.n; n += 16) d.w_bf16 ? dot_row<true>(d, n) : dot_row<false>(d, n);
+}
+
 template <bool MASK, int R>
 void outer_block(const Outer& o, int64_t r0, int64_t n0, int64_t begin, int64_t end) {
   const bool accumulate = o.accumulate || begin > 0;
@@ -168,6 +192,6 @@ void dropout_bits(const DropoutKey& key, uint32_t row, int64_t columns, uint8_t*
 
 }  // namespace
 
-const Skinny skinny_avx512 = {dot, outer, dropout_bits};
+const Skinny skinny_avx512 = {dot_rows, outer, dropout_bits};
 
 }  // namespace lowrank::cpu::gemm
