@@ -345,12 +345,6 @@ struct Plan {
   bool passing = false, prepares = false, in_place = false;
 };
 
-// Somewhat more rows than few, or few columns, in f32: nothing is packed.
-bool is_thin(const Product& p) {
-  return p.compute == Compute::F32 && !p.slab.r && p.a.along_k && p.b.along_k && !p.a.bf16 && !p.b.quantized &&
-         (p.n <= 16 || p.m <= 32) && !p.rounded;
-}
-
 // In f32 first: what every phase of K adds to is not rounded in between.
 void multiply_rounded(const Product& p) {
   const std::unique_ptr<float[]> sums(new float[size_t(p.m * p.n)]);
@@ -378,9 +372,7 @@ void multiply(const Product& p) {
   if (p.m == 0 || p.n == 0) return;
   if (takes_few_rows(p)) return multiply_few_rows(p);
   if (p.rounded && Plan(p).keeps_sums()) return multiply_rounded(p);
-  if (!is_thin(p)) return Plan(p).run();
-  parallel_dot({static_cast<const float*>(p.a.data), p.a.ld, nullptr, 0, p.b.data, p.b.bf16, p.b.ld, p.c, p.n, 1.0f,
-                p.bias, p.m, p.n, p.k});
+  if (!multiply_thin(p)) Plan(p).run();
 }
 
 }  // namespace lowrank::cpu::gemm

@@ -71,6 +71,8 @@ constexpr int64_t FEW_ROWS = 16;
 // Whether multiply() reads the weight as it is stored, of up to so many rows; a slab with groups it always packs.
 bool takes_few_rows(const Product& product);
 void multiply_few_rows(const Product& product);
+// Somewhat more rows than few, few columns, or a^T b of narrow a, in f32: nothing is packed. False: not such a product.
+bool multiply_thin(const Product& product);
 
 // The thin products of factors on tiles, or null where the instruction set has none or `compute` isn't bf16.
 const SplitThin* thin_on_tiles(Compute compute);

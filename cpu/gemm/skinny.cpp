@@ -48,4 +48,42 @@ void parallel_dot(const Dot& d) {
   });
 }
 
+namespace {
+
+constexpr int64_t THIN_DOT_ROWS = 32, THIN_DOT_COLUMNS = 16, THIN_OUTER = 64;
+
+// Columns are cut, so that each element is summed over the rows in their order by one thread; few rows at a time, which
+// stay in the first caches while their columns pass by.
+void parallel_outer(const Outer& o) {
+  constexpr int64_t ROWS = 16, COLUMNS = 256;
+  const int64_t most = std::min<int64_t>(ceil_div(o.n, COLUMNS), threads());
+  const int64_t pieces = std::clamp<int64_t>(2 * o.rows * o.n * o.r / (PIECE_FLOPS / 4), 1, most);
+  const Skinny& thin = skinny();
+  parallel_for(pieces, [&](int64_t piece) {
+    const int64_t blocks = ceil_div(o.n, 32);
+    const int64_t from = part(blocks, piece, pieces) * 32, to = std::min(part(blocks, piece + 1, pieces) * 32, o.n);
+    for (int64_t row = 0; row < o.rows || row == 0; row += ROWS) {
+      Outer mine = o;
+      mine.s += row * o.r, mine.x += row * o.ldx + from, mine.p += from;
+      mine.n = to - from, mine.rows = std::min(ROWS, o.rows - row);
+      mine.accumulate = row > 0;
+      thin.outer(mine);
+    }
+  });
+}
+
+}  // namespace
+
+bool multiply_thin(const Product& p) {
+  if (p.compute != Compute::F32 || p.slab.r || p.a.bf16 || p.b.quantized || p.rounded) return false;
+  const auto* a = static_cast<const float*>(p.a.data);
+  if (p.a.along_k && p.b.along_k && (p.n <= THIN_DOT_COLUMNS || p.m <= THIN_DOT_ROWS)) {
+    parallel_dot({a, p.a.ld, nullptr, 0, p.b.data, p.b.bf16, p.b.ld, p.c, p.n, 1.0f, p.bias, p.m, p.n, p.k});
+    return true;
+  }
+  if (p.a.along_k || p.b.along_k || p.b.bf16 || p.m > THIN_OUTER || p.a.ld != p.m || p.bias) return false;
+  parallel_outer({a, p.m, static_cast<const float*>(p.b.data), p.b.ld, nullptr, 0, p.c, p.n, false, p.k, p.n});
+  return true;
+}
+
 }  // namespace lowrank::cpu::gemm

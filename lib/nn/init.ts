@@ -25,5 +25,7 @@ export function normal(n: number, std: number, seed: number, name: string): Floa
 /** n uniform numbers in [-bound, bound). */
 export function uniform(n: number, bound: number, seed: number, name: string): Float32Array {
   const next = uniformStream(seed, name)
-  return Float32Array.from({ length: n }, () => (2 * next() - 1) * bound)
+  const out = new Float32Array(n)
+  for (let i = 0; i < n; i++) out[i] = (2 * next() - 1) * bound
+  return out
 }

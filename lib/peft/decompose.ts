@@ -1,18 +1,21 @@
-// Decompositions of weights by products on the device: only what is [rank, rank] is read and worked on here.
+// Decompositions of weights by products on the device: only what is [rank, rank] is read and worked on here. Vectors of
+// the input side are rows x [k, n], those of the output side columns y [m, k]: so w xᵀ and yᵀ w read w as it is stored.
 
 import type { DType } from '../native.ts'
-import { normal } from '../nn/init.ts'
+import { uniform } from '../nn/init.ts'
 import { add } from '../ops/add.ts'
+import { cast } from '../ops/copy.ts'
+import { linear } from '../ops/linear.ts'
 import { matmul, matmulInner } from '../ops/matmul.ts'
 import { scale } from '../ops/scale.ts'
 import { copyOf, scope, Tensor } from '../tensor.ts'
 import { mapTuple, nth } from '../tuple.ts'
 import { inverseCholesky, jacobiSvd, type Matrix, matrix } from './linearAlgebra.ts'
 
-/** Singular vectors u [m, r] and v [n, r] of the largest singular values, on the device; the caller frees both. */
+/** Singular vectors u [m, r] and vt [r, n] of the largest singular values, on the device; the caller frees both. */
 export interface TopSvd {
   readonly u: Tensor
-  readonly v: Tensor
+  readonly vt: Tensor
   readonly values: Float64Array
 }
 
@@ -25,8 +28,8 @@ interface SvdEffort {
   readonly name: string
 }
 
-/** More vectors than are asked for: the wanted ones converge faster. */
-const OVERSAMPLING = 10
+/** More vectors than are asked for: the wanted ones converge faster. With rank 8, 16 columns: a thin product. */
+const OVERSAMPLING = 8
 /** Squared sine between the vectors of one round and the next: rounding of f32 products is near it. */
 const CONVERGED = 1e-12
 /** Below this it counts as rounding, where it falls no more: singular values that are close can't be told apart. */
@@ -41,43 +44,49 @@ const MOST_ROUNDS = 40
 export async function topSvd(w: Tensor, rank: number, { iterations, seed, name }: SvdEffort): Promise<TopSvd> {
   const [m, n] = [w.rows, w.columns]
   const width = Math.min(m, n, rank + OVERSAMPLING)
-  const random = Tensor.from(normal(n * width, 1, seed, `${name}.svd`), [n, width], {
-    device: w.device,
-    dtype: w.dtype,
-  })
-  let left = await spread(matmul(w, random))
-  random.dispose()
+  const random = uniform(width * n, 1, seed, `${name}.svd`)
+  let right = Tensor.from(random, [width, n], { device: w.device, dtype: w.dtype })
   for (let pass = 0; pass < (iterations ?? 1); pass++) {
-    const right = await spread(matmulInner(w, left))
-    left.dispose()
-    left = await spread(matmul(w, right))
+    const next = scope(() => squared(w, right))
     right.dispose()
+    right = await spread(next, ROWS)
   }
-  if (iterations === undefined && width < Math.min(m, n)) left = await settled(w, left, rank)
-  left = await orthonormal(left)
+  if (iterations === undefined && width < Math.min(m, n)) right = await settled(w, right, rank)
+  const left = await base(w, right, iterations === undefined ? 'f64' : w.dtype)
+  right.dispose()
   const found = await ritz(w, left, rank)
   left.dispose()
   return found
 }
 
-/** Columns whose span holds the singular vectors, as far as rounding goes; those given are freed. */
+/** wᵀ w on rows. */
+const squared = (w: Tensor, x: Tensor): Tensor => matmulInner(linear(w, x, undefined), w)
+
+/** An orthonormal base of what w makes of rows. */
+async function base(w: Tensor, right: Tensor, dtype: DType): Promise<Tensor> {
+  return await orthonormal(await spread(linear(w, right, undefined), COLUMNS), dtype)
+}
+
+/** Rows whose span holds the singular vectors, as far as rounding goes; those given are freed. */
 async function settled(w: Tensor, start: Tensor, rank: number): Promise<Tensor> {
-  let left = start
+  let right = start
   let [before, sine]: [Tensor | undefined, number] = [undefined, 1]
   for (let round = 0; round < MOST_ROUNDS; round++) {
-    const base = await orthonormal(left)
-    const { u, v, values } = await ritz(w, base, base.columns)
-    for (const each of [base, v]) each.dispose()
+    const left = await base(w, right, 'f64')
+    right.dispose()
+    const { u, vt, values } = await ritz(w, left, left.columns)
+    left.dispose()
     const last = sine
     sine = before ? await sineBetween(before, u, rank) : 1
     before?.dispose()
     before = u
-    left = u
+    right = vt
     if (sine < CONVERGED || (sine < ROUNDED && sine > last / 4)) break
-    left = await filtered(w, u, values, rank)
+    right = await filtered(w, vt, values, rank)
+    vt.dispose()
   }
-  if (before !== left) before?.dispose()
-  return left
+  before?.dispose()
+  return right
 }
 
 /** How much more of the first singular vector than of the last wanted one a polynomial may bring: f32 holds both. */
@@ -86,7 +95,7 @@ const MOST_GROWTH = 1e3
 const MOST_DEGREE = 24
 const LEAST_DEGREE = 6
 
-/** Polynomials of w wᵀ on the columns of x, small where its eigenvalues are below those of x's span. */
+/** Polynomials of wᵀ w on the rows of x, small where its eigenvalues are below those of x's span. */
 async function filtered(w: Tensor, x: Tensor, values: Float64Array, rank: number): Promise<Tensor> {
   const [high, low, least] = mapTuple([0, rank - 1, values.length - 1], at => nth(values, at) ** 2)
   const half = Math.max(least / 2, 1e-30)
@@ -94,17 +103,17 @@ async function filtered(w: Tensor, x: Tensor, values: Float64Array, rank: number
   const degree = Math.max(1, Math.min(MOST_DEGREE, Math.floor(Math.log(MOST_GROWTH) / Math.max(growth, 1e-9))))
   let found = chebyshev(w, x, { degree, half, high })
   for (let done = degree; done < LEAST_DEGREE; done += degree) {
-    const apart = await spread(found)
+    const apart = await spread(found, ROWS)
     found = chebyshev(w, apart, { degree, half, high })
     apart.dispose()
   }
   return found
 }
 
-/** T(w wᵀ) x of the Chebyshev polynomial that is small on [0, 2 half], scaled to 1 at `high`. */
+/** T(wᵀ w) on rows of the Chebyshev polynomial that is small on [0, 2 half], scaled to 1 at `high`. */
 function chebyshev(w: Tensor, x: Tensor, { degree, half, high }: Readonly<Record<'degree' | 'half' | 'high', number>>) {
   return scope(() => {
-    const apply = (y: Tensor, factor: number) => scale(add(matmul(w, matmulInner(w, y)), scale(y, -half)), factor)
+    const apply = (y: Tensor, factor: number) => scale(add(squared(w, y), scale(y, -half)), factor)
     const first = half / (high - half)
     let sigma = first
     let [last, now] = [x, apply(x, sigma / half)]
@@ -119,8 +128,8 @@ function chebyshev(w: Tensor, x: Tensor, { degree, half, high }: Readonly<Record
 
 /** The best singular values and vectors whose left ones lie in the span of the columns of q. */
 async function ritz(w: Tensor, q: Tensor, rank: number): Promise<TopSvd> {
-  const z = matmulInner(w, q)
-  const { u, values } = jacobiSvd(await gramOf(z))
+  const z = matmulInner(q, w)
+  const { u, values } = jacobiSvd(await gramOf(z, ROWS, 'f64'))
   const lengths = values.slice(0, rank).map(value => Math.sqrt(Math.max(0, value)))
   const columns = (scaled: (k: number) => number) => {
     const data = Float64Array.from({ length: u.rows * rank }, (_, at) => {
@@ -129,20 +138,16 @@ async function ritz(w: Tensor, q: Tensor, rank: number): Promise<TopSvd> {
     })
     return Tensor.from(data, [u.rows, rank], { device: w.device, dtype: w.dtype })
   }
-  const left = scope(() =>
-    matmul(
-      q,
-      columns(() => 1),
-    ),
-  )
-  const right = scope(() =>
-    matmul(
-      z,
+  const whole = () => columns(() => 1)
+  const found = scope(() => [
+    matmul(q, whole()),
+    matmulInner(
       columns(k => (lengths[k] ? 1 / lengths[k] : 0)),
+      z,
     ),
-  )
+  ])
   z.dispose()
-  return { u: left, v: right, values: lengths }
+  return { u: nth(found, 0), vt: nth(found, 1), values: lengths }
 }
 
 /** Squared sine of the angle between the spans of the first `rank` orthonormal columns, summed over all of them. */
@@ -154,42 +159,47 @@ async function sineBetween(a: Tensor, b: Tensor, rank: number): Promise<number> 
   return Math.abs(rank - cosines.reduce((sum, x, at) => (isWanted(at) ? sum + x * x : sum), 0))
 }
 
+/** Which vectors are meant: how their products with each other are made, and their sums. */
+interface Side {
+  readonly gram: (x: Tensor) => Tensor
+  readonly turned: (x: Tensor, by: Tensor) => Tensor
+}
+const ROWS: Side = { gram: x => linear(x, x, undefined), turned: (x, by) => matmulInner(by, x) }
+const COLUMNS: Side = { gram: y => matmulInner(y, y), turned: matmul }
+
 /** The columns of y, which is freed, made orthonormal in their order (Cholesky QR); dependent ones become zero. */
-export async function orthonormal(y: Tensor): Promise<Tensor> {
-  const inverse = inverseCholesky(await gramOf(y))
-  const k = y.columns
-  const q = scope(() => {
-    const turn = Tensor.from(inverse.data, [k, k], { device: y.device, dtype: 'f64' })
-    return copyOf(matmul(copyOf(y, 'f64'), turn), y.dtype)
-  })
-  y.dispose()
-  return q
+export async function orthonormal(y: Tensor, dtype: DType = 'f64'): Promise<Tensor> {
+  return turned(y, COLUMNS, await gramOf(y, COLUMNS, dtype), dtype)
 }
 
 /**
- * Columns of the span of those of y, which is freed, far enough from each other for another product. In y's own
+ * Vectors of the span of those of x, which is freed, far enough from each other for another product. In x's own
  * dtype: at this accuracy small directions are noise, hence the shift (Fukaya et al. 2020).
  */
-async function spread(y: Tensor): Promise<Tensor> {
-  const gram = await gramOf(y, y.dtype)
-  const k = gram.rows
-  const onDiagonal = (at: number) => at % (k + 1) === 0
-  const trace = gram.data.reduce((sum, x, at) => (onDiagonal(at) ? sum + x : sum), 0)
-  const data = gram.data.map((x, at) => (onDiagonal(at) ? x + 1e-6 * trace : x))
-  const q = scope(() =>
-    matmul(y, Tensor.from(inverseCholesky({ ...gram, data }).data, [k, k], { device: y.device, dtype: y.dtype })),
-  )
-  y.dispose()
-  return q
+async function spread(x: Tensor, side: Side): Promise<Tensor> {
+  const gram = await gramOf(x, side, x.dtype)
+  const onDiagonal = (at: number) => at % (gram.rows + 1) === 0
+  const trace = gram.data.reduce((sum, value, at) => (onDiagonal(at) ? sum + value : sum), 0)
+  const data = gram.data.map((value, at) => (onDiagonal(at) ? value + 1e-6 * trace : value))
+  return turned(x, side, { ...gram, data }, x.dtype)
 }
 
-/** yᵀ y. */
-async function gramOf(y: Tensor, dtype: DType = 'f64'): Promise<Matrix> {
-  const gram = scope(() => {
-    const wide = dtype === y.dtype ? y : copyOf(y, dtype)
-    return matmulInner(wide, wide)
+/** The vectors of x, which is freed, by the inverse of gram's Cholesky factor. */
+function turned(x: Tensor, side: Side, gram: Matrix, dtype: DType): Tensor {
+  const { rows, columns, data } = inverseCholesky(gram)
+  const found = scope(() => {
+    const by = Tensor.from(data, [rows, columns], { device: x.device, dtype })
+    return cast(side.turned(cast(x, dtype), by), x.dtype)
   })
+  x.dispose()
+  return found
+}
+
+/** Products of the vectors with each other. */
+async function gramOf(x: Tensor, side: Side, dtype: DType): Promise<Matrix> {
+  const gram = scope(() => side.gram(cast(x, dtype)))
+  const { rows, columns } = gram
   const data = await gram.data()
   gram.dispose()
-  return matrix(y.columns, y.columns, data)
+  return matrix(rows, columns, data)
 }

@@ -4,7 +4,7 @@ import { concatRows } from '../autograd/rows.ts'
 import { check } from '../errors.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import { add, addRow } from '../ops/add.ts'
-import { matmulInner, transpose } from '../ops/matmul.ts'
+import { matmulInner } from '../ops/matmul.ts'
 import { scale } from '../ops/scale.ts'
 import { reshape, scaleRows } from '../ops/scaleRows.ts'
 import { copyOf, scope, Tensor } from '../tensor.ts'
@@ -126,9 +126,8 @@ class Directions {
     const mean = scope(() => scale(matmulInner(Tensor.ones([n, 1], x), x), 1 / n))
     const stacked = scope(() => this.#stacked(x, mean))
     const rank = Math.min(this.#count, stacked.rows, stacked.columns)
-    const { u, v, values } = await topSvd(stacked, rank, { iterations: 8, seed: 0, name: 'eva' })
-    const components = scope(() => transpose(v))
-    for (const each of [u, v, stacked]) each.dispose()
+    const { u, vt: components, values } = await topSvd(stacked, rank, { iterations: 4, seed: 0, name: 'eva' })
+    for (const each of [u, stacked]) each.dispose()
     this.isFound = rank === this.#count && (await isNear(this.components, components))
     this.components?.dispose()
     this.components = components
@@ -166,7 +165,11 @@ class Directions {
   }
 }
 
-const sumOfSquares = (values: ArrayLike<number>) => Array.from(values).reduce((sum, x) => sum + x * x, 0)
+function sumOfSquares(values: ArrayLike<number>): number {
+  let sum = 0
+  for (let i = 0; i < values.length; i++) sum += (values[i] ?? 0) ** 2
+  return sum
+}
 
 /** Whether the directions are those of before, up to sign. */
 async function isNear(before: Tensor | undefined, now: Tensor): Promise<boolean> {

@@ -7,11 +7,13 @@
 import { concatRows } from '../autograd/rows.ts'
 import { check } from '../errors.ts'
 import { type Checkpoint, decodeF32, type TensorInMemory } from '../io/safetensors.ts'
+import type { DType } from '../native.ts'
 import { gatherColumns } from '../nn/columns.ts'
 import { normal } from '../nn/init.ts'
 import type { Linear, LinearAdapter } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
 import { add } from '../ops/add.ts'
+import { cast } from '../ops/copy.ts'
 import { matmul, matmulInner, transpose } from '../ops/matmul.ts'
 import { QUANTIZED } from '../ops/quantize.ts'
 import { scale } from '../ops/scale.ts'
@@ -142,8 +144,9 @@ export async function begin(
 ): Promise<void> {
   if (!takesPart(start) && !source) return
   const { linear, part } = layer
-  const wide = scope(() => copyOf(linear.weight.own, trainedDType(host.storage)))
-  const weight = source ? lost(source, linear, wide) : wide
+  const { own } = linear.weight
+  const dtype = trainedDType(host.storage)
+  const weight = source ? lost(source, linear, dtype) : scope(() => cast(own, dtype))
   try {
     const { a, b } = await (start === 'olora' ? leading(weight, layer) : principal(weight, layer, passesOf(start)))
     await part?.take(a, b)
@@ -155,11 +158,15 @@ export async function begin(
       else parameter.replace(value)
     }
   } finally {
-    weight.dispose()
+    if (weight !== own) weight.dispose()
   }
 }
 
+/** What quantising lost is near noise, where no direction stands out: so many find 0.99 of what the best would. */
+const LOFTQ_PASSES = 8
+
 const passesOf = (start: LoraStart): number | undefined => {
+  if (start === 'loftq') return LOFTQ_PASSES
   const [, passes] = /_niter_(\d+)$/.exec(String(start)) ?? []
   return passes === undefined ? undefined : Number(passes)
 }
@@ -173,12 +180,12 @@ interface FactorPair {
 async function principal(w: Tensor, { a, scale: s, linear }: Begun, iterations?: number): Promise<FactorPair> {
   const found: TopSvd = await topSvd(w, a.rows, { iterations, seed: 0, name: linear.path })
   const roots = Float64Array.from(found.values, value => Math.sqrt(value / s))
-  const scaled = (vectors: Tensor) => {
+  const scaled = (rows: Tensor) => {
     const by = Tensor.from(roots, [roots.length], { device: w.device, dtype: w.dtype })
-    return scaleRows(transpose(vectors), by)
+    return scaleRows(rows, by)
   }
-  const pair = { a: scope(() => scaled(found.v)), b: scope(() => transpose(scaled(found.u))) }
-  for (const each of [found.u, found.v]) each.dispose()
+  const pair = { a: scope(() => scaled(found.vt)), b: scope(() => transpose(scaled(transpose(found.u)))) }
+  for (const each of [found.u, found.vt]) each.dispose()
   return pair
 }
 
@@ -193,21 +200,18 @@ async function leading(w: Tensor, { a }: Begun): Promise<FactorPair> {
   return { a: scope(() => matmulInner(q, w)), b: q }
 }
 
-/** W of the checkpoint less what is kept of it; `kept` is freed. */
-function lost(source: Checkpoint, { weight, path }: Linear, kept: Tensor): Tensor {
-  try {
-    const [name, ...others] = source.names().filter(each => each === weight.name || weight.name.endsWith(`.${each}`))
-    check(name !== undefined && others.length === 0, 'ERR_UNSUPPORTED', () => {
-      return `loftq: ${source.path} holds no tensor ${weight.name} that ${path} alone is read from; take pissa`
-    })
-    const shape = weight.isTransposed ? [weight.columns, weight.rows] : weight.shape
-    return scope(() => {
-      const stored = Tensor.from(source.readF32(name), shape, { device: kept.device, dtype: kept.dtype })
-      return add(weight.isTransposed ? transpose(stored) : stored, scale(kept, -1))
-    })
-  } finally {
-    kept.dispose()
-  }
+/** W of the checkpoint less what is kept of it. */
+function lost(source: Checkpoint, { weight, path }: Linear, dtype: DType): Tensor {
+  const [name, ...others] = source.names().filter(each => each === weight.name || weight.name.endsWith(`.${each}`))
+  check(name !== undefined && others.length === 0, 'ERR_UNSUPPORTED', () => {
+    return `loftq: ${source.path} holds no tensor ${weight.name} that ${path} alone is read from; take pissa`
+  })
+  const shape = weight.isTransposed ? [weight.columns, weight.rows] : weight.shape
+  return scope(() => {
+    const kept = copyOf(weight.own, dtype)
+    const stored = Tensor.from(source.readF32(name), shape, { device: kept.device, dtype })
+    return add(weight.isTransposed ? transpose(stored) : stored, scale(kept, -1))
+  })
 }
 
 /** @throws ERR_OPTION where a start does not fit the base */

@@ -27,7 +27,7 @@ for (const [name, w] of [
     const live = native.live()
     const full = jacobiSvd(w)
     const tensor = Tensor.from(w.data, [w.rows, w.columns], { dtype: 'f64' })
-    const { u, v, values } = await topSvd(tensor, RANK, { seed: 0, name })
+    const { u, vt, values } = await topSvd(tensor, RANK, { seed: 0, name })
     const most = Math.max(full.values[0]!, 1e-300)
     for (let k = 0; k < RANK; k++)
       assert.ok(Math.abs(values[k]! - full.values[k]!) <= 1e-7 * most, `${k}: ${values[k]}`)
@@ -42,10 +42,12 @@ for (const [name, w] of [
         for (let k = 0; k < RANK; k++) sum += left[at('u', i, k)]! * full.values[k]! * right[at('v', j, k)]!
         return sum
       })
-    const found = part(await u.data(), await v.data(), (_, i, k) => i * RANK + k)
+    const found = part(await u.data(), await vt.data(), (side, i, k) =>
+      side === 'u' ? i * RANK + k : k * w.columns + i,
+    )
     const exact = part(full.u.data, full.v.data, (side, i, k) => i * full[side].columns + k)
     for (const [i, value] of exact.entries()) assert.ok(Math.abs(found[i]! - value) <= 1e-5 * most, `${i}: ${found[i]}`)
-    for (const each of [tensor, u, v]) each.dispose()
+    for (const each of [tensor, u, vt]) each.dispose()
     assert.is(native.live(), live)
   })
 
