@@ -126,33 +126,33 @@ inline void prefetch(const Pack& p, int64_t at) {
 template <bool BF16, Unit UNIT, int WIDTH>
 void pack_along_k(const Pack& p) {
   constexpr int STEP = UNIT == Unit::Pairs ? 32 : 16;
-  float* dst = static_cast<float*>(p.dst);
-  for (int64_t k = 0; k < p.depth; k += STEP) {
-    const int64_t left = p.depth - k;
-    const int64_t units = UNIT == Unit::Pairs ? (left + 1) / 2 : left;
-    for (int g = 0; g < WIDTH; g += 16) {
-      __m512 r[16];
-      const int64_t ahead = k + 4 * STEP;  // many short streams: the processor's own prefetcher comes late
-      for (int i = g; i < p.count && i < g + 16; ++i) {
-        prefetch(p, i * p.ld + ahead);
-        if (STEP == 32 && !BF16) prefetch(p, i * p.ld + ahead + 16);
-      }
-#pragma GCC unroll 16
-      for (int i = 0; i < 16; ++i)
-        r[i] = g + i < p.count ? load_along_k<BF16, UNIT>(p, (g + i) * p.ld + k, left) : _mm512_setzero_ps();
-      transpose(r);
-      const __mmask16 m = first(WIDTH - g);
-      if (units >= 16) {
-#pragma GCC unroll 16
-        for (int i = 0; i < 16; ++i) _mm512_mask_storeu_ps(dst + i * WIDTH + g, m, r[i]);
-      } else {
+  constexpr int SPAN = WIDTH > 32 ? 256 : STEP;  // 64 rows at a time are more streams than processors follow
+  for (int64_t begin = 0; begin < p.depth; begin += SPAN)
+    for (int g = 0; g < WIDTH; g += 16)
+      for (int64_t k = begin; k < p.depth && k < begin + SPAN; k += STEP) {
+        float* dst = static_cast<float*>(p.dst) + k / STEP * 16 * WIDTH + g;
+        const int64_t left = p.depth - k;
+        const int64_t units = UNIT == Unit::Pairs ? (left + 1) / 2 : left;
+        __m512 r[16];
+        const int64_t ahead = k + 4 * STEP;  // many short streams: the processor's own prefetcher comes late
+        for (int i = g; i < p.count && i < g + 16; ++i) {
+          prefetch(p, i * p.ld + ahead);
+          if (STEP == 32 && !BF16) prefetch(p, i * p.ld + ahead + 16);
+        }
 #pragma GCC unroll 16
         for (int i = 0; i < 16; ++i)
-          if (i < units) _mm512_mask_storeu_ps(dst + i * WIDTH + g, m, r[i]);
+          r[i] = g + i < p.count ? load_along_k<BF16, UNIT>(p, (g + i) * p.ld + k, left) : _mm512_setzero_ps();
+        transpose(r);
+        const __mmask16 m = first(WIDTH - g);
+        if (units >= 16) {
+#pragma GCC unroll 16
+          for (int i = 0; i < 16; ++i) _mm512_mask_storeu_ps(dst + i * WIDTH, m, r[i]);
+        } else {
+#pragma GCC unroll 16
+          for (int i = 0; i < 16; ++i)
+            if (i < units) _mm512_mask_storeu_ps(dst + i * WIDTH, m, r[i]);
+        }
       }
-    }
-    dst += 16 * WIDTH;
-  }
 }
 
 template <bool BF16, Unit UNIT, int WIDTH>
