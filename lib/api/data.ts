@@ -23,7 +23,7 @@ export {
   wholeRows,
 } from '../data/example.ts'
 export { readJsonl } from '../data/jsonl.ts'
-export { checkSameLabels, type LabelMap, type LabelOrder, labelMap, labelsOf, tagLabelsOf } from '../data/labels.ts'
+export { type LabelMap, type LabelOrder, labelMap, labelsOf, tagLabelsOf } from '../data/labels.ts'
 export type { EncodingOptions } from '../data/lines.ts'
 export { Dataset, type List } from '../data/list.ts'
 export { type BlockOptions, type Masking, maskingOf, maskTokens, textBlocks } from '../data/maskedLm.ts'

@@ -84,7 +84,7 @@ function spacyRow(item: unknown): unknown {
 }
 
 /** The object of one line. @throws ERR_DATA naming the line and its byte offset. */
-export function parseLine(path: string, { text, number, offset }: Line): Record<string, unknown> {
+function parseLine(path: string, { text, number, offset }: Line): Record<string, unknown> {
   let value: unknown
   try {
     value = JSON.parse(text)

@@ -68,20 +68,6 @@ export function labelId(labels: LabelMap, row: Row, value: unknown): number {
 }
 
 /**
- * Checks that two label maps give every name the same id.
- * @throws ERR_CONFIG naming the first difference, instead of a silent permutation
- */
-export function checkSameLabels(expected: LabelMap, found: LabelMap, where: string): void {
-  const [want, have] = [expected.names, found.names]
-  check(want.length === have.length, 'ERR_CONFIG', () => `${where}: ${have.length} labels, ${want.length} expected`)
-  want.forEach((name, id) => {
-    check(have[id] === name, 'ERR_CONFIG', () => {
-      return `${where}: label ${id} is "${have[id]}", "${name}" expected; keep the order the model was trained with`
-    })
-  })
-}
-
-/**
  * What to tell of names that may be one label written in several ways: they differ by case or by blanks around them
  * alone, or have blanks around them. Undefined where there are none.
  */

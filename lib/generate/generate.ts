@@ -213,7 +213,7 @@ async function joined(tokenizer: Tokenizer, ids: AsyncIterable<number>, options:
 }
 
 /** Tokens as pieces of text. */
-export async function* pieces(
+async function* pieces(
   tokenizer: Tokenizer,
   tokens: AsyncIterable<number>,
   { before: given, ends, stop = [] }: TextOptions,

@@ -65,7 +65,7 @@ export function shownPath(path: string): string {
 }
 
 /** A word of a command line as a shell reads it back. */
-export function shellWord(text: string): string {
+function shellWord(text: string): string {
   return /^[\w@%+=:,./-]+$/.test(text) ? text : singleQuoted(text)
 }
 
