@@ -2,7 +2,7 @@
 
 import { anchors, op, type Program } from './compile.ts'
 import { RegexError } from './error.ts'
-import { word } from './sets.ts'
+import { loneWord } from './sets.ts'
 
 const stepsAtLeast = 1e7
 const stepsPerCharacter = 200
@@ -176,7 +176,7 @@ export class Matcher {
 
   #wordAt(at: number): boolean {
     const codePoint = this.#text.codePointAt(at)
-    return codePoint !== undefined && word(codePoint)
+    return codePoint !== undefined && loneWord(codePoint)
   }
 
   #wordBefore(at: number): boolean {

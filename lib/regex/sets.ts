@@ -59,7 +59,7 @@ export const space: CharTest = byClass('\\p{White_Space}')
 export const digit: CharTest = byClass('\\p{Nd}')
 /** `[\w]`: letters, marks, decimal digits, connectors. */
 export const word: CharTest = byClass('\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}')
-/** `\w` outside of brackets, where Oniguruma takes Latin-1's superior digits and fractions too. */
+/** `\w` outside of brackets, and of `\b`, where Oniguruma takes Latin-1's superior digits and fractions too. */
 export const loneWord: CharTest = either([word, ranges(0xb2, 0xb3, 0xb9, 0xb9, 0xbc, 0xbe)])
 export const hexDigit: CharTest = ranges(48, 57, 65, 70, 97, 102)
 export const lineFeed: CharTest = c => c === 10

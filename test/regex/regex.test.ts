@@ -29,6 +29,7 @@ test('what Ruby writes its own way', () => {
   assert.equal(found('a++a|(?>b|bc)c|.', 'aabc'), ['a', 'a', 'bc'])
   assert.equal(found('(?<=a)b|(?<!a)c', 'abac'), ['b'])
   assert.equal(found('\\x{1F600}|\\u0041|\\x42', '\u{1F600}AB'), ['\u{1F600}', 'A', 'B'])
+  assert.equal(found('\\b.', 'f¾▁ ²a'), ['f', '▁', '²'])
   assert.equal(found('a*', 'baa'), ['', 'aa'])
   assert.equal(found('\\s', '\uFEFF\u0085 '), ['\u0085', ' '])
 })
