@@ -155,15 +155,19 @@ test('cuda: PTX, shared memory and launches stay in ptx/ and launch.cuh', () => 
   noProblems(problems)
 })
 
-test('cuda: every function of ptx/ has a conformance case', () => {
-  const headers = sources('cuda', new Set(['.cuh'])).filter(file => file.startsWith('cuda/ptx/'))
-  const names = headers.flatMap(file => [...read(file).matchAll(/^PTX_FN [\w*]+\*? (\w+)\(/gm)].map(match => match[1]!))
-  assert.ok(names.length > 50, `${names.length} functions`)
-  const cases = sources('cuda/conformance', new Set(['.cu']))
-    .map(read)
-    .join('\n')
-  const untested = names.filter(name => !new RegExp(`ptx::${name}\\b`).test(cases))
-  noProblems([...new Set(untested)].map(name => `ptx::${name} is in no case of cuda/conformance/`))
+test('cuda: every function of ptx/ has a conformance case, and a kernel', () => {
+  const text = (files: string[]) => files.map(read).join('\n')
+  const native = [...sources('cuda', NATIVE), ...sources('test/emulator/defects', NATIVE)]
+  const own = text(native.filter(file => file.startsWith('cuda/ptx/')))
+  const cases = text(native.filter(file => file.startsWith('cuda/conformance/')))
+  const kernels = text(native.filter(file => !/^cuda\/(ptx|conformance)\//.test(file)))
+  const names = new Set([...own.matchAll(/^PTX_FN [\w*]+\*? (\w+)\(/gm)].map(match => match[1]!))
+  assert.ok(names.size > 40, `${names.size} functions`)
+  const calls = (name: string, code: string) => new RegExp(`ptx::${name}\\b`).test(code)
+  noProblems([
+    ...[...names].filter(name => !calls(name, cases)).map(name => `ptx::${name} is in no case of cuda/conformance/`),
+    ...[...names].filter(name => !calls(name, kernels + own)).map(name => `ptx::${name} is in no kernel`),
+  ])
 })
 
 function stripComments(code: string): string {

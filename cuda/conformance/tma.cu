@@ -16,16 +16,15 @@ __global__ void load_box(const __grid_constant__ TensorMap map, T* y, int n, int
   if (threadIdx.x == 0) {
     ptx::mbarrier_init(at, 1);
     ptx::fence_mbarrier_init();
-    ptx::mbarrier_expect(at, uint32_t(n) * sizeof(T));
+    ptx::mbarrier_arrive_expect(at, uint32_t(n) * sizeof(T));
     ptx::tma_load<Rank>(ptx::shared_address(bytes), &map, at, c0, c1, c2);
-    ptx::mbarrier_arrive(at);
   }
   __syncthreads();
   ptx::mbarrier_wait(at, 0);
   for (int i = int(threadIdx.x); i < n; i += THREADS) y[i] = reinterpret_cast<const T*>(bytes)[i];
 }
 
-// The way back: shared memory as given, to a box of the tensor.
+// The way back: shared memory as given, to a box of the tensor. Who ends the kernel waits for reads alone.
 template <int Rank, typename T>
 __global__ void store_box(const __grid_constant__ TensorMap map, const T* x, int n, int c0, int c1, int c2) {
   SHARED_DYNAMIC(bytes);
@@ -36,7 +35,6 @@ __global__ void store_box(const __grid_constant__ TensorMap map, const T* x, int
   ptx::tma_store<Rank>(&map, ptx::shared_address(bytes), c0, c1, c2);
   ptx::tma_commit();
   ptx::tma_wait_read<0>();
-  ptx::tma_wait<0>();
 }
 
 // Half of the box by each of two blocks, to both.

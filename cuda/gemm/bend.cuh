@@ -12,11 +12,13 @@
 
 namespace lowrank::cuda::gemm {
 
-// What an epilogue does with y; neither where there is nothing to do.
+// What an epilogue does with y; none where there is nothing that it can do.
 struct Curve {
   void* to = nullptr;        // f(y)
   const void* at = nullptr;  // y *= f'(at)
   Activation kind = Activation::Gelu;
+
+  explicit operator bool() const { return to || at; }
 };
 
 // Of products whose orientation has the code for it: values where both operands lie along k, slopes where a does.

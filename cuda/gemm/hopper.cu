@@ -187,7 +187,7 @@ void launch_whole(const std::vector<Product>& products) {
   launch_plan<T, Cluster>(plan, products[0]);
   for (const Product& p : products) {
     if (p.rope && !rotates(p)) rotate_rounded(p);
-    if (!curve.to && !curve.at) bend_rounded(p);
+    if (!curve) bend_rounded(p);
   }
 }
 
@@ -200,7 +200,7 @@ void launch_split(const Product& p, int splits) {
   if (adds_rotated(p.rope)) return add_rotated(p, sums.partial, splits, sums.pitch);
   launch_pieces<T>(sums);
   if (p.rope) rotate_rounded(p);
-  if (!sums.curve.to && !sums.curve.at) bend_rounded(p);
+  if (!sums.curve) bend_rounded(p);
 }
 
 int64_t whole_stages(const Product& p) {

@@ -71,9 +71,8 @@ void run(const Plan& plan) { run({1, {plan.work}}, plan); }
 
 // What no epilogue has done.
 void finish(const Product& p) {
-  const Curve curve = curve_of(p);
   if (p.rope) rotate_rounded(p);
-  if (!curve.to && !curve.at) bend_rounded(p);
+  if (!curve_of(p)) bend_rounded(p);
 }
 
 // K in one piece.

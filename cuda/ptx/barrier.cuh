@@ -32,20 +32,11 @@ PTX_FN void let_next_kernel_start() {
 
 // ---- barriers
 
-// bar.sync / bar.arrive: `Threads` threads meet; who arrives does not wait. Id 0 is __syncthreads.
+// bar.sync: `Threads` threads meet. Id 0 is __syncthreads.
 template <int Id, int Threads>
 PTX_FN void barrier_sync(PTX_SITE) {
   static_assert(Id > 0 && Id < 16 && Threads % 32 == 0);
-  PTX(asm volatile("bar.sync %0, %1;" ::"n"(Id), "n"(Threads)
-                   : "memory"),
-      emulator::barrier_sync(Id, Threads, true, site));
-}
-template <int Id, int Threads>
-PTX_FN void barrier_arrive(PTX_SITE) {
-  static_assert(Id > 0 && Id < 16 && Threads % 32 == 0);
-  PTX(asm volatile("bar.arrive %0, %1;" ::"n"(Id), "n"(Threads)
-                   : "memory"),
-      emulator::barrier_sync(Id, Threads, false, site));
+  PTX(asm volatile("bar.sync %0, %1;" ::"n"(Id), "n"(Threads) : "memory"), emulator::barrier_sync(Id, Threads, site));
 }
 // mbarrier.init: a phase is complete after `count` arrivals and all expected bytes. 8 bytes, 8-aligned.
 PTX_FN void mbarrier_init(uint32_t at, uint32_t count PTX_AND_SITE) {
@@ -59,25 +50,14 @@ PTX_FN void mbarrier_arrive(uint32_t at, uint32_t count = 1 PTX_AND_SITE) {
                         : "memory"),
            emulator::mbarrier_arrive(at, count, 0, site));
 }
-// mbarrier.arrive at an address of map_shared().
-PTX_FN void mbarrier_arrive_remote(uint32_t at, uint32_t count = 1 PTX_AND_SITE) {
-  PTX_SM90(asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0], %1;" ::"r"(at), "r"(count)
-                        : "memory"),
-           emulator::mbarrier_arrive(at, count, 0, site));
-}
 // mbarrier.arrive at an address of map_shared(), which orders nothing for the other block: says that wgmma or ldmatrix
-// have read a stage, not that anything was written. mbarrier_arrive_remote() does, and fences the whole device for it.
+// have read a stage, not that anything was written: .release.cluster would, and fence the whole device for it.
 PTX_FN void mbarrier_arrive_read(uint32_t at PTX_AND_SITE) {
   PTX_SM90(asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(at)
                         : "memory"),
            emulator::mbarrier_arrive(at, 1, 0, site));
 }
-// mbarrier.expect_tx, and with an arrival.
-PTX_FN void mbarrier_expect(uint32_t at, uint32_t bytes PTX_AND_SITE) {
-  PTX_SM90(asm volatile("mbarrier.expect_tx.relaxed.cta.shared::cta.b64 [%0], %1;" ::"r"(at), "r"(bytes)
-                        : "memory"),
-           emulator::mbarrier_arrive(at, 0, bytes, site));
-}
+// mbarrier.arrive.expect_tx
 PTX_FN void mbarrier_arrive_expect(uint32_t at, uint32_t bytes PTX_AND_SITE) {
   PTX_SM90(asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(at), "r"(bytes)
                         : "memory"),
@@ -103,12 +83,12 @@ static __device__ __noinline__ void mbarrier_report(uint32_t at, uint32_t parity
   __trap();
 }
 PTX_FN void mbarrier_wait(uint32_t at, uint32_t parity) {
-  for (const long long begin = clock64(); !mbarrier_try_wait(at, parity);)
+  for (const long long begin = clock64(); !ptx::mbarrier_try_wait(at, parity);)
     if (clock64() - begin > (1ll << 34)) mbarrier_report(at, parity);
 }
 #else
 PTX_FN void mbarrier_wait(uint32_t at, uint32_t parity PTX_AND_SITE) {
-  PTX(while (!mbarrier_try_wait(at, parity)) continue, emulator::mbarrier_wait(at, parity, site));
+  PTX(while (!ptx::mbarrier_try_wait(at, parity)) continue, emulator::mbarrier_wait(at, parity, site));
 }
 #endif
 
@@ -130,7 +110,7 @@ PTX_FN void cluster_wait(PTX_SITE) {
 PTX_FN void cluster_sync(PTX_SITE) {
   PTX((ptx::cluster_arrive(), ptx::cluster_wait()), (ptx::cluster_arrive(site), ptx::cluster_wait(site)));
 }
-// mapa: the same place in the shared memory of the block of that rank: an address, or a pointer to read and write.
+// mapa: the address of the same place in the shared memory of the block of that rank.
 PTX_FN uint32_t map_shared(uint32_t at, uint32_t rank PTX_AND_SITE) {
   uint32_t mapped = 0;
   PTX_SM90(asm volatile("mapa.shared::cluster.u32 %0, %1, %2;"
@@ -138,15 +118,6 @@ PTX_FN uint32_t map_shared(uint32_t at, uint32_t rank PTX_AND_SITE) {
                         : "r"(at), "r"(rank)),
            mapped = emulator::map_shared(at, rank, site));
   return mapped;
-}
-template <typename T>
-PTX_FN T* map_pointer(T* at, uint32_t rank PTX_AND_SITE) {
-  uint64_t mapped = 0;
-  PTX_SM90(asm volatile("mapa.u64 %0, %1, %2;"
-                        : "=l"(mapped)
-                        : "l"(at), "r"(rank)),
-           mapped = reinterpret_cast<uint64_t>(emulator::map_shared(static_cast<const void*>(at), rank, site)));
-  return reinterpret_cast<T*>(mapped);
 }
 
 }  // namespace lowrank::ptx

@@ -68,11 +68,6 @@ PTX_FN float exp2_approx(float x) {
   PTX(asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)), y = exp2f(x));
   return y;
 }
-PTX_FN float rsqrt_approx(float x) {
-  float y = 0;
-  PTX(asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x)), y = 1 / sqrtf(x));
-  return y;
-}
 // cvt.rna.tf32: to 10 bits of mantissa, ties away from zero.
 PTX_FN uint32_t to_tf32(float x) {
   uint32_t bits = 0;

@@ -48,10 +48,6 @@ PTX_FN void tma_store(const TensorMap* map, uint32_t shared, int c0, int c1 = 0,
 // may still be read from shared memory.
 PTX_FN void tma_commit() { PTX_SM90(asm volatile("cp.async.bulk.commit_group;" ::: "memory"), emulator::tma_commit()); }
 template <int Pending>
-PTX_FN void tma_wait() {
-  PTX_SM90(asm volatile("cp.async.bulk.wait_group %0;" ::"n"(Pending) : "memory"), emulator::tma_wait(Pending));
-}
-template <int Pending>
 PTX_FN void tma_wait_read() {
   PTX_SM90(asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(Pending) : "memory"), emulator::tma_wait(Pending));
 }

@@ -77,7 +77,7 @@ bool phase_passed(uint32_t address, uint32_t parity, Site site) {
 
 }  // namespace
 
-void barrier_sync(int id, int threads, bool wait, Site site) {
+void barrier_sync(int id, int threads, Site site) {
   Thread& thread = self();
   Block& block = *thread.of;
   if (id < 0 || id > 15 || threads % 32)
@@ -102,11 +102,10 @@ void barrier_sync(int id, int threads, bool wait, Site site) {
     barrier.arrived = 0;
     for (Thread* other : barrier.waiting) wake(*other);
     barrier.waiting.clear();
-  } else if (wait) {
+  } else {
     barrier.waiting.push_back(&thread);
     wait_here(name, site);
   }
-  if (!wait) return;
   races::acquire(token);
   meet(thread);
 }

@@ -83,15 +83,14 @@ T& static_variable() {
 }
 
 // ---- synchronisation
-void barrier_sync(int id, int threads, bool wait, Site site);  // threads 0: __syncthreads
+void barrier_sync(int id, int threads, Site site);  // threads 0: __syncthreads
 void wait_for_kernels(Site site);
 void cluster_arrive(Site site);
 void cluster_wait(Site site);
 uint32_t cluster_rank();
 uint32_t map_shared(uint32_t address, uint32_t rank, Site site);
-void* map_shared(const void* generic, uint32_t rank, Site site);
 void mbarrier_init(uint32_t address, uint32_t count, Site site);
-void mbarrier_arrive(uint32_t address, uint32_t count, uint32_t expect_bytes, Site site);  // count 0: expect_tx alone
+void mbarrier_arrive(uint32_t address, uint32_t count, uint32_t expect_bytes, Site site);
 bool mbarrier_try_wait(uint32_t address, uint32_t parity, Site site);
 void mbarrier_wait(uint32_t address, uint32_t parity, Site site);
 void fence_proxy_async();
@@ -103,10 +102,9 @@ void atomic_access(const void* at);
 
 // ---- warps
 void sync_warp(uint32_t mask, Site site);
-enum class Shuffle { Index, Up, Down, Xor };
+enum class Shuffle { Index, Up, Xor };
 uint64_t shuffle(uint32_t mask, uint64_t value, Shuffle mode, int argument, int width, Site site);
 uint32_t ballot(uint32_t mask, bool predicate, Site site);
-bool elect_one(Site site);
 void check_converged(const char* what, Site site);
 void ldmatrix(uint32_t* r, int count, uint32_t address, bool transpose, Site site);
 void stmatrix(const uint32_t* r, int count, uint32_t address, bool transpose, Site site);

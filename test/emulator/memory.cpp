@@ -148,10 +148,6 @@ uint32_t map_shared(uint32_t address, uint32_t rank, Site site) {
   return (address & ((1u << RANK_SHIFT) - 1)) | (rank + 1) << RANK_SHIFT;
 }
 
-void* map_shared(const void* generic, uint32_t rank, Site site) {
-  return shared_bytes(map_shared(shared_address(generic), rank, site), 1, 1, "mapa", site);
-}
-
 char* shared_bytes(uint32_t address, size_t bytes, size_t alignment, const char* what, Site site, Block** block) {
   Block* of = self().of;
   if (const uint32_t rank = address >> RANK_SHIFT) {

@@ -173,8 +173,7 @@ struct Runtime {
   std::string error;
   uint64_t random = 1;
   int spins = 0;
-  int elected = 0;  // lane that elect.sync picks
-  int early = 0;    // resident threads that have not waited for the kernels ahead, while memory is closed to them
+  int early = 0;  // resident threads that have not waited for the kernels ahead, while memory is closed to them
 };
 extern Runtime runtime;
 

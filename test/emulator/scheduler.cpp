@@ -290,7 +290,6 @@ void run(const Grid& grid, void (*body)(void*), void* argument) {
   const size_t resident = std::min<size_t>(clusters, size_t(std::max(1, options().resident)));
   launched = grid;
   runtime.random = options().seed;
-  runtime.elected = int(random_bits() % 32);
   runtime.body = body, runtime.argument = argument;
   runtime.race_launcher = races::this_fiber();
   reset_static_shared();

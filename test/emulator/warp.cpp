@@ -27,7 +27,6 @@ int source_of(const ShuffleOperand& what, int lane) {
   switch (what.mode) {
     case Shuffle::Index: return begin | (what.argument & (what.width - 1));
     case Shuffle::Up: from = lane - what.argument; break;
-    case Shuffle::Down: from = lane + what.argument; break;
     case Shuffle::Xor: from = lane ^ what.argument; break;
   }
   return from < begin && what.mode == Shuffle::Up ? lane : from >= end ? lane : from;
@@ -137,11 +136,6 @@ uint32_t ballot(uint32_t mask, bool predicate, Site site) {
       if (mask >> lane & 1) operand<uint32_t>(warp, lane) = votes;
   });
   return value;
-}
-
-bool elect_one(Site site) {
-  check_converged("elect.sync", site);
-  return self().lane == runtime.elected;
 }
 
 void ldmatrix(uint32_t* r, int count, uint32_t address, bool transpose, Site site) {

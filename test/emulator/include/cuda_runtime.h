@@ -31,7 +31,7 @@ constexpr int warpSize = 32;
 #define LOWRANK_SITE ::lowrank::emulator::Site site = ::lowrank::emulator::Site::here()
 
 // The block-wide barrier. A macro, so that the report names the kernel's line.
-inline void lowrank_syncthreads(LOWRANK_SITE) { lowrank::emulator::barrier_sync(0, 0, true, site); }
+inline void lowrank_syncthreads(LOWRANK_SITE) { lowrank::emulator::barrier_sync(0, 0, site); }
 #define __syncthreads() lowrank_syncthreads()
 inline void __syncwarp(unsigned mask = ~0u, LOWRANK_SITE) { lowrank::emulator::sync_warp(mask, site); }
 
@@ -53,12 +53,9 @@ T lowrank_shuffle(unsigned mask, T value, lowrank::emulator::Shuffle mode, int a
   }
 LOWRANK_SHUFFLE(__shfl_sync, Index, int)
 LOWRANK_SHUFFLE(__shfl_up_sync, Up, unsigned)
-LOWRANK_SHUFFLE(__shfl_down_sync, Down, unsigned)
 LOWRANK_SHUFFLE(__shfl_xor_sync, Xor, int)
 #undef LOWRANK_SHUFFLE
 inline unsigned __ballot_sync(unsigned mask, bool p, LOWRANK_SITE) { return lowrank::emulator::ballot(mask, p, site); }
-inline bool __any_sync(unsigned mask, bool p, LOWRANK_SITE) { return lowrank::emulator::ballot(mask, p, site) != 0; }
-inline bool __all_sync(unsigned mask, bool p, LOWRANK_SITE) { return lowrank::emulator::ballot(mask, !p, site) == 0; }
 
 // redux.sync and match.any: of the lanes in the mask.
 template <typename T, typename F>
