@@ -44,12 +44,22 @@ export function loadAddon(): unknown {
 /** The file of the addon: a build of this package's own, else a prebuilt one. @throws ERR_ADDON where there is none */
 export function addonPath(): string {
   try {
-    return find.resolve(packageRoot)
+    return ofLibc(find.resolve(packageRoot))
   } catch (error) {
     const elsewhere = process.env.LOWRANK_PREBUILD
     if (elsewhere) throw unfit(`LOWRANK_PREBUILD names ${elsewhere}, which holds none`, error)
     throw unfit(`the prebuilt ones are for ${prebuilt().join(', ') || 'no platform, none is installed'}`, error)
   }
+}
+
+const MUSL_LOADERS = ['x86_64', 'aarch64'].map(name => `/lib/ld-musl-${name}.so.1`)
+
+/** node-gyp-build looks for musl on Alpine alone; elsewhere it is what this Node runs on that decides. */
+function ofLibc(path: string): string {
+  const musl = path.replace(/\.glibc\.node$/, '.musl.node')
+  // The loader may be there beside that of glibc, and only asking Node, which is slow, tells.
+  const isPossible = musl !== path && existsSync(musl) && MUSL_LOADERS.some(file => existsSync(file))
+  return isPossible && platform().libc === 'musl' ? musl : path
 }
 
 function unfit(reason: string, cause: unknown): LowrankError {

@@ -1,6 +1,7 @@
 // Makes the prebuilt addons of a release, each cross-compiled by zig against an old C library:
 // `node scripts/prebuild.mjs [--install] [--check] [TARGET…]`. What was made of the present sources is left alone.
 // --install: download zig where it is missing; --check: make nothing, fail where one is missing or old.
+// LOWRANK_PREBUILDS names targets to be content with, for tests of less than a release.
 
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -16,6 +17,7 @@ import { findZig, ZIG_VERSION } from './zig.mjs'
 export const TARGETS = {
   'linux-x64-glibc': { zig: 'x86_64-linux-gnu.2.28', processor: 'x86_64' },
   'linux-arm64-glibc': { zig: 'aarch64-linux-gnu.2.28', processor: 'aarch64' },
+  'linux-x64-musl': { zig: 'x86_64-linux-musl', processor: 'x86_64' },
 }
 const root = fileURLToPath(new URL('..', import.meta.url))
 const RECORD = join(root, 'prebuilds/sources.json')
@@ -40,8 +42,10 @@ function sourcesDigest() {
 
 const record = () => (existsSync(RECORD) ? JSON.parse(readFileSync(RECORD, 'utf8')) : {})
 
+const wanted = () => process.env.LOWRANK_PREBUILDS?.split(' ') ?? Object.keys(TARGETS)
+
 /** Targets whose file is missing or was made of other sources. */
-export function staleTargets(targets = Object.keys(TARGETS)) {
+export function staleTargets(targets = wanted()) {
   const digest = sourcesDigest()
   const made = record()
   return targets.filter(target => made[target] !== digest || !existsSync(join(root, prebuiltFile(target))))
@@ -68,7 +72,7 @@ async function make(target, zig) {
 async function main() {
   const args = process.argv.slice(2)
   const named = args.filter(arg => !arg.startsWith('--'))
-  const unknown = named.filter(name => !TARGETS[name])
+  const unknown = [...named, ...wanted()].filter(name => !TARGETS[name])
   if (unknown.length) throw new Error(`${unknown} is unknown; there are ${Object.keys(TARGETS).join(', ')}`)
   const stale = staleTargets(named.length ? named : undefined)
   if (!stale.length) return console.log('prebuild: every prebuilt addon is of the present sources')

@@ -32,6 +32,8 @@ function problems() {
   return found
 }
 
+// A release carries every target, and what is tested must be what is published.
+delete process.env.LOWRANK_PREBUILDS
 try {
   const found = problems()
   for (const problem of found) console.error(`release: ${problem}`)
@@ -40,6 +42,7 @@ try {
   mkdirSync(folder, { recursive: true })
   const [{ filename, size }] = JSON.parse(output('npm', 'pack', '--json', '--pack-destination', folder))
   output(process.execPath, 'scripts/test.mjs', '--no-build', 'test/packaging')
+  output(process.execPath, 'scripts/test-musl.mjs', '--install', '--demand')
   console.log(`build-release/${filename}, ${(size / 1e6).toFixed(2)} MB, is what was tested; publish it with`)
   console.log(`  npm publish build-release/${filename} --provenance --access public && git tag v${version}`)
 } catch (error) {

@@ -2,6 +2,7 @@
 # addon needs no C library newer than the target names. scripts/prebuild.mjs sets the variables.
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR $ENV{LOWRANK_ZIG_PROCESSOR})
-set(CMAKE_CXX_COMPILER $ENV{LOWRANK_ZIG} c++ -target $ENV{LOWRANK_ZIG_TARGET})
+# Dynamic, or CMake's trial programs for musl would be static, for which zig compiles all of musl first.
+set(CMAKE_CXX_COMPILER $ENV{LOWRANK_ZIG} c++ -target $ENV{LOWRANK_ZIG_TARGET} -dynamic)
 # No binutils of the target are needed: the linker strips.
 set(CMAKE_MODULE_LINKER_FLAGS_INIT -s)

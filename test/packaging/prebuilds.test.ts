@@ -8,25 +8,25 @@ import { pathToFileURL } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { packageRoot } from '../../lib/io/package.ts'
-import { unpackable } from './support.ts'
+import { prebuiltFile, TARGETS, unpackable } from './support.ts'
 
 interface Libraries {
   problemsOf(file: string, target: string): string[]
 }
 const scripts = pathToFileURL(join(packageRoot, 'scripts/')).href
 const { problemsOf } = (await import(`${scripts}check-libraries.mjs`)) as Libraries
-const file = (arch: string) => join(packageRoot, `prebuilds/linux-${arch}/lowrank.glibc.node`)
+const file = (target: string) => join(packageRoot, prebuiltFile(target))
 const reason = unpackable() ?? (spawnSync('readelf', ['--version']).status === 0 ? undefined : 'no readelf')
 
-test('prebuilt addons ask for the C library alone, of glibc 2.28 or older', () => {
+test('prebuilt addons ask for the C library alone, glibc 2.28 or older or musl', () => {
   if (reason !== undefined) return console.log(`skip: ${reason}`)
-  for (const arch of ['x64', 'arm64']) assert.equal(problemsOf(file(arch), `linux-${arch}-glibc`), [], arch)
+  for (const target of TARGETS) assert.equal(problemsOf(file(target), target), [], target)
 })
 
 test('the check sees newer symbols, other libraries and the wrong processor', () => {
   const libc = process.report.getReport() as { header: { glibcVersionRuntime?: string } }
   if (reason !== undefined || process.platform !== 'linux') return console.log(`skip: ${reason ?? 'not Linux'}`)
-  assert.match(problemsOf(file('arm64'), 'linux-x64-glibc').join(), 'not for x64')
+  assert.match(problemsOf(file('linux-arm64-glibc'), 'linux-x64-glibc').join(), 'not for x64')
   // Node itself needs libstdc++, and what it is linked with there has versions of its own.
   const problems = problemsOf(process.execPath, `linux-${process.arch}-glibc`).join()
   if (libc.header.glibcVersionRuntime) assert.match(problems, /it needs libstdc|is of GLIBCXX|is of CXXABI/)

@@ -12,6 +12,20 @@ export interface Packed {
   files: { path: string; size: number }[]
 }
 
+/** Targets whose addons are packed: LOWRANK_PREBUILDS names fewer than those of a release. */
+export const IS_RELEASE = process.env.LOWRANK_PREBUILDS === undefined
+export const TARGETS: readonly string[] = process.env.LOWRANK_PREBUILDS?.split(' ') ?? [
+  'linux-x64-glibc',
+  'linux-arm64-glibc',
+  'linux-x64-musl',
+]
+
+/** The file of a target in the package. */
+export function prebuiltFile(target: string): string {
+  const [platform, arch, libc] = target.split('-')
+  return `prebuilds/${platform}-${arch}/lowrank.${libc}.node`
+}
+
 /** Folders of the repository that no tarball is made of. */
 const ASIDE = /^(test|bench|\.ci)\//
 
