@@ -1,5 +1,5 @@
-// Sources that use the system compile for musl too: `node scripts/check-musl.mjs`, after `npm run prebuilds`. Those that
-// include nothing but C++ are the same for every C library; the whole addon for musl is made for a release.
+// Sources that use the system compile for musl too: `node scripts/check-musl.mjs`, after `npm run prebuilds`. Those
+// that include nothing but C++ are the same for every C library; the whole addon for musl is made for a release.
 
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'

@@ -1,7 +1,7 @@
 // Makes the prebuilt addons of a release, each cross-compiled by zig against an old C library:
 // `node scripts/prebuild.mjs [--install] [--check] [TARGET…]`. What was made of the present sources is left alone.
 // --install: download zig where it is missing; --check: make nothing, fail where one is missing or old.
-// LOWRANK_PREBUILDS names targets to be content with, for tests of less than a release.
+// LOWRANK_PREBUILD_TARGETS names targets to be content with, for tests of less than a release.
 
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
@@ -42,7 +42,7 @@ function sourcesDigest() {
 
 const record = () => (existsSync(RECORD) ? JSON.parse(readFileSync(RECORD, 'utf8')) : {})
 
-const wanted = () => process.env.LOWRANK_PREBUILDS?.split(' ') ?? Object.keys(TARGETS)
+const wanted = () => process.env.LOWRANK_PREBUILD_TARGETS?.split(' ') ?? Object.keys(TARGETS)
 
 /** Targets whose file is missing or was made of other sources. */
 export function staleTargets(targets = wanted()) {

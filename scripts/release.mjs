@@ -33,7 +33,7 @@ function problems() {
 }
 
 // A release carries every target, and what is tested must be what is published.
-delete process.env.LOWRANK_PREBUILDS
+delete process.env.LOWRANK_PREBUILD_TARGETS
 try {
   const found = problems()
   for (const problem of found) console.error(`release: ${problem}`)

@@ -12,9 +12,9 @@ export interface Packed {
   files: { path: string; size: number }[]
 }
 
-/** Targets whose addons are packed: LOWRANK_PREBUILDS names fewer than those of a release. */
-export const IS_RELEASE = process.env.LOWRANK_PREBUILDS === undefined
-export const TARGETS: readonly string[] = process.env.LOWRANK_PREBUILDS?.split(' ') ?? [
+/** Targets whose addons are packed: LOWRANK_PREBUILD_TARGETS names fewer than those of a release. */
+export const IS_RELEASE = process.env.LOWRANK_PREBUILD_TARGETS === undefined
+export const TARGETS: readonly string[] = process.env.LOWRANK_PREBUILD_TARGETS?.split(' ') ?? [
   'linux-x64-glibc',
   'linux-arm64-glibc',
   'linux-x64-musl',
