@@ -1,5 +1,5 @@
 // The addon for musl in a Node that runs on musl: native tests, self-test, tests of ops, and a training run that ends
-// with the bytes of the addon for glibc; after `npm run prebuilds`: `node scripts/test-musl.mjs [--install] [--demand]`.
+// with the bytes of the addon for glibc. `node scripts/test-musl.mjs [--install] [--demand]`, after npm run prebuilds.
 // --install: get such a Node with pip, and musl with apt-get where it is missing; --demand: fail where they can't be
 // had. LOWRANK_NODE_MUSL: another Node to take.
 
