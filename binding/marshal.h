@@ -154,17 +154,27 @@ struct From<CrossEntropy> {
 template <>
 struct From<LinearCrossEntropy> {
   static LinearCrossEntropy get(const Napi::Value& v) {
-    const double* n = numbers(v, 7);
+    constexpr size_t OWN = 7, MOST = LinearCrossEntropy::MOST;
+    const size_t length = v.IsTypedArray() ? v.As<Napi::TypedArray>().ElementLength() : 0;
+    const size_t count = length > OWN ? (length - OWN) / 2 : 0;
+    check(count <= MOST, Code::Option, "linearCrossEntropy: ", count, " parts, expected at most ", MOST);
+    const double* n = numbers(v, OWN + 2 * count);
     const int compute = whole<int>(n[6], "linearCrossEntropy.compute");
     check(compute >= 0 && compute <= LAST<Compute>, Code::Option, "linearCrossEntropy.compute: ", compute,
           ", expected 0 to ", LAST<Compute>);
-    return {whole<int32_t>(n[0], "linearCrossEntropy.ignoreIndex"),
-            n[1],
-            n[2],
-            n[3],
-            n[4],
-            int64_t(whole<uint32_t>(n[5], "linearCrossEntropy.chunk")),
-            Compute(compute)};
+    LinearCrossEntropy options = {whole<int32_t>(n[0], "linearCrossEntropy.ignoreIndex"),
+                                  n[1],
+                                  n[2],
+                                  n[3],
+                                  n[4],
+                                  int64_t(whole<uint32_t>(n[5], "linearCrossEntropy.chunk")),
+                                  Compute(compute)};
+    options.count = int32_t(count);
+    for (size_t i = 0; i < count; ++i) {
+      const double* own = n + OWN + 2 * i;
+      options.parts[i] = {int64_t(whole<uint32_t>(own[0], "linearCrossEntropy.parts")), own[1]};
+    }
+    return options;
   }
 };
 template <>

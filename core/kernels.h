@@ -270,6 +270,14 @@ struct LinearCrossEntropy {
   double z_loss;            // times lse^2; 0: off
   int64_t chunk;            // rows whose logits exist at a time; 0: chosen by size (before the kernel is called)
   Compute compute;
+  // Consecutive rows with a loss and a scale of their own each, in place of `scale`; loss is [count]. 0: all are one.
+  struct Part {
+    int64_t rows = 0;
+    double scale = 1;
+  };
+  static constexpr int MOST = 64;
+  int32_t count = 0;
+  Part parts[MOST] = {};
 };
 
 // g = grad * min(1, clip / (norm + 1e-6));  p *= 1 - lr * decay;  p -= lr * m^ / (sqrt(v^) + eps)

@@ -81,9 +81,14 @@ void cpu::linear_cross_entropy(View loss, View dx, View x, View w, View bias, Vi
       });
       if (dx) matmul(dx.part(first, end - first), logits, w, false, false, o.compute);
     }
-    double sum = 0;
-    for (int64_t r = 0; r < rows; ++r) sum += losses[r];
-    store_scalar(loss, o.scale * sum);
+    const auto store = [&](const View& to, const double* from, int64_t count, double scale) {
+      double sum = 0;
+      for (int64_t r = 0; r < count; ++r) sum += from[r];
+      store_scalar(to, scale * sum);
+    };
+    if (!o.count) store(loss, losses, rows, o.scale);
+    for (int32_t i = 0; i < o.count; losses += o.parts[i].rows, ++i)
+      store(loss.part(i, 1), losses, o.parts[i].rows, o.parts[i].scale);
   });
 }
 

@@ -121,7 +121,9 @@ void cuda::linear_cross_entropy(View loss, View dx, View x, View w, View bias, V
                    end - first);
       if (dx) matmul(dx.part(first, end - first), logits, w, false, false, o.compute);
     }
-    launch(sum_losses, 1, LOSS_THREADS, Scalar(loss), losses, rows, o.scale);
+    if (!o.count) launch(sum_losses, 1, LOSS_THREADS, Scalar(loss), losses, rows, o.scale);
+    for (int32_t i = 0; i < o.count; losses += o.parts[i].rows, ++i)
+      launch(sum_losses, 1, LOSS_THREADS, Scalar(loss.part(i, 1)), losses, o.parts[i].rows, o.parts[i].scale);
   });
 }
 

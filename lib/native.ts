@@ -326,7 +326,7 @@ interface Native {
     lse: Handle,
     options: Struct,
   ): Handle
-  /** options: ignoreIndex, smoothing, scale, softcap, zLoss, chunk, compute */
+  /** options: ignoreIndex, smoothing, scale, softcap, zLoss, chunk, compute; of each part rows, scale */
   linearCrossEntropy(
     x: Handle,
     w: Handle,

@@ -15,6 +15,15 @@ int64_t chunk_of(const Tensor& x, int64_t classes) {
   return rows >= 128 && !cpu ? rows / 128 * 128 : std::max(rows, int64_t(1));
 }
 
+// Shape [1], or a loss of each part.
+Tensor empty_loss(const Tensor& x, const LinearCrossEntropy& options) {
+  if (!options.count) return scalar_like(x);
+  int64_t rows = 0;
+  for (int32_t i = 0; i < options.count; ++i) rows += options.parts[i].rows;
+  check(rows == x.shape[0], Code::Shape, NAME, ": parts of ", rows, " rows, x ", x.shape);
+  return Tensor::empty(x.device(), {options.count}, sums_of(x.dtype));
+}
+
 }  // namespace
 
 Tensors linear_cross_entropy(const Tensor& x, const Tensor& w, Maybe bias, const Tensor& labels,
@@ -32,7 +41,7 @@ Tensors linear_cross_entropy(const Tensor& x, const Tensor& w, Maybe bias, const
         options.softcap, ", zLoss ", options.z_loss, ", chunk ", options.chunk, ", expected no negative number");
   check_indices(NAME, "label", labels, w.shape[0], options.ignore_index);
   if (options.chunk == 0) options.chunk = chunk_of(x, w.shape[0]);
-  auto loss = scalar_like(x);
+  auto loss = empty_loss(x, options);
   Tensor dx;
   if (needs_dx) dx = like(x);
   run(x.device(), NAME, x.device().kernels.linear_cross_entropy, loss.view(), dx.view(), x.view(), w.view(),

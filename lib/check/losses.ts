@@ -1,6 +1,7 @@
+import { concatRows } from '../autograd/rows.ts'
 import { bce } from '../ops/bce.ts'
 import { crossEntropy, divergence } from '../ops/crossEntropy.ts'
-import { linearCrossEntropy } from '../ops/linearCrossEntropy.ts'
+import { linearCrossEntropy, linearCrossEntropyParts } from '../ops/linearCrossEntropy.ts'
 import { mse } from '../ops/mse.ts'
 import { type CaseInput, type CaseSizes, ints, type OpCase, real, wave } from './case.ts'
 
@@ -50,6 +51,18 @@ export function headCases({ n, d, out }: CaseSizes): OpCase[] {
       inputs: [real([n, d]), frozen([out, d], 1), labels, frozen([out], 2)],
       run: ([x, w, y, bias]) =>
         linearCrossEntropy(x, w, y, { scale: 1 / 3, bias, smoothing: 0.1, softcap: 3, zLoss: 0.01, chunk: 3 }),
+      tolerance: 5e-6,
+    },
+    {
+      name: 'linearCrossEntropyParts',
+      inputs: [real([n, d]), frozen([out, d], 1), labels],
+      run: ([x, w, y]) => {
+        const parts = [
+          { rows: 1, scale: 2 },
+          { rows: n - 1, scale: 1 / 3 },
+        ]
+        return concatRows(linearCrossEntropyParts(x, w, y, parts, { smoothing: 0.1, chunk: 3 }))
+      },
       tolerance: 5e-6,
     },
   ]

@@ -75,7 +75,12 @@ export const decoderTokens: Collate = examples => {
 }
 
 /** On the device: ids i32[rows], or numbers f32[rows, width]. Throws ERR_DATA for what `outputs` columns can't meet. */
-export function uploadTargets(targets: Targets, rows: number, outputs: number, device: Device): Tensor {
+export function uploadTargets(
+  targets: Pick<Targets, 'values' | 'width'>,
+  rows: number,
+  outputs: number,
+  device: Device,
+): Tensor {
   const { values, width } = targets
   const given = values.length / width
   check(given === rows, 'ERR_DATA', () => `labels: ${given} for ${rows} rows of logits, expected one a row`)

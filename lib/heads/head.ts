@@ -3,6 +3,7 @@ import { check } from '../errors.ts'
 import type { HeadLayers, HeadName, LmLayers, Reads } from '../models/family.ts'
 import type { PackedBatch } from '../nn/batch.ts'
 import { cast } from '../ops/copy.ts'
+import type { LossRows } from '../ops/linearCrossEntropy.ts'
 import type { Tensor } from '../tensor.ts'
 import { nth } from '../tuple.ts'
 import type { LikeliestRows } from './likeliest.ts'
@@ -48,12 +49,22 @@ export interface Head {
    * uploaded of `given`; `batch` says where sequences begin.
    */
   loss(hidden: Tensor, targets: Tensor, options: LossOptions, batch: PackedBatch, given?: Targets): Tensor
+  /** Of a head whose output layer may be frozen: losses of many parts, for which it is read once. */
+  readonly together?: LossesTogether
   /** Of a head that compares answers: what evaluation reads, in place of logits. */
   judge?(hidden: Tensor, targets: Tensor, options: LossOptions, given: Targets): Judged
   /** Of a head that reads some sequences for their values alone: these need no backward pass. */
   readonly aside?: Aside
   /** Of a head over a vocabulary: what evaluation reads of many rows, in place of all their logits. */
   likeliest?(hidden: Tensor): LikeliestRows[]
+}
+
+/** The losses of parts of a batch at once, in place of {@link Head.loss} of each. */
+export interface LossesTogether {
+  /** Rows as the output layer reads them; undefined where something of it trains. */
+  rows(hidden: Tensor): Tensor | undefined
+  /** Of `rows` of all parts one after the other, with their ids i32[N]: a loss of each part, shape [1]. */
+  losses(rows: Tensor, ids: Tensor, parts: readonly LossRows[], options: Pick<LossOptions, 'labelSmoothing'>): Tensor[]
 }
 
 /** Sequences that a head reads for their values alone. */

@@ -5,7 +5,7 @@ import { decoderTokens, hiddenTokens, nextTokens } from '../data/targets.ts'
 import type { LmLayers } from '../models/family.ts'
 import { activation } from '../ops/activation.ts'
 import { crossEntropy } from '../ops/crossEntropy.ts'
-import { linearCrossEntropy } from '../ops/linearCrossEntropy.ts'
+import { linearCrossEntropy, linearCrossEntropyParts } from '../ops/linearCrossEntropy.ts'
 import { scale } from '../ops/scale.ts'
 import type { Tensor } from '../tensor.ts'
 import { type Head, type HeadKind, type LossOptions, rowsRead, wide } from './head.ts'
@@ -60,6 +60,7 @@ function languageModel(layers: LmLayers): Omit<Head, 'task' | 'collate'> {
   const { transform, output, softcap = 0 } = layers
   const capped = (logits: Tensor) => (softcap ? scale(activation(scale(logits, 1 / softcap), 'tanh'), softcap) : logits)
   const logitsOf = (rows: Tensor) => wide(capped(wide(output.apply(rows))))
+  const isFrozen = () => !(output.weight.trains || output.bias?.trains || output.isAdapted)
   return {
     problem: 'single',
     outputs: output.outFeatures,
@@ -70,11 +71,24 @@ function languageModel(layers: LmLayers): Omit<Head, 'task' | 'collate'> {
       const rows = transform(hidden)
       const { weight, bias, compute } = output
       const options = { scale: 1 / total, smoothing }
-      if (weight.trains || bias?.trains || output.isAdapted)
+      if (!isFrozen())
         return lossInPieces(rows, [targets], output.outFeatures, (part, [ids]) => {
           return crossEntropy(logitsOf(part), ids, options)
         })
       return linearCrossEntropy(rows, weight.tensor, targets, { ...options, bias: bias?.tensor, softcap, compute })
+    },
+
+    together: {
+      rows: hidden => (isFrozen() ? transform(hidden) : undefined),
+      losses(rows, ids, parts, { labelSmoothing: smoothing = 0 }) {
+        const { weight, bias, compute } = output
+        return linearCrossEntropyParts(rows, weight.tensor, ids, parts, {
+          smoothing,
+          bias: bias?.tensor,
+          softcap,
+          compute,
+        })
+      },
     },
 
     likeliest: hidden => likeliestRows(transform(hidden), output.outFeatures, logitsOf),

@@ -1,7 +1,9 @@
-import { record, recordingFor } from '../autograd/tape.ts'
+import { beginsOf } from '../autograd/rows.ts'
+import { record, recordGroup, recordingFor } from '../autograd/tape.ts'
 import { check } from '../errors.ts'
 import { native } from '../native.ts'
 import { Tensor } from '../tensor.ts'
+import { nth } from '../tuple.ts'
 import { IGNORED } from './ignored.ts'
 import { COMPUTE, type Compute } from './matmul.ts'
 
@@ -31,17 +33,69 @@ export function linearCrossEntropy(
   labels: Tensor,
   options: LinearCrossEntropyOptions,
 ): Tensor {
+  const { loss, dx } = forward(x, weight, labels, options, [])
+  if (!dx) return loss
+  const { scale } = options
+  return record(loss, [x], [dx], dy => [new Tensor(native.linearCrossEntropyBackward(dy.handle, dx.handle, scale))])
+}
+
+/** Consecutive rows that have a loss of their own. */
+export interface LossRows {
+  readonly rows: number
+  /** 1 / supervised tokens of its whole optimizer step. */
+  readonly scale: number
+}
+
+/** Of one call: what the kernel takes. */
+export const MOST_PARTS = 64
+
+/** {@link linearCrossEntropy} of each part of x, shape [1]; parts lie one after the other, the weight is read once. */
+export function linearCrossEntropyParts(
+  x: Tensor,
+  weight: Tensor,
+  labels: Tensor,
+  parts: readonly LossRows[],
+  options: Omit<LinearCrossEntropyOptions, 'scale'>,
+): Tensor[] {
+  check(parts.length > 0 && parts.length <= MOST_PARTS, 'ERR_OPTION', () => {
+    return `linearCrossEntropyParts: ${parts.length} parts, expected 1 to ${MOST_PARTS}`
+  })
+  const { loss, dx } = forward(x, weight, labels, { ...options, scale: 1 }, parts)
+  const losses = parts.map((_, i) => loss.view(i, [1]))
+  if (!dx) return losses
+  const begins = beginsOf(parts.map(({ rows }) => rows))
+  const { columns, shape, device, dtype } = x
+  return recordGroup(losses, [x], [dx], dys => {
+    const scaled = Tensor.empty(shape, { device, dtype })
+    for (const [i, { rows, scale }] of parts.entries()) {
+      const [dy, at, own] = [dys[i], nth(begins, i) * columns, [rows, columns]]
+      const place = scaled.view(at, own)
+      if (dy) {
+        const part = dx.view(at, own)
+        const found = new Tensor(native.linearCrossEntropyBackward(dy.handle, part.handle, scale))
+        native.copyInto(place.handle, found.handle)
+      } else native.fill(place.handle, 0)
+    }
+    return [scaled]
+  })
+}
+
+function forward(
+  x: Tensor,
+  weight: Tensor,
+  labels: Tensor,
+  options: LinearCrossEntropyOptions,
+  parts: readonly LossRows[],
+): { loss: Tensor; dx: Tensor | undefined } {
   const { scale, bias, smoothing = 0, softcap = 0, zLoss = 0, chunk = 0, compute = 'f32' } = options
   check(
     !weight.requiresGrad && !bias?.requiresGrad,
     'ERR_OPTION',
     () => 'linearCrossEntropy: the head must be frozen; use linear and crossEntropy to train it',
   )
-  const struct = Float64Array.of(IGNORED, smoothing, scale, softcap, zLoss, chunk, COMPUTE.indexOf(compute))
+  const own = [IGNORED, smoothing, scale, softcap, zLoss, chunk, COMPUTE.indexOf(compute)]
+  const struct = Float64Array.from([...own, ...parts.flatMap(part => [part.rows, part.scale])])
   const needsDx = recordingFor([x])
   const handles = native.linearCrossEntropy(x.handle, weight.handle, bias?.handle ?? 0, labels.handle, struct, needsDx)
-  const loss = new Tensor(handles[0])
-  if (!needsDx) return loss
-  const dx = new Tensor(handles[1])
-  return record(loss, [x], [dx], dy => [new Tensor(native.linearCrossEntropyBackward(dy.handle, dx.handle, scale))])
+  return { loss: new Tensor(handles[0]), dx: needsDx ? new Tensor(handles[1]) : undefined }
 }

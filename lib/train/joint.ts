@@ -1,6 +1,6 @@
 // One pass over a frozen base for micro-batches of several adapters: each row goes through its own.
 
-import { beginsOf, rowViews } from '../autograd/rows.ts'
+import { beginsOf, concatRows, rowViews } from '../autograd/rows.ts'
 import type { MicroBatch } from '../data/batches.ts'
 import { type Targets, uploadTargets } from '../data/targets.ts'
 import { answersOf, type DeviceAnswers } from '../heads/head.ts'
@@ -9,6 +9,7 @@ import { type Batch, joinedBatches, type PackedBatch, upload } from '../nn/batch
 import { throughAdapter, withRoutes } from '../nn/routes.ts'
 import type { SharedLayers } from '../nn/stack.ts'
 import { embedding } from '../ops/embedding.ts'
+import { MOST_PARTS } from '../ops/linearCrossEntropy.ts'
 import { countingSelected, type RandomPart, type StepRandom, withRandom, withRandomParts } from '../ops/random.ts'
 import { Tensor } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
@@ -36,13 +37,37 @@ type UntouchedLayers = number
 
 /** The loss of each part, shape [1], each recorded on the tape. */
 export function jointLosses(model: Model, parts: readonly LossPart[], untouched: UntouchedLayers): Tensor[] {
-  const { head, device } = model
   const checkpoint = parts.some(({ options }) => options.checkpoint)
-  return onHidden(model, parts, { untouched, checkpoint }, (hidden, { batch, targets, total, options }) => {
-    const { classWeights, labelSmoothing } = options
-    const uploaded = uploadTargets(targets, hidden.rows, head.outputs, device)
-    return head.loss(hidden, uploaded, { total, classWeights, labelSmoothing }, batch, targets)
-  })
+  const hidden = hiddenOfParts(model, parts, { untouched, checkpoint })
+  return (
+    lossesTogether(model, hidden) ?? hidden.map(({ part, rows, within }) => within(() => lossOf(model, rows, part)))
+  )
+}
+
+function lossOf({ head, device }: Model, hidden: Tensor, { batch, targets, total, options }: LossPart): Tensor {
+  const { classWeights, labelSmoothing } = options
+  const uploaded = uploadTargets(targets, hidden.rows, head.outputs, device)
+  return head.loss(hidden, uploaded, { total, classWeights, labelSmoothing }, batch, targets)
+}
+
+/** The same of all parts at once, where one frozen output layer serves them; undefined where it doesn't. */
+function lossesTogether({ head, device }: Model, hidden: readonly HiddenPart<LossPart>[]): Tensor[] | undefined {
+  const [first] = hidden
+  const labelSmoothing = first?.part.options.labelSmoothing
+  const isAlike = hidden.every(({ part }) => part.options.labelSmoothing === labelSmoothing)
+  if (!head.together || !isAlike || hidden.length < 2 || hidden.length > MOST_PARTS) return undefined
+  const ready: Tensor[] = []
+  const ids: number[] = []
+  for (const { part, rows, within } of hidden) {
+    const own = within(() => head.together?.rows(rows))
+    if (!own || part.targets.values.length !== own.rows) return undefined
+    ready.push(own)
+    for (const id of part.targets.values) ids.push(id)
+  }
+  const values = Int32Array.from(ids)
+  const uploaded = uploadTargets({ values, width: 1 }, values.length, head.outputs, device)
+  const cuts = hidden.map(({ part, rows }) => ({ rows: rows.rows, scale: 1 / part.total }))
+  return head.together.losses(concatRows(ready), uploaded, cuts, { labelSmoothing })
 }
 
 /** What the model says of each part; inside a scope, unrecorded. */
@@ -66,12 +91,29 @@ function onHidden<P extends JointPart, T>(
   { untouched, checkpoint }: PassOptions,
   body: (hidden: Tensor, part: P) => T,
 ): T[] {
-  const hidden = hiddenOf(model, parts, { untouched, checkpoint })
-  return rowsOfParts(model, parts, hidden).map(({ rows, isSelected }, i) => {
+  const hidden = hiddenOfParts(model, parts, { untouched, checkpoint })
+  return hidden.map(({ part, rows, within }) => within(() => body(rows, part)))
+}
+
+/** A part with the rows of its last hidden state that the head reads. */
+interface HiddenPart<P> {
+  readonly part: P
+  readonly rows: Tensor
+  /** Runs what reads these rows through the part's adapter, with its masks. */
+  within<T>(body: () => T): T
+}
+
+function hiddenOfParts<P extends JointPart>(model: Model, parts: readonly P[], options: PassOptions): HiddenPart<P>[] {
+  return rowsOfParts(model, parts, hiddenOf(model, parts, options)).map(({ rows, isSelected }, i) => {
     const part = nth(parts, i)
-    const own = () => body(rows, part)
-    const run = () => throughAdapter(part.adapter, isSelected ? () => countingSelected(own) : own)
-    return part.random ? withRandom(part.random, run) : run()
+    return {
+      part,
+      rows,
+      within: body => {
+        const run = () => throughAdapter(part.adapter, isSelected ? () => countingSelected(body) : body)
+        return part.random ? withRandom(part.random, run) : run()
+      },
+    }
   })
 }
 

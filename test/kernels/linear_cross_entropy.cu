@@ -76,6 +76,17 @@ void check_case(const Case& c) {
   OnDevice alone(sums_of(c.dtype), {1});
   cuda::linear_cross_entropy(alone, View{}, gx, gw, device_bias, glabels, c.options);
   expect_same_bits("loss without gradient", alone, gloss);
+  // Parts: none of the rows, all but one, and the last with a scale of its own.
+  LinearCrossEntropy cut = c.options;
+  cut.count = 3;
+  cut.parts[0] = {0, 1}, cut.parts[1] = {c.rows - 1, 0.25}, cut.parts[2] = {1, 4};
+  OnHost losses({3}), same(shape);
+  cpu::linear_cross_entropy(losses, same, x, w, c.with_bias ? bias.view() : View{}, labels, cut);
+  OnDevice glosses(sums_of(c.dtype), {3}), gsame(c.dtype, shape);
+  cuda::linear_cross_entropy(glosses, gsame, gx, gw, device_bias, glabels, cut);
+  const double half = is_half(c.dtype) ? 1.0 / 32 : 0;
+  expect_close("losses of parts", glosses.read(), losses.values(), half + 4e-6, double(c.rows) * (half + 4e-6));
+  expect_same_bits("dx of parts", gsame, gdx);
 }
 
 }  // namespace
@@ -124,7 +135,8 @@ KERNEL_CASE(linear_cross_entropy_is_linear_then_cross_entropy) {
 KERNEL_CASE(linear_cross_entropy_without_rows) {
   OnDevice x(DType::BF16, {0, 8}), w(DType::BF16, {5, 8}, Values(40, 1.0)), labels(DType::I32, {0}),
       loss(DType::F32, {1});
-  cuda::linear_cross_entropy(loss, x, x, w, View{}, labels, {-100, 0, 1, 0, 0, 4, Compute::F32});
+  const LinearCrossEntropy options{-100, 0, 1, 0, 0, 4, Compute::F32};
+  cuda::linear_cross_entropy(loss, x, x, w, View{}, labels, options);
   expect_close("loss", loss.read(), {0}, 0);
 }
 

@@ -116,6 +116,29 @@ test('layers below the first adapter run once for members that read the same, wi
   model.dispose()
 })
 
+test('decoders whose losses are those of one output layer, smoothed alike or not', async () => {
+  const own = { train: counting(24), validation: counting(8, 9) }
+  const options = { epochs: 1, batchSize: 6, lr: 5e-3 }
+  for (const labelSmoothing of [0, 0.1]) {
+    const given: Given[] = [
+      { method: lora({ r: 4, dropout: 0.1, targetModules: 'all-linear' }), options: { seed: 2, labelSmoothing: 0.1 } },
+      { method: lora({ r: 8, targetModules: ['q_proj'] }), options: { seed: 3, labelSmoothing } },
+      { method: lora({ r: 2, targetModules: ['v_proj'] }), options: { batchSize: 8, labelSmoothing } },
+    ]
+    const expected = await alone(decoder, given, own, options)
+    const live = native.live()
+    const model = decoder()
+    const members = attachAll(model, given)
+    const told = await collect(members, own, options)
+    for (const [i, { adapter }] of members.entries()) {
+      assert.equal(tellable(eventsIn(told.get(adapter.name)!)), expected[i]!.told, `member ${i}`)
+      assert.is(await digest(adapter), expected[i]!.bytes, `bytes of member ${i}`)
+    }
+    model.dispose()
+    assert.is(native.live(), live)
+  }
+})
+
 test('a decoder, its layers run again in backward', async () => {
   const own = { train: counting(24), validation: counting(8, 9) }
   const options = { epochs: 2, batchSize: 6, lr: 5e-3, gradientCheckpointing: true }
