@@ -5,7 +5,16 @@
  */
 
 export type { Collate, SequenceBounds, Targets } from '../data/targets.ts'
-export type { Aside, BatchPart, DeviceAnswers, Head, Judged, LossOptions, Problem } from '../heads/head.ts'
+export type {
+  Aside,
+  BatchPart,
+  DeviceAnswers,
+  Head,
+  Judged,
+  LossesTogether,
+  LossOptions,
+  Problem,
+} from '../heads/head.ts'
 export { headTasks, type TaskName } from '../heads/index.ts'
 export type { Likeliest, LikeliestRows } from '../heads/likeliest.ts'
 export { sequenceClassification } from '../heads/sequenceClassification.ts'
@@ -25,4 +34,5 @@ export type { Forward, ForwardOptions, SharedLayers, StackCache } from '../nn/st
 export type { BatchPrefix, VirtualTokens } from '../nn/virtual.ts'
 export type { Base, BaseSettings } from '../open/base.ts'
 export type { Trained, TrainedSettings } from '../open/trained.ts'
+export type { LossRows } from '../ops/linearCrossEntropy.ts'
 export type { Each } from '../tuple.ts'
