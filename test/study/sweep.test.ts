@@ -33,7 +33,8 @@ async function studied(name: string, prepare?: (journal: Journal) => Promise<voi
   const models = await Promise.all(Array.from({ length: workers }, open))
   await Promise.all(
     models.map(async model => {
-      const bench: Bench = { model, examples, options: { epochs: 3, batchSize: 8 } }
+      // Trials of workers side by side take longer than one may wait for the journal's lock.
+      const bench: Bench = { model, examples, options: { epochs: workers > 1 ? 12 : 3, batchSize: 8 } }
       const own = new Journal(journal.path)
       own.sync()
       await work(bench, own, sweep, options)
