@@ -15,6 +15,8 @@ export const faults: {
 
 /** Takes bytes in order; the file behind it appears at its path only when all of them are on the disk. */
 interface ByteSink {
+  /** Where the bytes lie until then. */
+  readonly path: string
   write(bytes: Uint8Array): Promise<void>
 }
 
@@ -39,7 +41,7 @@ export async function streamFileAtomic(path: string, fill: (sink: ByteSink) => P
     try {
       // The mode given to open is cut by the umask; files of a model are for everybody who may enter the folder.
       await file.chmod(0o644)
-      await fill({ write: bytes => writeAll(file, target, bytes) })
+      await fill({ path: temporary, write: bytes => writeAll(file, target, bytes) })
       await file.sync()
     } finally {
       await file.close()

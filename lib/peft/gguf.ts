@@ -25,6 +25,8 @@ export interface SaveGgufOptions {
   readonly type?: GgufType | undefined
   /** Folder or GGUF file of the tokenizer that was trained with. Default: the base's. */
   readonly tokenizer?: string | undefined
+  /** Looks at the file when all is written and it is not in its place yet; what it throws leaves nothing behind. */
+  readonly verify?: ((written: string) => Promise<void>) | undefined
 }
 
 const FILE_TYPES: Readonly<Record<GgufType, number>> = { f32: 0, f16: 1, q4_0: 2, q8_0: 7 }
@@ -37,7 +39,7 @@ const FILE_TYPES: Readonly<Record<GgufType, number>> = { f32: 0, f16: 1, q4_0: 2
  * quantised base
  */
 export async function saveGguf(model: Host, path: string, options: SaveGgufOptions = {}): Promise<void> {
-  const { type = 'f16', tokenizer = model.path } = options
+  const { type = 'f16', tokenizer = model.path, verify } = options
   checkMergeable(model, 'saveGguf')
   const [name, architecture] = architectureOf(model, 'saveGguf')
   check(tokenizer !== undefined, 'ERR_UNSUPPORTED', () => 'saveGguf: the model has no tokenizer; name one')
@@ -52,7 +54,7 @@ export async function saveGguf(model: Host, path: string, options: SaveGgufOptio
     ['general.quantization_version', { u32: 2 }],
     ...(await tokenizerEntries(tokenizer, rows)),
   ]
-  await writeGguf(path, metadata, [...more, ...tensors])
+  await writeGguf(path, metadata, [...more, ...tensors], verify)
 }
 
 /** @throws ERR_UNSUPPORTED for what is no decoder with a head over the vocabulary */

@@ -41,6 +41,8 @@ export interface SaveMergedOptions {
   tokenizer?: string | undefined
   /** Matrices as codes of bitsandbytes, that transformers loads with it. Default: floats. */
   codes?: CodeOptions | undefined
+  /** Looks at the folder when all is written and nothing in its place yet; what it throws leaves nothing behind. */
+  verify?: ((written: string) => Promise<void>) | undefined
 }
 
 /**
@@ -56,7 +58,7 @@ export interface SaveMergedOptions {
  * cannot be written.
  */
 export async function saveMerged(model: Host, dir: string, options: SaveMergedOptions = {}): Promise<void> {
-  const { info, tokenizer = model.path, codes } = options
+  const { info, tokenizer = model.path, codes, verify } = options
   checkMergeable(model, 'saveMerged')
   const dtype = checkpointDtype(model)
   const floats = tensorsOf(model, dtype)
@@ -70,6 +72,7 @@ export async function saveMerged(model: Host, dir: string, options: SaveMergedOp
       await writeJson(join(into, 'config.json'), config, { trailingNewline: true })
       if (info) await writeJson(join(into, infoFile), await info())
       if (tokenizer !== undefined) await copyTokenizer(tokenizer, into)
+      await verify?.(into)
     },
     { owns: name => ownFiles.includes(name) || isTokenizerFile(name) },
   )

@@ -263,6 +263,6 @@ export function packAll({ head }: Model, examples: readonly Example[]): MicroBat
 }
 
 /** Targets that say which tokens to answer, where nobody asks for a loss. */
-function rowsAsked({ targets }: MicroBatch): Targets | undefined {
+export function rowsAsked({ targets }: MicroBatch): Targets | undefined {
   return targets?.rows && targets
 }

@@ -1,7 +1,7 @@
 // A GGUF file as the base of commands, and models and adapters written as such.
 // timeout: 300
 
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -70,9 +70,44 @@ test('merge writes a folder and a file that answer alike', async () => {
   assert.match(taken.stderr, /^error ERR_OPTION: --out: merged\.gguf is there already/)
 })
 
+test('merge tells what rounding does to the logits, and refuses more than is allowed', async () => {
+  const change = async (type: string, out: string) => {
+    const { code, stdout, stderr } = await run('merge', 'run', '--out', out, '--type', type, '--json')
+    assert.is(code, 0, stderr)
+    return records(stdout)[0] as { type: string; largest: number; mean: number; deviation: number }
+  }
+  const [fine, coarse] = [await change('q8_0', 'fine.gguf'), await change('q4_0', 'coarse.gguf')]
+  for (const { type, largest, mean, deviation } of [fine, coarse]) {
+    assert.is(type, 'change')
+    assert.ok(mean > 0 && largest > mean && deviation > mean)
+  }
+  assert.ok(
+    coarse.mean > 4 * fine.mean,
+    `${coarse.mean} and ${fine.mean}: eight bits have sixteen times the steps of four`,
+  )
+  const before = readdirSync(cwd)
+  for (const [type, out] of [
+    ['q4_0', 'much.gguf'],
+    ['nf4', 'much'],
+  ] as const) {
+    const { code, stdout, stderr } = await run('merge', 'run', '--out', out, '--type', type, '--max-change', '0.001')
+    assert.is(code, 1)
+    assert.match(
+      stdout,
+      new RegExp(`^${type} changes logits by [\\d.]+ on average, [\\d.]+ at most; their standard deviation is`),
+    )
+    assert.match(
+      stderr,
+      /^error ERR_CHECKPOINT: --max-change: .* of their standard deviation, and 0\.001 is allowed; take a type of more bits/,
+    )
+  }
+  assert.equal(readdirSync(cwd), before, 'nothing is left')
+})
+
 test('merge writes codes of bitsandbytes, into folders alone', async () => {
-  const { code, stderr } = await run('merge', 'run', '--out', 'codes', '--type', 'nf4', '--double-quant')
+  const { code, stdout, stderr } = await run('merge', 'run', '--out', 'codes', '--type', 'nf4', '--double-quant')
   assert.is(code, 0, stderr)
+  assert.match(stdout, /^nf4 changes logits by /)
   const { quantization_config: config } = JSON.parse(readFileSync(join(cwd, 'codes/config.json'), 'utf8'))
   assert.equal([config.bnb_4bit_quant_type, config.bnb_4bit_use_double_quant], ['nf4', true])
   const refused = async (message: RegExp, ...args: string[]) => {

@@ -288,24 +288,22 @@ const output = section(
   'Output',
   ['train'],
   [
-    o(
-      'out',
-      'path',
-      undefined,
-      'Folder to write; for init and report a file, for merge and convert also a .gguf file',
-      {
-        short: 'o',
-        found: 'lowrank-<data>',
-        commands: ['train', 'quickstart', 'merge', 'combine', 'convert', 'init', 'report'],
-        quickstart: 'lowrank-quickstart',
-      },
-    ),
+    o('out', 'path', undefined, 'Folder to write; of init and report a file, of merge and convert also a .gguf file', {
+      short: 'o',
+      found: 'lowrank-<data>',
+      commands: ['train', 'quickstart', 'merge', 'combine', 'convert', 'init', 'report'],
+      quickstart: 'lowrank-quickstart',
+    }),
     o('type', 'choice', undefined, 'How numbers are written: nf4, fp4, int8 for bitsandbytes, others in a .gguf file', {
       choices: [...GGUF_TYPES, ...CODE_TYPES],
       found: 'floats as the base; in GGUF files f16, of an adapter f32',
       commands: ['merge', 'convert'],
     }),
     o('doubleQuant', 'boolean', false, 'Scales of nf4 and fp4 are codes of 8 bits too', { commands: ['merge'] }),
+    o('maxChange', 'number', 0.5, 'Mean change of logits, in their standard deviations, that fewer bits may make', {
+      min: 0,
+      commands: ['merge'],
+    }),
     o('initFrom', 'path', undefined, 'Start a new run from the weights of an adapter'),
     o('trackers', 'names', ['jsonl', 'tensorboard'], 'What records the run: jsonl, tensorboard, none', {
       commands: learning,

@@ -7,7 +7,11 @@ import { type GgufHeader, type GgufTensor, readGgufHeader } from './read.ts'
 
 /** Whether a path names a GGUF file: by its ending, since what stands in it is only looked at when it is read. */
 export function isGguf(path: string | undefined): path is string {
-  return path !== undefined && /\.gguf$/i.test(path) && (statSync(path, { throwIfNoEntry: false })?.isFile() ?? false)
+  return (
+    path !== undefined &&
+    /\.gguf(\.tmp-\d+-[0-9a-f]+)?$/i.test(path) &&
+    (statSync(path, { throwIfNoEntry: false })?.isFile() ?? false)
+  )
 }
 
 /** An open GGUF file, or all pieces of one. */

@@ -39,6 +39,7 @@ export async function writeGguf(
   path: string,
   metadata: readonly GgufEntry[],
   tensors: readonly GgufTensorToWrite[],
+  verify?: (written: string) => Promise<void>,
 ): Promise<void> {
   const names = new Set<string>()
   for (const { name } of tensors) {
@@ -59,6 +60,7 @@ export async function writeGguf(
       })
       await sink.write(padded(bytes))
     }
+    await verify?.(sink.path)
   })
 }
 
