@@ -132,13 +132,7 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}, us
     found[part] = name
   }
   const free = seen.filter(name => !Object.values(found).includes(name))
-  const find = (names: readonly string[]): string | undefined => {
-    for (const name of names) {
-      const match = free.find(column => column.toLowerCase() === name)
-      if (match !== undefined) return match
-    }
-    return undefined
-  }
+  const find = (names: readonly string[]) => columnNamed(free, names)
   const put = (part: keyof Columns, name: string | undefined): void => {
     if (name !== undefined && found[part] === undefined) found[part] = name
   }
@@ -156,9 +150,18 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}, us
   return found
 }
 
-/** The first of `seen` that is usually called so where it holds texts. */
+/** The column that has the first of `names` that any has, without regard to case. */
+function columnNamed(columns: readonly string[], names: readonly string[]): string | undefined {
+  for (const name of names) {
+    const match = columns.find(column => column.toLowerCase() === name)
+    if (match !== undefined) return match
+  }
+  return undefined
+}
+
+/** Which of `seen` holds texts, by its usual names. */
 export function usualText(seen: readonly string[]): string | undefined {
-  return aliases.text.map(name => seen.find(column => column.toLowerCase() === name)).find(name => name !== undefined)
+  return columnNamed(seen, aliases.text)
 }
 
 /** @throws ERR_DATA with the cure that the names suggest */
