@@ -1,4 +1,4 @@
-import { check, fail, LowrankError, messageOf } from '../errors.ts'
+import { check, fail, messageOf } from '../errors.ts'
 import { isRecord } from '../options.ts'
 import { type EncodingOptions, type Line, readLines } from './lines.ts'
 import { type Row, typeOf } from './row.ts'
@@ -36,11 +36,11 @@ export async function* readJsonl(path: string, options: EncodingOptions = {}): A
 
 /** Rows of an array that begins in a line; their numbers are their places in it. */
 async function* readArray(path: string, first: Line, lines: AsyncGenerator<Line>): AsyncGenerator<Row> {
+  const text = await restOf(path, first, lines)
   let items: unknown
   try {
-    items = JSON.parse(await restOf(path, first, lines))
+    items = JSON.parse(text)
   } catch (error) {
-    if (error instanceof LowrankError) throw error
     fail('ERR_DATA', `data: ${path}: not a JSON array: ${messageOf(error).slice(0, 160)}`, error)
   }
   check(Array.isArray(items) && items.length > 0, 'ERR_DATA', () => `data: ${path} is an empty array; it needs a row`)
