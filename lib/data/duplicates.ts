@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { ValueOf } from '../options.ts'
 import type { Columns } from './columns.ts'
 import { answerText, conversationText } from './conversation.ts'
-import { itemAt, joinedLists, type List, select } from './list.ts'
+import { changed, itemAt, joinedLists, type List, select } from './list.ts'
 import type { DATA_OPTIONS } from './options.ts'
 import { listOf, type Row, textOf } from './row.ts'
 
@@ -11,6 +11,11 @@ export interface Splits {
   readonly train: List<Row>
   readonly validation: List<Row>
   readonly test: List<Row>
+}
+
+/** Every row of every split changed, by a function that gives the same each time. */
+export function mapRows(splits: Partial<Splits>, change: (row: Row) => Row): Partial<Splits> {
+  return Object.fromEntries(Object.entries(splits).map(([name, rows]) => [name, changed(rows, change)]))
 }
 
 /**

@@ -5,8 +5,8 @@ import { shown } from '../io/json.ts'
 import { isRecord } from '../options.ts'
 import { codePointIn } from '../tuple.ts'
 import { type ColumnNames, usualText } from './columns.ts'
-import type { Splits } from './duplicates.ts'
-import { changed, joinedLists, type List } from './list.ts'
+import { mapRows, type Splits } from './duplicates.ts'
+import { joinedLists, type List } from './list.ts'
 import { placeOf, type Row } from './row.ts'
 import { splitWords } from './words.ts'
 
@@ -63,10 +63,7 @@ export function taggedWords(splits: Partial<Splits>, given: ColumnNames = {}, no
   if (cut > 0)
     notice(`in ${cut} of ${rows.length} rows entities begin or end inside a word, which is parted there for training`)
   const convert = (row: Row): Row => ({ ...row, values: { ...row.values, ...wordsOf(row, text, column) } })
-  return {
-    splits: Object.fromEntries(Object.entries(splits).map(([name, list]) => [name, changed(list, convert)])),
-    given: WORDS,
-  }
+  return { splits: mapRows(splits, convert), given: WORDS }
 }
 
 /** Rows that are looked at for the first entity. */

@@ -4,6 +4,7 @@ import type { ColumnNames, Columns } from '../data/columns.ts'
 import {
   type DuplicateReport,
   type DuplicateRule,
+  mapRows,
   resolveDuplicates,
   type Splits,
   splitHash,
@@ -25,7 +26,6 @@ import { type EncodedRows, encodeRows, unknownText } from './encode.ts'
 import { taskOf } from './index.ts'
 import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
 import { listReader } from './labelColumn.ts'
-import { mapRows } from './shared.ts'
 import type { EncodeSpec, TaskValues } from './task.ts'
 
 /** Choices that a data set leaves open; what is not given is inferred and told in `notices`. */

@@ -1,4 +1,5 @@
 import { columnOf } from '../data/columns.ts'
+import { mapRows } from '../data/duplicates.ts'
 import { type LabelMap, labelId, labelMap, labelsOf } from '../data/labels.ts'
 import { changed, joinedLists } from '../data/list.ts'
 import { itemsIn, listOf, placeOf, type Row } from '../data/row.ts'
@@ -13,7 +14,6 @@ import {
   balancedWeights,
   bootstrapShares,
   classScores,
-  mapRows,
   named,
   oneClass,
   rarest,

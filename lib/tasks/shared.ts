@@ -2,7 +2,6 @@
 
 import type { Columns } from '../data/columns.ts'
 import { contentText, conversationOf } from '../data/conversation.ts'
-import type { Splits } from '../data/duplicates.ts'
 import type { Example } from '../data/example.ts'
 import { changed, type List } from '../data/list.ts'
 import { type Row, textOf } from '../data/row.ts'
@@ -82,11 +81,6 @@ export function oneClass(split: string, counts: Int32Array, labels: readonly str
   const message = `all labels of the ${split} split are "${labels[nth(present, 0)] ?? present[0]}"`
   check(split !== 'train', 'ERR_DATA', () => `train: ${message}; there is nothing to tell apart, add other rows`)
   return [{ code: 'one-class', message, cure: 'shuffle or stratify the split; its metrics mean little' }]
-}
-
-/** Every row of every split changed, by a function that gives the same each time. */
-export function mapRows(splits: Partial<Splits>, change: (row: Row) => Row): Partial<Splits> {
-  return Object.fromEntries(Object.entries(splits).map(([name, rows]) => [name, changed(rows, change)]))
 }
 
 /** What an example was made from, to be shown. */

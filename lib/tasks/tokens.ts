@@ -1,6 +1,7 @@
 // Token classification: a tag for each word. Tags of entities (B-x, I-x …) are scored as spans, others word by word.
 
 import { type Columns, columnOf } from '../data/columns.ts'
+import { mapRows } from '../data/duplicates.ts'
 import { type Example, firstPieces, IGNORED } from '../data/example.ts'
 import { labelId, tagLabelsOf } from '../data/labels.ts'
 import { changed, joinedLists, type List } from '../data/list.ts'
@@ -15,16 +16,7 @@ import { type EntitySpan, entityReport, entitySpans } from '../metrics/entities.
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must, nth } from '../tuple.ts'
 import { type ItemsPrediction, readItems, rightItems, shareOfItems, viewItems, wrongItem } from './items.ts'
-import {
-  averageTitles,
-  balancedWeights,
-  bootstrapShares,
-  classScores,
-  mapRows,
-  named,
-  oneClass,
-  rarest,
-} from './shared.ts'
+import { averageTitles, balancedWeights, bootstrapShares, classScores, named, oneClass, rarest } from './shared.ts'
 import type {
   Answer,
   Converted,
