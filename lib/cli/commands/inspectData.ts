@@ -58,11 +58,13 @@ async function inspectFile(
 ): Promise<FileInspection> {
   const rows = await storeRows(file.path, firstOf(file.rows(), settings.limit))
   check(rows.length > 0, 'ERR_DATA', () => `data: ${file.path} is empty; it needs at least one row`)
-  const options = { tokenizer, columnNames: settings.columns, task: settings.task }
-  const found = inspectData(rows, options)
-  const read = adopted({ train: rows }, settings.columns, settings.task, () => {}).splits.train ?? rows
+  const notices: string[] = []
+  const taken = adopted({ train: rows }, settings.columns, settings.task, text => void notices.push(text))
+  const read = taken.splits.train ?? rows
+  const found = inspectData(read, { tokenizer, columnNames: taken.given, task: settings.task })
   const maxLength = settings.maxLength ?? Math.min(defaultLength, tokenizer?.modelMaxLength ?? defaultLength)
-  return { ...found, path: file.path, split, maxLength, truncated: longer(found, read, tokenizer, maxLength) }
+  const told = notices.length === 0 ? {} : { notices }
+  return { ...found, ...told, path: file.path, split, maxLength, truncated: longer(found, read, tokenizer, maxLength) }
 }
 
 async function* firstOf(rows: AsyncIterable<Row>, limit = Number.POSITIVE_INFINITY): AsyncGenerator<Row> {
