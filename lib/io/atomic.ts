@@ -31,6 +31,15 @@ export async function writeFileAtomic(path: string, content: Uint8Array | string
   await streamFileAtomic(path, sink => sink.write(bytes))
 }
 
+/** Names of what is being written, or was moved aside. */
+const ASIDE = /^\.(.+)\.(tmp|old)-(\d+)-([0-9a-f]{4})[0-9a-f]{4}$/
+
+/** The name that a file has, or is to have once it is written. */
+export function nameWhenWhole(path: string): string {
+  const name = basename(path)
+  return ASIDE.exec(name)?.[1] ?? name
+}
+
 /** {@link writeFileAtomic} for content that is produced piece by piece, so it never lies in memory as a whole. */
 export async function streamFileAtomic(path: string, fill: (sink: ByteSink) => Promise<void>): Promise<void> {
   const target = resolve(path)
@@ -105,7 +114,7 @@ async function recover(folder: string, owns: (name: string) => boolean): Promise
   const restored: string[] = []
   const names = await readdir(folder).catch((): string[] => [])
   for (const name of names) {
-    const leftover = /^\.(.+)\.(tmp|old)-(\d+)-([0-9a-f]{4})[0-9a-f]{4}$/.exec(name)
+    const leftover = ASIDE.exec(name)
     if (!leftover) continue
     const [, original = '', , pid = '', stamp = ''] = leftover
     if (!owns(original) || isWriting(Number(pid), stamp)) continue

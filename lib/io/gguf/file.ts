@@ -1,17 +1,15 @@
 import { closeSync, existsSync, fstatSync, statSync } from 'node:fs'
 import { check } from '../../errors.ts'
 import { nth, under } from '../../tuple.ts'
+import { nameWhenWhole } from '../atomic.ts'
 import { checkUnchanged, type FileRange, openDescriptor, readAt } from '../safetensors.ts'
 import { piecesOf } from './pieces.ts'
 import { type GgufHeader, type GgufTensor, readGgufHeader } from './read.ts'
 
 /** Whether a path names a GGUF file: by its ending, since what stands in it is only looked at when it is read. */
 export function isGguf(path: string | undefined): path is string {
-  return (
-    path !== undefined &&
-    /\.gguf(\.tmp-\d+-[0-9a-f]+)?$/i.test(path) &&
-    (statSync(path, { throwIfNoEntry: false })?.isFile() ?? false)
-  )
+  const isNamed = path !== undefined && /\.gguf$/i.test(nameWhenWhole(path))
+  return isNamed && (statSync(path, { throwIfNoEntry: false })?.isFile() ?? false)
 }
 
 /** An open GGUF file, or all pieces of one. */
