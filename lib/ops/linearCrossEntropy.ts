@@ -1,4 +1,4 @@
-import { beginsOf } from '../autograd/rows.ts'
+import { beginsOf, concatRows } from '../autograd/rows.ts'
 import { record, recordGroup, recordingFor } from '../autograd/tape.ts'
 import { check } from '../errors.ts'
 import { native } from '../native.ts'
@@ -64,19 +64,15 @@ export function linearCrossEntropyParts(
   const losses = parts.map((_, i) => loss.view(i, [1]))
   if (!dx) return losses
   const begins = beginsOf(parts.map(({ rows }) => rows))
-  const { columns, shape, device, dtype } = x
+  const { columns, device, dtype } = x
   return recordGroup(losses, [x], [dx], dys => {
-    const scaled = Tensor.empty(shape, { device, dtype })
-    for (const [i, { rows, scale }] of parts.entries()) {
-      const [dy, at, own] = [dys[i], nth(begins, i) * columns, [rows, columns]]
-      const place = scaled.view(at, own)
-      if (dy) {
-        const part = dx.view(at, own)
-        const found = new Tensor(native.linearCrossEntropyBackward(dy.handle, part.handle, scale))
-        native.copyInto(place.handle, found.handle)
-      } else native.fill(place.handle, 0)
-    }
-    return [scaled]
+    const scaled = parts.map(({ rows, scale }, i) => {
+      const [dy, own] = [dys[i], [rows, columns]]
+      if (!dy) return Tensor.zeros(own, { device, dtype })
+      const part = dx.view(nth(begins, i) * columns, own)
+      return new Tensor(native.linearCrossEntropyBackward(dy.handle, part.handle, scale))
+    })
+    return [concatRows(scaled)]
   })
 }
 
