@@ -171,6 +171,20 @@ void pack_across(const Pack& p) {
   }
 }
 
+// f32 of at most 8 columns: stores of half a vector cross the end of a line half as often.
+template <int WIDTH>
+void pack_narrow(const Pack& p) {
+  static_assert(WIDTH <= 8, "half a vector");
+  const __mmask8 read = __mmask8((1u << p.count) - 1), written = __mmask8((1u << WIDTH) - 1);
+  const float* src = static_cast<const float*>(p.src);
+  float* dst = static_cast<float*>(p.dst);
+  const __m256 scale = _mm256_set1_ps(p.scale);
+  for (int64_t k = 0; k < p.depth; ++k, src += p.ld, dst += WIDTH) {
+    _mm_prefetch(reinterpret_cast<const char*>(src + 16 * p.ld), _MM_HINT_T0);
+    _mm256_mask_storeu_ps(dst, written, _mm256_mul_ps(_mm256_maskz_loadu_ps(read, src), scale));
+  }
+}
+
 template <bool BF16, Unit UNIT>
 void pack_typed(const Pack& p) {
   if (p.width == MR) return p.along_k ? pack_along_k<BF16, UNIT, MR>(p) : pack_across<BF16, UNIT, MR>(p);

@@ -22,6 +22,9 @@ namespace {
 constexpr int64_t K_BLOCK = 768;        // units; a panel of a (43 KB) and one of b (98 KB) share the L2 cache
 constexpr int64_t PACKED_B = 10 << 20;  // bytes: stays in the L3 cache
 constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 14;
+// Of an operand whose K runs across its rows, so many rows are packed for all panels before the next ones: a line of
+// the cache holds columns of several panels, and is still there for each.
+constexpr int64_t STRETCH = 16;                                            // units
 constexpr int PACKED_B_SLOT = 0, PACKED_A_SLOT = 1, DEQUANTIZED_SLOT = 6;  // of scratch
 
 // One product under way. Units: see kernel.h.
@@ -100,26 +103,34 @@ struct Plan {
     const int64_t slab = u0 == 0 ? slab_units : 0;
     packed_b = static_cast<float*>(scratch(PACKED_B_SLOT, size_t(4 * panels * kernel.nr * (phase + slab) + 64)));
     slab_b = packed_b + panels * kernel.nr * phase;
-    const int64_t blocks = std::max<int64_t>(1, ceil_div(phase, std::max<int64_t>(1, k_block))),
-                  parts = panels * blocks;
+    const int64_t blocks = std::max<int64_t>(1, ceil_div(phase, std::max<int64_t>(1, k_block)));
+    const int64_t stretch = stretch_of(p.b, k_block), stretches = std::max<int64_t>(1, ceil_div(k_block, stretch));
+    const int64_t parts = panels * blocks * stretches;
     const int64_t elements = panels * kernel.nr * (phase * per_unit + slab);
     const int64_t most = std::min(parts, 4 * int64_t(threads()));
     const int64_t pieces = std::clamp<int64_t>(elements / PACK_PIECE_ELEMENTS, 1, most);
     parallel_for(pieces, [&](int64_t piece) {
       for (int64_t i = part(parts, piece, pieces); i < part(parts, piece + 1, pieces); ++i) {
-        const int64_t j = i / blocks, u = i % blocks * k_block;
-        if (phase) pack_b_block(n0, u0, u, j, packed_b + (u * panels + j * std::min(k_block, phase - u)) * kernel.nr);
-        if (slab && u == 0) pack_slab_b(n0, j, slab_b + j * slab * kernel.nr);
+        const int64_t j = p.b.along_k ? i / blocks : i % panels, at = p.b.along_k ? i % blocks : i / panels;
+        const int64_t u = at / stretches * k_block, from = at % stretches * stretch,
+                      block = std::min(k_block, phase - u);
+        float* panel = packed_b + (u * panels + j * block) * kernel.nr;
+        if (from < block) pack_b_units(n0, j, u0 + u + from, std::min(stretch, block - from), panel + from * kernel.nr);
+        if (slab && at == 0) pack_slab_b(n0, j, slab_b + j * slab * kernel.nr);
       }
     });
   }
 
-  void pack_b_block(int64_t n0, int64_t u0, int64_t u, int64_t j, float* panel) const {
-    const int64_t at = n0 + j * kernel.nr, count = std::min<int64_t>(kernel.nr, columns - j * kernel.nr);
-    const int64_t block = std::min(k_block, phase - u), k = (u0 + u) * per_unit;
-    Pack pack = whole(p.b, at, k, kernel.nr, count);
-    pack.depth = std::min(block * per_unit, p.k - k);
-    pack.dst = panel;
+  // Units of a panel of `o` that are packed at once, of `block`.
+  static int64_t stretch_of(const Operand& o, int64_t block) {
+    return std::max<int64_t>(1, o.along_k ? block : std::min(block, STRETCH));
+  }
+
+  void pack_b_units(int64_t n0, int64_t j, int64_t from, int64_t count, float* to) const {
+    const int64_t at = n0 + j * kernel.nr, k = from * per_unit;
+    Pack pack = whole(p.b, at, k, kernel.nr, std::min<int64_t>(kernel.nr, columns - j * kernel.nr));
+    pack.depth = std::min(count * per_unit, p.k - k);
+    pack.dst = to;
     if (p.b.quantized) dequantize_panel(pack, at, k);
     kernel.pack(pack);
   }
@@ -250,7 +261,7 @@ struct Plan {
         Column c = {n0, j, u0 + u, block, packed_a, own_b, slab_a, own_b + block * kernel.nr, nullptr};
         if (p.rounded) c.sums = sums + (phase > k_block ? (j - s.j0) * rows * kernel.nr : 0);
         if (passing) {
-          pack_b_block(n0, u0, u, j, own_b);
+          pack_b_units(n0, j, u0 + u, block, own_b);
           if (slab && u == 0) pack_slab_b(n0, j, own_b + block * kernel.nr);
         } else {
           c.b = packed_b + (u * panels + j * block) * kernel.nr, c.slab_b = slab_b + j * slab * kernel.nr;
@@ -317,19 +328,21 @@ struct Plan {
   }
 
   void pack_a(const Strip& s, int64_t k, int64_t block, float* packed_a, float* slab_a) const {
-    for (int64_t i = s.i0; i < s.i1; ++i) {
-      const int64_t row = i * kernel.mr, count = std::min<int64_t>(kernel.mr, p.m - row);
-      float* panel = packed_a + (i - s.i0) * kernel.mr * block;
-      if (prepares && k == 0 && row % BEFORE_ROWS == 0)
-        p.before.run(p.before.context, row, std::min(BEFORE_ROWS, p.m - row), block == units ? panel : nullptr);
-      if (slab_a) pack_slab_a(row, count, slab_a + (i - s.i0) * kernel.mr * slab_units);
-      if (in_place || (prepares && block == units)) continue;
-      Pack pack = whole(p.a, row, k, kernel.mr, count);
-      pack.of_a = true;
-      pack.depth = std::min(block * per_unit, p.k - k);
-      pack.dst = panel;
-      kernel.pack(pack);
-    }
+    const int64_t stretch = stretch_of(p.a, block);
+    for (int64_t u = 0; u < block || u == 0; u += stretch)
+      for (int64_t i = s.i0; i < s.i1; ++i) {
+        const int64_t row = i * kernel.mr, count = std::min<int64_t>(kernel.mr, p.m - row);
+        float* panel = packed_a + (i - s.i0) * kernel.mr * block;
+        if (prepares && k == 0 && row % BEFORE_ROWS == 0)
+          p.before.run(p.before.context, row, std::min(BEFORE_ROWS, p.m - row), block == units ? panel : nullptr);
+        if (slab_a && u == 0) pack_slab_a(row, count, slab_a + (i - s.i0) * kernel.mr * slab_units);
+        if (in_place || (prepares && block == units)) continue;
+        Pack pack = whole(p.a, row, k + u * per_unit, kernel.mr, count);
+        pack.of_a = true;
+        pack.depth = std::min(std::min(stretch, block - u) * per_unit, p.k - k - u * per_unit);
+        pack.dst = panel + u * kernel.mr;
+        kernel.pack(pack);
+      }
   }
 
   const Product& p;

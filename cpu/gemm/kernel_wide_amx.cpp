@@ -18,7 +18,7 @@ void pack_units(const Pack& p) {
     return p.bf16 ? pack_across<true, UNIT, COLUMNS>(p) : pack_across<false, UNIT, COLUMNS>(p);
   }
   if (p.along_k) return p.bf16 ? pack_along_k<true, UNIT, ROWS>(p) : pack_along_k<false, UNIT, ROWS>(p);
-  p.bf16 ? pack_across<true, UNIT, ROWS>(p) : pack_across<false, UNIT, ROWS>(p);
+  p.bf16 ? pack_across<true, UNIT, ROWS>(p) : pack_narrow<ROWS>(p);
 }
 
 void pack(const Pack& p) { pack_units<Unit::F32>(p); }
