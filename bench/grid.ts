@@ -1,7 +1,7 @@
 // How far the settings taken with no flags stay behind the best of a grid, on validation rows alone.
 //   node --import tsx bench/grid.ts NAME=DATA... [--encoder DIR] [--lr 5e-4,1e-3] [--epochs 5,10,20] [--r 8,16]
-//     [--targets all-linear,default] [--dropout 0,0.1] [--seeds 1,2] [--rows N] [--compute f32] [--threads 1]
-//     [--out FILE]
+//     [--head-lr default,5e-3] [--targets all-linear,default] [--dropout 0,0.1] [--seeds 1,2] [--rows N]
+//     [--compute f32] [--threads 1] [--out FILE]
 // A set without validation file is cut anew by every seed, without the rows that a run with no flags tests on. Adds
 // what is missing to bench/results/grid.json and prints every run; without --lr and --epochs the point is the defaults.
 // At the end of a set: the score of the defaults as a share of the best of all points of its grid.
@@ -23,7 +23,7 @@ import { cpuSeconds, round } from './machine.ts'
 
 /** Most tokens of a text: all of the sets measured but a few rows. */
 const MAX_LENGTH = 128
-/** Most validation rows, evenly spread: evaluation after every epoch is to cost less than training. */
+/** Most validation rows of a part of a set, evenly spread: evaluation is to cost less than training. */
 const VALIDATION = 400
 /** Shares of training and validation rows of a set that is cut anew. */
 const SHARES = [0.8, 0.2, 0] as const
@@ -33,6 +33,7 @@ const { values: options, positionals } = parseArgs({
   options: {
     encoder: { type: 'string', default: join(packageRoot, 'assets/encoder') },
     lr: { type: 'string', default: 'default' },
+    'head-lr': { type: 'string', default: 'default' },
     epochs: { type: 'string', default: 'default' },
     r: { type: 'string', default: '8' },
     targets: { type: 'string', default: 'all-linear' },
@@ -52,6 +53,7 @@ interface Point {
   readonly rows: number | undefined
   readonly seed: number
   readonly lr: number | undefined
+  readonly headLr: number | undefined
   readonly epochs: number | undefined
   readonly r: number
   readonly targets: string
@@ -72,14 +74,14 @@ async function dataOf({ rows, seed }: Point, path: string): Promise<PreparedData
   const { train: first, validation } = whole.splits
   const isGiven = whole.notices.every(notice => !/^split /.test(notice))
   const given = isGiven
-    ? { train: [...first], validation: [...spread(validation, VALIDATION)] }
+    ? { train: [...first], validation: rows === undefined ? [...validation] : [...spread(validation, VALIDATION)] }
     : { train: [...first, ...validation] }
   const fractions = isGiven ? undefined : SHARES
   return await prepareData(given, tokenizer, { maxLength: MAX_LENGTH, fractions, seed, rows, labels: whole.labels })
 }
 
 async function run(point: Point, path: string): Promise<Result> {
-  const { seed, lr, epochs, r, targets, dropout, compute } = point
+  const { seed, lr, headLr, epochs, r, targets, dropout, compute } = point
   const start = cpuSeconds()
   const data = await dataOf(point, path)
   using model = await loadModel(options.encoder, { ...data.head, seed, compute })
@@ -88,7 +90,7 @@ async function run(point: Point, path: string): Promise<Result> {
   const metric = data.head.task === 'token-classification' ? 'f1' : 'accuracy'
   const scores: number[] = []
   const sets = { train: data.train, validation: data.validation }
-  const plan = { lr, epochs, seed, evaluateBefore: false, evalBatchSize: 64 }
+  const plan = { lr, headLr, epochs, seed, evaluateBefore: false, evalBatchSize: 64 }
   for await (const event of train(adapter, sets, plan))
     if (event.type === 'evaluation' && event.when === 'epoch')
       scores.push(round(event.metrics[metric] ?? Number.NaN, 4))
@@ -112,16 +114,22 @@ function pointsOf(set: string): Point[] {
   const dropped = times(times(adapters, 'dropout', list(options.dropout).map(Number)), 'compute', [
     computeOf(options.compute),
   ])
-  return times(times(dropped, 'epochs', numbers(options.epochs)), 'lr', numbers(options.lr))
+  const heads = times(dropped, 'headLr', numbers(options['head-lr']))
+  return times(times(heads, 'epochs', numbers(options.epochs)), 'lr', numbers(options.lr))
 }
 
-const keyOf = ({ set, encoder, rows, seed, lr, epochs, r, targets, dropout = 0, compute = 'f32' }: Point) =>
-  JSON.stringify([set, encoder, rows, seed, lr, epochs, r, targets, dropout, compute])
+const keyOf = ({ set, encoder, rows, seed, lr, headLr, epochs, r, targets, dropout = 0, compute = 'f32' }: Point) =>
+  JSON.stringify([set, encoder, rows, seed, lr, headLr, epochs, r, targets, dropout, compute])
 
 const gridOf = ({ set, encoder, rows, seed, compute = 'f32' }: Point) =>
   JSON.stringify([set, encoder, rows, seed, compute])
-const isDefault = ({ lr, epochs, r, targets, dropout = 0 }: Point) =>
-  lr === undefined && epochs === undefined && r === 8 && targets === 'all-linear' && dropout === 0
+const isDefault = ({ lr, headLr, epochs, r, targets, dropout = 0 }: Point) =>
+  lr === undefined &&
+  headLr === undefined &&
+  epochs === undefined &&
+  r === 8 &&
+  targets === 'all-linear' &&
+  dropout === 0
 
 /** How far the defaults are behind the best of the grid that a point lies in. */
 function shareText(results: readonly Result[], point: Point): string {

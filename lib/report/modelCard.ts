@@ -39,7 +39,7 @@ export function modelCard(run: RunRecord, result: RunResult, facts: CardFacts): 
     `- base: ${name}${facts.base ? `, SHA-256 ${facts.base.sha256} (config and weights, large files by samples)` : ''}`,
     `- data: ${facts.data}, ${sizes.map(([split, count]) => `${count} ${split}`).join(', ')}, rows hashed to ${facts.splitHash}`,
     `- ${start.trainable} of ${start.total} numbers trained, ${end.step} steps of ${stepText(start)},` +
-      ` peak learning rate ${start.lr}, seed ${start.seed}; texts up to ${facts.maxLength} tokens`,
+      ` peak learning rate ${start.lr}${start.headLr === undefined ? '' : `, of the head ${start.headLr}`}, seed ${start.seed}; texts up to ${facts.maxLength} tokens`,
     `- ${facts.whole ? 'model' : 'adapter_model'}.safetensors: SHA-256 ${facts.sha256}`,
     `- lowrank ${facts.version}`,
     '',

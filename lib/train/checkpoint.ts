@@ -17,6 +17,7 @@ import type { Before, TrainExamples } from './events.ts'
 import { type Origin, originDifference } from './fingerprint.ts'
 import { MANIFEST, readManifest, writeManifest } from './manifest.ts'
 import { methodState, readMethodState, writeMethodState } from './methodState.ts'
+import type { TrainSettings } from './settings.ts'
 import { parseState, type RunState, stringifyState } from './state.ts'
 import { type TrainerFacts, trainerState } from './trainerState.ts'
 
@@ -185,6 +186,22 @@ export async function newestCheckpoint(
     }
   }
   return { checkpoint: undefined, skipped }
+}
+
+/** The settings of the newest whole checkpoint that a run goes on from; they hold what was found at its start. */
+export async function settingsBefore({
+  resume,
+  outputDir,
+}: Pick<TrainSettings, 'resume' | 'outputDir'>): Promise<Origin['settings'] | undefined> {
+  if (!resume) return undefined
+  const inFolder = async (folder: string) => (await checkpointSteps(folder)).map(step => checkpointPath(folder, step))
+  const paths = resume === true ? await inFolder(must(outputDir, 'outputDir')) : [resume]
+  for (const path of paths) {
+    // One that is broken is told where the run is opened.
+    const manifest = await readManifest(path).catch(() => undefined)
+    if (manifest) return manifest.origin.settings
+  }
+  return undefined
 }
 
 /** @throws ERR_CHECKPOINT naming the first difference between where the checkpoint came from and this run */

@@ -13,6 +13,21 @@ export function learningRateFor(lr: number, width: number): number {
   return Number((lr * factor).toPrecision(2))
 }
 
+/** How far rows lie apart behind a new pooler of this width: the rate of the rest fits a head that reads them. */
+const SPREAD = 0.12
+const SPREAD_WIDTH = 384
+
+/**
+ * The rate of a new head that reads rows of `width` with the standard deviation `spread` about their mean. Adam moves
+ * every weight by the rate, however small its gradient is, so logits part by the rate times what rows differ by: where
+ * that is less than after a new pooler, whose rows grow apart with the root of the width, the rate is up to four times
+ * that of the rest.
+ */
+export function headRateFor(lr: number, width: number, spread: number): number {
+  const usual = SPREAD * Math.sqrt(width / SPREAD_WIDTH)
+  return Number((lr * Math.min(4, Math.max(1, usual / spread))).toPrecision(2))
+}
+
 /** Optimizer steps that fit most sets, at a width of 192; wider models need fewer. */
 const STEPS = 3000
 const STEPS_WIDTH = 192

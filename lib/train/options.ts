@@ -51,7 +51,7 @@ export const TRAIN_OPTIONS = {
     kind: 'number',
     help: 'Peak learning rate of a head that the base lacks',
     min: 1e-12,
-    found: 'lr',
+    found: 'lr; where that is found too, up to four times as much; see docs/defaults.md',
     search: { from: 1e-4, to: 1e-1, scale: 'log' },
   },
   schedule: {

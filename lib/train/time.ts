@@ -9,12 +9,10 @@ import { check } from '../errors.ts'
 import { writeFileAtomic } from '../io/atomic.ts'
 import type { Model } from '../model.ts'
 import type { Adapter } from '../peft/adapter.ts'
-import { must } from '../tuple.ts'
-import { checkpointPath, checkpointSteps } from './checkpoint.ts'
+import { settingsBefore } from './checkpoint.ts'
 import { resolveClassWeights } from './checks.ts'
 import { evaluate } from './evaluate.ts'
 import type { TrainExamples, TrainOptions } from './events.ts'
-import { readManifest } from './manifest.ts'
 import { objectiveOf } from './objective.ts'
 import { epochOf, optimizerOf, runLength, weightsTensor } from './run.ts'
 import type { TrainSettings } from './settings.ts'
@@ -116,20 +114,11 @@ export async function settingsWithin(
   }
 }
 
-/** What the newest checkpoint says was planned, where the run goes on from one. */
-async function plannedBefore({ resume, outputDir }: TrainSettings): Promise<Planned | undefined> {
-  if (!resume) return undefined
-  const steps = resume === true ? await checkpointSteps(must(outputDir, 'outputDir')) : []
-  const paths = resume === true ? steps.map(step => checkpointPath(must(outputDir, 'outputDir'), step)) : [resume]
-  for (const path of paths) {
-    // One that is broken is told where the run is opened.
-    const manifest = await readManifest(path).catch(() => undefined)
-    if (!manifest) continue
-    const { epochs, maxSteps, evalEvery } = manifest.origin.settings
-    if (evalEvery !== 'epoch' && evalEvery !== 'never' && typeof evalEvery !== 'number') continue
-    return { epochs: Number(epochs), maxSteps: typeof maxSteps === 'number' ? maxSteps : undefined, evalEvery }
-  }
-  return undefined
+/** What was planned, where the run goes on from a checkpoint. */
+async function plannedBefore(settings: TrainSettings): Promise<Planned | undefined> {
+  const { epochs, maxSteps, evalEvery } = (await settingsBefore(settings)) ?? {}
+  if (evalEvery !== 'epoch' && evalEvery !== 'never' && typeof evalEvery !== 'number') return undefined
+  return { epochs: Number(epochs), maxSteps: typeof maxSteps === 'number' ? maxSteps : undefined, evalEvery }
 }
 
 const SAMPLED_STEPS = 6

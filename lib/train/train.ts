@@ -26,6 +26,7 @@ import type {
   WarningEvent,
 } from './events.ts'
 import { fitWarnings } from './fit.ts'
+import { withHeadRate } from './headRate.ts'
 import type { Seat } from './meeting.ts'
 import { referenceGoal, withReferences } from './reference.ts'
 import { epochOf, type Launched, Run } from './run.ts'
@@ -64,7 +65,8 @@ export async function* trainAt(
   const warnings = checkRun(adapter, given, asked)
   await adapter.prepare(passes(adapter, given, asked, seat !== undefined))
   const examples = await withReferences(adapter, given, asked.evalBatchSize, options.signal)
-  const settings = await settingsWithin(adapter, examples, options, asked)
+  const paced = await withHeadRate(adapter, asked, options, passes(adapter, given, asked, seat !== undefined))
+  const settings = await settingsWithin(adapter, examples, options, paced)
   const run = new Run(adapter, examples, settings, options.signal, seat)
   try {
     await run.open()
@@ -137,9 +139,7 @@ function isDue(run: Run, step: number, every: 'epoch' | 'never' | number): boole
 
 const hasValidation = ({ data }: Run) => (data.validation?.length ?? 0) > 0
 
-function isValidationDue(run: Run, step: number): boolean {
-  return hasValidation(run) && isDue(run, step, run.settings.evalEvery)
-}
+const isValidationDue = (run: Run, step: number) => hasValidation(run) && isDue(run, step, run.settings.evalEvery)
 
 /** Whether the device has to be idle after a step, for its weights to be looked at. */
 function isBoundary(run: Run, step: number): boolean {
