@@ -26,7 +26,7 @@ import { scope } from '../lib/tensor.ts'
 import { Stepper, supervised } from '../lib/train/step.ts'
 import { must } from '../lib/tuple.ts'
 import { CASES, forwardGflop, type StepCase } from './cases.ts'
-import { floorOf, peakGflops } from './floor.ts'
+import { floorOf, peakRates } from './floor.ts'
 import { cpuSeconds, median, resetPeak, resident, round } from './machine.ts'
 
 /** Base weights, and what products are computed in. bf16: both bf16, and activations; all that trains stays f32. */
@@ -145,10 +145,10 @@ async function main(): Promise<void> {
   const [buildTime, built] = [(performance.now() - started) / 1000, resident('VmRSS')]
   resetPeak()
   model.device.resetPeak()
-  const peak = () => (options.device === 'cpu' ? peakGflops(options.dtype as keyof typeof DTYPES) : undefined)
+  const peak = () => (options.device === 'cpu' ? peakRates(options.dtype as keyof typeof DTYPES) : undefined)
   const before = peak()
   const { first, timed: times } = await measure(step)
-  const highest = before && Math.max(before, peak() ?? 0)
+  const rates = [before, peak()].filter(rate => rate !== undefined)
   const info = native.info()
   const [seconds, cpu] = [times.map(t => t.wall), times.map(t => t.cpu)]
   const { B, S, r } = shape
@@ -176,7 +176,7 @@ async function main(): Promise<void> {
     fwd_gflop: round(forward, 1),
     cpu_s: round(median(cpu), 3),
     cpu_min: round(Math.min(...cpu), 3),
-    ...floorOf(options.method, forward, highest, Math.min(...cpu)),
+    ...floorOf(options.method, forward, rates, Math.min(...cpu)),
     rss_built: Math.round(built),
     rss_peak: Math.round(resident('VmHWM')),
     pool_peak: Math.round(model.device.memory().peak / 2 ** 20),
