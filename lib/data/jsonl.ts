@@ -90,11 +90,11 @@ function parseLine(path: string, { text, number, offset }: Line): Record<string,
     value = JSON.parse(text)
   } catch (error) {
     const reason = messageOf(error).slice(0, 160)
-    fail(
-      'ERR_DATA',
-      `data: ${path}:${number} (byte ${offset}): not JSON: ${reason}; write one object a line, or one array of objects`,
-      error,
-    )
+    const noNumber = /[:[,]\s*(-?(?:NaN|Infinity))\b/.exec(text)?.[1]
+    const cure = noNumber
+      ? `JSON has no ${noNumber}, which Python writes: write null, or drop the row`
+      : 'write one object a line, or one array of objects'
+    fail('ERR_DATA', `data: ${path}:${number} (byte ${offset}): not JSON: ${reason}; ${cure}`, error)
   }
   check(isRecord(value), 'ERR_DATA', () => {
     return `data: ${path}:${number} (byte ${offset}): ${typeOf(value)} where an object is expected; one object a line`

@@ -69,7 +69,7 @@ export function labelId(labels: LabelMap, row: Row, value: unknown): number {
 
 /**
  * What to tell of names that may be one label written in several ways: they differ by case or by blanks around them
- * alone, or have blanks around them. Undefined where there are none.
+ * alone, have blanks around them, or may say that there is none. Undefined where there is nothing to tell.
  */
 export function likeNames(names: readonly string[]): string | undefined {
   const alike = new Map<string, string[]>()
@@ -81,7 +81,11 @@ export function likeNames(names: readonly string[]): string | undefined {
   const [group] = [...alike.values()].filter(list => list.length > 1)
   if (group) return `labels ${said(group)} differ by case or blanks alone; write them alike if they are one`
   const blank = names.filter(name => name !== name.trim())
-  return blank.length > 0 ? `labels have blanks around them: ${said(blank)}; leave these out of the data` : undefined
+  if (blank.length > 0) return `labels have blanks around them: ${said(blank)}; leave these out of the data`
+  const empty = names.filter(name => /^(?:none|na)$/i.test(name))
+  return empty.length > 0
+    ? `${said(empty)} is read as the name of a label; drop these rows if it says that there is none`
+    : undefined
 }
 
 /** How many rows carry each label: all ids of the map, those without rows included. */

@@ -168,9 +168,13 @@ function decoderFor(path: string, first: Buffer, encoding: string | undefined): 
   check(encoding === undefined || isOneOf(ENCODINGS, encoding), 'ERR_OPTION', () => {
     return `encoding: "${encoding}" is none of ${ENCODINGS.join(', ')}${nearest(must(encoding, 'encoding'), ENCODINGS)}`
   })
-  const [a, b] = first
-  const big = a === 0xfe && b === 0xff
-  const wide = big || (a === 0xff && b === 0xfe)
+  const [a, b, c, d] = first
+  check(!(a === 0xff && b === 0xfe && c === 0 && d === 0), 'ERR_DATA', () => {
+    return `data: ${path}: begins with the mark of UTF-32; convert it to UTF-8`
+  })
+  // Without a mark the first character tells: data begin with one of ASCII.
+  const big = (a === 0xfe && b === 0xff) || (encoding === 'utf-16' && a === 0 && b !== 0)
+  const wide = (a === 0xfe && b === 0xff) || (a === 0xff && b === 0xfe)
   if (!wide && (encoding === undefined || encoding === 'utf-8')) return undefined
   check(!wide || encoding === undefined || encoding === 'utf-16', 'ERR_DATA', () => {
     return `data: ${path}: begins with the mark of UTF-16, not ${encoding}; leave encoding out, or convert it to UTF-8`
@@ -199,6 +203,10 @@ function isGzip(bytes: Uint8Array): boolean {
 function checkEncoding(path: string, bytes: Buffer): void {
   check(bytes.toString('latin1', 0, 4) !== 'PAR1', 'ERR_UNSUPPORTED', () => {
     return `data: ${path}: a Parquet file; convert it to jsonl or csv`
+  })
+  const zero = bytes.indexOf(0)
+  check(zero < 0 || zero > 3, 'ERR_DATA', () => {
+    return `data: ${path}: a zero byte at ${zero}, as UTF-16 without its mark has it; give encoding utf-16, or convert it to UTF-8`
   })
 }
 

@@ -58,7 +58,7 @@ export function listOf(row: Row, column: string): string[] {
   })
   return value.map((item: unknown, i) => {
     check(typeof item === 'string' || typeof item === 'number', 'ERR_DATA', () => {
-      return `data: ${placeOf(row)}: "${column}"[${i}] is ${typeOf(item)}, not text`
+      return `data: ${placeOf(row)}: "${column}"[${i}] is ${typeOf(item)}, not text; write names or numbers in the list`
     })
     return String(item)
   })

@@ -3,12 +3,14 @@
 import { must, nth } from '../tuple.ts'
 
 /**
- * IOB1: B only between neighbours of one type; IOB2: B starts every entity; BIOES (BILOU, BMES) marks ends and singles;
- * none: no tags of entities.
+ * IOB1: B only between neighbours of one type; IOB2: B starts every entity; BIOES (BILOU, BMES, BMEW) marks ends and
+ * singles; none: no tags of entities.
  */
 export type TagScheme = 'IOB1' | 'IOB2' | 'BIOES' | 'none'
 
-const shape = /^([BIESLUM])-(.+)$/s
+// B-PER, and B_PER, which some corpora write.
+const shape = /^([BIESLUMW])[-_](.+)$/s
+const usual = /^(?:O$|[BI]-)/
 
 /** Whether a tag is that of an entity, or O. */
 export function isEntityTag(tag: string): boolean {
@@ -16,8 +18,8 @@ export function isEntityTag(tag: string): boolean {
 }
 
 /**
- * The scheme of tagged sentences: BIOES when E, S, L, U or M occurs; IOB1 when an I starts an entity; IOB2 when every
- * entity starts with B; 'none' when there are no such tags (part-of-speech tags, for one).
+ * The scheme of tagged sentences: BIOES when E, S, L, U, M or W occurs; IOB1 when an I starts an entity; IOB2 when
+ * every entity starts with B; 'none' when there are no such tags (part-of-speech tags, for one).
  */
 export function detectScheme(sentences: Iterable<readonly string[]>): TagScheme {
   let scheme: TagScheme = 'none'
@@ -54,7 +56,7 @@ export function toIob2(tags: readonly string[]): string[] {
       return tag
     }
     const [, prefix, found] = match
-    const starts = !open || found !== type || prefix === 'B' || prefix === 'S' || prefix === 'U'
+    const starts = !open || found !== type || 'BSUW'.includes(must(prefix, 'prefix'))
     type = must(found, 'found')
     open = prefix === 'B' || prefix === 'I' || prefix === 'M'
     return `${starts ? 'B' : 'I'}-${type}`
@@ -64,42 +66,64 @@ export function toIob2(tags: readonly string[]): string[] {
 /** Spells tags of one sentence in IOB2 as another scheme. */
 type Spelling = (tags: readonly string[]) => string[]
 
+/** Whether tags of these labels are read as they are: O, and B- and I- for each type. */
+export function areUsualTags(labels: readonly string[]): boolean {
+  const known = new Set(labels)
+  return labels.every(label => usual.test(label) && (label[0] !== 'I' || known.has(`B${label.slice(1)}`)))
+}
+
+/** Whether tags bear the letters of a scheme that marks ends. */
+export function markEnds(tags: Iterable<string>): boolean {
+  for (const tag of tags) if ('ESLUW'.includes(shape.exec(tag)?.[1] ?? ' ')) return true
+  return false
+}
+
+/** Letters and sign with which a model writes tags. */
+interface Letters {
+  readonly sign: string
+  readonly inside: string
+  readonly end: string
+  readonly single: string
+}
+
 /**
  * How a model with these labels spells entities: by the letters it has, and by types that have an I- but no B- label
  * (IOB1).
  */
 export function spellingOf(labels: readonly string[]): Spelling {
-  const parts = labels.flatMap(label => {
-    const match = shape.exec(label)
-    return match ? [[nth(match, 1), nth(match, 2)] as const] : []
-  })
-  const has = (letter: string) => parts.some(([prefix]) => prefix === letter)
+  const entities = labels.filter(label => shape.test(label))
+  const sign = entities.length > 0 && entities.every(label => label[1] === '_') ? '_' : '-'
+  const has = (letter: string) => entities.some(label => label.startsWith(letter))
   const known = new Set(labels)
-  if (['E', 'S', 'L', 'U', 'M'].some(has)) {
-    const letters = { inside: has('M') ? 'M' : 'I', end: has('L') ? 'L' : 'E', single: has('U') ? 'U' : 'S' }
-    return tags => withEnds(tags, letters)
+  if (['E', 'S', 'L', 'U', 'M', 'W'].some(has)) {
+    const end = ['L', 'E'].find(has) ?? 'I'
+    const inside = ['I', 'M'].find(has) ?? end
+    return tags => withEnds(tags, { sign, inside, end, single: ['U', 'S', 'W'].find(has) ?? 'B' })
   }
-  if (parts.some(([prefix, type]) => prefix === 'I' && !known.has(`B-${type}`))) return tags => toIob1(tags, known)
-  return tags => [...tags]
+  if (entities.some(label => label[0] === 'I' && !known.has(`B${label.slice(1)}`)))
+    return tags => toIob1(tags, known, sign)
+  return tags => tags.map(tag => (shape.test(tag) ? tag[0] + sign + tag.slice(2) : tag))
 }
 
-function withEnds(tags: readonly string[], letters: { inside: string; end: string; single: string }): string[] {
+function withEnds(tags: readonly string[], { sign, inside, end, single }: Letters): string[] {
   return tags.map((tag, i) => {
     const match = shape.exec(tag)
     if (!match) return tag
     const [, prefix, type] = match
     const goesOn = tags[i + 1] === `I-${type}`
-    if (prefix === 'B') return goesOn ? tag : `${letters.single}-${type}`
-    return `${goesOn ? letters.inside : letters.end}-${type}`
+    const letter = prefix === 'B' ? (goesOn ? 'B' : single) : goesOn ? inside : end
+    return `${letter}${sign}${type}`
   })
 }
 
-function toIob1(tags: readonly string[], known: ReadonlySet<string>): string[] {
+function toIob1(tags: readonly string[], known: ReadonlySet<string>, sign: string): string[] {
   return tags.map((tag, i) => {
     const match = shape.exec(tag)
-    if (match?.[1] !== 'B') return tag
-    const follows = shape.exec(tags[i - 1] ?? '')?.[2] === match[2]
-    return follows && known.has(tag) ? tag : `I-${match[2]}`
+    if (!match) return tag
+    const [, prefix, type] = match
+    const follows = prefix === 'B' && shape.exec(tags[i - 1] ?? '')?.[2] === type
+    const first = `B${sign}${type}`
+    return follows && known.has(first) ? first : `I${sign}${type}`
   })
 }
 
@@ -109,7 +133,7 @@ function schemeOf(tags: readonly string[]): TagScheme {
   for (const tag of tags) {
     const match = shape.exec(tag)
     const type = match?.[2] ?? ''
-    if (match && 'ESLUM'.includes(nth(match, 1))) return 'BIOES'
+    if (match && 'ESLUMW'.includes(nth(match, 1))) return 'BIOES'
     if (match?.[1] === 'I' && type !== previous) scheme = 'IOB1'
     else if (match && scheme === 'none') scheme = 'IOB2'
     previous = type

@@ -11,7 +11,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
 import { taskOf } from './index.ts'
 import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
-import { listReader } from './labelColumn.ts'
+import { listReader } from './listCells.ts'
 
 /** One column of a data set. */
 export interface ColumnInfo {

@@ -8,15 +8,20 @@ import { check, fail } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { shown } from '../io/json.ts'
 import { must } from '../tuple.ts'
+import { joinedLabels } from './listCells.ts'
 import type { Asked } from './task.ts'
 
 const decimal = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i
 const integer = /^[+-]?\d+$/
 const manyClasses = 100
 /** What tables write for a value that is not there. */
-const missing = new Set(['nan', 'n/a', '#n/a', '<na>', 'null'])
+const missing = new Set(['nan', 'n/a', '#n/a', '<na>', 'null', '\\n', '-', '--', '?'])
 /** The same, where all other cells are numbers. */
-const missingNumber = new Set([...missing, 'na', 'none', '-'])
+const missingNumber = new Set([...missing, 'na', 'none', '.'])
+/** What Excel writes where a formula failed. */
+const failedFormula = /^#(?:value!|ref!|div\/0!|name\?|null!|num!)$/i
+/** A number as people read it: 12 %, $0.5, 1,000.5. */
+const dressed = /^[-+]?[$€£¥]? ?[-+]?(?:\d{1,3}(?:[,.'’ ]\d{3})+|\d+)(?:[.,]\d+)? ?[%$€£¥]?$/
 
 type Kind = 'list' | 'integer' | 'decimal' | 'name' | 'missing'
 
@@ -36,7 +41,8 @@ export function inferSequence(problem: Problem, rows: List<Row>, columns: Column
 function checked(wanted: Problem, found: { problem: Problem; numeric: boolean }, label: string): string {
   const same = wanted === found.problem || (found.numeric && wanted !== 'multi')
   check(same, 'ERR_DATA', () => {
-    return `data: "${label}" holds labels of ${found.problem}, the adapter does ${wanted}; name the right column with columns.label`
+    const cure = wanted === 'multi' ? 'write those of a row as a list, or ' : ''
+    return `data: "${label}" holds labels of ${found.problem}, the adapter does ${wanted}; ${cure}name the right column with columns.label`
   })
   return `"${label}" is read as the adapter does`
 }
@@ -55,7 +61,7 @@ function problemOf(
   const given = labels && `"${label}" is read as one of the ${labels.names.length} labels given`
   checkMissing(rows, label, kinds, labels?.ids)
   const numeric = !kinds.has('name')
-  checkCommas(rows, label, labels !== undefined)
+  if (!labels) checkNames(rows, label, kinds)
   if (given) return { problem: 'single', numeric, reason: given }
   if (numeric && kinds.has('decimal') && !isBinary(rows, label))
     return { problem: 'regression', numeric, reason: `"${label}" holds numbers with decimals` }
@@ -72,12 +78,33 @@ function isBinary(rows: List<Row>, label: string): boolean {
   return rows.every(({ values }) => /^[01](?:\.0*)?$/.test(String(values[label]).trim()))
 }
 
-/** @throws ERR_DATA for numbers with a comma before their decimals, which would be names of classes */
-function checkCommas(rows: List<Row>, label: string, isNamed: boolean): void {
+/** @throws ERR_DATA for names that stand for something else: numbers as people read them, or several labels in one */
+function checkNames(rows: List<Row>, label: string, kinds: ReadonlyMap<Kind, Row>): void {
   const text = ({ values }: Row) => String(values[label]).trim()
-  const first = isNamed ? undefined : rows.find(row => /^[+-]?\d+,\d+$/.test(text(row)))
-  if (!first || !rows.every(row => /^[+-]?\d+(?:,\d+)?$/.test(text(row)))) return
-  fail('ERR_DATA', `labels: ${placeOf(first)}: "${label}" is ${shown(text(first))}; write decimals with a point`)
+  const wrong = (row: Row, what: string): never =>
+    fail('ERR_DATA', `labels: ${placeOf(row)}: "${label}" is ${shown(text(row))}${what}`)
+  const bits = rows.find(row => /^0[01]+$/.test(text(row)))
+  if (bits && rows.every(row => /^[01]+$/.test(text(row)) && text(row).length === text(bits).length))
+    wrong(
+      bits,
+      ', which looks like 0 or 1 for each label; write [0, 1, …], or name the labels as they are written with labels',
+    )
+  const name = kinds.get('name')
+  if (!name) return
+  if (rows.every(row => dressed.test(text(row)))) {
+    const cure = /,/.test(text(name)) ? ', several labels as a list, [3, 10]' : ''
+    wrong(name, `; write decimals with a point and numbers without other signs${cure}`)
+  }
+  if (kinds.has('decimal'))
+    wrong(name, ', others are numbers with decimals; write numbers alone, or name the labels with labels')
+  const joined = joinedLabels(changed(rows, text))
+  if (!joined) return
+  const list = JSON.stringify(joined.text.split(joined.sign).map(part => part.trim()))
+  const row = rows.find(each => text(each) === joined.text) ?? name
+  wrong(
+    row,
+    `, which looks like several labels in one; write ${list}, or name the labels as they are written with labels`,
+  )
 }
 
 function kindsOf(rows: List<Row>, label: string): Map<Kind, Row> {
@@ -97,13 +124,16 @@ function kindOf(row: Row, column: string): Kind {
   if (typeof value === 'string' && value.trim() !== '') return kindOfText(value.trim())
   const isEmpty = value === undefined || value === null || typeof value === 'string'
   if (isEmpty) return 'missing'
-  fail('ERR_DATA', `labels: ${placeOf(row)}: "${column}" is ${typeOf(value)}, not a label; write an object a row`)
+  fail(
+    'ERR_DATA',
+    `labels: ${placeOf(row)}: "${column}" is ${typeOf(value)}, not a label; write an object a row, its label a name, a number or a list of these`,
+  )
 }
 
 function kindOfText(text: string): Kind {
   if (integer.test(text)) return 'integer'
   if (decimal.test(text)) return 'decimal'
-  return missing.has(text.toLowerCase()) ? 'missing' : 'name'
+  return missing.has(text.toLowerCase()) || failedFormula.test(text) ? 'missing' : 'name'
 }
 
 /** @throws ERR_DATA where a cell says that there is no label, unless it was named as one */
@@ -118,7 +148,7 @@ function checkMissing(
     const value = values[label]
     if (value === undefined || value === null) return true
     if (typeof value !== 'string' || named?.has(value)) return false
-    return value.trim() === '' || missing.has(value.trim().toLowerCase())
+    return value.trim() === '' || kindOfText(value.trim()) === 'missing'
   }
   const others = numbers && kinds.has('name') ? rows.filter(row => kindOf(row, label) === 'name') : []
   const onlyMissing = others.every(({ values }) => missingNumber.has(String(values[label]).trim().toLowerCase()))
@@ -173,55 +203,4 @@ export function numberOf(row: Row, column: string, value: unknown = row.values[c
   const number = typeof value === 'string' && decimal.test(value.trim()) ? Number(value) : value
   if (typeof number === 'number' && Number.isFinite(number)) return number
   fail('ERR_DATA', `labels: ${placeOf(row)}: "${column}" is ${shown(value)}, not a number`)
-}
-
-/** What reads every column that holds lists as text, of those with labels, words or tags; undefined where none does. */
-export function listReader(rows: List<Row>, { label, tokens, tags }: Columns): ((row: Row) => Row) | undefined {
-  const named = [label, tokens, tags].filter(column => column !== undefined)
-  const readers = named.flatMap(column => listCells(rows, column) ?? [])
-  return readers.length === 0 ? undefined : row => readers.reduce((read, reader) => reader(read), row)
-}
-
-/**
- * What reads the cells of a table that hold lists as text (`["a", "b"]`, `['a', 'b']`, `[1 0 1]`, `1,0,1`) as lists,
- * where all of a column do; undefined where they do not.
- */
-function listCells(rows: List<Row>, column: string): ((row: Row) => Row) | undefined {
-  let [bare, even] = [false, true]
-  let width: number | undefined
-  for (const { values } of rows) {
-    const list = listIn(values[column])
-    if (!list) return undefined
-    width ??= list.length
-    even &&= list.length === width && list.length > 1
-    bare ||= !String(values[column]).trim().startsWith('[')
-    if (bare && !even) return undefined
-  }
-  return row => ({ ...row, values: { ...row.values, [column]: listIn(row.values[column]) } })
-}
-
-function listIn(value: unknown): unknown[] | undefined {
-  if (typeof value !== 'string') return undefined
-  const text = value.trim()
-  if (/^[01](?:[ ,;|] ?[01])+$/.test(text)) return text.split(/[ ,;|]+/).map(Number)
-  const inside = /^\[(.*)\]$/s.exec(text)?.[1]?.trim()
-  if (inside === undefined) return undefined
-  if (/^[-+.\de]+(?:\s+[-+.\de]+)*\.?$/i.test(inside)) {
-    const numbers = inside.split(/\s+/).map(Number)
-    return numbers.every(Number.isFinite) ? numbers : undefined
-  }
-  return parsedList(text) ?? parsedList(text.replace(/'((?:[^'\\]|\\.)*)'/g, (_, part: string) => quoted(part)))
-}
-
-function quoted(part: string): string {
-  return JSON.stringify(part.replaceAll("\\'", "'"))
-}
-
-function parsedList(text: string): unknown[] | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return Array.isArray(value) ? value : undefined
-  } catch {
-    return undefined
-  }
 }

@@ -1,6 +1,6 @@
 // From a path or rows to examples of three splits: the order in which the parts of this room are used.
 
-import type { ColumnNames, Columns } from '../data/columns.ts'
+import { type ColumnNames, type Columns, columnNames } from '../data/columns.ts'
 import {
   type DuplicateReport,
   type DuplicateRule,
@@ -18,6 +18,7 @@ import { type Fractions, parseFractions, splitRows, takeRows } from '../data/spl
 import { storeRows } from '../data/storedRows.ts'
 import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
+import { shown } from '../io/json.ts'
 import type { ModelOptions } from '../model.ts'
 import { checkKeys, checkValue, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -25,7 +26,7 @@ import { keysOf, must } from '../tuple.ts'
 import { type EncodedRows, encodeRows, unknownText } from './encode.ts'
 import { taskOf } from './index.ts'
 import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
-import { listReader } from './labelColumn.ts'
+import { listReader } from './listCells.ts'
 import type { EncodeSpec, TaskValues } from './task.ts'
 
 /** Choices that a data set leaves open; what is not given is inferred and told in `notices`. */
@@ -90,6 +91,7 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
   const choice = inferTask(rowsOf(given), columns, options)
   notice(`task ${choice.task}: ${choice.reason}`)
   noticeEmpty(rowsOf(given), columns, notice)
+  if (columns.text2 === undefined && columns.label !== undefined) noticeUnread(rowsOf(given), columns, notice)
   const task = taskOf(choice)
   const kept = options.labels
   const converted = task.convert?.({ splits: given, columns, labels: kept }, notice) ?? { splits: given, labels: kept }
@@ -128,10 +130,33 @@ function limited(
 /** Tells of rows that have nothing to learn from but their label. */
 function noticeEmpty(rows: List<Row>, { text }: Columns, notice: (text: string) => void): void {
   if (text === undefined) return
-  const empty = rows.filter(({ values: { [text]: value } }) => typeof value === 'string' && value.trim() === '')
+  const isEmpty = (value: unknown) => typeof value === 'string' && /^(?:nan|n\/a|#n\/a|<na>|null)?$/i.test(value.trim())
+  const empty = rows.filter(({ values: { [text]: value } }) => isEmpty(value))
   const first = empty.at(0)
-  if (first)
-    notice(`${empty.length} of ${rows.length} rows have an empty "${text}", the first ${placeOf(first)}; drop them`)
+  if (!first) return
+  const what = String(first.values[text]).trim() === '' ? 'an empty' : `${shown(first.values[text])} or nothing as`
+  notice(`${empty.length} of ${rows.length} rows have ${what} "${text}", the first ${placeOf(first)}; drop them`)
+}
+
+/** Rows that are looked at for texts that are left out. */
+const LOOKED_AT = 100
+
+/** Tells of columns that hold texts and play no part: a second text of a pair may be among them. */
+function noticeUnread(rows: List<Row>, columns: Columns, notice: (text: string) => void): void {
+  const { text, tokens, prompt, messages } = columns
+  if (text === undefined || tokens !== undefined || prompt !== undefined || messages !== undefined) return
+  const some = Array.from({ length: Math.min(rows.length, LOOKED_AT) }, (_, i) => rows.at(i)?.values ?? {})
+  const isText = (name: string) => {
+    const texts = some.flatMap(({ [name]: value }) => (typeof value === 'string' && value !== '' ? [value] : []))
+    return texts.filter(value => value.trim().split(/\s+/).length > 3).length > some.length / 2
+  }
+  const parts: readonly unknown[] = Object.values(columns)
+  const left = columnNames(some.map(values => ({ values, file: '', line: 0 })))
+    .filter(name => !parts.includes(name))
+    .filter(isText)
+  if (left.length === 0) return
+  const names = left.map(name => `"${name}"`).join(', ')
+  notice(`texts in ${names} are not read, only those in "${text}"; columns.text2 adds one`)
 }
 
 const duplicateTexts: Readonly<Record<DuplicateRule, string>> = {

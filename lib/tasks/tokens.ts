@@ -7,7 +7,7 @@ import { labelId, tagLabelsOf } from '../data/labels.ts'
 import { changed, joinedLists, type List } from '../data/list.ts'
 import { taggedWords } from '../data/places.ts'
 import { listOf, placeOf, type Row, textOf } from '../data/row.ts'
-import { detectScheme, isEntityTag, isPureIob1, spellingOf, toIob2 } from '../data/tags.ts'
+import { areUsualTags, detectScheme, isEntityTag, isPureIob1, markEnds, spellingOf, toIob2 } from '../data/tags.ts'
 import { splitWords } from '../data/words.ts'
 import { check, fail } from '../errors.ts'
 import { tokenHead } from '../heads/tokenClassification.ts'
@@ -52,12 +52,10 @@ function areEntityTags(labels: readonly string[]): boolean {
   return labels.some(label => label !== 'O') && labels.every(isEntityTag)
 }
 
-/** Tags as spans are read from them: those of schemes with ends as IOB2. */
-function readable(tags: readonly string[]): readonly string[] {
-  return tags.some(tag => /^[ESLUM]-/.test(tag)) ? toIob2(tags) : tags
-}
+/** Tags as spans are read from them: as IOB2, where the labels are of another scheme. */
+const readable = (tags: readonly string[], labels: readonly string[]) => (areUsualTags(labels) ? tags : toIob2(tags))
 
-const spansOf = (ids: Int32Array, labels: readonly string[]) => entitySpans(readable(namesOf(ids, labels)))
+const spansOf = (ids: Int32Array, labels: readonly string[]) => entitySpans(readable(namesOf(ids, labels), labels))
 
 /** What predict tells of a sentence: its entities, or words and tags where these are none. */
 type TagsRecord = PredictionRecord & {
@@ -108,7 +106,8 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
       const all = (of: 'gold' | 'predicted') => predictions.flatMap(p => Array.from(must(p[of], of)))
       return classScores(all('gold'), all('predicted'), labels)
     }
-    const sentences = (of: 'gold' | 'predicted') => predictions.map(p => readable(namesOf(must(p[of], of), labels)))
+    const sentences = (of: 'gold' | 'predicted') =>
+      predictions.map(p => readable(namesOf(must(p[of], of), labels), labels))
     const [gold, predicted] = [sentences('gold'), sentences('predicted')]
     const entities = entityReport(gold, predicted)
     const entitiesStrict = entityReport(gold, predicted, { mode: 'strict' })
@@ -135,7 +134,7 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
     if (!areEntityTags(labels))
       return { accuracy: bootstrapShares(before.map(shareOfItems), after.map(shareOfItems), seed) }
     const tags = (list: readonly Answer<ItemsPrediction>[], of: 'gold' | 'predicted') =>
-      list.map(p => readable(namesOf(must(p[of], of), labels)))
+      list.map(p => readable(namesOf(must(p[of], of), labels), labels))
     return { f1: bootstrapEntityF1(tags(after, 'gold'), tags(before, 'predicted'), tags(after, 'predicted'), { seed }) }
   },
   details({ entities, classification }, _, labels) {
@@ -183,7 +182,7 @@ function answered({ ids, label, wordIds }: Example): number[] {
 }
 
 function typesOf(tags: readonly string[]): string[] {
-  return tags.filter(tag => tag !== 'O').map(tag => tag.replace(/^[BIESLUM]-/, ''))
+  return tags.filter(tag => tag !== 'O').map(tag => tag.replace(/^[BIESLUMW][-_]/, ''))
 }
 
 /** Words as they are, or texts split into words. */
@@ -234,11 +233,11 @@ function convertTags({ splits, columns, labels }: LabelSource, notice: (text: st
   if (tags === undefined) return { splits }
   const sentences = changed(joinedLists(Object.values(splits)), row => listOf(row, tags))
   const scheme = detectScheme(sentences)
-  if (scheme === 'none' || (scheme === 'IOB2' && !labels)) return { splits }
+  if (scheme === 'none') return { splits }
   const known = new Set(labels?.names)
   const isKnown = sentences.every(list => list.every(tag => known.has(tag)))
-  const full = [...known].every(label => !label.startsWith('I-') || known.has(`B-${label.slice(2)}`))
-  const ends = scheme !== 'BIOES' && [...known].some(label => /^[ESLU]-/.test(label))
+  const full = [...known].every(label => !/^I[-_]/.test(label) || known.has(`B${label.slice(1)}`))
+  const ends = scheme !== 'BIOES' && markEnds(known)
   if (isKnown && !ends && !(full && isPureIob1(sentences))) return { splits }
   const spell = labels ? spellingOf(labels.names) : (list: readonly string[]) => [...list]
   const spelled = changed(sentences, list => spell(toIob2(list)))

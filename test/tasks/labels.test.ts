@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import { labelMap } from '../../lib/data/labels.ts'
 import { toRows } from '../../lib/data/row.ts'
 import { detectScheme, isPureIob1, spellingOf, toIob2 } from '../../lib/data/tags.ts'
+import { taskOf } from '../../lib/tasks/index.ts'
 import { splitData } from '../../lib/tasks/prepare.ts'
 import { rejects } from '../data/support.ts'
 
@@ -67,6 +68,102 @@ test('vectors of numbers are several targets, lists of ids stay names', async ()
   assert.is(ids.choice.problem, 'multi')
   assert.equal(ids.labels!.names, ['3', '7'])
   await rejects(() => read([[0.5, 1], [1]]), 'ERR_DATA', /has 1 numbers, the first row 2/)
+})
+
+const NAMED = ['music', 'plot']
+const NOTATIONS: readonly (readonly [
+  labels: readonly unknown[],
+  names: readonly string[],
+  first: readonly string[],
+])[] = [
+  [["['plot' 'music']", "['music']", '[]'], NAMED, ['plot', 'music']],
+  [["('plot', 'music')", "('music',)", '()'], NAMED, ['plot', 'music']],
+  [
+    ["{'plot', \"it's\"}", "{'plot'}"],
+    ["it's", 'plot'],
+    ['plot', "it's"],
+  ],
+  [
+    ['[plot, two words]', '[plot]'],
+    ['plot', 'two words'],
+    ['plot', 'two words'],
+  ],
+  [['[True, False]', '[True, True]'], ['LABEL_0', 'LABEL_1'], ['LABEL_0']],
+  [['[1., 0.]', '[0., 1.]'], ['LABEL_0', 'LABEL_1'], ['LABEL_0']],
+  [
+    [
+      [true, false],
+      [false, true],
+    ],
+    ['LABEL_0', 'LABEL_1'],
+    ['LABEL_0'],
+  ],
+  [
+    [
+      ['1', '0'],
+      ['0', '0'],
+    ],
+    ['LABEL_0', 'LABEL_1'],
+    ['LABEL_0'],
+  ],
+  [[{ plot: 1, music: 0 }, { music: true }], NAMED, ['plot']],
+]
+for (const [labels, names, first] of NOTATIONS)
+  test(`${JSON.stringify(labels[0])} is a list of labels`, async () => {
+    const data = await read(labels)
+    assert.is(data.choice.problem, 'multi')
+    assert.equal(data.labels!.names, names)
+    assert.equal(plainLabels(data)[0], first)
+  })
+
+const NO_NAMES: readonly (readonly [labels: readonly string[], says: RegExp])[] = [
+  [
+    ['plot|cast', 'plot', 'cast|music', 'music'],
+    /"plot\|cast", which looks like several labels in one; write \["plot","cast"\]/,
+  ],
+  [['27', '3,10,27', '3', '10,27', '10'], /several labels in one/],
+  [['010', '110', '001'], /"010", which looks like 0 or 1 for each label/],
+  [['5 %', '12 %', '7 %'], /"5 %"; write decimals with a point and numbers without other signs/],
+  [['$1,000.50', '$2.5'], /numbers without other signs/],
+  [['0.5', '1.5', 'inf'], /"inf", others are numbers with decimals/],
+  [['a', 'b', '#VALUE!'], /"#VALUE!", as in 1 of 4 rows: no label/],
+  [['a', 'b', '\\N'], /as in 1 of 4 rows: no label/],
+  [['a', 'b', '?'], /as in 1 of 4 rows: no label/],
+]
+for (const [labels, says] of NO_NAMES)
+  test(`${labels.join(' ')} are no names, unless they are named`, async () => {
+    await rejects(() => read(labels), 'ERR_DATA', says)
+    const named = await read(labels, { labels: labelMap(labels), task: 'sequence-classification' })
+    assert.is(named.choice.problem, 'single')
+  })
+
+test('names that hold a comma by chance are names, as are numbers of sections', async () => {
+  for (const labels of [
+    ['Business, Finance', 'Sports', 'Health, Food'],
+    ['a/b', 'a', 'b'],
+    ['1.1.2', '1.2.3'],
+    ['10', '11', '01x'],
+  ])
+    assert.is((await read(labels)).choice.problem, 'single', labels[0])
+})
+
+test('what is not read is told: texts of other columns, None as a name, NaN as a text', async () => {
+  const rows = toRows(
+    ['yes', 'no', 'None'].map((label, i) => ({
+      question: i === 2 ? 'NaN' : `q ${i}`,
+      answer: 'four words or more',
+      label,
+    })),
+  )
+  const { notices } = await splitData({ train: rows, validation: rows.slice(0, 1) })
+  const has = (says: RegExp) =>
+    assert.ok(
+      notices.some(notice => says.test(notice)),
+      `${says} of ${notices.join('\n')}`,
+    )
+  has(/^texts in "answer" are not read, only those in "question"/)
+  has(/^"None" is read as the name of a label/)
+  has(/rows have "NaN" or nothing as "question"/)
 })
 
 test('lists that a table holds as text are lists', async () => {
@@ -186,6 +283,48 @@ test('schemes are told apart', () => {
   for (const tags of ['U-A O B-A I-A L-A', 'B-A L-A U-A']) {
     assert.is(back(toIob2(tags.split(' '))).join(' '), tags)
   }
+})
+
+const TAGGERS: readonly (readonly [labels: readonly string[], spelled: readonly string[]])[] = [
+  [
+    ['O', 'B-X', 'M-X', 'E-X', 'W-X'],
+    ['W-X', 'O', 'B-X', 'M-X', 'E-X'],
+  ],
+  [
+    ['O', 'B-X', 'I-X', 'L-X'],
+    ['B-X', 'O', 'B-X', 'I-X', 'L-X'],
+  ],
+  [
+    ['O', 'B_X', 'I_X'],
+    ['B_X', 'O', 'B_X', 'I_X', 'I_X'],
+  ],
+  [
+    ['O', 'I_X'],
+    ['I_X', 'O', 'I_X', 'I_X', 'I_X'],
+  ],
+  [
+    ['O', 'B_X', 'I_X', 'E_X', 'S_X'],
+    ['S_X', 'O', 'B_X', 'I_X', 'E_X'],
+  ],
+]
+for (const [labels, spelled] of TAGGERS)
+  test(`a model with ${labels.slice(1)} is right where it says what the data say`, async () => {
+    const tokens = spelled.map((_, i) => `w${i}`)
+    const data = (tags: readonly string[]) =>
+      splitData({ test: toRows([{ tokens, tags }]) }, { labels: labelMap(labels) })
+    const usual = await data(['B-X', 'O', 'B-X', 'I-X', 'I-X'])
+    assert.equal(usual.splits.test.at(0)!.values.tags, spelled)
+    assert.equal((await data(spelled)).splits.test.at(0)!.values.tags, spelled)
+    const ids = Int32Array.from(spelled, tag => labels.indexOf(tag))
+    const all = { positions: new Int32Array(5), gold: ids, predicted: ids, probabilities: new Float32Array(5) }
+    const { metrics } = taskOf({ task: 'token-classification' }).score([all], labels, { mean: 0, weight: 1 })
+    assert.equal([metrics.f1, metrics.strictF1, metrics.accuracy], [1, 1, 1])
+  })
+
+test('tags with underscores are read as those with hyphens', async () => {
+  const train = toRows([{ tokens: ['a', 'b', 'c'], tags: ['B_PER', 'I_PER', 'O'] }])
+  const data = await splitData({ train, validation: train })
+  assert.equal(data.labels!.names, ['O', 'B-PER', 'I-PER'])
 })
 
 test.run()
