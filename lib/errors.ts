@@ -21,7 +21,7 @@ export class LowrankError extends Error {
   override readonly name = 'LowrankError'
   readonly code: ErrorCode
 
-  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: { readonly cause?: unknown }) {
     super(shortened(message), options)
     this.code = code
   }

@@ -20,7 +20,7 @@ import type { Settings } from './options/options.ts'
 
 /** The folder that a command writes where none is named. */
 export function defaultOut({ data, train }: Settings, command = ''): string {
-  const path = resolve(data ?? must(train, 'train'))
+  const path = resolve(data ?? must(train, 'train')).replace(/\.gz$/i, '')
   return ['lowrank', ...(command ? [command] : []), basename(path, extname(path))].join('-')
 }
 

@@ -3,12 +3,12 @@
 import { CommanderError, Command as Parser, Option as ParserOption } from 'commander'
 import { fail, LowrankError, messageOf, nearest, systemCode } from '../errors.ts'
 import { packageVersion } from '../io/package.ts'
-import { isTexts, must } from '../tuple.ts'
+import { isTexts, must, nth } from '../tuple.ts'
 import { asGiven } from './options/asGiven.ts'
 import { commandHelp, programHelp, usageOf } from './options/help.ts'
 import { COMMANDS, type Command, flagOf, type Option } from './options/option.ts'
 import { optionsOf, type Settings } from './options/options.ts'
-import { type Given, type ResolvedSettings, resolveSettings, unknownFlag } from './options/settings.ts'
+import { type Given, type ResolvedSettings, refuseAll, resolveSettings, unknownFlag } from './options/settings.ts'
 import { createConsole, guardOutput } from './terminal/console.ts'
 import { showDownloads } from './terminal/downloads.ts'
 import { visible } from './terminal/visible.ts'
@@ -44,7 +44,28 @@ const required: Readonly<Record<Command, readonly (readonly (keyof Settings)[])[
 
 /** What a command line asks for: a command with what it was given, or a text to print. @throws ERR_OPTION */
 export function parseCommandLine(argv: readonly string[]): Parsed {
-  if (argv[0] === 'help') return parseCommandLine([...argv.slice(1), '--help'])
+  const unknown: string[] = []
+  for (let words = argv[0] === 'help' ? [...argv.slice(1), '--help'] : [...argv]; ; ) {
+    try {
+      const parsed = parseWords(words)
+      if (unknown.length > 0) resolveSettings(...commandIn(parsed, words), unknown)
+      return parsed
+    } catch (error) {
+      if (!(error instanceof CommanderError)) throw error
+      const command = commandOf(words)
+      const at = error.code === 'commander.unknownOption' ? words.indexOf(quotedIn(error)) : -1
+      if (!command || at < 0) return unknown.length > 0 ? refuseAll(unknown) : explain(error, words)
+      unknown.push(unknownFlag(command, nth(words, at)))
+      // What else is wrong is told too, so what looks like the value goes with its flag.
+      words = words.toSpliced(at, words[at + 1]?.startsWith('-') === false ? 2 : 1)
+    }
+  }
+}
+
+const commandIn = (parsed: Parsed, words: readonly string[]): [Command, Given] =>
+  'command' in parsed ? [parsed.command, parsed.given] : [must(commandOf(words), 'command'), {}]
+
+function parseWords(argv: readonly string[]): Parsed {
   let parsed: Parsed | undefined
   const program = quiet(new Parser('lowrank')).enablePositionalOptions().version(packageVersion(), '-v, --version')
   program.helpInformation = programHelp
@@ -61,12 +82,7 @@ export function parseCommandLine(argv: readonly string[]): Parsed {
       parsed = { command, given: givenOf(command, parser, args) }
     })
   }
-  try {
-    program.parse([...argv], { from: 'user' })
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error
-    return explain(error, argv)
-  }
+  program.parse([...argv], { from: 'user' })
   return parsed ?? { text: programHelp() }
 }
 
@@ -181,9 +197,11 @@ function givenOf(command: Command, parser: Parser, args: readonly unknown[]): Gi
   return given
 }
 
+const quotedIn = ({ message }: CommanderError) => /'([^']*)'/.exec(message)?.[1] ?? ''
+
 /** Commander's words in ours. */
 function explain(error: CommanderError, argv: readonly string[]): Parsed {
-  const quoted = /'([^']*)'/.exec(error.message)?.[1] ?? ''
+  const quoted = quotedIn(error)
   const command = commandOf(argv)
   switch (error.code) {
     case 'commander.helpDisplayed':

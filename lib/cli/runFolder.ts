@@ -8,6 +8,7 @@ import { recoverFolder, writeFileAtomic } from '../io/atomic.ts'
 import { objectIn } from '../io/json.ts'
 import { LOCK, type Lock, lockFolder } from '../io/lock.ts'
 import { coded } from '../io/systemError.ts'
+import { MANIFEST } from '../train/manifest.ts'
 import { isTexts, nth } from '../tuple.ts'
 
 /** What a run writes: whole results, and what grows while it trains. */
@@ -184,6 +185,7 @@ function placeFor(out: string, { overwrite, resume, command }: RunFolderOptions)
   const replacing = isHeld(next, 'checkpoints')
   if (replacing && (resume === true || isWithin(next))) return { work: next, continues: true }
   if (resume === true) checkResumable(out)
+  else if (resume !== false) checkNamed(resume, out)
   if (resume === true || isWithin(out)) return { work: out, continues: true }
   const held = HELD.find(name => isHeld(out, name)) ?? (replacing ? NEXT : undefined)
   // A quickstart makes the same again.
@@ -201,6 +203,17 @@ function checkResumable(out: string): void {
     const what =
       names.length === 0 ? 'nothing' : `${names.slice(0, 8).join(', ')}, but no checkpoints/checkpoint-<step>`
     return `resume: ${out} holds ${what}; start the run without --resume, or name its folder with --out`
+  })
+}
+
+/** @throws ERR_CHECKPOINT where what is named is no checkpoint */
+function checkNamed(resume: string, out: string): void {
+  check(existsSync(join(resume, MANIFEST)), 'ERR_CHECKPOINT', () => {
+    const folder = join(out, 'checkpoints')
+    const names = existsSync(folder) ? readdirSync(folder).filter(name => name.startsWith('checkpoint-')) : []
+    const here = names.length === 0 ? 'no checkpoint' : names.slice(0, 8).join(', ')
+    const cure = names.length === 0 ? 'name one' : 'name one of them, or leave the path out for the newest'
+    return `resume: ${resume} is no checkpoint; ${folder} has ${here}; ${cure}`
   })
 }
 

@@ -16,7 +16,7 @@ import { methodTitle, type RunFacts, type RunRecord, type RunResult, reportData,
 import { taskOfModel } from '../tasks/index.ts'
 import type { EvaluationEvent, StartEvent } from '../train/events.ts'
 import type { Settings } from './options/options.ts'
-import { plainSettings } from './options/settings.ts'
+import { plainSettings, runSettings } from './options/settings.ts'
 import type { RunSetup } from './setup.ts'
 import { type Console, paint, plainJson } from './terminal/console.ts'
 import { bytesText, commandLine, countText, deviceText, metricText, shareText, shownPath } from './terminal/format.ts'
@@ -157,28 +157,29 @@ function typedCommand(args: readonly string[]): string {
   return commandLine(args.map(arg => (isAbsolute(arg) ? basename(arg) : arg)))
 }
 
-function settingsTable(trial: RunSetup, settings: Settings, { lr, headLr }: StartEvent): Record<string, Setting> {
+/** Settings that a run finds out where they are not given. */
+export const foundIn = ({ lr, headLr, epochs }: StartEvent): Record<string, unknown> => ({ lr, headLr, epochs })
+
+function settingsTable(trial: RunSetup, settings: Settings, start: StartEvent): Record<string, Setting> {
   const table: Record<string, Setting> = {
     base: trial.base.bundled ? 'the bundled encoder' : shortName(trial.base.path),
   }
   // A page that goes elsewhere says nothing of the folders of this machine.
-  for (const [name, value] of Object.entries(plainSettings(settings, ['json', 'quiet', 'dryRun', 'config', 'texts'])))
+  const settled = plainSettings(runSettings(settings, trial.attached.method, foundIn(start)))
+  for (const [name, value] of Object.entries(settled))
     table[name] = typeof value === 'string' && isAbsolute(value) ? basename(value) : value
-  table.lr = lr
-  if (headLr !== undefined) table.headLr = headLr
   table.maxLength = trial.maxLength
   if (trial.attached.matched.length > 0) table['adapted modules'] = trial.attached.matched.length
   return table
 }
 
 async function writeFiles(
-  { trial, settings }: Finished,
+  { run, trial, settings }: Finished,
   after: EvaluationEvent | undefined,
   summary: object,
 ): Promise<void> {
   const { tokenizer, model, data, examples } = trial
   const out = trial.folder.work
-  const given = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined))
   const { type: _, ...record } = { type: '', ...summary }
   const all = {
     ...record,
@@ -189,7 +190,7 @@ async function writeFiles(
     maxLength: trial.maxLength,
     splitHash: data.splitHash,
     duplicates: data.duplicates,
-    settings: given,
+    settings: runSettings(settings, trial.attached.method, foundIn(run.start)),
   }
   await writeFileAtomic(join(out, 'metrics.json'), `${plainJson(all, 2)}\n`)
   if (!after) return

@@ -14,12 +14,12 @@ import { train } from '../train/train.ts'
 import { must } from '../tuple.ts'
 import { onInterrupt, resumeCommand } from './interrupt.ts'
 import type { Settings } from './options/options.ts'
-import { plainSettings } from './options/settings.ts'
+import { plainSettings, runSettings } from './options/settings.ts'
 import { type RunSetup, saveOptions, trainOptions } from './setup.ts'
 import type { Console } from './terminal/console.ts'
 import { countText, deviceText, metricText, titleWithBest } from './terminal/format.ts'
 import { createProgress, evaluationBar, type Progress } from './terminal/progress.ts'
-import { type RunOutcome, writeOutcome } from './trainOutput.ts'
+import { foundIn, type RunOutcome, writeOutcome } from './trainOutput.ts'
 
 /** Instruction sets whose products in bf16 were measured beside those in f32: docs/cpu.md, docs/results.md. */
 const WITH_BF16: ReadonlySet<string> = new Set(['amx', 'avx512bf16'])
@@ -164,7 +164,8 @@ class Watch {
     else if (this.#settings.evaluateBefore && examples.validation + examples.test > 0)
       note(`evaluating before training on ${examples.validation + examples.test} examples`)
     const metrics = [`validation/${event.metric}`, `test/${event.metric}`]
-    const run = { hyperparameters: plainSettings(this.#settings), metrics, firstStep: resumed ? resumed.step + 1 : 0 }
+    const settled = plainSettings(runSettings(this.#settings, this.#attached.method, foundIn(event)))
+    const run = { hyperparameters: settled, metrics, firstStep: resumed ? resumed.step + 1 : 0 }
     await this.#folder.begin()
     await this.#track(tracker => tracker.start(run))
   }

@@ -41,13 +41,22 @@ export interface EncodingOptions {
  * @throws ERR_OPTION for an encoding that is not known; ERR_DATA for a file that cannot be read, invalid UTF-8 (naming
  * line and byte), lines over 256 MiB
  */
-export async function* readLines(path: string, { encoding }: EncodingOptions = {}): AsyncGenerator<Line> {
+export function readLines(path: string, options: EncodingOptions = {}): AsyncGenerator<Line> {
+  return linesIn(path, readChunks(path), options)
+}
+
+/** Lines of bytes that come from elsewhere, read as those of a file; errors name them so. */
+export async function* linesIn(
+  path: string,
+  chunks: AsyncGenerator<Buffer>,
+  { encoding }: EncodingOptions = {},
+): AsyncGenerator<Line> {
   let number = 0
   let offset = 0
   let pending: Buffer[] = []
   let pendingLength = 0
   let lineEnd: number | undefined
-  for await (const chunk of asUtf8(path, unpacked(path, readChunks(path)), encoding)) {
+  for await (const chunk of asUtf8(path, unpacked(path, chunks), encoding)) {
     lineEnd ??= chunk.includes(newline) || !chunk.includes(carriageReturn) ? newline : carriageReturn
     let from = 0
     for (let end = chunk.indexOf(lineEnd); end >= 0; end = chunk.indexOf(lineEnd, from)) {

@@ -204,7 +204,7 @@ export async function settingsBefore({
   return undefined
 }
 
-/** @throws ERR_CHECKPOINT naming the first difference between where the checkpoint came from and this run */
+/** @throws ERR_CHECKPOINT naming every difference between where the checkpoint came from and this run */
 export function checkOrigin(checkpoint: SavedRun, origin: Origin): void {
   const difference = originDifference(checkpoint.origin, origin)
   check(difference === undefined, 'ERR_CHECKPOINT', () => {

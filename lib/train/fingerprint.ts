@@ -7,6 +7,7 @@ import { check } from '../errors.ts'
 import { isObject, isPyJson, type PyJson, type PyObject, stringifyPython } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { isQuantized } from '../nn/module.ts'
+import { isRecord } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { scope, type Tensor } from '../tensor.ts'
 import type { TrainExamples } from './events.ts'
@@ -25,6 +26,8 @@ export interface Origin {
   /** SHA-256 of the method's settings and of what trains. */
   readonly method: string
   readonly settings: Readonly<Record<string, number | string | boolean>>
+  /** The method and its options as JSON: what a difference of `method` is told by. */
+  readonly methodOptions?: Readonly<Record<string, string>> | undefined
 }
 
 /** A frozen weight of more bytes than this is recognised by samples. */
@@ -56,23 +59,36 @@ export async function originOf(
       transform: transform ? `${transform.name} ${transform.key}` : 'none',
       ...(teacher ? { teacher: await teacherHash(teacher) } : {}),
     },
+    methodOptions: optionTexts(method),
   }
 }
 
-/** The first difference between where a checkpoint came from and this run, in words; undefined where there is none. */
+/** All differences between where a checkpoint came from and this run, in words; undefined where there is none. */
 export function originDifference(saved: Origin, now: Origin): string | undefined {
   const plain = { instructionSet: 'instruction set', device: 'device' } as const
-  for (const key of ['instructionSet', 'device'] as const)
-    if (saved[key] !== now[key]) return `the ${plain[key]} is ${now[key]}, it was ${saved[key]}`
+  const found = (['instructionSet', 'device'] as const).flatMap(key =>
+    saved[key] === now[key] ? [] : [`the ${plain[key]} is ${now[key]}, it was ${saved[key]}`],
+  )
   for (const name of new Set([...Object.keys(saved.settings), ...Object.keys(now.settings)])) {
     const [was, is] = [saved, now].map(({ settings }) => settings[name] ?? 'none')
-    if (was !== is) return `${name} is ${is}, it was ${was}`
+    if (was !== is) found.push(`${name} is ${is}, it was ${was}`)
   }
   const hashes = { data: 'training or validation data', model: 'base model', method: "method's settings" } as const
-  for (const key of ['data', 'model', 'method'] as const)
-    if (saved[key] !== now[key])
-      return `the ${hashes[key]} differ (SHA-256 ${now[key].slice(0, 12)}…, it was ${saved[key].slice(0, 12)}…)`
-  return undefined
+  for (const key of ['data', 'model', 'method'] as const) {
+    const named = key === 'method' ? methodDifferences(saved, now) : []
+    if (saved[key] === now[key]) continue
+    const hash = `the ${hashes[key]} differ (SHA-256 ${now[key].slice(0, 12)}…, it was ${saved[key].slice(0, 12)}…)`
+    found.push(...(named.length > 0 ? named : [hash]))
+  }
+  return found.length > 0 ? found.join(', and ') : undefined
+}
+
+function methodDifferences({ methodOptions: saved }: Origin, { methodOptions: now }: Origin): string[] {
+  if (!isRecord(saved) || !now) return []
+  return [...new Set([...Object.keys(now), ...Object.keys(saved)])].flatMap(name => {
+    const [was, is] = [saved[name] ?? 'not given', now[name] ?? 'not given']
+    return was === is ? [] : [`${name} is ${is}, it was ${was}`]
+  })
 }
 
 /** SHA-256 of what the examples of the splits that decide a run hold. */
@@ -152,6 +168,11 @@ function methodHash(attached: Adapter): string {
   const tensors = trainable.map(({ name, shape }) => `${name} ${shape.join('x')}`)
   const text = stringifyPython({ type: method.type, settings, options, tensors })
   return createHash('sha256').update(text).digest('hex')
+}
+
+function optionTexts({ method: { type, options } }: Adapter): Record<string, string> {
+  const given = Object.entries({ method: type, ...options }).filter(([, value]) => value !== undefined)
+  return Object.fromEntries(given.map(([name, value]) => [name, JSON.stringify(value) ?? String(value)]))
 }
 
 function optionOf({ options }: Adapter['method'], name: string): PyJson {

@@ -12,7 +12,7 @@ import { COMMON, EXAMPLES } from '../../lib/cli/options/examples.ts'
 import { COMMANDS, SHELLS } from '../../lib/cli/options/option.ts'
 import { optionsOf } from '../../lib/cli/options/options.ts'
 import { parseCommandLine, settingsOf } from '../../lib/cli/program.ts'
-import { cli, reviews, workFolder, writeJsonl } from './support.ts'
+import { cli, cliHere, reviews, workFolder, writeJsonl } from './support.ts'
 
 const cwd = workFolder()
 const textOf = (argv: readonly string[]) => {
@@ -61,6 +61,10 @@ test('all that is wrong is told at once, by the names it was given under', () =>
   assert.match(message, /^4 options are wrong:\n/)
   for (const part of [/wrong.yaml: epochs: "x"/, /"learningRate" \(here it is "lr"\)/, /batchSize: -1/, /--r: "zz"/])
     assert.match(message, part)
+  assert.throws(
+    () => parseCommandLine(['train', 'd.csv', '--lr', 'abc', '--bogus', '3', '--epoch=2', '--batch-size', '1.5']),
+    /^4 options are wrong:\n {2}--bogus: .*\n {2}--epoch: .*"--epochs".*\n {2}--batch-size: "1.5".*\n {2}--lr: "abc"/,
+  )
   writeFileSync(file, 'method: bitfit\nr: 4\n')
   const other = parseCommandLine(['train', 'd.csv', '--config', file])
   assert.ok('command' in other)
@@ -105,6 +109,18 @@ test('init writes what it found, and train takes it', async () => {
   )
 })
 
+test('init keeps how the data were to be read', async () => {
+  writeFileSync(
+    join(cwd, 'umlauts.csv'),
+    Buffer.from(`text|label\n${'sch\xf6n|gut\nsch\xe4big|schlecht\n'.repeat(9)}`, 'latin1'),
+  )
+  const args = ['init', 'umlauts.csv', '--encoding', 'cp1252', '--delimiter', '|', '--out', 'read.yaml']
+  const { code, stderr } = await cliHere(args, cwd)
+  assert.is(code, 0, stderr)
+  const { encoding, delimiter, labels } = parse(readFileSync(join(cwd, 'read.yaml'), 'utf8')) as Record<string, unknown>
+  assert.equal([encoding, delimiter, labels], ['cp1252', '|', ['gut', 'schlecht']])
+})
+
 const has = (program: string) => spawnSync(program, ['--version']).status === 0
 
 test('scripts for every shell hold every command, and are read by those shells that are here', () => {
@@ -121,16 +137,21 @@ test('scripts for every shell hold every command, and are read by those shells t
 
 test('bash completes commands, flags and choices', () => {
   if (!has('bash')) return
+  writeFileSync(join(cwd, 'my data.csv'), '')
   const complete = (...words: string[]) => {
     const list = words.map(word => `'${word}'`).join(' ')
     const body = `${completionScript('bash')}\nCOMP_WORDS=(lowrank ${list}); COMP_CWORD=${words.length}; _lowrank`
-    const { stdout } = spawnSync('bash', ['-c', `${body}; printf '%s ' "\${COMPREPLY[@]}"`], { encoding: 'utf8' })
-    return stdout.trim().split(' ')
+    const { stdout } = spawnSync('bash', ['-c', `${body}; printf '%s\n' "\${COMPREPLY[@]}"`], { encoding: 'utf8', cwd })
+    return stdout.trim().split('\n')
   }
   assert.equal(complete('tr'), ['train'])
   assert.equal(complete('inspect', 'b'), ['batch'])
   assert.equal(complete('train', '--schedule', ''), ['constant', 'linear', 'cosine'])
   assert.equal(complete('inspect', 'data', '--li'), ['--limit'])
+  assert.equal(complete('help', 'mer'), ['merge'])
+  assert.equal(complete('train', '--schedule', '=', 'cos'), ['cosine'])
+  assert.equal(complete('train', '--schedule', '='), ['constant', 'linear', 'cosine'])
+  assert.equal(complete('train', 'my'), ['my data.csv'])
 })
 
 test('pairs are predicted two by two', async () => {

@@ -108,6 +108,19 @@ test('predict reads arguments, files and the standard input', async () => {
   const pretty = await run('predict', 'lowrank-reviews', ...texts, '--top', '2')
   assert.match(pretty.stdout, /^(good|bad) +\d+\.\d % {2}the film was great {2}\((good|bad) /)
   assert.not.match(pretty.stdout, control)
+  const refused = await run('predict', 'lowrank-reviews', ...texts, '--columns', 'text=body')
+  assert.match(refused.stderr, /ERR_OPTION: --columns: has no effect on texts that are given/)
+  const table = await cli(['predict', 'lowrank-reviews', '--format', 'jsonl'], { cwd, input: '{"text":"a"}' })
+  assert.match(table.stderr, /ERR_OPTION: --format: has no effect on the standard input, which is one text a line/)
+  writeFileSync(join(cwd, 'of-data.yaml'), 'columns:\n  text: body\nformat: csv\nencoding: cp1252\n')
+  assert.is((await run('predict', 'lowrank-reviews', 'fine', '--config', 'of-data.yaml')).code, 0)
+  const wrong = await cli(['predict', 'lowrank-reviews'], { cwd, input: Buffer.from([0x61, 0xf6, 0x0a]) })
+  assert.match(
+    wrong.stderr,
+    /ERR_DATA: data: standard input:1: invalid UTF-8 \(0xf6\) at byte 1; give --encoding cp1252/,
+  )
+  const named = ['predict', 'lowrank-reviews', '--json', '--encoding', 'cp1252']
+  assert.is(records((await cli(named, { cwd, input: Buffer.from([0x61, 0xf6]) })).stdout)[0]!.text, 'aö')
   const none = await alone('predict', 'lowrank-reviews')
   assert.is(none.code, 1)
   assert.match(none.stderr, /error ERR_DATA: predict: there is no text/)

@@ -104,6 +104,11 @@ test('a run that replaces is continued where it was stopped, and the old one ser
   assert.is(read('swap', 'adapter', 'adapter_config.json'), 'one')
   const error = await open('swap').catch(failed => failed as Error)
   assert.match((error as Error).message, /holds a run already/)
+  const lost = await open('swap', { resume: 'checkpoint-9' }).catch(failed => failed as Error)
+  assert.match(
+    (lost as Error).message,
+    /resume: checkpoint-9 is no checkpoint; .*swap.checkpoints has checkpoint-1; name one/,
+  )
   const resumed = await open('swap', { resume: true })
   assert.ok(existsSync(join(resumed.work, 'checkpoints', 'checkpoint-3')))
   await resumed.begin()

@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { COMMANDS, checkYaml, type Option, parseFlag } from '../../lib/cli/options/option.ts'
 import { OPTIONS } from '../../lib/cli/options/options.ts'
-import { resolveSettings } from '../../lib/cli/options/settings.ts'
+import { resolveSettings, runSettings } from '../../lib/cli/options/settings.ts'
 import { parseCommandLine, settingsOf } from '../../lib/cli/program.ts'
 import { methodOptions } from '../../lib/cli/setup.ts'
 import { lora } from '../../lib/index.ts'
@@ -162,6 +162,13 @@ test('--help and --version are texts for every command', () => {
   }
   assert.ok('text' in parseCommandLine(['--version']))
   assert.ok('text' in parseCommandLine([]))
+})
+
+test('records of a run hold what decided it, and nothing of other commands and methods', () => {
+  const found = runSettings(settings('train', 'd.csv'), createMethod('lora', { r: 4 }), { lr: 0.002 })
+  assert.equal([found.data, found.method, found.r, found.lr, found.epochs], ['d.csv', 'lora', 4, 0.002, undefined])
+  for (const name of ['trials', 'layout', 'targetR', 'numVirtualTokens', 'temperature', 'maxNewTokens', 'quiet', 'out'])
+    assert.not.ok(name in found, name)
 })
 
 test.run()

@@ -25,7 +25,7 @@ export function moduleFile(name: string): string {
 
 export interface RunOptions {
   readonly cwd?: string
-  readonly input?: string
+  readonly input?: string | Buffer
   readonly env?: Readonly<Record<string, string>>
   /** Called with what came on standard error so far; it may send a signal. */
   readonly watch?: (stderr: string, kill: (signal: NodeJS.Signals) => void) => void

@@ -190,7 +190,8 @@ test('a checkpoint of another run is refused, and the difference named', async (
     [{ classWeights: [1, 1, 2] }, data, {}, /classWeights is 1 1 2, it was none/],
     [{}, { ...data, train: other }, {}, /training or validation data differ/],
     [{}, { ...data, validation: [] }, {}, /training or validation data differ/],
-    [{}, data, { dropout: 0.2 }, /method's settings differ/],
+    [{}, data, { dropout: 0.2 }, /another run: dropout is 0.2, it was /],
+    [{ seed: 4, lr: 0.5 }, data, {}, /lr is 0.5, it was .*, and seed is 4, it was /],
   ]
   for (const [options, splits, lora, text] of cases) {
     const error = await refusal(run({ ...options, outputDir, resume: true }, splits, lora))

@@ -10,7 +10,7 @@ import { optionsFor } from '../data.ts'
 import { cacheOf, generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
 import { type Console, paint } from '../terminal/console.ts'
-import { linesOf } from '../terminal/lines.ts'
+import { typedLines } from '../terminal/lines.ts'
 import { typedTexts } from '../texts.ts'
 import { openTold, speakerOf } from '../trained.ts'
 
@@ -42,7 +42,7 @@ export async function generateCommand(given: Settings, console: Console): Promis
 /** The texts given, at once; those of the standard input one by one. */
 async function* groups({ texts }: Settings): AsyncGenerator<readonly string[]> {
   if (texts) yield texts
-  else for await (const text of linesOf(process.stdin)) yield [text]
+  else for await (const { text } of typedLines()) yield [text]
 }
 
 async function streamOne(trained: Trained, text: string, settings: Settings, console: Console): Promise<void> {

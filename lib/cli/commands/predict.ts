@@ -1,6 +1,5 @@
 // `lowrank predict`: what a trained adapter says about texts.
 
-import { createInterface } from 'node:readline'
 import { type ColumnNames, columnNames, usualText } from '../../data/columns.ts'
 import { readLines } from '../../data/lines.ts'
 import { holdsRows, openFile } from '../../data/open.ts'
@@ -17,8 +16,10 @@ import { nth } from '../../tuple.ts'
 import { openOptions, optionsFor } from '../data.ts'
 import { cacheOf, generationOf } from '../options/generation.ts'
 import type { Settings } from '../options/options.ts'
+import type { ResolvedSettings } from '../options/settings.ts'
 import type { Console } from '../terminal/console.ts'
 import { plural } from '../terminal/format.ts'
+import { typedLines } from '../terminal/lines.ts'
 import { predictionLine } from '../terminal/results.ts'
 import { typedTexts } from '../texts.ts'
 import { openTold } from '../trained.ts'
@@ -26,8 +27,12 @@ import { openTold } from '../trained.ts'
 const chunk = 256
 
 /** Prints predictions for the texts given, the rows of a file, or the lines of the standard input, as they are done. */
-export async function predictCommand(given: Settings, console: Console): Promise<number> {
-  const settings = { ...given, texts: typedTexts(given, 'give it with input') }
+export async function predictCommand(
+  given: Settings,
+  console: Console,
+  { origins }: ResolvedSettings,
+): Promise<number> {
+  const settings = withoutTable({ ...given, texts: typedTexts(given, 'give it with input') }, origins.typed)
   useThreads(settings)
   const started = performance.now()
   const trained = await openTold(settings, console)
@@ -113,7 +118,7 @@ async function* rowsOf(settings: Settings, pairs: boolean, console: Console): As
     return
   }
   if (input !== undefined && input !== '-') {
-    if (settings.format !== undefined || holdsRows(input)) {
+    if (readsTable(settings)) {
       yield* openFile(input, openOptions(settings, console.note)).rows()
       return
     }
@@ -123,9 +128,29 @@ async function* rowsOf(settings: Settings, pairs: boolean, console: Console): As
   }
   const what = pairs ? 'pairs from the terminal, one a line with a tab between' : 'texts from the terminal, one a line'
   if (process.stdin.isTTY) console.note(`reading ${what}; Ctrl-D ends`)
-  let line = 0
-  for await (const text of createInterface({ input: process.stdin, crlfDelay: Number.POSITIVE_INFINITY }))
-    if (++line && text.trim() !== '') yield row(text, line)
+  for await (const { text, number } of typedLines(settings)) yield row(text, number)
+}
+
+/** Whether the input has rows with columns; what is typed, piped or in a plain file is one text a line. */
+const readsTable = ({ texts, input, format }: Settings) =>
+  !texts && input !== undefined && input !== '-' && (format !== undefined || holdsRows(input))
+
+/**
+ * Settings without what is said of tables, where there is none. @throws ERR_OPTION where the command line says it; a
+ * config file says it of the data that it was written for
+ */
+function withoutTable(settings: Settings, typed: ReadonlySet<string>): Settings {
+  if (readsTable(settings)) return settings
+  const { texts, input = '-', format, encoding } = settings
+  const lines = input === '-' ? 'the standard input' : input
+  const what = texts ? 'texts that are given' : `${lines}, which is one text a line`
+  const useless = ['format', 'delimiter', 'columns', ...(texts ? ['encoding'] : [])]
+  for (const name of useless)
+    check(!typed.has(name) || (name === 'format' && format === 'text' && !texts), 'ERR_OPTION', () => {
+      return `${name}: has no effect on ${what}; leave it out, or give a data file with input`
+    })
+  const own = typed.has('encoding') || input !== '-' ? encoding : undefined
+  return { ...settings, format: undefined, delimiter: undefined, columns: undefined, encoding: own }
 }
 
 const textRow = (text: string, line: number, file = ''): Row => ({ values: { text }, file, line })

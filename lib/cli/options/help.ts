@@ -76,7 +76,7 @@ function placeholder({ kind, choices }: Option): string {
 function standardText(option: Option, command: Command): string {
   const { more, default: value } = option
   const own = command === 'quickstart' ? (more.quickstart ?? value) : value
-  if (own === undefined) return more.found ?? ''
+  if (own === undefined) return more.foundBy?.[command] ?? more.found ?? ''
   if (option.kind === 'boolean') return own === true ? 'on' : ''
   return Array.isArray(own) ? own.join(',') : String(own)
 }

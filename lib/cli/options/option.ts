@@ -41,6 +41,8 @@ export interface More {
   readonly positional?: readonly Command[]
   /** What stands for the default in the help, where it is found out at run time. */
   readonly found?: string
+  /** As `found`, of commands that have another; '' of those that have none. */
+  readonly foundBy?: Readonly<Partial<Record<Command, string>>>
   /** Single-letter flag. */
   readonly short?: string
   /** What quickstart takes in place of the default. */

@@ -284,6 +284,8 @@ const combining = section(
   ],
 )
 
+const OUT_OF = { compare: 'lowrank-compare-<data>', sweep: 'lowrank-sweep-<data>' }
+
 const output = section(
   'Output',
   ['train'],
@@ -291,6 +293,7 @@ const output = section(
     o('out', 'path', undefined, 'Folder to write; of init and report a file, of merge and convert also a .gguf file', {
       short: 'o',
       found: 'lowrank-<data>',
+      foundBy: { merge: '', combine: '', convert: '', init: 'lowrank.yaml', report: 'lowrank-report.html', ...OUT_OF },
       commands: ['train', 'quickstart', 'merge', 'combine', 'convert', 'init', 'report'],
       quickstart: 'lowrank-quickstart',
     }),

@@ -1,10 +1,10 @@
 // From what was typed to settings: flags over the YAML file over defaults, each value checked against its option.
 
-import { check, fail, LowrankError, nearest } from '../../errors.ts'
+import { check, type ErrorCode, fail, LowrankError, nearest } from '../../errors.ts'
 import { readText } from '../../io/json.ts'
 import { nameHere, nearestOption } from '../../options.ts'
-import { METHODS, type MethodKind } from '../../peft/index.ts'
-import { keysOf } from '../../tuple.ts'
+import { METHODS, type Method, type MethodKind } from '../../peft/index.ts'
+import { keysOf, nth } from '../../tuple.ts'
 import { nameAsGiven, type Origins } from './asGiven.ts'
 import { type Command, checkYaml, flagOf, type Option, parseFlag } from './option.ts'
 import { OPTIONS, optionsOf, type Settings } from './options.ts'
@@ -25,16 +25,17 @@ export interface ResolvedSettings {
 /**
  * Settings of a command. An option that only other commands take is an error as a flag, but not in a file, so that one
  * file serves train, evaluate and inspect.
- * @throws ERR_OPTION for an unknown key (with the nearest) and a value of the wrong kind
+ * @param wrong what is known to be wrong already
+ * @throws ERR_OPTION for an unknown key (with the nearest) and a value of the wrong kind, all of them at once
  */
-export function resolveSettings(command: Command, given: Given): ResolvedSettings {
+export function resolveSettings(command: Command, given: Given, wrong: readonly string[] = []): ResolvedSettings {
   const values = new Map<string, unknown>(OPTIONS.map(option => [option.name, standard(option, command)]))
   const seen = new Set<string>()
   const put = (name: string, value: unknown): void => {
     values.set(name, value)
     seen.add(name)
   }
-  const problems: LowrankError[] = []
+  const problems = wrong.map(message => new LowrankError('ERR_OPTION', message))
   const typed = new Set(keysOf(given).filter(name => given[name] !== undefined))
   const origins: Origins = {
     command,
@@ -79,7 +80,16 @@ function throwAll(problems: readonly LowrankError[]): void {
   const [first] = problems
   if (!first) return
   if (problems.length === 1) throw first
-  fail(first.code, `${problems.length} options are wrong:\n${problems.map(({ message }) => `  ${message}`).join('\n')}`)
+  refuseAll(
+    problems.map(({ message }) => message),
+    first.code,
+  )
+}
+
+/** Tells one problem, or several together. */
+export function refuseAll(messages: readonly string[], code: ErrorCode = 'ERR_OPTION'): never {
+  const list = messages.map(message => `  ${message}`).join('\n')
+  fail(code, messages.length === 1 ? nth(messages, 0) : `${messages.length} options are wrong:\n${list}`)
 }
 
 /** An option of another method would have no effect. @throws ERR_OPTION */
@@ -152,4 +162,21 @@ export function plainSettings(
   return Object.fromEntries(
     set.map(([name, value]) => [name, typeof value === 'object' ? JSON.stringify(value) : value]),
   )
+}
+
+/** Options of `train` that change no result, and where it goes. */
+const ASIDE = ['out', 'config', 'texts', 'json', 'quiet', 'dryRun', 'report', 'trackers', 'resume', 'overwrite']
+
+/** What decided a run, for records of it: options of the run and of its method alone, and what was found. */
+export function runSettings(
+  settings: Settings,
+  { type, options }: Pick<Method, 'type' | 'options'>,
+  found: Readonly<Record<string, unknown>>,
+): Record<string, unknown> {
+  const left = new Set([...ASIDE, ...(settings.generateRows === 0 ? ['generateRows', 'maxNewTokens'] : [])])
+  const rows = optionsOf('train').filter(({ name, group }) => group !== 'Method' && !left.has(name))
+  const own = new Set(rows.map(({ name }) => name))
+  const given = Object.fromEntries(Object.entries(settings).filter(([name]) => own.has(name)))
+  const all = Object.entries({ ...given, method: type, ...options, ...found })
+  return Object.fromEntries(all.filter(([, value]) => value !== undefined))
 }
