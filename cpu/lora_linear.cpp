@@ -55,19 +55,29 @@ const gemm::SplitThin* on_tiles(Compute compute, int64_t rows) {
   return rows > gemm::FEW_ROWS ? gemm::thin_on_tiles(compute) : nullptr;
 }
 
-// A factor for SplitThin::dot, in scratch of the calling thread.
-const void* pack_factor(const gemm::SplitThin& tiles, const View& factor, bool along_k, int64_t r, int64_t k) {
-  void* packed = scratch(TRANSPOSED, size_t(tiles.packed_bytes(r, k) + 64));
-  tiles.pack(factor.as<float>(), along_k, r, k, packed);
-  return packed;
-}
+// A factor for SplitThin::dot, in scratch of the thread that made this.
+struct PackedFactor {
+  PackedFactor() = default;
+  PackedFactor(const gemm::SplitThin& tiles, const View& factor, bool along_k, int64_t r, int64_t k)
+      : data(scratch(TRANSPOSED, size_t(tiles.packed_bytes(r, k) + 64))), factor(factor), along_k(along_k), r(r), k(k) {
+  }
+  void fill(const gemm::SplitThin& tiles) const {
+    if (data) tiles.pack(factor.as<float>(), along_k, r, k, data);
+  }
+  void* data = nullptr;
+  View factor;
+  bool along_k = false;
+  int64_t r = 0, k = 0;
+};
 
 // Blocks of rows in the product that packs them, or without one.
 template <typename Pass>
 void run_before(Pass& pass, int64_t block, gemm::Product* product, int64_t rows) {
-  const gemm::Before before = {block, &pass, [](void* context, int64_t row, int64_t count, void* to) {
+  const gemm::Before before = {block, &pass,
+                               [](void* context, int64_t row, int64_t count, void* to) {
                                  static_cast<Pass*>(context)->rows_on_tiles(row, count, to);
-                               }};
+                               },
+                               [](void* context) { static_cast<Pass*>(context)->pack_factor(); }};
   if (product) {
     product->before = before;
     gemm::multiply(*product);
@@ -79,11 +89,12 @@ void run_before(Pass& pass, int64_t block, gemm::Product* product, int64_t rows)
 // s of some rows.
 struct Projection {
   View s, x;
-  const void* a;
+  PackedFactor a;
   float factor;
   Dropout dropout;
   const gemm::SplitThin* tiles;
 
+  void pack_factor() const { a.fill(*tiles); }
   void rows_on_tiles(int64_t row, int64_t count, void* to) const {
     const int64_t in = x.cols(), r = s.cols(), stride = mask_stride(in);
     uint8_t* mask = nullptr;
@@ -91,7 +102,7 @@ struct Projection {
       mask = static_cast<uint8_t*>(scratch(ROW_SCRATCH, size_t(STRIP * stride)));
       make_mask(dropout, row, count, in, mask);
     }
-    tiles->dot({stored_rows(x, row), in, mask, stride, a, s.as<float>() + row * r, r, factor, count, in, to});
+    tiles->dot({stored_rows(x, row), in, mask, stride, a.data, s.as<float>() + row * r, r, factor, count, in, to});
   }
 };
 
@@ -104,11 +115,11 @@ struct Backward {
   const gemm::SplitThin* tiles;     // null: in f32
   int64_t wide_in, wide_out, high;  // a partial sum's rows and their number, in whole tiles
   int64_t pieces, piece_rows;
-  float* t;            // [rows, r], null if nobody wants it
-  const void* packed;  // b, for tiles
-  float* transposed;   // b^T
-  uint8_t* mask;       // of x, null without dropout
-  float* partial;      // [pieces][da [high, wide_in] | db^T [high, wide_out]]
+  float* t;             // [rows, r], null if nobody wants it
+  PackedFactor packed;  // b, for tiles
+  float* transposed;    // b^T
+  uint8_t* mask;        // of x, null without dropout
+  float* partial;       // [pieces][da [high, wide_in] | db^T [high, wide_out]]
 
   int64_t partial_size() const { return (da ? high * wide_in : 0) + (db ? high * wide_out : 0); }
   float* partial_a(int64_t piece) const { return partial + piece * partial_size(); }
@@ -134,13 +145,15 @@ struct Backward {
     }
   }
 
+  void pack_factor() const { packed.fill(*tiles); }
+
   // The same of a block of rows that lies in one piece.
   void rows_on_tiles(int64_t row, int64_t count, void* to) const {
     const int64_t index = row / piece_rows, stride = mask_stride(in);
     const bool more = row % piece_rows > 0;
     const gemm::Stored dy_rows = stored_rows(dy, row);
     void* parts = scratch(PARTS, size_t(tiles->outer_bytes(r)));
-    if (t) tiles->dot({dy_rows, out, nullptr, 0, packed, t + row * r, r, scale, count, out, to});
+    if (t) tiles->dot({dy_rows, out, nullptr, 0, packed.data, t + row * r, r, scale, count, out, to});
     if (db)
       tiles->outer(
           {s.as<float>() + row * r, r, dy_rows, out, nullptr, 0, partial_b(index), wide_out, more, count, out, parts});
@@ -197,7 +210,7 @@ struct Backward {
     if (rows == 0) std::fill(partial, partial + partial_size(), 0.0f);
     if (!t) return;
     if (tiles) {
-      packed = pack_factor(*tiles, b, false, r, out);
+      packed = {*tiles, b, false, r, out};
     } else {
       transposed = static_cast<float*>(scratch(TRANSPOSED, size_t(4 * out * r + 64)));
       transpose_b();
@@ -212,7 +225,7 @@ void lora::project(const View& s, const View& x, const View& a, double scale, co
   const int64_t rows = s.rows(), in = x.cols(), r = s.cols(), stride = mask_stride(in);
   const float factor = float(dropout.active() ? scale * dropout.multiplier() : scale);
   if (const gemm::SplitThin* tiles = on_tiles(compute, rows)) {
-    Projection pass = {s, x, pack_factor(*tiles, a, true, r, in), factor, dropout, tiles};
+    Projection pass = {s, x, {*tiles, a, true, r, in}, factor, dropout, tiles};
     return run_before(pass, gemm::BEFORE_ROWS, product, rows);
   }
   const gemm::Skinny& thin = gemm::skinny();

@@ -266,6 +266,24 @@ void print_model(double level) {
   std::printf("\n]}\n");
 }
 
+// Every dispatch of a bf16 layer on so many cores: what it takes longer than its pieces divided by the cores.
+void print_dispatches_of_layer(int threads, double level) {
+  Layer layer(Compute::BF16);
+  const Trace own = measure(layer, threads);
+  std::printf("{\"isa\": \"%s\", \"cores\": %d, \"dispatches\": [", cpu::isa_name(), threads);
+  for (size_t i = 0; i < own.size(); ++i) {
+    double sum = 0, longest = 0;
+    for (const double piece : own[i].pieces) sum += piece, longest = std::max(longest, piece);
+    const double took = span(own[i], threads, level), ideal = sum / threads;
+    std::printf(
+        "%s\n  {\"dispatch\": %d, \"pieces\": %d, \"longest_us\": %.1f, \"took_us\": %.1f, \"lost_us\": %.1f, "
+        "\"before_us\": %.1f}",
+        i ? "," : "", int(i), int(own[i].pieces.size()), longest * 1e6, took * 1e6, (took - ideal) * 1e6,
+        own[i].before * 1e6);
+  }
+  std::printf("\n]}\n");
+}
+
 // CPU seconds of the step's layers with LOWRANK_THREADS, the least of some runs.
 void print_layers() {
   constexpr int RUNS = 6;
@@ -298,6 +316,7 @@ void __wrap__ZN7lowrank3cpu6detail3runElPFvPvlES2_(int64_t pieces, cpu::detail::
 int main(int argc, char** argv) {
   if (argc > 1 && !std::strcmp(argv[1], "dispatch")) print_dispatches();
   else if (argc > 1 && !std::strcmp(argv[1], "model")) print_model(argc > 2 ? std::atof(argv[2]) * 1e-6 : 5e-6);
+  else if (argc > 2 && !std::strcmp(argv[1], "layer")) print_dispatches_of_layer(std::atoi(argv[2]), 5e-6);
   else if (argc > 1 && !std::strcmp(argv[1], "layers")) print_layers();
-  else return std::fprintf(stderr, "threads_bench dispatch | model [LEVEL_US] | layers\n"), 1;
+  else return std::fprintf(stderr, "threads_bench dispatch | model [LEVEL_US] | layer CORES | layers\n"), 1;
 }

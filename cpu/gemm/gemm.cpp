@@ -27,6 +27,14 @@ constexpr int64_t PACK_PIECE_ELEMENTS = 1 << 14;
 constexpr int64_t STRETCH = 16;                                            // units
 constexpr int PACKED_B_SLOT = 0, PACKED_A_SLOT = 1, DEQUANTIZED_SLOT = 6;  // of scratch
 
+void run_blocks(const Before& before, int64_t rows) {
+  parallel_for(ceil_div(rows, before.rows), [&](int64_t block) {
+    const Session session(*choose(Compute::BF16).kernel);
+    for (int64_t row = block * before.rows, end = std::min(row + before.rows, rows); row < end; row += BEFORE_ROWS)
+      before.run(before.context, row, std::min(BEFORE_ROWS, end - row), nullptr);
+  });
+}
+
 // One product under way. Units: see kernel.h.
 struct Plan {
   explicit Plan(const Product& product)
@@ -89,7 +97,7 @@ struct Plan {
   bool keeps_sums() const { return phase_units < units && !suits_passing(); }
 
   void pass() {
-    prepare_all();
+    if (p.before.run) gemm::run(p.before, p.m);
     columns = p.n, phase = units, passing = true;
     const int64_t panels = ceil_div(columns, kernel.nr), pieces = 4 * int64_t(threads());
     parallel_for(pieces, [&](int64_t piece) {
@@ -109,7 +117,10 @@ struct Plan {
     const int64_t elements = panels * kernel.nr * (phase * per_unit + slab);
     const int64_t most = std::min(parts, 4 * int64_t(threads()));
     const int64_t pieces = std::clamp<int64_t>(elements / PACK_PIECE_ELEMENTS, 1, most);
-    parallel_for(pieces, [&](int64_t piece) {
+    const bool begins = p.before.run && n0 == 0 && u0 == 0;
+    parallel_for(pieces + begins, [&](int64_t index) {
+      if (begins && index == 0) return p.before.begin(p.before.context);
+      const int64_t piece = index - begins;
       for (int64_t i = part(parts, piece, pieces); i < part(parts, piece + 1, pieces); ++i) {
         const int64_t j = p.b.along_k ? i / blocks : i % panels, at = p.b.along_k ? i % blocks : i / panels;
         const int64_t u = at / stretches * k_block, from = at % stretches * stretch,
@@ -236,9 +247,7 @@ struct Plan {
   // What is made of blocks of rows before these are packed: beside the packing of the same rows, which are then in the
   // cache, where each is packed once; else of all of them first.
   bool preparing(int64_t u0) const { return p.before.run && u0 == 0; }
-  void prepare_all() const {
-    if (p.before.run) gemm::run(p.before, p.m);
-  }
+  void prepare_all() const { run_blocks(p.before, p.m); }
 
   struct Strip {
     int64_t i0, i1, j0, j1;  // panels of rows and of columns
@@ -374,11 +383,8 @@ void multiply_rounded(const Product& p) {
 }  // namespace
 
 void run(const Before& before, int64_t rows) {
-  parallel_for(ceil_div(rows, before.rows), [&](int64_t block) {
-    const Session session(*choose(Compute::BF16).kernel);
-    for (int64_t row = block * before.rows, end = std::min(row + before.rows, rows); row < end; row += BEFORE_ROWS)
-      before.run(before.context, row, std::min(BEFORE_ROWS, end - row), nullptr);
-  });
+  before.begin(before.context);
+  run_blocks(before, rows);
 }
 
 void multiply(const Product& p) {

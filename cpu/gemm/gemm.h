@@ -44,6 +44,8 @@ struct Before {
   void* context = nullptr;
   // packed: not null, then the rows of a are to be packed there, all of K, as the kernel does it.
   void (*run)(void* context, int64_t row, int64_t count, void* packed) = nullptr;
+  // What comes before all blocks, by one thread: beside the packing of b.
+  void (*begin)(void* context) = nullptr;
 };
 
 // c[m, n] = a b + slab + bias
