@@ -4,7 +4,8 @@
 // all linear layers, dropout 0.1) for any number of cores. One layer runs here, every piece of every dispatch timed by
 // itself (CPU seconds, the least of some repetitions), cut as for that many threads; then the pieces are handed out to
 // cores that wake up as the pool's do, LEVEL_US later at each level of its tree. It knows nothing of memory that cores
-// share, nor of frequencies that fall. `threads_bench layers`: CPU seconds of those layers here.
+// share, nor of frequencies that fall. `threads_bench layer CORES`: each dispatch of a bf16 layer there, and what it
+// loses. `threads_bench layers`: CPU seconds of those layers here.
 // All print one JSON object.
 
 #include <time.h>
