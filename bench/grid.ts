@@ -10,7 +10,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { spread } from '../lib/data/list.ts'
-import { writeFileAtomic } from '../lib/io/atomic.ts'
+import { sha256File, writeFileAtomic } from '../lib/io/atomic.ts'
 import { packageRoot } from '../lib/io/package.ts'
 import { loadModel } from '../lib/model.ts'
 import { native } from '../lib/native.ts'
@@ -105,9 +105,13 @@ function times<T extends object, K extends string, V>(points: readonly T[], name
   return points.flatMap(point => values.map(value => ({ ...point, [name]: value }) as T & Record<K, V>))
 }
 
+/** How results call the encoder: the bundled one also by its weights, of which there have been several. */
+const encoder = options.encoder.endsWith('assets/encoder')
+  ? `bundled ${(await sha256File(join(options.encoder, 'model.safetensors'))).slice(0, 8)}`
+  : basename(dirname(options.encoder))
+
 /** All points asked for. */
 function pointsOf(set: string): Point[] {
-  const encoder = options.encoder.endsWith('assets/encoder') ? 'bundled' : basename(dirname(options.encoder))
   const rows = options.rows === undefined ? undefined : Number(options.rows)
   const seeds = times([{ set, encoder, rows }], 'seed', list(options.seeds).map(Number))
   const adapters = times(times(seeds, 'targets', list(options.targets)), 'r', list(options.r).map(Number))

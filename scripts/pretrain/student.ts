@@ -10,8 +10,9 @@ import { fetchTeacher, TEACHER, teacherVocabulary } from './teacher.ts'
 import { chooseVocabulary } from './vocabulary.ts'
 import { MAX_LENGTH, tokenizerConfig, tokenizerJson } from './wordpiece.ts'
 
-/** Where the student lies until it is good enough for assets/encoder. */
+/** Where the student lies while its teacher teaches it, and where when it was taught entities. */
 export const STUDENT = join(CACHE, 'student')
+export const TAUGHT = join(CACHE, 'taught')
 export const HIDDEN = 384
 /** Layers of the teacher that the student keeps. */
 const LAYERS = [0, 1]

@@ -10,6 +10,8 @@ export interface Synset {
   readonly lemmas: readonly string[]
   readonly definition: string
   readonly examples: readonly string[]
+  /** Whether it names one thing, such as a person or a place, in place of a kind. */
+  readonly isInstance: boolean
 }
 
 export const PARTS = ['noun', 'verb', 'adj', 'adv'] as const
@@ -35,6 +37,7 @@ function parse(part: string, line: string): Synset {
     lemmas,
     definition: head.replace(/[;:,\s]+$/, ''),
     examples,
+    isInstance: fields.includes('@i'),
   }
 }
 
