@@ -117,6 +117,12 @@ test('report: two runs as one page, and what it cannot lay over each other', asy
   // Another seed, another split: the page says so.
   assert.match(page, /a and b were scored on other examples/)
   assert.match(page, /<th>method<\/th><td class="num">lora<\/td><td class="num">dora<\/td>/)
+  assert.is((await run('report', 'a', 'b', '--out', 'both.html')).code, 0, 'a page is replaced')
+  const mine = join('a', 'metrics.json')
+  const kept = readFileSync(join(cwd, mine), 'utf8')
+  const other = await run('report', 'a', 'b', '--out', mine)
+  assert.match(other.stderr, /ERR_OPTION: --out: a.metrics.json is there already, and is no report/)
+  assert.is(readFileSync(join(cwd, mine), 'utf8'), kept)
   const one = await run('report', 'a')
   assert.is(one.code, 1, one.stderr)
   assert.match(one.stderr, /2 to 5 runs .*the page of one run is a\/report\.html/)

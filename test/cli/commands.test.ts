@@ -88,6 +88,8 @@ test('evaluate measures, and compares with the base', async () => {
   )
   const [summary] = records(written.stdout) as [{ metrics: { accuracy: number }; examples: number }]
   assert.is(summary.examples, 80)
+  const over = await run('evaluate', 'lowrank-reviews', 'reviews.jsonl', '--predictions', './reviews.jsonl')
+  assert.match(over.stderr, /ERR_OPTION: --predictions: .*reviews.jsonl holds data that are read/)
   const rows = records(readFileSync(join(cwd, 'p.jsonl'), 'utf8'))
   const right = rows.filter(row => row.label === row.gold).length
   assert.ok(Math.abs(right / 80 - summary.metrics.accuracy) < 1e-12)

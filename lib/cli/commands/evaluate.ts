@@ -21,6 +21,7 @@ import { type EvaluateOptions, type Evaluation, evaluate } from '../../train/eva
 import { must } from '../../tuple.ts'
 import { encode, openOptions, optionsFor, readRows, sayFor } from '../data.ts'
 import type { Settings } from '../options/options.ts'
+import { checkNoInput } from '../outputFile.ts'
 import { type Console, plainJson } from '../terminal/console.ts'
 import { metricText, plural } from '../terminal/format.ts'
 import { evaluationBar } from '../terminal/progress.ts'
@@ -30,14 +31,14 @@ import { openTold } from '../trained.ts'
 
 /** Prints the metrics of an adapter on data. */
 export async function evaluateCommand(settings: Settings, console: Console): Promise<number> {
+  checkNoInput('predictions', settings.predictions, settings.data)
   useThreads(settings)
   const trained = await openTold(settings, console)
   try {
     const data = await dataFor(trained, settings, await readRows(settings, console.note), console)
     const own = optionsFor(taskOfModel(trained.model), settings, trained.taskOptions)
     const encoded = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
-    const { examples, truncated } = encoded
-    const unknown = unknownText([encoded], trained.tokenizer)
+    const [{ examples, truncated }, unknown] = [encoded, unknownText([encoded], trained.tokenizer)]
     if (unknown !== undefined) console.warn(unknown)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${trained.maxLength} tokens`)
     const options = evaluateOptions(trained, settings, own)

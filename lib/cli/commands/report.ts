@@ -7,6 +7,7 @@ import { type FinishedRun, readFinished } from '../../report/finished.ts'
 import { MOST_RUNS, renderOverlay, sharedMetrics, unlike } from '../../report/overlay.ts'
 import { nth } from '../../tuple.ts'
 import type { Settings } from '../options/options.ts'
+import { checkPage } from '../outputFile.ts'
 import type { Console } from '../terminal/console.ts'
 import { metricText, shownPath } from '../terminal/format.ts'
 import { table } from '../terminal/table.ts'
@@ -27,6 +28,7 @@ export async function reportCommand(settings: Settings, console: Console): Promi
       return `report: ${first.name} is ${first.task}, ${name} is ${task}; name runs of one task`
     })
   const out = settings.out ?? 'lowrank-report.html'
+  checkPage('out', out)
   await writeFileAtomic(out, renderOverlay(runs, new Date().toISOString()))
   const warning = unlike(runs)
   if (warning !== undefined) console.note(warning)
