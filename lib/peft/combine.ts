@@ -164,9 +164,13 @@ function headOf(adapters: readonly Adapter[], wanted: string | undefined): Adapt
 
 const wholeOf = (adapter: Adapter) => [...adapter.tensors()].flatMap(([, p]) => (p.base ? [p] : []))
 
+/** The key of rows of single tokens that an adapter trains; undefined where it trains none. */
+export const rowsIn = (adapter: Adapter) =>
+  [...adapter.tensors()].find(([key]) => key.endsWith('trainable_tokens_delta'))?.[0]
+
 /** @throws ERR_UNSUPPORTED for rows of single tokens, which LoRA's file would hold with all others */
 export function checkNoRows(adapter: Adapter, what: string): void {
-  const rows = [...adapter.tensors()].find(([key]) => key.endsWith('trainable_tokens_delta'))?.[0]
+  const rows = rowsIn(adapter)
   check(rows === undefined, 'ERR_UNSUPPORTED', () => `${what}: ${rows} is rows of single tokens; merge it instead`)
 }
 

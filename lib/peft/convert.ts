@@ -12,6 +12,7 @@ import {
   largestFactors,
   type Pair,
   readFactors,
+  rowsIn,
   stacked,
   truncated,
 } from './combine.ts'
@@ -111,7 +112,7 @@ async function denseDistances(first: Adapter, second: Adapter): Promise<Map<stri
  * factors have ranks, those that a budget has cut being 0. Undefined for an adapter of more or other than factors.
  */
 export async function spectra(adapter: Adapter): Promise<Map<string, number[]> | undefined> {
-  if (layersOf(adapter).length === 0 || !hasFactors(adapter)) return undefined
+  if (layersOf(adapter).length === 0 || !hasFactors(adapter) || rowsIn(adapter) !== undefined) return undefined
   const layers = await readFactors([{ adapter, weight: 1 }])
   return new Map(
     [...layers].map(([path, parts]) => {

@@ -126,7 +126,7 @@ test('of several heads the one that is named is kept', async () => {
   model.dispose()
 })
 
-test('spectra: the singular values of each change, those that AdaLoRA has at zero among them; none for DoRA', async () => {
+test('spectra: the singular values of each change, those that AdaLoRA has at zero among them; none where there is more', async () => {
   const model = await tinyModel('bert-mlm')
   for (const [type, options] of [
     ['lora', { r: 3 }],
@@ -149,7 +149,15 @@ test('spectra: the singular values of each change, those that AdaLoRA has at zer
     if (sigma) assert.is(values.filter(value => value > 1e-6).length, 2)
     adapter.detach()
   }
-  assert.is(await spectra(trained(model, 'dora', { r: 4 })), undefined)
+  for (const [type, options] of [
+    ['dora', { r: 4 }],
+    ['lora', { r: 2, trainableTokenIndices: [3, 5] }],
+    ['token-rows', { tokenIndices: [3, 5] }],
+  ] as const) {
+    const other = attach(model, createMethod(type, options))
+    assert.is(await spectra(other), undefined, type)
+    other.detach()
+  }
   model.dispose()
 })
 
