@@ -61,7 +61,7 @@ export async function fit(
     const [cpu, start] = [cpuSeconds(), performance.now()]
     const losses: number[] = []
     let pending: Promise<StepNumbers> | undefined
-    for (const step of batches(examples, { ...model.head, batchSize, shuffle: true, seed, epoch })) {
+    for (const step of batches(examples, { collate: model.head.collate, batchSize, shuffle: true, seed, epoch })) {
       const index = optimizer.steps
       const rate = learningRate(index, { schedule: 'linear', lr, warmupSteps, totalSteps })
       const { numbers } = await stepper.launch(step, index, rate)

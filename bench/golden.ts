@@ -208,7 +208,7 @@ async function snapshot(
 }
 
 async function logitsOf(model: Model, examples: Example[]): Promise<Float32Array> {
-  const batch = packExamples(examples, Int32Array.from(examples.keys()), model.head)
+  const batch = packExamples(examples, Int32Array.from(examples.keys()), { collate: model.head.collate })
   const logits = scope(() => model.logits(batch))
   const data = (await logits.data()) as Float32Array
   logits.dispose()
@@ -259,7 +259,7 @@ async function train(model: Model, parameters: Map<string, Parameter>, trace: Tr
       const at = (t * meta.grad_accumulation + k) * size
       const last = microBatches.at(-1)
       const offsets = last && offsetsAfter(last)
-      microBatches.push(packExamples(examples, order.slice(at, at + size), { ...model.head, offsets }))
+      microBatches.push(packExamples(examples, order.slice(at, at + size), { collate: model.head.collate, offsets }))
     }
     const total = microBatches.reduce((sum, { targets }) => sum + targets!.weight, 0)
     const rate = learningRate(t, { ...plan, warmupSteps })

@@ -92,7 +92,7 @@ function stepOf(model: Model, optimizer: AdamW | undefined, { task, B, S }: Step
     const label = task === 'causal-lm' ? ids : draw.below(2)
     return { ids, label, truncated: false, row: { values: {}, file: 'random', line } }
   })
-  const batch = packExamples(examples, Int32Array.from(examples.keys()), model.head)
+  const batch = packExamples(examples, Int32Array.from(examples.keys()), { collate: model.head.collate })
   const targets = must(batch.targets, 'targets')
   const [total, objective] = [targets.weight, supervised({ checkpoint: options.checkpoint })]
   const stepper = optimizer && new Stepper(model, optimizer, { seed: 0, objective })

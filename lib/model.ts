@@ -2,7 +2,7 @@ import { type Targets, uploadTargets } from './data/targets.ts'
 import { check, fail } from './errors.ts'
 import { onLearned } from './heads/aside.ts'
 import { answersOf, type DeviceAnswers, type Head, type LossOptions, type Problem, rowsRead } from './heads/head.ts'
-import { checkOptions, headLabels, headSource, holdsHead, problemOf } from './heads/headSource.ts'
+import { checkModelOptions, headLabels, headSource, holdsHead, problemOf } from './heads/headSource.ts'
 import { HEADS, headOf, type TaskName } from './heads/index.ts'
 import { localFolder } from './hub/folder.ts'
 import { float, type ModelConfig, readModelConfig } from './io/config.ts'
@@ -349,7 +349,7 @@ export class Model implements Disposable {
  * ERR_CHECKPOINT, or ERR_HUB, with every problem at once.
  */
 export async function loadModel(name: string, options: ModelOptions): Promise<Model> {
-  checkOptions('loadModel', options)
+  checkModelOptions('loadModel', options)
   const cure = 'give the path of a Hugging Face model folder or of a GGUF file, or a model of the hub (owner/name)'
   const dir = await localFolder(name, { option: 'loadModel', purpose: 'model', cure })
   const config = readModelConfig(dir, MODEL_TYPES)
@@ -365,7 +365,7 @@ export async function loadModel(name: string, options: ModelOptions): Promise<Mo
 
 /** A model of a config with every weight newly initialised, for pretraining and benchmarks. */
 export function createModel(config: ModelConfig, options: ModelOptions): Model {
-  checkOptions('createModel', options)
+  checkModelOptions('createModel', options)
   return new Model(config, { ...settingsOf(config, options), origin: 'the config' }, options, undefined)
 }
 

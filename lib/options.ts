@@ -248,6 +248,20 @@ export function nameHere(key: string, known: readonly string[]): string | undefi
   return ours !== undefined && known.includes(ours) ? ours : undefined
 }
 
+/** Every option of a type, which the compiler holds against it. */
+export type OptionsOf<T> = { readonly [K in keyof T]-?: true }
+
+/**
+ * What a public function does before all else.
+ * @throws ERR_OPTION for options that are no object, or one that is none of `known`, with the nearest
+ */
+export function checkOptions<T extends object>(what: string, options: T | undefined, known: OptionsOf<T>): void {
+  check(options === undefined || isRecord(options), 'ERR_OPTION', () => {
+    return `${what}: the options are ${shown(options)}, expected an object of ${Object.keys(known).join(', ')}`
+  })
+  checkKeys(what, options ?? {}, Object.keys(known))
+}
+
 /** @throws ERR_OPTION for a key that is none of `known`, with our name for it or the nearest */
 export function checkKeys(what: string, options: object, known: readonly string[]): void {
   for (const key of Object.keys(options))

@@ -21,6 +21,11 @@ export function keysOf<T extends object>(object: T): (keyof T & string)[] {
   return Object.keys(object) as (keyof T & string)[]
 }
 
+/** The keys of an object, each true. */
+export function marked<T extends object>(object: T): { readonly [K in keyof T]: true } {
+  return Object.fromEntries(Object.keys(object).map(key => [key, true])) as { readonly [K in keyof T]: true }
+}
+
 /** An object with some of the keys of another. */
 export function pick<T extends object, K extends keyof T & string>(object: T, keys: readonly K[]): Pick<T, K> {
   const picked: Pick<T, K> = { ...object }

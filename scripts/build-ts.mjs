@@ -2,9 +2,19 @@
 // the tests beside them.
 
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { createRequire } from 'node:module'
-import { join, relative } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -18,7 +28,7 @@ function filesOf(dir) {
 
 for (const file of filesOf(dist)) {
   const output = relative(dist, file)
-  const source = join(root, output.replace(/\.(js|js\.map|d\.ts)$/, '.ts'))
+  const source = join(root, output.replace(/\.(js|js\.map|d\.ts|d\.cts)$/, '.ts'))
   if (output !== '.tsbuildinfo' && !existsSync(source)) rmSync(file)
 }
 // Without its output, tsc's record of what is up to date is wrong.
@@ -35,6 +45,16 @@ for (const file of filesOf(join(root, 'test'))) {
 mkdirSync(dist, { recursive: true })
 rmSync(join(dist, 'assets'), { force: true })
 symlinkSync('../assets', join(dist, 'assets'))
+
+// A module that is CommonJS to TypeScript may not name one that is not, though Node's require takes both.
+const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+for (const { require: required } of Object.values(exports)) {
+  if (!required) continue
+  const file = join(root, required.types)
+  mkdirSync(dirname(file), { recursive: true })
+  const text = `// @ts-ignore TS1479: Node's require takes this module.\nexport * from './${basename(required.default)}'\n`
+  if (!existsSync(file) || readFileSync(file, 'utf8') !== text) writeFileSync(file, text)
+}
 
 const tsc = createRequire(import.meta.url).resolve('typescript/bin/tsc')
 const { status } = spawnSync(process.execPath, [tsc, '-p', 'tsconfig.json'], { cwd: root, stdio: 'inherit' })

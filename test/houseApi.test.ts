@@ -1,17 +1,19 @@
 // The public API as its declarations say it: a small root, a comment on every export, and no type without a name.
 
 import { existsSync, readFileSync } from 'node:fs'
-import { join, relative } from 'node:path'
+import { basename, join, relative } from 'node:path'
 import ts from 'typescript'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { LowrankError } from '../lib/errors.ts'
 import { packageRoot } from '../lib/io/package.ts'
+import { isRecord } from '../lib/options.ts'
 import * as peft from '../lib/peft/index.ts'
 
 const MOST_ROOT_VALUES = 45
 
 const { exports: exported } = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8')) as {
-  exports: Record<string, { types?: string }>
+  exports: Record<string, { types?: string; default?: string; require?: { types: string; default: string } }>
 }
 /** Entry points by the file of their declarations. */
 const entries = new Map(
@@ -50,6 +52,13 @@ function noProblems(problems: readonly string[]): void {
 test('the entry points are built', () => {
   assert.equal(missing, [], 'run node scripts/build-ts.mjs')
   assert.ok(entries.size > 10)
+  // What "module": "node16" reads in a package that is CommonJS; test/packaging compiles one.
+  for (const [name, { types, default: file, require: required }] of Object.entries(exported)) {
+    if (types === undefined || file === undefined) continue
+    assert.is(required?.default, file, name)
+    const text = readFileSync(join(packageRoot, required!.types), 'utf8')
+    assert.match(text, `\nexport * from './${basename(file)}'\n`)
+  }
 })
 
 test('the root has few names, and no other entry point has all of them', () => {
@@ -172,6 +181,53 @@ test('what the options of a method are is what their fields say: names, values, 
   const all = methodOptions()
   assert.is(new Set(all.map(({ method }) => method.type)).size, peft.METHODS.length)
   noProblems(all.flatMap(optionProblems))
+})
+
+/** Functions and classes of an entry point whose last parameter is options, and how many parameters stand before it. */
+function withOptions(file: string): { name: string; before: number }[] {
+  return exportsOf(file).flatMap(({ name, symbol }) => {
+    const type = symbol.flags & ts.SymbolFlags.Value ? checker.getTypeOfSymbol(symbol) : undefined
+    const [signature] = [...(type?.getCallSignatures() ?? []), ...(type?.getConstructSignatures() ?? [])]
+    const parameters = signature?.getParameters() ?? []
+    const declaration = parameters.at(-1)?.valueDeclaration
+    if (!declaration || !ts.isParameter(declaration) || !declaration.type) return []
+    const isOptions = /Options\b/.test(declaration.type.getText()) || declaration.name.getText() === 'options'
+    return isOptions && !/\bErrorOptions\b/.test(declaration.type.getText())
+      ? [{ name, before: parameters.length - 1 }]
+      : []
+  })
+}
+
+/** What a call says; options are looked at before anything else, so that the other arguments may be missing. */
+async function answerTo(made: unknown, before: number, options: unknown): Promise<string> {
+  const args = [...Array.from({ length: before }, () => undefined), options]
+  try {
+    assert.ok(typeof made === 'function')
+    const isClass = /^class\b/.test(Function.prototype.toString.call(made))
+    const answer: unknown = isClass ? Reflect.construct(made, args) : made(...args)
+    await (isRecord(answer) && typeof answer.next === 'function' ? answer.next() : answer)
+    return 'nothing'
+  } catch (error) {
+    return error instanceof LowrankError ? `${error.code} ${error.message}` : String(error)
+  }
+}
+
+test('an option that is none is told by every function that takes options, before anything else', async () => {
+  const problems: string[] = []
+  const found = new Set<string>()
+  for (const [file, entry] of entries) {
+    const source = file.replace(`${packageRoot}/dist/`, `${packageRoot}/`).replace(/\.d\.ts$/, '.ts')
+    const module: Record<string, unknown> = await import(existsSync(source) ? source : file.replace(/d\.ts$/, 'js'))
+    for (const { name, before } of withOptions(file)) {
+      if (!(name in module)) continue // a class whose type alone is public
+      found.add(name)
+      const said = await answerTo(module[name], before, { outputDri: 1 })
+      if (!/^ERR_OPTION outputDri: is no option of /.test(said)) problems.push(`${name} of ${entry}: ${said}`)
+    }
+  }
+  noProblems(problems)
+  for (const name of ['saveAdapter', 'loadTokenizer', 'train', 'open', 'splitData', 'lora'])
+    assert.ok(found.has(name), name)
 })
 
 test.run()

@@ -1,6 +1,6 @@
 import { check, fail } from '../errors.ts'
 import { type PackedBatch, pack } from '../nn/batch.ts'
-import { SEED } from '../options.ts'
+import { checkOptions, type OptionsOf, SEED } from '../options.ts'
 import { type PlanOptions, planBatches } from './batchPlan.ts'
 import { type Example, sequencesOf } from './example.ts'
 import { itemAt, type List } from './list.ts'
@@ -67,6 +67,11 @@ export interface BatchOptions extends PlanOptions {
   readonly transform?: Transform | undefined
 }
 
+const BATCH_OPTIONS: OptionsOf<BatchOptions> = {
+  ...{ collate: true, classWeights: true, transform: true, batchSize: true, batchTokens: true, accumulate: true },
+  ...{ shuffle: true, seed: true, epoch: true, groupByLength: true, dropLast: true },
+}
+
 /** The steps of one epoch. Any step is made on its own, so that a run resumes at step k without replaying others. */
 export interface Batches extends Iterable<Step> {
   /** Number of steps. */
@@ -81,6 +86,7 @@ export interface Batches extends Iterable<Step> {
  * @throws ERR_OPTION for sizes that are no positive integers, ERR_DATA without examples or for one without tokens
  */
 export function batches(examples: List<Example>, options: BatchOptions): Batches {
+  checkOptions('batches', options, BATCH_OPTIONS)
   const plan = planBatches(examples, options)
   const length = plan.steps
   const at = (k: number): Step => {
@@ -100,11 +106,9 @@ export interface PackOptions extends Pick<BatchOptions, 'collate' | 'classWeight
 }
 
 /** Examples packed into one micro-batch, in the order of `rows`. */
-export function packExamples(
-  examples: List<Example>,
-  rows: Int32Array,
-  { collate, classWeights, offsets = START }: PackOptions,
-): MicroBatch {
+export function packExamples(examples: List<Example>, rows: Int32Array, options: PackOptions): MicroBatch {
+  checkOptions('packExamples', options, { collate: true, classWeights: true, offsets: true })
+  const { collate, classWeights, offsets = START } = options
   const parts = Array.from(rows, row => itemAt(examples, row))
   const sequences = parts.flatMap(sequencesOf)
   check(sequences.length % parts.length === 0, 'ERR_DATA', () => {
@@ -205,9 +209,10 @@ function packPart(
   options: BatchOptions,
   offsets: Offsets | undefined,
 ): MicroBatch {
-  const { transform, seed = SEED, epoch = 0 } = options
-  if (!transform) return packExamples(examples, rows, { ...options, offsets })
+  const { transform, seed = SEED, epoch = 0, collate, classWeights } = options
+  const how = { collate, classWeights, offsets }
+  if (!transform) return packExamples(examples, rows, how)
   const own = Array.from(rows, row => itemAt(examples, row))
   const changed = transformed(own, rows, transform, seed, epoch)
-  return { ...packExamples(changed, Int32Array.from(own.keys()), { ...options, offsets }), rows }
+  return { ...packExamples(changed, Int32Array.from(own.keys()), how), rows }
 }

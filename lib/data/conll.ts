@@ -1,6 +1,7 @@
 import { check } from '../errors.ts'
+import { checkOptions } from '../options.ts'
 import { nth } from '../tuple.ts'
-import { type ConllOptions, findLayout, type Layout, type Word } from './conllLayout.ts'
+import { CONLL_OPTIONS, type ConllOptions, findLayout, type Layout, type Word } from './conllLayout.ts'
 import { readLines } from './lines.ts'
 import type { Row } from './row.ts'
 import { detectScheme, type TagScheme, toIob2 } from './tags.ts'
@@ -14,6 +15,7 @@ import { detectScheme, type TagScheme, toIob2 } from './tags.ts'
  * @throws ERR_DATA naming the line for rows of another width, a missing column, an empty word, a file without words.
  */
 export async function* readConll(path: string, options: ConllOptions = {}): AsyncGenerator<Row> {
+  checkOptions('readConll', options, CONLL_OPTIONS)
   let converted: TagScheme = 'none'
   let rows = 0
   for await (const { words, layout } of laidOut(path, options)) {

@@ -1,5 +1,6 @@
 // Which columns of a column file hold words and tags.
 
+import type { OptionsOf } from '../options.ts'
 import { lastOf, nth } from '../tuple.ts'
 import type { EncodingOptions } from './lines.ts'
 import { isEntityTag } from './tags.ts'
@@ -14,6 +15,11 @@ export interface ConllOptions extends EncodingOptions {
   readonly keepTags?: boolean | undefined
   /** Told which columns were taken, where that is not plain, and when tags were converted. */
   readonly notice?: ((message: string) => void) | undefined
+}
+
+/** Their names. */
+export const CONLL_OPTIONS: OptionsOf<ConllOptions> = {
+  ...{ tokenColumn: true, tagColumn: true, keepTags: true, notice: true, encoding: true },
 }
 
 /** A line of a column file. */

@@ -2,6 +2,7 @@ import { pipeline, Readable } from 'node:stream'
 import { CsvError, parse } from 'csv-parse'
 import { check, fail, LowrankError } from '../errors.ts'
 import { shown } from '../io/json.ts'
+import { checkOptions, type OptionsOf } from '../options.ts'
 import { type EncodingOptions, readLines, textPieces } from './lines.ts'
 import type { Row } from './row.ts'
 
@@ -18,11 +19,17 @@ export interface DelimitedOptions extends EncodingOptions {
   readonly notice?: ((message: string) => void) | undefined
 }
 
+/** Their names. */
+export const DELIMITED_OPTIONS: OptionsOf<DelimitedOptions> = {
+  ...{ delimiter: true, columns: true, notice: true, encoding: true },
+}
+
 /**
  * Rows of a CSV file (RFC 4180: quoted fields may hold delimiters, line ends and doubled quotes) as strings, streaming.
  * @throws ERR_DATA naming the line for ragged rows, unclosed quotes, invalid UTF-8, doubled column names, no rows.
  */
 export async function* readCsv(path: string, options: DelimitedOptions = {}): AsyncGenerator<Row> {
+  checkOptions('readCsv', options, DELIMITED_OPTIONS)
   const { delimiter: given } = options
   check(given === undefined || given.length === 1, 'ERR_OPTION', () => `delimiter: "${given}" is not one character`)
   const { delimiter, skip } = await foundDelimiter(path, options)
@@ -56,6 +63,7 @@ async function foundDelimiter(path: string, options: DelimitedOptions): Promise<
  * @throws ERR_DATA as readCsv
  */
 export async function* readTsv(path: string, options: DelimitedOptions = {}): AsyncGenerator<Row> {
+  checkOptions('readTsv', options, DELIMITED_OPTIONS)
   yield* nameFields(path, tsvRecords(path, options.delimiter ?? '\t', options), options.columns, '\t')
 }
 

@@ -1,5 +1,5 @@
 import { check, fail, messageOf } from '../errors.ts'
-import { isRecord } from '../options.ts'
+import { checkOptions, isRecord } from '../options.ts'
 import { type EncodingOptions, type Line, readLines } from './lines.ts'
 import { type Row, typeOf } from './row.ts'
 import { squadRows } from './squad.ts'
@@ -12,6 +12,7 @@ const longestWhole = 256 * 2 ** 20
  * @throws ERR_DATA naming the line for invalid UTF-8, broken JSON, anything that is no object; for a file without rows.
  */
 export async function* readJsonl(path: string, options: EncodingOptions = {}): AsyncGenerator<Row> {
+  checkOptions('readJsonl', options, { encoding: true })
   let rows = 0
   const lines = readLines(path, options)
   for await (const line of lines) {

@@ -1,6 +1,7 @@
 // Masked language modelling: hiding tokens (Devlin et al. 2019, section 3.1) and cutting long texts into blocks.
 
 import { check } from '../errors.ts'
+import { checkOptions } from '../options.ts'
 import type { Random } from '../random.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { lastOf, nth } from '../tuple.ts'
@@ -43,6 +44,7 @@ export function maskingOf(
   tokenizer: Tokenizer,
   options: { readonly probability?: number | undefined; readonly wholeWord?: boolean | undefined } = {},
 ): Transform {
+  checkOptions('maskingOf', options, { probability: true, wholeWord: true })
   const { probability = 0.15, wholeWord = false } = options
   const { mask } = tokenizer.specials
   check(mask !== undefined, 'ERR_CONFIG', () => `masking: the tokenizer in ${tokenizer.path} has no mask token`)
@@ -88,8 +90,10 @@ export function* textBlocks(
   rows: Iterable<Row>,
   column: string,
   tokenizer: Tokenizer,
-  { length, across = true }: BlockOptions,
+  options: BlockOptions,
 ): Generator<Example> {
+  checkOptions('textBlocks', options, { length: true, across: true })
+  const { length, across = true } = options
   const { cls, sep } = tokenizer.specials
   check(cls !== undefined && sep !== undefined, 'ERR_CONFIG', () => 'blocks: the tokenizer has no cls and sep token')
   const room = length - 2

@@ -2,12 +2,15 @@ import { statSync } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import type { ValueOf } from '../options.ts'
+import { checkOptions, type OptionsOf } from '../options.ts'
 import { keysOf } from '../tuple.ts'
 import { absent } from './absent.ts'
 import { readConll } from './conll.ts'
 import type { ConllOptions } from './conllLayout.ts'
-import { type DelimitedOptions, readCsv, readTsv } from './delimited.ts'
+import { CONLL_OPTIONS } from './conllLayout.ts'
+import { DELIMITED_OPTIONS, type DelimitedOptions, readCsv, readTsv } from './delimited.ts'
 import { readJsonl } from './jsonl.ts'
 import { DATA_OPTIONS } from './options.ts'
 import { readParquet } from './parquet.ts'
@@ -34,6 +37,9 @@ export type DataSource = { readonly [name in SplitName]?: DataFile }
 export interface OpenOptions extends DelimitedOptions, ConllOptions {
   readonly format?: DataFormat | undefined
 }
+
+/** Their names. */
+export const OPEN_OPTIONS: OptionsOf<OpenOptions> = { format: true, ...DELIMITED_OPTIONS, ...CONLL_OPTIONS }
 
 const formats: Readonly<Record<string, DataFormat>> = {
   '.jsonl': 'jsonl',
@@ -67,6 +73,8 @@ const textCure = 'say what it holds: format text for one text a line, conll for 
  * @throws ERR_DATA when nothing is there, two files claim one split, or the format is unknown.
  */
 export async function openDataset(path: string, options: OpenOptions = {}): Promise<DataSource> {
+  checkOptions('openDataset', options, OPEN_OPTIONS)
+  check(typeof path === 'string', 'ERR_OPTION', () => `openDataset: ${shown(path)} is no path of a file or folder`)
   const found = await stat(path).catch(missing)
   check(found, 'ERR_DATA', () => absent(path))
   return found.isDirectory() ? openFolder(path, options) : { train: openFile(path, options) }
@@ -83,6 +91,8 @@ function missing(error: NodeJS.ErrnoException): undefined {
  * there is none
  */
 export function openFile(path: string, options: OpenOptions = {}): DataFile {
+  checkOptions('openFile', options, OPEN_OPTIONS)
+  check(typeof path === 'string', 'ERR_OPTION', () => `openFile: ${shown(path)} is no path of a file`)
   // A pipe gives its bytes once: the next look at it would find an empty file.
   check(isThereForGood(path), 'ERR_DATA', () => {
     return `data: ${path} is no file but a pipe or a device, and data are read more than once; write them to a file`
@@ -128,17 +138,18 @@ const withoutExtension = (path: string) => withoutGzip(path).slice(0, -extension
 const SHARD = /-\d{5}-of-(\d{5})$/
 
 function reader(path: string, format: DataFormat, options: OpenOptions): AsyncIterable<Row> {
+  const { delimiter, columns, notice, encoding, tokenColumn, tagColumn, keepTags } = options
   switch (format) {
     case 'jsonl':
-      return readJsonl(path, options)
+      return readJsonl(path, { encoding })
     case 'parquet':
       return readParquet(path)
     case 'csv':
-      return readCsv(path, options)
+      return readCsv(path, { delimiter, columns, notice, encoding })
     case 'tsv':
-      return readTsv(path, options)
+      return readTsv(path, { delimiter, columns, notice, encoding })
     case 'conll':
-      return readConll(path, options)
+      return readConll(path, { tokenColumn, tagColumn, keepTags, notice, encoding })
     case 'text':
       return readPlainText(path, options)
     default: {

@@ -3,6 +3,7 @@
 import { type Example, IGNORED } from '../data/example.ts'
 import type { List } from '../data/list.ts'
 import type { Model } from '../model.ts'
+import { checkOptions } from '../options.ts'
 import type { Words } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { Decoder } from './decoder.ts'
@@ -23,7 +24,9 @@ export interface AnswersOptions {
 export type Say = (model: Model, examples: List<Example>) => Promise<readonly (Words | undefined)[]>
 
 /** Answers by the likeliest token each time: to the last turn of the assistant, a prompt, or what an encoder reads. */
-export function sayWith(tokenizer: Tokenizer, { rows, maxNewTokens, batchSize, signal }: AnswersOptions): Say {
+export function sayWith(tokenizer: Tokenizer, options: AnswersOptions): Say {
+  checkOptions('sayWith', options, { rows: true, maxNewTokens: true, batchSize: true, signal: true })
+  const { rows, maxNewTokens, batchSize, signal } = options
   return async (model, examples) => {
     const choice = choiceOf(model, { maxNewTokens, signal })
     const decoder = new Decoder(model, { sequences: batchSize })

@@ -3,7 +3,7 @@ import { causalLmHead, seq2seqLmHead } from '../heads/languageModel.ts'
 import { preferenceHead } from '../heads/preference.ts'
 import { shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
-import { isRecord } from '../options.ts'
+import { checkOptions, isRecord, type OptionsOf } from '../options.ts'
 import { openedIds } from '../tasks/causalLm.ts'
 import { type ChatOptions, promptIds } from '../tasks/chat.ts'
 import { withEnd } from '../tasks/seq2seqLm.ts'
@@ -12,7 +12,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
 import { Decoder } from './decoder.ts'
 import type { CacheOptions } from './kvCache.ts'
-import { cacheOptions, choiceOf, type Decoding, type TokenOptions } from './options.ts'
+import { cacheOptions, choiceOf, type Decoding, TOKEN_OPTIONS, type TokenOptions } from './options.ts'
 
 /** What is continued: a text as it is, or a conversation in which the assistant is to speak next. */
 export type Prompt = string | readonly Message[]
@@ -26,6 +26,8 @@ export interface GenerateOptions extends TokenOptions {
   /** What the assistant may call. */
   readonly tools?: readonly unknown[] | undefined
 }
+
+const TEXT_OPTIONS: OptionsOf<GenerateOptions> = { ...TOKEN_OPTIONS, stop: true, chat: true, tools: true }
 
 /** A piece of a generated text. */
 export interface Generated {
@@ -52,10 +54,12 @@ export interface Completion {
 export async function* generateTokens(
   model: Model,
   prompt: Int32Array,
-  { cacheType, ...options }: TokenOptions & Pick<CacheOptions, 'cacheType'> = {},
+  options: TokenOptions & Pick<CacheOptions, 'cacheType'> = {},
 ): AsyncGenerator<number> {
+  checkOptions('generateTokens', options, { ...TOKEN_OPTIONS, cacheType: true })
   checkModel(model)
-  const choice = choiceOf(model, options)
+  const { cacheType, ...choices } = options
+  const choice = choiceOf(model, choices)
   const decoder = new Decoder(model, { ...cacheOptions({ cacheType }), sequences: 1, reuse: 0 })
   try {
     yield* choice.beams > 1 ? firstBeam(decoder, prompt, choice) : decoder.tokens(prompt, choice)
@@ -73,12 +77,14 @@ export async function* generate(
   model: Model,
   tokenizer: Tokenizer,
   prompt: Prompt,
-  { cacheType, ...options }: GenerateOptions & Pick<CacheOptions, 'cacheType'> = {},
+  options: GenerateOptions & Pick<CacheOptions, 'cacheType'> = {},
 ): AsyncGenerator<Generated> {
+  checkOptions('generate', options, { ...TEXT_OPTIONS, cacheType: true })
   checkModel(model)
+  const { cacheType, ...choices } = options
   const decoder = new Decoder(model, { ...cacheOptions({ cacheType }), sequences: 1, reuse: 0 })
   try {
-    yield* generateBy(decoder, model, tokenizer, prompt, options)
+    yield* generateBy(decoder, model, tokenizer, prompt, choices)
   } finally {
     await decoder.close()
   }
@@ -122,6 +128,7 @@ export async function complete(
   prompts: readonly Prompt[],
   options: CompleteOptions = {},
 ): Promise<Completion[][]> {
+  checkOptions('complete', options, { ...TEXT_OPTIONS, n: true, batchSize: true, cacheType: true, reuse: true })
   checkModel(model)
   const { stop, chat, tools, n = 1, batchSize = 16, cacheType, reuse, ...choices } = options
   for (const [name, value] of Object.entries({ n, batchSize }))

@@ -5,7 +5,8 @@ import { join } from 'node:path'
 import { check } from '../errors.ts'
 import { isJsonObject, type Json, readJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
-import { type FilledOf, filled, type OptionRow } from '../options.ts'
+import { type FilledOf, filled, type OptionRow, type OptionsOf } from '../options.ts'
+import { marked } from '../tuple.ts'
 import type { CacheOptions } from './kvCache.ts'
 
 /** The numbers among them: flags, checks and docs follow from here. */
@@ -79,6 +80,12 @@ export const CACHE_OPTIONS = {
 /** @throws ERR_OPTION for a value out of range */
 export function cacheOptions(given: CacheOptions): FilledOf<typeof CACHE_OPTIONS> {
   return filled(CACHE_OPTIONS, given, 'generate')
+}
+
+/** Names of {@link TokenOptions}. */
+export const TOKEN_OPTIONS: OptionsOf<TokenOptions> = {
+  ...marked(GENERATE_OPTIONS),
+  ...{ endIds: true, sample: true, signal: true },
 }
 
 /** The numbers of generation, each with its default. */

@@ -30,12 +30,12 @@ interface HeadOptions {
 const OPTIONS = 'task labels problem head headRows device planFor storage compute seed'.split(' ')
 
 /** What JavaScript may hand over as options of a model. @throws ERR_OPTION for an unknown task or option, or none */
-export function checkOptions(what: string, options: { readonly task: string }): void {
+export function checkModelOptions(what: string, options: { readonly task: string }): void {
+  checkKeys(what, options ?? {}, OPTIONS)
   check(isRecord(options) && options.task !== undefined, 'ERR_OPTION', () => {
     return `${what}: no task; give { task: ${headTasks.map(task => `'${task}'`).join(' | ')} }`
   })
   headOf(options.task)
-  checkKeys(what, options, OPTIONS)
 }
 
 /** Whether a source has modules of the task's head. */

@@ -1,6 +1,7 @@
 // Single-label classification. Gold and predicted labels are class ids; every number equals scikit-learn's.
 
 import { check } from '../errors.ts'
+import { checkOptions } from '../options.ts'
 import { nth, under } from '../tuple.ts'
 import {
   type Counts,
@@ -109,6 +110,7 @@ export function precisionRecallF1(
   predicted: ArrayLike<number>,
   options: AverageOptions,
 ): Scores {
+  checkOptions('precisionRecallF1', options, { average: true, classes: true, positive: true, zeroDivision: true })
   const { average, positive = 1, zeroDivision = 0 } = options
   checkPaired('precisionRecallF1', gold, predicted)
   checkZeroDivision(zeroDivision)
@@ -162,6 +164,7 @@ export function classificationReport(
   labels: readonly string[],
   options: { positive?: string; zeroDivision?: ZeroDivision } = {},
 ): ClassificationReport {
+  checkOptions('classificationReport', options, { positive: true, zeroDivision: true })
   const { zeroDivision = 0 } = options
   checkZeroDivision(zeroDivision)
   const confusion = confusionCells(gold, predicted, labels.length)

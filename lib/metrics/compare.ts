@@ -1,7 +1,7 @@
 // Paired comparison of two systems on the same items: McNemar's test and the paired bootstrap.
 
 import { check } from '../errors.ts'
-import { SEED } from '../options.ts'
+import { checkOptions, type OptionsOf, SEED } from '../options.ts'
 import { resampler } from '../random.ts'
 import { nth, under } from '../tuple.ts'
 import { occurringClasses } from './classification.ts'
@@ -51,6 +51,8 @@ export function mcnemar(onlyBefore: number, onlyAfter: number): McNemar {
   }
 }
 
+const BOOTSTRAP_OPTIONS: OptionsOf<BootstrapOptions> = { resamples: true, confidence: true, seed: true }
+
 /** McNemar's test of two systems' predictions of the same gold labels. */
 export function mcnemarOfPredictions(
   gold: ArrayLike<number>,
@@ -83,6 +85,7 @@ export function pairedBootstrap(
   score: (sample: Uint32Array) => { before: number; after: number },
   options: BootstrapOptions = {},
 ): BootstrapInterval {
+  checkOptions('pairedBootstrap', options, BOOTSTRAP_OPTIONS)
   const { resamples = 2000, confidence = 0.95, seed = SEED } = options
   check(resamples >= 1, 'ERR_OPTION', () => `resamples: ${resamples}; at least 1 is needed`)
   check(confidence > 0 && confidence < 1, 'ERR_OPTION', () => `confidence: ${confidence} is not between 0 and 1`)
@@ -125,6 +128,7 @@ export function bootstrapAccuracy(
   after: ArrayLike<number>,
   options?: BootstrapOptions,
 ): BootstrapInterval {
+  checkOptions('bootstrapAccuracy', options, BOOTSTRAP_OPTIONS)
   checkPaired('bootstrapAccuracy', gold, before)
   checkPaired('bootstrapAccuracy', gold, after)
   const right = (predicted: ArrayLike<number>) => Uint8Array.from(predicted, (label, i) => (label === gold[i] ? 1 : 0))
@@ -152,6 +156,7 @@ export function bootstrapMacroF1(
   after: ArrayLike<number>,
   options?: BootstrapOptions,
 ): BootstrapInterval {
+  checkOptions('bootstrapMacroF1', options, BOOTSTRAP_OPTIONS)
   checkPaired('bootstrapMacroF1', gold, before)
   checkPaired('bootstrapMacroF1', gold, after)
   const ids = new Map(
@@ -192,8 +197,10 @@ export function bootstrapEntityF1(
   after: readonly (readonly string[])[],
   options: BootstrapOptions & { mode?: EntityMode } = {},
 ): BootstrapInterval {
+  checkOptions('bootstrapEntityF1', options, { ...BOOTSTRAP_OPTIONS, mode: true })
+  const { mode, ...others } = options
   const totals = (predicted: readonly (readonly string[])[]) =>
-    entityCountsBySentence(gold, predicted, options.mode).map(counts => {
+    entityCountsBySentence(gold, predicted, mode).map(counts => {
       let hits = 0
       let size = 0
       for (const c of counts.values()) {
@@ -214,5 +221,5 @@ export function bootstrapEntityF1(
     return size === 0 ? 0 : (2 * hits) / size
   }
   const score = (sample: Uint32Array) => ({ before: f1(beforeTotals, sample), after: f1(afterTotals, sample) })
-  return pairedBootstrap('entity F1', gold.length, score, options)
+  return pairedBootstrap('entity F1', gold.length, score, others)
 }

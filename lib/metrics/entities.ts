@@ -1,6 +1,7 @@
 // Entity-level scores of tag sequences, equal to seqeval's: `default` is conlleval's chunking, `strict` is IOB2.
 
 import { check } from '../errors.ts'
+import { checkOptions } from '../options.ts'
 import { nth, under } from '../tuple.ts'
 import { type Counts, checkPaired, meanScores, type Scores, scoresFromCounts } from './scores.ts'
 
@@ -199,6 +200,7 @@ export function entityReport(
   predicted: readonly Tags[],
   options: { mode?: EntityMode; zeroDivision?: 0 | 1 } = {},
 ): EntityReport {
+  checkOptions('entityReport', options, { mode: true, zeroDivision: true })
   const { mode = 'default', zeroDivision = 0 } = options
   const total = sumCounts(entityCountsBySentence(gold, predicted, mode))
   const names = [...total.keys()].sort(byCodePoint)

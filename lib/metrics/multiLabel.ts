@@ -1,6 +1,7 @@
 // Multi-label classification: each row is a 0/1 vector over the labels; every number equals scikit-learn's.
 
 import { check } from '../errors.ts'
+import { checkOptions } from '../options.ts'
 import { nth } from '../tuple.ts'
 import {
   type Counts,
@@ -74,6 +75,7 @@ export function multiLabelReport(
   labels: readonly string[],
   options: { zeroDivision?: ZeroDivision } = {},
 ): MultiLabelReport {
+  checkOptions('multiLabelReport', options, { zeroDivision: true })
   const { zeroDivision = 0 } = options
   checkZeroDivision(zeroDivision)
   checkIndicators(gold, predicted, labels.length)

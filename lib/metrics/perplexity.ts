@@ -1,4 +1,5 @@
 import { check } from '../errors.ts'
+import { checkOptions } from '../options.ts'
 
 /** Language-model scores of a text. */
 export type PerplexityReport = {
@@ -22,6 +23,7 @@ export type TokenLoss = { sum: number; tokens: number; correct?: number }
  * Throws ERR_DATA when no token was scored.
  */
 export function perplexityReport(batches: Iterable<TokenLoss>, options: { bytes?: number } = {}): PerplexityReport {
+  checkOptions('perplexityReport', options, { bytes: true })
   let sum = 0
   let tokens = 0
   let correct: number | undefined = 0

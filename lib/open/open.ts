@@ -6,9 +6,9 @@ import { check } from '../errors.ts'
 import { Decoder } from '../generate/decoder.ts'
 import { type Completion, checkModel, type Generated, type GenerateOptions, generateBy } from '../generate/generate.ts'
 import type { CacheOptions } from '../generate/kvCache.ts'
-import { cacheOptions } from '../generate/options.ts'
+import { cacheOptions, TOKEN_OPTIONS } from '../generate/options.ts'
 import { shown } from '../io/json.ts'
-import { checkKeys, SEED } from '../options.ts'
+import { checkOptions, type OptionsOf, SEED } from '../options.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
 import { predictRows } from '../train/predict.ts'
@@ -22,10 +22,12 @@ export interface OpenTrainedOptions extends Partial<Omit<TrainedSettings, 'adapt
   readonly batchSize?: number
 }
 
-const KNOWN = [
-  ...['model', 'tokenizer', 'task', 'labels', 'maxLength', 'device', 'storage', 'compute', 'seed', 'batchSize'],
-  ...['cacheType', 'reuse'],
-]
+const KNOWN: OptionsOf<OpenTrainedOptions> = {
+  ...{ model: true, revision: true, tokenizer: true, task: true, labels: true, maxLength: true, truncationSide: true },
+  ...{ device: true, storage: true, compute: true, seed: true, batchSize: true, cacheType: true, reuse: true },
+}
+
+const ANSWER_OPTIONS: OptionsOf<AnswerOptions> = { ...TOKEN_OPTIONS, stop: true, tools: true, system: true }
 
 /** What can be asked about: a text, a pair of texts, a question with its text, or the words of a sentence. */
 export type Input =
@@ -62,8 +64,8 @@ interface Call {
  * `model`)
  */
 export async function open(folder: string, options: OpenTrainedOptions = {}): Promise<OpenModel> {
+  checkOptions('open', options, KNOWN)
   check(typeof folder === 'string' && folder !== '', 'ERR_OPTION', () => `open: ${folder} is no path of a folder`)
-  checkKeys('open', options, KNOWN)
   return new OpenModel(await load(folder, options), options)
 }
 
@@ -117,7 +119,7 @@ export class OpenModel implements Disposable {
   predict(input: Input, options?: AskOptions): Promise<PredictionRecord>
   predict(inputs: readonly Input[], options?: AskOptions): Promise<PredictionRecord[]>
   async predict(asked: Input | readonly Input[], options: AskOptions = {}) {
-    checkKeys('predict', options, ['top'])
+    checkOptions('predict', options, { top: true })
     const { top } = options
     check(top === undefined || isCount(top), 'ERR_OPTION', () => `top: ${shown(top)} is no whole number from 0`)
     const inputs: readonly Input[] = isList(asked) ? asked : [asked]
@@ -138,6 +140,7 @@ export class OpenModel implements Disposable {
    * @throws ERR_UNSUPPORTED for a model that says no texts; else as `generate`
    */
   async *stream(input: string | readonly Message[], options: AnswerOptions = {}): AsyncGenerator<Generated> {
+    checkOptions('generate', options, ANSWER_OPTIONS)
     const { model, tokenizer } = this.#trained
     const chat = chatOf(this.#trained)
     const decoder = this.#decoder

@@ -1,5 +1,6 @@
 import { record } from '../autograd/tape.ts'
 import { type Handle, native } from '../native.ts'
+import { checkOptions } from '../options.ts'
 import { scope, Tensor } from '../tensor.ts'
 import { IGNORED } from './ignored.ts'
 
@@ -17,6 +18,7 @@ export interface CrossEntropyOptions {
  * scale · Σ weighted negative log likelihood of labels (i32[N], checked on the host) under logits [N, C]; shape [1].
  */
 export function crossEntropy(logits: Tensor, labels: Tensor, options: CrossEntropyOptions): Tensor {
+  checkOptions('crossEntropy', options, { scale: true, weights: true, smoothing: true })
   const { scale, weights, smoothing = 0 } = options
   const struct = Float64Array.of(IGNORED, smoothing, scale)
   const [lossHandle, lseHandle] = native.crossEntropy(logits.handle, labels.handle, weights?.handle ?? 0, struct)

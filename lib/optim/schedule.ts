@@ -1,4 +1,5 @@
 import { check } from '../errors.ts'
+import { checkOptions } from '../options.ts'
 
 export const SCHEDULES = ['constant', 'linear', 'cosine'] as const
 
@@ -15,7 +16,9 @@ export interface ScheduleOptions {
 }
 
 /** The learning rate of step t, from 0. After the warm-up: constant, (T - t) / (T - W), or half a cosine. */
-export function learningRate(t: number, { schedule, lr, warmupSteps: W, totalSteps: T }: ScheduleOptions): number {
+export function learningRate(t: number, options: ScheduleOptions): number {
+  checkOptions('learningRate', options, { schedule: true, lr: true, warmupSteps: true, totalSteps: true })
+  const { schedule, lr, warmupSteps: W, totalSteps: T } = options
   if (t < W) return (lr * (t + 1)) / W
   if (schedule === 'linear') return (lr * Math.max(0, T - t)) / Math.max(1, T - W)
   if (schedule === 'cosine') return lr * 0.5 * (1 + Math.cos((Math.PI * Math.min(t - W, T - W)) / Math.max(1, T - W)))

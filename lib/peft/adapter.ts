@@ -19,6 +19,7 @@ import { checkFree, checkPartable, type Layer, layerAt, staysTied, tiedLayers } 
 import { copyTokenizer, saveMerged } from './merged.ts'
 import { changeOf, mergedLayer, trainedDType } from './merging.ts'
 import type { Host, Matched, Method, Passes, Placement, TrainingHooks } from './method.ts'
+import { checkSaveOptions, type SaveOptions } from './saveOptions.ts'
 import { taskTypeOf, transformersModule } from './task.ts'
 import type { TaskType } from './taskType.ts'
 import { moduleOf } from './wholeModules.ts'
@@ -30,18 +31,6 @@ export interface Source {
   readonly file: Checkpoint
   readonly fileDtypes: ReadonlyMap<string, FloatDtype>
   readonly trainable: boolean
-}
-
-/** What {@link saveAdapter} writes beside the tensors. */
-export interface SaveOptions {
-  /** What the file names as its base. Default: what it was loaded with, else the model's folder. */
-  baseModel?: string | undefined
-  /** Kept in lowrank.json, for the caller's own use. */
-  extra?: PyObject
-  /** What it is called in files. Default: its name. */
-  name?: string
-  /** Folder of a tokenizer to copy. Default: none, and for a method that is saved as a whole model the base's. */
-  tokenizer?: string | undefined
 }
 
 /** A method on a model, `H`. Nothing trains until an optimizer's arena takes `trainable` in. */
@@ -349,6 +338,7 @@ export class Adapter<H extends Host = Host> implements Disposable {
    * never set, a disk that is full or gives other bytes; ERR_OPTION where it cannot be written.
    */
   async save(dir: string, options: SaveOptions = {}): Promise<string> {
+    checkSaveOptions(options)
     const [{ host }, name] = [this, options.name ?? this.name]
     check(this.#isPrepared, 'ERR_OPTION', () => `save: adapter "${name}" has not begun; await adapter.prepare() first`)
     const config = this.config(options.baseModel)
@@ -387,6 +377,7 @@ function baseOf(config: PyObject | undefined): string | undefined {
 
 /** {@link Adapter.save}. */
 export async function saveAdapter(adapter: Adapter, dir: string, options: SaveOptions = {}): Promise<string> {
+  checkSaveOptions(options)
   check(adapter instanceof Adapter && typeof dir === 'string', 'ERR_OPTION', () => {
     return 'saveAdapter: expected an adapter and a folder; call saveAdapter(attach(model, method), folder)'
   })

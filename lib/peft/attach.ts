@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import { Parameter } from '../nn/module.ts'
-import { SEED } from '../options.ts'
+import { checkOptions, SEED } from '../options.ts'
 import { scope, Tensor } from '../tensor.ts'
 import { Adapter, type Source } from './adapter.ts'
 import { trainedDType } from './merging.ts'
@@ -26,11 +26,9 @@ const METHOD_NAMES = 'lora(), dora(), ia3(), fullFineTuning() …'
  * Puts a method on a model. Nothing of the model's output changes until something trains, except where the method's
  * options say so. Throws ERR_OPTION where targets match nothing, nothing would train, or the name is taken.
  */
-export function attach<H extends Host>(
-  model: H,
-  method: Method,
-  { name = 'default', seed = SEED }: AttachOptions = {},
-): Adapter<H> {
+export function attach<H extends Host>(model: H, method: Method, options: AttachOptions = {}): Adapter<H> {
+  checkOptions('attach', options, { name: true, seed: true })
+  const { name = 'default', seed = SEED } = options
   check(model?.linears !== undefined, 'ERR_OPTION', () => {
     return `attach: the first argument is no model; call attach(await loadModel(folder, { task }), lora())`
   })

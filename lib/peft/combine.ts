@@ -3,7 +3,7 @@
 
 import { check, fail } from '../errors.ts'
 import { uniformStream } from '../nn/init.ts'
-import { SEED } from '../options.ts'
+import { checkOptions, SEED } from '../options.ts'
 import { copyOf, scope } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
@@ -69,6 +69,15 @@ export async function combine(
   adapters: readonly { adapter: Adapter; weight: number }[],
   options: CombineOptions = {},
 ): Promise<Combined> {
+  checkOptions('combine', options, {
+    kind: true,
+    rank: true,
+    density: true,
+    sign: true,
+    seed: true,
+    head: true,
+    name: true,
+  })
   const { kind = 'cat', density = 0.5, seed = SEED, name = 'combined', sign = 'total' } = options
   check(adapters.length > 0, 'ERR_OPTION', () => 'combine: there is no adapter; name at least one')
   check(COMBINATIONS.includes(kind), 'ERR_OPTION', () => `kind: "${kind}" is none of ${COMBINATIONS.join(', ')}`)

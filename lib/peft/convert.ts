@@ -2,6 +2,7 @@
 
 import { check } from '../errors.ts'
 import type { LinearAdapter } from '../nn/linear.ts'
+import { checkOptions } from '../options.ts'
 import { copyOf, scope } from '../tensor.ts'
 import { mapTuple, must, nth } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
@@ -35,6 +36,7 @@ export interface ConvertOptions {
  * @throws ERR_OPTION for a rank that is none, ERR_UNSUPPORTED for a method that changes no weight, or biases too
  */
 export async function convert(adapter: Adapter, options: ConvertOptions = {}): Promise<Combined> {
+  checkOptions('convert', options, { rank: true, name: true })
   const { name = 'converted', rank } = options
   check(rank === undefined || (Number.isSafeInteger(rank) && rank > 0), 'ERR_OPTION', () => {
     return `rank: ${rank}, expected a whole number from 1`

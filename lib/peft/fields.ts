@@ -88,7 +88,7 @@ export function resolveFields(method: string, fields: readonly Field[], options:
   const names = fields.map(({ name }) => name)
   for (const name of Object.keys(options))
     check(names.includes(name), 'ERR_OPTION', () => {
-      return `${method}: there is no option "${name}"${nearestOption(name, names)}; known are ${names.join(', ')}`
+      return `${name}: is no option of ${method}${nearestOption(name, names)}; known are ${names.join(', ')}`
     })
   const given = Object.entries(options).filter(([, value]) => value !== undefined)
   const resolved: Record<string, unknown> = { ...fieldDefaults(fields), ...Object.fromEntries(given) }

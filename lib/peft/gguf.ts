@@ -11,6 +11,7 @@ import { interleave } from '../io/rows.ts'
 import { isFiniteData, type TensorToWrite } from '../io/safetensors.ts'
 import { transposedBytes } from '../io/transpose.ts'
 import { ropeFactors } from '../nn/ropeFactors.ts'
+import { checkOptions } from '../options.ts'
 import { tokenizerEntries } from '../tokenizer/toGguf.ts'
 import { nth, under } from '../tuple.ts'
 import type { Adapter } from './adapter.ts'
@@ -39,6 +40,7 @@ const FILE_TYPES: Readonly<Record<GgufType, number>> = { f32: 0, f16: 1, q4_0: 2
  * quantised base
  */
 export async function saveGguf(model: Host, path: string, options: SaveGgufOptions = {}): Promise<void> {
+  checkOptions('saveGguf', options, { type: true, tokenizer: true, verify: true })
   const { type = 'f16', tokenizer = model.path, verify } = options
   checkMergeable(model, 'saveGguf')
   const [name, architecture] = architectureOf(model, 'saveGguf')
@@ -157,8 +159,10 @@ export interface SaveAdapterGgufOptions {
 export async function saveAdapterGguf(
   adapter: Adapter,
   path: string,
-  { type = 'f32' }: SaveAdapterGgufOptions = {},
+  options: SaveAdapterGgufOptions = {},
 ): Promise<void> {
+  checkOptions('saveAdapterGguf', options, { type: true })
+  const { type = 'f32' } = options
   const { host } = adapter
   const [name, architecture] = architectureOf(host, 'saveAdapterGguf')
   const { strength: alpha, factors } = alike(await plainFactors(adapter, 'saveAdapterGguf'))

@@ -13,6 +13,7 @@ import {
 } from '../io/safetensors.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
 import { keepOf } from '../ops/random.ts'
+import { checkOptions } from '../options.ts'
 import { isOneOf, isTexts, must, nth } from '../tuple.ts'
 import type { Adapter, Source } from './adapter.ts'
 import { readHub } from './adapterHub.ts'
@@ -54,6 +55,7 @@ export async function loadAdapter<H extends Host>(
   dir: string,
   options: LoadOptions = {},
 ): Promise<Adapter<H>> {
+  checkOptions('loadAdapter', options, { name: true, trainable: true, allowNew: true })
   check(typeof dir === 'string' && model?.linears !== undefined, 'ERR_OPTION', () => {
     return 'loadAdapter: expected a model and the path of a folder; call loadAdapter(model, folder)'
   })

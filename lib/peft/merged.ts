@@ -13,6 +13,7 @@ import { decodeF32, encodeF32, type FloatDtype, isFiniteData, type TensorToWrite
 import { isTokenizerFile, TEMPLATES } from '../io/tokenizerFiles.ts'
 import { transposedBytes } from '../io/transpose.ts'
 import { isQuantized, type Parameter } from '../nn/module.ts'
+import { checkOptions } from '../options.ts'
 import type { Tensor } from '../tensor.ts'
 import { ggufTokenizer } from '../tokenizer/gguf.ts'
 import { writeTokenizer } from '../tokenizer/write.ts'
@@ -58,6 +59,7 @@ export interface SaveMergedOptions {
  * cannot be written.
  */
 export async function saveMerged(model: Host, dir: string, options: SaveMergedOptions = {}): Promise<void> {
+  checkOptions('saveMerged', options, { info: true, tokenizer: true, codes: true, verify: true })
   const { info, tokenizer = model.path, codes, verify } = options
   checkMergeable(model, 'saveMerged')
   const dtype = checkpointDtype(model)

@@ -1,7 +1,7 @@
 // Comparing and searching as functions, for programs that have a model and examples.
 
 import { check } from '../errors.ts'
-import { SEED } from '../options.ts'
+import { checkOptions, type OptionsOf, SEED } from '../options.ts'
 import { kindOf } from '../peft/index.ts'
 import { defaultMetric } from '../tasks/scores.ts'
 import { dataHash } from '../train/fingerprint.ts'
@@ -29,12 +29,23 @@ export interface ComparisonOptions extends Omit<CompareOptions, 'seeds' | 'lrs'>
   readonly overwrite?: boolean
 }
 
+const COMPARISON_OPTIONS: OptionsOf<ComparisonOptions> = {
+  ...{ folder: true, seeds: true, lrs: true, resume: true, overwrite: true, methods: true, budget: true },
+  ...{ together: true, signal: true, tell: true, keep: true, measure: true },
+}
+
+const SWEEP_OPTIONS: OptionsOf<SweepOptions> = {
+  ...{ journal: true, method: true, options: true, space: true, sampler: true, pruner: true, trials: true },
+  ...{ seed: true, metric: true, together: true, signal: true, tell: true },
+}
+
 /**
  * Methods under one roof: each with a grid of learning rates, judged on validation, then with every seed at its best
  * rate. A study that was killed goes on where it was.
  * @throws ERR_DATA without a validation split; ERR_OPTION for a folder of another study, or a budget that is too short
  */
 export async function compare(bench: Bench, options: ComparisonOptions): Promise<readonly ComparedMethod[]> {
+  checkOptions('compare', options, COMPARISON_OPTIONS)
   const { folder: path, resume = false, overwrite = false, seeds = THREE, lrs = 3, ...more } = options
   const origin = { data: dataHash(bench.examples), base: bench.model.path ?? null, task: bench.model.task }
   const folder = await StudyFolder.open(path, { format: 'lowrank-compare', origin, resume, overwrite, files: [] })
@@ -89,6 +100,7 @@ export interface SweepResult {
  * @throws ERR_OPTION for a space that is wrong, ERR_DATA without a validation split or where no trial came to its end
  */
 export async function sweep(bench: Bench, options: SweepOptions): Promise<SweepResult> {
+  checkOptions('sweep', options, SWEEP_OPTIONS)
   const { method = 'lora', sampler = 'tpe', pruner = 'asha', trials = 20, seed = SEED, together = 16 } = options
   const { model, examples } = bench
   check(examples.validation?.length, 'ERR_DATA', () => {

@@ -7,6 +7,7 @@ import { listOf, type Row, textOf, typeOf } from '../data/row.ts'
 import { type LengthStatistics, lengthStatistics } from '../data/statistics.ts'
 import { detectScheme, type TagScheme } from '../data/tags.ts'
 import { LowrankError } from '../errors.ts'
+import { checkOptions } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { nth } from '../tuple.ts'
 import { taskOf } from './index.ts'
@@ -55,6 +56,7 @@ export function inspectData(
     readonly task?: string | undefined
   } = {},
 ): DataInspection {
+  checkOptions('inspectData', options, { tokenizer: true, columnNames: true, task: true })
   const notices: string[] = []
   const taken = adopted({ train: written }, options.columnNames, options.task, text => void notices.push(text))
   const known = taken.splits.train ?? written

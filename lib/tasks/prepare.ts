@@ -11,7 +11,7 @@ import {
 } from '../data/duplicates.ts'
 import { type LabelMap, type LabelOrder, labelMap, likeNames } from '../data/labels.ts'
 import { joinedLists, type List } from '../data/list.ts'
-import { type DataSource, type OpenOptions, openDataset } from '../data/open.ts'
+import { type DataSource, OPEN_OPTIONS, type OpenOptions, openDataset } from '../data/open.ts'
 import { DATA_OPTIONS } from '../data/options.ts'
 import { placeOf, type Row } from '../data/row.ts'
 import { type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'
@@ -20,9 +20,9 @@ import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { shown } from '../io/json.ts'
 import type { ModelOptions } from '../model.ts'
-import { checkKeys, checkValue, SEED } from '../options.ts'
+import { checkOptions, checkValue, type OptionsOf, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { keysOf, must } from '../tuple.ts'
+import { keysOf, must, pick } from '../tuple.ts'
 import { type EncodedRows, encodeRows, unknownText } from './encode.ts'
 import { taskOf } from './index.ts'
 import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
@@ -80,7 +80,8 @@ const defaultFractions: Fractions = parseFractions(DATA_OPTIONS.split.found)
  * @throws ERR_DATA, ERR_OPTION as the parts do
  */
 export async function splitData(source: string | GivenSplits, options: SplitOptions = {}): Promise<SplitData> {
-  checkOptions(options)
+  checkOptions('splitData', options, SPLIT_OPTIONS)
+  checkValues(options)
   const notices: string[] = []
   const notice = (text: string): void => void notices.push(text)
   const read = typeof source === 'string' ? await readSplits(source, options, notices) : source
@@ -108,7 +109,7 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
 }
 
 /** @throws ERR_OPTION for a value that its option does not have */
-function checkOptions(options: SplitOptions): void {
+function checkValues(options: SplitOptions): void {
   for (const name of ['format', 'encoding', 'delimiter', 'duplicates', 'rows'] as const)
     if (options[name] !== undefined) checkValue(name, DATA_OPTIONS[name], options[name])
 }
@@ -205,11 +206,10 @@ export function settledOptions({ choice, splits: { train }, columns }: SplitData
   return { ...(train.length > 0 ? taskOf(choice).found?.(train, columns) : {}), ...given }
 }
 
-const PREPARED: Readonly<Record<keyof SplitOptions | 'maxLength' | 'taskOptions', true>> = {
-  ...{ format: true, encoding: true, delimiter: true, columns: true, notice: true },
-  ...{ tokenColumn: true, tagColumn: true, keepTags: true },
+const SPLIT_OPTIONS: OptionsOf<SplitOptions> = {
+  ...OPEN_OPTIONS,
   ...{ task: true, problem: true, able: true, columnNames: true, labels: true, labelOrder: true, fractions: true },
-  ...{ seed: true, duplicates: true, rows: true, maxLength: true, taskOptions: true },
+  ...{ seed: true, duplicates: true, rows: true },
 }
 
 /** {@link splitData} and the encoding of every split; empty splits give no examples. */
@@ -218,17 +218,17 @@ export async function prepareData(
   tokenizer: Tokenizer,
   options: SplitOptions & Pick<EncodeSpec, 'maxLength' | 'taskOptions'>,
 ): Promise<PreparedData> {
+  checkOptions('prepareData', options, { ...SPLIT_OPTIONS, maxLength: true, taskOptions: true })
   check(typeof tokenizer?.encode === 'function', 'ERR_OPTION', () => {
     return 'prepareData: the second argument is no tokenizer; give what loadTokenizer gives'
   })
-  checkKeys('prepareData', options ?? {}, keysOf(PREPARED))
   check(Number.isInteger(options?.maxLength) && options.maxLength > 0, 'ERR_OPTION', () => {
     return `maxLength: ${options?.maxLength}, expected a whole number from 1; give { maxLength: 128 }, say`
   })
-  const data = await splitData(source, options)
+  const { maxLength, taskOptions: given, ...others } = options
+  const data = await splitData(source, others)
   const { columns, choice, labels, splits } = data
-  const { maxLength } = options
-  const taskOptions = settledOptions(data, options.taskOptions)
+  const taskOptions = settledOptions(data, given)
   const spec = { ...choice, columns, labels, maxLength, taskOptions }
   const encode = (rows: List<Row>): EncodedRows => encodeRows(rows, tokenizer, spec)
   const [train, validation, test] = [encode(splits.train), encode(splits.validation), encode(splits.test)]
@@ -243,7 +243,8 @@ export async function prepareData(
 async function readSplits(path: string, options: OpenOptions, notices: string[]): Promise<GivenSplits> {
   const notice = options.notice ?? ((message: string) => notices.push(message))
   // Tags are converted here, by one rule for all files.
-  const source: DataSource = await openDataset(path, { ...options, notice, keepTags: true })
+  const given = pick(options, keysOf(OPEN_OPTIONS))
+  const source: DataSource = await openDataset(path, { ...given, notice, keepTags: true })
   const splits: Partial<Record<keyof Splits, List<Row>>> = {}
   for (const name of ['train', 'validation', 'test'] as const) {
     const file = source[name]

@@ -1,5 +1,6 @@
 import { brief, check } from '../errors.ts'
 import { localFolder } from '../hub/folder.ts'
+import { checkOptions } from '../options.ts'
 import { type ChatTemplate, chatTemplate } from './chatTemplate.ts'
 import { followConfig, type Side, sideOf } from './config.ts'
 import { readDecoder } from './decoders.ts'
@@ -98,6 +99,7 @@ const unlimited = 1e15
  * @throws ERR_CONFIG when files are missing or malformed, ERR_UNSUPPORTED for parts this package cannot run.
  */
 export async function loadTokenizer(dirOrFile: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
+  checkOptions('loadTokenizer', options, { truncationSide: true })
   check(typeof dirOrFile === 'string', 'ERR_OPTION', () => {
     return `loadTokenizer: ${dirOrFile} is no path of a folder or file`
   })

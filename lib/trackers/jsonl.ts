@@ -3,6 +3,7 @@
 import { closeSync, openSync, readSync, statSync } from 'node:fs'
 import { check } from '../errors.ts'
 import { nonFiniteAsText } from '../io/json.ts'
+import { checkOptions } from '../options.ts'
 import { type AppendFile, appendFile } from './appendFile.ts'
 import { momentsOf } from './moments.ts'
 import type { RunDescription, RunStatus, Tracker } from './tracker.ts'
@@ -24,6 +25,7 @@ function endsInsideLine(path: string): boolean {
  * same file; its start line holds `firstStep`, and earlier lines at or past that step are superseded.
  */
 export function jsonlTracker(path: string, options: { now?: () => number } = {}): Tracker {
+  checkOptions('jsonlTracker', options, { now: true })
   const { now = () => Date.now() / 1000 } = options
   let file: AppendFile | undefined
   const line = (event: string, fields: object) => {

@@ -5,6 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
+import { checkOptions } from '../options.ts'
 import { type AppendFile, appendFile } from './appendFile.ts'
 import { maskedCrc32c } from './crc32c.ts'
 import { momentsOf } from './moments.ts'
@@ -116,6 +117,7 @@ function protoValue(value: string | number | boolean): Uint8Array {
  * drop what an interrupted run wrote at or past its first step.
  */
 export function tensorboardTracker(folder: string, options: TensorboardOptions = {}): Tracker {
+  checkOptions('tensorboardTracker', options, { scalarStyle: true, now: true })
   const { scalarStyle = 'simple', now = () => Date.now() / 1000 } = options
   let file: AppendFile | undefined
   const event = (step: number, ...fields: Uint8Array[]) => {

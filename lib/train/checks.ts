@@ -10,8 +10,8 @@ import { Adapter } from '../peft/adapter.ts'
 import { examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { classCounts, supervision } from '../tasks/supervision.ts'
-import type { TrainData, TrainExamples, WarningEvent } from './events.ts'
-import type { TrainSettings } from './settings.ts'
+import type { TrainData, TrainExamples, TrainOptions, WarningEvent } from './events.ts'
+import { checkTrainOptions, type TrainSettings } from './settings.ts'
 
 /** Share of cut examples from which on a warning is due. */
 const MOST_TRUNCATED = 0.3
@@ -57,9 +57,10 @@ function checkAdapter({ name, isMerged, isActive, trainable }: Adapter): void {
 
 /**
  * The data of a run, as lists.
- * @throws ERR_OPTION for what JavaScript may hand to `what` in the places of an adapter and its data
+ * @throws ERR_OPTION for what JavaScript may hand to `what` in the places of an adapter, its data and options
  */
-export function checkArguments(what: string, adapter: unknown, data: TrainData): TrainExamples {
+export function checkArguments(what: string, adapter: unknown, data: TrainData, options: TrainOptions): TrainExamples {
+  checkTrainOptions(what, options)
   check(adapter instanceof Adapter, 'ERR_OPTION', () => {
     return `${what}: the first argument is no adapter; call ${what}(attach(model, lora()), data, options)`
   })

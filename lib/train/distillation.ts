@@ -15,6 +15,7 @@ import { divergence } from '../ops/crossEntropy.ts'
 import { embedding } from '../ops/embedding.ts'
 import { withoutRandom } from '../ops/random.ts'
 import { scale } from '../ops/scale.ts'
+import { checkOptions } from '../options.ts'
 import { Tensor } from '../tensor.ts'
 import type { Objective, SupervisedOptions } from './step.ts'
 
@@ -47,6 +48,15 @@ const CHUNK_BYTES = 64 * 2 ** 20
  * ERR_DATA without labels, which say what rows count
  */
 export function distilled(options: DistillationOptions): Objective {
+  checkOptions('distilled', options, {
+    teacher: true,
+    weight: true,
+    temperature: true,
+    chunk: true,
+    labelSmoothing: true,
+    neftune: true,
+    checkpoint: true,
+  })
   const { teacher, weight = TEACHER_WEIGHT, temperature = TEMPERATURE, chunk, ...given } = options
   const { neftune = 0, checkpoint, ...others } = given
   let known: Model | undefined

@@ -8,14 +8,14 @@ import type { Say } from '../generate/answers.ts'
 import type { DeviceAnswers } from '../heads/head.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
 import { Model } from '../model.ts'
-import { checkKeys, isRecord, SEED } from '../options.ts'
+import { checkOptions, isRecord, type OptionsOf, SEED } from '../options.ts'
 import { type ExampleSet, examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { Answers } from '../tasks/logits.ts'
 import { score } from '../tasks/scores.ts'
 import type { Prediction, Reports, Task } from '../tasks/task.ts'
 import { scope } from '../tensor.ts'
-import { keysOf, must, nth } from '../tuple.ts'
+import { must, nth } from '../tuple.ts'
 import { withReference } from './reference.ts'
 
 /** How {@link evaluate} and {@link predict} go through examples. */
@@ -36,7 +36,7 @@ export interface EvaluateOptions {
   readonly top?: number | undefined
 }
 
-const KNOWN: Readonly<Record<keyof EvaluateOptions, true>> = {
+const KNOWN: OptionsOf<EvaluateOptions> = {
   ...{ batchSize: true, signal: true, transform: true, seed: true, progress: true, say: true, top: true },
 }
 
@@ -66,7 +66,7 @@ export function evaluate<P extends Prediction = Prediction>(
   set: ExampleSet,
   options: EvaluateOptions = {},
 ): Promise<Evaluation<P>> {
-  checkKeys('evaluate', options, keysOf(KNOWN))
+  checkOptions('evaluate', options, KNOWN)
   return evaluateBy(undefined, model, set, options)
 }
 
@@ -124,8 +124,8 @@ export async function* predict<P extends Prediction = Prediction>(
   set: ExampleSet,
   options: EvaluateOptions = {},
 ): AsyncGenerator<P> {
+  checkOptions('predict', options, KNOWN)
   checkArguments('predict', model, set)
-  checkKeys('predict', options, keysOf(KNOWN))
   const task = taskOfModel(model)
   for await (const { examples: part, batch, answers } of forwardAll(model, examplesOf(set), options, false))
     yield* task.read(answers, part, batch, options.top ?? 0) as P[]

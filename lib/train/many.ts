@@ -7,6 +7,7 @@ import type { Model } from '../model.ts'
 import { Adapter } from '../peft/adapter.ts'
 import type { TrainData, TrainEvent, TrainOptions } from './events.ts'
 import { Meeting, type Seat } from './meeting.ts'
+import { checkTrainOptions } from './settings.ts'
 import { Diverged, trainAt } from './train.ts'
 
 /** An adapter to train among others of its model. */
@@ -47,8 +48,10 @@ export interface ManyOptions extends TrainOptions {
 export async function* trainMany(
   members: readonly TrainMember[],
   data: TrainData,
-  { ends, ...options }: ManyOptions = {},
+  given: ManyOptions = {},
 ): AsyncGenerator<ManyEvent, void> {
+  const { ends, ...options } = given
+  checkTrainOptions('trainMany', options)
   const model = modelOf(members)
   const all = members.map(({ adapter, options: own }) => ({ adapter, options: optionsOf(adapter, options, own) }))
   for (const { adapter, options } of all) {
@@ -73,6 +76,7 @@ export async function* trainMany(
 
 /** Why an adapter cannot share passes with others, in a few words; undefined where it can. */
 export function whyAlone(adapter: Adapter<Model>, options: TrainOptions = {}): string | undefined {
+  checkTrainOptions('whyAlone', options)
   const { host, virtual, method } = adapter
   const { title } = method.kind
   if (adapter.isInPlace) return `${title} changes the weights of the base themselves, which all share`

@@ -8,11 +8,11 @@ export function objectiveOf(settings: TrainSettings, classWeights: Tensor | unde
   const { objective, teacher, teacherWeight: weight, teacherTemperature: temperature } = settings
   if (objective) return objective
   if (teacher) return distilled({ teacher, weight, temperature, ...labelOptions(settings) })
-  return supervised(labelOptions(settings, classWeights))
+  return supervised({ ...labelOptions(settings), classWeights })
 }
 
 /** How the labels of a run are weighed. */
-export function labelOptions(settings: TrainSettings, classWeights?: Tensor): SupervisedOptions {
+export function labelOptions(settings: TrainSettings): Omit<SupervisedOptions, 'classWeights'> {
   const { neftune, labelSmoothing, gradientCheckpointing: checkpoint } = settings
-  return { neftune, labelSmoothing, checkpoint, classWeights }
+  return { neftune, labelSmoothing, checkpoint }
 }

@@ -59,7 +59,7 @@ export async function planTraining(
   splits: TrainData,
   options: TrainOptions = {},
 ): Promise<TrainPlan> {
-  const given = checkArguments('planTraining', adapter, splits)
+  const given = checkArguments('planTraining', adapter, splits, options)
   const { host: model, trainable, matched } = adapter
   const { device } = model
   check(device.kind === 'meta', 'ERR_DEVICE', () => {

@@ -3,6 +3,7 @@
 import type { ColumnNames, Columns } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
 import type { Model } from '../model.ts'
+import { checkOptions } from '../options.ts'
 import { unknownOfText } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { columnsIn } from '../tasks/infer.ts'
@@ -36,10 +37,13 @@ export interface PredictOptions {
  * @throws ERR_DATA for rows that the task can't read, ERR_CHECKPOINT for a model whose logits are not finite
  */
 export async function* predictRows(
-  { model, tokenizer, maxLength, taskOptions }: Predictor,
+  predictor: Predictor,
   rows: readonly Row[],
-  { columns: given = {}, batchSize, top: wanted }: PredictOptions = {},
+  options: PredictOptions = {},
 ): AsyncGenerator<PredictionRecord> {
+  checkOptions('predictRows', options, { columns: true, batchSize: true, top: true })
+  const { model, tokenizer, maxLength, taskOptions } = predictor
+  const { columns: given = {}, batchSize, top: wanted } = options
   const task = taskOfModel(model)
   const found: Columns = columnsIn(rows, given, task.name)
   const { rows: read, columns } = task.readable(rows, found)

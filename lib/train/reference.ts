@@ -6,6 +6,7 @@ import { changed, type List } from '../data/list.ts'
 import { fail } from '../errors.ts'
 import { asksReference } from '../heads/preferenceLosses.ts'
 import type { Model } from '../model.ts'
+import { checkOptions } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { scope } from '../tensor.ts'
 
@@ -40,6 +41,7 @@ export async function withReference(
   examples: List<Example>,
   options: ReferenceOptions = {},
 ): Promise<List<Example>> {
+  checkOptions('withReference', options, { reference: true, batchSize: true, signal: true })
   const first = examples.at(0)?.preference
   if (!first || first.reference || !asksReference(first.goal.loss)) return examples
   if (model.device.kind === 'meta') return referenced(examples, new Float64Array(2 * examples.length))

@@ -178,7 +178,7 @@ export class Run {
       totalSteps: this.length.totalSteps,
       objective: objectiveOf(settings, this.#weightsTensor),
       communicator,
-      shared: seat?.passes(labelOptions(settings, this.#weightsTensor)),
+      shared: seat?.passes({ ...labelOptions(settings), classWeights: this.#weightsTensor }),
     })
   }
 

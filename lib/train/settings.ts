@@ -3,12 +3,12 @@ import { check, nearest } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import type { Parameter } from '../nn/module.ts'
-import { checkKeys, checkValue, type OptionTable, secondsOf } from '../options.ts'
+import { checkOptions, checkValue, type OptionsOf, type OptionTable, secondsOf } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { defaultMetric, metricNames } from '../tasks/scores.ts'
 import type { Task } from '../tasks/task.ts'
-import { keysOf, pick } from '../tuple.ts'
+import { keysOf, marked, pick } from '../tuple.ts'
 import { epochsFor, learningRateFor, patienceFor } from './defaults.ts'
 import { checkTeacher } from './distillation.ts'
 import { checkTransform } from './evaluate.ts'
@@ -36,7 +36,16 @@ export type TrainSettings = {
 } & Pick<TrainValues, Found> &
   Rest
 
-const REST = ['signal', 'communicator', 'objective', 'outputDir', 'progress', 'say', 'teacher', 'transform']
+const KNOWN: OptionsOf<TrainOptions> = {
+  ...marked(TRAIN_OPTIONS),
+  ...{ signal: true, communicator: true, objective: true, outputDir: true, progress: true, say: true },
+  ...{ teacher: true, transform: true },
+}
+
+/** @throws ERR_OPTION for an option that a run does not have */
+export function checkTrainOptions(what: string, options: TrainOptions): void {
+  checkOptions(what, options, KNOWN)
+}
 
 /** How many examples a run has of each split. */
 interface SplitLengths {
@@ -53,8 +62,7 @@ export function resolveTrainSettings(
   options: TrainOptions,
   sizes: SplitLengths,
 ): TrainSettings {
-  const known = [...Object.keys(TRAIN_OPTIONS), ...REST]
-  checkKeys('train', options, known)
+  checkTrainOptions('train', options)
   const given = pick(
     options,
     keysOf(options).filter(name => options[name] !== undefined),

@@ -8,6 +8,7 @@ import type { Model } from '../model.ts'
 import { withNoise } from '../nn/noise.ts'
 import { type StepRandom, withRandom } from '../ops/random.ts'
 import type { AdamW } from '../optim/adamw.ts'
+import { checkOptions, type OptionsOf } from '../options.ts'
 import type { TrainingHooks } from '../peft/method.ts'
 import { scope, type Tensor } from '../tensor.ts'
 
@@ -57,8 +58,14 @@ export interface SupervisedOptions {
   readonly checkpoint?: boolean | undefined
 }
 
+const SUPERVISED_OPTIONS: OptionsOf<SupervisedOptions> = {
+  ...{ classWeights: true, labelSmoothing: true, neftune: true, checkpoint: true },
+}
+
 /** The loss of the model's head against the targets of the batch. */
-export function supervised({ neftune = 0, ...options }: SupervisedOptions = {}): Objective {
+export function supervised(given: SupervisedOptions = {}): Objective {
+  checkOptions('supervised', given, SUPERVISED_OPTIONS)
+  const { neftune = 0, ...options } = given
   return {
     loss(model, batch, total) {
       const targets = targetsIn(batch)
@@ -98,6 +105,11 @@ export interface StepperOptions {
   readonly divisor?: number | undefined
 }
 
+const STEPPER_OPTIONS: OptionsOf<StepperOptions> = {
+  ...{ seed: true, objective: true, training: true, totalSteps: true, communicator: true },
+  ...{ shared: true, dropout: true, divisor: true },
+}
+
 /** Micro-batches in the queue: one runs, one waits. More might fill the queue's ring, which blocks the thread. */
 const AHEAD = 2
 /** Enqueueing a micro-batch for longer than this, in ms, says that the ring was full. */
@@ -115,6 +127,7 @@ export class Stepper {
   #ahead = AHEAD
 
   constructor(model: Model, optimizer: AdamW, options: StepperOptions) {
+    checkOptions('Stepper', options, STEPPER_OPTIONS)
     this.#model = model
     this.#optimizer = optimizer
     this.#options = options

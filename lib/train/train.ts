@@ -58,7 +58,7 @@ export async function* trainAt(
   data: TrainData,
   options: TrainOptions,
 ): AsyncGenerator<TrainEvent, void> {
-  const given = checkArguments('train', adapter, data)
+  const given = checkArguments('train', adapter, data, options)
   const { device } = adapter.host
   const asked = resolveTrainSettings(adapter, options, given)
   check(device.kind !== 'meta', 'ERR_DEVICE', () => 'train: the meta device computes nothing; see planTraining')

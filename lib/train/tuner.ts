@@ -7,7 +7,7 @@ import { type CompleteOptions, type Completion, complete, type Prompt } from '..
 import { writeFolderAtomic } from '../io/atomic.ts'
 import type { Model } from '../model.ts'
 import { AdamW, type AdamWOptions } from '../optim/adamw.ts'
-import { SEED } from '../options.ts'
+import { checkOptions, SEED } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { must, nth } from '../tuple.ts'
@@ -42,6 +42,7 @@ export class Tuner implements Disposable {
 
   /** @param options `tokenizer`: what {@link sample} needs; `seed`: keys every dropout, default {@link SEED} */
   constructor(model: Model, options: { readonly tokenizer?: Tokenizer; readonly seed?: number } = {}) {
+    checkOptions('Tuner', options, { tokenizer: true, seed: true })
     this.model = model
     this.#tokenizer = options.tokenizer
     this.#seed = options.seed ?? SEED

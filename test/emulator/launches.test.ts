@@ -40,7 +40,7 @@ async function registerTests(): Promise<void> {
       truncated: false,
       row: { values: {}, file: 'none', line },
     }))
-    return packExamples(examples, Int32Array.from(examples.keys()), model.head)
+    return packExamples(examples, Int32Array.from(examples.keys()), { collate: model.head.collate })
   }
 
   const adapted = (model: Model, targetModules: string[], name = 'default') =>

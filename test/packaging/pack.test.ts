@@ -152,6 +152,7 @@ withTarball('its types are found by TypeScript, from ES modules and from CommonJ
   const args = [tsc, ...options, '--lib', 'es2023,esnext.disposable']
   const check = (...files: string[]) =>
     spawnSync(process.execPath, [...args, ...files], { cwd: home.path, encoding: 'utf8' }).stdout
+  assert.is(check('job.cts', '--module', 'node16'), '')
   const good = ['job.mts', 'job.cts']
   for (const document of [
     'README.md',
