@@ -22,8 +22,9 @@ export function keysOf<T extends object>(object: T): (keyof T & string)[] {
 }
 
 /** The keys of an object, each true. */
-export function marked<T extends object>(object: T): { readonly [K in keyof T]: true } {
-  return Object.fromEntries(Object.keys(object).map(key => [key, true])) as { readonly [K in keyof T]: true }
+export function marked<T extends object>(object: T): { readonly [K in keyof T]: true }
+export function marked(object: object): object {
+  return Object.fromEntries(Object.keys(object).map(key => [key, true]))
 }
 
 /** An object with some of the keys of another. */

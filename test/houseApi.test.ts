@@ -198,6 +198,9 @@ function withOptions(file: string): { name: string; before: number }[] {
   })
 }
 
+/** Whether this is the source, and not compiled. */
+const isSource = import.meta.url.endsWith('.ts')
+
 /** What a call says; options are looked at before anything else, so that the other arguments may be missing. */
 async function answerTo(made: unknown, before: number, options: unknown): Promise<string> {
   const args = [...Array.from({ length: before }, () => undefined), options]
@@ -217,7 +220,7 @@ test('an option that is none is told by every function that takes options, befor
   const found = new Set<string>()
   for (const [file, entry] of entries) {
     const source = file.replace(`${packageRoot}/dist/`, `${packageRoot}/`).replace(/\.d\.ts$/, '.ts')
-    const module: Record<string, unknown> = await import(existsSync(source) ? source : file.replace(/d\.ts$/, 'js'))
+    const module: Record<string, unknown> = await import(isSource ? source : file.replace(/d\.ts$/, 'js'))
     for (const { name, before } of withOptions(file)) {
       if (!(name in module)) continue // a class whose type alone is public
       found.add(name)

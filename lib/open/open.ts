@@ -2,17 +2,17 @@
 
 import type { ColumnNames } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
-import { check } from '../errors.ts'
+import { check, nearest } from '../errors.ts'
 import { Decoder } from '../generate/decoder.ts'
 import { type Completion, checkModel, type Generated, type GenerateOptions, generateBy } from '../generate/generate.ts'
 import type { CacheOptions } from '../generate/kvCache.ts'
 import { cacheOptions, TOKEN_OPTIONS } from '../generate/options.ts'
 import { shown } from '../io/json.ts'
-import { checkOptions, type OptionsOf, SEED } from '../options.ts'
+import { checkOptions, checkValue, type Domain, isRecord, type OptionsOf, SEED } from '../options.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
 import { predictRows } from '../train/predict.ts'
-import { isCount, nth } from '../tuple.ts'
+import { isCount, keysOf, nth, under } from '../tuple.ts'
 import { chatOf, promptFor } from './ask.ts'
 import { openTrained, type Trained, type TrainedSettings } from './trained.ts'
 
@@ -66,8 +66,20 @@ interface Call {
 export async function open(folder: string, options: OpenTrainedOptions = {}): Promise<OpenModel> {
   checkOptions('open', options, KNOWN)
   check(typeof folder === 'string' && folder !== '', 'ERR_OPTION', () => `open: ${folder} is no path of a folder`)
+  for (const name of keysOf(DOMAINS)) if (options[name] !== undefined) checkValue(name, DOMAINS[name], options[name])
   return new OpenModel(await load(folder, options), options)
 }
+
+/** What numbers and names of JavaScript must be; devices, storage, tasks and labels are checked where they are used. */
+const DOMAINS = {
+  model: { kind: 'path' },
+  tokenizer: { kind: 'path' },
+  maxLength: { kind: 'integer', min: 3 },
+  seed: { kind: 'integer', min: 0 },
+  batchSize: { kind: 'integer', min: 1 },
+  truncationSide: { kind: 'choice', choices: ['right', 'left'] },
+  compute: { kind: 'choice', choices: ['f32', 'bf16', 'tf32'] },
+} as const satisfies Readonly<Record<string, Domain>>
 
 async function load(
   adapter: string,
@@ -83,6 +95,7 @@ export class OpenModel implements Disposable {
   #trained: Trained
   #running: Promise<void> | undefined
   #decoder: Decoder
+  #isDisposed = false
   /** Answers in words that are under way. */
   readonly #streams = new Set<Promise<void>>()
 
@@ -120,18 +133,43 @@ export class OpenModel implements Disposable {
   predict(inputs: readonly Input[], options?: AskOptions): Promise<PredictionRecord[]>
   async predict(asked: Input | readonly Input[], options: AskOptions = {}) {
     checkOptions('predict', options, { top: true })
+    this.#checkOpen()
     const { top } = options
     check(top === undefined || isCount(top), 'ERR_OPTION', () => `top: ${shown(top)} is no whole number from 0`)
     const inputs: readonly Input[] = isList(asked) ? asked : [asked]
     if (inputs.length === 0) return []
     const rows = inputs.map((input, i) => rowOf(input, i + 1))
-    const key = `${top} ${[...new Set(rows.flatMap(({ values }) => Object.keys(values)))].sort()}`
+    const kinds = [...new Set(rows.map(kindOf))]
+    const found = await Promise.all(
+      kinds.map(kind =>
+        this.#ask(
+          rows.filter(row => kindOf(row) === kind),
+          kind,
+          top,
+        ),
+      ),
+    )
+    const records = new Map(found.flat())
+    const placed = rows.map((row, i) => withPlaces(under(records, row), nth(inputs, i)))
+    return Array.isArray(asked) ? placed : nth(placed, 0)
+  }
+
+  /** Answers to rows of one kind, which wait for their turn. */
+  async #ask(
+    rows: readonly Row[],
+    kind: string,
+    top: number | undefined,
+  ): Promise<(readonly [Row, PredictionRecord])[]> {
     const records = await new Promise<PredictionRecord[]>((done, failed) => {
-      this.#waiting.push({ rows, key, top, done, failed })
+      this.#waiting.push({ rows, key: `${top} ${kind}`, top, done, failed })
       this.#running ??= this.#run()
     })
-    const placed = records.map((record, i) => withPlaces(record, nth(inputs, i)))
-    return Array.isArray(asked) ? placed : nth(placed, 0)
+    return rows.map((row, i) => [row, nth(records, i)] as const)
+  }
+
+  /** @throws ERR_DISPOSED */
+  #checkOpen(): void {
+    check(!this.#isDisposed, 'ERR_DISPOSED', () => 'model: it was disposed of; open its folder again')
   }
 
   /**
@@ -141,6 +179,7 @@ export class OpenModel implements Disposable {
    */
   async *stream(input: string | readonly Message[], options: AnswerOptions = {}): AsyncGenerator<Generated> {
     checkOptions('generate', options, ANSWER_OPTIONS)
+    this.#checkOpen()
     const { model, tokenizer } = this.#trained
     const chat = chatOf(this.#trained)
     const decoder = this.#decoder
@@ -172,6 +211,7 @@ export class OpenModel implements Disposable {
 
   /** Takes another folder from the next batch on; answers under way are the old one's. It must be sound to be taken. */
   async swap(folder: string): Promise<void> {
+    this.#checkOpen()
     const next = await load(folder, this.#options)
     while (this.#running) await this.#running
     const [old, decoder, streams] = [this.#trained, this.#decoder, [...this.#streams]]
@@ -182,7 +222,10 @@ export class OpenModel implements Disposable {
     old.model.dispose()
   }
 
+  /** Frees the model; a second call does nothing. */
   dispose(): void {
+    if (this.#isDisposed) return
+    this.#isDisposed = true
     void this.#decoder.close()
     this.#trained.model.dispose()
   }
@@ -224,9 +267,19 @@ export class OpenModel implements Disposable {
 
 const isList = (asked: Input | readonly Input[]): asked is readonly Input[] => Array.isArray(asked)
 
+/** What may stand in an input that is no text. */
+const PARTS = ['text', 'text2', 'question', 'context', 'tokens']
+
+const kindOf = ({ values }: Row): string => Object.keys(values).sort().join(' ')
+
 function rowOf(input: Input, line: number): Row {
   if (typeof input === 'string') return { values: { text: input }, file: '', line }
   const given: Readonly<Record<string, unknown>> = { ...input }
+  const odd = isRecord(input) ? Object.keys(given).find(name => !PARTS.includes(name)) : undefined
+  check(odd === undefined, 'ERR_OPTION', () => {
+    const near = nearest(odd ?? '', PARTS)
+    return `predict: input ${line} has "${odd}"${near}; give a text, { text, text2 } or { tokens: words }`
+  })
   const { text = given.question, text2 = given.context, tokens } = given
   const isWords = Array.isArray(tokens) && tokens.every(word => typeof word === 'string')
   if (isWords && text === undefined) return { values: { tokens }, file: '', line }

@@ -1,8 +1,10 @@
 // What JavaScript may hand over in place of what types demand: coded errors that say what belongs there.
 
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
+import * as assert from 'uvu/assert'
 import {
   attach,
   evaluate,
@@ -17,6 +19,7 @@ import {
 import { prepareData, splitData } from '../../lib/tasks/prepare.ts'
 import { rejects } from '../data/support.ts'
 import { MODELS, tinyModel } from '../peft/golden.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 
 const folder = join(MODELS, 'bert-seq')
 const tokenizer = await loadTokenizer(fileURLToPath(new URL('../golden/tokenizer/wordpiece.json', import.meta.url)))
@@ -93,6 +96,23 @@ const WRONG: readonly [what: string, call: () => unknown, message: RegExp][] = [
 ]
 for (const [what, call, message] of WRONG)
   test(`${what} is told`, () => rejects(async () => await call(), 'ERR_OPTION', message))
+
+test('inputs of several kinds are answered each, and what no input has is told', async () => {
+  const words = temporaryFolder()
+  writeFileSync(join(words, 'vocab.txt'), ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'a', 'b'].join('\n'))
+  const opened = await open(folder, { tokenizer: words })
+  const pair = { text: 'a', text2: 'b' }
+  const [text, both, again] = await opened.predict(['a', pair, 'b'])
+  assert.equal([text, both, again], [await opened.predict('a'), await opened.predict(pair), await opened.predict('b')])
+  const told = (call: () => Promise<unknown>, says: RegExp) => rejects(call, 'ERR_OPTION', says)
+  await told(() => opened.predict({ text: 'a', textPair: 'b' } as never), /^predict: input 1 has "textPair"/)
+  await told(() => opened.predict('a', null as never), /^predict: the options are null, expected an object of top/)
+  await told(() => open(folder, { seed: 'a' } as never), /^seed: "a", expected a whole number from 0/)
+  await told(() => open(folder, { compute: 1 } as never), /^compute: 1, expected one of f32, bf16/)
+  opened.dispose()
+  opened.dispose()
+  await rejects(() => opened.predict('a'), 'ERR_DISPOSED', /^model: it was disposed of; open its folder again/)
+})
 
 test('a folder that is no text is told', () =>
   rejects(
