@@ -51,15 +51,17 @@ export function tagLabelsOf(rows: Iterable<Row>, column: string, order: LabelOrd
 }
 
 /**
- * Class id of a label. Where no name of the map is a number, a number in the data is taken as the id itself.
+ * Class id of a label. Where no name of the map is a number, a number in the data (or LABEL_3) is taken as the id itself.
  * @throws ERR_DATA naming the row, the label and the nearest name
  */
 export function labelId(labels: LabelMap, row: Row, value: unknown): number {
   const id = labels.ids.get(String(value))
   if (id !== undefined) return id
-  const inside = typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < labels.names.length
-  if (inside && !labels.names.some(name => /^-?\d+$/.test(name))) return value
   const text = String(value)
+  // A table has its numbers as texts.
+  const number = /^(?:LABEL_)?\d{1,9}$/.test(text) ? Number(text.replace('LABEL_', '')) : -1
+  const inside = number >= 0 && number < labels.names.length
+  if (inside && !labels.names.some(name => /^(?:LABEL_)?-?\d+$/.test(name))) return number
   const known = labels.names.length <= 12 ? `; known: ${labels.names.map(brief).join(', ')}` : ''
   fail(
     'ERR_DATA',

@@ -14,13 +14,23 @@ interface LabelRows {
 const list = (names: readonly string[]) =>
   names.length > 6 ? `${names.slice(0, 6).join(', ')} and ${names.length - 6} more` : names.join(', ')
 
+const fold = (name: string) => name.trim().toLowerCase()
+
 /**
- * Which rows of a checkpoint's classifier serve labels: those of the same names in any order (LABEL_3 is also 3). Where
- * it has as many and none of these names, its rows are taken in their order, and that is said.
+ * Which rows of a checkpoint's classifier serve labels: those of the same names in any order, in capitals or not
+ * (LABEL_3 is also 3). Where it has as many and none of these names, its rows are taken in their order, and that is said.
  */
 export function labelRows(labels: readonly string[], stored: readonly string[]): LabelRows {
   const known = new Map(stored.map((name, row) => [name, row]))
-  const byName = labels.map(name => known.get(name) ?? known.get(`LABEL_${name}`) ?? -1)
+  const folded = stored.map(name => fold(name))
+  const alike = (name: string): number => {
+    const row = folded.indexOf(fold(name))
+    return row >= 0 && folded.lastIndexOf(fold(name)) === row ? row : -1
+  }
+  const exact = labels.map(name => known.get(name) ?? known.get(`LABEL_${name}`) ?? -1)
+  // Positive is positive, where the labels here do not tell the two apart.
+  const isOwn = new Set(labels.map(fold)).size === labels.length
+  const byName = isOwn ? exact.map((row, i) => (row < 0 ? alike(nth(labels, i)) : row)) : exact
   const found = byName.filter(row => row >= 0).length
   const base = `the base classifies ${list(stored)}`
   if (found === 0 && stored.length === labels.length)

@@ -91,6 +91,11 @@ test('unknown labels are told with row and nearest name', async () => {
   await rejects(check(2), 'ERR_DATA', /: 2 is not/)
   assert.is(check(1)(), 1)
   const numbers = labels.labelMap(['1', '2'])
+  const [row] = toRows([{}])
+  assert.equal(
+    [1, '1', 'LABEL_1'].map(value => labels.labelId(map, row!, value)),
+    [1, 1, 1],
+  )
   assert.is(labels.labelId(numbers, toRows([{}])[0]!, 1), 0)
   await rejects(() => labels.labelId(numbers, toRows([{}])[0]!, 0), 'ERR_DATA', /: 0 is not/)
 })
