@@ -51,7 +51,7 @@ export function tagLabelsOf(rows: Iterable<Row>, column: string, order: LabelOrd
 }
 
 /**
- * Class id of a label. Where no name of the map is a number, a number in the data (or LABEL_3) is taken as the id itself.
+ * Class id of a label. Where no name of the map is a number, a number in the data (or LABEL_3) is the id itself.
  * @throws ERR_DATA naming the row, the label and the nearest name
  */
 export function labelId(labels: LabelMap, row: Row, value: unknown): number {

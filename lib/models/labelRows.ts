@@ -18,7 +18,7 @@ const fold = (name: string) => name.trim().toLowerCase()
 
 /**
  * Which rows of a checkpoint's classifier serve labels: those of the same names in any order, in capitals or not
- * (LABEL_3 is also 3). Where it has as many and none of these names, its rows are taken in their order, and that is said.
+ * (LABEL_3 is also 3). Where it has as many and none of these names, its rows are taken in their order, which is said.
  */
 export function labelRows(labels: readonly string[], stored: readonly string[]): LabelRows {
   const known = new Map(stored.map((name, row) => [name, row]))
