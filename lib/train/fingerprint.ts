@@ -7,6 +7,7 @@ import { check } from '../errors.ts'
 import { isObject, isPyJson, type PyJson, type PyObject, stringifyPython } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { isQuantized } from '../nn/module.ts'
+import { dequantize } from '../ops/quantize.ts'
 import { isRecord } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { scope, type Tensor } from '../tensor.ts'
@@ -148,13 +149,20 @@ async function modelHash(model: Model, { trainable }: Pick<Adapter, 'trainable'>
  * quantised weights have no parts: the norms, biases and embeddings beside them speak for them.
  */
 async function sampleOf(tensor: Tensor): Promise<ArrayBuffer[]> {
-  if (tensor.byteLength <= WHOLE) return [await tensor.bytes()]
+  if (tensor.byteLength <= WHOLE) return [await valuesOf(tensor)]
   if (isQuantized(tensor.dtype)) return []
   const length = SAMPLE_BYTES / (tensor.byteLength / tensor.size)
   const starts = Array.from({ length: SAMPLES }, (_, i) => Math.floor(((tensor.size - length) * i) / (SAMPLES - 1)))
   // Reads are in the queue before the scope frees the views.
   const { reads } = scope(() => ({ reads: starts.map(start => tensor.view(start, [length]).bytes()) }))
   return Promise.all(reads)
+}
+
+/** Bytes of a tensor; of codes their values, since rows of codes may end in bytes that nobody writes. */
+function valuesOf(tensor: Tensor): Promise<ArrayBuffer> {
+  if (!isQuantized(tensor.dtype)) return tensor.bytes()
+  // The read is in the queue before the scope frees the values.
+  return scope(() => ({ read: dequantize(tensor).bytes() })).read
 }
 
 function methodHash(attached: Adapter): string {

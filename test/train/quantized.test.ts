@@ -11,8 +11,9 @@ import { QUANTIZED } from '../../lib/ops/quantize.ts'
 import { attach } from '../../lib/peft/attach.ts'
 import { fullFineTuning } from '../../lib/peft/full.ts'
 import { saveMerged } from '../../lib/peft/merged.ts'
-import { scope } from '../../lib/tensor.ts'
+import { scope, Tensor } from '../../lib/tensor.ts'
 import { compare } from '../support/compare.ts'
+import { temporaryFolder } from '../support/temporary.ts'
 import { eventsOf, runToEnd, sequences, tinyLora, tinyModel } from './support.ts'
 
 const batch = packExamples(sequences(6), Int32Array.of(0, 1, 2, 3, 4, 5), { collate: sequenceClasses })
@@ -61,6 +62,22 @@ for (const storage of QUANTIZED) {
     method.detach()
     model.dispose()
     assert.is(native.live(), live)
+  })
+
+  test(`${storage}: a run goes on in a process whose memory was used before`, async () => {
+    const outputDir = temporaryFolder()
+    const half = { outputDir, batchSize: 8, epochs: 1, seed: 7, checkpointEvery: 1 }
+    for (const resume of [false, true]) {
+      // What was freed is handed out again as it is.
+      for (const used of Array.from({ length: 64 }, () =>
+        Tensor.from(new Float32Array(4096).fill(resume ? 1.7 : -3), [4096]),
+      ))
+        used.dispose()
+      const model = tinyModel({ storage }, { hidden_size: 8, intermediate_size: 24 })
+      const events = await runToEnd(tinyLora(model), { train: sequences(16) }, { ...half, resume })
+      assert.is(eventsOf(events, 'step').length, resume ? 0 : 2)
+      model.dispose()
+    }
   })
 
   test(`${storage}: merging gives f32 weights, unmerging the quantised ones again`, async () => {
