@@ -169,7 +169,7 @@ test('samples of one prompt differ, and follow the seed however many go at a tim
   assert.is(beams[0]!.length, 2)
   const refused = (more: object) => complete(model, tokenizer, ['a'], more).catch(e => e.message)
   assert.match(await refused({ n: 3, beams: 2 }), /n: 3 texts of 2 beams/)
-  assert.match(await refused({ temprature: 1 }), /temprature: is no option of generate \(did you mean "temperature"/)
+  assert.match(await refused({ temprature: 1 }), /temprature: is no option of complete \(did you mean "temperature"/)
   assert.match(await refused({ topP: 0 }), /topP: 0, expected a number from/)
   const wrong = (prompt: unknown) =>
     complete(model, tokenizer, [prompt as string]).then(String, e => `${e.code} ${e.message}`)

@@ -141,7 +141,7 @@ test('refused: unknown options, absent layers, and what only adapters can do', (
         body,
         (error: unknown) => error instanceof LowrankError && error.code === code && message.test(error.message),
       )
-    refuses(() => fullFineTuning({ r: 8 } as FullOptions), 'ERR_OPTION', /no option "r"/)
+    refuses(() => fullFineTuning({ r: 8 } as FullOptions), 'ERR_OPTION', /^r: is no option of full/)
     refuses(() => attach(model, fullFineTuning({ layers: 5 })), 'ERR_OPTION', /no layer 5; the model has 0 to 1/)
     const attached = attach(model, fullFineTuning())
     refuses(() => attached.setActive(false), 'ERR_OPTION', /keepOriginal/)

@@ -324,7 +324,7 @@ test('LoRA+: B learns faster than A, and what trains whole as always', () =>
   }))
 
 const REFUSED: [what: string, options: LoraOptions, message: RegExp][] = [
-  ['an unknown option', { rank: 8 } as LoraOptions, /no option "rank"/],
+  ['an unknown option', { rank: 8 } as LoraOptions, /^rank: is no option of lora/],
   ['r 0', { r: 0 }, /r: 0/],
   ['a rank above the layer', { r: 64 }, /r: 64 is above 32/],
   ['a dropout below 1\\/256', { dropout: 0.001 }, /dropout: 0\.001 is not possible/],
