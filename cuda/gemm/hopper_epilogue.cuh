@@ -168,12 +168,11 @@ __device__ __forceinline__ void write_rows(const Plan& plan, Output& out, int in
     }
     if (result.stores_boxes) ptx::fence_proxy_async();
     group.meet();
-    if (!result.stores_boxes) {
-      copy_panel<Y>(result, plan.m, group, panel, row, column + from);
-    } else if (group.leads()) {
+    if (!result.stores_boxes) copy_panel<Y>(result, plan.m, group, panel, row, column + from);
+    else if (group.leads())
       ptx::tma_store<3>(&plan.y[out.result], ptx::shared_address(panel), column + from, row, out.split);
-      ptx::tma_commit();
-    }
+    // A group for every panel, empty after a copy: the wait above lets one group be, which is to be the panel's before.
+    if (group.leads()) ptx::tma_commit();
     if constexpr (How == Bend::Value) {
       if (!plan.curve.to) continue;
       unsigned char* other = out.panels + out.next * PANEL;

@@ -74,6 +74,24 @@ KERNEL_CASE(hopper_products_together) {
   }
 }
 
+// A panel that is copied, of a y whose lines begin anywhere, comes between panels that TMA may still read.
+KERNEL_CASE(hopper_panels_sent_and_copied) {
+  if (!cuda::hopper()) return;
+  for (const HopperTile tile : {HopperTile::Single, HopperTile::Paired}) {
+    std::vector<std::unique_ptr<RandomProduct>> all;
+    std::vector<Product> products;
+    for (const int64_t n : {392, 67, 264}) {
+      ProductChoice c = choice_of(fuzz, 142, n, {72});
+      c.type = DType::BF16, c.y = fuzz.pick({DType::BF16, DType::F32, DType::F32});
+      all.push_back(std::make_unique<RandomProduct>(fuzz, c));
+      all.back()->run([](const Product&) {});  // y alone
+      products.push_back(all.back()->product);
+    }
+    multiply_hopper(products, {tile});
+    for (const auto& each : all) each->expect_right("panels sent and copied");
+  }
+}
+
 // The same product again finds its tensor maps, another one does not.
 KERNEL_CASE(hopper_maps_are_made_once) {
   if (!cuda::hopper()) return;
