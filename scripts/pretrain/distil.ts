@@ -5,13 +5,10 @@
 // of the teacher's pieces of that word, plus a fixed vector for how it is written; [CLS] is to be the mean of the text.
 // Words are taken from a layer in the middle, where they still stand for themselves, the text from the last one.
 
-import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import type { MicroBatch } from '../../lib/data/batches.ts'
 import { writeFileAtomic } from '../../lib/io/atomic.ts'
-import { encodeF32, openSafetensors, writeSafetensors } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { type PackedBatch, pack, upload } from '../../lib/nn/batch.ts'
@@ -19,50 +16,38 @@ import { add } from '../../lib/ops/add.ts'
 import { cast } from '../../lib/ops/copy.ts'
 import { embedding } from '../../lib/ops/embedding.ts'
 import { mse } from '../../lib/ops/mse.ts'
-import { AdamW } from '../../lib/optim/adamw.ts'
-import { Arena } from '../../lib/optim/arena.ts'
-import { learningRate } from '../../lib/optim/schedule.ts'
+import type { AdamW } from '../../lib/optim/adamw.ts'
 import { scope, Tensor } from '../../lib/tensor.ts'
 import { Stepper } from '../../lib/train/step.ts'
 import { type Reading, reader, texts, wordsOf } from './reading.ts'
-import { CACHE } from './sources.ts'
 import { caseOf, caseVectors, HIDDEN, meanLength, STUDENT } from './student.ts'
 import { fetchTeacher, TEACHER, teacherVocabulary } from './teacher.ts'
+import {
+  isOwn,
+  loadProgress,
+  optimizerOf,
+  type Pace,
+  type Progress,
+  rateOf,
+  SAVE_EVERY,
+  saveProgress,
+  saveWeights,
+  speedOf,
+  stateFiles,
+  teachingOptions,
+} from './teaching.ts'
 import { readVocabulary } from './wordpiece.ts'
 
 const SEED = 1
 const STEPS = 560
 /** Texts of a step. */
 const BATCH = 48
-const PEAK_LR = 1.2e-3
-const WARMUP = 50
-/** Share of the steps, the last ones, over which the learning rate falls to 0. */
-const FALL = 0.3
+const PACE: Pace = { peakLr: 1.2e-3, warmupSteps: 50, fall: 0.3 }
 /** What an error of [CLS], which a classifier reads, counts beside that of a piece. */
 const WHOLE = 15
 /** Layers of the teacher below the states that words are taught, of six. */
 const WORD_LAYER = 4
-/** Between saves, in ms. */
-const SAVE_EVERY = 240_000
-const FILES: StateFiles = {
-  state: join(CACHE, 'distil-state.safetensors'),
-  progress: join(CACHE, 'distil-progress.json'),
-}
-
-/** Where a run leaves what it needs to be resumed. */
-export interface StateFiles {
-  readonly state: string
-  readonly progress: string
-}
-
-export interface Progress {
-  step: number
-  /** Of training, over all runs. */
-  seconds: number
-  /** Pieces that the student read. */
-  tokens: number
-  losses: [step: number, loss: number][]
-}
+const FILES = stateFiles('distil')
 
 /** Mean over the rows [begin, end) of a matrix [N, HIDDEN]. */
 function meanOf(rows: Float32Array, begin: number, end: number): Float32Array {
@@ -155,45 +140,8 @@ export function distance(model: Model, batch: MicroBatch, targets: Float32Array)
 async function save(student: Model, optimizer: AdamW, progress: Progress): Promise<void> {
   await saveProgress(optimizer, progress, FILES)
   await saveWeights(student, STUDENT)
-  const course = { seed: SEED, batch: BATCH, peakLr: PEAK_LR, isa: native.info().isa, ...progress }
+  const course = { seed: SEED, batch: BATCH, peakLr: PACE.peakLr, isa: native.info().isa, ...progress }
   await writeFileAtomic(join(STUDENT, 'pretrain.json'), `${JSON.stringify(course, null, 1)}\n`)
-}
-
-/** Writes what a resumed run reads. */
-export async function saveProgress(optimizer: AdamW, progress: Progress, files: StateFiles): Promise<void> {
-  const { params, m, v } = optimizer.arena
-  const tensors = []
-  for (const [name, tensor] of Object.entries({ params, m, v }))
-    tensors.push({ name, dtype: 'F32' as const, shape: [...tensor.shape], data: new Uint8Array(await tensor.bytes()) })
-  await writeSafetensors(files.state, tensors)
-  await writeFileAtomic(files.progress, JSON.stringify(progress))
-}
-
-/** Puts the optimizer where {@link saveProgress} found it; how far that was. */
-export function loadProgress<P extends Progress>(optimizer: AdamW, files: StateFiles): P {
-  const file = openSafetensors(files.state)
-  const { params, m, v } = optimizer.arena
-  for (const [name, tensor] of Object.entries({ params, m, v })) tensor.upload(file.readF32(name))
-  file.close()
-  const progress = JSON.parse(readFileSync(files.progress, 'utf8')) as P
-  optimizer.steps = progress.step
-  return progress
-}
-
-/** Writes the student's weights. */
-export async function saveWeights(model: Model, folder: string): Promise<void> {
-  const tensors = []
-  for (const parameter of model.parameters.values()) {
-    if (!isOwn(parameter)) continue
-    const data = encodeF32((await parameter.tensor.data()) as Float32Array, 'BF16')
-    tensors.push({ name: parameter.name, dtype: 'BF16' as const, shape: [...parameter.shape], data })
-  }
-  await writeSafetensors(join(folder, 'model.safetensors'), tensors, { format: 'pt' })
-}
-
-/** What is the student's own: all but the head that a classifier would get. */
-export function isOwn({ name }: { readonly name: string }): boolean {
-  return /^bert\.(?:embeddings|encoder)\./.test(name)
 }
 
 /** A step's packed texts as the stepper takes them; `begin` is the first one's place. */
@@ -205,12 +153,6 @@ export function microBatch(packed: PackedBatch, begin: number): MicroBatch {
     rows: Int32Array.from({ length: packed.cuSeqlens.length - 1 }, (_, i) => begin + i),
     offsets: { row: 0, sequence: 0, selected: 0, decoder: 0 },
   }
-}
-
-/** The learning rate of step t of T: up in a line, level, and down in a line at the end. */
-function rateOf(t: number, totalSteps: number): number {
-  const level = learningRate(t, { schedule: 'constant', lr: PEAK_LR, warmupSteps: WARMUP, totalSteps })
-  return level * Math.min(1, (totalSteps - t) / (FALL * totalSteps))
 }
 
 /** Teaches the student from `progress` on, until so many steps are done. */
@@ -232,7 +174,7 @@ async function teach(
     const made = await nextBatch(teacher, lines.slice(begin, begin + BATCH), read)
     targets = made.targets
     const step = { microBatches: [microBatch(made.packed, begin)], total: 1 }
-    const lr = rateOf(progress.step, totalSteps)
+    const lr = rateOf(progress.step, totalSteps, PACE)
     const { loss } = await (await stepper.launch(step, progress.step, lr)).numbers
     progress.step++
     progress.tokens += made.packed.ids.length
@@ -246,26 +188,20 @@ async function teach(
 
 function report(loss: number, progress: Progress): void {
   progress.losses.push([progress.step, Number(loss.toFixed(4))])
-  const speed = Math.round(progress.tokens / progress.seconds)
-  console.log(`step ${progress.step}  loss ${loss.toFixed(4)}  ${speed} tokens/s`)
+  console.log(`step ${progress.step}  loss ${loss.toFixed(4)}  ${speedOf(progress)}`)
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { threads: { type: 'string' }, resume: { type: 'boolean' }, steps: { type: 'string' } },
-  })
-  if (values.threads) native.setThreads(Number(values.threads))
+  const { resume, steps } = teachingOptions()
   await fetchTeacher()
   const settings = { task: 'sequence-classification', labels: ['0', '1'], compute: 'bf16', seed: SEED } as const
   const models = { teacher: await loadModel(TEACHER, settings), student: await loadModel(STUDENT, settings) }
   const { student } = models
-  const parameters = [...student.parameters.values()].filter(isOwn)
-  const arena = new Arena(parameters, student.device, p => ({ decay: p.shape.length > 1 ? 1 : 0 }))
-  const optimizer = new AdamW(arena, { weightDecay: 0.01, eps: 1e-6, beta2: 0.98, clip: 1 })
+  const optimizer = optimizerOf(student, isOwn)
   const fresh: Progress = { step: 0, seconds: 0, tokens: 0, losses: [] }
-  const progress = values.resume && existsSync(FILES.state) ? loadProgress(optimizer, FILES) : fresh
-  console.log(`${arena.size} parameters, ${native.info().isa}, ${native.info().threads} threads`)
-  await teach(models, optimizer, progress, Number(values.steps ?? STEPS))
+  const progress = (resume && loadProgress(optimizer, FILES)) || fresh
+  console.log(`${optimizer.arena.size} parameters, ${native.info().isa}, ${native.info().threads} threads`)
+  await teach(models, optimizer, progress, Number(steps ?? STEPS))
   await save(student, optimizer, progress)
 }
 

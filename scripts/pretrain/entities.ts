@@ -2,35 +2,36 @@
 // taught on, beside, so that nothing of them is lost.
 //   node dist/scripts/pretrain/entities.js [--steps N] [--threads 2] [--resume]
 
-import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { type Example, IGNORED } from '../../lib/data/example.ts'
 import { writeFileAtomic } from '../../lib/io/atomic.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { pack } from '../../lib/nn/batch.ts'
-import { AdamW } from '../../lib/optim/adamw.ts'
-import { Arena } from '../../lib/optim/arena.ts'
+import type { AdamW } from '../../lib/optim/adamw.ts'
 import { Stepper } from '../../lib/train/step.ts'
-import {
-  distance,
-  isOwn,
-  loadProgress,
-  microBatch,
-  nextBatch,
-  type Progress,
-  type StateFiles,
-  saveProgress,
-  saveWeights,
-} from './distil.ts'
+import { distance, microBatch, nextBatch } from './distil.ts'
 import { CLASSES, EntityTexts } from './entityTexts.ts'
 import { bertWords } from './pretokenize.ts'
 import { type Reading, reader, texts } from './reading.ts'
-import { CACHE } from './sources.ts'
 import { STUDENT, TAUGHT } from './student.ts'
 import type { Tagged } from './tagger.ts'
 import { fetchTeacher, TEACHER, teacherVocabulary } from './teacher.ts'
+import {
+  isOwn,
+  loadProgress,
+  optimizerOf,
+  type Pace,
+  type Progress,
+  rateOf,
+  SAVE_EVERY,
+  saveProgress,
+  saveWeights,
+  speedOf,
+  stateFiles,
+  teachingOptions,
+} from './teaching.ts'
 import { MAX_LENGTH, readVocabulary } from './wordpiece.ts'
 
 const SEED = 3
@@ -40,18 +41,10 @@ const TAGGED_BATCH = 72
 const DISTIL_BATCH = 16
 /** Texts of the order of {@link texts} that the first teaching may have read, and that are passed over. */
 const SKIPPED = 30_000
-const PEAK_LR = 8e-4
-const WARMUP = 20
-/** Share of the steps, the last ones, over which the learning rate falls to 0. */
-const FALL = 0.4
+const PACE: Pace = { peakLr: 8e-4, warmupSteps: 20, fall: 0.4 }
 /** What the mean cross entropy of a word counts beside the mean squared distance of a piece. */
 const CLASS_WEIGHT = 40
-/** Between saves, in ms. */
-const SAVE_EVERY = 240_000
-const FILES: StateFiles = {
-  state: join(CACHE, 'entities-state.safetensors'),
-  progress: join(CACHE, 'entities-progress.json'),
-}
+const FILES = stateFiles('entities')
 
 /** Progress, and the mean cross entropy of words. */
 interface EntityProgress extends Progress {
@@ -69,11 +62,6 @@ function exampleOf({ words, tags }: Tagged, read: (words: readonly string[]) => 
     if (isFirst && parts[part]!.tag !== '') label[at + 1] = CLASSES.indexOf(parts[part]!.tag)
   }
   return { ids, label, truncated: false, row: { values: {}, line: 0 } } as unknown as Example
-}
-
-/** The learning rate of step t of T: up in a line, level, and down in a line at the end. */
-function rateOf(t: number, steps: number): number {
-  return PEAK_LR * Math.min(1, (t + 1) / WARMUP, (steps - t) / (FALL * steps))
 }
 
 /** Reads texts of both kinds for every step. */
@@ -128,7 +116,7 @@ async function teach(
     const classes = await stepper.forwardBackward(tagged.batch, 1, step, {
       loss: (model, batch) => model.loss(batch, tagged.targets, { total: tagged.targets.weight / CLASS_WEIGHT }),
     })
-    await stepper.optimStep(rateOf(step, steps)).gradNorm
+    await stepper.optimStep(rateOf(step, steps, PACE)).gradNorm
     progress.step++
     progress.tokens += distilled.batch.ids.length + tagged.batch.ids.length
     progress.seconds += (performance.now() - started) / 1000
@@ -142,8 +130,8 @@ async function teach(
 function report(states: number, classes: number, progress: EntityProgress): void {
   progress.losses.push([progress.step, Number(states.toFixed(4))])
   progress.classLosses.push([progress.step, Number(classes.toFixed(4))])
-  const speed = Math.round(progress.tokens / progress.seconds)
-  console.log(`step ${progress.step}  states ${states.toFixed(2)}  classes ${classes.toFixed(4)}  ${speed} tokens/s`)
+  const means = `states ${states.toFixed(2)}  classes ${classes.toFixed(4)}`
+  console.log(`step ${progress.step}  ${means}  ${speedOf(progress)}`)
 }
 
 /** Writes the taught student, with the course of both teachings. */
@@ -153,26 +141,26 @@ async function saveTaught(student: Model, progress: EntityProgress): Promise<voi
     copyFileSync(join(STUDENT, file), join(TAUGHT, file))
   await saveWeights(student, TAUGHT)
   const course = JSON.parse(readFileSync(join(STUDENT, 'pretrain.json'), 'utf8')) as object
-  const own = { seed: SEED, batch: [DISTIL_BATCH, TAGGED_BATCH], peakLr: PEAK_LR, isa: native.info().isa, ...progress }
+  const own = {
+    seed: SEED,
+    batch: [DISTIL_BATCH, TAGGED_BATCH],
+    peakLr: PACE.peakLr,
+    isa: native.info().isa,
+    ...progress,
+  }
   await writeFileAtomic(join(TAUGHT, 'pretrain.json'), `${JSON.stringify({ ...course, entities: own }, null, 1)}\n`)
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({
-    options: { threads: { type: 'string' }, resume: { type: 'boolean' }, steps: { type: 'string' } },
-  })
-  if (values.threads) native.setThreads(Number(values.threads))
+  const { resume, steps } = teachingOptions()
   await fetchTeacher()
   const settings = { compute: 'bf16', seed: SEED } as const
   const student = await loadModel(STUDENT, { task: 'token-classification', labels: CLASSES, ...settings })
   const teacher = await loadModel(TEACHER, { task: 'sequence-classification', labels: ['0', '1'], ...settings })
-  const parameters = [...student.parameters.values()].filter(p => isOwn(p) || p.name.startsWith('classifier.'))
-  const arena = new Arena(parameters, student.device, p => ({ decay: p.shape.length > 1 ? 1 : 0 }))
-  const optimizer = new AdamW(arena, { weightDecay: 0.01, eps: 1e-6, beta2: 0.98, clip: 1 })
+  const optimizer = optimizerOf(student, p => isOwn(p) || p.name.startsWith('classifier.'))
   const fresh: EntityProgress = { step: 0, seconds: 0, tokens: 0, losses: [], classLosses: [] }
-  const isResumed = values.resume && existsSync(FILES.state)
-  const progress = isResumed ? loadProgress<EntityProgress>(optimizer, FILES) : fresh
-  await teach({ teacher, student }, optimizer, progress, Number(values.steps ?? STEPS))
+  const progress = (resume && loadProgress<EntityProgress>(optimizer, FILES)) || fresh
+  await teach({ teacher, student }, optimizer, progress, Number(steps ?? STEPS))
   await saveTaught(student, progress)
 }
 

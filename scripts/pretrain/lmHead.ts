@@ -9,7 +9,6 @@ import { batches } from '../../lib/data/batches.ts'
 import type { Example } from '../../lib/data/example.ts'
 import { maskTokens } from '../../lib/data/maskedLm.ts'
 import { writeFileAtomic } from '../../lib/io/atomic.ts'
-import { encodeF32, writeSafetensors } from '../../lib/io/safetensors.ts'
 import { loadModel, type Model } from '../../lib/model.ts'
 import { native } from '../../lib/native.ts'
 import { AdamW } from '../../lib/optim/adamw.ts'
@@ -18,6 +17,7 @@ import { learningRate } from '../../lib/optim/schedule.ts'
 import { Stepper } from '../../lib/train/step.ts'
 import { reader, texts, wordsOf } from './reading.ts'
 import { TAUGHT } from './student.ts'
+import { saveWeights } from './teaching.ts'
 import { ENCODER, readVocabulary, SPECIALS } from './wordpiece.ts'
 
 const SEED = 2
@@ -36,12 +36,7 @@ function startFromIdentity(model: Model): void {
 
 /** Writes assets/encoder: the student and its head. */
 async function save(model: Model): Promise<void> {
-  const tensors = []
-  for (const { name, shape, tensor } of model.parameters.values()) {
-    const data = encodeF32((await tensor.data()) as Float32Array, 'BF16')
-    tensors.push({ name, dtype: 'BF16' as const, shape: [...shape], data })
-  }
-  await writeSafetensors(join(ENCODER, 'model.safetensors'), tensors, { format: 'pt' })
+  await saveWeights(model, ENCODER, () => true)
   for (const file of ['config.json', 'tokenizer.json', 'tokenizer_config.json', 'pretrain.json'])
     await writeFileAtomic(join(ENCODER, file), readFileSync(join(TAUGHT, file)))
 }
