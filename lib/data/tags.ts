@@ -66,10 +66,20 @@ export function toIob2(tags: readonly string[]): string[] {
 /** Spells tags of one sentence in IOB2 as another scheme. */
 type Spelling = (tags: readonly string[]) => string[]
 
+/** The type of a tag's entity; a tag of another shape as it is. */
+export function entityType(tag: string): string {
+  return shape.exec(tag)?.[2] ?? tag
+}
+
+/** Whether every type that has an I- has a B- too. */
+export function haveBegins(labels: Iterable<string>): boolean {
+  const known = new Set(labels)
+  return [...known].every(label => shape.exec(label)?.[1] !== 'I' || known.has(`B${label.slice(1)}`))
+}
+
 /** Whether tags of these labels are read as they are: O, and B- and I- for each type. */
 export function areUsualTags(labels: readonly string[]): boolean {
-  const known = new Set(labels)
-  return labels.every(label => usual.test(label) && (label[0] !== 'I' || known.has(`B${label.slice(1)}`)))
+  return labels.every(label => usual.test(label)) && haveBegins(labels)
 }
 
 /** Whether tags bear the letters of a scheme that marks ends. */
@@ -100,8 +110,7 @@ export function spellingOf(labels: readonly string[]): Spelling {
     const inside = ['I', 'M'].find(has) ?? end
     return tags => withEnds(tags, { sign, inside, end, single: ['U', 'S', 'W'].find(has) ?? 'B' })
   }
-  if (entities.some(label => label[0] === 'I' && !known.has(`B${label.slice(1)}`)))
-    return tags => toIob1(tags, known, sign)
+  if (!haveBegins(entities)) return tags => toIob1(tags, known, sign)
   return tags => tags.map(tag => (shape.test(tag) ? tag[0] + sign + tag.slice(2) : tag))
 }
 

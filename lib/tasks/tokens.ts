@@ -7,7 +7,17 @@ import { labelId, tagLabelsOf } from '../data/labels.ts'
 import { changed, joinedLists, type List } from '../data/list.ts'
 import { taggedWords } from '../data/places.ts'
 import { listOf, placeOf, type Row, textOf } from '../data/row.ts'
-import { areUsualTags, detectScheme, isEntityTag, isPureIob1, markEnds, spellingOf, toIob2 } from '../data/tags.ts'
+import {
+  areUsualTags,
+  detectScheme,
+  entityType,
+  haveBegins,
+  isEntityTag,
+  isPureIob1,
+  markEnds,
+  spellingOf,
+  toIob2,
+} from '../data/tags.ts'
 import { splitWords } from '../data/words.ts'
 import { check, fail } from '../errors.ts'
 import { tokenHead } from '../heads/tokenClassification.ts'
@@ -182,7 +192,7 @@ function answered({ ids, label, wordIds }: Example): number[] {
 }
 
 function typesOf(tags: readonly string[]): string[] {
-  return tags.filter(tag => tag !== 'O').map(tag => tag.replace(/^[BIESLUMW][-_]/, ''))
+  return tags.filter(tag => tag !== 'O').map(entityType)
 }
 
 /** Words as they are, or texts split into words. */
@@ -236,9 +246,8 @@ function convertTags({ splits, columns, labels }: LabelSource, notice: (text: st
   if (scheme === 'none') return { splits }
   const known = new Set(labels?.names)
   const isKnown = sentences.every(list => list.every(tag => known.has(tag)))
-  const full = [...known].every(label => !/^I[-_]/.test(label) || known.has(`B${label.slice(1)}`))
   const ends = scheme !== 'BIOES' && markEnds(known)
-  if (isKnown && !ends && !(full && isPureIob1(sentences))) return { splits }
+  if (isKnown && !ends && !(haveBegins(known) && isPureIob1(sentences))) return { splits }
   const spell = labels ? spellingOf(labels.names) : (list: readonly string[]) => [...list]
   const spelled = changed(sentences, list => spell(toIob2(list)))
   if (sentences.every(list => spell(toIob2(list)).every((tag, t) => tag === list[t]))) return { splits }

@@ -12,7 +12,7 @@ import type { Model } from '../../model.ts'
 import { loadBase, useThreads } from '../../open/base.ts'
 import { baseOf, type Trained } from '../../open/trained.ts'
 import { compareEvaluations } from '../../report/compare.ts'
-import { unknownText } from '../../tasks/encode.ts'
+import { type EncodedRows, unknownText } from '../../tasks/encode.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { type SplitData, splitData } from '../../tasks/prepare.ts'
 import type { Reader, TaskValues } from '../../tasks/task.ts'
@@ -29,6 +29,13 @@ import { comparisonLines, textBaselineLine } from '../terminal/results.ts'
 import { table } from '../terminal/table.ts'
 import { openTold } from '../trained.ts'
 
+/** Tells of texts of unknown tokens, and of such as are cut. */
+function tellUnread(encoded: EncodedRows, { tokenizer, maxLength }: Trained, console: Console): void {
+  const unknown = unknownText([encoded], tokenizer)
+  if (unknown !== undefined) console.warn(unknown)
+  if (encoded.truncated > 0) console.note(`${plural(encoded.truncated, 'example')} truncated to ${maxLength} tokens`)
+}
+
 /** Prints the metrics of an adapter on data. */
 export async function evaluateCommand(settings: Settings, console: Console): Promise<number> {
   checkNoInput('predictions', settings.predictions, settings.data)
@@ -38,9 +45,8 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
     const data = await dataFor(trained, settings, await readRows(settings, console.note), console)
     const own = optionsFor(taskOfModel(trained.model), settings, trained.taskOptions)
     const encoded = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
-    const [{ examples, truncated }, unknown] = [encoded, unknownText([encoded], trained.tokenizer)]
-    if (unknown !== undefined) console.warn(unknown)
-    if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${trained.maxLength} tokens`)
+    const { examples, truncated } = encoded
+    tellUnread(encoded, trained, console)
     const options = evaluateOptions(trained, settings, own)
     const run = (model: Model): Promise<Evaluation> => evaluate(model, examples, options)
     const after = await run(trained.model)
