@@ -2,6 +2,7 @@
 // random but the choice of rows, so all rows are run once.
 import { fileURLToPath } from 'node:url'
 import { writeFileAtomic } from '../../lib/io/atomic.ts'
+import { atOnce } from '../../lib/io/turn.ts'
 import { accuracy, precisionRecallF1 } from '../../lib/metrics/classification.ts'
 import { fitLogistic, predictLogistic } from '../../lib/metrics/logistic.ts'
 import { tfidf } from '../../lib/metrics/tfidf.ts'
@@ -46,6 +47,8 @@ function majority(
   return { method: 'majority', validationAccuracy, ...scores(labelIds(test), predict(test)) }
 }
 
+const fitted = (...given: Parameters<typeof fitLogistic>) => atOnce(fitLogistic(...given))
+
 /** Fits every strength, warm-started from the one before, and keeps the first that is best on the validation rows. */
 function tfidfLogistic(
   train: readonly Row[],
@@ -53,18 +56,23 @@ function tfidfLogistic(
   test: readonly Row[],
 ): Omit<Result, 'rows' | 'seed'> {
   const texts = (rows: readonly Row[]) => rows.map(row => row.text)
-  const transform = tfidf(texts(train))
-  const [x, xValidation, xTest] = [train, validation, test].map(rows => transform(texts(rows)))
-  let start: ReturnType<typeof fitLogistic> | undefined
-  let best: { c: number; validationAccuracy: number; model: ReturnType<typeof fitLogistic> } | undefined
+  const transform = atOnce(tfidf(texts(train)))
+  const [x, xValidation, xTest] = [train, validation, test].map(rows => atOnce(transform(texts(rows))))
+  let start: ReturnType<typeof fitted> | undefined
+  let best: { c: number; validationAccuracy: number; model: ReturnType<typeof fitted> } | undefined
   for (const c of STRENGTHS) {
-    const model = fitLogistic(x!, labelIds(train), TOPICS.length, c, { tolerance: 1e-4, ...(start && { start }) })
-    const validationAccuracy = accuracy(labelIds(validation), predictLogistic(xValidation!, model))
+    const model = fitted(x!, labelIds(train), TOPICS.length, c, { tolerance: 1e-4, ...(start && { start }) })
+    const validationAccuracy = accuracy(labelIds(validation), atOnce(predictLogistic(xValidation!, model)))
     if (!best || validationAccuracy > best.validationAccuracy) best = { c, validationAccuracy, model }
     start = model
   }
   const { c, validationAccuracy, model } = best!
-  return { method: 'tfidf+lr', c, validationAccuracy, ...scores(labelIds(test), predictLogistic(xTest!, model)) }
+  return {
+    method: 'tfidf+lr',
+    c,
+    validationAccuracy,
+    ...scores(labelIds(test), atOnce(predictLogistic(xTest!, model))),
+  }
 }
 
 function main(): Promise<void> {

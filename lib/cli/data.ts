@@ -10,7 +10,8 @@ import { parseFractions } from '../data/split.ts'
 import { storeRows } from '../data/storedRows.ts'
 import { check } from '../errors.ts'
 import { type Say, sayWith } from '../generate/answers.ts'
-import { type EncodedRows, encodeRows } from '../tasks/encode.ts'
+import { inTurns } from '../io/turn.ts'
+import { type EncodedRows, encoding } from '../tasks/encode.ts'
 import { taskValues } from '../tasks/options.ts'
 import { type SplitData, type SplitOptions, splitData } from '../tasks/prepare.ts'
 import type { Task, TaskValues } from '../tasks/task.ts'
@@ -69,8 +70,8 @@ export function encode(
   { choice, columns, labels }: Pick<SplitData, 'choice' | 'columns' | 'labels'>,
   maxLength: number,
   taskOptions: TaskValues,
-): EncodedRows {
-  return encodeRows(rows, tokenizer, { ...choice, columns, labels, maxLength, taskOptions })
+): Promise<EncodedRows> {
+  return inTurns(encoding(rows, tokenizer, { ...choice, columns, labels, maxLength, taskOptions }))
 }
 
 /** Answers in words, where they are asked for. @throws ERR_OPTION for a task that has none */

@@ -37,7 +37,7 @@ import type { TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainExamples, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
-import { keysOf, mapTuple, must, pick } from '../tuple.ts'
+import { keysOf, must, pick } from '../tuple.ts'
 import { encode, readSplits, sayFor } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
@@ -135,7 +135,7 @@ export async function prepareBase(
   try {
     const maxLength = maxLengthOf(settings, model, tokenizer)
     const taskOptions = settledOptions(data, taskValues(taskOf(data.choice), settings))
-    const { examples, truncated, unknown } = encodeSplits(data, tokenizer, maxLength, taskOptions)
+    const { examples, truncated, unknown } = await encodeSplits(data, tokenizer, maxLength, taskOptions)
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${maxLength} tokens`)
     if (unknown !== undefined) console.warn(unknown)
     return { base, tokenizer, data, model, maxLength, taskOptions, examples, truncated }
@@ -145,10 +145,11 @@ export async function prepareBase(
   }
 }
 
-function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, taskOptions: TaskValues) {
+async function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, taskOptions: TaskValues) {
   const encoded = (rows: List<Row>) => encode(rows, tokenizer, data, maxLength, taskOptions)
   const { splits } = data
-  const [train, validation, test] = mapTuple([splits.train, splits.validation, splits.test], encoded)
+  const [train, validation] = [await encoded(splits.train), await encoded(splits.validation)]
+  const test = await encoded(splits.test)
   return {
     examples: { train: train.examples, validation: validation.examples, test: test.examples },
     truncated: train.truncated + validation.truncated + test.truncated,

@@ -44,7 +44,7 @@ export interface RunOutcome extends RunResult {
 export async function writeOutcome(finished: Finished, console: Console): Promise<RunOutcome> {
   const { trial, settings, run, folder } = finished
   const { start, end } = run
-  const result = resultOf(run)
+  const result = await resultOf(run)
   const { judged } = result
   const outcome = {
     ...result,
@@ -73,7 +73,7 @@ export async function writeOutcome(finished: Finished, console: Console): Promis
   await writeFiles(finished, judged, summary)
   if (settings.report) {
     const facts = { ...factsOf(finished, outcome), spectra: await spectra(run.attached) }
-    await writeReport(join(trial.folder.work, 'report.html'), reportData(run, facts, result))
+    await writeReport(join(trial.folder.work, 'report.html'), await reportData(run, facts, result))
   }
   await writeCard(finished, result)
   await trial.folder.finish()

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import type { Pieces } from '../io/turn.ts'
 import type { ValueOf } from '../options.ts'
 import type { Columns } from './columns.ts'
 import { answerText, conversationText } from './conversation.ts'
@@ -47,12 +48,12 @@ function normalizedText(row: Row, columns: Columns): string {
 }
 
 /** Finds texts that stand in more than one split and deals with them by the rule. */
-export function resolveDuplicates(
+export function* resolveDuplicates(
   splits: Splits,
   columns: Columns,
   rule: DuplicateRule = 'report',
-): { splits: Splits; report: DuplicateReport } {
-  const texts = new SplitTexts(splits, columns)
+): Pieces<{ splits: Splits; report: DuplicateReport }> {
+  const texts = yield* SplitTexts.read(splits, columns)
   const report = describe(splits, columns, texts)
   if (rule === 'report') return { splits, report }
   const { train, test } = splits
@@ -77,11 +78,14 @@ export function resolveDuplicates(
 }
 
 /** Fingerprint of a division: 16 hex digits of SHA-256 over the values of each split's rows in order. */
-export function splitHash(splits: Splits): string {
+export function* splitHash(splits: Splits): Pieces<string> {
   const hash = createHash('sha256')
   for (const part of ['train', 'validation', 'test'] as const) {
     hash.update(`${part}\n`)
-    for (const row of splits[part]) hash.update(`${JSON.stringify(row.values)}\n`)
+    for (const row of splits[part]) {
+      hash.update(`${JSON.stringify(row.values)}\n`)
+      yield
+    }
   }
   return hash.digest('hex').slice(0, 16)
 }
@@ -100,19 +104,25 @@ class SplitTexts {
   /** The splits of the text that first stands in a row. */
   readonly #bits: Uint8Array
 
-  constructor(splits: Splits, columns: Columns) {
+  private constructor(splits: Splits) {
     this.#splits = splits
     const count = this.#startOf('test') + splits.test.length
     this.#firsts = new Int32Array(count)
     this.#bits = new Uint8Array(count)
-    const firstOf = firstTexts(count)
+  }
+
+  static *read(splits: Splits, columns: Columns): Pieces<SplitTexts> {
+    const texts = new SplitTexts(splits)
+    const firstOf = firstTexts(texts.#firsts.length)
     let at = 0
     for (const split of SPLITS)
       for (const row of splits[split]) {
         const first = firstOf(normalizedText(row, columns))
-        this.#firsts[at++] = first
-        this.#bits[first]! |= BITS[split]
+        texts.#firsts[at++] = first
+        texts.#bits[first]! |= BITS[split]
+        yield
       }
+    return texts
   }
 
   #startOf(split: keyof Splits): number {

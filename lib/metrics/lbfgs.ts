@@ -1,5 +1,6 @@
 // Limited-memory BFGS (Nocedal and Wright, algorithm 7.4) with a backtracking line search, for smooth convex functions.
 
+import type { Pieces } from '../io/turn.ts'
 import { must } from '../tuple.ts'
 
 export interface LbfgsOptions {
@@ -12,17 +13,18 @@ export interface LbfgsOptions {
 type Pair = { s: Float64Array; y: Float64Array; rho: number }
 
 /** Minimises `evaluate`, which returns the value at x and writes the gradient, starting at and overwriting `x`. */
-export function minimise(
+export function* minimise(
   x: Float64Array,
-  evaluate: (x: Float64Array, gradient: Float64Array) => number,
+  evaluate: (x: Float64Array, gradient: Float64Array) => Pieces<number>,
   { memory = 10, iterations = 500, tolerance = 1e-5 }: LbfgsOptions = {},
-): { value: number; iterations: number } {
+): Pieces<{ value: number; iterations: number }> {
   const pairs: Pair[] = []
   let gradient = new Float64Array(x.length)
-  let value = evaluate(x, gradient)
+  let value = yield* evaluate(x, gradient)
   let done = 0
   for (; done < iterations && largest(gradient) > tolerance; done++) {
     const direction = descent(gradient, pairs)
+    yield
     const slope = dot(direction, gradient)
     const next = new Float64Array(x.length)
     const nextGradient = new Float64Array(x.length)
@@ -30,7 +32,7 @@ export function minimise(
     let step = pairs.length === 0 ? Math.min(1, 1 / Math.sqrt(dot(gradient, gradient))) : 1
     for (; step > 1e-12; step /= 2) {
       for (let i = 0; i < x.length; i++) next[i] = x[i]! + step * direction[i]!
-      nextValue = evaluate(next, nextGradient)
+      nextValue = yield* evaluate(next, nextGradient)
       if (nextValue <= value + 1e-4 * step * slope) break
     }
     if (!(nextValue < value)) break

@@ -1,5 +1,6 @@
 // TF-IDF over words and word pairs, with the formulas of scikit-learn's TfidfVectorizer.
 
+import type { Pieces } from '../io/turn.ts'
 import { nth } from '../tuple.ts'
 
 /** Rows in compressed sparse form: row r holds `columns[i]`, `values[i]` for i in `starts[r] … starts[r + 1]`. */
@@ -20,11 +21,15 @@ function terms(text: string): string[] {
  * Fitted on `texts`, with the `most` terms that stand in most of them: tf = 1 + ln(count),
  * idf = 1 + ln((1 + n) / (1 + df)), rows of unit length; unknown terms are left out. Returns the transform.
  */
-export function tfidf(texts: Iterable<string>, most = Number.POSITIVE_INFINITY): (texts: Iterable<string>) => Features {
+export function* tfidf(
+  texts: Iterable<string>,
+  most = Number.POSITIVE_INFINITY,
+): Pieces<(texts: Iterable<string>) => Pieces<Features>> {
   let columns = new Map<string, number>()
   let documents: number[] = []
   let count = 0
   for (const text of texts) {
+    yield
     count++
     for (const term of new Set(terms(text))) {
       const column = columns.get(term) ?? columns.size
@@ -67,14 +72,15 @@ function weigh(text: string, columns: ReadonlyMap<string, number>, idf: readonly
 }
 
 /** Rows one after another, none of them kept as it is. */
-function compress(
+function* compress(
   texts: Iterable<string>,
   weigh: (text: string) => ReadonlyMap<number, number>,
   width: number,
-): Features {
+): Pieces<Features> {
   let [columns, values, starts] = [new Int32Array(1 << 10), new Float64Array(1 << 10), new Int32Array(1 << 10)]
   let [at, rows] = [0, 0]
   for (const text of texts) {
+    yield
     const row = weigh(text)
     if (at + row.size > columns.length) {
       columns = grown(columns, at + row.size, Int32Array)

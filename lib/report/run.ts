@@ -117,18 +117,20 @@ function judgedOf(events: readonly EvaluationEvent[]): EvaluationEvent | undefin
 }
 
 /** What a run came to: the comparison with the model before, with the most frequent class and with words alone. */
-export function resultOf(run: RunRecord): RunResult {
+export async function resultOf(run: RunRecord): Promise<RunResult> {
   const judged = judgedOf(run.after)
   const before = run.before.find(({ split }) => split === judged?.split)
   const comparison = judged && compareEvaluations(run.model, before, judged.evaluation, run.seed)
   const majority = judged && majorityOf(run.model, run.examples.train, judged.evaluation.predictions)
   const { train } = run.examples
-  const textBaseline = judged && textBaselineOf(run.model, run.reader.columns, train, run.examples[judged.split] ?? [])
+  const texts = judged && (run.examples[judged.split] ?? [])
+  const textBaseline = texts && (await textBaselineOf(run.model, run.reader.columns, train, texts))
   return { judged, comparison, majority, textBaseline }
 }
 
 /** Everything the report shows of a run. */
-export function reportData(run: RunRecord, facts: RunFacts = {}, result = resultOf(run)): ReportData {
+export async function reportData(run: RunRecord, facts: RunFacts = {}, given?: RunResult): Promise<ReportData> {
+  const result = given ?? (await resultOf(run))
   const { start, end, warnings, model } = run
   const { judged, comparison } = result
   const { settings, environment, device = start.device, adapterBytes } = facts

@@ -2,6 +2,7 @@ import type { Example } from '../data/example.ts'
 import type { List } from '../data/list.ts'
 import type { Row } from '../data/row.ts'
 import { StoredExamples } from '../data/storedExamples.ts'
+import { atOnce, type Pieces } from '../io/turn.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { taskOf } from './index.ts'
 import type { EncodeSpec } from './task.ts'
@@ -83,6 +84,15 @@ export function encodeRows(
   tokenizer: Tokenizer,
   spec: EncodeSpec & Parameters<typeof taskOf>[0],
 ): EncodedRows {
+  return atOnce(encoding(rows, tokenizer, spec))
+}
+
+/** {@link encodeRows} in pieces. */
+export function* encoding(
+  rows: List<Row>,
+  tokenizer: Tokenizer,
+  spec: EncodeSpec & Parameters<typeof taskOf>[0],
+): Pieces<EncodedRows> {
   const task = taskOf(spec)
   const examples = new StoredExamples(rows)
   const unk = unknownId(tokenizer)
@@ -96,6 +106,7 @@ export function encodeRows(
       examples.push(example, place)
     }
     place++
+    yield
   }
   return { examples, truncated, lostWords, tokens, unknown }
 }

@@ -19,11 +19,12 @@ import { storeRows } from '../data/storedRows.ts'
 import { check } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { shown } from '../io/json.ts'
+import { inTurns, turn } from '../io/turn.ts'
 import type { ModelOptions } from '../model.ts'
 import { checkOptions, checkValue, type OptionsOf, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { keysOf, must, pick } from '../tuple.ts'
-import { type EncodedRows, encodeRows, unknownText } from './encode.ts'
+import { type EncodedRows, encoding, unknownText } from './encode.ts'
 import { taskOf } from './index.ts'
 import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
 import { listReader } from './listCells.ts'
@@ -87,17 +88,21 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
   const read = typeof source === 'string' ? await readSplits(source, options, notices) : source
   check(rowsOf(read).length > 0, 'ERR_DATA', () => 'data: no rows')
   const taken = adopted(read, options.columnNames, options.task, notice)
+  await turn()
   const columns = columnsIn(rowsOf(taken.splits), taken.given, options.task)
   const given = withLists(labelledSplits(taken.splits, columns, notice), columns)
+  await turn()
   const choice = inferTask(rowsOf(given), columns, options)
+  await turn()
   notice(`task ${choice.task}: ${choice.reason}`)
   noticeEmpty(rowsOf(given), columns, notice)
   if (columns.text2 === undefined && columns.label !== undefined) noticeUnread(rowsOf(given), columns, notice)
   const task = taskOf(choice)
   const kept = options.labels
   const converted = task.convert?.({ splits: given, columns, labels: kept }, notice) ?? { splits: given, labels: kept }
+  await turn()
   const cut = cutSplits(converted.splits, columns, choice, options, notices)
-  const { splits: whole, report } = resolveDuplicates(cut, columns, options.duplicates)
+  const { splits: whole, report } = await inTurns(resolveDuplicates(cut, columns, options.duplicates))
   const across = report.trainValidation + report.trainTest + report.validationTest
   if (across > 0) notice(acrossText(across, options.duplicates ?? 'report'))
   const known = kept ?? converted.labels
@@ -105,7 +110,7 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
   const like = labels && !known ? likeNames(labels.names) : undefined
   if (like !== undefined) notice(like)
   const splits = limited(whole, rows => task.strata(rows, columns), options, notice)
-  return { splits, choice, columns, labels, duplicates: report, splitHash: splitHash(whole), notices }
+  return { splits, choice, columns, labels, duplicates: report, splitHash: await inTurns(splitHash(whole)), notices }
 }
 
 /** @throws ERR_OPTION for a value that its option does not have */
@@ -230,8 +235,9 @@ export async function prepareData(
   const { columns, choice, labels, splits } = data
   const taskOptions = settledOptions(data, given)
   const spec = { ...choice, columns, labels, maxLength, taskOptions }
-  const encode = (rows: List<Row>): EncodedRows => encodeRows(rows, tokenizer, spec)
-  const [train, validation, test] = [encode(splits.train), encode(splits.validation), encode(splits.test)]
+  const encode = (rows: List<Row>): Promise<EncodedRows> => inTurns(encoding(rows, tokenizer, spec))
+  const [train, validation] = [await encode(splits.train), await encode(splits.validation)]
+  const test = await encode(splits.test)
   const cut = train.truncated + validation.truncated + test.truncated
   const count = train.examples.length + validation.examples.length + test.examples.length
   const unknown = unknownText([train, validation, test], tokenizer)

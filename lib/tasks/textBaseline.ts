@@ -4,6 +4,7 @@
 import type { Columns } from '../data/columns.ts'
 import type { Example } from '../data/example.ts'
 import { type List, spread } from '../data/list.ts'
+import { inTurns, type Pieces } from '../io/turn.ts'
 import { accuracy, precisionRecallF1 } from '../metrics/classification.ts'
 import { fitLogistic, predictLogistic } from '../metrics/logistic.ts'
 import { multiLabelReport } from '../metrics/multiLabel.ts'
@@ -48,10 +49,19 @@ const FIT = { memory: 5, iterations: 40, tolerance: 1e-4 }
 /** Undefined where answers are no classes of a text, or there are no texts: examples made by hand. */
 export function textBaselineOf(
   model: Pick<Model, 'head' | 'labels'>,
+  columns: Columns,
+  train: List<Example>,
+  judged: List<Example>,
+): Promise<TextBaseline | undefined> {
+  return inTurns(baselineOf(model, columns, train, judged))
+}
+
+function* baselineOf(
+  model: Pick<Model, 'head' | 'labels'>,
   { text, text2 }: Columns,
   train: List<Example>,
   judged: List<Example>,
-): TextBaseline | undefined {
+): Pieces<TextBaseline | undefined> {
   const { oneClass, problem } = taskOfModel(model)
   const isAnswer = oneClass ? isClass : problem === 'multi' ? isVector : undefined
   if (!isAnswer || text === undefined || train.length === 0 || judged.length === 0) return undefined
@@ -59,12 +69,17 @@ export function textBaselineOf(
   const read = ({ row }: Example) => [text, text2].map(column => (column ? row.values[column] : '')).join(' ')
   const isText = ({ row, label }: Example) => typeof row.values[text] === 'string' && isAnswer(label)
   const rows = spread(train, Math.min(MOST_ROWS, Math.floor(MOST_WORK / (30 * classes))))
-  if (!rows.every(isText) || !judged.every(isText)) return undefined
+  for (const examples of [rows, judged])
+    for (const example of examples) {
+      if (!isText(example)) return undefined
+      yield
+    }
   const most = Math.floor(MOST_WEIGHTS / classes)
-  const transform = tfidf(readBy(rows, read), most)
-  const [x, unseen] = [transform(readBy(rows, read)), transform(readBy(judged, read))]
+  const transform = yield* tfidf(readBy(rows, read), most)
+  const x = yield* transform(readBy(rows, read))
+  const unseen = yield* transform(readBy(judged, read))
   const task = { x, rows, unseen, judged, labels: model.labels }
-  const scores = oneClass ? ofClasses(task) : ofLabels(task)
+  const scores = yield* oneClass ? ofClasses(task) : ofLabels(task)
   const isWhole = rows.length === train.length && x.width < most
   return isWhole ? scores : { ...scores, part: { rows: rows.length, of: train.length, terms: x.width } }
 }
@@ -83,22 +98,37 @@ const isClass = (label: Example['label']) => typeof label === 'number'
 const isVector = (label: Example['label']) => label instanceof Float32Array
 
 /** One model for all classes. */
-function ofClasses({ x, rows, unseen, judged, labels }: Fit): TextBaseline {
-  const idsOf = (examples: List<Example>) => examples.map(({ label }) => Number(label))
-  const [gold, predicted] = [idsOf(judged), predictLogistic(unseen, fitLogistic(x, idsOf(rows), labels.length, C, FIT))]
+function* ofClasses({ x, rows, unseen, judged, labels }: Fit): Pieces<TextBaseline> {
+  const idOf = ({ label }: Example) => Number(label)
+  const model = yield* fitLogistic(x, yield* mapped(rows, idOf), labels.length, C, FIT)
+  const predicted = yield* predictLogistic(unseen, model)
+  const gold = yield* mapped(judged, idOf)
   const average = { average: 'macro', classes: [...labels.keys()] } as const
   return { accuracy: accuracy(gold, predicted), macroF1: precisionRecallF1(gold, predicted, average).f1 }
 }
 
 /** A model for each label, which says whether a text has it. */
-function ofLabels({ x, rows, unseen, judged, labels }: Fit): TextBaseline {
-  const has = (examples: List<Example>, c: number) => examples.map(({ label }) => (valueAt(label, c) > 0.5 ? 1 : 0))
-  // Two columns of weights share what one would be penalised for: half of C is the C of one.
-  const columns = [...labels.keys()].map(c => predictLogistic(unseen, fitLogistic(x, has(rows, c), 2, C / 2, FIT)))
-  const gold = judged.map(({ label }) => Array.from(labels, (_, c) => (valueAt(label, c) > 0.5 ? 1 : 0)))
+function* ofLabels({ x, rows, unseen, judged, labels }: Fit): Pieces<TextBaseline> {
+  const has = ({ label }: Example, c: number) => (valueAt(label, c) > 0.5 ? 1 : 0)
+  const columns: number[][] = []
+  for (const c of labels.keys()) {
+    const own = yield* mapped(rows, example => has(example, c))
+    // Two columns of weights share what one would be penalised for: half of C is the C of one.
+    columns.push(yield* predictLogistic(unseen, yield* fitLogistic(x, own, 2, C / 2, FIT)))
+  }
+  const gold = yield* mapped(judged, example => Array.from(labels, (_, c) => has(example, c)))
   const predicted = gold.map((_, i) => columns.map(column => nth(column, i)))
   const { subsetAccuracy, macro, micro } = multiLabelReport(gold, predicted, labels)
   return { accuracy: subsetAccuracy, macroF1: macro.f1, microF1: micro.f1 }
+}
+
+function* mapped<T>(examples: List<Example>, change: (example: Example) => T): Pieces<T[]> {
+  const values: T[] = []
+  for (const example of examples) {
+    values.push(change(example))
+    yield
+  }
+  return values
 }
 
 const valueAt = (label: Example['label'], c: number) => (label instanceof Float32Array ? nth(label, c) : 0)

@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { subsample } from '../../bench/baselines/subsample.ts'
+import { atOnce } from '../../lib/io/turn.ts'
 import { minimise } from '../../lib/metrics/lbfgs.ts'
 import { fitLogistic, predictLogistic } from '../../lib/metrics/logistic.ts'
 import { tfidf } from '../../lib/metrics/tfidf.ts'
@@ -13,9 +14,10 @@ const near = (a: number, b: number, tolerance: number) => assert.ok(Math.abs(a -
 test('L-BFGS finds the minimum of an ill-conditioned quadratic', () => {
   const scales = Array.from({ length: 20 }, (_, i) => 10 ** (i / 5))
   const x = new Float64Array(20)
-  const result = minimise(
+  const work = minimise(
     x,
-    (at, gradient) => {
+    function* (at, gradient) {
+      yield
       let value = 0
       for (const [i, scale] of scales.entries()) {
         gradient[i] = scale * (at[i]! - i)
@@ -25,6 +27,7 @@ test('L-BFGS finds the minimum of an ill-conditioned quadratic', () => {
     },
     { tolerance: 1e-8, memory: 20 },
   )
+  const result = atOnce(work)
   assert.ok(result.iterations < 400)
   for (const [i, component] of x.entries()) near(component, i, 1e-7)
 })
@@ -33,7 +36,8 @@ test('TF-IDF by hand: terms in one of two texts weigh 1 + ln(3/2), in both 1', (
   const once = function* (...texts: string[]) {
     yield* texts
   }
-  const { starts, columns, values, width } = tfidf(once('red fish', 'blue fish fish'))(once('red fish fish', 'unknown'))
+  const transform = atOnce(tfidf(once('red fish', 'blue fish fish')))
+  const { starts, columns, values, width } = atOnce(transform(once('red fish fish', 'unknown')))
   assert.is(width, 6)
   assert.equal([...starts], [0, 4, 4])
   assert.equal([...columns], [0, 1, 2, 5])
@@ -50,10 +54,10 @@ test('logistic regression: zero gradient at the solution, and it separates what 
     (_, i) => `${['alpha', 'beta', 'gamma'][i % 3]} ${next() < 0.5 ? 'noise' : 'other'}`,
   )
   const labels = texts.map((_, i) => i % 3)
-  const x = tfidf(texts)(texts)
-  const model = fitLogistic(x, labels, 3, 10, { tolerance: 1e-9 })
-  assert.equal(predictLogistic(x, model), labels)
-  const again = fitLogistic(x, labels, 3, 10, { tolerance: 1e-9, start: model })
+  const x = atOnce(atOnce(tfidf(texts))(texts))
+  const model = atOnce(fitLogistic(x, labels, 3, 10, { tolerance: 1e-9 }))
+  assert.equal(atOnce(predictLogistic(x, model)), labels)
+  const again = atOnce(fitLogistic(x, labels, 3, 10, { tolerance: 1e-9, start: model }))
   assert.is(again.iterations, 0)
 })
 

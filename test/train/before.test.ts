@@ -51,16 +51,17 @@ const cases: [name: string, head: Partial<ModelOptions>, data: TrainExamples][] 
 
 for (const [name, head, data] of cases)
   test(`${name}: a resumed run has the comparison of one left alone, intervals and McNemar's test included`, async () => {
-    const whole = resultOf(await run(head, data)).comparison!
+    const whole = (await resultOf(await run(head, data))).comparison!
     assert.ok(whole.metrics.some(({ interval }) => interval))
     assert.is(whole.mcnemar !== undefined, head.problem !== 'regression')
     const outputDir = temporaryFolder()
     await run(head, data, { outputDir }, 3)
     const resumed = await run(head, data, { outputDir, resume: true })
     assert.is(resumed.start.resumed!.step, 3)
-    assert.equal(resultOf(resumed).comparison, whole)
+    assert.equal((await resultOf(resumed)).comparison, whole)
     // Twice, so that what was carried over is carried over again.
-    assert.equal(resultOf(await run(head, data, { outputDir, resume: true })).comparison, whole)
+    const again = await resultOf(await run(head, data, { outputDir, resume: true }))
+    assert.equal(again.comparison, whole)
     rmSync(outputDir, { recursive: true })
   })
 

@@ -44,7 +44,7 @@ export async function evaluateCommand(settings: Settings, console: Console): Pro
   try {
     const data = await dataFor(trained, settings, await readRows(settings, console.note), console)
     const own = optionsFor(taskOfModel(trained.model), settings, trained.taskOptions)
-    const encoded = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
+    const encoded = await encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
     const { examples, truncated } = encoded
     tellUnread(encoded, trained, console)
     const options = evaluateOptions(trained, settings, own)
@@ -90,7 +90,7 @@ async function wordsAlone(
   const quiet = { ...console, note: () => undefined }
   const data = await dataFor(trained, settings, await storeRows(train.path, train.rows()), quiet)
   const own = optionsFor(taskOfModel(trained.model), settings, trained.taskOptions)
-  const { examples } = encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
+  const { examples } = await encode(data.splits.test, trained.tokenizer, data, trained.maxLength, own)
   return textBaselineOf(trained.model, columns, examples, judged)
 }
 

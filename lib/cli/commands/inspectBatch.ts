@@ -31,7 +31,7 @@ export async function inspectBatchCommand(settings: Settings, console: Console):
     const maxLength = maxLengthOf(settings, model, tokenizer)
     const task = taskOf(data.choice)
     const options = optionsFor(task, settings)
-    const { examples, truncated } = encode(data.splits.train, tokenizer, data, maxLength, options)
+    const { examples, truncated } = await encode(data.splits.train, tokenizer, data, maxLength, options)
     const classWeights = resolveClassWeights(model, examples, settings.classWeights)
     const transform = task.transform?.(tokenizer, options)
     const { collate } = model.head
