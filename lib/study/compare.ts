@@ -4,9 +4,9 @@ import { check, LowrankError } from '../errors.ts'
 import { higherIsBetter } from '../metrics/table.ts'
 import { isRecord } from '../options.ts'
 import { type Adapter, kindOf } from '../peft/index.ts'
-import { learningRateFor } from '../train/defaults.ts'
 import { evaluate } from '../train/evaluate.ts'
 import type { StepEvent } from '../train/events.ts'
+import { defaultRate } from '../train/settings.ts'
 import { must, nth, under } from '../tuple.ts'
 import { planStudy, type RunLength } from './budget.ts'
 import type { StudyFolder } from './folder.ts'
@@ -156,7 +156,7 @@ class Runner {
   /** The first seed at every rate; where the best is at an end and `extend` says so, one more beyond it. */
   async grid(choice: MethodChoice, extend: boolean): Promise<ComparedMethod> {
     const { lrs, seeds } = this.#options
-    const center = learningRateFor(kindOf(choice.method).lr, this.#bench.model.backbone.hiddenSize)
+    const center = defaultRate(this.#bench.model, kindOf(choice.method).lr)
     const rates = gridAround(center, lrs)
     const at = (lr: number): Spec => ({ ...choice, training: { lr }, seed: nth(seeds, 0) })
     const grid = await this.#run(rates.map(at), [])

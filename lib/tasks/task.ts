@@ -219,6 +219,8 @@ export interface Task<P extends Prediction = Prediction, R extends PredictionRec
 
   /** Ids of the classes that an example is labelled with. */
   classes?(label: Example['label']): Iterable<number>
+  /** What the learning rate and the number of steps of a run are multiplied by where nothing is said; 1 each. */
+  readonly pace?: Readonly<Record<'lr' | 'steps', number>>
   /** Class weights where nothing is said; undefined where all weigh alike. */
   weights?(labels: readonly string[]): readonly number[] | undefined
   /** `balanced` class weights of counts over so many examples. */

@@ -34,9 +34,9 @@ const STEPS_WIDTH = 192
 const FEWEST_EPOCHS = 3
 const MOST_EPOCHS = 20
 
-/** Passes over the training examples: small sets are seen more often. */
-export function epochsFor(stepsPerEpoch: number, width: number): number {
-  const steps = STEPS * Math.min(1, Math.sqrt(STEPS_WIDTH / width))
+/** Passes over the training examples: small sets are seen more often. `share`: of the steps, for the task. */
+export function epochsFor(stepsPerEpoch: number, width: number, share = 1): number {
+  const steps = share * STEPS * Math.min(1, Math.sqrt(STEPS_WIDTH / width))
   return Math.min(MOST_EPOCHS, Math.max(FEWEST_EPOCHS, Math.round(steps / Math.max(1, stepsPerEpoch))))
 }
 

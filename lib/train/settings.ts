@@ -96,17 +96,23 @@ function defaultsBeside(given: TrainOptions): typeof TRAIN_DEFAULTS {
   )
 }
 
+/** The rate of a method of usual rate `lr` for this model and its task. */
+export function defaultRate(model: Model, lr: number): number {
+  return learningRateFor(lr * (taskOfModel(model).pace?.lr ?? 1), model.backbone.hiddenSize)
+}
+
 /** What depends on model, method and data. */
 function found({ host, method }: Adapter<Model>, options: TrainOptions, { train, validation }: SplitLengths) {
-  const width = host.backbone.hiddenSize
+  const task = taskOfModel(host)
+  const epochs = () => epochsFor(stepsOf(train, options), host.backbone.hiddenSize, task.pace?.steps)
   return {
-    lr: learningRateFor(method.kind.lr, width),
-    ...(options.epochs === undefined && { epochs: epochsFor(stepsOf(train, options), width) }),
+    lr: defaultRate(host, method.kind.lr),
+    ...(options.epochs === undefined && { epochs: epochs() }),
     patience: options.epochs === undefined && options.maxSteps === undefined ? patienceFor(validation?.length ?? 0) : 0,
     evalBatchSize: options.batchSize ?? TRAIN_DEFAULTS.batchSize,
     metric: defaultMetric(host),
     // A teacher teaches all words alike, and an objective of its own knows its weights.
-    ...(!options.teacher && !options.objective && { classWeights: taskOfModel(host).weights?.(host.labels) }),
+    ...(!options.teacher && !options.objective && { classWeights: task.weights?.(host.labels) }),
   }
 }
 
