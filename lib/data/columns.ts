@@ -171,9 +171,12 @@ function failUnknown(seen: readonly string[]): never {
     lower.some(name => /^(word|token)$/.test(name)) && lower.some(name => /^(tag|ner|label)$/.test(name))
   // Nobody calls a column by a sentence or a number.
   const isData = seen.some(name => /^[-+.\d]+$/.test(name) || name.split(/\s+/).length > 4)
+  const isTagged = seen.some(name => /^(?:O|[BI]-\p{L}.*)$/u.test(name))
   const cure = isWordARow
     ? 'one word a row is written as .conll: a word and its tag a line, an empty line after each sentence'
-    : `name it with columns.text${isData ? ', or give the file a header line if it has none' : ''}`
+    : isTagged
+      ? 'a file without a header whose lines are a word and its tags is format conll'
+      : `name it with columns.text${isData ? ', or give the file a header line if it has none' : ''}`
   fail('ERR_DATA', `columns: none of ${list(seen)} is known as text or tokens; ${cure}`)
 }
 
@@ -211,7 +214,7 @@ function putConversation(
     if (prompt === undefined || completion === undefined) continue
     put('prompt', prompt)
     put('completion', completion)
-    if (first === 'instruction') put('context', find(['input']))
+    put('context', find(first === 'instruction' ? ['input', 'context'] : ['context']))
     break
   }
   if (found.messages === undefined && found.prompt === undefined) return

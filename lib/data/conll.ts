@@ -8,9 +8,10 @@ import { detectScheme, type TagScheme, toIob2 } from './tags.ts'
 
 /**
  * Sentences of a column file (CoNLL-2003 and its kin) as rows `{ tokens, tags }`: one word a line, columns parted by
- * tabs or else spaces, sentences by blank lines. `-DOCSTART-` lines and comments are skipped; a line that begins with #
+ * tabs or else blanks, sentences by blank lines. `-DOCSTART-` lines and comments are skipped; a line that begins with #
  * is a word where it is as wide as the others. Known layouts are read by their columns: CoNLL-U (UPOS as tags),
- * CoNLL-U Plus (its header names them), CoNLL-2012 of OntoNotes (names), GermEval 2014 (outer names).
+ * CoNLL-U Plus (its header names them), CoNLL-2009 (POS), CoNLL-2012 of OntoNotes (names), GermEval 2014 (outer names),
+ * a first line that names columns, and tags of entities that stand first or between.
  * IOB1, BIOES and BILOU tags become IOB2.
  * @throws ERR_DATA naming the line for rows of another width, a missing column, an empty word, a file without words.
  */
@@ -106,7 +107,7 @@ function measure(file: File, line: string, number: number): void {
 }
 
 function fieldsOf({ tabs }: File, line: string): string[] {
-  return tabs ? line.split('\t') : line.split(/ +/)
+  return tabs ? line.split('\t') : line.split(/[ \t]+/)
 }
 
 function take(file: File, words: Word[], line: string, number: number): void {
@@ -119,7 +120,9 @@ function take(file: File, words: Word[], line: string, number: number): void {
     return
   }
   check(fields.length === width, 'ERR_DATA', () => {
-    return `data: ${path}:${number}: ${fields.length} columns, the lines before have ${width}`
+    const parted = file.tabs && !line.includes('\t') && line.includes(' ')
+    const cause = parted ? ', which tabs part and here blanks; part all columns by tabs' : ''
+    return `data: ${path}:${number}: ${fields.length} columns, the lines before have ${width}${cause}`
   })
   words.push({ fields, line: number })
 }

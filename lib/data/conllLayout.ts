@@ -56,21 +56,77 @@ export function findLayout(
 }
 
 function known(sentences: readonly (readonly Word[])[], comments: readonly string[]): [name: string, layout: Layout] {
-  const width = nth(nth(sentences, 0), 0).fields.length
+  const first = nth(nth(sentences, 0), 0)
+  const width = first.fields.length
+  const header = headed(first)
+  if (header) return ['the first line names the columns', header]
   const named = comments.map(line => /^# global\.columns = (.*)/.exec(line)?.[1]).find(line => line !== undefined)
   if (named) return ['CoNLL-U Plus', plus(named.trim().split(/\s+/))]
   if (width >= 11 && sentences.every(words => counts(words, 2, 0)))
     return ['CoNLL-2012', { ...plain, token: 3, tag: 10, tagsOf: fromSpans }]
-  if (width < 3 || !sentences.every(words => counts(words.filter(isWritten), 0, 1))) return ['', plain]
+  if (width < 3 || !sentences.every(words => counts(words.filter(isWritten), 0))) return byTags(sentences, width)
   if (width === 10) return ['CoNLL-U', { ...plain, token: 1, tag: 3, isWord: isWritten }]
+  if (width >= 12) return ['CoNLL-2009', { ...plain, token: 1, tag: 4 }]
   const nested = width === 4 && sentences.flat().every(({ fields }) => fields.slice(2).every(isEntityTag))
   if (nested) return ['GermEval 2014', { ...plain, token: 1, tag: 2 }]
   return ['the first column counts the words', { ...plain, token: 1, isWord: isWritten }]
 }
 
-/** Whether a column counts the words of a sentence. */
-function counts(words: readonly Word[], column: number, from: number): boolean {
+/** Whether a column counts the words of a sentence, from what its first word has where nothing is said. */
+function counts(words: readonly Word[], column: number, from = Number(words[0]?.fields[column])): boolean {
   return words.every(({ fields }, i) => fields[column] === String(from + i))
+}
+
+const WORDS = ['word', 'words', 'token', 'tokens', 'form', 'text']
+const ENTITIES = [
+  'tag',
+  'tags',
+  'ner',
+  'ne',
+  'ner_tag',
+  'ner_tags',
+  'label',
+  'labels',
+  'entity',
+  'entities',
+  'iob',
+  'bio',
+]
+const OTHERS = [
+  'id',
+  'index',
+  'lemma',
+  'pos',
+  'pos_tag',
+  'pos_tags',
+  'upos',
+  'xpos',
+  'chunk',
+  'chunk_tag',
+  'chunk_tags',
+]
+
+/** The layout that a first line of column names tells; undefined for a line that is a word. */
+function headed(line: Word): Layout | undefined {
+  const names = line.fields.map(field => field.toLowerCase())
+  const find = (known: readonly string[]) => names.findIndex(name => known.includes(name))
+  const token = find(WORDS)
+  const tag = [ENTITIES, OTHERS.slice(OTHERS.indexOf('pos'))].map(find).find(column => column >= 0)
+  const areNames = names.every(name => [...WORDS, ...ENTITIES, ...OTHERS].includes(name))
+  return areNames && token >= 0 && tag !== undefined
+    ? { ...plain, token, tag, isWord: word => word !== line }
+    : undefined
+}
+
+// A type begins with a letter: I-95 and B-52 are words.
+const tagged = /^(?:O|[BIESLUMW][-_]\p{L}.*)$/su
+
+/** Words first and tags last, unless tags of entities stand in another column alone. */
+function byTags(sentences: readonly (readonly Word[])[], width: number): [name: string, layout: Layout] {
+  const holdsTags = (column: number) => sentences.flat().every(({ fields }) => tagged.test(fields[column] ?? ''))
+  const tag = Array.from({ length: width }, (_, column) => column).find(holdsTags)
+  if (tag === undefined || holdsTags(width - 1)) return ['', plain]
+  return [`tags of entities stand in column ${tag}`, { ...plain, token: tag === 0 ? 1 : 0, tag }]
 }
 
 /** Numbers such as 1-2 (a contraction) and 8.1 (a word that is not written) mark lines that are no words. */

@@ -135,8 +135,12 @@ async function* nameFields(
     }
     const wanted = names.length
     check(fields.length === wanted, 'ERR_DATA', () => {
-      const cure = delimiter === '\t' ? 'a line break inside a field?' : `quote fields that hold "${delimiter}"`
+      const broken = 'a line break inside a field? A word and its tags a line are format conll'
+      const cure = delimiter === '\t' ? broken : `quote fields that hold "${delimiter}"`
       return `data: ${path}:${line}: ${fields.length} fields, the header has ${wanted}; ${cure}`
+    })
+    check(wanted < 2 || !names.every((name, i) => name === fields[i]?.trim()), 'ERR_DATA', () => {
+      return `data: ${path}:${line}: the header again, as in files that were joined; take this line out`
     })
     rows++
     valuesOf ??= valuesUnder(names)

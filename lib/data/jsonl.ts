@@ -4,6 +4,7 @@ import { type EncodingOptions, type Line, readLines } from './lines.ts'
 import { type Row, typeOf } from './row.ts'
 import { squadRows } from './squad.ts'
 
+const ARRAY = 'write [{"text": "…", "label": "…"}, …], or such an object a line'
 const longestWhole = 256 * 2 ** 20
 
 /**
@@ -42,7 +43,7 @@ async function* readArray(path: string, first: Line, lines: AsyncGenerator<Line>
   try {
     items = JSON.parse(text)
   } catch (error) {
-    fail('ERR_DATA', `data: ${path}: not a JSON array: ${messageOf(error).slice(0, 160)}`, error)
+    fail('ERR_DATA', `data: ${path}: not a JSON array: ${messageOf(error).slice(0, 160)}; ${ARRAY}`, error)
   }
   check(Array.isArray(items) && items.length > 0, 'ERR_DATA', () => `data: ${path} is an empty array; it needs a row`)
   yield* numbered(path, items.map(spacyRow))
@@ -72,7 +73,7 @@ async function restOf(path: string, first: Line, lines: AsyncGenerator<Line>): P
 function* numbered(path: string, items: readonly unknown[]): Generator<Row> {
   for (const [i, values] of items.entries()) {
     check(isRecord(values), 'ERR_DATA', () => {
-      return `data: ${path}: item ${i + 1} of the array is ${typeOf(values)} where an object is expected`
+      return `data: ${path}: item ${i + 1} of the array is ${typeOf(values)} where an object is expected; ${ARRAY}`
     })
     yield { values, file: path, line: i + 1 }
   }

@@ -71,23 +71,37 @@ export function labelId(labels: LabelMap, row: Row, value: unknown): number {
 
 /**
  * What to tell of names that may be one label written in several ways: they differ by case or by blanks around them
- * alone, have blanks around them, or may say that there is none. Undefined where there is nothing to tell.
+ * alone, look the same, are the same number or truth value, have blanks around them, or may say that there is none.
+ * Undefined where there is nothing to tell.
  */
 export function likeNames(names: readonly string[]): string | undefined {
-  const alike = new Map<string, string[]>()
-  for (const name of names) {
-    const key = name.trim().toLowerCase()
-    alike.set(key, [...(alike.get(key) ?? []), name])
-  }
   const said = (list: readonly string[]) => list.slice(0, 4).map(shown).join(', ')
-  const [group] = [...alike.values()].filter(list => list.length > 1)
+  const [group] = groups(names, plainKey)
   if (group) return `labels ${said(group)} differ by case or blanks alone; write them alike if they are one`
+  const [same] = groups(names, looseKey)
+  if (same) return `labels ${said(same)} may be one, written in several ways; write them alike if they are one`
   const blank = names.filter(name => name !== name.trim())
   if (blank.length > 0) return `labels have blanks around them: ${said(blank)}; leave these out of the data`
   const empty = names.filter(name => /^(?:none|na)$/i.test(name))
   return empty.length > 0
     ? `${said(empty)} is read as the name of a label; drop these rows if it says that there is none`
     : undefined
+}
+
+const plainKey = (name: string) => name.trim().toLowerCase()
+
+/** Equal for names that a reader takes for one: 1 and 1.0, true and 1, é in one sign or two, signs that none sees. */
+function looseKey(name: string): string {
+  const key = plainKey(name.normalize('NFKC').replace(/\p{Cf}/gu, ''))
+  if (key === 'true' || key === 'false') return key === 'true' ? '1' : '0'
+  return /^[-+]?\d+(?:\.\d*)?$/.test(key) ? String(Number(key)) : key
+}
+
+/** Names that have a key in common with others. */
+function groups(names: readonly string[], keyOf: (name: string) => string): string[][] {
+  const alike = new Map<string, string[]>()
+  for (const name of names) alike.set(keyOf(name), [...(alike.get(keyOf(name)) ?? []), name])
+  return [...alike.values()].filter(list => list.length > 1)
 }
 
 /** How many rows carry each label: all ids of the map, those without rows included. */

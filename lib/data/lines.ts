@@ -57,7 +57,7 @@ export async function* linesIn(
   let pendingLength = 0
   let lineEnd: number | undefined
   for await (const chunk of asUtf8(path, unpacked(path, chunks), encoding)) {
-    lineEnd ??= chunk.includes(newline) || !chunk.includes(carriageReturn) ? newline : carriageReturn
+    lineEnd ??= lineEndIn(chunk)
     let from = 0
     for (let end = chunk.indexOf(lineEnd); end >= 0; end = chunk.indexOf(lineEnd, from)) {
       const part = chunk.subarray(from, end)
@@ -73,6 +73,22 @@ export async function* linesIn(
     check(pendingLength <= longestLine, 'ERR_DATA', () => `data: ${path}:${number + 1}: a line of more than 256 MiB`)
   }
   if (pending.length > 0) yield decodeLine(path, Buffer.concat(pending), ++number, offset)
+}
+
+/**
+ * What ends lines: CR, where it ends the first line and is no rarity. Cells of such a table may hold LF, as those of
+ * others a stray CR.
+ */
+function lineEndIn(chunk: Buffer): number {
+  const first = chunk.indexOf(carriageReturn)
+  const feed = chunk.indexOf(newline)
+  if (first < 0 || (feed >= 0 && feed <= first + 1)) return newline
+  let [alone, feeds] = [0, 0]
+  for (let i = 0; i < chunk.length; i++) {
+    if (chunk[i] === newline) feeds++
+    else if (chunk[i] === carriageReturn && chunk[i + 1] !== newline) alone++
+  }
+  return 8 * alone >= feeds ? carriageReturn : newline
 }
 
 /** Text of a file in pieces of whole lines, ended by LF; errors as {@link readLines}. */
@@ -209,10 +225,23 @@ function isGzip(bytes: Uint8Array): boolean {
   return bytes[0] === 0x1f && bytes[1] === 0x8b
 }
 
+/** How files begin that are no text, or none of data. */
+const OTHER_FILES: readonly (readonly [sign: string, what: string, cure: string])[] = [
+  ['PAR1', 'a Parquet file', 'give format parquet'],
+  ['ARROW1', 'an Arrow file', 'write it by to_parquet or to_json of datasets'],
+  ['PK\x03\x04', 'a zip archive or a spreadsheet', 'unpack it, or save the sheet as CSV'],
+  ['\xd0\xcf\x11\xe0', "a spreadsheet or document of Excel's old form", 'save it as CSV'],
+  ['\x28\xb5\x2f\xfd', 'a zstd archive', 'unpack it first'],
+  ['BZh91AY', 'a bzip2 archive', 'unpack it first'],
+  ['\xfd7zXZ', 'an xz archive', 'unpack it first'],
+  ['SQLite format 3', 'an SQLite database', 'write a table of it as CSV'],
+  ['version https://git-lfs', 'a pointer of Git LFS', 'fetch the file itself with git lfs pull'],
+]
+
 function checkEncoding(path: string, bytes: Buffer): void {
-  check(bytes.toString('latin1', 0, 4) !== 'PAR1', 'ERR_UNSUPPORTED', () => {
-    return `data: ${path}: a Parquet file; convert it to jsonl or csv`
-  })
+  const start = bytes.toString('latin1', 0, 64)
+  const [, what, cure] = OTHER_FILES.find(([sign]) => start.startsWith(sign)) ?? []
+  check(what === undefined, 'ERR_UNSUPPORTED', () => `data: ${path}: ${what}, whatever its name says; ${cure}`)
   const zero = bytes.indexOf(0)
   check(zero < 0 || zero > 3, 'ERR_DATA', () => {
     return `data: ${path}: a zero byte at ${zero}, as UTF-16 without its mark has it; give encoding utf-16, or convert it to UTF-8`
@@ -232,9 +261,8 @@ function firstInvalid(bytes: Buffer): number {
     if (isValidPrefix(bytes.subarray(0, middle))) low = middle
     else high = middle - 1
   }
-  // A character that the end of the line cuts off begins at its lead byte.
-  while (low === bytes.length || (low > 0 && (nth(bytes, low) & 0xc0) === 0x80 && !isUtf8(bytes.subarray(0, low))))
-    low--
+  // A character that is cut off begins at its lead byte.
+  while (low === bytes.length || (low > 0 && !isUtf8(bytes.subarray(0, low)))) low--
   return low
 }
 

@@ -38,10 +38,16 @@ function placeIn(value: unknown): Place | undefined {
   const [start, end, type] = Array.isArray(value)
     ? value
     : isRecord(value)
-      ? [value.start ?? value.start_offset, value.end ?? value.end_offset, value.label ?? value.type ?? value.entity]
+      ? [value.start ?? value.start_offset, value.end ?? value.end_offset, typeIn(value)]
       : []
   if (!Number.isInteger(start) || !Number.isInteger(end) || typeof type !== 'string') return undefined
   return { start, end, type, text: isRecord(value) ? value.text : undefined }
+}
+
+/** The type of an entity, by the names that tools have for it; Label Studio has a list of one. */
+function typeIn({ label, type, entity_group: group, entity, labels }: Readonly<Record<string, unknown>>): unknown {
+  const only: unknown = Array.isArray(labels) && labels.length === 1 ? labels[0] : undefined
+  return label ?? type ?? group ?? entity ?? only
 }
 
 const arePlaces = (value: unknown) => Array.isArray(value) && value.length > 0 && value.every(placeIn)

@@ -46,15 +46,18 @@ export function textOf(row: Row, column: string): string {
   const value = row.values[column]
   if (typeof value === 'string') return value
   if (typeof value === 'number' || typeof value === 'boolean') return String(value)
-  const cure = typeof value === 'object' && value !== null ? '; write an object a row, with one text in it' : ''
-  fail('ERR_DATA', `data: ${placeOf(row)}: column "${column}" is ${typeOf(value)}, not text${cure}`)
+  const isAbsent = value === undefined || value === null
+  const cure = isAbsent ? 'drop the row, or write a text' : 'write an object a row, with one text in it'
+  const what = value === undefined ? 'not there, as it is in other rows' : `${typeOf(value)}, not text`
+  fail('ERR_DATA', `data: ${placeOf(row)}: column "${column}" is ${what}; ${cure}`)
 }
 
 /** A value as a list of words or tags. @throws ERR_DATA for other types. */
 export function listOf(row: Row, column: string): string[] {
   const value = row.values[column]
   check(Array.isArray(value), 'ERR_DATA', () => {
-    return `data: ${placeOf(row)}: column "${column}" is ${typeOf(value)}, not a list`
+    const cure = typeof value === 'string' ? '; write ["…", "…"], or words and tags as .conll' : ''
+    return `data: ${placeOf(row)}: column "${column}" is ${typeOf(value)}, not a list${cure}`
   })
   return value.map((item: unknown, i) => {
     check(typeof item === 'string' || typeof item === 'number', 'ERR_DATA', () => {

@@ -10,6 +10,9 @@ export async function* readPlainText(path: string, options: EncodingOptions = {}
   let rows = 0
   for await (const { text, number } of readLines(path, options)) {
     if (text.trim() === '') continue
+    check(!text.startsWith('__label__'), 'ERR_DATA', () => {
+      return `data: ${path}:${number}: a label and a text, as fastText has them; write them as columns, label and text`
+    })
     rows++
     yield { values: { text }, file: path, line: number }
   }

@@ -1,6 +1,6 @@
 // Which task the columns of a data set ask for.
 
-import { type ColumnNames, type Columns, columnNames, findColumns } from '../data/columns.ts'
+import { type ColumnNames, type Columns, columnNames, findColumns, usualText } from '../data/columns.ts'
 import type { Splits } from '../data/duplicates.ts'
 import type { List } from '../data/list.ts'
 import { placeOf, type Row } from '../data/row.ts'
@@ -41,7 +41,7 @@ function checkWrapped(rows: Iterable<Row>, given: ColumnNames | undefined): void
   const [row, second] = [...first(rows, 2)]
   const held = Object.entries(row?.values ?? {})
   // A text beside the list makes it a row of its own.
-  if (!row || second || held.some(([, value]) => typeof value === 'string')) return
+  if (!row || second || usualText(Object.keys(row.values)) !== undefined) return
   const inside = held.filter(([name, value]) => !/^(messages|conversations|tools)$/i.test(name) && isRows(value))
   const [name, list] = inside[0] ?? []
   check(name === undefined, 'ERR_DATA', () => {

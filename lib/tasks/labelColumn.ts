@@ -64,7 +64,7 @@ function problemOf(
   if (!labels) checkNames(rows, label, kinds)
   if (given) return { problem: 'single', numeric, reason: given }
   if (numeric && kinds.has('decimal') && !isBinary(rows, label))
-    return { problem: 'regression', numeric, reason: `"${label}" holds numbers with decimals` }
+    return { problem: 'regression', numeric, reason: `"${label}" holds numbers with decimals${wholeHint(rows, label)}` }
   const classes = new Set(changed(rows, row => String(row.values[label]))).size
   check(task !== undefined || classes <= manyClasses || classes <= rows.length / 2, 'ERR_DATA', () => {
     const cure = numeric ? 'write decimals for regression' : 'name another column with columns.label'
@@ -76,6 +76,12 @@ function problemOf(
 /** Whether a column holds 0.0 and 1.0 alone: classes, as a table writes them that had a gap once. */
 function isBinary(rows: List<Row>, label: string): boolean {
   return rows.every(({ values }) => /^[01](?:\.0*)?$/.test(String(values[label]).trim()))
+}
+
+/** Classes that a table wrote as 1.0 and 2.0 are not told from values. */
+function wholeHint(rows: List<Row>, label: string): string {
+  const whole = rows.every(({ values }) => Number.isInteger(Number(values[label])))
+  return whole ? ', all of them whole: write 1 for 1.0 if they are classes' : ''
 }
 
 /** @throws ERR_DATA for names that stand for something else: numbers as people read them, or several labels in one */
@@ -91,6 +97,9 @@ function checkNames(rows: List<Row>, label: string, kinds: ReadonlyMap<Kind, Row
     )
   const name = kinds.get('name')
   if (!name) return
+  const object = rows.find(row => /^\{.*:.*\}$|\barray\(/s.test(text(row)))
+  if (object)
+    wrong(object, ', an object that is not read; write one name, number or list, or name the labels with labels')
   if (rows.every(row => dressed.test(text(row)))) {
     const cure = /,/.test(text(name)) ? ', several labels as a list, [3, 10]' : ''
     wrong(name, `; write decimals with a point and numbers without other signs${cure}`)
@@ -119,15 +128,28 @@ function kindsOf(rows: List<Row>, label: string): Map<Kind, Row> {
 function kindOf(row: Row, column: string): Kind {
   const value = row.values[column]
   if (Array.isArray(value)) return 'list'
-  if (typeof value === 'number') return Number.isInteger(value) ? 'integer' : 'decimal'
+  if (typeof value === 'number') return kindOfNumber(row, column, value)
   if (typeof value === 'boolean') return 'name'
-  if (typeof value === 'string' && value.trim() !== '') return kindOfText(value.trim())
-  const isEmpty = value === undefined || value === null || typeof value === 'string'
-  if (isEmpty) return 'missing'
+  if (typeof value === 'string') return saysNone(value) ? 'missing' : kindOfText(value.trim())
+  if (value === undefined || value === null) return 'missing'
   fail(
     'ERR_DATA',
     `labels: ${placeOf(row)}: "${column}" is ${typeOf(value)}, not a label; write an object a row, its label a name, a number or a list of these`,
   )
+}
+
+function kindOfNumber(row: Row, column: string, value: number): Kind {
+  if (!Number.isInteger(value)) return 'decimal'
+  check(Number.isSafeInteger(value), 'ERR_DATA', () => {
+    return `labels: ${placeOf(row)}: "${column}" is ${value}, beyond which JSON's numbers are not told apart; write it as text`
+  })
+  return 'integer'
+}
+
+/** Whether a cell is empty or says that there is no label. */
+export function saysNone(cell: string): boolean {
+  const text = cell.trim()
+  return text === '' || kindOfText(text) === 'missing'
 }
 
 function kindOfText(text: string): Kind {
@@ -148,7 +170,7 @@ function checkMissing(
     const value = values[label]
     if (value === undefined || value === null) return true
     if (typeof value !== 'string' || named?.has(value)) return false
-    return value.trim() === '' || kindOfText(value.trim()) === 'missing'
+    return saysNone(value)
   }
   const others = numbers && kinds.has('name') ? rows.filter(row => kindOf(row, label) === 'name') : []
   const onlyMissing = others.every(({ values }) => missingNumber.has(String(values[label]).trim().toLowerCase()))

@@ -111,13 +111,15 @@ function unescaped(text: string): string {
 /** Texts that look like several labels in one: an example and what parts them. */
 export function joinedLabels(texts: Iterable<string>): { readonly text: string; readonly sign: string } | undefined {
   const all = [...new Set(texts)]
-  for (const sign of ['|', ';', ',']) {
+  const alone = new Set(all)
+  for (const sign of ['|', ';', ',', '/', '+', '&', ' ']) {
     const parted = all.map(text => text.split(sign).map(part => part.trim()))
     const uses = new Map<string, number>()
     for (const parts of parted) for (const part of new Set(parts)) uses.set(part, (uses.get(part) ?? 0) + 1)
     const several = parted.filter(parts => parts.length > 1)
-    // A name that holds the sign by chance has no parts that stand elsewhere too.
-    if (several.length > 1 && several.flat().every(part => part !== '' && (uses.get(part) ?? 0) > 1))
+    // A name that holds the sign by chance has no parts that stand elsewhere: by themselves, for signs of plain names.
+    const isLabel = (part: string) => ('|;,'.includes(sign) ? (uses.get(part) ?? 0) > 1 : alone.has(part))
+    if (several.length > 1 && several.flat().every(part => part !== '' && isLabel(part)))
       return { text: nth(all, parted.indexOf(nth(several, 0))), sign }
   }
   return undefined

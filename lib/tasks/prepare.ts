@@ -27,6 +27,7 @@ import { keysOf, must, pick } from '../tuple.ts'
 import { type EncodedRows, encoding, unknownText } from './encode.ts'
 import { taskOf } from './index.ts'
 import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
+import { saysNone } from './labelColumn.ts'
 import { listReader } from './listCells.ts'
 import type { EncodeSpec, TaskValues } from './task.ts'
 
@@ -90,7 +91,7 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
   const taken = adopted(read, options.columnNames, options.task, notice)
   await turn()
   const columns = columnsIn(rowsOf(taken.splits), taken.given, options.task)
-  const given = withLists(labelledSplits(taken.splits, columns, notice), columns)
+  const given = withLists(labelledSplits(taken.splits, columns, options.labels, notice), columns)
   await turn()
   const choice = inferTask(rowsOf(given), columns, options)
   await turn()
@@ -180,13 +181,22 @@ function rowsOf({ train = [], validation = [], test = [] }: GivenSplits): List<R
 }
 
 /**
- * Splits without those that bring no labels where the others do, as test files of competitions: the label is missing in
- * all of their rows, or −1 in all of them and nowhere else.
+ * Splits without those that bring no labels where the others do, as test files of competitions: the label is missing,
+ * said to be or an empty list in all of their rows, or −1 in all of them and nowhere else.
  */
-function labelledSplits(splits: GivenSplits, { label, tags }: Columns, notice: (text: string) => void): GivenSplits {
+function labelledSplits(
+  splits: GivenSplits,
+  { label, tags }: Columns,
+  labels: LabelMap | undefined,
+  notice: (text: string) => void,
+): GivenSplits {
   const column = label ?? tags
   if (column === undefined) return splits
-  const isAbsent = ({ values }: Row) => values[column] === undefined || values[column] === null || values[column] === ''
+  const isAbsent = ({ values: { [column]: value } }: Row) =>
+    value === undefined ||
+    value === null ||
+    (Array.isArray(value) && value.length === 0) ||
+    (typeof value === 'string' && !labels?.ids.has(value) && saysNone(value))
   const isNegative = ({ values }: Row) => String(values[column]) === '-1'
   const has = (rows: List<Row>) => rows.some(row => !isAbsent(row))
   const { train = [] } = splits

@@ -3,7 +3,7 @@
 
 import { columnOf } from '../data/columns.ts'
 import type { Example, Passage } from '../data/example.ts'
-import { changed } from '../data/list.ts'
+import { changed, type List } from '../data/list.ts'
 import { unitsOf } from '../data/places.ts'
 import { placeOf, type Row, textOf } from '../data/row.ts'
 import { check } from '../errors.ts'
@@ -107,6 +107,19 @@ function placed(row: Row, text: string, answer: { text: string; start: number })
     return `answers: ${placeOf(row)}: the text has ${shown(text.slice(start, end))} at ${answer.start}, not ${shown(answer.text)}`
   })
   return [start, end]
+}
+
+/** @throws ERR_DATA for answers that are texts alone: they would be taken for names of classes */
+function checkPlaced(rows: List<Row>, context: string, label: string): void {
+  const isText = ({ values }: Row): boolean => {
+    const [text, answer] = [values[context], values[label]]
+    return typeof text === 'string' && typeof answer === 'string' && answer !== '' && text.includes(answer)
+  }
+  const isAnswers = /^answers?$/i.test(label) && !rows.some(row => STARTS in row.values) && rows.every(isText)
+  check(!isAnswers, 'ERR_DATA', () => {
+    const cure = `write where each starts in a column ${STARTS}, or name them with labels if they are classes`
+    return `answers: all "${label}" stand in "${context}", without a place; ${cure}`
+  })
 }
 
 function* windowsOf(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Generator<Example> {
@@ -234,8 +247,9 @@ export const questionAnswering: Task<QuestionPrediction> = {
   usual: ['answers', 'answer'].map(label => ({ text: 'question', text2: 'context', label })),
   options: OPTIONS,
 
-  infer(rows, { text, text2, label }, { task, able }) {
+  infer(rows, { text, text2, label }, { task, able, labels }) {
     if (text === undefined || text2 === undefined || label === undefined) return undefined
+    if (task === undefined && !labels) checkPlaced(rows, text2, label)
     const [row] = rows
     const value = row?.values[label]
     const isBeside = row !== undefined && STARTS in row.values

@@ -21,6 +21,7 @@ import {
 import { splitWords } from '../data/words.ts'
 import { check, fail } from '../errors.ts'
 import { tokenHead } from '../heads/tokenClassification.ts'
+import { shown } from '../io/json.ts'
 import { bootstrapEntityF1 } from '../metrics/compare.ts'
 import { type EntitySpan, entityReport, entitySpans } from '../metrics/entities.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -249,6 +250,7 @@ function convertTags({ splits, columns, labels }: LabelSource, notice: (text: st
   const { tags } = columns
   if (tags === undefined) return { splits }
   const sentences = changed(joinedLists(Object.values(splits)), row => listOf(row, tags))
+  if (!labels) noticeOddTags(sentences, notice)
   const scheme = detectScheme(sentences)
   if (scheme === 'none') return { splits }
   const known = new Set(labels?.names)
@@ -264,6 +266,19 @@ function convertTags({ splits, columns, labels }: LabelSource, notice: (text: st
     return { ...row, values: { ...row.values, [tags]: spell(toIob2(listOf(row, tags))) } }
   }
   return { splits: mapRows(splits, convert) }
+}
+
+// As b-per, PER-B and B:PER.
+const almostEntity = /^[BIESLUMW][-_:/.]\p{L}|[-_:/.][BIESLUMW]$/iu
+
+/** Tells of tags that seem to be meant as entities and are not read so. */
+function noticeOddTags(sentences: List<readonly string[]>, notice: (message: string) => void): void {
+  const tags = new Set<string>()
+  for (const list of sentences) for (const tag of list) tags.add(tag)
+  const odd = [...tags].find(tag => !isEntityTag(tag))
+  const isMeant = tags.has('O') || [...tags].some(tag => isEntityTag(tag) || almostEntity.test(tag))
+  if (odd !== undefined && isMeant)
+    notice(`tags are scored word by word, not as entities, since ${shown(odd)} is none of O, B-x and I-x`)
 }
 
 function wordMistake({ positions, predicted, gold, probabilities }: ItemsPrediction, example: Example, reader: Reader) {

@@ -53,6 +53,52 @@ test('conll: layouts that are known by their columns', () =>
     },
   ))
 
+const EU = { tokens: ['EU', 'acts'], tags: ['B-ORG', 'O'] }
+const COLUMNS: readonly (readonly [what: string, text: string, says: RegExp | undefined])[] = [
+  ['tags first', table('B-ORG EU', 'O acts'), /tags of entities stand in column 0; words from column 1/],
+  ['tags between', table('EU B-ORG NNP', 'acts O VBZ'), /stand in column 1; words from column 0/],
+  ['words counted from 0', table('0 EU B-ORG', '1 acts O'), /counts the words/],
+  ['words counted through the file', table('7 EU B-ORG', '8 acts O'), /counts the words/],
+  [
+    'a line of names',
+    `Word POS Tag\n${table('EU NNP B-ORG', 'acts VBZ O')}`.replaceAll('\t', ' '),
+    /names the columns/,
+  ],
+  [
+    'a line of names in another order',
+    table('ner token', 'B-ORG EU', 'O acts'),
+    /words from column 1, tags from column 0/,
+  ],
+  ['blanks, and tabs further on', 'EU B-ORG\nacts\tO\n', undefined],
+  ['words that look like tags', table('I-95 NN', 'B-52 NN'), undefined],
+]
+for (const [what, text, says] of COLUMNS)
+  test(`conll: ${what}`, () =>
+    withFiles({ 'a.conll': text }, async path => {
+      const notices: string[] = []
+      const rows = values(await collect(readConll(path('a.conll'), { notice: message => notices.push(message) })))
+      assert.equal(rows, [text.startsWith('I-95') ? { tokens: ['I-95', 'B-52'], tags: ['NN', 'NN'] } : EU])
+      assert.is(notices.length, says ? 1 : 0)
+      if (says) assert.match(notices[0]!, says)
+    }))
+
+test('conll: CoNLL-2009 has parts of speech, and blanks where tabs part columns are told', () =>
+  withFiles(
+    {
+      'srl.conll': table('1 Anna Anna Anna NNP NNP _ _ 0 0 r r _ _', '2 eats eat eat VBZ VBZ _ _ 0 0 r r Y eat.01'),
+      'mixed.conll': 'EU\tB-ORG\nacts O\n',
+    },
+    async path => {
+      const [row] = await collect(readConll(path('srl.conll')))
+      assert.equal(row!.values, { tokens: ['Anna', 'eats'], tags: ['NNP', 'VBZ'] })
+      await rejects(
+        () => collect(readConll(path('mixed.conll'))),
+        'ERR_DATA',
+        /:2: 1 columns, .* part all columns by tabs/,
+      )
+    },
+  ))
+
 test('conll: a word that begins with # is no comment', () =>
   withFiles(
     {
@@ -78,13 +124,26 @@ test('conll: a line of a hundred thousand blanks is read at once', () =>
   ))
 
 test('line ends of old Macintoshes', () =>
-  withFiles({ 'a.csv': 'text,label\r"x, ""y""",1\rz,0\r', 'a.tsv': 'text\tlabel\rx\t1\r' }, async path => {
-    assert.equal(values(await collect(readCsv(path('a.csv')))), [
-      { text: 'x, "y"', label: '1' },
-      { text: 'z', label: '0' },
-    ])
-    assert.equal(values(await collect(readTsv(path('a.tsv')))), [{ text: 'x', label: '1' }])
-  }))
+  withFiles(
+    {
+      'a.csv': 'text,label\r"x, ""y""",1\rz,0\r',
+      'a.tsv': 'text\tlabel\rx\t1\r',
+      'cells.csv': 'text,label\r"x\ny\nz",1\r"u\nv",0\r',
+      'stray.txt': `a\rb\n${'c\n'.repeat(20)}`,
+    },
+    async path => {
+      assert.equal(values(await collect(readCsv(path('cells.csv')))), [
+        { text: 'x\ny\nz', label: '1' },
+        { text: 'u\nv', label: '0' },
+      ])
+      assert.is((await collect(readLines(path('stray.txt')))).length, 21)
+      assert.equal(values(await collect(readCsv(path('a.csv')))), [
+        { text: 'x, "y"', label: '1' },
+        { text: 'z', label: '0' },
+      ])
+      assert.equal(values(await collect(readTsv(path('a.tsv')))), [{ text: 'x', label: '1' }])
+    },
+  ))
 
 test('a reader that stops early closes its file', () =>
   withFiles({ 'a.csv': 'a,b\n1,2\n3,4\n', 'b.csv.gz': gzipSync('a,b\n1,2\n3,4\n') }, async path => {

@@ -17,6 +17,8 @@ test('columns are found by name, in any case', () => {
   assert.equal(findColumns(['text', 'label', 'category']), { text: 'text', label: 'label' })
   assert.equal(findColumns(['tokens', 'ner_tags', 'pos_tags']), { tokens: 'tokens', tags: 'ner_tags' })
   assert.equal(findColumns(['text']), { text: 'text' })
+  const dolly = { prompt: 'instruction', completion: 'response', context: 'context' }
+  assert.equal(findColumns(['instruction', 'context', 'response', 'category']), dolly)
   assert.equal(findColumns(['a', 'b'], { text: 'a', label: 'b' }), { text: 'a', label: 'b' })
 })
 

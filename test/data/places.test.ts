@@ -42,6 +42,8 @@ const forms: readonly (readonly [string, object])[] = [
     { tokens: [{ text: '😀', start: 0, end: 1, id: 0 }], spans: as(([start, end, label]) => ({ start, end, label })) },
   ],
   ['pipelines', { entities: as(([start, end, entity]) => ({ start, end, entity })) }],
+  ['pipelines that join words', { entities: as(([start, end, entity_group]) => ({ start, end, entity_group })) }],
+  ['Label Studio', { label: as(([start, end, label]) => ({ start, end, labels: [label] })) }],
 ]
 for (const [what, columns] of forms)
   test(`places as ${what} have them: words and tags`, async () => {

@@ -4,6 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { likeNames } from '../../lib/data/labels.ts'
 import { toRows } from '../../lib/data/row.ts'
 import { inspectData } from '../../lib/tasks/inspect.ts'
 import { splitData } from '../../lib/tasks/prepare.ts'
@@ -78,11 +79,97 @@ const files: readonly (readonly [what: string, name: string, text: string, says:
     'text,label\n"a "b" c",x\n',
     /:2: a quote stands within a field, or is not closed in a line above; quote fields/,
   ],
+  [
+    'a header within',
+    'joined.csv',
+    'text,label\na,x\ntext,label\nb,y\n',
+    /:3: the header again, as in files that were joined; take this line out/,
+  ],
+  [
+    'a spreadsheet by another name',
+    'book.csv',
+    'PK\x03\x04\x14\x00',
+    /a zip archive or a spreadsheet, whatever its name/,
+  ],
+  [
+    'a pointer',
+    'pointer.csv',
+    'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n',
+    /a pointer of Git LFS, whatever its name says; fetch the file itself/,
+  ],
+  ['fastText', 'fast.txt', '__label__x a b\n', /a label and a text, as fastText has them; write them as columns/],
+  [
+    'column files as tables',
+    'NER-de.tsv',
+    '#\thttp://x\n1\tAnna\tB-PER\tO\n',
+    /A word and its tags a line are format conll/,
+  ],
+  ['column files as tables without comments', 'ner.tsv', 'EU\tB-ORG\nacts\tO\n', /is format conll/],
+  ['rows beside a version', 'squad.json', JSON.stringify({ version: '1', data: rows }), /whose "data" holds 2 rows/],
+  ['lists', 'lists.json', JSON.stringify(rows.map(Object.values)), /item 1 of the array is array .*; write \[\{"text"/],
+  [
+    'answers without places',
+    'qa.jsonl',
+    '{"question":"who?","context":"Anna slept","answer":"Anna"}\n',
+    /all "answer" stand in "context", without a place/,
+  ],
+  [
+    'large numbers',
+    'ids.jsonl',
+    '{"text":"a","label":9007199254740993}\n',
+    /"label" is 9007199254740992, .* write it as text/,
+  ],
   ['a spreadsheet', 'book.xlsx', 'PK', /unknown extension ".xlsx"; save it as CSV from the spreadsheet/],
 ]
 
 for (const [what, name, text, says] of files)
-  test(`${what}: the error says what to do`, () => rejects(() => splitData(write(name, text)), 'ERR_DATA', says))
+  test(`${what}: the error says what to do`, () => {
+    const format = name.endsWith('.txt') ? ('text' as const) : undefined
+    const code = /whatever its name/.test(says.source) ? 'ERR_UNSUPPORTED' : 'ERR_DATA'
+    return rejects(() => splitData(write(name, text), { format }), code, says)
+  })
+
+const unlabelled = { text: ['N/A', '?', null, ''], list: [[], []] }
+for (const [kind, cells] of Object.entries(unlabelled))
+  test(`a split whose cells say that there is no label is left out (${kind})`, async () => {
+    const labels = kind === 'list' ? [['x'], ['y']] : ['x', 'y']
+    const train = toRows(labels.map(label => ({ text: 'a', label })))
+    const { splits, notices } = await splitData({ train, test: toRows(cells.map(label => ({ text: 'b', label }))) })
+    assert.is(splits.test.length, 0)
+    assert.ok(notices.some(notice => /the test split has no labels in "label"/.test(notice)))
+  })
+
+test('names that may be one are told: numbers, truth values, signs that none sees', async () => {
+  const pairs = [
+    ['1', '1.0'],
+    ['0', 'false'],
+    ['caf\u00e9', 'cafe\u0301'],
+    ['pos', 'pos\u200b'],
+  ]
+  for (const pair of pairs) assert.match(likeNames(['other', ...pair])!, /may be one, written in several ways/)
+  assert.is(
+    likeNames(['1', '2', 'true']),
+    'labels "1", "true" may be one, written in several ways; write them alike if they are one',
+  )
+  assert.is(likeNames(['1', '2', '10']), undefined)
+})
+
+test('tags that seem to be entities and are not read so are told', async () => {
+  const told = async (...tags: string[]) => {
+    const train = toRows([{ tokens: tags.map(() => 'a'), tags }])
+    return (await splitData({ train })).notices.filter(notice => notice.includes('word by word'))
+  }
+  for (const [odd, ...others] of [
+    ['b-per', 'o'],
+    ['PER-B', 'O'],
+    ['B:PER', 'O'],
+    ['PER', 'O'],
+    ['0', 'B-PER'],
+  ])
+    assert.match((await told(odd!, ...others))[0]!, new RegExp(`since "${odd}" is none of O, B-x and I-x`))
+  assert.equal(await told('NN', 'VBZ'), [])
+  assert.equal(await told('B_PER', 'E-PER', 'O'), [])
+})
 
 test('a folder of save_to_disk: the error says what to write instead', async () => {
   const path = join(folder, 'saved')
