@@ -2,6 +2,7 @@
 
 import type { BaseReference } from '../hub/reference.ts'
 import { textBaselineText } from '../tasks/textBaseline.ts'
+import { askedTexts, isQuestion } from './askedTexts.ts'
 import { methodTitle, type RunRecord, type RunResult } from './run.ts'
 
 /** What a card says beside the record of its run. */
@@ -29,15 +30,15 @@ export function modelCard(run: RunRecord, result: RunResult, facts: CardFacts): 
   const labels = model.labels.length > 0 && model.labels.length <= 100 ? model.labels.map(quoted).join(', ') : undefined
   return [
     ...frontMatter(name, start.method, start.task, facts.whole),
-    `# ${methodTitle(run)} of ${name} on ${facts.data}`,
+    `# ${methodTitle(run)} of ${plain(name)} on ${plain(facts.data)}`,
     '',
     `Task: ${start.task} (${start.problem}).${labels ? ` Labels, in the order of their ids: ${labels}.` : ''}`,
     '',
     ...resultLines(result),
     '## How it was trained',
     '',
-    `- base: ${name}${facts.base ? `, SHA-256 ${facts.base.sha256} (config and weights, large files by samples)` : ''}`,
-    `- data: ${facts.data}, ${sizes.map(([split, count]) => `${count} ${split}`).join(', ')}, rows hashed to ${facts.splitHash}`,
+    `- base: ${plain(name)}${facts.base ? `, SHA-256 ${facts.base.sha256} (config and weights, large files by samples)` : ''}`,
+    `- data: ${plain(facts.data)}, ${sizes.map(([split, count]) => `${count} ${split}`).join(', ')}, rows hashed to ${facts.splitHash}`,
     `- ${start.trainable} of ${start.total} numbers trained, ${end.step} steps of ${stepText(start)},` +
       ` peak learning rate ${start.lr}${start.headLr === undefined ? '' : `, of the head ${start.headLr}`}, seed ${start.seed}; texts up to ${facts.maxLength} tokens`,
     `- ${facts.whole ? 'model' : 'adapter_model'}.safetensors: SHA-256 ${facts.sha256}`,
@@ -45,7 +46,7 @@ export function modelCard(run: RunRecord, result: RunResult, facts: CardFacts): 
     '',
     '## How to use it',
     '',
-    ...nodeLines(facts),
+    ...nodeLines(run, facts),
     ...pythonLines(run, facts),
   ].join('\n')
 }
@@ -72,6 +73,8 @@ function frontMatter(base: string, method: string, task: string, whole: boolean)
 }
 
 const yamlText = (text: string) => (/^[\w./:-]+$/.test(text) ? text : JSON.stringify(text))
+/** A name that Markdown does not read as its own signs. */
+const plain = (name: string) => name.replace(/\s+/g, ' ').replace(/[\\`*[\]<>|&~]/g, '\\$&')
 const quoted = (text: string) => `\`${text.replaceAll('`', "'").replace(/\s+/g, ' ')}\``
 
 function resultLines({ comparison, judged, majority, textBaseline }: RunResult): string[] {
@@ -91,7 +94,10 @@ const number = (value: number) => String(Number(value.toPrecision(4)))
 /** What a program names the base by: its id on the hub, with the commit, or a path that its reader fills in. */
 const onHub = ({ base }: CardFacts) => (base?.revision === undefined ? undefined : base)
 
-function nodeLines(facts: CardFacts): string[] {
+function nodeLines(run: RunRecord, facts: CardFacts): string[] {
+  const [text = '', other] = askedTexts(run)
+  const names = isQuestion(run) ? ['question', 'context'] : ['text', 'text2']
+  const input = other === undefined ? jsText(text) : `{ ${names[0]}: ${jsText(text)}, ${names[1]}: ${jsText(other)} }`
   const base = facts.whole || facts.bundled || onHub(facts) ? '' : ", { model: 'path/to/base' }"
   return [
     'Node:',
@@ -100,19 +106,25 @@ function nodeLines(facts: CardFacts): string[] {
     "import { open } from 'lowrank'",
     '',
     `const model = await open('path/to/this/folder'${base})`,
-    "console.log(await model.predict('a text'))",
+    `console.log(await model.predict(${input}))`,
     '```',
     '',
   ]
 }
 
+const jsText = (text: string) => `'${text.replace(/[\\']/g, '\\$&')}'`
+
 /** Classes of models that PEFT loads together with their base. */
 const PEFT_LOADS = ['CausalLM', 'Seq2SeqLM', 'SequenceClassification', 'TokenClassification', 'QuestionAnswering']
 
-function pythonLines({ model }: RunRecord, facts: CardFacts): string[] {
+function pythonLines(run: RunRecord, facts: CardFacts): string[] {
+  const { model } = run
   const suffix = /For(\w+)$/.exec(model.className)?.[1]
   if (!suffix) return []
   const kind = suffix === 'ConditionalGeneration' ? 'Seq2SeqLM' : suffix
+  const asked = askedTexts(run)
+    .map(text => JSON.stringify(text))
+    .join(', ')
   const speaks = kind === 'CausalLM' || kind === 'Seq2SeqLM'
   return [
     `Python${facts.bundled && !facts.whole ? ' (the base is the folder assets/encoder of the npm package)' : ''}:`,
@@ -120,9 +132,15 @@ function pythonLines({ model }: RunRecord, facts: CardFacts): string[] {
     '```python',
     ...loadLines(kind, model, facts),
     'tokenizer = AutoTokenizer.from_pretrained("path/to/this/folder")',
-    speaks
-      ? 'print(tokenizer.batch_decode(model.generate(**tokenizer("a text", return_tensors="pt"), max_new_tokens=20)))'
-      : 'print(model(**tokenizer("a text", return_tensors="pt")).logits)',
+    `inputs = tokenizer(${asked}, return_tensors="pt")`,
+    ...(speaks
+      ? ['print(tokenizer.batch_decode(model.generate(**inputs, max_new_tokens=20)))']
+      : isQuestion(run)
+        ? [
+            'said = model(**inputs)',
+            'print(tokenizer.decode(inputs.input_ids[0, said.start_logits.argmax() : said.end_logits.argmax() + 1]))',
+          ]
+        : ['print(model(**inputs).logits)']),
     '```',
     '',
   ]

@@ -2,6 +2,7 @@
 
 import { check } from '../../errors.ts'
 import { kindOf, METHODS } from '../../peft/index.ts'
+import { askedTexts } from '../../report/askedTexts.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import { must, nth } from '../../tuple.ts'
 import { defaultOut } from '../data.ts'
@@ -35,8 +36,10 @@ export async function trainCommand(settings: Settings, console: Console, { given
       const { exitCode, outcome } = await runTraining({ ...setup, folder, checkpoints: true }, settings, console)
       if (outcome) {
         console.line()
+        const { tokenizer, data: known } = setup
+        const asked = askedTexts({ model: setup.model, reader: { tokenizer, columns: known.columns } })
         const verb = taskOfModel(setup.model).says ? 'generate' : 'predict'
-        console.line(`next: ${commandLine([verb, shownPath(folder.out), 'a text'])}`)
+        console.line(`next: ${commandLine([verb, shownPath(folder.out), ...asked])}`)
         console.event(outcome.summary)
       }
       return exitCode
