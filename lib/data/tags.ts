@@ -11,10 +11,56 @@ export type TagScheme = 'IOB1' | 'IOB2' | 'BIOES' | 'none'
 // B-PER, and B_PER, which some corpora write.
 const shape = /^([BIESLUMW])[-_](.+)$/s
 const usual = /^(?:O$|[BI]-)/
+// PER-B, PER_B.
+const typeFirst = /^(.+)([-_])([BIESLUMW])$/s
 
 /** Whether a tag is that of an entity, or O. */
 export function isEntityTag(tag: string): boolean {
   return tag === 'O' || shape.test(tag)
+}
+
+/** Each tag that occurs. */
+export function tagsOf(sentences: Iterable<readonly string[]>): Set<string> {
+  const found = new Set<string>()
+  for (const tags of sentences) for (const tag of tags) found.add(tag)
+  return found
+}
+
+/** Whether these labels, all of them together, are tags of entities. */
+export function areEntityTags(labels: readonly string[]): boolean {
+  return labels.some(label => label !== 'O') && withPlaceFirst(labels).every(isEntityTag)
+}
+
+/**
+ * Whether tags are of entities and have the type first: O, and PER-B and PER-I and their kin. One tag cannot tell,
+ * since other names end so by chance: all must, some not read the other way round too, a type that goes on must begin,
+ * and one must go on.
+ */
+export function haveTypeFirst(tags: Iterable<string>): boolean {
+  const letters = new Map<string, string>()
+  let hasOutside = false
+  let isOtherWay = true
+  for (const tag of new Set(tags)) {
+    if (tag === 'O') hasOutside = true
+    if (tag === 'O') continue
+    const [, type, , letter = ''] = typeFirst.exec(tag) ?? []
+    if (type === undefined) return false
+    isOtherWay &&= shape.test(tag)
+    letters.set(type, `${letters.get(type) ?? ''}${letter}`)
+  }
+  const goesOn = (found: string) => /[IMEL]/.test(found)
+  const all = [...letters.values()]
+  return hasOutside && !isOtherWay && all.some(goesOn) && all.every(found => !goesOn(found) || found.includes('B'))
+}
+
+/** A tag that has its type first, with its place first. */
+export function placeFirst(tag: string): string {
+  return tag.replace(typeFirst, '$3$2$1')
+}
+
+/** Tags with the place first, whichever of the two they have first. */
+export function withPlaceFirst(tags: readonly string[], all: Iterable<string> = tags): readonly string[] {
+  return haveTypeFirst(all) ? tags.map(placeFirst) : tags
 }
 
 /**
@@ -101,6 +147,10 @@ interface Letters {
  * (IOB1).
  */
 export function spellingOf(labels: readonly string[]): Spelling {
+  if (haveTypeFirst(labels)) {
+    const spell = spellingOf(labels.map(placeFirst))
+    return tags => spell(tags).map(tag => tag.replace(/^([BIESLUMW])([-_])(.+)$/s, '$3$2$1'))
+  }
   const entities = labels.filter(label => shape.test(label))
   const sign = entities.length > 0 && entities.every(label => label[1] === '_') ? '_' : '-'
   const has = (letter: string) => entities.some(label => label.startsWith(letter))

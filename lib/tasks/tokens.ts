@@ -8,15 +8,20 @@ import { changed, joinedLists, type List } from '../data/list.ts'
 import { taggedWords } from '../data/places.ts'
 import { listOf, placeOf, type Row, textOf } from '../data/row.ts'
 import {
+  areEntityTags,
   areUsualTags,
   detectScheme,
   entityType,
   haveBegins,
+  haveTypeFirst,
   isEntityTag,
   isPureIob1,
   markEnds,
+  placeFirst,
   spellingOf,
+  tagsOf,
   toIob2,
+  withPlaceFirst,
 } from '../data/tags.ts'
 import { splitWords } from '../data/words.ts'
 import { check, fail } from '../errors.ts'
@@ -64,13 +69,9 @@ const OUTSIDE = 0.4
  */
 const PACE = { lr: 0.5, steps: 0.5 }
 
-/** Whether labels are entity tags (O, B-x, I-x and their kin), which are scored as spans. */
-function areEntityTags(labels: readonly string[]): boolean {
-  return labels.some(label => label !== 'O') && labels.every(isEntityTag)
-}
-
 /** Tags as spans are read from them: as IOB2, where the labels are of another scheme. */
-const readable = (tags: readonly string[], labels: readonly string[]) => (areUsualTags(labels) ? tags : toIob2(tags))
+const readable = (tags: readonly string[], labels: readonly string[]) =>
+  areUsualTags(labels) ? tags : toIob2(withPlaceFirst(tags, labels))
 
 const spansOf = (ids: Int32Array, labels: readonly string[]) => entitySpans(readable(namesOf(ids, labels), labels))
 
@@ -98,7 +99,11 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
   },
   convert: convertTags,
   labels: (rows, columns, order) => tagLabelsOf(rows, columnOf(columns, 'tags'), order),
-  strata: (rows, columns) => rarest(changed(rows, row => typesOf(listOf(row, columnOf(columns, 'tags'))))),
+  strata(rows, columns) {
+    const sentences = changed(rows, row => listOf(row, columnOf(columns, 'tags')))
+    const isTypeFirst = haveTypeFirst(tagsOf(sentences))
+    return rarest(changed(sentences, tags => typesOf(isTypeFirst ? tags.map(placeFirst) : tags)))
+  },
   readable: asWords,
   encode: encodeTagged,
   parts: (row, tokenizer, { columns, maxLength }) =>
@@ -207,6 +212,9 @@ function typesOf(tags: readonly string[]): string[] {
 function asWords(rows: List<Row>, columns: Columns) {
   const { tokens } = columns
   if (tokens !== undefined) return { rows, columns: { tokens } }
+  check(columns.text2 === undefined, 'ERR_DATA', () => {
+    return 'predict: the rows hold pairs of texts, and a tagger reads one text or its words; give { text } or { tokens }'
+  })
   const split = changed(
     rows,
     (row): Row => ({ ...row, values: { tokens: splitWords(textOf(row, columnOf(columns, 'text'))) } }),
@@ -249,32 +257,36 @@ function* encodeTagged(row: Row, tokenizer: Tokenizer, spec: EncodeSpec): Genera
 function convertTags({ splits, columns, labels }: LabelSource, notice: (text: string) => void): Converted {
   const { tags } = columns
   if (tags === undefined) return { splits }
-  const sentences = changed(joinedLists(Object.values(splits)), row => listOf(row, tags))
-  if (!labels) noticeOddTags(sentences, notice)
+  const written = changed(joinedLists(Object.values(splits)), row => listOf(row, tags))
+  const all = tagsOf(written)
+  const isTypeFirst = haveTypeFirst(all)
+  const read = (list: readonly string[]) => (isTypeFirst ? list.map(placeFirst) : list)
+  const sentences = changed(written, read)
+  if (!labels) noticeOddTags(tagsOf(sentences), notice)
   const scheme = detectScheme(sentences)
   if (scheme === 'none') return { splits }
-  const known = new Set(labels?.names)
-  const isKnown = sentences.every(list => list.every(tag => known.has(tag)))
+  const names = labels?.names ?? []
+  const known = new Set(withPlaceFirst(names))
+  const isKnown = [...all].every(tag => names.includes(tag))
   const ends = scheme !== 'BIOES' && markEnds(known)
   if (isKnown && !ends && !(haveBegins(known) && isPureIob1(sentences))) return { splits }
-  const spell = labels ? spellingOf(labels.names) : (list: readonly string[]) => [...list]
-  const spelled = changed(sentences, list => spell(toIob2(list)))
-  if (sentences.every(list => spell(toIob2(list)).every((tag, t) => tag === list[t]))) return { splits }
-  const own = spelled.some(list => toIob2(list).some((tag, t) => tag !== list[t]))
-  notice(`tags converted from ${scheme} to ${own ? "the model's scheme" : 'IOB2'}`)
+  const spell = labels ? spellingOf(names) : (list: readonly string[]) => [...list]
+  const respelled = (list: readonly string[]) => spell(toIob2(read(list)))
+  if (written.every(list => respelled(list).every((tag, t) => tag === list[t]))) return { splits }
+  const own = written.some(list => respelled(list).some((tag, t) => tag !== toIob2(read(list))[t]))
+  const from = isTypeFirst ? `${scheme} with the type first` : scheme
+  notice(`tags converted from ${from} to ${own ? "the model's scheme" : 'IOB2'}`)
   const convert = (row: Row): Row => {
-    return { ...row, values: { ...row.values, [tags]: spell(toIob2(listOf(row, tags))) } }
+    return { ...row, values: { ...row.values, [tags]: respelled(listOf(row, tags)) } }
   }
   return { splits: mapRows(splits, convert) }
 }
 
-// As b-per, PER-B and B:PER.
+// As b-per, B:PER, and PER-B without a PER-I.
 const almostEntity = /^[BIESLUMW][-_:/.]\p{L}|[-_:/.][BIESLUMW]$/iu
 
 /** Tells of tags that seem to be meant as entities and are not read so. */
-function noticeOddTags(sentences: List<readonly string[]>, notice: (message: string) => void): void {
-  const tags = new Set<string>()
-  for (const list of sentences) for (const tag of list) tags.add(tag)
+function noticeOddTags(tags: ReadonlySet<string>, notice: (message: string) => void): void {
   const odd = [...tags].find(tag => !isEntityTag(tag))
   const isMeant = tags.has('O') || [...tags].some(tag => isEntityTag(tag) || almostEntity.test(tag))
   if (odd !== undefined && isMeant)

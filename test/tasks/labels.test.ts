@@ -309,6 +309,14 @@ const TAGGERS: readonly (readonly [labels: readonly string[], spelled: readonly 
     ['O', 'B_X', 'I_X', 'E_X', 'S_X'],
     ['S_X', 'O', 'B_X', 'I_X', 'E_X'],
   ],
+  [
+    ['O', 'X-B', 'X-I'],
+    ['X-B', 'O', 'X-B', 'X-I', 'X-I'],
+  ],
+  [
+    ['X_I', 'X_B', 'X_S', 'X_E', 'O'],
+    ['X_S', 'O', 'X_B', 'X_I', 'X_E'],
+  ],
 ]
 for (const [labels, spelled] of TAGGERS)
   test(`a model with ${labels.slice(1)} is right where it says what the data say`, async () => {
@@ -328,6 +336,52 @@ test('tags with underscores are read as those with hyphens', async () => {
   const train = toRows([{ tokens: ['a', 'b', 'c'], tags: ['B_PER', 'I_PER', 'O'] }])
   const data = await splitData({ train, validation: train })
   assert.equal(data.labels!.names, ['O', 'B-PER', 'I-PER'])
+})
+
+test('tags that have the type first are those of entities, and are scored as these', async () => {
+  const rows = (...lists: string[]) => lists.map(list => list.split(' '))
+  const [first] = rows('PER-B PER-I O LOC-B', 'PER-B O')
+  const data = await tagged(['PER-B PER-I O LOC-B', 'PER-B O'])
+  assert.equal(data.labels!.names, ['O', 'B-LOC', 'I-LOC', 'B-PER', 'I-PER'])
+  assert.equal(tagsOf(data), ['B-PER I-PER O B-LOC', 'B-PER O'])
+  assert.ok(data.notices.includes('tags converted from IOB2 with the type first to IOB2'), data.notices.join('\n'))
+  assert.equal(tagsOf(await tagged(['A_B A_E A_S O'])), ['B-A I-A B-A O'])
+  const other = ['O', 'B-PER', 'I-PER', 'B-LOC', 'I-LOC']
+  assert.equal(tagsOf(await tagged(['PER_B PER_I O LOC_B'], other)), ['B-PER I-PER O B-LOC'])
+  // Two entities, of which one is found, and one of two words that is cut short: 1 of 2 either way.
+  const labels = ['O', 'LOC-B', 'LOC-I', 'PER-B', 'PER-I']
+  const ids = (tags: readonly string[]) => Int32Array.from(tags, tag => labels.indexOf(tag))
+  const places = { positions: new Int32Array(4), probabilities: new Float32Array(4) }
+  const answer = { ...places, gold: ids(first!), predicted: ids(['PER-B', 'O', 'O', 'LOC-B']) }
+  const task = taskOf({ task: 'token-classification' })
+  const { metrics, reports } = task.score([answer], labels, { mean: 0, weight: 1 })
+  assert.equal([metrics.f1, metrics.precision, metrics.strictF1, metrics.accuracy], [0.5, 0.5, 0.5, 0.75])
+  assert.equal(
+    reports.entities!.types.map(({ label, f1 }) => [label, f1]),
+    [
+      ['LOC', 1],
+      ['PER', 0],
+    ],
+  )
+  assert.is(task.metric(labels), 'f1')
+})
+
+const NO_ENTITIES: readonly (readonly [what: string, tags: string])[] = [
+  ['parts of speech, some of which end so', 'NN-B NN-I VB JJ-B O'],
+  ['names without an outside', 'vitamin-B vitamin-I'],
+  ['what begins and never goes on', 'vitamin-B hepatitis-B O'],
+  ['what goes on and never begins', 'type-I type-B bipolar-I O'],
+]
+for (const [what, tags] of NO_ENTITIES)
+  test(`${what}: tags of words, as they are`, async () => {
+    const data = await tagged([tags])
+    assert.equal(tagsOf(data), [tags])
+    assert.is(taskOf({ task: 'token-classification' }).metric(data.labels!.names), 'accuracy')
+  })
+
+test('letters on both sides are read with the place first', async () => {
+  assert.equal(tagsOf(await tagged(['I-B I-I O B-B B-I'])), ['B-B B-I O B-B B-I'])
+  assert.equal(tagsOf(await tagged(['B-B I-B O B-I I-I'])), ['B-B I-B O B-I I-I'])
 })
 
 test.run()
