@@ -33,6 +33,7 @@ export type { DType, MemoryUse } from './native.ts'
 export {
   type AnswerOptions,
   type AskOptions,
+  type FolderOptions,
   type Input,
   type OpenModel,
   type OpenTrainedOptions,
@@ -72,7 +73,14 @@ export { type PreparedData, prepareData, type SplitOptions } from './tasks/prepa
 export type { Prediction, PredictionRecord } from './tasks/task.ts'
 export { Device, scope, Tensor, type TensorData } from './tensor.ts'
 export { loadTokenizer, type Tokenizer } from './tokenizer/tokenizer.ts'
-export { type EvaluateOptions, type Evaluation, evaluate, predict } from './train/evaluate.ts'
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type PassOptions,
+  type PredictExamplesOptions,
+  predict,
+} from './train/evaluate.ts'
 export type { TrainData, TrainEvent, TrainOptions } from './train/events.ts'
 export { planTraining, type TrainPlan } from './train/plan.ts'
 export { train } from './train/train.ts'

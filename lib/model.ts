@@ -2,13 +2,13 @@ import { type Targets, uploadTargets } from './data/targets.ts'
 import { check, fail } from './errors.ts'
 import { onLearned } from './heads/aside.ts'
 import { answersOf, type DeviceAnswers, type Head, type LossOptions, type Problem, rowsRead } from './heads/head.ts'
-import { checkModelOptions, headLabels, headSource, holdsHead, problemOf } from './heads/headSource.ts'
+import { checkedHead, checkModelOptions, headLabels, headSource, holdsHead, problemOf } from './heads/headSource.ts'
 import { HEADS, headOf, type TaskName } from './heads/index.ts'
 import { localFolder } from './hub/folder.ts'
 import { float, type ModelConfig, readModelConfig } from './io/config.ts'
 import { openWeights } from './io/gguf/weights.ts'
 import type { Backbone, Family, HeadSpec } from './models/family.ts'
-import { checkLayers, storageOf, weightNotices } from './models/fit.ts'
+import { checkLayers, precisionOf, storageOf, weightNotices } from './models/fit.ts'
 import { familyOf, MODEL_TYPES } from './models/index.ts'
 import { type LoadSettings, Weights } from './models/weights.ts'
 import type { EncoderMemory } from './nn/attention.ts'
@@ -17,12 +17,12 @@ import type { Embedding } from './nn/embedding.ts'
 import type { Linear } from './nn/linear.ts'
 import type { Parameter, Storage } from './nn/module.ts'
 import { withDecoderRoutes, withSelectedRoutes } from './nn/routes.ts'
-import type { ForwardOptions, StackCache } from './nn/stack.ts'
+import { FORWARD_OPTIONS, type ForwardOptions, type StackCache } from './nn/stack.ts'
 import { prefixOf, shiftedRules, type VirtualTokens, withPrompt, withVirtual } from './nn/virtual.ts'
 import { embedding } from './ops/embedding.ts'
 import type { Compute } from './ops/matmul.ts'
 import { countingDecoder, countingSelected, countingVirtual } from './ops/random.ts'
-import { SEED } from './options.ts'
+import { checkOptions, SEED } from './options.ts'
 import type { Adapter } from './peft/adapter.ts'
 import { Device, Tensor } from './tensor.ts'
 import { must, nth } from './tuple.ts'
@@ -183,6 +183,7 @@ export class Model implements Disposable {
 
   /** The loss of a micro-batch, shape [1]; `total` is the supervised weight of its whole optimizer step. */
   loss(given: PackedBatch, wanted: Targets, options: LossOptions & Pick<ForwardOptions, 'checkpoint'>): Tensor {
+    checkOptions('loss', options, { total: true, classWeights: true, labelSmoothing: true, checkpoint: true })
     const { checkpoint, ...others } = options
     return onLearned(this, given, wanted, ({ batch, targets }) => {
       const loss = (hidden: Tensor) => this.head.loss(hidden, this.#upload(targets, hidden), others, batch, targets)
@@ -234,6 +235,7 @@ export class Model implements Disposable {
 
   /** What the encoder of an encoder-decoder makes of a batch; inside a scope or tape. */
   encode(batch: PackedBatch, options?: ForwardOptions): EncoderMemory {
+    checkOptions('encode', options, FORWARD_OPTIONS)
     const { backbone, family } = this
     const encode = backbone.encode ?? fail('ERR_UNSUPPORTED', `encode: ${family.modelType} has no encoder of its own`)
     const { prompt, count = 0 } = this.#virtual ?? {}
@@ -250,6 +252,7 @@ export class Model implements Disposable {
     body: (hidden: Tensor) => T,
     options: ForwardOptions = {},
   ): T {
+    checkOptions('onRows', options, FORWARD_OPTIONS)
     const { hidden, rows, sequences } = this.#hidden(batch, targets, options)
     const read = () => {
       if (!rows) return body(hidden)
@@ -338,7 +341,7 @@ export class Model implements Disposable {
     const outputs = kind.outputs ?? labels.length
     const layers = spec.build(config, weights, backbone, outputs)
     const reads = typeof spec.reads === 'function' ? spec.reads(config) : spec.reads
-    return kind.make(layers, outputs, options.problem ?? problemOf(config, outputs), reads)
+    return checkedHead(kind.make(layers, outputs, options.problem ?? problemOf(config, outputs), reads), options)
   }
 }
 
@@ -372,16 +375,6 @@ export function createModel(config: ModelConfig, options: ModelOptions): Model {
 /** Standard deviation of the initial values of new matrices. */
 export function initStdOf(config: ModelConfig): number {
   return float(config, 'initializer_range', 0.02)
-}
-
-/** On CUDA everything is bf16 unless asked otherwise; on the CPU f32. Activations are bf16 where products are. */
-function precisionOf(options: ModelOptions, device: Device): Pick<LoadSettings, 'storage' | 'compute' | 'activations'> {
-  const { isCuda } = device
-  const wide = options.storage === 'f64'
-  const compute = options.compute ?? (isCuda && !wide ? 'bf16' : 'f32')
-  const isHalf = !wide && compute === 'bf16'
-  const storage = options.storage ?? (isCuda && isHalf ? 'bf16' : 'f32')
-  return { storage, compute, activations: wide ? 'f64' : isHalf ? 'bf16' : 'f32' }
 }
 
 function settingsOf(config: ModelConfig, options: ModelOptions): Omit<LoadSettings, 'origin'> {

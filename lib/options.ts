@@ -268,6 +268,11 @@ export function checkKeys(what: string, options: object, known: readonly string[
     check(known.includes(key), 'ERR_OPTION', () => `${key}: is no option of ${what}${nearestOption(key, known)}`)
 }
 
+/** @throws ERR_OPTION for an option that is given where it would change nothing; `why` begins "on" or "without", say */
+export function checkIdle(name: string, value: unknown, why: () => string, cure = 'leave it out'): void {
+  check(value === undefined, 'ERR_OPTION', () => `${name}: ${shown(value)} has no effect ${why()}; ${cure}`)
+}
+
 /** ` (here it is "lr")` for an option of another library, ` (did you mean "lr"?)` for one that is near, else `''`. */
 export function nearestOption(key: string, known: readonly string[]): string {
   const ours = nameHere(key, known)

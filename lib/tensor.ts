@@ -1,6 +1,7 @@
 import { check, fail, nearest } from './errors.ts'
 import type { FileRange } from './io/safetensors.ts'
 import { BLOCKS, DTYPES, type DType, type Handle, type MemoryUse, native } from './native.ts'
+import { checkOptions } from './options.ts'
 import { isOneOf, nth } from './tuple.ts'
 
 /** Typed arrays that hold tensor data: bf16 and f16 as Uint16Array, i64 as BigInt64Array. */
@@ -141,8 +142,9 @@ export class Tensor implements Disposable {
     this.moveTo(scopes.at(-1))
   }
 
-  /** Copies host data to a device. Uint16Array needs `dtype` bf16 or f16. */
+  /** Copies host data to a device, that of a tensor given as options. Uint16Array needs `dtype` bf16 or f16. */
   static from(data: TensorData, shape: readonly number[], options: { device?: Device; dtype?: DType } = {}): Tensor {
+    if (!(options instanceof Tensor)) checkOptions('Tensor', options, { device: true, dtype: true })
     const host = hostDtype(data, options.dtype)
     const tensor = Tensor.empty(shape, { ...options, dtype: options.dtype ?? host })
     try {
@@ -156,6 +158,7 @@ export class Tensor implements Disposable {
 
   /** Uninitialised memory. */
   static empty(shape: readonly number[], options: { device?: Device; dtype?: DType } = {}): Tensor {
+    if (!(options instanceof Tensor)) checkOptions('Tensor', options, { device: true, dtype: true })
     const device = options.device ?? Device.get('cpu')
     return new Tensor(native.empty(device.id, dtypeCode(options.dtype ?? 'f32'), shape))
   }
@@ -193,7 +196,6 @@ export class Tensor implements Disposable {
     return this.shape.reduce((a, b) => a * b, 1)
   }
 
-  /** Memory of its data, in bytes. */
   /** Length of the first axis. @throws ERR_SHAPE for a tensor without one */
   get rows(): number {
     return this.#axis(0)
@@ -208,6 +210,7 @@ export class Tensor implements Disposable {
     return this.shape[axis] ?? fail('ERR_SHAPE', `shape: [${this.shape}] has no axis ${axis}; reshape the tensor`)
   }
 
+  /** Memory of its data, in bytes. */
   get byteLength(): number {
     return native.byteLength(this.handle)
   }
@@ -304,11 +307,8 @@ export class Tensor implements Disposable {
 
   /** The one element of a tensor of size 1. */
   async item(): Promise<number> {
-    check(
-      this.size === 1,
-      'ERR_SHAPE',
-      () => `item: the tensor has shape [${this.shape.join(', ')}], expected one element`,
-    )
+    const has = () => `item: the tensor has shape [${this.shape.join(', ')}], expected one element`
+    check(this.size === 1, 'ERR_SHAPE', has)
     return nth(await this.data(), 0)
   }
 

@@ -9,6 +9,8 @@ import { LowrankError } from '../lib/errors.ts'
 import { packageRoot } from '../lib/io/package.ts'
 import { isRecord } from '../lib/options.ts'
 import * as peft from '../lib/peft/index.ts'
+import { chatTemplate } from '../lib/tokenizer/chatTemplate.ts'
+import { loadTokenizer } from '../lib/tokenizer/tokenizer.ts'
 
 const MOST_ROOT_VALUES = 45
 
@@ -183,16 +185,42 @@ test('what the options of a method are is what their fields say: names, values, 
   noProblems(all.flatMap(optionProblems))
 })
 
+/** How many parameters stand before a last one that is options; undefined where none is. */
+function beforeOptions(signature: ts.Signature | undefined): number | undefined {
+  const parameters = signature?.getParameters() ?? []
+  const declaration = parameters.at(-1)?.valueDeclaration
+  if (!declaration || !ts.isParameter(declaration) || !declaration.type) return undefined
+  const isNamed = /Options\b/.test(declaration.type.getText()) || declaration.name.getText() === 'options'
+  const mayBeEmpty =
+    ts.isTypeLiteralNode(declaration.type) &&
+    declaration.type.members.every(member => ts.isPropertySignature(member) && member.questionToken)
+  return isNamed || mayBeEmpty ? parameters.length - 1 : undefined
+}
+
 /** Functions and classes of an entry point whose last parameter is options, and how many parameters stand before it. */
 function withOptions(file: string): { name: string; before: number }[] {
   return exportsOf(file).flatMap(({ name, symbol }) => {
     const type = symbol.flags & ts.SymbolFlags.Value ? checker.getTypeOfSymbol(symbol) : undefined
     const [signature] = [...(type?.getCallSignatures() ?? []), ...(type?.getConstructSignatures() ?? [])]
-    const parameters = signature?.getParameters() ?? []
-    const declaration = parameters.at(-1)?.valueDeclaration
-    if (!declaration || !ts.isParameter(declaration) || !declaration.type) return []
-    const isOptions = /Options\b/.test(declaration.type.getText()) || declaration.name.getText() === 'options'
-    return isOptions ? [{ name, before: parameters.length - 1 }] : []
+    const before = beforeOptions(signature)
+    return before === undefined ? [] : [{ name, before }]
+  })
+}
+
+/** Methods of what an entry point exports, `static` those of the class itself, whose last parameter is options. */
+function methodsWithOptions(file: string): { owner: string; name: string; isStatic: boolean; before: number }[] {
+  return exportsOf(file).flatMap(({ name: owner, symbol }) => {
+    if (!(symbol.flags & (ts.SymbolFlags.Class | ts.SymbolFlags.Interface))) return []
+    const own = checker.getPropertiesOfType(checker.getDeclaredTypeOfSymbol(symbol)).map(each => [each, false] as const)
+    const isClass = symbol.flags & ts.SymbolFlags.Class
+    const ofClass = isClass ? checker.getPropertiesOfType(checker.getTypeOfSymbol(symbol)) : []
+    const all = [...own, ...ofClass.map(each => [each, true] as const)]
+    return all.flatMap(([member, isStatic]) => {
+      if (!member.declarations?.every(isOurs)) return []
+      const [signature] = checker.getTypeOfSymbol(member).getCallSignatures()
+      const before = beforeOptions(signature)
+      return before === undefined ? [] : [{ owner, name: member.name, isStatic, before }]
+    })
   })
 }
 
@@ -229,6 +257,55 @@ test('an option that is none is told by every function that takes options, befor
   }
   noProblems(problems)
   for (const name of ['saveAdapter', 'loadTokenizer', 'train', 'open', 'splitData', 'lora'])
+    assert.ok(found.has(name), name)
+})
+
+/** A class whose type alone an entry point exports. */
+async function declaring(file: string, owner: string): Promise<unknown> {
+  const declared = placeOf(exportsOf(file).find(({ name }) => name === owner)!.symbol).replace(/\.d\.ts$/, '')
+  const module = isSource ? `${declared.replace(/^dist\//, '')}.ts` : `${declared}.js`
+  return ((await import(join(packageRoot, module))) as Record<string, unknown>)[owner]
+}
+
+/** What has methods of an interface, by its name. */
+const EXAMPLES: Readonly<Record<string, () => Promise<unknown>>> = {
+  Tokenizer: () => loadTokenizer(join(packageRoot, 'test/golden/tokenizer/wordpiece.json')),
+  ChatTemplate: async () => chatTemplate('here', { default: '' }, {}),
+}
+// Parts that users write and lowrank calls, and what only other parts of lowrank call.
+const GIVEN = ['Head', 'Backbone', 'LossesTogether']
+
+test('an option that is none is told by every method that takes options, before anything else', async () => {
+  const problems: string[] = []
+  const found = new Set<string>()
+  for (const [file, entry] of entries) {
+    const source = file.replace(`${packageRoot}/dist/`, `${packageRoot}/`).replace(/\.d\.ts$/, '.ts')
+    const module: Record<string, unknown> = await import(isSource ? source : file.replace(/d\.ts$/, 'js'))
+    for (const { owner, name, isStatic, before } of methodsWithOptions(file)) {
+      if (GIVEN.includes(owner) || owner === LowrankError.name) continue
+      const made = module[owner] ?? (await declaring(file, owner))
+      const bare = typeof made === 'function' ? (isStatic ? made : made.prototype) : undefined
+      const target = bare ?? (await EXAMPLES[owner]?.())
+      const said =
+        isRecord(target) || typeof target === 'function'
+          ? await answerTo((...args: unknown[]) => Reflect.get(target, name).apply(target, args), before, {
+              outputDri: 1,
+            })
+          : 'has no example here'
+      found.add(`${owner}.${name}`)
+      if (!/^ERR_OPTION outputDri: is no option of /.test(said)) problems.push(`${owner}.${name} of ${entry}: ${said}`)
+    }
+  }
+  noProblems(problems)
+  console.log(`methods with options: ${[...found].sort().join(', ')}`)
+  for (const name of [
+    'Model.encode',
+    'Adapter.save',
+    'OpenModel.predict',
+    'OpenModel.swap',
+    'Tuner.sample',
+    'Tensor.zeros',
+  ])
     assert.ok(found.has(name), name)
 })
 

@@ -10,7 +10,14 @@ export type { CacheOptions } from '../generate/kvCache.ts'
 export type { Domain, FilledOf, Kind, Kinds, OptionRow, OptionTable, Search, ValueOf, ValuesOf } from '../options.ts'
 export { SEED } from '../options.ts'
 export { type DistillationOptions, distilled, TEACHER_WEIGHT, TEMPERATURE } from '../train/distillation.ts'
-export { type EvaluateOptions, type Evaluation, evaluate, predict } from '../train/evaluate.ts'
+export {
+  type EvaluateOptions,
+  type Evaluation,
+  evaluate,
+  type PassOptions,
+  type PredictExamplesOptions,
+  predict,
+} from '../train/evaluate.ts'
 export type {
   Before,
   CheckpointEvent,
@@ -50,4 +57,4 @@ export {
   supervised,
 } from '../train/step.ts'
 export { train } from '../train/train.ts'
-export { Tuner, type UpdateOptions } from '../train/tuner.ts'
+export { type SampleTextOptions, Tuner, type UpdateOptions } from '../train/tuner.ts'

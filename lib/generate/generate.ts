@@ -3,7 +3,7 @@ import { causalLmHead, seq2seqLmHead } from '../heads/languageModel.ts'
 import { preferenceHead } from '../heads/preference.ts'
 import { shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
-import { checkOptions, isRecord, type OptionsOf } from '../options.ts'
+import { checkIdle, checkOptions, isRecord, type OptionsOf } from '../options.ts'
 import { openedIds } from '../tasks/causalLm.ts'
 import { type ChatOptions, promptIds } from '../tasks/chat.ts'
 import { withEnd } from '../tasks/seq2seqLm.ts'
@@ -27,7 +27,8 @@ export interface GenerateOptions extends TokenOptions {
   readonly tools?: readonly unknown[] | undefined
 }
 
-const TEXT_OPTIONS: OptionsOf<GenerateOptions> = { ...TOKEN_OPTIONS, stop: true, chat: true, tools: true }
+/** Names of {@link GenerateOptions}. */
+export const TEXT_OPTIONS: OptionsOf<GenerateOptions> = { ...TOKEN_OPTIONS, stop: true, chat: true, tools: true }
 
 /** A piece of a generated text. */
 export interface Generated {
@@ -171,6 +172,7 @@ function encodePrompt(
   { chat = {}, tools }: Pick<GenerateOptions, 'chat' | 'tools'> = {},
 ): Int32Array {
   if (typeof prompt === 'string') {
+    checkIdle('tools', tools, () => 'on a text', "give a conversation, [{ role: 'user', content: 'text' }]")
     return backbone.startId === undefined
       ? Int32Array.from(openedIds(tokenizer, prompt))
       : withEnd(tokenizer, prompt, Number.POSITIVE_INFINITY).ids

@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { check } from '../errors.ts'
 import { isJsonObject, type Json, readJson } from '../io/json.ts'
 import type { Model } from '../model.ts'
-import { type FilledOf, filled, type OptionRow, type OptionsOf } from '../options.ts'
-import { marked } from '../tuple.ts'
+import { checkIdle, type FilledOf, filled, type OptionRow, type OptionsOf } from '../options.ts'
+import { keysOf, marked } from '../tuple.ts'
 import type { CacheOptions } from './kvCache.ts'
 
 /** The numbers among them: flags, checks and docs follow from here. */
@@ -111,8 +111,21 @@ export interface Decoding extends TokenNumbers {
 /** @throws ERR_OPTION for an unknown option, or a value out of range */
 export function choiceOf(model: Model, { endIds, sample = 0, signal, ...options }: TokenOptions): Decoding {
   const numbers = filled(GENERATE_OPTIONS, options, 'generate')
+  checkEffects(numbers)
   check(Number.isSafeInteger(sample) && sample >= 0, 'ERR_OPTION', () => `sample: ${sample}, expected 0 or more`)
   return { ...numbers, ends: new Set(endIds ?? endIdsOf(model)), sample, signal }
+}
+
+/** @throws ERR_OPTION for what draws or searches where nothing is drawn or searched */
+function checkEffects({ temperature, beams, lengthPenalty, ...numbers }: TokenNumbers): void {
+  const { topK, topP, minP } = numbers
+  const draws = { topK, topP, minP }
+  const other = keysOf(draws).find(name => draws[name] !== GENERATE_OPTIONS[name].default)
+  if (other && temperature === 0)
+    checkIdle(other, draws[other], () => 'at temperature 0, which draws nothing', 'give a temperature, say 1')
+  if (beams > 1 && temperature > 0) checkIdle('temperature', temperature, () => `on ${beams} beams, which draw nothing`)
+  const { default: usual } = GENERATE_OPTIONS.lengthPenalty
+  if (beams === 1 && lengthPenalty !== usual) checkIdle('lengthPenalty', lengthPenalty, () => 'without beams')
 }
 
 const endsIn = (config: Json) => (isJsonObject(config) ? config.eos_token_id : undefined)

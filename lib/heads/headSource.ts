@@ -6,9 +6,9 @@ import { shown } from '../io/json.ts'
 import type { Family } from '../models/family.ts'
 import { labelRows, withRows } from '../models/labelRows.ts'
 import type { TensorSource } from '../models/weights.ts'
-import { checkKeys, isRecord } from '../options.ts'
-import { isTexts, nth } from '../tuple.ts'
-import type { Problem } from './head.ts'
+import { checkIdle, checkKeys, isRecord } from '../options.ts'
+import { isOneOf, isTexts, nth } from '../tuple.ts'
+import type { Head, Problem } from './head.ts'
 import { headOf, headTasks, type TaskName } from './index.ts'
 
 interface Sourced {
@@ -27,15 +27,41 @@ interface HeadOptions {
   readonly headRows?: 'byName' | 'inOrder' | 'anew' | undefined
 }
 
+/** What is checked before a model is read. */
+interface ModelSettings {
+  readonly task: string
+  readonly device?: string | undefined
+  readonly planFor?: string | undefined
+  readonly headRows?: string | undefined
+}
+
+const HEAD_ROWS = ['byName', 'inOrder', 'anew'] as const
+
 const OPTIONS = 'task labels problem head headRows device planFor storage compute seed'.split(' ')
 
 /** What JavaScript may hand over as options of a model. @throws ERR_OPTION for an unknown task or option, or none */
-export function checkModelOptions(what: string, options: { readonly task: string }): void {
+export function checkModelOptions(what: string, options: ModelSettings): void {
   checkKeys(what, options ?? {}, OPTIONS)
   check(isRecord(options) && options.task !== undefined, 'ERR_OPTION', () => {
     return `${what}: no task; give { task: ${headTasks.map(task => `'${task}'`).join(' | ')} }`
   })
   headOf(options.task)
+  const { device, planFor, headRows } = options
+  if (device !== 'meta') checkIdle('planFor', planFor, () => `on device ${device ?? 'cpu'}, which plans nothing`)
+  check(headRows === undefined || isOneOf(HEAD_ROWS, headRows), 'ERR_OPTION', () => {
+    return `headRows: ${shown(headRows)}, expected one of ${HEAD_ROWS.join(', ')}`
+  })
+}
+
+/** The head of a task. @throws ERR_OPTION for a problem that it does not solve */
+export function checkedHead(
+  head: Head,
+  { task, problem }: { readonly task: string; readonly problem?: unknown },
+): Head {
+  check(problem === undefined || problem === head.problem, 'ERR_OPTION', () => {
+    return `problem: ${shown(problem)} is none of a head for ${task}, whose answers are ${head.problem}; leave it out`
+  })
+  return head
 }
 
 /** Whether a source has modules of the task's head. */
@@ -46,7 +72,11 @@ export function holdsHead(family: Family, { source }: Sourced, task: TaskName): 
 
 /** What the classes are called. Throws ERR_OPTION. */
 export function headLabels(config: ModelConfig, options: HeadOptions, isTrained: boolean): readonly string[] {
-  if (!headOf(options.task).isLabelled) return []
+  if (!headOf(options.task).isLabelled) {
+    if (options.labels?.length !== 0)
+      checkIdle('labels', options.labels, () => `on ${options.task}, which has no classes`)
+    return []
+  }
   check(options.labels === undefined || isTexts(options.labels), 'ERR_OPTION', () => {
     return `labels: ${shown(options.labels)} is no list of names; give ['no', 'yes'], say`
   })
@@ -69,7 +99,7 @@ export function headSource(
   const spec = family.heads[headOf(task).sits]
   const output = spec?.output ?? spec?.modules.at(-1)
   const has = source && output !== undefined && !head && [...source.names()].includes(`${output}.weight`)
-  if (!has || given === undefined) return { source, notices: [] }
+  if (!has) return { source, notices: [] }
   if (headRows === 'anew')
     return {
       source: withRows(
@@ -79,6 +109,7 @@ export function headSource(
       ),
       notices: [],
     }
+  if (given === undefined) return { source, notices: [] }
   const count = nth(source.info(`${output}.weight`).shape, 0)
   const stored = configLabels(config)?.id2label ?? Array.from({ length: count }, (_, i) => `LABEL_${i}`)
   // A config that names another number of labels than there are rows is told by the shapes.

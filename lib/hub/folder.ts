@@ -38,6 +38,7 @@ export async function localFolder(name: string, options: FolderOptions): Promise
     })
     return name
   }
+  check(!/^file:/i.test(name), 'ERR_CONFIG', () => `${option}: ${name} is a URL; give its path, fileURLToPath(url)`)
   const found = hubIdOf(name)
   check(found, 'ERR_CONFIG', () => `${option}: there is no folder ${name}; ${cure}`)
   check(revision === undefined || found.revision === undefined || found.revision === revision, 'ERR_OPTION', () => {

@@ -1,8 +1,9 @@
 // Single-label classification. Gold and predicted labels are class ids; every number equals scikit-learn's.
 
 import { check } from '../errors.ts'
-import { checkOptions } from '../options.ts'
-import { nth, under } from '../tuple.ts'
+import { shown } from '../io/json.ts'
+import { checkIdle, checkOptions } from '../options.ts'
+import { isOneOf, nth, under } from '../tuple.ts'
 import {
   type Counts,
   checkPaired,
@@ -14,8 +15,10 @@ import {
   type ZeroDivision,
 } from './scores.ts'
 
+const AVERAGES = ['micro', 'macro', 'weighted', 'binary'] as const
+
 /** How per-class scores become one: over summed counts, plain mean, mean by support, or the positive class alone. */
-export type Average = 'micro' | 'macro' | 'weighted' | 'binary'
+export type Average = (typeof AVERAGES)[number]
 
 /** Options of {@link precisionRecallF1}. */
 export type AverageOptions = {
@@ -104,14 +107,22 @@ function classCounts(gold: ArrayLike<number>, predicted: ArrayLike<number>, clas
   return classes.map(id => under(counts, id))
 }
 
-/** Precision, recall, F1 and support averaged over classes. Throws ERR_DATA for unequal or empty input. */
+/**
+ * Precision, recall, F1 and support averaged over classes.
+ * @throws ERR_DATA for unequal or empty input, ERR_OPTION for an average that is none or an option without effect on it
+ */
 export function precisionRecallF1(
   gold: ArrayLike<number>,
   predicted: ArrayLike<number>,
   options: AverageOptions,
 ): Scores {
   checkOptions('precisionRecallF1', options, { average: true, classes: true, positive: true, zeroDivision: true })
-  const { average, positive = 1, zeroDivision = 0 } = options
+  const { average, positive = 1, zeroDivision = 0 } = options ?? {}
+  check(isOneOf(AVERAGES, average), 'ERR_OPTION', () => {
+    return `average: ${shown(average)} is none; use ${AVERAGES.join(', ')}`
+  })
+  if (average === 'binary') checkIdle('classes', options.classes, () => 'on the binary average', 'name one as positive')
+  else checkIdle('positive', options.positive, () => `on the ${average} average`, 'leave it out, or take binary')
   checkPaired('precisionRecallF1', gold, predicted)
   checkZeroDivision(zeroDivision)
   const classes = average === 'binary' ? [positive] : (options.classes ?? occurringClasses(gold, predicted))

@@ -1,12 +1,19 @@
 // Entity-level scores of tag sequences, equal to seqeval's: `default` is conlleval's chunking, `strict` is IOB2.
 
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { checkOptions } from '../options.ts'
-import { nth, under } from '../tuple.ts'
+import { isOneOf, nth, under } from '../tuple.ts'
 import { type Counts, checkPaired, meanScores, type Scores, scoresFromCounts } from './scores.ts'
 
 /** `default` lets an I- tag start an entity, as conlleval does; `strict` drops an I- without its B- (IOB2). */
-export type EntityMode = 'default' | 'strict'
+export type EntityMode = (typeof MODES)[number]
+
+const MODES = ['default', 'strict'] as const
+
+function checkMode(mode: unknown): void {
+  check(isOneOf(MODES, mode), 'ERR_OPTION', () => `mode: ${shown(mode)} is none; use ${MODES.join(' or ')}`)
+}
 
 /** One entity: words [start, end) of its sentence. */
 export type EntitySpan = { type: string; start: number; end: number }
@@ -88,6 +95,7 @@ function strictSpans(tags: Tags): EntitySpan[] {
 
 /** The entities of one sentence. Throws ERR_DATA for an empty tag, and in strict mode for one that is not IOB2. */
 export function entitySpans(tags: Tags, mode: EntityMode = 'default'): EntitySpan[] {
+  checkMode(mode)
   return mode === 'strict' ? strictSpans(tags) : defaultSpans(tags)
 }
 
@@ -136,6 +144,7 @@ export function entityCountsBySentence(
   predicted: readonly Tags[],
   mode: EntityMode = 'default',
 ): EntityCounts[] {
+  checkMode(mode)
   checkSentences(gold, predicted)
   const goldSpans = spansBySentence(gold, mode)
   const predictedSpans = spansBySentence(predicted, mode)

@@ -4,6 +4,8 @@ import { check } from '../errors.ts'
 import type { ModelConfig } from '../io/config.ts'
 import { BLOCKS } from '../native.ts'
 import type { Storage } from '../nn/module.ts'
+import type { Compute } from '../ops/matmul.ts'
+import type { Device } from '../tensor.ts'
 import { isOneOf, must } from '../tuple.ts'
 import type { Family } from './family.ts'
 import type { LoadSettings, TensorSource } from './weights.ts'
@@ -40,4 +42,16 @@ export function storageOf(dir: string, source: TensorSource, asked: Storage | un
     return `storage: blocks are those of a GGUF file, and ${dir} has none; take f32, bf16, int8 or nf4`
   })
   return asked ?? (hasBlocks ? 'blocks' : undefined)
+}
+
+/** On CUDA everything is bf16 unless asked otherwise; on the CPU f32. Activations are bf16 where products are. */
+export function precisionOf(
+  options: { readonly storage?: Storage | undefined; readonly compute?: Compute | undefined },
+  { isCuda }: Device,
+): Pick<LoadSettings, 'storage' | 'compute' | 'activations'> {
+  const wide = options.storage === 'f64'
+  const compute = options.compute ?? (isCuda && !wide ? 'bf16' : 'f32')
+  const isHalf = !wide && compute === 'bf16'
+  const storage = options.storage ?? (isCuda && isHalf ? 'bf16' : 'f32')
+  return { storage, compute, activations: wide ? 'f64' : isHalf ? 'bf16' : 'f32' }
 }

@@ -8,6 +8,7 @@ import { Linear } from '../nn/linear.ts'
 import { isQuantized, Parameter, type Storage, storedDType } from '../nn/module.ts'
 import { LayerNorm, RmsNorm } from '../nn/norm.ts'
 import type { Compute } from '../ops/matmul.ts'
+import { checkOptions } from '../options.ts'
 import { copyOf, type Device, Tensor } from '../tensor.ts'
 import { must, under } from '../tuple.ts'
 import { STORED, type StoredDtype, uploadFinite } from './stored.ts'
@@ -277,7 +278,9 @@ export class Weights {
   }
 
   /** `bias`: whether it has one. Default true. */
-  norm(name: string, dim: number, eps: number, { bias = true }: { bias?: boolean } = {}): LayerNorm {
+  norm(name: string, dim: number, eps: number, options: { bias?: boolean } = {}): LayerNorm {
+    checkOptions('norm', options, { bias: true })
+    const { bias = true } = options
     const at = this.at(name)
     return new LayerNorm(at.parameter('weight', [dim], 1), bias ? at.parameter('bias', [dim]) : undefined, eps)
   }

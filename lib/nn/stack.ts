@@ -2,6 +2,7 @@ import { checkpoint } from '../autograd/checkpoint.ts'
 import { add } from '../ops/add.ts'
 import { embedding } from '../ops/embedding.ts'
 import { asNow, randomParts } from '../ops/random.ts'
+import type { OptionsOf } from '../options.ts'
 import { release, scope, type Tensor, tensorsIn } from '../tensor.ts'
 import type { EncoderMemory, LayerCache, LayerContext } from './attention.ts'
 import type { Batch } from './batch.ts'
@@ -43,6 +44,11 @@ export interface ForwardOptions {
   readonly shared?: SharedLayers | undefined
   /** Keeps the input of each layer alone, and runs the layer again in backward: the same gradients to the bit. */
   readonly checkpoint?: boolean | undefined
+}
+
+/** Names of {@link ForwardOptions}. */
+export const FORWARD_OPTIONS: OptionsOf<ForwardOptions> = {
+  ...{ cache: true, memory: true, prefix: true, observe: true, shared: true, checkpoint: true },
 }
 
 /** Layers that make the same of rows which occur several times in a batch. */

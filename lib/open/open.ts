@@ -2,19 +2,23 @@
 
 import type { ColumnNames } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
-import { check, nearest } from '../errors.ts'
+import { check, LowrankError, nearest } from '../errors.ts'
 import { Decoder } from '../generate/decoder.ts'
 import { type Completion, checkModel, type Generated, type GenerateOptions, generateBy } from '../generate/generate.ts'
 import type { CacheOptions } from '../generate/kvCache.ts'
-import { cacheOptions, TOKEN_OPTIONS } from '../generate/options.ts'
+import { CACHE_OPTIONS, cacheOptions, TOKEN_OPTIONS } from '../generate/options.ts'
 import { shown } from '../io/json.ts'
-import { checkOptions, checkValue, type Domain, isRecord, type OptionsOf, SEED } from '../options.ts'
+import { checkIdle, checkOptions, checkValue, type Domain, isRecord, type OptionsOf, SEED } from '../options.ts'
+import { taskOfModel } from '../tasks/index.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
 import { predictRows } from '../train/predict.ts'
-import { isCount, keysOf, nth, under } from '../tuple.ts'
+import { isOneOf, isTexts, keysOf, nth, pick, under } from '../tuple.ts'
 import { chatOf, promptFor } from './ask.ts'
 import { openTrained, type Trained, type TrainedSettings } from './trained.ts'
+
+/** What a folder is told of itself, where it does not say it. */
+export type FolderOptions = Partial<Pick<TrainedSettings, 'model' | 'revision' | 'tokenizer' | 'task' | 'labels'>>
 
 /** How {@link open} opens a folder; everything is found where the folder says it. */
 export interface OpenTrainedOptions extends Partial<Omit<TrainedSettings, 'adapter'>>, CacheOptions {
@@ -22,10 +26,27 @@ export interface OpenTrainedOptions extends Partial<Omit<TrainedSettings, 'adapt
   readonly batchSize?: number
 }
 
-const KNOWN: OptionsOf<OpenTrainedOptions> = {
-  ...{ model: true, revision: true, tokenizer: true, task: true, labels: true, maxLength: true, truncationSide: true },
-  ...{ device: true, storage: true, compute: true, seed: true, batchSize: true, cacheType: true, reuse: true },
+const FOLDER_OPTIONS: OptionsOf<FolderOptions> = {
+  ...{ model: true, revision: true, tokenizer: true, task: true, labels: true },
 }
+
+const KNOWN: OptionsOf<OpenTrainedOptions> = {
+  ...FOLDER_OPTIONS,
+  ...{
+    maxLength: true,
+    truncationSide: true,
+    device: true,
+    storage: true,
+    compute: true,
+    seed: true,
+    batchSize: true,
+    cacheType: true,
+    reuse: true,
+  },
+}
+
+/** What holds for folders that a model is swapped for, too. */
+const LASTING = keysOf(KNOWN).filter(name => !(name in FOLDER_OPTIONS))
 
 const ANSWER_OPTIONS: OptionsOf<AnswerOptions> = { ...TOKEN_OPTIONS, stop: true, tools: true, system: true }
 
@@ -65,9 +86,22 @@ interface Call {
  */
 export async function open(folder: string, options: OpenTrainedOptions = {}): Promise<OpenModel> {
   checkOptions('open', options, KNOWN)
-  check(typeof folder === 'string' && folder !== '', 'ERR_OPTION', () => `open: ${folder} is no path of a folder`)
-  for (const name of keysOf(DOMAINS)) if (options[name] !== undefined) checkValue(name, DOMAINS[name], options[name])
-  return new OpenModel(await load(folder, options), options)
+  checkGiven('open', folder, options)
+  const trained = await load(folder, options)
+  try {
+    checkCache(trained, options)
+    return new OpenModel(trained, options)
+  } catch (error) {
+    trained.model.dispose()
+    throw error
+  }
+}
+
+/** @throws ERR_OPTION for a cache of a model that says nothing */
+function checkCache({ model }: Trained, options: OpenTrainedOptions): void {
+  if (taskOfModel(model).says) return
+  for (const name of keysOf(CACHE_OPTIONS))
+    checkIdle(name, options[name], () => `on a model for ${model.task}, which says no texts`)
 }
 
 /** What numbers and names of JavaScript must be; devices, storage, tasks and labels are checked where they are used. */
@@ -80,6 +114,14 @@ const DOMAINS = {
   truncationSide: { kind: 'choice', choices: ['right', 'left'] },
   compute: { kind: 'choice', choices: ['f32', 'bf16', 'tf32'] },
 } as const satisfies Readonly<Record<string, Domain>>
+
+/** @throws ERR_OPTION for what is no folder, or an option of another kind */
+function checkGiven(what: string, folder: unknown, options: OpenTrainedOptions): void {
+  check(typeof folder === 'string' && folder !== '', 'ERR_OPTION', () => {
+    return `${what}: ${shown(folder)} is no path of a folder${folder instanceof URL ? '; give fileURLToPath(url)' : ''}`
+  })
+  for (const name of keysOf(DOMAINS)) if (options[name] !== undefined) checkValue(name, DOMAINS[name], options[name])
+}
 
 async function load(
   adapter: string,
@@ -96,6 +138,10 @@ export class OpenModel implements Disposable {
   #running: Promise<void> | undefined
   #decoder: Decoder
   #isDisposed = false
+  /** What takes another model, between two batches. */
+  #between: (() => void) | undefined
+  /** The last swap asked for: they come one after another. */
+  #swapped: Promise<unknown> = Promise.resolve()
   /** Answers in words that are under way. */
   readonly #streams = new Set<Promise<void>>()
 
@@ -135,10 +181,9 @@ export class OpenModel implements Disposable {
     checkOptions('predict', options, { top: true })
     this.#checkOpen()
     const { top } = options
-    check(top === undefined || isCount(top), 'ERR_OPTION', () => `top: ${shown(top)} is no whole number from 0`)
     const inputs: readonly Input[] = isList(asked) ? asked : [asked]
     if (inputs.length === 0) return []
-    const rows = inputs.map((input, i) => rowOf(input, i + 1))
+    const rows = Array.from(inputs, (input, i) => rowOf(input, i + 1)) // of holes, too
     const kinds = [...new Set(rows.map(kindOf))]
     const found = await Promise.all(
       kinds.map(kind =>
@@ -169,7 +214,7 @@ export class OpenModel implements Disposable {
 
   /** @throws ERR_DISPOSED */
   #checkOpen(): void {
-    check(!this.#isDisposed, 'ERR_DISPOSED', () => 'model: it was disposed of; open its folder again')
+    if (this.#isDisposed) throw disposed()
   }
 
   /**
@@ -209,17 +254,43 @@ export class OpenModel implements Disposable {
     return { text, finish }
   }
 
-  /** Takes another folder from the next batch on; answers under way are the old one's. It must be sound to be taken. */
-  async swap(folder: string): Promise<void> {
+  /**
+   * Takes another folder from the next batch on; answers under way are the old one's. It must be sound to be taken. Of
+   * what `open` was told, base, tokenizer, task and labels were the old folder's: say here what this one does not.
+   * @throws as {@link open}
+   */
+  async swap(folder: string, options: FolderOptions = {}): Promise<void> {
+    checkOptions('swap', options, FOLDER_OPTIONS)
     this.#checkOpen()
-    const next = await load(folder, this.#options)
-    while (this.#running) await this.#running
-    const [old, decoder, streams] = [this.#trained, this.#decoder, [...this.#streams]]
-    this.#trained = next
-    this.#decoder = this.#newDecoder(next)
+    checkGiven('swap', folder, options)
+    const taken = this.#swapped.then(() => this.#take(folder, { ...pick(this.#options, LASTING), ...options }))
+    this.#swapped = taken.catch(() => undefined)
+    await taken
+  }
+
+  async #take(folder: string, options: OpenTrainedOptions): Promise<void> {
+    this.#checkOpen()
+    const next = await load(folder, options)
+    const [old, decoder, streams] = await this.#exchange(next)
     await Promise.all(streams)
     await decoder.close()
     old.model.dispose()
+  }
+
+  /** Puts another model in place between two batches, however many wait; resolves to what was there. */
+  #exchange(next: Trained): Promise<readonly [Trained, Decoder, readonly Promise<void>[]]> {
+    return new Promise((done, failed) => {
+      this.#between = () => {
+        this.#between = undefined
+        if (this.#isDisposed) next.model.dispose()
+        if (this.#isDisposed) return failed(disposed())
+        const old = [this.#trained, this.#decoder, [...this.#streams]] as const
+        this.#trained = next
+        this.#decoder = this.#newDecoder(next)
+        done(old)
+      }
+      if (!this.#running) this.#between()
+    })
   }
 
   /** Frees the model; a second call does nothing. */
@@ -238,16 +309,19 @@ export class OpenModel implements Disposable {
   async #run(): Promise<void> {
     await null // what is asked in the same turn comes along
     while (this.#waiting.length > 0) {
+      this.#between?.()
       const { key } = nth(this.#waiting, 0)
       const calls = this.#waiting.filter(call => call.key === key)
       for (const call of calls) this.#waiting.splice(this.#waiting.indexOf(call), 1)
       await this.#answer(calls)
     }
     this.#running = undefined
+    this.#between?.()
   }
 
   async #answer(calls: readonly Call[]): Promise<void> {
     try {
+      this.#checkOpen()
       const records: PredictionRecord[] = []
       const rows = calls.flatMap(call => call.rows)
       const options = {
@@ -259,35 +333,43 @@ export class OpenModel implements Disposable {
       for (const call of calls) call.done(records.splice(0, call.rows.length))
     } catch (error) {
       // One bad text is not the others' fault.
-      if (calls.length === 1) nth(calls, 0).failed(error)
+      if (this.#isDisposed) for (const call of calls) call.failed(disposed())
+      else if (calls.length === 1) nth(calls, 0).failed(error)
       else for (const call of calls) await this.#answer([call])
     }
   }
 }
 
+const disposed = () => new LowrankError('ERR_DISPOSED', 'model: it was disposed of; open its folder again')
+
 const isList = (asked: Input | readonly Input[]): asked is readonly Input[] => Array.isArray(asked)
 
-/** What may stand in an input that is no text. */
-const PARTS = ['text', 'text2', 'question', 'context', 'tokens']
+/** What inputs that are no texts are made of: the names of each, and of those of them that stand for texts. */
+const SHAPES = [['text'], ['text', 'text2'], ['question', 'context'], ['tokens']] as const
+const ASKED = 'give a text, { text, text2 }, { question, context } or { tokens: words }'
 
 const kindOf = ({ values }: Row): string => Object.keys(values).sort().join(' ')
 
 function rowOf(input: Input, line: number): Row {
   if (typeof input === 'string') return { values: { text: input }, file: '', line }
-  const given: Readonly<Record<string, unknown>> = { ...input }
-  const odd = isRecord(input) ? Object.keys(given).find(name => !PARTS.includes(name)) : undefined
+  const isPlain = isRecord(input) && [Object.prototype, null].includes(Object.getPrototypeOf(input))
+  check(isPlain, 'ERR_OPTION', () => `predict: input ${line} is ${shown(input)}; ${ASKED}`)
+  const parts = Object.entries(input).filter(([, value]) => value !== undefined)
+  const names = parts.map(([name]) => name)
+  const known = SHAPES.flat()
+  const odd = names.find(name => !isOneOf(known, name))
   check(odd === undefined, 'ERR_OPTION', () => {
-    const near = nearest(odd ?? '', PARTS)
-    return `predict: input ${line} has "${odd}"${near}; give a text, { text, text2 } or { tokens: words }`
+    return `predict: input ${line} has "${odd}"${nearest(odd ?? '', known)}; ${ASKED}`
   })
-  const { text = given.question, text2 = given.context, tokens } = given
-  const isWords = Array.isArray(tokens) && tokens.every(word => typeof word === 'string')
-  if (isWords && text === undefined) return { values: { tokens }, file: '', line }
-  const isPair = typeof text === 'string' && (text2 === undefined || typeof text2 === 'string')
-  check(isPair, 'ERR_OPTION', () => {
-    return `predict: input ${line} is ${shown(input)}, not a text, { text, text2 } or { tokens: words }`
-  })
-  return { values: text2 === undefined ? { text } : { text, text2 }, file: '', line }
+  const shape = SHAPES.find(each => each.length === names.length && each.every(name => names.includes(name)))
+  check(shape, 'ERR_OPTION', () => `predict: input ${line} has ${names.join(' and ') || 'nothing'}; ${ASKED}`)
+  const given: Readonly<Record<string, unknown>> = Object.fromEntries(parts)
+  const [first, second] = shape.map(name => given[name])
+  const isRead =
+    shape[0] === 'tokens' ? isTexts(first) : [...shape.keys()].every(i => typeof [first, second][i] === 'string')
+  check(isRead, 'ERR_OPTION', () => `predict: input ${line} is ${shown(input)}; ${ASKED}`)
+  if (isTexts(first)) return { values: { tokens: first }, file: '', line }
+  return { values: second === undefined ? { text: first } : { text: first, text2: second }, file: '', line }
 }
 
 function columnsOf({ values }: Row): ColumnNames {

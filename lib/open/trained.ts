@@ -1,6 +1,6 @@
 // From a folder that train (or PEFT) wrote to a model that can be used.
 
-import { existsSync } from 'node:fs'
+import { existsSync, statSync } from 'node:fs'
 import { isAbsolute, join, resolve } from 'node:path'
 import { bundled } from '../bundled.ts'
 import type { ColumnNames } from '../data/columns.ts'
@@ -18,6 +18,7 @@ import { openSafetensors, openTorchFile } from '../io/safetensors.ts'
 import { VOCABULARIES } from '../io/tokenizerFiles.ts'
 import type { Model } from '../model.ts'
 import { MODEL_TYPES } from '../models/index.ts'
+import { checkIdle } from '../options.ts'
 import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import type { TaskValues } from '../tasks/task.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -63,8 +64,11 @@ export async function openTrained(
   const folder = await locate(settings.adapter ?? fail('ERR_OPTION', 'adapter: none given'))
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
   const info = await infoOf(folder, isAdapter)
+  if (!isAdapter)
+    for (const name of ['model', 'revision'] as const)
+      checkIdle(name, settings[name], () => `on ${folder}, a whole model and no adapter`)
   const base = isAdapter ? await baseOf(folder, info, settings) : { path: folder, bundled: false }
-  const task = taskFor(info, settings, folder)
+  const task = taskFor(info, settings, folder, isAdapter)
   const labels = headOf(task).isLabelled ? labelsFor(folder, base.path, info, settings) : undefined
   const headRows = isAdapter ? 'byName' : 'inOrder'
   const model = await loadBase(base.path, { task, problem: problemFor(info), labels, headRows }, settings, device)
@@ -118,6 +122,9 @@ export async function locate(path: string): Promise<string> {
   const found = candidates.find(candidate => {
     return existsSync(join(candidate, 'adapter_config.json')) || isModelPath(candidate)
   })
+  check(found || !statSync(dir).isFile(), 'ERR_CONFIG', () => {
+    return `adapter: ${path} is a file, neither GGUF nor a folder; name the folder that it lies in`
+  })
   return (
     found ??
     fail(
@@ -167,10 +174,14 @@ export async function baseOf(folder: string, info: AdapterInfo, settings: Traine
   return { path: found, bundled: found === bundled.encoder }
 }
 
-function taskFor(info: AdapterInfo, settings: TrainedSettings, folder: string): TaskName {
+function taskFor(info: AdapterInfo, settings: TrainedSettings, folder: string, isAdapter: boolean): TaskName {
   const task = settings.task ?? info.task
   const known = headTasks.find(name => name === task)
   check(known !== undefined || settings.task === undefined, 'ERR_OPTION', () => unknownTask(String(settings.task)))
+  const own = headTasks.find(name => name === info.task)
+  check(isAdapter || !own || !known || headOf(own).sits === headOf(known).sits, 'ERR_OPTION', () => {
+    return `task: ${known}, but the head of ${folder} is one for ${own}; leave it out, or train one with model`
+  })
   return (
     known ?? fail('ERR_CONFIG', `adapter: ${folder} does not say its task; name it with task (${headTasks.join(', ')})`)
   )

@@ -1,6 +1,6 @@
 import { check } from '../errors.ts'
 import { native } from '../native.ts'
-import { checkOptions } from '../options.ts'
+import { checkOptions, type OptionsOf } from '../options.ts'
 import type { Tensor } from '../tensor.ts'
 import type { Arena } from './arena.ts'
 
@@ -15,6 +15,11 @@ export interface AdamWOptions {
   clip?: number
 }
 
+/** Names of {@link AdamWOptions}. */
+export const ADAMW_OPTIONS: OptionsOf<AdamWOptions> = {
+  ...{ beta1: true, beta2: true, eps: true, weightDecay: true, clip: true },
+}
+
 /** AdamW (Loshchilov & Hutter 2017) with global norm clipping, in one kernel over the arena. */
 export class AdamW {
   readonly arena: Arena
@@ -23,7 +28,7 @@ export class AdamW {
   steps = 0
 
   constructor(arena: Arena, options: AdamWOptions = {}) {
-    checkOptions('AdamW', options, { beta1: true, beta2: true, eps: true, weightDecay: true, clip: true })
+    checkOptions('AdamW', options, ADAMW_OPTIONS)
     this.arena = arena
     this.options = { beta1: 0.9, beta2: 0.999, eps: 1e-8, weightDecay: 0.01, clip: 1, ...options }
     const { beta1, beta2, eps, weightDecay, clip } = this.options

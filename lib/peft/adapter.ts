@@ -10,6 +10,7 @@ import type { Checkpoint, FloatDtype } from '../io/safetensors.ts'
 import type { LinearAdapter } from '../nn/linear.ts'
 import type { Parameter } from '../nn/module.ts'
 import type { VirtualTokens } from '../nn/virtual.ts'
+import { checkOptions } from '../options.ts'
 import { copyOf, scope, type Tensor } from '../tensor.ts'
 import { must } from '../tuple.ts'
 import { type AdapterConfig, adapterRecord } from './config.ts'
@@ -298,14 +299,15 @@ export class Adapter<H extends Host = Host> implements Disposable {
    * Frees it; the model is as it was before, byte for byte. With `keep`, what is merged or trained whole stays in the
    * model. Throws ERR_OPTION while an optimizer holds its parameters: dispose the arena first.
    */
-  detach({ keep = false }: { keep?: boolean } = {}): void {
+  detach(options: { keep?: boolean } = {}): void {
+    checkOptions('detach', options, { keep: true })
     const held = [...this.#made, ...this.#whole].find(parameter => parameter.trains)
     check(
       !held,
       'ERR_OPTION',
       () => `detach: an optimizer still trains ${must(held, 'held').name}; dispose its arena first`,
     )
-    this.#end(keep)
+    this.#end(options.keep ?? false)
   }
 
   #end(keep: boolean): void {

@@ -1,5 +1,7 @@
+import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import type { PyObject } from '../io/parseJson.ts'
-import { checkOptions } from '../options.ts'
+import { checkOptions, checkValue, isRecord } from '../options.ts'
 
 /** What {@link saveAdapter} writes beside the tensors. */
 export interface SaveOptions {
@@ -16,4 +18,12 @@ export interface SaveOptions {
 /** @throws ERR_OPTION for an option that there is not */
 export function checkSaveOptions(options: SaveOptions): void {
   checkOptions('saveAdapter', options, { baseModel: true, extra: true, name: true, tokenizer: true })
+  const { extra, name } = options
+  for (const path of ['baseModel', 'name', 'tokenizer'] as const)
+    if (options[path] !== undefined) checkValue(path, { kind: 'path' }, options[path])
+  check(extra === undefined || isRecord(extra), 'ERR_OPTION', () => `extra: ${shown(extra)} is no object`)
+  // Its folder is called so.
+  check(name === undefined || /^[A-Za-z0-9_-]+$/.test(name), 'ERR_OPTION', () => {
+    return `name: ${shown(name)} is no name of an adapter; use letters, digits, _ and -`
+  })
 }

@@ -43,6 +43,7 @@ export const maskedLm: Task<ItemsPrediction, MasksRecord> = {
   name,
   needs: 'a text column (columns.text)',
   title: 'masked language model',
+  ranks: true,
   tells: 5,
   ...languageModel,
 

@@ -244,6 +244,7 @@ export const questionAnswering: Task<QuestionPrediction> = {
   name,
   needs: 'questions, texts and answers (columns.text, columns.text2, columns.label)',
   title: 'question answering',
+  ranks: true,
   usual: ['answers', 'answer'].map(label => ({ text: 'question', text2: 'context', label })),
   options: OPTIONS,
 

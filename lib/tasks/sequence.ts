@@ -103,6 +103,7 @@ export const single: Task<ClassPrediction, ClassRecord> = {
   needs,
   problem: 'single',
   title: 'sequence classification',
+  ranks: true,
   oneClass: true,
 
   infer: (rows, columns, asked) => inferSequence('single', rows, columns, asked),

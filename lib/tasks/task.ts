@@ -177,6 +177,8 @@ export interface Task<P extends Prediction = Prediction, R extends PredictionRec
   readonly options?: OptionTable
   /** Of tokens: how many of the likeliest predict tells of each, unless told otherwise. */
   readonly tells?: number
+  /** Its records can name the likeliest answers, as many as `top`. */
+  readonly ranks?: boolean
   /** Each answer is one class. */
   readonly oneClass?: boolean
   /** It answers in words: `generate` says what, not `read`. */

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import { Template } from '@huggingface/jinja'
 import { check, fail, messageOf } from '../errors.ts'
 import { TEMPLATES } from '../io/tokenizerFiles.ts'
+import { checkOptions } from '../options.ts'
 import { under } from '../tuple.ts'
 import { asArray, asObject, type Fields, readTextAt } from './json.ts'
 
@@ -52,7 +53,9 @@ export function chatTemplate(path: string, sources: TemplateSources, specials: F
     return known
   }
   return {
-    render(messages, { tools, addGenerationPrompt = false, variables } = {}) {
+    render(messages, options = {}) {
+      checkOptions('render', options, { tools: true, addGenerationPrompt: true, variables: true })
+      const { tools, addGenerationPrompt = false, variables } = options
       const template = templateOf(nameFor(path, sources, tools !== undefined))
       const given = { ...specials, ...variables, messages, tools: tools ?? null, documents: null }
       try {

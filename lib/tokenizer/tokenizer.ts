@@ -133,12 +133,12 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
 
     truncationSide,
     chatTemplate: chatTemplate(path, templates, variablesOf([config, map])),
-    encode: (text, options = {}) => encodeText(coder, text, options),
-    encodeWords: (list, options = {}) => encodeWordList(coder, list, options.maxLength),
+    encode: (text, options) => encodeText(coder, text, options),
+    encodeWords: (list, options) => encodeWordList(coder, list, options),
     tokens: text => pipeline.encode(text).ids,
     spans: text => pipeline.encode(text),
-    decode: (ids, options = {}) => {
-      const list = textsOf(vocabulary, ids, options.keepSpecials ? undefined : specialIds)
+    decode(ids, options) {
+      const list = textsOf(vocabulary, ids, specialIds, options)
       return list.length === 0 ? '' : decoder(list).join('')
     },
     token: id => vocabulary.token(id),
@@ -151,6 +151,8 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
 function variablesOf(configs: readonly Fields[]): Fields {
   return Object.fromEntries(Object.entries(namedSpecials(configs)).map(([kind, token]) => [`${kind}_token`, token]))
 }
+
+type WordOptions = Pick<EncodeOptions, 'maxLength'>
 
 /** What encoding needs. */
 interface Coder {
@@ -185,7 +187,9 @@ function spaceAfterWord(text: string, from: number): number {
   return match ? match.index + match[0].length : -1
 }
 
-function encodeText(coder: Coder, text: string, { pair, maxLength }: EncodeOptions): Encoded {
+function encodeText(coder: Coder, text: string, options: EncodeOptions = {}): Encoded {
+  checkOptions('encode', options, { pair: true, maxLength: true })
+  const { pair, maxLength } = options
   const slots = pair === undefined ? coder.template.single : coder.template.pair
   const room = roomFor(slots, maxLength)
   const first = spansOf(coder, text, room)
@@ -230,7 +234,9 @@ function shift({ starts, ends }: Spans, length: number): void {
   }
 }
 
-function encodeWordList(coder: Coder, words: readonly string[], maxLength: number | undefined): EncodedWords {
+function encodeWordList(coder: Coder, words: readonly string[], options: WordOptions = {}): EncodedWords {
+  checkOptions('encodeWords', options, { maxLength: true })
+  const { maxLength } = options
   const { single } = coder.template
   const room = roomFor(single, maxLength)
   const all: Spans = { ids: [], starts: [], ends: [] }
@@ -283,8 +289,15 @@ function assemble(slots: Template['single'], parts: Readonly<Record<'A' | 'B', S
   return { ids, typeIds, starts, ends, textIds, start }
 }
 
-/** Entries of ids, those of `without` left out. */
-function textsOf(vocabulary: Vocabulary, ids: ArrayLike<number>, without: ReadonlySet<number> | undefined): string[] {
+/** Entries of ids, `specials` left out unless they are kept. */
+function textsOf(
+  vocabulary: Vocabulary,
+  ids: ArrayLike<number>,
+  specials: ReadonlySet<number>,
+  options: Parameters<Tokenizer['decode']>[1] = {},
+): string[] {
+  checkOptions('decode', options, { keepSpecials: true })
+  const without = options.keepSpecials ? undefined : specials
   const texts: string[] = []
   for (const id of Array.from(ids)) {
     const token = vocabulary.token(id)

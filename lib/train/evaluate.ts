@@ -8,7 +8,7 @@ import type { Say } from '../generate/answers.ts'
 import type { DeviceAnswers } from '../heads/head.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
 import { Model } from '../model.ts'
-import { checkOptions, isRecord, type OptionsOf, SEED } from '../options.ts'
+import { checkIdle, checkOptions, isRecord, type OptionsOf, SEED } from '../options.ts'
 import { type ExampleSet, examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { Answers } from '../tasks/logits.ts'
@@ -18,8 +18,8 @@ import { scope } from '../tensor.ts'
 import { must, nth } from '../tuple.ts'
 import { withReference } from './reference.ts'
 
-/** How {@link evaluate} and {@link predict} go through examples. */
-export interface EvaluateOptions {
+/** How examples are gone through. */
+export interface PassOptions {
   /** Sequences of a batch; it changes speed and memory, and results by rounding at most. Default 32. */
   readonly batchSize?: number | undefined
   /** Stops between batches, with the signal's reason thrown. */
@@ -28,17 +28,23 @@ export interface EvaluateOptions {
   readonly transform?: Transform | undefined
   /** Keys the transform. Default {@link SEED}. */
   readonly seed?: number | undefined
+}
+
+/** How {@link evaluate} goes through examples. */
+export interface EvaluateOptions extends PassOptions {
   /** Told after each batch how many examples are done. */
   readonly progress?: ((done: number, total: number) => void) | undefined
   /** Generates answers to examples, which are scored beside the loss: `sayWith(tokenizer, …)`. */
   readonly say?: Say | undefined
+}
+
+/** How {@link predict} goes through examples. */
+export interface PredictExamplesOptions extends PassOptions {
   /** Likeliest tokens to name for each that is asked for; classes come with all their probabilities. Default 0. */
   readonly top?: number | undefined
 }
 
-const KNOWN: OptionsOf<EvaluateOptions> = {
-  ...{ batchSize: true, signal: true, transform: true, seed: true, progress: true, say: true, top: true },
-}
+const PASS_OPTIONS: OptionsOf<PassOptions> = { batchSize: true, signal: true, transform: true, seed: true }
 
 /** What a model gets right on a set of labelled examples. */
 export interface Evaluation<P extends Prediction = Prediction> {
@@ -66,7 +72,7 @@ export function evaluate<P extends Prediction = Prediction>(
   set: ExampleSet,
   options: EvaluateOptions = {},
 ): Promise<Evaluation<P>> {
-  checkOptions('evaluate', options, KNOWN)
+  checkOptions('evaluate', options, { ...PASS_OPTIONS, progress: true, say: true })
   return evaluateBy(undefined, model, set, options)
 }
 
@@ -122,9 +128,11 @@ function together(task: Task, predictions: readonly Prediction[], examples: List
 export async function* predict<P extends Prediction = Prediction>(
   model: Model,
   set: ExampleSet,
-  options: EvaluateOptions = {},
+  options: PredictExamplesOptions = {},
 ): AsyncGenerator<P> {
-  checkOptions('predict', options, KNOWN)
+  checkOptions('predict', options, { ...PASS_OPTIONS, top: true })
+  const { transform } = options
+  if (!transform?.labels) checkIdle('transform', transform?.name, () => 'on predictions, since it hides no tokens')
   checkArguments('predict', model, set)
   const task = taskOfModel(model)
   for await (const { examples: part, batch, answers } of forwardAll(model, examplesOf(set), options, false))
@@ -154,7 +162,7 @@ interface Forwarded {
 async function* forwardAll(
   model: Model,
   examples: List<Example>,
-  { batchSize = 32, signal, transform, seed = SEED, top = 0 }: EvaluateOptions,
+  { batchSize = 32, signal, transform, seed = SEED, top = 0 }: PredictExamplesOptions,
   isLabelled: boolean,
   ask?: Ask,
 ): AsyncGenerator<Forwarded> {
@@ -177,7 +185,7 @@ async function* forwardAll(
 /** The examples of each evaluation batch, with the labels that a transform makes. */
 export function* evaluationBatches(
   examples: List<Example>,
-  { batchSize = 32, transform, seed = SEED }: Pick<EvaluateOptions, 'batchSize' | 'transform' | 'seed'>,
+  { batchSize = 32, transform, seed = SEED }: Pick<PassOptions, 'batchSize' | 'transform' | 'seed'>,
 ): Generator<readonly Example[]> {
   for (let start = 0; start < examples.length; start += batchSize) {
     const part = examples.slice(start, start + batchSize)

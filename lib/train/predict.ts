@@ -2,14 +2,16 @@
 
 import type { ColumnNames, Columns } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
+import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
-import { checkOptions } from '../options.ts'
+import { checkIdle, checkOptions } from '../options.ts'
 import { unknownOfText } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { columnsIn } from '../tasks/infer.ts'
 import type { PredictionRecord, TaskValues } from '../tasks/task.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { must, nth } from '../tuple.ts'
+import { isCount, must, nth } from '../tuple.ts'
 import { predict } from './evaluate.ts'
 
 /** A model that can be asked. */
@@ -45,6 +47,8 @@ export async function* predictRows(
   const { model, tokenizer, maxLength, taskOptions } = predictor
   const { columns: given = {}, batchSize, top: wanted } = options
   const task = taskOfModel(model)
+  check(wanted === undefined || isCount(wanted), 'ERR_OPTION', () => `top: ${shown(wanted)} is no whole number from 0`)
+  if (!task.ranks) checkIdle('top', wanted, () => `on ${task.title}, whose answers are not ranked`)
   const found: Columns = columnsIn(rows, given, task.name)
   const { rows: read, columns } = task.readable(rows, found)
   const reader = { tokenizer, labels: model.labels, columns }

@@ -3,10 +3,11 @@
 
 import type { Step } from '../data/batches.ts'
 import { check, fail, nearest } from '../errors.ts'
-import { type CompleteOptions, type Completion, complete, type Prompt } from '../generate/generate.ts'
+import { type Completion, complete, type GenerateOptions, type Prompt, TEXT_OPTIONS } from '../generate/generate.ts'
+import type { CacheOptions } from '../generate/kvCache.ts'
 import { writeFolderAtomic } from '../io/atomic.ts'
 import type { Model } from '../model.ts'
-import { AdamW, type AdamWOptions } from '../optim/adamw.ts'
+import { ADAMW_OPTIONS, AdamW, type AdamWOptions } from '../optim/adamw.ts'
 import { checkOptions, SEED } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -19,6 +20,9 @@ import { type Objective, Stepper, supervised } from './step.ts'
 export interface UpdateOptions extends AdamWOptions {
   readonly lr: number
 }
+
+/** How {@link Tuner.sample} makes a text. */
+export interface SampleTextOptions extends GenerateOptions, Pick<CacheOptions, 'cacheType'> {}
 
 interface Member {
   readonly adapter: Adapter<Model>
@@ -74,7 +78,9 @@ export class Tuner implements Disposable {
    * Updates an adapter by its gradients, which are then used up. Resolves to their norm before clipping.
    * @throws ERR_OPTION where there are none, or for a setting out of range
    */
-  optimStep(name: string, { lr, ...settings }: UpdateOptions): Promise<number> {
+  async optimStep(name: string, options: UpdateOptions): Promise<number> {
+    checkOptions('optimStep', options, { ...ADAMW_OPTIONS, lr: true })
+    const { lr, ...settings } = options
     return this.#inTurn(name, async () => {
       const member = this.#member(name)
       check(
@@ -92,8 +98,9 @@ export class Tuner implements Disposable {
     })
   }
 
-  /** What the model says to a prompt under an adapter, or under none of its name. @throws as `complete` */
-  sample(name: string | undefined, prompt: Prompt, options: CompleteOptions = {}): Promise<Completion> {
+  /** What the model says to a prompt under an adapter, or under none of its name. @throws as `generate` */
+  async sample(name: string | undefined, prompt: Prompt, options: SampleTextOptions = {}): Promise<Completion> {
+    checkOptions('sample', options, { ...TEXT_OPTIONS, cacheType: true })
     return this.#inTurn(name, async () => {
       const tokenizer =
         this.#tokenizer ?? fail('ERR_OPTION', 'sample: it takes a tokenizer; new Tuner(model, { tokenizer })')

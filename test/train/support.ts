@@ -2,6 +2,7 @@
 
 import type { Example } from '../../lib/data/example.ts'
 import { maskTokens } from '../../lib/data/maskedLm.ts'
+import { headOf } from '../../lib/heads/index.ts'
 import type { ModelConfig } from '../../lib/io/config.ts'
 import { createModel, type Model, type ModelOptions } from '../../lib/model.ts'
 import type { Adapter } from '../../lib/peft/adapter.ts'
@@ -37,7 +38,9 @@ export function tinyConfig(values: Record<string, number> = {}): ModelConfig {
 }
 
 export function tinyModel(options: Partial<ModelOptions> = {}, values: Record<string, number> = {}): Model {
-  return createModel(tinyConfig(values), { task: 'sequence-classification', labels: LABELS, seed: 1, ...options })
+  const { task = 'sequence-classification' } = options
+  const labels = headOf(task).isLabelled ? LABELS : undefined
+  return createModel(tinyConfig(values), { task, labels, seed: 1, ...options })
 }
 
 /** A tiny decoder of Llama's kind. */

@@ -1,7 +1,7 @@
 // `lowrank inspect model`: what a model folder holds and what an adapter would attach to.
 
 import { fail } from '../../errors.ts'
-import { headTasks, type TaskName } from '../../heads/index.ts'
+import { headOf, headTasks, type TaskName } from '../../heads/index.ts'
 import { architectures, configLabels, readModelConfig, savedDtype } from '../../io/config.ts'
 import type { Model } from '../../model.ts'
 import { MODEL_TYPES } from '../../models/index.ts'
@@ -55,7 +55,8 @@ async function inspectModel(settings: Settings): Promise<ModelInspection> {
   const asked = isOneOf(headTasks, settings.task) ? settings.task : undefined
   const task = asked ?? classes.flatMap(name => taskOfClass(name) ?? [])[0]
   const labels = configLabels(config)?.id2label ?? ['LABEL_0', 'LABEL_1']
-  const head = { task: task ?? nth(headTasks, 0), labels }
+  const shown = task ?? nth(headTasks, 0)
+  const head = { task: shown, labels: headOf(shown).isLabelled ? labels : undefined }
   const model = await loadBase(path, head, settings, 'meta')
   try {
     return describe(model, path, classes, savedDtype(config) ?? null)

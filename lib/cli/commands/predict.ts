@@ -8,6 +8,7 @@ import { check } from '../../errors.ts'
 import { answerRows } from '../../open/ask.ts'
 import { useThreads } from '../../open/base.ts'
 import type { Trained } from '../../open/trained.ts'
+import { checkIdle } from '../../options.ts'
 import { unknownTextsText } from '../../tasks/encode.ts'
 import { taskOfModel } from '../../tasks/index.ts'
 import type { PredictionRecord } from '../../tasks/task.ts'
@@ -73,6 +74,7 @@ function recordsOf(trained: Trained, rows: readonly Row[], settings: Settings): 
   const task = taskOfModel(trained.model)
   const { evalBatchSize: batchSize, top, columns } = settings
   if (!task.says) return predictRows(trained, rows, { columns: columnsFor(rows, trained, settings), batchSize, top })
+  checkIdle('top', top, () => `on a ${task.title}, which answers in words`)
   const asked = { ...trained, taskOptions: optionsFor(task, settings, trained.taskOptions) }
   return answerRows(asked, rows, { ...generationOf(settings), ...cacheOf(settings), batchSize, columns })
 }
