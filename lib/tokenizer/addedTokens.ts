@@ -8,7 +8,7 @@ import type { Normalizer } from './normalizers.ts'
 import { Piece } from './piece.ts'
 import { Trie } from './trie.ts'
 import { isWhiteSpace, isWord } from './unicode.ts'
-import type { Vocabulary } from './vocabulary.ts'
+import { checkId, type Vocabulary } from './vocabulary.ts'
 
 /** An entry of `added_tokens`. */
 export interface AddedToken {
@@ -30,36 +30,48 @@ interface Part {
   readonly id: number | undefined
 }
 
-/** @throws ERR_CONFIG for a token without content or id */
+/**
+ * Ids are those of the vocabulary, or follow it in the order of the list, as the Rust library gives them, whatever the
+ * list says. Of two tokens with one text the last says how it is found.
+ * @throws ERR_CONFIG for a token without content or id
+ */
 export function readAddedTokens(value: unknown, vocabulary: Vocabulary): AddedToken[] {
-  return asArray(value).map(item => {
+  const tokens = new Map<number, AddedToken>()
+  let next = vocabulary.ids.size
+  for (const item of asArray(value)) {
     const token = asObject(item)
-    check(
-      typeof token?.content === 'string' && typeof token.id === 'number' && Number.isInteger(token.id),
-      'ERR_CONFIG',
-      () => {
-        return `tokenizer: an added token is without content or id: ${shown(item)}`
-      },
-    )
+    check(typeof token?.content === 'string' && token.id !== undefined, 'ERR_CONFIG', () => {
+      return `tokenizer: an added token is without content or id: ${shown(item)}`
+    })
+    const { content } = token
+    checkId(content, token.id, 'added_tokens')
+    if (content === '') continue
+    const id = vocabulary.id(content) ?? next++
     const special = token.special === true
-    vocabulary.add(token.content, token.id)
-    return {
-      id: token.id,
-      content: token.content,
+    vocabulary.add(content, id)
+    tokens.set(id, {
+      id,
+      content,
       special,
       singleWord: token.single_word === true,
       lstrip: token.lstrip === true,
       rstrip: token.rstrip === true,
       normalized: typeof token.normalized === 'boolean' ? token.normalized : !special,
-    }
-  })
+    })
+  }
+  return [...tokens.values()]
+}
+
+/** What a token that is looked for in the normalised text looks like there. */
+export function normalText(token: AddedToken, normalize: Normalizer): string {
+  return token.normalized ? normalize(new Piece(token.content)).text : token.content
 }
 
 /** Cuts a text at its added tokens and normalises what lies between. */
 export function tokenFinder(tokens: readonly AddedToken[], normalize: Normalizer): (text: string) => Part[] {
   const raw = finder(tokens.filter(token => !token.normalized).map(token => [token.content, token]))
   const normalised = tokens.filter(token => token.normalized)
-  const later = finder(normalised.map(token => [normalize(new Piece(token.content)).text, token]))
+  const later = finder(normalised.map(token => [normalText(token, normalize), token]))
   return text =>
     raw({ piece: new Piece(text), id: undefined }).flatMap(part =>
       part.id === undefined ? later({ piece: normalize(part.piece), id: undefined }) : [part],
@@ -88,6 +100,7 @@ function finder(entries: readonly (readonly [text: string, token: AddedToken])[]
       at = entry < 0 ? at + 1 : end
       if (!span) continue
       const [from, to] = span
+      // The Rust library goes on from the end of the last match, even where the one before had taken more white space.
       if (from > last) parts.push({ piece: piece.slice(last, from), id: undefined })
       parts.push({ piece: piece.slice(from, to), id: nth(tokens, entry).id })
       last = to
@@ -118,7 +131,6 @@ function spanOf(
   token: AddedToken,
   last: number,
 ): [from: number, to: number] | undefined {
-  if (start < last) return undefined
   if (
     token.singleWord &&
     ((start > 0 && isWord(charBefore(text, start))) || (end < text.length && isWord(charAt(text, end))))
@@ -126,9 +138,10 @@ function spanOf(
     return undefined
   let from = start
   let to = end
-  while (token.lstrip && from > last && isWhiteSpace(text.charAt(from - 1))) from--
+  while (token.lstrip && from > 0 && isWhiteSpace(text.charAt(from - 1))) from--
+  if (token.lstrip) from = Math.max(from, last)
   while (token.rstrip && to < text.length && isWhiteSpace(text.charAt(to))) to++
-  return [from, to]
+  return from < to ? [from, to] : undefined
 }
 
 const charAt = (text: string, at: number) => String.fromCodePoint(codePointIn(text, at))

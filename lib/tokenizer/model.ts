@@ -11,4 +11,6 @@ export interface SubwordModel {
   tokenize(word: string): Tokens
   /** What an entry is that continues the word before it begins with; undefined without such a mark. */
   readonly continuing: string | undefined
+  /** The unknown token of a model that keeps the text it stands for; undefined where it has one text always. */
+  readonly unknownOfText?: number | undefined
 }

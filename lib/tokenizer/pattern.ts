@@ -11,8 +11,9 @@ export type Pattern = (text: string) => readonly number[]
 export function readPattern(value: unknown, where: string): Pattern {
   const config = asObject(value)
   const plain = typeof value === 'string' ? value : config?.String
-  if (typeof plain === 'string') return text => occurrences(text, plain)
-  const source = config?.Regex
+  if (typeof plain === 'string' && plain !== '') return text => occurrences(text, plain)
+  // The Rust library makes a regular expression of a plain text too: an empty one is found between all characters.
+  const source = plain ?? config?.Regex
   if (typeof source !== 'string') fail('ERR_CONFIG', `tokenizer: ${where} has no pattern, neither String nor Regex`)
   try {
     const regex = new Regex(source, 'onig')
@@ -31,7 +32,6 @@ export function readPattern(value: unknown, where: string): Pattern {
 
 function occurrences(text: string, part: string): number[] {
   const found: number[] = []
-  if (part === '') return found
   for (let at = text.indexOf(part); at >= 0; at = text.indexOf(part, at + part.length)) found.push(at, at + part.length)
   return found
 }

@@ -1,6 +1,6 @@
 // From text to tokens with their places, special tokens aside.
 
-import { type AddedToken, readAddedTokens, tokenFinder } from './addedTokens.ts'
+import { type AddedToken, normalText, readAddedTokens, tokenFinder } from './addedTokens.ts'
 import type { Fields } from './json.ts'
 import type { SubwordModel } from './model.ts'
 import { readModel } from './models.ts'
@@ -24,6 +24,8 @@ interface Trimming {
 export interface Pipeline {
   readonly model: SubwordModel
   readonly added: readonly AddedToken[]
+  /** What an added token is decoded from; undefined for other ids. */
+  addedText(id: number): string | undefined
   encode(text: string, trimming?: Trimming): Spans
 }
 
@@ -32,27 +34,31 @@ const loneSurrogate = /\p{Surrogate}/gu
 /** @throws ERR_CONFIG for malformed parts, ERR_UNSUPPORTED for unknown ones */
 export function createPipeline(path: string, source: Fields): Pipeline {
   const model = readModel(source.model, path)
-  const added = readAddedTokens(source.added_tokens, model.vocabulary)
-  const find = tokenFinder(added, readNormalizer(source.normalizer))
+  const listed = readAddedTokens(source.added_tokens, model.vocabulary)
+  const normalize = readNormalizer(source.normalizer)
+  const find = tokenFinder(listed, normalize)
+  const texts = new Map(listed.map(token => [token.id, normalText(token, normalize)]))
   const cut = readPreTokenizer(source.pre_tokenizer)
   const encode = (text: string, trimming?: Trimming): Spans => {
     const spans: Spans = { ids: [], starts: [], ends: [] }
-    for (const { piece, id } of find(text.replace(loneSurrogate, '\uFFFD'))) {
-      if (id !== undefined) {
-        push(spans, id, piece.start(0), piece.end(piece.text.length))
+    for (const { piece, id: added } of find(text.replace(loneSurrogate, '\uFFFD'))) {
+      if (added !== undefined) {
+        push(spans, added, piece.start(0), piece.end(piece.text.length))
         if (trimming) trim(spans, text, piece.text, trimming)
       } else
         for (const word of cut(piece)) {
           const tokens = model.tokenize(word.text)
           for (let i = 0; i < tokens.length; i += 3) {
-            push(spans, tokens[i]!, word.start(tokens[i + 1]!), word.end(tokens[i + 2]!))
-            if (trimming) trim(spans, text, model.vocabulary.token(tokens[i]!)!, trimming)
+            const [id, from, to] = [tokens[i]!, tokens[i + 1]!, tokens[i + 2]!]
+            push(spans, id, word.start(from), word.end(to))
+            const own = id === model.unknownOfText
+            if (trimming) trim(spans, text, own ? word.text.slice(from, to) : model.vocabulary.token(id)!, trimming)
           }
         }
     }
     return spans
   }
-  return { model, added, encode }
+  return { model, added: listed, addedText: id => texts.get(id), encode }
 }
 
 /** Adds one token. */

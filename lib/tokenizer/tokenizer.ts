@@ -12,7 +12,6 @@ import { findSpecials, namedSpecials, type SpecialIds } from './specials.ts'
 import { readTemplate, type Template } from './template.ts'
 import { readTraits, type Traits } from './traits.ts'
 import { truncatePair } from './truncate.ts'
-import type { Vocabulary } from './vocabulary.ts'
 
 /** One text or pair as token ids, special tokens included, never padded. */
 export interface Encoded {
@@ -118,7 +117,9 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
   const traits = readTraits(source, pipeline.model.continuing)
   const template = readTemplate(source.post_processor, idOf)
   const specialIds = new Set(Object.values(specials).filter(id => id !== undefined))
-  for (const token of pipeline.added) if (token.special) specialIds.add(token.id)
+  const special = pipeline.added.filter(token => token.special)
+  for (const { id } of special) specialIds.add(id)
+  const hidden = new Set(special.map(token => token.content))
   const limit = config.model_max_length
   const side = options.truncationSide ?? config.truncation_side
   const truncationSide = sideOf(side, source.truncation, 'truncation_side')
@@ -138,7 +139,7 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
     tokens: text => pipeline.encode(text).ids,
     spans: text => pipeline.encode(text),
     decode(ids, options) {
-      const list = textsOf(vocabulary, ids, specialIds, options)
+      const list = textsOf(pipeline, ids, hidden, options)
       return list.length === 0 ? '' : decoder(list).join('')
     },
     token: id => vocabulary.token(id),
@@ -289,20 +290,20 @@ function assemble(slots: Template['single'], parts: Readonly<Record<'A' | 'B', S
   return { ids, typeIds, starts, ends, textIds, start }
 }
 
-/** Entries of ids, `specials` left out unless they are kept. */
+/** Texts of ids, those of special tokens left out unless they are kept. */
 function textsOf(
-  vocabulary: Vocabulary,
+  { model, addedText }: Pipeline,
   ids: ArrayLike<number>,
-  specials: ReadonlySet<number>,
+  specials: ReadonlySet<string>,
   options: Parameters<Tokenizer['decode']>[1] = {},
 ): string[] {
   checkOptions('decode', options, { keepSpecials: true })
   const without = options.keepSpecials ? undefined : specials
   const texts: string[] = []
   for (const id of Array.from(ids)) {
-    const token = vocabulary.token(id)
+    const token = addedText(id) ?? model.vocabulary.token(id)
     check(token !== undefined, 'ERR_DATA', () => `decode: token id ${id} is not in the vocabulary`)
-    if (!without?.has(id)) texts.push(token)
+    if (!without?.has(token)) texts.push(token)
   }
   return texts
 }

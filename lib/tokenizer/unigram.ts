@@ -39,7 +39,7 @@ export function readUnigram(config: Fields): SubwordModel {
   const unknownId = unknown
   const bytes = config.byte_fallback === true ? byteIds(vocabulary) : undefined
   const lattice = { vocabulary, trie, scores, unknownScore: lowest - unknownPenalty, unknownId, bytes }
-  return { vocabulary, tokenize: word => best(lattice, word), continuing: undefined }
+  return { vocabulary, tokenize: word => best(lattice, word), continuing: undefined, unknownOfText: unknownId }
 }
 
 interface Lattice {
@@ -56,8 +56,11 @@ function best(lattice: Lattice, word: string): Tokens {
   const total = new Float64Array(word.length + 1)
   const from = new Int32Array(word.length + 1).fill(-1)
   const ids = new Int32Array(word.length + 1)
-  const offer = (start: number, end: number, id: number, score: number) => {
+  const offer = (start: number, end: number, id: number | undefined, score: number) => {
     if (from[end]! >= 0 && score <= total[end]!) return
+    check(id !== undefined, 'ERR_DATA', () => {
+      return 'tokenizer: the text holds a character outside the vocabulary and there is no unknown token'
+    })
     total[end] = score
     from[end] = start
     ids[end] = id
@@ -73,12 +76,7 @@ function best(lattice: Lattice, word: string): Tokens {
       offer(at, end, id, scores[id]! + total[at]!)
       if (end - at === width) single = true
     }
-    if (!single) {
-      check(unknownId !== undefined, 'ERR_DATA', () => {
-        return 'tokenizer: the text holds a character outside the vocabulary and there is no unknown token'
-      })
-      offer(at, at + width, unknownId, unknownScore + total[at]!)
-    }
+    if (!single) offer(at, at + width, unknownId, unknownScore + total[at]!)
     at += width
   }
   return traced(lattice, word, from, ids)

@@ -30,10 +30,7 @@ export class Vocabulary {
   }
 
   #name(token: string, id: unknown, where: string): number {
-    const sound = typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < mostIds
-    check(sound, 'ERR_CONFIG', () => {
-      return `tokenizer: ${where} gives "${brief(token)}" the id ${shown(id)}; ids are integers from 0 to ${mostIds - 1}`
-    })
+    checkId(token, id, where)
     this.#tokens[id] = token
     return id
   }
@@ -47,6 +44,14 @@ export class Vocabulary {
   get size(): number {
     return this.#tokens.length
   }
+}
+
+/** @throws ERR_CONFIG for an id that is none */
+export function checkId(token: string, id: unknown, where: string): asserts id is number {
+  const sound = typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < mostIds
+  check(sound, 'ERR_CONFIG', () => {
+    return `tokenizer: ${where} gives "${brief(token)}" the id ${shown(id)}; ids are integers from 0 to ${mostIds - 1}`
+  })
 }
 
 /** The vocabulary of a model that maps entries to ids. @throws ERR_CONFIG */
