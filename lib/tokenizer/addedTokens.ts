@@ -22,6 +22,8 @@ export interface AddedToken {
   readonly rstrip: boolean
   /** Looked for in the normalised text. */
   readonly normalized: boolean
+  /** Whether it is looked for in a text at all. */
+  readonly searched: boolean
 }
 
 /** A part of a text: the id of an added token, or text that is yet to be tokenised. */
@@ -57,6 +59,7 @@ export function readAddedTokens(value: unknown, vocabulary: Vocabulary): AddedTo
       lstrip: token.lstrip === true,
       rstrip: token.rstrip === true,
       normalized: typeof token.normalized === 'boolean' ? token.normalized : !special,
+      searched: token.searched !== false,
     })
   }
   return [...tokens.values()]
@@ -68,7 +71,8 @@ export function normalText(token: AddedToken, normalize: Normalizer): string {
 }
 
 /** Cuts a text at its added tokens and normalises what lies between. */
-export function tokenFinder(tokens: readonly AddedToken[], normalize: Normalizer): (text: string) => Part[] {
+export function tokenFinder(all: readonly AddedToken[], normalize: Normalizer): (text: string) => Part[] {
+  const tokens = all.filter(token => token.searched)
   const raw = finder(tokens.filter(token => !token.normalized).map(token => [token.content, token]))
   const normalised = tokens.filter(token => token.normalized)
   const later = finder(normalised.map(token => [normalText(token, normalize), token]))

@@ -3,7 +3,7 @@
 import { check } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import { asArray, asObject, type Fields } from './json.ts'
-import { namedSpecials } from './specials.ts'
+import { isNamedSpecial, namedSpecials, tokenConfigs } from './specials.ts'
 
 /** Which end of a text is cut off, or padded. */
 export type Side = 'left' | 'right'
@@ -11,22 +11,61 @@ export type Side = 'left' | 'right'
 // Classes that build BERT's normalizer from the config, whatever the file holds.
 const bertClasses =
   /^(Bert|DistilBert|Electra|MobileBert|ConvBert|Retribert|Dpr\w*|SqueezeBert|LayoutLM|RoCBert)Tokenizer(Fast)?$/
-// Classes whose byte-level splitting takes add_prefix_space from the config, false where it is silent.
-const byteLevelClasses = /^(Roberta|GPT2|Bart|Longformer|LED|CodeGen|Blenderbot|Deberta)Tokenizer(Fast)?$/
+// Classes whose byte-level splitting takes add_prefix_space from the config, false where it is silent; the first ones
+// split as GPT-2 does.
+const gpt2Classes = /^(Roberta|GPT2|Bart|Longformer|LED|CodeGen|Blenderbot|Deberta)Tokenizer(Fast)?$/
+const byteLevelClasses = new RegExp(`${gpt2Classes.source}|^(GPTNeoX|Qwen2)Tokenizer(Fast)?$`)
+const robertaClasses = /^(Roberta|Bart|Longformer|LED)Tokenizer(Fast)?$/
+const pieceClasses = /^(T5|MT5|XLMRoberta|Albert|Camembert|MBart|MBart50|XLNet|BigBird)Tokenizer(Fast)?$/
+
+/** Models that classes build, whatever the file holds. */
+const modelsOf: readonly (readonly [classes: RegExp, model: string])[] = [
+  [bertClasses, 'WordPiece'],
+  [byteLevelClasses, 'BPE'],
+  [pieceClasses, 'Unigram'],
+]
+
+/** Whether a class reads vocab.txt as BERT does, or vocab.json and merges.txt as GPT-2 does. */
+export const readsVocabulary = (name: string, model: 'WordPiece' | 'BPE'): boolean =>
+  (model === 'BPE' ? gpt2Classes : bertClasses).test(name)
+
+/** The model that a class makes of a vocabulary, as tokenizer.json names it; undefined for classes not known here. */
+function modelOfClass(name: string): string | undefined {
+  return modelsOf.find(([classes]) => classes.test(name))?.[1]
+}
 
 /**
  * The parsed tokenizer.json with what tokenizer_config.json changes: the normalizer of BERT's classes, the space before
  * the first word of byte-level ones, and added tokens.
  * @param config tokenizer_config.json  @param map special_tokens_map.json
+ * @throws ERR_UNSUPPORTED for a class that would make another model of the vocabulary
  */
 export function followConfig(source: Fields, config: Fields, map: Fields): Fields {
-  const name = typeof config.tokenizer_class === 'string' ? config.tokenizer_class : ''
-  let result: Fields = { ...source, added_tokens: addedTokens(source, config, map) }
-  if (bertClasses.test(name) && modelType(source) === 'WordPiece') result = { ...result, ...bertParts(config) }
-  const prefix = config.add_prefix_space
-  if (byteLevelClasses.test(name) || (typeof prefix === 'boolean' && hasByteLevel(source.pre_tokenizer)))
-    result = { ...result, pre_tokenizer: withPrefix(source.pre_tokenizer, prefix === true) }
+  const name = classOf(config)
+  const model = modelType(source)
+  const built = modelOfClass(name) ?? model
+  check(model === undefined || built === model, 'ERR_UNSUPPORTED', () => {
+    return (
+      `tokenizer: tokenizer_config.json says tokenizer_class ${shown(name)}, which makes ${built} of a vocabulary, and ` +
+      `tokenizer.json holds ${shown(model)}; if the file is right, set tokenizer_class to "PreTrainedTokenizerFast"`
+    )
+  })
+  const rebuilt = bertClasses.test(name) || byteLevelClasses.test(name)
+  let result: Fields = { ...source, added_tokens: addedTokens(source, config, map, rebuilt) }
+  if (bertClasses.test(name)) result = { ...result, ...bertParts(config) }
+  if (byteLevelClasses.test(name))
+    result = { ...result, pre_tokenizer: withPrefix(source.pre_tokenizer, config.add_prefix_space === true) }
+  const vocab = asObject(asObject(source.model)?.vocab) ?? {}
+  const frame = robertaClasses.test(name) ? robertaFrame(vocab, config, map) : undefined
+  if (frame) result = { ...result, post_processor: frame }
   return result
+}
+
+/** The class that reads the files; BERT's settings where no class is named are those of BERT's. */
+function classOf(config: Fields): string {
+  if (typeof config.tokenizer_class === 'string') return config.tokenizer_class
+  const keys = ['do_lower_case', 'strip_accents', 'tokenize_chinese_chars']
+  return config.tokenizer_class === undefined && keys.some(key => Object.hasOwn(config, key)) ? 'BertTokenizer' : ''
 }
 
 /** A side from tokenizer_config.json, else from the truncation or padding that tokenizer.json stores. */
@@ -44,6 +83,14 @@ function modelType(source: Fields): unknown {
   return model?.type ?? (model?.max_input_chars_per_word === undefined ? undefined : 'WordPiece')
 }
 
+/** RoBERTa's frame, where the vocabulary has its tokens. */
+export function robertaFrame(vocab: Fields, config: Fields, map: Fields): Fields | undefined {
+  const { cls = '<s>', sep = '</s>' } = namedSpecials(tokenConfigs(config, map))
+  if (!Object.hasOwn(vocab, cls) || !Object.hasOwn(vocab, sep)) return undefined
+  const trims = { add_prefix_space: config.add_prefix_space === true, trim_offsets: config.trim_offsets !== false }
+  return { type: 'RobertaProcessing', cls: [cls, vocab[cls]], sep: [sep, vocab[sep]], ...trims }
+}
+
 /** BERT's normalizer and pre-tokenizer, set up by a config. */
 export function bertParts(config: Fields): Fields {
   return {
@@ -58,11 +105,6 @@ export function bertParts(config: Fields): Fields {
   }
 }
 
-function hasByteLevel(part: unknown): boolean {
-  const config = asObject(part)
-  return config?.type === 'ByteLevel' || asArray(config?.pretokenizers).some(hasByteLevel)
-}
-
 function withPrefix(part: unknown, prefix: boolean): unknown {
   const config = asObject(part)
   if (config?.type === 'ByteLevel') return { ...config, add_prefix_space: prefix }
@@ -70,16 +112,75 @@ function withPrefix(part: unknown, prefix: boolean): unknown {
   return { ...config, pretokenizers: asArray(config.pretokenizers).map(inner => withPrefix(inner, prefix)) }
 }
 
-/** Those of the file, those of the config's added_tokens_decoder, and named special tokens of the vocabulary. */
-function addedTokens(source: Fields, config: Fields, map: Fields): readonly unknown[] {
+/**
+ * Those of the file, those of the config's added_tokens_decoder, and named special tokens that neither has. A class
+ * that builds its tokenizer anew takes those of the file only where the config lists none.
+ */
+function addedTokens(source: Fields, config: Fields, map: Fields, rebuilt: boolean): readonly unknown[] {
   const tokens = new Map<unknown, unknown>()
-  for (const token of asArray(source.added_tokens)) tokens.set(asObject(token)?.content ?? token, token)
-  for (const [id, token] of Object.entries(asObject(config.added_tokens_decoder) ?? {}))
-    if (asObject(token)) tokens.set(asObject(token)!.content, { ...asObject(token), id: Number(id) })
-  const vocab = asObject(asObject(source.model)?.vocab)
-  for (const content of Object.values(namedSpecials([config, map])))
-    if (content !== undefined && vocab && Object.hasOwn(vocab, content) && !tokens.has(content))
-      tokens.set(content, { id: vocab[content], content, special: true, normalized: false })
-  const all = [...tokens.values()]
-  return config.split_special_tokens === true ? all.filter(token => asObject(token)?.special !== true) : all
+  const configs = tokenConfigs(config, map)
+  const listed = asObject(config.added_tokens_decoder)
+  if (!rebuilt || !listed)
+    for (const token of asArray(source.added_tokens)) tokens.set(asObject(token)?.content ?? token, token)
+  const named = new Set(Object.values(namedSpecials(configs)))
+  for (const [id, value] of Object.entries(listed ?? {})) {
+    const token = asObject(value)
+    const special = token?.special === true || named.has(String(token?.content))
+    if (token) tokens.set(token.content, { ...token, special, id: Number(id) })
+  }
+  const vocab = vocabularyOf(source)
+  for (const content of named)
+    if (content !== undefined && vocab.has(content) && !tokens.has(content))
+      tokens.set(content, { id: vocab.get(content), normalized: false, ...flagsOf(configs, content), special: true })
+  for (const content of usualOf(classOf(config)))
+    if (vocab.has(content) && !tokens.has(content))
+      tokens.set(content, { id: vocab.get(content), content, special: true, normalized: false })
+  for (const token of extraSpecials(config, map))
+    if (!tokens.has(token.content)) tokens.set(token.content, { ...token, id: vocab.get(String(token.content)) ?? 0 })
+  if (config.split_special_tokens !== true) return [...tokens.values()]
+  return [...tokens.values()].map(token => ({ ...asObject(token), searched: asObject(token)?.special !== true }))
+}
+
+/** The special tokens of classes that know theirs. */
+function usualOf(name: string): readonly string[] {
+  if (bertClasses.test(name)) return ['[UNK]', '[SEP]', '[PAD]', '[CLS]', '[MASK]']
+  return robertaClasses.test(name) ? ['<s>', '</s>', '<unk>', '<pad>', '<mask>'] : []
+}
+
+/** Ids of a file's entries and added tokens: a Unigram's are a list of entries and scores. */
+function vocabularyOf(source: Fields): ReadonlyMap<string, unknown> {
+  const vocab = asObject(source.model)?.vocab
+  const listed = asArray(vocab).map((entry, id) => [String(asArray(entry)[0]), id] as const)
+  const added = asArray(source.added_tokens).map(
+    token => [String(asObject(token)?.content), asObject(token)?.id] as const,
+  )
+  return new Map<string, unknown>([...added, ...listed, ...Object.entries(asObject(vocab) ?? {})])
+}
+
+/** How a special token is found that a config gives as an object. */
+function flagsOf(configs: readonly Fields[], content: string): Fields {
+  for (const config of configs)
+    for (const value of Object.values(config)) {
+      const token = asObject(value)
+      if (token?.content === content) return { ...token, special: true }
+    }
+  return { content }
+}
+
+/** Special tokens beside the seven that have names, those of the map where the config does not list added tokens. */
+function extraSpecials(config: Fields, map: Fields): readonly Fields[] {
+  const lists = [config.extra_special_tokens, config.additional_special_tokens]
+  const more =
+    config.added_tokens_decoder === undefined ? [map.additional_special_tokens, map.extra_special_tokens] : []
+  const values = [...lists, ...more].flatMap(value =>
+    asObject(value) ? Object.values(asObject(value)!) : asArray(value),
+  )
+  const single = Object.entries(config).filter(([key, value]) => {
+    return key.endsWith('_token') && !isNamedSpecial(key) && typeof value === 'string'
+  })
+  return [...values, ...single.map(([, value]) => value)].flatMap(value => {
+    if (typeof value === 'string') return value === '' ? [] : [{ content: value, special: true, normalized: false }]
+    const token = asObject(value)
+    return typeof token?.content === 'string' ? [{ ...token, special: true }] : []
+  })
 }

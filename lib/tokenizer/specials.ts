@@ -28,6 +28,17 @@ const usual: Record<keyof SpecialIds, readonly string[]> = {
   eos: ['</s>', '<|endoftext|>', '<|end_of_text|>', '<eos>'],
 }
 
+/**
+ * tokenizer_config.json and special_tokens_map.json, the one that counts first: the map comes from older versions of
+ * transformers, and is heard where the config does not list added tokens.
+ */
+export function tokenConfigs(config: Fields, map: Fields): readonly Fields[] {
+  return config.added_tokens_decoder === undefined ? [map, config] : [config, map]
+}
+
+/** Whether a key of a config names a special token: `cls_token` and its like. */
+export const isNamedSpecial = (key: string): boolean => kinds.some(kind => key === `${kind}_token`)
+
 /** The special tokens that configs name, by kind: a string, or an object with `content`. */
 export function namedSpecials(configs: readonly Fields[]): Partial<Record<keyof SpecialIds, string>> {
   const named: Partial<Record<keyof SpecialIds, string>> = {}

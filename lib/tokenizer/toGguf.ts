@@ -8,7 +8,7 @@ import { followConfig } from './config.ts'
 import { readTokenizerFiles } from './folder.ts'
 import { KINDS, SPLITTINGS } from './gguf.ts'
 import { asArray, asObject, type Fields } from './json.ts'
-import { findSpecials } from './specials.ts'
+import { findSpecials, tokenConfigs } from './specials.ts'
 import { readTemplate } from './template.ts'
 
 /**
@@ -28,7 +28,7 @@ export async function tokenizerEntries(path: string, rows: number): Promise<Gguf
   const kind =
     model.byte_fallback === true ? piecesEntries(source, model, tokens) : byteEntries(path, source, model, tokens)
   const idOf = (token: string) => tokens.ids.get(token)
-  const { bos, eos, unk, pad } = findSpecials(source, [config, map], idOf)
+  const { bos, eos, unk, pad } = findSpecials(source, tokenConfigs(config, map), idOf)
   const { single } = readTemplate(source.post_processor, idOf)
   const [first, last] = [single.at(0), single.at(-1)]
   const ids = { bos, eos, unknown: unk, padding: pad }

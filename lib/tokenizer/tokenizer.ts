@@ -8,7 +8,7 @@ import type { TokenizerFiles } from './files.ts'
 import { readTokenizerFiles } from './folder.ts'
 import type { Fields } from './json.ts'
 import { createPipeline, type Pipeline, push, type Spans } from './pipeline.ts'
-import { findSpecials, namedSpecials, type SpecialIds } from './specials.ts'
+import { findSpecials, namedSpecials, type SpecialIds, tokenConfigs } from './specials.ts'
 import { readTemplate, type Template } from './template.ts'
 import { readTraits, type Traits } from './traits.ts'
 import { truncatePair } from './truncate.ts'
@@ -113,7 +113,7 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
   const pipeline = createPipeline(path, source)
   const { vocabulary } = pipeline.model
   const idOf = (token: string): number | undefined => vocabulary.id(token)
-  const specials = findSpecials(source, [config, map], idOf)
+  const specials = findSpecials(source, tokenConfigs(config, map), idOf)
   const traits = readTraits(source, pipeline.model.continuing)
   const template = readTemplate(source.post_processor, idOf)
   const specialIds = new Set(Object.values(specials).filter(id => id !== undefined))
@@ -133,7 +133,7 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
     modelMaxLength: typeof limit === 'number' && limit > 0 && limit < unlimited ? limit : undefined,
 
     truncationSide,
-    chatTemplate: chatTemplate(path, templates, variablesOf([config, map])),
+    chatTemplate: chatTemplate(path, templates, variablesOf(tokenConfigs(config, map))),
     encode: (text, options) => encodeText(coder, text, options),
     encodeWords: (list, options) => encodeWordList(coder, list, options),
     tokens: text => pipeline.encode(text).ids,

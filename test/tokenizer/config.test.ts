@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { loadTokenizer } from '../../lib/tokenizer/tokenizer.ts'
+import { rejects } from '../data/support.ts'
 import { temporaryFolder } from '../support/temporary.ts'
 
 const golden = fileURLToPath(new URL('../golden/tokenizer/', import.meta.url))
@@ -53,6 +54,16 @@ for (const each of cases) {
     }
   })
 }
+
+test('a class of another model, or with a way of reading that is not known, is refused by name', async () => {
+  const folder = temporaryFolder()
+  copyFileSync(join(golden, 'bytelevel.json'), join(folder, 'tokenizer.json'))
+  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ tokenizer_class: 'BertTokenizer' }))
+  await rejects(() => loadTokenizer(folder), 'ERR_UNSUPPORTED', /"BertTokenizer", which makes WordPiece .*"BPE"/)
+  const bare = temporaryFolder()
+  fill(bare, { files: 'merges.txt', config: { tokenizer_class: 'Qwen2Tokenizer' }, ids: [], cut: [] })
+  await rejects(() => loadTokenizer(bare), 'ERR_UNSUPPORTED', /Qwen2Tokenizer/)
+})
 
 test('places of tokens and of words point into the text, in UTF-16', async () => {
   const bert = await loadTokenizer(join(golden, 'wordpiece.json'))

@@ -32,6 +32,16 @@ CASES = [
     ["vocab.txt", dict(BERT, tokenizer_class="BertTokenizer", do_lower_case=False)],
     ["vocab.txt", dict(BERT, tokenizer_class="BertTokenizer")],
     ["merges.txt", dict(BYTES, tokenizer_class="RobertaTokenizer")],
+    # OPT's repositories have no more than this, and </s> before each text; GPT-2 has nothing.
+    ["merges.txt", dict(unk_token="</s>", bos_token="</s>", eos_token="</s>", pad_token="<pad>", add_bos_token=True, tokenizer_class="GPT2Tokenizer")],
+    ["merges.txt", dict(unk_token="</s>", bos_token="</s>", eos_token="</s>", pad_token="<pad>", tokenizer_class="GPT2Tokenizer")],
+    ["bytelevel", dict(BYTES, tokenizer_class="PreTrainedTokenizerFast", add_prefix_space=True)],
+    ["wordpiece", dict(BERT, tokenizer_class="BertTokenizer", additional_special_tokens=["!"], image_token="two")],
+    ["wordpiece", dict(BERT, tokenizer_class="PreTrainedTokenizerFast", extra_special_tokens=["nine", "<y>"])],
+    ["wordpiece", dict(BERT, tokenizer_class="BertTokenizer", split_special_tokens=True)],
+    # A class that builds its tokenizer anew leaves out what added_tokens_decoder does not list, but for its own.
+    ["bytelevel", dict(tokenizer_class="RobertaTokenizer", trim_offsets=False, added_tokens_decoder={
+        "20": {"content": "!", "lstrip": False, "rstrip": False, "single_word": False, "normalized": False, "special": False}})],
 ]
 
 
