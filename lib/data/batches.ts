@@ -1,6 +1,8 @@
 import { check, fail } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { type PackedBatch, pack } from '../nn/batch.ts'
 import { checkOptions, type OptionsOf, SEED } from '../options.ts'
+import { isCount } from '../tuple.ts'
 import { type PlanOptions, planBatches } from './batchPlan.ts'
 import { type Example, sequencesOf } from './example.ts'
 import { itemAt, type List } from './list.ts'
@@ -110,6 +112,10 @@ export function packExamples(examples: List<Example>, rows: Int32Array, options:
   checkOptions('packExamples', options, { collate: true, classWeights: true, offsets: true })
   const { collate, classWeights, offsets = START } = options
   const parts = Array.from(rows, row => itemAt(examples, row))
+  for (const [i, part] of parts.entries())
+    check(isCount(part?.ids?.length), 'ERR_DATA', () => {
+      return `batches: example ${rows[i]} is ${shown(part)}, which has no ids; make examples by prepareData`
+    })
   const sequences = parts.flatMap(sequencesOf)
   check(sequences.length % parts.length === 0, 'ERR_DATA', () => {
     return `batches: ${sequences.length} sequences of ${parts.length} examples, expected as many of each`

@@ -171,6 +171,6 @@ export function joinedLists<T>(lists: readonly List<T>[]): List<T> {
 }
 
 /** Whether a value is a list. */
-export function isList(value: unknown): boolean {
+export function isList(value: unknown): value is List<unknown> {
   return Array.isArray(value) || value instanceof Dataset
 }

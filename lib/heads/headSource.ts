@@ -6,8 +6,9 @@ import { shown } from '../io/json.ts'
 import type { Family } from '../models/family.ts'
 import { labelRows, withRows } from '../models/labelRows.ts'
 import type { TensorSource } from '../models/weights.ts'
-import { checkIdle, checkKeys, isRecord } from '../options.ts'
-import { isOneOf, isTexts, nth } from '../tuple.ts'
+import { COMPUTE } from '../ops/matmul.ts'
+import { checkIdle, checkKeys, checkValue, type Domain, isRecord } from '../options.ts'
+import { isTexts, nth } from '../tuple.ts'
 import type { Head, Problem } from './head.ts'
 import { headOf, headTasks, type TaskName } from './index.ts'
 
@@ -33,9 +34,15 @@ interface ModelSettings {
   readonly device?: string | undefined
   readonly planFor?: string | undefined
   readonly headRows?: string | undefined
+  readonly head?: unknown
 }
 
-const HEAD_ROWS = ['byName', 'inOrder', 'anew'] as const
+const DOMAINS: Readonly<Record<string, Domain>> = {
+  problem: { kind: 'choice', choices: ['single', 'multi', 'regression'] },
+  headRows: { kind: 'choice', choices: ['byName', 'inOrder', 'anew'] },
+  compute: { kind: 'choice', choices: COMPUTE },
+  seed: { kind: 'integer', min: 0 },
+}
 
 const OPTIONS = 'task labels problem head headRows device planFor storage compute seed'.split(' ')
 
@@ -46,11 +53,16 @@ export function checkModelOptions(what: string, options: ModelSettings): void {
     return `${what}: no task; give { task: ${headTasks.map(task => `'${task}'`).join(' | ')} }`
   })
   headOf(options.task)
-  const { device, planFor, headRows } = options
+  const { device, planFor } = options
   if (device !== 'meta') checkIdle('planFor', planFor, () => `on device ${device ?? 'cpu'}, which plans nothing`)
-  check(headRows === undefined || isOneOf(HEAD_ROWS, headRows), 'ERR_OPTION', () => {
-    return `headRows: ${shown(headRows)}, expected one of ${HEAD_ROWS.join(', ')}`
+  const { head } = options
+  check(head === undefined || typeof head === 'function', 'ERR_OPTION', () => {
+    return `head: ${shown(head)} is no function that makes one; see examples/custom-head.ts`
   })
+  for (const [name, domain] of Object.entries(DOMAINS)) {
+    const value: unknown = Reflect.get(options, name)
+    if (value !== undefined) checkValue(name, domain, value)
+  }
 }
 
 /** The head of a task. @throws ERR_OPTION for a problem that it does not solve */

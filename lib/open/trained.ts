@@ -12,7 +12,7 @@ import { hubIdOf } from '../hub/id.ts'
 import { referenceOf } from '../hub/reference.ts'
 import { architectures, configLabels, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
-import { isJsonObject } from '../io/json.ts'
+import { isJsonObject, shown } from '../io/json.ts'
 import { isModelPath } from '../io/modelPath.ts'
 import { openSafetensors, openTorchFile } from '../io/safetensors.ts'
 import { VOCABULARIES } from '../io/tokenizerFiles.ts'
@@ -22,7 +22,7 @@ import { checkIdle } from '../options.ts'
 import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import type { TaskValues } from '../tasks/task.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
-import { must } from '../tuple.ts'
+import { isTexts, must } from '../tuple.ts'
 import { type Base, type BaseSettings, findBase, loadBase, maxLengthOf } from './base.ts'
 
 /** A trained model with all that its use needs. */
@@ -198,6 +198,9 @@ function labelsFor(
   info: AdapterInfo,
   { labels }: TrainedSettings,
 ): readonly string[] | undefined {
+  check(labels === undefined || isTexts(labels), 'ERR_OPTION', () => {
+    return `labels: ${shown(labels)} is no list of names; give ['no', 'yes'], say`
+  })
   const own = info.labels && info.labels.length > 0 ? info.labels : undefined
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
   check(!labels || !own || !isAdapter || labels.join('\n') === own.join('\n'), 'ERR_OPTION', () => {

@@ -10,20 +10,20 @@ import {
   splitHash,
 } from '../data/duplicates.ts'
 import { type LabelMap, type LabelOrder, labelMap, likeNames } from '../data/labels.ts'
-import { joinedLists, type List } from '../data/list.ts'
+import { isList, joinedLists, type List } from '../data/list.ts'
 import { type DataSource, OPEN_OPTIONS, type OpenOptions, openDataset } from '../data/open.ts'
 import { DATA_OPTIONS } from '../data/options.ts'
 import { placeOf, type Row } from '../data/row.ts'
 import { type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'
 import { storeRows } from '../data/storedRows.ts'
-import { check } from '../errors.ts'
+import { check, nearest } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
 import { shown } from '../io/json.ts'
 import { inTurns, turn } from '../io/turn.ts'
 import type { ModelOptions } from '../model.ts'
-import { checkOptions, checkValue, type OptionsOf, SEED } from '../options.ts'
+import { checkOptions, checkValue, isRecord, type OptionsOf, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
-import { keysOf, must, pick } from '../tuple.ts'
+import { isOneOf, keysOf, must, pick } from '../tuple.ts'
 import { type EncodedRows, encoding, unknownText } from './encode.ts'
 import { taskOf } from './index.ts'
 import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
@@ -84,6 +84,7 @@ const defaultFractions: Fractions = parseFractions(DATA_OPTIONS.split.found)
 export async function splitData(source: string | GivenSplits, options: SplitOptions = {}): Promise<SplitData> {
   checkOptions('splitData', options, SPLIT_OPTIONS)
   checkValues(options)
+  checkSource(source)
   const notices: string[] = []
   const notice = (text: string): void => void notices.push(text)
   const read = typeof source === 'string' ? await readSplits(source, options, notices) : source
@@ -220,6 +221,27 @@ function withLists(splits: GivenSplits, columns: Columns): GivenSplits {
 export function settledOptions({ choice, splits: { train }, columns }: SplitData, given: TaskValues = {}): TaskValues {
   return { ...(train.length > 0 ? taskOf(choice).found?.(train, columns) : {}), ...given }
 }
+
+/** @throws ERR_OPTION for what JavaScript may hand over in place of a path, or of rows by split */
+function checkSource(source: unknown): void {
+  if (typeof source === 'string') return
+  check(isRecord(source), 'ERR_OPTION', () => {
+    return `data: ${shown(source).slice(0, 80)} is no path and no splits; give { train: toRows(objects) }, say`
+  })
+  for (const [name, rows] of Object.entries(source)) {
+    check(isOneOf(SPLITS, name), 'ERR_OPTION', () => {
+      return `data: "${name}" is no split${nearest(name, SPLITS)}; use ${SPLITS.join(', ')}`
+    })
+    if (rows === undefined) continue
+    check(isList(rows), 'ERR_OPTION', () => `data: ${name} is no list of rows; give toRows(objects), say`)
+    const row: unknown = rows.at(0)
+    check(row === undefined || (isRecord(row) && isRecord(row.values)), 'ERR_OPTION', () => {
+      return `data: ${name} holds ${shown(row)}, which is no row; make rows of plain objects by toRows(objects)`
+    })
+  }
+}
+
+const SPLITS = ['train', 'validation', 'test'] as const
 
 const SPLIT_OPTIONS: OptionsOf<SplitOptions> = {
   ...OPEN_OPTIONS,

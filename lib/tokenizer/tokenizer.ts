@@ -1,6 +1,8 @@
 import { brief, check } from '../errors.ts'
 import { localFolder } from '../hub/folder.ts'
+import { shown } from '../io/json.ts'
 import { checkOptions } from '../options.ts'
+import { isCount } from '../tuple.ts'
 import { type ChatTemplate, chatTemplate } from './chatTemplate.ts'
 import { followConfig, type Side, sideOf } from './config.ts'
 import { readDecoder } from './decoders.ts'
@@ -136,8 +138,8 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
     chatTemplate: chatTemplate(path, templates, variablesOf(tokenConfigs(config, map))),
     encode: (text, options) => encodeText(coder, text, options),
     encodeWords: (list, options) => encodeWordList(coder, list, options),
-    tokens: text => pipeline.encode(text).ids,
-    spans: text => pipeline.encode(text),
+    tokens: text => pipeline.encode(checkText('tokens', text)).ids,
+    spans: text => pipeline.encode(checkText('spans', text)),
     decode(ids, options) {
       const list = textsOf(pipeline, ids, hidden, options)
       return list.length === 0 ? '' : decoder(list).join('')
@@ -151,6 +153,12 @@ function createTokenizer(path: string, files: TokenizerFiles, options: Tokenizer
 /** Special tokens under the names that chat templates know. */
 function variablesOf(configs: readonly Fields[]): Fields {
   return Object.fromEntries(Object.entries(namedSpecials(configs)).map(([kind, token]) => [`${kind}_token`, token]))
+}
+
+/** @throws ERR_OPTION for what JavaScript may hand over in place of a text */
+function checkText(what: string, text: unknown): string {
+  check(typeof text === 'string', 'ERR_OPTION', () => `${what}: ${shown(text)} is no text`)
+  return text
 }
 
 type WordOptions = Pick<EncodeOptions, 'maxLength'>
@@ -191,6 +199,8 @@ function spaceAfterWord(text: string, from: number): number {
 function encodeText(coder: Coder, text: string, options: EncodeOptions = {}): Encoded {
   checkOptions('encode', options, { pair: true, maxLength: true })
   const { pair, maxLength } = options
+  checkText('encode', text)
+  if (pair !== undefined) checkText('pair', pair)
   const slots = pair === undefined ? coder.template.single : coder.template.pair
   const room = roomFor(slots, maxLength)
   const first = spansOf(coder, text, room)
@@ -212,6 +222,7 @@ function cut(spans: Spans, length: number, side: Side): Spans {
 
 /** A word's tokens, as after a space for byte-level tokenizers; one without any gets the unknown token. */
 function wordSpans(coder: Coder, word: string): Spans {
+  checkText('encodeWords', word)
   const known = coder.words.get(word)
   if (known) return known
   const prefix = coder.traits.wordPrefix && word !== '' && !word.startsWith(' ') ? ' ' : ''
@@ -238,6 +249,7 @@ function shift({ starts, ends }: Spans, length: number): void {
 function encodeWordList(coder: Coder, words: readonly string[], options: WordOptions = {}): EncodedWords {
   checkOptions('encodeWords', options, { maxLength: true })
   const { maxLength } = options
+  check(Array.isArray(words), 'ERR_OPTION', () => `encodeWords: ${shown(words)} is no list of words`)
   const { single } = coder.template
   const room = roomFor(single, maxLength)
   const all: Spans = { ids: [], starts: [], ends: [] }
@@ -298,6 +310,7 @@ function textsOf(
   options: Parameters<Tokenizer['decode']>[1] = {},
 ): string[] {
   checkOptions('decode', options, { keepSpecials: true })
+  check(typeof ids === 'object' && isCount(ids?.length), 'ERR_OPTION', () => `decode: ${shown(ids)} is no list of ids`)
   const without = options.keepSpecials ? undefined : specials
   const texts: string[] = []
   for (const id of Array.from(ids)) {

@@ -7,6 +7,7 @@ import { check } from '../errors.ts'
 import type { Say } from '../generate/answers.ts'
 import type { DeviceAnswers } from '../heads/head.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
+import { shown } from '../io/json.ts'
 import { Model } from '../model.ts'
 import { checkIdle, checkOptions, isRecord, type OptionsOf, SEED } from '../options.ts'
 import { type ExampleSet, examplesOf } from '../tasks/encode.ts'
@@ -166,6 +167,9 @@ async function* forwardAll(
   isLabelled: boolean,
   ask?: Ask,
 ): AsyncGenerator<Forwarded> {
+  check(signal === undefined || signal instanceof AbortSignal, 'ERR_OPTION', () => {
+    return `signal: ${shown(signal)} is none; give that of an AbortController`
+  })
   check(Number.isInteger(batchSize) && batchSize > 0, 'ERR_OPTION', () => {
     return `batchSize: ${batchSize} is not a positive integer`
   })

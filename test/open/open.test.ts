@@ -41,7 +41,7 @@ test('a run is opened, and says what the command says; calls at once are answere
   const [one, two, three, list] = await Promise.all([...calls, codeOf(model.predict(odd))])
   assert.equal([one, two, three], all)
   assert.equal(list, all)
-  assert.match(await codeOf(model.predict(odd)), /ERR_OPTION: predict: input 1 is {"text":7}, not a text/)
+  assert.match(await codeOf(model.predict(odd)), /ERR_OPTION: predict: input 1 is {"text":7}; give a text/)
   assert.equal(await model.predict([]), [])
   assert.match(await codeOf(model.predict('a', { topK: 2 } as never)), /ERR_OPTION: topK: is no option of predict/)
   assert.match(await codeOf(model.predict('a', { top: 'all' as never })), /ERR_OPTION: top: "all" is no whole number/)
