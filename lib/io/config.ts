@@ -195,6 +195,8 @@ function labelMap({ path }: ModelConfig, entries: [number, string][]): ConfigLab
 
 function checkAgreement(config: ModelConfig, { id2label, label2id }: ConfigLabels, backward: Json): void {
   const entries = inverted(config, backward)
+  // What transformers has where only id2label was set: the default names, of which it takes no notice.
+  if (entries.every(([id, label]) => label === `LABEL_${id}`)) return
   for (const [id, label] of entries)
     check(label2id.get(label) === id, 'ERR_CONFIG', () => {
       const other = label2id.get(label) ?? 'absent'

@@ -5,6 +5,7 @@ import { parseClass } from './classes.ts'
 import type { Anchor, Dialect, PatternCursor } from './cursor.ts'
 import { RegexError } from './error.ts'
 import { parseEscape } from './escapes.ts'
+import { foldAtEnd } from './folds.ts'
 import { anything, type CharTest, ignoringCase, lineFeed, not } from './sets.ts'
 
 /** A pattern as a tree. */
@@ -59,13 +60,31 @@ function parseChoice(cursor: PatternCursor): Node {
 
 function parseSequence(cursor: PatternCursor): Node {
   const parts: Node[] = []
+  let text = ''
   for (;;) {
     const c = cursor.pattern[cursor.at]
     if (c === undefined || c === '|' || c === ')') break
     const atom = parseAtom(cursor)
-    if (atom) parts.push(parseRepeats(cursor, atom))
+    if (!atom) continue
+    const part = parseRepeats(cursor, atom)
+    // What is repeated stands by itself.
+    const char = cursor.dialect === 'onig' ? charIgnoringCase(atom) : undefined
+    if (char !== undefined) checkFolds(part === atom ? text + char : char)
+    text = char !== undefined && part === atom ? text + char : ''
+    parts.push(part)
   }
   return parts.length === 1 ? nth(parts, 0) : { type: 'sequence', parts }
+}
+
+/** The character that a set stands for whatever its case. */
+function charIgnoringCase(node: Node): string | undefined {
+  const [flag, char, ...more] = node.type === 'set' ? [...node.key] : []
+  return flag === 'i' && more.length === 0 ? char : undefined
+}
+
+function checkFolds(text: string): void {
+  const found = foldAtEnd(text)
+  if (found) throw new RegexError(`ignores the case of "${found[1]}", which "${found[0]}" may stand for`)
 }
 
 /** One character, class, group or anchor; undefined for a comment. */

@@ -107,6 +107,16 @@ test('labels: from either map or the count, in order of id', () => {
   const many = Object.fromEntries(Array.from({ length: 12 }, (_, i) => [String(i), `c${i}`]))
   assert.equal(configLabels(bert({ id2label: many }))?.id2label.at(-1), 'c11')
   assert.equal(configLabels(bert({ label2id: { b: 1, a: 0 } }))?.id2label, ['a', 'b'])
+  // transformers 5.24 loads this with config.id2label {0: 'a', 1: 'b', 2: 'c'}.
+  const stale = bert({ id2label: { 0: 'a', 1: 'b', 2: 'c' }, label2id: { LABEL_0: 0, LABEL_1: 1 } })
+  assert.equal(
+    [...configLabels(stale)!.label2id],
+    [
+      ['a', 0],
+      ['b', 1],
+      ['c', 2],
+    ],
+  )
   assert.equal(configLabels(bert({ num_labels: 2 }))?.id2label, ['LABEL_0', 'LABEL_1'])
   refused(() => configLabels(bert({ id2label: { 0: 'a', 2: 'b' } })), 'gaps', '2', '1')
   refused(() => configLabels(bert({ id2label: { 0: 'a', 1: 'a' } })), '"a"', '0', '1')

@@ -69,6 +69,18 @@ test('hostile patterns end with an answer or an error', () => {
     }
 })
 
+test('letters that equal several others when case is ignored are refused: Oniguruma takes either for the other', () => {
+  // tokenizers 0.23 splits "assb" by (?i)ß at "ss", "aﬆb" by (?i)st at "ﬆ", and "assb" by (?i)s+ at "ss".
+  for (const pattern of ['(?i)ß', '(?i)ss', '(?i:st)', 'a(?i)\\x{fb01}', '(?i)İ'])
+    assert.throws(
+      () => new Regex(pattern, 'onig'),
+      (error: unknown) => error instanceof RegexError && /ignores the case of/.test(error.message),
+    )
+  assert.equal(found('(?i)s+', 'assb'), ['ss'])
+  assert.equal(found('ß|ss', 'aßss'), ['ß', 'ss'])
+  assert.equal(found('(?i)ss', 'SSß', 'python'), ['SS'])
+})
+
 test('what is no pattern, or cannot be matched, is a RegexError', () => {
   const bad = ['(', ')', '[a', 'a{2,1}', '\\p{Nope}', '(?<n>a)\\1', '\\k<n>', '[b-a]', '((a{900}){900}){900}', '(?x)']
   for (const pattern of [...bad, '('.repeat(5000), '['.repeat(5000), `${'(?:'.repeat(500)}a${')'.repeat(500)}`])
