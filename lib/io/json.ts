@@ -36,7 +36,7 @@ export function shown(value: unknown): string {
   try {
     return brief(JSON.stringify(value, plain) ?? String(value))
   } catch {
-    return brief(String(value)) // it holds itself
+    return Object.prototype.toString.call(value) // it holds itself, or is too deep
   }
 }
 

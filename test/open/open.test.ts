@@ -98,6 +98,9 @@ test('examples/server.ts answers, and outlives a bad request', async () => {
     const { port } = JSON.parse(String(line)) as { port: number }
     const ask = (path: string, body: string) => fetch(`http://localhost:${port}${path}`, { method: 'POST', body })
     assert.is((await ask('/', '{')).status, 400)
+    assert.is((await ask('/', `${'['.repeat(9000)}${']'.repeat(9000)}`)).status, 400)
+    assert.is((await ask('/', `"${'a '.repeat(600_000)}"`)).status, 400)
+    assert.is((await fetch(`http://localhost:${port}/`)).status, 405)
     const all = await Promise.all(['good', 'bad'].map(async word => (await ask('/', JSON.stringify([word]))).json()))
     for (const [answer] of all as { label: string }[][]) assert.ok(['bad', 'good'].includes(answer!.label))
     assert.is(await (await ask('/swap', JSON.stringify(at('turned')))).json(), 'swapped')

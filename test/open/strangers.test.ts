@@ -16,6 +16,9 @@ const model = await load({})
 const any = (value: unknown): any => value
 const example = { ids: Int32Array.of(1), label: 0 }
 
+let deep: unknown = 'a'
+for (let i = 0; i < 9000; i++) deep = [deep]
+
 const WRONG: readonly [what: string, call: () => unknown, code: string, says: RegExp][] = [
   ['no text to encode', () => tokenizer.encode(any(undefined)), 'ERR_OPTION', /^encode: missing is no text/],
   ['a number to encode', () => tokenizer.encode(any(7)), 'ERR_OPTION', /^encode: 7 is no text/],
@@ -59,6 +62,7 @@ const WRONG: readonly [what: string, call: () => unknown, code: string, says: Re
     'ERR_OPTION',
     /^signal: "x" is none; give that of an AbortController/,
   ],
+  ['a list without end', () => tokenizer.encode(any(deep)), 'ERR_OPTION', /^encode: \[object Array\] is no text/],
   ['no data', () => splitData(any(null)), 'ERR_OPTION', /^data: null is no path and no splits; give \{ train: toRows/],
   ['a list for splits', () => splitData(any([{ a: 1 }])), 'ERR_OPTION', /^data: \[.*\] is no path and no splits/],
   [
