@@ -206,6 +206,7 @@ function explain(error: CommanderError, argv: readonly string[]): Parsed {
   switch (error.code) {
     case 'commander.helpDisplayed':
     case 'commander.help':
+      if (!command) checkWord(argv[0])
       return { text: command ? commandHelp(command, process.stdout.columns || 100) : programHelp() }
     case 'commander.version':
       return { text: `${packageVersion()}\n` }
@@ -215,11 +216,7 @@ function explain(error: CommanderError, argv: readonly string[]): Parsed {
         command ? unknownFlag(command, quoted) : `${quoted}: name a command first; see lowrank --help`,
       )
     case 'commander.unknownCommand': {
-      const word = argv[0] === 'inspect' ? `inspect ${quoted}` : quoted
-      return fail(
-        'ERR_OPTION',
-        `${word}: there is no such command${nearest(word, COMMANDS)}; lowrank --help lists them`,
-      )
+      return failUnknown(argv[0] === 'inspect' ? `inspect ${quoted}` : quoted)
     }
     case 'commander.optionMissingArgument':
       return fail('ERR_OPTION', `${quoted.split(' ')[0]}: needs a value; lowrank ${command} --help tells which`)
@@ -228,6 +225,15 @@ function explain(error: CommanderError, argv: readonly string[]): Parsed {
     default:
       return fail('ERR_OPTION', error.message.replace(/^error: /, ''), error)
   }
+}
+
+function failUnknown(word: string): never {
+  fail('ERR_OPTION', `${word}: there is no such command${nearest(word, COMMANDS)}; lowrank --help lists them`)
+}
+
+/** @throws ERR_OPTION for a word with which no command begins, whose help is asked for */
+function checkWord(word = '--help'): void {
+  if (!word.startsWith('-') && !COMMANDS.some(command => command.split(' ')[0] === word)) failUnknown(word)
 }
 
 function commandOf(argv: readonly string[]): Command | undefined {

@@ -51,12 +51,16 @@ function checked(wanted: Problem, found: { problem: Problem; numeric: boolean },
 function problemOf(
   rows: List<Row>,
   label: string,
-  { task, labels }: Asked = {},
+  { task, labels, problem }: Asked = {},
 ): { problem: Problem; numeric: boolean; reason: string } {
   const kinds = kindsOf(rows, label)
   if (kinds.has('list')) {
     check(kinds.size === 1, 'ERR_DATA', () => `labels: "${label}" is a list in some rows and not in others`)
-    return { ...problemOfLists(rows, label), numeric: false }
+    const found = problemOfLists(rows, label)
+    check(!labels || problem !== undefined || found.problem !== 'regression', 'ERR_OPTION', () => {
+      return `labels: "${label}" holds numbers, one for each output, which have no names; leave labels out, or write 0 and 1`
+    })
+    return { ...found, numeric: false }
   }
   const given = labels && `"${label}" is read as one of the ${labels.names.length} labels given`
   checkMissing(rows, label, kinds, labels?.ids)
@@ -193,7 +197,16 @@ function problemOfLists(rows: List<Row>, label: string): { problem: Problem; rea
   const width = must(vectorWidth(rows, label), 'vector')
   const binary = rows.every(row => itemsIn(row, label).every(value => value === 0 || value === 1))
   if (binary) return { problem: 'multi', reason: `"${label}" holds 0 or 1 for each of ${width} labels` }
-  return { problem: 'regression', reason: `"${label}" holds ${width} numbers a row` }
+  return { problem: 'regression', reason: `"${label}" holds ${width} numbers a row${sharesHint(rows, label)}` }
+}
+
+/** Shares of labels are learned as any numbers. */
+function sharesHint(rows: List<Row>, label: string): string {
+  const areShares = rows.every(row => {
+    const shares = itemsIn(row, label).map(Number)
+    return shares.every(share => share >= 0) && Math.abs(shares.reduce((sum, share) => sum + share, 0) - 1) < 1e-3
+  })
+  return areShares ? ', which sum to 1: their squared error is learned, not the probability of a label' : ''
 }
 
 const isNumbers = (list: readonly unknown[]): boolean => list.every(value => typeof value === 'number')

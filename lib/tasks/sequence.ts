@@ -294,12 +294,17 @@ export const multi: Task<LabelsPrediction, LabelsRecord> = {
 /** Vectors of 0 and 1 as lists of the names of their ones: those given, else LABEL_0 and so on. */
 function namedVectors({ splits, columns, labels }: LabelSource, notice: (text: string) => void): Converted {
   const column = columnOf(columns, 'label')
-  const width = vectorWidth(joinedLists(Object.values(splits)), column)
+  const rows = joinedLists(Object.values(splits))
+  const width = vectorWidth(rows, column)
   if (width === undefined) return { splits }
   const names = labels?.names ?? Array.from({ length: width }, (_, i) => `LABEL_${i}`)
   check(names.length === width, 'ERR_DATA', () => {
     return `labels: "${column}" holds ${width} values a row and ${names.length} labels are given; name one for each`
   })
+  if (width > 1 && rows.every(row => itemsIn(row, column).filter(value => value === 1).length === 1))
+    notice(
+      `"${column}" has one 1 in each row, and any number is learned; write its name, or number, for one label a row`,
+    )
   if (!labels)
     notice(`"${column}" names no labels: they are called ${names[0]} to ${names.at(-1)}; name them with labels`)
   const convert = (row: Row): Row => {

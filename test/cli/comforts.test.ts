@@ -30,6 +30,8 @@ test('help COMMAND is COMMAND --help, with examples, and the options of most run
     for (const name of COMMON[command] ?? []) assert.ok(known.includes(name), `${command} ${name}`)
     for (const example of EXAMPLES[command]) assert.ok(textOf(['help', ...command.split(' ')]).includes(example))
   }
+  assert.throws(() => textOf(['help', 'trian']), /trian: there is no such command \(did you mean "train"\?\)/)
+  assert.ok(textOf(['help', 'inspect']).includes('inspect data'))
   const help = textOf(['help', 'train'])
   assert.ok(help.indexOf('--epochs <n>') < help.indexOf('--encoding'))
   assert.is(help.split('--epochs <n>').length, 2, 'an option stands in one place')

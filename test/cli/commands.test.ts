@@ -115,7 +115,9 @@ test('predict reads arguments, files and the standard input', async () => {
   const table = await cli(['predict', 'lowrank-reviews', '--format', 'jsonl'], { cwd, input: '{"text":"a"}' })
   assert.match(table.stderr, /ERR_OPTION: --format: has no effect on the standard input, which is one text a line/)
   writeFileSync(join(cwd, 'of-data.yaml'), 'columns:\n  text: body\nformat: csv\nencoding: cp1252\n')
-  assert.is((await run('predict', 'lowrank-reviews', 'fine', '--config', 'of-data.yaml')).code, 0)
+  const empty = await run('predict', 'lowrank-reviews', 'fine', ' ', '--config', 'of-data.yaml')
+  assert.is(empty.code, 0)
+  assert.match(empty.stderr, /1 text without a word: what is predicted there says nothing/)
   const wrong = await cli(['predict', 'lowrank-reviews'], { cwd, input: Buffer.from([0x61, 0xf6, 0x0a]) })
   assert.match(
     wrong.stderr,

@@ -38,7 +38,7 @@ export async function predictCommand(
   const started = performance.now()
   const trained = await openTold(settings, console)
   const task = taskOfModel(trained.model)
-  let [count, cut, unread] = [0, 0, 0]
+  let [count, cut, unread, empty] = [0, 0, 0, 0]
   try {
     for await (const rows of chunks(
       rowsOf(settings, trained.columnNames.text2 !== undefined, console),
@@ -47,6 +47,7 @@ export async function predictCommand(
       for await (const record of recordsOf(trained, rows, settings)) {
         if (record.truncated) cut++
         if (record.unknown !== undefined) unread++
+        if (!task.says && record.text.trim() === '') empty++
         count++
         console.line(predictionLine(task, record, console.color))
         console.event({ type: 'prediction', ...record })
@@ -54,8 +55,7 @@ export async function predictCommand(
       if (console.closed) break
     }
     check(count > 0, 'ERR_DATA', () => 'predict: there is no text; give texts, --input or lines on the standard input')
-    if (cut > 0) console.warn(`${plural(cut, 'pair')} cut to ${trained.maxLength} tokens, their ends unread`)
-    if (unread > 0) console.warn(unknownTextsText(unread, trained.tokenizer))
+    for (const text of warnings({ cut, unread, empty }, trained)) console.warn(text)
     console.event({
       type: 'summary',
       predictions: count,
@@ -67,6 +67,14 @@ export async function predictCommand(
   } finally {
     trained.model.dispose()
   }
+}
+
+/** What to tell of texts that were cut, that the vocabulary lacks, and that say nothing. */
+function* warnings(counts: { cut: number; unread: number; empty: number }, { maxLength, tokenizer }: Trained) {
+  const { cut, unread, empty } = counts
+  if (cut > 0) yield `${plural(cut, 'pair')} cut to ${maxLength} tokens, their ends unread`
+  if (empty > 0) yield `${plural(empty, 'text')} without a word: what is predicted there says nothing`
+  if (unread > 0) yield unknownTextsText(unread, tokenizer)
 }
 
 /** What is said of rows, or of a language model to them. */
