@@ -123,6 +123,7 @@ export function findColumns(seen: readonly string[], given: ColumnNames = {}, us
   const found: Record<string, string> = {}
   for (const [part, name] of Object.entries(given)) {
     if (name === undefined) continue
+    check(typeof name === 'string', 'ERR_OPTION', () => `columns.${part}: ${String(name)} is no name of a column`)
     check(PARTS.includes(part), 'ERR_OPTION', () => {
       return `columns.${part}: there is no such part${nearest(part, PARTS)}; parts are ${PARTS.join(', ')}`
     })

@@ -1,4 +1,5 @@
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { checkOptions } from '../options.ts'
 import { nth } from '../tuple.ts'
 import { CONLL_OPTIONS, type ConllOptions, findLayout, type Layout, type Word } from './conllLayout.ts'
@@ -17,6 +18,10 @@ import { detectScheme, type TagScheme, toIob2 } from './tags.ts'
  */
 export async function* readConll(path: string, options: ConllOptions = {}): AsyncGenerator<Row> {
   checkOptions('readConll', options, CONLL_OPTIONS)
+  for (const name of ['tokenColumn', 'tagColumn'] as const)
+    check(options[name] === undefined || Number.isInteger(options[name]), 'ERR_OPTION', () => {
+      return `${name}: ${shown(options[name])} is no whole number; columns count from 0`
+    })
   let converted: TagScheme = 'none'
   let rows = 0
   for await (const { words, layout } of laidOut(path, options)) {

@@ -11,8 +11,14 @@ export interface LabelMap {
 /** 'sorted': whole numbers by value, else by code unit; 'seen': by first appearance. */
 export type LabelOrder = 'sorted' | 'seen'
 
-/** A label map of names in order. @throws ERR_CONFIG for no names or one twice. */
+/** A label map of names in order. @throws ERR_CONFIG for no names or one twice, ERR_OPTION for what are no names. */
 export function labelMap(names: readonly string[]): LabelMap {
+  const areNames = Array.isArray(names) && names.every(name => typeof name === 'string')
+  check(
+    areNames,
+    'ERR_OPTION',
+    () => `labels: ${shown(names)} is no list of names; give ["no", "yes"], in order of ids`,
+  )
   check(names.length > 0, 'ERR_CONFIG', () => 'labels: no label; a classifier needs at least one')
   const ids = new Map(names.map((name, id) => [name, id]))
   const twice = names.find((name, id) => ids.get(name) !== id)

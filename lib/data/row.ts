@@ -1,5 +1,7 @@
 import { check, fail } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { isRecord } from '../options.ts'
+import { isList } from './list.ts'
 
 /** One record of a data set, with the place it came from. */
 export interface Row {
@@ -15,8 +17,20 @@ export function placeOf(row: Row): string {
   return row.file === '' ? `row ${row.line}` : `${row.file}:${row.line}`
 }
 
-/** Plain objects as rows. @throws ERR_DATA for anything that is no object. */
+/** @throws ERR_OPTION for what is no list of rows: of objects as they are, say */
+export function checkRows(what: string, rows: unknown): void {
+  check(isList(rows), 'ERR_OPTION', () => `${what}: ${shown(rows)} is no list of rows; make one by toRows`)
+  const first: unknown = Array.isArray(rows) ? rows[0] : undefined
+  check(first === undefined || (isRecord(first) && isRecord(first.values)), 'ERR_OPTION', () => {
+    return `${what}: ${shown(first)} is no row; make rows of objects by toRows`
+  })
+}
+
+/** Plain objects as rows. @throws ERR_DATA for anything that is no object, ERR_OPTION for what holds none. */
 export function toRows(objects: Iterable<unknown>): Row[] {
+  check(typeof objects === 'object' && objects !== null && Symbol.iterator in objects, 'ERR_OPTION', () => {
+    return `toRows: ${shown(objects)} is no list of objects; give [{ text, label }, …]`
+  })
   const rows: Row[] = []
   for (const values of objects) rows.push(toRow(values, rows.length + 1))
   return rows

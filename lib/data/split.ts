@@ -1,4 +1,5 @@
 import { check } from '../errors.ts'
+import { shown } from '../io/json.ts'
 import { random } from '../random.ts'
 import { nth } from '../tuple.ts'
 import type { Splits } from './duplicates.ts'
@@ -10,6 +11,7 @@ export type Fractions = readonly [train: number, validation: number, test: numbe
 
 /** Shares from text such as `0.8/0.1/0.1` or `0.9/0.1`. @throws ERR_OPTION unless they are ≥ 0 and sum to 1. */
 export function parseFractions(text: string): Fractions {
+  check(typeof text === 'string', 'ERR_OPTION', () => `split: ${shown(text)} is no text; write 0.8/0.1/0.1`)
   const parts = text.split(/[/,:]/).map(part => (part.trim() === '' ? Number.NaN : Number(part)))
   const [train = Number.NaN, validation = 0, test = 0] = parts
   const sound = parts.length <= 3 && parts.every(part => part >= 0 && part <= 1)
@@ -17,6 +19,16 @@ export function parseFractions(text: string): Fractions {
     return `split: "${text}" is not two or three shares that sum to 1; write 0.8/0.1/0.1`
   })
   return [train, validation, test]
+}
+
+/** @throws ERR_OPTION for what are no three shares that sum to 1 */
+export function checkFractions(given: unknown): void {
+  const isShare = (share: unknown) => typeof share === 'number' && share >= 0 && share <= 1
+  const are = Array.isArray(given) && given.length === 3 && given.every(isShare) && given[0] > 0
+  const sum = are ? given.reduce((total: number, share: number) => total + share, 0) : 0
+  check(are && Math.abs(sum - 1) < 1e-6, 'ERR_OPTION', () => {
+    return `fractions: ${shown(given)} are not shares of train, validation and test that sum to 1; give [0.8, 0.1, 0.1]`
+  })
 }
 
 /**

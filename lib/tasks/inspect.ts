@@ -3,7 +3,7 @@ import { conversationText } from '../data/conversation.ts'
 import { repeatedTexts } from '../data/duplicates.ts'
 import { countLabels, likeNames } from '../data/labels.ts'
 import { changed, type List } from '../data/list.ts'
-import { listOf, type Row, textOf, typeOf } from '../data/row.ts'
+import { checkRows, listOf, type Row, textOf, typeOf } from '../data/row.ts'
 import { type LengthStatistics, lengthStatistics } from '../data/statistics.ts'
 import { detectScheme, type TagScheme, tagsOf, withPlaceFirst } from '../data/tags.ts'
 import { LowrankError } from '../errors.ts'
@@ -57,6 +57,7 @@ export function inspectData(
   } = {},
 ): DataInspection {
   checkOptions('inspectData', options, { tokenizer: true, columnNames: true, task: true })
+  checkRows('inspectData', written)
   const notices: string[] = []
   const taken = adopted({ train: written }, options.columnNames, options.task, text => void notices.push(text))
   const known = taken.splits.train ?? written

@@ -14,7 +14,7 @@ import { isList, joinedLists, type List } from '../data/list.ts'
 import { type DataSource, OPEN_OPTIONS, type OpenOptions, openDataset } from '../data/open.ts'
 import { DATA_OPTIONS } from '../data/options.ts'
 import { placeOf, type Row } from '../data/row.ts'
-import { type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'
+import { checkFractions, type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'
 import { storeRows } from '../data/storedRows.ts'
 import { check, nearest } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
@@ -119,7 +119,17 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
 function checkValues(options: SplitOptions): void {
   for (const name of ['format', 'encoding', 'delimiter', 'duplicates', 'rows'] as const)
     if (options[name] !== undefined) checkValue(name, DATA_OPTIONS[name], options[name])
+  const { labels, fractions, labelOrder, problem } = options
+  check(labels === undefined || (Array.isArray(labels.names) && labels.ids instanceof Map), 'ERR_OPTION', () => {
+    return `labels: ${shown(labels)} is no label map; give labelMap(["no", "yes"])`
+  })
+  if (fractions !== undefined) checkFractions(fractions)
+  if (labelOrder !== undefined) checkValue('labelOrder', LABEL_ORDER, labelOrder)
+  if (problem !== undefined) checkValue('problem', PROBLEM, problem)
 }
+
+const LABEL_ORDER = { kind: 'choice', choices: ['sorted', 'seen'] } as const
+const PROBLEM = { kind: 'choice', choices: ['single', 'multi', 'regression'] } as const
 
 /** Splits with as many training rows as were asked for. */
 function limited(

@@ -4,7 +4,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { likeNames } from '../../lib/data/labels.ts'
+import { labelMap, likeNames } from '../../lib/data/labels.ts'
 import { toRows } from '../../lib/data/row.ts'
 import { inspectData } from '../../lib/tasks/inspect.ts'
 import { splitData } from '../../lib/tasks/prepare.ts'
@@ -182,6 +182,34 @@ test('a folder of save_to_disk: the error says what to write instead', async () 
   )
 })
 
+const objects: unknown = rows
+const asData = (value: unknown) => value as Parameters<typeof splitData>[0]
+const asOptions = (value: unknown) => value as Parameters<typeof splitData>[1]
+const given: readonly (readonly [what: string, run: () => unknown, says: RegExp])[] = [
+  ['objects alone', () => splitData(asData(objects)), /is no path and no splits; give \{ train: toRows/],
+  ['nothing', () => splitData(asData(undefined)), /is no path and no splits/],
+  [
+    'objects by split',
+    () => splitData(asData({ train: objects })),
+    /train holds .* is no row; make rows of plain objects/,
+  ],
+  ['another split', () => splitData(asData({ train: toRows(rows), dev: toRows(rows) })), /"dev" is no split/],
+  ['names for a map', () => splitData({ train: toRows(rows) }, asOptions({ labels: ['x', 'y'] })), /no label map/],
+  [
+    'a number for a column',
+    () => splitData({ train: toRows(rows) }, asOptions({ columnNames: { text: 5 } })),
+    /5 is no name/,
+  ],
+  ['shares below 0', () => splitData({ train: toRows(rows) }, { fractions: [2, -0.5, -0.5] }), /are not shares/],
+  ['two shares', () => splitData({ train: toRows(rows) }, asOptions({ fractions: [0.5, 0.5] })), /are not shares/],
+  ['an order', () => splitData({ train: toRows(rows) }, asOptions({ labelOrder: 'abc' })), /one of sorted, seen/],
+  ['a path', () => inspectData(...([join(folder, 'x.csv')] as unknown as [[]])), /is no list of rows/],
+  ['numbers as names', () => labelMap(...([[0, 1]] as unknown as [string[]])), /is no list of names/],
+  ['one object', () => toRows(...([{ text: 'a' }] as unknown as [[]])), /toRows: .* is no list of objects/],
+]
+for (const [what, run, says] of given)
+  test(`${what}, given by a program: the error says what to give`, () => rejects(run, 'ERR_OPTION', says))
+
 test('one row with a list beside its text is a row', async () => {
   const { splits } = await splitData({ train: toRows([{ text: 'a', meta: [{ a: 1 }, { a: 2 }], label: 'x' }]) })
   assert.is(splits.train.length, 1)
@@ -206,6 +234,29 @@ test('inspect reads lists written as text as training does, and tells labels tha
     ]),
   )
   assert.match(alike.like!, /labels "X", "x " differ by case or blanks alone/)
+})
+
+const labelled = (labels: readonly unknown[], options: Parameters<typeof splitData>[1] = {}) =>
+  splitData({ train: toRows(labels.map(label => ({ text: 't', label }))) }, options)
+
+test('shares of labels and vectors with one 1 are told by what is learned of them; numbers take no names', async () => {
+  const shares = [
+    [0.7, 0.3],
+    [0.2, 0.8],
+  ]
+  assert.match((await labelled(shares)).choice.reason, /which sum to 1: their squared error is learned/)
+  assert.not.match((await labelled([[0.7, 0.5]])).choice.reason, /sum to 1/)
+  await rejects(
+    () => labelled(shares, { labels: labelMap(['a', 'b']) }),
+    'ERR_OPTION',
+    /one for each output, which have no names/,
+  )
+  const exclusive = await labelled([
+    [0, 1],
+    [1, 0],
+  ])
+  assert.ok(exclusive.notices.some(notice => /has one 1 in each row, and any number is learned/.test(notice)))
+  assert.match((await labelled(['1.0', '2.0'])).choice.reason, /all of them whole: write 1 for 1.0 if they are classes/)
 })
 
 test.run()

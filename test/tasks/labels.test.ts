@@ -16,26 +16,6 @@ const read = (labels: readonly unknown[], options: Parameters<typeof splitData>[
 }
 const plainLabels = ({ splits }: Awaited<ReturnType<typeof splitData>>) => splits.train.map(row => row.values.label)
 
-test('shares of labels and vectors with one 1 are told by what is learned of them; numbers take no names', async () => {
-  const shares = [
-    [0.7, 0.3],
-    [0.2, 0.8],
-  ]
-  assert.match((await read(shares)).choice.reason, /which sum to 1: their squared error is learned/)
-  assert.not.match((await read([[0.7, 0.5]])).choice.reason, /sum to 1/)
-  await rejects(
-    () => read(shares, { labels: labelMap(['a', 'b']) }),
-    'ERR_OPTION',
-    /one for each output, which have no names/,
-  )
-  const exclusive = await read([
-    [0, 1],
-    [1, 0],
-  ])
-  assert.ok(exclusive.notices.some(notice => /has one 1 in each row, and any number is learned/.test(notice)))
-  assert.match((await read(['1.0', '2.0'])).choice.reason, /all of them whole: write 1 for 1.0 if they are classes/)
-})
-
 test('vectors of 0 and 1 are labels by place, whatever their numbers are called', async () => {
   const labels = labelMap(['plot', 'music', 'cast'])
   const named = await read(
