@@ -1,5 +1,6 @@
 // A trained folder behind HTTP: requests that come at once share batches, and POST /swap takes another folder.
 // Run with: node dist/examples/server.js RUN [PORT], then: curl -d '["a text"]' localhost:8000
+// Beside an installed package: a copy, node server.mts RUN [PORT] (Node ≥ 22.18, Bun, Deno).
 
 import { createServer, type IncomingMessage } from 'node:http'
 import { type Input, open } from 'lowrank'
