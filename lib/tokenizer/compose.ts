@@ -2,6 +2,7 @@
 
 import { nth } from '../tuple.ts'
 import { type Piece, Rewriter } from './piece.ts'
+import { isNotDecomposed } from './unicode.ts'
 
 export type Form = 'NFC' | 'NFD' | 'NFKC' | 'NFKD'
 
@@ -13,7 +14,11 @@ const segments = /[\s\S][\p{M}\u1160-\u11FF\uD7B0-\uD7FF\uFF9E-\uFFDC]*/gu
 export function normalForm(piece: Piece, form: Form): Piece {
   if (piece.text.normalize(form) === piece.text) return piece
   const out = new Rewriter(piece)
-  for (const [segment] of piece.text.matchAll(segments)) {
+  for (const [found] of piece.text.matchAll(segments)) {
+    const [first = ''] = found
+    const kept = isNotDecomposed(first) ? first.length : 0
+    out.keep(kept)
+    const segment = found.slice(kept)
     if (segment.normalize(form) === segment) {
       out.keep(segment.length)
       continue

@@ -38,3 +38,9 @@ export const combiningMarks = [
   '16f7f-16f87 16fe4 16ff0-16ff1 1cf00-1cf2d 1cf30-1cf46 1e08f 1e130-1e136 1e2ae 1e2ec-1e2ef 1e4ec-1e4ef',
   '1e5ee-1e5ef 1e6e3 1e6e6 1e6ee-1e6ef 1e6f5',
 ]
+
+/** Characters that its normal forms leave as they are, since they are newer than its tables. */
+export const notDecomposed = [
+  '32ff a7f1-a7f4 ab69 105c9 105e4 10781-10785 10787-107b0 107b2-107ba 11383 11385 1138e 11391 113c5 113c7-113c8',
+  '11938 16121-16128 16d68-16d6a 1ccd6-1ccf9 1e030-1e06d 1f16c 1fbf0-1fbf9',
+]

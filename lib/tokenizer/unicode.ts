@@ -1,7 +1,7 @@
 // Classes of characters as the Rust library draws them.
 
 import { codePointIn } from '../tuple.ts'
-import { combiningMarks, controls, nonspacingMarks, punctuation } from './oldUnicode.ts'
+import { combiningMarks, controls, nonspacingMarks, notDecomposed, punctuation } from './oldUnicode.ts'
 
 type Test = (char: string) => boolean
 
@@ -32,6 +32,8 @@ export const isPunctuation = test('\\p{P}\\x21-\\x2F\\x3A-\\x40\\x5B-\\x60\\x7B-
 export const isWord = test('\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}\\p{Join_Control}')
 export const isControl = test('\\p{Cc}\\p{Cf}\\p{Co}', controls)
 export const isNonspacingMark = test('\\p{Mn}', nonspacingMarks)
+/** Whether a character is too new for the normal forms to know what it is made of. */
+export const isNotDecomposed = test('', notDecomposed)
 export const isCombiningMark = test('\\p{M}', combiningMarks)
 export const isIdeograph = test(
   [

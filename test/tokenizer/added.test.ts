@@ -1,5 +1,5 @@
-// Added tokens that overlap, have other ids than the file says, or change under the normalizer, and unknown tokens,
-// against Python's `tokenizers`: ids, places and decoded texts.
+// Added tokens that overlap, have other ids than the file says, or change under the normalizer, unknown tokens, and
+// characters too new for the normal forms, against Python's `tokenizers`: ids, places and decoded texts.
 
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

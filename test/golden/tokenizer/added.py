@@ -46,9 +46,15 @@ CASES = [
 ]
 
 
+# Characters of 2019 and later, which the tables of normal forms do not know.
+CASES += [[file([], {"type": form}, model={"type": "WordLevel", "unk_token": "x", "vocab": {t: i for i, t in enumerate(["x", "\u32ff", "\u32fe", "\U0001fbf0\u00e9", "\U0001e030"])}}),
+          ["\u32ff", "\u32fe", "\U0001fbf0e\u0301", "\U0001e030"]] for form in ("NFKC", "NFD")]
+
+
 def answer(tokenizer, text):
     out = tokenizer.encode(text)
-    flat = [value for id_, (start, end) in zip(out.ids, out.offsets) for value in (id_, start, end)]
+    places = [len(text[:i].encode("utf-16-le")) // 2 for i in range(len(text) + 1)]
+    flat = [value for id_, (start, end) in zip(out.ids, out.offsets) for value in (id_, places[start], places[end])]
     return [text, flat, tokenizer.decode(out.ids), tokenizer.decode(out.ids, skip_special_tokens=False)]
 
 
