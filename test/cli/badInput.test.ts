@@ -131,7 +131,7 @@ test('models that cannot be loaded', async () => {
     ['train', 'good.jsonl', '--model', bad],
     /ERR_CHECKPOINT: .*query.weight .* holds NaN or infinity; .*fetch/,
   )
-  await refuses(['train', 'good.jsonl', '--model', extra], /ERR_CONFIG: .*12001 tokens, the model embeds 10752; take/)
+  await refuses(['train', 'good.jsonl', '--model', extra], /ERR_CONFIG: .*10753 tokens, the model embeds 10752; take/)
   await refuses(['inspect', 'model', strange], /model_type is "berd"/)
 })
 
