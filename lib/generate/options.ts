@@ -3,10 +3,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { check } from '../errors.ts'
-import { isJsonObject, type Json, readJson } from '../io/json.ts'
+import { isJsonObject, type Json, readJson, shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import { checkIdle, type FilledOf, filled, type OptionRow, type OptionsOf } from '../options.ts'
-import { keysOf, marked } from '../tuple.ts'
+import { isCount, keysOf, marked } from '../tuple.ts'
 import type { CacheOptions } from './kvCache.ts'
 
 /** The numbers among them: flags, checks and docs follow from here. */
@@ -113,7 +113,19 @@ export function choiceOf(model: Model, { endIds, sample = 0, signal, ...options 
   const numbers = filled(GENERATE_OPTIONS, options, 'generate')
   checkEffects(numbers)
   check(Number.isSafeInteger(sample) && sample >= 0, 'ERR_OPTION', () => `sample: ${sample}, expected 0 or more`)
+  check(endIds === undefined || (Array.isArray(endIds) && endIds.every(id => isCount(id))), 'ERR_OPTION', () => {
+    return `endIds: ${shown(endIds)} is no list of ids of tokens`
+  })
+  if (signal !== undefined) checkedSignal(signal)
   return { ...numbers, ends: new Set(endIds ?? endIdsOf(model)), sample, signal }
+}
+
+/** @throws ERR_OPTION for what JavaScript may hand over in place of a signal */
+export function checkedSignal(signal: unknown): AbortSignal {
+  check(signal instanceof AbortSignal, 'ERR_OPTION', () => {
+    return `signal: ${shown(signal)} is none; give that of an AbortController`
+  })
+  return signal
 }
 
 /** @throws ERR_OPTION for what draws or searches where nothing is drawn or searched */

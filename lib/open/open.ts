@@ -6,7 +6,7 @@ import { check, LowrankError, nearest } from '../errors.ts'
 import { Decoder } from '../generate/decoder.ts'
 import { type Completion, checkModel, type Generated, type GenerateOptions, generateBy } from '../generate/generate.ts'
 import type { CacheOptions } from '../generate/kvCache.ts'
-import { CACHE_OPTIONS, cacheOptions, TOKEN_OPTIONS } from '../generate/options.ts'
+import { CACHE_OPTIONS, cacheOptions, checkedSignal, TOKEN_OPTIONS } from '../generate/options.ts'
 import { shown } from '../io/json.ts'
 import { checkIdle, checkOptions, checkValue, type Domain, isRecord, type OptionsOf, SEED } from '../options.ts'
 import { taskOfModel } from '../tasks/index.ts'
@@ -138,6 +138,8 @@ export class OpenModel implements Disposable {
   #running: Promise<void> | undefined
   #decoder: Decoder
   #isDisposed = false
+  /** Ends answers in words. */
+  readonly #ended = new AbortController()
   /** What takes another model, between two batches. */
   #between: (() => void) | undefined
   /** The last swap asked for: they come one after another. */
@@ -229,7 +231,9 @@ export class OpenModel implements Disposable {
     const chat = chatOf(this.#trained)
     const decoder = this.#decoder
     checkModel(model)
-    const { system, ...choices } = options
+    const { system, signal, ...choices } = options
+    const signals = [this.#ended.signal, ...(signal === undefined ? [] : [checkedSignal(signal)])]
+    if (typeof input !== 'string') checkIdle('system', system, () => 'on messages', 'put it before them')
     const prompt = typeof input === 'string' ? promptFor(this.#trained, input, system) : input
     let end = (): void => undefined
     const done = new Promise<void>(resolve => {
@@ -237,7 +241,7 @@ export class OpenModel implements Disposable {
     })
     this.#streams.add(done)
     try {
-      yield* generateBy(decoder, model, tokenizer, prompt, { ...choices, chat })
+      yield* generateBy(decoder, model, tokenizer, prompt, { ...choices, signal: AbortSignal.any(signals), chat })
     } finally {
       this.#streams.delete(done)
       end()
@@ -297,6 +301,7 @@ export class OpenModel implements Disposable {
   dispose(): void {
     if (this.#isDisposed) return
     this.#isDisposed = true
+    this.#ended.abort(disposed())
     void this.#decoder.close()
     this.#trained.model.dispose()
   }

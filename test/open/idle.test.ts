@@ -97,6 +97,25 @@ test('options of training and of evaluation', async () => {
   )
 })
 
+test('an answer in words ends when its model is disposed of', async () => {
+  const model = await open(await chatModelFolder())
+  const refusedBy = (options: object, says: RegExp) => refused(() => model.generate('a', options), says)
+  await refusedBy({ endIds: 5 }, /^endIds: 5 is no list of ids/)
+  await refusedBy({ signal: 'x' }, /^signal: "x" is none/)
+  const turn = [{ role: 'user', content: 'a' }]
+  await refused(
+    () => model.generate(turn, { system: 'be brief' }),
+    /^system: "be brief" has no effect on messages; put it/,
+  )
+  const stream = model.stream('a', { maxNewTokens: 50 })
+  await stream.next()
+  model.dispose()
+  const rest = async () => {
+    for await (const _ of stream);
+  }
+  await rejects(rest, 'ERR_DISPOSED', /^model: it was disposed of/)
+})
+
 test('what draws where nothing is drawn, and tools of a text', async () => {
   const folder = await chatModelFolder()
   const [model, tokenizer] = [await loadModel(folder, { task: 'causal-lm' }), await loadTokenizer(folder)]
