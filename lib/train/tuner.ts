@@ -55,14 +55,20 @@ export class Tuner implements Disposable {
   /**
    * Adds the gradients of a step, or of a part of it, to those of an adapter. Resolves to its part of the loss: the
    * mean over `total`, the supervised weight of all parts together.
-   * @throws ERR_OPTION for an adapter that the model does not have or that can't train; ERR_MEMORY
+   * @throws ERR_OPTION for an adapter that the model does not have or that can't train, and for what is no step;
+   * ERR_MEMORY
    */
   forwardBackward(
     name: string,
-    { microBatches, total }: Pick<Step, 'microBatches' | 'total'>,
+    step: Pick<Step, 'microBatches' | 'total'>,
     objective: Objective = supervised(),
   ): Promise<number> {
     return this.#inTurn(name, async () => {
+      const { microBatches, total } = step ?? {}
+      check(Array.isArray(microBatches), 'ERR_OPTION', () => {
+        return 'forwardBackward: the second argument has no microBatches; give a step of batches(examples, …)'
+      })
+      check(Number.isFinite(total) && total > 0, 'ERR_OPTION', () => `total: ${total}, expected a number above 0`)
       const member = this.#member(name)
       const { optimizer, stepper } = member
       if (!member.hasGradients) optimizer.arena.zeroGrads()

@@ -51,6 +51,22 @@ test('a step of the verbs is a step of the trainer, to the byte', async () => {
   assert.is(native.live(), live)
 })
 
+test('what is no step is refused, and leaves nothing behind', async () => {
+  using model = tinyDecoder()
+  const { name } = tinyLora(model)
+  using tuner = new Tuner(model)
+  const [step] = stepsFor(model, 1)
+  for (const [wrong, says] of [
+    [examples, /ERR_OPTION: forwardBackward: the second argument has no microBatches; give a step of batches/],
+    [undefined, /ERR_OPTION: forwardBackward: the second argument has no microBatches/],
+    [{ ...step!, total: Number.NaN }, /ERR_OPTION: total: NaN, expected a number above 0/],
+  ] as const) {
+    const error = await tuner.forwardBackward(name, wrong as never).catch(e => e)
+    assert.match(`${error.code}: ${error.message}`, says)
+  }
+  assert.ok(Number.isFinite(await tuner.forwardBackward(name, step!)))
+})
+
 test('two adapters in turns train as each does alone', async () => {
   const alone: string[] = []
   for (const [name, seed] of [
