@@ -68,12 +68,13 @@ export async function openTrained(
     for (const name of ['model', 'revision'] as const)
       checkIdle(name, settings[name], () => `on ${folder}, a whole model and no adapter`)
   const base = isAdapter ? await baseOf(folder, info, settings) : { path: folder, bundled: false }
-  const task = taskFor(info, settings, folder, isAdapter)
+  const task = taskFor(info, settings, folder)
   const labels = headOf(task).isLabelled ? labelsFor(folder, base.path, info, settings) : undefined
   const headRows = isAdapter ? 'byName' : 'inOrder'
   const model = await loadBase(base.path, { task, problem: problemFor(info), labels, headRows }, settings, device)
   try {
     if (!isAdapter) checkComplete(model, folder)
+    if (!isAdapter) checkOwnTask(task, info, folder)
     const attached = isAdapter ? await loadAdapter(model, folder, options) : undefined
     const tokenizer = await tokenizerOf(folder, info, base, settings, isAdapter)
     const saved = info.extra.max_length
@@ -98,6 +99,14 @@ async function otherBase({ base: known }: AdapterInfo, { path }: Base): Promise<
     `adapter: it was trained on ${wanted}, the base here is ${found}: with other weights its answers mean nothing; ` +
       'name the base that it was trained on with model, or go on if this one was only saved anew',
   ]
+}
+
+/** Heads for other tasks may have layers of the same names. @throws ERR_OPTION */
+function checkOwnTask(task: TaskName, info: AdapterInfo, folder: string): void {
+  const own = headTasks.find(name => name === info.task)
+  check(!own || headOf(own).sits === headOf(task).sits, 'ERR_OPTION', () => {
+    return `task: ${task}, but the head of ${folder} is one for ${own}; leave it out, or train one with model`
+  })
 }
 
 /** @throws ERR_CHECKPOINT for a folder without the head that its task needs */
@@ -174,14 +183,10 @@ export async function baseOf(folder: string, info: AdapterInfo, settings: Traine
   return { path: found, bundled: found === bundled.encoder }
 }
 
-function taskFor(info: AdapterInfo, settings: TrainedSettings, folder: string, isAdapter: boolean): TaskName {
+function taskFor(info: AdapterInfo, settings: TrainedSettings, folder: string): TaskName {
   const task = settings.task ?? info.task
   const known = headTasks.find(name => name === task)
   check(known !== undefined || settings.task === undefined, 'ERR_OPTION', () => unknownTask(String(settings.task)))
-  const own = headTasks.find(name => name === info.task)
-  check(isAdapter || !own || !known || headOf(own).sits === headOf(known).sits, 'ERR_OPTION', () => {
-    return `task: ${known}, but the head of ${folder} is one for ${own}; leave it out, or train one with model`
-  })
   return (
     known ?? fail('ERR_CONFIG', `adapter: ${folder} does not say its task; name it with task (${headTasks.join(', ')})`)
   )
