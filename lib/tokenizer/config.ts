@@ -41,8 +41,8 @@ function modelOfClass(name: string): string | undefined {
  * @throws ERR_UNSUPPORTED for a class that would make another model of the vocabulary
  */
 export function followConfig(source: Fields, config: Fields, map: Fields): Fields {
-  const name = classOf(config)
   const model = modelType(source)
+  const name = classOf(config, model)
   const built = modelOfClass(name) ?? model
   check(model === undefined || built === model, 'ERR_UNSUPPORTED', () => {
     return (
@@ -61,11 +61,12 @@ export function followConfig(source: Fields, config: Fields, map: Fields): Field
   return result
 }
 
-/** The class that reads the files; BERT's settings where no class is named are those of BERT's. */
-function classOf(config: Fields): string {
+/** The class that reads the files; where none is named, BERT's settings beside a vocabulary like BERT's are BERT's. */
+function classOf(config: Fields, model: unknown): string {
   if (typeof config.tokenizer_class === 'string') return config.tokenizer_class
+  if (config.tokenizer_class !== undefined || model !== 'WordPiece') return ''
   const keys = ['do_lower_case', 'strip_accents', 'tokenize_chinese_chars']
-  return config.tokenizer_class === undefined && keys.some(key => Object.hasOwn(config, key)) ? 'BertTokenizer' : ''
+  return keys.some(key => Object.hasOwn(config, key)) ? 'BertTokenizer' : ''
 }
 
 /** A side from tokenizer_config.json, else from the truncation or padding that tokenizer.json stores. */
@@ -132,7 +133,7 @@ function addedTokens(source: Fields, config: Fields, map: Fields, rebuilt: boole
   for (const content of named)
     if (content !== undefined && vocab.has(content) && !tokens.has(content))
       tokens.set(content, { id: vocab.get(content), normalized: false, ...flagsOf(configs, content), special: true })
-  for (const content of usualOf(classOf(config)))
+  for (const content of usualOf(classOf(config, modelType(source))))
     if (vocab.has(content) && !tokens.has(content))
       tokens.set(content, { id: vocab.get(content), content, special: true, normalized: false })
   for (const token of extraSpecials(config, map))

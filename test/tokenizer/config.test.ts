@@ -65,6 +65,15 @@ test('a class of another model, or with a way of reading that is not known, is r
   await rejects(() => loadTokenizer(bare), 'ERR_UNSUPPORTED', /Qwen2Tokenizer/)
 })
 
+test('settings of BERT without a class, beside another model, change nothing', async () => {
+  // As the files of DeBERTa v3 and ALBERT have them.
+  const folder = temporaryFolder()
+  copyFileSync(join(golden, 'bytelevel.json'), join(folder, 'tokenizer.json'))
+  const [plain, text] = [await loadTokenizer(folder), 'A text, as it is. Día!']
+  writeFileSync(join(folder, 'tokenizer_config.json'), JSON.stringify({ do_lower_case: true, vocab_type: 'spm' }))
+  assert.equal((await loadTokenizer(folder)).encode(text), plain.encode(text))
+})
+
 test('places of tokens and of words point into the text, in UTF-16', async () => {
   const bert = await loadTokenizer(join(golden, 'wordpiece.json'))
   const text = '😀 naïve 𠀇x [MASK]!'
