@@ -146,7 +146,7 @@ export class Tensor implements Disposable {
   static from(data: TensorData, shape: readonly number[], options: { device?: Device; dtype?: DType } = {}): Tensor {
     if (!(options instanceof Tensor)) checkOptions('Tensor', options, { device: true, dtype: true })
     const host = hostDtype(data, options.dtype)
-    const tensor = Tensor.empty(shape, { ...options, dtype: options.dtype ?? host })
+    const tensor = Tensor.empty(shape, { device: options.device ?? Device.get('cpu'), dtype: options.dtype ?? host })
     try {
       native.upload(tensor.handle, data, dtypeCode(host))
     } catch (error) {

@@ -90,6 +90,15 @@ test('an upload takes the values of now, whatever the array holds later', async 
   x.dispose()
 })
 
+test('a tensor in place of options tells device and dtype', async () => {
+  const half = Tensor.from(Uint16Array.of(0x3f80), [1], { dtype: 'bf16' })
+  const x = Tensor.from(Uint16Array.of(0x4000, 0x4040), [2], half)
+  const y = Tensor.empty([3], half)
+  assert.equal([x.dtype, y.dtype, x.device, y.device], ['bf16', 'bf16', half.device, half.device])
+  assert.equal(await x.floats(), Float32Array.of(2, 3))
+  for (const tensor of [half, x, y]) tensor.dispose()
+})
+
 test('hundreds of megabytes of uploads wait for their turn', async () => {
   const data = new Float32Array(4 << 20).fill(3)
   const x = Tensor.empty([4 << 20])
