@@ -50,8 +50,7 @@ export function followConfig(source: Fields, config: Fields, map: Fields): Field
       `tokenizer.json holds ${shown(model)}; if the file is right, set tokenizer_class to "PreTrainedTokenizerFast"`
     )
   })
-  const rebuilt = bertClasses.test(name) || byteLevelClasses.test(name)
-  let result: Fields = { ...source, added_tokens: addedTokens(source, config, map, rebuilt) }
+  let result: Fields = { ...source, added_tokens: addedTokens(source, config, map, name) }
   if (bertClasses.test(name)) result = { ...result, ...bertParts(config) }
   if (byteLevelClasses.test(name))
     result = { ...result, pre_tokenizer: withPrefix(source.pre_tokenizer, config.add_prefix_space === true) }
@@ -117,10 +116,15 @@ function withPrefix(part: unknown, prefix: boolean): unknown {
  * Those of the file, those of the config's added_tokens_decoder, and named special tokens that neither has. A class
  * that builds its tokenizer anew takes those of the file only where the config lists none.
  */
-function addedTokens(source: Fields, config: Fields, map: Fields, rebuilt: boolean): readonly unknown[] {
+function addedTokens(source: Fields, config: Fields, map: Fields, className: string): readonly unknown[] {
   const tokens = new Map<unknown, unknown>()
+  const add = (content: string, token: Fields) => {
+    const id = tokens.has(content) ? undefined : idIn(source, content)
+    if (id !== undefined) tokens.set(content, { id, ...token })
+  }
   const configs = tokenConfigs(config, map)
   const listed = asObject(config.added_tokens_decoder)
+  const rebuilt = bertClasses.test(className) || byteLevelClasses.test(className)
   if (!rebuilt || !listed)
     for (const token of asArray(source.added_tokens)) tokens.set(asObject(token)?.content ?? token, token)
   const named = new Set(Object.values(namedSpecials(configs)))
@@ -129,15 +133,12 @@ function addedTokens(source: Fields, config: Fields, map: Fields, rebuilt: boole
     const special = token?.special === true || named.has(String(token?.content))
     if (token) tokens.set(token.content, { ...token, special, id: Number(id) })
   }
-  const vocab = vocabularyOf(source)
   for (const content of named)
-    if (content !== undefined && vocab.has(content) && !tokens.has(content))
-      tokens.set(content, { id: vocab.get(content), normalized: false, ...flagsOf(configs, content), special: true })
-  for (const content of usualOf(classOf(config, modelType(source))))
-    if (vocab.has(content) && !tokens.has(content))
-      tokens.set(content, { id: vocab.get(content), content, special: true, normalized: false })
+    if (content !== undefined) add(content, { normalized: false, ...flagsOf(configs, content), special: true })
+  for (const content of usualOf(className)) add(content, { content, special: true, normalized: false })
   for (const token of extraSpecials(config, map))
-    if (!tokens.has(token.content)) tokens.set(token.content, { ...token, id: vocab.get(String(token.content)) ?? 0 })
+    if (!tokens.has(token.content))
+      tokens.set(token.content, { ...token, id: idIn(source, String(token.content)) ?? 0 })
   if (config.split_special_tokens !== true) return [...tokens.values()]
   return [...tokens.values()].map(token => ({ ...asObject(token), searched: asObject(token)?.special !== true }))
 }
@@ -148,14 +149,15 @@ function usualOf(name: string): readonly string[] {
   return robertaClasses.test(name) ? ['<s>', '</s>', '<unk>', '<pad>', '<mask>'] : []
 }
 
-/** Ids of a file's entries and added tokens: a Unigram's are a list of entries and scores. */
-function vocabularyOf(source: Fields): ReadonlyMap<string, unknown> {
+/** The id of an entry of a file, else of one of its added tokens; undefined where there is none. */
+function idIn(source: Fields, content: string): unknown {
   const vocab = asObject(source.model)?.vocab
-  const listed = asArray(vocab).map((entry, id) => [String(asArray(entry)[0]), id] as const)
-  const added = asArray(source.added_tokens).map(
-    token => [String(asObject(token)?.content), asObject(token)?.id] as const,
-  )
-  return new Map<string, unknown>([...added, ...listed, ...Object.entries(asObject(vocab) ?? {})])
+  const ids = asObject(vocab)
+  if (ids && Object.hasOwn(ids, content)) return ids[content]
+  // A Unigram's vocabulary is a list of entries and scores.
+  const place = asArray(vocab).findLastIndex(entry => asArray(entry)[0] === content)
+  if (place >= 0) return place
+  return asObject(asArray(source.added_tokens).findLast(token => asObject(token)?.content === content))?.id
 }
 
 /** How a special token is found that a config gives as an object. */
