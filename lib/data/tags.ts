@@ -1,6 +1,7 @@
 // Entity tags: which scheme a list of them follows, and one scheme as another.
 
 import { must, nth } from '../tuple.ts'
+import { changed, type List } from './list.ts'
 
 /**
  * IOB1: B only between neighbours of one type; IOB2: B starts every entity; BIOES (BILOU, BMES, BMEW) marks ends and
@@ -61,6 +62,11 @@ export function placeFirst(tag: string): string {
 /** Tags with the place first, whichever of the two they have first. */
 export function withPlaceFirst(tags: readonly string[], all: Iterable<string> = tags): readonly string[] {
   return haveTypeFirst(all) ? tags.map(placeFirst) : tags
+}
+
+/** Sentences of tags with the place first, whichever of the two all of them together have first. */
+export function sentencesWithPlaceFirst(sentences: List<readonly string[]>): List<readonly string[]> {
+  return haveTypeFirst(tagsOf(sentences)) ? changed(sentences, tags => tags.map(placeFirst)) : sentences
 }
 
 /**

@@ -5,7 +5,7 @@ import { countLabels, likeNames } from '../data/labels.ts'
 import { changed, type List } from '../data/list.ts'
 import { checkRows, listOf, type Row, textOf, typeOf } from '../data/row.ts'
 import { type LengthStatistics, lengthStatistics } from '../data/statistics.ts'
-import { detectScheme, type TagScheme, tagsOf, withPlaceFirst } from '../data/tags.ts'
+import { detectScheme, sentencesWithPlaceFirst, type TagScheme } from '../data/tags.ts'
 import { LowrankError } from '../errors.ts'
 import { checkOptions } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
@@ -66,7 +66,8 @@ export function inspectData(
   const rows = asLists ? changed(known, asLists) : known
   const { choice, problem } = choose(rows, roles, options.task)
   const { tags } = roles
-  const scheme = tags === undefined ? {} : { scheme: schemeOf(changed(rows, row => listOf(row, tags))) }
+  const sentences = tags === undefined ? undefined : sentencesWithPlaceFirst(changed(rows, row => listOf(row, tags)))
+  const scheme = sentences ? { scheme: detectScheme(sentences) } : {}
   const labels = choice ? describeLabels(rows, roles, choice) : []
   const like = likeNames(labels.map(({ label }) => label))
   return {
@@ -82,11 +83,6 @@ export function inspectData(
     lengths: describeLengths(rows, roles, options.tokenizer),
     duplicates: repeatedTexts(rows, roles),
   }
-}
-
-function schemeOf(sentences: List<readonly string[]>): TagScheme {
-  const all = tagsOf(sentences)
-  return detectScheme(changed(sentences, tags => withPlaceFirst(tags, all)))
 }
 
 function describeColumns(rows: List<Row>): ColumnInfo[] {

@@ -18,6 +18,7 @@ import {
   isPureIob1,
   markEnds,
   placeFirst,
+  sentencesWithPlaceFirst,
   spellingOf,
   tagsOf,
   toIob2,
@@ -101,8 +102,7 @@ export const tokens: Task<ItemsPrediction, TagsRecord> = {
   labels: (rows, columns, order) => tagLabelsOf(rows, columnOf(columns, 'tags'), order),
   strata(rows, columns) {
     const sentences = changed(rows, row => listOf(row, columnOf(columns, 'tags')))
-    const isTypeFirst = haveTypeFirst(tagsOf(sentences))
-    return rarest(changed(sentences, tags => typesOf(isTypeFirst ? tags.map(placeFirst) : tags)))
+    return rarest(changed(sentencesWithPlaceFirst(sentences), typesOf))
   },
   readable: asWords,
   encode: encodeTagged,
