@@ -30,11 +30,11 @@ export type { TokenNumbers, TokenOptions } from './generate/options.ts'
 export type { TaskName } from './heads/index.ts'
 export { type HeadBuilder, loadModel, type Model, type ModelOptions } from './model.ts'
 export type { DType, MemoryUse } from './native.ts'
+export type { Input } from './open/inputs.ts'
 export {
   type AnswerOptions,
   type AskOptions,
   type FolderOptions,
-  type Input,
   type OpenModel,
   type OpenTrainedOptions,
   open,

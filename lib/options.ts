@@ -193,6 +193,21 @@ export function checkValue(name: string, domain: Domain, value: unknown): void {
   })
 }
 
+/** {@link checkValue} of all that is given. */
+export function checkValues(domains: Readonly<Record<string, Domain>>, given: object): void {
+  for (const [name, domain] of Object.entries(domains)) {
+    const value: unknown = Reflect.get(given, name)
+    if (value !== undefined) checkValue(name, domain, value)
+  }
+}
+
+/** @throws ERR_OPTION for what JavaScript may hand over in place of a signal, or of none */
+export function checkSignal(signal: unknown): void {
+  check(signal === undefined || signal instanceof AbortSignal, 'ERR_OPTION', () => {
+    return `signal: ${shown(signal)} is none; give that of an AbortController`
+  })
+}
+
 function isNames(value: unknown): boolean {
   return Array.isArray(value) && value.length > 0 && value.every(item => typeof item === 'string' && item !== '')
 }

@@ -77,42 +77,19 @@ function counts(words: readonly Word[], column: number, from = Number(words[0]?.
   return words.every(({ fields }, i) => fields[column] === String(from + i))
 }
 
-const WORDS = ['word', 'words', 'token', 'tokens', 'form', 'text']
-const ENTITIES = [
-  'tag',
-  'tags',
-  'ner',
-  'ne',
-  'ner_tag',
-  'ner_tags',
-  'label',
-  'labels',
-  'entity',
-  'entities',
-  'iob',
-  'bio',
-]
-const OTHERS = [
-  'id',
-  'index',
-  'lemma',
-  'pos',
-  'pos_tag',
-  'pos_tags',
-  'upos',
-  'xpos',
-  'chunk',
-  'chunk_tag',
-  'chunk_tags',
-]
+// Names of columns: of words, of tags of entities, of other tags, and of what is neither.
+const WORDS = 'word words token tokens form text'.split(' ')
+const ENTITIES = 'tag tags ner ne ner_tag ner_tags label labels entity entities iob bio'.split(' ')
+const OTHER_TAGS = 'pos pos_tag pos_tags upos xpos chunk chunk_tag chunk_tags'.split(' ')
+const REST = ['id', 'index', 'lemma']
 
 /** The layout that a first line of column names tells; undefined for a line that is a word. */
 function headed(line: Word): Layout | undefined {
   const names = line.fields.map(field => field.toLowerCase())
   const find = (known: readonly string[]) => names.findIndex(name => known.includes(name))
   const token = find(WORDS)
-  const tag = [ENTITIES, OTHERS.slice(OTHERS.indexOf('pos'))].map(find).find(column => column >= 0)
-  const areNames = names.every(name => [...WORDS, ...ENTITIES, ...OTHERS].includes(name))
+  const tag = [ENTITIES, OTHER_TAGS].map(find).find(column => column >= 0)
+  const areNames = names.every(name => [...WORDS, ...ENTITIES, ...OTHER_TAGS, ...REST].includes(name))
   return areNames && token >= 0 && tag !== undefined
     ? { ...plain, token, tag, isWord: word => word !== line }
     : undefined

@@ -3,7 +3,7 @@ import { readdir, stat } from 'node:fs/promises'
 import { extname, join } from 'node:path'
 import { check, fail, nearest } from '../errors.ts'
 import { shown } from '../io/json.ts'
-import { checkOptions, type OptionsOf, type ValueOf } from '../options.ts'
+import { checkIdle, checkOptions, type OptionsOf, type ValueOf } from '../options.ts'
 import { keysOf } from '../tuple.ts'
 import { absent } from './absent.ts'
 import { readConll } from './conll.ts'
@@ -109,9 +109,7 @@ export function openFile(path: string, options: OpenOptions = {}): DataFile {
     const what = `has no effect on ${path}, which is read as ${format}`
     return `delimiter: "${delimiter}" ${what}; leave it out, or give format csv`
   })
-  check(options.encoding === undefined || format !== 'parquet', 'ERR_OPTION', () => {
-    return `encoding: "${options.encoding}" has no effect on ${path}, since Parquet has one; leave it out`
-  })
+  if (format === 'parquet') checkIdle('encoding', options.encoding, () => `on ${path}, since Parquet has one`)
   return { path, format, rows: () => reader(path, format, options) }
 }
 

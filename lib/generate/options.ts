@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { check } from '../errors.ts'
 import { isJsonObject, type Json, readJson, shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
-import { checkIdle, type FilledOf, filled, type OptionRow, type OptionsOf } from '../options.ts'
+import { checkIdle, checkSignal, type FilledOf, filled, type OptionRow, type OptionsOf } from '../options.ts'
 import { isCount, keysOf, marked } from '../tuple.ts'
 import type { CacheOptions } from './kvCache.ts'
 
@@ -116,16 +116,8 @@ export function choiceOf(model: Model, { endIds, sample = 0, signal, ...options 
   check(endIds === undefined || (Array.isArray(endIds) && endIds.every(id => isCount(id))), 'ERR_OPTION', () => {
     return `endIds: ${shown(endIds)} is no list of ids of tokens`
   })
-  if (signal !== undefined) checkedSignal(signal)
+  checkSignal(signal)
   return { ...numbers, ends: new Set(endIds ?? endIdsOf(model)), sample, signal }
-}
-
-/** @throws ERR_OPTION for what JavaScript may hand over in place of a signal */
-export function checkedSignal(signal: unknown): AbortSignal {
-  check(signal instanceof AbortSignal, 'ERR_OPTION', () => {
-    return `signal: ${shown(signal)} is none; give that of an AbortController`
-  })
-  return signal
 }
 
 /** @throws ERR_OPTION for what draws or searches where nothing is drawn or searched */

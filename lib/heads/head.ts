@@ -9,7 +9,9 @@ import { nth } from '../tuple.ts'
 import type { LikeliestRows } from './likeliest.ts'
 
 /** What the labels of a sequence are: one class, any number of classes, or numbers. */
-export type Problem = 'single' | 'multi' | 'regression'
+export type Problem = (typeof PROBLEMS)[number]
+
+export const PROBLEMS = ['single', 'multi', 'regression'] as const
 
 /** How a head weighs its loss. */
 export interface LossOptions {

@@ -7,9 +7,9 @@ import type { Family } from '../models/family.ts'
 import { labelRows, withRows } from '../models/labelRows.ts'
 import type { TensorSource } from '../models/weights.ts'
 import { COMPUTE } from '../ops/matmul.ts'
-import { checkIdle, checkKeys, checkValue, type Domain, isRecord } from '../options.ts'
+import { checkIdle, checkKeys, checkValues, type Domain, isRecord } from '../options.ts'
 import { isTexts, nth } from '../tuple.ts'
-import type { Head, Problem } from './head.ts'
+import { type Head, PROBLEMS, type Problem } from './head.ts'
 import { headOf, headTasks, type TaskName } from './index.ts'
 
 interface Sourced {
@@ -38,7 +38,7 @@ interface ModelSettings {
 }
 
 const DOMAINS: Readonly<Record<string, Domain>> = {
-  problem: { kind: 'choice', choices: ['single', 'multi', 'regression'] },
+  problem: { kind: 'choice', choices: PROBLEMS },
   headRows: { kind: 'choice', choices: ['byName', 'inOrder', 'anew'] },
   compute: { kind: 'choice', choices: COMPUTE },
   seed: { kind: 'integer', min: 0 },
@@ -59,10 +59,7 @@ export function checkModelOptions(what: string, options: ModelSettings): void {
   check(head === undefined || typeof head === 'function', 'ERR_OPTION', () => {
     return `head: ${shown(head)} is no function that makes one; see examples/custom-head.ts`
   })
-  for (const [name, domain] of Object.entries(DOMAINS)) {
-    const value: unknown = Reflect.get(options, name)
-    if (value !== undefined) checkValue(name, domain, value)
-  }
+  checkValues(DOMAINS, options)
 }
 
 /** The head of a task. @throws ERR_OPTION for a problem that it does not solve */
@@ -82,6 +79,13 @@ export function holdsHead(family: Family, { source }: Sourced, task: TaskName): 
   return [...(source?.names() ?? [])].some(name => modules.some(module => name.startsWith(`${module}.`)))
 }
 
+/** @throws ERR_OPTION for what JavaScript may hand over in place of names of classes, or of none */
+export function checkNames(labels: unknown): void {
+  check(labels === undefined || isTexts(labels), 'ERR_OPTION', () => {
+    return `labels: ${shown(labels)} is no list of names; give ['no', 'yes'], say`
+  })
+}
+
 /** What the classes are called. Throws ERR_OPTION. */
 export function headLabels(config: ModelConfig, options: HeadOptions, isTrained: boolean): readonly string[] {
   if (!headOf(options.task).isLabelled) {
@@ -89,9 +93,7 @@ export function headLabels(config: ModelConfig, options: HeadOptions, isTrained:
       checkIdle('labels', options.labels, () => `on ${options.task}, which has no classes`)
     return []
   }
-  check(options.labels === undefined || isTexts(options.labels), 'ERR_OPTION', () => {
-    return `labels: ${shown(options.labels)} is no list of names; give ['no', 'yes'], say`
-  })
+  checkNames(options.labels)
   const labels = options.labels ?? configLabels(config)?.id2label ?? (isTrained ? TWO_LABELS : undefined)
   check(
     labels && labels.length > 0,

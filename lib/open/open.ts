@@ -1,20 +1,21 @@
 // A trained folder as something to ask: `const model = await open(dir)`, then `await model.predict('text')`.
 
-import type { ColumnNames } from '../data/columns.ts'
 import type { Row } from '../data/row.ts'
-import { check, LowrankError, nearest } from '../errors.ts'
+import { check, LowrankError } from '../errors.ts'
 import { Decoder } from '../generate/decoder.ts'
 import { type Completion, checkModel, type Generated, type GenerateOptions, generateBy } from '../generate/generate.ts'
 import type { CacheOptions } from '../generate/kvCache.ts'
-import { CACHE_OPTIONS, cacheOptions, checkedSignal, TOKEN_OPTIONS } from '../generate/options.ts'
+import { CACHE_OPTIONS, cacheOptions, TOKEN_OPTIONS } from '../generate/options.ts'
 import { shown } from '../io/json.ts'
-import { checkIdle, checkOptions, checkValue, type Domain, isRecord, type OptionsOf, SEED } from '../options.ts'
+import { COMPUTE } from '../ops/matmul.ts'
+import { checkIdle, checkOptions, checkSignal, checkValues, type Domain, type OptionsOf, SEED } from '../options.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { PredictionRecord } from '../tasks/task.ts'
 import type { Message } from '../tokenizer/chatTemplate.ts'
 import { predictRows } from '../train/predict.ts'
-import { isOneOf, isTexts, keysOf, nth, pick, under } from '../tuple.ts'
+import { keysOf, nth, pick, under } from '../tuple.ts'
 import { chatOf, promptFor } from './ask.ts'
+import { columnsOf, type Input, isList, kindOf, rowOf, withPlaces } from './inputs.ts'
 import { openTrained, type Trained, type TrainedSettings } from './trained.ts'
 
 /** What a folder is told of itself, where it does not say it. */
@@ -32,30 +33,14 @@ const FOLDER_OPTIONS: OptionsOf<FolderOptions> = {
 
 const KNOWN: OptionsOf<OpenTrainedOptions> = {
   ...FOLDER_OPTIONS,
-  ...{
-    maxLength: true,
-    truncationSide: true,
-    device: true,
-    storage: true,
-    compute: true,
-    seed: true,
-    batchSize: true,
-    cacheType: true,
-    reuse: true,
-  },
+  ...{ maxLength: true, truncationSide: true, device: true, storage: true, compute: true, seed: true },
+  ...{ batchSize: true, cacheType: true, reuse: true },
 }
 
 /** What holds for folders that a model is swapped for, too. */
 const LASTING = keysOf(KNOWN).filter(name => !(name in FOLDER_OPTIONS))
 
 const ANSWER_OPTIONS: OptionsOf<AnswerOptions> = { ...TOKEN_OPTIONS, stop: true, tools: true, system: true }
-
-/** What can be asked about: a text, a pair of texts, a question with its text, or the words of a sentence. */
-export type Input =
-  | string
-  | { readonly text: string; readonly text2?: string }
-  | { readonly question: string; readonly context: string }
-  | { readonly tokens: readonly string[] }
 
 /** What {@link OpenModel.predict} is to tell. */
 export interface AskOptions {
@@ -112,7 +97,7 @@ const DOMAINS = {
   seed: { kind: 'integer', min: 0 },
   batchSize: { kind: 'integer', min: 1 },
   truncationSide: { kind: 'choice', choices: ['right', 'left'] },
-  compute: { kind: 'choice', choices: ['f32', 'bf16', 'tf32'] },
+  compute: { kind: 'choice', choices: COMPUTE },
 } as const satisfies Readonly<Record<string, Domain>>
 
 /** @throws ERR_OPTION for what is no folder, or an option of another kind */
@@ -120,7 +105,7 @@ function checkGiven(what: string, folder: unknown, options: OpenTrainedOptions):
   check(typeof folder === 'string' && folder !== '', 'ERR_OPTION', () => {
     return `${what}: ${shown(folder)} is no path of a folder${folder instanceof URL ? '; give fileURLToPath(url)' : ''}`
   })
-  for (const name of keysOf(DOMAINS)) if (options[name] !== undefined) checkValue(name, DOMAINS[name], options[name])
+  checkValues(DOMAINS, options)
 }
 
 async function load(
@@ -232,7 +217,8 @@ export class OpenModel implements Disposable {
     const decoder = this.#decoder
     checkModel(model)
     const { system, signal, ...choices } = options
-    const signals = [this.#ended.signal, ...(signal === undefined ? [] : [checkedSignal(signal)])]
+    checkSignal(signal)
+    const signals = [this.#ended.signal, ...(signal ? [signal] : [])]
     if (typeof input !== 'string') checkIdle('system', system, () => 'on messages', 'put it before them')
     const prompt = typeof input === 'string' ? promptFor(this.#trained, input, system) : input
     let end = (): void => undefined
@@ -346,55 +332,3 @@ export class OpenModel implements Disposable {
 }
 
 const disposed = () => new LowrankError('ERR_DISPOSED', 'model: it was disposed of; open its folder again')
-
-const isList = (asked: Input | readonly Input[]): asked is readonly Input[] => Array.isArray(asked)
-
-/** What inputs that are no texts are made of: the names of each, and of those of them that stand for texts. */
-const SHAPES = [['text'], ['text', 'text2'], ['question', 'context'], ['tokens']] as const
-const ASKED = 'give a text, { text, text2 }, { question, context } or { tokens: words }'
-
-const kindOf = ({ values }: Row): string => Object.keys(values).sort().join(' ')
-
-function rowOf(input: Input, line: number): Row {
-  if (typeof input === 'string') return { values: { text: input }, file: '', line }
-  const isPlain = isRecord(input) && [Object.prototype, null].includes(Object.getPrototypeOf(input))
-  check(isPlain, 'ERR_OPTION', () => `predict: input ${line} is ${shown(input)}; ${ASKED}`)
-  const parts = Object.entries(input).filter(([, value]) => value !== undefined)
-  const names = parts.map(([name]) => name)
-  const known = SHAPES.flat()
-  const odd = names.find(name => !isOneOf(known, name))
-  check(odd === undefined, 'ERR_OPTION', () => {
-    return `predict: input ${line} has "${odd}"${nearest(odd ?? '', known)}; ${ASKED}`
-  })
-  const shape = SHAPES.find(each => each.length === names.length && each.every(name => names.includes(name)))
-  check(shape, 'ERR_OPTION', () => `predict: input ${line} has ${names.join(' and ') || 'nothing'}; ${ASKED}`)
-  const given: Readonly<Record<string, unknown>> = Object.fromEntries(parts)
-  const [first, second] = shape.map(name => given[name])
-  const isRead =
-    shape[0] === 'tokens' ? isTexts(first) : [...shape.keys()].every(i => typeof [first, second][i] === 'string')
-  check(isRead, 'ERR_OPTION', () => `predict: input ${line} is ${shown(input)}; ${ASKED}`)
-  if (isTexts(first)) return { values: { tokens: first }, file: '', line }
-  return { values: second === undefined ? { text: first } : { text: first, text2: second }, file: '', line }
-}
-
-function columnsOf({ values }: Row): ColumnNames {
-  return Object.fromEntries(Object.keys(values).map(name => [name, name]))
-}
-
-/** Entities of a text by its UTF-16 units: the words they are made of stand in it in order. */
-function withPlaces(record: PredictionRecord, input: Input): PredictionRecord {
-  const text = typeof input === 'string' ? input : 'text' in input ? input.text : undefined
-  const { entities } = record
-  if (!Array.isArray(entities) || text === undefined) return record
-  const places: { start: number; end: number }[] = []
-  for (const word of record.text.split(' ')) {
-    const start = text.indexOf(word, places.at(-1)?.end ?? 0)
-    places.push({ start, end: start + word.length })
-  }
-  const placed = entities.map(entity => {
-    const { start } = nth(places, entity.start)
-    const { end } = nth(places, entity.end - 1)
-    return { ...entity, start, end, text: text.slice(start, end) }
-  })
-  return { ...record, text, entities: placed }
-}

@@ -6,13 +6,14 @@ import { bundled } from '../bundled.ts'
 import type { ColumnNames } from '../data/columns.ts'
 import { check, fail, LowrankError } from '../errors.ts'
 import type { Problem } from '../heads/head.ts'
+import { checkNames } from '../heads/headSource.ts'
 import { HEADS, headOf, headTasks, type TaskName, unknownTask } from '../heads/index.ts'
 import { localFolder } from '../hub/folder.ts'
 import { hubIdOf } from '../hub/id.ts'
 import { referenceOf } from '../hub/reference.ts'
 import { architectures, configLabels, readModelConfig } from '../io/config.ts'
 import type { JsonObject } from '../io/json.ts'
-import { isJsonObject, shown } from '../io/json.ts'
+import { isJsonObject } from '../io/json.ts'
 import { isModelPath } from '../io/modelPath.ts'
 import { openSafetensors, openTorchFile } from '../io/safetensors.ts'
 import { VOCABULARIES } from '../io/tokenizerFiles.ts'
@@ -22,7 +23,7 @@ import { checkIdle } from '../options.ts'
 import { type Adapter, type AdapterInfo, loadAdapter, readAdapterInfo } from '../peft/index.ts'
 import type { TaskValues } from '../tasks/task.ts'
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts'
-import { isTexts, must } from '../tuple.ts'
+import { must } from '../tuple.ts'
 import { type Base, type BaseSettings, findBase, loadBase, maxLengthOf } from './base.ts'
 
 /** A trained model with all that its use needs. */
@@ -203,9 +204,7 @@ function labelsFor(
   info: AdapterInfo,
   { labels }: TrainedSettings,
 ): readonly string[] | undefined {
-  check(labels === undefined || isTexts(labels), 'ERR_OPTION', () => {
-    return `labels: ${shown(labels)} is no list of names; give ['no', 'yes'], say`
-  })
+  checkNames(labels)
   const own = info.labels && info.labels.length > 0 ? info.labels : undefined
   const isAdapter = existsSync(join(folder, 'adapter_config.json'))
   check(!labels || !own || !isAdapter || labels.join('\n') === own.join('\n'), 'ERR_OPTION', () => {

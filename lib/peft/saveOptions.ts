@@ -1,7 +1,7 @@
 import { check } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import type { PyObject } from '../io/parseJson.ts'
-import { checkOptions, checkValue, isRecord } from '../options.ts'
+import { checkOptions, checkValues, isRecord } from '../options.ts'
 
 /** What {@link saveAdapter} writes beside the tensors. */
 export interface SaveOptions {
@@ -19,8 +19,7 @@ export interface SaveOptions {
 export function checkSaveOptions(options: SaveOptions): void {
   checkOptions('saveAdapter', options, { baseModel: true, extra: true, name: true, tokenizer: true })
   const { extra, name } = options
-  for (const path of ['baseModel', 'name', 'tokenizer'] as const)
-    if (options[path] !== undefined) checkValue(path, { kind: 'path' }, options[path])
+  checkValues({ baseModel: { kind: 'path' }, name: { kind: 'path' }, tokenizer: { kind: 'path' } }, options)
   check(extra === undefined || isRecord(extra), 'ERR_OPTION', () => `extra: ${shown(extra)} is no object`)
   // Its folder is called so.
   check(name === undefined || /^[A-Za-z0-9_-]+$/.test(name), 'ERR_OPTION', () => {

@@ -6,14 +6,12 @@ import type { RunRecord } from './run.ts'
 
 type Asked = Pick<RunRecord, 'model'> & { readonly reader: Pick<Reader, 'tokenizer' | 'columns'> }
 
-/** Whether a text is asked about, and not classified. */
-export const isQuestion = ({ model }: Pick<Asked, 'model'>): boolean => model.className.endsWith('QuestionAnswering')
-
-/** As many texts as a row has, with something to fill in where that is what the model does. */
-export function askedTexts({ model, reader: { tokenizer, columns } }: Asked): readonly string[] {
-  if (isQuestion({ model })) return ['a question', 'a text']
-  if (columns.text2 !== undefined) return ['a text', 'another text']
+/** As many texts as a row has, by the names of their parts, with something to fill in where the model does that. */
+export function askedTexts({ model, reader: { tokenizer, columns } }: Asked): Readonly<Record<string, string>> {
+  const { asked, transform } = taskOfModel(model)
+  if (asked) return asked
+  if (columns.text2 !== undefined) return { text: 'a text', text2: 'another text' }
   const { mask } = tokenizer.specials
-  const filled = taskOfModel(model).transform === undefined || mask === undefined ? undefined : tokenizer.token(mask)
-  return [filled === undefined ? 'a text' : `a text with a ${filled}`]
+  const filled = transform === undefined || mask === undefined ? undefined : tokenizer.token(mask)
+  return { text: filled === undefined ? 'a text' : `a text with a ${filled}` }
 }

@@ -2,7 +2,7 @@
 
 import type { BaseReference } from '../hub/reference.ts'
 import { textBaselineText } from '../tasks/textBaseline.ts'
-import { askedTexts, isQuestion } from './askedTexts.ts'
+import { askedTexts } from './askedTexts.ts'
 import { methodTitle, type RunRecord, type RunResult } from './run.ts'
 
 /** What a card says beside the record of its run. */
@@ -95,9 +95,9 @@ const number = (value: number) => String(Number(value.toPrecision(4)))
 const onHub = ({ base }: CardFacts) => (base?.revision === undefined ? undefined : base)
 
 function nodeLines(run: RunRecord, facts: CardFacts): string[] {
-  const [text = '', other] = askedTexts(run)
-  const names = isQuestion(run) ? ['question', 'context'] : ['text', 'text2']
-  const input = other === undefined ? jsText(text) : `{ ${names[0]}: ${jsText(text)}, ${names[1]}: ${jsText(other)} }`
+  const asked = Object.entries(askedTexts(run)).map(([name, text]) => [name, jsText(text)])
+  const [first] = asked
+  const input = asked.length > 1 ? `{ ${asked.map(part => part.join(': ')).join(', ')} }` : first?.[1]
   const base = facts.whole || facts.bundled || onHub(facts) ? '' : ", { model: 'path/to/base' }"
   return [
     'Node:',
@@ -122,7 +122,7 @@ function pythonLines(run: RunRecord, facts: CardFacts): string[] {
   const suffix = /For(\w+)$/.exec(model.className)?.[1]
   if (!suffix) return []
   const kind = suffix === 'ConditionalGeneration' ? 'Seq2SeqLM' : suffix
-  const asked = askedTexts(run)
+  const asked = Object.values(askedTexts(run))
     .map(text => JSON.stringify(text))
     .join(', ')
   const speaks = kind === 'CausalLM' || kind === 'Seq2SeqLM'
@@ -135,7 +135,7 @@ function pythonLines(run: RunRecord, facts: CardFacts): string[] {
     `inputs = tokenizer(${asked}, return_tensors="pt")`,
     ...(speaks
       ? ['print(tokenizer.batch_decode(model.generate(**inputs, max_new_tokens=20)))']
-      : isQuestion(run)
+      : kind === 'QuestionAnswering'
         ? [
             'said = model(**inputs)',
             'print(tokenizer.decode(inputs.input_ids[0, said.start_logits.argmax() : said.end_logits.argmax() + 1]))',

@@ -17,11 +17,11 @@ import { placeOf, type Row } from '../data/row.ts'
 import { checkFractions, type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'
 import { storeRows } from '../data/storedRows.ts'
 import { check, nearest } from '../errors.ts'
-import type { Problem } from '../heads/head.ts'
+import { PROBLEMS, type Problem } from '../heads/head.ts'
 import { shown } from '../io/json.ts'
 import { inTurns, turn } from '../io/turn.ts'
 import type { ModelOptions } from '../model.ts'
-import { checkOptions, checkValue, isRecord, type OptionsOf, SEED } from '../options.ts'
+import { checkOptions, checkValues, type Domain, isRecord, type OptionsOf, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { isOneOf, keysOf, must, pick } from '../tuple.ts'
 import { type EncodedRows, encoding, unknownText } from './encode.ts'
@@ -83,7 +83,7 @@ const defaultFractions: Fractions = parseFractions(DATA_OPTIONS.split.found)
  */
 export async function splitData(source: string | GivenSplits, options: SplitOptions = {}): Promise<SplitData> {
   checkOptions('splitData', options, SPLIT_OPTIONS)
-  checkValues(options)
+  checkGiven(options)
   checkSource(source)
   const notices: string[] = []
   const notice = (text: string): void => void notices.push(text)
@@ -116,20 +116,20 @@ export async function splitData(source: string | GivenSplits, options: SplitOpti
 }
 
 /** @throws ERR_OPTION for a value that its option does not have */
-function checkValues(options: SplitOptions): void {
-  for (const name of ['format', 'encoding', 'delimiter', 'duplicates', 'rows'] as const)
-    if (options[name] !== undefined) checkValue(name, DATA_OPTIONS[name], options[name])
-  const { labels, fractions, labelOrder, problem } = options
+function checkGiven(options: SplitOptions): void {
+  checkValues(DOMAINS, options)
+  const { labels, fractions } = options
   check(labels === undefined || (Array.isArray(labels.names) && labels.ids instanceof Map), 'ERR_OPTION', () => {
     return `labels: ${shown(labels)} is no label map; give labelMap(["no", "yes"])`
   })
   if (fractions !== undefined) checkFractions(fractions)
-  if (labelOrder !== undefined) checkValue('labelOrder', LABEL_ORDER, labelOrder)
-  if (problem !== undefined) checkValue('problem', PROBLEM, problem)
 }
 
-const LABEL_ORDER = { kind: 'choice', choices: ['sorted', 'seen'] } as const
-const PROBLEM = { kind: 'choice', choices: ['single', 'multi', 'regression'] } as const
+const DOMAINS: Readonly<Record<string, Domain>> = {
+  ...pick(DATA_OPTIONS, ['format', 'encoding', 'delimiter', 'duplicates', 'rows']),
+  labelOrder: { kind: 'choice', choices: ['sorted', 'seen'] },
+  problem: { kind: 'choice', choices: PROBLEMS },
+}
 
 /** Splits with as many training rows as were asked for. */
 function limited(

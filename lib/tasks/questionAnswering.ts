@@ -245,6 +245,7 @@ export const questionAnswering: Task<QuestionPrediction> = {
   needs: 'questions, texts and answers (columns.text, columns.text2, columns.label)',
   title: 'question answering',
   ranks: true,
+  asked: { question: 'a question', context: 'a text' },
   usual: ['answers', 'answer'].map(label => ({ text: 'question', text2: 'context', label })),
   options: OPTIONS,
 

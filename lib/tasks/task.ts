@@ -177,6 +177,8 @@ export interface Task<P extends Prediction = Prediction, R extends PredictionRec
   readonly options?: OptionTable
   /** Of tokens: how many of the likeliest predict tells of each, unless told otherwise. */
   readonly tells?: number
+  /** What stands for a user's own texts where asking is shown, by the names of its parts; a text or two unless told. */
+  readonly asked?: Readonly<Record<string, string>>
   /** Its records can name the likeliest answers, as many as `top`. */
   readonly ranks?: boolean
   /** Each answer is one class. */

@@ -7,9 +7,8 @@ import { check } from '../errors.ts'
 import type { Say } from '../generate/answers.ts'
 import type { DeviceAnswers } from '../heads/head.ts'
 import { readLikeliest } from '../heads/likeliest.ts'
-import { shown } from '../io/json.ts'
 import { Model } from '../model.ts'
-import { checkIdle, checkOptions, isRecord, type OptionsOf, SEED } from '../options.ts'
+import { checkIdle, checkOptions, checkSignal, isRecord, type OptionsOf, SEED } from '../options.ts'
 import { type ExampleSet, examplesOf } from '../tasks/encode.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import type { Answers } from '../tasks/logits.ts'
@@ -167,9 +166,7 @@ async function* forwardAll(
   isLabelled: boolean,
   ask?: Ask,
 ): AsyncGenerator<Forwarded> {
-  check(signal === undefined || signal instanceof AbortSignal, 'ERR_OPTION', () => {
-    return `signal: ${shown(signal)} is none; give that of an AbortController`
-  })
+  checkSignal(signal)
   check(Number.isInteger(batchSize) && batchSize > 0, 'ERR_OPTION', () => {
     return `batchSize: ${batchSize} is not a positive integer`
   })

@@ -3,7 +3,7 @@ import { check, nearest } from '../errors.ts'
 import { shown } from '../io/json.ts'
 import type { Model } from '../model.ts'
 import type { Parameter } from '../nn/module.ts'
-import { checkOptions, checkValue, type OptionsOf, type OptionTable, secondsOf } from '../options.ts'
+import { checkIdle, checkOptions, checkValues, type OptionsOf, type OptionTable, secondsOf } from '../options.ts'
 import type { Adapter } from '../peft/adapter.ts'
 import { taskOfModel } from '../tasks/index.ts'
 import { defaultMetric, metricNames } from '../tasks/scores.ts'
@@ -67,7 +67,7 @@ export function resolveTrainSettings(
     options,
     keysOf(options).filter(name => options[name] !== undefined),
   )
-  for (const name of keysOf(TRAIN_OPTIONS)) if (name in given) checkValue(name, TRAIN_OPTIONS[name], given[name])
+  checkValues(TRAIN_OPTIONS, given)
   const values = { ...defaultsBeside(given), ...given }
   const { signal: _, ...rest } = { ...found(adapter, values, sizes), ...values }
   const settings = (rest.time === undefined ? rest : { ...rest, time: secondsOf(rest.time) }) as TrainSettings
@@ -159,11 +159,11 @@ function checkChoices(model: Model, settings: TrainSettings): void {
 
 /** A teacher and what stands beside it. */
 function checkTeaching(model: Model, { teacher, objective, classWeights, ...settings }: TrainSettings): void {
-  for (const name of ['teacherWeight', 'teacherTemperature'] as const)
-    check(teacher || settings[name] === undefined, 'ERR_OPTION', () => {
-      return `${name}: ${settings[name]} has no effect without a teacher; name one, or leave it out`
-    })
-  if (!teacher) return
+  if (!teacher) {
+    for (const name of ['teacherWeight', 'teacherTemperature'] as const)
+      checkIdle(name, settings[name], () => 'without a teacher', 'name one, or leave it out')
+    return
+  }
   check(!objective, 'ERR_OPTION', () => 'teacher: stands beside an objective of your own; leave one of them out')
   check(classWeights === undefined || classWeights === 'none', 'ERR_OPTION', () => {
     return 'classWeights: weigh labels, and a teacher teaches all rows alike; leave them out'

@@ -1,6 +1,5 @@
 // What JavaScript may ask of an opened model at any time: a right answer or a coded error, never something in between.
 
-import { cpSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { test } from 'uvu'
@@ -8,16 +7,9 @@ import * as assert from 'uvu/assert'
 import { attach, loadModel, lora, open, saveAdapter } from '../../lib/index.ts'
 import { native } from '../../lib/native.ts'
 import { rejects } from '../data/support.ts'
-import { MODELS } from '../peft/golden.ts'
 import { temporaryFolder } from '../support/temporary.ts'
+import { whole } from '../support/whole.ts'
 
-const words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'a', 'b'].join('\n')
-function whole(name: string): string {
-  const folder = join(temporaryFolder(), name)
-  cpSync(join(MODELS, name), folder, { recursive: true })
-  writeFileSync(join(folder, 'vocab.txt'), words)
-  return folder
-}
 const [reviews, tags, value] = [whole('bert-seq'), whole('bert-tok'), whole('bert-seq-regression')]
 const DISPOSED = /^model: it was disposed of; open its folder again/
 

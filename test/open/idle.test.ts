@@ -1,6 +1,5 @@
 // An option that would change nothing where it stands is an error that says why.
 
-import { cpSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -13,16 +12,8 @@ import { Tuner } from '../../lib/train/tuner.ts'
 import { rejects } from '../data/support.ts'
 import { MODELS } from '../peft/golden.ts'
 import { chatModelFolder } from '../support/chatModel.ts'
-import { temporaryFolder } from '../support/temporary.ts'
+import { whole } from '../support/whole.ts'
 
-const words = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', 'a', 'b'].join('\n')
-/** A tiny model with a tokenizer. */
-function whole(name: string): string {
-  const folder = join(temporaryFolder(), name)
-  cpSync(join(MODELS, name), folder, { recursive: true })
-  writeFileSync(join(folder, 'vocab.txt'), words)
-  return folder
-}
 const [reviews, tags, value] = [whole('bert-seq'), whole('bert-tok'), whole('bert-seq-regression')]
 const refused = (call: () => unknown, says: RegExp) => rejects(async () => await call(), 'ERR_OPTION', says)
 

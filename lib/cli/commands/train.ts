@@ -37,7 +37,7 @@ export async function trainCommand(settings: Settings, console: Console, { given
       if (outcome) {
         console.line()
         const { tokenizer, data: known } = setup
-        const asked = askedTexts({ model: setup.model, reader: { tokenizer, columns: known.columns } })
+        const asked = Object.values(askedTexts({ model: setup.model, reader: { tokenizer, columns: known.columns } }))
         const verb = taskOfModel(setup.model).says ? 'generate' : 'predict'
         console.line(`next: ${commandLine([verb, shownPath(folder.out), ...asked])}`)
         console.event(outcome.summary)
