@@ -1,7 +1,7 @@
 // From data settings to rows and examples.
 
 import { basename, extname, resolve } from 'node:path'
-import type { Splits } from '../data/duplicates.ts'
+import { SPLITS, type Splits } from '../data/duplicates.ts'
 import { type LabelMap, labelMap } from '../data/labels.ts'
 import type { List } from '../data/list.ts'
 import { type OpenOptions, openDataset, openFile } from '../data/open.ts'
@@ -56,22 +56,29 @@ async function readFiles(settings: Settings, notice: (message: string) => void):
     return `train: "${settings.train}" and data "${settings.data}" are both given; keep one`
   })
   const splits: Partial<Record<keyof Splits, List<Row>>> = {}
-  for (const name of ['train', 'validation', 'test'] as const) {
+  for (const name of SPLITS) {
     const path = settings[name]
     if (path !== undefined) splits[name] = await storeRows(path, openFile(path, openOptions(settings, notice)).rows())
   }
   return splits
 }
 
+type Read = Pick<SplitData, 'choice' | 'columns' | 'labels'>
+
+/** How rows of these data become examples. */
+export function specOf({ choice, columns, labels }: Read, maxLength: number, taskOptions: TaskValues) {
+  return { ...choice, columns, labels, maxLength, taskOptions }
+}
+
 /** Rows as examples. */
 export function encode(
   rows: List<Row>,
   tokenizer: Tokenizer,
-  { choice, columns, labels }: Pick<SplitData, 'choice' | 'columns' | 'labels'>,
+  data: Read,
   maxLength: number,
   taskOptions: TaskValues,
 ): Promise<EncodedRows> {
-  return inTurns(encoding(rows, tokenizer, { ...choice, columns, labels, maxLength, taskOptions }))
+  return inTurns(encoding(rows, tokenizer, specOf(data, maxLength, taskOptions)))
 }
 
 /** Answers in words, where they are asked for. @throws ERR_OPTION for a task that has none */

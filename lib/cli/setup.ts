@@ -3,8 +3,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { labelMap } from '../data/labels.ts'
-import type { List } from '../data/list.ts'
-import type { Row } from '../data/row.ts'
 import { check, fail, LowrankError } from '../errors.ts'
 import { portableName } from '../hub/id.ts'
 import { isPyJson } from '../io/json.ts'
@@ -29,7 +27,7 @@ import {
   readAdapterInfo,
   type SaveOptions,
 } from '../peft/index.ts'
-import { unknownText } from '../tasks/encode.ts'
+import { encodeSplits } from '../tasks/encode.ts'
 import { taskOf, taskOfModel } from '../tasks/index.ts'
 import { taskValues } from '../tasks/options.ts'
 import { headFor, inOrderOf, type SplitData, settledOptions } from '../tasks/prepare.ts'
@@ -38,7 +36,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import type { TrainExamples, TrainOptions } from '../train/events.ts'
 import { TRAIN_OPTIONS, type TrainOptionName, type TrainValues } from '../train/options.ts'
 import { keysOf, must, pick } from '../tuple.ts'
-import { encode, readSplits, sayFor } from './data.ts'
+import { readSplits, sayFor, specOf } from './data.ts'
 import type { Settings } from './options/options.ts'
 import type { RunFolder } from './runFolder.ts'
 import type { Console } from './terminal/console.ts'
@@ -135,25 +133,15 @@ export async function prepareBase(
   try {
     const maxLength = maxLengthOf(settings, model, tokenizer)
     const taskOptions = settledOptions(data, taskValues(taskOf(data.choice), settings))
-    const { examples, truncated, unknown } = await encodeSplits(data, tokenizer, maxLength, taskOptions)
+    const spec = specOf(data, maxLength, taskOptions)
+    const { train, validation, test, truncated, unknown } = await encodeSplits(data.splits, tokenizer, spec)
+    const examples = { train: train.examples, validation: validation.examples, test: test.examples }
     if (truncated > 0) console.note(`${plural(truncated, 'example')} truncated to ${maxLength} tokens`)
     if (unknown !== undefined) console.warn(unknown)
     return { base, tokenizer, data, model, maxLength, taskOptions, examples, truncated }
   } catch (error) {
     model.dispose()
     throw error
-  }
-}
-
-async function encodeSplits(data: SplitData, tokenizer: Tokenizer, maxLength: number, taskOptions: TaskValues) {
-  const encoded = (rows: List<Row>) => encode(rows, tokenizer, data, maxLength, taskOptions)
-  const { splits } = data
-  const [train, validation] = [await encoded(splits.train), await encoded(splits.validation)]
-  const test = await encoded(splits.test)
-  return {
-    examples: { train: train.examples, validation: validation.examples, test: test.examples },
-    truncated: train.truncated + validation.truncated + test.truncated,
-    unknown: unknownText([train, validation, test], tokenizer),
   }
 }
 

@@ -7,6 +7,9 @@ import { changed, itemAt, joinedLists, type List, select } from './list.ts'
 import type { DATA_OPTIONS } from './options.ts'
 import { listOf, type Row, textOf } from './row.ts'
 
+/** Names of {@link Splits}. */
+export const SPLITS = ['train', 'validation', 'test'] as const
+
 /** Rows of a data set by split. */
 export interface Splits {
   readonly train: List<Row>
@@ -80,7 +83,7 @@ export function* resolveDuplicates(
 /** Fingerprint of a division: 16 hex digits of SHA-256 over the values of each split's rows in order. */
 export function* splitHash(splits: Splits): Pieces<string> {
   const hash = createHash('sha256')
-  for (const part of ['train', 'validation', 'test'] as const) {
+  for (const part of SPLITS) {
     hash.update(`${part}\n`)
     for (const row of splits[part]) {
       hash.update(`${JSON.stringify(row.values)}\n`)
@@ -90,7 +93,6 @@ export function* splitHash(splits: Splits): Pieces<string> {
   return hash.digest('hex').slice(0, 16)
 }
 
-const SPLITS = ['train', 'validation', 'test'] as const
 const BITS = { train: 1, validation: 2, test: 4 } as const
 
 /**

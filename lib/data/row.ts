@@ -19,10 +19,10 @@ export function placeOf(row: Row): string {
 
 /** @throws ERR_OPTION for what is no list of rows: of objects as they are, say */
 export function checkRows(what: string, rows: unknown): void {
-  check(isList(rows), 'ERR_OPTION', () => `${what}: ${shown(rows)} is no list of rows; make one by toRows`)
-  const first: unknown = Array.isArray(rows) ? rows[0] : undefined
+  check(isList(rows), 'ERR_OPTION', () => `${what} is no list of rows but ${shown(rows)}; give toRows(objects), say`)
+  const first: unknown = rows.at(0)
   check(first === undefined || (isRecord(first) && isRecord(first.values)), 'ERR_OPTION', () => {
-    return `${what}: ${shown(first)} is no row; make rows of objects by toRows`
+    return `${what} holds ${shown(first)}, which is no row; make rows of plain objects by toRows(objects)`
   })
 }
 

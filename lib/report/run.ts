@@ -1,5 +1,6 @@
 // A finished run as the report shows it.
 
+import { SPLITS } from '../data/duplicates.ts'
 import { type Example, wholeRows } from '../data/example.ts'
 import { itemAt, type List } from '../data/list.ts'
 import { check } from '../errors.ts'
@@ -270,7 +271,7 @@ function batchOf({ model, examples, reader }: RunRecord): readonly SequenceView[
 
 function dataOf({ model, examples }: RunRecord, { maxLength, truncated }: RunFacts): DataSummary {
   const task = taskOfModel(model)
-  const splits = (['train', 'validation', 'test'] as const).flatMap(name => {
+  const splits = SPLITS.flatMap(name => {
     const rows = examples[name] ?? []
     if (rows.length === 0) return []
     const counts = classCounts(task, rows, model.labels.length)

@@ -1,8 +1,9 @@
+import type { Splits } from '../data/duplicates.ts'
 import type { Example } from '../data/example.ts'
 import type { List } from '../data/list.ts'
 import type { Row } from '../data/row.ts'
 import { StoredExamples } from '../data/storedExamples.ts'
-import { atOnce, type Pieces } from '../io/turn.ts'
+import { atOnce, inTurns, type Pieces } from '../io/turn.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { taskOf } from './index.ts'
 import type { EncodeSpec } from './task.ts'
@@ -109,6 +110,19 @@ export function* encoding(
     yield
   }
   return { examples, truncated, lostWords, tokens, unknown }
+}
+
+/** Every split as examples, how many of all were cut, and what to tell where the vocabulary does not cover them. */
+export async function encodeSplits(
+  { train, validation, test }: Splits,
+  tokenizer: Tokenizer,
+  spec: Parameters<typeof encoding>[2],
+) {
+  const encode = (rows: List<Row>) => inTurns(encoding(rows, tokenizer, spec))
+  const encoded = { train: await encode(train), validation: await encode(validation), test: await encode(test) }
+  const sets = Object.values(encoded)
+  const truncated = sets.reduce((sum, set) => sum + set.truncated, 0)
+  return { ...encoded, truncated, unknown: unknownText(sets, tokenizer) }
 }
 
 function wordsKept({ wordIds }: Example): number {

@@ -57,7 +57,7 @@ export function inspectData(
   } = {},
 ): DataInspection {
   checkOptions('inspectData', options, { tokenizer: true, columnNames: true, task: true })
-  checkRows('inspectData', written)
+  checkRows('inspectData: what is given', written)
   const notices: string[] = []
   const taken = adopted({ train: written }, options.columnNames, options.task, text => void notices.push(text))
   const known = taken.splits.train ?? written

@@ -6,14 +6,15 @@ import {
   type DuplicateRule,
   mapRows,
   resolveDuplicates,
+  SPLITS,
   type Splits,
   splitHash,
 } from '../data/duplicates.ts'
 import { type LabelMap, type LabelOrder, labelMap, likeNames } from '../data/labels.ts'
-import { isList, joinedLists, type List } from '../data/list.ts'
+import { joinedLists, type List } from '../data/list.ts'
 import { type DataSource, OPEN_OPTIONS, type OpenOptions, openDataset } from '../data/open.ts'
 import { DATA_OPTIONS } from '../data/options.ts'
-import { placeOf, type Row } from '../data/row.ts'
+import { checkRows, placeOf, type Row } from '../data/row.ts'
 import { checkFractions, type Fractions, parseFractions, splitRows, takeRows } from '../data/split.ts'
 import { storeRows } from '../data/storedRows.ts'
 import { check, nearest } from '../errors.ts'
@@ -24,7 +25,7 @@ import type { ModelOptions } from '../model.ts'
 import { checkOptions, checkValues, type Domain, isRecord, type OptionsOf, SEED } from '../options.ts'
 import type { Tokenizer } from '../tokenizer/tokenizer.ts'
 import { isOneOf, keysOf, must, pick } from '../tuple.ts'
-import { type EncodedRows, encoding, unknownText } from './encode.ts'
+import { type EncodedRows, encodeSplits } from './encode.ts'
 import { taskOf } from './index.ts'
 import { adopted, columnsIn, inferTask, type TaskChoice } from './infer.ts'
 import { saysNone } from './labelColumn.ts'
@@ -242,16 +243,9 @@ function checkSource(source: unknown): void {
     check(isOneOf(SPLITS, name), 'ERR_OPTION', () => {
       return `data: "${name}" is no split${nearest(name, SPLITS)}; use ${SPLITS.join(', ')}`
     })
-    if (rows === undefined) continue
-    check(isList(rows), 'ERR_OPTION', () => `data: ${name} is no list of rows; give toRows(objects), say`)
-    const row: unknown = rows.at(0)
-    check(row === undefined || (isRecord(row) && isRecord(row.values)), 'ERR_OPTION', () => {
-      return `data: ${name} holds ${shown(row)}, which is no row; make rows of plain objects by toRows(objects)`
-    })
+    if (rows !== undefined) checkRows(`data: ${name}`, rows)
   }
 }
-
-const SPLITS = ['train', 'validation', 'test'] as const
 
 const SPLIT_OPTIONS: OptionsOf<SplitOptions> = {
   ...OPEN_OPTIONS,
@@ -277,12 +271,8 @@ export async function prepareData(
   const { columns, choice, labels, splits } = data
   const taskOptions = settledOptions(data, given)
   const spec = { ...choice, columns, labels, maxLength, taskOptions }
-  const encode = (rows: List<Row>): Promise<EncodedRows> => inTurns(encoding(rows, tokenizer, spec))
-  const [train, validation] = [await encode(splits.train), await encode(splits.validation)]
-  const test = await encode(splits.test)
-  const cut = train.truncated + validation.truncated + test.truncated
+  const { train, validation, test, truncated: cut, unknown } = await encodeSplits(splits, tokenizer, spec)
   const count = train.examples.length + validation.examples.length + test.examples.length
-  const unknown = unknownText([train, validation, test], tokenizer)
   const truncated = `${cut} of ${count} examples truncated to ${options.maxLength} tokens`
   const notices = [...data.notices, truncated, ...(unknown === undefined ? [] : [unknown])]
   return { ...data, notices, head: headFor(data), train, validation, test }
@@ -294,7 +284,7 @@ async function readSplits(path: string, options: OpenOptions, notices: string[])
   const given = pick(options, keysOf(OPEN_OPTIONS))
   const source: DataSource = await openDataset(path, { ...given, notice, keepTags: true })
   const splits: Partial<Record<keyof Splits, List<Row>>> = {}
-  for (const name of ['train', 'validation', 'test'] as const) {
+  for (const name of SPLITS) {
     const file = source[name]
     if (file) splits[name] = await storeRows(file.path, file.rows())
   }

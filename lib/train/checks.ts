@@ -1,5 +1,6 @@
 // What is looked at before a run: errors for what cannot train, warnings for what is likely not meant.
 
+import { SPLITS } from '../data/duplicates.ts'
 import { type Example, IGNORED, sequencesOf } from '../data/example.ts'
 import type { List } from '../data/list.ts'
 import { check } from '../errors.ts'
@@ -30,7 +31,7 @@ export function checkRun(adapter: Adapter<Model>, data: TrainExamples, settings:
   checkAdapter(adapter)
   check(data.train.length > 0, 'ERR_DATA', () => 'train: the training split is empty; give it at least one row')
   const warnings: Warn[] = [...learningRate(adapter, settings)]
-  for (const split of ['train', 'validation', 'test'] as const) {
+  for (const split of SPLITS) {
     const examples = data[split]
     if (!examples) continue
     checkLengths(model, split, examples)
